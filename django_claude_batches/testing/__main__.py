@@ -1,0 +1,54 @@
+"""The emulator as a command: `python -m django_claude_batches.testing --port 8788`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+
+from .emulator import ClaudeEmulator
+
+GUIDE = """\
+Point an app at it, then leave it running; Ctrl-C ends it:
+  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key}
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until TERM or Ctrl-C. The first line printed is the URL, once it answers."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    emulator = ClaudeEmulator(
+        port=options.port, seconds=options.seconds, api_key=options.api_key, any_key=options.api_key is None
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(emulator)
+        except (OSError, OverflowError) as error:
+            parser.exit(1, f"cannot serve on 127.0.0.1:{options.port}: {error}\n")
+        sys.stdout.write(f"{emulator.url}\n" + GUIDE.format(url=emulator.url, key=emulator.api_key))
+        sys.stdout.flush()
+        ended.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m django_claude_batches.testing",
+        description="Serve Anthropic's Message Batches API on 127.0.0.1, for tests and demos.",
+    )
+    parser.add_argument("--port", type=int, default=8788, help="the port; 0 picks a free one (default: 8788)")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="how long a batch takes until it ends by itself (default: 5)"
+    )
+    parser.add_argument("--api-key", help="the one key that is taken (default: any key is)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""The emulator's clock: real time, and whatever a test adds to it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+
+class Clock:
+    """Goes with real time from the moment it is made, never backwards, and forward by `advance`."""
+
+    def __init__(self) -> None:
+        self._origin = datetime.now(UTC)
+        self._started = time.monotonic()
+        self._added = timedelta()
+
+    def now(self) -> datetime:
+        return self._origin + timedelta(seconds=time.monotonic() - self._started) + self._added
+
+    def advance(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ValueError(f"time cannot pass backwards: {seconds} seconds")
+        self._added += timedelta(seconds=seconds)

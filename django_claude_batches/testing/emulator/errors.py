@@ -1,0 +1,115 @@
+"""What the API refuses, in its own words.
+
+Each text names its source in `docs/reference/wire.md`; "inferred" marks the ones that nobody has captured. The API
+warns that wording can change: match on `type`, never on `message`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Refusal(Exception):  # noqa: N818  what the API does; most are not errors of ours
+    """An error of the API: the HTTP `status`, and the `type`, `message` and `details` of its body."""
+
+    status: int
+    type: str
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def body(self, *, request_id: str) -> dict[str, Any]:
+        """Return the error's JSON object (§5)."""
+        error: dict[str, Any] = {"type": self.type, "message": self.message}
+        if self.details:
+            error["details"] = self.details
+        return {"type": "error", "error": error, "request_id": request_id}
+
+
+def invalid(message: str) -> Refusal:
+    return Refusal(400, "invalid_request_error", message)
+
+
+def key_invalid() -> Refusal:
+    """§5.3. The text for a request without any key is inferred to be the same."""
+    return Refusal(401, "authentication_error", "API key is invalid.")
+
+
+def workspace_mismatch(workspace_id: str) -> Refusal:
+    """§2.1: a Workspace's key that names a Workspace must name its own. Status and text are inferred."""
+    return Refusal(403, "permission_error", f"API key does not have access to workspace {workspace_id}.")
+
+
+def version_missing() -> Refusal:
+    """Inferred."""
+    return invalid("anthropic-version: header is required")
+
+
+def version_unknown(version: str) -> Refusal:
+    """Inferred."""
+    return invalid(f'anthropic-version: "{version}" is not a valid version')
+
+
+def path_unknown() -> Refusal:
+    return Refusal(404, "not_found_error", "Not found")
+
+
+def method_not_allowed() -> Refusal:
+    """Inferred."""
+    return Refusal(405, "invalid_request_error", "Method Not Allowed")
+
+
+def body_too_large() -> Refusal:
+    """§5.1. The text is inferred; the real one may come from Cloudflare and not be JSON at all."""
+    return Refusal(413, "request_too_large", "Request exceeds the maximum allowed number of bytes.")
+
+
+def encoding_unsupported(encoding: str) -> Refusal:
+    """§5.2. The text is inferred."""
+    details = {"error_code": "request_body_encoding_unsupported"}
+    return Refusal(400, "invalid_request_error", f"Unsupported Content-Encoding: {encoding}", details)
+
+
+def json_invalid(reason: str) -> Refusal:
+    return invalid(f"The request body is not valid JSON: {reason}")
+
+
+def duplicate_custom_id(custom_id: str) -> Refusal:
+    return invalid(f"requests: custom_id's must be unique within a batch. Duplicate custom_id found: {custom_id}")
+
+
+def batch_unknown(batch_id: str) -> Refusal:
+    """§5.3: unknown; inferred for a deleted batch and for another Workspace's."""
+    return Refusal(404, "not_found_error", f"Message Batch {batch_id} not found.")
+
+
+def cursor_unknown(name: str, batch_id: str) -> Refusal:
+    """Inferred, the status too."""
+    return invalid(f"{name}: Message Batch {batch_id} not found.")
+
+
+def results_unavailable(batch_id: str) -> Refusal:
+    """§5.3: not ended; inferred for archived results."""
+    return Refusal(404, "not_found_error", f"Message Batch {batch_id} has no available results.")
+
+
+def delete_in_progress() -> Refusal:
+    return invalid("In progress batches cannot be deleted. Consider canceling the batch instead.")
+
+
+def delete_canceling(batch_id: str) -> Refusal:
+    """§5.3, from real bytes: "to completed" is the API's."""
+    return invalid(
+        f"Batch `{batch_id}` has not finished canceling. Please wait for cancellation to completed before deleting."
+    )
+
+
+def cancel_ended(batch_id: str) -> Refusal:
+    """§5.3: whether an ended batch's cancel is refused is unknown; the text is inferred."""
+    return invalid(f"Batch `{batch_id}` has already ended and cannot be canceled.")
+
+
+def emulator_failed(error: BaseException) -> Refusal:
+    """Not the API's: the emulator, or the test's own `replies`, raised."""
+    return Refusal(500, "api_error", f"The emulator failed: {type(error).__name__}: {error}")

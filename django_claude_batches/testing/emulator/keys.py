@@ -1,0 +1,41 @@
+"""Who may call: API keys, each of one Workspace (`docs/reference/wire.md` §2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import errors
+
+
+class Keys:
+    """The keys that are taken. With `any_key`, each non-empty one is, and it may act on any Workspace it names."""
+
+    def __init__(self, *, default_workspace_id: str, any_key: bool) -> None:
+        self.default_workspace_id = default_workspace_id
+        self._any_key = any_key
+        self._workspace_ids: dict[str, str] = {}
+
+    def add(self, key: str, *, workspace_id: str) -> None:
+        self._workspace_ids[key] = workspace_id
+
+    def workspace_for(self, headers: Mapping[str, str]) -> str:
+        """Return the id of the Workspace that the call acts on, or raise a 401 or 403."""
+        key = _key_in(headers)
+        named = headers.get("anthropic-workspace-id")
+        if key in self._workspace_ids:
+            own = self._workspace_ids[key]
+        elif key and self._any_key:
+            own = named or self.default_workspace_id
+        else:
+            raise errors.key_invalid()
+        if named is not None and named != own:
+            raise errors.workspace_mismatch(named)
+        return own
+
+
+def _key_in(headers: Mapping[str, str]) -> str:
+    """Return the key sent: `x-api-key` counts where both forms are there."""
+    if "x-api-key" in headers:
+        return headers["x-api-key"].strip()
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

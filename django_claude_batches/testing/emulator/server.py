@@ -1,0 +1,203 @@
+"""The HTTP around the routes: a thread for each connection, HTTP/1.1 with keep-alive, loopback only."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from .routes import Request, Response
+
+HOST = "127.0.0.1"
+KEPT_BODY_BYTES = 1_000_000
+"""Longer bodies are counted in the log, and not kept."""
+
+
+@dataclass(frozen=True)
+class ReceivedRequest:
+    """A request in the log. `body_bytes` is its body's size; `body` is None for one of more than 1,000,000 bytes."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body_bytes: int
+    body: bytes | None
+    at: datetime
+    status: int
+    request_id: str
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `respond` on 127.0.0.1. Faults belong between the two: whatever wraps `respond` decides what is sent."""
+
+    daemon_threads = True
+    allow_reuse_port = False
+    request_queue_size = 128
+
+    def __init__(
+        self, port: int, *, max_body_bytes: int, now: Callable[[], datetime], received: list[ReceivedRequest]
+    ) -> None:
+        self.max_body_bytes = max_body_bytes
+        self.now = now
+        self.respond: Callable[[Request], Response]
+        self.received = received
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        super().__init__((HOST, port), Handler)
+
+    def server_bind(self) -> None:
+        """Bind without HTTPServer's look-up of this host's name, which asks DNS."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
+
+    def start(self, respond: Callable[[Request], Response]) -> None:
+        self.respond = respond
+        thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="claude-emulator", daemon=True)
+        thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, and end connections that clients keep open."""
+        self.shutdown()
+        self.server_close()
+        with self._connections_lock:
+            for connection in self._connections:
+                _shut(connection)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._connections_lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._connections_lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about clients that go away; anything else is a bug here and must be seen."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            raise error
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the client was faster
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Reads requests off one connection and writes their responses."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version = "ClaudeEmulator"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1  # headers and a short body leave in one packet
+
+    def _serve(self) -> None:
+        body, size = self._read_body()
+        url = urlsplit(self.path)
+        request = Request(
+            method=self.command,
+            path=url.path,
+            query=dict(parse_qsl(url.query, keep_blank_values=True)),
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=body,
+        )
+        response = self.server.respond(request)
+        # Before it is sent: whoever has the response finds its request in the log.
+        self._log(request, size, response)
+        self._send(response)
+
+    # http.server looks for these names.
+    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = _serve  # noqa: N815
+
+    def _read_body(self) -> tuple[bytes | None, int]:
+        """Read the whole body, so that the connection can be used again; return it unless too large, and its size."""
+        limit = self.server.max_body_bytes
+        pieces, size = [], 0
+        for piece in self._incoming():
+            size += len(piece)
+            if size <= limit:
+                pieces.append(piece)
+            else:
+                pieces.clear()
+        return (b"".join(pieces), size) if size <= limit else (None, size)
+
+    def _incoming(self) -> Iterator[bytes]:
+        if "chunked" in self.headers.get("transfer-encoding", "").lower():
+            return self._chunks()
+        return self._exactly(int(self.headers.get("content-length", 0)))
+
+    def _exactly(self, size: int) -> Iterator[bytes]:
+        while size > 0:
+            piece = self.rfile.read(min(size, 1 << 20))
+            if not piece:
+                raise ConnectionAbortedError("the client stopped in the middle of a body")
+            size -= len(piece)
+            yield piece
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            yield from self._exactly(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+
+    def _log(self, request: Request, size: int, response: Response) -> None:
+        kept = request.body if size <= KEPT_BODY_BYTES else None
+        self.server.received.append(
+            ReceivedRequest(
+                method=request.method,
+                path=request.path,
+                query=request.query,
+                headers=request.headers,
+                body_bytes=size,
+                body=kept,
+                at=self.server.now(),
+                status=response.status,
+                request_id=response.headers["request-id"],
+            )
+        )
+
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        if isinstance(response.body, bytes):
+            self._send_whole(response.body)
+        else:
+            self._send_pieces(response.body)
+
+    def _send_whole(self, body: bytes) -> None:
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _send_pieces(self, pieces: Iterable[bytes]) -> None:
+        if self.request_version == "HTTP/1.0":
+            self.close_connection = True
+            self.end_headers()
+            self.wfile.writelines(pieces)
+            return
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Print nothing: the log is `ClaudeEmulator.requests`."""

@@ -1,0 +1,91 @@
+"""The pytest plugin: the fixture `claude_emulator`, and a guard that keeps tests on this machine.
+
+It is loaded in each project that installs the package, so it changes nothing unasked: the guard is up while a test
+uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. A test marked `live` is never
+guarded. `claude_batches_allow_network = true` (or `--claude-batches-allow-network`) takes the guard away, for suites
+whose database or queue is on another host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Generator, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from .emulator import ClaudeEmulator
+
+
+class NetworkRefusedError(RuntimeError):
+    """A test tried to leave this machine. Not an OSError: code under test may handle those, and hide this."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_allow = "let tests that use claude_emulator reach other hosts"
+    parser.addoption("--claude-batches-allow-network", action="store_true", help=help_allow)
+    parser.addini("claude_batches_allow_network", help_allow, type="bool", default=False)
+    help_only = "refuse connections that leave loopback in every test that is not marked live"
+    parser.addini("claude_batches_loopback_only", help_only, type="bool", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "live: this test may reach hosts other than this machine")
+
+
+@pytest.fixture
+def claude_emulator(request: pytest.FixtureRequest) -> Iterator[ClaudeEmulator]:
+    """A `ClaudeEmulator`, entered. Until the test ends, connections that leave loopback are refused."""
+    with _guard(request.node), ClaudeEmulator() as claude:
+        yield claude
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    wanted = item.config.getini("claude_batches_loopback_only")
+    with _guard(item) if wanted else contextlib.nullcontext():
+        return (yield)
+
+
+def _guard(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
+    config = item.config
+    allowed = config.getini("claude_batches_allow_network") or config.getoption("claude_batches_allow_network")
+    is_live = item.get_closest_marker("live") is not None
+    return contextlib.nullcontext() if allowed or is_live else loopback_only()
+
+
+@contextlib.contextmanager
+def loopback_only() -> Iterator[None]:
+    """Refuse what Python's sockets connect to beyond this machine. Unix sockets are of this machine."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        _check(self, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        _check(self, address)
+        return connect_ex(self, address)
+
+    with mock.patch.multiple(socket.socket, connect=guarded_connect, connect_ex=guarded_connect_ex):
+        yield
+
+
+def _check(sock: socket.socket, address: Any) -> None:
+    if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+        raise NetworkRefusedError(
+            f"refused to connect to {address[0]} port {address[1]}: this test may only reach this machine. "
+            "Mark it with @pytest.mark.live to let it, or set claude_batches_allow_network = true for the whole suite."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, which may lead anywhere
