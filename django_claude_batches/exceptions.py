@@ -1,7 +1,5 @@
 """Every error that this app raises, but for `conf.ConfigurationError`, which stands apart on purpose."""
 
-# ruff: noqa: N818 (they say what happened, which `Error` would add nothing to)
-
 from __future__ import annotations
 
 from typing import Any

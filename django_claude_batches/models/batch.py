@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
 from django.db.models import F, Q, Sum
 from django.utils import timezone
@@ -33,6 +32,9 @@ from django_claude_batches.models.state import (
     named,
 )
 from django_claude_batches.models.usage import UsageRollup
+
+UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
+"""The columns of a batch that nobody wants canceled or deleted."""
 
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 
@@ -72,7 +74,7 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
 
     def create_draft(
         self,
-        requests: Iterable[DraftRequest],
+        requests: Iterable[DraftRequest | Prepared],
         *,
         kind: str = "",
         label: str = "",
@@ -337,7 +339,10 @@ class MessageBatch(Leased):
         sums = succeeded.values_list("model").annotate(models.Count("pk"), *[Sum(name) for name in tokens])
         rows = [
             UsageRollup(
-                batch=self, model=model, results=count, **{name: total or 0 for name, total in zip(tokens, totals, strict=True)}
+                batch=self,
+                model=model,
+                results=count,
+                **{name: total or 0 for name, total in zip(tokens, totals, strict=True)},
             )
             for model, count, *totals in sums
         ]
@@ -368,7 +373,6 @@ def _moment(at: Any) -> str:
 
 
 def _request_row(batch: MessageBatch, request: Prepared) -> BatchRequest:
-    target = request.target
     return BatchRequest(
         batch=batch,
         position=request.position,
@@ -376,8 +380,8 @@ def _request_row(batch: MessageBatch, request: Prepared) -> BatchRequest:
         model=request.model,
         params_text=request.params,
         params_bytes=request.params_bytes,
-        content_type=None if target is None else ContentType.objects.get_for_model(target),
-        object_id=None if target is None else str(target.pk),
+        content_type_id=request.content_type_id,
+        object_id=request.object_id,
     )
 
 

@@ -60,12 +60,12 @@ def _insert_one_by_one(rows: list[BatchResult], *, using: str) -> list[tuple[Bat
     return refused
 
 
-def read_requests(batch_id: int, *, using: str) -> Iterator[BatchRequest]:
-    """Give a batch's requests in order, at most 1,000 rows or 8 MB of params in memory.
+def in_order(requests: models.QuerySet[BatchRequest]) -> Iterator[BatchRequest]:
+    """Give requests of one batch by position, at most 1,000 rows or 8 MB of params in memory.
 
     By keyset: `.iterator()` is not constant memory on every driver, and not at all without a transaction.
     """
-    requests = BatchRequest.objects.using(using).filter(batch=batch_id).order_by("position")
+    requests = requests.order_by("position")
     last = -1
     while sizes := list(requests.filter(position__gt=last).values_list("position", "params_bytes")[:ROWS]):
         first, last = last, _last_that_fits(sizes)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from django_claude_batches import wire
@@ -21,6 +22,7 @@ ENVELOPE = (b'{"requests":[', b",", b"]}")
 """What stands before, between and after the requests in the body of a create call."""
 
 MAX_MODEL_LENGTH = 100
+MAX_OBJECT_ID = 64
 
 
 class DraftRequest(TypedDict):
@@ -44,7 +46,8 @@ class Prepared:
     model: str
     params: str
     params_bytes: int
-    target: models.Model | None
+    content_type_id: int | None
+    object_id: str | None
 
 
 def encode_params(params: Any) -> str:
@@ -84,16 +87,21 @@ def check_custom_id(custom_id: Any) -> str:
     return custom_id
 
 
-def check_target(target: Any) -> models.Model | None:
-    if target is not None and (not isinstance(target, models.Model) or target.pk is None):
+def resolve_target(target: Any) -> tuple[int | None, str | None]:
+    """Give the target's content type and primary key as text; no query but the first for each model."""
+    if target is None:
+        return None, None
+    if not isinstance(target, models.Model) or target.pk is None:
         raise InvalidRequest(f"target must be a saved model instance, not {target!r:.100}")
-    if target is not None and len(str(target.pk)) > 64:
-        raise InvalidRequest("target's primary key has more than 64 characters")
-    return target
+    if len(str(target.pk)) > MAX_OBJECT_ID:
+        raise InvalidRequest(f"target's primary key has more than {MAX_OBJECT_ID} characters")
+    return ContentType.objects.get_for_model(target).pk, str(target.pk)
 
 
 def prepare(item: Any, position: int) -> Prepared:
     """Check one item and encode its params. Raise InvalidRequest with its position and custom_id."""
+    if isinstance(item, Prepared):
+        return replace(item, position=position)
     custom_id: Any = None
     try:
         if not isinstance(item, Mapping) or "params" not in item:
@@ -105,7 +113,7 @@ def prepare(item: Any, position: int) -> Prepared:
         check_custom_id(custom_id)
         text = encode_params(item["params"])
         model = str(item["params"].get("model") or "")[:MAX_MODEL_LENGTH]
-        return Prepared(position, custom_id, model, text, len(text.encode()), check_target(item.get("target")))
+        return Prepared(position, custom_id, model, text, len(text.encode()), *resolve_target(item.get("target")))
     except InvalidRequest as error:
         shown = custom_id if isinstance(custom_id, str) else None
         raise type(error)(error.reason, position=position, custom_id=shown) from None

@@ -9,6 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.models.lease import PrimaryQuerySet
 
 
+class BatchEventQuerySet(PrimaryQuerySet["BatchEvent"]):
+    """No more than any of ours."""
+
+
 class BatchEvent(models.Model):
     """One line of a batch's timeline: who or what, when, what. Only ever added to."""
 
@@ -19,7 +23,7 @@ class BatchEvent(models.Model):
     what = models.SlugField(_("what"), max_length=40)
     text = models.TextField(_("text"), blank=True)
 
-    objects = PrimaryQuerySet["BatchEvent"].as_manager()
+    objects = BatchEventQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("event")

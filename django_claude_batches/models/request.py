@@ -12,7 +12,13 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import wire
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
-from django_claude_batches.models.drafting import MAX_MODEL_LENGTH, MAX_OUR_CUSTOM_ID, encode_params
+from django_claude_batches.models.drafting import (
+    MAX_MODEL_LENGTH,
+    MAX_OBJECT_ID,
+    MAX_OUR_CUSTOM_ID,
+    Prepared,
+    encode_params,
+)
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
 from django_claude_batches.models.state import EDITABLE, State, named
@@ -53,7 +59,7 @@ class BatchRequest(models.Model):
     content_type = models.ForeignKey(
         ContentType, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
-    object_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 (null: no target)
+    object_id = models.CharField(max_length=MAX_OBJECT_ID, null=True, blank=True)  # noqa: DJ001 (null: no target)
     target = GenericForeignKey("content_type", "object_id")
 
     objects = BatchRequestQuerySet.as_manager()
@@ -82,6 +88,19 @@ class BatchRequest(models.Model):
         """Raise InvalidRequest where the API would refuse them."""
         self.params_text = encode_params(params)
         self.model = str(params.get("model") or "")[:MAX_MODEL_LENGTH]
+
+    @property
+    def prepared(self) -> Prepared:
+        """The request as it was checked when drafted, ready to be drafted again."""
+        return Prepared(
+            self.position,
+            self.custom_id,
+            self.model,
+            self.params_text,
+            self.params_bytes,
+            self.content_type_id,
+            self.object_id,
+        )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store changed params of a batch that nothing was sent of; raise InvalidTransition otherwise."""

@@ -6,6 +6,10 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.models.lease import PrimaryQuerySet
 
 
+class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
+    """No more than any of ours."""
+
+
 class UsageRollup(models.Model):
     """The sums of a batch's succeeded results for one model: usage pages read these and never scan results.
 
@@ -23,7 +27,7 @@ class UsageRollup(models.Model):
     web_search_requests = models.BigIntegerField(_("web searches"), default=0)
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
 
-    objects = PrimaryQuerySet["UsageRollup"].as_manager()
+    objects = UsageRollupQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("usage")

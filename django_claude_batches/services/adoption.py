@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -10,13 +11,12 @@ from django.db import transaction
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
+from django_claude_batches.models import BatchResult, MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch import COUNTS
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.state import ADOPTING, State
 from django_claude_batches.services import settling
-from django_claude_batches.services.announcing import outside_transactions
-from django_claude_batches.services.connection import connect
+from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import NOW
 from django_claude_batches.services.lines import parse
 from django_claude_batches.services.synchronization import mirrored
@@ -101,13 +101,15 @@ def _proven(client: BatchesClient, remote_id: str, batch: MessageBatch) -> Submi
         for custom_id in islice(_custom_ids(lines), PROOF_LINES):
             if (attempt := attempts.get(custom_id.partition("_")[0])) is not None:
                 return attempt
-    raise NotOurs(f"None of the first results of {remote_id} bears a tag of batch {batch}: it was made by another call.")
+    raise NotOurs(
+        f"None of the first results of {remote_id} bears a tag of batch {batch}: it was made by another call."
+    )
 
 
-def _custom_ids(lines: Any) -> Any:
+def _custom_ids(lines: Iterable[Line]) -> Iterator[str]:
     for line in lines:
-        row = parse(line) if isinstance(line, Line) else None
-        if row is not None and hasattr(row, "custom_id"):
+        row = parse(line)
+        if isinstance(row, BatchResult):
             yield row.custom_id
 
 

@@ -11,13 +11,14 @@ from django.db import Error as DatabaseError
 from django.db.models import Q
 
 from django_claude_batches import conf
+from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
 from django_claude_batches.services import cancellation, deletion, reconciliation, submission
-from django_claude_batches.services.announcing import announce, outside_transactions
-from django_claude_batches.services.connection import connect
+from django_claude_batches.services.announcing import announce
+from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.ingestion import ingest
 from django_claude_batches.services.pausing import account_state
@@ -133,7 +134,7 @@ def _step(batch: MessageBatch, token: str) -> bool:
     return False
 
 
-def _client(batch: MessageBatch) -> object:
+def _client(batch: MessageBatch) -> BatchesClient:
     return connect(batch.account, anthropic_version=batch.anthropic_version)
 
 

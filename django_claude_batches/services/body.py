@@ -35,7 +35,7 @@ def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str) -> Writ
         size += len(piece)
 
     put(start)
-    for index, request in enumerate(bulk.read_requests(batch.pk, using=using)):
+    for index, request in enumerate(bulk.in_order(batch.requests.using(using))):
         separator = comma if index else b""
         put(separator + opening(request.custom_id, tag) + request.params_text.encode() + b"}")
     put(end)

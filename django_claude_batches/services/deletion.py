@@ -5,6 +5,7 @@ from typing import Any
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
 from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
 from django_claude_batches.services.delays import LONGEST, backoff
@@ -24,7 +25,7 @@ def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any
         return batch
     if batch.delete_requested_at is not None and batch.discard_results >= discard_results:
         return batch
-    wish = {"delete_requested_at": DatabaseNow(), "discard_results": discard_results}
+    wish: dict[str, Any] = {"delete_requested_at": DatabaseNow(), "discard_results": discard_results}
     if batch.wish(UNFINISHED, cancel_requested_at=DatabaseNow(), **wish) or batch.wish(
         DELETABLE_REMOTELY - UNFINISHED, tries=0, **wish
     ):
@@ -43,7 +44,7 @@ def is_wanted(batch: MessageBatch) -> bool:
 
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
-    """Delete at Anthropic. A 404 counts as success only after a DELETE of ours: another Workspace's key sees one too."""
+    """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
     if SubmitAttempt.objects.primary().undecided().filter(baseline_id=batch.anthropic_id).exists():
         # The newest batch before a lost create is where its search begins.
         batch.put_off(LONGEST, token=token, last_error="Kept for now: a search for a lost batch begins at this one.")
@@ -71,7 +72,7 @@ def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> boo
     if batch.tries + 1 < TRIES or batch.state in FETCHING:
         batch.put_off(backoff(batch.tries), token=token, error=str(failure), tries=batch.tries + 1)
         return False
-    unwished = {"delete_requested_at": None, "discard_results": False, "last_error": str(failure)}
-    if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, **unwished):
+    unwished = {**UNWISHED, "cancel_requested_at": batch.cancel_requested_at}
+    if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, last_error=str(failure), **unwished):
         batch.note("delete_failed", str(failure))
     return False

@@ -3,10 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.models import BatchRequest, DraftRequest, MessageBatch, bulk
+from django_claude_batches.models import BatchRequest, MessageBatch, bulk
+from django_claude_batches.models.drafting import Prepared
 from django_claude_batches.models.state import State
 
 RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
@@ -46,7 +47,7 @@ def retry(
     if not requests.exists():
         raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
     child = MessageBatch.objects.create_draft(
-        _items(requests, max_tokens),
+        _again(requests, max_tokens),
         kind=batch.kind,
         label=batch.label,
         account=batch.account,
@@ -60,8 +61,8 @@ def retry(
     return child
 
 
-def _items(requests: Any, max_tokens: int | None) -> Iterator[DraftRequest]:
-    request: BatchRequest
+def _again(requests: QuerySet[BatchRequest], max_tokens: int | None) -> Iterator[Prepared]:
     for request in bulk.in_order(requests):
-        params = request.params if max_tokens is None else {**request.params, "max_tokens": max_tokens}
-        yield {"custom_id": request.custom_id, "params": params, "target": request.target}
+        if max_tokens is not None:
+            request.params = {**request.params, "max_tokens": max_tokens}
+        yield request.prepared

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connections, transaction
 
 from django_claude_batches import wire
+from django_claude_batches.client import Reply
 from django_claude_batches.exceptions import (
     AccessRefused,
     APIError,
@@ -25,6 +26,7 @@ from django_claude_batches.exceptions import (
     SpendLimitReached,
 )
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
+from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.state import REMOTE, SENT, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import NOW, backoff, next_poll
@@ -53,7 +55,7 @@ def before_sending(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBat
 
 
 def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
-    """Tell what an error on the create call means: refused, not begun, or nobody knows. Closed by default: uncertain."""
+    """Tell what an error on the create call means: refused, not begun, or, for all that is not named, uncertain."""
     status = error.status if isinstance(error, APIError) else None
     answered = {"http_status": status, "api_request_id": getattr(error, "request_id", None) or ""}
     if isinstance(error, ABOUT_THE_ACCOUNT):
@@ -92,8 +94,7 @@ def not_sent(
     def back() -> bool:
         batch.refresh_from_db(using=batches.db)
         if batch.cancel_requested_at or batch.delete_requested_at:
-            unwished = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
-            return batch.move(State.DRAFT, allowed=SENT, last_error="", **unwished) and _noted(batch, "taken_back")
+            return batch.move(State.DRAFT, allowed=SENT, last_error="", **UNWISHED) and _noted(batch, "taken_back")
         moved = batch.move(State.QUEUED, allowed=SENT, due=delay, last_error=error, failures=failures)
         return moved and _noted(batch, "not_sent", error)
 
@@ -127,14 +128,17 @@ def _rejected(batch: MessageBatch, attempt: SubmitAttempt, error: APIError, answ
     return False
 
 
-def accepted(batch: MessageBatch, attempt: SubmitAttempt, data: wire.MessageBatch | None = None) -> bool:
+def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.MessageBatch] | None = None) -> bool:
     """Give the batch its id. An id that came back is never thrown away: it goes to the attempt first, come what may."""
-    if data is not None:
-        attempt.remote_id = data["id"]
+    mirror: dict[str, Any] = {"processing_status": "in_progress"}
+    delay = NOW
+    if reply is not None:
+        attempt.remote_id = reply.data["id"]
+        attempt.api_request_id = reply.request_id or ""
         _write_down(attempt)
+        mirror = mirrored(reply.data)
+        delay = next_poll(mirror["created_at"])
     remote_id = attempt.remote_id
-    mirror = mirrored(data) if data is not None else {"processing_status": "in_progress"}
-    delay = next_poll(mirror.get("created_at")) if data is not None else NOW
     free = frozenset(State) - REMOTE
     batches = MessageBatch.objects.primary()
     with transaction.atomic(using=batches.db, durable=True):
@@ -144,14 +148,14 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, data: wire.MessageBatc
         moved = (
             taken is None
             and not later.exists()
-            and batch.move(
-                State.IN_PROGRESS, allowed=free, due=delay, anthropic_id=remote_id, last_error="", **mirror
-            )
+            and batch.move(State.IN_PROGRESS, allowed=free, due=delay, anthropic_id=remote_id, last_error="", **mirror)
         )
         if moved:
             batch.note("accepted", str(remote_id))
         elif taken is not None:
-            why = f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
+            why = (
+                f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
+            )
             batch.move(State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why)
         duplicate = not moved and batch.anthropic_id != remote_id
         if duplicate:
@@ -171,7 +175,12 @@ def _write_down(attempt: SubmitAttempt) -> None:
     give_up_at = time.monotonic() + INSISTENCE.total_seconds()
     while True:
         try:
-            attempts.filter(pk=attempt.pk).update(remote_id=attempt.remote_id, outcome=Outcome.ACCEPTED, http_status=200)
+            attempts.filter(pk=attempt.pk).update(
+                remote_id=attempt.remote_id,
+                outcome=Outcome.ACCEPTED,
+                http_status=200,
+                api_request_id=attempt.api_request_id,
+            )
         except (InterfaceError, OperationalError):
             if time.monotonic() > give_up_at:
                 logger.critical(

@@ -12,7 +12,7 @@ import logging
 import secrets
 import tempfile
 from datetime import timedelta
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from django.db import transaction
 
@@ -20,6 +20,7 @@ from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.state import EDITABLE, State
@@ -48,8 +49,7 @@ def submit(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     nothing; an account that the settings do not know raises ConfigurationError.
     """
     conf.account(batch.account)
-    wishes = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
-    if batch.move(State.QUEUED, allowed=EDITABLE, due=NOW, queued_at=DatabaseNow(), last_error="", **wishes):
+    if batch.move(State.QUEUED, allowed=EDITABLE, due=NOW, queued_at=DatabaseNow(), last_error="", **UNWISHED):
         batch.note("submitted", by=by)
     elif batch.state != State.QUEUED:
         raise batch.forbidden("submit", EDITABLE)
@@ -106,7 +106,7 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
 def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Written]:
     """Write the body to a temporary file; where that fails (a full disk), the batch is queued again."""
     try:
-        file = tempfile.TemporaryFile()
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the caller)
         return file, write(file, batch, attempt.tag, using=MessageBatch.objects.primary().db)
     except OSError as error:
         settling.not_sent(batch, attempt, error=f"The body could not be written to a temporary file: {error}")
@@ -137,14 +137,17 @@ def _post(
         return settling.not_sent(batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW)
     failure: ClaudeBatchesError | None = None
     try:
-        data = client.create_from_file(
-            reader, size=written.size, betas=batch.betas, user_profile_id=batch.user_profile_id or None
+        reply = client.send(
+            cast("BinaryIO", reader),
+            size=written.size,
+            betas=batch.betas,
+            user_profile_id=batch.user_profile_id or None,
         )
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
         return settling.refused_or_uncertain(batch, attempt, failure)
-    return settling.accepted(batch, attempt, data)
+    return settling.accepted(batch, attempt, reply)
 
 
 def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str) -> bool:

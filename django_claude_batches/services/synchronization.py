@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,7 +49,7 @@ def moment(text: Any) -> datetime | None:
 
 def mirrored(data: wire.MessageBatch) -> dict[str, Any]:
     """Give a batch's mirrored columns."""
-    counts = data.get("request_counts") or {}
+    counts: Mapping[str, Any] = data.get("request_counts", {})
     times = ("created_at", "expires_at", "ended_at", "cancel_initiated_at", "archived_at")
     return {
         "processing_status": str(data.get("processing_status") or "")[:40],
