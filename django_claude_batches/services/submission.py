@@ -92,6 +92,7 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
         renewed = rows.renew(batch.pk, token, SENDING_LEASE)
         if not renewed or not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW):
             return None
+        batch.note("sending")
         last = batch.last_attempt
         return SubmitAttempt.objects.using(rows.db).create(
             batch=batch,
