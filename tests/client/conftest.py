@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -50,5 +51,5 @@ def closed_port() -> int:
 def quick() -> Iterator[list[float]]:
     """Nobody sleeps: the pauses before retries are noted instead."""
     pauses: list[float] = []
-    with mock.patch("django_claude_batches.client.transport.time.sleep", pauses.append):
+    with mock.patch("django_claude_batches.client.transport.time", SimpleNamespace(sleep=pauses.append)):
         yield pauses
