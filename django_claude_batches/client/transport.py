@@ -6,7 +6,6 @@ whatever is raised here is raised outside the `except` that caught theirs, with 
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import threading
@@ -135,15 +134,14 @@ class Transport:
             yield piece
 
     def _persist(self, attempt: Callable[[], T | Failure]) -> T:
-        for tries in itertools.count():
-            outcome = attempt()
-            if not isinstance(outcome, Failure):
-                return outcome
+        tries = 0
+        while isinstance(outcome := attempt(), Failure):
             pause = retries.pause_before_retry(outcome, tries=tries) if tries < self._max_retries else None
             if pause is None:
                 raise outcome.error
             time.sleep(pause)
-        raise AssertionError("unreachable")
+            tries += 1
+        return outcome
 
     def _ask(self, method: str, path: str, **options: Any) -> Reply[Any] | Failure:
         return self._reply(self._open(method, path, **options))

@@ -12,6 +12,7 @@ Rows that need no test here, and why:
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -383,10 +384,14 @@ def test_s20_what_is_not_json_is_kept_as_text(client: BatchesClient, server: Scr
 
 
 def test_s20_only_the_beginning_of_an_error_is_read(client: BatchesClient, server: Script) -> None:
-    server.answers(Answer(status=418, body=b"x" * 5_000_000))
+    server.answers(Answer(status=418, body=b"x" * 20_000_000))
+    tracemalloc.start()
     with pytest.raises(ServerFault) as caught:
         client.retrieve(BATCH_ID)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert caught.value.message == "x" * 500
+    assert peak < 3_000_000  # bytes
 
 
 def test_s21_the_key_is_in_no_repr(client: BatchesClient, server: Script) -> None:
