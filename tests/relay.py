@@ -30,6 +30,8 @@ class Exchange:
     body: bytes
     upstream: str
     reply: tuple[int, dict[str, str], bytes] | None = None
+    withheld: int = 0
+    """Bytes that are announced and never come."""
 
     def forward(self) -> tuple[int, dict[str, str], bytes]:
         host = urlsplit(self.upstream).netloc
@@ -68,6 +70,18 @@ def rewrite(change: Callable[[bytes], bytes]) -> Rule:
     def rule(exchange: Exchange) -> None:
         status, headers, body = exchange.forward()
         exchange.reply = (status, headers, change(body))
+
+    return rule
+
+
+def cut(keep: Callable[[bytes], bytes]) -> Rule:
+    """The connection breaks when this much of the answer has come."""
+
+    def rule(exchange: Exchange) -> None:
+        status, headers, body = exchange.forward()
+        kept = keep(body)
+        exchange.reply = (status, headers, kept)
+        exchange.withheld = len(body) - len(kept)
 
     return rule
 
@@ -113,9 +127,10 @@ class Relay:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Length", str(len(content) + exchange.withheld))
                 self.end_headers()
                 self.wfile.write(content)
+                self.close_connection = self.close_connection or exchange.withheld > 0
 
             do_GET = do_POST = do_DELETE = handle_any
 

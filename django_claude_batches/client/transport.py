@@ -124,9 +124,11 @@ class Transport:
             yield self._pieces(response)
 
     def _pieces(self, response: requests.Response) -> Iterator[bytes]:
+        # Not `iter_content`: where a connection breaks that keeps back up to READ_BYTES which had come. urllib3 1.26
+        # has no `read1`: there the same bytes are lost to us, and come with the next download.
+        read = getattr(response.raw, "read1", response.raw.read)
         while True:
-            # Not `iter_content`: where a connection breaks that keeps back up to READ_BYTES which had come.
-            piece: bytes | APIUnreachable = _shielded(lambda: response.raw.read1(READ_BYTES, decode_content=True))
+            piece: bytes | APIUnreachable = _shielded(lambda: read(READ_BYTES, decode_content=True))
             if isinstance(piece, APIUnreachable):
                 raise piece
             if not piece:

@@ -94,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(answer.delay)
             self.give(answer)
 
-    do_GET = do_POST = do_DELETE = do_any  # noqa: N815
+    do_GET = do_POST = do_DELETE = do_any
 
     def give(self, answer: Answer) -> None:
         self.send_response_only(answer.status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -210,7 +211,7 @@ class TestWhatThisMachineDoesWrong:
     def test_no_key_is_said_and_kept_on_the_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
         batch = services.submit(draft(1))
-        with pytest.raises(ConfigurationError, match='No API key for account "default". Set ANTHROPIC_API_KEY or'):
+        with pytest.raises(ConfigurationError, match=r'No API key for account "default"\. Set ANTHROPIC_API_KEY or'):
             services.advance(batch)
         batch.refresh_from_db()
         assert batch.state == State.QUEUED
@@ -219,28 +220,28 @@ class TestWhatThisMachineDoesWrong:
         assert not batch.attempts.exists()
 
     def test_an_unknown_account_cannot_be_submitted(self) -> None:
-        with pytest.raises(ConfigurationError, match='Unknown account "prod".*has: default'):
+        with pytest.raises(ConfigurationError, match=r'Unknown account "prod".*has: default'):
             services.submit(draft(1, account="prod"))
 
-    def test_a_full_disk_loses_nothing(
-        self, claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        """/dev/full answers every write with ENOSPC, as a full disk does."""
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-        batch = services.submit(draft(1))
-        with pytest.raises(OSError, match="gone"):
-            services.advance(batch)
+    def test_a_disk_that_takes_no_more_loses_nothing(self, claude: ClaudeEmulator) -> None:
+        batch = services.submit(MessageBatch.objects.create_draft([item(0, system="x" * 500_000)]))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            with pytest.raises(OSError, match="could not be written to a temporary file: File too large"):
+                services.advance(batch)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         batch.refresh_from_db()
         assert (batch.state, batch.attempts.get().outcome) == (State.QUEUED, "not_sent")
         assert "temporary file" in batch.last_error
-        monkeypatch.setattr("tempfile.tempdir", None)
         assert services.advance(batch).state == State.IN_PROGRESS
         assert len(claude.batches) == 1
 
     @pytest.mark.django_db(transaction=True)
     def test_inside_a_transaction_it_says_so(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1))
-        with transaction.atomic(), pytest.raises(InsideTransaction, match="advance.*Record a wish"):
+        with transaction.atomic(), pytest.raises(InsideTransaction, match=r"advance.*Record a wish"):
             services.advance(batch)
         with transaction.atomic(), pytest.raises(InsideTransaction, match="adopt"):
             services.adopt("msgbatch_x")
