@@ -13,7 +13,6 @@ import ipaddress
 import socket
 from collections.abc import Generator, Iterator
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -70,7 +69,9 @@ def loopback_only() -> Iterator[None]:
         _check(self, address)
         return connect_ex(self, address)
 
-    with mock.patch.multiple(socket.socket, connect=guarded_connect, connect_ex=guarded_connect_ex):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
         yield
 
 
