@@ -54,7 +54,11 @@ def with_index(replies: Replies) -> Replies:
     parameters = inspect.signature(replies).parameters.values()
     if any(parameter.name == "index" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return replies
-    return lambda params, custom_id, *, index: replies(params, custom_id)
+
+    def answer(params: dict[str, Any], custom_id: str, *, index: int) -> Answer:
+        return replies(params, custom_id)
+
+    return answer
 
 
 def ask(replies: Replies, params: dict[str, Any], custom_id: str, *, index: int) -> Reply | Failure:

@@ -105,6 +105,12 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and a short body leave in one packet
 
+    def handle_expect_100(self) -> bool:
+        """Let the client go on. It waits for this, so it must not stay in the buffer."""
+        answered = super().handle_expect_100()
+        self.wfile.flush()
+        return answered
+
     def _serve(self) -> None:
         body, size = self._read_body()
         url = urlsplit(self.path)
