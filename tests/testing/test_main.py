@@ -63,4 +63,10 @@ def test_a_port_that_is_taken_is_said_so():
         done = subprocess.run([*COMMAND, "--port", port], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"cannot serve on 127.0.0.1:{port}: ")
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_cannot_be():
+    done = subprocess.run([*COMMAND, "--port", "70000"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot serve on 127.0.0.1:70000: ")

@@ -112,7 +112,12 @@ class Handler(BaseHTTPRequestHandler):
         return answered
 
     def _serve(self) -> None:
-        body, size = self._read_body()
+        try:
+            body, size = self._read_body()
+        except ValueError:  # no number where a length must be: what follows cannot be told from a next request
+            self.close_connection = True
+            self.send_error(400)
+            return
         url = urlsplit(self.path)
         request = Request(
             method=self.command,

@@ -92,6 +92,15 @@ def test_expect_100_continue(claude, headers):
         assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+@pytest.mark.parametrize("header", ["Content-Length: x", "Transfer-Encoding: chunked"])
+def test_a_body_without_a_length_is_refused_and_the_connection_closed(claude, header):
+    with socket.create_connection(("127.0.0.1", port_of(claude)), timeout=20) as sock:
+        sock.sendall(f"POST {BATCHES} HTTP/1.1\r\n{header}\r\n\r\nnot a number\r\n".encode())
+        received = b"".join(iter(lambda: sock.recv(65_536), b""))
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert call(claude, "GET", BATCHES).status == 200
+
+
 def test_http_1_0_gets_results_unchunked(claude, headers):
     batch_id = create(claude, "a")
     claude.finish()
