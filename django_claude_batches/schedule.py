@@ -1,7 +1,7 @@
 """What Celery beat has to do for us; importable from a settings module, since it loads neither Django nor Celery.
 
-    from django_claude_batches.schedule import BEAT_SCHEDULE
-    CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
+from django_claude_batches.schedule import BEAT_SCHEDULE
+CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
 """
 
 from __future__ import annotations

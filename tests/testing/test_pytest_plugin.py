@@ -68,6 +68,19 @@ def test_a_test_with_the_fixture_may_not_leave(suite, how):
     """)
 
 
+def test_a_name_that_cannot_be_looked_up_is_refused_too(suite):
+    suite("""
+    def test_offline(claude_emulator):
+        with pytest.raises(RuntimeError, match="refused to connect to api.example.com port 443"):
+            socket.getaddrinfo("api.example.com", 443, flags=socket.AI_NUMERICHOST)  # fails without asking anybody
+        assert socket.getaddrinfo("localhost", 443)
+
+    def test_afterwards():
+        with pytest.raises(socket.gaierror):
+            socket.getaddrinfo("api.example.com", 443, flags=socket.AI_NUMERICHOST)
+    """)
+
+
 def test_this_machine_is_reached(suite):
     suite("""
     def test_loopback(claude_emulator, tmp_path):

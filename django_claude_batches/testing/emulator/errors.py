@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(eq=False)
-class Refusal(Exception):  # noqa: N818  what the API does; most are not errors of ours
+class Refusal(Exception):
     """An error of the API: the HTTP `status`, and the `type`, `message` and `details` of its body."""
 
     status: int

@@ -1,0 +1,122 @@
+"""System checks. None reads the database or the models: what they say can be wrong before either exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
+
+from django_claude_batches import conf
+from django_claude_batches.schedule import BEAT_SCHEDULE
+
+TICK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
+
+
+def check_time_zones(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    if settings.USE_TZ:
+        return []
+    return [
+        Error(
+            "USE_TZ is False: leases and due times would be wrong twice a year, and wherever servers differ.",
+            hint="Set USE_TZ = True.",
+            id="django_claude_batches.E001",
+        )
+    ]
+
+
+def check_contenttypes(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    if "django.contrib.contenttypes" in settings.INSTALLED_APPS:
+        return []
+    return [
+        Error(
+            "django.contrib.contenttypes is not installed: requests point to their targets through it.",
+            hint='Add "django.contrib.contenttypes" to INSTALLED_APPS.',
+            id="django_claude_batches.E002",
+        )
+    ]
+
+
+def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Read every setting once, so that a wrong one is said at start-up and not at three in the morning."""
+    readers = (
+        conf.kick,
+        conf.send_deadline,
+        conf.submit_quiet_period,
+        conf.on_not_created,
+        conf.announce_attempts,
+        conf.ingest_attempts,
+    )
+    found: list[CheckMessage] = []
+    try:
+        for read in readers:
+            read()
+        for alias in conf.accounts():
+            found += _insecure(conf.account(alias))
+    except conf.ConfigurationError as error:
+        found.append(Error(str(error), hint="See the settings table.", id="django_claude_batches.E003"))
+    return found
+
+
+def _insecure(account: conf.Account) -> Iterator[CheckMessage]:
+    url = urlsplit(account.base_url)
+    if url.hostname in conf.LOOPBACK:
+        return
+    if url.scheme != "https":
+        yield Error(
+            f'Account "{account.alias}" would send its key in the clear to {url.hostname or account.base_url}.',
+            hint="Use an https:// BASE_URL; http is for loopback only.",
+            id="django_claude_batches.E004",
+        )
+    if account.verify is False:
+        yield Error(
+            f'Account "{account.alias}" has VERIFY = False: anybody on the way could read its key.',
+            hint="Set VERIFY to the path of your certificate authority's bundle.",
+            id="django_claude_batches.E005",
+        )
+
+
+def check_databases(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for alias, database in settings.DATABASES.items():
+        engine = str(database.get("ENGINE", "")).rpartition(".")[2]
+        options = database.get("OPTIONS", {})
+        if engine == "mysql" and options.get("charset", "utf8mb4") != "utf8mb4":
+            found.append(
+                Warning(
+                    f'Database "{alias}" does not use utf8mb4: answers with emoji cannot be stored.',
+                    hint='Set OPTIONS = {"charset": "utf8mb4"}.',
+                    id="django_claude_batches.W001",
+                )
+            )
+        if engine == "sqlite3" and str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+            found.append(
+                Warning(
+                    f'Database "{alias}" is SQLite without transaction_mode=IMMEDIATE: a worker and a web process '
+                    'would meet "database is locked".',
+                    hint='Set OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20}.',
+                    id="django_claude_batches.W002",
+                )
+            )
+    return found
+
+
+def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Look for the tick where Celery's Django settings usually stand; silent where another scheduler is set."""
+    schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
+    if schedule is None or any(entry.get("task") == TICK for entry in schedule.values()):
+        return []
+    return [
+        Warning(
+            "CELERY_BEAT_SCHEDULE has no entry for our tick: nothing would be sent, polled or fetched.",
+            hint="Add **BEAT_SCHEDULE from django_claude_batches.schedule, or run "
+            "`manage.py claude_batches tick --loop`.",
+            id="django_claude_batches.W003",
+        )
+    ]
+
+
+ALL = (check_time_zones, check_contenttypes, check_settings, check_databases, check_schedule)

@@ -1,0 +1,9 @@
+"""The API's own verbs, without Django: `BatchesClient`, and the small objects that it gives out."""
+
+from __future__ import annotations
+
+from django_claude_batches.client.batches import BatchesClient
+from django_claude_batches.client.jsonl import Line
+from django_claude_batches.client.transport import Reply
+
+__all__ = ["BatchesClient", "Line", "Reply"]

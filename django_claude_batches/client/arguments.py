@@ -1,0 +1,57 @@
+"""What callers pass, checked before it reaches a URL or a header. No message shows a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from django_claude_batches.exceptions import InvalidRequest
+from django_claude_batches.wire import BATCH_ID_PATTERN
+
+PATH = "/v1/messages/batches"
+
+
+def problem_with_key(api_key: object) -> str | None:
+    """Say what is wrong with a key without showing it, None if nothing is."""
+    if not isinstance(api_key, str) or not api_key:
+        return "api_key must be a non-empty text; set ANTHROPIC_API_KEY or pass the key"
+    if re.search(r"\s", api_key):
+        return "api_key holds white space or a line break; was it read from a file with its last newline?"
+    if not re.fullmatch(r"[\x21-\x7e]+", api_key):
+        return "api_key holds characters that cannot stand in a header"
+    return None
+
+
+def checked_base_url(base_url: str) -> str:
+    """Return the base URL without its last slash; raise ValueError if it isn't one, or holds a password."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("base_url must be like https://api.anthropic.com, without user, query and fragment")
+    return base_url.rstrip("/")
+
+
+def checked_id(id: object) -> str:  # noqa: A002 (the API's word)
+    """Return a batch's id that is safe in a URL as it is; raise InvalidRequest for anything else."""
+    if not isinstance(id, str) or not BATCH_ID_PATTERN.fullmatch(id):
+        raise InvalidRequest(f"{id!r:.80} is not a batch's id; one looks like msgbatch_013Zva2CMHLNnXjNJJKqJ2EF")
+    return id
+
+
+def path_of(id: str, verb: str = "") -> str:  # noqa: A002 (the API's word)
+    """Return the path of a batch, or of a verb (`/cancel`, `/results`) on it."""
+    return f"{PATH}/{checked_id(id)}{verb}"
+
+
+def header(name: str, value: str | None) -> dict[str, str]:
+    """Return one header, none for None; raise InvalidRequest for what cannot stand in one."""
+    if value is None:
+        return {}
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise InvalidRequest(f"{value!r:.80} cannot be sent as {name}")
+    return {name: value}
+
+
+def beta_header(betas: Iterable[str]) -> dict[str, str]:
+    """Return `anthropic-beta` for these betas, each once, in their order."""
+    return header("anthropic-beta", ",".join(dict.fromkeys(betas)) or None)

@@ -1,0 +1,100 @@
+"""What a create call sends: the requests as JSON in a file, and that file as an upload that is given out once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.wire import CUSTOM_ID_PATTERN, MAX_BODY_BYTES, MAX_REQUESTS
+
+BLOCK_BYTES = 64 * 1024
+
+
+def write_body(requests: Iterable[Mapping[str, Any]], file: BinaryIO) -> int:
+    """Write `{"requests":[…]}` as compact UTF-8 and return its size in bytes.
+
+    Takes the requests one by one; only their ids stay in memory. Raises `InvalidRequest` for what the API would refuse
+    at once (docs/reference/wire.md §6) or cannot be sent at all, `LimitExceeded` for too many requests or bytes.
+    """
+    seen: set[str] = set()
+    size = file.write(b'{"requests":[')
+    for position, request in enumerate(requests):
+        if position == MAX_REQUESTS:
+            raise LimitExceeded(f"a batch holds at most {MAX_REQUESTS:,} requests")
+        custom_id = _checked_id(request, position, seen)
+        size += file.write(b"," if position else b"")
+        size += file.write(_encoded(custom_id, request["params"], position))
+        if size + 2 > MAX_BODY_BYTES:
+            raise LimitExceeded(f"a batch holds at most {MAX_BODY_BYTES:,} bytes of JSON", position=position)
+    if not seen:
+        raise InvalidRequest("a batch needs at least one request")
+    return size + file.write(b"]}")
+
+
+def _checked_id(request: Mapping[str, Any], position: int, seen: set[str]) -> str:
+    custom_id = request.get("custom_id")
+    if set(request) != {"custom_id", "params"} or not isinstance(request["params"], Mapping):
+        raise InvalidRequest(
+            f"a request has the keys custom_id and params (an object) and no other, not {sorted(map(str, request))}",
+            position=position,
+        )
+    if not isinstance(custom_id, str) or not CUSTOM_ID_PATTERN.fullmatch(custom_id):
+        raise InvalidRequest(f"custom_id {custom_id!r:.80} is not 1 to 64 of a-z A-Z 0-9 _ -", position=position)
+    if custom_id in seen:
+        raise InvalidRequest("custom_id stands twice in the batch", position=position, custom_id=custom_id)
+    seen.add(custom_id)
+    return custom_id
+
+
+def _encoded(custom_id: str, params: Mapping[str, Any], position: int) -> bytes:
+    request = {"custom_id": custom_id, "params": dict(params)}
+    try:
+        # Not \u escapes: they make non-Latin text two to three times as long (docs/reference/wire.md §11.20).
+        return json.dumps(request, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        reason = "params hold half of a surrogate pair, which UTF-8 cannot carry"
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = f"params are not JSON: {error}"
+    raise InvalidRequest(reason, position=position, custom_id=custom_id)
+
+
+class BodyReadError(Exception):
+    """`Upload.read` could not go on. Neither an OSError nor a requests error: urllib3 must let it through."""
+
+
+class Upload:
+    """A file of known size that requests sends with `Content-Length`, and that knows whether sending began.
+
+    `started` is the proof that we need: until the first block is asked for there was no complete request on any wire.
+    """
+
+    def __init__(self, body: BinaryIO, size: int) -> None:
+        self._body = body
+        self._left = self._size = size
+        self.started = False
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(BLOCK_BYTES), b"")
+
+    def read(self, amount: int = BLOCK_BYTES) -> bytes:
+        """Return the next block, empty after `size` bytes. Then `body.read` is not called: all is on the wire."""
+        self.started = True
+        if not self._left:
+            return b""
+        block = self._block(min(amount, self._left) if amount > 0 else self._left)
+        if not block:
+            raise BodyReadError(f"the body ended {self._left:,} bytes before its announced size of {self._size:,}")
+        self._left -= len(block)
+        return block
+
+    def _block(self, amount: int) -> bytes:
+        try:
+            return self._body.read(amount)
+        except Exception as error:  # noqa: BLE001 (whatever the caller's body raises ends the sending)
+            reason = f"the body could not be read: {type(error).__name__}: {error}"
+        raise BodyReadError(reason)

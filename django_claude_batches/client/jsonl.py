@@ -1,0 +1,76 @@
+"""Bytes to lines. Pure: it knows neither HTTP nor JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""Bytes of one line before it counts as oversized. Answers of 300,000 tokens make lines of 1 to 2 MB."""
+
+EXCERPT_BYTES = 4096
+"""Bytes that are kept of an oversized line: enough to read its `custom_id`, which stands first."""
+
+
+class Line(NamedTuple):
+    """One line as it came, without its newline.
+
+    `number` counts from 1, blank lines included; `offset` is the byte at which the line begins. Of an oversized line
+    `data` holds only the first bytes.
+    """
+
+    number: int
+    offset: int
+    data: bytes
+    oversized: bool
+
+
+class _Pending:
+    """The line being read, in the pieces that it came in; joined once, since adding up megabytes is quadratic."""
+
+    def __init__(self, max_line_bytes: int) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        fitted = self.size <= self._max_line_bytes
+        self.size += len(piece)
+        if self.size <= self._max_line_bytes:
+            self._pieces.append(piece)
+        elif fitted:
+            self._pieces = [b"".join([*self._pieces, piece])[:EXCERPT_BYTES]]
+
+    def take(self, number: int, offset: int) -> Line:
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        line = Line(number, offset, data.removesuffix(b"\r"), self.size > self._max_line_bytes)
+        self._pieces, self.size = [], 0
+        return line
+
+
+def split_lines(pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+    r"""Give out the lines of a stream of bytes, each as soon as it is complete.
+
+    Only `\n` ends a line: `str.splitlines` would cut JSON at U+2028 (docs/reference/wire.md §11.14). A `\r` before it
+    is trimmed, blank lines are counted and skipped, and the last line needs no newline. Where `pieces` raises, all
+    complete lines have been given out; the incomplete one is not. Memory: one line and one piece.
+    """
+    number, offset = 1, 0
+    pending = _Pending(max_line_bytes)
+    for piece in pieces:
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            pending.add(end)
+            next_offset = offset + pending.size + 1
+            line = pending.take(number, offset)
+            if not _is_blank(line.data):
+                yield line
+            number, offset = number + 1, next_offset
+        pending.add(rest)
+    last = pending.take(number, offset)
+    if not _is_blank(last.data):
+        yield last
+
+
+def _is_blank(data: bytes) -> bool:
+    return not data or data.isspace()

@@ -1,0 +1,52 @@
+"""What a good answer holds: the wire's objects with their missing keys filled in, None where it isn't one.
+
+Every key that the API sends is kept, known or not, and no value is judged but the id.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard, cast
+
+from django_claude_batches.wire import BATCH_ID_PATTERN, DeletedMessageBatch, MessageBatch, Page, ResultLine
+
+COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
+TEXTS = ("processing_status", "created_at", "expires_at")
+NULLABLE = ("ended_at", "archived_at", "cancel_initiated_at", "results_url")
+
+
+def message_batch(data: object) -> MessageBatch | None:
+    """Read a batch. Missing counts become 0, missing texts empty, the nullable ones None."""
+    if not _has_batch_id(data):
+        return None
+    counts = data.get("request_counts")
+    known = {key: value for key, value in counts.items() if value is not None} if isinstance(counts, dict) else {}
+    filled = dict.fromkeys(TEXTS, "") | dict.fromkeys(NULLABLE) | data
+    return cast("MessageBatch", filled | {"request_counts": dict.fromkeys(COUNTS, 0) | known})
+
+
+def page(data: object) -> Page | None:
+    """Read a page of batches; None where one of them isn't one."""
+    if not isinstance(data, dict) or not isinstance(data.get("data"), list):
+        return None
+    batches = [message_batch(item) for item in data["data"]]
+    if None in batches:
+        return None
+    empty = {"has_more": False, "first_id": None, "last_id": None}
+    return cast("Page", empty | data | {"data": batches})
+
+
+def deleted(data: object) -> DeletedMessageBatch | None:
+    """Read the confirmation of a delete."""
+    return cast("DeletedMessageBatch", data) if _has_batch_id(data) else None
+
+
+def result_line(data: object) -> ResultLine | None:
+    """Read one line of results. Unknown types of result are results too."""
+    if not isinstance(data, dict) or not isinstance(data.get("custom_id"), str):
+        return None
+    result = data.get("result")
+    return cast("ResultLine", data) if isinstance(result, dict) and isinstance(result.get("type"), str) else None
+
+
+def _has_batch_id(data: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(data, dict) and isinstance(data.get("id"), str) and bool(BATCH_ID_PATTERN.fullmatch(data["id"]))

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from django_claude_batches.models.account import AccountState
+from django_claude_batches.models.attempt import Outcome, SubmitAttempt
+from django_claude_batches.models.batch import MessageBatch
+from django_claude_batches.models.drafting import DraftRequest
+from django_claude_batches.models.event import BatchEvent
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType
+from django_claude_batches.models.state import State
+from django_claude_batches.models.usage import UsageRollup
+
+__all__ = [
+    "AccountState",
+    "BatchEvent",
+    "BatchRequest",
+    "BatchResult",
+    "DraftRequest",
+    "MessageBatch",
+    "Outcome",
+    "ResultProblem",
+    "ResultType",
+    "State",
+    "SubmitAttempt",
+    "UsageRollup",
+]

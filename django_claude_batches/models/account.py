@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
+
+SILENCE = timedelta(seconds=90)
+"""Without a tick for this long while work is due, nothing is moving: three ticks were missed."""
+
+
+class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
+    def paused(self) -> AccountStateQuerySet:
+        """Those for which nothing is sent: until somebody resumes it, or until `paused_until`."""
+        return self.filter(Q(paused_until__isnull=True) | Q(paused_until__gt=DatabaseNow()), paused_at__isnull=False)
+
+    def ticking(self) -> AccountStateQuerySet:
+        """Those that a tick looked after lately."""
+        return self.filter(last_tick_at__gte=after(-SILENCE))
+
+
+class AccountState(Leased):
+    """What is known of an account of the settings: whether sending is paused, and when a tick last came by."""
+
+    alias = models.CharField(_("account"), max_length=64, unique=True)
+    paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    pause_reason = models.TextField(_("why"), blank=True)
+    last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
+
+    objects = AccountStateQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        ordering = ["alias"]
+
+    def __str__(self) -> str:
+        return self.alias

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.drafting import TAG_LENGTH
+from django_claude_batches.models.fields import IdentifierField
+from django_claude_batches.models.lease import PrimaryQuerySet
+
+
+class Outcome(models.TextChoices):
+    """What became of one create call."""
+
+    OPEN = "open", _("Open")
+    NOT_SENT = "not_sent", _("Not sent")
+    ACCEPTED = "accepted", _("Accepted")
+    REFUSED = "refused", _("Refused")
+    UNCERTAIN = "uncertain", _("No answer")
+    NOT_RECEIVED = "not_received", _("Not received")
+
+
+class SubmitAttemptQuerySet(PrimaryQuerySet["SubmitAttempt"]):
+    def undecided(self) -> SubmitAttemptQuerySet:
+        """Those whose batch may exist at Anthropic without our knowing its id."""
+        return self.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], remote_id__isnull=True)
+
+
+class SubmitAttempt(models.Model):
+    """One create call, written down before it is made. Never removed, not even with its batch, and never reused.
+
+    The tag stands before each custom_id on the wire: it is the only proof of which call made a remote batch, since the
+    API has neither idempotency keys nor metadata.
+    """
+
+    batch = models.ForeignKey("MessageBatch", on_delete=models.SET_NULL, null=True, related_name="attempts")
+    number = models.PositiveIntegerField(_("number"))
+    tag = IdentifierField(_("tag"), max_length=TAG_LENGTH, unique=True)
+    account_fingerprint = models.CharField(
+        max_length=16, blank=True, help_text=_("Tells two keys apart without giving either away.")
+    )
+    workspace_id = models.CharField(max_length=100, blank=True)
+    baseline_id = IdentifierField(
+        max_length=127, null=True, blank=True, help_text=_("The newest batch at Anthropic just before the call.")
+    )
+    baseline_created_at = models.DateTimeField(null=True, blank=True)
+    body_bytes = models.PositiveBigIntegerField(_("body bytes"), null=True, blank=True)
+    body_sha256 = models.CharField(_("body SHA-256"), max_length=64, blank=True)
+    intent_at = models.DateTimeField(_("intent at"))
+    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
+    watch_until = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices, default=Outcome.OPEN)
+    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
+    api_request_id = models.CharField(_("request id"), max_length=100, blank=True)
+    remote_id = IdentifierField(_("remote id"), max_length=127, null=True, blank=True, db_index=True)
+    excluded_ids = models.JSONField(default=list, blank=True)
+    listings_made = models.PositiveIntegerField(default=0)
+
+    objects = SubmitAttemptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("submit attempt")
+        verbose_name_plural = _("submit attempts")
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["batch", "number"], name="dcb_attempt_number")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} ({self.outcome})"

@@ -1,0 +1,393 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F, Q, Sum
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import bulk
+from django_claude_batches.models.attempt import SubmitAttempt
+from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, prepared
+from django_claude_batches.models.event import BatchEvent, user_name
+from django_claude_batches.models.fields import IdentifierField
+from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due, is_free
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult, ResultProblem
+from django_claude_batches.models.state import (
+    ALWAYS_DUE,
+    DELETABLE,
+    EXPLANATIONS,
+    FETCHING,
+    FINAL,
+    REMOTE,
+    RUNNING,
+    State,
+    named,
+)
+from django_claude_batches.models.usage import UsageRollup
+
+UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
+"""The columns of a batch that nobody wants canceled or deleted."""
+
+COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
+
+
+def _state_in(states: frozenset[State]) -> Q:
+    """Match some states, listed in one order only, so that migrations do not differ from run to run."""
+    return Q(state__in=sorted(str(state.value) for state in states))
+
+
+class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
+    def drafts(self) -> MessageBatchQuerySet:
+        return self.filter(state=State.DRAFT)
+
+    def in_flight(self) -> MessageBatchQuerySet:
+        """Those that were submitted and are not finished."""
+        return self.filter(state__in=ALWAYS_DUE)
+
+    def running(self) -> MessageBatchQuerySet:
+        """Those that Anthropic works on."""
+        return self.filter(state__in=RUNNING)
+
+    def finished(self) -> MessageBatchQuerySet:
+        return self.filter(state__in=FINAL)
+
+    def needing_attention(self) -> MessageBatchQuerySet:
+        """Those that wait for a person, and complete ones with something missing or an error of the app's."""
+        waiting = Q(state__in=[State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST])
+        blemished = Q(state=State.INGESTED) & (Q(missing_count__gt=0) | ~Q(last_error=""))
+        return self.filter(waiting | blemished)
+
+    def of_kind(self, kind: str) -> MessageBatchQuerySet:
+        return self.filter(kind=kind)
+
+    def due(self) -> MessageBatchQuerySet:
+        """Those whose time has come and on which nobody works, by the database's clock."""
+        return self.filter(is_due())
+
+    def create_draft(
+        self,
+        requests: Iterable[DraftRequest | Prepared],
+        *,
+        kind: str = "",
+        label: str = "",
+        account: str = "default",
+        created_by: Any = None,
+        betas: Sequence[str] = (),
+        anthropic_version: str = "",
+        user_profile_id: str = "",
+        parent: MessageBatch | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> MessageBatch:
+        """Store a batch and its requests, in constant memory, all or nothing. Nothing is sent.
+
+        `requests` is any iterable of `DraftRequest`s; it is read once, and may query the database. `betas` are names
+        for the `anthropic-beta` header, `anthropic_version` is the account's unless given. `progress` is called with
+        the number of requests stored, now and then.
+
+        Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse, and LimitExceeded
+        for more than 100,000 requests or 256,000,000 bytes; no row is left behind then.
+        """
+        db = self.primary().db
+        with transaction.atomic(using=db):
+            batch = self.using(db).create(
+                kind=kind,
+                label=label,
+                account=account,
+                betas=list(betas),
+                anthropic_version=anthropic_version,
+                user_profile_id=user_profile_id,
+                parent=parent,
+                created_by=created_by,
+                created_by_name=user_name(created_by),
+            )
+            tally = Tally()
+            rows = (_request_row(batch, request) for request in prepared(requests, tally))
+            for stored in bulk.insert(rows, using=db):
+                if progress is not None:
+                    progress(stored)
+            batch.request_count, batch.body_bytes = tally.requests, tally.bytes
+            batch.save(using=db, update_fields=["request_count", "body_bytes"])
+            batch.note("drafted", f"{tally.requests:,} requests, {tally.bytes:,} bytes", by=created_by)
+        return batch
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the batches with all their rows; raise InvalidTransition, deleting none, if any is live."""
+        db = self.primary().db
+        with transaction.atomic(using=db):
+            pks = list(self.using(db).order_by().values_list("pk", flat=True))
+            for batch in self.model.objects.using(db).filter(pk__in=pks).exclude(state__in=DELETABLE)[:1]:
+                raise batch.forbidden("delete", DELETABLE)
+            deleted = [self.model.objects.using(db).get(pk=pk).delete() for pk in pks]
+        totals: dict[str, int] = {}
+        for _total, rows in deleted:
+            for name, count in rows.items():
+                totals[name] = totals.get(name, 0) + count
+        return sum(totals.values()), totals
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class MessageBatch(Leased):
+    """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
+
+    The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
+    """
+
+    kind = models.SlugField(_("kind"), max_length=100, blank=True, help_text=_("What it is for, set by code."))
+    label = models.CharField(_("label"), max_length=200, blank=True, help_text=_("What people call it."))
+    account = models.CharField(_("account"), max_length=64, default="default")
+    betas = models.JSONField(_("betas"), default=list, blank=True)
+    anthropic_version = models.CharField(_("API version"), max_length=20, blank=True)
+    user_profile_id = models.CharField(_("user profile id"), max_length=127, blank=True)
+    drafted_at = models.DateTimeField(_("drafted at"), default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("created by"),
+    )
+    created_by_name = models.CharField(_("created by"), max_length=150, blank=True)
+    parent = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries", verbose_name=_("retries")
+    )
+    state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.DRAFT, db_index=True)
+    request_count = models.PositiveIntegerField(_("requests"), default=0)
+    body_bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
+    missing_count = models.PositiveIntegerField(_("missing"), default=0)
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
+    next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
+    tries = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text=_("Of the present step: complete downloads, or calls of the receivers.")
+    )
+    failures = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text=_("In a row, of a passing kind: they stretch the back-off.")
+    )
+    queued_at = models.DateTimeField(_("queued at"), null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
+    delete_requested_at = models.DateTimeField(_("deletion requested at"), null=True, blank=True)
+    discard_results = models.BooleanField(
+        _("discard results"), default=False, help_text=_("Delete at Anthropic without fetching the results first.")
+    )
+    ingested_at = models.DateTimeField(_("ingested at"), null=True, blank=True)
+    announced_at = models.DateTimeField(_("announced at"), null=True, blank=True)
+    remote_deleted_at = models.DateTimeField(_("deleted at Anthropic"), null=True, blank=True)
+    last_error = models.TextField(_("last error"), blank=True)
+
+    anthropic_id = IdentifierField(_("id at Anthropic"), max_length=127, unique=True, null=True, blank=True)
+    processing_status = models.CharField(_("processing status"), max_length=40, blank=True)
+    processing_count = models.PositiveIntegerField(_("processing"), default=0)
+    succeeded_count = models.PositiveIntegerField(_("succeeded"), default=0)
+    errored_count = models.PositiveIntegerField(_("errored"), default=0)
+    canceled_count = models.PositiveIntegerField(_("canceled"), default=0)
+    expired_count = models.PositiveIntegerField(_("expired"), default=0)
+    created_at = models.DateTimeField(_("created at Anthropic"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
+    cancel_initiated_at = models.DateTimeField(_("cancel initiated at"), null=True, blank=True)
+    archived_at = models.DateTimeField(_("archived at"), null=True, blank=True)
+    results_url = models.CharField(_("results URL"), max_length=500, blank=True)
+
+    objects = MessageBatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        permissions = [
+            ("submit_messagebatch", "Can submit batches to Claude"),
+            ("cancel_messagebatch", "Can cancel and take back batches"),
+            ("delete_remote_messagebatch", "Can delete batches at Anthropic"),
+            ("advance_messagebatch", "Can check batches now"),
+            ("reingest_messagebatch", "Can fetch results again"),
+            ("retry_messagebatch", "Can retry rows of batches"),
+            ("claim_messagebatch", "Can settle unconfirmed batches"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=State.values), name="dcb_batch_state"),
+            models.CheckConstraint(
+                condition=Q(_state_in(REMOTE), anthropic_id__isnull=False)
+                | (~_state_in(REMOTE) & Q(anthropic_id__isnull=True)),
+                name="dcb_batch_remote",
+            ),
+            models.CheckConstraint(
+                condition=Q(next_action_at__isnull=False)
+                | ~_state_in(ALWAYS_DUE | {State.INGESTED})
+                | Q(state=State.INGESTED, announced_at__isnull=False),
+                name="dcb_batch_due",
+            ),
+            models.CheckConstraint(
+                condition=~_state_in(FETCHING | {State.INGESTED}) | Q(processing_status="ended"),
+                name="dcb_batch_ended",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=State.INGESTED, ingested_at__isnull=False)
+                | (~Q(state=State.INGESTED) & Q(ingested_at__isnull=True)),
+                name="dcb_batch_ingested",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=State.QUEUED) | Q(queued_at__isnull=False), name="dcb_batch_queued"
+            ),
+            models.CheckConstraint(
+                condition=Q(lease_token="", lease_until__isnull=True)
+                | (~Q(lease_token="") & Q(lease_until__isnull=False)),
+                name="dcb_batch_lease",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        name = self.label or self.kind or self.anthropic_id or ""
+        return f'#{self.pk} "{name}"' if name else f"#{self.pk}"
+
+    @property
+    def stored_count(self) -> int:
+        """Results that are rows (a query)."""
+        return self.results.count()
+
+    @property
+    def failed_count(self) -> int:
+        """Requests that ended without a message: errored, canceled and expired."""
+        return self.errored_count + self.canceled_count + self.expired_count
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something still happens to it by itself."""
+        return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
+
+    @property
+    def explanation(self) -> str:
+        """What the state means for the person who looks at this batch."""
+        state = State(self.state)
+        return str(EXPLANATIONS[state]).format(
+            last_error=self.last_error,
+            expires_at=_moment(self.expires_at),
+            next_action_at=_moment(self.next_action_at),
+            total=f"{self.request_count:,}",
+            stored=f"{self.stored_count:,}" if state in FETCHING else "",
+            succeeded=f"{self.succeeded_count:,}",
+            failed=f"{self.failed_count:,}",
+            missing=f"{self.missing_count:,}",
+        )
+
+    @property
+    def last_attempt(self) -> SubmitAttempt | None:
+        return self.attempts.using(type(self).objects.primary().db).last()
+
+    def note(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
+        """Add a line to the timeline. Without `by` it was the app itself."""
+        return BatchEvent.objects.using(self._state.db).create(
+            batch=self, by=by, by_name=user_name(by), what=what, text=text
+        )
+
+    def forbidden(self, verb: str, states: Iterable[State], why: str = "") -> InvalidTransition:
+        """Give the error that says what this batch is, and which states allow the verb."""
+        allowed = named(frozenset(states))
+        reason = why or f"it can be done only to a batch that is: {allowed}."
+        return InvalidTransition(f"Cannot {verb} batch {self}, which is {State(self.state).label!s}: {reason}")
+
+    def move(
+        self,
+        to: State,
+        *,
+        allowed: Iterable[State],
+        token: str = "",
+        due: timedelta | None = None,
+        **changes: Any,
+    ) -> bool:
+        """Change the state if it is (still) one of `allowed`, and give whether it did; read the row again either way.
+
+        With `token`, only while that lease holds. `due` sets the next action that long from now; without it there is
+        none. The counters of tries start anew.
+        """
+        rows = type(self).objects.primary()
+        rows = rows.held(self.pk, token) if token else rows.filter(pk=self.pk)
+        anew = {"tries": 0, "failures": 0, "next_action_at": None if due is None else after(due)}
+        moved = rows.filter(state__in=list(allowed)).update(state=to, **{**anew, **changes})
+        self.refresh_from_db(using=rows.db)
+        return bool(moved)
+
+    def wish(self, allowed: Iterable[State], *, token: str = "", **changes: Any) -> bool:
+        """Record something on the row without changing its state, and make it due now."""
+        rows = type(self).objects.primary()
+        rows = rows.held(self.pk, token) if token else rows.filter(pk=self.pk)
+        recorded = rows.filter(state__in=list(allowed)).update(next_action_at=DatabaseNow(), **changes)
+        self.refresh_from_db(using=rows.db)
+        return bool(recorded)
+
+    def put_off(self, delay: timedelta, *, token: str, error: str | None = None, **changes: Any) -> bool:
+        """Try again later, while the lease holds; count one more failure where there was an `error`."""
+        if error is not None:
+            changes |= {"last_error": error, "failures": F("failures") + 1}
+        rows = type(self).objects.primary().held(self.pk, token)
+        recorded = rows.update(next_action_at=after(delay), **changes)
+        self.refresh_from_db(using=rows.db)
+        return bool(recorded)
+
+    def sum_usage(self) -> None:
+        """Write one UsageRollup for each model of the succeeded results, and drop those of before."""
+        tokens = [field.name for field in UsageRollup._meta.fields if field.name.endswith(("_tokens", "_requests"))]
+        succeeded = self.results.using(self._state.db).succeeded().order_by("model")
+        sums = succeeded.values_list("model").annotate(models.Count("pk"), *[Sum(name) for name in tokens])
+        rows = [
+            UsageRollup(
+                batch=self,
+                model=model,
+                results=count,
+                **{name: total or 0 for name, total in zip(tokens, totals, strict=True)},
+            )
+            for model, count, *totals in sums
+        ]
+        self.usage.using(self._state.db).all().delete()
+        UsageRollup.objects.using(self._state.db).bulk_create(rows)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.
+
+        The children go in a few statements: Django's Collector would load every one of them first.
+        """
+        rows = type(self).objects.primary()
+        counts: dict[str, int] = {}
+        with transaction.atomic(using=rows.db):
+            locked = rows.filter(is_free(), pk=self.pk, state__in=DELETABLE)
+            if not locked.update(next_action_at=F("next_action_at")) and rows.filter(pk=self.pk).exists():
+                self.refresh_from_db(using=rows.db)
+                raise self.forbidden("delete", DELETABLE)
+            for child in (BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
+                counts[child._meta.label] = _delete_by_chunks(child, self.pk, using=rows.db)
+            _deleted, own = super().delete(using=rows.db)
+        counts |= own
+        return sum(counts.values()), {label: count for label, count in counts.items() if count}
+
+
+def _moment(at: Any) -> str:
+    return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT") if at else "…"
+
+
+def _request_row(batch: MessageBatch, request: Prepared) -> BatchRequest:
+    return BatchRequest(
+        batch=batch,
+        position=request.position,
+        custom_id=request.custom_id,
+        model=request.model,
+        params_text=request.params,
+        params_bytes=request.params_bytes,
+        content_type_id=request.content_type_id,
+        object_id=request.object_id,
+    )
+
+
+def _delete_by_chunks(child: type[models.Model], batch_id: int, *, using: str) -> int:
+    rows = child._default_manager.using(using).filter(batch=batch_id).order_by("pk")
+    deleted = 0
+    while pks := list(rows.values_list("pk", flat=True)[: bulk.ROWS]):
+        deleted += child._default_manager.using(using).filter(pk__in=pks)._raw_delete(using)
+    return deleted

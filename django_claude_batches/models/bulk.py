@@ -1,0 +1,83 @@
+"""How many rows reach a table and are read back, a bounded number at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from django.db import DataError, IntegrityError, models, transaction
+
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult
+
+_Row = TypeVar("_Row", bound=models.Model)
+
+ROWS = 1000
+"""Rows at a time: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md)."""
+
+BYTES = 8_000_000
+"""Bytes of params at a time, so that large requests are read a few at a time."""
+
+
+def insert(rows: Iterable[_Row], *, using: str) -> Iterator[int]:
+    """Insert the rows as they come, and give the number stored so far after each thousand."""
+    remaining, stored = iter(rows), 0
+    while chunk := list(islice(remaining, ROWS)):
+        type(chunk[0])._default_manager.using(using).bulk_create(chunk)
+        stored += len(chunk)
+        yield stored
+
+
+def insert_results(rows: list[BatchResult], *, using: str) -> list[tuple[BatchResult, str]]:
+    """Insert those of a batch's results that are not stored yet; give back those that the database refused, and why.
+
+    What is stored is never changed by a second line. `ignore_conflicts` is not used: on MySQL it is INSERT IGNORE,
+    which also cuts long values short in silence.
+    """
+    if not rows:
+        return []
+    table = BatchResult.objects.using(using)
+    ids = [row.custom_id for row in rows]
+    stored = set(table.filter(batch=rows[0].batch_id, custom_id__in=ids).values_list("custom_id", flat=True))
+    new = [row for row in rows if row.custom_id not in stored]
+    try:
+        with transaction.atomic(using=using):
+            table.bulk_create(new, batch_size=ROWS)
+    except (DataError, IntegrityError, ValueError):
+        return _insert_one_by_one(new, using=using)
+    return []
+
+
+def _insert_one_by_one(rows: list[BatchResult], *, using: str) -> list[tuple[BatchResult, str]]:
+    refused = []
+    for row in rows:
+        try:
+            with transaction.atomic(using=using):
+                BatchResult.objects.using(using).bulk_create([row])
+        except (DataError, IntegrityError, ValueError) as error:
+            refused.append((row, str(error)))
+    return refused
+
+
+def in_order(requests: models.QuerySet[BatchRequest]) -> Iterator[BatchRequest]:
+    """Give requests of one batch by position, at most 1,000 rows or 8 MB of params in memory.
+
+    By keyset: `.iterator()` is not constant memory on every driver, and not at all without a transaction.
+    """
+    requests = requests.order_by("position")
+    last = -1
+    while sizes := list(requests.filter(position__gt=last).values_list("position", "params_bytes")[:ROWS]):
+        first, last = last, _last_that_fits(sizes)
+        yield from requests.filter(position__gt=first, position__lte=last)
+
+
+def _last_that_fits(sizes: list[tuple[int, int]]) -> int:
+    total = 0
+    fitting = sizes[0][0]
+    for position, size in sizes:
+        total += size
+        if total > BYTES:
+            break
+        fitting = position
+    return fitting

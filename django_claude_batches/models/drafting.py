@@ -1,0 +1,171 @@
+"""What a batch refuses, found before anything is stored; and a request's bytes, exactly as they will be sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NotRequired, TypedDict
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+
+from django_claude_batches import wire
+from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+
+TAG_LENGTH = 13
+"""Characters of the tag that stands, with an underscore behind it, before each custom_id on the wire."""
+
+MAX_OUR_CUSTOM_ID = wire.MAX_CUSTOM_ID_LENGTH - TAG_LENGTH - 1
+
+ENVELOPE = (b'{"requests":[', b",", b"]}")
+"""What stands before, between and after the requests in the body of a create call."""
+
+MAX_MODEL_LENGTH = 100
+MAX_OBJECT_ID = 64
+
+
+class DraftRequest(TypedDict):
+    """One item for `create_draft`.
+
+    `params` is the body of a Messages call. `custom_id` is the item's position (from 0) unless given; `target` is any
+    saved model instance, found again as `result.target`.
+    """
+
+    params: Mapping[str, Any]
+    custom_id: NotRequired[str]
+    target: NotRequired[models.Model | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8."""
+
+    position: int
+    custom_id: str
+    model: str
+    params: str
+    params_bytes: int
+    content_type_id: int | None
+    object_id: str | None
+
+
+def encode_params(params: Any) -> str:
+    """Give `params` as the compact JSON text that will be sent; raise InvalidRequest where the API would refuse it.
+
+    Only what cannot be right for any model is refused here: all else is judged by the API when the batch has ended,
+    and comes back as that request's error (docs/reference/wire.md §6).
+    """
+    if not isinstance(params, Mapping):
+        raise InvalidRequest(f"params must be a JSON object, not {type(params).__name__}")
+    for key in wire.UNSUPPORTED_PARAMS:
+        if params.get(key) not in (None, False):
+            raise InvalidRequest(f"params.{key} is not supported in a batch: remove it")
+    if params.get("max_tokens") == 0:
+        raise InvalidRequest("params.max_tokens must be at least 1 in a batch")
+    try:
+        text = json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except UnicodeEncodeError as error:
+        surrogate = f"U+{ord(error.object[error.start]):04X}"
+        raise InvalidRequest(f"params contain {surrogate}, half of a character, which UTF-8 cannot encode") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"params cannot be encoded as JSON: {error}") from None
+    return text
+
+
+def check_custom_id(custom_id: Any) -> str:
+    if not isinstance(custom_id, str):
+        raise InvalidRequest(f"custom_id must be text, not {type(custom_id).__name__}")
+    if len(custom_id) > MAX_OUR_CUSTOM_ID:
+        raise InvalidRequest(
+            f"custom_id has {len(custom_id)} characters and may have {MAX_OUR_CUSTOM_ID}: "
+            f"the API allows {wire.MAX_CUSTOM_ID_LENGTH}; {TAG_LENGTH + 1} are ours"
+        )
+    if not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
+        raise InvalidRequest("custom_id may hold only the characters a-z, A-Z, 0-9, _ and -, and at least one")
+    return custom_id
+
+
+def resolve_target(target: Any) -> tuple[int | None, str | None]:
+    """Give the target's content type and primary key as text; no query but the first for each model."""
+    if target is None:
+        return None, None
+    if not isinstance(target, models.Model) or target.pk is None:
+        raise InvalidRequest(f"target must be a saved model instance, not {target!r:.100}")
+    if len(str(target.pk)) > MAX_OBJECT_ID:
+        raise InvalidRequest(f"target's primary key has more than {MAX_OBJECT_ID} characters")
+    return ContentType.objects.get_for_model(target).pk, str(target.pk)
+
+
+def prepare(item: Any, position: int) -> Prepared:
+    """Check one item and encode its params. Raise InvalidRequest with its position and custom_id."""
+    if isinstance(item, Prepared):
+        return replace(item, position=position)
+    custom_id: Any = None
+    try:
+        if not isinstance(item, Mapping) or "params" not in item:
+            raise InvalidRequest('each item must be a mapping with "params"')
+        if unknown := item.keys() - {"custom_id", "params", "target"}:
+            raise InvalidRequest(f"unknown key {sorted(map(str, unknown))[0]!r}: custom_id, params, target are known")
+        custom_id = item.get("custom_id")
+        custom_id = str(position) if custom_id is None else custom_id
+        check_custom_id(custom_id)
+        text = encode_params(item["params"])
+        model = str(item["params"].get("model") or "")[:MAX_MODEL_LENGTH]
+        return Prepared(position, custom_id, model, text, len(text.encode()), *resolve_target(item.get("target")))
+    except InvalidRequest as error:
+        shown = custom_id if isinstance(custom_id, str) else None
+        raise type(error)(error.reason, position=position, custom_id=shown) from None
+
+
+def opening(custom_id: str, tag: str) -> bytes:
+    """Give what stands before a request's params in the body."""
+    return f'{{"custom_id":"{tag}_{custom_id}","params":'.encode()
+
+
+def wire_bytes(request: Prepared) -> int:
+    """Count the bytes that a request takes in the body, tag and braces included, the comma not."""
+    return len(opening(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
+
+
+class Tally:
+    """Counts requests and bytes as they pass, and stops at what one batch may hold."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = len(ENVELOPE[0]) + len(ENVELOPE[2])
+
+    def add(self, request: Prepared) -> None:
+        """Raise LimitExceeded, naming the request that tipped it."""
+        self.bytes += wire_bytes(request) + (len(ENVELOPE[1]) if self.requests else 0)
+        self.requests += 1
+        if self.requests > wire.MAX_REQUESTS:
+            raise self._exceeded(request, f"a batch holds at most {wire.MAX_REQUESTS:,} requests")
+        if self.bytes > wire.MAX_BODY_BYTES:
+            raise self._exceeded(
+                request,
+                f"the body would have {self.bytes:,} bytes with this request, and a batch holds at most "
+                f"{wire.MAX_BODY_BYTES:,}",
+            )
+
+    @staticmethod
+    def _exceeded(request: Prepared, reason: str) -> LimitExceeded:
+        text = f"{reason}: put the rest into another batch"
+        return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
+
+
+def prepared(items: Iterable[Any], tally: Tally) -> Iterator[Prepared]:
+    """Check the items one by one as they are asked for, counting them in `tally`; never hold more than one."""
+    seen: set[str] = set()
+    for position, item in enumerate(items):
+        request = prepare(item, position)
+        if request.custom_id in seen:
+            raise InvalidRequest(
+                "custom_id is used twice in this batch", position=position, custom_id=request.custom_id
+            )
+        seen.add(request.custom_id)
+        tally.add(request)
+        yield request
+    if not tally.requests:
+        raise InvalidRequest("a batch needs at least one request, and there was none")

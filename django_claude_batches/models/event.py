@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.lease import PrimaryQuerySet
+
+
+class BatchEventQuerySet(PrimaryQuerySet["BatchEvent"]):
+    """No more than any of ours."""
+
+
+class BatchEvent(models.Model):
+    """One line of a batch's timeline: who or what, when, what. Only ever added to."""
+
+    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(_("at"), auto_now_add=True)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    by_name = models.CharField(_("by"), max_length=150, blank=True, help_text=_("Empty: the app itself."))
+    what = models.SlugField(_("what"), max_length=40)
+    text = models.TextField(_("text"), blank=True)
+
+    objects = BatchEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.text}" if self.text else self.what
+
+
+def user_name(user: Any) -> str:
+    """Give the name that stays readable when the user is gone."""
+    return str(user.get_username())[:150] if user is not None else ""

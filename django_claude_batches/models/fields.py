@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class IdentifierField(models.CharField):  # type: ignore[type-arg]
+    """Text that is compared byte by byte on every database.
+
+    MySQL and MariaDB compare text without regard to case unless told otherwise: `a` and `A` would be one custom_id.
+    A plain `db_collation` would name a collation that the other databases do not have.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = "utf8mb4_bin"
+        return parameters

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
+from django.db import models, transaction
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches import wire
+from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
+from django_claude_batches.models.drafting import (
+    MAX_MODEL_LENGTH,
+    MAX_OBJECT_ID,
+    MAX_OUR_CUSTOM_ID,
+    Prepared,
+    encode_params,
+)
+from django_claude_batches.models.fields import IdentifierField
+from django_claude_batches.models.lease import PrimaryQuerySet
+from django_claude_batches.models.state import EDITABLE, State, named
+
+
+class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
+    def missing(self) -> BatchRequestQuerySet:
+        """Those without a result."""
+        return self.filter(result__isnull=True)
+
+    def for_target(self, target: models.Model) -> BatchRequestQuerySet:
+        content_type = ContentType.objects.get_for_model(target)
+        return self.filter(content_type=content_type, object_id=str(target.pk))
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise InvalidTransition("Requests are deleted with their batch, never alone: delete the batch.")
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class BatchRequest(models.Model):
+    """One request of a batch. `params` is kept as text, exactly as it will be sent, and read as a dictionary.
+
+    It can be changed while nothing of its batch is on its way: assign `params` and save.
+    """
+
+    batch = models.ForeignKey(
+        "MessageBatch", on_delete=models.CASCADE, related_name="requests", verbose_name=_("batch")
+    )
+    position = models.PositiveIntegerField(_("position"))
+    custom_id = IdentifierField(_("custom_id"), max_length=MAX_OUR_CUSTOM_ID)
+    model = models.CharField(_("model"), max_length=MAX_MODEL_LENGTH, blank=True)
+    # Text and not JSON: jsonb reorders keys, refuses NUL, and would have to be encoded again to be sent.
+    params_text = models.TextField(_("params"), db_column="params")
+    params_bytes = models.PositiveIntegerField(_("bytes"))
+    # SET_NULL: `remove_stale_contenttypes` must not remove paid work.
+    content_type = models.ForeignKey(
+        ContentType, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    object_id = models.CharField(max_length=MAX_OBJECT_ID, null=True, blank=True)  # noqa: DJ001 (null: no target)
+    target = GenericForeignKey("content_type", "object_id")
+
+    objects = BatchRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("request")
+        verbose_name_plural = _("requests")
+        ordering = ["batch", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "custom_id"], name="dcb_request_custom_id"),
+            models.UniqueConstraint(fields=["batch", "position"], name="dcb_request_position"),
+        ]
+        indexes = [models.Index(fields=["content_type", "object_id"], name="dcb_request_target")]
+
+    def __str__(self) -> str:
+        return str(self.custom_id)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The body of the Messages call."""
+        decoded: dict[str, Any] = json.loads(self.params_text)
+        return decoded
+
+    @params.setter
+    def params(self, params: Mapping[str, Any]) -> None:
+        """Raise InvalidRequest where the API would refuse them."""
+        self.params_text = encode_params(params)
+        self.model = str(params.get("model") or "")[:MAX_MODEL_LENGTH]
+
+    @property
+    def prepared(self) -> Prepared:
+        """The request as it was checked when drafted, ready to be drafted again."""
+        return Prepared(
+            self.position,
+            self.custom_id,
+            self.model,
+            self.params_text,
+            self.params_bytes,
+            self.content_type_id,
+            self.object_id,
+        )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store changed params of a batch that nothing was sent of; raise InvalidTransition otherwise."""
+        if self._state.adding:
+            raise InvalidTransition("Requests are made by MessageBatch.objects.create_draft(), never one by one.")
+        batches = type(self.batch).objects.primary()
+        size = len(self.params_text.encode())
+        with transaction.atomic(using=batches.db):
+            stored = BatchRequest.objects.using(batches.db).values_list("params_bytes", flat=True).get(pk=self.pk)
+            editable = batches.filter(pk=self.batch_id, state__in=EDITABLE)
+            room = wire.MAX_BODY_BYTES - (size - stored)
+            if not editable.filter(body_bytes__lte=room).update(
+                body_bytes=F("body_bytes") + (size - stored), state=State.DRAFT, last_error=""
+            ):
+                if editable.exists():
+                    raise LimitExceeded("the batch would be too large with this change", custom_id=self.custom_id)
+                raise InvalidTransition(
+                    f"Requests of batch {self.batch_id} are fixed: only those of a batch that is "
+                    f"{named(EDITABLE)} can be changed."
+                )
+            self.params_bytes = size
+            super().save(using=batches.db, update_fields=["params_text", "params_bytes", "model"])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise InvalidTransition("Requests are deleted with their batch, never alone: delete the batch.")

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches import wire
+from django_claude_batches.models.fields import IdentifierField
+from django_claude_batches.models.lease import PrimaryQuerySet
+from django_claude_batches.models.request import BatchRequest
+
+
+class ResultType(models.TextChoices):
+    """The API's outcomes of today. Others are kept as they come."""
+
+    SUCCEEDED = "succeeded", _("Succeeded")
+    ERRORED = "errored", _("Errored")
+    CANCELED = "canceled", _("Canceled")
+    EXPIRED = "expired", _("Expired")
+
+
+class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
+    def succeeded(self) -> BatchResultQuerySet:
+        """Those with a message. It may be truncated or a refusal: both are succeeded to the API, and billed."""
+        return self.filter(result_type=ResultType.SUCCEEDED)
+
+    def errored(self) -> BatchResultQuerySet:
+        return self.filter(result_type=ResultType.ERRORED)
+
+    def canceled(self) -> BatchResultQuerySet:
+        return self.filter(result_type=ResultType.CANCELED)
+
+    def expired(self) -> BatchResultQuerySet:
+        return self.filter(result_type=ResultType.EXPIRED)
+
+    def truncated(self) -> BatchResultQuerySet:
+        """Those cut off at `max_tokens`."""
+        return self.succeeded().filter(stop_reason="max_tokens")
+
+    def refused(self) -> BatchResultQuerySet:
+        return self.succeeded().filter(stop_reason="refusal")
+
+    def for_target(self, target: models.Model) -> BatchResultQuerySet:
+        content_type = ContentType.objects.get_for_model(target)
+        return self.filter(request__content_type=content_type, request__object_id=str(target.pk))
+
+    def with_target(self) -> BatchResultQuerySet:
+        """Fetch the targets too: two queries for each kind of target, however many results."""
+        return self.prefetch_related("request__target")
+
+    def in_request_order(self) -> BatchResultQuerySet:
+        """In the order in which the requests were drafted; the API gives them in any order."""
+        return self.order_by(F("request__position").asc(nulls_last=True), "pk")
+
+
+class BatchResult(models.Model):
+    """What became of one request: one line of the batch's results, whole, with the parts that people filter as columns.
+
+    Tokens are counts of tokens; `cost_usd` is in US dollars, null where it is not known.
+    """
+
+    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="results", verbose_name=_("batch"))
+    # DO_NOTHING: rows go with their batch, results first (MessageBatch.delete), never one by one.
+    request = models.OneToOneField(
+        BatchRequest,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        related_name="result",
+        verbose_name=_("request"),
+        help_text=_("Empty for a batch that was made elsewhere: its requests cannot be read back."),
+    )
+    custom_id = IdentifierField(_("custom_id"), max_length=wire.MAX_CUSTOM_ID_LENGTH)
+    result_type = models.CharField(_("outcome"), max_length=40)
+    message = models.JSONField(_("message"), null=True, blank=True)
+    output = models.JSONField(_("output"), null=True, blank=True)
+    stop_reason = models.CharField(_("stop reason"), max_length=60, blank=True)
+    model = models.CharField(_("model"), max_length=100, blank=True)
+    input_tokens = models.BigIntegerField(_("input tokens"), null=True, blank=True)
+    output_tokens = models.BigIntegerField(_("output tokens"), null=True, blank=True)
+    cache_write_5m_tokens = models.BigIntegerField(_("cache write tokens (5 minutes)"), null=True, blank=True)
+    cache_write_1h_tokens = models.BigIntegerField(_("cache write tokens (1 hour)"), null=True, blank=True)
+    cache_read_tokens = models.BigIntegerField(_("cache read tokens"), null=True, blank=True)
+    web_search_requests = models.BigIntegerField(_("web searches"), null=True, blank=True)
+    service_tier = models.CharField(_("service tier"), max_length=40, blank=True)
+    inference_geo = models.CharField(_("inference geo"), max_length=40, blank=True)
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
+    error_type = models.CharField(_("error type"), max_length=100, blank=True)
+    error_message = models.TextField(_("error message"), blank=True)
+    error_request_id = models.CharField(_("request id of the error"), max_length=100, blank=True)
+    raw = models.BinaryField(
+        _("original line"),
+        null=True,
+        blank=True,
+        help_text=_("The line as it came, where something in it had to be changed before it could be stored."),
+    )
+
+    objects = BatchResultQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("result")
+        verbose_name_plural = _("results")
+        constraints = [models.UniqueConstraint(fields=["batch", "custom_id"], name="dcb_result_custom_id")]
+        indexes = [models.Index(fields=["batch", "result_type"], name="dcb_result_type")]
+
+    def __str__(self) -> str:
+        return f"{self.custom_id}: {self.result_type}"
+
+    @property
+    def text(self) -> str:
+        """All text blocks of the answer, one after the other. Thinking is not text; no answer is an empty text."""
+        content = self.message.get("content") if isinstance(self.message, dict) else None
+        blocks: list[Any] = content if isinstance(content, list) else []
+        texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+        return "".join(text for text in texts if isinstance(text, str))
+
+    @property
+    def target(self) -> models.Model | None:
+        """What the request was about; None where there was none, or it was deleted meanwhile."""
+        found: models.Model | None = self.request.target if self.request else None
+        return found
+
+
+class ResultProblemQuerySet(PrimaryQuerySet["ResultProblem"]):
+    """No more than any of ours."""
+
+
+class ResultProblem(models.Model):
+    """A line of a batch's results that could not become a row. The line's neighbors are not touched by it."""
+
+    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="problems")
+    number = models.PositiveIntegerField(_("line"), help_text=_("Counted from 1."))
+    offset = models.PositiveBigIntegerField(_("offset"), help_text=_("Bytes before the line."))
+    sha256 = models.CharField(_("SHA-256"), max_length=64)
+    excerpt = models.TextField(_("excerpt"), blank=True)
+    reason = models.TextField(_("reason"))
+    seen_at = models.DateTimeField(_("seen at"), auto_now_add=True)
+
+    objects = ResultProblemQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("problem line")
+        verbose_name_plural = _("problem lines")
+        constraints = [models.UniqueConstraint(fields=["batch", "sha256"], name="dcb_problem_line")]
+
+    def __str__(self) -> str:
+        return f"line {self.number}: {self.reason}"

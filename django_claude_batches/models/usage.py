@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.lease import PrimaryQuerySet
+
+
+class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
+    """No more than any of ours."""
+
+
+class UsageRollup(models.Model):
+    """The sums of a batch's succeeded results for one model: usage pages read these and never scan results.
+
+    Tokens are counts of tokens, `cost_usd` is in US dollars (null: not known).
+    """
+
+    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="usage")
+    model = models.CharField(_("model"), max_length=100, blank=True)
+    results = models.PositiveIntegerField(_("results"))
+    input_tokens = models.BigIntegerField(_("input tokens"), default=0)
+    output_tokens = models.BigIntegerField(_("output tokens"), default=0)
+    cache_write_5m_tokens = models.BigIntegerField(_("cache write tokens (5 minutes)"), default=0)
+    cache_write_1h_tokens = models.BigIntegerField(_("cache write tokens (1 hour)"), default=0)
+    cache_read_tokens = models.BigIntegerField(_("cache read tokens"), default=0)
+    web_search_requests = models.BigIntegerField(_("web searches"), default=0)
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
+
+    objects = UsageRollupQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("usage")
+        verbose_name_plural = _("usage")
+        constraints = [models.UniqueConstraint(fields=["batch", "model"], name="dcb_usage_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.results}"

@@ -1,0 +1,28 @@
+"""The verbs. Each takes a batch, updates it and returns it; `by` is the user, for the timeline."""
+
+from __future__ import annotations
+
+from django_claude_batches.services.adoption import adopt
+from django_claude_batches.services.advancing import advance, advance_if_due, tick, wait
+from django_claude_batches.services.announcing import announce_again
+from django_claude_batches.services.cancellation import cancel
+from django_claude_batches.services.deletion import delete_remote
+from django_claude_batches.services.pausing import resume
+from django_claude_batches.services.reconciliation import give_up
+from django_claude_batches.services.retrying import retry
+from django_claude_batches.services.submission import submit
+
+__all__ = [
+    "adopt",
+    "advance",
+    "advance_if_due",
+    "announce_again",
+    "cancel",
+    "delete_remote",
+    "give_up",
+    "resume",
+    "retry",
+    "submit",
+    "tick",
+    "wait",
+]

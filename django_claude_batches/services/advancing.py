@@ -1,0 +1,146 @@
+"""Doing what is due for a batch: the one loop that everything else calls."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import Error as DatabaseError
+from django.db.models import Q
+
+from django_claude_batches import conf
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import WaitTimeout
+from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
+from django_claude_batches.services import cancellation, deletion, reconciliation, submission
+from django_claude_batches.services.announcing import announce
+from django_claude_batches.services.connection import connect, outside_transactions
+from django_claude_batches.services.delays import backoff
+from django_claude_batches.services.ingestion import ingest
+from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.synchronization import poll, poll_account
+
+logger = logging.getLogger(__name__)
+
+TICK_ROWS = 1000
+"""Batches that one tick hands out; the rest stays due for the next."""
+
+POLL_INTERVAL = 10.0
+"""Seconds between two looks of `wait`: the server's own hint (docs/reference/wire.md §2.2)."""
+
+
+def advance(batch: MessageBatch) -> MessageBatch:
+    """Do now, in this process, everything that is due for the batch: send, poll, fetch, announce, cancel, delete.
+
+    It can spend money: a queued batch is sent. What Anthropic says is recorded on the row, not raised; raised are
+    ConfigurationError and what this machine does wrong. If another process is at it, nothing is done. Not inside a
+    transaction: it commits as it goes.
+    """
+    outside_transactions("advance()")
+    _work(batch.pk, only_due=False)
+    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
+    return batch
+
+
+def advance_if_due(pk: int) -> None:
+    """Do the same for the batch with this primary key, if its time has come. For tasks: a repeat does nothing."""
+    _work(pk, only_due=True)
+
+
+def tick(dispatch: Callable[[int], object]) -> int:
+    """Mirror what runs at Anthropic, then `dispatch` the primary key of each batch that is due; give their number."""
+    batches = MessageBatch.objects.primary()
+    used = batches.running().due().order_by().values_list("account", flat=True).distinct()
+    for alias in sorted({*conf.accounts(), *used}):
+        AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
+        poll_account(alias)
+    asked_to_cancel = Q(cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
+    due = batches.due().filter(~Q(state__in=RUNNING) | (Q(state=State.IN_PROGRESS) & asked_to_cancel))
+    pks = list(due.order_by("next_action_at", "pk").values_list("pk", flat=True)[:TICK_ROWS])
+    for pk in pks:
+        dispatch(pk)
+    return len(pks)
+
+
+def wait(
+    batch: MessageBatch,
+    *,
+    timeout: float | timedelta | None = None,
+    poll_interval: float = POLL_INTERVAL,
+    progress: Callable[[MessageBatch], object] | None = None,
+) -> MessageBatch:
+    """Advance the batch until nothing more happens to it by itself, with or without workers.
+
+    That is when it is complete and announced, lost, given up, refused, not received or not confirmed: look at its
+    state. `timeout` and `poll_interval` are seconds; `progress` is called after each look. Raise WaitTimeout when the
+    time is over (the batch goes on), and InvalidTransition for a draft.
+    """
+    if batch.state == State.DRAFT:
+        raise batch.forbidden("wait for", ALWAYS_DUE, "it is not submitted.")
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    give_up_at = None if seconds is None else time.monotonic() + seconds
+    while True:
+        advance(batch)
+        if progress is not None:
+            progress(batch)
+        if batch.state == State.UNCERTAIN or not batch.is_live:
+            return batch
+        left = None if give_up_at is None else give_up_at - time.monotonic()
+        if left is not None and left <= 0:
+            label = State(batch.state).label
+            raise WaitTimeout(f"Batch {batch} is still: {label}, after {seconds:g} s.", last_status=batch.state)
+        time.sleep(poll_interval if left is None else min(poll_interval, left))
+
+
+def _work(pk: int, *, only_due: bool) -> None:
+    rows = MessageBatch.objects.primary()
+    token = (rows.due() if only_due else rows).claim(pk)
+    if token is None:
+        return
+    batch = rows.get(pk=pk)
+    try:
+        while _step(batch, token):
+            batch.refresh_from_db(using=rows.db)
+    except Exception as error:
+        _record(batch, token, error)
+        raise
+    finally:
+        rows.release(pk, token)
+
+
+def _step(batch: MessageBatch, token: str) -> bool:
+    """Do the next thing; give whether there may be another to do at once."""
+    if deletion.is_wanted(batch):
+        return deletion.perform(batch, token, _client(batch))
+    if batch.state in RUNNING:
+        client = _client(batch)
+        if cancellation.is_wanted(batch):
+            return cancellation.perform(batch, token, client)
+        return poll(batch, token, client)
+    if batch.state in FETCHING:
+        return ingest(batch, token, _client(batch))
+    if batch.state == State.INGESTED and batch.announced_at is None:
+        return announce(batch, token)
+    if batch.state == State.QUEUED:
+        return submission.send(batch, token)
+    if batch.state == State.SUBMITTING:
+        return submission.recover(batch, token)
+    if batch.state == State.UNCERTAIN:
+        return reconciliation.hold(batch, token)
+    return False
+
+
+def _client(batch: MessageBatch) -> BatchesClient:
+    return connect(batch.account, anthropic_version=batch.anthropic_version)
+
+
+def _record(batch: MessageBatch, token: str, error: Exception) -> None:
+    """Write on the row what went wrong here, and come back later; the error itself goes on to the caller."""
+    try:
+        batch.put_off(backoff(batch.failures), token=token, error=f"{type(error).__name__}: {error}")
+    except DatabaseError:
+        logger.exception("Batch %s: its error could not be recorded.", batch.pk)

@@ -1,0 +1,56 @@
+"""Telling the project's own code what happened, after commit."""
+
+from __future__ import annotations
+
+import logging
+
+from django.dispatch import Signal
+
+from django_claude_batches import conf
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.services.delays import NOW, backoff
+from django_claude_batches.signals import results_ingested
+
+logger = logging.getLogger(__name__)
+
+
+def tell(signal: Signal, batch: MessageBatch) -> list[str]:
+    """Call the receivers, all of them, and give what went wrong with each that raised."""
+    errors = []
+    for receiver, response in signal.send_robust(sender=MessageBatch, batch=batch):
+        if isinstance(response, Exception):
+            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', receiver)}"
+            errors.append(f"{name} raised {type(response).__name__}: {response}")
+            logger.error("Batch %s: %s", batch.pk, errors[-1], exc_info=response)
+    return errors
+
+
+def announce(batch: MessageBatch, token: str) -> bool:
+    """Send `results_ingested` until no receiver raises, ANNOUNCE_ATTEMPTS times at most.
+
+    At least once: a process that dies between the receivers and our mark has them called again.
+    """
+    errors = tell(results_ingested, batch)
+    last_try = batch.tries + 1 >= conf.announce_attempts()
+    if errors and not last_try:
+        batch.put_off(backoff(batch.tries), token=token, error="; ".join(errors), tries=batch.tries + 1)
+        return False
+    batch.note("announcing_failed" if errors else "announced", "; ".join(errors))
+    rest = NOW if batch.delete_requested_at else None
+    return batch.move(
+        State.INGESTED,
+        allowed={State.INGESTED},
+        token=token,
+        due=rest,
+        announced_at=DatabaseNow(),
+        last_error="; ".join(errors),
+    )
+
+
+def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:
+    """Have `results_ingested` sent once more for a complete batch: after its receivers were mended."""
+    if not batch.wish({State.INGESTED}, announced_at=None, tries=0, last_error=""):
+        raise batch.forbidden("announce", {State.INGESTED})
+    batch.note("announce_requested", by=by)
+    return batch

@@ -1,0 +1,89 @@
+"""The way from an account's alias to a client, and the one place where the settings meet the network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+
+from django.db import transaction
+
+from django_claude_batches import conf
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import MessageBatch
+
+
+class InsideTransaction(ClaudeBatchesError, RuntimeError):
+    """A verb that talks to Anthropic was called inside a transaction."""
+
+
+def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
+    """Give a client for the account; raise ConfigurationError if the settings do not know it or have no key for it.
+
+    Clients are kept, and their connections with them: one for each key and way of reaching it.
+    """
+    account = conf.account(alias)
+    problem = ""
+    try:
+        return _client(
+            account.api_key,
+            account.base_url,
+            account.auth,
+            anthropic_version or account.anthropic_version,
+            account.workspace_id,
+            account.timeouts,
+            _pairs(account.proxies),
+            account.verify,
+        )
+    except ValueError as error:
+        problem = str(error)
+    raise conf.ConfigurationError(f'Account "{alias}": {problem}')
+
+
+def fingerprint(alias: str) -> str:
+    """Give 16 hexadecimal digits that tell two keys apart and give neither away."""
+    key = conf.account(alias).api_key
+    return hashlib.sha256(b"django_claude_batches" + key.encode()).hexdigest()[:16]
+
+
+def outside_transactions(name: str) -> None:
+    """Raise InsideTransaction if a transaction is open: a rollback would forget what was paid for."""
+    inside = False
+    try:
+        with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
+            pass
+    except RuntimeError:
+        inside = True
+    if inside:
+        raise InsideTransaction(
+            f"{name} talks to Anthropic and commits as it goes: it cannot run inside a transaction (atomic(), a view "
+            "under ATOMIC_REQUESTS). Record a wish there with submit(), cancel() or delete_remote(): a worker does it."
+        )
+
+
+@lru_cache(maxsize=16)
+def _client(
+    key: str,
+    base_url: str,
+    auth: str,
+    anthropic_version: str,
+    workspace_id: str | None,
+    timeouts: tuple[float, float],
+    proxies: tuple[tuple[str, str], ...] | None,
+    verify: bool | str,  # noqa: FBT001 (requests' own argument)
+) -> BatchesClient:
+    return BatchesClient(
+        api_key=key,
+        base_url=base_url,
+        auth="x-api-key" if auth == "x-api-key" else "bearer",
+        anthropic_version=anthropic_version,
+        workspace_id=workspace_id,
+        timeout=timeouts,
+        proxies=None if proxies is None else dict(proxies),
+        verify=verify,
+    )
+
+
+def _pairs(proxies: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
+    return None if proxies is None else tuple(sorted(proxies.items()))

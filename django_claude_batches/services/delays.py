@@ -1,0 +1,32 @@
+"""How long until the next try."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+NOW = timedelta(0)
+LONGEST = timedelta(hours=1)
+FIRST_POLL = timedelta(seconds=30)
+SLOWEST_POLL = timedelta(minutes=10)
+CANCEL_POLL = timedelta(seconds=10)
+"""The server's own hint in the `retry-after` of a poll (docs/reference/wire.md §2.2)."""
+
+
+def jittered(delay: timedelta) -> timedelta:
+    """Spread by a fifth either way, so that what began together does not come back together."""
+    return delay * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
+
+
+def backoff(failures: int, *, asked: float | None = None) -> timedelta:
+    """30 s, 1 min, 2 min … up to an hour; at least what the server `asked` for, in seconds, up to a day."""
+    delay = jittered(min(timedelta(seconds=30) * 2 ** min(failures, 10), LONGEST))
+    return max(delay, timedelta(seconds=min(asked, 86_400))) if asked else delay
+
+
+def next_poll(created_at: datetime | None) -> timedelta:
+    """A tenth of the batch's age, between 30 s and 10 min."""
+    age = timezone.now() - created_at if created_at else NOW
+    return jittered(min(max(age * 0.1, FIRST_POLL), SLOWEST_POLL))

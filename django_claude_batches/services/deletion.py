@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
+from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models.batch import UNWISHED
+from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
+from django_claude_batches.services.delays import LONGEST, backoff
+
+DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
+UNFINISHED = SENT | RUNNING
+TRIES = 5
+
+
+def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any = None) -> MessageBatch:
+    """Ask for the batch to be deleted at Anthropic; our rows stay. No HTTP: a worker asks. It cannot be undone.
+
+    A running batch is canceled and its results are fetched first; with `discard_results`, a finished one is deleted
+    without fetching them. Repeating the wish does nothing. Raise InvalidTransition for what was never sent.
+    """
+    if batch.remote_deleted_at is not None:
+        return batch
+    if batch.delete_requested_at is not None and batch.discard_results >= discard_results:
+        return batch
+    wish: dict[str, Any] = {"delete_requested_at": DatabaseNow(), "discard_results": discard_results}
+    if batch.wish(UNFINISHED, cancel_requested_at=DatabaseNow(), **wish) or batch.wish(
+        DELETABLE_REMOTELY - UNFINISHED, tries=0, **wish
+    ):
+        batch.note("delete_requested", "without fetching the results" if discard_results else "", by=by)
+        return batch
+    raise batch.forbidden("delete at Anthropic", DELETABLE_REMOTELY)
+
+
+def is_wanted(batch: MessageBatch) -> bool:
+    """Whether Anthropic has to be asked now: the results are rows, were announced, or are not wanted."""
+    if batch.delete_requested_at is None or batch.remote_deleted_at is not None:
+        return False
+    if batch.state in FETCHING:
+        return batch.discard_results
+    return batch.state == State.LOST or (batch.state == State.INGESTED and batch.announced_at is not None)
+
+
+def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
+    """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
+    if SubmitAttempt.objects.primary().undecided().filter(baseline_id=batch.anthropic_id).exists():
+        # The newest batch before a lost create is where its search begins.
+        batch.put_off(LONGEST, token=token, last_error="Kept for now: a search for a lost batch begins at this one.")
+        return False
+    asked_before = batch.events.using(MessageBatch.objects.primary().db).filter(what="delete_sent").exists()
+    batch.note("delete_sent")
+    failure: ClaudeBatchesError | None = None
+    try:
+        client.delete(str(batch.anthropic_id))
+    except ClaudeBatchesError as error:
+        failure = error
+    if failure is None or (asked_before and isinstance(failure, RemoteNotFound)):
+        return _deleted(batch, token)
+    return _failed(batch, token, failure)
+
+
+def _deleted(batch: MessageBatch, token: str) -> bool:
+    state = State.LOST if batch.state in FETCHING else State(batch.state)
+    if batch.move(state, allowed={State(batch.state)}, token=token, remote_deleted_at=DatabaseNow(), last_error=""):
+        batch.note("deleted_at_anthropic")
+    return False
+
+
+def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> bool:
+    if batch.tries + 1 < TRIES or batch.state in FETCHING:
+        batch.put_off(backoff(batch.tries), token=token, error=str(failure), tries=batch.tries + 1)
+        return False
+    unwished = {**UNWISHED, "cancel_requested_at": batch.cancel_requested_at}
+    if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, last_error=str(failure), **unwished):
+        batch.note("delete_failed", str(failure))
+    return False

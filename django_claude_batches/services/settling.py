@@ -1,0 +1,216 @@
+"""What an attempt turned out to be, and what follows for its batch.
+
+Each function closes the attempt first and then moves the batch, in one transaction, and only if no later attempt has
+taken its place: a late answer never undoes what happened meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connections, transaction
+
+from django_claude_batches import wire
+from django_claude_batches.client import Reply
+from django_claude_batches.exceptions import (
+    AccessRefused,
+    APIError,
+    APIUnreachable,
+    ClaudeBatchesError,
+    KeyRefused,
+    RateLimited,
+    SpendLimitReached,
+)
+from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
+from django_claude_batches.models.batch import UNWISHED
+from django_claude_batches.models.state import REMOTE, SENT, State
+from django_claude_batches.services.announcing import tell
+from django_claude_batches.services.delays import NOW, backoff, next_poll
+from django_claude_batches.services.pausing import pause
+from django_claude_batches.services.synchronization import mirrored
+from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
+
+logger = logging.getLogger(__name__)
+
+ABOUT_THE_ACCOUNT = (KeyRefused, AccessRefused, SpendLimitReached)
+REFUSED = frozenset({400, 404, 413, 422})
+BEFORE_WORK = frozenset({"request_body_timeout"})
+OVERLOADED = 529
+INSISTENCE = timedelta(minutes=1)
+"""How long an id that came back is tried to be written down before it is only logged."""
+
+UNCERTAIN_RECHECK = timedelta(hours=1)
+
+
+def before_sending(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
+    """The call before the create call failed: nothing was sent, and nothing is lost."""
+    if isinstance(error, ABOUT_THE_ACCOUNT):
+        pause(batch.account, error)
+    asked = error.retry_after if isinstance(error, APIError) else None
+    return not_sent(batch, attempt, error=str(error), delay=backoff(batch.failures, asked=asked))
+
+
+def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
+    """Tell what an error on the create call means: refused, not begun, or, for all that is not named, uncertain."""
+    status = error.status if isinstance(error, APIError) else None
+    answered = {"http_status": status, "api_request_id": getattr(error, "request_id", None) or ""}
+    if isinstance(error, ABOUT_THE_ACCOUNT):
+        pause(batch.account, error)
+        return not_sent(batch, attempt, error=str(error), delay=backoff(0), outcome=Outcome.REFUSED, **answered)
+    if _never_began(error):
+        asked = error.retry_after if isinstance(error, APIError) else None
+        delay = backoff(batch.failures, asked=asked)
+        return not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED, **answered)
+    if isinstance(error, APIError) and error.status in REFUSED:
+        return _rejected(batch, attempt, error, answered)
+    return uncertain(batch, attempt, str(error), **answered)
+
+
+def _never_began(error: ClaudeBatchesError) -> bool:
+    if isinstance(error, APIUnreachable):
+        return not error.sent
+    if not isinstance(error, APIError):
+        return False
+    return isinstance(error, RateLimited) or error.status == OVERLOADED or error.error_code in BEFORE_WORK
+
+
+def not_sent(
+    batch: MessageBatch,
+    attempt: SubmitAttempt | None,
+    *,
+    error: str,
+    delay: timedelta | None = None,
+    outcome: Outcome = Outcome.NOT_SENT,
+    **answered: Any,
+) -> bool:
+    """Queue the batch again; back to a draft if somebody asked to cancel or delete it meanwhile."""
+    delay = backoff(batch.failures) if delay is None else delay
+    failures = batch.failures + 1
+
+    def back() -> bool:
+        batch.refresh_from_db(using=batches.db)
+        if batch.cancel_requested_at or batch.delete_requested_at:
+            return batch.move(State.DRAFT, allowed=SENT, last_error="", **UNWISHED) and _noted(batch, "taken_back")
+        moved = batch.move(State.QUEUED, allowed=SENT, due=delay, last_error=error, failures=failures)
+        return moved and _noted(batch, "not_sent", error)
+
+    batches = MessageBatch.objects.primary()
+    _settle(batch, attempt, outcome, back, **answered)
+    return False
+
+
+def uncertain(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered: Any) -> bool:
+    """Hold the batch: it may be running and billed, so it is not sent again."""
+
+    def hold() -> bool:
+        return batch.move(
+            State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why
+        ) and _noted(batch, "uncertain", why)
+
+    if _settle(batch, attempt, Outcome.UNCERTAIN, hold, **answered):
+        logger.error("Batch %s may have been created at Anthropic, and is not sent again: %s", batch.pk, why)
+        tell(submission_uncertain, batch)
+    return False
+
+
+def _rejected(batch: MessageBatch, attempt: SubmitAttempt, error: APIError, answered: dict[str, Any]) -> bool:
+    def reject() -> bool:
+        return batch.move(State.REJECTED, allowed=SENT, last_error=error.message) and _noted(
+            batch, "rejected", str(error)
+        )
+
+    if _settle(batch, attempt, Outcome.REFUSED, reject, **answered):
+        tell(batch_failed, batch)
+    return False
+
+
+def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.MessageBatch] | None = None) -> bool:
+    """Give the batch its id. An id that came back is never thrown away: it goes to the attempt first, come what may."""
+    mirror: dict[str, Any] = {"processing_status": "in_progress"}
+    delay = NOW
+    if reply is not None:
+        attempt.remote_id = reply.data["id"]
+        attempt.api_request_id = reply.request_id or ""
+        _write_down(attempt)
+        mirror = mirrored(reply.data)
+        delay = next_poll(mirror["created_at"])
+    remote_id = attempt.remote_id
+    free = frozenset(State) - REMOTE
+    batches = MessageBatch.objects.primary()
+    with transaction.atomic(using=batches.db, durable=True):
+        batch.refresh_from_db(using=batches.db)
+        later = batch.attempts.using(batches.db).filter(number__gt=attempt.number, sent_at__isnull=False)
+        taken = batches.filter(anthropic_id=remote_id).exclude(pk=batch.pk).first()
+        moved = (
+            taken is None
+            and not later.exists()
+            and batch.move(State.IN_PROGRESS, allowed=free, due=delay, anthropic_id=remote_id, last_error="", **mirror)
+        )
+        if moved:
+            batch.note("accepted", str(remote_id))
+        elif taken is not None:
+            why = (
+                f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
+            )
+            batch.move(State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why)
+        duplicate = not moved and batch.anthropic_id != remote_id
+        if duplicate:
+            owner = f"it belongs to {taken}" if taken else f"the batch has {batch.anthropic_id or 'a later attempt'}"
+            batch.note("duplicate", f"Attempt {attempt.number} made {remote_id}, but {owner}.")
+    if moved:
+        tell(batch_submitted, batch)
+    if duplicate:
+        logger.critical("Two batches for one row: batch %s, attempt %s made %s", batch.pk, attempt.number, remote_id)
+        tell(duplicate_detected, batch)
+    return False
+
+
+def _write_down(attempt: SubmitAttempt) -> None:
+    """Write the attempt's remote id, whatever the lease says, on a new connection if need be, for a minute."""
+    attempts = SubmitAttempt.objects.primary()
+    give_up_at = time.monotonic() + INSISTENCE.total_seconds()
+    while True:
+        try:
+            attempts.filter(pk=attempt.pk).update(
+                remote_id=attempt.remote_id,
+                outcome=Outcome.ACCEPTED,
+                http_status=200,
+                api_request_id=attempt.api_request_id,
+            )
+        except (InterfaceError, OperationalError):
+            if time.monotonic() > give_up_at:
+                logger.critical(
+                    "Anthropic accepted %s for batch %s, attempt %s, and the database does not take it. Adopt it: "
+                    "manage.py claude_batches adopt %s --for-batch %s",
+                    *(attempt.remote_id, attempt.batch_id, attempt.number, attempt.remote_id, attempt.batch_id),
+                )
+                raise
+            connections[attempts.db].close()
+            time.sleep(1)
+        else:
+            return
+
+
+def _settle(
+    batch: MessageBatch, attempt: SubmitAttempt | None, outcome: Outcome, then: Callable[[], bool], **answered: Any
+) -> bool:
+    """Close the attempt if it was undecided, and move the batch if this is its last attempt."""
+    attempts = SubmitAttempt.objects.primary()
+    with transaction.atomic(using=attempts.db, durable=True):
+        if attempt is None:
+            return then()
+        undecided = attempts.undecided().filter(pk=attempt.pk)
+        if outcome == Outcome.NOT_SENT:
+            undecided = undecided.filter(sent_at__isnull=True)
+        closed = undecided.update(outcome=outcome, **answered)
+        overtaken = attempts.filter(batch=batch, number__gt=attempt.number).exists()
+        return bool(closed) and not overtaken and then()
+
+
+def _noted(batch: MessageBatch, what: str, text: str = "") -> bool:
+    batch.note(what, text)
+    return True

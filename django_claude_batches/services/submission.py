@@ -1,0 +1,168 @@
+"""Sending a batch at most once.
+
+The API has no idempotency key, and a create whose answer is lost may be running and billed. So every create call is
+written down before it is made, is fenced by a lease on the database's clock, and is never made again unless it is
+certain that nothing was created (docs/topics/at-most-once.md).
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+import tempfile
+from datetime import timedelta
+from typing import IO, Any, BinaryIO, cast
+
+from django.db import transaction
+
+from django_claude_batches import conf
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models.batch import UNWISHED
+from django_claude_batches.models.drafting import TAG_LENGTH
+from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.models.state import EDITABLE, State
+from django_claude_batches.services import settling
+from django_claude_batches.services.body import DeadlineReader, Written, write
+from django_claude_batches.services.connection import connect, fingerprint
+from django_claude_batches.services.delays import NOW
+from django_claude_batches.services.pausing import is_paused
+from django_claude_batches.services.synchronization import moment
+
+logger = logging.getLogger(__name__)
+
+SENDING_LEASE = timedelta(minutes=30)
+"""Longer than SEND_DEADLINE and the read timeout together: nobody else may think that we died while we send."""
+
+WATCH = timedelta(hours=25)
+"""How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
+
+PAUSED_RECHECK = timedelta(minutes=5)
+
+
+def submit(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+    """Queue the batch; a worker sends it. No HTTP: inside your transaction, the row is the outbox.
+
+    Raise InvalidTransition unless it is a draft, was refused or was not received. Repeating it on a queued batch does
+    nothing; an account that the settings do not know raises ConfigurationError.
+    """
+    conf.account(batch.account)
+    if batch.move(State.QUEUED, allowed=EDITABLE, due=NOW, queued_at=DatabaseNow(), last_error="", **UNWISHED):
+        batch.note("submitted", by=by)
+    elif batch.state != State.QUEUED:
+        raise batch.forbidden("submit", EDITABLE)
+    return batch
+
+
+def send(batch: MessageBatch, token: str) -> bool:
+    """Make one create call for a queued batch, under the lease; give whether there is more to do at once.
+
+    What the API says is recorded on the row. Only what this machine does wrong is raised: no key, a full disk.
+    """
+    if is_paused(batch.account):
+        batch.put_off(PAUSED_RECHECK, token=token)
+        return False
+    client = connect(batch.account, anthropic_version=batch.anthropic_version)
+    attempt = _intend(batch, token)
+    if attempt is None:
+        return False
+    file, written = _written(batch, attempt)
+    with file:
+        if not _take_baseline(batch, attempt, client, written):
+            return False
+        return _post(batch, attempt, token, client, file, written)
+
+
+def recover(batch: MessageBatch, _token: str) -> bool:
+    """Settle an attempt whose process died: whoever holds the lease on a batch that is being sent is not its sender."""
+    attempt = batch.last_attempt
+    if attempt is not None and attempt.remote_id:
+        return settling.accepted(batch, attempt)
+    if attempt is None or attempt.sent_at is None:
+        return settling.not_sent(batch, attempt, error="The worker stopped before it was sent.", delay=NOW)
+    return settling.uncertain(batch, attempt, "The worker stopped while it was being sent.")
+
+
+def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
+    """Write down that we are about to send; None if the batch or the lease is no longer ours."""
+    rows = MessageBatch.objects.primary()
+    with transaction.atomic(using=rows.db, durable=True):
+        renewed = rows.renew(batch.pk, token, SENDING_LEASE)
+        if not renewed or not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW):
+            return None
+        last = batch.last_attempt
+        return SubmitAttempt.objects.using(rows.db).create(
+            batch=batch,
+            number=last.number + 1 if last else 1,
+            tag=new_tag(),
+            account_fingerprint=fingerprint(batch.account),
+            workspace_id=conf.account(batch.account).workspace_id or "",
+            intent_at=DatabaseNow(),
+        )
+
+
+def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Written]:
+    """Write the body to a temporary file; where that fails (a full disk), the batch is queued again."""
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the caller)
+        return file, write(file, batch, attempt.tag, using=MessageBatch.objects.primary().db)
+    except OSError as error:
+        settling.not_sent(batch, attempt, error=f"The body could not be written to a temporary file: {error}")
+        raise
+
+
+def _take_baseline(batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, written: Written) -> bool:
+    """Note the newest batch at Anthropic: whatever this call makes is newer. Failing here is harmless."""
+    try:
+        newest = next(iter(client.list(limit=1)["data"]), None)
+    except ClaudeBatchesError as error:
+        settling.before_sending(batch, attempt, error)
+        return False
+    SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(
+        baseline_id=newest["id"] if newest else None,
+        baseline_created_at=moment(newest["created_at"]) if newest else None,
+        body_bytes=written.size,
+        body_sha256=written.sha256,
+    )
+    return True
+
+
+def _post(
+    batch: MessageBatch, attempt: SubmitAttempt, token: str, client: BatchesClient, file: IO[bytes], written: Written
+) -> bool:
+    reader = DeadlineReader(file, conf.send_deadline())
+    if not _fence(batch, attempt, token):
+        return settling.not_sent(batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW)
+    failure: ClaudeBatchesError | None = None
+    try:
+        reply = client.send(
+            cast("BinaryIO", reader),
+            size=written.size,
+            betas=batch.betas,
+            user_profile_id=batch.user_profile_id or None,
+        )
+    except ClaudeBatchesError as error:
+        failure = error
+    if failure is not None:
+        return settling.refused_or_uncertain(batch, attempt, failure)
+    return settling.accepted(batch, attempt, reply)
+
+
+def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str) -> bool:
+    """Set `sent_at`, if and only if the batch is still ours to send. No row, no sending."""
+    rows = MessageBatch.objects.primary()
+    with transaction.atomic(using=rows.db, durable=True):
+        ours = rows.held(batch.pk, token).filter(
+            state=State.SUBMITTING, cancel_requested_at__isnull=True, delete_requested_at__isnull=True
+        )
+        if not ours.update(lease_until=after(SENDING_LEASE)):
+            return False
+        unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
+        return bool(unsent.update(sent_at=DatabaseNow(), watch_until=after(WATCH)))
+
+
+def new_tag() -> str:
+    """Give 13 random characters of base32 in lower case: 64 bits, in the alphabet of custom_ids."""
+    return base64.b32encode(secrets.token_bytes(8)).decode().rstrip("=").lower()[:TAG_LENGTH]

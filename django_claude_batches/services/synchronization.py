@@ -1,0 +1,179 @@
+"""Mirroring what Anthropic says of a batch: one by one, or a thousand with one listing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_naive
+
+from django_claude_batches import wire
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models.batch import COUNTS
+from django_claude_batches.models.lease import after
+from django_claude_batches.models.state import RUNNING, State
+from django_claude_batches.services.announcing import tell
+from django_claude_batches.services.connection import connect
+from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll
+from django_claude_batches.services.pausing import account_state
+from django_claude_batches.signals import batch_ended
+
+logger = logging.getLogger(__name__)
+
+PAGES = 5
+"""Pages of a thousand in one round; what is older is asked for one by one."""
+
+SINGLES = 50
+"""Batches asked for one by one in a round, when the listing did not show them."""
+
+BUDGET = timedelta(seconds=20)
+"""Of one account's round, less than the time between two ticks."""
+
+
+def moment(text: Any) -> datetime | None:
+    """Give the API's RFC 3339 time as an aware datetime; None for what is none."""
+    try:
+        found = parse_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return None if found is None or is_naive(found) else found
+
+
+def mirrored(data: wire.MessageBatch) -> dict[str, Any]:
+    """Give a batch's mirrored columns."""
+    counts: Mapping[str, Any] = data.get("request_counts", {})
+    times = ("created_at", "expires_at", "ended_at", "cancel_initiated_at", "archived_at")
+    return {
+        "processing_status": str(data.get("processing_status") or "")[:40],
+        "results_url": str(data.get("results_url") or "")[:500],
+        **{f"{name}_count": _count(counts.get(name)) for name in COUNTS},
+        **{name: moment(data.get(name)) for name in times},
+    }
+
+
+def observe(batch: MessageBatch, data: wire.MessageBatch) -> bool:
+    """Write what was seen, and give whether the batch has ended by it.
+
+    A listing may be older than what we know: a batch goes forward only, from in_progress to canceling to ended.
+    An unknown status is kept, and changes no state.
+    """
+    mirror = mirrored(data)
+    with transaction.atomic(using=MessageBatch.objects.primary().db):
+        if mirror["processing_status"] == "ended":
+            ended = batch.move(State.ENDED, allowed=RUNNING, due=NOW, last_error="", **mirror)
+            if ended:
+                batch.note("ended", _outcomes(batch))
+        else:
+            ended = False
+            _still_running(batch, mirror)
+    if ended:
+        tell(batch_ended, batch)
+    return ended
+
+
+def _still_running(batch: MessageBatch, mirror: dict[str, Any]) -> None:
+    canceling = mirror["processing_status"] == "canceling"
+    delay = CANCEL_POLL if batch.cancel_requested_at or canceling else next_poll(mirror["created_at"])
+    clean = {"last_error": "", **mirror}
+    if canceling and batch.move(State.CANCELING, allowed={State.IN_PROGRESS}, due=delay, **clean):
+        batch.note("canceling")
+        return
+    state = State(batch.state)
+    stale = state == State.CANCELING and mirror["processing_status"] == "in_progress"
+    batch.move(state, allowed=RUNNING & {state}, due=delay, **({} if stale else clean))
+
+
+def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
+    """Ask for one batch. An error changes nothing but the next poll: a 404 may pass, a 500 will."""
+    data = failure = None
+    try:
+        data = client.retrieve(str(batch.anthropic_id))
+    except ClaudeBatchesError as error:
+        failure = error
+    if data is None:
+        batch.put_off(next_poll(batch.created_at), token=token, error=str(failure))
+        return False
+    return observe(batch, data)
+
+
+def poll_account(alias: str) -> int:
+    """Mirror all of an account's due batches with as few calls as possible; give how many were seen.
+
+    One process at a time, under a lease on the account's row. An error is written on the batches that were not seen,
+    and stops nothing but this round.
+    """
+    due = MessageBatch.objects.primary().running().due().filter(account=alias)
+    oldest = due.order_by("created_at").first()
+    if oldest is None:
+        return 0
+    state, states = account_state(alias), AccountState.objects.primary()
+    token = states.claim(state.pk)
+    if token is None:
+        return 0
+    try:
+        return _round(alias, oldest.created_at)
+    finally:
+        states.release(state.pk, token)
+
+
+def _round(alias: str, oldest: datetime | None) -> int:
+    rows = MessageBatch.objects.primary()
+    waiting = {batch.anthropic_id: batch for batch in rows.running().due().filter(account=alias)}
+    seen = 0
+    failure: Exception | None = None
+    try:
+        for data in _listed(connect(alias), waiting, oldest):
+            batch = waiting.pop(data["id"], None)
+            if batch is not None:
+                observe(batch, data)
+                seen += 1
+    except (ClaudeBatchesError, ConfigurationError) as error:
+        failure = error
+    if failure is not None:
+        logger.warning("Polling account %s: %s", alias, failure)
+        left = rows.running().filter(pk__in=[batch.pk for batch in waiting.values()])
+        left.update(next_action_at=after(backoff(1)), last_error=str(failure))
+    return seen
+
+
+def _listed(
+    client: BatchesClient, waiting: dict[str | None, MessageBatch], oldest: datetime | None
+) -> Iterator[wire.MessageBatch]:
+    """Give the account's batches down to the oldest that we wait for, then single ones that were not among them."""
+    give_up_at = time.monotonic() + BUDGET.total_seconds()
+    after_id: str | None = None
+    for _page in range(PAGES):
+        page = client.list(limit=wire.MAX_PAGE, after_id=after_id)
+        yield from page["data"]
+        after_id = page["last_id"]
+        last = moment(page["data"][-1]["created_at"]) if page["data"] else None
+        older = oldest is None or last is None or last >= oldest
+        if not (waiting and page["has_more"] and after_id and older) or time.monotonic() > give_up_at:
+            break
+    for batch in list(waiting.values())[:SINGLES]:
+        if time.monotonic() > give_up_at:
+            break
+        try:
+            data = client.retrieve(str(batch.anthropic_id))
+        except ClaudeBatchesError as error:
+            late = MessageBatch.objects.primary().running().filter(pk=batch.pk)
+            late.update(next_action_at=after(next_poll(batch.created_at)), last_error=str(error))
+            continue
+        yield data
+
+
+def _outcomes(batch: MessageBatch) -> str:
+    counts = {name: getattr(batch, f"{name}_count") for name in COUNTS}
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value <= 2_000_000_000 else 0

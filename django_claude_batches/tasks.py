@@ -1,0 +1,57 @@
+"""What Celery runs. The names are stable: people route by them.
+
+Rows are the state machine; a task only wakes one up. So arguments are primary keys, there are no countdowns, retries
+or results, and running a task twice does nothing the second time. The time limits are our own, above the lease: a
+project-wide limit must not kill an ingest.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+from django.db import transaction
+
+from django_claude_batches import conf, services
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.schedule import TICK_SECONDS
+
+logger = logging.getLogger(__name__)
+
+MINUTE = 60
+"""Seconds. A batch of 100,000 requests is fetched in minutes; what takes an hour hangs, and goes on where it was."""
+
+
+@shared_task(
+    name="django_claude_batches.tick",
+    ignore_result=True,
+    acks_late=False,
+    soft_time_limit=10 * MINUTE,
+    time_limit=11 * MINUTE,
+)
+def tick() -> None:
+    """Poll what runs at Anthropic, and send one task for each batch that is due."""
+    services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS))
+
+
+@shared_task(
+    name="django_claude_batches.advance",
+    ignore_result=True,
+    acks_late=False,
+    soft_time_limit=60 * MINUTE,
+    time_limit=61 * MINUTE,
+)
+def advance(pk: int) -> None:
+    """Do what is due for one batch."""
+    services.advance_if_due(pk)
+
+
+def kick() -> None:
+    """Send one tick when the transaction commits, so that nobody waits for the next.
+
+    For entry points, once per request, however many batches it touched. A broker that is down is logged and changes
+    nothing: the rows are due, and the next tick finds them.
+    """
+    if conf.kick():
+        send = lambda: tick.apply_async(expires=TICK_SECONDS)  # noqa: E731
+        transaction.on_commit(send, using=MessageBatch.objects.primary().db, robust=True)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from django_claude_batches.client import BatchesClient
+from tests.client.scripted import Script, serving
+
+KEY = "sk-ant-api03-canary-0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[Script]:
+    with serving() as script:
+        yield script
+
+
+@pytest.fixture
+def make_client(server: Script) -> Iterator[Callable[..., BatchesClient]]:
+    """Makes clients of the scripted server, and closes them."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> BatchesClient:
+            options = {"api_key": KEY, "base_url": server.url, "timeout": (2, 2)} | options
+            return stack.enter_context(closing(BatchesClient(**options)))
+
+        yield make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., BatchesClient]) -> BatchesClient:
+    return make_client()
