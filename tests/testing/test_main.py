@@ -41,7 +41,7 @@ def test_it_serves_until_told_to_end_and_leaves_quietly(number):
 
 
 def test_batches_end_by_themselves():
-    with running("--seconds", "0.2") as (_, claude):
+    with running("--seconds", "1.5") as (_, claude):
         path = f"{BATCHES}/{create(claude, 'a')}"
         assert call(claude, "GET", path).json["processing_status"] == "in_progress"
         deadline = time.monotonic() + 20

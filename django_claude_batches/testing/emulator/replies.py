@@ -77,13 +77,9 @@ def echo(*, limit: int = 200) -> Replies:
     Where `output_config.format` asks for JSON, answer with the smallest JSON that fits its schema instead.
     """
 
-    def answer(params: dict[str, Any], custom_id: str) -> Answer:
-        schema = _asked_schema(params)
-        if schema is not None:
-            return json.dumps(smallest(schema), ensure_ascii=False)
-        return _last_user_text(params)[:limit][: params["max_tokens"] * BYTES_PER_TOKEN]
-
-    return answer
+    return schema_shaped(
+        otherwise=lambda params, custom_id: _last_user_text(params)[:limit][: params["max_tokens"] * BYTES_PER_TOKEN]
+    )
 
 
 def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
@@ -99,8 +95,11 @@ def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
     return answer
 
 
-def scripted(answers: Mapping[str | int, Answer], *, otherwise: Replies | None = None) -> Replies:
-    """Answer by custom_id, or by the request's place in its batch (from 0); the rest with `otherwise` (an echo)."""
+def scripted(answers: Mapping[Any, Answer], *, otherwise: Replies | None = None) -> Replies:
+    """Answer by custom_id (str), or by the request's place in its batch (int, from 0).
+
+    The rest is answered with `otherwise` (an echo).
+    """
     fallback = with_index(otherwise or echo())
 
     def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
