@@ -39,6 +39,10 @@ UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": 
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 
+CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
+"""Somebody wants it canceled, and Anthropic was not asked yet."""
+
+
 def _state_in(states: frozenset[State]) -> Q:
     """Match some states, listed in one order only, so that migrations do not differ from run to run."""
     return Q(state__in=sorted(str(state.value) for state in states))
@@ -55,6 +59,14 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
     def running(self) -> MessageBatchQuerySet:
         """Those that Anthropic works on."""
         return self.filter(state__in=RUNNING)
+
+    def to_poll(self) -> MessageBatchQuerySet:
+        """Those whose news come with a listing."""
+        return self.running().exclude(CANCEL_PENDING)
+
+    def to_advance(self) -> MessageBatchQuerySet:
+        """Those that each need work of their own: everything but polling."""
+        return self.filter(~Q(state__in=RUNNING) | CANCEL_PENDING)
 
     def finished(self) -> MessageBatchQuerySet:
         return self.filter(state__in=FINAL)
