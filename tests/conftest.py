@@ -6,7 +6,27 @@ import pytest
 
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
+from tests import lanes
 from tests.making import draft
+
+GATE = pytest.StashKey[lanes.Gate]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--services",
+        choices=(lanes.NONE, lanes.PROBE, lanes.REQUIRE),
+        help="tests that need a server: skip them all (none), skip them where it does not answer (probe), or fail "
+        "there (require). Default: require with CI set, else probe",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[GATE] = lanes.Gate(lanes.policy(config.getoption("--services")))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[GATE].pass_or_skip(item)
 
 
 @pytest.fixture
@@ -19,3 +39,9 @@ def claude() -> Iterator[ClaudeEmulator]:
 def batch(db: None) -> MessageBatch:
     """A draft of three requests."""
     return draft(3)
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """For tests marked `redis`."""
+    return lanes.BY_MARKER["redis"].url

@@ -1,0 +1,83 @@
+"""The servers that some tests need, and what happens where one does not answer.
+
+With `CI` set a missing server is a failure; elsewhere its tests are skipped, and the skip says so.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+
+NONE = "none"
+PROBE = "probe"
+REQUIRE = "require"
+PORTS = {"postgres": 5432, "postgresql": 5432, "mysql": 3306, "redis": 6379, "amqp": 5672}
+SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Service:
+    name: str
+    url: str
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        return parts.hostname or "127.0.0.1", parts.port or PORTS[parts.scheme]
+
+    def answers(self) -> bool:
+        try:
+            socket.create_connection(self.address, timeout=SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+
+# Database 9 and not 0, which may hold what somebody works with.
+BY_MARKER = {
+    "redis": Service("Redis", os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/9")),
+    "rabbitmq": Service("RabbitMQ", os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")),
+}
+
+
+def database() -> Service | None:
+    """The database server of this lane; None on SQLite."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url or url.startswith("sqlite"):
+        return None
+    return Service({"mysql": "MariaDB"}.get(urlsplit(url).scheme, "PostgreSQL"), url)
+
+
+def policy(option: str | None) -> str:
+    return option or (REQUIRE if os.environ.get("CI") else PROBE)
+
+
+class Gate:
+    """Lets a test through if the servers that it needs answer; each is asked once in a process."""
+
+    def __init__(self, policy: str) -> None:
+        self.policy = policy
+        self._answers: dict[Service, bool] = {}
+
+    def pass_or_skip(self, item: pytest.Item) -> None:
+        needed = [service for marker, service in BY_MARKER.items() if item.get_closest_marker(marker)]
+        if (server := database()) is not None:
+            needed.append(server)
+        for service in needed:
+            self._check(service)
+
+    def _check(self, service: Service) -> None:
+        if self.policy == NONE:
+            pytest.skip(f"needs {service.name}, and --services=none was given")
+        if service not in self._answers:
+            self._answers[service] = service.answers()
+        if not self._answers[service]:
+            host, port = service.address
+            missing = f"needs {service.name}, and nothing answers on {host}:{port}"
+            if self.policy == REQUIRE:
+                pytest.fail(missing, pytrace=False)
+            pytest.skip(missing)
