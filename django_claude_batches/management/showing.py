@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.models.batch import COUNTS
+from django_claude_batches.models.mirror import COUNTS
 
 WAITING_FOR_A_PERSON = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.LOST, State.ABANDONED})
 

@@ -12,7 +12,7 @@ from django.db import transaction
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.exceptions import ClaudeBatchesError, ResultsUnavailable
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultProblem, bulk
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, State
 from django_claude_batches.services.announcing import tell
@@ -195,7 +195,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             last_error=imbalance,
         )
         if complete:
-            batch.sum_usage()
+            UsageRollup.objects.primary().sum_up(batch.pk)
             batch.note("ingested", imbalance or f"{len(download.seen):,} results")
     return complete
 

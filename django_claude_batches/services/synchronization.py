@@ -17,8 +17,8 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, MessageBatch
-from django_claude_batches.models.batch import COUNTS
 from django_claude_batches.models.lease import after
+from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import RUNNING, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
