@@ -9,6 +9,7 @@ import os
 import sys
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 
 from config.places import BASE_DIR, var
 from django_claude_batches.schedule import BEAT_SCHEDULE
@@ -73,6 +74,8 @@ if os.environ.get("DATABASE_URL"):
     DATABASES = {"default": dj_database_url.config()}
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR / "db.sqlite3"}}
+if DATABASES["default"]["NAME"] == ":memory:":
+    raise ImproperlyConfigured("DATABASE_URL names a database in memory: a worker and a web process cannot share it.")
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A relative path means the same from every folder.
     DATABASES["default"] |= {"NAME": BASE_DIR / DATABASES["default"]["NAME"], "OPTIONS": SQLITE_OPTIONS}

@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.celery import app
 from django.core.management import CommandError
+from kombu.exceptions import OperationalError
 
 from demo.display import Display
 from demo.processes import Processes
@@ -24,6 +26,9 @@ EMULATED_SECONDS = 5
 QUEUE = "claude-batches-demo"
 """A queue of its own: a worker that somebody left running must not take our tasks to another emulator."""
 
+CONNECTING = 5
+"""Seconds for the broker to answer."""
+
 LOOK = 0.25
 """Seconds between two looks at the rows."""
 
@@ -37,6 +42,18 @@ def alone(var: Path) -> Iterator[None]:
         except OSError:
             raise CommandError(f"Another demo is running in {var}: wait for it, or set DEMO_VAR.") from None
         yield
+
+
+def check_broker() -> None:
+    """Raise CommandError if the broker does not answer: a worker would wait for it for a long time."""
+    problem = ""
+    with app.connection_for_write(connect_timeout=CONNECTING) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECTING)
+        except (OSError, OperationalError) as error:
+            problem = f"The broker at {connection.as_uri()} does not answer: {error}"
+    if problem:
+        raise CommandError(problem)
 
 
 def environment(base_dir: Path) -> dict[str, str]:

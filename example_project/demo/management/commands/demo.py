@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
 from rich.console import Console
 
 from demo import documents, endpoint, report, run, serving
@@ -53,12 +54,15 @@ class Command(BaseCommand):
                 self._run(console, processes, options)
         except ProcessDied as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(f"The database: {error}") from error
         except Interrupted:
             console.print("Stopped; all its processes have ended.")
             raise
 
     def _run(self, console: Console, processes: Processes, options: dict[str, Any]) -> None:
         began = time.monotonic()
+        run.check_broker()
         call_command("migrate", verbosity=0, interactive=False)
         chosen = endpoint.choose(live=options["live"])
         batch = _draft(options["input"], chosen.account)
