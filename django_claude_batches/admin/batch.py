@@ -23,7 +23,7 @@ class MessageBatchAdminMixin(ActingAdminMixin):
     form = DraftForm
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
-    list_display = ("name", "state_label", "kind", "account", "progress", "age", "error")
+    list_display = ("name", "state_label", "progress", "age", "kind", "account", "error")
     list_filter = ("state", KindFilter, AccountFilter)
     list_per_page = 50
     ordering = ("-pk",)
@@ -34,23 +34,25 @@ class MessageBatchAdminMixin(ActingAdminMixin):
         (
             _("Here"),
             {
+                "classes": ["collapse"],
                 "fields": (
                     ("drafted_at", "created_by_name"),
                     ("queued_at", "next_action_at"),
                     ("ingested_at", "announced_at"),
                     ("body_bytes", "anthropic_version", "user_profile_id"),
-                )
+                ),
             },
         ),
         (
             _("At Anthropic"),
             {
+                "classes": ["collapse"],
                 "fields": (
                     ("anthropic_id", "processing_status"),
                     ("created_at", "expires_at"),
                     ("ended_at", "cancel_initiated_at"),
                     ("archived_at", "remote_deleted_at"),
-                )
+                ),
             },
         ),
     )
@@ -88,6 +90,12 @@ class MessageBatchAdminMixin(ActingAdminMixin):
         if not self.has_change_permission(request, obj):
             return fixed
         return [name for name in fixed if name not in EDITABLE_FIELDS]
+
+    def get_fieldsets(self, request: HttpRequest, obj: MessageBatch | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj):
+            return fieldsets
+        return [(None, {"fields": [EDITABLE_FIELDS]}), *fieldsets[1:]]  # on one line: there is nothing to type
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Batches are few, so a part of a label may be looked for; an id at Anthropic is found by its index alone."""

@@ -24,7 +24,7 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
     problems = batch.problems.using(db).order_by("number")
     return {
         "state": display.state_label(batch),
-        "progress": display.progress(batch),
+        "progress": display.progress(batch) if batch.state in REMOTE else "",
         "explanation": batch.explanation,
         "error": batch.last_error if batch.last_error not in batch.explanation else "",
         "counts": list(_counts(page, request, batch)),

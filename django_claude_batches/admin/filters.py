@@ -49,6 +49,26 @@ class AccountFilter(SimpleListFilter):
         return queryset.filter(account=self.value()) if self.value() else queryset
 
 
+class BatchFilter(SimpleListFilter):
+    """The one batch that a list is about. It offers no other: those are reached from their pages."""
+
+    title = _("batch")
+    parameter_name = BATCH
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        pk = batch_pk(request)
+        return [] if pk is None else [(str(pk), f"#{pk}")]
+
+    def has_output(self) -> bool:
+        return self.value() is not None
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        pk = batch_pk(request)
+        return queryset.none() if pk is None else queryset.filter(batch=pk)
+
+
 class InBatchFilter(SimpleListFilter):
     """Named methods of the queryset, offered only inside a batch: there an index serves them."""
 

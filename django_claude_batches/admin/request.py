@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin import display
-from django_claude_batches.admin.filters import RequestOutcomeFilter
+from django_claude_batches.admin.filters import BatchFilter, RequestOutcomeFilter
 from django_claude_batches.admin.of_batch import OfBatchAdminMixin
 from django_claude_batches.models import BatchRequest, BatchResult
 
@@ -19,7 +19,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
     other_model = BatchResult
     list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")
-    list_filter = (RequestOutcomeFilter,)
+    list_filter = (BatchFilter, RequestOutcomeFilter)
     heavy_fields = ("params_text",)
     order_in_batch = ("batch_id", "position")
     readonly_fields = ("target_name",)

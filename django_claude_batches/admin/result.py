@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin import display
-from django_claude_batches.admin.filters import ResultOutcomeFilter
+from django_claude_batches.admin.filters import BatchFilter, ResultOutcomeFilter
 from django_claude_batches.admin.of_batch import OfBatchAdminMixin
 from django_claude_batches.models import BatchRequest, BatchResult
 
@@ -25,7 +25,7 @@ class BatchResultAdminMixin(OfBatchAdminMixin):
         "output_tokens",
         "error",
     )
-    list_filter = (ResultOutcomeFilter,)
+    list_filter = (BatchFilter, ResultOutcomeFilter)
     heavy_fields = ("message", "output", "raw")
     order_in_batch = ("batch_id", "custom_id")
     fields = (
