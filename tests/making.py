@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from django_claude_batches.models import MessageBatch
+from django.utils import timezone
+
+from django_claude_batches import services
+from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
+from django_claude_batches.models.state import ALWAYS_DUE, REMOTE
 
 
 def item(number: int, **params: Any) -> dict[str, Any]:
@@ -14,3 +19,47 @@ def item(number: int, **params: Any) -> dict[str, Any]:
 
 def draft(count: int = 3, **options: Any) -> MessageBatch:
     return MessageBatch.objects.create_draft((item(number) for number in range(count)), **options)
+
+
+def running(count: int = 3, **options: Any) -> MessageBatch:
+    """A batch that the emulator has."""
+    batch = services.advance(services.submit(draft(count, **options)))
+    assert batch.state == State.IN_PROGRESS, batch.last_error
+    return batch
+
+
+def in_state(state: State, **columns: Any) -> MessageBatch:
+    """A batch that stands in a state without having lived: its columns are what the constraints ask for."""
+    batch = draft(1)
+    now = timezone.now()
+    values: dict[str, Any] = {"state": state}
+    if state != State.DRAFT:
+        values["queued_at"] = now
+    if state in ALWAYS_DUE or state == State.INGESTED:
+        values["next_action_at"] = now
+    if state in REMOTE:
+        values |= {"anthropic_id": f"msgbatch_of{batch.pk}", "processing_status": "in_progress", "created_at": now}
+    if state in {State.ENDED, State.INCOMPLETE, State.INGESTED, State.LOST}:
+        values |= {"processing_status": "ended", "ended_at": now}
+    if state == State.INGESTED:
+        values |= {"ingested_at": now, "announced_at": now, "next_action_at": None}
+    if state in {State.SUBMITTING, State.UNCERTAIN, State.ABANDONED}:
+        SubmitAttempt.objects.create(
+            batch=batch,
+            number=1,
+            tag=f"tagof{batch.pk:08d}",
+            intent_at=now,
+            sent_at=now,
+            outcome=Outcome.OPEN if state == State.SUBMITTING else Outcome.UNCERTAIN,
+        )
+    MessageBatch.objects.filter(pk=batch.pk).update(**{**values, **columns})
+    batch.refresh_from_db()
+    return batch
+
+
+def make_due(batch: MessageBatch) -> None:
+    """Let its time come, and let the lease of whoever worked on it run out."""
+    past = timezone.now() - timedelta(hours=1)
+    rows = MessageBatch.objects.filter(pk=batch.pk)
+    rows.filter(next_action_at__isnull=False).update(next_action_at=past)
+    rows.exclude(lease_token="").update(lease_until=past)

@@ -63,14 +63,15 @@ class BatchesClient:
         problem = problem_with_key(api_key)
         if auth not in AUTH_HEADERS:
             problem = f"auth is one of {sorted(AUTH_HEADERS)}, not {auth!r}"
-        if problem:
-            del api_key  # error reports print the locals of this frame
+        key = None if problem else KeyAuth(api_key, auth)
+        del api_key  # error reports print the locals of this frame
+        if key is None:
             raise ValueError(problem)
         self._betas = tuple(betas)
         headers = header("anthropic-version", anthropic_version) | header("anthropic-workspace-id", workspace_id)
         self._transport = Transport(
             base_url=base_url,
-            auth=KeyAuth(api_key, auth),
+            auth=key,
             headers=headers | beta_header(self._betas),
             timeout=timeout,
             max_retries=max_retries,

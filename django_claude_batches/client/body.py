@@ -79,6 +79,7 @@ class Upload:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
+        # requests streams only what can be iterated, and then urllib3 calls `read`.
         return iter(lambda: self.read(BLOCK_BYTES), b"")
 
     def read(self, amount: int = BLOCK_BYTES) -> bytes:

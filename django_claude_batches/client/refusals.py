@@ -73,7 +73,7 @@ def refusal(status: int, reason: str, headers: Mapping[str, str], text: str, *, 
     kind = _kind(status, error)
     if kind is RemoteNotFound and about_results:
         kind = ResultsUnavailable
-    return _error(kind, str(error.get("message")), status, headers, body=body)
+    return _error(kind, _text(error.get("message")) or plain_text(text), status, headers, body=body)
 
 
 def plain_text(text: str) -> str:

@@ -20,8 +20,9 @@ def message_batch(data: object) -> MessageBatch | None:
         return None
     counts = data.get("request_counts")
     known = {key: value for key, value in counts.items() if value is not None} if isinstance(counts, dict) else {}
-    filled = dict.fromkeys(TEXTS, "") | dict.fromkeys(NULLABLE) | data
-    return cast("MessageBatch", filled | {"request_counts": dict.fromkeys(COUNTS, 0) | known})
+    defaults = dict.fromkeys(TEXTS, "") | dict.fromkeys(NULLABLE)
+    missing = {key: value for key, value in defaults.items() if key not in data}
+    return cast("MessageBatch", data | missing | {"request_counts": dict.fromkeys(COUNTS, 0) | known})
 
 
 def page(data: object) -> Page | None:

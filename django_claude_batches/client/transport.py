@@ -6,7 +6,6 @@ whatever is raised here is raised outside the `except` that caught theirs, with 
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import threading
@@ -29,7 +28,7 @@ from django_claude_batches.client.retries import Failure
 from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
 
 READ_BYTES = 256 * 1024
-"""Bytes asked of the socket at a time; 512, the default of `iter_lines`, is quadratic in the length of a line."""
+"""Bytes asked of the socket at a time. `iter_lines` asks for 512, which is quadratic in the length of a line."""
 
 MAX_ERROR_BYTES = 64 * 1024
 """Bytes read of an answer that is an error."""
@@ -125,25 +124,26 @@ class Transport:
             yield self._pieces(response)
 
     def _pieces(self, response: requests.Response) -> Iterator[bytes]:
-        pieces = response.iter_content(READ_BYTES)
+        # Not `iter_content`: where a connection breaks that keeps back up to READ_BYTES which had come. urllib3 1.26
+        # has no `read1`: there the same bytes are lost to us, and come with the next download.
+        read = getattr(response.raw, "read1", response.raw.read)
         while True:
-            piece = _shielded(lambda: next(pieces, None))
+            piece: bytes | APIUnreachable = _shielded(lambda: read(READ_BYTES, decode_content=True))
             if isinstance(piece, APIUnreachable):
                 raise piece
-            if piece is None:
+            if not piece:
                 return
             yield piece
 
     def _persist(self, attempt: Callable[[], T | Failure]) -> T:
-        for tries in itertools.count():
-            outcome = attempt()
-            if not isinstance(outcome, Failure):
-                return outcome
+        tries = 0
+        while isinstance(outcome := attempt(), Failure):
             pause = retries.pause_before_retry(outcome, tries=tries) if tries < self._max_retries else None
             if pause is None:
                 raise outcome.error
             time.sleep(pause)
-        raise AssertionError("unreachable")
+            tries += 1
+        return outcome
 
     def _ask(self, method: str, path: str, **options: Any) -> Reply[Any] | Failure:
         return self._reply(self._open(method, path, **options))
@@ -182,11 +182,11 @@ class Transport:
             return Failure(content)
         headers = response.headers
         request_id = headers.get("request-id")
+        text = self._auth.redacted(content.decode(errors="replace"))
         try:
-            data = json.loads(content.decode())
+            data = json.loads(text)
         except (ValueError, RecursionError):
-            words = self._auth.redacted(plain_text(content.decode(errors="replace")))
-            message = f"the answer is not JSON: {words}"
+            message = f"the answer is not JSON: {plain_text(text)}"
             return Failure(ServerFault(message, status=response.status_code, request_id=request_id))
         return Reply(data, request_id, retries.http_date(headers.get("date")), retries.retry_after(headers))
 

@@ -1,23 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, prepared
 from django_claude_batches.models.event import BatchEvent, user_name
-from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due, is_free
+from django_claude_batches.models.lease import LeasedQuerySet, is_due, is_free
+from django_claude_batches.models.machine import Machine
+from django_claude_batches.models.mirror import Mirror
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.state import (
@@ -29,14 +28,15 @@ from django_claude_batches.models.state import (
     REMOTE,
     RUNNING,
     State,
-    named,
 )
 from django_claude_batches.models.usage import UsageRollup
 
 UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 """The columns of a batch that nobody wants canceled or deleted."""
 
-COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
+
+CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
+"""Somebody wants it canceled, and Anthropic was not asked yet."""
 
 
 def _state_in(states: frozenset[State]) -> Q:
@@ -55,6 +55,14 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
     def running(self) -> MessageBatchQuerySet:
         """Those that Anthropic works on."""
         return self.filter(state__in=RUNNING)
+
+    def to_poll(self) -> MessageBatchQuerySet:
+        """Those whose news come with a listing."""
+        return self.running().exclude(CANCEL_PENDING)
+
+    def to_advance(self) -> MessageBatchQuerySet:
+        """Those that each need work of their own: everything but polling."""
+        return self.filter(~Q(state__in=RUNNING) | CANCEL_PENDING)
 
     def finished(self) -> MessageBatchQuerySet:
         return self.filter(state__in=FINAL)
@@ -136,7 +144,7 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class MessageBatch(Leased):
+class MessageBatch(Machine, Mirror):
     """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
 
     The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
@@ -161,18 +169,10 @@ class MessageBatch(Leased):
     parent = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries", verbose_name=_("retries")
     )
-    state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.DRAFT, db_index=True)
     request_count = models.PositiveIntegerField(_("requests"), default=0)
     body_bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
     missing_count = models.PositiveIntegerField(_("missing"), default=0)
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
-    next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
-    tries = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text=_("Of the present step: complete downloads, or calls of the receivers.")
-    )
-    failures = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text=_("In a row, of a passing kind: they stretch the back-off.")
-    )
     queued_at = models.DateTimeField(_("queued at"), null=True, blank=True)
     cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
     delete_requested_at = models.DateTimeField(_("deletion requested at"), null=True, blank=True)
@@ -182,21 +182,6 @@ class MessageBatch(Leased):
     ingested_at = models.DateTimeField(_("ingested at"), null=True, blank=True)
     announced_at = models.DateTimeField(_("announced at"), null=True, blank=True)
     remote_deleted_at = models.DateTimeField(_("deleted at Anthropic"), null=True, blank=True)
-    last_error = models.TextField(_("last error"), blank=True)
-
-    anthropic_id = IdentifierField(_("id at Anthropic"), max_length=127, unique=True, null=True, blank=True)
-    processing_status = models.CharField(_("processing status"), max_length=40, blank=True)
-    processing_count = models.PositiveIntegerField(_("processing"), default=0)
-    succeeded_count = models.PositiveIntegerField(_("succeeded"), default=0)
-    errored_count = models.PositiveIntegerField(_("errored"), default=0)
-    canceled_count = models.PositiveIntegerField(_("canceled"), default=0)
-    expired_count = models.PositiveIntegerField(_("expired"), default=0)
-    created_at = models.DateTimeField(_("created at Anthropic"), null=True, blank=True)
-    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
-    cancel_initiated_at = models.DateTimeField(_("cancel initiated at"), null=True, blank=True)
-    archived_at = models.DateTimeField(_("archived at"), null=True, blank=True)
-    results_url = models.CharField(_("results URL"), max_length=500, blank=True)
 
     objects = MessageBatchQuerySet.as_manager()
 
@@ -254,11 +239,6 @@ class MessageBatch(Leased):
         return self.results.count()
 
     @property
-    def failed_count(self) -> int:
-        """Requests that ended without a message: errored, canceled and expired."""
-        return self.errored_count + self.canceled_count + self.expired_count
-
-    @property
     def is_live(self) -> bool:
         """Whether something still happens to it by itself."""
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
@@ -288,67 +268,6 @@ class MessageBatch(Leased):
             batch=self, by=by, by_name=user_name(by), what=what, text=text
         )
 
-    def forbidden(self, verb: str, states: Iterable[State], why: str = "") -> InvalidTransition:
-        """Give the error that says what this batch is, and which states allow the verb."""
-        allowed = named(frozenset(states))
-        reason = why or f"it can be done only to a batch that is: {allowed}."
-        return InvalidTransition(f"Cannot {verb} batch {self}, which is {State(self.state).label!s}: {reason}")
-
-    def move(
-        self,
-        to: State,
-        *,
-        allowed: Iterable[State],
-        token: str = "",
-        due: timedelta | None = None,
-        **changes: Any,
-    ) -> bool:
-        """Change the state if it is (still) one of `allowed`, and give whether it did; read the row again either way.
-
-        With `token`, only while that lease holds. `due` sets the next action that long from now; without it there is
-        none. The counters of tries start anew.
-        """
-        rows = type(self).objects.primary()
-        rows = rows.held(self.pk, token) if token else rows.filter(pk=self.pk)
-        anew = {"tries": 0, "failures": 0, "next_action_at": None if due is None else after(due)}
-        moved = rows.filter(state__in=list(allowed)).update(state=to, **{**anew, **changes})
-        self.refresh_from_db(using=rows.db)
-        return bool(moved)
-
-    def wish(self, allowed: Iterable[State], *, token: str = "", **changes: Any) -> bool:
-        """Record something on the row without changing its state, and make it due now."""
-        rows = type(self).objects.primary()
-        rows = rows.held(self.pk, token) if token else rows.filter(pk=self.pk)
-        recorded = rows.filter(state__in=list(allowed)).update(next_action_at=DatabaseNow(), **changes)
-        self.refresh_from_db(using=rows.db)
-        return bool(recorded)
-
-    def put_off(self, delay: timedelta, *, token: str, error: str | None = None, **changes: Any) -> bool:
-        """Try again later, while the lease holds; count one more failure where there was an `error`."""
-        if error is not None:
-            changes |= {"last_error": error, "failures": F("failures") + 1}
-        rows = type(self).objects.primary().held(self.pk, token)
-        recorded = rows.update(next_action_at=after(delay), **changes)
-        self.refresh_from_db(using=rows.db)
-        return bool(recorded)
-
-    def sum_usage(self) -> None:
-        """Write one UsageRollup for each model of the succeeded results, and drop those of before."""
-        tokens = [field.name for field in UsageRollup._meta.fields if field.name.endswith(("_tokens", "_requests"))]
-        succeeded = self.results.using(self._state.db).succeeded().order_by("model")
-        sums = succeeded.values_list("model").annotate(models.Count("pk"), *[Sum(name) for name in tokens])
-        rows = [
-            UsageRollup(
-                batch=self,
-                model=model,
-                results=count,
-                **{name: total or 0 for name, total in zip(tokens, totals, strict=True)},
-            )
-            for model, count, *totals in sums
-        ]
-        self.usage.using(self._state.db).all().delete()
-        UsageRollup.objects.using(self._state.db).bulk_create(rows)
-
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.
 
@@ -362,7 +281,7 @@ class MessageBatch(Leased):
                 self.refresh_from_db(using=rows.db)
                 raise self.forbidden("delete", DELETABLE)
             for child in (BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
-                counts[child._meta.label] = _delete_by_chunks(child, self.pk, using=rows.db)
+                counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=rows.db)
             _deleted, own = super().delete(using=rows.db)
         counts |= own
         return sum(counts.values()), {label: count for label, count in counts.items() if count}
@@ -383,11 +302,3 @@ def _request_row(batch: MessageBatch, request: Prepared) -> BatchRequest:
         content_type_id=request.content_type_id,
         object_id=request.object_id,
     )
-
-
-def _delete_by_chunks(child: type[models.Model], batch_id: int, *, using: str) -> int:
-    rows = child._default_manager.using(using).filter(batch=batch_id).order_by("pk")
-    deleted = 0
-    while pks := list(rows.values_list("pk", flat=True)[: bulk.ROWS]):
-        deleted += child._default_manager.using(using).filter(pk__in=pks)._raw_delete(using)
-    return deleted

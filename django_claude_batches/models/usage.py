@@ -4,10 +4,25 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.lease import PrimaryQuerySet
+from django_claude_batches.models.result import BatchResult
 
 
 class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
-    """No more than any of ours."""
+    def sum_up(self, batch_id: int) -> None:
+        """Write one row for each model of the batch's succeeded results, instead of those of before."""
+        sums = [field.name for field in self.model._meta.fields if field.name.endswith(("_tokens", "_requests"))]
+        results = BatchResult.objects.using(self.db).succeeded().filter(batch=batch_id).order_by("model")
+        totals = results.values_list("model").annotate(models.Count("pk"), *[models.Sum(name) for name in sums])
+        self.filter(batch=batch_id).delete()
+        self.bulk_create(
+            self.model(
+                batch_id=batch_id,
+                model=model,
+                results=count,
+                **{name: total or 0 for name, total in zip(sums, found, strict=True)},
+            )
+            for model, count, *found in totals
+        )
 
 
 class UsageRollup(models.Model):

@@ -12,8 +12,8 @@ from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchResult, MessageBatch, Outcome, SubmitAttempt
-from django_claude_batches.models.batch import COUNTS
 from django_claude_batches.models.event import user_name
+from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import ADOPTING, State
 from django_claude_batches.services import settling
 from django_claude_batches.services.connection import connect, outside_transactions

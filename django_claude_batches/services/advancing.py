@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import Error as DatabaseError
-from django.db.models import Q
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
@@ -54,13 +53,11 @@ def advance_if_due(pk: int) -> None:
 def tick(dispatch: Callable[[int], object]) -> int:
     """Mirror what runs at Anthropic, then `dispatch` the primary key of each batch that is due; give their number."""
     batches = MessageBatch.objects.primary()
-    used = batches.running().due().order_by().values_list("account", flat=True).distinct()
+    used = batches.to_poll().due().order_by().values_list("account", flat=True).distinct()
     for alias in sorted({*conf.accounts(), *used}):
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
         poll_account(alias)
-    asked_to_cancel = Q(cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
-    due = batches.due().filter(~Q(state__in=RUNNING) | (Q(state=State.IN_PROGRESS) & asked_to_cancel))
-    pks = list(due.order_by("next_action_at", "pk").values_list("pk", flat=True)[:TICK_ROWS])
+    pks = list(batches.to_advance().due().order_by("next_action_at", "pk").values_list("pk", flat=True)[:TICK_ROWS])
     for pk in pks:
         dispatch(pk)
     return len(pks)

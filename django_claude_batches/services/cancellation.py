@@ -7,8 +7,8 @@ from django_claude_batches.exceptions import APIError, ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.delays import CANCEL_POLL, backoff
-from django_claude_batches.services.synchronization import observe
+from django_claude_batches.services.delays import backoff
+from django_claude_batches.services.synchronization import observe, poll
 
 CANCELABLE = RUNNING | SENT | {State.QUEUED}
 PAST = FETCHING | {State.INGESTED, State.LOST}
@@ -36,8 +36,8 @@ def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
 
 def is_wanted(batch: MessageBatch) -> bool:
     """Whether Anthropic has still to be asked."""
-    wished = batch.cancel_requested_at or batch.delete_requested_at
-    return bool(wished) and batch.state == State.IN_PROGRESS and batch.cancel_initiated_at is None
+    unasked = batch.state == State.IN_PROGRESS and batch.cancel_initiated_at is None
+    return unasked and batch.cancel_requested_at is not None
 
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
@@ -50,8 +50,7 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if data is not None:
         return observe(batch, data)
     if isinstance(failure, APIError) and failure.status == 400:
-        # It ended meanwhile, says the next poll; the API's answer to canceling an ended batch is not known.
-        batch.put_off(CANCEL_POLL, token=token, error=str(failure))
-        return False
+        # Perhaps it has ended: how the API answers then is not known (docs/reference/wire.md §5.3), so look.
+        return poll(batch, token, client)
     batch.put_off(backoff(batch.failures), token=token, error=str(failure))
     return False

@@ -12,7 +12,7 @@ from django.db import transaction
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.exceptions import ClaudeBatchesError, ResultsUnavailable
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultProblem, bulk
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, State
 from django_claude_batches.services.announcing import tell
@@ -139,11 +139,8 @@ def _point_to_requests(batch: MessageBatch, chunk: Chunk, *, using: str) -> None
     ids = [row.custom_id for row in chunk.rows]
     requests = BatchRequest.objects.using(using).filter(batch=batch, custom_id__in=ids)
     known = dict(requests.values_list("custom_id", "pk"))
-    foreign = [row for row in chunk.rows if row.custom_id not in known] if known or batch.body_bytes else []
     for row in chunk.rows:
         row.batch, row.request_id = batch, known.get(row.custom_id)
-    for row in foreign:
-        logger.warning("Batch %s: result %s answers no request that is here.", batch.pk, row.custom_id)
 
 
 def _refused(row: BatchResult, why: str) -> ResultProblem:
@@ -198,7 +195,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             last_error=imbalance,
         )
         if complete:
-            batch.sum_usage()
+            UsageRollup.objects.primary().sum_up(batch.pk)
             batch.note("ingested", imbalance or f"{len(download.seen):,} results")
     return complete
 
@@ -224,8 +221,9 @@ def _imbalance(batch: MessageBatch, download: Download) -> str:
 
 
 def _missing(batch: MessageBatch) -> int:
+    """Count the requests without a result; for a batch that was made elsewhere, by its number of requests."""
     using = MessageBatch.objects.primary().db
-    requests = batch.requests.using(using)
-    if requests.exists():
-        return requests.missing().count()
-    return max(batch.request_count - batch.results.using(using).count(), 0)
+    results = batch.results.using(using)
+    if batch.requests.using(using).exists():
+        results = results.filter(request__isnull=False)
+    return max(batch.request_count - results.count(), 0)

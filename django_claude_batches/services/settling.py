@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 
-from django_claude_batches import wire
+from django_claude_batches import conf, wire
 from django_claude_batches.client import Reply
 from django_claude_batches.exceptions import (
     AccessRefused,
@@ -87,18 +87,22 @@ def not_sent(
     outcome: Outcome = Outcome.NOT_SENT,
     **answered: Any,
 ) -> bool:
-    """Queue the batch again; back to a draft if somebody asked to cancel or delete it meanwhile."""
+    """Queue the batch again; back to a draft if somebody asked to cancel or delete it meanwhile.
+
+    One that was uncertain already, and is proved by a late refusal, is held instead where ON_NOT_CREATED says so.
+    """
     delay = backoff(batch.failures) if delay is None else delay
     failures = batch.failures + 1
 
     def back() -> bool:
-        batch.refresh_from_db(using=batches.db)
+        batch.refresh_from_db(using=MessageBatch.objects.primary().db)
         if batch.cancel_requested_at or batch.delete_requested_at:
             return batch.move(State.DRAFT, allowed=SENT, last_error="", **UNWISHED) and _noted(batch, "taken_back")
+        if batch.state == State.UNCERTAIN and conf.on_not_created() == "hold":
+            return batch.move(State.HELD, allowed={State.UNCERTAIN}, last_error=error) and _noted(batch, "held", error)
         moved = batch.move(State.QUEUED, allowed=SENT, due=delay, last_error=error, failures=failures)
         return moved and _noted(batch, "not_sent", error)
 
-    batches = MessageBatch.objects.primary()
     _settle(batch, attempt, outcome, back, **answered)
     return False
 

@@ -11,6 +11,7 @@ import base64
 import logging
 import secrets
 import tempfile
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import IO, Any, BinaryIO, cast
 
@@ -92,6 +93,7 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
         renewed = rows.renew(batch.pk, token, SENDING_LEASE)
         if not renewed or not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW):
             return None
+        batch.note("sending")
         last = batch.last_attempt
         return SubmitAttempt.objects.using(rows.db).create(
             batch=batch,
@@ -106,11 +108,15 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
 def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Written]:
     """Write the body to a temporary file; where that fails (a full disk), the batch is queued again."""
     try:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the caller)
-        return file, write(file, batch, attempt.tag, using=MessageBatch.objects.primary().db)
+        with ExitStack() as on_failure:
+            file = on_failure.enter_context(tempfile.TemporaryFile())
+            written = write(file, batch, attempt.tag, using=MessageBatch.objects.primary().db)
+            on_failure.pop_all()
+            return file, written
     except OSError as error:
-        settling.not_sent(batch, attempt, error=f"The body could not be written to a temporary file: {error}")
-        raise
+        why = f"the body could not be written to a temporary file: {error.strerror or error}"
+        settling.not_sent(batch, attempt, error=why)
+        raise OSError(error.errno, why, error.filename) from error
 
 
 def _take_baseline(batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, written: Written) -> bool:

@@ -17,8 +17,8 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, MessageBatch
-from django_claude_batches.models.batch import COUNTS
 from django_claude_batches.models.lease import after
+from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import RUNNING, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
@@ -110,7 +110,7 @@ def poll_account(alias: str) -> int:
     One process at a time, under a lease on the account's row. An error is written on the batches that were not seen,
     and stops nothing but this round.
     """
-    due = MessageBatch.objects.primary().running().due().filter(account=alias)
+    due = MessageBatch.objects.primary().to_poll().due().filter(account=alias)
     oldest = due.order_by("created_at").first()
     if oldest is None:
         return 0
@@ -126,7 +126,7 @@ def poll_account(alias: str) -> int:
 
 def _round(alias: str, oldest: datetime | None) -> int:
     rows = MessageBatch.objects.primary()
-    waiting = {batch.anthropic_id: batch for batch in rows.running().due().filter(account=alias)}
+    waiting = {batch.anthropic_id: batch for batch in rows.to_poll().due().filter(account=alias)}
     seen = 0
     failure: Exception | None = None
     try:

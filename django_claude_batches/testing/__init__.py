@@ -1,4 +1,11 @@
-"""For tests: the Message Batches API on one's own machine. Needs nothing but the standard library."""
+"""For tests: the Message Batches API on one's own machine. Needs nothing but the standard library.
+
+    with ClaudeEmulator(replies=scripted({"42": "positive"})) as claude:
+        ...                # ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY point at it: submit a batch
+        claude.finish()    # the day passes; its results are there
+
+The same as a command is `python -m django_claude_batches.testing`, and as a pytest fixture `claude_emulator`.
+"""
 
 from __future__ import annotations
 

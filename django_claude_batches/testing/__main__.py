@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import signal
 import sys
-import threading
 
 from .emulator import ClaudeEmulator
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 GUIDE = """\
 Point an app at it, then leave it running; Ctrl-C ends it:
@@ -20,9 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until TERM or Ctrl-C. The first line printed is the URL, once it answers."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    # Waited for, not handled: a handler that sets an Event can meet the very lock under which the Event is waited for.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     emulator = ClaudeEmulator(
         port=options.port, seconds=options.seconds, api_key=options.api_key, any_key=options.api_key is None
     )
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.exit(1, f"cannot serve on 127.0.0.1:{options.port}: {error}\n")
         sys.stdout.write(f"{emulator.url}\n" + GUIDE.format(url=emulator.url, key=emulator.api_key))
         sys.stdout.flush()
-        ended.wait()
+        signal.sigwait(ENDING)
     return 0
 
 

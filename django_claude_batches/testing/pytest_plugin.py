@@ -13,7 +13,6 @@ import ipaddress
 import socket
 from collections.abc import Generator, Iterator
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -59,8 +58,11 @@ def _guard(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def loopback_only() -> Iterator[None]:
-    """Refuse what Python's sockets connect to beyond this machine. Unix sockets are of this machine."""
-    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+    """Refuse what Python's sockets connect to beyond this machine. Unix sockets are of this machine.
+
+    A name that cannot be resolved is refused too: offline, code under test would take that for a network that is down.
+    """
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
         _check(self, address)
@@ -70,16 +72,29 @@ def loopback_only() -> Iterator[None]:
         _check(self, address)
         return connect_ex(self, address)
 
-    with mock.patch.multiple(socket.socket, connect=guarded_connect, connect_ex=guarded_connect_ex):
+    def guarded_getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return getaddrinfo(host, port, *args, **kwargs)
+        except socket.gaierror:
+            raise _refusal(host, port) from None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
         yield
 
 
 def _check(sock: socket.socket, address: Any) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
-        raise NetworkRefusedError(
-            f"refused to connect to {address[0]} port {address[1]}: this test may only reach this machine. "
-            "Mark it with @pytest.mark.live to let it, or set claude_batches_allow_network = true for the whole suite."
-        )
+        raise _refusal(address[0], address[1])
+
+
+def _refusal(host: Any, port: Any) -> NetworkRefusedError:
+    return NetworkRefusedError(
+        f"refused to connect to {host} port {port}: this test may only reach this machine. "
+        "Mark it with @pytest.mark.live to let it, or set claude_batches_allow_network = true for the whole suite."
+    )
 
 
 def _is_loopback(host: str) -> bool:

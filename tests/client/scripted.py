@@ -97,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = do_any
 
     def give(self, answer: Answer) -> None:
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if answer.chunks is None:
@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.connection.fileno() != -1:
             super().finish()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 

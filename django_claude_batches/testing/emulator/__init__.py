@@ -15,7 +15,7 @@ from typing import Literal, Self
 from .batch import BatchSnapshot
 from .keys import Keys
 from .lines import Line
-from .replies import Replies, echo
+from .replies import Replies, echo, with_index
 from .routes import Download, Routes
 from .server import HOST, ReceivedRequest, Server
 from .world import Rules, World
@@ -48,7 +48,7 @@ class ClaudeEmulator:
         max_requests: int = 100_000,
         max_body_bytes: int = 256_000_000,
     ) -> None:
-        rules = Rules(replies or echo(), seconds, progressive_counts, processed_share, cancel_ended)
+        rules = Rules(with_index(replies or echo()), seconds, progressive_counts, processed_share, cancel_ended)
         self._world = World(rules, seed=seed)
         self._port = port
         self._require_version = require_version

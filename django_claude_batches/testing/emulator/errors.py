@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass
+@dataclass(eq=False)
 class Refusal(Exception):
     """An error of the API: the HTTP `status`, and the `type`, `message` and `details` of its body."""
 
@@ -18,6 +18,9 @@ class Refusal(Exception):
     type: str
     message: str
     details: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
 
     def body(self, *, request_id: str) -> dict[str, Any]:
         """Return the error's JSON object (§5)."""

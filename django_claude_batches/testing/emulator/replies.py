@@ -49,19 +49,26 @@ Replies = Callable[..., Answer]
 """Called as `replies(params, custom_id)`, and with `index=` (the request's place in its batch) if it takes that."""
 
 
+def with_index(replies: Replies) -> Replies:
+    """Return `replies` as a function that takes `index=` too. Done once, not for each of 100,000 requests."""
+    parameters = inspect.signature(replies).parameters.values()
+    if any(parameter.name == "index" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return replies
+
+    def answer(params: dict[str, Any], custom_id: str, *, index: int) -> Answer:
+        return replies(params, custom_id)
+
+    return answer
+
+
 def ask(replies: Replies, params: dict[str, Any], custom_id: str, *, index: int) -> Reply | Failure:
-    """Return the answer of `replies` to one request, a text made a `Reply`."""
-    answer = replies(params, custom_id, index=index) if _takes_index(replies) else replies(params, custom_id)
+    """Return the answer of `replies` (made by `with_index`) to one request, a text made a `Reply`."""
+    answer = replies(params, custom_id, index=index)
     if isinstance(answer, str):
         return Reply(answer)
     if isinstance(answer, Reply | Failure):
         return answer
     raise TypeError(f"replies returned {answer!r} for {custom_id}: expected a str, a Reply or a Failure")
-
-
-def _takes_index(replies: Replies) -> bool:
-    parameters = inspect.signature(replies).parameters.values()
-    return any(p.name == "index" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def echo(*, limit: int = 200) -> Replies:
@@ -70,18 +77,14 @@ def echo(*, limit: int = 200) -> Replies:
     Where `output_config.format` asks for JSON, answer with the smallest JSON that fits its schema instead.
     """
 
-    def answer(params: dict[str, Any], custom_id: str) -> Answer:
-        schema = _asked_schema(params)
-        if schema is not None:
-            return json.dumps(smallest(schema), ensure_ascii=False)
-        return _last_user_text(params)[:limit][: params["max_tokens"] * BYTES_PER_TOKEN]
-
-    return answer
+    return schema_shaped(
+        otherwise=lambda params, custom_id: _last_user_text(params)[:limit][: params["max_tokens"] * BYTES_PER_TOKEN]
+    )
 
 
 def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
     """Answer with the smallest JSON that fits the schema asked for; without a schema, with `otherwise` (an echo)."""
-    fallback = otherwise or echo()
+    fallback = with_index(otherwise or echo())
 
     def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
         schema = _asked_schema(params)
@@ -92,9 +95,12 @@ def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
     return answer
 
 
-def scripted(answers: Mapping[str | int, Answer], *, otherwise: Replies | None = None) -> Replies:
-    """Answer by custom_id, or by the request's place in its batch (from 0); the rest with `otherwise` (an echo)."""
-    fallback = otherwise or echo()
+def scripted(answers: Mapping[Any, Answer], *, otherwise: Replies | None = None) -> Replies:
+    """Answer by custom_id (str), or by the request's place in its batch (int, from 0).
+
+    The rest is answered with `otherwise` (an echo).
+    """
+    fallback = with_index(otherwise or echo())
 
     def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
         for key in (custom_id, untagged(custom_id), index):
@@ -109,7 +115,7 @@ def failing(
     share: float, *, failure: Failure | None = None, seed: object = 0, otherwise: Replies | None = None
 ) -> Replies:
     """Make about this `share` (0 to 1) of the requests fail, the same ones each time for one `seed`."""
-    fallback = otherwise or echo()
+    fallback = with_index(otherwise or echo())
     error = failure or Failure(while_running=True)
 
     def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
@@ -173,7 +179,7 @@ def untagged(custom_id: str) -> str:
 
 
 def _around(replies: Replies | None, change: Callable[[Reply, dict[str, Any]], Reply]) -> Replies:
-    inner = replies or echo()
+    inner = with_index(replies or echo())
 
     def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
         reply = ask(inner, params, custom_id, index=index)

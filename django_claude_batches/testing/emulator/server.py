@@ -105,8 +105,19 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and a short body leave in one packet
 
+    def handle_expect_100(self) -> bool:
+        """Let the client go on. It waits for this, so it must not stay in the buffer."""
+        answered = super().handle_expect_100()
+        self.wfile.flush()
+        return answered
+
     def _serve(self) -> None:
-        body, size = self._read_body()
+        try:
+            body, size = self._read_body()
+        except ValueError:  # no number where a length must be: what follows cannot be told from a next request
+            self.close_connection = True
+            self.send_error(400)
+            return
         url = urlsplit(self.path)
         request = Request(
             method=self.command,

@@ -1,0 +1,63 @@
+"""`manage.py claude_batches`: the verbs for a shell, for cron and for servers without Celery."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+
+from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.management.console import Console
+from django_claude_batches.management.exits import LEGEND, Exit
+from django_claude_batches.management.subcommands import ALL
+
+BY_NAME = {subcommand.name: subcommand for subcommand in ALL}
+
+
+class Command(BaseCommand):
+    help = "Draft, submit, watch and fetch batches of Claude's. See `claude_batches SUB-COMMAND --help`."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(prog_name, subcommand, epilog=LEGEND, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        words = parser.add_subparsers(dest="word", metavar="SUB-COMMAND", required=True)
+        for subcommand in ALL:
+            below = words.add_parser(
+                subcommand.name,
+                help=subcommand.help.partition(". ")[0].removesuffix("."),
+                description=textwrap.fill(subcommand.help, 78),
+                epilog=f"example:\n  {subcommand.example}\n\n{LEGEND}",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            subcommand.add_arguments(below)
+            below.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
+            _add_django_options(below)
+
+    def handle(self, *args: Any, word: str, json: bool, **options: Any) -> None:
+        console = Console(self.stdout, self.stderr, as_json=json)
+        try:
+            BY_NAME[word].run(console, options)
+        except (ClaudeBatchesError, ConfigurationError) as error:
+            raise CommandError(str(error), returncode=Exit.FAILED) from error
+        except DatabaseError as error:
+            raise CommandError(f"The database: {error}", returncode=Exit.FAILED) from error
+        except OSError as error:
+            raise CommandError(f"This machine: {error}", returncode=Exit.FAILED) from error
+        except KeyboardInterrupt as error:
+            raise CommandError("Interrupted.", returncode=Exit.INTERRUPTED) from error
+        finally:
+            console.clear()
+
+
+def _add_django_options(parser: argparse.ArgumentParser) -> None:
+    """Take Django's own options behind the sub-command too, where people put them."""
+    for name in ("--settings", "--pythonpath"):
+        parser.add_argument(name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
+        parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

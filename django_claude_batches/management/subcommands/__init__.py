@@ -1,0 +1,25 @@
+"""The words after `manage.py claude_batches`, in the order of a batch's life."""
+
+from __future__ import annotations
+
+from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.subcommands.adopt import Adopt
+from django_claude_batches.management.subcommands.draft import Draft
+from django_claude_batches.management.subcommands.resume import Resume
+from django_claude_batches.management.subcommands.status import Status
+from django_claude_batches.management.subcommands.tick import Tick
+from django_claude_batches.management.subcommands.wait import Wait
+from django_claude_batches.management.subcommands.wishes import Cancel, Delete, GiveUp, Submit
+
+ALL: tuple[Subcommand, ...] = (
+    Draft(),
+    Submit(),
+    Status(),
+    Wait(),
+    Tick(),
+    Cancel(),
+    Delete(),
+    Adopt(),
+    GiveUp(),
+    Resume(),
+)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from django_claude_batches import services
+from django_claude_batches.management.console import Console
+from django_claude_batches.management.exits import Exit
+from django_claude_batches.management.interruption import Interruption
+from django_claude_batches.management.showing import counted
+from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.schedule import TICK_SECONDS
+
+SOON = 1.0
+"""Seconds until the next round while more is due."""
+
+
+class Tick(Subcommand):
+    name = "tick"
+    help = (
+        "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce. Run it from "
+        f"cron every minute, or with --loop, which looks every {TICK_SECONDS} s, sooner while work is due, until "
+        "Ctrl-C or TERM; the batch in hand is finished first."
+    )
+    example = "manage.py claude_batches tick --loop"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--loop", action="store_true", help="go on until Ctrl-C or TERM")
+
+    def run(self, console: Console, options: dict[str, Any]) -> None:
+        with Interruption() as interruption:
+            work = _Work(console, interruption)
+            if options["loop"]:
+                console.say(f"Looking every {TICK_SECONDS} s. Ctrl-C or TERM stops it.")
+                work.loop()
+            else:
+                services.tick(work.advance)
+        done = len(work.advanced)
+        console.say(f"Advanced {counted(done, 'batch', 'batches')}; {len(work.failed):,} failed.")
+        console.document({"advanced": sorted(set(work.advanced)), "failed": work.failed})
+        if work.failed and not options["loop"]:
+            raise CommandError(f"{counted(len(work.failed), 'batch', 'batches')} failed.", returncode=Exit.FAILED)
+
+
+@dataclass
+class _Work:
+    """What was done, one batch after the other; an error of one does not stop the others."""
+
+    console: Console
+    interruption: Interruption
+    advanced: list[int] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+
+    def loop(self) -> None:
+        while not self.interruption.wished:
+            self.interruption.pause(self._round())
+
+    def _round(self) -> float:
+        """Do one round; give the seconds until the next."""
+        close_old_connections()
+        failures = len(self.failed)
+        try:
+            services.tick(self.advance)
+            more = len(self.failed) == failures and MessageBatch.objects.primary().due().exists()
+        except DatabaseError as error:
+            self.console.complain(f"The database: {error}")
+            more = False
+        return SOON if more else TICK_SECONDS
+
+    def advance(self, pk: int) -> None:
+        if self.interruption.wished:
+            return
+        try:
+            services.advance_if_due(pk)
+        except Exception as error:  # noqa: BLE001 (an error of one batch must not stop the others)
+            self.console.complain(f"#{pk}: {type(error).__name__}: {error}")
+            self.failed.append({"id": pk, "error": str(error)})
+        else:
+            self.advanced.append(pk)
+            self.console.progress(f"#{pk} advanced, {len(self.advanced):,} in all")

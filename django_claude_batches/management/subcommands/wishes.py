@@ -1,0 +1,55 @@
+"""The sub-commands that only record a wish: a worker, or `tick`, does what it asks for."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django_claude_batches import services
+from django_claude_batches.management.subcommand import Wish
+from django_claude_batches.models import MessageBatch
+
+
+class Submit(Wish):
+    name = "submit"
+    help = "Queue drafts, or refused and held batches, to be sent. A worker sends them: this is billed once sent."
+    example = "manage.py claude_batches submit 12 13"
+
+    def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
+        return services.submit(batch)
+
+
+class Cancel(Wish):
+    name = "cancel"
+    help = "Take queued batches back, and cancel running ones. Finished requests stay billed and are kept."
+    example = "manage.py claude_batches cancel 12"
+
+    def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
+        return services.cancel(batch)
+
+
+class Delete(Wish):
+    name = "delete"
+    help = (
+        "Delete batches at Anthropic. Our rows stay; it cannot be undone. A running batch is canceled and its results "
+        "are fetched first."
+    )
+    example = "manage.py claude_batches delete msgbatch_013Zva2CMHLNnXjNJJKqJ2EF"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--discard-results", action="store_true", help="delete a finished batch without fetching its results"
+        )
+
+    def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
+        return services.delete_remote(batch, discard_results=options["discard_results"])
+
+
+class GiveUp(Wish):
+    name = "give-up"
+    help = "Wait no more for batches that were sent and never confirmed. They may have been billed."
+    example = "manage.py claude_batches give-up 12"
+
+    def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
+        return services.give_up(batch)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from django_claude_batches.client.refusals import refusal
+from django_claude_batches.exceptions import (
+    AccessRefused,
+    APIError,
+    KeyRefused,
+    RateLimited,
+    RemoteNotFound,
+    ResultsUnavailable,
+    ServerFault,
+    SpendLimitReached,
+)
+
+
+def judged(
+    status: int, body: object, *, headers: dict[str, str] | None = None, about_results: bool = False
+) -> APIError:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return refusal(status, "Some Reason", headers or {}, text, about_results=about_results)
+
+
+def envelope(type_: object = "invalid_request_error", message: object = "words", **error: Any) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": type_, "message": message, **error}}
+
+
+@pytest.mark.parametrize(
+    ("status", "type_", "kind"),
+    [
+        (400, "invalid_request_error", APIError),
+        (401, "authentication_error", KeyRefused),
+        (402, "billing_error", AccessRefused),
+        (403, "permission_error", AccessRefused),
+        (404, "not_found_error", RemoteNotFound),
+        (408, "timeout_error", APIError),
+        (409, "conflict_error", APIError),
+        (413, "request_too_large", APIError),
+        (422, "invalid_request_error", APIError),
+        (429, "rate_limit_error", RateLimited),
+        (500, "api_error", ServerFault),
+        (501, "api_error", ServerFault),
+        (503, "api_error", ServerFault),
+        (504, "timeout_error", ServerFault),
+        (529, "overloaded_error", ServerFault),
+        (418, "a_type_of_tomorrow", APIError),
+        (599, "a_type_of_tomorrow", ServerFault),
+        (418, "rate_limit_error", RateLimited),  # the type, where the status says nothing
+    ],
+)
+def test_status_and_type(status: int, type_: str, kind: type[APIError]) -> None:
+    error = judged(status, envelope(type_))
+    assert type(error) is kind
+    assert (error.status, error.type, error.message) == (status, type_, "words")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (429, "enforced_spend_limit_reached", SpendLimitReached),
+        (429, "contract_spend_limit_reached", SpendLimitReached),
+        (402, "linked_organization_spend_limit_reached", SpendLimitReached),
+        (400, "organization_on_hold", AccessRefused),
+        (400, "cmek_key_disabled", APIError),
+        (400, "request_body_timeout", APIError),
+        (402, "linked_organization_billing_unavailable", AccessRefused),
+        (429, "ramp_limit_exceeded", RateLimited),
+        (503, "cmek_key_unreachable", ServerFault),
+        (404, "a_code_of_tomorrow", RemoteNotFound),
+    ],
+)
+def test_code_decides_before_status(status: int, code: str, kind: type[APIError]) -> None:
+    details = {"error_code": code, "appeal_url": "https://example.org"}
+    error = judged(status, envelope("x", details=details))
+    assert type(error) is kind
+    assert (error.error_code, error.details) == (code, details)
+
+
+@pytest.mark.parametrize("whose", ["", "workspace "])
+def test_limit_set_by_the_user_is_known_by_the_beginning_of_its_message(whose: str) -> None:
+    message = f"You have reached your specified {whose}API usage limits. You will regain access on 2026-12-01."
+    assert type(judged(400, envelope(message=message))) is SpendLimitReached
+    assert type(judged(400, envelope(message="Why? " + message))) is APIError
+    assert type(judged(404, envelope(message=message))) is RemoteNotFound
+
+
+def test_results_that_are_not_there() -> None:
+    words = "Message Batch msgbatch_01 has no available results."
+    assert type(judged(404, envelope("not_found_error", words), about_results=True)) is ResultsUnavailable
+    assert type(judged(401, envelope("authentication_error"), about_results=True)) is KeyRefused
+
+
+def test_request_id_is_the_bodys_or_the_headers() -> None:
+    headers = {"request-id": "req_header"}
+    assert judged(400, envelope() | {"request_id": "req_body"}, headers=headers).request_id == "req_body"
+    assert judged(400, envelope() | {"request_id": None}, headers=headers).request_id == "req_header"
+    assert "req_header" in str(judged(400, envelope(), headers=headers))
+
+
+def test_retry_after_is_seconds() -> None:
+    assert judged(429, envelope(), headers={"retry-after": "90"}).retry_after == 90.0
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, ServerFault),
+        (404, ServerFault),  # a proxy's page: it says nothing about a batch
+        (407, ServerFault),
+        (413, APIError),
+        (429, RateLimited),
+        (502, ServerFault),
+    ],
+)
+@pytest.mark.parametrize("body", ["<html>no</html>", "[]", '{"detail": "no"}', '{"error": "no"}', "[" * 100_000])
+def test_what_is_not_in_the_envelope_is_not_the_apis(status: int, kind: type[APIError], body: str) -> None:
+    error = judged(status, body)
+    assert type(error) is kind
+    assert (error.type, error.error_code, error.details) == (None, None, {})
+
+
+def test_foreign_text_is_cut_and_freed_of_markup() -> None:
+    error = judged(502, "<html>\n<h1 class='a'>502\x07 Bad\x1b[31m\r\nGateway</h1>" + "x" * 10_000)
+    assert error.message.startswith("502 Bad [31m Gateway xxx")
+    assert len(error.message) == 500
+
+
+def test_no_text_at_all_leaves_the_status_line() -> None:
+    assert judged(502, "").message == "HTTP 502 Some Reason"
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [("https://elsewhere.example:8443/path?secret=1", "elsewhere.example"), ("/x", "another"), ("http://[", "another")],
+)
+def test_redirect_names_the_other_host_only(location: str, shown: str) -> None:
+    error = judged(307, "", headers={"location": location})
+    assert type(error) is ServerFault
+    assert shown in error.message
+    assert "secret" not in error.message
+
+
+@pytest.mark.parametrize("odd", [None, 5, ["x"], {"a": 1}])
+def test_odd_values_in_the_envelope_do_not_break_it(odd: Any) -> None:
+    error = judged(400, {"error": {"type": odd, "message": odd, "details": odd}, "request_id": odd})
+    assert type(error) is APIError
+    assert (error.type, error.request_id, error.error_code) == (None, None, None)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from django_claude_batches import checks, conf
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.schedule import BEAT_SCHEDULE
+
+
+def key_of_a_vault() -> str:
+    return "sk-ant-vault"
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_WORKSPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def given(settings: Any, **account: Any) -> None:
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"default": account}}
+
+
+def test_the_default_account_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", " sk-ant-env\n")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:8788/")
+    monkeypatch.setenv("ANTHROPIC_WORKSPACE_ID", "wrkspc_1")
+    account = conf.account("default")
+    assert (account.api_key, account.base_url, account.workspace_id) == (
+        "sk-ant-env",
+        "http://127.0.0.1:8788",
+        "wrkspc_1",
+    )
+    assert (account.auth, account.anthropic_version) == ("bearer", "2023-06-01")
+    assert "sk-ant-env" not in repr(account)
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-ant-vault", key_of_a_vault, f"{__name__}.key_of_a_vault"], ids=["text", "callable", "dotted path"]
+)
+def test_a_key_is_text_a_callable_or_a_dotted_path(settings: Any, key: Any) -> None:
+    given(settings, API_KEY=key)
+    assert conf.account("default").api_key == "sk-ant-vault"
+
+
+def test_another_account_does_not_get_the_key_of_the_environment(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-env")
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"second": {}}}
+    assert conf.account("default").api_key == "sk-ant-env"
+    with pytest.raises(conf.ConfigurationError) as caught:
+        _ = conf.account("second").api_key
+    assert str(caught.value) == (
+        'No API key for account "second". Set CLAUDE_BATCHES["ACCOUNTS"]["second"]["API_KEY"].'
+    )
+
+
+def test_no_key_says_what_to_set() -> None:
+    with pytest.raises(conf.ConfigurationError) as caught:
+        _ = conf.account("default").api_key
+    assert str(caught.value) == (
+        'No API key for account "default". Set ANTHROPIC_API_KEY or CLAUDE_BATCHES["ACCOUNTS"]["default"]["API_KEY"].'
+    )
+    assert isinstance(caught.value, ImproperlyConfigured)
+    assert not isinstance(caught.value, ClaudeBatchesError)
+
+
+WRONG = [
+    ({"ACOUNTS": {}}, 'no setting "ACOUNTS": did you mean "ACCOUNTS"?'),
+    ({"kick": False}, 'did you mean "KICK"?'),
+    ({"ACCOUNTS": []}, "must map aliases"),
+    ({"ACCOUNTS": {"default": {"APIKEY": "x"}}}, 'no setting "APIKEY": did you mean "API_KEY"?'),
+    ({"ACCOUNTS": {"default": {"AUTH": "basic"}}}, "must be one of bearer, x-api-key"),
+    ({"ACCOUNTS": {"default": {"ANTHROPIC_VERSION": "2024"}}}, "must be one of 2023-06-01, 2026-10-21"),
+    ({"ACCOUNTS": {"default": {"TIMEOUTS": 5}}}, "two positive numbers"),
+    ({"ACCOUNTS": {"default": {"TIMEOUTS": (0, 5)}}}, "two positive numbers"),
+    ({"ACCOUNTS": {"default": {"API_KEY": 7}}}, "a text, a callable or a dotted path"),
+    ({"ACCOUNTS": {"default": {"API_KEY": "no.such.path"}}}, "cannot be imported"),
+    ({"SEND_DEADLINE": 0}, "positive timedelta"),
+    ({"SUBMIT_QUIET_PERIOD": "soon"}, "positive timedelta"),
+    ({"ON_NOT_CREATED": "panic"}, "one of retry, hold"),
+    ({"INGEST_ATTEMPTS": 0}, "whole number from 1"),
+    ({"ANNOUNCE_ATTEMPTS": True}, "whole number from 1"),
+    (["ACCOUNTS"], "must be a dictionary"),
+]
+
+
+@pytest.mark.parametrize(("value", "words"), WRONG)
+def test_a_wrong_setting_is_said_at_start_up(settings: Any, value: Any, words: str) -> None:
+    settings.CLAUDE_BATCHES = value
+    (error,) = checks.check_settings(app_configs=None)
+    assert error.id == "django_claude_batches.E003"
+    assert words in error.msg
+
+
+def test_an_unknown_account_names_those_that_there_are(settings: Any) -> None:
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"production": {"API_KEY": "x"}}}
+    with pytest.raises(conf.ConfigurationError, match=r'did you mean "production".*has: default, production'):
+        conf.account("prodution")
+
+
+def test_durations_are_timedeltas_or_seconds(settings: Any) -> None:
+    settings.CLAUDE_BATCHES = {"SEND_DEADLINE": 30, "SUBMIT_QUIET_PERIOD": timedelta(minutes=1)}
+    assert (conf.send_deadline(), conf.submit_quiet_period()) == (timedelta(seconds=30), timedelta(minutes=1))
+
+
+class TestChecks:
+    def ids(self, found: list[Any]) -> list[str]:
+        assert all(message.hint for message in found)
+        return [message.id.rpartition(".")[2] for message in found]
+
+    def test_the_suite_itself_is_clean(self) -> None:
+        assert [check(app_configs=None) for check in checks.ALL] == [[]] * len(checks.ALL)
+
+    def test_time_zones(self, settings: Any) -> None:
+        settings.USE_TZ = False
+        assert self.ids(checks.check_time_zones(app_configs=None)) == ["E001"]
+
+    def test_contenttypes(self, settings: Any) -> None:
+        settings.INSTALLED_APPS = ["django_claude_batches"]
+        assert self.ids(checks.check_contenttypes(app_configs=None)) == ["E002"]
+
+    @pytest.mark.parametrize(
+        ("account", "ids"),
+        [
+            ({"BASE_URL": "http://gateway.example"}, ["E004"]),
+            ({"BASE_URL": "https://gateway.example", "VERIFY": False}, ["E005"]),
+            ({"BASE_URL": "https://gateway.example", "VERIFY": "/etc/ca.pem"}, []),
+            ({"BASE_URL": "http://127.0.0.1:8788", "VERIFY": False}, []),
+            ({"BASE_URL": "http://localhost:8788"}, []),
+            ({"BASE_URL": "http://[::1]:8788"}, []),
+        ],
+    )
+    def test_keys_in_the_clear(self, settings: Any, account: Any, ids: list[str]) -> None:
+        given(settings, **account)
+        assert self.ids(checks.check_settings(app_configs=None)) == ids
+
+    @pytest.mark.parametrize(
+        ("database", "ids"),
+        [
+            ({"ENGINE": "django.db.backends.mysql", "OPTIONS": {"charset": "utf8"}}, ["W001"]),
+            ({"ENGINE": "django.db.backends.mysql"}, []),
+            ({"ENGINE": "django.db.backends.sqlite3"}, ["W002"]),
+            ({"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"transaction_mode": "immediate"}}, []),
+            ({"ENGINE": "django.db.backends.postgresql"}, []),
+        ],
+    )
+    def test_databases(self, monkeypatch: pytest.MonkeyPatch, database: Any, ids: list[str]) -> None:
+        monkeypatch.setattr("django.conf.settings.DATABASES", {"default": database})
+        assert self.ids(checks.check_databases(app_configs=None)) == ids
+
+    def test_schedule(self, settings: Any) -> None:
+        settings.CELERY_BEAT_SCHEDULE = {"other": {"task": "mail.send", "schedule": 60}}
+        assert self.ids(checks.check_schedule(app_configs=None)) == ["W003"]
+        settings.CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
+        assert checks.check_schedule(app_configs=None) == []

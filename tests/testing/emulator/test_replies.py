@@ -1,0 +1,125 @@
+"""What "Claude" answers, asked as a batch asks."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from django_claude_batches.testing import (
+    Failure,
+    Reply,
+    echo,
+    failing,
+    refusing,
+    schema_shaped,
+    scripted,
+    thinking,
+    truncated,
+    using_tool,
+)
+from django_claude_batches.testing.emulator.replies import ask, with_index
+from tests.testing.caller import params
+
+SCHEMA = {"type": "object", "properties": {"tag": {"enum": ["good", "bad"]}}, "required": ["tag"]}
+AS_JSON = {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}
+
+
+def answer(replies, custom_id="a", *, index=0, **changes):
+    return ask(with_index(replies), params(**changes), custom_id, index=index)
+
+
+def test_echo_answers_with_the_last_user_text():
+    messages = [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "between"},
+        {
+            "role": "user",
+            "content": [{"type": "image"}, {"type": "text", "text": "one"}, {"type": "text", "text": "two"}],
+        },
+        {"role": "assistant", "content": "prefilled"},
+    ]
+    assert answer(echo(), messages=messages).text == "one\ntwo"
+
+
+def test_echo_is_cut_to_its_limit_and_to_max_tokens():
+    messages = [{"role": "user", "content": "x" * 1000}]
+    assert len(answer(echo(), messages=messages).text) == 200
+    assert len(answer(echo(limit=50), messages=messages).text) == 50
+    assert len(answer(echo(), messages=messages, max_tokens=3).text) == 12
+
+
+@pytest.mark.parametrize("replies", [echo(), schema_shaped()], ids=["echo", "schema_shaped"])
+def test_json_is_answered_where_it_is_asked_for(replies):
+    assert json.loads(answer(replies, **AS_JSON).text) == {"tag": "good"}
+    assert answer(replies).text == "Hello"
+
+
+def test_scripted_looks_at_the_whole_custom_id_then_behind_the_tag_then_at_the_place():
+    replies = scripted({"abcdefghijklm_a": "whole", "b_1": "own", 2: "place"}, otherwise=lambda params, custom_id: "?")
+    assert answer(replies, "abcdefghijklm_a").text == "whole"
+    assert answer(replies, "abcdefghijklm_b_1").text == "own"
+    assert answer(replies, "b_1").text == "own"
+    assert answer(replies, "c", index=2).text == "place"
+    assert answer(replies, "c", index=3).text == "?"
+
+
+def test_a_failing_share_is_about_that_share_and_always_the_same():
+    def failed(seed, tag):
+        return {n for n in range(2000) if isinstance(answer(failing(0.1, seed=seed), f"{tag}_{n}"), Failure)}
+
+    assert 150 < len(failed(0, "tag")) < 250
+    assert failed(0, "tag") == failed(0, "another")
+    assert failed(0, "tag") != failed(1, "tag")
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0, Reply), (1, Failure)])
+def test_none_and_all_can_fail(share, kind):
+    assert {type(answer(failing(share), str(n))) for n in range(100)} == {kind}
+
+
+def test_a_failure_can_be_chosen():
+    overloaded = Failure("overloaded_error", "Overloaded", while_running=True)
+    assert answer(failing(1, failure=overloaded)) == overloaded
+
+
+def test_truncated_stops_at_max_tokens():
+    reply = answer(truncated(replies=lambda params, custom_id: "x" * 100), max_tokens=5)
+    assert (reply.blocks[0]["text"], reply.stop_reason, reply.usage["output_tokens"]) == ("x" * 20, "max_tokens", 5)
+
+
+def test_refusing():
+    reply = answer(refusing(category="bio", explanation="No."))
+    assert (reply.blocks, reply.stop_reason) == ([], "refusal")
+    assert reply.stop_details == {"type": "refusal", "category": "bio", "explanation": "No."}
+
+
+def test_thinking_comes_before_the_content_of_any_other_reply():
+    reply = answer(thinking(thought="Hm.", replies=truncated()))
+    assert [block["type"] for block in reply.blocks] == ["thinking", "text"]
+    assert (reply.blocks[0]["thinking"], reply.stop_reason) == ("Hm.", "max_tokens")
+
+
+def test_a_failure_passes_through_what_is_put_around_it():
+    assert isinstance(answer(thinking(replies=truncated(replies=failing(1)))), Failure)
+
+
+@pytest.mark.parametrize(
+    ("replies", "name", "arguments"),
+    [
+        (using_tool(), "first", {}),
+        (using_tool("second"), "second", {"tag": "good"}),
+        (using_tool("second", arguments={"tag": "bad"}), "second", {"tag": "bad"}),
+        (using_tool("unknown"), "unknown", {}),
+    ],
+)
+def test_using_a_tool(replies, name, arguments):
+    tools = [{"name": "first", "input_schema": {"type": "object"}}, {"name": "second", "input_schema": SCHEMA}]
+    reply = answer(replies, tools=tools)
+    assert reply.stop_reason == "tool_use"
+    assert reply.blocks == [{"type": "tool_use", "name": name, "input": arguments}]
+
+
+def test_an_answer_of_another_kind_is_an_error_that_names_the_request():
+    with pytest.raises(TypeError, match="None for a-1: expected a str, a Reply or a Failure"):
+        answer(lambda params, custom_id: None, "a-1")

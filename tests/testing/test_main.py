@@ -1,0 +1,72 @@
+"""`python -m django_claude_batches.testing`, as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from tests.testing.caller import BATCHES, call, create
+
+pytestmark = pytest.mark.process
+COMMAND = [sys.executable, "-W", "error", "-m", "django_claude_batches.testing"]
+
+
+@contextlib.contextmanager
+def running(*arguments):
+    """The command, and what `call` needs to reach it."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, "--port", "0", *arguments], text=True, **pipes) as process:
+        try:
+            yield process, SimpleNamespace(url=process.stdout.readline().strip(), api_key="any-key")
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_told_to_end_and_leaves_quietly(number):
+    with running() as (process, claude):
+        assert call(claude, "GET", BATCHES).status == 200
+        guide = process.stdout.readline() + process.stdout.readline()
+        process.send_signal(number)
+        rest = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (0, ("", ""))
+    assert f"export ANTHROPIC_BASE_URL={claude.url} ANTHROPIC_API_KEY=sk-ant-api03-" in guide
+
+
+def test_batches_end_by_themselves():
+    with running("--seconds", "1.5") as (_, claude):
+        path = f"{BATCHES}/{create(claude, 'a')}"
+        assert call(claude, "GET", path).json["processing_status"] == "in_progress"
+        deadline = time.monotonic() + 20
+        while call(claude, "GET", path).json["processing_status"] != "ended":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert call(claude, "GET", f"{path}/results").lines["a"]["type"] == "succeeded"
+
+
+def test_any_key_is_taken_unless_one_is_given():
+    with running("--api-key", "the-one") as (_, claude):
+        assert call(claude, "GET", BATCHES).status == 401
+        assert call(claude, "GET", BATCHES, x_api_key="the-one").status == 200
+
+
+def test_a_port_that_is_taken_is_said_so():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run([*COMMAND, "--port", port], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"cannot serve on 127.0.0.1:{port}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_cannot_be():
+    done = subprocess.run([*COMMAND, "--port", "70000"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot serve on 127.0.0.1:70000: ")
