@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib import metadata
 
 project = "django_claude_batches"
 author = "The django_claude_batches authors"
 copyright = "The django_claude_batches authors"  # noqa: A001 (Sphinx's name)
-release = version("django-claude-batches")
+version = release = metadata.version("django-claude-batches")
 
 extensions = ["myst_parser"]
 myst_enable_extensions = ["deflist"]
