@@ -1,0 +1,72 @@
+"""Sending, seen by a doubter: what a stale instance, a strange header or a broken connection does to a create call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from django_claude_batches import services
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, make_due
+from tests.relay import Relay, lose_answer, refuse
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def failing(part: str, times: int = 1) -> Iterator[list[str]]:
+    """Let the first statements that hold `part` fail as a locked database does."""
+    failed: list[str] = []
+
+    def fail(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        if part in sql and len(failed) < times:
+            failed.append(sql)
+            raise OperationalError("database is locked")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail):
+        yield failed
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_row_that_was_set_back_is_not_sent_again(claude: ClaudeEmulator, lost: bool) -> None:
+    """A backup that was played back, a hand in the database: the attempts still tell what was sent."""
+    with Relay(claude.url) as relay:
+        if lost:
+            relay.on("POST", "/batches", lose_answer, times=1)
+        batch = services.advance(services.submit(draft(1)))
+        MessageBatch.objects.filter(pk=batch.pk).update(
+            state=State.QUEUED, anthropic_id=None, processing_status="", next_action_at=timezone.now()
+        )
+        services.advance(batch)
+        assert relay.calls("POST", "/batches") == 1
+    assert batch.state == (State.UNCERTAIN if lost else State.IN_PROGRESS)
+    assert len(claude.batches) == 1
+
+
+def test_the_backoff_grows_from_refusal_to_refusal(claude: ClaudeEmulator) -> None:
+    batch = services.submit(draft(1))
+    with Relay(claude.url) as relay:
+        relay.on("POST", "/batches", refuse(529, "overloaded_error"))
+        for _ in range(5):
+            services.advance(batch)
+    assert batch.failures == 5
+    assert batch.next_action_at - timezone.now() > timedelta(minutes=5)
+    services.advance(batch)
+    assert (batch.state, batch.failures) == (State.IN_PROGRESS, 0)
+
+
+def running_again(stale: MessageBatch) -> MessageBatch:
+    """Another process sends it."""
+    batch = MessageBatch.objects.get(pk=stale.pk)
+    services.advance(batch)
+    assert batch.state == State.IN_PROGRESS
+    make_due(batch)
+    return batch
