@@ -35,6 +35,18 @@ def failing(part: str, times: int = 1) -> Iterator[list[str]]:
         yield failed
 
 
+def test_a_stale_instance_that_is_saved_sends_nothing_twice(claude: ClaudeEmulator) -> None:
+    """`batch.save()` of an instance that was loaded before it was sent writes nothing of the machine's."""
+    stale = services.submit(draft(1))
+    batch = running_again(stale)
+    stale.label = "Renamed"
+    stale.save()
+    batch.refresh_from_db()
+    assert (batch.state, batch.label) == (State.IN_PROGRESS, "Renamed")
+    services.advance(batch)
+    assert len(claude.batches) == 1
+
+
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_row_that_was_set_back_is_not_sent_again(claude: ClaudeEmulator, lost: bool) -> None:
     """A backup that was played back, a hand in the database: the attempts still tell what was sent."""
