@@ -21,6 +21,7 @@ from django_claude_batches.exceptions import (
     APIError,
     APIUnreachable,
     ClaudeBatchesError,
+    InvalidRequest,
     KeyRefused,
     RateLimited,
     SpendLimitReached,
@@ -65,8 +66,10 @@ def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: Cla
         asked = error.retry_after if isinstance(error, APIError) else None
         delay = backoff(batch.failures, asked=asked)
         return not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED, **answered)
+    if isinstance(error, InvalidRequest):  # the client's own word, before a byte was sent: a header that cannot be one
+        return _rejected(batch, attempt, error, str(error), answered)
     if isinstance(error, APIError) and error.status in REFUSED:
-        return _rejected(batch, attempt, error, answered)
+        return _rejected(batch, attempt, error, error.message, answered)
     return uncertain(batch, attempt, str(error), **answered)
 
 
@@ -121,11 +124,11 @@ def uncertain(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered:
     return False
 
 
-def _rejected(batch: MessageBatch, attempt: SubmitAttempt, error: APIError, answered: dict[str, Any]) -> bool:
+def _rejected(
+    batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError, words: str, answered: dict[str, Any]
+) -> bool:
     def reject() -> bool:
-        return batch.move(State.REJECTED, allowed=SENT, last_error=error.message) and _noted(
-            batch, "rejected", str(error)
-        )
+        return batch.move(State.REJECTED, allowed=SENT, last_error=words) and _noted(batch, "rejected", str(error))
 
     if _settle(batch, attempt, Outcome.REFUSED, reject, **answered):
         tell(batch_failed, batch)

@@ -75,6 +75,16 @@ def test_the_backoff_grows_from_refusal_to_refusal(claude: ClaudeEmulator) -> No
     assert (batch.state, batch.failures) == (State.IN_PROGRESS, 0)
 
 
+@pytest.mark.parametrize("options", [{"betas": ["a b"]}, {"user_profile_id": "é"}])
+def test_a_header_that_cannot_be_sent_is_refused_and_not_unconfirmed(
+    claude: ClaudeEmulator, options: dict[str, Any]
+) -> None:
+    batch = services.advance(services.submit(draft(1, **options)))
+    assert batch.state == State.REJECTED
+    assert "cannot be sent as anthropic-" in batch.last_error
+    assert not [request for request in claude.requests if request.method == "POST"]
+
+
 def running_again(stale: MessageBatch) -> MessageBatch:
     """Another process sends it."""
     batch = MessageBatch.objects.get(pk=stale.pk)
