@@ -85,6 +85,44 @@ def test_a_header_that_cannot_be_sent_is_refused_and_not_unconfirmed(
     assert not [request for request in claude.requests if request.method == "POST"]
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("status", "state"), [(400, State.REJECTED), (529, State.QUEUED), (403, State.QUEUED)])
+def test_a_refusal_survives_a_database_that_is_busy(claude: ClaudeEmulator, status: int, state: State) -> None:
+    batch = services.submit(draft(1))
+    with Relay(claude.url) as relay, failing('"http_status" ='):
+        relay.on("POST", "/batches", refuse(status, "invalid_request_error" if status == 400 else "api_error"))
+        services.advance(batch)
+    assert (batch.state, batch.attempts.get().outcome) == (state, "refused")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_id_survives_a_database_that_is_busy(claude: ClaudeEmulator) -> None:
+    batch = services.submit(draft(1))
+    with failing('"remote_id" =') as failed:
+        services.advance(batch)
+    assert failed
+    assert (batch.state, batch.anthropic_id) == (State.IN_PROGRESS, claude.batches[0].id)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_id_that_nothing_takes_is_at_least_logged(claude: ClaudeEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A time limit, Ctrl-C, a disk that is full: whatever keeps the id from its row, the log has it."""
+    batch = services.submit(draft(1))
+
+    def interrupt(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        if '"remote_id" =' in sql:
+            raise KeyboardInterrupt
+        return execute(sql, params, many, context)
+
+    with pytest.raises(KeyboardInterrupt), connection.execute_wrapper(interrupt):
+        services.advance(batch)
+    assert claude.batches[0].id in caplog.text
+    assert f"--for-batch {batch.pk}" in caplog.text
+    services.advance(batch)
+    assert batch.state == State.UNCERTAIN
+    assert len(claude.batches) == 1
+
+
 def running_again(stale: MessageBatch) -> MessageBatch:
     """Another process sends it."""
     batch = MessageBatch.objects.get(pk=stale.pk)
