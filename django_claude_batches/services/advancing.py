@@ -47,6 +47,7 @@ def advance(batch: MessageBatch) -> MessageBatch:
 
 def advance_if_due(pk: int) -> None:
     """Do the same for the batch with this primary key, if its time has come. For tasks: a repeat does nothing."""
+    outside_transactions("advance_if_due()")
     _work(pk, only_due=True)
 
 

@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, make_due
 from tests.relay import Relay, lose_answer, refuse
@@ -121,6 +122,22 @@ def test_an_id_that_nothing_takes_is_at_least_logged(claude: ClaudeEmulator, cap
     services.advance(batch)
     assert batch.state == State.UNCERTAIN
     assert len(claude.batches) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_autocommit_nothing_is_sent(claude: ClaudeEmulator) -> None:
+    """With autocommit off no atomic() commits, so what was written down before the call would not be kept."""
+    batch = services.submit(draft(1))
+    transaction.set_autocommit(False)
+    try:
+        with pytest.raises(InsideTransaction, match="autocommit"):
+            services.advance(batch)
+        with pytest.raises(InsideTransaction, match="autocommit"):
+            services.advance_if_due(batch.pk)
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert claude.requests == []
 
 
 def running_again(stale: MessageBatch) -> MessageBatch:
