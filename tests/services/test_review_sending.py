@@ -15,7 +15,7 @@ from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, make_due
+from tests.making import draft, make_due, running
 from tests.relay import Relay, lose_answer, refuse
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +138,27 @@ def test_without_autocommit_nothing_is_sent(claude: ClaudeEmulator) -> None:
         transaction.rollback()
         transaction.set_autocommit(True)
     assert claude.requests == []
+
+
+def test_wait_keeps_to_the_backoff(claude: ClaudeEmulator) -> None:
+    """A refused create is not sent again at each look, and a download not repeated until its tries are used up."""
+    with Relay(claude.url) as relay:
+        relay.on("POST", "/batches", refuse(529, "overloaded_error"))
+        batch = services.submit(draft(1))
+        with pytest.raises(services.advancing.WaitTimeout):
+            services.wait(batch, timeout=1, poll_interval=0.1)
+        assert relay.calls("POST", "/batches") == 1
+
+
+def test_wait_does_not_use_up_the_downloads(claude: ClaudeEmulator) -> None:
+    batch = running()
+    claude.finish()
+    with Relay(claude.url) as relay:
+        relay.on("GET", "/results", lambda exchange: setattr(exchange, "reply", (200, {}, b"")))
+        with pytest.raises(services.advancing.WaitTimeout):
+            services.wait(batch, timeout=1, poll_interval=0.05)
+        assert relay.calls("GET", "/results") == 1
+    assert (batch.state, batch.tries) == (State.INCOMPLETE, 1)
 
 
 def running_again(stale: MessageBatch) -> MessageBatch:
