@@ -134,6 +134,7 @@ def _step(batch: MessageBatch, token: str) -> bool:
         return submission.recover(batch, token)
     if batch.state == State.UNCERTAIN:
         return reconciliation.hold(batch, token)
+    batch.rest(token=token)
     return False
 
 

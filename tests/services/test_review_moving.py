@@ -1,0 +1,82 @@
+"""Wishes, receivers and downloads that meet: what two processes do to one row, and what must come to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from django_claude_batches import services
+from django_claude_batches.models import MessageBatch, State, SubmitAttempt
+from django_claude_batches.services import pausing
+from django_claude_batches.signals import results_ingested
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, in_state, make_due
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def receiving(receiver: Any) -> Iterator[None]:
+    results_ingested.connect(receiver)
+    try:
+        yield
+    finally:
+        results_ingested.disconnect(receiver)
+
+
+def due(batch: MessageBatch) -> bool:
+    """Whether a tick would hand it out, now or some day."""
+    make_due(batch)
+    return MessageBatch.objects.due().to_advance().filter(pk=batch.pk).exists()
+
+
+class TestRest:
+    """What is not live is not due: a tick would hand it out every 30 seconds, for ever."""
+
+    def test_taken_back_while_a_worker_puts_it_off(self, claude: ClaudeEmulator) -> None:
+        batch = services.submit(draft(1))
+        pausing.account_state("default")
+        pausing.AccountState.objects.update(paused_at=timezone.now())
+        seen: list[str] = []
+
+        def take_back(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+            if "paused_until" in sql and sql.startswith("SELECT") and not seen:
+                seen.append(sql)
+                services.cancel(MessageBatch.objects.get(pk=batch.pk))
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(take_back):
+            services.advance(batch)
+        assert (batch.state, batch.next_action_at) == (State.DRAFT, None)
+        assert not due(batch)
+
+    def test_given_up_while_a_worker_looks(self) -> None:
+        batch = in_state(State.UNCERTAIN)
+        token = MessageBatch.objects.claim(batch.pk)
+        assert token
+        services.give_up(MessageBatch.objects.get(pk=batch.pk))
+        batch.put_off(timedelta(hours=1), token=token)
+        assert (batch.state, batch.next_action_at) == (State.ABANDONED, None)
+
+    def test_what_came_to_be_due_all_the_same_is_let_rest(self, claude: ClaudeEmulator) -> None:
+        for state in (State.DRAFT, State.HELD, State.REJECTED, State.ABANDONED, State.LOST, State.INGESTED):
+            batch = in_state(state, next_action_at=timezone.now() - timedelta(hours=1))
+            services.tick(services.advance_if_due)
+            batch.refresh_from_db()
+            assert (batch.state, batch.next_action_at) == (state, None)
+
+    def test_a_duplicate_is_reported_once(self, claude: ClaudeEmulator) -> None:
+        batch = in_state(State.UNCERTAIN)
+        batch.attempts.update(remote_id="msgbatch_first", outcome="accepted")
+        SubmitAttempt.objects.create(
+            batch=batch, number=2, tag="x", intent_at=timezone.now(), sent_at=timezone.now(), outcome="uncertain"
+        )
+        make_due(batch)
+        assert services.tick(services.advance_if_due) == 1
+        assert services.tick(services.advance_if_due) == 0
