@@ -16,7 +16,7 @@ from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.services import pausing
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, in_state, make_due
+from tests.making import draft, in_state, make_due, running
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +34,49 @@ def due(batch: MessageBatch) -> bool:
     """Whether a tick would hand it out, now or some day."""
     make_due(batch)
     return MessageBatch.objects.due().to_advance().filter(pk=batch.pk).exists()
+
+
+def test_a_receiver_slower_than_the_lease_is_called_once(claude: ClaudeEmulator) -> None:
+    """It works for ten minutes: meanwhile a tick comes by, and afterwards the batch is announced."""
+    batch = running()
+    claude.finish()
+    calls: list[int] = []
+
+    def slow(batch: MessageBatch, **kwargs: Any) -> None:
+        calls.append(batch.pk)
+        MessageBatch.objects.filter(pk=batch.pk).update(
+            lease_until=MessageBatch.objects.get(pk=batch.pk).lease_until - timedelta(minutes=10)
+        )
+        if len(calls) < 3:
+            services.tick(services.advance_if_due)
+
+    with receiving(slow):
+        services.advance(batch)
+        make_due(batch)
+        services.advance(batch)
+    assert calls == [batch.pk]
+    assert batch.announced_at is not None
+
+
+def test_a_wish_during_the_receivers_is_not_forgotten_by_a_crash(claude: ClaudeEmulator) -> None:
+    """Somebody asks for deletion while the receivers work, and the process dies before it looks again."""
+    batch = running()
+    claude.finish()
+
+    def wishing(batch: MessageBatch, **kwargs: Any) -> None:
+        services.delete_remote(MessageBatch.objects.get(pk=batch.pk))
+
+    def die(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        if sql.startswith("UPDATE") and '"announced_at" =' in sql:
+            execute(sql, params, many, context)
+            raise KeyboardInterrupt
+        return execute(sql, params, many, context)
+
+    with receiving(wishing), pytest.raises(KeyboardInterrupt), connection.execute_wrapper(die):
+        services.advance(batch)
+    make_due(batch)
+    services.tick(services.advance_if_due)
+    assert claude.batches[0].deleted
 
 
 class TestRest:
