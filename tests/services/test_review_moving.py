@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from django_claude_batches.services import pausing
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
+from tests.relay import Relay, rewrite
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +79,37 @@ def test_a_wish_during_the_receivers_is_not_forgotten_by_a_crash(claude: ClaudeE
     make_due(batch)
     services.tick(services.advance_if_due)
     assert claude.batches[0].deleted
+
+
+def test_a_cancel_while_a_listing_is_read_is_not_put_off(claude: ClaudeEmulator) -> None:
+    batch = running()
+    MessageBatch.objects.filter(pk=batch.pk).update(created_at=timezone.now() - timedelta(hours=3))
+    make_due(batch)
+
+    def read(body: bytes) -> bytes:
+        listings.append(body)
+        data = json.loads(body)
+        for shown in data["data"]:
+            shown["created_at"] = (timezone.now() - timedelta(hours=3)).isoformat()
+        return json.dumps(data).encode()
+
+    listings: list[bytes] = []
+
+    def wish(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        # The listing was read, and the wish is there before it is written down.
+        if listings and sql.startswith("UPDATE") and '"processing_status" =' in sql:
+            listings.clear()
+            services.cancel(MessageBatch.objects.get(pk=batch.pk))
+        return execute(sql, params, many, context)
+
+    with Relay(claude.url) as relay, connection.execute_wrapper(wish):
+        relay.on("GET", "/batches", rewrite(read))
+        services.tick(lambda pk: None)
+    batch.refresh_from_db()
+    assert batch.cancel_requested_at is not None
+    handed: list[int] = []
+    services.tick(handed.append)
+    assert handed == [batch.pk]
 
 
 class TestRest:
