@@ -156,3 +156,19 @@ class TestRest:
         make_due(batch)
         assert services.tick(services.advance_if_due) == 1
         assert services.tick(services.advance_if_due) == 0
+
+
+def test_one_accounts_trouble_does_not_stop_the_others(claude: ClaudeEmulator, settings: Any) -> None:
+    def vault() -> str:
+        raise RuntimeError("the vault is sealed")
+
+    batch = running(1)
+    MessageBatch.objects.filter(pk=batch.pk).update(account="a")
+    make_due(batch)
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"a": {"API_KEY": vault}}}
+    queued = services.submit(draft(1))
+    services.tick(services.advance_if_due)
+    queued.refresh_from_db()
+    batch.refresh_from_db()
+    assert queued.state == State.IN_PROGRESS
+    assert "the vault is sealed" in batch.last_error
