@@ -172,3 +172,34 @@ def test_one_accounts_trouble_does_not_stop_the_others(claude: ClaudeEmulator, s
     batch.refresh_from_db()
     assert queued.state == State.IN_PROGRESS
     assert "the vault is sealed" in batch.last_error
+
+
+class TestDeletingAtAnthropic:
+    def test_a_404_after_a_delete_that_was_refused_proves_nothing(
+        self, claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The key of another Workspace sees 404 as often as it asks; the batch is still there."""
+        batch = running()
+        claude.finish()
+        services.advance(batch)
+        claude.add_key("sk-ant-other", workspace_id="wrkspc_other")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-other")
+        services.delete_remote(batch)
+        for _ in range(3):
+            services.advance(batch)
+        assert batch.remote_deleted_at is None
+        assert not claude.batches[0].deleted
+
+    def test_the_baseline_of_what_was_given_up_is_spared_no_longer_than_it_is_watched(
+        self, claude: ClaudeEmulator
+    ) -> None:
+        batch = running()
+        claude.finish()
+        services.advance(batch)
+        given_up = in_state(State.ABANDONED)
+        given_up.attempts.update(baseline_id=batch.anthropic_id, watch_until=timezone.now() + timedelta(hours=1))
+        services.advance(services.delete_remote(batch))
+        assert not claude.batches[0].deleted
+        given_up.attempts.update(watch_until=timezone.now() - timedelta(hours=1))
+        services.advance(batch)
+        assert claude.batches[0].deleted
