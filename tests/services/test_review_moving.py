@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from django_claude_batches import services
+from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.services import pausing
 from django_claude_batches.signals import results_ingested
@@ -203,3 +204,23 @@ class TestDeletingAtAnthropic:
         given_up.attempts.update(watch_until=timezone.now() - timedelta(hours=1))
         services.advance(batch)
         assert claude.batches[0].deleted
+
+
+def test_a_retry_with_other_max_tokens_counts_its_bytes(claude: ClaudeEmulator) -> None:
+    batch = running()
+    claude.finish()
+    services.advance(batch)
+    batch.results.all().delete()
+    child = services.retry(batch, outcomes=["missing"], max_tokens=123_456)
+    services.advance(services.submit(child))
+    assert child.body_bytes == child.attempts.get().body_bytes
+    assert [r.params_bytes for r in child.requests.all()] == [len(r.params_text.encode()) for r in child.requests.all()]
+
+
+def test_a_stale_instance_cannot_be_retried(claude: ClaudeEmulator) -> None:
+    """It was given up, and was found after all: a draft of "what is missing" would be all of it, and paid twice."""
+    batch = in_state(State.ABANDONED)
+    values = {"state": State.IN_PROGRESS, "anthropic_id": "msgbatch_x", "next_action_at": timezone.now()}
+    MessageBatch.objects.filter(pk=batch.pk).update(**values)
+    with pytest.raises(InvalidTransition, match="Running at Anthropic"):
+        services.retry(batch)
