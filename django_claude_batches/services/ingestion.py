@@ -25,7 +25,7 @@ from django_claude_batches.signals import batch_failed
 logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2000
-CHUNK_BYTES = 8_000_000
+CHUNK_BYTES = bulk.PACKET_BYTES
 CHUNK_SECONDS = 60.0
 """Well below the lease, which each chunk renews: lines that trickle in must be stored before it is over."""
 
@@ -115,6 +115,7 @@ def _sort_in(line: Line, chunk: Chunk, download: Download, tags: frozenset[str])
         return
     download.seen.add(row.custom_id)
     download.types[row.result_type] += 1
+    chunk.size += len(row.raw or b"")
     chunk.rows.append(row)
 
 
