@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
 
@@ -79,6 +79,23 @@ def _insecure(account: conf.Account) -> Iterator[CheckMessage]:
         )
 
 
+def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a GenericRelation to our models: Django deletes what it points to, and that is paid work."""
+    return [
+        Error(
+            f"{field.model.__name__}.{field.name} is a GenericRelation to {field.related_model.__name__}: deleting a "
+            f"{field.model.__name__} would delete requests and results with it.",
+            hint="Remove it, and ask BatchRequest.objects.for_target(obj) or BatchResult.objects.for_target(obj).",
+            obj=field.model,
+            id="django_claude_batches.E006",
+        )
+        for model in apps.get_models()
+        for field in model._meta.private_fields
+        # What Django's own deletion asks of a field: the class itself cannot be imported before the apps are ready.
+        if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == "django_claude_batches"
+    ]
+
+
 def check_databases(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for alias, database in settings.DATABASES.items():
@@ -119,4 +136,4 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     ]
 
 
-ALL = (check_time_zones, check_contenttypes, check_settings, check_databases, check_schedule)
+ALL = (check_time_zones, check_contenttypes, check_settings, check_relations, check_databases, check_schedule)

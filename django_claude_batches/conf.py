@@ -10,11 +10,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -82,6 +86,21 @@ class Account:
         raise ConfigurationError(f'The API_KEY of account "{self.alias}" could not be asked for: {problem}')
 
 
+def _raised_bare(read: Callable[P, T]) -> Callable[P, T]:
+    """Raise a ConfigurationError from here: error reports print the locals of frames, and those below hold the key."""
+
+    @wraps(read)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except ConfigurationError as error:
+            problem = str(error)
+        raise ConfigurationError(problem)
+
+    return call
+
+
+@_raised_bare
 def account(alias: str) -> Account:
     """Give an account of the settings; raise ConfigurationError for one that they do not name."""
     known = accounts()
@@ -108,6 +127,7 @@ def account(alias: str) -> Account:
     )
 
 
+@_raised_bare
 def accounts() -> dict[str, Mapping[str, Any]]:
     """Give the accounts by alias; `default` is always one of them."""
     given = _setting("ACCOUNTS")
@@ -143,6 +163,7 @@ def ingest_attempts() -> int:
     return _count("INGEST_ATTEMPTS")
 
 
+@_raised_bare
 def _setting(name: str) -> Any:
     given = getattr(settings, "CLAUDE_BATCHES", {})
     if not isinstance(given, Mapping):
