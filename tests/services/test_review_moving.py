@@ -73,7 +73,7 @@ def test_a_wish_during_the_receivers_is_not_forgotten_by_a_crash(claude: ClaudeE
         services.delete_remote(MessageBatch.objects.get(pk=batch.pk))
 
     def die(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
-        if sql.startswith("UPDATE") and '"announced_at" =' in sql:
+        if sql.startswith("UPDATE") and '"announced_at" =' in sql.replace("`", '"'):
             execute(sql, params, many, context)
             raise KeyboardInterrupt
         return execute(sql, params, many, context)
@@ -101,7 +101,7 @@ def test_a_cancel_while_a_listing_is_read_is_not_put_off(claude: ClaudeEmulator)
 
     def wish(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
         # The listing was read, and the wish is there before it is written down.
-        if listings and sql.startswith("UPDATE") and '"processing_status" =' in sql:
+        if listings and sql.startswith("UPDATE") and '"processing_status" =' in sql.replace("`", '"'):
             listings.clear()
             services.cancel(MessageBatch.objects.get(pk=batch.pk))
         return execute(sql, params, many, context)
@@ -126,7 +126,7 @@ class TestRest:
         seen: list[str] = []
 
         def take_back(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
-            if "paused_until" in sql and sql.startswith("SELECT") and not seen:
+            if "paused_until" in sql.replace("`", '"') and sql.startswith("SELECT") and not seen:
                 seen.append(sql)
                 services.cancel(MessageBatch.objects.get(pk=batch.pk))
             return execute(sql, params, many, context)
