@@ -49,7 +49,7 @@ class RequestLines:
         if len(data) > MAX_BODY_BYTES:
             raise self._bad(number, f"it has more than {MAX_BODY_BYTES:,} bytes, which is all that a batch may have")
         try:
-            item = json.loads(data.decode())
+            item = json.loads(data.rstrip().decode())
         except UnicodeDecodeError as error:
             raise self._bad(number, f"not UTF-8: byte 0x{data[error.start]:02x} at {error.start + 1}") from None
         except json.JSONDecodeError as error:

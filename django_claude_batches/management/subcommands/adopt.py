@@ -22,11 +22,12 @@ class Adopt(Subcommand):
         parser.add_argument("id", type=remote_id, metavar="ID", help="the batch's id at Anthropic")
         whose = parser.add_mutually_exclusive_group()
         whose.add_argument("--for-batch", type=batch_name, metavar="BATCH", help="the unconfirmed batch of ours")
-        whose.add_argument("--account", default=conf.DEFAULT_ACCOUNT, help="whose key sees it")
+        whose.add_argument("--account", help="whose key sees it (default: default)")
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         ours = None if options["for_batch"] is None else found([options["for_batch"]])[0]
-        batch = services.adopt(options["id"], for_batch=ours, account=options["account"])
+        account = options["account"] or conf.DEFAULT_ACCOUNT
+        batch = services.adopt(options["id"], for_batch=ours, account=account)
         tasks.kick()
         console.say(showing.line(batch))
         console.document(showing.document([batch]))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.template.defaultfilters import date as date_filter
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_claude_batches.admin import display
+from django_claude_batches.admin.actions import ActingAdminMixin, as_action
+from django_claude_batches.admin.verbs import RESUME
+from django_claude_batches.models import AccountState, MessageBatch, State
+
+
+class AccountStateAdminMixin(ActingAdminMixin):
+    """Accounts as their state is known here. Keys stand in the settings, and nowhere else."""
+
+    verbs = (RESUME,)
+    actions = [as_action(RESUME)]
+    list_display = ("alias", "sending", "reason", "last_tick_at")
+    ordering = ("alias",)
+    search_fields = ("alias__exact",)
+    readonly_fields = ("sending",)
+    fields = ("alias", "sending", "paused_at", "paused_until", "pause_reason", "last_tick_at")
+
+    @admin.display(description=gettext_lazy("sending"))
+    def sending(self, account: AccountState) -> str:
+        if not AccountState.objects.primary().paused().filter(pk=account.pk).exists():
+            return _("Sends")
+        if account.paused_until is None:
+            return _("Paused until somebody resumes it")
+        until = date_filter(timezone.localtime(account.paused_until), "SHORT_DATETIME_FORMAT")
+        return _("Paused until %(until)s") % {"until": until}
+
+    @admin.display(description=gettext_lazy("why"))
+    def reason(self, account: AccountState) -> str:
+        return display.cut(account.pause_reason)
+
+    def summarize(self, rows: list[AccountState]) -> str:
+        aliases = [row.alias for row in rows]
+        waiting = MessageBatch.objects.primary().filter(account__in=aliases, state=State.QUEUED).count()
+        accounts = ngettext("%d account", "%d accounts", len(rows)) % len(rows)
+        batches = ngettext("%d batch waits", "%d batches wait", waiting) % waiting
+        return _("%(accounts)s: %(aliases)s. %(batches)s to be sent.") % {
+            "accounts": accounts,
+            "aliases": ", ".join(aliases),
+            "batches": batches,
+        }
+
+
+@admin.register(AccountState)
+class AccountStateAdmin(AccountStateAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Accounts: whether they send, and since when not."""

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin import display
+from django_claude_batches.admin.actions import ActingAdminMixin, as_action
+from django_claude_batches.admin.batch_page import batch_page
+from django_claude_batches.admin.editing import EDITABLE_FIELDS, DraftForm
+from django_claude_batches.admin.filters import AccountFilter, KindFilter
+from django_claude_batches.admin.verbs import BATCH_VERBS
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.state import DELETABLE, EDITABLE
+
+
+class MessageBatchAdminMixin(ActingAdminMixin):
+    form = DraftForm
+    verbs = BATCH_VERBS
+    actions = [as_action(verb) for verb in BATCH_VERBS]
+    list_display = ("name", "state_label", "progress", "age", "kind", "account", "error")
+    list_filter = ("state", KindFilter, AccountFilter)
+    list_per_page = 50
+    ordering = ("-pk",)
+    search_fields = ("label",)
+    search_help_text = _("Part of a label; or a whole kind, number or id at Anthropic.")
+    fieldsets = (
+        (None, {"fields": EDITABLE_FIELDS}),
+        (
+            _("Here"),
+            {
+                "classes": ["collapse"],
+                "fields": (
+                    ("drafted_at", "created_by_name"),
+                    ("queued_at", "next_action_at"),
+                    ("ingested_at", "announced_at"),
+                    ("body_bytes", "anthropic_version", "user_profile_id"),
+                ),
+            },
+        ),
+        (
+            _("At Anthropic"),
+            {
+                "classes": ["collapse"],
+                "fields": (
+                    ("anthropic_id", "processing_status"),
+                    ("created_at", "expires_at"),
+                    ("ended_at", "cancel_initiated_at"),
+                    ("archived_at", "remote_deleted_at"),
+                ),
+            },
+        ),
+    )
+
+    @admin.display(description=_("batch"), ordering="pk")
+    def name(self, batch: MessageBatch) -> str:
+        return str(batch)
+
+    @admin.display(description=_("state"))
+    def state_label(self, batch: MessageBatch) -> str:
+        return display.state_label(batch)
+
+    @admin.display(description=_("outcomes"))
+    def progress(self, batch: MessageBatch) -> str:
+        return display.progress(batch)
+
+    @admin.display(description=_("age"))
+    def age(self, batch: MessageBatch) -> str:
+        return display.age(batch.drafted_at)
+
+    @admin.display(description=_("last error"))
+    def error(self, batch: MessageBatch) -> str:
+        return display.cut(batch.last_error)
+
+    def has_change_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
+        permitted = request.user.has_perm("django_claude_batches.change_messagebatch")
+        return permitted and (obj is None or obj.state in EDITABLE)
+
+    def has_delete_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
+        permitted = request.user.has_perm("django_claude_batches.delete_messagebatch")
+        return permitted and (obj is None or obj.state in DELETABLE)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: MessageBatch | None = None) -> Any:
+        fixed = super().get_readonly_fields(request, obj)
+        if not self.has_change_permission(request, obj):
+            return fixed
+        return [name for name in fixed if name not in EDITABLE_FIELDS]
+
+    def get_fieldsets(self, request: HttpRequest, obj: MessageBatch | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj):
+            return fieldsets
+        return [(None, {"fields": [EDITABLE_FIELDS]}), *fieldsets[1:]]  # on one line: there is nothing to type
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Batches are few, so a part of a label may be looked for; an id at Anthropic is found by its index alone."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if term.startswith("msgbatch_"):
+            return queryset.filter(anthropic_id=term), False
+        wanted = Q(label__icontains=term) | Q(kind=term)
+        number = term.removeprefix("#")
+        if number.isascii() and number.isdigit() and len(number) < 19:
+            wanted |= Q(pk=int(number))
+        return queryset.filter(wanted), False
+
+    def summarize(self, rows: list[MessageBatch]) -> str:
+        count, requests = len(rows), sum(row.request_count for row in rows)
+        accounts = ", ".join(sorted({row.account for row in rows}))
+        batches = ngettext("%d batch", "%d batches", count) % count
+        requested = ngettext("%s request", "%s requests", requests) % f"{requests:,}"
+        return _("%(batches)s, %(requests)s, account %(accounts)s.") % {
+            "batches": batches,
+            "requests": requested,
+            "accounts": accounts,
+        }
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except InvalidTransition as error:
+            return self._overtaken(request, error, request.get_full_path())
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        try:
+            return super().delete_view(request, object_id, self.with_notices(request, extra_context))
+        except InvalidTransition as error:
+            return self._overtaken(request, error, self.row_url(MessageBatch, object_id))
+
+    def _overtaken(self, request: HttpRequest, error: InvalidTransition, url: str) -> HttpResponse:
+        """Say that the batch went on between the page and its button; nothing was written."""
+        self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(url)
+
+    def save_model(self, request: HttpRequest, obj: MessageBatch, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Write the changed columns, and only while it is a draft: a whole save would undo a submission in between."""
+        changed = {name: form.cleaned_data[name] for name in form.changed_data}
+        if not changed:
+            return
+        rows = MessageBatch.objects.primary()
+        if not rows.filter(pk=obj.pk, state__in=EDITABLE).update(**changed):
+            obj.refresh_from_db(using=rows.db)
+            raise obj.forbidden("edit", EDITABLE)
+        obj.note("edited", ", ".join(changed), by=request.user)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name the batches and not their children: Django would load each of 100,000 requests and results."""
+        named = [
+            _("%(batch)s with its requests, results and timeline. Nothing changes at Anthropic.") % {"batch": batch}
+            for batch in objs
+        ]
+        return named, {self.opts.verbose_name_plural: len(named)}, set(), []
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        batch = kwargs.get("obj")
+        if batch is not None:
+            context["dcb"] = batch_page(self, request, batch)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+@admin.register(MessageBatch)
+class MessageBatchAdmin(MessageBatchAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Batches: the page where people submit, watch, cancel and delete them."""

@@ -1,0 +1,89 @@
+"""What all our pages share: rows that mirror something are shown, not edited."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from django_claude_batches.admin.display import EMPTY
+from django_claude_batches.admin.filters import BATCH
+from django_claude_batches.admin.listing import CappedPaginator, LeanChangeList
+from django_claude_batches.admin.notices import notices
+
+APP = "django_claude_batches"
+
+
+class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A ModelAdmin whose rows nobody adds, changes or deletes, over a table of any size."""
+
+    heavy_fields: tuple[str, ...] = ()
+    """Columns that lists leave in the database."""
+
+    paginator: ClassVar[Any] = CappedPaginator
+    show_full_result_count = False
+    show_facets: ClassVar[admin.ShowFacets] = admin.ShowFacets.NEVER
+    sortable_by: ClassVar[Any] = ()
+    list_max_show_all = 0
+    empty_value_display = EMPTY
+    view_on_site = False
+
+    class Media:
+        css = {"all": ["django_claude_batches/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        queryset: Any = super().get_queryset(request)
+        return queryset.primary()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeanChangeList]:
+        return LeanChangeList
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_readonly_fields(request, obj), *(field.name for field in self.opts.fields)]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, self.with_notices(request, extra_context))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        return super().changeform_view(request, object_id, form_url, self.with_notices(request, extra_context))
+
+    def with_notices(self, request: HttpRequest, context: dict[str, Any] | None) -> dict[str, Any]:
+        """Add what our templates show above the page; only for those who may see the page."""
+        allowed = self.has_view_or_change_permission(request)
+        return {"dcb_notices": notices(request, self.admin_site) if allowed else [], **(context or {})}
+
+    def may_view(self, request: HttpRequest, model: type[models.Model]) -> bool:
+        """Whether the user may see rows of this model here."""
+        site = self.admin_site
+        return site.is_registered(model) and site.get_model_admin(model).has_view_or_change_permission(request)
+
+    def list_url(self, model: type[models.Model], **parameters: Any) -> str:
+        path = reverse(f"admin:{APP}_{model._meta.model_name}_changelist", current_app=self.admin_site.name)
+        pairs = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return f"{path}?{pairs}" if pairs else path
+
+    def row_url(self, model: type[models.Model], pk: Any) -> str:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+        return reverse(name, args=[pk], current_app=self.admin_site.name)
+
+    def rows_url(self, request: HttpRequest, model: type[models.Model], batch_id: int, **parameters: Any) -> str:
+        """Give the address of a batch's rows, empty where the user may not see them."""
+        return self.list_url(model, **{BATCH: batch_id}, **parameters) if self.may_view(request, model) else ""

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import F
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.admin import display
+from django_claude_batches.admin.filters import BatchFilter, RequestOutcomeFilter
+from django_claude_batches.admin.of_batch import OfBatchAdminMixin
+from django_claude_batches.models import BatchRequest, BatchResult
+
+
+class BatchRequestAdminMixin(OfBatchAdminMixin):
+    """Requests, reached from their batch. Those who may view them may read prompts."""
+
+    other_model = BatchResult
+    list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")
+    list_filter = (BatchFilter, RequestOutcomeFilter)
+    heavy_fields = ("params_text",)
+    order_in_batch = ("batch_id", "position")
+    readonly_fields = ("target_name",)
+    fields = (("custom_id", "position"), ("model", "params_bytes"), "target_name")
+
+    @admin.display(description=_("target"), empty_value=display.EMPTY)
+    def target_name(self, row: BatchRequest) -> str | None:
+        """Name the target without loading it."""
+        return f"{row.content_type.name} {row.object_id}" if row.content_type else None
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, row: Any) -> str:
+        return row.outcome or display.EMPTY
+
+    @admin.display(description=_("outcome"))
+    def outcome_link(self, row: Any) -> str:
+        if row.result_pk is None:
+            return display.EMPTY
+        return format_html('<a href="{}">{}</a>', self.row_url(BatchResult, row.result_pk), row.outcome)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Not on the index: requests mean nothing without their batch."""
+        return False
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        linked = self.may_view(request, BatchResult)
+        return [f"{name}_link" if name == "outcome" and linked else name for name in self.list_display]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows = super().get_queryset(request).select_related("content_type")
+        return rows.annotate(outcome=F("result__result_type"), result_pk=F("result__pk"))
+
+    def texts(self, row: BatchRequest) -> list[tuple[Any, str]]:
+        return [(_("params, as they are sent"), display.pretty_text(row.params_text))]
+
+    def other_pk(self, row: Any) -> int | None:
+        return row.result_pk  # type: ignore[no-any-return]
+
+
+@admin.register(BatchRequest)
+class BatchRequestAdmin(BatchRequestAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Requests of one batch, and each one's params."""

@@ -1,0 +1,194 @@
+"""What people can do to a row here: the words, the permission, the rows it is for, and the service it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext_lazy
+
+from django_claude_batches import services
+from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models.state import ALWAYS_DUE, DELETABLE, EDITABLE, RUNNING, SENT
+from django_claude_batches.services.deletion import DELETABLE_REMOTELY
+
+STANDING = {
+    State.DRAFT: gettext_lazy("is a draft"),
+    State.QUEUED: gettext_lazy("is already waiting to be sent"),
+    State.SUBMITTING: gettext_lazy("is already being sent"),
+    State.UNCERTAIN: gettext_lazy("was sent and is not confirmed"),
+    State.HELD: gettext_lazy("was not received"),
+    State.ABANDONED: gettext_lazy("was given up"),
+    State.REJECTED: gettext_lazy("was refused by Anthropic"),
+    State.IN_PROGRESS: gettext_lazy("is already running at Anthropic"),
+    State.CANCELING: gettext_lazy("is already being canceled"),
+    State.ENDED: gettext_lazy("has finished, and its results are being fetched"),
+    State.INCOMPLETE: gettext_lazy("has finished, and its results are being fetched"),
+    State.INGESTED: gettext_lazy("is complete"),
+    State.LOST: gettext_lazy("has lost its results"),
+}
+"""How a batch stands, to follow its name in a sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One action. `refusal` says why a row is skipped (empty: it is not); `perform` only records, and speaks no HTTP.
+
+    `done` is the message for a number of rows, `rule` ends the message about the skipped ones, `word` must be typed
+    on the confirmation page where there is one.
+    """
+
+    name: str
+    label: Promise
+    permission: str
+    words: Promise
+    rule: Promise
+    done: Any
+    refusal: Callable[[Any], str]
+    perform: Callable[[Any, Any], object]
+    word: str = ""
+    deletes: bool = False
+
+
+def _only(states: frozenset[State]) -> Callable[[MessageBatch], str]:
+    return lambda batch: "" if batch.state in states else str(STANDING[State(batch.state)])
+
+
+def _cannot_cancel(batch: MessageBatch) -> str:
+    if batch.state in SENT | RUNNING and batch.cancel_requested_at is not None:
+        return str(STANDING[State.CANCELING])
+    return _only(SENT | {State.IN_PROGRESS})(batch)
+
+
+def _cannot_delete_remote(batch: MessageBatch) -> str:
+    if batch.remote_deleted_at is not None:
+        return _("is already deleted at Anthropic")
+    if batch.delete_requested_at is not None:
+        return _("is already going to be deleted at Anthropic")
+    return _only(DELETABLE_REMOTELY)(batch)
+
+
+def _cannot_check(batch: MessageBatch) -> str:
+    return "" if batch.is_live else str(STANDING[State(batch.state)])
+
+
+def _check(batch: MessageBatch, by: Any) -> None:
+    if not batch.wish(ALWAYS_DUE | {State.INGESTED}):
+        raise batch.forbidden("check", ALWAYS_DUE)
+    batch.note("check_requested", by=by)
+
+
+def _delete_here(batch: MessageBatch, by: Any) -> None:
+    pk = batch.pk
+    batch.delete()
+    batch.pk = pk  # Django clears it, and the log still needs it
+
+
+def _cannot_resume(account: AccountState) -> str:
+    paused = AccountState.objects.primary().paused().filter(pk=account.pk).exists()
+    return "" if paused else _("is not paused")
+
+
+SUBMIT = Verb(
+    name="submit",
+    label=gettext_lazy("Submit to Claude"),
+    permission="submit",
+    words=gettext_lazy("This is billed once sent."),
+    rule=gettext_lazy("Only drafts and refused or held batches can be submitted."),
+    done=ngettext_lazy("%d batch is queued and goes out shortly.", "%d batches are queued and go out shortly."),
+    refusal=_only(EDITABLE),
+    perform=lambda batch, by: services.submit(batch, by=by),
+)
+TAKE_BACK = Verb(
+    name="take_back",
+    label=gettext_lazy("Take back"),
+    permission="cancel",
+    words=gettext_lazy("Nothing was sent yet, so nothing is billed: this makes drafts of them again."),
+    rule=gettext_lazy("Only batches that wait to be sent can be taken back."),
+    done=ngettext_lazy("%d batch is a draft again.", "%d batches are drafts again."),
+    refusal=_only(frozenset({State.QUEUED})),
+    perform=lambda batch, by: services.cancel(batch, by=by),
+)
+CANCEL = Verb(
+    name="cancel",
+    label=gettext_lazy("Cancel"),
+    permission="cancel",
+    words=gettext_lazy("Finished requests stay billed and are kept."),
+    rule=gettext_lazy("Only batches that are being sent or are running at Anthropic can be canceled."),
+    done=ngettext_lazy("%d batch is going to be canceled.", "%d batches are going to be canceled."),
+    refusal=_cannot_cancel,
+    perform=lambda batch, by: services.cancel(batch, by=by),
+)
+DELETE_REMOTE = Verb(
+    name="delete_remote",
+    label=gettext_lazy("Delete at Anthropic"),
+    permission="delete_remote",
+    words=gettext_lazy(
+        "Our rows stay. Cannot be undone. What still runs is canceled, and its results are fetched, before that."
+    ),
+    rule=gettext_lazy("Only batches that were sent can be deleted at Anthropic, and only once."),
+    done=ngettext_lazy(
+        "%d batch is going to be deleted at Anthropic.", "%d batches are going to be deleted at Anthropic."
+    ),
+    refusal=_cannot_delete_remote,
+    perform=lambda batch, by: services.delete_remote(batch, by=by),
+)
+CHECK = Verb(
+    name="check",
+    label=gettext_lazy("Check now"),
+    permission="advance",
+    words=gettext_lazy("A worker does at once what it would do later anyway: send, look, fetch, tell the app."),
+    rule=gettext_lazy("Only batches to which something still happens by itself can be checked."),
+    done=ngettext_lazy("%d batch is looked at shortly.", "%d batches are looked at shortly."),
+    refusal=_cannot_check,
+    perform=_check,
+)
+ANNOUNCE = Verb(
+    name="announce_again",
+    label=gettext_lazy("Send results to the app again"),
+    permission="advance",
+    words=gettext_lazy("Your receivers of results_ingested are called once more. Nothing is sent to Anthropic."),
+    rule=gettext_lazy("Only complete batches have results to send."),
+    done=ngettext_lazy("%d batch is sent to the app again.", "%d batches are sent to the app again."),
+    refusal=_only(frozenset({State.INGESTED})),
+    perform=lambda batch, by: services.announce_again(batch, by=by),
+)
+GIVE_UP = Verb(
+    name="give_up",
+    label=gettext_lazy("Give up"),
+    permission="claim",
+    words=gettext_lazy(
+        "Nobody waits for them any more. They may be running and billed all the same, and are not sent again."
+    ),
+    rule=gettext_lazy("Only batches that were sent and are not confirmed can be given up."),
+    done=ngettext_lazy("%d batch is given up.", "%d batches are given up."),
+    refusal=_only(frozenset({State.UNCERTAIN})),
+    perform=lambda batch, by: services.give_up(batch, by=by),
+    word="give up",
+)
+DELETE_HERE = Verb(
+    name="delete_selected",  # takes the place of Django's, which would load every request and result first
+    label=gettext_lazy("Delete the rows here"),
+    permission="delete",
+    words=gettext_lazy("Their requests, results and timelines go too. Cannot be undone. Nothing changes at Anthropic."),
+    rule=gettext_lazy("Only drafts, refused or held batches and finished ones can be deleted here."),
+    done=ngettext_lazy("%d batch is deleted here.", "%d batches are deleted here."),
+    refusal=_only(DELETABLE),
+    perform=_delete_here,
+    deletes=True,
+)
+BATCH_VERBS = (SUBMIT, TAKE_BACK, CANCEL, CHECK, ANNOUNCE, DELETE_REMOTE, GIVE_UP, DELETE_HERE)
+
+RESUME = Verb(
+    name="resume",
+    label=gettext_lazy("Resume sending"),
+    permission="submit",
+    words=gettext_lazy("What waits to be sent goes out, and is billed once sent."),
+    rule=gettext_lazy("Only paused accounts can be resumed."),
+    done=ngettext_lazy("%d account sends again.", "%d accounts send again."),
+    refusal=_cannot_resume,
+    perform=lambda account, by: services.resume(account.alias),
+)

@@ -1,0 +1,45 @@
+"""Who answers: the emulator, unless somebody with a key says `--live`."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from django.core.management import CommandError
+
+from django_claude_batches import conf
+from django_claude_batches.models import MessageBatch, State
+
+
+class Endpoint(NamedTuple):
+    account: str
+    is_emulator: bool
+    """Whether the demo starts it."""
+
+
+def choose(*, live: bool) -> Endpoint:
+    """Give the endpoint; raise CommandError rather than reach the live API without having been told to."""
+    if not os.environ.get("ANTHROPIC_API_KEY", "").strip():
+        if live:
+            raise CommandError("--live needs a key: set ANTHROPIC_API_KEY.")
+        return Endpoint("emulator", is_emulator=True)
+    url = conf.account(conf.DEFAULT_ACCOUNT).base_url
+    if urlsplit(url).hostname not in conf.LOOPBACK and not live:
+        raise CommandError(
+            f"ANTHROPIC_API_KEY is set: this would send the requests to {url}, which bills them. Say --live if you "
+            "mean that, or unset the variable: without a key the demo runs on an emulator on this machine."
+        )
+    _refuse_to_send_others(conf.DEFAULT_ACCOUNT)
+    return Endpoint(conf.DEFAULT_ACCOUNT, is_emulator=False)
+
+
+def _refuse_to_send_others(account: str) -> None:
+    """The demo's worker sends whatever is queued; with a key, only what this run drafts may be."""
+    waiting = list(MessageBatch.objects.filter(account=account, state=State.QUEUED)[:10])
+    if waiting:
+        names = " ".join(str(batch.pk) for batch in waiting)
+        raise CommandError(
+            f"Batches of an earlier day are waiting to be sent, and this run would send them too. Take them back "
+            f"first: manage.py claude_batches cancel {names}"
+        )

@@ -1,0 +1,106 @@
+"""One run of the main job: its processes, and the rows it watches. It moves nothing itself: the worker does."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from config.celery import app
+from django.core.management import CommandError
+from kombu.exceptions import OperationalError
+
+from demo.display import Display
+from demo.processes import Processes
+from django_claude_batches.models import AccountState, MessageBatch, State
+
+TICK_SECONDS = 2
+"""Beat's interval here; 30 in real life."""
+
+EMULATED_SECONDS = 5
+"""How long a batch takes at the emulator. The first look is after about 30 s, as at the real API."""
+
+QUEUE = "claude-batches-demo"
+"""A queue of its own: a worker that somebody left running must not take our tasks to another emulator."""
+
+CONNECTING = 5
+"""Seconds for the broker to answer."""
+
+LOOK = 0.25
+"""Seconds between two looks at the rows."""
+
+
+@contextlib.contextmanager
+def alone(var: Path) -> Iterator[None]:
+    """Let only one demo run at a time in this folder; raise CommandError for the second."""
+    with (var / "demo.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CommandError(f"Another demo is running in {var}: wait for it, or set DEMO_VAR.") from None
+        yield
+
+
+def check_broker() -> None:
+    """Raise CommandError if the broker does not answer: a worker would wait for it for a long time."""
+    problem = ""
+    with app.connection_for_write(connect_timeout=CONNECTING) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECTING)
+        except (OSError, OperationalError) as error:
+            problem = f"The broker at {connection.as_uri()} does not answer: {error}"
+    if problem:
+        raise CommandError(problem)
+
+
+def environment(base_dir: Path) -> dict[str, str]:
+    """Give what the processes find in their environment, beside ours."""
+    paths = [str(base_dir), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+        "DEMO_QUEUE": QUEUE,
+        "DEMO_TICK_SECONDS": os.environ.get("DEMO_TICK_SECONDS", str(TICK_SECONDS)),
+    }
+
+
+def start_emulator(processes: Processes, env: dict[str, str]) -> str:
+    """Start the emulator, and give its URL when it answers."""
+    arguments = ["-m", "django_claude_batches.testing", "--port", "0", "--seconds", str(EMULATED_SECONDS)]
+    return processes.start("emulator", arguments, env).first_line()
+
+
+def start_celery(processes: Processes, env: dict[str, str], *, var: Path, concurrency: int) -> None:
+    """Start a real worker and a real beat."""
+    celery = ["-m", "celery", "-A", "config"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
+    processes.start("worker", [*celery, "worker", "--concurrency", str(concurrency), *quiet], env)
+    schedule = ["--schedule", str(var / "beat-schedule"), "--pidfile", ""]
+    processes.start("beat", [*celery, "beat", *schedule, "--loglevel", "INFO"], env)
+
+
+def watch(batch: MessageBatch, processes: Processes, display: Display, *, timeout: float) -> None:
+    """Show the batch until nothing more happens to it by itself; raise ProcessDied, or CommandError after `timeout`."""
+    give_up_at = time.monotonic() + timeout
+    while True:
+        batch.refresh_from_db()
+        display.show(batch, batch.results.count())
+        if not batch.is_live or batch.state == State.UNCERTAIN:
+            return
+        if (account := _paused(batch)) is not None:
+            raise CommandError(f"Nothing is sent for account {account.alias}: {account.pause_reason}")
+        if time.monotonic() > give_up_at:
+            label = State(batch.state).label
+            raise CommandError(f"Still {label} after {timeout:g} s. {batch.last_error or 'See the logs.'}")
+        processes.check()
+        time.sleep(LOOK)
+
+
+def _paused(batch: MessageBatch) -> AccountState | None:
+    if batch.state != State.QUEUED:
+        return None
+    return AccountState.objects.paused().filter(alias=batch.account).first()

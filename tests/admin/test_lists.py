@@ -1,0 +1,148 @@
+"""Lists over large tables: few queries, no count to the end, no prompt or answer read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+
+from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
+from django_claude_batches.admin.listing import CAP, CappedPaginator
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
+from tests.admin.conftest import Staff
+from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, act, in_state, ingest, page, url
+from tests.making import draft
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("model", [BATCHES, RESULTS, REQUESTS, ACCOUNTS])
+def test_a_list_makes_at_most_ten_queries_however_many_rows(
+    staff: Staff, model: str, django_assert_max_num_queries: Any
+) -> None:
+    client = staff(
+        "view_messagebatch", "submit_messagebatch", *(f"view_{name}" for name in (RESULTS, REQUESTS, ACCOUNTS))
+    )
+    for state in State:
+        in_state(draft(2, label=state, kind=f"kind-{state}"), state)
+    for batch in MessageBatch.objects.filter(state=State.INGESTED):
+        ingest(batch)
+    with django_assert_max_num_queries(10):
+        page(client, url(model))
+    with django_assert_max_num_queries(10):
+        page(client, url(model), q="r-1")
+
+
+@pytest.mark.parametrize("model", [RESULTS, REQUESTS])
+def test_the_list_of_a_batch_makes_at_most_ten_queries(
+    staff: Staff, ingested: MessageBatch, model: str, django_assert_max_num_queries: Any
+) -> None:
+    client = staff("view_messagebatch", "view_batchresult", "view_batchrequest")
+    with django_assert_max_num_queries(10):
+        page(client, url(model), batch=ingested.pk, outcome="succeeded", q="r-")
+
+
+@pytest.mark.parametrize(("model", "columns"), [(RESULTS, ("message", "output", "raw")), (REQUESTS, ("params",))])
+def test_no_prompt_or_answer_is_read_for_a_list(
+    root: Client, ingested: MessageBatch, model: str, columns: tuple[str, ...], django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(10) as captured:
+        page(root, url(model), batch=ingested.pk)
+    table = f'"django_claude_batches_{model}"'
+    for column in columns:
+        assert not any(f'{table}."{column}"' in query["sql"] for query in captured)
+
+
+def test_the_page_of_a_large_batch_loads_none_of_its_rows(
+    root: Client, batch: MessageBatch, django_assert_max_num_queries: Any
+) -> None:
+    ingest(batch)
+    with django_assert_max_num_queries(20) as captured:
+        page(root, url(BATCHES, "change", batch.pk))
+    for model in (RESULTS, REQUESTS):
+        assert not any(f'FROM "django_claude_batches_{model}"' in query["sql"] for query in captured)
+
+
+def test_a_batch_whose_results_are_fetched_is_not_counted_in_the_list(
+    root: Client, batch: MessageBatch, django_assert_max_num_queries: Any
+) -> None:
+    in_state(batch, State.ENDED)
+    with django_assert_max_num_queries(10) as captured:
+        page(root, url(BATCHES))
+    assert not any("batchresult" in query["sql"] for query in captured)
+
+
+def test_rows_are_counted_up_to_the_cap_only(django_assert_num_queries: Any) -> None:
+    batch = draft(1)
+    BatchResult.objects.bulk_create(
+        [BatchResult(batch=batch, custom_id=f"r-{number}", result_type="succeeded") for number in range(CAP + 50)],
+        batch_size=500,
+    )
+    with django_assert_num_queries(1) as captured:
+        assert CappedPaginator(batch.results.order_by("pk"), 100).count == CAP + 1
+    assert f"LIMIT {CAP + 1}" in captured[0]["sql"]
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+    assert "There are more rows than are counted" in page(client, url(RESULTS))
+
+
+def test_within_a_batch_an_index_gives_the_order(ingested: MessageBatch) -> None:
+    request = RequestFactory().get("/", {"batch": ingested.pk})
+    results = BatchResultAdmin(BatchResult, AdminSite())
+    assert results.get_ordering(request) == ("batch_id", "custom_id")
+    assert results.get_ordering(RequestFactory().get("/")) == ("-pk",)
+
+
+def test_every_table_of_the_admin_is_read_where_it_is_written(root: Client, settings: Any) -> None:
+    """With a replica for reads, what is shown and decided still comes from the primary."""
+    settings.DATABASE_ROUTERS = ["tests.admin.test_lists.Replica"]
+    request = RequestFactory().get("/")
+    for model in (MessageBatch, BatchResult, BatchRequest):
+        assert admin.site.get_model_admin(model).get_queryset(request).db == "default"
+
+
+class Replica:
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "other"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_a_project_composes_its_own_page(batch: MessageBatch) -> None:
+    class Mine(MessageBatchAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+        list_display = ("name", "shout")
+
+        def shout(self, batch: MessageBatch) -> str:
+            return "!"
+
+    site = AdminSite(name="mine")
+    mine = Mine(MessageBatch, site)
+    assert mine.check() == []
+    assert not mine.may_view(RequestFactory().get("/"), BatchResult)
+
+
+def test_the_pages_work_inside_a_transaction(root: Client, batch: MessageBatch, settings: Any) -> None:
+    """`ATOMIC_REQUESTS`: no view of ours talks to Anthropic or needs a commit."""
+    from django.db import connections
+
+    connections["default"].settings_dict["ATOMIC_REQUESTS"] = True
+    try:
+        page(root, url(BATCHES, "change", batch.pk))
+        assert act(root, "submit", batch).status_code == 302
+    finally:
+        connections["default"].settings_dict["ATOMIC_REQUESTS"] = False
+    batch.refresh_from_db()
+    assert batch.state == State.QUEUED
+
+
+def test_no_page_shows_the_key(root: Client, ingested: MessageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-canary")
+    addresses = [url(model) for model in (BATCHES, RESULTS, REQUESTS, ACCOUNTS)]
+    addresses += [url(BATCHES, name, ingested.pk) for name in ("change", "history", "delete")]
+    for address in addresses:
+        assert "canary" not in page(root, address)

@@ -1,0 +1,189 @@
+"""`manage.py demo` as a newcomer sees it: real processes, no service, no terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.example_project.conftest import Run, Start
+from tests.making import item
+
+pytestmark = pytest.mark.process
+
+WITHIN = 90.0
+"""Seconds for anything to happen: the first look at a batch is after about 30."""
+
+
+def descendants(pid: int) -> set[int]:
+    listed = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in map(str.split, listed.splitlines())}
+    found, layer = set(), {pid}
+    while layer:
+        layer = {child for child, parent in parents.items() if parent in layer}
+        found |= layer
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    give_up_at = time.monotonic() + WITHIN
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+
+
+def read_until(words: str, process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    out = ""
+    for line in process.stdout:
+        out += line
+        if words in line:
+            return out
+    raise AssertionError(f"{words!r} never came: {out} {process.communicate()[1]}")
+
+
+def write(path: Path, *requests: dict[str, object]) -> Path:
+    path.write_text("\n".join(map(json.dumps, requests)))
+    return path
+
+
+def test_the_main_job_and_the_admin_kept_up_until_ctrl_c(start: Start, tmp_path: Path) -> None:
+    """In one test, because the first look at a batch is after 30 seconds."""
+    failing = item(2)
+    del failing["params"]["model"]
+    path = write(tmp_path / "requests.jsonl", item(0), item(1), failing)
+    with start("demo", "--input", path, "--serve", "--rows", "2", "--processes", "1") as demo:
+        out = read_until("Log in as demo with the password", demo)
+        processes = descendants(demo.pid)
+        [address] = re.findall(
+            r"In the admin: (http://127\.0\.0\.1:\d+/admin/)django_claude_batches/messagebatch/1/", out
+        )
+        with urllib.request.urlopen(f"{address}login/", timeout=10) as page:
+            assert page.status == 200
+        demo.send_signal(signal.SIGINT)
+        _rest, err = demo.communicate(timeout=60)
+    assert demo.returncode == 0, err
+    assert err == ""
+    for shown in (
+        "Running at Anthropic, 0 of 3 stored",
+        "Complete, 3 of 3 stored",
+        "Hello 1",
+        "… and 1 more",
+        "1 x errored: invalid_request_error: model: Field required (such as r-2)",
+        "2 succeeded, 1 errored",
+        "Ledger: 3 requests, 3 results, 0 missing: balanced.",
+    ):
+        assert shown in out
+    assert len(processes) >= 5  # emulator, worker and its pool, beat, web server
+    assert [pid for pid in processes if is_alive(pid)] == []
+    assert "Task django_claude_batches.advance" in (tmp_path / "var" / "worker.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_process(start: Start, run: Run, tmp_path: Path, number: signal.Signals) -> None:
+    with start("demo") as demo:
+        read_until("Waiting to be sent, 0 of 79 stored", demo)
+        log = tmp_path / "var" / "worker.log"
+        until(lambda: "ready." in log.read_text(), demo)
+        processes = descendants(demo.pid)
+        demo.send_signal(number)
+        demo.send_signal(number)  # people press it twice
+        out, err = demo.communicate(timeout=60)
+    assert demo.returncode == 128 + number
+    assert out.endswith("Stopped; all its processes have ended.\n")
+    assert err == ""
+    assert len(processes) >= 4
+    assert [pid for pid in processes if is_alive(pid)] == []
+    shown = json.loads(run("claude_batches", "status", "1", "--json").stdout)["batches"]
+    assert shown[0]["state"] in {"draft", "in_progress"}
+
+
+def test_a_worker_that_dies_is_told_with_the_end_of_its_log(start: Start, tmp_path: Path) -> None:
+    with start("demo") as demo:
+        log = tmp_path / "var" / "worker.log"
+        until(lambda: log.exists() and "ready." in log.read_text(), demo)
+        processes = descendants(demo.pid)
+        commands = subprocess.run(
+            ["ps", "-o", "pid=,ppid=,args=", "-p", ",".join(map(str, processes))], capture_output=True, text=True
+        ).stdout.splitlines()
+        [leader] = [line for line in commands if " worker " in line and line.split()[1] == str(demo.pid)]
+        os.kill(int(leader.split()[0]), signal.SIGKILL)
+        _out, err = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert f"The worker was ended by signal 9. The end of {log}:" in err
+    assert "ready." in err
+    assert "Traceback" not in err
+    assert [pid for pid in processes if is_alive(pid)] == []
+
+
+def test_a_key_is_not_used_unasked(run: Run) -> None:
+    ran = run("demo", ANTHROPIC_API_KEY="sk-ant-canary")
+    assert ran.returncode == 1
+    assert "ANTHROPIC_API_KEY is set: this would send the requests to https://api.anthropic.com" in ran.stderr
+    assert "Say --live if you mean that" in ran.stderr
+    assert "canary" not in ran.stdout + ran.stderr
+    elsewhere = run("demo", ANTHROPIC_API_KEY="sk-ant-canary", ANTHROPIC_BASE_URL="https://gateway.example")
+    assert (elsewhere.returncode, "https://gateway.example" in elsewhere.stderr) == (1, True)
+
+
+def test_live_needs_a_key(run: Run) -> None:
+    ran = run("demo", "--live")
+    assert ran.returncode == 1
+    assert ran.stderr == "CommandError: --live needs a key: set ANTHROPIC_API_KEY.\n"
+
+
+def test_a_run_with_a_key_does_not_send_what_others_queued(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "requests.jsonl", item(0))
+    assert run("migrate", "-v0").returncode == 0
+    queued = run("claude_batches", "draft", path, "--submit")
+    assert queued.returncode == 0, queued.stderr
+    ran = run("demo", ANTHROPIC_API_KEY="sk-ant-canary", ANTHROPIC_BASE_URL="http://127.0.0.1:1")
+    assert ran.returncode == 1
+    assert "Take them back first: manage.py claude_batches cancel 1" in ran.stderr
+
+
+def test_a_bad_line_is_named_before_anything_starts(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "requests.jsonl", item(0), {"custom_id": "x"})
+    ran = run("demo", "--input", path)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"CommandError: {path}, line 2: ")
+    assert ran.stderr.endswith("Nothing was drafted.\n")
+    assert not (tmp_path / "var" / "worker.log").exists()
+
+
+def test_a_broker_or_a_database_that_does_not_answer(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        port = taken.getsockname()[1]
+        broker = run("demo", REDIS_URL=f"redis://:canary@127.0.0.1:{port}/0")
+        assert broker.returncode == 1
+        assert broker.stderr.startswith(f"CommandError: The broker at redis://:**@127.0.0.1:{port}/0 does not answer: ")
+    assert "canary" not in broker.stderr
+
+
+def test_one_demo_at_a_time(start: Start, run: Run, tmp_path: Path) -> None:
+    with start("demo") as demo:
+        until((tmp_path / "var" / "beat.log").exists, demo)
+        second = run("demo")
+        demo.terminate()
+        demo.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "Another demo is running in" in second.stderr

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from django_claude_batches import services
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.models import MessageBatch, Outcome, State
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import item
+from tests.management.conftest import Manage
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_batch_made_elsewhere_becomes_a_row(manage: Manage, claude: ClaudeEmulator) -> None:
+    remote = BatchesClient(api_key=claude.api_key, base_url=claude.url).create([item(0), item(1)])
+    [shown] = manage("adopt", remote["id"], "--json").document["batches"]
+    assert (shown["anthropic_id"], shown["state"], shown["request_count"]) == (remote["id"], "in_progress", 2)
+    again = manage("adopt", remote["id"])
+    assert (again.code, MessageBatch.objects.count()) == (0, 1)
+
+
+def test_a_lost_batch_is_claimed_for_its_row(manage: Manage, claude: ClaudeEmulator, batch: MessageBatch) -> None:
+    services.advance(services.submit(batch))
+    remote_id = batch.anthropic_id
+    MessageBatch.objects.filter(pk=batch.pk).update(state=State.UNCERTAIN, anthropic_id=None)
+    batch.attempts.update(remote_id=None, outcome=Outcome.UNCERTAIN)
+    early = manage("adopt", remote_id, "--for-batch", batch.pk)
+    assert (early.code, "Try again when it has ended" in early.err) == (1, True)
+    claude.finish()
+    assert manage("adopt", remote_id, "--for-batch", batch.pk).code == 0
+    batch.refresh_from_db()
+    assert (batch.anthropic_id, batch.state) == (remote_id, State.IN_PROGRESS)
+
+
+def test_an_unknown_id_is_told_in_the_apis_words(manage: Manage, claude: ClaudeEmulator) -> None:
+    ran = manage("adopt", "msgbatch_unknown")
+    assert ran.code == 1
+    assert ran.err.startswith("Anthropic answered 404 not_found_error")
+
+
+def test_an_account_has_no_say_where_the_row_has_one(manage: Manage, batch: MessageBatch) -> None:
+    ran = manage("adopt", "msgbatch_x", "--for-batch", batch.pk, "--account", "default")
+    assert "not allowed with argument" in ran.err
+
+
+def test_what_does_not_wait_for_a_batch(manage: Manage, claude: ClaudeEmulator, batch: MessageBatch) -> None:
+    ran = manage("adopt", "msgbatch_x", "--for-batch", batch.pk)
+    assert (ran.code, "Cannot adopt for batch" in ran.err) == (1, True)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from django_claude_batches.management.request_lines import RequestLines
+from django_claude_batches.models import BatchRequest, MessageBatch, State
+from tests.making import item
+from tests.management.conftest import Manage
+
+pytestmark = pytest.mark.django_db
+
+Write = Callable[[bytes | str], Path]
+
+
+def lines(*numbers: int) -> str:
+    return "".join(f"{json.dumps(item(number))}\n" for number in numbers)
+
+
+def test_each_line_becomes_a_request(manage: Manage, jsonl: Write) -> None:
+    ran = manage("draft", jsonl(lines(0, 1, 2)), "--label", "Tags, nightly", "--kind", "review-tags")
+    batch = MessageBatch.objects.get()
+    assert (ran.code, batch.state, batch.request_count) == (0, State.DRAFT, 3)
+    assert (batch.label, batch.kind, batch.account) == ("Tags, nightly", "review-tags", "default")
+    assert [request.params for request in batch.requests.all()] == [item(number)["params"] for number in range(3)]
+    assert ran.out.startswith(f'#{batch.pk} "Tags, nightly": Draft, 3 requests.')
+
+
+def test_standard_input(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines(7).encode())))
+    assert manage("draft", "-").code == 0
+    assert MessageBatch.objects.get().requests.get().custom_id == "r-7"
+
+
+def test_json_is_the_only_thing_on_standard_output(manage: Manage, jsonl: Write) -> None:
+    ran = manage("draft", jsonl(lines(0)), "--json")
+    [shown] = ran.document["batches"]
+    assert (shown["id"], shown["state"], shown["request_count"]) == (MessageBatch.objects.get().pk, "draft", 1)
+
+
+def test_submit_queues_it_at_once(manage: Manage, jsonl: Write) -> None:
+    manage("draft", jsonl(lines(0)), "--submit")
+    assert MessageBatch.objects.get().state == State.QUEUED
+
+
+def test_a_byte_order_mark_blank_lines_and_a_missing_last_newline_do_no_harm(manage: Manage, jsonl: Write) -> None:
+    content = b"\xef\xbb\xbf" + lines(0).encode() + b"\n  \r\n" + lines(1).encode().rstrip()
+    assert manage("draft", jsonl(content)).code == 0
+    assert MessageBatch.objects.get().request_count == 2
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(manage: Manage, jsonl: Write) -> None:
+    request = item(0)
+    request["params"]["system"] = "a\u2028b\x85c"
+    assert manage("draft", jsonl(json.dumps(request, ensure_ascii=False))).code == 0
+    assert MessageBatch.objects.get().requests.get().params["system"] == "a\u2028b\x85c"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b'{"custom_id": "x", "params": {}', "not JSON: Expecting ',' delimiter at character 32"),
+        (b"[1]", "not a JSON object"),
+        (b'{"custom_id": "\xff"}', "not UTF-8: byte 0xff at 16"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"custom_id": "x"}', 'each item must be a mapping with "params"'),
+        (b'{"custom_id": "a b", "params": {}}', "(custom_id 'a b'): custom_id may hold only"),
+        (b'{"custom_id": "x", "params": {"temperature": NaN}}', "cannot be encoded as JSON"),
+        (b'{"custom_id": "x", "params": {"stream": true}}', "params.stream is not supported in a batch"),
+        (b'{"custom_id": "r-0", "params": {}}', "custom_id is used twice"),
+        (b'{"custom_id": "x", "parms": {}, "params": {}}', "unknown key 'parms'"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_drafted(manage: Manage, jsonl: Write, bad: bytes, reason: str) -> None:
+    path = jsonl(lines(0).encode() + b"\n\n" + bad + b"\n" + lines(1).encode())
+    ran = manage("draft", path)
+    assert ran.code == 1
+    assert f"{path}, line 4" in ran.err
+    assert reason in ran.err
+    assert ran.err.endswith("Nothing was drafted.")
+    assert not MessageBatch.objects.exists()
+    assert not BatchRequest.objects.exists()
+
+
+def test_a_line_larger_than_any_batch_is_not_read_to_its_end() -> None:
+    class Endless(io.RawIOBase):
+        def readline(self, size: int | None = -1) -> bytes:
+            return b"x" * (size or 0)
+
+    with pytest.raises(ValueError, match="endless, line 1: it has more than 256,000,000 bytes"):
+        next(iter(RequestLines(Endless(), name="endless")))  # type: ignore[arg-type]
+
+
+def test_an_empty_file(manage: Manage, jsonl: Write) -> None:
+    ran = manage("draft", jsonl("\n \n"))
+    assert ran.code == 1
+    assert "a batch needs at least one request, and there was none. Nothing was drafted." in ran.err
+
+
+def test_a_missing_file_and_a_folder(manage: Manage, tmp_path: Path) -> None:
+    missing, folder = manage("draft", tmp_path / "nope.jsonl"), manage("draft", tmp_path)
+    assert (missing.code, folder.code) == (1, 1)
+    assert "nope.jsonl: No such file or directory" in missing.err
+    assert "Is a directory" in folder.err
+
+
+def test_an_unknown_account(manage: Manage, jsonl: Write) -> None:
+    ran = manage("draft", jsonl(lines(0)), "--account", "defualt")
+    assert ran.code == 1
+    assert 'Unknown account "defualt": did you mean "default"?' in ran.err
+    assert not MessageBatch.objects.exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--kind", "not a slug"), ("--label", "x" * 201)])
+def test_a_kind_or_label_that_the_column_does_not_take(manage: Manage, jsonl: Write, option: str, value: str) -> None:
+    ran = manage("draft", jsonl(lines(0)), option, value)
+    assert ran.code != 0
+    assert option in ran.err
+    assert not MessageBatch.objects.exists()
+
+
+def test_the_number_of_requests_is_shown_on_a_terminal(manage: Manage, jsonl: Write) -> None:
+    ran = manage("draft", jsonl(lines(0, 1)), "--json", terminal=True)
+    assert "\r\x1b[K2 requests drafted" in ran.err
+    assert ran.err.endswith("\r\x1b[K")
+    assert len(ran.document["batches"]) == 1

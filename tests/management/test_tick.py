@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_claude_batches import services
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.signals import batch_submitted
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, item
+from tests.management.conftest import Manage
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.django_db
+def test_nothing_is_due(manage: Manage) -> None:
+    assert manage("tick").out == "Advanced 0 batches; 0 failed.\n"
+
+
+@pytest.mark.django_db
+def test_what_is_due_is_done_here(manage: Manage, claude: ClaudeEmulator) -> None:
+    one, two = services.submit(draft()), services.submit(draft())
+    ran = manage("tick", "--json")
+    assert ran.document == {"advanced": [one.pk, two.pk], "failed": []}
+    assert set(MessageBatch.objects.values_list("state", flat=True)) == {State.IN_PROGRESS}
+
+
+@pytest.mark.django_db
+def test_an_error_of_one_batch_does_not_stop_the_others(manage: Manage, claude: ClaudeEmulator, settings: Any) -> None:
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"keyless": {}}, "KICK": False}
+    bad, good = services.submit(draft(account="keyless")), services.submit(draft())
+    ran = manage("tick", "--json")
+    assert ran.code == 1
+    assert f'#{bad.pk}: ConfigurationError: No API key for account "keyless"' in ran.err
+    assert ran.document["advanced"] == [good.pk]
+    assert [failed["id"] for failed in ran.document["failed"]] == [bad.pk]
+
+
+@pytest.fixture
+def terminate_when_one_was_sent() -> Iterator[None]:
+    def terminate(**_kwargs: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    batch_submitted.connect(terminate)
+    yield
+    batch_submitted.disconnect(terminate)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("terminate_when_one_was_sent")
+def test_a_loop_finishes_the_batch_in_hand_and_no_other(manage: Manage, claude: ClaudeEmulator) -> None:
+    one, two = services.submit(draft()), services.submit(draft())
+    before = signal.getsignal(signal.SIGTERM)
+    ran = manage("tick", "--loop", "--json")
+    assert (ran.code, ran.document["advanced"]) == (0, [one.pk])
+    assert [MessageBatch.objects.get(pk=batch.pk).state for batch in (one, two)] == [State.IN_PROGRESS, State.QUEUED]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.process
+def test_a_loop_as_a_process_moves_rows_and_ends_with_term(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
+    }
+
+    def manage(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            cwd=ROOT,
+            env={**environment, **options.pop("env", {})},
+            capture_output=True,
+            timeout=60,
+            **options,
+        )
+
+    assert manage("migrate", "-v0").returncode == 0
+    with ClaudeEmulator(seconds=0) as claude:
+        reach = {"ANTHROPIC_API_KEY": claude.api_key, "ANTHROPIC_BASE_URL": claude.url}
+        drafted = manage("claude_batches", "draft", "-", "--submit", input=json.dumps(item(0)).encode())
+        assert drafted.returncode == 0, drafted.stderr
+        with subprocess.Popen(
+            [sys.executable, "-m", "django", "claude_batches", "tick", "--loop"],
+            cwd=ROOT,
+            env={**environment, **reach},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as loop:
+            try:
+                give_up_at = time.monotonic() + 60
+                while not claude.batches and time.monotonic() < give_up_at:
+                    assert loop.poll() is None
+                    time.sleep(0.05)
+                loop.send_signal(signal.SIGTERM)
+                out, err = loop.communicate(timeout=30)
+            finally:
+                loop.kill()
+        assert loop.returncode == 0, err
+        assert b"Advanced 1 batch; 0 failed." in out
+        waited = manage("claude_batches", "wait", "1", "--timeout", "30", "--json", env=reach)
+        assert (waited.returncode, json.loads(waited.stdout)["batches"][0]["state"]) == (0, "ingested"), waited.stderr
