@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
 
 from django_claude_batches import conf
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
+OURS = "django_claude_batches"
 TICK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
 
 
@@ -37,6 +38,25 @@ def check_contenttypes(*, app_configs: Sequence[AppConfig] | None, **_kwargs: An
             hint='Add "django.contrib.contenttypes" to INSTALLED_APPS.',
             id="django_claude_batches.E002",
         )
+    ]
+
+
+def check_generic_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Refuse what deletes paid work: a GenericRelation cascades from the target to the rows that point to it."""
+    # Django's own, imported here: it loads models, and this module is loaded before there are any.
+    from django.contrib.contenttypes.fields import GenericRelation  # noqa: PLC0415
+
+    relations = (field for model in apps.get_models() for field in model._meta.private_fields)
+    return [
+        Error(
+            f"{relation.model._meta.label}.{relation.name} is a GenericRelation to "
+            f"{relation.remote_field.model._meta.label}: deleting a target would delete requests that were paid for.",
+            hint="Remove it, and use BatchRequest.objects.for_target(obj) and BatchResult.objects.for_target(obj).",
+            obj=relation.model,
+            id="django_claude_batches.E006",
+        )
+        for relation in relations
+        if isinstance(relation, GenericRelation) and relation.remote_field.model._meta.app_label == OURS
     ]
 
 
@@ -119,4 +139,11 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     ]
 
 
-ALL = (check_time_zones, check_contenttypes, check_settings, check_databases, check_schedule)
+ALL = (
+    check_time_zones,
+    check_contenttypes,
+    check_generic_relations,
+    check_settings,
+    check_databases,
+    check_schedule,
+)

@@ -4,10 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.fields import GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.test.utils import isolate_apps
 
 from django_claude_batches import checks, conf
 from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import BatchRequest
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 
@@ -124,6 +129,20 @@ class TestChecks:
     def test_contenttypes(self, settings: Any) -> None:
         settings.INSTALLED_APPS = ["django_claude_batches"]
         assert self.ids(checks.check_contenttypes(app_configs=None)) == ["E002"]
+
+    @isolate_apps("tests.library")
+    def test_generic_relations_that_would_delete_paid_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Shelf(models.Model):
+            requests = GenericRelation(BatchRequest)
+            others = GenericRelation(ContentType)
+
+            class Meta:
+                app_label = "library"
+
+        monkeypatch.setattr(checks.apps, "get_models", lambda: [Shelf])
+        (error,) = checks.check_generic_relations(app_configs=None)
+        assert error.id == "django_claude_batches.E006"
+        assert "library.Shelf.requests" in error.msg
 
     @pytest.mark.parametrize(
         ("account", "ids"),
