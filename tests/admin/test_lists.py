@@ -21,6 +21,7 @@ from tests.making import draft
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("model", [BATCHES, RESULTS, REQUESTS, ACCOUNTS])
 def test_a_list_makes_at_most_ten_queries_however_many_rows(
     staff: Staff, model: str, django_assert_max_num_queries: Any

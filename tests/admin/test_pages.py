@@ -197,6 +197,7 @@ def test_requests_without_a_result_are_found(root: Client, ingested: MessageBatc
     assert [row.custom_id for row in response.context["cl"].result_list] == ["r-2"]
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("model", [RESULTS, REQUESTS])
 def test_a_custom_id_is_found_whole_everywhere_and_by_its_beginning_in_its_batch(
     root: Client, ingested: MessageBatch, model: str
