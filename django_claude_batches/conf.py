@@ -147,7 +147,7 @@ def _account(alias: str) -> Account:
     known = _accounts()
     if alias not in known:
         raise ConfigurationError(
-            f'Unknown account "{alias}"{_did_you_mean(alias, known)}. CLAUDE_BATCHES["ACCOUNTS"] has: '
+            f'Unknown account "{alias}"{_did_you_mean(alias, known) or "."} CLAUDE_BATCHES["ACCOUNTS"] has: '
             f"{', '.join(sorted(known))}."
         )
     given = known[alias]
@@ -172,7 +172,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any], where: s
     for key in given:
         if key not in known:
             raise ConfigurationError(
-                f'{where} has no setting "{key}"{_did_you_mean(key, known)}. It knows: {", ".join(known)}.'
+                f'{where} has no setting "{key}"{_did_you_mean(key, known) or "."} It knows: {", ".join(known)}.'
             )
 
 

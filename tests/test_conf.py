@@ -132,7 +132,7 @@ class TestChecks:
 
     @isolate_apps("tests.library")
     def test_generic_relations_that_would_delete_paid_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Shelf(models.Model):
+        class Shelf(models.Model):  # noqa: DJ008
             requests = GenericRelation(BatchRequest)
             others = GenericRelation(ContentType)
 
