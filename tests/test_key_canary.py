@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.apps import apps
 from kombu import Connection
 
@@ -179,9 +178,10 @@ def test_an_error_of_a_receiver_does_not_show_it(claude: ClaudeEmulator, log: py
 
 def test_no_celery_message_carries_it(claude: ClaudeEmulator) -> None:
     batch = services.submit(draft(3))
-    with Connection("memory://") as connection, connection.SimpleQueue(current_app.conf.task_default_queue) as queue:
-        tasks.tick.apply_async(connection=connection)
-        sent = services.tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection))
+    name = "of-this-test-alone"  # the broker in memory is shared by all tests of the process
+    with Connection("memory://") as connection, connection.SimpleQueue(name) as queue:
+        tasks.tick.apply_async(connection=connection, queue=name)
+        sent = services.tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection, queue=name))
         messages = [queue.get(timeout=5) for _ in range(1 + sent)]
     assert sent == 1
     assert [message.headers["task"] for message in messages] == [tasks.tick.name, tasks.advance.name]
