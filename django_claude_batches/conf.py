@@ -68,7 +68,7 @@ class Account:
     @property
     def api_key(self) -> str:
         """Raise ConfigurationError where there is none."""
-        key = self._key() if callable(self._key) else self._key
+        key = self._called(self._key) if callable(self._key) else self._key
         if not isinstance(key, str) or not key.strip():
             raise ConfigurationError(
                 f'No API key for account "{self.alias}". Set '
@@ -76,6 +76,13 @@ class Account:
                 f'CLAUDE_BATCHES["ACCOUNTS"]["{self.alias}"]["API_KEY"].'
             )
         return key.strip()
+
+    def _called(self, key: Callable[[], str]) -> str:
+        try:
+            return key()
+        except Exception as error:  # noqa: BLE001 (whatever a vault raises is about this account, and stops no other)
+            problem = f"{type(error).__name__}: {error}"
+        raise ConfigurationError(f'The API_KEY of account "{self.alias}" could not be asked for: {problem}')
 
 
 def account(alias: str) -> Account:

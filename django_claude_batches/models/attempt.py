@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.drafting import TAG_LENGTH
@@ -23,6 +24,11 @@ class SubmitAttemptQuerySet(PrimaryQuerySet["SubmitAttempt"]):
     def undecided(self) -> SubmitAttemptQuerySet:
         """Those whose batch may exist at Anthropic without our knowing its id."""
         return self.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], remote_id__isnull=True)
+
+    def maybe_made(self) -> SubmitAttemptQuerySet:
+        """Those that made a batch at Anthropic, or may have made one: after such a call there must not be another."""
+        unknown = Q(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], sent_at__isnull=False)
+        return self.filter(unknown | Q(remote_id__isnull=False))
 
 
 class SubmitAttempt(models.Model):

@@ -34,6 +34,8 @@ from django_claude_batches.models.usage import UsageRollup
 UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 """The columns of a batch that nobody wants canceled or deleted."""
 
+EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "user_profile_id")
+"""What `save` writes of a batch that exists already."""
 
 CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
 """Somebody wants it canceled, and Anthropic was not asked yet."""
@@ -267,6 +269,12 @@ class MessageBatch(Machine, Mirror):
         return BatchEvent.objects.using(self._state.db).create(
             batch=self, by=by, by_name=user_name(by), what=what, text=text
         )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store what people may change. The rest only conditional UPDATEs write: a stale copy undoes nothing."""
+        if not self._state.adding and not args and not kwargs.get("force_insert"):
+            kwargs.setdefault("update_fields", EDITABLE_FIELDS)
+        super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.

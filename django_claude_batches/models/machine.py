@@ -70,9 +70,16 @@ class Machine(Leased):
         if error is not None:
             changes |= {"last_error": error, "failures": F("failures") + 1}
         rows = self._row(token)
-        recorded = rows.update(next_action_at=after(delay), **changes)
+        # Somebody may have moved it meanwhile: a draft that is due would be handed out by every tick.
+        recorded = rows.filter(state=self.state).update(next_action_at=after(delay), **changes)
         self.refresh_from_db(using=rows.db)
         return bool(recorded)
+
+    def rest(self, *, token: str) -> None:
+        """Take the next action away, unless somebody asked for one meanwhile."""
+        if self.next_action_at is not None:
+            unchanged = self._row(token).filter(state=self.state, next_action_at=self.next_action_at)
+            unchanged.update(next_action_at=None)
 
     def _row(self, token: str) -> LeasedQuerySet[Self]:
         rows = cast("LeasedQuerySet[Self]", type(self)._default_manager.all()).primary()

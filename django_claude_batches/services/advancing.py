@@ -47,6 +47,7 @@ def advance(batch: MessageBatch) -> MessageBatch:
 
 def advance_if_due(pk: int) -> None:
     """Do the same for the batch with this primary key, if its time has come. For tasks: a repeat does nothing."""
+    outside_transactions("advance_if_due()")
     _work(pk, only_due=True)
 
 
@@ -76,12 +77,17 @@ def wait(
     state. `timeout` and `poll_interval` are seconds; `progress` is called after each look. Raise WaitTimeout when the
     time is over (the batch goes on), and InvalidTransition for a draft.
     """
+    outside_transactions("wait()")
+    rows = MessageBatch.objects.primary()
+    batch.refresh_from_db(using=rows.db)
     if batch.state == State.DRAFT:
         raise batch.forbidden("wait for", ALWAYS_DUE, "it is not submitted.")
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     give_up_at = None if seconds is None else time.monotonic() + seconds
     while True:
-        advance(batch)
+        # Looking is free. What else there is to do keeps to its time, or a wait would use up the tries of a day.
+        _work(batch.pk, only_due=batch.state not in RUNNING)
+        batch.refresh_from_db(using=rows.db)
         if progress is not None:
             progress(batch)
         if batch.state == State.UNCERTAIN or not batch.is_live:
@@ -128,6 +134,7 @@ def _step(batch: MessageBatch, token: str) -> bool:
         return submission.recover(batch, token)
     if batch.state == State.UNCERTAIN:
         return reconciliation.hold(batch, token)
+    batch.rest(token=token)
     return False
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
+from django.db.models import Case, When
 from django.dispatch import Signal
 
 from django_claude_batches import conf
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow
-from django_claude_batches.services.delays import NOW, backoff
+from django_claude_batches.services.delays import backoff
 from django_claude_batches.signals import results_ingested
 
 logger = logging.getLogger(__name__)
+
+RECEIVERS_LEASE = timedelta(minutes=65)
+"""Longer than a task may run: receivers that take longer than any other lease are not called by a second process."""
 
 
 def tell(signal: Signal, batch: MessageBatch) -> list[str]:
@@ -31,21 +36,26 @@ def announce(batch: MessageBatch, token: str) -> bool:
 
     At least once: a process that dies between the receivers and our mark has them called again.
     """
+    if not MessageBatch.objects.primary().renew(batch.pk, token, RECEIVERS_LEASE):
+        return False
     errors = tell(results_ingested, batch)
     last_try = batch.tries + 1 >= conf.announce_attempts()
     if errors and not last_try:
         batch.put_off(backoff(batch.tries), token=token, error="; ".join(errors), tries=batch.tries + 1)
         return False
-    batch.note("announcing_failed" if errors else "announced", "; ".join(errors))
-    rest = NOW if batch.delete_requested_at else None
-    return batch.move(
+    # A wish that came while the receivers worked is not in our copy of the row.
+    unfulfilled = When(delete_requested_at__isnull=False, remote_deleted_at__isnull=True, then=DatabaseNow())
+    announced = batch.move(
         State.INGESTED,
         allowed={State.INGESTED},
         token=token,
-        due=rest,
+        next_action_at=Case(unfulfilled, default=None),
         announced_at=DatabaseNow(),
         last_error="; ".join(errors),
     )
+    if announced:
+        batch.note("announcing_failed" if errors else "announced", "; ".join(errors))
+    return announced
 
 
 def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:

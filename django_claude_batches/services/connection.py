@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
@@ -49,16 +49,19 @@ def fingerprint(alias: str) -> str:
 
 def outside_transactions(name: str) -> None:
     """Raise InsideTransaction if a transaction is open: a rollback would forget what was paid for."""
-    inside = False
+    connection = connections[MessageBatch.objects.primary().db]
+    # With autocommit off, `atomic()` neither commits nor is refused.
+    inside = not connection.in_atomic_block and not connection.get_autocommit()
     try:
-        with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
+        with transaction.atomic(using=connection.alias, durable=True):
             pass
     except RuntimeError:
         inside = True
     if inside:
         raise InsideTransaction(
             f"{name} talks to Anthropic and commits as it goes: it cannot run inside a transaction (atomic(), a view "
-            "under ATOMIC_REQUESTS). Record a wish there with submit(), cancel() or delete_remote(): a worker does it."
+            "under ATOMIC_REQUESTS, autocommit off). Record a wish there with submit(), cancel() or delete_remote(): a "
+            "worker does it."
         )
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
+
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
+from django_claude_batches.exceptions import APIError, ClaudeBatchesError, RemoteNotFound, ServerFault
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.lease import DatabaseNow
@@ -45,20 +47,34 @@ def is_wanted(batch: MessageBatch) -> bool:
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
-    if SubmitAttempt.objects.primary().undecided().filter(baseline_id=batch.anthropic_id).exists():
+    if _search_begins_at(batch):
         # The newest batch before a lost create is where its search begins.
         batch.put_off(LONGEST, token=token, last_error="Kept for now: a search for a lost batch begins at this one.")
         return False
-    asked_before = batch.events.using(MessageBatch.objects.primary().db).filter(what="delete_sent").exists()
+    maybe_deleted = _maybe_deleted(batch)
     batch.note("delete_sent")
     failure: ClaudeBatchesError | None = None
     try:
         client.delete(str(batch.anthropic_id))
     except ClaudeBatchesError as error:
         failure = error
-    if failure is None or (asked_before and isinstance(failure, RemoteNotFound)):
+    if failure is None or (maybe_deleted and isinstance(failure, RemoteNotFound)):
         return _deleted(batch, token)
+    if isinstance(failure, APIError) and not isinstance(failure, ServerFault):
+        batch.note("delete_refused", str(failure))
     return _failed(batch, token, failure)
+
+
+def _search_begins_at(batch: MessageBatch) -> bool:
+    """Whether a lost create may still be searched for from here: not if it was given up and is watched no longer."""
+    over = Q(watch_until__lt=DatabaseNow()) & (Q(batch__isnull=True) | Q(batch__state=State.ABANDONED))
+    return SubmitAttempt.objects.primary().undecided().filter(baseline_id=batch.anthropic_id).exclude(over).exists()
+
+
+def _maybe_deleted(batch: MessageBatch) -> bool:
+    """Whether a DELETE of ours is without an answer that refuses it: only after such a one does a 404 mean success."""
+    events = batch.events.using(MessageBatch.objects.primary().db)
+    return events.filter(what="delete_sent").count() > events.filter(what="delete_refused").count()
 
 
 def _deleted(batch: MessageBatch, token: str) -> bool:

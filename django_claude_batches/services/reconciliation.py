@@ -13,7 +13,7 @@ def hold(batch: MessageBatch, token: str) -> bool:
     """Look whether the answer was written down after all; wait otherwise. It is never sent again by guesswork."""
     for attempt in batch.attempts.using(MessageBatch.objects.primary().db).filter(remote_id__isnull=False):
         if not MessageBatch.objects.primary().filter(anthropic_id=attempt.remote_id).exists():
-            return settling.accepted(batch, attempt)
+            settling.accepted(batch, attempt)
     batch.put_off(settling.UNCERTAIN_RECHECK, token=token)
     return False
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 
@@ -21,6 +21,7 @@ from django_claude_batches.exceptions import (
     APIError,
     APIUnreachable,
     ClaudeBatchesError,
+    InvalidRequest,
     KeyRefused,
     RateLimited,
     SpendLimitReached,
@@ -36,12 +37,14 @@ from django_claude_batches.signals import batch_failed, batch_submitted, duplica
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 ABOUT_THE_ACCOUNT = (KeyRefused, AccessRefused, SpendLimitReached)
 REFUSED = frozenset({400, 404, 413, 422})
 BEFORE_WORK = frozenset({"request_body_timeout"})
 OVERLOADED = 529
 INSISTENCE = timedelta(minutes=1)
-"""How long an id that came back is tried to be written down before it is only logged."""
+"""How long an answer is tried to be written down before an id is only logged."""
 
 UNCERTAIN_RECHECK = timedelta(hours=1)
 
@@ -56,6 +59,10 @@ def before_sending(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBat
 
 def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
     """Tell what an error on the create call means: refused, not begun, or, for all that is not named, uncertain."""
+    return _insist(lambda: _judged(batch, attempt, error))
+
+
+def _judged(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
     status = error.status if isinstance(error, APIError) else None
     answered = {"http_status": status, "api_request_id": getattr(error, "request_id", None) or ""}
     if isinstance(error, ABOUT_THE_ACCOUNT):
@@ -65,8 +72,10 @@ def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: Cla
         asked = error.retry_after if isinstance(error, APIError) else None
         delay = backoff(batch.failures, asked=asked)
         return not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED, **answered)
+    if isinstance(error, InvalidRequest):  # the client's own word, before a byte was sent: a header that cannot be one
+        return _rejected(batch, attempt, error, str(error), answered)
     if isinstance(error, APIError) and error.status in REFUSED:
-        return _rejected(batch, attempt, error, answered)
+        return _rejected(batch, attempt, error, error.message, answered)
     return uncertain(batch, attempt, str(error), **answered)
 
 
@@ -121,11 +130,11 @@ def uncertain(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered:
     return False
 
 
-def _rejected(batch: MessageBatch, attempt: SubmitAttempt, error: APIError, answered: dict[str, Any]) -> bool:
+def _rejected(
+    batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError, words: str, answered: dict[str, Any]
+) -> bool:
     def reject() -> bool:
-        return batch.move(State.REJECTED, allowed=SENT, last_error=error.message) and _noted(
-            batch, "rejected", str(error)
-        )
+        return batch.move(State.REJECTED, allowed=SENT, last_error=words) and _noted(batch, "rejected", str(error))
 
     if _settle(batch, attempt, Outcome.REFUSED, reject, **answered):
         tell(batch_failed, batch)
@@ -174,29 +183,44 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
 
 
 def _write_down(attempt: SubmitAttempt) -> None:
-    """Write the attempt's remote id, whatever the lease says, on a new connection if need be, for a minute."""
+    """Write the attempt's remote id, whatever the lease says; where that cannot be done, the log has it."""
     attempts = SubmitAttempt.objects.primary()
-    give_up_at = time.monotonic() + INSISTENCE.total_seconds()
-    while True:
-        try:
-            attempts.filter(pk=attempt.pk).update(
+    written = False
+    try:
+        _insist(
+            lambda: attempts.filter(pk=attempt.pk).update(
                 remote_id=attempt.remote_id,
                 outcome=Outcome.ACCEPTED,
                 http_status=200,
                 api_request_id=attempt.api_request_id,
             )
+        )
+        written = True
+    finally:
+        if not written:  # the database's word, a time limit, Ctrl-C: it goes on, but not without the id
+            logger.critical(
+                "Anthropic accepted %s for batch %s, attempt %s, and it could not be written down. Adopt it: "
+                "manage.py claude_batches adopt %s --for-batch %s",
+                *(attempt.remote_id, attempt.batch_id, attempt.number, attempt.remote_id, attempt.batch_id),
+            )
+
+
+def _insist(write: Callable[[], T]) -> T:
+    """Write what an answer said, on a new connection if need be, for a minute: a create call is not made again to ask.
+
+    The connection was idle while the body was sent, so a server or a pooler may have closed it; and SQLite may be
+    locked.
+    """
+    connection = connections[SubmitAttempt.objects.primary().db]
+    give_up_at = time.monotonic() + INSISTENCE.total_seconds()
+    while True:
+        try:
+            return write()
         except (InterfaceError, OperationalError):
             if time.monotonic() > give_up_at:
-                logger.critical(
-                    "Anthropic accepted %s for batch %s, attempt %s, and the database does not take it. Adopt it: "
-                    "manage.py claude_batches adopt %s --for-batch %s",
-                    *(attempt.remote_id, attempt.batch_id, attempt.number, attempt.remote_id, attempt.batch_id),
-                )
                 raise
-            connections[attempts.db].close()
-            time.sleep(1)
-        else:
-            return
+        connection.close()
+        time.sleep(1)
 
 
 def _settle(

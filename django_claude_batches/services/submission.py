@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import IO, Any, BinaryIO, cast
 
 from django.db import transaction
+from django.db.models import F
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
@@ -68,7 +69,7 @@ def send(batch: MessageBatch, token: str) -> bool:
     client = connect(batch.account, anthropic_version=batch.anthropic_version)
     attempt = _intend(batch, token)
     if attempt is None:
-        return False
+        return batch.state == State.UNCERTAIN
     file, written = _written(batch, attempt)
     with file:
         if not _take_baseline(batch, attempt, client, written):
@@ -90,8 +91,10 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     """Write down that we are about to send; None if the batch or the lease is no longer ours."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
-        renewed = rows.renew(batch.pk, token, SENDING_LEASE)
-        if not renewed or not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW):
+        if not rows.renew(batch.pk, token, SENDING_LEASE) or _was_sent_before(batch, token):
+            return None
+        kept = {"failures": F("failures")}  # it is one step with the waiting: a refusal stretches the next back-off
+        if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW, **kept):
             return None
         batch.note("sending")
         last = batch.last_attempt
@@ -103,6 +106,20 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
             workspace_id=conf.account(batch.account).workspace_id or "",
             intent_at=DatabaseNow(),
         )
+
+
+def _was_sent_before(batch: MessageBatch, token: str) -> bool:
+    """Look whether an attempt made a batch, or may have: then the row was set back from outside, and is not sent.
+
+    No verb leads here. A backup that was played back does, and so does an UPDATE by hand.
+    """
+    made = batch.attempts.using(MessageBatch.objects.primary().db).maybe_made().last()
+    if made is None:
+        return False
+    why = f"Attempt {made.number} may have created it already, so it is not sent again."
+    if batch.move(State.UNCERTAIN, allowed={State.QUEUED}, token=token, due=NOW, last_error=why):
+        batch.note("uncertain", why)
+    return True
 
 
 def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Written]:

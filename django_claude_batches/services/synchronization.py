@@ -88,7 +88,10 @@ def _still_running(batch: MessageBatch, mirror: dict[str, Any]) -> None:
         return
     state = State(batch.state)
     stale = state == State.CANCELING and mirror["processing_status"] == "in_progress"
+    wished = batch.cancel_requested_at
     batch.move(state, allowed=RUNNING & {state}, due=delay, **({} if stale else clean))
+    if batch.cancel_requested_at != wished:  # somebody wished while we asked: that is due now, not at the next poll
+        batch.wish({State.IN_PROGRESS})
 
 
 def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
@@ -139,7 +142,7 @@ def _round(alias: str, oldest: datetime | None) -> int:
         failure = error
     if failure is not None:
         logger.warning("Polling account %s: %s", alias, failure)
-        left = rows.running().filter(pk__in=[batch.pk for batch in waiting.values()])
+        left = rows.to_poll().filter(pk__in=[batch.pk for batch in waiting.values()])
         left.update(next_action_at=after(backoff(1)), last_error=str(failure))
     return seen
 
@@ -164,7 +167,7 @@ def _listed(
         try:
             data = client.retrieve(str(batch.anthropic_id))
         except ClaudeBatchesError as error:
-            late = MessageBatch.objects.primary().running().filter(pk=batch.pk)
+            late = MessageBatch.objects.primary().to_poll().filter(pk=batch.pk)
             late.update(next_action_at=after(next_poll(batch.created_at)), last_error=str(error))
             continue
         yield data
