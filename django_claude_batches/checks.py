@@ -41,22 +41,20 @@ def check_contenttypes(*, app_configs: Sequence[AppConfig] | None, **_kwargs: An
     ]
 
 
-def check_generic_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Refuse what deletes paid work: a GenericRelation cascades from the target to the rows that point to it."""
-    # Django's own, imported here: it loads models, and this module is loaded before there are any.
-    from django.contrib.contenttypes.fields import GenericRelation  # noqa: PLC0415
-
-    relations = (field for model in apps.get_models() for field in model._meta.private_fields)
+def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a GenericRelation to our models: Django deletes what it points to, and that is paid work."""
     return [
         Error(
-            f"{relation.model._meta.label}.{relation.name} is a GenericRelation to "
-            f"{relation.remote_field.model._meta.label}: deleting a target would delete requests that were paid for.",
-            hint="Remove it, and use BatchRequest.objects.for_target(obj) and BatchResult.objects.for_target(obj).",
-            obj=relation.model,
+            f"{field.model.__name__}.{field.name} is a GenericRelation to {field.related_model.__name__}: deleting a "
+            f"{field.model.__name__} would delete requests and results with it.",
+            hint="Remove it, and ask BatchRequest.objects.for_target(obj) or BatchResult.objects.for_target(obj).",
+            obj=field.model,
             id="django_claude_batches.E006",
         )
-        for relation in relations
-        if isinstance(relation, GenericRelation) and relation.remote_field.model._meta.app_label == OURS
+        for model in apps.get_models()
+        for field in model._meta.private_fields
+        # What Django's own deletion asks of a field: the class itself cannot be imported before the apps are ready.
+        if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == OURS
     ]
 
 
@@ -142,7 +140,7 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
 ALL = (
     check_time_zones,
     check_contenttypes,
-    check_generic_relations,
+    check_relations,
     check_settings,
     check_databases,
     check_schedule,

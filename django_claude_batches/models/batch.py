@@ -266,9 +266,7 @@ class MessageBatch(Machine, Mirror):
 
     def note(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
         """Add a line to the timeline. Without `by` it was the app itself."""
-        return BatchEvent.objects.using(self._state.db).create(
-            batch=self, by=by, by_name=user_name(by), what=what, text=text
-        )
+        return BatchEvent.objects.primary().create(batch=self, by=by, by_name=user_name(by), what=what, text=text)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store what people may change. The rest only conditional UPDATEs write: a stale copy undoes nothing."""

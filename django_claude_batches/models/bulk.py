@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import TypeVar
 
 from django.db import DataError, IntegrityError, models, transaction
 
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
 
-_Row = TypeVar("_Row", bound=models.Model)
-
 ROWS = 1000
 """Rows at a time: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md)."""
+
+PACKET_BYTES = 4_000_000
+"""Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
+are doubled and a JSON column's other characters are escapes: one of 4 bytes takes 14."""
 
 BYTES = 8_000_000
 """Bytes of params at a time, so that large requests are read a few at a time."""
 
 
-def insert(rows: Iterable[_Row], *, using: str) -> Iterator[int]:
-    """Insert the rows as they come, and give the number stored so far after each thousand."""
-    remaining, stored = iter(rows), 0
-    while chunk := list(islice(remaining, ROWS)):
-        type(chunk[0])._default_manager.using(using).bulk_create(chunk)
+def insert(rows: Iterable[BatchRequest], *, using: str) -> Iterator[int]:
+    """Insert the rows as they come, at most 1,000 or 4 MB at a time, and give the number stored so far after each."""
+    stored = 0
+    for chunk in _packets(rows):
+        BatchRequest.objects.using(using).bulk_create(chunk)
         stored += len(chunk)
         yield stored
+
+
+def _packets(rows: Iterable[BatchRequest]) -> Iterator[list[BatchRequest]]:
+    chunk: list[BatchRequest] = []
+    size = 0
+    for row in rows:
+        if chunk and (len(chunk) == ROWS or size + row.params_bytes > PACKET_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += row.params_bytes
+    if chunk:
+        yield chunk
 
 
 def insert_results(rows: list[BatchResult], *, using: str) -> list[tuple[BatchResult, str]]:

@@ -87,6 +87,7 @@ class BatchRequest(models.Model):
     def params(self, params: Mapping[str, Any]) -> None:
         """Raise InvalidRequest where the API would refuse them."""
         self.params_text = encode_params(params)
+        self.params_bytes = len(self.params_text.encode())
         self.model = str(params.get("model") or "")[:MAX_MODEL_LENGTH]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ from django_claude_batches.signals import batch_failed
 logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2000
-CHUNK_BYTES = 8_000_000
+CHUNK_BYTES = bulk.PACKET_BYTES
+CHUNK_SECONDS = 60.0
+"""Well below the lease, which each chunk renews: lines that trickle in must be stored before it is over."""
 
 
 class LeaseLost(ClaudeBatchesError):
@@ -38,10 +41,12 @@ class Chunk:
     rows: list[BatchResult] = field(default_factory=list)
     problems: list[ResultProblem] = field(default_factory=list)
     size: int = 0
+    begun: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 (the clock of the day, not of import)
 
     @property
     def is_full(self) -> bool:
-        return len(self.rows) + len(self.problems) >= CHUNK_ROWS or self.size >= CHUNK_BYTES
+        many = len(self.rows) + len(self.problems) >= CHUNK_ROWS or self.size >= CHUNK_BYTES
+        return many or time.monotonic() - self.begun >= CHUNK_SECONDS
 
 
 @dataclass(slots=True)
@@ -110,6 +115,7 @@ def _sort_in(line: Line, chunk: Chunk, download: Download, tags: frozenset[str])
         return
     download.seen.add(row.custom_id)
     download.types[row.result_type] += 1
+    chunk.size += len(row.raw or b"")
     chunk.rows.append(row)
 
 
@@ -144,7 +150,8 @@ def _point_to_requests(batch: MessageBatch, chunk: Chunk, *, using: str) -> None
 
 
 def _refused(row: BatchResult, why: str) -> ResultProblem:
-    line = Line(number=0, offset=0, data=bytes(row.raw or repr(row.message).encode()), oversized=False)
+    data = row.raw or f"{row.custom_id}: {row.message or row.error_message}".encode()
+    line = Line(number=0, offset=0, data=bytes(data), oversized=False)
     return problem(line, f"The database refused the row of {row.custom_id}: {why}")
 
 
@@ -158,9 +165,8 @@ def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure
     if archived is None or archived["archived_at"] is None:
         batch.put_off(backoff(batch.failures), token=token, error=str(failure))
         return False
-    missing = batch.request_count - batch.stored_count
     lost = batch.move(
-        State.LOST, allowed=FETCHING, token=token, last_error=str(failure), missing_count=missing, **archived
+        State.LOST, allowed=FETCHING, token=token, last_error=str(failure), missing_count=_missing(batch), **archived
     )
     if lost:
         batch.note("lost", str(failure))

@@ -38,12 +38,14 @@ def retry(
     wanted = list(outcomes)
     if unknown := [name for name in wanted if name not in OUTCOMES]:
         raise InvalidRequest(f"unknown outcome {unknown[0]!r}: {', '.join(OUTCOMES)} are known")
+    rows = MessageBatch.objects.primary()
+    batch.refresh_from_db(using=rows.db)
     if batch.state not in RETRYABLE:
         raise batch.forbidden("retry", RETRYABLE)
     chosen = Q(pk__in=[])
     for name in wanted:
         chosen |= OUTCOMES[name]
-    requests = batch.requests.using(MessageBatch.objects.primary().db).filter(chosen)
+    requests = batch.requests.using(rows.db).filter(chosen)
     if not requests.exists():
         raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
     child = MessageBatch.objects.create_draft(

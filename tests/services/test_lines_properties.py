@@ -21,7 +21,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.di
 
 def storable(value: Any, depth: int = 1) -> bool:
     if isinstance(value, str):
-        return "\0" not in value and value.encode().decode() == value
+        return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, dict):

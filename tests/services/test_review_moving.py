@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.models import MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import pausing
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import BatchResult, MessageBatch, State, SubmitAttempt
+from django_claude_batches.services import ingestion, pausing
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, in_state, make_due, running
-from tests.relay import Relay, rewrite
+from tests.making import draft, in_state, item, make_due, running
+from tests.relay import Relay, refuse, rewrite
 
 pytestmark = pytest.mark.django_db
 
@@ -203,3 +207,62 @@ class TestDeletingAtAnthropic:
         given_up.attempts.update(watch_until=timezone.now() - timedelta(hours=1))
         services.advance(batch)
         assert claude.batches[0].deleted
+
+
+def test_a_retry_with_other_max_tokens_counts_its_bytes(claude: ClaudeEmulator) -> None:
+    batch = running()
+    claude.finish()
+    services.advance(batch)
+    batch.results.all().delete()
+    child = services.retry(batch, outcomes=["missing"], max_tokens=123_456)
+    services.advance(services.submit(child))
+    assert child.body_bytes == child.attempts.get().body_bytes
+    assert [r.params_bytes for r in child.requests.all()] == [len(r.params_text.encode()) for r in child.requests.all()]
+
+
+def test_a_stale_instance_cannot_be_retried(claude: ClaudeEmulator) -> None:
+    """It was given up, and was found after all: a draft of "what is missing" would be all of it, and paid twice."""
+    batch = in_state(State.ABANDONED)
+    values = {"state": State.IN_PROGRESS, "anthropic_id": "msgbatch_x", "next_action_at": timezone.now()}
+    MessageBatch.objects.filter(pk=batch.pk).update(**values)
+    with pytest.raises(InvalidTransition, match="Running at Anthropic"):
+        services.retry(batch)
+
+
+def test_slow_lines_are_stored_before_the_lease_is_over(
+    claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line each 20 seconds never fills a chunk of 2,000 within the lease."""
+    batch = running(20)
+    claude.finish()
+    clock = itertools.count(step=20.0)
+    monkeypatch.setattr(ingestion, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with CaptureQueriesContext(connection) as queries:
+        services.advance(batch)
+    assert sum("INSERT INTO" in query["sql"] and "batchresult" in query["sql"] for query in queries) >= 5
+    assert (batch.state, batch.results.count()) == (State.INGESTED, 20)
+
+
+def test_each_row_that_the_database_refuses_is_a_problem_of_its_own(claude: ClaudeEmulator) -> None:
+    unknown = MessageBatch.objects.create_draft(item(number, model="unknown") for number in range(3))
+    batch = services.advance(services.submit(unknown))
+    claude.finish()
+    elsewhere = draft(1)
+    for request in batch.requests.all()[:2]:
+        elsewhere.results.create(request=request, custom_id=request.custom_id, result_type="canceled")
+    services.advance(batch)
+    assert batch.problems.count() == 2
+
+
+def test_what_was_lost_counts_what_is_missing_of_its_requests(claude: ClaudeEmulator) -> None:
+    """Results of nobody's (an odd adopted batch) never make the number negative."""
+    batch = running(1)
+    claude.finish()
+    with Relay(claude.url) as relay:
+        relay.on("GET", "/results", refuse(500))
+        services.advance(batch)
+    for number in range(3):
+        BatchResult.objects.create(batch=batch, custom_id=f"odd-{number}", result_type="canceled")
+    claude.archive(str(batch.anthropic_id))
+    services.advance(batch)
+    assert (batch.state, batch.missing_count) == (State.LOST, 1)
