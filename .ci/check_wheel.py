@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "django_claude_batches/"
 BROKER = "redis://127.0.0.1:6379/13"
+PAGES = ("how-to/install.md", "tutorial.md", "how-to/test-your-app.md", "how-to/compose-the-admin.md")
 BLOCK = re.compile(r"^```\{code-block\} python\n:caption: (?P<path>\S+)\n\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -43,12 +44,13 @@ def check_contents(wheel: Path, sdist: Path) -> None:
 
 
 def make_project(folder: Path, python: Path) -> None:
-    """A new project, changed as docs/how-to/install.md says."""
-    subprocess.run([python, "-m", "django", "startproject", "config", "."], cwd=folder, check=True)
-    page = (ROOT / "docs/how-to/install.md").read_text()
-    for block in BLOCK.finditer(page):
-        with (folder / block["path"]).open("a") as file:
-            file.write("\n" + block["code"])
+    """A new project, changed as the docs say, page by page."""
+    for command in (["startproject", "config", "."], ["startapp", "reviews"]):
+        subprocess.run([python, "-m", "django", *command], cwd=folder, check=True)
+    for page in PAGES:
+        for block in BLOCK.finditer((ROOT / "docs" / page).read_text()):
+            with (folder / block["path"]).open("a") as file:
+                file.write("\n" + block["code"])
 
 
 def main(dist: Path) -> None:
@@ -67,16 +69,11 @@ def main(dist: Path) -> None:
         variables |= {"CELERY_BROKER_URL": BROKER, "DJANGO_SETTINGS_MODULE": "config.settings"}
         for command in (
             ["manage.py", "check", "--fail-level", "WARNING"],
+            ["manage.py", "makemigrations", "-v0", "reviews"],
             ["manage.py", "migrate", "-v0"],
             ["journey.py"],
         ):
-            subprocess.run(
-                [python, *command],
-                cwd=project,
-                env=variables,
-                check=True,
-                timeout=180,
-            )
+            subprocess.run([python, *command], cwd=project, env=variables, check=True, timeout=180)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Djang
 from django_claude_batches import conf
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
+OURS = "django_claude_batches"
 TICK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
 
 
@@ -37,6 +38,23 @@ def check_contenttypes(*, app_configs: Sequence[AppConfig] | None, **_kwargs: An
             hint='Add "django.contrib.contenttypes" to INSTALLED_APPS.',
             id="django_claude_batches.E002",
         )
+    ]
+
+
+def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a GenericRelation to our models: Django deletes what it points to, and that is paid work."""
+    return [
+        Error(
+            f"{field.model.__name__}.{field.name} is a GenericRelation to {field.related_model.__name__}: deleting a "
+            f"{field.model.__name__} would delete requests and results with it.",
+            hint="Remove it, and ask BatchRequest.objects.for_target(obj) or BatchResult.objects.for_target(obj).",
+            obj=field.model,
+            id="django_claude_batches.E006",
+        )
+        for model in apps.get_models()
+        for field in model._meta.private_fields
+        # What Django's own deletion asks of a field: the class itself cannot be imported before the apps are ready.
+        if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == OURS
     ]
 
 
@@ -79,23 +97,6 @@ def _insecure(account: conf.Account) -> Iterator[CheckMessage]:
         )
 
 
-def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Refuse a GenericRelation to our models: Django deletes what it points to, and that is paid work."""
-    return [
-        Error(
-            f"{field.model.__name__}.{field.name} is a GenericRelation to {field.related_model.__name__}: deleting a "
-            f"{field.model.__name__} would delete requests and results with it.",
-            hint="Remove it, and ask BatchRequest.objects.for_target(obj) or BatchResult.objects.for_target(obj).",
-            obj=field.model,
-            id="django_claude_batches.E006",
-        )
-        for model in apps.get_models()
-        for field in model._meta.private_fields
-        # What Django's own deletion asks of a field: the class itself cannot be imported before the apps are ready.
-        if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == "django_claude_batches"
-    ]
-
-
 def check_databases(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for alias, database in settings.DATABASES.items():
@@ -136,4 +137,11 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     ]
 
 
-ALL = (check_time_zones, check_contenttypes, check_settings, check_relations, check_databases, check_schedule)
+ALL = (
+    check_time_zones,
+    check_contenttypes,
+    check_relations,
+    check_settings,
+    check_databases,
+    check_schedule,
+)

@@ -1,6 +1,7 @@
 """The settings: one dictionary, `CLAUDE_BATCHES`, read when it is used.
 
-Each function reads one thing, checks it, and says what is wrong with it in a ConfigurationError.
+Each function reads one thing, checks it, and says what is wrong with it in a ConfigurationError. Error reports print
+the locals of each frame, so none is raised from a frame that holds the settings: they may hold a key.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -86,54 +85,14 @@ class Account:
         raise ConfigurationError(f'The API_KEY of account "{self.alias}" could not be asked for: {problem}')
 
 
-def _raised_bare(read: Callable[P, T]) -> Callable[P, T]:
-    """Raise a ConfigurationError from here: error reports print the locals of frames, and those below hold the key."""
-
-    @wraps(read)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return read(*args, **kwargs)
-        except ConfigurationError as error:
-            problem = str(error)
-        raise ConfigurationError(problem)
-
-    return call
-
-
-@_raised_bare
 def account(alias: str) -> Account:
     """Give an account of the settings; raise ConfigurationError for one that they do not name."""
-    known = accounts()
-    if alias not in known:
-        raise ConfigurationError(
-            f'Unknown account "{alias}"{_did_you_mean(alias, known)}. CLAUDE_BATCHES["ACCOUNTS"] has: '
-            f"{', '.join(sorted(known))}."
-        )
-    given = known[alias]
-    where = f'CLAUDE_BATCHES["ACCOUNTS"]["{alias}"]'
-    _refuse_unknown(given, ACCOUNT_DEFAULTS, where)
-    merged = {**ACCOUNT_DEFAULTS, **given}
-    of_environment = os.environ.get if alias == DEFAULT_ACCOUNT else _nothing
-    return Account(
-        alias=alias,
-        base_url=(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).rstrip("/"),
-        workspace_id=merged["WORKSPACE_ID"] or of_environment("ANTHROPIC_WORKSPACE_ID") or None,
-        auth=_one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
-        anthropic_version=_one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
-        timeouts=_timeouts(merged["TIMEOUTS"], f'{where}["TIMEOUTS"]'),
-        proxies=merged["PROXIES"],
-        verify=merged["VERIFY"],
-        _key=_resolved_key(merged["API_KEY"], where) or of_environment("ANTHROPIC_API_KEY"),
-    )
+    return _outside(lambda: _account(alias))
 
 
-@_raised_bare
-def accounts() -> dict[str, Mapping[str, Any]]:
-    """Give the accounts by alias; `default` is always one of them."""
-    given = _setting("ACCOUNTS")
-    if not isinstance(given, Mapping) or not all(isinstance(value, Mapping) for value in given.values()):
-        raise ConfigurationError('CLAUDE_BATCHES["ACCOUNTS"] must map aliases to dictionaries.')
-    return {DEFAULT_ACCOUNT: {}, **given}
+def accounts() -> list[str]:
+    """Give the aliases of the accounts; `default` is always one of them."""
+    return _outside(lambda: list(_accounts()))
 
 
 def kick() -> bool:
@@ -163,20 +122,64 @@ def ingest_attempts() -> int:
     return _count("INGEST_ATTEMPTS")
 
 
-@_raised_bare
+def _outside(read: Callable[[], _T]) -> _T:
+    """Read something, and raise what is wrong with it here, where nothing of it is in sight."""
+    try:
+        return read()
+    except ConfigurationError as error:
+        problem = str(error)
+    raise ConfigurationError(problem)
+
+
 def _setting(name: str) -> Any:
+    return _outside(lambda: _settings().get(name, DEFAULTS[name]))
+
+
+def _settings() -> Mapping[str, Any]:
     given = getattr(settings, "CLAUDE_BATCHES", {})
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"CLAUDE_BATCHES must be a dictionary, not {type(given).__name__}.")
     _refuse_unknown(given, DEFAULTS, "CLAUDE_BATCHES")
-    return given.get(name, DEFAULTS[name])
+    return given
+
+
+def _accounts() -> dict[str, Mapping[str, Any]]:
+    given = _settings().get("ACCOUNTS", {})
+    if not isinstance(given, Mapping) or not all(isinstance(value, Mapping) for value in given.values()):
+        raise ConfigurationError('CLAUDE_BATCHES["ACCOUNTS"] must map aliases to dictionaries.')
+    return {DEFAULT_ACCOUNT: {}, **given}
+
+
+def _account(alias: str) -> Account:
+    known = _accounts()
+    if alias not in known:
+        raise ConfigurationError(
+            f'Unknown account "{alias}"{_did_you_mean(alias, known) or "."} CLAUDE_BATCHES["ACCOUNTS"] has: '
+            f"{', '.join(sorted(known))}."
+        )
+    given = known[alias]
+    where = f'CLAUDE_BATCHES["ACCOUNTS"]["{alias}"]'
+    _refuse_unknown(given, ACCOUNT_DEFAULTS, where)
+    merged = {**ACCOUNT_DEFAULTS, **given}
+    of_environment = os.environ.get if alias == DEFAULT_ACCOUNT else _nothing
+    return Account(
+        alias=alias,
+        base_url=(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).rstrip("/"),
+        workspace_id=merged["WORKSPACE_ID"] or of_environment("ANTHROPIC_WORKSPACE_ID") or None,
+        auth=_one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
+        anthropic_version=_one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
+        timeouts=_timeouts(merged["TIMEOUTS"], f'{where}["TIMEOUTS"]'),
+        proxies=merged["PROXIES"],
+        verify=merged["VERIFY"],
+        _key=_resolved_key(merged["API_KEY"], where) or of_environment("ANTHROPIC_API_KEY"),
+    )
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
     for key in given:
         if key not in known:
             raise ConfigurationError(
-                f'{where} has no setting "{key}"{_did_you_mean(key, known)}. It knows: {", ".join(known)}.'
+                f'{where} has no setting "{key}"{_did_you_mean(key, known) or "."} It knows: {", ".join(known)}.'
             )
 
 

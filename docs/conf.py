@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from importlib import metadata
 
+import django
+from django.conf import settings
+
+# The reference is read off the docstrings, and models can be imported only in a project.
+settings.configure(INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_claude_batches"])
+django.setup()
+
 project = "django_claude_batches"
 author = "The django_claude_batches authors"
 copyright = "The django_claude_batches authors"  # noqa: A001 (Sphinx's name)
 version = release = metadata.version("django-claude-batches")
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+autodoc_typehints = "none"
+default_role = "code"
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"django_claude_batches {release}"
-# Fonts, scripts and inventories of other hosts are not fetched: the pages build, and read, without a network.
+# Nothing of other hosts is fetched: the pages are built and read without a network.

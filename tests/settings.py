@@ -9,6 +9,7 @@ USE_TZ = True
 TIME_ZONE = "Europe/Berlin"
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "/static/"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"  # the default from Django 6.0; 5.2 warns without it
 DEBUG = False
 
 DATABASES = {

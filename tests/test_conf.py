@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import traceback
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.fields import GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.test.utils import isolate_apps
 
 from django_claude_batches import checks, conf
 from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import BatchRequest
 from django_claude_batches.schedule import BEAT_SCHEDULE
+
+KEY = "sk-ant-canary"
 
 
 def key_of_a_vault() -> str:
@@ -98,6 +106,29 @@ def test_a_wrong_setting_is_said_at_start_up(settings: Any, value: Any, words: s
     assert words in error.msg
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ACCOUNTS": {"default": {"API_KEY": KEY, "AUTH": "digest"}}},
+        {"ACCOUNTS": {"default": {"API_KEY": KEY, "TIMEOUTS": 7}}},
+        {"ACCOUNTS": {"default": {"API_KEY": KEY, "TIMEOUT": 7}}},
+        {"ACCOUNTS": {"default": {"API_KEY": KEY}, "other": 7}},
+        {"ACCOUNTS": {"default": {"API_KEY": KEY}}, "KICKS": True},
+        {"ACCOUNTS": {"defualt": {"API_KEY": KEY}}},
+    ],
+)
+def test_no_frame_of_a_wrong_setting_holds_the_key(settings: Any, given: Any) -> None:
+    """Django's error page and Sentry print the locals of each frame."""
+    settings.CLAUDE_BATCHES = given
+    with pytest.raises(conf.ConfigurationError) as caught:
+        conf.account("default" if "defualt" not in given["ACCOUNTS"] else "prod")
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = [frame for frame in report.stack if frame.filename == conf.__file__]
+    assert frames
+    assert KEY not in "".join(str(frame.locals) for frame in frames)
+    assert report.__context__ is None
+
+
 def test_an_unknown_account_names_those_that_there_are(settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"ACCOUNTS": {"production": {"API_KEY": "x"}}}
     with pytest.raises(conf.ConfigurationError, match=r'did you mean "production".*has: default, production'):
@@ -124,6 +155,23 @@ class TestChecks:
     def test_contenttypes(self, settings: Any) -> None:
         settings.INSTALLED_APPS = ["django_claude_batches"]
         assert self.ids(checks.check_contenttypes(app_configs=None)) == ["E002"]
+
+    @isolate_apps("tests.library")
+    def test_relations_that_would_delete_paid_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Shelf(models.Model):
+            asked = GenericRelation(BatchRequest)
+            others = GenericRelation(ContentType)
+
+            class Meta:
+                app_label = "library"
+
+            def __str__(self) -> str:
+                return "shelf"
+
+        monkeypatch.setattr(checks, "apps", Shelf._meta.apps)
+        (error,) = checks.check_relations(app_configs=None)
+        assert error.id == "django_claude_batches.E006"
+        assert "Shelf.asked is a GenericRelation to BatchRequest" in error.msg
 
     @pytest.mark.parametrize(
         ("account", "ids"),

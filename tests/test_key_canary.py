@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.apps import apps
 from kombu import Connection
 
@@ -99,14 +98,15 @@ def test_no_repr_shows_it(claude: ClaudeEmulator, batch: MessageBatch) -> None:
     assert CANARY not in shown
 
 
-@pytest.mark.parametrize(
-    "form",
-    ["text", "callable"],
-)
-def test_neither_do_the_settings_nor_the_checks(form: str, settings: Any) -> None:
+def configure(settings: Any, form: str) -> None:
+    """Give the key to the settings, one of which is wrong, without keeping it in the frame of a test."""
     given = KEY if form == "text" else lambda: KEY
     settings.CLAUDE_BATCHES = {"ACCOUNTS": {"default": {"API_KEY": given, "BASE_URL": "http://api.test", "AUTH": "x"}}}
-    del given  # this frame is shown, too
+
+
+@pytest.mark.parametrize("form", ["text", "callable"])
+def test_neither_do_the_settings_nor_the_checks(form: str, settings: Any) -> None:
+    configure(settings, form)
     with pytest.raises(conf.ConfigurationError) as caught:
         conf.account("default")
     assert CANARY not in rendered(caught.value)
@@ -178,9 +178,10 @@ def test_an_error_of_a_receiver_does_not_show_it(claude: ClaudeEmulator, log: py
 
 def test_no_celery_message_carries_it(claude: ClaudeEmulator) -> None:
     batch = services.submit(draft(3))
-    with Connection("memory://") as connection, connection.SimpleQueue(current_app.conf.task_default_queue) as queue:
-        tasks.tick.apply_async(connection=connection)
-        sent = services.tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection))
+    name = "of-this-test-alone"  # the broker in memory is shared by all tests of the process
+    with Connection("memory://") as connection, connection.SimpleQueue(name) as queue:
+        tasks.tick.apply_async(connection=connection, queue=name)
+        sent = services.tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection, queue=name))
         messages = [queue.get(timeout=5) for _ in range(1 + sent)]
     assert sent == 1
     assert [message.headers["task"] for message in messages] == [tasks.tick.name, tasks.advance.name]

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest
 from django.template.defaultfilters import date as date_filter
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,9 +27,13 @@ class AccountStateAdminMixin(ActingAdminMixin):
     readonly_fields = ("sending",)
     fields = ("alias", "sending", "paused_at", "paused_until", "pause_reason", "last_tick_at")
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        paused = AccountState.objects.primary().paused().filter(pk=OuterRef("pk"))
+        return super().get_queryset(request).annotate(is_paused=Exists(paused))
+
     @admin.display(description=gettext_lazy("sending"))
-    def sending(self, account: AccountState) -> str:
-        if not AccountState.objects.primary().paused().filter(pk=account.pk).exists():
+    def sending(self, account: Any) -> str:
+        if not account.is_paused:
             return _("Sends")
         if account.paused_until is None:
             return _("Paused until somebody resumes it")

@@ -90,7 +90,7 @@ def _run(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, queryse
         return _back(request)
     if "confirmed" not in request.POST:
         return _confirm(verb, modeladmin, request, pks)
-    if verb.word and request.POST.get("word", "").strip().lower() != verb.word:
+    if verb.word and request.POST.get("word", "").strip().lower() != str(verb.word):
         return _confirm(verb, modeladmin, request, pks, error=True)
     done, skipped = _perform(verb, modeladmin, request, pks)
     if done:
@@ -102,7 +102,8 @@ def _run(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, queryse
 
 def _perform(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks: list[int]) -> tuple[int, list[str]]:
     """Do it to the rows that allow it, in one transaction; give how many, and what was skipped."""
-    rows: Any = modeladmin.get_queryset(request)
+    rows: Any = modeladmin.model._default_manager.all()
+    rows = rows.primary()
     skipped = []
     with transaction.atomic(using=rows.db):
         # Locked, so that no worker moves a row between its refusal and its wish; SQLite's transaction locks them all.

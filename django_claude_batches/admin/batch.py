@@ -32,7 +32,7 @@ class MessageBatchAdminMixin(ActingAdminMixin):
     fieldsets = (
         (None, {"fields": EDITABLE_FIELDS}),
         (
-            _("Here"),
+            _("In this project"),
             {
                 "classes": ["collapse"],
                 "fields": (
@@ -75,7 +75,7 @@ class MessageBatchAdminMixin(ActingAdminMixin):
 
     @admin.display(description=_("last error"))
     def error(self, batch: MessageBatch) -> str:
-        return display.cut(batch.last_error)
+        return display.cut(batch.last_error, 60)
 
     def has_change_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
         permitted = request.user.has_perm("django_claude_batches.change_messagebatch")

@@ -37,6 +37,12 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         """Give the primary key of the counterpart, if there is one."""
         raise NotImplementedError
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Without the batch where all rows are of one, and without its link for those who may not see it."""
+        shown: dict[Any, Any] = {"batch_link": "batch_link" if self.may_view(request, MessageBatch) else "batch_id"}
+        columns = [shown.get(name, name) for name in super().get_list_display(request)]
+        return columns if batch_pk(request) is None else [name for name in columns if name not in shown.values()]
+
     def get_ordering(self, request: HttpRequest) -> Any:
         return ("-pk",) if batch_pk(request) is None else self.order_in_batch
 
@@ -71,7 +77,7 @@ class OfBatchAdminMixin(MirrorAdminMixin):
             links.append((_("Batch #%(pk)s") % {"pk": batch_id}, self.row_url(MessageBatch, batch_id)))
         if other_url:
             meta = self.other_model._meta
-            is_list = other_url.find("?") > 0
+            is_list = "?" in other_url
             links.append((str(capfirst(meta.verbose_name_plural if is_list else meta.verbose_name)), other_url))
         return links
 

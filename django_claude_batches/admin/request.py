@@ -46,7 +46,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         linked = self.may_view(request, BatchResult)
-        return [f"{name}_link" if name == "outcome" and linked else name for name in self.list_display]
+        return [f"{name}_link" if name == "outcome" and linked else name for name in super().get_list_display(request)]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         rows = super().get_queryset(request).select_related("content_type")

@@ -49,7 +49,7 @@ class Verb:
     done: Any
     refusal: Callable[[Any], str]
     perform: Callable[[Any, Any], object]
-    word: str = ""
+    word: Promise | str = ""
     deletes: bool = False
 
 
@@ -167,7 +167,7 @@ GIVE_UP = Verb(
     done=ngettext_lazy("%d batch is given up.", "%d batches are given up."),
     refusal=_only(frozenset({State.UNCERTAIN})),
     perform=lambda batch, by: services.give_up(batch, by=by),
-    word="give up",
+    word=gettext_lazy("give up"),
 )
 DELETE_HERE = Verb(
     name="delete_selected",  # takes the place of Django's, which would load every request and result first

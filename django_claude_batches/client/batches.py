@@ -80,7 +80,9 @@ class BatchesClient:
         )
 
     def __repr__(self) -> str:
-        return f"<BatchesClient {self._transport.base_url}>"
+        # An error report may show a client that could not be made.
+        transport = getattr(self, "_transport", None)
+        return f"<BatchesClient {transport.base_url if transport else 'not made'}>"
 
     def close(self) -> None:
         """Close this thread's connections."""

@@ -285,7 +285,8 @@ class MessageBatch(Machine, Mirror):
             locked = rows.filter(is_free(), pk=self.pk, state__in=DELETABLE)
             if not locked.update(next_action_at=F("next_action_at")) and rows.filter(pk=self.pk).exists():
                 self.refresh_from_db(using=rows.db)
-                raise self.forbidden("delete", DELETABLE)
+                at_work = "another process is at work on it: try again in a moment." if self.state in DELETABLE else ""
+                raise self.forbidden("delete", DELETABLE, at_work)
             for child in (BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
                 counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=rows.db)
             _deleted, own = super().delete(using=rows.db)
@@ -294,7 +295,8 @@ class MessageBatch(Machine, Mirror):
 
 
 def _moment(at: Any) -> str:
-    return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT") if at else "…"
+    """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
+    return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT").removesuffix(".") if at else "…"
 
 
 def _request_row(batch: MessageBatch, request: Prepared) -> BatchRequest:

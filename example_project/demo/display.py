@@ -33,7 +33,7 @@ class Display:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("")
+        self._task = self._bar.add_task("", total=None)
         self._began = time.monotonic()
         self._shown = ("", -1, 0.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from django.core.management import CommandError, call_command
@@ -28,7 +29,8 @@ def draft_topics(account: str) -> MessageBatch:
 def draft_file(path: str, account: str) -> MessageBatch:
     """Draft each line of a file in the API's own format, with the package's command: it names a bad line."""
     out = StringIO()
-    call_command("claude_batches", "draft", path, "--kind", KIND, "--account", account, "--json", stdout=out)
+    named = ["--kind", KIND, "--label", Path(path).name[:200], "--account", account]
+    call_command("claude_batches", "draft", path, *named, "--json", stdout=out)
     return MessageBatch.objects.get(pk=json.loads(out.getvalue())["batches"][0]["id"])
 
 

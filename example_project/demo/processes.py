@@ -89,18 +89,20 @@ class Processes:
         self._cwd = cwd
         self._started: list[Process] = []
         self._handlers = {number: signal.getsignal(number) for number in ENDINGS}
+        self._interrupted: int | None = None
+        self._starting = False
 
     def __enter__(self) -> Self:
         for number, handler in self._handlers.items():
             if handler is not signal.SIG_IGN:  # nohup and background jobs of a shell
-                signal.signal(number, _interrupt)
+                signal.signal(number, self._interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for number in ENDINGS:
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave processes behind
+            signal.signal(number, signal.SIG_IGN)
         try:
             self._end_all()
         finally:
@@ -108,8 +110,15 @@ class Processes:
                 signal.signal(number, handler)
 
     def start(self, name: str, arguments: list[str], env: Mapping[str, str]) -> Process:
-        process = Process(name, arguments, log=self._logs / f"{name}.log", env=env, cwd=self._cwd)
-        self._started.append(process)
+        # An interruption between its birth and our list of what to end would leave it behind.
+        self._starting = True
+        try:
+            process = Process(name, arguments, log=self._logs / f"{name}.log", env=env, cwd=self._cwd)
+            self._started.append(process)
+        finally:
+            self._starting = False
+        if self._interrupted is not None:
+            raise Interrupted(128 + self._interrupted)
         return process
 
     def check(self) -> None:
@@ -124,6 +133,9 @@ class Processes:
         for process in reversed(self._started):
             process.end(within=give_up_at - time.monotonic())
 
-
-def _interrupt(number: int, _frame: object) -> None:
-    raise Interrupted(128 + number)
+    def _interrupt(self, number: int, _frame: object) -> None:
+        """Raise once: whoever presses Ctrl-C again must not interrupt the tidying up."""
+        is_first = self._interrupted is None
+        self._interrupted = self._interrupted or number
+        if is_first and not self._starting:
+            raise Interrupted(128 + number)

@@ -78,7 +78,9 @@ def start_celery(processes: Processes, env: dict[str, str], *, var: Path, concur
     """Start a real worker and a real beat."""
     celery = ["-m", "celery", "-A", "config"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
-    processes.start("worker", [*celery, "worker", "--concurrency", str(concurrency), *quiet], env)
+    # A name of its own: RabbitMQ lets no two workers of one name in.
+    name = ["--hostname", f"demo-{os.getpid()}@%h"]
+    processes.start("worker", [*celery, "worker", *name, "--concurrency", str(concurrency), *quiet], env)
     schedule = ["--schedule", str(var / "beat-schedule"), "--pidfile", ""]
     processes.start("beat", [*celery, "beat", *schedule, "--loglevel", "INFO"], env)
 

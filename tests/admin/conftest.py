@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches.models import AccountState, MessageBatch
+from tests.admin.making import ingest
 
 Staff = Callable[..., Client]
 
@@ -44,6 +45,4 @@ def ticking(db: None) -> AccountState:
 @pytest.fixture
 def ingested(batch: MessageBatch) -> MessageBatch:
     """Three requests, of which one succeeded, one errored, and one has no result here."""
-    from tests.admin.making import ingest
-
     return ingest(batch)

@@ -98,6 +98,7 @@ def test_an_action_is_for_the_states_that_allow_it(
         assert (event.batch_id, event.by_name) == (pk, "ada")
 
 
+@pytest.mark.database  # rows are locked
 def test_what_each_records(root: Client) -> None:
     def after(action: str, state: State, **fields: Any) -> MessageBatch:
         batch = in_state(draft(1), state)

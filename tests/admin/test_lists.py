@@ -9,10 +9,11 @@ from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.listing import CAP, CappedPaginator
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
+from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, act, in_state, ingest, page, url
 from tests.making import draft
@@ -20,6 +21,7 @@ from tests.making import draft
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("model", [BATCHES, RESULTS, REQUESTS, ACCOUNTS])
 def test_a_list_makes_at_most_ten_queries_however_many_rows(
     staff: Staff, model: str, django_assert_max_num_queries: Any
@@ -27,6 +29,8 @@ def test_a_list_makes_at_most_ten_queries_however_many_rows(
     client = staff(
         "view_messagebatch", "submit_messagebatch", *(f"view_{name}" for name in (RESULTS, REQUESTS, ACCOUNTS))
     )
+    for number in range(9):
+        AccountState.objects.create(alias=f"account-{number}", paused_at=timezone.now())
     for state in State:
         in_state(draft(2, label=state, kind=f"kind-{state}"), state)
     for batch in MessageBatch.objects.filter(state=State.INGESTED):

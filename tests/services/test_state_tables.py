@@ -32,10 +32,10 @@ WORDS = {
     State.HELD: ("Not received", "No matching batch appeared at Anthropic. Submit again when ready."),
     State.ABANDONED: ("Given up", "Nobody waits for this batch any more; it may have been billed."),
     State.REJECTED: ("Refused by Anthropic", 'Nothing ran. "No {credit}.". Correct it and submit again.'),
-    State.IN_PROGRESS: ("Running at Anthropic", "Usually under an hour, at most until 11/23/2026 1:30 p.m.."),
+    State.IN_PROGRESS: ("Running at Anthropic", "Usually under an hour, at most until 11/23/2026 1:30 p.m."),
     State.CANCELING: ("Canceling", "Requests already running finish and are billed; their results are kept."),
     State.ENDED: ("Finished, fetching results", "0 of 1 stored."),
-    State.INCOMPLETE: ("Results missing, fetching again", "0 of 1 stored; next try 11/23/2026 1:30 p.m.."),
+    State.INCOMPLETE: ("Results missing, fetching again", "0 of 1 stored; next try 11/23/2026 1:30 p.m."),
     State.INGESTED: ("Complete", "5 succeeded, 9 failed, 1 missing."),
     State.LOST: ("Results no longer available", "Archived or deleted at Anthropic before we fetched them."),
 }

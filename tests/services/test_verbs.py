@@ -312,7 +312,7 @@ class TestDeletingHere:
     def test_somebody_at_work_keeps_it(self) -> None:
         batch = in_state(State.INGESTED)
         MessageBatch.objects.claim(batch.pk)
-        with pytest.raises(InvalidTransition):
+        with pytest.raises(InvalidTransition, match="another process is at work"):
             batch.delete()
         make_due(batch)
         batch.delete()

@@ -1,0 +1,79 @@
+"""For any line that JSON can make: a row that every database takes, or a problem; never an exception."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_claude_batches.client import Line
+from django_claude_batches.models import BatchResult, ResultProblem
+from django_claude_batches.services.lines import DEEPEST, Cleaner, parse
+
+# Every code point, the halves of pairs and NUL with them; every float.
+TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
+
+
+def storable(value: Any, depth: int = 1) -> bool:
+    if isinstance(value, str):
+        return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return depth < DEEPEST and all(storable(k) and storable(v, depth + 1) for k, v in value.items())
+    if isinstance(value, list):
+        return depth < DEEPEST and all(storable(item, depth + 1) for item in value)
+    return True
+
+
+@given(VALUES)
+def test_what_was_cleaned_can_be_stored_and_what_was_clean_is_unchanged(value: Any) -> None:
+    cleaner = Cleaner()
+    clean = cleaner.clean(value)
+    assert storable(clean)
+    assert cleaner.changed != storable(value)
+    if storable(value):
+        assert clean == value
+    assert Cleaner().clean(clean) == clean
+
+
+@given(st.integers(min_value=1, max_value=60))
+def test_nesting_is_folded_where_it_gets_too_deep(levels: int) -> None:
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value]
+    cleaner = Cleaner()
+    assert storable(cleaner.clean(value))
+    assert cleaner.changed == (levels >= DEEPEST)
+
+
+@given(VALUES, VALUES)
+def test_any_message_and_any_error_become_a_row(message: Any, error: Any) -> None:
+    line = {"custom_id": "x", "result": {"type": "succeeded", "message": message, "error": error}}
+    row = parse(Line(1, 0, json.dumps(line).encode(), False))
+    assert isinstance(row, BatchResult)
+    texts = (row.error_type, row.error_message, row.error_request_id, row.model, row.stop_reason, row.text)
+    assert storable([row.message, *texts])
+
+
+@given(VALUES)
+def test_any_usage_becomes_counts_or_nothing(usage: Any) -> None:
+    line = {"custom_id": "x", "result": {"type": "succeeded", "message": {"usage": usage}}}
+    row = parse(Line(1, 0, json.dumps(line).encode(), False))
+    assert isinstance(row, BatchResult)
+    for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "web_search_requests"):
+        count = getattr(row, name)
+        assert count is None or 0 <= count < 2**63
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_become_a_row_or_a_problem(data: bytes) -> None:
+    parsed = parse(Line(7, 100, data, False))
+    assert isinstance(parsed, BatchResult) or (parsed.number, parsed.offset) == (7, 100)
+    if isinstance(parsed, ResultProblem):
+        assert storable([parsed.excerpt, parsed.reason])
