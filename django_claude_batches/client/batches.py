@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
@@ -140,7 +141,7 @@ class BatchesClient:
         if batch is None:
             words = f"The answer to create is not a batch: {json.dumps(reply.data):.300}"
             raise APIUnreachable(f"{words} (request id {reply.request_id})", sent=True)
-        return Reply(batch, reply.request_id, reply.date, reply.retry_after)
+        return replace(reply, data=batch)
 
     def retrieve(self, id: str) -> MessageBatch:
         """Return the batch as it is now."""
@@ -162,11 +163,15 @@ class BatchesClient:
 
     def list(self, *, limit: int = 20, after_id: str | None = None, before_id: str | None = None) -> Page:
         """Return one page, newest first: after (older than) one batch, before (newer than) another."""
+        return self.page(limit=limit, after_id=after_id, before_id=before_id).data
+
+    def page(self, *, limit: int = 20, after_id: str | None = None, before_id: str | None = None) -> Reply[Page]:
+        """Return the same page with what came beside it: the Workspace whose batches these are."""
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"limit is 1 to {MAX_PAGE}, not {limit}")
         cursors = {"after_id": after_id, "before_id": before_id}
         query = {"limit": limit} | {name: checked_id(cursor) for name, cursor in cursors.items() if cursor is not None}
-        return _read(shapes.page, self._transport.request("GET", PATH, query=query)).data
+        return _read(shapes.page, self._transport.request("GET", PATH, query=query))
 
     def list_all(
         self, *, limit: int = MAX_PAGE, after_id: str | None = None, before_id: str | None = None
@@ -230,4 +235,4 @@ def _read(read: Callable[[object], T | None], reply: Reply[Any]) -> Reply[T]:
     if data is None:
         words = f"not what was asked for: {json.dumps(reply.data):.300}"
         raise ServerFault(words, status=200, request_id=reply.request_id)
-    return Reply(data, reply.request_id, reply.date, reply.retry_after)
+    return replace(cast("Reply[T]", reply), data=data)

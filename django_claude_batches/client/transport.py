@@ -38,12 +38,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Reply(Generic[T]):
-    """A good answer: its JSON, the id to quote to support, the server's clock, and its hint in seconds to wait."""
+    """A good answer: its JSON, the id to quote to support, the server's clock, and its hint in seconds to wait.
+
+    `workspace_id` is the Workspace that the key acts in, as the server says; gateways may leave it out.
+    """
 
     data: T
     request_id: str | None = None
     date: datetime | None = None
     retry_after: float | None = None
+    workspace_id: str | None = None
 
 
 class Transport:
@@ -188,7 +192,8 @@ class Transport:
         except (ValueError, RecursionError):
             message = f"the answer is not JSON: {plain_text(text)}"
             return Failure(ServerFault(message, status=response.status_code, request_id=request_id))
-        return Reply(data, request_id, retries.http_date(headers.get("date")), retries.retry_after(headers))
+        date, workspace_id = retries.http_date(headers.get("date")), headers.get("anthropic-workspace-id")
+        return Reply(data, request_id, date, retries.retry_after(headers), workspace_id)
 
     def _session(self) -> requests.Session:
         """Return this thread's session. One inherited through a fork shares its sockets with the parent: not used."""

@@ -29,6 +29,7 @@ class AccountState(Leased):
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.TextField(_("why"), blank=True)
+    next_watch_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
 
     objects = AccountStateQuerySet.as_manager()

@@ -58,6 +58,9 @@ class SubmitAttempt(models.Model):
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
     api_request_id = models.CharField(_("request id"), max_length=100, blank=True)
     remote_id = IdentifierField(_("remote id"), max_length=127, null=True, blank=True, db_index=True)
+    candidates = models.JSONField(
+        default=list, blank=True, help_text=_("What may be it: id, created_at, requests, status, and why that is open.")
+    )
     excluded_ids = models.JSONField(default=list, blank=True)
     listings_made = models.PositiveIntegerField(default=0)
 

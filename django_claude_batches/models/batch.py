@@ -14,6 +14,7 @@ from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, prepared
 from django_claude_batches.models.event import BatchEvent, user_name
+from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import LeasedQuerySet, is_due, is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
@@ -181,6 +182,9 @@ class MessageBatch(Machine, Mirror):
     discard_results = models.BooleanField(
         _("discard results"), default=False, help_text=_("Delete at Anthropic without fetching the results first.")
     )
+    claimed_id = IdentifierField(
+        _("claimed id"), max_length=127, blank=True, default="", help_text=_("Somebody says that this is it.")
+    )
     ingested_at = models.DateTimeField(_("ingested at"), null=True, blank=True)
     announced_at = models.DateTimeField(_("announced at"), null=True, blank=True)
     remote_deleted_at = models.DateTimeField(_("deleted at Anthropic"), null=True, blank=True)
@@ -280,16 +284,21 @@ class MessageBatch(Machine, Mirror):
         The children go in a few statements: Django's Collector would load every one of them first.
         """
         rows = type(self).objects.primary()
-        counts: dict[str, int] = {}
         with transaction.atomic(using=rows.db):
             locked = rows.filter(is_free(), pk=self.pk, state__in=DELETABLE)
             if not locked.update(next_action_at=F("next_action_at")) and rows.filter(pk=self.pk).exists():
                 self.refresh_from_db(using=rows.db)
                 at_work = "another process is at work on it: try again in a moment." if self.state in DELETABLE else ""
                 raise self.forbidden("delete", DELETABLE, at_work)
-            for child in (BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
-                counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=rows.db)
-            _deleted, own = super().delete(using=rows.db)
+            return self.erase()
+
+    def erase(self) -> tuple[int, dict[str, int]]:
+        """Delete the batch with all its rows, whatever its state: inside a transaction that has asked already."""
+        using = type(self).objects.primary().db
+        counts: dict[str, int] = {}
+        for child in (BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
+            counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=using)
+        _deleted, own = super().delete(using=using)
         counts |= own
         return sum(counts.values()), {label: count for label, count in counts.items() if count}
 

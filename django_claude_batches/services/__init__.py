@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_claude_batches.services.adoption import adopt
+from django_claude_batches.services.adoption import adopt, adopt_all, claim
 from django_claude_batches.services.advancing import advance, advance_if_due, tick, wait
 from django_claude_batches.services.announcing import announce_again
 from django_claude_batches.services.cancellation import cancel
@@ -14,10 +14,12 @@ from django_claude_batches.services.submission import submit
 
 __all__ = [
     "adopt",
+    "adopt_all",
     "advance",
     "advance_if_due",
     "announce_again",
     "cancel",
+    "claim",
     "delete_remote",
     "give_up",
     "resume",

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from django.db import transaction
 
 from django_claude_batches import wire
-from django_claude_batches.client import BatchesClient, Line
-from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import BatchResult, MessageBatch, Outcome, SubmitAttempt
+from django_claude_batches.exceptions import APIError, ClaudeBatchesError, InvalidRequest
+from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.event import user_name
-from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import ADOPTING, State
 from django_claude_batches.services import settling
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import NOW
-from django_claude_batches.services.lines import parse
-from django_claude_batches.services.synchronization import mirrored
-
-PROOF_LINES = 20
-"""Well-formed lines to look at for a tag: every line of a batch of ours bears it."""
+from django_claude_batches.services.reconciliation import is_candidate
+from django_claude_batches.services.searching import judge, total
+from django_claude_batches.services.synchronization import mirrored, moment
+from django_claude_batches.services.watching import searched_for
 
 
 class NotOurs(ClaudeBatchesError):
@@ -51,23 +46,82 @@ def adopt(
     rows = MessageBatch.objects.primary()
     if (known := rows.filter(anthropic_id=id).first()) is not None:
         return known
-    data = connect(account).retrieve(id)
-    ended = data["processing_status"] == "ended"
-    state = State.ENDED if ended else State.CANCELING if data["processing_status"] == "canceling" else State.IN_PROGRESS
+    return _mirror(connect(account).retrieve(id), account=account, kind=kind, label=label, by=by)
+
+
+def _mirror(data: wire.MessageBatch, *, account: str, kind: str = "", label: str = "", by: Any = None) -> MessageBatch:
+    rows = MessageBatch.objects.primary()
+    states = {"ended": State.ENDED, "canceling": State.CANCELING}
     with transaction.atomic(using=rows.db, durable=True):
         batch = rows.create(
-            **mirrored(data),
             account=account,
             kind=kind,
             label=label,
             created_by=by,
             created_by_name=user_name(by),
-            state=State.DRAFT,
-            request_count=_total(data),
+            request_count=total(data),
         )
-        batch.move(state, allowed={State.DRAFT}, due=NOW, anthropic_id=id)
-        batch.note("adopted", id, by=by)
+        state = states.get(data["processing_status"], State.IN_PROGRESS)
+        batch.move(state, allowed={State.DRAFT}, due=NOW, anthropic_id=data["id"], **mirrored(data))
+        batch.note("adopted", data["id"], by=by)
     return batch
+
+
+def claim(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # noqa: A002 (the API's word)
+    """Say that this is it: a worker verifies the id for the unconfirmed batch. No HTTP.
+
+    Raise InvalidRequest for what is no id, InvalidTransition if the batch waits for none. What did not hold is said in
+    `last_error` and in the timeline.
+    """
+    if not wire.BATCH_ID_PATTERN.fullmatch(id):
+        raise InvalidRequest(f"a batch's id looks like msgbatch_01…, not {id!r:.80}")
+    if not batch.wish(ADOPTING, claimed_id=id):
+        raise batch.forbidden("adopt for", ADOPTING)
+    batch.note("claim_requested", id, by=by)
+    return batch
+
+
+def verify_claim(batch: MessageBatch, token: str) -> bool:
+    """Verify what somebody claimed; give whether the batch has moved on by it."""
+    failure: ClaudeBatchesError | None = None
+    remote_id = batch.claimed_id
+    rows = MessageBatch.objects.primary()
+    rows.held(batch.pk, token).filter(claimed_id=remote_id).update(claimed_id="")
+    try:
+        _claim(remote_id, batch, by=None)
+    except (APIError, NotOurs) as error:
+        failure = error
+    if failure is not None:
+        batch.refresh_from_db(using=rows.db)
+        batch.note("claim_refused", str(failure))
+        rows.held(batch.pk, token).update(last_error=str(failure))
+        batch.refresh_from_db(using=rows.db)
+        return False
+    return True
+
+
+def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[MessageBatch], list[str]]:
+    """Mirror everything that the account lists; give the new rows, and the ids that were left out.
+
+    Left out is what may be an unconfirmed submission's of ours: adopting it would hide it from the search.
+    """
+    outside_transactions("adopt_all()")
+    adopted, left_out = [], []
+    attempts = [*searched_for(account)]
+    for data in connect(account).list_all():
+        if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
+            continue
+        if any(_may_be(attempt, data) for attempt in attempts):
+            left_out.append(data["id"])
+        else:
+            adopted.append(_mirror(data, account=account, by=by))
+    return adopted, left_out
+
+
+def _may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
+    created_at, baseline = moment(data["created_at"]), attempt.baseline_created_at
+    newer = baseline is None or created_at is None or created_at >= baseline
+    return newer and attempt.batch is not None and is_candidate(data, attempt, attempt.batch.request_count)
 
 
 def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
@@ -75,44 +129,19 @@ def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
         return batch
     if batch.state not in ADOPTING:
         raise batch.forbidden("adopt for", ADOPTING)
-    owner = MessageBatch.objects.primary().filter(anthropic_id=remote_id).first()
+    owner = MessageBatch.objects.primary().filter(anthropic_id=remote_id, attempts__remote_id=remote_id).first()
     if owner is not None:
-        raise NotOurs(f"{remote_id} is batch {owner} here. Delete that row first if it is really this batch.")
+        raise NotOurs(f"{remote_id} is batch {owner} here, which submitted it.")
     client = connect(batch.account, anthropic_version=batch.anthropic_version)
     data = client.retrieve(remote_id)
-    if _total(data) != batch.request_count:
-        raise NotOurs(f"{remote_id} has {_total(data):,} requests, and batch {batch} has {batch.request_count:,}.")
-    if data["processing_status"] != "ended":
-        raise NotOurs(
-            f"{remote_id} has as many requests as batch {batch}, but is still {data['processing_status']}: "
-            "only its results can prove whose it is. Try again when it has ended."
-        )
-    attempt = _proven(client, remote_id, batch)
-    SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(remote_id=remote_id, outcome=Outcome.ACCEPTED)
-    attempt.remote_id = remote_id
-    batch.note("claimed", f"{remote_id} bears the tag of attempt {attempt.number}.", by=by)
-    settling.accepted(batch, attempt)
+    if total(data) != batch.request_count:
+        raise NotOurs(f"{remote_id} has {total(data):,} requests, and batch {batch} has {batch.request_count:,}.")
+    verdict = judge(client, data)
+    if verdict.attempt is None or verdict.attempt.batch_id != batch.pk:
+        why = "it bears the tag of another batch's attempt" if verdict.attempt else verdict.why
+        again = "" if verdict.is_excluded or verdict.attempt else " Try again when it has ended."
+        raise NotOurs(f"{remote_id} cannot be shown to be batch {batch}: {why}.{again}")
+    batch.note("claimed", remote_id, by=by)
+    settling.proven(verdict.attempt, remote_id)
+    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     return batch
-
-
-def _proven(client: BatchesClient, remote_id: str, batch: MessageBatch) -> SubmitAttempt:
-    attempts = {attempt.tag: attempt for attempt in batch.attempts.using(MessageBatch.objects.primary().db)}
-    with client.result_lines(remote_id) as lines:
-        for custom_id in islice(_custom_ids(lines), PROOF_LINES):
-            if (attempt := attempts.get(custom_id.partition("_")[0])) is not None:
-                return attempt
-    raise NotOurs(
-        f"None of the first results of {remote_id} bears a tag of batch {batch}: it was made by another call."
-    )
-
-
-def _custom_ids(lines: Iterable[Line]) -> Iterator[str]:
-    for line in lines:
-        row = parse(line)
-        if isinstance(row, BatchResult):
-            yield row.custom_id
-
-
-def _total(data: wire.MessageBatch) -> int:
-    counts = mirrored(data)
-    return sum(counts[f"{name}_count"] for name in COUNTS)

@@ -14,14 +14,15 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.lease import DatabaseNow
-from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
-from django_claude_batches.services import cancellation, deletion, reconciliation, submission
+from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, FETCHING, RUNNING, State
+from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
 from django_claude_batches.services.announcing import announce
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.ingestion import ingest
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.services.synchronization import poll, poll_account
+from django_claude_batches.services.watching import watch
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def tick(dispatch: Callable[[int], object]) -> int:
     for alias in sorted({*conf.accounts(), *used}):
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
         poll_account(alias)
+        watch(alias)
     pks = list(batches.to_advance().due().order_by("next_action_at", "pk").values_list("pk", flat=True)[:TICK_ROWS])
     for pk in pks:
         dispatch(pk)
@@ -117,6 +119,8 @@ def _work(pk: int, *, only_due: bool) -> None:
 
 def _step(batch: MessageBatch, token: str) -> bool:
     """Do the next thing; give whether there may be another to do at once."""
+    if batch.claimed_id and batch.state in ADOPTING and adoption.verify_claim(batch, token):
+        return True
     if deletion.is_wanted(batch):
         return deletion.perform(batch, token, _client(batch))
     if batch.state in RUNNING:
@@ -133,7 +137,7 @@ def _step(batch: MessageBatch, token: str) -> bool:
     if batch.state == State.SUBMITTING:
         return submission.recover(batch, token)
     if batch.state == State.UNCERTAIN:
-        return reconciliation.hold(batch, token)
+        return reconciliation.reconcile(batch, token, _client(batch))
     batch.rest(token=token)
     return False
 

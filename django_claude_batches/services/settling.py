@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.state import REMOTE, SENT, State
 from django_claude_batches.services.announcing import tell
-from django_claude_batches.services.delays import NOW, backoff, next_poll
+from django_claude_batches.services.delays import FIRST_POLL, NOW, backoff, next_poll
 from django_claude_batches.services.pausing import pause
 from django_claude_batches.services.synchronization import mirrored
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
@@ -102,27 +102,46 @@ def not_sent(
     """
     delay = backoff(batch.failures) if delay is None else delay
     failures = batch.failures + 1
+    late = batch.state == State.UNCERTAIN
 
     def back() -> bool:
-        batch.refresh_from_db(using=MessageBatch.objects.primary().db)
-        if batch.cancel_requested_at or batch.delete_requested_at:
-            return batch.move(State.DRAFT, allowed=SENT, last_error="", **UNWISHED) and _noted(batch, "taken_back")
-        if batch.state == State.UNCERTAIN and conf.on_not_created() == "hold":
-            return batch.move(State.HELD, allowed={State.UNCERTAIN}, last_error=error) and _noted(batch, "held", error)
-        moved = batch.move(State.QUEUED, allowed=SENT, due=delay, last_error=error, failures=failures)
-        return moved and _noted(batch, "not_sent", error)
+        return _put_back(batch, SENT, "not_sent", error, is_held=late, due=delay, last_error=error, failures=failures)
 
     _settle(batch, attempt, outcome, back, **answered)
     return False
+
+
+def not_received(batch: MessageBatch, attempt: SubmitAttempt) -> bool:
+    """Nothing came of the attempt: queue the batch again with a new tag, or hold it; a draft if it is not wanted."""
+    why = f"Attempt {attempt.number} was not received by Anthropic."
+
+    def back() -> bool:
+        return _put_back(batch, {State.UNCERTAIN}, "not_received", why, is_held=True, due=NOW, last_error="")
+
+    return _settle(batch, attempt, Outcome.NOT_RECEIVED, back) and batch.state == State.QUEUED
+
+
+def _put_back(
+    batch: MessageBatch, allowed: Iterable[State], what: str, why: str, *, is_held: bool, **changes: Any
+) -> bool:
+    """Put back what is not at Anthropic; `is_held` where ON_NOT_CREATED has a say in it."""
+    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
+    if batch.cancel_requested_at or batch.delete_requested_at:
+        moved = batch.move(State.DRAFT, allowed=allowed, last_error="", **UNWISHED)
+        return moved and _noted(batch, "taken_back", why)
+    if is_held and conf.on_not_created() == "hold":
+        moved = batch.move(State.HELD, allowed=allowed, last_error=changes["last_error"])
+        return moved and _noted(batch, "held", why)
+    return batch.move(State.QUEUED, allowed=allowed, **changes) and _noted(batch, what, why)
 
 
 def uncertain(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered: Any) -> bool:
     """Hold the batch: it may be running and billed, so it is not sent again."""
 
     def hold() -> bool:
-        return batch.move(
-            State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why
-        ) and _noted(batch, "uncertain", why)
+        return batch.move(State.UNCERTAIN, allowed={State.SUBMITTING}, due=FIRST_POLL, last_error=why) and _noted(
+            batch, "uncertain", why
+        )
 
     if _settle(batch, attempt, Outcome.UNCERTAIN, hold, **answered):
         logger.error("Batch %s may have been created at Anthropic, and is not sent again: %s", batch.pk, why)
@@ -156,8 +175,8 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
     batches = MessageBatch.objects.primary()
     with transaction.atomic(using=batches.db, durable=True):
         batch.refresh_from_db(using=batches.db)
-        later = batch.attempts.using(batches.db).filter(number__gt=attempt.number, sent_at__isnull=False)
-        taken = batches.filter(anthropic_id=remote_id).exclude(pk=batch.pk).first()
+        later = batch.attempts.using(batches.db).maybe_made().filter(number__gt=attempt.number)
+        taken = _owner(batch, str(remote_id))
         moved = (
             taken is None
             and not later.exists()
@@ -180,6 +199,38 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
         logger.critical("Two batches for one row: batch %s, attempt %s made %s", batch.pk, attempt.number, remote_id)
         tell(duplicate_detected, batch)
     return False
+
+
+def proven(attempt: SubmitAttempt, remote_id: str) -> bool:
+    """Give a batch that bears an attempt's tag to the attempt, and to its row if that can still take it."""
+    attempt.remote_id = remote_id
+    batch = attempt.batch
+    attempts = SubmitAttempt.objects.primary()
+    new = attempts.filter(pk=attempt.pk, remote_id__isnull=True).update(
+        remote_id=remote_id, outcome=Outcome.ACCEPTED, candidates=[]
+    )
+    if batch is None:
+        logger.critical(
+            "%s at Anthropic bears the tag of attempt %s, whose batch was deleted here.", remote_id, attempt.pk
+        )
+        return False
+    if new:
+        batch.note("proven", f"{remote_id} bears the tag of attempt {attempt.number}.")
+    return accepted(batch, attempt)
+
+
+def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
+    """Give the other row that has this id by submission. One that only adopted it gives it up: the proof is ours.
+
+    Its results go with it; they are fetched again for the row whose requests they answer.
+    """
+    batches = MessageBatch.objects.primary()
+    other = batches.filter(anthropic_id=remote_id).exclude(pk=batch.pk).first()
+    if other is None or other.attempts.using(batches.db).filter(remote_id=remote_id).exists():
+        return other
+    batch.note("took_over", f"{remote_id} was adopted as {other}; that row is deleted.")
+    other.erase()
+    return None
 
 
 def _write_down(attempt: SubmitAttempt) -> None:

@@ -139,11 +139,13 @@ def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Wr
 def _take_baseline(batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, written: Written) -> bool:
     """Note the newest batch at Anthropic: whatever this call makes is newer. Failing here is harmless."""
     try:
-        newest = next(iter(client.list(limit=1)["data"]), None)
+        reply = client.page(limit=1)
     except ClaudeBatchesError as error:
         settling.before_sending(batch, attempt, error)
         return False
+    newest = next(iter(reply.data["data"]), None)
     SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(
+        workspace_id=reply.workspace_id or attempt.workspace_id,
         baseline_id=newest["id"] if newest else None,
         baseline_created_at=moment(newest["created_at"]) if newest else None,
         body_bytes=written.size,

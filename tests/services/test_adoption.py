@@ -79,7 +79,7 @@ class TestForABatch:
         batch = lost(claude)
         stranger = elsewhere(claude)
         claude.finish()
-        with pytest.raises(NotOurs, match="bears a tag"):
+        with pytest.raises(NotOurs, match="bear no tag of ours"):
             services.adopt(stranger, for_batch=batch)
         batch.refresh_from_db()
         assert batch.state == State.UNCERTAIN
@@ -94,11 +94,21 @@ class TestForABatch:
         with pytest.raises(NotOurs, match="Try again when it has ended"):
             services.adopt(claude.batches[0].id, for_batch=batch)
 
-    def test_what_is_another_row_already_is_refused(self, claude: ClaudeEmulator) -> None:
+    def test_a_row_that_only_adopted_it_gives_it_up(self, claude: ClaudeEmulator) -> None:
         batch = lost(claude)
-        other = services.adopt(claude.batches[0].id)
-        with pytest.raises(NotOurs, match=f"is batch #{other.pk}"):
-            services.adopt(claude.batches[0].id, for_batch=batch)
+        claude.finish()
+        other = services.advance(services.adopt(claude.batches[0].id))
+        assert other.state == State.INGESTED
+        services.advance(services.adopt(claude.batches[0].id, for_batch=batch))
+        assert (batch.state, batch.results.filter(request__isnull=False).count()) == (State.INGESTED, 3)
+        assert list(MessageBatch.objects.all()) == [batch]
+        assert batch.events.filter(what="took_over").count() == 1
+
+    def test_a_row_that_submitted_it_keeps_it(self, claude: ClaudeEmulator) -> None:
+        batch, other = lost(claude), running()
+        claude.finish()
+        with pytest.raises(NotOurs, match=f"is batch #{other.pk} here, which submitted it"):
+            services.adopt(str(other.anthropic_id), for_batch=batch)
 
     @pytest.mark.parametrize("state", [s for s in State if s not in {"uncertain", "held", "abandoned"}])
     def test_only_for_what_may_turn_up(self, claude: ClaudeEmulator, state: State) -> None:
