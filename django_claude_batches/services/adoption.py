@@ -121,6 +121,7 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
 def _may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
     created_at, baseline = moment(data["created_at"]), attempt.baseline_created_at
     newer = baseline is None or created_at is None or created_at >= baseline
+    newer = newer and data["id"] != attempt.baseline_id
     return newer and attempt.batch is not None and is_candidate(data, attempt, attempt.batch.request_count)
 
 

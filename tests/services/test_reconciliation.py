@@ -1,0 +1,337 @@
+"""A create call whose answer was lost: found by its tag, or proved not received; never paid for twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from django_claude_batches import services
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
+from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
+from django_claude_batches.services.settling import logger as settling_logger
+from django_claude_batches.signals import duplicate_detected
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, in_state, item, make_due, running
+from tests.relay import Relay, cut, lose_answer, lose_request, refuse, rewrite
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+QUIET = timedelta(minutes=50)
+"""SEND_DEADLINE, the read timeout and SUBMIT_QUIET_PERIOD, at their defaults."""
+
+
+def lost(claude: ClaudeEmulator, count: int = 3, rule: Any = lose_answer) -> MessageBatch:
+    with Relay(claude.url) as relay:
+        relay.on("POST", "/batches", rule, times=1)
+        batch = services.advance(services.submit(draft(count)))
+    assert batch.state == State.UNCERTAIN
+    return batch
+
+
+def stranger(claude: ClaudeEmulator, count: int = 3, tag: str = "", key: str = "") -> str:
+    """A batch that somebody else made; with a tag, one of ours that arrived late."""
+    client = BatchesClient(api_key=key or claude.api_key, base_url=claude.url)
+    prefix = f"{tag}_" if tag else ""
+    requests = [{**item(number), "custom_id": f"{prefix}r-{number}"} for number in range(count)]
+    created = client.create(requests)
+    client.close()
+    return created["id"]
+
+
+def age(batch: MessageBatch, by: timedelta = QUIET + timedelta(minutes=1)) -> None:
+    """Let it have been sent so long ago."""
+    batch.attempts.filter(sent_at__isnull=False).update(sent_at=timezone.now() - by)
+
+
+def search(batch: MessageBatch, times: int = 3) -> MessageBatch:
+    for _ in range(times):
+        make_due(batch)
+        services.tick(services.advance_if_due)
+    batch.refresh_from_db()
+    return batch
+
+
+class TestFound:
+    def test_by_its_tag_when_it_has_ended(self, claude: ClaudeEmulator) -> None:
+        batch = lost(claude)
+        search(batch)
+        assert batch.state == State.UNCERTAIN
+        candidate = batch.attempts.get().candidates[0]
+        assert candidate["id"] == claude.batches[0].id
+        assert "only its results can prove" in candidate["why"]
+        assert claude.batches[0].id in batch.last_error
+        claude.finish()
+        search(batch, 2)
+        assert (batch.state, batch.results.filter(request__isnull=False).count()) == (State.INGESTED, 3)
+        assert len(claude.batches) == 1
+        assert batch.attempts.get().candidates == []
+
+    def test_among_others_of_the_same_size(self, claude: ClaudeEmulator) -> None:
+        stranger(claude)
+        batch = lost(claude)
+        others = [stranger(claude) for _ in range(3)]
+        claude.finish()
+        services.advance(batch)
+        assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[1].id)
+        assert set(batch.attempts.get().excluded_ids) <= set(others)
+
+    def test_by_the_search_for_another_batch(self, claude: ClaudeEmulator) -> None:
+        first, second = lost(claude), lost(claude)
+        claude.finish()
+        services.advance(first)
+        services.advance(second)
+        assert {first.state, second.state} == {State.INGESTED}
+        assert first.anthropic_id == claude.batches[0].id
+        assert second.anthropic_id == claude.batches[1].id
+
+    def test_although_somebody_adopted_it(self, claude: ClaudeEmulator) -> None:
+        batch = lost(claude)
+        adopted = services.adopt(claude.batches[0].id)
+        claude.finish()
+        services.advance(adopted)
+        assert adopted.results.count() == 3
+        services.advance(batch)
+        assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
+        assert list(MessageBatch.objects.all()) == [batch]
+
+    def test_and_canceled_if_that_was_wished(self, claude: ClaudeEmulator) -> None:
+        batch = services.cancel(lost(claude))
+        claude.expire(claude.batches[0].id)
+        services.advance(batch)
+        assert batch.state == State.INGESTED
+        assert batch.results.expired().count() == 3
+
+    def test_and_deleted_if_that_was_wished(self, claude: ClaudeEmulator) -> None:
+        batch = services.delete_remote(lost(claude))
+        claude.finish()
+        services.advance(batch)
+        assert (batch.state, claude.batches[0].deleted) == (State.INGESTED, True)
+
+
+class TestNotReceived:
+    def test_it_is_sent_again_with_a_new_tag_and_only_then(self, claude: ClaudeEmulator) -> None:
+        batch = lost(claude, rule=lose_request)
+        search(batch, 4)
+        assert (batch.state, batch.attempts.get().listings_made) == (State.UNCERTAIN, 4)
+        age(batch, QUIET - timedelta(minutes=1))
+        assert search(batch).state == State.UNCERTAIN
+        age(batch)
+        search(batch, 1)
+        assert batch.state == State.IN_PROGRESS
+        first, second = batch.attempts.all()
+        assert (first.outcome, second.outcome) == ("not_received", "accepted")
+        assert first.tag != second.tag
+        assert len(claude.batches) == 1
+
+    def test_one_listing_is_not_enough(self, claude: ClaudeEmulator) -> None:
+        batch = lost(claude, rule=lose_request)
+        age(batch)
+        search(batch, 1)
+        assert batch.state == State.UNCERTAIN
+        search(batch, 1)
+        assert batch.state == State.IN_PROGRESS
+
+    def test_it_is_held_if_the_settings_say_so(self, claude: ClaudeEmulator, settings: Any) -> None:
+        settings.CLAUDE_BATCHES = {"ON_NOT_CREATED": "hold"}
+        batch = lost(claude, rule=lose_request)
+        age(batch)
+        assert search(batch).state == State.HELD
+        assert claude.batches == []
+        assert services.advance(services.submit(batch)).state == State.IN_PROGRESS
+
+    def test_it_becomes_a_draft_if_it_was_not_wanted_any_more(self, claude: ClaudeEmulator) -> None:
+        batch = services.cancel(lost(claude, rule=lose_request))
+        age(batch)
+        assert search(batch).state == State.DRAFT
+        assert claude.batches == []
+
+    def test_strangers_are_excluded_by_proof(self, claude: ClaudeEmulator) -> None:
+        batch = lost(claude, rule=lose_request)
+        other = stranger(claude)
+        stranger(claude, 5)
+        age(batch)
+        assert search(batch).state == State.UNCERTAIN, "while it runs, the stranger may be ours"
+        claude.finish()
+        search(batch)
+        assert batch.state in {State.IN_PROGRESS, State.QUEUED}
+        assert batch.attempts.first().excluded_ids == [other]
+
+    def test_a_baseline_that_was_deleted_hides_nothing(self, claude: ClaudeEmulator) -> None:
+        older, newest = running(), running()
+        claude.finish()
+        services.advance(newest)
+        batch = lost(claude, rule=lose_request)
+        assert batch.attempts.get().baseline_id == newest.anthropic_id
+        client = BatchesClient(api_key=claude.api_key, base_url=claude.url)
+        client.delete(str(newest.anthropic_id))
+        client.close()
+        age(batch)
+        assert search(batch).state == State.IN_PROGRESS
+        assert older.pk
+
+
+class TestProvesNothing:
+    """What leaves it uncertain, for however long."""
+
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            refuse(404, "not_found_error"),
+            refuse(500),
+            rewrite(lambda body: b""),
+            rewrite(lambda body: b"not json\n" * 30),
+            rewrite(lambda body: body.split(b"\n")[0] + b"\n"),
+            cut(lambda body: body[: len(body) // 2]),
+        ],
+        ids=["404", "500", "empty", "unreadable", "short", "cut"],
+    )
+    def test_results_that_cannot_be_read(self, claude: ClaudeEmulator, rule: Callable[..., None]) -> None:
+        batch = lost(claude)
+        claude.finish()
+        age(batch)
+        with Relay(claude.url) as relay:
+            relay.on("GET", "/results", rule)
+            relay.on("POST", "/batches", lose_answer)
+            search(batch)
+            if batch.state != State.UNCERTAIN:
+                assert batch.anthropic_id == claude.batches[0].id, "the tag stood in the first line"
+            assert relay.calls("POST", "/batches") == 0
+        assert len(claude.batches) == 1
+
+    def test_a_key_of_another_workspace(self, claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+        running()
+        batch = lost(claude)
+        claude.add_key("sk-ant-other", workspace_id="wrkspc_other")
+        stranger(claude, 9, key="sk-ant-other")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-other")
+        age(batch)
+        search(batch)
+        assert batch.state == State.UNCERTAIN
+        assert "another Workspace" in batch.last_error
+        assert len([remote for remote in claude.batches if len(remote.custom_ids) == 3]) == 2
+
+    @pytest.mark.parametrize("status", [401, 429, 500])
+    def test_a_listing_that_fails(self, claude: ClaudeEmulator, status: int) -> None:
+        batch = lost(claude)
+        age(batch)
+        with Relay(claude.url) as relay:
+            relay.on("GET", "/batches", refuse(status))
+            search(batch)
+        assert (batch.state, batch.attempts.get().listings_made) == (State.UNCERTAIN, 0)
+        assert str(status) in batch.last_error
+
+
+class TestWatching:
+    """What turns up when nobody waits for it any more."""
+
+    def look(self) -> None:
+        AccountState.objects.update(next_watch_at=None)
+        services.tick(services.advance_if_due)
+
+    def test_a_late_batch_is_a_duplicate_and_both_ids_are_kept(
+        self, claude: ClaudeEmulator, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        told: list[MessageBatch] = []
+        duplicate_detected.connect(hear := lambda batch, **kwargs: told.append(batch))
+        batch = lost(claude, rule=lose_request)
+        age(batch)
+        search(batch)
+        late = stranger(claude, tag=batch.attempts.first().tag)
+        claude.finish()
+        self.look()
+        duplicate_detected.disconnect(hear)
+        batch.refresh_from_db()
+        assert batch.anthropic_id == claude.batches[0].id
+        assert set(batch.attempts.values_list("remote_id", flat=True)) == {claude.batches[0].id, late}
+        assert told == [batch]
+        assert settling_logger.name in {record.name for record in caplog.records if record.levelname == "CRITICAL"}
+        self.look()
+        assert batch.events.filter(what="duplicate").count() == 1
+
+    @pytest.mark.parametrize("meanwhile", ["given up", "held"])
+    def test_a_late_batch_revives_a_row_that_has_none(
+        self, claude: ClaudeEmulator, settings: Any, meanwhile: str
+    ) -> None:
+        settings.CLAUDE_BATCHES = {"ON_NOT_CREATED": "hold"}
+        batch = lost(claude, rule=lose_request)
+        if meanwhile == "given up":
+            services.give_up(batch)
+        else:
+            age(batch)
+            assert search(batch).state == State.HELD
+        late = stranger(claude, tag=batch.attempts.get().tag)
+        claude.finish()
+        self.look()
+        batch.refresh_from_db()
+        assert (batch.anthropic_id, batch.attempts.get().outcome) == (late, "accepted")
+        assert services.advance(batch).state == State.INGESTED
+
+    def test_it_ends_after_a_day(self, claude: ClaudeEmulator) -> None:
+        batch = services.give_up(lost(claude))
+        claude.finish()
+        batch.attempts.update(watch_until=timezone.now() - timedelta(seconds=1))
+        self.look()
+        batch.refresh_from_db()
+        assert batch.state == State.ABANDONED
+
+    def test_it_costs_one_listing_in_ten_minutes(self, claude: ClaudeEmulator) -> None:
+        for _ in range(3):
+            services.give_up(lost(claude))
+        calls = len(claude.requests)
+        for _ in range(5):
+            services.tick(lambda pk: None)
+        assert len(claude.requests) == calls + 1
+
+
+class TestClaiming:
+    def test_what_a_person_says_is_verified_by_a_worker(self, claude: ClaudeEmulator) -> None:
+        batch, other = services.give_up(lost(claude)), stranger(claude)
+        calls = len(claude.requests)
+        services.claim(batch, other)
+        assert len(claude.requests) == calls
+        claude.finish()
+        services.advance_if_due(batch.pk)
+        batch.refresh_from_db()
+        assert (batch.state, batch.claimed_id) == (State.ABANDONED, "")
+        assert "bear no tag of ours" in batch.last_error
+        assert batch.events.last().what == "claim_refused"
+        services.advance(services.claim(batch, claude.batches[0].id))
+        assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
+
+    def test_only_an_id_and_only_where_one_is_missing(self) -> None:
+        with pytest.raises(InvalidRequest, match="msgbatch_01"):
+            services.claim(in_state(State.UNCERTAIN), "this one")
+        with pytest.raises(InvalidTransition, match="Sent, not confirmed"):
+            services.claim(in_state(State.INGESTED), "msgbatch_01x")
+
+
+class TestAdoptingAll:
+    def test_what_may_be_ours_is_left_out(self, claude: ClaudeEmulator) -> None:
+        older = stranger(claude)
+        batch, known = lost(claude), running(2)
+        newer, other = stranger(claude), stranger(claude, 5)
+        adopted, left_out = services.adopt_all()
+        assert {row.anthropic_id for row in adopted} == {older, other}
+        assert set(left_out) == {claude.batches[1].id, newer}
+        assert known.anthropic_id not in left_out
+        assert services.adopt_all() == ([], left_out)
+        claude.finish()
+        assert services.advance(batch).anthropic_id == claude.batches[1].id
+        adopted, left_out = services.adopt_all()
+        assert ([row.anthropic_id for row in adopted], left_out) == ([newer], [])
+
+
+def test_attempts_are_never_reused(claude: ClaudeEmulator) -> None:
+    batch = lost(claude, rule=lose_request)
+    for _ in range(2):
+        with Relay(claude.url) as relay:
+            relay.on("POST", "/batches", lose_request)
+            age(batch)
+            search(batch)
+    tags = list(SubmitAttempt.objects.values_list("tag", flat=True))
+    assert len(tags) == len(set(tags)) == 3
