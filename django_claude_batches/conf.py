@@ -202,8 +202,9 @@ def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
         return given
     try:
         found = import_string(given)
-    except ImportError as error:
-        raise ConfigurationError(f'{where}["API_KEY"] is a dotted path that cannot be imported: {error}') from None
+    except ImportError:
+        # Not its words: a key with dots in it may have been taken for a path.
+        raise ConfigurationError(f'{where}["API_KEY"] is a dotted path that cannot be imported.') from None
     return found if callable(found) else str(found)
 
 

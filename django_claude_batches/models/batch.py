@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
-from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, prepared
+from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, check_header, prepared
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import LeasedQuerySet, is_due, is_free
@@ -106,6 +106,10 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
         Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse, and LimitExceeded
         for more than 100,000 requests or 256,000,000 bytes; no row is left behind then.
         """
+        for beta in betas:
+            check_header("a beta", beta)
+        if user_profile_id:
+            check_header("user_profile_id", user_profile_id)
         db = self.primary().db
         with transaction.atomic(using=db):
             batch = self.using(db).create(

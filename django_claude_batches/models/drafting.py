@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
@@ -23,6 +24,8 @@ ENVELOPE = (b'{"requests":[', b",", b"]}")
 
 MAX_MODEL_LENGTH = 100
 MAX_OBJECT_ID = 64
+HEADER_WORD = re.compile(r"[!-+\--~]+")
+"""Printable ASCII but for the space and the comma, which separates betas."""
 
 
 class DraftRequest(TypedDict):
@@ -117,6 +120,13 @@ def prepare(item: Any, position: int) -> Prepared:
     except InvalidRequest as error:
         shown = custom_id if isinstance(custom_id, str) else None
         raise type(error)(error.reason, position=position, custom_id=shown) from None
+
+
+def check_header(name: str, value: Any) -> str:
+    """Give what will be sent in a header; raise InvalidRequest for what no header can hold."""
+    if not isinstance(value, str) or not HEADER_WORD.fullmatch(value):
+        raise InvalidRequest(f"{name} must be one word of printable ASCII without commas, not {value!r:.80}")
+    return value
 
 
 def opening(custom_id: str, tag: str) -> bytes:

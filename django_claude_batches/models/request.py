@@ -110,6 +110,7 @@ class BatchRequest(models.Model):
         batches = type(self.batch).objects.primary()
         size = len(self.params_text.encode())
         with transaction.atomic(using=batches.db):
+            batches.filter(pk=self.batch_id).update(state=F("state"))  # locks it: two changes must not count one size
             stored = BatchRequest.objects.using(batches.db).values_list("params_bytes", flat=True).get(pk=self.pk)
             editable = batches.filter(pk=self.batch_id, state__in=EDITABLE)
             room = wire.MAX_BODY_BYTES - (size - stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from django_claude_batches import wire
 from django_claude_batches.exceptions import APIError, ClaudeBatchesError, InvalidRequest
@@ -46,7 +46,11 @@ def adopt(
     rows = MessageBatch.objects.primary()
     if (known := rows.filter(anthropic_id=id).first()) is not None:
         return known
-    return _mirror(connect(account).retrieve(id), account=account, kind=kind, label=label, by=by)
+    data = connect(account).retrieve(id)
+    try:
+        return _mirror(data, account=account, kind=kind, label=label, by=by)
+    except IntegrityError:  # somebody else has just adopted it
+        return rows.get(anthropic_id=id)
 
 
 def _mirror(data: wire.MessageBatch, *, account: str, kind: str = "", label: str = "", by: Any = None) -> MessageBatch:
@@ -126,6 +130,7 @@ def _may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
 
 
 def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
+    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.anthropic_id == remote_id:
         return batch
     if batch.state not in ADOPTING:

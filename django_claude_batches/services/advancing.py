@@ -20,7 +20,7 @@ from django_claude_batches.services.announcing import announce
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.ingestion import ingest
-from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.pausing import account_state, is_paused
 from django_claude_batches.services.synchronization import poll, poll_account
 from django_claude_batches.services.watching import watch
 
@@ -75,9 +75,9 @@ def wait(
 ) -> MessageBatch:
     """Advance the batch until nothing more happens to it by itself, with or without workers.
 
-    That is when it is complete and announced, lost, given up, refused, not received or not confirmed: look at its
-    state. `timeout` and `poll_interval` are seconds; `progress` is called after each look. Raise WaitTimeout when the
-    time is over (the batch goes on), and InvalidTransition for a draft.
+    That is when it is complete and announced, lost, given up, refused, not received or not confirmed, or when sending
+    is paused for its account: look at its state. `timeout` and `poll_interval` are seconds; `progress` is called after
+    each look. Raise WaitTimeout when the time is over (the batch goes on), and InvalidTransition for a draft.
     """
     outside_transactions("wait()")
     rows = MessageBatch.objects.primary()
@@ -92,7 +92,8 @@ def wait(
         batch.refresh_from_db(using=rows.db)
         if progress is not None:
             progress(batch)
-        if batch.state == State.UNCERTAIN or not batch.is_live:
+        waits_for_a_person = batch.state == State.UNCERTAIN or not batch.is_live
+        if waits_for_a_person or (batch.state == State.QUEUED and is_paused(batch.account)):
             return batch
         left = None if give_up_at is None else give_up_at - time.monotonic()
         if left is not None and left <= 0:
@@ -106,12 +107,14 @@ def _work(pk: int, *, only_due: bool) -> None:
     token = (rows.due() if only_due else rows).claim(pk)
     if token is None:
         return
-    batch = rows.get(pk=pk)
+    batch = None
     try:
+        batch = rows.get(pk=pk)
         while _step(batch, token):
             batch.refresh_from_db(using=rows.db)
     except Exception as error:
-        _record(batch, token, error)
+        if batch is not None:
+            _record(batch, token, error)
         raise
     finally:
         rows.release(pk, token)

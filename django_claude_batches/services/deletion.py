@@ -10,7 +10,7 @@ from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.delays import LONGEST, backoff
+from django_claude_batches.services.delays import LONGEST, NOW, backoff
 
 DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
 UNFINISHED = SENT | RUNNING
@@ -78,17 +78,21 @@ def _maybe_deleted(batch: MessageBatch) -> bool:
 
 
 def _deleted(batch: MessageBatch, token: str) -> bool:
-    state = State.LOST if batch.state in FETCHING else State(batch.state)
-    if batch.move(state, allowed={State(batch.state)}, token=token, remote_deleted_at=DatabaseNow(), last_error=""):
+    changes: dict[str, Any] = {"remote_deleted_at": DatabaseNow(), "last_error": ""}
+    state = State(batch.state)
+    if state in FETCHING:
+        state, changes["missing_count"] = State.LOST, max(batch.request_count - batch.stored_count, 0)
+    if batch.move(state, allowed={State(batch.state)}, token=token, **changes):
         batch.note("deleted_at_anthropic")
     return False
 
 
 def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> bool:
-    if batch.tries + 1 < TRIES or batch.state in FETCHING:
+    if batch.tries + 1 < TRIES:
         batch.put_off(backoff(batch.tries), token=token, error=str(failure), tries=batch.tries + 1)
         return False
     unwished = {**UNWISHED, "cancel_requested_at": batch.cancel_requested_at}
+    unwished["due"] = NOW if batch.state in FETCHING else None  # then its results are fetched after all
     if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, last_error=str(failure), **unwished):
         batch.note("delete_failed", str(failure))
     return False

@@ -66,8 +66,9 @@ def _judged(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesErr
     status = error.status if isinstance(error, APIError) else None
     answered = {"http_status": status, "api_request_id": getattr(error, "request_id", None) or ""}
     if isinstance(error, ABOUT_THE_ACCOUNT):
+        not_sent(batch, attempt, error=str(error), delay=backoff(0), outcome=Outcome.REFUSED, **answered)
         pause(batch.account, error)
-        return not_sent(batch, attempt, error=str(error), delay=backoff(0), outcome=Outcome.REFUSED, **answered)
+        return False
     if _never_began(error):
         asked = error.retry_after if isinstance(error, APIError) else None
         delay = backoff(batch.failures, asked=asked)
@@ -132,7 +133,11 @@ def _put_back(
     if is_held and conf.on_not_created() == "hold":
         moved = batch.move(State.HELD, allowed=allowed, last_error=changes["last_error"])
         return moved and _noted(batch, "held", why)
-    return batch.move(State.QUEUED, allowed=allowed, **changes) and _noted(batch, what, why)
+    if not batch.move(State.QUEUED, allowed=allowed, **changes):
+        return False
+    if batch.cancel_requested_at or batch.delete_requested_at:  # wished since we looked
+        batch.move(State.DRAFT, allowed={State.QUEUED}, last_error="", **UNWISHED)
+    return _noted(batch, what, why)
 
 
 def uncertain(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered: Any) -> bool:
@@ -174,6 +179,9 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
     free = frozenset(State) - REMOTE
     batches = MessageBatch.objects.primary()
     with transaction.atomic(using=batches.db, durable=True):
+        if not batches.filter(pk=batch.pk).exists():
+            logger.critical("%s was made for batch %s, which was deleted here meanwhile.", remote_id, batch.pk)
+            return False
         batch.refresh_from_db(using=batches.db)
         later = batch.attempts.using(batches.db).maybe_made().filter(number__gt=attempt.number)
         taken = _owner(batch, str(remote_id))

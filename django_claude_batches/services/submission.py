@@ -36,7 +36,7 @@ from django_claude_batches.services.synchronization import moment
 logger = logging.getLogger(__name__)
 
 SENDING_LEASE = timedelta(minutes=30)
-"""Longer than SEND_DEADLINE and the read timeout together: nobody else may think that we died while we send."""
+"""At least; see `sending_lease`."""
 
 WATCH = timedelta(hours=25)
 """How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
@@ -91,7 +91,7 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     """Write down that we are about to send; None if the batch or the lease is no longer ours."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
-        if not rows.renew(batch.pk, token, SENDING_LEASE) or _was_sent_before(batch, token):
+        if not rows.renew(batch.pk, token, sending_lease()) or _was_sent_before(batch, token):
             return None
         kept = {"failures": F("failures")}  # it is one step with the waiting: a refusal stretches the next back-off
         if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW, **kept):
@@ -182,10 +182,15 @@ def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str) -> bool:
         ours = rows.held(batch.pk, token).filter(
             state=State.SUBMITTING, cancel_requested_at__isnull=True, delete_requested_at__isnull=True
         )
-        if not ours.update(lease_until=after(SENDING_LEASE)):
+        if not ours.update(lease_until=after(sending_lease())):
             return False
         unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
         return bool(unsent.update(sent_at=DatabaseNow(), watch_until=after(WATCH)))
+
+
+def sending_lease() -> timedelta:
+    """Give a lease that outlives SEND_DEADLINE and the read timeout: nobody may think that we died while we send."""
+    return max(SENDING_LEASE, conf.send_deadline() + timedelta(minutes=20))
 
 
 def new_tag() -> str:

@@ -82,6 +82,13 @@ def test_no_request_at_all_is_refused() -> None:
         MessageBatch.objects.create_draft([])
 
 
+@pytest.mark.parametrize("headers", [{"betas": ["a, b"]}, {"betas": [7]}, {"betas": ["a\n"]}, {"user_profile_id": "é"}])
+def test_what_no_header_can_hold_is_refused(headers: Any) -> None:
+    with pytest.raises(InvalidRequest, match="printable ASCII"):
+        draft(1, **headers)
+    assert not MessageBatch.objects.exists()
+
+
 @pytest.mark.parametrize("value", [False, None])
 def test_what_the_api_takes_as_absent_is_taken(value: Any) -> None:
     assert MessageBatch.objects.create_draft([item(0, stream=value)]).request_count == 1

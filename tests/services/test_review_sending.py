@@ -80,7 +80,10 @@ def test_the_backoff_grows_from_refusal_to_refusal(claude: ClaudeEmulator) -> No
 def test_a_header_that_cannot_be_sent_is_refused_and_not_unconfirmed(
     claude: ClaudeEmulator, options: dict[str, Any]
 ) -> None:
-    batch = services.advance(services.submit(draft(1, **options)))
+    batch = draft(1)
+    MessageBatch.objects.filter(pk=batch.pk).update(**options)  # past the check of create_draft
+    batch.refresh_from_db()
+    services.advance(services.submit(batch))
     assert batch.state == State.REJECTED
     assert "cannot be sent as anthropic-" in batch.last_error
     assert not [request for request in claude.requests if request.method == "POST"]
