@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import current_app
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
@@ -20,13 +20,10 @@ from tests.making import draft
 
 
 @pytest.fixture
-def eager(settings: Any) -> Any:
+def eager(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CLAUDE_BATCHES = {"KICK": True}
-    app = Celery("eager", set_as_current=True)
-    app.conf.update(task_always_eager=True, task_eager_propagates=True)
-    with app.connection_for_write():
-        yield
-    app.close()
+    for name in ("task_always_eager", "task_eager_propagates"):
+        monkeypatch.setattr(current_app.conf, name, True)
 
 
 @pytest.mark.django_db
