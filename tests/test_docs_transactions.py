@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,10 +21,12 @@ from tests.making import draft
 
 
 @pytest.fixture
-def eager(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def eager(settings: Any) -> Iterator[None]:
     settings.CLAUDE_BATCHES = {"KICK": True}
-    for name in ("task_always_eager", "task_eager_propagates"):
-        monkeypatch.setattr(current_app.conf, name, True)
+    conf = current_app.conf
+    conf.task_always_eager = True
+    yield
+    conf.task_always_eager = False
 
 
 @pytest.mark.django_db
