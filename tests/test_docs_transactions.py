@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import current_app
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
@@ -20,13 +21,12 @@ from tests.making import draft
 
 
 @pytest.fixture
-def eager(settings: Any) -> Any:
+def eager(settings: Any) -> Iterator[None]:
     settings.CLAUDE_BATCHES = {"KICK": True}
-    app = Celery("eager", set_as_current=True)
-    app.conf.update(task_always_eager=True, task_eager_propagates=True)
-    with app.connection_for_write():
-        yield
-    app.close()
+    conf = current_app.conf
+    conf.task_always_eager = True
+    yield
+    conf.task_always_eager = False
 
 
 @pytest.mark.django_db

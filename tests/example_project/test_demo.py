@@ -34,7 +34,7 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def survivors(pids: set[int], *, within: float = 10.0) -> list[int]:
+def survivors(pids: set[int], *, within: float = 20.0) -> list[int]:
     """Give those that still run; what was killed may take a moment, and orphans are reaped by another process."""
     give_up_at = time.monotonic() + within
     while alive := [pid for pid in sorted(pids) if is_alive(pid)]:
@@ -129,7 +129,7 @@ def test_a_worker_that_dies_is_told_with_the_end_of_its_log(start: Start, tmp_pa
         until(lambda: log.exists() and "ready." in log.read_text(), demo)
         processes = descendants(demo.pid)
         commands = subprocess.run(
-            ["ps", "-o", "pid=,ppid=,args=", "-p", ",".join(map(str, processes))], capture_output=True, text=True
+            ["ps", "-ww", "-o", "pid=,ppid=,args=", "-p", ",".join(map(str, processes))], capture_output=True, text=True
         ).stdout.splitlines()
         [leader] = [line for line in commands if " worker " in line and line.split()[1] == str(demo.pid)]
         os.kill(int(leader.split()[0]), signal.SIGKILL)
