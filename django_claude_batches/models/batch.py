@@ -186,6 +186,12 @@ class MessageBatch(Machine, Mirror):
     discard_results = models.BooleanField(
         _("discard results"), default=False, help_text=_("Delete at Anthropic without fetching the results first.")
     )
+    workspace_id = models.CharField(_("Workspace"), max_length=100, blank=True, default="")
+    misses = models.PositiveIntegerField(
+        default=0, editable=False, help_text=_("Times in a row that it was not found.")
+    )
+    missed_at = models.DateTimeField(_("missed since"), null=True, blank=True, editable=False)
+    alarmed_at = models.DateTimeField(_("alarm raised at"), null=True, blank=True, editable=False)
     claimed_id = IdentifierField(
         _("claimed id"), max_length=127, blank=True, default="", help_text=_("Somebody says that this is it.")
     )

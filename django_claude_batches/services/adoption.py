@@ -14,9 +14,9 @@ from django_claude_batches.models.state import ADOPTING, State
 from django_claude_batches.services import settling
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import NOW
+from django_claude_batches.services.mirroring import mirrored, moment, total
 from django_claude_batches.services.reconciliation import is_candidate
-from django_claude_batches.services.searching import judge, total
-from django_claude_batches.services.synchronization import mirrored, moment
+from django_claude_batches.services.searching import judge
 from django_claude_batches.services.watching import searched_for
 
 

@@ -22,6 +22,7 @@ from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.ingestion import ingest
 from django_claude_batches.services.pausing import account_state, is_paused
 from django_claude_batches.services.synchronization import poll, poll_account
+from django_claude_batches.services.vanishing import alarm
 from django_claude_batches.services.watching import watch
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def tick(dispatch: Callable[[int], object]) -> int:
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
         poll_account(alias)
         watch(alias)
+        alarm(alias)
     pks = list(batches.to_advance().due().order_by("next_action_at", "pk").values_list("pk", flat=True)[:TICK_ROWS])
     for pk in pks:
         dispatch(pk)

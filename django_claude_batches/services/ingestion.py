@@ -12,15 +12,14 @@ from django.db import transaction
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient, Line
-from django_claude_batches.exceptions import ClaudeBatchesError, ResultsUnavailable
+from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, State
-from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import NOW, backoff
 from django_claude_batches.services.lines import parse, problem
-from django_claude_batches.services.synchronization import mirrored
-from django_claude_batches.signals import batch_failed
+from django_claude_batches.services.mirroring import mirrored
+from django_claude_batches.services.vanishing import is_past_keeping, lose, missed
 
 logger = logging.getLogger(__name__)
 
@@ -156,22 +155,21 @@ def _refused(row: BatchResult, why: str) -> ResultProblem:
 
 
 def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
-    """Look at the batch itself: only `archived_at` proves that the results are gone; a 404 may pass."""
-    archived = None
+    """Look at the batch itself: a 404 on its results may pass, unless they were archived or it is gone."""
+    data = gone = None
     try:
-        archived = mirrored(client.retrieve(str(batch.anthropic_id)))
+        data = client.retrieve(str(batch.anthropic_id))
+    except RemoteNotFound as error:
+        gone = missed(batch, client, str(error))
     except ClaudeBatchesError as error:
         logger.warning("Batch %s: %s", batch.pk, error)
-    if archived is None or archived["archived_at"] is None:
-        batch.put_off(backoff(batch.failures), token=token, error=str(failure))
-        return False
-    lost = batch.move(
-        State.LOST, allowed=FETCHING, token=token, last_error=str(failure), missing_count=_missing(batch), **archived
-    )
-    if lost:
-        batch.note("lost", str(failure))
-        tell(batch_failed, batch)
-    return lost and batch.delete_requested_at is not None
+    if data is not None and (data["archived_at"] is not None or is_past_keeping(batch)):
+        batch.put_off(NOW, token=token, **mirrored(data))
+        gone = lose(batch, f"Its results were archived at Anthropic. {failure}")
+    if gone:
+        return batch.delete_requested_at is not None
+    batch.put_off(backoff(batch.failures), token=token, error=str(failure))
+    return False
 
 
 def _close(batch: MessageBatch, token: str, download: Download) -> bool:

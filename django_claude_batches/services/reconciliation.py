@@ -16,7 +16,8 @@ from django_claude_batches.models.lease import after
 from django_claude_batches.models.state import State
 from django_claude_batches.services import settling
 from django_claude_batches.services.delays import next_poll
-from django_claude_batches.services.searching import Listing, judge, list_since, total
+from django_claude_batches.services.mirroring import total
+from django_claude_batches.services.searching import Listing, judge, list_since
 
 logger = logging.getLogger(__name__)
 

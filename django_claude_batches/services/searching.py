@@ -11,10 +11,9 @@ from django_claude_batches.client import BatchesClient, Line, Reply
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchResult, SubmitAttempt
 from django_claude_batches.models.drafting import TAG_LENGTH
-from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.services.connection import fingerprint
 from django_claude_batches.services.lines import parse
-from django_claude_batches.services.synchronization import mirrored, moment
+from django_claude_batches.services.mirroring import moment, total
 
 PAGES = 50
 """Pages of a thousand in one search; a search that would need more proves nothing."""
@@ -102,12 +101,6 @@ def judge(client: BatchesClient, data: wire.MessageBatch) -> Verdict:
     if seen and seen >= wanted:
         return Verdict(is_excluded=True, why="its first results bear no tag of ours: another call made it")
     return Verdict(why=failure or "its results cannot be read, which proves nothing")
-
-
-def total(data: wire.MessageBatch) -> int:
-    """Count a remote batch's requests: the counts always add up to them."""
-    counts = mirrored(data)
-    return sum(counts[f"{name}_count"] for name in COUNTS)
 
 
 def _attempt_of(custom_id: str) -> SubmitAttempt | None:

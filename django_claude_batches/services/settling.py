@@ -31,8 +31,8 @@ from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.state import REMOTE, SENT, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import FIRST_POLL, NOW, backoff, next_poll
+from django_claude_batches.services.mirroring import mirrored
 from django_claude_batches.services.pausing import pause
-from django_claude_batches.services.synchronization import mirrored
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,15 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
         moved = (
             taken is None
             and not later.exists()
-            and batch.move(State.IN_PROGRESS, allowed=free, due=delay, anthropic_id=remote_id, last_error="", **mirror)
+            and batch.move(
+                State.IN_PROGRESS,
+                allowed=free,
+                due=delay,
+                anthropic_id=remote_id,
+                workspace_id=attempt.workspace_id,
+                last_error="",
+                **mirror,
+            )
         )
         if moved:
             batch.note("accepted", str(remote_id))

@@ -30,8 +30,8 @@ from django_claude_batches.services import settling
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.delays import NOW
+from django_claude_batches.services.mirroring import moment
 from django_claude_batches.services.pausing import is_paused
-from django_claude_batches.services.synchronization import moment
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +144,9 @@ def _take_baseline(batch: MessageBatch, attempt: SubmitAttempt, client: BatchesC
         settling.before_sending(batch, attempt, error)
         return False
     newest = next(iter(reply.data["data"]), None)
+    attempt.workspace_id = reply.workspace_id or attempt.workspace_id
     SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(
-        workspace_id=reply.workspace_id or attempt.workspace_id,
+        workspace_id=attempt.workspace_id,
         baseline_id=newest["id"] if newest else None,
         baseline_created_at=moment(newest["created_at"]) if newest else None,
         body_bytes=written.size,

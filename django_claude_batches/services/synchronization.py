@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils.dateparse import parse_datetime
-from django.utils.timezone import is_naive
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.conf import ConfigurationError
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.lease import after
 from django_claude_batches.models.mirror import COUNTS
@@ -23,7 +21,9 @@ from django_claude_batches.models.state import RUNNING, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
 from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll
+from django_claude_batches.services.mirroring import mirrored, moment
 from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.vanishing import missed
 from django_claude_batches.signals import batch_ended
 
 logger = logging.getLogger(__name__)
@@ -34,29 +34,11 @@ PAGES = 5
 SINGLES = 50
 """Batches asked for one by one in a round, when the listing did not show them."""
 
+SEEN: dict[str, Any] = {"last_error": "", "misses": 0, "missed_at": None}
+"""The columns of a batch that was just seen at Anthropic."""
+
 BUDGET = timedelta(seconds=20)
 """Of one account's round, less than the time between two ticks."""
-
-
-def moment(text: Any) -> datetime | None:
-    """Give the API's RFC 3339 time as an aware datetime; None for what is none."""
-    try:
-        found = parse_datetime(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return None if found is None or is_naive(found) else found
-
-
-def mirrored(data: wire.MessageBatch) -> dict[str, Any]:
-    """Give a batch's mirrored columns."""
-    counts: Mapping[str, Any] = data.get("request_counts", {})
-    times = ("created_at", "expires_at", "ended_at", "cancel_initiated_at", "archived_at")
-    return {
-        "processing_status": str(data.get("processing_status") or "")[:40],
-        "results_url": str(data.get("results_url") or "")[:500],
-        **{f"{name}_count": _count(counts.get(name)) for name in COUNTS},
-        **{name: moment(data.get(name)) for name in times},
-    }
 
 
 def observe(batch: MessageBatch, data: wire.MessageBatch) -> bool:
@@ -68,7 +50,7 @@ def observe(batch: MessageBatch, data: wire.MessageBatch) -> bool:
     mirror = mirrored(data)
     with transaction.atomic(using=MessageBatch.objects.primary().db):
         if mirror["processing_status"] == "ended":
-            ended = batch.move(State.ENDED, allowed=RUNNING, due=NOW, last_error="", **mirror)
+            ended = batch.move(State.ENDED, allowed=RUNNING, due=NOW, **SEEN, **mirror)
             if ended:
                 batch.note("ended", _outcomes(batch))
         else:
@@ -82,7 +64,7 @@ def observe(batch: MessageBatch, data: wire.MessageBatch) -> bool:
 def _still_running(batch: MessageBatch, mirror: dict[str, Any]) -> None:
     canceling = mirror["processing_status"] == "canceling"
     delay = CANCEL_POLL if batch.cancel_requested_at or canceling else next_poll(mirror["created_at"])
-    clean = {"last_error": "", **mirror}
+    clean = {**SEEN, **mirror}
     if canceling and batch.move(State.CANCELING, allowed={State.IN_PROGRESS}, due=delay, **clean):
         batch.note("canceling")
         return
@@ -102,6 +84,8 @@ def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     except ClaudeBatchesError as error:
         failure = error
     if data is None:
+        if isinstance(failure, RemoteNotFound) and missed(batch, client, str(failure)):
+            return False
         batch.put_off(next_poll(batch.created_at), token=token, error=str(failure))
         return False
     return observe(batch, data)
@@ -167,6 +151,8 @@ def _listed(
         try:
             data = client.retrieve(str(batch.anthropic_id))
         except ClaudeBatchesError as error:
+            if isinstance(error, RemoteNotFound) and missed(batch, client, str(error)):
+                continue
             late = MessageBatch.objects.primary().to_poll().filter(pk=batch.pk)
             late.update(next_action_at=after(next_poll(batch.created_at)), last_error=str(error))
             continue
@@ -176,7 +162,3 @@ def _listed(
 def _outcomes(batch: MessageBatch) -> str:
     counts = {name: getattr(batch, f"{name}_count") for name in COUNTS}
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value <= 2_000_000_000 else 0

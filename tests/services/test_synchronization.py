@@ -12,7 +12,8 @@ from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.services import synchronization
 from django_claude_batches.services.delays import backoff, next_poll
-from django_claude_batches.services.synchronization import mirrored, moment, poll_account
+from django_claude_batches.services.mirroring import mirrored, moment
+from django_claude_batches.services.synchronization import poll_account
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 from tests.relay import Relay, refuse, rewrite

@@ -1,0 +1,106 @@
+"""Batches that Anthropic does not know any more, and those that are about to be too late."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+
+from django_claude_batches import wire
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.models.state import FETCHING, RUNNING, State
+from django_claude_batches.services.announcing import tell
+from django_claude_batches.services.mirroring import moment
+from django_claude_batches.signals import batch_failed
+
+logger = logging.getLogger(__name__)
+
+MISSES = 3
+MISSED_FOR = timedelta(minutes=30)
+"""A 404 was seen in passing up to 2 minutes after a create (docs/reference/wire.md §5.1)."""
+
+PAGES = 50
+RESULTS_LAST = timedelta(days=wire.RESULTS_LAST_DAYS)
+
+ALARMS = (
+    (RUNNING, timedelta(hours=23), "It has been running for 23 hours: what is not processed after 24 expires."),
+    (FETCHING, timedelta(days=27), "Its results are not all stored, and can be fetched for 2 more days only."),
+)
+
+
+def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
+    """Count a 404, and give whether it is proved by now that the batch is gone: then it is lost.
+
+    That takes three of them over half an hour, and a full listing of the Workspace that it was made in, without it. A
+    key that sees another Workspace proves nothing; nor does any key where the Workspace is not known.
+    """
+    rows = MessageBatch.objects.primary().filter(pk=batch.pk, state__in=RUNNING | FETCHING)
+    rows.update(misses=F("misses") + 1, missed_at=Coalesce("missed_at", DatabaseNow()), last_error=why)
+    if not rows.filter(misses__gte=MISSES, missed_at__lte=after(-MISSED_FOR)).exists():
+        return False
+    if not _is_absent(batch, client):
+        return False
+    return lose(batch, f"{batch.anthropic_id} is not at Anthropic any more: it was deleted there.")
+
+
+def lose(batch: MessageBatch, why: str) -> bool:
+    """Say that the results cannot be had any more. Stored rows stay."""
+    missing = max(batch.request_count - batch.results.using(MessageBatch.objects.primary().db).count(), 0)
+    lost = batch.move(State.LOST, allowed=RUNNING | FETCHING, last_error=why, missing_count=missing)
+    if lost:
+        batch.note("lost", why)
+        logger.error("Batch %s is lost: %s", batch.pk, why)
+        tell(batch_failed, batch)
+    return lost
+
+
+def is_past_keeping(batch: MessageBatch) -> bool:
+    """Whether Anthropic keeps its results no longer, by the database's clock."""
+    rows = MessageBatch.objects.primary().filter(pk=batch.pk)
+    return rows.filter(created_at__lt=after(-RESULTS_LAST)).exists()
+
+
+def alarm(alias: str) -> int:
+    """Say once of each batch that it nears an end it should not come to; give how many were said."""
+    said = 0
+    for states, age, text in ALARMS:
+        near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=after(-age))
+        unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
+        for batch in near.filter(unsaid)[:100]:
+            if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):
+                batch.note("alarm", text)
+                logger.error("Batch %s: %s", batch.pk, text)
+                tell(batch_failed, batch)
+                said += 1
+    return said
+
+
+def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
+    try:
+        return _is_not_listed(batch, client)
+    except ClaudeBatchesError as error:
+        logger.warning("Batch %s: %s", batch.pk, error)
+        return False
+
+
+def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
+    after_id: str | None = None
+    for _page in range(PAGES):
+        reply = client.page(limit=wire.MAX_PAGE, after_id=after_id)
+        if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
+            return False
+        for data in reply.data["data"]:
+            created_at = moment(data["created_at"])
+            if data["id"] == batch.anthropic_id:
+                return False
+            if batch.created_at and created_at and created_at < batch.created_at:
+                return True
+        after_id = reply.data["last_id"]
+        if not reply.data["has_more"] or not after_id:
+            return True
+    return False
