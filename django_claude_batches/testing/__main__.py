@@ -46,6 +46,7 @@ def _emulator(options: argparse.Namespace) -> ClaudeEmulator:
         seconds=options.seconds,
         api_key=options.api_key,
         any_key=options.api_key is None,
+        seed=options.seed,
         state=options.state,
     )
     for fault in options.fault:
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         help='how long a batch takes until it ends by itself, or "never" (default: 5)',
     )
     parser.add_argument("--api-key", help="the one key that is taken (default: any key is)")
+    parser.add_argument("--seed", help="repeat ids, keys, the order of results, and which share meets a fault")
     parser.add_argument("--state", metavar="FILE", help="keep batches, results and the ledger here, across a kill too")
     parser.add_argument(
         "--fault",

@@ -49,12 +49,13 @@ class EmulatorProcess:
     def start(self) -> None:
         """Start it, again too, and return once it answers. RuntimeError, with what it said, where it cannot."""
         command = [*self._command, "--port", str(self.port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
+        assert process.stdout is not None
+        line = process.stdout.readline()
         if not line:
-            _, said = self._process.communicate()
+            _, said = process.communicate()
             raise RuntimeError(f"the emulator did not start: {said.strip()}")
+        self._process = process
         self.port = int(line.rpartition(":")[2])
 
     def kill(self) -> None:

@@ -94,6 +94,14 @@ def test_batches_that_never_end_by_themselves():
         assert call(claude, "GET", path).json["processing_status"] == "in_progress"
 
 
+def test_a_seed_repeats_ids():
+    ids = []
+    for _ in range(2):
+        with running("--seed", "7") as (_, claude):
+            ids.append(create(claude))
+    assert ids[0] == ids[1]
+
+
 def test_the_state_outlives_the_process(tmp_path):
     state = ["--state", str(tmp_path / "state")]
     with running(*state) as (_, claude):

@@ -20,8 +20,8 @@ class ReceivedRequest:
     """A request in the log. `body_bytes` is its body's size; `body` is None for one of more than 1,000,000 bytes.
 
     `sha256` is the body's, in hexadecimal. `status` is what was sent, 0 where nothing was. `answer` is "whole", "cut"
-    or "lost". `batch_id` is the batch that was made or answered about; a call that was refused has none. `faults` are
-    the names of those that had a hand in it.
+    or "lost", as the emulator sent it: what reached a client that went away is not known. `batch_id` is the batch that
+    was made or answered about; a call that was refused has none. `faults` are the names of those that it met.
     """
 
     method: str

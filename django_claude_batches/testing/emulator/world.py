@@ -16,6 +16,7 @@ from .identifiers import Identifiers
 from .journal import Journal
 from .judging import Terms
 from .lines import Line
+from .pages import page_of
 from .replies import Replies
 
 CANCELING_LASTS = 1.0
@@ -103,19 +104,12 @@ class World:
             return self._snapshot(self._find(batch_id, workspace_id))
 
     def page(self, *, workspace_id: str, limit: int, after_id: str | None, before_id: str | None) -> Page:
-        """Return one page, newest first: right after `after_id` (older), or right before `before_id` (newer)."""
+        """Return one page, newest first."""
         with self._lock:
             newest_first = self._seen(workspace_id)[::-1]
             ids = [batch.id for batch in newest_first]
-            if before_id is not None:
-                end = _position(ids, before_id, name="before_id")
-                start = max(0, end - limit)
-                has_more = start > 0
-            else:
-                start = 0 if after_id is None else _position(ids, after_id, name="after_id") + 1
-                end = start + limit
-                has_more = end < len(ids)
-            return Page([self._snapshot(batch) for batch in newest_first[start:end]], has_more)
+            part, has_more = page_of(ids, limit=limit, after_id=after_id, before_id=before_id)
+            return Page([self._snapshot(batch) for batch in newest_first[part]], has_more)
 
     def cancel(self, batch_id: str, *, workspace_id: str) -> BatchSnapshot:
         """Ask to cancel. Repeated, it changes nothing; once ended, the rule `cancel_ended` answers."""
@@ -253,10 +247,3 @@ class World:
     def _end(self, batch: Batch, at: datetime, *, rest: str = "canceled") -> None:
         batch.end(at, rest=rest)
         self._changed(batch)
-
-
-def _position(ids: list[str], batch_id: str, *, name: str) -> int:
-    try:
-        return ids.index(batch_id)
-    except ValueError:
-        raise errors.cursor_unknown(name, batch_id) from None

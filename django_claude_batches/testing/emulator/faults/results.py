@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from django_claude_batches.testing.emulator.downloads import Outgoing
-from django_claude_batches.testing.emulator.exchange import Delivery, Response
+from django_claude_batches.testing.emulator.exchange import Response
 from django_claude_batches.testing.emulator.lines import Line
 
 from .turn import Fault, Turn
@@ -51,7 +51,7 @@ def _cut(turn: Turn, *, after: int | None, mid_line: bool, clean: bool, reset: b
     kept = len(lines) // 2 if after is None else after
     torn = lines[kept].raw[: len(lines[kept].raw) // 2] if mid_line else b""
     body = replace(answer.body, lines=lines[:kept], tail=torn, whole=False)
-    return replace(answer, body=body, delivery=Delivery(cut=not clean, reset=reset and not clean))
+    return replace(answer, body=body, delivery=replace(answer.delivery, cut=not clean, reset=reset and not clean))
 
 
 def other_order(turn: Turn) -> Response:

@@ -73,6 +73,22 @@ def test_cut_answer(claude, after):
     assert (log.status, log.answer, log.batch_id) == (200, "cut", batch.id)
 
 
+def test_results_are_cut_by_faults_of_their_own(claude, download):
+    claude.fault("cut_answer", on="results")
+    assert "cut_mid_line" in download().json["error"]["message"]
+    assert claude.served_lines == []
+
+
+def test_slow_and_cut(claude):
+    claude.fault("slow_answer", delay=0.3)
+    claude.fault("cut_answer", after=4)
+    started = time.monotonic()
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        create(claude)
+    assert time.monotonic() - started >= 0.3
+    assert caught.value.partial == b'{"id'
+
+
 def test_never_lands(claude):
     claude.fault("never_lands")
     with pytest.raises(http.client.RemoteDisconnected):
