@@ -4,7 +4,8 @@
         ...                # ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY point at it: submit a batch
         claude.finish()    # the day passes; its results are there
 
-The same as a command is `python -m django_claude_batches.testing`, and as a pytest fixture `claude_emulator`.
+The same as a command is `python -m django_claude_batches.testing`, as a process that can be killed `EmulatorProcess`,
+and as a pytest fixture `claude_emulator`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 from .emulator import ClaudeEmulator
 from .emulator.judging import Failure
 from .emulator.replies import Reply, echo, failing, refusing, schema_shaped, scripted, thinking, truncated, using_tool
+from .process import EmulatorProcess
 
 __all__ = [
     "ClaudeEmulator",
+    "EmulatorProcess",
     "Failure",
     "Reply",
     "echo",

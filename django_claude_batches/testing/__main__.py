@@ -6,8 +6,10 @@ import argparse
 import contextlib
 import signal
 import sys
+from typing import Any
 
 from .emulator import ClaudeEmulator
+from .emulator.faults.script import KNOWN, parse
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -23,9 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # Waited for, not handled: a handler that sets an Event can meet the very lock under which the Event is waited for.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    emulator = ClaudeEmulator(
-        port=options.port, seconds=options.seconds, api_key=options.api_key, any_key=options.api_key is None
-    )
+    try:
+        emulator = _emulator(options)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"cannot use {options.state}: {error}\n")
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(emulator)
@@ -37,6 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _emulator(options: argparse.Namespace) -> ClaudeEmulator:
+    emulator = ClaudeEmulator(
+        port=options.port,
+        seconds=options.seconds,
+        api_key=options.api_key,
+        any_key=options.api_key is None,
+        seed=options.seed,
+        state=options.state,
+    )
+    for fault in options.fault:
+        emulator.fault(**fault)
+    return emulator
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m django_claude_batches.testing",
@@ -44,10 +61,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=8788, help="the port; 0 picks a free one (default: 8788)")
     parser.add_argument(
-        "--seconds", type=float, default=5.0, help="how long a batch takes until it ends by itself (default: 5)"
+        "--seconds",
+        type=_seconds,
+        default=5.0,
+        help='how long a batch takes until it ends by itself, or "never" (default: 5)',
     )
     parser.add_argument("--api-key", help="the one key that is taken (default: any key is)")
+    parser.add_argument("--seed", help="repeat ids, keys, the order of results, and which share meets a fault")
+    parser.add_argument("--state", metavar="FILE", help="keep batches, results and the ledger here, across a kill too")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        type=_fault,
+        metavar="NAME[@WHEN][:KEY=VALUE,...]",
+        help="spoil the N-th request that the fault concerns (@N), or @N-M, @* for each, @P%% for a share of them; "
+        f"may be repeated. NAME is one of {', '.join(sorted(KNOWN))}",
+    )
     return parser
+
+
+def _seconds(text: str) -> float | None:
+    return None if text == "never" else float(text)
+
+
+def _fault(text: str) -> dict[str, Any]:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

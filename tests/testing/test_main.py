@@ -70,3 +70,54 @@ def test_a_port_that_cannot_be():
     done = subprocess.run([*COMMAND, "--port", "70000"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
     assert done.stderr.startswith("cannot serve on 127.0.0.1:70000: ")
+
+
+def test_faults_are_scripted():
+    faults = ["--fault", "overloaded@2-3:on=list", "--fault", "lost_answer@1", "--fault", "html@4:status=502,on=list"]
+    with running(*faults) as (_, claude):
+        assert [call(claude, "GET", BATCHES).status for _ in range(5)] == [200, 529, 529, 502, 200]
+        with pytest.raises(ConnectionError):
+            create(claude)
+        assert len(call(claude, "GET", BATCHES).json["data"]) == 1
+
+
+def test_a_fault_that_there_is_not_is_said_with_those_that_there_are():
+    done = subprocess.run([*COMMAND, "--fault", "lost_anser@1"], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown fault 'lost_anser'. Did you mean lost_answer? There are: access_refused, " in done.stderr
+
+
+def test_batches_that_never_end_by_themselves():
+    with running("--seconds", "never") as (_, claude):
+        path = f"{BATCHES}/{create(claude, 'a')}"
+        assert call(claude, "POST", "/_emulator/pass_time", body={"seconds": 3600}).status == 200
+        assert call(claude, "GET", path).json["processing_status"] == "in_progress"
+
+
+def test_a_seed_repeats_ids():
+    ids = []
+    for _ in range(2):
+        with running("--seed", "7") as (_, claude):
+            ids.append(create(claude))
+    assert ids[0] == ids[1]
+
+
+def test_the_state_outlives_the_process(tmp_path):
+    state = ["--state", str(tmp_path / "state")]
+    with running(*state) as (_, claude):
+        batch_id = create(claude, "a")
+    with running(*state) as (_, claude):
+        assert call(claude, "GET", f"{BATCHES}/{batch_id}").status == 200
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path):
+    path = tmp_path / "nowhere" / "state"
+    done = subprocess.run([*COMMAND, "--state", str(path)], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"cannot use {path}: ")
+
+
+def test_the_help_names_the_faults():
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0
+    assert "lost_answer" in done.stdout

@@ -340,3 +340,13 @@ def test_the_asynchronous_client(claude):
             return sorted([line.custom_id async for line in await client.messages.batches.results(batch.id)])
 
     assert asyncio.run(story()) == ["a", "b"]
+
+
+def test_it_pays_three_times_where_answers_are_lost(claude):
+    """Measured here too: its default of two retries, and no header that says that the three calls are one."""
+    claude.fault("lost_answer", times=None)
+    with anthropic.Anthropic() as client, pytest.raises(anthropic.APIConnectionError):
+        client.messages.batches.create(**requests_of("a"))
+    assert [request.answer for request in claude.requests] == ["lost"] * 3
+    assert len(claude.batches) == 3
+    assert not any("idempotency" in name for request in claude.requests for name in request.headers)

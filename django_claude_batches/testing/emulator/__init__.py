@@ -1,23 +1,36 @@
 """The Message Batches API on one's own machine, over real HTTP on loopback.
 
 `world` is the state and its rules, `routes` the endpoints, `server` the HTTP; `intake` is what create checks at once
-and `judging` what is found out when a batch ends; `replies` is what "Claude" says.
+and `judging` what is found out when a batch ends; `replies` is what "Claude" says. `faults` spoil answers, `ledger` is
+what can be asked afterwards, `control` asks and steers over HTTP, and `journal` keeps it all in a file.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import threading
+from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
+from random import Random
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from .batch import BatchSnapshot
+from .control import Control
+from .downloads import Download
+from .exchange import Request, Response
+from .faults.script import Faults
+from .identifiers import Identifiers
+from .journal import Journal
+from .judging import Terms
 from .keys import Keys
+from .ledger import Ledger, ReceivedRequest
 from .lines import Line
 from .replies import Replies, echo, with_index
-from .routes import Download, Routes
-from .server import HOST, ReceivedRequest, Server
+from .routes import VERSIONS, Routes
+from .server import HOST, Server
 from .world import Rules, World
 
 
@@ -30,6 +43,10 @@ class ClaudeEmulator:
     done when a batch is canceled or expires: by default none or, with `seconds`, as many as the time that has passed.
     `cancel_ended` says how canceling an ended batch is answered, which nobody has captured. `any_key` takes each
     non-empty key. Leaving and entering again keeps the batches.
+
+    `state` names a file that keeps batches, results, the ledger and the clock, each before it is answered: the next
+    emulator with that file, after a SIGKILL too, goes on from there, with its ids, key and Workspace. Faults and added
+    keys are not kept. ValueError where the file is something else.
     """
 
     def __init__(
@@ -47,32 +64,46 @@ class ClaudeEmulator:
         any_key: bool = False,
         max_requests: int = 100_000,
         max_body_bytes: int = 256_000_000,
+        state: str | Path | None = None,
     ) -> None:
         rules = Rules(with_index(replies or echo()), seconds, progressive_counts, processed_share, cancel_ended)
-        self._world = World(rules, seed=seed)
+        journal = Journal(None if state is None else Path(state))
+        entries = list(journal.entries())
+        begun = dict(entries).get("begun", {"seed": secrets.token_hex(8) if seed is None else str(seed)})
+        self._world = World(rules, seed=begun["seed"], journal=journal)
+        self._ledger = Ledger(journal)
+        self._faults = Faults(seed=begun["seed"])
         self._port = port
         self._require_version = require_version
         self._max_requests = max_requests
         self._max_body_bytes = max_body_bytes
         self.api_key = api_key or self._world.identifiers.api_key()
-        self.workspace_id = self._world.identifiers.workspace()
+        self.workspace_id = begun.get("workspace_id") or self._world.identifiers.workspace()
         self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key)
         self._keys.add(self.api_key, workspace_id=self.workspace_id)
         self._server: Server | None = None
         self._entering = threading.Lock()
         self._replaced: dict[str, str | None] = {}
-        self.requests: list[ReceivedRequest] = []
-        """What was received, in the order of answering."""
-        self.downloads: list[Download] = []
-        """Each answered results call, with the lines that were sent."""
+        for kind, entry in entries:
+            self._world.recall(kind, entry)
+            self._ledger.recall(kind, entry)
+        if entries:  # the same request-ids must not come again
+            self._world.identifiers = Identifiers(Random(f"{begun['seed']}:after {len(entries)}"))  # noqa: S311
+        else:
+            journal.write("begun", begun | {"workspace_id": self.workspace_id})
 
     def __enter__(self) -> Self:
         with self._entering:
             if self._server is not None:
                 raise RuntimeError(f"this emulator is already entered, at {self.url}: make another for a second one")
-            server = Server(self._port, max_body_bytes=self._max_body_bytes, now=self.now, received=self.requests)
+            server = Server(self._port, max_body_bytes=self._max_body_bytes, now=self.now, log=self._ledger.received)
             self._server = server
-        server.start(self._routes().respond)
+        routes = self._routes()
+
+        def respond(request: Request) -> Response:
+            return self._faults.respond(request, routes.respond, draw_request_id=self._world.identifiers.request)
+
+        server.start(respond, control=Control(self).respond)
         self._set_environment({"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": self.api_key})
         return self
 
@@ -89,8 +120,18 @@ class ClaudeEmulator:
         return f"http://{HOST}:{self._entered().server_port}"
 
     @property
+    def requests(self) -> list[ReceivedRequest]:
+        """What was received, in the order of answering."""
+        return self._ledger.requests
+
+    @property
+    def downloads(self) -> list[Download]:
+        """Each answered results call, with the lines that were sent."""
+        return self._ledger.downloads
+
+    @property
     def batches(self) -> list[BatchSnapshot]:
-        """Every batch made, oldest first, deleted ones too."""
+        """Every batch made, oldest first, deleted ones too; one that lands late once it has landed."""
         return self._world.snapshots()
 
     @property
@@ -122,6 +163,47 @@ class ClaudeEmulator:
         """Take one more API key, of this Workspace (the default one). Workspaces do not see each other's batches."""
         self._keys.add(key, workspace_id=workspace_id or self.workspace_id)
 
+    def fault(
+        self,
+        name: str,
+        *,
+        at: int = 1,
+        times: int | None = 1,
+        share: float = 1.0,
+        on: str | Iterable[str] | None = None,
+        batch: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Script a fault: the `at`-th request from now that it concerns meets it, and `times` in all (None: each one).
+
+        `on` names the verbs concerned, where not the fault's own: "create", "retrieve", "list", "cancel", "delete",
+        "results". `batch` leaves only the requests about the batch of this id. Of those, a `share` (0 to 1) meets the
+        fault, drawn by the emulator's seed. ValueError for a name or an option that there is not.
+        """
+        self._faults.add(name, at=at, times=times, share=share, on=on, batch=batch, **options)
+
+    def clear_faults(self) -> None:
+        """Let every request be answered as it should, from now."""
+        self._faults.clear()
+
+    def add_stranger(self, count: int, *, workspace_id: str | None = None) -> str:
+        """Make a batch that no call made, of `count` requests, as another program with the key would; return its id."""
+        params = {"model": "claude-haiku-4-5", "max_tokens": 16, "messages": [{"role": "user", "content": "Hello"}]}
+        requests = [{"custom_id": f"stranger-{number}", "params": params} for number in range(count)]
+        batch = self._world.create(
+            requests, workspace_id=workspace_id or self.workspace_id, terms=Terms(VERSIONS[0]), stranger=True
+        )
+        return batch.id
+
+    def ledger(self) -> dict[str, Any]:
+        """Return what was received, made and sent, as JSON, keys redacted.
+
+        `batches` (strangers too, each with its `tag`: what its custom_ids have before the first underscore),
+        `batches_by_tag` (how many were created with each), `creates` and `requests` (see `requests`: a create call's
+        `batch_id` says that it landed, its `answer` what came of the answer), `downloads` with their custom_ids.
+        """
+        return self._ledger.told(self.batches)
+
     def _entered(self) -> Server:
         if self._server is None:
             raise RuntimeError("this emulator serves only while entered: use `with ClaudeEmulator() as claude:`")
@@ -134,7 +216,7 @@ class ClaudeEmulator:
             base_url=self.url,
             require_version=self._require_version,
             max_requests=self._max_requests,
-            downloads=self.downloads,
+            ledger=self._ledger,
         )
 
     def _set_environment(self, variables: dict[str, str]) -> None:

@@ -21,7 +21,10 @@ RESULTS_LAST = timedelta(days=29)
 
 @dataclass(frozen=True)
 class BatchSnapshot:
-    """A batch as it stood when it was asked for. Timestamps are aware datetimes; `requests` are as received."""
+    """A batch as it stood when it was asked for. Timestamps are aware datetimes; `requests` are as received.
+
+    A `stranger` was made by `ClaudeEmulator.add_stranger`, not by a call.
+    """
 
     id: str
     workspace_id: str
@@ -37,6 +40,7 @@ class BatchSnapshot:
     cancel_initiated_at: datetime | None
     deleted: bool
     requests: list[dict[str, Any]] = field(repr=False)
+    stranger: bool = False
 
     @property
     def custom_ids(self) -> list[str]:
@@ -47,7 +51,15 @@ class Batch:
     """A batch's state. `World` holds the lock and decides when; this knows only how."""
 
     def __init__(
-        self, requests: list[dict[str, Any]], *, random: Random, workspace_id: str, terms: Terms, created_at: datetime
+        self,
+        requests: list[dict[str, Any]],
+        *,
+        random: Random,
+        workspace_id: str,
+        terms: Terms,
+        created_at: datetime,
+        seen_from: datetime | None = None,
+        stranger: bool = False,
     ) -> None:
         self._random = random
         self._identifiers = Identifiers(random)
@@ -56,6 +68,8 @@ class Batch:
         self.terms = terms
         self.requests = requests
         self.created_at = created_at
+        self.seen_from = seen_from or created_at
+        self.stranger = stranger
         self.expires_at = created_at + WINDOW
         self.processing_status = "in_progress"
         self.ended_at: datetime | None = None
@@ -100,6 +114,54 @@ class Batch:
         self.lines.append(line)
         self.tally[line.type] += 1
 
+    def birth(self) -> dict[str, Any]:
+        """Return what never changes, for the journal."""
+        return {
+            "id": self.id,
+            "workspace_id": self.workspace_id,
+            "terms": list(self.terms),
+            "created_at": self.created_at.isoformat(),
+            "seen_from": self.seen_from.isoformat(),
+            "stranger": self.stranger,
+            "requests": self.requests,
+        }
+
+    @classmethod
+    def reborn(cls, birth: dict[str, Any], *, random: Random) -> Batch:
+        version, betas, user_profile_id = birth["terms"]
+        batch = cls(
+            birth["requests"],
+            random=random,
+            workspace_id=birth["workspace_id"],
+            terms=Terms(version, tuple(betas), user_profile_id),
+            created_at=datetime.fromisoformat(birth["created_at"]),
+            seen_from=datetime.fromisoformat(birth["seen_from"]),
+            stranger=birth["stranger"],
+        )
+        batch.id = birth["id"]
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """Return what changes, for the journal."""
+        moments = {name: getattr(self, name) for name in ("ended_at", "archived_at", "cancel_initiated_at")}
+        return {
+            "id": self.id,
+            "processing_status": self.processing_status,
+            "moments": {name: moment and moment.isoformat() for name, moment in moments.items()},
+            "deleted": self.deleted,
+            "tally": self.tally,
+            "lines": [[line.custom_id, line.type, line.raw.decode()] for line in self.lines],
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Stand as `state` says."""
+        self.processing_status = state["processing_status"]
+        for name, moment in state["moments"].items():
+            setattr(self, name, moment and datetime.fromisoformat(moment))
+        self.deleted = state["deleted"]
+        self.tally = state["tally"]
+        self.lines = [Line(custom_id, type_, raw.encode()) for custom_id, type_, raw in state["lines"]]
+
     def snapshot(self, *, progressive_counts: bool) -> BatchSnapshot:
         return BatchSnapshot(
             id=self.id,
@@ -116,6 +178,7 @@ class Batch:
             cancel_initiated_at=self.cancel_initiated_at,
             deleted=self.deleted,
             requests=self.requests,
+            stranger=self.stranger,
         )
 
     def _counts(self, *, progressive: bool) -> dict[str, int]:

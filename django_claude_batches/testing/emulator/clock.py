@@ -12,12 +12,12 @@ class Clock:
     def __init__(self) -> None:
         self._origin = datetime.now(UTC)
         self._started = time.monotonic()
-        self._added = timedelta()
+        self.added = timedelta()
 
     def now(self) -> datetime:
-        return self._origin + timedelta(seconds=time.monotonic() - self._started) + self._added
+        return self._origin + timedelta(seconds=time.monotonic() - self._started) + self.added
 
     def advance(self, seconds: float) -> None:
         if seconds < 0:
             raise ValueError(f"time cannot pass backwards: {seconds} seconds")
-        self._added += timedelta(seconds=seconds)
+        self.added += timedelta(seconds=seconds)

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote
 
 from . import errors
 from .batch import BatchSnapshot
+from .downloads import Download, Outgoing
+from .exchange import Request, Response, as_json, asked, refused
 from .intake import read_requests
 from .judging import Terms
 from .keys import Keys
-from .lines import Line
+from .ledger import Ledger
 from .world import World
 
 VERSIONS = ("2023-06-01", "2026-10-21")
-PIECE_BYTES = 65_536
-"""Result lines go out in pieces of about this size: one write for each line would be slow."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request as received: header names in lower case, `body` None where it was over the limit."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes | None
-
-
-@dataclass(frozen=True)
-class Response:
-    """A response to send: `body` is whole, or pieces to be sent chunked."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes | Iterable[bytes]
-
-
-@dataclass
-class Download:
-    """One answer to a results call: the lines that were sent, and whether all of them were."""
-
-    batch_id: str
-    workspace_id: str
-    at: datetime
-    lines: list[Line] = field(default_factory=list)
-    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,14 +41,22 @@ class Routes:
         base_url: str,
         require_version: bool,
         max_requests: int,
-        downloads: list[Download],
+        ledger: Ledger,
     ) -> None:
         self._world = world
         self._keys = keys
         self._base_url = base_url
         self._require_version = require_version
         self._max_requests = max_requests
-        self._downloads = downloads
+        self._ledger = ledger
+        self._handlers: dict[str, Callable[[Call], Response]] = {
+            "create": self._create,
+            "retrieve": self._retrieve,
+            "list": self._list,
+            "cancel": self._cancel,
+            "delete": self._delete,
+            "results": self._results,
+        }
 
     def respond(self, request: Request) -> Response:
         """Return the response to `request`. Whatever is wrong with it is a response too."""
@@ -89,33 +64,17 @@ class Routes:
         try:
             return self._answer(request, headers)
         except errors.Refusal as refusal:
-            return _refused(refusal, headers)
+            return refused(refusal, headers)
         except Exception as error:  # noqa: BLE001  the caller waits for a response whatever a test's `replies` raised
-            return _refused(errors.emulator_failed(error), headers)
+            return refused(errors.emulator_failed(error), headers)
 
     def _answer(self, request: Request, headers: dict[str, str]) -> Response:
-        handler, batch_id = self._handler(request)
+        verb, batch_id = asked(request)
         workspace_id = self._keys.workspace_for(request.headers)
         # Only after the key is known: failures before that do not name the Workspace (§2.2).
         headers |= {"anthropic-organization-id": self._world.organization_id, "anthropic-workspace-id": workspace_id}
-        response = handler(Call(request, workspace_id, self._version(request), batch_id))
-        return Response(response.status, headers | response.headers, response.body)
-
-    def _handler(self, request: Request) -> tuple[Callable[[Call], Response], str]:
-        match [unquote(part) for part in request.path.split("/")]:
-            case ["", "v1", "messages", "batches"]:
-                verbs, batch_id = {"GET": self._list, "POST": self._create}, ""
-            case ["", "v1", "messages", "batches", batch_id] if batch_id:
-                verbs = {"GET": self._retrieve, "DELETE": self._delete}
-            case ["", "v1", "messages", "batches", batch_id, "cancel"] if batch_id:
-                verbs = {"POST": self._cancel}
-            case ["", "v1", "messages", "batches", batch_id, "results"] if batch_id:
-                verbs = {"GET": self._results}
-            case _:
-                raise errors.path_unknown()
-        if request.method not in verbs:
-            raise errors.method_not_allowed()
-        return verbs[request.method], batch_id
+        response = self._handlers[verb](Call(request, workspace_id, self._version(request), batch_id))
+        return replace(response, headers=headers | response.headers, batch_id=response.batch_id or batch_id or None)
 
     def _version(self, request: Request) -> str:
         version = request.headers.get("anthropic-version")
@@ -137,7 +96,14 @@ class Routes:
         requests = read_requests(request.body, max_requests=self._max_requests)
         betas = (beta.strip() for beta in request.headers.get("anthropic-beta", "").split(","))
         terms = Terms(call.version, tuple(filter(None, betas)), request.headers.get("anthropic-user-profile-id"))
-        return self._shown(self._world.create(requests, workspace_id=call.workspace_id, terms=terms))
+        batch = self._world.create(
+            requests,
+            workspace_id=call.workspace_id,
+            terms=terms,
+            lands_in=request.lands_in,
+            seen_in=request.seen_in,
+        )
+        return replace(self._shown(batch), batch_id=batch.id)
 
     def _retrieve(self, call: Call) -> Response:
         batch = self._world.retrieve(call.batch_id, workspace_id=call.workspace_id)
@@ -154,23 +120,23 @@ class Routes:
         page = self._world.page(workspace_id=call.workspace_id, limit=limit, after_id=after_id, before_id=before_id)
         data = [self._batch(batch) for batch in page.data]
         ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-        return _json({"data": data, "has_more": page.has_more} | ids)
+        return as_json({"data": data, "has_more": page.has_more} | ids)
 
     def _cancel(self, call: Call) -> Response:
         return self._shown(self._world.cancel(call.batch_id, workspace_id=call.workspace_id))
 
     def _delete(self, call: Call) -> Response:
         self._world.delete(call.batch_id, workspace_id=call.workspace_id)
-        return _json({"id": call.batch_id, "type": "message_batch_deleted"})
+        return as_json({"id": call.batch_id, "type": "message_batch_deleted"})
 
     def _results(self, call: Call) -> Response:
         lines = self._world.results(call.batch_id, workspace_id=call.workspace_id)
         download = Download(call.batch_id, call.workspace_id, self._world.clock.now())
-        self._downloads.append(download)
-        return Response(200, {"content-type": "application/x-jsonl"}, _pieces(lines, download))
+        self._ledger.begun(download)
+        return Response(200, {"content-type": "application/x-jsonl"}, Outgoing(lines, download, self._ledger.ended))
 
     def _shown(self, batch: BatchSnapshot, *, headers: dict[str, str] | None = None) -> Response:
-        return _json(self._batch(batch), headers=headers)
+        return as_json(self._batch(batch), headers=headers)
 
     def _batch(self, batch: BatchSnapshot) -> dict[str, Any]:
         """Return the MessageBatch object: the API's ten fields, in its order (§3.1)."""
@@ -189,23 +155,6 @@ class Routes:
         }
 
 
-def _pieces(lines: list[Line], download: Download) -> Iterator[bytes]:
-    """Yield the lines in pieces, noting each as served once the server comes back for the next."""
-    piece: list[Line] = []
-    size = 0
-    for line in lines:
-        piece.append(line)
-        size += len(line.raw)
-        if size >= PIECE_BYTES:
-            yield b"".join(line.raw for line in piece)
-            download.lines.extend(piece)
-            piece, size = [], 0
-    if piece:
-        yield b"".join(line.raw for line in piece)
-        download.lines.extend(piece)
-    download.complete = True
-
-
 def _limit(text: str) -> int:
     """Return the page size asked for, 1 to 1000. The texts of its refusals are inferred (§5.3)."""
     try:
@@ -222,13 +171,3 @@ def _limit(text: str) -> int:
 def _timestamp(moment: datetime | None) -> str | None:
     """Return RFC 3339 as on the wire: `+00:00`, six decimals (§3.1)."""
     return None if moment is None else moment.isoformat(timespec="microseconds")
-
-
-def _json(value: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
-    return Response(status, {"content-type": "application/json"} | (headers or {}), body)
-
-
-def _refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:
-    body = refusal.body(request_id=headers["request-id"])
-    return _json(body, status=refusal.status, headers=headers | {"x-should-retry": "false"})

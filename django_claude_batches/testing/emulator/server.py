@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import socket
 import socketserver
+import struct
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from .routes import Request, Response
+from .exchange import Delivery, Request, Response
+from .ledger import ReceivedRequest
 
 HOST = "127.0.0.1"
 KEPT_BODY_BYTES = 1_000_000
 """Longer bodies are counted in the log, and not kept."""
 
-
-@dataclass(frozen=True)
-class ReceivedRequest:
-    """A request in the log. `body_bytes` is its body's size; `body` is None for one of more than 1,000,000 bytes."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body_bytes: int
-    body: bytes | None
-    at: datetime
-    status: int
-    request_id: str
+CONTROL = "/_emulator/"
+"""What is asked of the emulator itself is below this path, and not in the log."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `respond` on 127.0.0.1. Faults belong between the two: whatever wraps `respond` decides what is sent."""
+    """Serves `respond` on 127.0.0.1, and below `CONTROL`, `control`. Each request is told to `log`, then answered."""
 
     daemon_threads = True
     allow_reuse_port = False
     request_queue_size = 128
 
     def __init__(
-        self, port: int, *, max_body_bytes: int, now: Callable[[], datetime], received: list[ReceivedRequest]
+        self, port: int, *, max_body_bytes: int, now: Callable[[], datetime], log: Callable[[ReceivedRequest], None]
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self.now = now
+        self.log = log
         self.respond: Callable[[Request], Response]
-        self.received = received
+        self.control: Callable[[Request], Response]
+        self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
         super().__init__((HOST, port), Handler)
@@ -58,13 +52,14 @@ class Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
-    def start(self, respond: Callable[[Request], Response]) -> None:
-        self.respond = respond
+    def start(self, respond: Callable[[Request], Response], *, control: Callable[[Request], Response]) -> None:
+        self.respond, self.control = respond, control
         thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="claude-emulator", daemon=True)
         thread.start()
 
     def stop(self) -> None:
         """Stop listening, and end connections that clients keep open."""
+        self.stopping.set()
         self.shutdown()
         self.server_close()
         with self._connections_lock:
@@ -126,6 +121,9 @@ class Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
             body=body,
         )
+        if request.path.startswith(CONTROL):
+            self._send(self.server.control(request))
+            return
         response = self.server.respond(request)
         # Before it is sent: whoever has the response finds its request in the log.
         self._log(request, size, response)
@@ -168,7 +166,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _log(self, request: Request, size: int, response: Response) -> None:
         kept = request.body if size <= KEPT_BODY_BYTES else None
-        self.server.received.append(
+        delivery = response.delivery
+        self.server.log(
             ReceivedRequest(
                 method=request.method,
                 path=request.path,
@@ -177,38 +176,71 @@ class Handler(BaseHTTPRequestHandler):
                 body_bytes=size,
                 body=kept,
                 at=self.server.now(),
-                status=response.status,
-                request_id=response.headers["request-id"],
+                status=0 if delivery.lost else response.status,
+                request_id=response.headers.get("request-id", ""),
+                sha256=hashlib.sha256(request.body).hexdigest() if request.body else "",
+                answer=delivery.outcome,
+                batch_id=response.batch_id,
+                faults=tuple(response.faults),
             )
         )
 
     def _send(self, response: Response) -> None:
-        self.send_response(response.status)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        if isinstance(response.body, bytes):
-            self._send_whole(response.body)
-        else:
-            self._send_pieces(response.body)
+        how = response.delivery
+        self.server.stopping.wait(how.delay)
+        if not how.lost:
+            self.send_response(response.status)
+            for name, value in response.headers.items():
+                self.send_header(name, value)
+            if isinstance(response.body, bytes):
+                self._send_whole(response.body, how)
+            else:
+                self._send_pieces(response.body, how)
+        if how.lost or how.cut:
+            self._cut(reset=how.reset)
 
-    def _send_whole(self, body: bytes) -> None:
+    def _send_whole(self, body: bytes, how: Delivery) -> None:
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            for piece in self._paced([body[: how.sent_bytes]], how):
+                self.wfile.write(piece)
 
-    def _send_pieces(self, pieces: Iterable[bytes]) -> None:
-        if self.request_version == "HTTP/1.0":
-            self.close_connection = True
+    def _send_pieces(self, body: Iterable[bytes], how: Delivery) -> None:
+        with contextlib.closing(self._paced(body, how)) as pieces:
+            if self.request_version == "HTTP/1.0":
+                self.close_connection = True
+                self.end_headers()
+                self.wfile.writelines(pieces)
+                return
+            self.send_header("transfer-encoding", "chunked")
             self.end_headers()
-            self.wfile.writelines(pieces)
+            for piece in pieces:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                self.wfile.flush()
+        if not how.cut:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _paced(self, pieces: Iterable[bytes], how: Delivery) -> Generator[bytes, None, None]:
+        """Yield the pieces as they are, or smaller ones with pauses between."""
+        if how.piece_bytes is None:
+            yield from pieces
             return
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
         for piece in pieces:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            self.wfile.flush()
-        self.wfile.write(b"0\r\n\r\n")
+            for start in range(0, len(piece), how.piece_bytes):
+                yield piece[start : start + how.piece_bytes]
+                self.wfile.flush()
+                self.server.stopping.wait(how.pause)
+
+    def _cut(self, *, reset: bool) -> None:
+        """End the connection. A reset is what closing does where lingering is on and 0 seconds long."""
+        self.close_connection = True
+        self.wfile.flush()
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
+        else:
+            _shut(self.connection)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Print nothing: the log is `ClaudeEmulator.requests`."""

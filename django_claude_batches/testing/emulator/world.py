@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import bisect
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,8 +13,10 @@ from . import errors
 from .batch import RESULTS_LAST, Batch, BatchSnapshot
 from .clock import Clock
 from .identifiers import Identifiers
+from .journal import Journal
 from .judging import Terms
 from .lines import Line
+from .pages import page_of
 from .replies import Replies
 
 CANCELING_LASTS = 1.0
@@ -40,42 +42,74 @@ class Page(NamedTuple):
 class World:
     """All batches. Each method is atomic, and first lets happen what is due by the clock."""
 
-    def __init__(self, rules: Rules, *, seed: int | str | None) -> None:
+    def __init__(self, rules: Rules, *, seed: int | str, journal: Journal | None = None) -> None:
         self._rules = rules
-        self._seed = secrets.token_hex(8) if seed is None else str(seed)
-        self._batches: list[Batch] = []
+        self._seed = str(seed)
+        self._journal = journal or Journal(None)
+        self._batches: list[Batch] = []  # by created_at, those that have yet to land too
         self._lock = threading.RLock()
         self.clock = Clock()
         self.identifiers = Identifiers(Random(self._seed))  # noqa: S311  shapes, not secrets
         self.organization_id = self.identifiers.organization()
 
-    def create(self, requests: list[dict[str, Any]], *, workspace_id: str, terms: Terms) -> BatchSnapshot:
+    def create(
+        self,
+        requests: list[dict[str, Any]],
+        *,
+        workspace_id: str,
+        terms: Terms,
+        lands_in: float = 0.0,
+        seen_in: float = 0.0,
+        stranger: bool = False,
+    ) -> BatchSnapshot:
+        """Make a batch, `lands_in` seconds from now; calls see it `seen_in` seconds after that."""
         with self._lock:
-            # Its own generator: a batch's ids and order do not depend on what else was called meanwhile.
-            random = Random(f"{self._seed}:{len(self._batches)}")  # noqa: S311
-            now = self.clock.now()
-            batch = Batch(requests, random=random, workspace_id=workspace_id, terms=terms, created_at=now)
-            self._batches.append(batch)
+            created_at = self.clock.now() + timedelta(seconds=lands_in)
+            batch = Batch(
+                requests,
+                random=self._random(),
+                workspace_id=workspace_id,
+                terms=terms,
+                created_at=created_at,
+                seen_from=created_at + timedelta(seconds=seen_in),
+                stranger=stranger,
+            )
+            self._add(batch)
+            if self._journal.kept:
+                self._journal.write("batch", batch.birth())
             return self._snapshot(batch)
+
+    def recall(self, kind: str, entry: dict[str, Any]) -> None:
+        """Take back what the journal says happened before."""
+        if kind == "batch":
+            self._add(Batch.reborn(entry, random=self._random()))
+        elif kind == "state":
+            next(batch for batch in self._batches if batch.id == entry["id"]).resume(entry)
+        elif kind == "clock":
+            self.clock.added = timedelta(seconds=entry["added"])
+
+    def _random(self) -> Random:
+        """Return the next batch's own generator: its ids and order do not depend on what was called meanwhile."""
+        return Random(f"{self._seed}:{len(self._batches)}")  # noqa: S311
+
+    def _add(self, batch: Batch) -> None:
+        bisect.insort(self._batches, batch, key=lambda batch: batch.created_at)
+
+    def _changed(self, batch: Batch) -> None:
+        if self._journal.kept:
+            self._journal.write("state", batch.state())
 
     def retrieve(self, batch_id: str, *, workspace_id: str) -> BatchSnapshot:
         with self._lock:
             return self._snapshot(self._find(batch_id, workspace_id))
 
     def page(self, *, workspace_id: str, limit: int, after_id: str | None, before_id: str | None) -> Page:
-        """Return one page, newest first: right after `after_id` (older), or right before `before_id` (newer)."""
+        """Return one page, newest first."""
         with self._lock:
-            newest_first = [batch for batch in reversed(self._settled()) if batch.workspace_id == workspace_id]
+            newest_first = self._seen(workspace_id)[::-1]
             ids = [batch.id for batch in newest_first]
-            if before_id is not None:
-                end = _position(ids, before_id, name="before_id")
-                start = max(0, end - limit)
-                has_more = start > 0
-            else:
-                start = 0 if after_id is None else _position(ids, after_id, name="after_id") + 1
-                end = start + limit
-                has_more = end < len(ids)
-            return Page([self._snapshot(batch) for batch in newest_first[start:end]], has_more)
+            part, has_more = page_of(ids, limit=limit, after_id=after_id, before_id=before_id)
+            return Page([self._snapshot(batch) for batch in newest_first[part]], has_more)
 
     def cancel(self, batch_id: str, *, workspace_id: str) -> BatchSnapshot:
         """Ask to cancel. Repeated, it changes nothing; once ended, the rule `cancel_ended` answers."""
@@ -85,6 +119,7 @@ class World:
                 now = self.clock.now()
                 batch.process(self._share_done(batch, now), self._rules.replies)
                 batch.cancel(now)
+                self._changed(batch)
             elif batch.processing_status == "ended" and self._rules.cancel_ended == "refused":
                 raise errors.cancel_ended(batch_id)
             return self._snapshot(batch)
@@ -97,6 +132,7 @@ class World:
             if batch.processing_status == "canceling":
                 raise errors.delete_canceling(batch_id)
             batch.delete()
+            self._changed(batch)
 
     def results(self, batch_id: str, *, workspace_id: str) -> list[Line]:
         with self._lock:
@@ -111,7 +147,7 @@ class World:
                 if batch.processing_status == "in_progress":
                     batch.process(1, self._rules.replies)
                 if batch.processing_status != "ended":
-                    batch.end(self.clock.now())
+                    self._end(batch, self.clock.now())
 
     def expire(self, batch_id: str) -> None:
         with self._lock:
@@ -124,26 +160,34 @@ class World:
                 if batch.processing_status != "ended":
                     raise ValueError(f"{batch_id} is {batch.processing_status}: only an ended batch can be archived")
                 batch.archive(self.clock.now())
+                self._changed(batch)
 
     def pass_time(self, seconds: float) -> None:
         with self._lock:
             self.clock.advance(seconds)
+            self._journal.write("clock", {"added": self.clock.added.total_seconds()})
             self._settled()
 
     def snapshots(self) -> list[BatchSnapshot]:
-        """Return every batch ever made, deleted ones too, oldest first."""
+        """Return every batch that has landed, deleted ones too, oldest first."""
         with self._lock:
             self._settled()
-            return [self._snapshot(batch) for batch in self._batches]
+            now = self.clock.now()
+            return [self._snapshot(batch) for batch in self._batches if batch.created_at <= now]
 
     def _snapshot(self, batch: Batch) -> BatchSnapshot:
         return batch.snapshot(progressive_counts=self._rules.progressive_counts)
 
     def _find(self, batch_id: str, workspace_id: str) -> Batch:
-        for batch in self._settled():
-            if batch.id == batch_id and batch.workspace_id == workspace_id:
+        for batch in self._seen(workspace_id):
+            if batch.id == batch_id:
                 return batch
         raise errors.batch_unknown(batch_id)
+
+    def _seen(self, workspace_id: str) -> list[Batch]:
+        """Return what a key of this Workspace can see, oldest first."""
+        settled, now = self._settled(), self.clock.now()
+        return [batch for batch in settled if batch.workspace_id == workspace_id and batch.seen_from <= now]
 
     def _chosen(self, batch_id: str | None) -> list[Batch]:
         chosen = [batch for batch in self._settled() if batch_id in (None, batch.id)]
@@ -152,9 +196,9 @@ class World:
         return chosen
 
     def _settled(self) -> list[Batch]:
-        """Return the batches that were not deleted, after what was due by now has happened to them."""
+        """Return the batches that landed and were not deleted, after what was due by now has happened to them."""
         now = self.clock.now()
-        present = [batch for batch in self._batches if not batch.deleted]
+        present = [batch for batch in self._batches if not batch.deleted and batch.created_at <= now]
         for batch in present:
             self._settle(batch, now)
         return present
@@ -165,13 +209,14 @@ class World:
         archived_from = batch.created_at + RESULTS_LAST
         if not batch.archived_at and archived_from <= now:
             batch.archive(archived_from)
+            self._changed(batch)
 
     def _let_run(self, batch: Batch, now: datetime) -> None:
         due = self._ends_at(batch)
         if due is not None and due <= min(now, batch.expires_at):
             if batch.processing_status == "in_progress":
                 batch.process(1, self._rules.replies)
-            batch.end(due)
+            self._end(batch, due)
         elif batch.expires_at <= now:
             self._expire(batch, batch.expires_at)
         elif self._rules.progressive_counts and batch.processing_status == "in_progress":
@@ -195,13 +240,10 @@ class World:
     def _expire(self, batch: Batch, at: datetime) -> None:
         if batch.processing_status == "in_progress":
             batch.process(self._share_done(batch, at), self._rules.replies)
-            batch.end(at, rest="expired")
+            self._end(batch, at, rest="expired")
         elif batch.processing_status == "canceling":
-            batch.end(at)
+            self._end(batch, at)
 
-
-def _position(ids: list[str], batch_id: str, *, name: str) -> int:
-    try:
-        return ids.index(batch_id)
-    except ValueError:
-        raise errors.cursor_unknown(name, batch_id) from None
+    def _end(self, batch: Batch, at: datetime, *, rest: str = "canceled") -> None:
+        batch.end(at, rest=rest)
+        self._changed(batch)

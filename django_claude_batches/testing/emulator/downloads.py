@@ -1,0 +1,60 @@
+"""The results on their way out, and the note of which lines left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .lines import Line
+
+PIECE_BYTES = 65_536
+"""Result lines go out in pieces of about this size: one write for each line would be slow."""
+
+
+@dataclass
+class Download:
+    """One answer to a results call: the lines that were sent, and whether all of them were."""
+
+    batch_id: str
+    workspace_id: str
+    at: datetime
+    lines: list[Line] = field(default_factory=list)
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """Lines to send, iterated once, in pieces; `ended` is called when no more leave.
+
+    `tail` is what leaves of a torn line. `whole` is False where a fault keeps some of the lines back.
+    """
+
+    lines: list[Line]
+    download: Download
+    ended: Callable[[Download], None]
+    tail: bytes = b""
+    whole: bool = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces()
+            self.download.complete = self.whole
+        finally:
+            self.ended(self.download)
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the lines in pieces, noting each as sent once the server comes back for the next."""
+        piece: list[Line] = []
+        size = 0
+        for line in self.lines:
+            piece.append(line)
+            size += len(line.raw)
+            if size >= PIECE_BYTES:
+                yield b"".join(line.raw for line in piece)
+                self.download.lines.extend(piece)
+                piece, size = [], 0
+        last = b"".join(line.raw for line in piece) + self.tail
+        if last:
+            yield last
+        self.download.lines.extend(piece)

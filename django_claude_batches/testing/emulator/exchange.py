@@ -1,0 +1,95 @@
+"""What passes between the HTTP and the routes: a request as received, and a response with the way it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from . import errors
+
+VERBS = ("create", "retrieve", "list", "cancel", "delete", "results")
+"""The API's verbs (§1)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as received: header names in lower case, `body` None where it was over the limit.
+
+    Faults set the rest: in how many seconds of the emulator's clock a create call's batch is made, and is seen.
+    """
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes | None
+    lands_in: float = 0.0
+    seen_in: float = 0.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a response leaves: as a whole and at once, unless a fault says otherwise. Times are real seconds.
+
+    `lost` sends not a byte. `cut` ends the connection in place of the response; of a whole body, `sent_bytes` leave
+    before. `reset` is a cut that the client sees as a reset connection. `piece_bytes` leave at a time, `pause` between.
+    """
+
+    delay: float = 0.0
+    lost: bool = False
+    cut: bool = False
+    sent_bytes: int | None = None
+    reset: bool = False
+    piece_bytes: int | None = None
+    pause: float = 0.0
+
+    @property
+    def outcome(self) -> str:
+        """What comes of the response: "whole", "cut" or "lost"."""
+        if self.lost:
+            return "lost"
+        return "cut" if self.cut else "whole"
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response to send: `body` is whole, or pieces to be sent chunked. `batch_id` is the batch it is about."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | Iterable[bytes]
+    batch_id: str | None = None
+    delivery: Delivery = Delivery()
+    faults: list[str] = field(default_factory=list)
+
+
+def asked(request: Request) -> tuple[str, str]:
+    """Return which verb a request asks for, and the batch's id ("" where it names none), or raise a 404 or 405."""
+    match [unquote(part) for part in request.path.split("/")]:
+        case ["", "v1", "messages", "batches"]:
+            verbs, batch_id = {"GET": "list", "POST": "create"}, ""
+        case ["", "v1", "messages", "batches", batch_id] if batch_id:
+            verbs = {"GET": "retrieve", "DELETE": "delete"}
+        case ["", "v1", "messages", "batches", batch_id, "cancel"] if batch_id:
+            verbs = {"POST": "cancel"}
+        case ["", "v1", "messages", "batches", batch_id, "results"] if batch_id:
+            verbs = {"GET": "results"}
+        case _:
+            raise errors.path_unknown()
+    if request.method not in verbs:
+        raise errors.method_not_allowed()
+    return verbs[request.method], batch_id
+
+
+def as_json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
+    return Response(status, {"content-type": "application/json"} | (headers or {}), body)
+
+
+def refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:
+    """Return the response that says `refusal`. `headers` hold the request-id."""
+    body = refusal.body(request_id=headers["request-id"])
+    return as_json(body, status=refusal.status, headers=headers | {"x-should-retry": "false"})

@@ -1,0 +1,65 @@
+"""Faults of the connection, and of when things happen: lost, cut, late, slow. `hold` and `delay` are real seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django_claude_batches.testing.emulator.exchange import VERBS, Response
+
+from .turn import Fault, Turn
+
+
+def lost_answer(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:
+    """It happens, and the connection ends without an answer, after `hold` seconds."""
+    return _lost(turn.answer(), hold=hold, reset=reset)
+
+
+def cut_answer(turn: Turn, *, after: int | None = None, reset: bool = False) -> Response:
+    """It happens, and the connection ends `after` so many bytes of the answer's body (half of it)."""
+    answer = turn.answer()
+    if not isinstance(answer.body, bytes):
+        raise ValueError("cut_answer cuts no results: cut_mid_line and cut_at_line_end do")
+    sent = len(answer.body) // 2 if after is None else after
+    return replace(answer, delivery=replace(answer.delivery, cut=True, sent_bytes=sent, reset=reset))
+
+
+def never_lands(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:
+    """Nothing happens, and the connection ends without an answer, after `hold` seconds."""
+    return _lost(Response(0, {}, b""), hold=hold, reset=reset)
+
+
+def lands_late(turn: Turn, *, seconds: float = 60.0, hold: float = 0.0, reset: bool = False) -> Response:
+    """No answer; the batch is made `seconds` later by the emulator's clock, and dated then."""
+    return _lost(turn.respond(replace(turn.request, lands_in=seconds)), hold=hold, reset=reset)
+
+
+def seen_late(turn: Turn, *, seconds: float = 60.0) -> Response:
+    """Answered; but the batch is in no listing, and 404, for `seconds` of the emulator's clock."""
+    return turn.respond(replace(turn.request, seen_in=seconds))
+
+
+def slow_answer(turn: Turn, *, delay: float = 1.0) -> Response:
+    """It happens at once, and is answered after `delay` seconds."""
+    answer = turn.answer()
+    return replace(answer, delivery=replace(answer.delivery, delay=delay))
+
+
+def trickle(turn: Turn, *, piece_bytes: int = 1, pause: float = 0.01) -> Response:
+    """The answer's body comes `piece_bytes` at a time, with `pause` seconds between."""
+    answer = turn.answer()
+    return replace(answer, delivery=replace(answer.delivery, piece_bytes=piece_bytes, pause=pause))
+
+
+def _lost(answer: Response, *, hold: float, reset: bool) -> Response:
+    return replace(answer, delivery=replace(answer.delivery, delay=hold, lost=True, reset=reset))
+
+
+FAULTS = {
+    "lost_answer": Fault(lost_answer, ("create",)),
+    "cut_answer": Fault(cut_answer, ("create",)),
+    "never_lands": Fault(never_lands, ("create",)),
+    "lands_late": Fault(lands_late, ("create",)),
+    "seen_late": Fault(seen_late, ("create",)),
+    "slow_answer": Fault(slow_answer, VERBS),
+    "trickle": Fault(trickle, VERBS),
+}

@@ -1,0 +1,64 @@
+"""Faults in the MessageBatch objects of an answer: in one batch's, or in each of a page's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from django_claude_batches.testing.emulator.exchange import Response
+
+from .turn import Fault, Turn
+
+SHOWN = ("retrieve", "list")
+
+
+def foreign_results_url(turn: Turn, *, to: str = "http://elsewhere.invalid") -> Response:
+    """`results_url` is at another host, `to`: whoever asks there takes the key there (§11)."""
+
+    def change(batch: dict[str, Any]) -> None:
+        if batch["results_url"]:
+            batch["results_url"] = to + urlsplit(batch["results_url"]).path
+
+    return _changed(turn.answer(), change)
+
+
+def wrong_counts(
+    turn: Turn, *, processing: int = 0, succeeded: int = 1, errored: int = 0, canceled: int = 0, expired: int = 0
+) -> Response:
+    """`request_counts` differ from the lines by so many (one succeeded too many)."""
+    added = {
+        "processing": processing,
+        "succeeded": succeeded,
+        "errored": errored,
+        "canceled": canceled,
+        "expired": expired,
+    }
+
+    def change(batch: dict[str, Any]) -> None:
+        batch["request_counts"] = {name: count + added[name] for name, count in batch["request_counts"].items()}
+
+    return _changed(turn.answer(), change)
+
+
+def unknown_status(turn: Turn, *, status: str = "paused") -> Response:
+    """`processing_status` is one that nobody knows yet (§11)."""
+    return _changed(turn.answer(), lambda batch: batch.update(processing_status=status))
+
+
+def _changed(answer: Response, change: Callable[[dict[str, Any]], None]) -> Response:
+    if answer.status != 200 or not isinstance(answer.body, bytes):
+        return answer
+    document = json.loads(answer.body)
+    for batch in document.get("data", [document]):
+        change(batch)
+    return replace(answer, body=json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+FAULTS = {
+    "foreign_results_url": Fault(foreign_results_url, SHOWN),
+    "wrong_counts": Fault(wrong_counts, SHOWN),
+    "unknown_status": Fault(unknown_status, SHOWN),
+}

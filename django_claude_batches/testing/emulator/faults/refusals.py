@@ -1,0 +1,118 @@
+"""Faults that answer with a status in place of what was asked (`docs/reference/wire.md` §5).
+
+With `happens`, what was asked happens all the same: a 500 may come after the batch was made. `retry_after` (seconds, or
+a text) and `should_retry` put those headers on the answer, where they are not None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from django_claude_batches.testing.emulator import errors
+from django_claude_batches.testing.emulator.errors import Refusal
+from django_claude_batches.testing.emulator.exchange import VERBS, Response, refused
+
+from .turn import Fault, Turn
+
+HTML = (
+    "<html>\r\n<head><title>{status}</title></head>\r\n<body><center><h1>{status}</h1></center></body>\r\n</html>\r\n"
+)
+NEVER_RETRIED = frozenset({400, 401, 402, 403, 404, 413})
+
+STATUSES = {
+    "key_refused": errors.key_invalid(),
+    "billing": Refusal(402, "billing_error", "Your credit balance is too low to access the Anthropic API."),
+    "access_refused": Refusal(403, "permission_error", "Your API key does not have permission to use this resource."),
+    "timed_out": Refusal(408, "timeout_error", "Request timed out."),
+    "conflict": Refusal(409, "conflict_error", "Conflict."),
+    "server_error": Refusal(500, "api_error", "Internal server error"),
+    "unavailable": Refusal(503, "api_error", "Service unavailable."),
+    "gateway_timeout": Refusal(504, "timeout_error", "Gateway timed out."),
+    "overloaded": Refusal(529, "overloaded_error", "Overloaded"),
+    "on_hold": Refusal(
+        400, "invalid_request_error", "This organization is on hold.", {"error_code": "organization_on_hold"}
+    ),
+    "spend_limit": errors.invalid(
+        "You have reached your specified API usage limits. You will regain access on 2027-01-01 at 00:00 UTC."
+    ),
+    "spend_cap": Refusal(
+        429,
+        "rate_limit_error",
+        "You have reached your API usage limits: your organization has crossed its monthly API usage threshold, set "
+        "based on your organization's API tier. You will regain access on 2027-01-01 at 00:00 UTC.",
+        {"error_code": "enforced_spend_limit_reached"},
+    ),
+}
+"""§5.1 to §5.3. The texts of 402, 403, 408, 409, 503 and 504, and of "on hold", are inferred."""
+
+RATE_LIMITED = Refusal(429, "rate_limit_error", "This request would exceed your organization's rate limit.")
+"""The text is inferred."""
+
+RetryAfter = float | str | None
+
+
+def rate_limited(
+    turn: Turn, *, retry_after: RetryAfter = 1, should_retry: bool | None = None, happens: bool = False
+) -> Response:
+    """429; with `retry_after` None, without that header."""
+    return _answer(turn, RATE_LIMITED, retry_after=retry_after, should_retry=should_retry, happens=happens)
+
+
+def not_found(turn: Turn, *, happens: bool = False) -> Response:
+    """404 for a batch that is there: it has been seen up to two minutes after the create call (§11)."""
+    return _answer(turn, errors.batch_unknown(turn.batch_id), happens=happens)
+
+
+def html(turn: Turn, *, status: int = 500, retry_after: RetryAfter = None, happens: bool = False) -> Response:
+    """A page of a proxy's, with this `status` (200 too) and no request-id."""
+    made = turn.answer().batch_id if happens else None
+    body = HTML.format(status=status).encode()
+    headers = {"content-type": "text/html"} | _hints(retry_after)
+    return Response(status, headers, body, batch_id=made)
+
+
+def redirect(turn: Turn, *, status: int = 307, to: str = "http://elsewhere.invalid", happens: bool = False) -> Response:
+    """A redirect to the same path at another host, `to`: whoever follows it takes the key there (§11)."""
+    made = turn.answer().batch_id if happens else None
+    query = f"?{urlencode(turn.request.query)}" if turn.request.query else ""
+    headers = {"location": f"{to}{turn.request.path}{query}"}
+    return Response(status, headers, b"", batch_id=made)
+
+
+def _refusing(refusal: Refusal) -> Callable[..., Response]:
+    def spoil(
+        turn: Turn, *, retry_after: RetryAfter = None, should_retry: bool | None = None, happens: bool = False
+    ) -> Response:
+        return _answer(turn, refusal, retry_after=retry_after, should_retry=should_retry, happens=happens)
+
+    return spoil
+
+
+def _answer(
+    turn: Turn,
+    refusal: Refusal,
+    *,
+    retry_after: RetryAfter = None,
+    should_retry: bool | None = None,
+    happens: bool = False,
+) -> Response:
+    made = turn.answer().batch_id if happens else None
+    answer = refused(refusal, {"request-id": turn.request_id})
+    if refusal.status not in NEVER_RETRIED:
+        del answer.headers["x-should-retry"]
+    return replace(answer, headers=answer.headers | _hints(retry_after, should_retry=should_retry), batch_id=made)
+
+
+def _hints(retry_after: RetryAfter, *, should_retry: bool | None = None) -> dict[str, str]:
+    hints = {} if retry_after is None else {"retry-after": str(retry_after)}
+    return hints if should_retry is None else hints | {"x-should-retry": str(should_retry).lower()}
+
+
+FAULTS = {name: Fault(_refusing(refusal), VERBS) for name, refusal in STATUSES.items()} | {
+    "rate_limited": Fault(rate_limited, VERBS),
+    "not_found": Fault(not_found, ("retrieve", "results")),
+    "html": Fault(html, VERBS),
+    "redirect": Fault(redirect, VERBS),
+}

@@ -1,0 +1,119 @@
+"""Faults in the stream of results: which lines are sent, in which order, and where the stream breaks off.
+
+`line` counts from 1, in the order in which the lines would be sent. What is put in has the `Line.type` "".
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from django_claude_batches.testing.emulator.downloads import Outgoing
+from django_claude_batches.testing.emulator.exchange import Response
+from django_claude_batches.testing.emulator.lines import Line
+
+from .turn import Fault, Turn
+
+Change = Callable[..., list[Line]]
+
+
+def on_lines(change: Change) -> Callable[..., Response]:
+    """Make a fault of a function of the lines. An answer that has none, a 404, stays as it is."""
+
+    @functools.wraps(change)
+    def spoil(turn: Turn, **options: Any) -> Response:
+        answer = turn.answer()
+        if not isinstance(answer.body, Outgoing):
+            return answer
+        return replace(answer, body=replace(answer.body, lines=change(answer.body.lines, **options)))
+
+    return spoil
+
+
+def cut_mid_line(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
+    """The stream breaks off in the middle of a line, `after` so many whole ones (half). `clean`: it ends properly."""
+    return _cut(turn, after=after, mid_line=True, clean=clean, reset=reset)
+
+
+def cut_at_line_end(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
+    """The stream breaks off between two lines, `after` so many (half). `clean`: it ends properly."""
+    return _cut(turn, after=after, mid_line=False, clean=clean, reset=reset)
+
+
+def _cut(turn: Turn, *, after: int | None, mid_line: bool, clean: bool, reset: bool) -> Response:
+    answer = turn.answer()
+    if not isinstance(answer.body, Outgoing):
+        return answer
+    lines = answer.body.lines
+    kept = len(lines) // 2 if after is None else after
+    torn = lines[kept].raw[: len(lines[kept].raw) // 2] if mid_line else b""
+    body = replace(answer.body, lines=lines[:kept], tail=torn, whole=False)
+    return replace(answer, body=body, delivery=replace(answer.delivery, cut=not clean, reset=reset and not clean))
+
+
+def other_order(turn: Turn) -> Response:
+    """The lines come in an order of their own, another one at each download."""
+    return on_lines(lambda lines: turn.random.sample(lines, len(lines)))(turn)
+
+
+def empty_results(lines: list[Line]) -> list[Line]:
+    """No line comes."""
+    return []
+
+
+def no_last_newline(lines: list[Line]) -> list[Line]:
+    """The last line has no newline."""
+    return [*lines[:-1], lines[-1]._replace(raw=lines[-1].raw.rstrip(b"\n"))]
+
+
+def crlf(lines: list[Line]) -> list[Line]:
+    r"""Lines end in \r\n."""
+    return [line._replace(raw=line.raw[:-1] + b"\r\n") for line in lines]
+
+
+def blank_lines(lines: list[Line]) -> list[Line]:
+    """A blank line follows each."""
+    return [each for line in lines for each in (line, _inserted(b"\n"))]
+
+
+def duplicate_line(lines: list[Line], *, line: int = 1) -> list[Line]:
+    """A line comes again, as the last."""
+    return [*lines, lines[line - 1]]
+
+
+def missing_line(lines: list[Line], *, line: int = 1) -> list[Line]:
+    """A line does not come."""
+    return lines[: line - 1] + lines[line:]
+
+
+def foreign_line(lines: list[Line], *, line: int = 1, count: int = 1, custom_id: str = "foreign") -> list[Line]:
+    """Lines of custom_ids that nobody sent come before a line: `custom_id`, and `custom_id`2 and on."""
+    result = json.loads(lines[0].raw)["result"]
+    names = [custom_id if number == 1 else f"{custom_id}{number}" for number in range(1, count + 1)]
+    made = [_inserted(json.dumps({"custom_id": name, "result": result}).encode() + b"\n", name) for name in names]
+    return lines[: line - 1] + made + lines[line - 1 :]
+
+
+def garbage_line(lines: list[Line], *, line: int = 1, text: str = '{"custom_id": not JSON') -> list[Line]:
+    """A line that is no JSON, `text`, comes before a line."""
+    return [*lines[: line - 1], _inserted(text.encode() + b"\n"), *lines[line - 1 :]]
+
+
+def _inserted(raw: bytes, custom_id: str = "") -> Line:
+    return Line(custom_id, "", raw)
+
+
+RESULTS = ("results",)
+FAULTS = {
+    "cut_mid_line": Fault(cut_mid_line, RESULTS),
+    "cut_at_line_end": Fault(cut_at_line_end, RESULTS),
+    "other_order": Fault(other_order, RESULTS),
+} | {
+    change.__name__: Fault(on_lines(change), RESULTS)
+    for change in (
+        empty_results, no_last_newline, crlf, blank_lines, duplicate_line, missing_line, foreign_line, garbage_line,
+    )
+}  # fmt: skip

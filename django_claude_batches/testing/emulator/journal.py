@@ -1,0 +1,60 @@
+"""The emulator's state on disk: one JSON object a line, appended before what it tells of is answered.
+
+A write reaches the kernel before the answer leaves, so it outlives a SIGKILL (not a power cut). What the kill cut in
+the middle of a line was never answered: that line is dropped when the file is read.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """Appends to `path`; without one, keeps nothing. Thread-safe. One emulator at a time may use a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    @property
+    def kept(self) -> bool:
+        return self._path is not None
+
+    def write(self, kind: str, entry: dict[str, Any]) -> None:
+        if self._path is None:
+            return
+        line = json.dumps([kind, entry], separators=(",", ":")).encode() + b"\n"
+        with self._lock, self._path.open("ab") as file:
+            file.write(line)
+
+    def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what was written, in its order, after the file was cut back to its last whole line.
+
+        Raise ValueError where another line cannot be read: the file is no journal, or was edited.
+        """
+        if self._path is None or not self._path.exists():
+            return
+        _drop_torn_line(self._path)
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield _read(line, at=f"{self._path}, line {number}")
+
+
+def _read(line: bytes, *, at: str) -> tuple[str, dict[str, Any]]:
+    try:
+        kind, entry = json.loads(line)
+    except (ValueError, TypeError):
+        raise ValueError(f"{at} is not an entry of an emulator's state file") from None
+    return kind, entry
+
+
+def _drop_torn_line(path: Path) -> None:
+    whole = 0
+    with path.open("r+b") as file:
+        for line in file:
+            whole += len(line) if line.endswith(b"\n") else 0
+        file.truncate(whole)

@@ -1,0 +1,109 @@
+"""The emulator as a process of its own, which a test can steer, kill and start again."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+
+class EmulatorProcess:
+    """`python -m django_claude_batches.testing` with these `arguments`, while entered.
+
+    It has a free port, which it keeps when started again, and batches end by `finish()` unless `arguments` hold
+    `--seconds`. With `state`, a file, what it knew outlives `kill()`. The environment stays as it is: give `url` and
+    `api_key` (any key is taken) to the program under test. What can be asked of it is what `ClaudeEmulator` has by the
+    same names.
+    """
+
+    def __init__(self, *arguments: str, state: str | Path | None = None) -> None:
+        kept = () if state is None else ("--state", str(state))
+        self._command = [sys.executable, "-m", "django_claude_batches.testing", "--seconds", "never", *kept, *arguments]
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.api_key = "sk-ant-api03-any"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def url(self) -> str:
+        """Where it serves, as `http://127.0.0.1:PORT`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start it, again too, and return once it answers. RuntimeError, with what it said, where it cannot."""
+        command = [*self._command, "--port", str(self.port)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            _, said = process.communicate()
+            raise RuntimeError(f"the emulator did not start: {said.strip()}")
+        self._process = process
+        self.port = int(line.rpartition(":")[2])
+
+    def kill(self) -> None:
+        """SIGKILL it: no answer is finished, nothing is tidied up."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start()
+
+    def ledger(self) -> dict[str, Any]:
+        ledger: dict[str, Any] = self._ask("GET", "ledger")
+        return ledger
+
+    def finish(self, batch_id: str | None = None) -> None:
+        self._ask("POST", "finish", batch_id=batch_id)
+
+    def expire(self, batch_id: str) -> None:
+        self._ask("POST", "expire", batch_id=batch_id)
+
+    def archive(self, batch_id: str) -> None:
+        self._ask("POST", "archive", batch_id=batch_id)
+
+    def pass_time(self, seconds: float) -> None:
+        self._ask("POST", "pass_time", seconds=seconds)
+
+    def fault(self, name: str, **options: Any) -> None:
+        self._ask("POST", "fault", name=name, **options)
+
+    def clear_faults(self) -> None:
+        self._ask("POST", "clear_faults")
+
+    def add_stranger(self, count: int, *, workspace_id: str | None = None) -> str:
+        return str(self._ask("POST", "add_stranger", count=count, workspace_id=workspace_id)["returned"])
+
+    def _ask(self, method: str, verb: str, **arguments: Any) -> Any:
+        """Return the answer's JSON. ValueError where the emulator refuses, in its words."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, f"/_emulator/{verb}", json.dumps(arguments) if method == "POST" else None)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ValueError(answer["error"])
+        return answer
