@@ -254,6 +254,14 @@ class MessageBatch(Machine, Mirror):
         """Results that are rows (a query)."""
         return self.results.count()
 
+    def count_missing(self) -> int:
+        """Count the requests without a result (queries); for a batch made elsewhere, by its number of requests."""
+        using = type(self).objects.primary().db
+        results = self.results.using(using)
+        if self.requests.using(using).exists():
+            results = results.filter(request__isnull=False)
+        return max(self.request_count - results.count(), 0)
+
     @property
     def is_live(self) -> bool:
         """Whether something still happens to it by itself."""

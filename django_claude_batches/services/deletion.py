@@ -81,7 +81,7 @@ def _deleted(batch: MessageBatch, token: str) -> bool:
     changes: dict[str, Any] = {"remote_deleted_at": DatabaseNow(), "last_error": ""}
     state = State(batch.state)
     if state in FETCHING:
-        state, changes["missing_count"] = State.LOST, max(batch.request_count - batch.stored_count, 0)
+        state, changes["missing_count"] = State.LOST, batch.count_missing()
     if batch.move(state, allowed={State(batch.state)}, token=token, **changes):
         batch.note("deleted_at_anthropic")
     return False

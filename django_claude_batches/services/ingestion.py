@@ -184,7 +184,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             token=token,
             due=backoff(tries),
             last_error=imbalance,
-            missing_count=_missing(batch),
+            missing_count=batch.count_missing(),
             tries=tries,
         )
         return False
@@ -195,7 +195,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             token=token,
             due=NOW,
             ingested_at=DatabaseNow(),
-            missing_count=_missing(batch),
+            missing_count=batch.count_missing(),
             last_error=imbalance,
         )
         if complete:
@@ -219,15 +219,6 @@ def _imbalance(batch: MessageBatch, download: Download) -> str:
     ]
     if len(download.seen) != batch.request_count:
         wrong.insert(0, f"{len(download.seen):,} results came for {batch.request_count:,} requests")
-    if not wrong and (missing := _missing(batch)):
+    if not wrong and (missing := batch.count_missing()):
         wrong = [f"{missing:,} results could not be stored"]
     return "; ".join(wrong)
-
-
-def _missing(batch: MessageBatch) -> int:
-    """Count the requests without a result; for a batch that was made elsewhere, by its number of requests."""
-    using = MessageBatch.objects.primary().db
-    results = batch.results.using(using)
-    if batch.requests.using(using).exists():
-        results = results.filter(request__isnull=False)
-    return max(batch.request_count - results.count(), 0)

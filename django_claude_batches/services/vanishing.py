@@ -50,7 +50,7 @@ def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
 
 def lose(batch: MessageBatch, why: str) -> bool:
     """Say that the results cannot be had any more. Stored rows stay."""
-    missing = max(batch.request_count - batch.results.using(MessageBatch.objects.primary().db).count(), 0)
+    missing = batch.count_missing()
     lost = batch.move(State.LOST, allowed=RUNNING | FETCHING, last_error=why, missing_count=missing)
     if lost:
         batch.note("lost", why)
