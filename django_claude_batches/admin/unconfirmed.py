@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.template.defaultfilters import date as date_filter
@@ -40,7 +41,8 @@ def candidates(batch: MessageBatch) -> list[dict[str, Any]]:
 
 
 def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, str]]:
-    yield _("Sent at"), _moment(attempt.sent_at)
+    if attempt.sent_at is not None:
+        yield _("Sent at"), _moment(attempt.sent_at)
     yield _("Size of the body"), filesizeformat(attempt.body_bytes) if attempt.body_bytes is not None else _("unknown")
     yield _("Newest batch at Anthropic before it"), _baseline(attempt)
     made = {"made": attempt.listings_made, "needed": LISTINGS}
@@ -56,9 +58,9 @@ def _baseline(attempt: SubmitAttempt) -> str:
     if not attempt.baseline_id:
         return _("none")
     if attempt.baseline_created_at is None:
-        return attempt.baseline_id
+        return str(attempt.baseline_id)
     return f"{attempt.baseline_id}, {_moment(attempt.baseline_created_at)}"
 
 
-def _moment(at: Any) -> str:
-    return date_filter(timezone.localtime(at), "DATETIME_FORMAT")
+def _moment(at: datetime) -> str:
+    return str(date_filter(timezone.localtime(at), "DATETIME_FORMAT"))

@@ -114,13 +114,13 @@ def test_the_candidates_are_offered(root: Client, batch: MessageBatch) -> None:
         {"id": "msgbatch_other", "typed_id": "msgbatch_maybe"},
     ],
 )
-def test_it_is_recorded_for_a_worker(root: Client, batch: MessageBatch, fields: dict[str, str]) -> None:
+def test_it_is_recorded_for_a_worker(root: Client, batch: MessageBatch, fields: dict[str, Any]) -> None:
     searched_for(batch)
     MessageBatch.objects.filter(pk=batch.pk).update(next_action_at="2999-01-01T00:00Z")
     assert said(act(root, "claim", batch, **fields)) == ["1 id is verified shortly."]
     batch.refresh_from_db()
     assert (batch.claimed_id, batch.state) == ("msgbatch_maybe", State.UNCERTAIN)
-    assert batch.next_action_at <= timezone.now()
+    assert MessageBatch.objects.due().get() == batch
     assert batch.events.get(what="claim_requested").by_name == "ada"
     assert LogEntry.objects.get().change_message == "This is it"
     assert "Going to be verified: msgbatch_maybe" in page(root, url(BATCHES, "change", batch.pk))
