@@ -39,7 +39,7 @@ def paused(batch: MessageBatch) -> AccountState | None:
 
 
 def needs_a_person(batch: MessageBatch) -> bool:
-    """Whether nothing good happens to this batch by itself any more."""
+    """Whether somebody should know of it: it may be billed unconfirmed, or nothing good happens by itself any more."""
     if batch.state == State.INGESTED:
         return batch.missing_count > 0 or (batch.announced_at is not None and batch.last_error != "")
     return batch.state in WAITING_FOR_A_PERSON or paused(batch) is not None

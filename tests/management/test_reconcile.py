@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +15,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.making import item, running
 from tests.management.conftest import Manage
 from tests.management.losing import lose
-from tests.relay import lose_request
+from tests.relay import Exchange, Relay, lose_request
 
 pytestmark = pytest.mark.django_db
 
@@ -105,3 +107,21 @@ def test_one_that_cannot_be_searched_for_does_not_stop_the_others(manage: Manage
     assert 'Unknown account "gone"' in ran.err
     batch.refresh_from_db()
     assert batch.state == State.INGESTED
+
+
+def test_term_lets_the_batch_in_hand_finish(manage: Manage, claude: ClaudeEmulator) -> None:
+    first, second = lose(claude), lose(claude)
+    claude.finish()
+
+    def interrupt(exchange: Exchange) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        exchange.reply = exchange.forward()
+
+    with Relay(claude.url) as relay:
+        relay.on("GET", "/batches", interrupt, times=1)
+        ran = manage("reconcile")
+    assert (ran.code, "Interrupted; the search goes on" in ran.err) == (130, True)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    # The search for the first proved the second too, but nobody fetched its results.
+    assert (first.state, second.state) == (State.INGESTED, State.IN_PROGRESS)

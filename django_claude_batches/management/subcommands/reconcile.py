@@ -33,7 +33,8 @@ class Reconcile(Subcommand):
             if batch.state != State.UNCERTAIN:
                 raise batch.forbidden("reconcile", {State.UNCERTAIN})
         batches = named or _unconfirmed()
-        failed = _searched(console, batches)
+        with Interruption() as interruption:
+            failed = _searched(console, interruption, batches)
         for batch in batches:
             console.say(showing.line(batch))
             for text in showing.search_lines(batch):
@@ -42,6 +43,8 @@ class Reconcile(Subcommand):
             console.say("No batch is unconfirmed.")
         shown = [{**showing.data(batch), "search": showing.search_data(batch)} for batch in batches]
         console.document({"batches": shown, "failed": failed})
+        if interruption.wished:
+            raise CommandError("Interrupted; the search goes on with the next tick.", returncode=Exit.INTERRUPTED)
         _judge(named, failed)
 
 
@@ -49,19 +52,18 @@ def _unconfirmed() -> list[MessageBatch]:
     return list(MessageBatch.objects.primary().filter(state=State.UNCERTAIN).order_by("pk"))
 
 
-def _searched(console: Console, batches: list[MessageBatch]) -> list[dict[str, Any]]:
+def _searched(console: Console, interruption: Interruption, batches: list[MessageBatch]) -> list[dict[str, Any]]:
     """Search for one after the other, until somebody interrupts; an error of one does not stop the others."""
     failed = []
-    with Interruption() as interruption:
-        for batch in batches:
-            if interruption.wished:
-                raise KeyboardInterrupt
-            console.progress(f"Searching for {batch}")
-            try:
-                services.advance(batch)
-            except Exception as error:  # noqa: BLE001 (an error of one batch must not stop the others)
-                console.complain(f"{batch}: {type(error).__name__}: {error}")
-                failed.append({"id": batch.pk, "error": str(error)})
+    for batch in batches:
+        if interruption.wished:
+            break
+        console.progress(f"Searching for {batch}")
+        try:
+            services.advance(batch)
+        except Exception as error:  # noqa: BLE001 (an error of one batch must not stop the others)
+            console.complain(f"{batch}: {type(error).__name__}: {error}")
+            failed.append({"id": batch.pk, "error": str(error)})
     return failed
 
 
