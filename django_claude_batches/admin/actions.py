@@ -13,14 +13,17 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches import tasks
 from django_claude_batches.admin.mirror import MirrorAdminMixin
+from django_claude_batches.admin.unconfirmed import candidates
 from django_claude_batches.admin.verbs import Verb
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.wire import BATCH_ID_PATTERN
 
 MOST_ROWS = 500
 """Rows of one action: the confirmation page names each, and Django refuses forms of more than 1,000 fields."""
@@ -88,16 +91,35 @@ def _run(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, queryse
         text = _("At most %(most)s rows at once. Nothing was done: select fewer.") % {"most": MOST_ROWS}
         modeladmin.message_user(request, text, messages.ERROR)
         return _back(request)
+    if verb.takes_id and len(pks) > 1:
+        text = _("One id is one batch's. Nothing was done: select one row.")
+        modeladmin.message_user(request, text, messages.ERROR)
+        return _back(request)
     if "confirmed" not in request.POST:
         return _confirm(verb, modeladmin, request, pks)
-    if verb.word and request.POST.get("word", "").strip().lower() != str(verb.word):
-        return _confirm(verb, modeladmin, request, pks, error=True)
+    if error := _not_confirmed(verb, request):
+        return _confirm(verb, modeladmin, request, pks, error=error)
     done, skipped = _perform(verb, modeladmin, request, pks)
     if done:
         modeladmin.message_user(request, verb.done % done, messages.SUCCESS)
     if skipped:
         modeladmin.message_user(request, _skipped(verb, skipped), messages.WARNING)
     return _back(request)
+
+
+def _not_confirmed(verb: Verb, request: HttpRequest) -> str:
+    """Say what the confirmation page still lacks: the word that must be typed, or an id."""
+    if verb.word and request.POST.get("word", "").strip().lower() != str(verb.word):
+        return _("Nothing was done: type “%(word)s” to confirm.") % {"word": verb.word}
+    if verb.takes_id and not BATCH_ID_PATTERN.fullmatch(_given_id(request)):
+        given = Truncator(_given_id(request)).chars(80)
+        return _("Nothing was done: a batch's id looks like msgbatch_01…, not “%(given)s”.") % {"given": given}
+    return ""
+
+
+def _given_id(request: HttpRequest) -> str:
+    """Give the id that was typed, else the candidate that was chosen."""
+    return (request.POST.get("typed_id", "").strip() or request.POST.get("id", "")).strip()
 
 
 def _perform(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks: list[int]) -> tuple[int, list[str]]:
@@ -123,7 +145,7 @@ def _attempt(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, row
     """Do it to one row and log it, or neither; give why not."""
     try:
         with transaction.atomic(using=row._state.db):
-            verb.perform(row, request.user)
+            verb.perform(row, request.user, **({"id": _given_id(request)} if verb.takes_id else {}))
             if verb.deletes:
                 modeladmin.log_deletions(request, [row])  # type: ignore[arg-type]
             else:
@@ -134,7 +156,7 @@ def _attempt(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, row
 
 
 def _confirm(
-    verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks: list[int], *, error: bool = False
+    verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks: list[int], *, error: str = ""
 ) -> HttpResponse:
     legal, skipped = [], []
     for row in modeladmin.get_queryset(request).filter(pk__in=pks).order_by("pk"):
@@ -161,6 +183,8 @@ def _confirm(
         "checkbox": ACTION_CHECKBOX_NAME,
         "back": _back_url(request),
         "error": error,
+        "candidates": candidates(legal[0]) if verb.takes_id else [],
+        "given_id": _given_id(request),
     }
     request.current_app = modeladmin.admin_site.name
     return TemplateResponse(request, "admin/django_claude_batches/confirm_action.html", context)

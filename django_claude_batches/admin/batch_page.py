@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from django_claude_batches.admin import display
 from django_claude_batches.admin.mirror import MirrorAdminMixin
+from django_claude_batches.admin.unconfirmed import unconfirmed
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
 from django_claude_batches.models.state import ADOPTING, REMOTE, RUNNING
 
@@ -29,7 +30,9 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "error": batch.last_error if batch.last_error not in batch.explanation else "",
         "counts": list(_counts(page, request, batch)),
         "wishes": list(_wishes(batch)),
+        "claimed_id": batch.claimed_id if batch.state in ADOPTING else "",
         "adoptable": batch.state in ADOPTING,
+        "unconfirmed": unconfirmed(batch),
         "related": _related(page, batch),
         "attempts": batch.attempts.using(db).order_by("-number")[:MOST_ROWS],
         "usage": batch.usage.using(db).order_by("model")[:MOST_ROWS],

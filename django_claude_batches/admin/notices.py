@@ -13,6 +13,9 @@ from django.utils.translation import gettext as _
 
 from django_claude_batches.models import AccountState, MessageBatch
 
+KEY_REFUSED = "Anthropic answered 401 "
+"""How the text of KeyRefused begins. What it says beyond that stands on the account's page."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -35,13 +38,21 @@ def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
 
 
 def _paused(account: AccountState, url: str) -> Notice:
-    values = {"account": account.alias, "reason": account.pause_reason}
-    if account.paused_until is None:
-        text = _('Sending is paused for "%(account)s", until somebody resumes it: %(reason)s') % values
-    else:
-        values["until"] = date_filter(localtime(account.paused_until), "SHORT_DATETIME_FORMAT")
-        text = _('Sending is paused for "%(account)s", until %(until)s: %(reason)s') % values
+    reason, remedy = _why_and_remedy(account)
+    words = _('Sending is paused for "%(account)s": %(reason)s Running batches are still fetched. %(remedy)s')
+    text = words % {"account": account.alias, "reason": reason, "remedy": remedy}
     return Notice(text, url, _("Accounts") if url else "")
+
+
+def _why_and_remedy(account: AccountState) -> tuple[str, str]:
+    """Give two sentences: why nothing is sent, in the API's words but for a refused key, and what ends that."""
+    reason = f"{account.pause_reason.rstrip('.')}."
+    if account.paused_until is not None:
+        until = date_filter(localtime(account.paused_until), "SHORT_DATETIME_FORMAT").rstrip(".")
+        return reason, _("It is resumed by itself at %(until)s.") % {"until": until}
+    if account.pause_reason.startswith(KEY_REFUSED):
+        return _("Anthropic refused the key (401)."), _("Replace the key, then Resume.")
+    return reason, _("When that is mended, Resume.")
 
 
 def _accounts_link(request: HttpRequest, site: AdminSite) -> str:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.models.state import ALWAYS_DUE, DELETABLE, EDITABLE, RUNNING, SENT
+from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, RUNNING, SENT
 from django_claude_batches.services.deletion import DELETABLE_REMOTELY
 
 STANDING = {
@@ -38,7 +38,8 @@ class Verb:
     """One action. `refusal` says why a row is skipped (empty: it is not); `perform` only records, and speaks no HTTP.
 
     `done` is the message for a number of rows, `rule` ends the message about the skipped ones, `word` must be typed
-    on the confirmation page where there is one.
+    on the confirmation page where there is one. One that `takes_id` is for one row: the page asks for an id of
+    Anthropic's, and `perform` gets it as `id`.
     """
 
     name: str
@@ -48,8 +49,9 @@ class Verb:
     rule: Promise
     done: Any
     refusal: Callable[[Any], str]
-    perform: Callable[[Any, Any], object]
+    perform: Callable[..., object]
     word: Promise | str = ""
+    takes_id: bool = False
     deletes: bool = False
 
 
@@ -156,6 +158,20 @@ ANNOUNCE = Verb(
     refusal=_only(frozenset({State.INGESTED})),
     perform=lambda batch, by: services.announce_again(batch, by=by),
 )
+CLAIM = Verb(
+    name="claim",
+    label=gettext_lazy("This is it"),
+    permission="claim",
+    words=gettext_lazy(
+        "A worker verifies the id: that batch must have as many requests, must have ended, and its results must bear "
+        "our tag. What does not hold is said on the batch's page, and changes nothing."
+    ),
+    rule=gettext_lazy("Only batches that are not confirmed, were not received or were given up can turn up."),
+    done=ngettext_lazy("%d id is verified shortly.", "%d ids are verified shortly."),
+    refusal=_only(ADOPTING),
+    perform=lambda batch, by, *, id: services.claim(batch, id, by=by),  # noqa: A006 (the API's word)
+    takes_id=True,
+)
 GIVE_UP = Verb(
     name="give_up",
     label=gettext_lazy("Give up"),
@@ -180,7 +196,7 @@ DELETE_HERE = Verb(
     perform=_delete_here,
     deletes=True,
 )
-BATCH_VERBS = (SUBMIT, TAKE_BACK, CANCEL, CHECK, ANNOUNCE, DELETE_REMOTE, GIVE_UP, DELETE_HERE)
+BATCH_VERBS = (SUBMIT, TAKE_BACK, CANCEL, CHECK, ANNOUNCE, DELETE_REMOTE, CLAIM, GIVE_UP, DELETE_HERE)
 
 RESUME = Verb(
     name="resume",

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 class Exit(IntEnum):
     FAILED = 1
+    WRONG_USAGE = 2
     TIMED_OUT = 3
     NEEDS_A_PERSON = 4
     INTERRUPTED = 130
@@ -18,7 +19,7 @@ exit codes:
   1    refused or failed; the reason is on standard error, and nothing was changed by a refusal
   2    wrong usage
   3    wait: the time was over, or it was interrupted; the batches go on
-  4    a batch that was named needs a person (wait, status): not confirmed, not received, refused, lost, given up,
-       taken back, complete with something missing or with a receiver that failed, or its account is paused
+  4    a batch that was named needs a person (wait, status, reconcile): not confirmed, not received, refused, lost,
+       given up, taken back, complete with something missing or with a receiver that failed, or its account is paused
   130  interrupted
 """

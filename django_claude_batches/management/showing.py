@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.mirror import COUNTS
+from django_claude_batches.models.state import ADOPTING
 
 WAITING_FOR_A_PERSON = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.LOST, State.ABANDONED})
 
@@ -38,7 +39,7 @@ def paused(batch: MessageBatch) -> AccountState | None:
 
 
 def needs_a_person(batch: MessageBatch) -> bool:
-    """Whether nothing good happens to this batch by itself any more."""
+    """Whether somebody should know of it: it may be billed unconfirmed, or nothing good happens by itself any more."""
     if batch.state == State.INGESTED:
         return batch.missing_count > 0 or (batch.announced_at is not None and batch.last_error != "")
     return batch.state in WAITING_FOR_A_PERSON or paused(batch) is not None
@@ -62,6 +63,43 @@ def data(batch: MessageBatch) -> dict[str, Any]:
         "last_error": batch.last_error,
         **{f"{name}_at": _iso(getattr(batch, f"{name}_at")) for name in TIMES},
     }
+
+
+def search_lines(batch: MessageBatch) -> Iterator[str]:
+    """Give what is known of a batch that may be at Anthropic, what may be it, and why that is not ours yet."""
+    attempt = _searched_for(batch)
+    if attempt is None:
+        return
+    size = "an unknown number of bytes" if attempt.body_bytes is None else counted(attempt.body_bytes, "byte")
+    yield f"Sent at {_iso(attempt.sent_at)}: {size}. Watched for until {_iso(attempt.watch_until)}."
+    before = f"Newest batch at Anthropic before it: {attempt.baseline_id or 'none'}"
+    yield f"{before}. Complete listings without a candidate: {attempt.listings_made:,}."
+    for candidate in attempt.candidates:
+        made = f"made at {candidate['created_at']}, {counted(candidate['requests'], 'request')}"
+        yield f"May be it: {candidate['id']} ({made}). Not ours yet: {candidate['why']}."
+    if attempt.excluded_ids:
+        yield f"Not it, because their results bear no tag of ours: {', '.join(attempt.excluded_ids)}."
+
+
+def search_data(batch: MessageBatch) -> dict[str, Any] | None:
+    """Give the same for a script; None for a batch that nobody looks for."""
+    attempt = _searched_for(batch)
+    if attempt is None:
+        return None
+    return {
+        "attempt": attempt.number,
+        "body_bytes": attempt.body_bytes,
+        "baseline_id": attempt.baseline_id,
+        "listings_made": attempt.listings_made,
+        "candidates": attempt.candidates,
+        "excluded_ids": attempt.excluded_ids,
+        **{name: _iso(getattr(attempt, name)) for name in ("sent_at", "baseline_created_at", "watch_until")},
+    }
+
+
+def _searched_for(batch: MessageBatch) -> SubmitAttempt | None:
+    attempt = batch.last_attempt if batch.state in ADOPTING else None
+    return None if attempt is None or attempt.sent_at is None else attempt
 
 
 def document(batches: Iterable[MessageBatch]) -> dict[str, Any]:

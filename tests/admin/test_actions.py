@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches.models import AccountState, BatchEvent, BatchRequest, MessageBatch, State
-from django_claude_batches.models.state import ALWAYS_DUE, DELETABLE, EDITABLE, SENT
+from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, SENT
 from django_claude_batches.services.deletion import DELETABLE_REMOTELY
 from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, said, url
 from tests.making import draft
@@ -28,6 +28,7 @@ LEGAL: dict[str, frozenset[State]] = {
     "delete_remote": DELETABLE_REMOTELY,
     "check": ALWAYS_DUE,
     "announce_again": frozenset({State.INGESTED}),
+    "claim": ADOPTING,
     "give_up": frozenset({State.UNCERTAIN}),
     "delete_selected": DELETABLE,
 }
@@ -38,6 +39,7 @@ WRITES = {
     "delete_remote": "delete_requested",
     "check": "check_requested",
     "announce_again": "announce_requested",
+    "claim": "claim_requested",
     "give_up": "given_up",
 }
 WORDS = {
@@ -52,7 +54,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("action", LEGAL)
+@pytest.mark.parametrize("action", WORDS)
 def test_nothing_happens_before_it_is_confirmed(root: Client, action: str) -> None:
     state = sorted(LEGAL[action])[0]
     batches = [in_state(draft(3, account=name), state) for name in ("default", "default", "second")]
@@ -78,7 +80,7 @@ def test_an_action_is_for_the_states_that_allow_it(
     if action != "delete_selected":
         assert (f'value="{action}"' in shown) == (state in LEGAL[action])
     with django_capture_on_commit_callbacks() as callbacks:
-        response = act(root, action, batch, word="give up")
+        response = act(root, action, batch, word="give up", typed_id="msgbatch_x")
     if state not in LEGAL[action]:
         assert MessageBatch.objects.values().get() == before
         assert said(response)[0].startswith(f"1 skipped: #{pk} ")

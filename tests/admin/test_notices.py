@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, url
 
@@ -40,16 +42,30 @@ def test_a_tick_within_90_seconds_is_movement(root: Client, batch: MessageBatch,
 def test_a_paused_account_is_said_with_its_reason(root: Client, staff: Staff) -> None:
     AccountState.objects.create(alias="default", paused_at=timezone.now(), pause_reason=f"401 {HOSTILE}")
     shown = page(root, url(BATCHES))
-    assert "Sending is paused for &quot;default&quot;, until somebody resumes it: 401" in shown
+    assert "Sending is paused for &quot;default&quot;: 401 " in shown
+    assert "Running batches are still fetched. When that is mended, Resume." in shown
     assert HOSTILE not in shown
     assert f'<a href="{url(ACCOUNTS)}">Accounts</a>' in shown
     assert url(ACCOUNTS) not in page(staff("view_messagebatch"), url(BATCHES))
 
 
+def test_a_refused_key_is_said_in_plain_words(
+    root: Client, claude: ClaudeEmulator, batch: MessageBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "a-wrong-key")
+    services.advance(services.submit(batch))
+    assert (
+        "Sending is paused for &quot;default&quot;: Anthropic refused the key (401). Running batches are still "
+        "fetched. Replace the key, then Resume."
+    ) in page(root, url(BATCHES))
+
+
 def test_a_pause_that_ends_by_itself_says_when(root: Client) -> None:
     now = timezone.now()
     account = AccountState.objects.create(alias="default", paused_at=now, paused_until=now + timedelta(hours=1))
-    assert "Sending is paused for &quot;default&quot;, until " in page(root, url(BATCHES))
+    shown = page(root, url(BATCHES))
+    assert "Sending is paused for &quot;default&quot;: " in shown
+    assert "It is resumed by itself at " in shown
     AccountState.objects.filter(pk=account.pk).update(paused_until=now - timedelta(seconds=1))
     assert "Sending is paused" not in page(root, url(BATCHES))
 

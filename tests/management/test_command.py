@@ -48,6 +48,8 @@ def test_help_has_an_example_that_is_right_and_the_exit_codes(
         ["submit", "9" * 30],
         ["submit", "msgbatch_a/../b"],
         ["adopt", "12"],
+        ["adopt"],
+        ["adopt", "msgbatch_x", "--all"],
         ["status", "1", "--jsn"],
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django_claude_batches.management.subcommand import Subcommand
 from django_claude_batches.management.subcommands.adopt import Adopt
 from django_claude_batches.management.subcommands.draft import Draft
+from django_claude_batches.management.subcommands.reconcile import Reconcile
 from django_claude_batches.management.subcommands.resume import Resume
 from django_claude_batches.management.subcommands.status import Status
 from django_claude_batches.management.subcommands.tick import Tick
@@ -19,6 +20,7 @@ ALL: tuple[Subcommand, ...] = (
     Tick(),
     Cancel(),
     Delete(),
+    Reconcile(),
     Adopt(),
     GiveUp(),
     Resume(),

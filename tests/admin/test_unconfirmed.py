@@ -1,0 +1,188 @@
+"""An unconfirmed batch: what its page knows, and *This is it*."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from django_claude_batches import services
+from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
+from django_claude_batches.models.state import ADOPTING
+from django_claude_batches.testing import ClaudeEmulator
+from tests.admin.conftest import Staff
+from tests.admin.making import BATCHES, HOSTILE, act, in_state, page, said, url
+from tests.making import draft, running
+from tests.relay import Relay, lose_answer
+
+pytestmark = pytest.mark.django_db
+
+CANDIDATE = {
+    "id": "msgbatch_maybe",
+    "created_at": "2026-11-22T10:00:00Z",
+    "requests": 3,
+    "status": "in_progress",
+    "why": f"it is in_progress: only its results can prove whose it is {HOSTILE}",
+}
+
+
+def searched_for(batch: MessageBatch, state: State = State.UNCERTAIN, **columns: Any) -> MessageBatch:
+    now = timezone.now()
+    known: dict[str, Any] = {
+        "candidates": [CANDIDATE],
+        "excluded_ids": ["msgbatch_theirs"],
+        "listings_made": 1,
+        "body_bytes": 2048,
+    }
+    SubmitAttempt.objects.create(
+        batch=batch,
+        number=1,
+        tag=f"tag{batch.pk:010d}",
+        intent_at=now,
+        sent_at=now,
+        watch_until=now,
+        outcome=Outcome.UNCERTAIN,
+        **{**known, **columns},
+    )
+    return in_state(batch, state)
+
+
+@pytest.mark.parametrize("state", sorted(ADOPTING))
+def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
+    root: Client, batch: MessageBatch, state: State
+) -> None:
+    now = timezone.now()
+    searched_for(batch, state, baseline_id="msgbatch_before", baseline_created_at=now)
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    for text in (
+        "What is known of it",
+        "Sent at",
+        "2.0\xa0KB",
+        "msgbatch_before, ",
+        "1; 2 are needed",
+        "Watched for late proofs until",
+        "msgbatch_maybe",
+        "2026-11-22T10:00:00Z",
+        "only its results can prove whose it is",
+        "bear no tag of ours: msgbatch_theirs",
+    ):
+        assert text in shown
+    assert ("Counts as not received at the earliest" in shown) == (state == State.UNCERTAIN)
+    assert HOSTILE not in shown
+
+
+def test_where_nothing_was_found_the_page_says_so(root: Client, batch: MessageBatch) -> None:
+    searched_for(batch, candidates=[], excluded_ids=[], body_bytes=None)
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert "Nothing that was listed so far." in shown
+    assert "bear no tag of ours" not in shown
+    assert "<td>none</td>" in shown
+    assert "<td>unknown</td>" in shown
+
+
+def test_many_candidates_are_counted(root: Client, batch: MessageBatch) -> None:
+    ids = [f"msgbatch_{number:02d}" for number in range(25)]
+    searched_for(batch, candidates=[{**CANDIDATE, "id": name} for name in ids], excluded_ids=ids[:22])
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert "<p>and 5 more</p>" in shown
+    assert "msgbatch_21 and 2 more" in shown
+
+
+@pytest.mark.parametrize("state", [State.DRAFT, State.INGESTED])
+def test_others_have_nothing_of_it(root: Client, batch: MessageBatch, state: State) -> None:
+    searched_for(batch, state)
+    assert "What is known of it" not in page(root, url(BATCHES, "change", batch.pk))
+
+
+def test_the_candidates_are_offered(root: Client, batch: MessageBatch) -> None:
+    searched_for(batch)
+    shown = act(root, "claim", batch, confirmed=False).content.decode()
+    assert 'type="radio" name="id" value="msgbatch_maybe"' in shown
+    assert 'name="typed_id"' in shown
+    assert HOSTILE not in shown
+    assert 'type="radio"' not in act(root, "claim", in_state(draft(1), State.HELD), confirmed=False).content.decode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": "msgbatch_maybe"},
+        {"typed_id": " msgbatch_maybe "},
+        {"id": "msgbatch_other", "typed_id": "msgbatch_maybe"},
+    ],
+)
+def test_it_is_recorded_for_a_worker(root: Client, batch: MessageBatch, fields: dict[str, Any]) -> None:
+    searched_for(batch)
+    MessageBatch.objects.filter(pk=batch.pk).update(next_action_at="2999-01-01T00:00Z")
+    assert said(act(root, "claim", batch, **fields)) == ["1 id is verified shortly."]
+    batch.refresh_from_db()
+    assert (batch.claimed_id, batch.state) == ("msgbatch_maybe", State.UNCERTAIN)
+    assert MessageBatch.objects.due().get() == batch
+    assert batch.events.get(what="claim_requested").by_name == "ada"
+    assert LogEntry.objects.get().change_message == "This is it"
+    assert "Going to be verified: msgbatch_maybe" in page(root, url(BATCHES, "change", batch.pk))
+
+
+@pytest.mark.parametrize("given", ["", "12", "msgbatch_a/../b", "batch_01", HOSTILE])
+def test_what_is_no_id_is_said_and_nothing_is_recorded(root: Client, batch: MessageBatch, given: str) -> None:
+    searched_for(batch)
+    before = MessageBatch.objects.values().get()
+    response = act(root, "claim", batch, typed_id=given)
+    shown = response.content.decode()
+    assert response.status_code == 200
+    assert "Nothing was done: a batch&#x27;s id looks like msgbatch_01…, not “" in shown
+    assert 'name="typed_id"' in shown
+    assert HOSTILE not in shown
+    assert MessageBatch.objects.values().get() == before
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_one_id_is_one_batchs(root: Client, batch: MessageBatch, confirmed: bool) -> None:
+    other = in_state(draft(3), State.HELD)
+    searched_for(batch)
+    response = act(root, "claim", batch, other, confirmed=confirmed, typed_id="msgbatch_maybe")
+    assert said(response) == ["One id is one batch's. Nothing was done: select one row."]
+    assert not MessageBatch.objects.exclude(claimed_id="").exists()
+
+
+def test_a_post_made_by_hand_needs_the_permission(staff: Staff, batch: MessageBatch) -> None:
+    searched_for(batch)
+    client = staff("view_messagebatch", "advance_messagebatch")
+    act(client, "claim", batch, typed_id="msgbatch_maybe")
+    batch.refresh_from_db()
+    assert batch.claimed_id == ""
+
+
+@pytest.fixture
+def lost(claude: ClaudeEmulator) -> MessageBatch:
+    """A batch that the emulator has, and whose answer was lost."""
+    with Relay(claude.url) as relay:
+        relay.on("POST", "/batches", lose_answer, times=1)
+        return services.advance(services.submit(draft(3)))
+
+
+def test_a_worker_verifies_it(claude: ClaudeEmulator, root: Client, lost: MessageBatch) -> None:
+    remote_id = claude.batches[0].id
+    claude.finish()
+    act(root, "give_up", lost, word="give up")
+    act(root, "claim", lost, typed_id=remote_id)
+    services.advance(lost)
+    assert (lost.anthropic_id, lost.state) == (remote_id, State.INGESTED)
+    assert "What is known of it" not in page(root, url(BATCHES, "change", lost.pk))
+
+
+def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Client, lost: MessageBatch) -> None:
+    stranger = running(5)
+    act(root, "claim", lost, typed_id=str(stranger.anthropic_id))
+    services.advance(lost)
+    assert lost.state == State.UNCERTAIN
+    shown = page(root, url(BATCHES, "change", lost.pk))
+    assert f"{stranger.anthropic_id} is batch #{stranger.pk} " in shown
+    assert "here, which submitted it." in shown
+    assert "Claim refused" in shown
+    assert claude.batches[0].id in shown
+    assert "only its results can prove whose it is" in shown
