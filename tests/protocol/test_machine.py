@@ -1,0 +1,46 @@
+"""The protocol holds, whatever happens in whatever order: see the package's docstring.
+
+`PROTOCOL_EXAMPLES=2000 pytest -n 0 tests/protocol/test_machine.py` looks longer, and each time elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.protocol.machine import Protocol
+from tests.protocol.network import Network
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+EXAMPLES = int(os.environ.get("PROTOCOL_EXAMPLES", "0"))
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "")
+    with Network(upstream="") as relay:
+        yield relay
+
+
+@pytest.mark.timeout(60 + EXAMPLES * 5)
+def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network) -> None:
+    class Machine(Protocol):
+        pass
+
+    Machine.network = network
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=EXAMPLES or 25,
+            stateful_step_count=20,
+            deadline=None,
+            derandomize=not EXAMPLES,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
