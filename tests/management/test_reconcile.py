@@ -119,7 +119,8 @@ def test_term_lets_the_batch_in_hand_finish(manage: Manage, claude: ClaudeEmulat
 
     with Relay(claude.url) as relay:
         relay.on("GET", "/batches", interrupt, times=1)
-        ran = manage("reconcile")
+        ran = manage("reconcile", "--json")
+    assert [shown["state"] for shown in ran.document["batches"]] == ["ingested", "in_progress"]
     assert (ran.code, "Interrupted; the search goes on" in ran.err) == (130, True)
     first.refresh_from_db()
     second.refresh_from_db()

@@ -35,6 +35,7 @@ class Reconcile(Subcommand):
         batches = named or _unconfirmed()
         with Interruption() as interruption:
             failed = _searched(console, interruption, batches)
+        batches = found(batch.pk for batch in batches)  # read again: the search for one may have proved another
         for batch in batches:
             console.say(showing.line(batch))
             for text in showing.search_lines(batch):
@@ -45,7 +46,7 @@ class Reconcile(Subcommand):
         console.document({"batches": shown, "failed": failed})
         if interruption.wished:
             raise CommandError("Interrupted; the search goes on with the next tick.", returncode=Exit.INTERRUPTED)
-        _judge(named, failed)
+        _judge(batches if named else [], failed)
 
 
 def _unconfirmed() -> list[MessageBatch]:
