@@ -16,3 +16,5 @@ class ClaudeBatchesConfig(AppConfig):
     def ready(self) -> None:
         for check in checks.ALL:
             register(check)
+        for check in checks.DEPLOYMENT:
+            register(check, deploy=True)

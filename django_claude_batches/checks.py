@@ -67,6 +67,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         conf.on_not_created,
         conf.announce_attempts,
         conf.ingest_attempts,
+        conf.installation,
     )
     found: list[CheckMessage] = []
     try:
@@ -137,6 +138,22 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     ]
 
 
+def check_installation(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    try:
+        named = bool(conf.installation())
+    except conf.ConfigurationError:
+        return []  # check_settings says it
+    if named:
+        return []
+    return [
+        Warning(
+            "INSTALLATION is not set: a copy of this database with the same key would act on the same batches.",
+            hint='Set CLAUDE_BATCHES["INSTALLATION"] to a name of this installation, such as "production".',
+            id="django_claude_batches.W004",
+        )
+    ]
+
+
 ALL = (
     check_time_zones,
     check_contenttypes,
@@ -145,3 +162,5 @@ ALL = (
     check_databases,
     check_schedule,
 )
+
+DEPLOYMENT = (check_installation,)

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "SUBMIT_QUIET_PERIOD": timedelta(minutes=30),
     "SEND_DEADLINE": timedelta(seconds=600),
     "ON_NOT_CREATED": "retry",
+    "INSTALLATION": "",
     "ANNOUNCE_ATTEMPTS": 5,
     "INGEST_ATTEMPTS": 5,
 }
@@ -112,6 +113,14 @@ def submit_quiet_period() -> timedelta:
 
 def on_not_created() -> str:
     return _one_of(_setting("ON_NOT_CREATED"), ("retry", "hold"), 'CLAUDE_BATCHES["ON_NOT_CREATED"]')
+
+
+def installation() -> str:
+    """The name of this installation; empty: a copy of the database is not told from its original."""
+    name = _setting("INSTALLATION")
+    if not isinstance(name, str) or len(name) > 100:
+        raise ConfigurationError('CLAUDE_BATCHES["INSTALLATION"] must be a text of at most 100 characters.')
+    return name
 
 
 def announce_attempts() -> int:

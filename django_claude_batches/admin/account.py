@@ -12,15 +12,15 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_claude_batches.admin import display
 from django_claude_batches.admin.actions import ActingAdminMixin, as_action
-from django_claude_batches.admin.verbs import RESUME
+from django_claude_batches.admin.verbs import CONFIRM, RESUME
 from django_claude_batches.models import AccountState, MessageBatch, State
 
 
 class AccountStateAdminMixin(ActingAdminMixin):
     """Accounts as their state is known here. Keys stand in the settings, and nowhere else."""
 
-    verbs = (RESUME,)
-    actions = [as_action(RESUME)]
+    verbs = (RESUME, CONFIRM)
+    actions = [as_action(RESUME), as_action(CONFIRM)]
     list_display = ("alias", "sending", "reason", "last_tick_at")
     ordering = ("alias",)
     search_fields = ("alias__exact",)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.template.defaultfilters import date as date_filter
 from django.urls import reverse
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
+from django_claude_batches import conf
 from django_claude_batches.models import AccountState, MessageBatch
 
 KEY_REFUSED = "Anthropic answered 401 "
@@ -34,7 +37,23 @@ def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
             Notice(_("Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`."))
         )
     link = _accounts_link(request, site)
-    return found + [_paused(account, link) for account in accounts.paused()]
+    name = conf.installation()
+    known: Any = accounts.annotate(is_paused=Exists(accounts.paused().filter(pk=OuterRef("pk"))))
+    for account in known:
+        if account.is_elsewhere(name):
+            found.append(_elsewhere(account, name, link))
+        if account.is_paused:
+            found.append(_paused(account, link))
+    return found
+
+
+def _elsewhere(account: AccountState, name: str, url: str) -> Notice:
+    words = _(
+        'This database is "%(known)s"\'s, and the settings say "%(name)s": it may be a copy. Nothing is done for '
+        '"%(account)s" until somebody confirms that it is not.'
+    )
+    text = words % {"known": account.installation, "name": name, "account": account.alias}
+    return Notice(text, url, _("Accounts") if url else "")
 
 
 def _paused(account: AccountState, url: str) -> Notice:

@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
-from django_claude_batches import services
+from django_claude_batches import conf, services
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, RUNNING, SENT
 from django_claude_batches.services.deletion import DELETABLE_REMOTELY
@@ -92,6 +92,10 @@ def _delete_here(batch: MessageBatch, by: Any) -> None:
 def _cannot_resume(account: AccountState) -> str:
     paused = AccountState.objects.primary().paused().filter(pk=account.pk).exists()
     return "" if paused else _("is not paused")
+
+
+def _cannot_confirm(account: AccountState) -> str:
+    return "" if account.is_elsewhere(conf.installation()) else _("is this installation's")
 
 
 SUBMIT = Verb(
@@ -197,6 +201,17 @@ DELETE_HERE = Verb(
     deletes=True,
 )
 BATCH_VERBS = (SUBMIT, TAKE_BACK, CANCEL, CHECK, ANNOUNCE, DELETE_REMOTE, CLAIM, GIVE_UP, DELETE_HERE)
+
+CONFIRM = Verb(
+    name="confirm_installation",
+    label=gettext_lazy("Confirm this installation"),
+    permission="submit",
+    words=gettext_lazy("Not in a copy of a database whose original still runs: both would act on the same batches."),
+    rule=gettext_lazy("Only accounts that were another installation's can be confirmed."),
+    done=ngettext_lazy("%d account is this installation's now.", "%d accounts are this installation's now."),
+    refusal=_cannot_confirm,
+    perform=lambda account, by: services.confirm_installation(account.alias),
+)
 
 RESUME = Verb(
     name="resume",

@@ -29,6 +29,9 @@ class AccountState(Leased):
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.TextField(_("why"), blank=True)
+    installation = models.CharField(
+        _("installation"), max_length=100, blank=True, default="", help_text=_("Whose batches the account's rows are.")
+    )
     next_watch_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
 
@@ -41,3 +44,7 @@ class AccountState(Leased):
 
     def __str__(self) -> str:
         return self.alias
+
+    def is_elsewhere(self, installation: str) -> bool:
+        """Whether the rows were another installation's than this; never without a name to compare."""
+        return bool(installation and self.installation) and self.installation != installation

@@ -7,6 +7,7 @@ from django_claude_batches.services.advancing import advance, advance_if_due, ti
 from django_claude_batches.services.announcing import announce_again
 from django_claude_batches.services.cancellation import cancel
 from django_claude_batches.services.deletion import delete_remote
+from django_claude_batches.services.guarding import confirm_installation
 from django_claude_batches.services.pausing import resume
 from django_claude_batches.services.reconciliation import give_up
 from django_claude_batches.services.retrying import retry
@@ -20,6 +21,7 @@ __all__ = [
     "announce_again",
     "cancel",
     "claim",
+    "confirm_installation",
     "delete_remote",
     "give_up",
     "resume",

@@ -12,6 +12,7 @@ from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
+from django_claude_batches.services.guarding import guard
 
 
 class InsideTransaction(ClaudeBatchesError, RuntimeError):
@@ -19,10 +20,12 @@ class InsideTransaction(ClaudeBatchesError, RuntimeError):
 
 
 def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
-    """Give a client for the account; raise ConfigurationError if the settings do not know it or have no key for it.
+    """Give a client for the account. Clients are kept, and their connections with them.
 
-    Clients are kept, and their connections with them: one for each key and way of reaching it.
+    Raise ConfigurationError if the settings do not know the account or have no key for it, and OtherInstallation in
+    what may be a copy of the database.
     """
+    guard(alias)
     account = conf.account(alias)
     problem = ""
     try:

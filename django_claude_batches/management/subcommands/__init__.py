@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_claude_batches.management.subcommand import Subcommand
 from django_claude_batches.management.subcommands.adopt import Adopt
+from django_claude_batches.management.subcommands.confirm import Confirm
 from django_claude_batches.management.subcommands.draft import Draft
 from django_claude_batches.management.subcommands.reconcile import Reconcile
 from django_claude_batches.management.subcommands.resume import Resume
@@ -24,4 +25,5 @@ ALL: tuple[Subcommand, ...] = (
     Adopt(),
     GiveUp(),
     Resume(),
+    Confirm(),
 )

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django_claude_batches import conf, services, tasks
+from django_claude_batches.management.console import Console
+from django_claude_batches.management.subcommand import Subcommand
+
+
+class Confirm(Subcommand):
+    name = "confirm"
+    help = (
+        "Say that an account's batches are this installation's: after its INSTALLATION was renamed, or the database "
+        "moved. Not in a copy of a database whose original still runs: both would act on the same batches."
+    )
+    example = "manage.py claude_batches confirm default"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("account", nargs="?", default=conf.DEFAULT_ACCOUNT, help="its alias (default: default)")
+
+    def run(self, console: Console, options: dict[str, Any]) -> None:
+        alias = conf.account(options["account"]).alias
+        before, name = services.confirm_installation(alias), conf.installation()
+        tasks.kick()
+        console.say(f'Account {alias} is "{name}"\'s now; it was "{before}"\'s.')
+        console.document({"account": alias, "installation": name, "before": before})
