@@ -220,7 +220,7 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
 def proven(attempt: SubmitAttempt, remote_id: str) -> bool:
     """Give a batch that bears an attempt's tag to the attempt, and to its row if that can still take it."""
     attempt.remote_id = remote_id
-    batch = attempt.batch
+    batch = MessageBatch.objects.primary().filter(pk=attempt.batch_id).first()  # not from a replica
     attempts = SubmitAttempt.objects.primary()
     new = attempts.filter(pk=attempt.pk, remote_id__isnull=True).update(
         remote_id=remote_id, outcome=Outcome.ACCEPTED, candidates=[]
