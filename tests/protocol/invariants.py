@@ -105,13 +105,10 @@ def the_ledger_adds_up(world: World) -> None:
 
 def at_rest(world: World, row: MessageBatch) -> bool:
     """Whether nothing has to happen to a row any more, or only a person can let it happen."""
-    remote = {batch.id: batch for batch in world.remote}
     if row.state == State.UNCERTAIN:
-        attempt = row.last_attempt
         # Its results, which alone could prove whose it is, are gone from Anthropic: a person decides.
-        return attempt is not None and any(
-            remote[candidate["id"]].archived_at or remote[candidate["id"]].deleted for candidate in attempt.candidates
-        )
+        gone = [batch for batch in world.remote if batch.archived_at or batch.deleted]
+        return any(len(batch.requests) == row.request_count for batch in gone)
     if row.anthropic_id in world.deleted_elsewhere:
         return True
     return not row.is_live

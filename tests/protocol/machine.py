@@ -34,6 +34,7 @@ from tests.protocol.world import World, is_strangers
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ROWS = 3
+OUTCOMES = st.sampled_from(["accepted", *[LATE] * 4, *CREATES])
 COUNTS = st.integers(1, 2)
 WHICH = st.integers(0, 2 * ROWS)
 
@@ -76,7 +77,7 @@ class Protocol(RuleBasedStateMachine):
     # Processes.
 
     @precondition(lambda self: len(self.world.rows) < ROWS)
-    @rule(count=COUNTS, outcome=st.sampled_from(["accepted", LATE, *CREATES]), crash_at=CRASHES)
+    @rule(count=COUNTS, outcome=OUTCOMES, crash_at=CRASHES)
     def send(self, count: int, outcome: str, crash_at: int | None) -> None:
         services.submit(draft(count))
         self.network.fault = None if outcome == "accepted" else Fault(CREATE, outcome)
