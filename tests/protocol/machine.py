@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from django_claude_batches import services
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.state import EDITABLE
 from tests.making import draft
 from tests.protocol import invariants
 from tests.protocol.network import (
@@ -31,10 +30,11 @@ from tests.protocol.network import (
     Meanwhile,
     Network,
 )
-from tests.protocol.world import World
+from tests.protocol.world import World, is_strangers
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ROWS = 3
+OUTCOMES = st.sampled_from(["accepted", *[LATE] * 4, *CREATES])
 COUNTS = st.integers(1, 2)
 WHICH = st.integers(0, 2 * ROWS)
 
@@ -46,9 +46,23 @@ FAULTS = st.one_of(
     st.builds(Fault, st.just(RESULTS), st.sampled_from([*READS, *RESULT_LINES])),
 )
 CRASHES = st.one_of(st.none(), st.integers(1, 40))
-PASSING = st.sampled_from([MINUTE, 11 * MINUTE, 31 * MINUTE, 65 * MINUTE, 25 * HOUR])
+PASSING = st.sampled_from([MINUTE, 11 * MINUTE, 31 * MINUTE, 65 * MINUTE, 25 * HOUR, 30 * DAY])
+CALLS = st.sampled_from([CREATE, CREATE, BASELINE, LIST, RETRIEVE, RESULTS, CANCEL, DELETE])
 ABSENCES = st.sampled_from([6 * MINUTE, 31 * MINUTE, 2 * HOUR])
 """For how long a process is suspended: past the usual lease, past a sender's, past the quiet period."""
+
+
+WISHES: dict[str, Callable[[MessageBatch], object]] = {
+    "submit": services.submit,
+    "cancel": services.cancel,
+    "delete": services.delete_remote,
+    "delete, discarding": lambda row: services.delete_remote(row, discard_results=True),
+    "give up": services.give_up,
+    "retry": services.retry,
+}
+
+
+OTHER = ["nothing", "end", "adopt", "key", *WISHES]
 
 
 class Protocol(RuleBasedStateMachine):
@@ -60,58 +74,18 @@ class Protocol(RuleBasedStateMachine):
         self.world.open()
         self.stored: invariants.Stored = {}
 
-    # People.
-
-    @precondition(lambda self: len(self.world.rows) < ROWS)
-    @rule(count=COUNTS)
-    def submit(self, count: int) -> None:
-        services.submit(draft(count))
-
-    @rule(which=WHICH)
-    def submit_again(self, which: int) -> None:
-        self.to_row(which, lambda row: services.submit(row) if row.state in EDITABLE else None)
-
-    @rule(which=WHICH)
-    def cancel(self, which: int) -> None:
-        self.to_row(which, services.cancel)
-
-    @rule(which=WHICH, discard=st.booleans())
-    def delete_remote(self, which: int, discard: bool) -> None:
-        self.to_row(which, lambda row: services.delete_remote(row, discard_results=discard))
-
-    @rule(which=WHICH)
-    def give_up(self, which: int) -> None:
-        self.to_row(which, services.give_up)
-
-    @rule(which=WHICH, remote=WHICH)
-    def claim(self, which: int, remote: int) -> None:
-        self.to_row(which, lambda row: self.to_remote(remote, lambda id: services.claim(row, id)))
-
-    @rule(which=WHICH, remote=WHICH)
-    def adopt_for(self, which: int, remote: int) -> None:
-        self.to_row(which, lambda row: self.to_remote(remote, lambda id: services.adopt(id, for_batch=row)))
-
-    @rule(remote=WHICH)
-    def adopt(self, remote: int) -> None:
-        self.to_remote(remote, lambda id: services.adopt(id))
-
-    @rule()
-    def adopt_all(self) -> None:
-        services.adopt_all()
-
-    @rule()
-    def resume(self) -> None:
-        services.resume("default")
-
-    @rule()
-    def change_key(self) -> None:
-        """The next key belongs to another Workspace."""
-        self.world.key = self.world.keys[1 - self.world.keys.index(self.world.key)]
-
     # Processes.
 
-    @rule(fault=FAULTS, crash_at=CRASHES)
-    def tick(self, fault: Fault | None, crash_at: int | None) -> None:
+    @precondition(lambda self: len(self.world.rows) < ROWS)
+    @rule(count=COUNTS, outcome=OUTCOMES, crash_at=CRASHES)
+    def send(self, count: int, outcome: str, crash_at: int | None) -> None:
+        services.submit(draft(count))
+        self.network.fault = None if outcome == "accepted" else Fault(CREATE, outcome)
+        self.world.work(self.world.tick, crash_at=crash_at)
+
+    @rule(after=PASSING, fault=FAULTS, crash_at=CRASHES)
+    def tick(self, after: timedelta, fault: Fault | None, crash_at: int | None) -> None:
+        self.world.pass_time(after)
         self.network.fault = fault
         self.world.work(self.world.tick, crash_at=crash_at)
 
@@ -120,36 +94,55 @@ class Protocol(RuleBasedStateMachine):
         self.network.fault = fault
         self.to_row(which, lambda row: self.world.work(lambda: services.advance(row), crash_at=crash_at))
 
-    @rule(
-        call=st.sampled_from([CREATE, CREATE, BASELINE, LIST, RETRIEVE, RESULTS, CANCEL, DELETE]),
-        is_before=st.booleans(),
-        absence=ABSENCES,
-        other=st.sampled_from(["tick", "cancel", "delete_remote", "give_up", "adopt_all", "end"]),
-        fault=FAULTS,
-    )
+    @rule(call=CALLS, is_before=st.booleans(), absence=ABSENCES, other=st.sampled_from(OTHER), fault=FAULTS)
     def two_workers(self, call: str, is_before: bool, absence: timedelta, other: str, fault: Fault | None) -> None:
-        """One is suspended while its call, or its answer, is on the way; the other goes on; the first wakes late."""
+        """One is suspended while its call, or its answer, is on the way; others go on; the first wakes late."""
 
         def meanwhile() -> None:
-            # What was sent before the first fell asleep arrives within the quiet period, also if it was only sending.
-            late_sender = call == CREATE and is_before
-            self.world.pass_time(min(absence, 31 * MINUTE) if late_sender else absence)
-            if other == "tick":
-                return self.world.tick()
-            if other == "adopt_all":
-                services.adopt_all()
-                return None
-            if other == "end":
-                return self.end_all()
-            for row in self.world.rows:
-                self.legal(lambda: getattr(services, other)(row))
-            return self.world.tick()
+            # A sender that sleeps too long sends nothing: the deadline of SEND_DEADLINE has its own tests.
+            is_sending = call == CREATE and is_before
+            self.world.pass_time(min(absence, 31 * MINUTE) if is_sending else absence)
+            OTHERS[other](self)
+            self.world.tick()
 
+        if len(self.world.rows) < ROWS:
+            services.submit(draft(1))
         self.network.fault = fault
         self.network.meanwhile = Meanwhile(call, self.world.elsewhere(meanwhile), is_before)
         self.world.work(self.world.tick)
 
-    # Strangers.
+    # People.
+
+    @rule(which=WHICH, wish=st.sampled_from(sorted(WISHES)))
+    def wish(self, which: int, wish: str) -> None:
+        self.to_row(which, WISHES[wish])
+
+    @rule(which=WHICH, remote=WHICH, is_now=st.booleans())
+    def claim(self, which: int, remote: int, is_now: bool) -> None:
+        def this_is_it(row: MessageBatch, id: str) -> None:
+            if is_now:
+                services.adopt(id, for_batch=row)
+            else:
+                services.claim(row, id)
+
+        self.to_row(which, lambda row: self.to_remote(remote, lambda id: this_is_it(row, id)))
+
+    @rule(remote=WHICH, is_all=st.booleans())
+    def adopt(self, remote: int, is_all: bool) -> None:
+        if is_all:
+            services.adopt_all()
+        else:
+            self.to_remote(remote, services.adopt)
+
+    @rule(is_key=st.booleans())
+    def administer(self, is_key: bool) -> None:
+        """Replace the key by one of another Workspace, or let a paused account send again."""
+        if is_key:
+            self.world.change_key()
+        else:
+            services.resume("default")
+
+    # Strangers, the server, and clocks.
 
     @rule(count=COUNTS)
     def decoy(self, count: int) -> None:
@@ -161,39 +154,26 @@ class Protocol(RuleBasedStateMachine):
         known = set(MessageBatch.objects.values_list("anthropic_id", flat=True))
         ended = [batch for batch in self.world.remote if batch.processing_status == "ended" and not batch.deleted]
         # One that is still searched for, and gone before anybody saw its results, cannot be told from none.
-        deletable = [batch.id for batch in ended if batch.id in known or batch.custom_ids[0].startswith("stranger")]
+        deletable = [batch.id for batch in ended if batch.id in known or is_strangers(batch)]
         if deletable:
             self.world.delete_elsewhere(deletable[which % len(deletable)])
-
-    # The server.
 
     @rule()
     def end_all(self) -> None:
         self.world.claude.finish()
 
-    @rule(which=WHICH)
-    def expire(self, which: int) -> None:
-        self.to_remote(which, self.world.claude.expire)
-
-    @rule(which=WHICH)
-    def archive(self, which: int) -> None:
+    @rule(which=WHICH, is_expiry=st.booleans())
+    def expire_or_archive(self, which: int, is_expiry: bool) -> None:
         ended = {batch.id for batch in self.world.remote if batch.processing_status == "ended"}
-        self.to_remote(which, lambda id: self.world.claude.archive(id) if id in ended else None)
+        if is_expiry:
+            self.to_remote(which, self.world.claude.expire)
+        else:
+            self.to_remote(which, lambda id: self.world.claude.archive(id) if id in ended else None)
 
     @precondition(lambda self: self.network.late)
     @rule()
     def land(self) -> None:
         self.network.land()
-
-    # Time.
-
-    @rule(by=PASSING)
-    def pass_time(self, by: timedelta) -> None:
-        self.world.pass_time(by)
-
-    @rule()
-    def pass_a_month(self) -> None:
-        self.world.pass_time(30 * DAY)
 
     @rule(by=st.sampled_from([-HOUR, HOUR]))
     def set_clock(self, by: timedelta) -> None:
@@ -224,6 +204,10 @@ class Protocol(RuleBasedStateMachine):
         if rows := self.world.rows:
             self.legal(lambda: does(rows[which % len(rows)]))
 
+    def to_each(self, does: Callable[[MessageBatch], Any]) -> None:
+        for row in self.world.rows:
+            self.legal(lambda row=row: does(row))
+
     def to_remote(self, which: int, does: Callable[[str], Any]) -> None:
         if remote := [batch.id for batch in self.world.remote if not batch.deleted]:
             self.legal(lambda: does(remote[which % len(remote)]))
@@ -235,3 +219,13 @@ class Protocol(RuleBasedStateMachine):
             does()
         except ClaudeBatchesError:
             return
+
+
+OTHERS: dict[str, Callable[[Protocol], object]] = {
+    "nothing": lambda machine: None,
+    "end": lambda machine: machine.end_all(),
+    "adopt": lambda machine: services.adopt_all(),
+    "key": lambda machine: machine.world.change_key(),
+    **{name: lambda machine, wish=wish: machine.to_each(wish) for name, wish in WISHES.items()},
+}
+"""What else happens while a process is suspended."""

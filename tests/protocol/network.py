@@ -79,7 +79,8 @@ def _lines(change: Callable[[list[bytes]], list[bytes]]) -> Rule:
     return rule
 
 
-FOREIGN = json.dumps({"custom_id": "another_1", "result": {"type": "canceled"}}).encode() + b"\n"
+FOREIGN_ID = "another_1"
+FOREIGN = json.dumps({"custom_id": FOREIGN_ID, "result": {"type": "canceled"}}).encode() + b"\n"
 
 CREATES: dict[str, Rule] = {
     "answer lost": lose_answer,
@@ -147,6 +148,8 @@ class Network(Relay):
 
     def __enter__(self) -> Self:
         super().__enter__()
+        # Head and body leave in two packets: without this the second may wait 40 ms for the first one's receipt.
+        self._server.RequestHandlerClass.disable_nagle_algorithm = True  # type: ignore[attr-defined]
         return self
 
     def begin(self, upstream: str) -> None:

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -18,13 +16,6 @@ from tests.protocol.network import Network
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
 EXAMPLES = int(os.environ.get("PROTOCOL_EXAMPLES", "0"))
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", "")
-    with Network(upstream="") as relay:
-        yield relay
 
 
 @pytest.mark.timeout(60 + EXAMPLES * 5)

@@ -18,7 +18,10 @@ from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator import BatchSnapshot
 from tests.making import item
 from tests.protocol.clock import Clock
-from tests.protocol.network import Network
+from tests.protocol.network import Network, tag_of
+
+STRANGER = "strangerstran"
+"""As long as a tag of ours."""
 
 LANDS_WITHIN = timedelta(minutes=45)
 """A create call that is held back arrives within this time of the database's clock. The quiet period is an assumption
@@ -113,11 +116,16 @@ class World:
 
         return other
 
+    # People.
+
+    def change_key(self) -> None:
+        self.key = self.keys[1 - self.keys.index(self.key)]
+
     # Strangers.
 
     def decoy(self, count: int) -> None:
         """Another tenant of the same Workspace makes a batch, whose ids look like ours."""
-        with_tags = [{**item(number), "custom_id": f"strangerstran_{number}"} for number in range(count)]
+        with_tags = [{**item(number), "custom_id": f"{STRANGER}_{number}"} for number in range(count)]
         client = BatchesClient(api_key=self.key, base_url=self.claude.url)
         client.create(with_tags)
         client.close()
@@ -165,6 +173,10 @@ def dying(at: int | None) -> Iterator[None]:
 
     with connection.execute_wrapper(count):
         yield
+
+
+def is_strangers(batch: BatchSnapshot) -> bool:
+    return tag_of(batch.custom_ids[0]) == STRANGER
 
 
 def forget_all() -> None:
