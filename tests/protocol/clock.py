@@ -27,7 +27,7 @@ class Clock:
         """Let `DatabaseNow`, `timezone.now()` and `time.sleep` go by this clock; what sleeps calls `sleep`."""
         with (
             _database_clock(lambda: self.now),
-            mock.patch("django.utils.timezone.now", lambda: self.now),
+            mock.patch("django.utils.timezone.now", side_effect=lambda: self.now),
             mock.patch("time.sleep", sleep),
         ):
             yield

@@ -176,7 +176,7 @@ class Network(Relay):
             rule(exchange)
             if not meanwhile.is_before:
                 meanwhile.does()
-        except BaseException as error:  # it is raised again in the test's own thread
+        except BaseException as error:  # noqa: BLE001  it is raised again in the test's own thread
             self.errors.append(error)
         return None
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -27,8 +28,8 @@ def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=EXAMPLES or 25,
-            stateful_step_count=20,
+            max_examples=EXAMPLES or 20,
+            stateful_step_count=15,
             deadline=None,
             derandomize=not EXAMPLES,
             database=None,

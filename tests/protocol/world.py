@@ -96,6 +96,8 @@ class World:
 
     def work(self, does: Callable[[], object], *, crash_at: int | None = None) -> None:
         """Be a process that does this; at its `crash_at`-th statement it dies."""
+        # What is due now is due a moment later: SQLite's clock counts milliseconds, and its times are compared as text.
+        self.pass_time(timedelta(seconds=1))
         try:
             with dying(crash_at):
                 does()
@@ -149,7 +151,8 @@ class World:
 
     def go_on(self) -> None:
         """Let an hour pass, in which everything at the server ends and each key has its turn."""
-        for self.key in self.keys:
+        for key in self.keys:
+            self.key = key
             self.claude.finish()
             self.pass_time(timedelta(minutes=75))
             self.work(self.tick)
