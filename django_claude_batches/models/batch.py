@@ -14,6 +14,7 @@ from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, check_header, prepared
 from django_claude_batches.models.event import BatchEvent, user_name
+from django_claude_batches.models.facts import FACTS
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import LeasedQuerySet, is_due, is_free
 from django_claude_batches.models.machine import Machine
@@ -26,7 +27,6 @@ from django_claude_batches.models.state import (
     EXPLANATIONS,
     FETCHING,
     FINAL,
-    REMOTE,
     RUNNING,
     State,
 )
@@ -40,11 +40,6 @@ EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "us
 
 CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
 """Somebody wants it canceled, and Anthropic was not asked yet."""
-
-
-def _state_in(states: frozenset[State]) -> Q:
-    """Match some states, listed in one order only, so that migrations do not differ from run to run."""
-    return Q(state__in=sorted(str(state.value) for state in states))
 
 
 class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
@@ -213,37 +208,7 @@ class MessageBatch(Machine, Mirror):
             ("retry_messagebatch", "Can retry rows of batches"),
             ("claim_messagebatch", "Can settle unconfirmed batches"),
         ]
-        constraints = [
-            models.CheckConstraint(condition=Q(state__in=State.values), name="dcb_batch_state"),
-            models.CheckConstraint(
-                condition=Q(_state_in(REMOTE), anthropic_id__isnull=False)
-                | (~_state_in(REMOTE) & Q(anthropic_id__isnull=True)),
-                name="dcb_batch_remote",
-            ),
-            models.CheckConstraint(
-                condition=Q(next_action_at__isnull=False)
-                | ~_state_in(ALWAYS_DUE | {State.INGESTED})
-                | Q(state=State.INGESTED, announced_at__isnull=False),
-                name="dcb_batch_due",
-            ),
-            models.CheckConstraint(
-                condition=~_state_in(FETCHING | {State.INGESTED}) | Q(processing_status="ended"),
-                name="dcb_batch_ended",
-            ),
-            models.CheckConstraint(
-                condition=Q(state=State.INGESTED, ingested_at__isnull=False)
-                | (~Q(state=State.INGESTED) & Q(ingested_at__isnull=True)),
-                name="dcb_batch_ingested",
-            ),
-            models.CheckConstraint(
-                condition=~Q(state=State.QUEUED) | Q(queued_at__isnull=False), name="dcb_batch_queued"
-            ),
-            models.CheckConstraint(
-                condition=Q(lease_token="", lease_until__isnull=True)
-                | (~Q(lease_token="") & Q(lease_until__isnull=False)),
-                name="dcb_batch_lease",
-            ),
-        ]
+        constraints = FACTS
 
     def __str__(self) -> str:
         name = self.label or self.kind or self.anthropic_id or ""

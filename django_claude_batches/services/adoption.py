@@ -11,7 +11,7 @@ from django_claude_batches.exceptions import APIError, ClaudeBatchesError, Inval
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.state import ADOPTING, State
-from django_claude_batches.services import settling
+from django_claude_batches.services import accepting
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import NOW
 from django_claude_batches.services.mirroring import mirrored, moment, total
@@ -148,6 +148,6 @@ def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
         again = "" if verdict.is_excluded or verdict.attempt else " Try again when it has ended."
         raise NotOurs(f"{remote_id} cannot be shown to be batch {batch}: {why}.{again}")
     batch.note("claimed", remote_id, by=by)
-    settling.proven(verdict.attempt, remote_id)
+    accepting.proven(verdict.attempt, remote_id)
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     return batch

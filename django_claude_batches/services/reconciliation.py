@@ -14,7 +14,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.lease import after
 from django_claude_batches.models.state import State
-from django_claude_batches.services import settling
+from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.delays import next_poll
 from django_claude_batches.services.mirroring import total
 from django_claude_batches.services.searching import Listing, judge, list_since
@@ -38,7 +38,7 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         return True
     attempt = batch.last_attempt
     if attempt is None or attempt.sent_at is None:
-        batch.put_off(settling.UNCERTAIN_RECHECK, token=token)
+        batch.put_off(accepting.UNCERTAIN_RECHECK, token=token)
         return False
     is_late = _is_past_quiet_period(attempt)
     failure: ClaudeBatchesError | None = None
@@ -77,7 +77,7 @@ def examine(client: BatchesClient, attempts: list[SubmitAttempt], data: wire.Mes
     """
     verdict = judge(client, data)
     if verdict.attempt is not None:
-        settling.proven(verdict.attempt, data["id"])
+        accepting.proven(verdict.attempt, data["id"])
         return ""
     if not verdict.is_excluded:
         return verdict.why
@@ -97,7 +97,7 @@ def is_candidate(data: wire.MessageBatch, attempt: SubmitAttempt, request_count:
 def _found_its_answer(batch: MessageBatch) -> bool:
     """Look whether an answer was written down after all, on any attempt."""
     for attempt in batch.attempts.using(MessageBatch.objects.primary().db).filter(remote_id__isnull=False):
-        settling.accepted(batch, attempt)
+        accepting.accepted(batch, attempt)
         if batch.state != State.UNCERTAIN:
             return True
     return False

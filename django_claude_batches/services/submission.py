@@ -26,7 +26,7 @@ from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.state import EDITABLE, State
-from django_claude_batches.services import settling
+from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.delays import NOW
@@ -81,7 +81,7 @@ def recover(batch: MessageBatch, _token: str) -> bool:
     """Settle an attempt whose process died: whoever holds the lease on a batch that is being sent is not its sender."""
     attempt = batch.last_attempt
     if attempt is not None and attempt.remote_id:
-        return settling.accepted(batch, attempt)
+        return accepting.accepted(batch, attempt)
     if attempt is None or attempt.sent_at is None:
         return settling.not_sent(batch, attempt, error="The worker stopped before it was sent.", delay=NOW)
     return settling.uncertain(batch, attempt, "The worker stopped while it was being sent.")
@@ -173,7 +173,7 @@ def _post(
         failure = error
     if failure is not None:
         return settling.refused_or_uncertain(batch, attempt, failure)
-    return settling.accepted(batch, attempt, reply)
+    return accepting.accepted(batch, attempt, reply)
 
 
 def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str) -> bool:

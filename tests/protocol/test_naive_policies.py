@@ -14,7 +14,7 @@ import pytest
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
-from django_claude_batches.services import reconciliation, settling
+from django_claude_batches.services import accepting, reconciliation, settling
 from tests.protocol.invariants import Violation
 from tests.protocol.machine import MINUTE, Protocol
 from tests.protocol.network import Network
@@ -41,7 +41,7 @@ def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
     """No answer: the batch with as many requests will be it."""
 
     def take(client: BatchesClient, attempts: list[SubmitAttempt], data: wire.MessageBatch) -> str:
-        settling.proven(attempts[0], data["id"])
+        accepting.proven(attempts[0], data["id"])
         return ""
 
     patch.setattr(reconciliation, "examine", take)

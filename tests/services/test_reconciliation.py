@@ -13,7 +13,7 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services.settling import logger as settling_logger
+from django_claude_batches.services.accepting import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due, running
@@ -249,7 +249,7 @@ class TestWatching:
         assert batch.anthropic_id == claude.batches[0].id
         assert set(batch.attempts.values_list("remote_id", flat=True)) == {claude.batches[0].id, late}
         assert told == [batch]
-        assert settling_logger.name in {record.name for record in caplog.records if record.levelname == "CRITICAL"}
+        assert accepting_logger.name in {record.name for record in caplog.records if record.levelname == "CRITICAL"}
         self.look()
         assert batch.events.filter(what="duplicate").count() == 1
 

@@ -318,12 +318,12 @@ class TestFencing:
     def test_a_second_batch_for_one_row_is_reported_and_both_ids_are_kept(
         self, claude: ClaudeEmulator, heard: Heard
     ) -> None:
-        from django_claude_batches.services import settling
+        from django_claude_batches.services import accepting
 
         batch = services.advance(services.submit(draft(1)))
         first = batch.anthropic_id
         late = batch.attempts.create(number=2, tag="late", intent_at=timezone.now(), remote_id="msgbatch_late")
-        settling.accepted(batch, late)
+        accepting.accepted(batch, late)
         assert batch.anthropic_id == first
         assert set(batch.attempts.values_list("remote_id", flat=True)) == {first, "msgbatch_late"}
         assert heard.names == ["submitted", "duplicate"]
