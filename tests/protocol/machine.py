@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from django_claude_batches import services
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.models import BatchEvent, MessageBatch
 from tests.making import draft
 from tests.protocol import invariants
 from tests.protocol.network import (
@@ -82,13 +83,18 @@ def step(weight: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[Step
 
 class Protocol(RuleBasedStateMachine):
     network: Network
+    reached: Counter[str]
+    """How often each event came, over all examples."""
 
     @classmethod
     def on(cls, network: Network) -> Protocol:
         """Give a machine whose steps are called by hand."""
-        machine = type(cls.__name__, (cls,), {"network": network})()
-        assert isinstance(machine, Protocol)
-        return machine
+        return cls.kind_on(network)()
+
+    @classmethod
+    def kind_on(cls, network: Network) -> type[Protocol]:
+        """Give a class of machines that share a network, and count together what they reach."""
+        return type(cls.__name__, (cls,), {"network": network, "reached": Counter()})
 
     @initialize(on_not_created=st.sampled_from(["retry", "hold"]), outcomes=st.lists(OUTCOMES, min_size=1, max_size=2))
     def begin(self, on_not_created: str, outcomes: list[str]) -> None:
@@ -231,6 +237,7 @@ class Protocol(RuleBasedStateMachine):
                 self.world.go_on()
             invariants.nothing_waits(self.world)
         finally:
+            self.reached.update(BatchEvent.objects.values_list("what", flat=True))
             self.world.close()
 
     def to_row(self, which: int, does: Callable[[MessageBatch], Any]) -> None:
