@@ -126,7 +126,8 @@ def _candidates(
 def _still_open(
     batch: MessageBatch, attempt: SubmitAttempt, token: str, candidates: list[dict[str, Any]], listing: Listing
 ) -> bool:
-    SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(candidates=candidates)
+    if candidates or listing.is_full:  # what a search that saw less did not see may still be it
+        SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(candidates=candidates)
     why = "; ".join(f"{candidate['id']} may be it, but {candidate['why']}" for candidate in candidates[:3])
     if not listing.is_full:
         why = "; ".join(filter(None, [why, f"the search was not complete: {listing.why_not}"]))
