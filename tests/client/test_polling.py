@@ -137,6 +137,6 @@ def test_the_clock_is_real_otherwise(client: BatchesClient, server: Script) -> N
     server.answers(RUNNING)
     start = time.monotonic()
     with pytest.raises(WaitTimeout):
-        client.wait_for(BATCH_ID, timeout=0.2, poll_interval=0.05)
-    assert 0.2 <= time.monotonic() - start < 2
+        client.wait_for(BATCH_ID, timeout=1.5, poll_interval=0.05)
+    assert 1.5 <= time.monotonic() - start < 10
     assert len(server.received) >= 4
