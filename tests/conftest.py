@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="tests that need a server: skip them all (none), skip them where it does not answer (probe), or fail "
         "there (require). Default: require with CI set, else probe",
     )
+    parser.addoption("--trials", type=int, default=1, help="how often each fault of tests/reliability is tried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

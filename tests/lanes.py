@@ -68,9 +68,10 @@ class Gate:
         if (server := database()) is not None:
             needed.append(server)
         for service in needed:
-            self._check(service)
+            self.need(service)
 
-    def _check(self, service: Service) -> None:
+    def need(self, service: Service) -> None:
+        """Return if this server answers; else skip the test, or fail it."""
         if self.policy == NONE:
             pytest.skip(f"needs {service.name}, and --services=none was given")
         if service not in self._answers:

@@ -1,0 +1,86 @@
+"""Each test of a fault counts as a trial; `--trials` repeats it, and the table says what was seen."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django.plugin import DjangoDbBlocker
+
+from django_claude_batches.testing import EmulatorProcess
+from tests.conftest import GATE
+from tests.reliability import databases
+from tests.reliability.site import Site
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with a `database` on those that its mark `fault` names, and each as often as asked."""
+    fault = metafunc.definition.get_closest_marker("fault")
+    if fault is None:
+        return
+    if "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", fault.kwargs.get("on", databases.ALL))
+    trials = metafunc.config.getoption("--trials")
+    metafunc.parametrize("trial", range(trials), ids=[f"trial{number}" for number in range(trials)])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    fault = item.get_closest_marker("fault")
+    if fault is not None:
+        database = item.callspec.params.get("database", "")  # type: ignore[attr-defined]
+        item.user_properties.append(("fault", (*fault.args, database)))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table of docs/reliability.md: what was done, on which databases, how often, and how often it held."""
+    passed, failed = (_trials(terminalreporter.getreports(outcome)) for outcome in ("passed", "failed"))
+    if passed or failed:
+        terminalreporter.write_line(
+            "\n| Fault | How it is made | On | Trials | Held |\n| --- | --- | --- | --- | --- |"
+        )
+    for fault, how in sorted({*passed, *failed}):
+        on = Counter(passed[fault, how]) + Counter(failed[fault, how])
+        where = ", ".join(f"{name} {count}" for name, count in sorted(on.items()) if name)
+        held = len(passed[fault, how])
+        terminalreporter.write_line(f"| {fault} | {how} | {where} | {on.total()} | {held} |")
+
+
+def _trials(reports: list[pytest.TestReport]) -> dict[tuple[str, str], list[str]]:
+    """Give the databases of the trials of each fault."""
+    trials = defaultdict(list)
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == "fault" and (report.when == "call" or report.failed):
+                fault, how, database = value  # type: ignore[misc]
+                trials[str(fault), str(how)].append(str(database))
+    return trials
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture
+def database_url(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    if database in databases.SERVERS:
+        request.config.stash[GATE].need(databases.SERVERS[database])
+    with databases.new(database, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def claude_process(tmp_path: Path) -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(state=tmp_path / "emulator.json") as claude:
+        yield claude
+
+
+@pytest.fixture
+def site(
+    database_url: str, tmp_path: Path, claude_process: EmulatorProcess, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Site]:
+    with django_db_blocker.unblock(), Site(database_url, tmp_path, claude_process).open() as site:
+        yield site

@@ -1,0 +1,187 @@
+"""A project of its own: a database, an emulator, and the processes that a team would run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+from django.utils import timezone
+
+from django_claude_batches.models import AccountState, BatchResult, MessageBatch, SubmitAttempt
+from django_claude_batches.models.state import State
+from django_claude_batches.testing import EmulatorProcess
+
+ALIAS = "site"
+ROOT = Path(__file__).parents[2]
+LONG_AGO = timedelta(days=2)
+
+
+class EverythingThere:
+    """A database router: while a site is open, rows are the site's."""
+
+    def db_for_read(self, model: type, **hints: Any) -> str:
+        return ALIAS
+
+    db_for_write = db_for_read
+
+    def allow_relation(self, *rows: Any, **hints: Any) -> bool:
+        return True
+
+
+class Site:
+    """While entered, the ORM and the services of the test's own process work on the site's database too."""
+
+    def __init__(self, database_url: str, folder: Path, claude: EmulatorProcess, **variables: str) -> None:
+        self.claude, self.folder = claude, folder
+        self.database_url = database_url
+        self.environment = {
+            **os.environ,
+            "DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "tests.reliability.settings",
+            "PYTHONPATH": str(ROOT),
+            "ANTHROPIC_BASE_URL": claude.url,
+            "ANTHROPIC_API_KEY": claude.api_key,
+            **variables,
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @contextmanager
+    def open(self) -> Iterator[Site]:
+        connections.settings[ALIAS] = connections.configure_settings({ALIAS: database(self.database_url)} | DEFAULT)[
+            ALIAS
+        ]
+        try:
+            with override_settings(DATABASE_ROUTERS=[EverythingThere()]):
+                call_command("migrate", database=ALIAS, verbosity=0)
+                yield self
+        finally:
+            self.stop()
+            connections[ALIAS].close()
+            del connections[ALIAS]
+            del connections.settings[ALIAS]
+
+    # Processes.
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a Python process of the site, whose output goes to a file; `stop` ends it."""
+        log = (self.folder / f"{len(self._processes)}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=self.environment | variables,
+            cwd=self.folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        log.close()
+        self._processes.append(process)
+        return process
+
+    def tick(self, **variables: str) -> subprocess.Popen[bytes]:
+        """Start `manage.py claude_batches tick`: a worker without Celery."""
+        return self.start("-m", "django", "claude_batches", "tick", **variables)
+
+    def worker(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        celery = ("-m", "celery", "-A", "tests.reliability.celery")
+        return self.start(*celery, "worker", "--concurrency=2", "--without-mingle", *arguments, **variables)
+
+    def beat(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        schedule = f"--schedule={self.folder}/beat-{len(self._processes)}"
+        return self.start("-m", "celery", "-A", "tests.reliability.celery", "beat", schedule, *arguments, **variables)
+
+    def stop(self) -> None:
+        """Kill what still runs, with its children."""
+        for process in self._processes:
+            kill_group(process)
+        self._processes.clear()
+
+    def said(self) -> str:
+        """Give what the processes wrote, for a failure's message."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
+
+    # Time.
+
+    def let_time_come(self) -> None:
+        """Let every due time come and the lease of every dead process run out."""
+        past = timezone.now() - LONG_AGO
+        MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=past)
+        MessageBatch.objects.exclude(lease_token="").update(lease_until=past)
+        AccountState.objects.exclude(lease_token="").update(lease_until=past)
+
+    def go_on(self) -> None:
+        """Do all that is due without Celery, and let what runs at Anthropic end."""
+        self.let_time_come()
+        assert self.tick().wait(timeout=60) == 0, self.said()
+        self.claude.finish()
+
+    def until(self, is_so: Callable[[], bool], *, seconds: float = 60, do: Callable[[], object] = lambda: None) -> None:
+        """Do something over and over until it is so; AssertionError, with what the processes said, after `seconds`."""
+        give_up_at = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < give_up_at, f"not so after {seconds:g} s\n{self.state_of_all()}\n{self.said()}"
+            do()
+            time.sleep(0.05)
+
+    # What there is.
+
+    def state_of_all(self) -> str:
+        rows = MessageBatch.objects.values_list("pk", "state", "last_error", "next_action_at")
+        return "\n".join(map(str, rows))
+
+    def is_complete(self, *batches: MessageBatch) -> bool:
+        """Whether these batches, or all, are ingested and announced."""
+        rows = MessageBatch.objects.filter(pk__in=[batch.pk for batch in batches]) if batches else MessageBatch.objects
+        return not rows.exclude(state=State.INGESTED, announced_at__isnull=False).exists()
+
+    def check(self) -> None:
+        """AssertionError unless each batch was made once, each request has its one result, and no row is stuck.
+
+        What was made, and how often it was asked to, is counted by the emulator.
+        """
+        ledger = self.claude.ledger()
+        made = Counter(batch["tag"] for batch in ledger["batches"])
+        asked = Counter(SubmitAttempt.objects.filter(tag__in=made).values_list("batch_id", flat=True))
+        assert set(made.values()) <= {1}, f"two batches of one attempt: {made}"
+        assert set(asked.values()) <= {1}, f"paid twice for one row: {asked}\n{self.said()}"
+        for batch in MessageBatch.objects.all():
+            about = f"{batch}: {batch.state}, {batch.last_error}\n{self.said()}"
+            assert batch.state == State.INGESTED, f"stuck: {about}"
+            assert batch.next_action_at is None, f"still due: {about}"
+            results = BatchResult.objects.filter(batch=batch)
+            assert results.count() == batch.request_count, f"lost: {about}"
+            assert results.values("request").distinct().count() == batch.request_count, f"twice: {about}"
+            assert batch.missing_count == 0, f"missing: {about}"
+
+
+DEFAULT = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+
+def database(url: str) -> dict[str, Any]:
+    """Give the settings of a database as tests/settings.py has them."""
+    parsed: dict[str, Any] = dict(dj_database_url.parse(url))
+    if parsed["ENGINE"].endswith("sqlite3"):
+        parsed["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+    if parsed["ENGINE"].endswith("mysql"):
+        parsed["OPTIONS"] = {"charset": "utf8mb4"}
+    return parsed
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a process that `Site.start` made, and its children."""
+    try:
+        os.killpg(process.pid, 9)
+    except ProcessLookupError:
+        pass
+    process.wait(timeout=20)

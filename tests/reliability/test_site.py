@@ -1,0 +1,18 @@
+"""A day on which nothing breaks, by which the others are measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_claude_batches import services
+from tests.making import draft
+from tests.reliability.site import Site
+
+pytestmark = pytest.mark.process
+
+
+@pytest.mark.fault("None", "`tick` processes, one after the other")
+def test_a_good_day(site: Site, database: str, trial: int) -> None:
+    services.submit(draft(3))
+    site.until(site.is_complete, do=site.go_on)
+    site.check()
