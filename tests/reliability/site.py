@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -180,8 +180,6 @@ def database(url: str) -> dict[str, Any]:
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL a process that `Site.start` made, and its children."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, 9)
-    except ProcessLookupError:
-        pass
     process.wait(timeout=20)
