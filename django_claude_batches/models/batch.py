@@ -119,8 +119,7 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
                 created_by_name=user_name(created_by),
             )
             tally = Tally()
-            rows = (_request_row(batch, request) for request in prepared(requests, tally))
-            for stored in bulk.insert(rows, using=db):
+            for stored in bulk.insert(batch.pk, prepared(requests, tally), using=db):
                 if progress is not None:
                     progress(stored)
             batch.request_count, batch.body_bytes = tally.requests, tally.bytes
@@ -289,16 +288,3 @@ class MessageBatch(Machine, Mirror):
 def _moment(at: Any) -> str:
     """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
     return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT").removesuffix(".") if at else "…"
-
-
-def _request_row(batch: MessageBatch, request: Prepared) -> BatchRequest:
-    return BatchRequest(
-        batch=batch,
-        position=request.position,
-        custom_id=request.custom_id,
-        model=request.model,
-        params_text=request.params,
-        params_bytes=request.params_bytes,
-        content_type_id=request.content_type_id,
-        object_id=request.object_id,
-    )
