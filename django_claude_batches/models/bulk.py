@@ -28,7 +28,9 @@ REFUSALS = (DataError, IntegrityError, ValueError)
 
 T = TypeVar("T")
 
-Encoded = list[bytes] | list[Values]
+Plain = tuple[str | bytes | int | None, ...]
+
+Encoded = list[bytes] | list[Plain]
 """Rows in the form in which a database takes them fastest: only ready ones enter a transaction."""
 
 
@@ -84,7 +86,11 @@ def _repeated(batch_id: int, chunk: list[Prepared], *, using: str) -> Prepared |
 
 def encoder(using: str) -> Callable[[list[Values]], Encoded]:
     """Give what encodes rows for this database; it may be called in another thread."""
-    return (lambda values: list(map(copying.encode, values))) if copying.is_possible(using) else (lambda values: values)
+    return copying.encode if copying.is_possible(using) else _plain
+
+
+def _plain(values: list[Values]) -> list[Plain]:
+    return [tuple([str(cell, "utf-8") if isinstance(cell, memoryview) else cell for cell in row]) for row in values]
 
 
 def insert_results(encoded: Encoded, *, using: str) -> list[tuple[int, str]]:
@@ -124,7 +130,8 @@ def _write(table: Table, encoded: Encoded, *, using: str) -> None:
     names, places = ", ".join(map(quote, table.columns)), ", ".join(["%s"] * len(table.columns))
     with connections[using].cursor() as cursor:
         # mysqlclient joins the rows into INSERTs of 64 KB, for which the statement must look like this.
-        cursor.executemany(f"INSERT INTO {quote(table.name)} ({names}) VALUES ({places})", encoded)  # noqa: S608
+        insert = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({places})"  # noqa: S608
+        cursor.executemany(insert, cast("list[Plain]", encoded))
 
 
 def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:

@@ -22,10 +22,14 @@ def is_possible(using: str) -> bool:
     return bool(connection.vendor == "postgresql" and connection.Database.__version__.startswith("3"))
 
 
-def encode(row: Values) -> bytes:
-    """Give a row in COPY's text format."""
+def encode(rows: list[Values]) -> list[bytes]:
+    """Give rows in COPY's text format."""
+    return list(map(_line, rows))
+
+
+def _line(row: Values) -> bytes:
     cells = [
-        _encoded(value) if isinstance(value, (str, bytes)) and len(value) >= SHORT else _kept(value) for value in row
+        _encoded(value) if not isinstance(value, int | None) and len(value) >= SHORT else _kept(value) for value in row
     ]
     return b"\t".join(cells) + b"\n"
 
@@ -37,7 +41,7 @@ def _encoded(value: Value) -> bytes:
         return b"%d" % value
     if isinstance(value, bytes):
         return b"\\\\x" + value.hex().encode()
-    data = value.encode()
+    data = value.encode() if isinstance(value, str) else bytes(value)
     if b"\\" in data:
         data = data.replace(b"\\", b"\\\\")
     if b"\n" in data or b"\t" in data or b"\r" in data:  # rarely: in JSON they are escapes

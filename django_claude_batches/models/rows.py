@@ -10,8 +10,8 @@ from django_claude_batches.models.drafting import Prepared
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
 
-Value = str | bytes | int | None
-"""Bytes are for a column of bytes; JSON is text."""
+Value = str | memoryview | bytes | int | None
+"""Text may be a view of its UTF-8, as JSON in a line is: it is copied once less. Bytes are for a column of bytes."""
 
 Values = tuple[Value, ...]
 
@@ -25,11 +25,11 @@ class Table(NamedTuple):
 
 @dataclass(slots=True)
 class ResultRow:
-    """A result to be stored. Its fields are columns of BatchResult; `message` is JSON text, `raw` the original line."""
+    """A result to be stored. Its fields are columns of BatchResult; `message` is JSON, `raw` the original line."""
 
     custom_id: str
     result_type: str
-    message: str | None = None
+    message: str | memoryview | None = None
     stop_reason: str = ""
     model: str = ""
     input_tokens: int | None = None

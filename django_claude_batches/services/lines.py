@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from django_claude_batches import wire
@@ -61,9 +61,9 @@ def parse(line: Line) -> BatchResult | ResultProblem:
     found = read(line, None if line.oversized else glance(line.data))
     if isinstance(found, ResultProblem):
         return found
-    values = asdict(found)
-    text = values.pop("message")
-    return BatchResult(**values, message=None if text is None else json.loads(text))
+    text = found.message
+    message = json.loads(bytes(text) if isinstance(text, memoryview) else text or "null")
+    return BatchResult(**asdict(replace(found, message=None)) | {"message": message})
 
 
 def _read_usual(data: bytes, seen: Glance) -> ResultRow | None:
@@ -74,10 +74,11 @@ def _read_usual(data: bytes, seen: Glance) -> ResultRow | None:
     row = ResultRow(seen.custom_id, seen.result_type)
     if seen.message_at == len(data):
         return row
-    found = as_it_came(data[seen.message_at : -2]) if data.endswith(b"}}") else None
-    if found is None:
+    text = memoryview(data)[seen.message_at : -2]
+    message = as_it_came(text) if data.endswith(b"}}") else None
+    if message is None:
         return None
-    row.message, message = found
+    row.message = text
     cleaner = Cleaner()
     _fill_message(row, message, cleaner)
     return None if cleaner.changed else row

@@ -236,7 +236,7 @@ def test_slow_lines_are_stored_before_the_lease_is_over(
     batch = running(20)
     claude.finish()
     clock = itertools.count(step=20.0)
-    monkeypatch.setattr(ingestion, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(downloading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with CaptureQueriesContext(connection) as queries:
         services.advance(batch)
     assert sum("INSERT INTO" in query["sql"] and "batchresult" in query["sql"] for query in queries) >= 5
