@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchResult, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import ingestion, pausing
+from django_claude_batches.services import downloading, pausing
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due, running
