@@ -115,14 +115,15 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     for data in connect(account).list_all():
         if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
             continue
-        if any(_may_be(attempt, data) for attempt in attempts):
+        if any(may_be(attempt, data) for attempt in attempts):
             left_out.append(data["id"])
         else:
             adopted.append(_mirror(data, account=account, by=by))
     return adopted, left_out
 
 
-def _may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
+def may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
+    """Whether a remote batch may be what an unconfirmed attempt made: newer than its baseline, and a candidate."""
     created_at, baseline = moment(data["created_at"]), attempt.baseline_created_at
     newer = baseline is None or created_at is None or created_at >= baseline
     newer = newer and data["id"] != attempt.baseline_id
