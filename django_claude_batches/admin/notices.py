@@ -38,18 +38,21 @@ class Notice:
 
 
 def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
-    """Give what to say now: four small queries at most."""
+    """Give what to say now: three small queries at most."""
     accounts = AccountState.objects.primary()
+    own = {"pk": OuterRef("pk")}
+    known: Any = accounts.annotate(
+        is_paused=Exists(accounts.paused().filter(**own)), is_ticking=Exists(accounts.ticking().filter(**own))
+    )
     found = []
     # Asked in this order because a tick is the usual case: then what is due need not be looked for.
-    if not accounts.ticking().exists() and MessageBatch.objects.primary().due().exists():
+    if not any(account.is_ticking for account in known) and MessageBatch.objects.primary().due().exists():
         found.append(
             Notice(_("Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`."))
         )
     found += _nearing_their_end(request, site)
     link = _link(request, site, AccountState)
     name = conf.installation()
-    known: Any = accounts.annotate(is_paused=Exists(accounts.paused().filter(pk=OuterRef("pk"))))
     for account in known:
         if account.is_elsewhere(name):
             found.append(_elsewhere(account, name, link))
