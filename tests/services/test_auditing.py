@@ -16,6 +16,8 @@ from django.utils import timezone
 from django_claude_batches import services, tasks
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch, State, SubmitAttempt
+from django_claude_batches.schedule import BEAT_SCHEDULE
+from django_claude_batches.services.auditing import INTERVAL
 from django_claude_batches.services.connection import InsideTransaction, connect
 from django_claude_batches.services.findings import MOST, AuditReport, Finding, Kind
 from django_claude_batches.services.listing import stretches
@@ -471,6 +473,11 @@ class TestDaily:
         tasks.audit()
         assert (calls, len(claude.requests)) == (1, 1)
         assert AccountState.objects.get().audited_at is not None
+
+    def test_beat_looks_more_often_than_daily_and_drops_what_nobody_took(self) -> None:
+        entry = BEAT_SCHEDULE["django_claude_batches.audit"]
+        assert entry["task"] == tasks.audit.name
+        assert entry["options"]["expires"] == entry["schedule"] <= INTERVAL.total_seconds() / 12
 
     def test_the_tasks_limits_are_its_own(self) -> None:
         assert (tasks.audit.soft_time_limit, tasks.audit.time_limit) == (3600, 3660)
