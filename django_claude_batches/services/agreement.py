@@ -19,8 +19,8 @@ from django_claude_batches.services.findings import Finding, Kind, about
 from django_claude_batches.services.mirroring import mirrored, total
 from django_claude_batches.services.vanishing import RESULTS_LAST
 
-LISTED_AFTER_DELETE = timedelta(hours=1)
-"""How long a listing may lag behind a delete call."""
+LISTING_LAGS = timedelta(hours=1)
+"""How long a listing may show what was before."""
 
 DELETED_WITHIN = timedelta(hours=25)
 """A wish to delete waits for the batch to end, 24 hours at most, and for its results."""
@@ -55,7 +55,7 @@ def still_there(pairs: Pairs) -> Iterator[Finding]:
     now = timezone.now()
     for row, _data in pairs:
         if row.remote_deleted_at is not None:
-            if row.remote_deleted_at < now - LISTED_AFTER_DELETE:
+            if row.remote_deleted_at < now - LISTING_LAGS:
                 words = f"{row.anthropic_id} was deleted at Anthropic, which lists it all the same."
                 remedy = "Look in Anthropic's Console, and delete it there."
                 yield about(row, Kind.STILL_THERE, words, remedy)
@@ -75,7 +75,7 @@ def counts_differ(pairs: Pairs) -> Iterator[Finding]:
 
     What is stored must add up only where nothing is known to be missing.
     """
-    final = [(row, data) for row, data in pairs if row.state in {State.INGESTED, State.LOST}]
+    final = [(row, data) for row, data in pairs if row.state in {State.INGESTED, State.LOST} and not _lags(row, data)]
     stored = _stored([row.pk for row, _ in final if row.state == State.INGESTED and not row.missing_count])
     for row, data in final:
         wrong = [*_counted_otherwise(row, data)]
@@ -88,6 +88,12 @@ def counts_differ(pairs: Pairs) -> Iterator[Finding]:
                 "are not rows can be had anew with a retry, which is billed."
             )
             yield about(row, Kind.COUNTS_DIFFER, words, remedy)
+
+
+def _lags(row: MessageBatch, data: wire.MessageBatch) -> bool:
+    """Whether the page is older than the row: the batch ended, and was fetched, since it came."""
+    lately = timezone.now() - LISTING_LAGS
+    return data["processing_status"] != "ended" and row.ingested_at is not None and row.ingested_at > lately
 
 
 def _counted_otherwise(row: MessageBatch, data: wire.MessageBatch) -> Iterator[str]:

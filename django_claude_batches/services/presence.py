@@ -56,6 +56,7 @@ def unknown_there(alias: str, stretch: Stretch, client: BatchesClient, report: A
     """
     rows = MessageBatch.objects.primary().filter(account=alias, remote_deleted_at__isnull=True)
     rows = rows.filter(state__in=RUNNING | FETCHING | {State.INGESTED}, created_at__lt=after(-SETTLED))
+    rows = rows.exclude(state=State.INGESTED, delete_requested_at__isnull=False)  # being deleted, by us
     rows = rows if stretch.newer is None else rows.filter(created_at__lte=stretch.newer)
     rows = rows if stretch.older is None else rows.filter(created_at__gt=stretch.older)
     rows = rows.filter(workspace_id__in=["", stretch.workspace_id]) if stretch.workspace_id else rows

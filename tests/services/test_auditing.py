@@ -83,6 +83,14 @@ def two_hours_earlier(body: bytes) -> bytes:
     return made_at(body, lambda data: datetime.fromisoformat(data["created_at"]) - 2 * HOUR)
 
 
+def not_ended_yet(body: bytes) -> bytes:
+    page = json.loads(body)
+    for data in page["data"]:
+        counts = dict.fromkeys(data["request_counts"], 0) | {"processing": 3}
+        data |= {"processing_status": "in_progress", "ended_at": None, "request_counts": counts}
+    return json.dumps(page).encode()
+
+
 class TestAllIsWell:
     def test_batches_of_each_age_agree(self, claude: ClaudeEmulator) -> None:
         complete(claude), running(), draft(2)
@@ -237,6 +245,13 @@ class TestUnknownThere:
         age(deleted, 2 * DAY)
         assert found() == []
 
+    def test_one_that_is_being_deleted_is_not_missed(self, claude: ClaudeEmulator) -> None:
+        batch = complete(claude)
+        services.delete_remote(batch)
+        delete_there(claude, batch)
+        age(batch, 2 * DAY)
+        assert found() == []
+
     def test_the_key_of_another_workspace_is_one_finding_not_many(
         self, claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -282,6 +297,15 @@ class TestCountsDiffer:
         running()
         claude.finish()
         assert found() == []
+
+    def test_a_page_that_is_older_than_the_row_says_nothing(self, claude: ClaudeEmulator) -> None:
+        batch = complete(claude)
+        with Relay(claude.url) as relay:
+            relay.on("GET", "/batches", rewrite(not_ended_yet))
+            assert found() == []
+            MessageBatch.objects.filter(pk=batch.pk).update(ingested_at=timezone.now() - 2 * HOUR)
+            [finding] = found()
+        assert "3 processing at Anthropic, 0 in the row" in finding.words
 
 
 class TestAboutToArchive:
