@@ -16,7 +16,8 @@ class Exit(IntEnum):
 LEGEND = """\
 exit codes:
   0    done; for wait: each batch is complete, nothing is missing, and the receivers took it
-  1    refused or failed; the reason is on standard error, and nothing was changed by a refusal
+  1    refused or failed; the reason is on standard error, and nothing was changed by a refusal; for audit also:
+       something was found that needs a person
   2    wrong usage
   3    wait: the time was over, or it was interrupted; the batches go on
   4    a batch that was named needs a person (wait, status, reconcile): not confirmed, not received, refused, lost,
