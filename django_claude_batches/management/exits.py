@@ -16,11 +16,11 @@ class Exit(IntEnum):
 LEGEND = """\
 exit codes:
   0    done; for wait: each batch is complete, nothing is missing, and the receivers took it
-  1    refused or failed; the reason is on standard error, and nothing was changed by a refusal; for audit also:
-       something was found that needs a person
+  1    refused or failed; the reason is on standard error, and nothing was changed by a refusal
   2    wrong usage
   3    wait: the time was over, or it was interrupted; the batches go on
   4    a batch that was named needs a person (wait, status, reconcile): not confirmed, not received, refused, lost,
-       given up, taken back, complete with something missing or with a receiver that failed, or its account is paused
+       given up, taken back, complete with something missing or with a receiver that failed, or its account is paused;
+       audit: something was found that needs one
   130  interrupted
 """

@@ -27,7 +27,7 @@ class Audit(Subcommand):
     name = "audit"
     help = (
         "Compare all that Anthropic lists with the rows here, and say what does not agree and what to do about it. "
-        "Free, and changes nothing. The exit code is 1 if something needs a person."
+        "Free, and changes nothing. The exit code is 4 if something needs a person."
     )
     example = "manage.py claude_batches audit --account default"
 
@@ -75,4 +75,4 @@ def _judge(reports: list[AuditReport]) -> None:
     if broken:
         words.append(f"Not audited to the end: {', '.join(broken)}.")
     if words:
-        raise CommandError(" ".join(words), returncode=Exit.FAILED)
+        raise CommandError(" ".join(words), returncode=Exit.FAILED if broken else Exit.NEEDS_A_PERSON)
