@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from django.db import DataError, IntegrityError, models, transaction
 
+from django_claude_batches.exceptions import LimitExceeded
+from django_claude_batches.models import packets
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
 
@@ -21,9 +23,14 @@ BYTES = 8_000_000
 
 
 def insert(rows: Iterable[BatchRequest], *, using: str) -> Iterator[int]:
-    """Insert the rows as they come, at most 1,000 or 4 MB at a time, and give the number stored so far after each."""
+    """Insert the rows as they come, at most 1,000 or 4 MB at a time, and give the number stored so far after each.
+
+    Raise LimitExceeded for a row that is too large for the database.
+    """
     stored = 0
     for chunk in _packets(rows):
+        if len(chunk) == 1 and (reason := packets.obstacle(chunk[0].params_text, using=using)):
+            raise LimitExceeded(reason, position=chunk[0].position, custom_id=chunk[0].custom_id)
         BatchRequest.objects.using(using).bulk_create(chunk)
         stored += len(chunk)
         yield stored
@@ -46,10 +53,12 @@ def insert_results(rows: list[BatchResult], *, using: str) -> list[tuple[BatchRe
     """Insert those of a batch's results that are not stored yet; give back those that the database refused, and why.
 
     What is stored is never changed by a second line. `ignore_conflicts` is not used: on MySQL it is INSERT IGNORE,
-    which also cuts long values short in silence.
+    which also cuts long values short in silence. A row of more than PACKET_BYTES must come alone.
     """
     if not rows:
         return []
+    if len(rows) == 1 and (reason := packets.obstacle(rows[0].message, rows[0].raw, using=using)):
+        return [(rows[0], reason)]
     table = BatchResult.objects.using(using)
     ids = [row.custom_id for row in rows]
     stored = set(table.filter(batch=rows[0].batch_id, custom_id__in=ids).values_list("custom_id", flat=True))

@@ -38,6 +38,7 @@ class Chunk:
     """What one transaction stores; filled before it opens."""
 
     rows: list[BatchResult] = field(default_factory=list)
+    lines: dict[str, Line] = field(default_factory=dict)
     problems: list[ResultProblem] = field(default_factory=list)
     size: int = 0
     begun: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 (the clock of the day, not of import)
@@ -46,6 +47,10 @@ class Chunk:
     def is_full(self) -> bool:
         many = len(self.rows) + len(self.problems) >= CHUNK_ROWS or self.size >= CHUNK_BYTES
         return many or time.monotonic() - self.begun >= CHUNK_SECONDS
+
+    def has_room(self, line: Line) -> bool:
+        """Say whether the line still fits, with the original kept beside the row; a larger one comes alone."""
+        return not self.size or self.size + 2 * len(line.data) <= CHUNK_BYTES
 
 
 @dataclass(slots=True)
@@ -88,6 +93,9 @@ def _chunks(batch: MessageBatch, client: BatchesClient, download: Download) -> I
     with client.result_lines(str(batch.anthropic_id)) as lines:
         try:
             for line in lines:
+                if not chunk.has_room(line):
+                    yield chunk
+                    chunk = Chunk()
                 _sort_in(line, chunk, download, tags)
                 if chunk.is_full:
                     yield chunk
@@ -116,6 +124,7 @@ def _sort_in(line: Line, chunk: Chunk, download: Download, tags: frozenset[str])
     download.types[row.result_type] += 1
     chunk.size += len(row.raw or b"")
     chunk.rows.append(row)
+    chunk.lines[row.custom_id] = line
 
 
 def _tags(batch: MessageBatch) -> frozenset[str]:
@@ -133,7 +142,8 @@ def _store(batch: MessageBatch, token: str, chunk: Chunk) -> None:
             raise LeaseLost(f"The lease on batch {batch.pk} is lost.")
         for row, why in bulk.insert_results(chunk.rows, using=rows.db):
             logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, row.custom_id, why)
-            chunk.problems.append(_refused(row, why))
+            refused = f"The database refused the row of {row.custom_id}: {why}"
+            chunk.problems.append(problem(chunk.lines[row.custom_id], refused))
         for trouble in chunk.problems:
             known = {"batch": batch, "sha256": trouble.sha256}
             shown = {name: getattr(trouble, name) for name in ("number", "offset", "excerpt", "reason")}
@@ -146,12 +156,6 @@ def _point_to_requests(batch: MessageBatch, chunk: Chunk, *, using: str) -> None
     known = dict(requests.values_list("custom_id", "pk"))
     for row in chunk.rows:
         row.batch, row.request_id = batch, known.get(row.custom_id)
-
-
-def _refused(row: BatchResult, why: str) -> ResultProblem:
-    data = row.raw or f"{row.custom_id}: {row.message or row.error_message}".encode()
-    line = Line(number=0, offset=0, data=bytes(data), oversized=False)
-    return problem(line, f"The database refused the row of {row.custom_id}: {why}")
 
 
 def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
