@@ -19,6 +19,7 @@ from django_claude_batches.models.drafting import (
     MAX_OUR_CUSTOM_ID,
     Prepared,
     encode_params,
+    model_of,
 )
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
@@ -89,7 +90,7 @@ class BatchRequest(models.Model):
         """Raise InvalidRequest where the API would refuse them."""
         self.params_text = encode_params(params)
         self.params_bytes = len(self.params_text.encode())
-        self.model = str(params.get("model") or "")[:MAX_MODEL_LENGTH]
+        self.model = model_of(params)
 
     @property
     def prepared(self) -> Prepared:
