@@ -7,8 +7,8 @@ from typing import TypeVar, cast
 
 from django.db import DataError, IntegrityError, connections, models, transaction
 
-from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.models import copying, rows
+from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.models import copying, packets, rows
 from django_claude_batches.models.drafting import Prepared
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.rows import Table, Values
@@ -37,12 +37,15 @@ Encoded = list[bytes] | list[Plain]
 def insert(batch_id: int, requests: Iterable[Prepared], *, using: str) -> Iterator[int]:
     """Insert a new batch's requests as they come, and give the number stored so far after each 1,000 or 4 MB.
 
-    Raise InvalidRequest for a custom_id that came before: the table's own constraint finds it.
+    Raise InvalidRequest for a custom_id that came before, which the table's own constraint finds, and LimitExceeded for
+    a row that is too large for the database.
     """
     encode = encoder(using)
     stored = 0
     for chunk in _packets(requests):
         encoded = encode([rows.of_request(batch_id, request) for request in chunk])
+        for index, reason in _obstacles(encoded, using=using).items():
+            raise LimitExceeded(reason, position=chunk[index].position, custom_id=chunk[index].custom_id)
         repeated = None
         try:
             with transaction.atomic(using=using):
@@ -93,26 +96,34 @@ def _plain(values: list[Values]) -> list[Plain]:
     return [tuple([str(cell, "utf-8") if isinstance(cell, memoryview) else cell for cell in row]) for row in values]
 
 
-def insert_results(encoded: Encoded, *, using: str) -> list[tuple[int, str]]:
+def insert_results(encoded: Encoded, *, using: str) -> dict[int, str]:
     """Insert results that are not stored yet; give the indexes of those that the database refused, and why.
 
     Never `ignore_conflicts`: on MySQL it is INSERT IGNORE, which also cuts long values short in silence.
     """
+    refused = _obstacles(encoded, using=using)
     try:
-        _insert_in_savepoint(encoded, using=using)
+        if not refused:
+            _insert_in_savepoint(encoded, using=using)
+            return {}
     except REFUSALS:
-        return _insert_one_by_one(encoded, using=using)
-    return []
+        pass
+    return _insert_one_by_one(encoded, refused, using=using)
 
 
-def _insert_one_by_one(encoded: Encoded, *, using: str) -> list[tuple[int, str]]:
-    refused = []
+def _insert_one_by_one(encoded: Encoded, refused: dict[int, str], *, using: str) -> dict[int, str]:
     for index in range(len(encoded)):
+        if index in refused:
+            continue
         try:
             _insert_in_savepoint(encoded[index : index + 1], using=using)
         except REFUSALS as error:
-            refused.append((index, str(error)))
+            refused[index] = str(error)
     return refused
+
+
+def _obstacles(encoded: Encoded, *, using: str) -> dict[int, str]:
+    return {} if copying.is_possible(using) else packets.obstacles(cast("list[Plain]", encoded), using=using)
 
 
 def _insert_in_savepoint(encoded: Encoded, *, using: str) -> None:

@@ -8,6 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+SURE_DIGITS = 15
+"""Characters of a decimal that a float gives back as it was."""
+
 DEEPEST = 24
 """Levels of nesting that are stored as JSON; MariaDB's JSON_VALID stops at 32, and `message` is not at the top."""
 
@@ -17,15 +20,6 @@ class Cleaner:
     """Makes any parsed JSON storable on every database, and remembers whether it had to change something."""
 
     changed: bool = False
-
-    def load(self, data: bytes) -> Any:
-        """Parse JSON; of a key that is repeated the last value counts. ValueError and RecursionError as json.loads."""
-        return json.loads(data, object_pairs_hook=self._members)
-
-    def _members(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members = dict(pairs)
-        self.changed |= len(members) != len(pairs)
-        return members
 
     def clean(self, value: Any, depth: int = 1) -> Any:
         """Replace NUL and half characters, NaN and infinities; fold what is nested too deeply into its JSON text."""
@@ -65,8 +59,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(number: str) -> float:
-    """Refuse exponents: 1e999 is infinite here, and 1e-20000 more than PostgreSQL's numeric holds."""
-    if "e" in number or "E" in number:
+    """Refuse what a float may not hold: 1e999, 1e-20000 (PostgreSQL's numeric neither), and many digits."""
+    if len(number) > SURE_DIGITS or "e" in number or "E" in number:
         raise _Unusual
     return float(number)
 

@@ -55,7 +55,7 @@ def _store(batch: MessageBatch, token: str, ready: Ready) -> None:
         # Heartbeat, fence and row lock in one statement: a late process stores nothing.
         if not rows.renew(batch.pk, token):
             raise LeaseLost(f"The lease on batch {batch.pk} is lost.")
-        for index, why in bulk.insert_results(ready.encoded, using=rows.db):
+        for index, why in bulk.insert_results(ready.encoded, using=rows.db).items():
             custom_id, line = ready.sources[index]
             logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, custom_id, why)
             ready.problems.append(problem(line, f"The database refused the row of {custom_id}: {why}"))

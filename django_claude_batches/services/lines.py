@@ -11,14 +11,19 @@ from typing import Any, NamedTuple
 
 from django_claude_batches import wire
 from django_claude_batches.client import Line
-from django_claude_batches.models import BatchResult, ResultProblem, ResultType
+from django_claude_batches.models import BatchResult, ResultProblem
 from django_claude_batches.models.rows import ResultRow
 from django_claude_batches.services.cleaning import Cleaner, as_it_came
+from django_claude_batches.services.decoding import decode
 
 EXCERPT = 500
 """Bytes of a problem line that are shown; its hash tells it from others."""
 
-LARGEST = 2**63 - 1
+LARGEST = (2**63 - 1) // wire.MAX_REQUESTS
+"""Tokens of one answer. More is no count: a batch's sum must fit into its column, too."""
+
+USUAL_DETAILS: tuple[Any, ...] = (None, {}, {"error_visibility": "user_facing"})
+"""`details` of a line's error that say nothing of their own (docs/reference/wire.md §3.5)."""
 
 _BEGINNING = re.compile(
     rb'\{"custom_id": ?"([a-zA-Z0-9_-]{1,64})", ?"result": ?\{"type": ?"([a-z_]{1,40})"(?:, ?"message": ?(?=\{)|\}\}$)'
@@ -87,39 +92,45 @@ def _read_usual(data: bytes, seen: Glance) -> ResultRow | None:
 def _read_any(line: Line) -> ResultRow | ResultProblem:
     if line.oversized:
         return problem(line, "The line is longer than any answer can be.")
-    cleaner = Cleaner()
     try:
-        parsed = cleaner.load(line.data)
+        decoded = decode(line.data)
     except RecursionError:
         return problem(line, "The line is nested too deeply to be read.")
     except ValueError as error:
         return problem(line, f"The line is not JSON: {error}")
+    parsed = decoded.value
     if not isinstance(parsed, dict) or not isinstance(parsed.get("result"), dict):
         return problem(line, 'The line is not an object with a "result".')
     custom_id, result_type = parsed.get("custom_id"), parsed["result"].get("type")
     if not isinstance(custom_id, str) or not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
         return problem(line, "The line has no custom_id, or not a valid one.")
+    if decoded.differ("custom_id"):
+        return problem(line, "The line has a custom_id twice: which request it answers cannot be told.")
     if not isinstance(result_type, str) or not result_type:
         return problem(line, "The result has no type.")
     try:
-        return _row(custom_id, parsed["result"], line, cleaner)
+        row, whole = _row(custom_id, parsed["result"])
     except RecursionError:
         return problem(line, "The line is nested too deeply to be stored.")
+    if decoded.lossy or not whole or parsed.keys() - {"custom_id", "result"}:
+        row.raw = line.data
+    return row
 
 
-def _row(custom_id: str, result: Mapping[str, Any], line: Line, cleaner: Cleaner) -> ResultRow:
+def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
+    """Give the row, and whether its columns tell all of the result."""
+    cleaner = Cleaner()
     row = ResultRow(custom_id, cleaner.text(result["type"], 40))
     message = cleaner.clean(result.get("message"))
     if message is not None:
         row.message = json.dumps(message, ensure_ascii=False)
     if isinstance(message, dict):
         _fill_message(row, message, cleaner)
-    if result.get("error") is not None:
-        _fill_error(row, _mapping(result["error"]), cleaner)
-    unknown = result.keys() - {"type", "message", "error"}
-    if cleaner.changed or unknown or (result["type"] not in ResultType and result.get("error") is not None):
-        row.raw = line.data
-    return row
+    error = result.get("error")
+    if error is not None:
+        _fill_error(row, _mapping(error), cleaner)
+    told = (error is None or _is_plain(error)) and not result.keys() - {"type", "message", "error"}
+    return row, told and not cleaner.changed
 
 
 def _fill_message(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
@@ -147,6 +158,22 @@ def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -
     row.error_type = _short(error.get("type"), 100, cleaner)
     row.error_message = cleaner.text(str(error.get("message") or ""))
     row.error_request_id = _short(envelope.get("request_id"), 100, cleaner)
+
+
+def _is_plain(envelope: Any) -> bool:
+    """Say whether the columns hold all of this error."""
+    if not isinstance(envelope, dict) or envelope.keys() - {"type", "error", "request_id"}:
+        return False
+    error, request_id = envelope.get("error"), envelope.get("request_id")
+    if not isinstance(error, dict) or error.keys() - {"type", "message", "details"}:
+        return False
+    texts = (error.get("type"), error.get("message"))
+    return (
+        all(isinstance(text, str) and text for text in texts)
+        and error.get("details") in USUAL_DETAILS
+        and (request_id is None or (isinstance(request_id, str) and request_id != ""))
+        and envelope.get("type", "error") == "error"
+    )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ def test_a_row_that_the_database_refuses_is_named_and_the_others_are_stored() ->
     results = [rows.ResultRow("r-0", "errored"), rows.ResultRow("r-1", "x" * 99), rows.ResultRow("r-2", "errored")]
     twice = [*results, rows.ResultRow("r-0", "expired")]
     encoded = bulk.encoder("default")([rows.of_result(batch.pk, row) for row in twice])
-    refused = dict(bulk.insert_results(encoded, using="default"))
+    refused = bulk.insert_results(encoded, using="default")
     assert 3 in refused
     # SQLite has no lengths.
     stored = batch.results.order_by("pk").values_list("custom_id", "result_type")

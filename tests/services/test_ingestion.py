@@ -245,43 +245,6 @@ def test_usage_is_summed_by_model(claude: ClaudeEmulator) -> None:
     assert (errored.error_type, errored.error_message) == ("not_found_error", "model: unknown")
 
 
-NASTY = {
-    "NUL in text": (b'"a\\u0000b"', "a\ufffdb", True),
-    "NUL in a key": (b'{"a\\u0000b":1}', {"a\ufffdb": 1}, True),
-    "half of a character": (b'"x\\ud83dy"', "x\ufffdy", True),
-    "a pair of halves": (b'"\\ud83d\\ude00"', "😀", False),
-    "NaN": (b"NaN", None, True),
-    "infinity": (b"1e999", None, True),
-    "a character of 4 bytes": ('"😀"'.encode(), "😀", False),
-    "a large number": (b"1" * 30, int("1" * 30), False),
-    "40 levels": (b"[" * 40 + b"]" * 40, None, True),
-}
-
-
-@pytest.mark.parametrize("name", NASTY)
-def test_values_that_break_databases_are_stored_and_the_original_kept(claude: ClaudeEmulator, name: str) -> None:
-    raw, stored, changed = NASTY[name]
-    batch = ended(claude)
-    target = b'"stop_sequence":null'
-
-    def put_in(body: bytes) -> bytes:
-        first, *others = lines_of(body.replace(b'"stop_sequence": null', target))
-        assert target in first
-        return first.replace(target, b'"stop_sequence":' + raw) + b"".join(others)
-
-    with Relay(claude.url) as relay:
-        relay.on("GET", "/results", rewrite(put_in))
-        services.advance(batch)
-    assert (batch.state, batch.results.count(), batch.problems.count()) == (State.INGESTED, 3, 0)
-    kept = [result for result in batch.results.all() if result.raw]
-    assert bool(kept) == changed
-    if kept:
-        assert raw in bytes(kept[0].raw)
-    if stored is not None:
-        values = [result.message["stop_sequence"] for result in batch.results.all()]
-        assert stored in values
-
-
 class TestParsing:
     """One line, without a database."""
 
