@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     fault = item.get_closest_marker("fault")
-    if fault is not None:
+    if fault is not None and fault.args:
         database = item.callspec.params.get("database", "")  # type: ignore[attr-defined]
         item.user_properties.append(("fault", (*fault.args, database)))
 
@@ -62,6 +62,12 @@ def _trials(reports: list[pytest.TestReport]) -> dict[tuple[str, str], list[str]
 @pytest.fixture
 def trial(request: pytest.FixtureRequest) -> int:
     return int(request.param)
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest, database: str) -> Callable[[str, str], None]:
+    """For a test that makes many trials: count one, by its fault and how it was made."""
+    return lambda fault, how: request.node.user_properties.append(("fault", (fault, how, database)))
 
 
 @pytest.fixture

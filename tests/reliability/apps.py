@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+
+from django.apps import AppConfig
+
+
+class ReliabilityConfig(AppConfig):
+    """In the processes that get killed, and only with `CRASH_FOLDER` set, puts the crash points in place."""
+
+    name = "tests.reliability"
+
+    def ready(self) -> None:
+        if "CRASH_FOLDER" in os.environ:
+            from django_claude_batches.services import ingestion
+            from tests.reliability import seams
+
+            ingestion.CHUNK_ROWS = 2  # three requests are two chunks
+            seams.watch()
