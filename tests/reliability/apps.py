@@ -12,8 +12,8 @@ class ReliabilityConfig(AppConfig):
 
     def ready(self) -> None:
         if "CRASH_FOLDER" in os.environ:
-            from django_claude_batches.services import ingestion
+            from django_claude_batches.services import downloading
             from tests.reliability import seams
 
-            ingestion.CHUNK_ROWS = 2  # three requests are two chunks
+            downloading.CHUNK_ROWS = 2  # three requests are two chunks
             seams.watch()

@@ -39,7 +39,7 @@ PROVEN = (
     TOLD_SUBMITTED,
 )
 FETCHED = (
-    "ingestion._chunks: GET /batches/ID/results",
+    "downloading.Download._chunks: GET /batches/ID/results",
     "ingestion._store: COMMIT",
     "ingestion._store: COMMIT",
 )
