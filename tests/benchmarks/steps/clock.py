@@ -1,0 +1,32 @@
+"""What a step's process says of itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Clock:
+    """Runs from when it is made: after the imports, `django.setup()` and the connection to the database."""
+
+    def __init__(self) -> None:
+        self.base_mb = peak_mb()
+        self._began_at = time.time()
+        self._began = time.perf_counter()
+
+    def stop(self, rows: int, *, seconds: float | None = None, **facts: Any) -> None:
+        """Print the seconds, the rows, and the largest memory before the step and until now, in MB."""
+        took = time.perf_counter() - self._began if seconds is None else seconds
+        memory = {"peak_mb": peak_mb(), "base_mb": self.base_mb}
+        times = {"began_at": self._began_at, "ended_at": time.time()}
+        print(json.dumps({"rows": rows, "seconds": took, **memory, "facts": {**times, **facts}}))
+
+
+def peak_mb() -> float:
+    """Give VmHWM, the most memory that this process ever had."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return round(int(line.split()[1]) / 1024, 1)
+    raise RuntimeError("no VmHWM in /proc/self/status")

@@ -1,0 +1,108 @@
+"""What our database needs between the steps; nothing of it is timed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.apps import apps  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.core.management.color import no_style  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State, UsageRollup  # noqa: E402
+from tests.benchmarks.steps.ours import FETCHED  # noqa: E402
+
+LARGE = {BatchRequest: ("params",), BatchResult: ("message", "output", "raw", "error_message")}
+"""The columns that compression is about."""
+
+
+def migrate(compression: str) -> None:
+    """Make the tables as the migrations have them, or with this compression; print what they have."""
+    call_command("migrate", verbosity=0)
+    if compression and connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            for model, columns in LARGE.items():
+                changes = ", ".join(f"ALTER {column} SET COMPRESSION {compression}" for column in columns)
+                cursor.execute(f"ALTER TABLE {model._meta.db_table} {changes}")
+    print(json.dumps({"server": server(), "compression": compression_of(BatchResult, "message")}))
+
+
+def server() -> str:
+    names = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "sqlite": "SQLite"}
+    with connection.cursor() as cursor:
+        asked = {"postgresql": "SHOW server_version", "sqlite": "SELECT sqlite_version()"}
+        cursor.execute(asked.get(connection.vendor, "SELECT version()"))
+        return f"{names[connection.vendor]} {str(cursor.fetchone()[0]).split(' ')[0]}"
+
+
+def compression_of(model: Any, column: str) -> str:
+    """Give pglz or lz4; empty where there is no choice."""
+    if connection.vendor != "postgresql":
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT CASE attcompression WHEN 'l' THEN 'lz4' WHEN 'p' THEN 'pglz' "
+            "ELSE current_setting('default_toast_compression') END "
+            "FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s",
+            [model._meta.db_table, column],
+        )
+        return str(cursor.fetchone()[0])
+
+
+def empty(*models: Any) -> None:
+    """Empty these tables, and give their space back."""
+    tables = [model._meta.db_table for model in models]
+    connection.ops.execute_sql_flush(
+        connection.ops.sql_flush(no_style(), tables, reset_sequences=True, allow_cascade=len(models) > 2)
+    )
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM")
+
+
+def reset() -> None:
+    empty(*apps.get_app_config("django_claude_batches").get_models())
+
+
+def unstore() -> None:
+    """Let every batch be one whose results were not fetched yet."""
+    empty(BatchResult, UsageRollup)
+    MessageBatch.objects.update(state=State.ENDED, next_action_at=timezone.now(), **FETCHED)
+
+
+def multiply(count: int) -> None:
+    """Copy the results of the one batch that there is, as those of further ones, until there are so many."""
+    batch = MessageBatch.objects.get()
+    table, key = BatchResult._meta.db_table, connection.ops.quote_name
+    kept = [field.column for field in BatchResult._meta.fields if field.column not in {"id", "batch_id", "request_id"}]
+    columns = ", ".join(key(column) for column in kept)
+    while (there := BatchResult.objects.count()) < count:
+        copy = MessageBatch.objects.get(pk=batch.pk)
+        copy.pk, copy._state.adding, copy.anthropic_id = None, True, f"msgbatch_copy_{there}"
+        copy.save(force_insert=True)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} (batch_id, {columns}) SELECT {copy.pk}, {columns} FROM {table} "
+                f"WHERE batch_id = {batch.pk} LIMIT {count - there}"
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["migrate", "reset", "unstore", "multiply"])
+    parser.add_argument("--compression", default="")
+    parser.add_argument("--n", type=int, default=0)
+    options = parser.parse_args()
+    if options.what == "migrate":
+        migrate(options.compression)
+    elif options.what == "multiply":
+        multiply(options.n)
+    else:
+        {"reset": reset, "unstore": unstore}[options.what]()
