@@ -52,9 +52,13 @@ class Bench:
         return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
 
     def time(self, step: str, way: str, module: str, *arguments: str, url: str = "") -> Run:
-        """Run a step in a process of its own, with all that was written before on disk, and keep its figures."""
+        """Run a step and keep its figures."""
+        return self.figures.add(step, way, self.run(way, module, *arguments, url=url))
+
+    def run(self, way: str, module: str, *arguments: str, url: str = "") -> Run:
+        """Run a step in a process of its own, with all that was written before on disk."""
         self.settle(way)
-        return self.figures.add(step, way, run_of(finish(self.start(way, module, *arguments, url=url))))
+        return run_of(finish(self.start(way, module, *arguments, url=url)))
 
     def settle(self, way: str) -> None:
         """Leave no work of the step before: on PostgreSQL, autovacuum and the next checkpoint would be the next's."""
@@ -76,13 +80,13 @@ def run_of(said: str) -> Run:
 
 
 @contextmanager
-def bench(kind: str, count: int, *, rounds: int, compression: str = "", latency: float = 0) -> Iterator[Bench]:
+def bench(kind: str, count: int, *, rounds: int, compression: str = "") -> Iterator[Bench]:
     """Make two databases and a stub; give them back at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
         databases.new(KINDS[kind], Path(folder), prefix="benchmark") as ours,
         databases.new(KINDS[kind], Path(folder), prefix="benchmark") as peer,
-        stub("--latency", str(latency)) as server,
+        stub() as server,
     ):
         made = Bench(kind, count, rounds, {OURS: ours, PEER: peer}, server)
         there = json.loads(made.prepare("migrate", "--compression", compression).strip().splitlines()[-1])

@@ -31,9 +31,7 @@ def chunked(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:
 def row(line: Line, batch: MessageBatch, requests: dict[str, int]) -> BatchResult:
     data = json.loads(line.data)
     custom_id, result = data["custom_id"].partition("_")[2], data["result"]
-    made = BatchResult(
-        batch=batch, request_id=requests[custom_id], custom_id=custom_id, result_type=result["type"]
-    )
+    made = BatchResult(batch=batch, request_id=requests[custom_id], custom_id=custom_id, result_type=result["type"])
     if result["type"] == "succeeded":
         fill(made, result["message"])
     elif result["type"] == "errored":
@@ -66,4 +64,5 @@ if __name__ == "__main__":
     batch = MessageBatch.objects.get()
     clock = Clock()
     ingest(client, batch)
-    clock.stop(batch.results.count())
+    clock.stop()
+    clock.report(batch.results.count())

@@ -12,15 +12,20 @@ class Clock:
     """Runs from when it is made: after the imports, `django.setup()` and the connection to the database."""
 
     def __init__(self) -> None:
-        self.base_mb = peak_mb()
+        self._base_mb = peak_mb()
         self._began_at = time.time()
         self._began = time.perf_counter()
+        self._seconds = self._ended_at = 0.0
 
-    def stop(self, rows: int, *, seconds: float | None = None, **facts: Any) -> None:
+    def stop(self) -> None:
+        self._seconds = time.perf_counter() - self._began
+        self._ended_at = time.time()
+
+    def report(self, rows: int, *, seconds: float | None = None, **facts: Any) -> None:
         """Print the seconds, the rows, and the largest memory before the step and until now, in MB."""
-        took = time.perf_counter() - self._began if seconds is None else seconds
-        memory = {"peak_mb": peak_mb(), "base_mb": self.base_mb}
-        times = {"began_at": self._began_at, "ended_at": time.time()}
+        took = self._seconds if seconds is None else seconds
+        memory = {"peak_mb": peak_mb(), "base_mb": self._base_mb}
+        times = {"began_at": self._began_at, "ended_at": self._ended_at}
         print(json.dumps({"rows": rows, "seconds": took, **memory, "facts": {**times, **facts}}))
 
 

@@ -44,4 +44,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     decode = ways[options.way](os.environ["ANTHROPIC_BASE_URL"], options.id)
     clock = Clock()
-    clock.stop(decode())
+    lines = decode()
+    clock.stop()
+    clock.report(lines)

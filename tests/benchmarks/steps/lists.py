@@ -41,7 +41,7 @@ def seconds(client: Client, url: str) -> float:
     response = client.get(url)
     took = time.perf_counter() - began
     assert response.status_code == 200, f"{url}: {response.status_code} {response.headers}"
-    assert response.context["cl"].result_count > 0, f"{url} shows nothing"
+    assert b"field-custom_id" in response.content, f"{url} shows nothing"
     return took
 
 
@@ -58,4 +58,4 @@ if __name__ == "__main__":
     took = median(seconds(client, url) for _ in range(TIMES))
     with CaptureQueriesContext(connection) as queries:
         seconds(client, url)
-    clock.stop(BatchResult.objects.count(), seconds=took, queries=len(queries))
+    clock.report(0, seconds=took, queries=len(queries))

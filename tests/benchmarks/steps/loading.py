@@ -41,7 +41,8 @@ def on_sqlite(table: str) -> None:
         clock = Clock()
         target.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
         target.commit()
-        clock.stop(len(rows))
+        clock.stop()
+        clock.report(len(rows))
         target.close()
 
 
@@ -53,7 +54,7 @@ def on_postgres(table: str) -> None:
         clock = Clock()
         said = psql(f"\\copy {COPY} FROM '{path}'")
         rows = int(re.search(r"COPY (\d+)", said).group(1))  # type: ignore[union-attr]
-        clock.stop(rows, seconds=float(re.search(r"Time: ([\d.]+) ms", said).group(1)) / 1000)  # type: ignore[union-attr]
+        clock.report(rows, seconds=float(re.search(r"Time: ([\d.]+) ms", said).group(1)) / 1000)  # type: ignore[union-attr]
         psql(f"DROP TABLE {COPY}")
 
 
@@ -85,7 +86,8 @@ def on_mariadb(table: str) -> None:
         cursor.execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE {COPY} CHARACTER SET utf8mb4 ({columns})")
         loaded = cursor.rowcount
         database.commit()
-        clock.stop(loaded)
+        clock.stop()
+        clock.report(loaded)
         cursor.execute(f"DROP TABLE {COPY}")
 
 

@@ -25,21 +25,24 @@ def draft(count: int) -> None:
     requests = Requests(count)
     clock = Clock()
     batch = MessageBatch.objects.create_draft({"custom_id": id, "params": params} for id, params in requests)
-    clock.stop(batch.request_count, batch=batch.pk)
+    clock.stop()
+    clock.report(batch.request_count)
 
 
 def submit(batch: MessageBatch) -> None:
     clock = Clock()
     services.advance(services.submit(batch))
+    clock.stop()
     expect(batch, State.IN_PROGRESS)
-    clock.stop(batch.request_count, remote=batch.anthropic_id)
+    clock.report(batch.request_count, batch=batch.pk, remote=batch.anthropic_id)
 
 
 def ingest(batch: MessageBatch) -> None:
     """From the poll that finds the batch ended to the last announcement."""
     clock = Clock()
     services.advance(batch)
-    clock.stop(batch.request_count)
+    clock.stop()
+    clock.report(batch.request_count)
     expect(batch, State.INGESTED)
     assert batch.results.count() == batch.request_count, "rows are missing"
 
@@ -51,7 +54,8 @@ def resume(batch: MessageBatch) -> None:
     before = stored_bytes()
     clock = Clock()
     services.advance(batch)
-    clock.stop(batch.request_count, grown=stored_bytes() - before)
+    clock.stop()
+    clock.report(batch.request_count, grown=stored_bytes() - before)
     expect(batch, State.INGESTED)
 
 

@@ -159,14 +159,20 @@ def timed(step: str, count: int) -> None:
     clock = Clock()
     if step == "draft":
         draft(requests)
-        clock.stop(count)
+        clock.stop()
+        clock.report(count)
     elif step == "submit":
-        clock.stop(count, remote=submit(client).api_id)
+        batch = submit(client)
+        clock.stop()
+        clock.report(count, remote=batch.api_id)
     elif step == "ingest":
-        clock.stop(ingest(client))
+        stored = ingest(client)
+        clock.stop()
+        clock.report(stored)
     else:
         poll(client)
-        clock.stop(len(ids))
+        clock.stop()
+        clock.report(len(ids))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,11 @@ def by_gets(url: str, ids: list[str]) -> Callable[[], object]:
     return lambda: [session.get(f"{url}/v1/messages/batches/{id}").json() for id in ids]
 
 
+def asked(url: str) -> int:
+    """Count the requests that the stub has seen; it does not count this one."""
+    return int(requests.get(f"{url}/_stub/asked", timeout=10).json()["asked"])
+
+
 if __name__ == "__main__":
     ways = {"tick": by_tick, "list": by_list, "gets": by_gets}
     parser = argparse.ArgumentParser()
@@ -64,8 +69,10 @@ if __name__ == "__main__":
         MessageBatch.objects.bulk_create(row(data) for data in there)
     MessageBatch.objects.update(next_action_at=timezone.now() - PAST)
     look = ways[options.way](url, [data["id"] for data in there])
+    before = asked(url)
     clock = Clock()
     look()
-    clock.stop(len(there))
+    clock.stop()
+    clock.report(len(there), requests=asked(url) - before)
     if options.way == "tick":
         assert not MessageBatch.objects.to_poll().due().exists(), "not all were seen"

@@ -23,7 +23,9 @@ def body() -> bytes:
 
 def post(address: tuple[str, int], data: bytes) -> bytes:
     """Give the beginning of the answer, in which the batch's id is."""
-    head = f"POST /v1/messages/batches HTTP/1.1\r\nhost: {address[0]}:{address[1]}\r\ncontent-length: {len(data)}\r\n\r\n"
+    head = (
+        f"POST /v1/messages/batches HTTP/1.1\r\nhost: {address[0]}:{address[1]}\r\ncontent-length: {len(data)}\r\n\r\n"
+    )
     with socket.create_connection(address) as sock:
         sock.sendall(head.encode())
         sock.sendall(data)
@@ -35,5 +37,6 @@ if __name__ == "__main__":
     data = body()
     clock = Clock()
     answer = post((str(parts.hostname), int(parts.port or 80)), data)
+    clock.stop()
     remote = answer.partition(b'"id":"')[2].partition(b'"')[0].decode()
-    clock.stop(data.count(b'"custom_id"'), remote=remote)
+    clock.report(data.count(b'"custom_id"'), remote=remote)

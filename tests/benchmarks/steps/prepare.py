@@ -72,9 +72,10 @@ def reset() -> None:
 
 
 def unstore() -> None:
-    """Let every batch be one whose results were not fetched yet."""
+    """Let every batch be one of which was not yet seen that it has ended."""
     empty(BatchResult, UsageRollup)
-    MessageBatch.objects.update(state=State.ENDED, next_action_at=timezone.now(), **FETCHED)
+    running = {"state": State.IN_PROGRESS, "processing_status": "in_progress", "ended_at": None}
+    MessageBatch.objects.update(next_action_at=timezone.now(), **running, **FETCHED)
 
 
 def multiply(count: int) -> None:

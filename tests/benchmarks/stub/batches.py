@@ -84,7 +84,7 @@ class Batches:
         ids = ids[ids.index(after_id) + 1 :] if after_id in self.all else ids
         page = ids[:limit]
         return {
-            "data": [self.all[id].as_json() for id in page],
+            "data": [self.all[key].as_json() for key in page],
             "has_more": len(ids) > limit,
             "first_id": page[0] if page else None,
             "last_id": page[-1] if page else None,

@@ -13,7 +13,26 @@ POOL = 2048
 """Different answers: enough for the compression ratios of gzip, pglz and lz4 to be those of text."""
 
 MODELS = ("claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001", "claude-opus-4-1-20250805")
-SYLLABLES = "ba con de ri ta mo ven sta lu per qui no sil tra fe gon hi jo kel zu wa ex or an is".split()
+SYLLABLES = (
+    "ba",
+    "con",
+    "de",
+    "ri",
+    "ta",
+    "mo",
+    "ven",
+    "sta",
+    "lu",
+    "per",
+    "qui",
+    "no",
+    "sil",
+    "tra",
+    "fe",
+    "gon",
+    "hi",
+)
+SYLLABLES += ("jo", "kel", "zu", "wa", "ex", "or", "an", "is")
 ENDS = ("",) * 30 + (",",) * 3 + (".", ".", ".\n\n", " \u2014 caf\u00e9")
 ERROR = {
     "type": "error",
@@ -66,8 +85,8 @@ def _pool() -> list[bytes]:
 
 
 def _text(rng: random.Random, vocabulary: list[str]) -> str:
-    words = [vocabulary[int(len(vocabulary) * rng.random() ** 5)] + rng.choice(ENDS) for _ in range(rng.randint(150, 300))]
-    return " ".join(words)
+    count = rng.randint(150, 300)
+    return " ".join(vocabulary[int(len(vocabulary) * rng.random() ** 5)] + rng.choice(ENDS) for _ in range(count))
 
 
 def _large(megabytes: int, rng: random.Random) -> bytes:

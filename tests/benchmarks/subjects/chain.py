@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tests.benchmarks.bench import Bench, finish
 from tests.benchmarks.figures import LIMIT, OURS, PEER, Run
 
@@ -11,19 +13,23 @@ BY_HAND = "bulk_create(1000)"
 LOADING = {"sqlite": "executemany", "postgres": "psql \\copy", "mariadb": "LOAD DATA LOCAL"}
 
 
-def measure(bench: Bench, last: str) -> None:
-    """Run the steps up to `last` as often as there are rounds. After an ingest there is a resume."""
+def measure(bench: Bench, last: str, *, all_limits: bool = True) -> None:
+    """Run the steps up to `last` as often as there are rounds. After an ingest there is a resume.
+
+    Without `all_limits`, only that of ingesting: drafting and submitting are compared with the peer.
+    """
     steps = STEPS[: STEPS.index(last) + 1]
-    bench.notes.append(f"The limit is {LOADING[bench.kind]}; that of submit is a plain socket.")
+    bench.notes.append(f"The limit is {LOADING[bench.kind]}, that of submit a plain socket; their memory is not ours.")
     for _round in range(bench.rounds):
         ours(bench, steps)
-        limits(bench, steps)
-        peer(bench, steps)
+        limits(bench, steps if all_limits else steps[2:])
+        for step, run in lived(bench, PEER, steps, gzip=1):
+            bench.figures.add(step, PEER, run)
 
 
-def pipeline(bench: Bench) -> None:
+def pipeline(bench: Bench, *, all_limits: bool = True) -> None:
     """Run all steps, and add up those of each round."""
-    measure(bench, STEPS[-1])
+    measure(bench, STEPS[-1], all_limits=all_limits)
     for way in (OURS, PEER):
         for runs in zip(*(bench.figures.runs[step, way] for step in STEPS), strict=True):
             worst = max(runs, key=lambda run: run.grown_mb)
@@ -31,40 +37,42 @@ def pipeline(bench: Bench) -> None:
             bench.figures.add("pipeline", way, Run(runs[0].rows, total, worst.peak_mb, worst.base_mb))
 
 
-def ours(bench: Bench, steps: tuple[str, ...], *, suffix: str = "", count: int = 0, large_mb: int = 0) -> None:
-    bench.prepare("reset")
+def lived(
+    bench: Bench, way: str, steps: tuple[str, ...] = STEPS, *, count: int = 0, **finishing: int
+) -> Iterator[tuple[str, Run]]:
+    """Let a batch, the only one of its database, live through these steps; the stub forgets it at the end.
+
+    `finishing` says what its results are to be (`StubProcess.finish`).
+    """
+    module = "peer" if way == PEER else "ours"
+    finish(bench.start(way, "peer" if way == PEER else "prepare", "reset"))
     remote = ""
     for step in steps:
         if step == "ingest":
-            bench.stub.finish(remote, large_mb=large_mb)
-        run = bench.time(step + suffix, OURS, "ours", step, "--n", str(count or bench.count))
+            bench.stub.finish(remote, **finishing)
+        run = bench.run(way, module, step, "--n", str(count or bench.count))
         remote = run.facts.get("remote", remote)
-    if "ingest" in steps and not suffix:
-        bench.time("resume", OURS, "ours", "resume")
-        if bench.kind == "sqlite":
-            bench.prepare("unstore")
-            bench.time("ingest", BY_HAND, "by_hand")
+        yield step, run
     if remote:
         bench.stub.forget(remote)
 
 
+def ours(bench: Bench, steps: tuple[str, ...]) -> None:
+    """Run our steps, resume what was ingested, and on SQLite ingest once more by hand."""
+    resume = ("resume",) if "ingest" in steps else ()
+    for step, run in lived(bench, OURS, steps + resume):
+        bench.figures.add(step, OURS, run)
+        if step == "resume" and bench.kind == "sqlite":
+            bench.prepare("unstore")
+            bench.time("ingest", BY_HAND, "by_hand")
+
+
 def limits(bench: Bench, steps: tuple[str, ...]) -> None:
-    """Load what ours has just stored."""
-    bench.time("draft", LIMIT, "loading", REQUESTS)
+    """Load what ours has just stored, and post what it has just sent."""
+    if "draft" in steps:
+        bench.time("draft", LIMIT, "loading", REQUESTS)
     if "submit" in steps:
         remote = bench.time("submit", LIMIT, "posting").facts["remote"]
         bench.stub.forget(remote)
     if "ingest" in steps:
         bench.time("ingest", LIMIT, "loading", RESULTS)
-
-
-def peer(bench: Bench, steps: tuple[str, ...]) -> None:
-    finish(bench.start(PEER, "peer", "reset"))
-    remote = ""
-    for step in steps:
-        if step == "ingest":
-            bench.stub.finish(remote, gzip=1)
-        run = bench.time(step, PEER, "peer", step, "--n", str(bench.count))
-        remote = run.facts.get("remote", remote)
-    if remote:
-        bench.stub.forget(remote)
