@@ -10,8 +10,11 @@ from functools import partial
 
 from tests.benchmarks.bench import KINDS, Bench, bench
 from tests.benchmarks.bounds import bounds
-from tests.benchmarks.subjects import others
 from tests.benchmarks.subjects.chain import measure, pipeline
+from tests.benchmarks.subjects.decoding import decode
+from tests.benchmarks.subjects.lists import lists
+from tests.benchmarks.subjects.polling import poll
+from tests.benchmarks.subjects.sizes import memory, scale
 from tests.benchmarks.table import lines, machine, verdicts
 
 MARGIN = 1.3
@@ -22,18 +25,18 @@ SUBJECTS: dict[str, Callable[[Bench], object]] = {
     "submit": partial(measure, last="submit"),
     "ingest": partial(measure, last="ingest"),
     "pipeline": pipeline,
-    "decode": others.decode,
-    "poll": others.poll,
-    "admin": others.lists,
-    "memory": others.memory,
-    "scale": others.scale,
+    "decode": decode,
+    "poll": poll,
+    "admin": lists,
+    "memory": memory,
+    "scale": scale,
 }
 
 
 def check(made: Bench) -> None:
     """Measure what has bounds at a small size, in about a minute."""
     pipeline(made, all_limits=False)
-    for subject in (others.decode, others.poll, others.memory):
+    for subject in (decode, poll, memory):
         subject(made)
 
 
@@ -59,7 +62,7 @@ def main() -> int:
         if options.check:
             check(made)
         elif options.subject == "poll":
-            others.poll(made, latency=options.latency)
+            poll(made, latency=options.latency)
         else:
             SUBJECTS[options.subject](made)
         missed = report(made, MARGIN)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.figures import LIMIT, OURS, PEER, Figures
-from tests.benchmarks.subjects import others
+from tests.benchmarks.figures import LIMIT, OURS, PEER
+from tests.benchmarks.subjects import decoding, lists, polling, sizes
 from tests.benchmarks.subjects.chain import BY_HAND, STEPS
 
 FULL = 100_000
@@ -25,7 +25,7 @@ class Bound:
     limit: float
     at_most: bool = False
     exact: bool = False
-    unit: str = "×"
+    unit: str = "x"
 
     def holds(self, margin: float = 1.0) -> bool:
         margin = 1.0 if self.exact else margin
@@ -67,51 +67,47 @@ def _of_others(bench: Bench) -> Iterator[Bound]:
         yield Bound("ingest, faster than bulk_create(1000)", figures.ratio("ingest", BY_HAND), 1.4)
     if bench.kind == "mariadb" and figures.has(("ingest", LIMIT)):
         yield Bound("ingest, of LOAD DATA LOCAL", 1 / figures.ratio("ingest", LIMIT), 3, at_most=True)
-    if figures.has(("decode", OURS), ("decode", others.SDK)):
-        yield Bound("decode, faster than the SDK's results()", figures.ratio("decode", others.SDK), 3)
+    if figures.has(("decode", OURS), ("decode", decoding.SDK)):
+        yield Bound("decode, faster than the SDK's results()", figures.ratio("decode", decoding.SDK), 3)
 
 
 def _of_memory(bench: Bench) -> Iterator[Bound]:
     figures = bench.figures
-    long_lines = {key for key in figures.runs if key[0].endswith(" MB")}
-    for step, way in figures.runs:
-        if way != OURS or (step, way) in long_lines or step.startswith(("poll", "list")):
-            continue
-        run = figures.worst(step)
-        yield Bound(f"{step}, memory beyond its base", run.grown_mb, MOST_GROWN_MB, at_most=True, unit=" MB")
-        yield Bound(f"{step}, memory", run.peak_mb, MOST_MB, at_most=True, unit=" MB")
-    for step, way in long_lines:
-        most = 4.0 * others.LARGE_MB
-        yield Bound(f"{step}, memory beyond its base", figures.worst(step, way).grown_mb, most, True, unit=" MB")
-    if figures.has(("submit", OURS), ("submit", PEER)):
-        # A small body is lost in what Python and the SDK take anyway: then only what came on top is compared.
-        whole = bench.count >= FULL
-        mb: Callable[[str], float] = lambda way: getattr(
-            figures.worst("submit", way), "peak_mb" if whole else "grown_mb"
-        )
-        text = "submit, memory" if whole else "submit, memory beyond its base"
-        yield Bound(f"{text}, of the peer's", mb(OURS) / mb(PEER), 1 / 8, at_most=True)
+    steps = [step for step, way in figures.runs if way == OURS and not step.startswith(("poll", "list"))]
+    normal = [step for step in steps if not step.endswith(sizes.LONG_LINE)]
+    if normal:
+        grown = max(normal, key=lambda step: figures.worst(step).grown_mb)
+        yield _mb(f"any step ({grown}), beyond its base", figures.worst(grown).grown_mb, MOST_GROWN_MB)
+        peak = max(normal, key=lambda step: figures.worst(step).peak_mb)
+        yield _mb(f"any step ({peak})", figures.worst(peak).peak_mb, MOST_MB)
+    for step in set(steps) - set(normal):
+        yield _mb(f"{step}, beyond its base", figures.worst(step).grown_mb, 4 * sizes.LARGE_MB)
+    if figures.has(("submit", OURS), ("submit", PEER)) and bench.count >= sizes.SMALL:
+        ours, peer = figures.worst("submit", OURS), figures.worst("submit", PEER)
+        if bench.count >= FULL:
+            yield Bound("memory of submit, of the peer's", ours.peak_mb / peer.peak_mb, 1 / 8, at_most=True)
+        else:  # a small body is lost in what Python and the SDK take anyway
+            yield Bound("memory of submit beyond its base, of the peer's", ours.grown_mb / peer.grown_mb, 1 / 8, True)
+
+
+def _mb(text: str, value: float, limit: float) -> Bound:
+    return Bound(f"memory of {text}", value, limit, at_most=True, unit=" MB")
 
 
 def _of_sizes(bench: Bench) -> Iterator[Bound]:
-    """Hold the larger of the last two sizes of each step against the smaller."""
-    figures = bench.figures
+    """Hold the larger of the last two sizes against the smaller."""
+    figures, two = bench.figures, sorted(bench.figures.sizes)[-2:]
+    if len(two) < 2:
+        return
     for step in STEPS:
-        sizes = sorted(_sizes(figures, step))[-2:]
-        if len(sizes) < 2:
+        small, large = (sizes.name(bench, step, size) for size in two)
+        if not figures.has((small, OURS), (large, OURS)):
             continue
-        small, large = (f"{step}, {size:,}" for size in sizes)
-        more = figures.worst(large).peak_mb - figures.worst(small).peak_mb
-        yield Bound(f"{large}, memory beyond that of {sizes[0]:,}", more, MOST_MORE_MB, at_most=True, unit=" MB")
-        if step == "ingest" and sizes[1] >= FULL:
-            yield Bound(f"{large}, rows per second of {sizes[0]:,}", figures.rate(large) / figures.rate(small), 0.85)
-
-
-def _sizes(figures: Figures, step: str) -> Iterator[int]:
-    for name, way in figures.runs:
-        head, _, size = name.partition(", ")
-        if head == step and way == OURS and size.replace(",", "").isdigit():
-            yield int(size.replace(",", ""))
+        if two[0] >= sizes.SMALL:  # a smaller one does not fill the largest chunk
+            more = figures.worst(large).peak_mb - figures.worst(small).peak_mb
+            yield _mb(f"{large}, beyond that of {two[0]:,}", more, MOST_MORE_MB)
+        if step == "ingest" and two[1] >= FULL:
+            yield Bound(f"{large}, rows per second of {two[0]:,}", figures.rate(large) / figures.rate(small), 0.85)
 
 
 def _of_polling(bench: Bench) -> Iterator[Bound]:
@@ -119,15 +115,15 @@ def _of_polling(bench: Bench) -> Iterator[Bound]:
     if figures.has(("poll", OURS)):
         yield Bound("poll of 1,000 batches, requests", figures.most("poll", "requests"), 2, True, True, "")
         yield Bound("poll, faster than the peer's 1,000 GETs, all written", figures.ratio("poll", PEER), 50)
-        calls = figures.ratio("poll", others.GETS, to=others.LIST)
+        calls = figures.ratio("poll", polling.GETS, to=polling.LIST)
         yield Bound("poll, the calls alone, faster than 1,000 GETs", calls, 50)
 
 
 def _of_lists(bench: Bench) -> Iterator[Bound]:
     figures = bench.figures
-    for page in others.PAGES:
+    for page in lists.PAGES:
         step = f"list: {page}"
         if figures.has((step, OURS)):
             yield Bound(f"{step}, queries", figures.most(step, "queries"), 10, True, True, "")
             if bench.count >= 1_000_000:
-                yield Bound(f"{step}, of a plain ModelAdmin", 1 / figures.ratio(step, others.PLAIN), 0.25, at_most=True)
+                yield Bound(f"{step}, of a plain ModelAdmin", 1 / figures.ratio(step, lists.PLAIN), 0.25, at_most=True)

@@ -27,8 +27,11 @@ class Run:
 
 
 class Figures:
+    """Runs by step and way, and the sizes at which our steps were run to be compared."""
+
     def __init__(self) -> None:
         self.runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
+        self.sizes: set[int] = set()
 
     def add(self, step: str, way: str, run: Run) -> Run:
         self.runs[step, way].append(run)

@@ -1,7 +1,7 @@
-"""The limit: ready rows of one of our tables into another with the same columns and indexes, as fast as the database can.
+"""The limit: ready rows of one of our tables into another with the same columns and indexes, as fast as they go.
 
-PostgreSQL: `psql \\copy` of a file of ready bytes. MariaDB: LOAD DATA LOCAL of such a file. SQLite: `executemany` of ready
-tuples in one transaction. Foreign keys are not copied: they are ours, not the limit's.
+PostgreSQL: `psql \\copy` of a file of ready bytes. MariaDB: LOAD DATA LOCAL of such a file. SQLite: `executemany` of
+ready tuples in one transaction. Foreign keys are not copied: they are ours, not the limit's.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ FETCHED: dict[str, Any] = {"ingested_at": None, "announced_at": None, "last_erro
 def draft(count: int) -> None:
     requests = Requests(count)
     clock = Clock()
-    batch = MessageBatch.objects.create_draft({"custom_id": id, "params": params} for id, params in requests)
+    batch = MessageBatch.objects.create_draft({"custom_id": name, "params": params} for name, params in requests)
     clock.stop()
     clock.report(batch.request_count)
 

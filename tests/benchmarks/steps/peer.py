@@ -155,7 +155,7 @@ def timed(step: str, count: int) -> None:
     requests = Requests(count) if step == "draft" else []
     if step == "poll":
         ids = [batch.id for batch in client.messages.batches.list(limit=1000)]
-        Batch.objects.bulk_create(Batch(api_id=id, status="in_progress") for id in ids)
+        Batch.objects.bulk_create(Batch(api_id=api_id, status="in_progress") for api_id in ids)
     clock = Clock()
     if step == "draft":
         draft(requests)

@@ -49,7 +49,7 @@ def by_list(url: str, ids: list[str]) -> Callable[[], object]:
 
 def by_gets(url: str, ids: list[str]) -> Callable[[], object]:
     session = requests.Session()
-    return lambda: [session.get(f"{url}/v1/messages/batches/{id}").json() for id in ids]
+    return lambda: [session.get(f"{url}/v1/messages/batches/{name}").json() for name in ids]
 
 
 def asked(url: str) -> int:

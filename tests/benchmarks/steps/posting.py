@@ -17,7 +17,7 @@ def body() -> bytes:
     from django_claude_batches.models import BatchRequest
 
     rows = BatchRequest.objects.values_list("custom_id", "params_text").order_by("position")
-    parts = (f'{{"custom_id":"{"x" * 13}_{id}","params":{params}}}' for id, params in rows)
+    parts = (f'{{"custom_id":"{"x" * 13}_{name}","params":{params}}}' for name, params in rows)
     return b'{"requests":[' + ",".join(parts).encode() + b"]}"
 
 

@@ -38,29 +38,29 @@ class Stub:
 
     def _control(self, connection: Connection, request: Request) -> None:
         """Answer what only the benchmark asks: `finish/ID`, `seed`, `asked`."""
-        verb, _, id = request.path.removeprefix(CONTROL).partition("/")
+        verb, _, key = request.path.removeprefix(CONTROL).partition("/")
         gzip = "gzip" in request.query
         if verb == "finish":
-            self._batches.all[id].finish(gzip=gzip, large_mb=int(request.query.get("large_mb", 0)))
-            connection.answer(200, self._batches.all[id].as_json())
+            self._batches.all[key].finish(gzip=gzip, large_mb=int(request.query.get("large_mb", 0)))
+            connection.answer(200, self._batches.all[key].as_json())
         elif verb == "seed":
             connection.answer(200, self._batches.seed(int(request.query["count"]), gzip=gzip).as_json())
         else:
             connection.answer(200, {"asked": self._asked})
 
     def _answer(self, connection: Connection, request: Request) -> None:
-        id, _, tail = request.path.removeprefix(BATCHES).strip("/").partition("/")
-        if not request.path.startswith(BATCHES) or (id and id not in self._batches.all):
+        key, _, tail = request.path.removeprefix(BATCHES).strip("/").partition("/")
+        if not request.path.startswith(BATCHES) or (key and key not in self._batches.all):
             connection.refuse(404, "not_found_error", "no such batch or path")
-        elif not id:
+        elif not key:
             self._all(connection, request)
         elif tail == "results":
-            self._results(connection, request, id)
+            self._results(connection, request, key)
         elif request.method == "DELETE":
-            del self._batches.all[id]
-            connection.answer(200, {"id": id, "type": "message_batch_deleted"})
+            del self._batches.all[key]
+            connection.answer(200, {"id": key, "type": "message_batch_deleted"})
         else:
-            connection.answer(200, self._batches.all[id].as_json())
+            connection.answer(200, self._batches.all[key].as_json())
 
     def _all(self, connection: Connection, request: Request) -> None:
         if request.method == "GET":
@@ -73,8 +73,8 @@ class Stub:
             return connection.refuse(400, "invalid_request_error", "not 1 to 100000 requests")
         return connection.answer(200, batch.as_json())
 
-    def _results(self, connection: Connection, request: Request, id: str) -> None:
-        batch = self._batches.all[id]
+    def _results(self, connection: Connection, request: Request, key: str) -> None:
+        batch = self._batches.all[key]
         if not batch.has_ended:
             return connection.refuse(404, "not_found_error", "no results yet")
         if batch.gzip is not None and "gzip" in request.headers.get("accept-encoding", ""):

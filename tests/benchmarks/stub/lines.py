@@ -13,26 +13,8 @@ POOL = 2048
 """Different answers: enough for the compression ratios of gzip, pglz and lz4 to be those of text."""
 
 MODELS = ("claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001", "claude-opus-4-1-20250805")
-SYLLABLES = (
-    "ba",
-    "con",
-    "de",
-    "ri",
-    "ta",
-    "mo",
-    "ven",
-    "sta",
-    "lu",
-    "per",
-    "qui",
-    "no",
-    "sil",
-    "tra",
-    "fe",
-    "gon",
-    "hi",
-)
-SYLLABLES += ("jo", "kel", "zu", "wa", "ex", "or", "an", "is")
+SYLLABLES = ["ba", "con", "de", "ri", "ta", "mo", "ven", "sta", "lu", "per", "qui", "no", "sil"]
+SYLLABLES += ["tra", "fe", "gon", "hi", "jo", "kel", "zu", "wa", "ex", "or", "an", "is"]
 ENDS = ("",) * 30 + (",",) * 3 + (".", ".", ".\n\n", " \u2014 caf\u00e9")
 ERROR = {
     "type": "error",
