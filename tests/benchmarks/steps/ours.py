@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 import django
 
@@ -17,8 +16,7 @@ from django_claude_batches import services  # noqa: E402
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 from tests.benchmarks.steps.requests import Requests  # noqa: E402
-
-FETCHED: dict[str, Any] = {"ingested_at": None, "announced_at": None, "last_error": "", "missing_count": 0}
+from tests.benchmarks.steps.tables import UNFETCHED, reset  # noqa: E402
 
 
 def draft(count: int) -> None:
@@ -50,7 +48,7 @@ def ingest(batch: MessageBatch) -> None:
 def resume(batch: MessageBatch) -> None:
     """Fetch a batch again whose results are all stored, as a process does that takes over from a killed one."""
     ended = MessageBatch.objects.filter(pk=batch.pk)
-    assert ended.update(state=State.ENDED, next_action_at=timezone.now(), **FETCHED) == 1
+    assert ended.update(state=State.ENDED, next_action_at=timezone.now(), **UNFETCHED) == 1
     before = stored_bytes()
     clock = Clock()
     services.advance(batch)
@@ -85,10 +83,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("step", choices=["draft", *steps])
     parser.add_argument("--n", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="empty the tables first")
     parser.add_argument("--batch", type=int, help="primary key; the newest")
     parser.add_argument("--wait", action="store_true", help="say ready, and begin with the next line of input")
     options = parser.parse_args()
     connection.ensure_connection()
+    if options.fresh:
+        reset()
     batches = MessageBatch.objects.order_by("pk")
     batch = batches.filter(pk=options.batch).get() if options.batch else batches.last()
     if options.wait:

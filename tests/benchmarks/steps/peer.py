@@ -150,8 +150,11 @@ def reset() -> None:
 
 
 def timed(step: str, count: int) -> None:
+    """Time a step; drafting and polling begin with empty tables."""
     client = anthropic.Anthropic(api_key="any", base_url=os.environ["ANTHROPIC_BASE_URL"])
     connection.ensure_connection()
+    if step in {"draft", "poll"}:
+        reset()
     requests = Requests(count) if step == "draft" else []
     if step == "poll":
         ids = [batch.id for batch in client.messages.batches.list(limit=1000)]
@@ -177,10 +180,7 @@ def timed(step: str, count: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("step", choices=["reset", "draft", "submit", "ingest", "poll"])
+    parser.add_argument("step", choices=["draft", "submit", "ingest", "poll"])
     parser.add_argument("--n", type=int, default=0)
     options = parser.parse_args()
-    if options.step == "reset":
-        reset()
-    else:
-        timed(options.step, options.n)
+    timed(options.step, options.n)

@@ -10,14 +10,12 @@ import django
 
 django.setup()
 
-from django.apps import apps  # noqa: E402
 from django.core.management import call_command  # noqa: E402
-from django.core.management.color import no_style  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State, UsageRollup  # noqa: E402
-from tests.benchmarks.steps.ours import FETCHED  # noqa: E402
+from tests.benchmarks.steps.tables import UNFETCHED, empty, reset  # noqa: E402
 
 LARGE = {BatchRequest: ("params",), BatchResult: ("message", "output", "raw", "error_message")}
 """The columns that compression is about."""
@@ -56,26 +54,11 @@ def compression_of(model: Any, column: str) -> str:
         return str(cursor.fetchone()[0])
 
 
-def empty(*models: Any) -> None:
-    """Empty these tables, and give their space back."""
-    tables = [model._meta.db_table for model in models]
-    connection.ops.execute_sql_flush(
-        connection.ops.sql_flush(no_style(), tables, reset_sequences=True, allow_cascade=len(models) > 2)
-    )
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM")
-
-
-def reset() -> None:
-    empty(*apps.get_app_config("django_claude_batches").get_models())
-
-
 def unstore() -> None:
     """Let every batch be one of which was not yet seen that it has ended."""
     empty(BatchResult, UsageRollup)
     running = {"state": State.IN_PROGRESS, "processing_status": "in_progress", "ended_at": None}
-    MessageBatch.objects.update(next_action_at=timezone.now(), **running, **FETCHED)
+    MessageBatch.objects.update(next_action_at=timezone.now(), **running, **UNFETCHED)
 
 
 def multiply(count: int) -> None:

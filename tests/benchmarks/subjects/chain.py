@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.benchmarks.bench import Bench, finish
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import LIMIT, OURS, PEER, Run
 
 STEPS = ("draft", "submit", "ingest")
@@ -45,12 +45,12 @@ def lived(
     `finishing` says what its results are to be (`StubProcess.finish`).
     """
     module = "peer" if way == PEER else "ours"
-    finish(bench.start(way, "peer" if way == PEER else "prepare", "reset"))
     remote = ""
     for step in steps:
         if step == "ingest":
             bench.stub.finish(remote, **finishing)
-        run = bench.run(way, module, step, "--n", str(count or bench.count))
+        fresh = ("--fresh",) if module == "ours" and step == "draft" else ()
+        run = bench.run(way, module, step, "--n", str(count or bench.count), *fresh)
         remote = run.facts.get("remote", remote)
         yield step, run
     if remote:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.bench import Bench, finish
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import OURS, PEER
 from tests.benchmarks.stub.process import stub
 
@@ -13,7 +13,6 @@ LIST, GETS = "one listing, nothing written", "1,000 GETs, nothing written"
 def poll(bench: Bench, *, latency: float = 0) -> None:
     """Look at 1,000 batches in flight: `tick`, which writes what it sees; and the calls alone."""
     bench.prepare("reset")
-    finish(bench.start(PEER, "peer", "reset"))
     with stub("--in-flight", str(IN_FLIGHT), "--latency", str(latency)) as server:
         for _round in range(bench.rounds):
             for way, name in ((OURS, "tick"), (LIST, "list"), (GETS, "gets")):
