@@ -33,6 +33,7 @@ class Bench:
     figures: Figures = field(default_factory=Figures)
     notes: list[str] = field(default_factory=list)
     server: str = ""
+    no_limit: str = ""
     compression: str = ""
 
     def prepare(self, *arguments: str) -> str:
@@ -90,5 +91,5 @@ def bench(kind: str, count: int, *, rounds: int, compression: str = "") -> Itera
     ):
         made = Bench(kind, count, rounds, {OURS: ours, PEER: peer}, server)
         there = json.loads(made.prepare("migrate", "--compression", compression).strip().splitlines()[-1])
-        made.server, made.compression = there["server"], there["compression"]
+        made.server, made.compression, made.no_limit = there["server"], there["compression"], there["no_limit"]
         yield made

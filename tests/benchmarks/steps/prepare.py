@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from typing import Any
 
 import django
@@ -29,7 +30,19 @@ def migrate(compression: str) -> None:
             for model, columns in LARGE.items():
                 changes = ", ".join(f"ALTER {column} SET COMPRESSION {compression}" for column in columns)
                 cursor.execute(f"ALTER TABLE {model._meta.db_table} {changes}")
-    print(json.dumps({"server": server(), "compression": compression_of(BatchResult, "message")}))
+    facts = {"server": server(), "compression": compression_of(BatchResult, "message"), "no_limit": why_no_limit()}
+    print(json.dumps(facts))
+
+
+def why_no_limit() -> str:
+    """Say what keeps `loading` from working here; nothing if it works."""
+    if connection.vendor == "postgresql" and shutil.which("psql") is None:
+        return "psql is not installed"
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@local_infile")
+            return "" if cursor.fetchone()[0] else "local_infile is off on this server"
+    return ""
 
 
 def server() -> str:

@@ -19,7 +19,8 @@ def measure(bench: Bench, last: str, *, all_limits: bool = True) -> None:
     Without `all_limits`, only that of ingesting: drafting and submitting are compared with the peer.
     """
     steps = STEPS[: STEPS.index(last) + 1]
-    bench.notes.append(f"The limit is {LOADING[bench.kind]}, that of submit a plain socket; their memory is not ours.")
+    loading = f"none ({LOADING[bench.kind]}: {bench.no_limit})" if bench.no_limit else LOADING[bench.kind]
+    bench.notes.append(f"Limit: {loading}; for submit, a plain socket.")
     for _round in range(bench.rounds):
         ours(bench, steps)
         limits(bench, steps if all_limits else steps[2:])
@@ -51,6 +52,8 @@ def lived(
             bench.stub.finish(remote, **finishing)
         fresh = ("--fresh",) if module == "ours" and step == "draft" else ()
         run = bench.run(way, module, step, "--n", str(count or bench.count), *fresh)
+        if run.rows != (count or bench.count):
+            raise RuntimeError(f"{step} of {way} had {run.rows} rows")
         remote = run.facts.get("remote", remote)
         yield step, run
     if remote:
@@ -69,10 +72,11 @@ def ours(bench: Bench, steps: tuple[str, ...]) -> None:
 
 def limits(bench: Bench, steps: tuple[str, ...]) -> None:
     """Load what ours has just stored, and post what it has just sent."""
-    if "draft" in steps:
-        bench.time("draft", LIMIT, "loading", REQUESTS)
     if "submit" in steps:
         remote = bench.time("submit", LIMIT, "posting").facts["remote"]
         bench.stub.forget(remote)
-    if "ingest" in steps:
-        bench.time("ingest", LIMIT, "loading", RESULTS)
+    for step, table in (("draft", REQUESTS), ("ingest", RESULTS)):
+        if step in steps and not bench.no_limit:
+            loaded = bench.time(step, LIMIT, "loading", table).rows
+            if loaded != bench.count:
+                raise RuntimeError(f"{LOADING[bench.kind]} loaded {loaded} rows")

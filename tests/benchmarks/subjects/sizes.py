@@ -65,6 +65,8 @@ def _two_at_once(bench: Bench) -> None:
         bench.time("ingest at once", ALONE, "ours", "ingest", "--batch", pks[0])
         bench.prepare("unstore")
         bench.figures.add("ingest at once", TOGETHER, _together(bench, pks))
+    more = bench.figures.rate("ingest at once", TOGETHER) / bench.figures.rate("ingest at once", ALONE)
+    bench.notes.append(f"Two processes store {more:.2f} times the rows per second of one.")
     for remote in remotes:
         bench.stub.forget(remote)
 
