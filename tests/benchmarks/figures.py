@@ -43,6 +43,10 @@ class Figures:
     def seconds(self, step: str, way: str = OURS) -> float:
         return median(run.seconds for run in self.runs[step, way])
 
+    def cpu_seconds(self, step: str, way: str) -> float:
+        """Give the processor's time of the step's own process; the database's is not in it."""
+        return median(float(run.facts.get("cpu_seconds", 0)) for run in self.runs[step, way])
+
     def rate(self, step: str, way: str = OURS) -> float:
         """Rows per second."""
         return self.runs[step, way][0].rows / self.seconds(step, way)

@@ -12,7 +12,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.bounds import Bound
 from tests.benchmarks.figures import LIMIT, OURS, Figures
 
-HEADINGS = ("step", "way", "seconds", "of ours", "rows/s", "peak MB", "base MB", "and")
+HEADINGS = ("step", "way", "seconds", "own CPU", "of ours", "rows/s", "peak MB", "base MB", "and")
 SHOWN = {"grown": "the tables grew by {:,} bytes", "requests": "{} requests", "queries": "{} queries"}
 
 
@@ -47,7 +47,8 @@ def _cells(figures: Figures, step: str, way: str) -> list[str]:
     memory = ["", ""] if way == LIMIT else [f"{worst.peak_mb:.0f}", f"{worst.base_mb:.0f}"]
     facts = [text.format(worst.facts[name]) for name, text in SHOWN.items() if name in worst.facts]
     rate = f"{figures.rate(step, way):,.0f}" if worst.rows else ""
-    return [step, way, f"{seconds:.3f}", ratio, rate, *memory, ", ".join(facts)]
+    cpu = f"{figures.cpu_seconds(step, way):.3f}" if figures.cpu_seconds(step, way) else ""
+    return [step, way, f"{seconds:.3f}", cpu, ratio, rate, *memory, ", ".join(facts)]
 
 
 def verdicts(bounds: Iterable[Bound], margin: float) -> Iterator[str]:

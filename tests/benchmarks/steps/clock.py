@@ -14,18 +14,19 @@ class Clock:
     def __init__(self) -> None:
         self._base_mb = peak_mb()
         self._began_at = time.time()
-        self._began = time.perf_counter()
-        self._seconds = self._ended_at = 0.0
+        self._began, self._cpu_began = time.perf_counter(), time.process_time()
+        self._seconds = self._cpu_seconds = self._ended_at = 0.0
 
     def stop(self) -> None:
         self._seconds = time.perf_counter() - self._began
+        self._cpu_seconds = time.process_time() - self._cpu_began
         self._ended_at = time.time()
 
     def report(self, rows: int, *, seconds: float | None = None, **facts: Any) -> None:
-        """Print the seconds, the rows, and the largest memory before the step and until now, in MB."""
+        """Print the rows, the seconds, the processor's own, and the most memory, before and until now."""
         took = self._seconds if seconds is None else seconds
         memory = {"peak_mb": peak_mb(), "base_mb": self._base_mb}
-        times = {"began_at": self._began_at, "ended_at": self._ended_at}
+        times = {"cpu_seconds": self._cpu_seconds, "began_at": self._began_at, "ended_at": self._ended_at}
         print(json.dumps({"rows": rows, "seconds": took, **memory, "facts": {**times, **facts}}))
 
 
