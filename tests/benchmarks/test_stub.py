@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
@@ -11,6 +13,7 @@ import pytest
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import RemoteNotFound, ResultsUnavailable
+from tests.benchmarks.bench import ROOT
 from tests.benchmarks.stub.process import StubProcess, stub
 
 pytestmark = pytest.mark.process
@@ -93,3 +96,13 @@ def test_what_is_forgotten_is_gone(server: StubProcess, client: BatchesClient) -
     server.forget(remote)
     with pytest.raises(RemoteNotFound):
         client.retrieve(remote)
+
+
+def test_it_ends_with_whoever_started_it() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.stub"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline().startswith("ready ")
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0

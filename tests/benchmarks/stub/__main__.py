@@ -1,10 +1,15 @@
-"""`python -m tests.benchmarks.stub [--in-flight M] [--latency MS]` prints `ready PORT` when it serves."""
+"""`python -m tests.benchmarks.stub [--in-flight M] [--latency MS]` prints `ready PORT` when it serves.
+
+It ends when its input does, so that it does not outlive who started it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import socket
+import sys
 import threading
 import time
 
@@ -82,6 +87,11 @@ class Stub:
         return connection.stream(batch.identity, gzip=False)
 
 
+def end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.stub")
     parser.add_argument("--in-flight", type=int, default=0, help="batches that stay in progress")
@@ -89,6 +99,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         port = listener.getsockname()[1]
+        threading.Thread(target=end_with_input, daemon=True).start()
         stub = Stub(Batches(f"http://127.0.0.1:{port}", options.in_flight), options.latency / 1000)
         print("ready", port, flush=True)
         stub.serve(listener)

@@ -50,7 +50,7 @@ class StubProcess:
 def stub(*arguments: str) -> Iterator[StubProcess]:
     """Start a stub, and end it afterwards."""
     command = [sys.executable, "-m", "tests.benchmarks.stub", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield StubProcess(int(process.stdout.readline().split()[1]))
