@@ -21,9 +21,9 @@ SERVERS = {
 
 
 @contextmanager
-def new(kind: str, folder: Path, *, server: str = "") -> Iterator[str]:
+def new(kind: str, folder: Path, *, server: str = "", prefix: str = "reliability") -> Iterator[str]:
     """Make an empty database, on the server with this URL if one is given, and yield its URL; drop it at the end."""
-    name = f"reliability_{secrets.token_hex(4)}"
+    name = f"{prefix}_{secrets.token_hex(4)}"
     if kind == SQLITE:
         yield f"sqlite:///{folder}/{name}.sqlite3"
         return

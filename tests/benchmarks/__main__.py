@@ -1,0 +1,73 @@
+"""`python -m tests.benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from tests.benchmarks.bench import KINDS, Bench, bench
+from tests.benchmarks.bounds import bounds
+from tests.benchmarks.subjects.chain import measure, pipeline
+from tests.benchmarks.subjects.decoding import decode
+from tests.benchmarks.subjects.lists import lists
+from tests.benchmarks.subjects.polling import poll
+from tests.benchmarks.subjects.sizes import memory, scale
+from tests.benchmarks.table import lines, machine, verdicts
+
+MARGIN = 1.3
+"""What a busy machine may cost."""
+
+SUBJECTS: dict[str, Callable[[Bench], object]] = {
+    "draft": partial(measure, last="draft"),
+    "submit": partial(measure, last="submit"),
+    "ingest": partial(measure, last="ingest"),
+    "pipeline": pipeline,
+    "decode": decode,
+    "poll": poll,
+    "admin": lists,
+    "memory": memory,
+    "scale": scale,
+}
+
+
+def check(made: Bench) -> None:
+    """Measure what has bounds at a small size, in about a minute."""
+    pipeline(made, all_limits=False)
+    for subject in (decode, poll, memory):
+        subject(made)
+
+
+def report(made: Bench, margin: float) -> list[str]:
+    """Print all that was found; give what was not reached, as far as the margin does not cover it."""
+    found = list(bounds(made))
+    print(f"`python -m tests.benchmarks {shlex.join(sys.argv[1:])}`: medians of {made.rounds}.\n{machine(made)}.\n")
+    print("\n".join(lines(made.figures)), "", *made.notes, "", *verdicts(found, margin), sep="\n")
+    return [str(bound) for bound in found if not bound.holds(margin)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("subject", nargs="?", choices=SUBJECTS, default="pipeline")
+    parser.add_argument("--n", type=int, default=10_000, help="requests in a batch; results in the admin's list")
+    parser.add_argument("--db", choices=KINDS, default="sqlite")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compression", choices=["pglz", "lz4"], default="", help="PostgreSQL: of our large columns")
+    parser.add_argument("--latency", type=float, default=0, help="milliseconds before each answer, for poll")
+    parser.add_argument("--check", action="store_true", help="all subjects that have bounds; fail where one is missed")
+    options = parser.parse_args()
+    with bench(options.db, options.n, rounds=options.rounds, compression=options.compression) as made:
+        if options.check:
+            check(made)
+        elif options.subject == "poll":
+            poll(made, latency=options.latency)
+        else:
+            SUBJECTS[options.subject](made)
+        missed = report(made, MARGIN)
+    return 1 if options.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""Measuring is asked for: `-m benchmark`. It takes a minute and a machine that does nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "benchmark" in config.option.markexpr:
+        return
+    measuring = [item for item in items if item.get_closest_marker("benchmark")]
+    config.hook.pytest_deselected(items=measuring)
+    items[:] = [item for item in items if item not in measuring]

@@ -1,0 +1,28 @@
+"""Our tables between the steps. Imported by processes that have set Django up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.management.color import no_style
+from django.db import connection
+from django.db.models import Model
+
+UNFETCHED: dict[str, Any] = {"ingested_at": None, "announced_at": None, "last_error": "", "missing_count": 0}
+"""The columns of a batch of which nothing was fetched."""
+
+
+def reset() -> None:
+    """Empty all of our tables."""
+    empty(*apps.get_app_config("django_claude_batches").get_models(), cascade=True)
+
+
+def empty(*models: type[Model], cascade: bool = False) -> None:
+    """Empty these tables, and give their space back."""
+    tables = [model._meta.db_table for model in models]
+    flush = connection.ops.sql_flush(no_style(), tables, reset_sequences=True, allow_cascade=cascade)
+    connection.ops.execute_sql_flush(flush)
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM")

@@ -1,0 +1,1 @@
+"""What can be measured; each function fills the figures of one run."""

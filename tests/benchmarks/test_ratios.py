@@ -1,0 +1,27 @@
+"""The ratios and the memory hold at 10,000 requests. Seconds are not asked for: they are the machine's.
+
+`python -m pytest -n0 -m benchmark -k postgres`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.__main__ import MARGIN, check, report
+from tests.benchmarks.bench import KINDS, bench
+from tests.conftest import GATE
+from tests.reliability import databases
+
+REQUESTS, ROUNDS = 10_000, 3
+
+
+@pytest.mark.benchmark
+@pytest.mark.process
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_ratios_hold(kind: str, request: pytest.FixtureRequest) -> None:
+    if KINDS[kind] in databases.SERVERS:
+        request.config.stash[GATE].need(databases.SERVERS[KINDS[kind]])
+    with bench(kind, REQUESTS, rounds=ROUNDS) as made:
+        check(made)
+        assert report(made, MARGIN) == []

@@ -1,0 +1,32 @@
+"""Our admin, and beside it the one that one writes first."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from django_claude_batches.models import BatchResult, MessageBatch
+
+plain = admin.AdminSite(name="plain")
+plain.register(MessageBatch)
+
+
+@admin.register(BatchResult, site=plain)
+class PlainResultAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The columns of ours, and Django's own filters and search."""
+
+    list_display = (
+        "custom_id",
+        "batch",
+        "result_type",
+        "stop_reason",
+        "model",
+        "input_tokens",
+        "output_tokens",
+        "error_type",
+    )
+    list_filter = ("result_type", "model")
+    search_fields = ("custom_id",)
+
+
+urlpatterns = [path("admin/", admin.site.urls), path("plain/", plain.urls)]
