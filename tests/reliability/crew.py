@@ -76,9 +76,10 @@ class Crew:
         return [made["id"] for made in self.claude.ledger()["batches"] if made["tag"] in tags]
 
     def let_its_time_come(self, order: Order) -> None:
-        """Let the time come of the batch that an order is about, and the leases of dead processes run out."""
-        past = timezone.now() - LONG_AGO
-        AccountState.objects.update(lease_until=past, next_watch_at=past)
+        """Let the time come of the batch that an order is about, and of no other; and let accounts' leases run out."""
+        now = timezone.now()
+        AccountState.objects.update(lease_until=now - LONG_AGO, next_watch_at=now - LONG_AGO)
+        MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=now + LONG_AGO)
         for batch in MessageBatch.objects.filter(pk=order.get("pk")):
             make_due(batch)
 
@@ -101,9 +102,10 @@ class Crew:
         # Nor is anything watched for any more that may still turn up.
         SubmitAttempt.objects.update(watch_until=timezone.now() - LONG_AGO)
 
-    def check_receivers(self) -> None:
-        """AssertionError unless the project's receiver did its work for each batch, when all its results were rows."""
-        stored = dict(Book.objects.values_list("title", "summary"))
-        for batch in MessageBatch.objects.all():
-            told = stored.get(str(batch.pk))
-            assert told == STORED.format(count=batch.request_count), f"{batch}: {told}\n{self.site.said()}"
+
+def check_receivers(site: Site) -> None:
+    """AssertionError unless the project's receiver did its work for each batch, when all its results were rows."""
+    stored = dict(Book.objects.values_list("title", "summary"))
+    for batch in MessageBatch.objects.all():
+        told = stored.get(str(batch.pk))
+        assert told == STORED.format(count=batch.request_count), f"{batch}: {told}\n{site.said()}"

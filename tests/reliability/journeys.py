@@ -1,19 +1,26 @@
-"""What processes do at a stretch, and what each of that leaves behind: every commit, call and receiver."""
+"""What each of the package's works leaves behind on its way, in order: every commit, call and receiver."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
-
 from django_claude_batches import services
-from django_claude_batches.models import AccountState, MessageBatch
-from tests.making import draft
-from tests.reliability.crashing import AFTER, BEFORE, FIRST_BYTES, HEAD_SENT, SENT
-from tests.reliability.crew import Crew, Order
+from tests.reliability.beginnings import (
+    complete,
+    drafts,
+    ended,
+    fault,
+    finished,
+    finished_for_the_first_tick,
+    killed_at,
+    ordered,
+    queued,
+    refused_key,
+    running,
+    searched_once,
+    unanswered,
+    wished,
+)
+from tests.reliability.journey import Journey
 
-CREATE = ": POST /batches"
 CLAIMED = "advancing._work > LeasedQuerySet.claim: UPDATE messagebatch"
 RELEASED = "advancing._work > LeasedQuerySet.release: UPDATE messagebatch"
 OBSERVED = "synchronization.observe: COMMIT"
@@ -51,150 +58,6 @@ ANNOUNCED = (
     "announcing.announce > Machine.move: UPDATE messagebatch",
     "announcing.announce > MessageBatch.note: INSERT batchevent",
 )
-
-
-@dataclass(frozen=True)
-class Point:
-    """Where in an effect, in which of those with this name, and what was left behind just before."""
-
-    name: str
-    occurrence: int
-    past: str = ""
-
-
-@dataclass(frozen=True)
-class Journey:
-    """An order. `prepare` leads that many batches to where it begins; `set_up` one of them, just before.
-
-    `repeats`: somebody who got no answer orders it again.
-    """
-
-    prepare: Callable[[Crew, int], list[Order]]
-    effects: tuple[str, ...]
-    set_up: Callable[[Crew, Order], object] = lambda crew, order: None
-    repeats: bool = False
-
-    @property
-    def points(self) -> Iterator[Point]:
-        seen: Counter[str] = Counter()
-        for past, effect in pairwise(("", *self.effects)):
-            seen[effect] += 1
-            for where in places_in(effect):
-                yield Point(f"{where} {effect}", seen[effect], past)
-
-
-def new_points(before: Iterable[Journey], journey: Journey) -> list[Point]:
-    """Give the points that no journey before it has: where the same was left behind, and the same is under way."""
-    known = {(point.name, point.past) for other in before for point in other.points}
-    return [point for point in journey.points if (point.name, point.past) not in known]
-
-
-def kind_of(point: Point) -> str:
-    """Name the kind of what happens at a point, as the table of the trials does."""
-    effect = point.name.rpartition(": ")[2]
-    if effect == "COMMIT":
-        return "each commit"
-    if "/batches" in effect:
-        return "each call to Anthropic"
-    return "each receiver" if effect.startswith("receiver") else "each statement that commits itself"
-
-
-def places_in(effect: str) -> tuple[str, ...]:
-    if effect.endswith(CREATE):
-        return BEFORE, HEAD_SENT, SENT, AFTER
-    if effect.endswith("/results"):
-        return BEFORE, SENT, AFTER, FIRST_BYTES
-    if "/batches" in effect:
-        return BEFORE, SENT, AFTER
-    return BEFORE, AFTER
-
-
-def drafts(crew: Crew, count: int) -> list[MessageBatch]:
-    return [draft() for _ in range(count)]
-
-
-def queued(crew: Crew, count: int) -> list[MessageBatch]:
-    return [services.submit(batch) for batch in drafts(crew, count)]
-
-
-def running(crew: Crew, count: int) -> list[MessageBatch]:
-    batches = queued(crew, count)
-    crew.tick()
-    return batches
-
-
-def ended(crew: Crew, count: int) -> list[MessageBatch]:
-    batches = running(crew, count)
-    crew.claude.finish()
-    crew.site.let_time_come()
-    crew.do("poll")
-    return batches
-
-
-def complete(crew: Crew, count: int) -> list[MessageBatch]:
-    batches = ended(crew, count)
-    crew.tick()
-    return batches
-
-
-def unanswered(fault: str) -> Callable[[Crew, int], list[MessageBatch]]:
-    """Queue, and send with a fault that loses the answer."""
-
-    def batches(crew: Crew, count: int) -> list[MessageBatch]:
-        batches = queued(crew, count)
-        crew.claude.fault(fault, times=count)
-        crew.tick()
-        return batches
-
-    return batches
-
-
-def killed_at(point: str) -> Callable[[Crew, int], list[MessageBatch]]:
-    """Queue, and have the sender die there."""
-
-    def batches(crew: Crew, count: int) -> list[MessageBatch]:
-        batches = queued(crew, count)
-        for batch in batches:
-            crew.points.arm(point)
-            assert crew.status_of("advance", pk=batch.pk) < 0, f"{point} was not reached"
-        return batches
-
-    return batches
-
-
-def wished(
-    wish: Callable[[MessageBatch], MessageBatch], to: Callable[[Crew, int], list[MessageBatch]]
-) -> Callable[[Crew, int], list[MessageBatch]]:
-    return lambda crew, count: [wish(batch) for batch in to(crew, count)]
-
-
-def ordered(verb: str, to: Callable[[Crew, int], list[MessageBatch]]) -> Callable[[Crew, int], list[Order]]:
-    return lambda crew, count: [{"verb": verb, "pk": batch.pk} for batch in to(crew, count)]
-
-
-def fault(name: str, **options: object) -> Callable[[Crew, Order], None]:
-    return lambda crew, order: crew.claude.fault(name, **options)
-
-
-def refused_key(crew: Crew, order: Order) -> None:
-    services.resume("default")
-    crew.claude.fault("key_refused", on="create")
-
-
-def finished(crew: Crew, order: Order) -> None:
-    crew.finish(order["pk"])
-
-
-def finished_for_the_first_tick(crew: Crew, order: Order) -> None:
-    finished(crew, order)
-    AccountState.objects.all().delete()
-
-
-def searched_once(crew: Crew, order: Order) -> None:
-    crew.site.let_the_quiet_period_pass()
-    crew.do(**order)
-    crew.let_its_time_come(order)
-
 
 JOURNEYS: dict[str, Journey] = {
     "submit": Journey(

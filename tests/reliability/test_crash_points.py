@@ -8,17 +8,18 @@ from collections.abc import Callable
 import pytest
 
 from tests.reliability.crashing import AFTER, SENT
-from tests.reliability.crew import KILLED, Crew, Order
-from tests.reliability.journeys import CREATE, JOURNEYS, Journey, Point, kind_of, new_points
+from tests.reliability.crew import KILLED, Crew, Order, check_receivers
+from tests.reliability.journey import CREATE, Journey, Point, fault_of, new_points
+from tests.reliability.journeys import JOURNEYS
 from tests.reliability.site import Site
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 JOURNEYS_SO_FAR = [list(JOURNEYS.values())[:index] for index in range(len(JOURNEYS))]
 POINTS = {
     name: new_points(before, journey) for (name, journey), before in zip(JOURNEYS.items(), JOURNEYS_SO_FAR, strict=True)
 }
-OF_KIND = Counter(kind_of(point) for points in POINTS.values() for point in points)
+IN_ALL = Counter(fault_of(point) for points in POINTS.values() for point in points)
 
 
 @pytest.mark.fault
@@ -31,12 +32,12 @@ def test_a_process_killed_at_each_point(
             goes_as_written(crew, journey, orders[0])
             for order, point in zip(orders[1:], POINTS[name], strict=True):
                 is_killed(crew, journey, order, point)
-                tried(f"A process is killed around {kind_of(point)}", f"SIGKILL at {OF_KIND[kind_of(point)]} points")
+                tried(fault_of(point), f"SIGKILL at each of {IN_ALL[fault_of(point)]} points")
             for order in orders if journey.repeats else []:
                 crew.do(**order)
             crew.go_on()
             site.check()
-            crew.check_receivers()
+            check_receivers(site)
 
 
 def goes_as_written(crew: Crew, journey: Journey, order: Order) -> None:
