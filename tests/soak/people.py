@@ -51,10 +51,10 @@ def wish(random: Random) -> str:
     """Wish for something, of any row that it is for; give what."""
     name = random.choice(list(WISHES))
     wanted, states = WISHES[name]
-    rows = list(MessageBatch.objects.filter(state__in=states).order_by("-pk")[:100])
-    if rows:
+    newest = MessageBatch.objects.filter(state__in=states).order_by("-pk").values_list("pk", flat=True)[:100]
+    if pks := list(newest):
         with suppress(ClaudeBatchesError):
-            wanted(random.choice(rows))
+            wanted(MessageBatch.objects.get(pk=random.choice(pks)))
     return name
 
 

@@ -18,7 +18,7 @@ from tests.reliability.site import Site
 from . import clock, people, weather
 from .workers import Crew
 
-A_ROUND = 25
+A_ROUND = 50
 """Batches that are submitted in one round, of a long run."""
 
 FEWEST_ROUNDS = 12
