@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -26,17 +27,23 @@ from tests.soak.run import Soak  # noqa: E402
 from tests.soak.workers import Crew  # noqa: E402
 
 KINDS = {"sqlite": databases.SQLITE, "postgres": databases.POSTGRES, "mariadb": databases.MARIADB}
+MEMORY = Path("/dev/shm")
+"""No power is cut here: what SQLite syncs to a disk would be waited for in vain."""
 
 
 def main() -> int:
     options = _options()
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, _database(options.db, Path(name)) as url:
+    memory = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(dir=memory, ignore_cleanup_errors=True) as name,
+        _database(options.db, Path(name)) as url,
+    ):
         folder = Path(name)
         with EmulatorProcess("--seed", str(options.seed)) as claude, Site(url, folder, claude).open() as site:
             random = Random(options.seed)
             crew = Crew(site, options.workers, random)
-            soak = Soak(site, crew, random, options.batches)
+            soak = Soak(site, crew, random, options.batches, options.minutes * 60)
             try:
                 soak.run()
             finally:
@@ -70,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--db", default="sqlite", help=f"one of {', '.join(KINDS)}, or the URL of an empty database")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="submit no more after so long")
     parser.add_argument("--log", type=Path, help="where to keep what the workers said")
     return parser.parse_args()
 

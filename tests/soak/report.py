@@ -18,7 +18,7 @@ def show(soak: Soak, findings: Findings, ledger: Ledger, *, seed: int, database:
     rows = {
         "Seed": f"{seed}",
         "Database": database,
-        "Batches": f"{MessageBatch.objects.count():,}, {soak.batches:,} of them new and the others retries",
+        "Batches": f"{MessageBatch.objects.count():,}, {soak.submitted:,} of them new and the others retries",
         "Requests, results": f"{BatchRequest.objects.count():,}, {BatchResult.objects.count():,}",
         "Create calls, batches made": f"{len(ledger['creates']):,}, {len(ledger['batches']) - strangers:,}",
         "Strangers' batches": f"{strangers:,}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -33,11 +34,16 @@ class Soak:
     crew: Crew
     random: Random
     batches: int
+    seconds: float = math.inf
+    submitted: int = 0
 
     def run(self) -> None:
-        """Submit all batches in bad weather, then let everything heal."""
+        """Submit all batches in bad weather, or what `seconds` are enough for, then let everything heal."""
+        until = time.monotonic() + self.seconds
         rounds = max(FEWEST_ROUNDS, self.batches // A_ROUND)
         for number in range(rounds):
+            if time.monotonic() > until:
+                break
             if number % 3 == 0:
                 weather.change(self.site.claude, self.random)
             self._round(range(self.batches * number // rounds, self.batches * (number + 1) // rounds))
@@ -46,6 +52,7 @@ class Soak:
 
     def _round(self, new: range) -> None:
         half = len(new) // 2
+        self.submitted += len(new)
         for number in new[:half]:
             people.submit_new(self.random, number)
         self.crew.begin_round()
@@ -62,7 +69,7 @@ class Soak:
         people.stranger(self.site.claude, self.random)
         if self.random.random() < 0.5:
             self.site.claude.finish()
-        if self.random.random() < 0.5:
+        if self.random.random() < 0.8:
             people.resume_all()
 
     def _heal(self) -> None:

@@ -22,7 +22,7 @@ ODD_LINES = (
     *("unknown_result_type", "unknown_stop_reason", "unknown_block", "unknown_usage_key"),
     *("nan", "infinity", "long_integer", "deep_nesting", "repeated_key"),
 )
-OFTEN, SELDOM, RARE = 0.3, 0.15, 0.02
+OFTEN, SELDOM, RARE, ONCE = 0.3, 0.15, 0.02, 0.004
 MANY = 12
 """Faults at a time."""
 
@@ -64,7 +64,7 @@ GUSTS: list[Gust] = [
     *[(name, READS, SELDOM, lambda random: {"should_retry": False}) for name in STATUSES],
     *[(name, CHANGES, OFTEN, failing) for name in STATUSES],
     *[(name, ("create", *READS, *CHANGES), SELDOM, refusing) for name in ("rate_limited", "overloaded")],
-    *[(name, ("create", "list"), RARE, nothing) for name in PAUSING],
+    *[(name, ("create", "list"), ONCE, nothing) for name in PAUSING],
     ("html", ("create",), SELDOM, a_page),
     ("html", (*READS, *CHANGES), RARE, lambda random: {"status": random.choice([200, 500])}),
     ("redirect", ("create", *READS, *CHANGES), SELDOM, nothing),
