@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dj_database_url
 from django.core.management import call_command
@@ -62,8 +63,9 @@ class Site:
         connections.settings[ALIAS] = connections.configure_settings({ALIAS: database(self.database_url)} | DEFAULT)[
             ALIAS
         ]
+        anthropic = {name: self.environment[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")}
         try:
-            with override_settings(DATABASE_ROUTERS=[EverythingThere()]):
+            with override_settings(DATABASE_ROUTERS=[EverythingThere()]), mock.patch.dict(os.environ, anthropic):
                 call_command("migrate", database=ALIAS, verbosity=0)
                 yield self
         finally:
@@ -97,6 +99,10 @@ class Site:
         celery = ("-m", "celery", "-A", "tests.reliability.celery")
         return self.start(*celery, "worker", "--concurrency=2", "--without-mingle", *arguments, **variables)
 
+    def team(self, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a worker and beat in one process, as small sites do."""
+        return self.worker("--beat", f"--schedule={self.folder}/beat-{len(self._processes)}", **variables)
+
     def beat(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         schedule = f"--schedule={self.folder}/beat-{len(self._processes)}"
         return self.start("-m", "celery", "-A", "tests.reliability.celery", "beat", schedule, *arguments, **variables)
@@ -114,11 +120,14 @@ class Site:
     # Time.
 
     def let_time_come(self) -> None:
-        """Let every due time come and the lease of every dead process run out."""
+        """Let every due time come and every lease run out. Not over and over: those of living processes do too."""
+        self.let_due_times_come()
         past = timezone.now() - LONG_AGO
-        MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=past)
         MessageBatch.objects.exclude(lease_token="").update(lease_until=past)
         AccountState.objects.exclude(lease_token="").update(lease_until=past)
+
+    def let_due_times_come(self) -> None:
+        MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=timezone.now() - LONG_AGO)
 
     def go_on(self) -> None:
         """Do all that is due without Celery, and let what runs at Anthropic end."""
@@ -134,7 +143,22 @@ class Site:
             do()
             time.sleep(0.05)
 
+    def until_in_mid_ingest(self, batch: MessageBatch) -> None:
+        """Wait until some of the batch's results are rows. That not all are is asserted: else the trial shows nothing."""
+        self.until(lambda: self.stored(batch) > 0)
+        self.assert_in_mid_ingest(batch)
+
+    def assert_in_mid_ingest(self, batch: MessageBatch) -> None:
+        assert 0 < self.stored(batch) < batch.request_count, "the trial is void: not in mid-ingest"
+
+    def reconnect(self) -> None:
+        """Let the test's own process see a server that was restarted."""
+        connections[ALIAS].close()
+
     # What there is.
+
+    def stored(self, batch: MessageBatch) -> int:
+        return BatchResult.objects.filter(batch=batch).count()
 
     def state_of_all(self) -> str:
         rows = MessageBatch.objects.values_list("pk", "state", "last_error", "next_action_at")
