@@ -92,7 +92,7 @@ class Server:
         while True:
             try:
                 return self.ask()
-            except Exception:
+            except Exception:  # noqa: BLE001 (each driver has its own)
                 if self._process.poll() is not None or time.monotonic() > give_up_at:
                     raise AssertionError((self.folder / "log").read_text(errors="replace")) from None
             time.sleep(0.05)

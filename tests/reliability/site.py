@@ -99,9 +99,9 @@ class Site:
         celery = ("-m", "celery", "-A", "tests.reliability.celery")
         return self.start(*celery, "worker", "--concurrency=2", "--without-mingle", *arguments, **variables)
 
-    def team(self, **variables: str) -> subprocess.Popen[bytes]:
+    def team(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start a worker and beat in one process, as small sites do."""
-        return self.worker("--beat", f"--schedule={self.folder}/beat-{len(self._processes)}", **variables)
+        return self.worker("--beat", f"--schedule={self.folder}/beat-{len(self._processes)}", *arguments, **variables)
 
     def beat(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         schedule = f"--schedule={self.folder}/beat-{len(self._processes)}"
@@ -142,14 +142,6 @@ class Site:
             assert time.monotonic() < give_up_at, f"not so after {seconds:g} s\n{self.state_of_all()}\n{self.said()}"
             do()
             time.sleep(0.05)
-
-    def until_in_mid_ingest(self, batch: MessageBatch) -> None:
-        """Wait until some of the batch's results are rows. That not all are is asserted: else the trial shows nothing."""
-        self.until(lambda: self.stored(batch) > 0)
-        self.assert_in_mid_ingest(batch)
-
-    def assert_in_mid_ingest(self, batch: MessageBatch) -> None:
-        assert 0 < self.stored(batch) < batch.request_count, "the trial is void: not in mid-ingest"
 
     def reconnect(self) -> None:
         """Let the test's own process see a server that was restarted."""

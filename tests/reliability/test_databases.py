@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from django_claude_batches.models import MessageBatch
-from tests.making import running
 from tests.reliability import databases
 from tests.reliability.conftest import Own
 from tests.reliability.databases import MARIADB, POSTGRES
+from tests.reliability.mid_ingest import (
+    about_to_be_fetched,
+    assert_in_mid_ingest,
+    complete_and_check,
+    until_in_mid_ingest,
+)
 from tests.reliability.servers import BY_DATABASE, PostgreSQL, Redis, Server
 from tests.reliability.site import Site
 
 pytestmark = pytest.mark.process
-
-MANY = 5_000
 
 
 @pytest.fixture
@@ -33,26 +35,16 @@ def database_url(database: str, server: Server, tmp_path: Path) -> Iterator[str]
         yield url
 
 
-def fetching(site: Site) -> MessageBatch:
-    """A batch whose results come so slowly that things can happen meanwhile, with a worker at it."""
-    batch = running(MANY)
-    site.claude.finish()
-    site.claude.fault("trickle", on="results", piece_bytes=65_536, pause=0.1)
-    site.let_time_come()
-    site.team()
-    site.until_in_mid_ingest(batch)
-    return batch
-
-
 def restarted(site: Site, server: Server, how: signal.Signals) -> None:
     """Restart the server while results are fetched; what was committed is there, and the rest comes."""
-    batch = fetching(site)
+    batch = about_to_be_fetched(site)
+    site.team()
+    until_in_mid_ingest(site, batch)
     server.restart(how)
     site.reconnect()
-    site.assert_in_mid_ingest(batch)
+    assert_in_mid_ingest(site, batch)
     site.let_time_come()
-    site.until(site.is_complete, do=site.let_due_times_come)
-    site.check()
+    complete_and_check(site)
 
 
 @pytest.mark.fault(
