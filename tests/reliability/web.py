@@ -36,7 +36,7 @@ class Visitor:
         """Start the web process, and log in."""
         port = free_port()
         self._base = f"http://127.0.0.1:{port}"
-        self._site.start("-m", "django", "runserver", "--noreload", "--verbosity=0", f"127.0.0.1:{port}", DEBUG="1")
+        self._site.start("-m", "django", "runserver", "--noreload", "--verbosity=0", f"127.0.0.1:{port}")
         client = Client()
         client.force_login(User.objects.create_superuser("ada"))
         self._session.cookies.set(settings.SESSION_COOKIE_NAME, client.cookies[settings.SESSION_COOKIE_NAME].value)
