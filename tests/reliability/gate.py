@@ -12,7 +12,7 @@ PIECE_BYTES = 65_536
 
 
 class Gate:
-    """Bytes go through as they are. The waiting is the kernel's: a queue of one, which `closing` fills."""
+    """Bytes go through as they are. The waiting is the kernel's: a queue of one, which is filled when it closes."""
 
     def __init__(self, upstream: str, *, passing: int) -> None:
         parts = urlsplit(upstream)
@@ -20,7 +20,8 @@ class Gate:
         self._passing = passing
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         self._opened = threading.Event()
-        self._fillers: list[socket.socket] = []
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads: list[threading.Thread] = []
         self.is_closed = threading.Event()
 
     @property
@@ -32,12 +33,18 @@ class Gate:
 
     @contextmanager
     def serving(self) -> Iterator[Gate]:
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._start(self._serve)
         try:
             yield self
         finally:
             self.open()
-            self._listener.close()
+            for each in self._sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+            for thread in self._threads:
+                thread.join(timeout=10)
+            for each in self._sockets:
+                each.close()
 
     def _serve(self) -> None:
         with suppress(OSError):
@@ -52,19 +59,23 @@ class Gate:
     def _let_through(self) -> None:
         inside, _ = self._listener.accept()
         outside = socket.create_connection(self._upstream)
-        for source, target in ((inside, outside), (outside, inside)):
-            threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+        self._sockets += [inside, outside]
+        self._start(_pump, inside, outside)
+        self._start(_pump, outside, inside)
 
     def _fill(self) -> None:
         """Take the places in the queue, until the kernel lets nobody in any more."""
-        while True:
-            filler = socket.socket()
-            filler.settimeout(0.2)
-            self._fillers.append(filler)
-            try:
+        with suppress(TimeoutError):
+            while True:
+                filler = socket.socket()
+                self._sockets.append(filler)
+                filler.settimeout(0.2)
                 filler.connect(self._listener.getsockname())
-            except TimeoutError:
-                return
+
+    def _start(self, does: object, *arguments: object) -> None:
+        thread = threading.Thread(target=does, args=arguments, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
