@@ -24,7 +24,8 @@ CELERY_TASK_ACKS_LATE = "ACKS_LATE" in os.environ
 if limit := os.environ.get("TASK_TIME_LIMIT"):
     CELERY_TASK_TIME_LIMIT = float(limit)
 # A second, so that no test waits for beat; users keep the schedule's own 30.
-CELERY_BEAT_SCHEDULE = {name: {**entry, "schedule": 1.0} for name, entry in BEAT_SCHEDULE.items()}
+BEAT_SECONDS = float(os.environ.get("BEAT_SECONDS", "1"))
+CELERY_BEAT_SCHEDULE = {name: {**entry, "schedule": BEAT_SECONDS} for name, entry in BEAT_SCHEDULE.items()}
 
 CLAUDE_BATCHES = {
     "KICK": "BROKER_URL" in os.environ,

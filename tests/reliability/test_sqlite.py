@@ -1,4 +1,4 @@
-"""SQLite, the newcomer's database: a worker writes while people read and click, and nobody is told that it is locked."""
+"""SQLite, the newcomer's database: a worker writes while people read and click, and nobody hears that it is locked."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ROUNDS = 3
 
 @pytest.mark.fault(
     "A worker and a web process at one SQLite file",
-    f"{MANY:,} results are stored in mid-visit: in the admin lists and pages are opened, and drafts submitted; no answer "
-    "but 200, within 20 s",
+    f"{MANY:,} results are stored in mid-visit: in the admin lists and pages are opened, and drafts submitted; no "
+    "answer but 200, within 20 s",
     on=[SQLITE],
 )
 def test_people_work_while_the_worker_writes(site: Site, broker: Redis, trial: int) -> None:
