@@ -75,8 +75,7 @@ def test_no_worker(site: Site, broker: Redis, trial: int) -> None:
 )
 def test_many_ticks(site: Site, broker: Redis, trial: int) -> None:
     backlog()
-    ticks = f"from django_claude_batches.tasks import tick; [tick() for _ in range({TICKS})]"
-    assert site.start("-c", f"import django; django.setup(); {ticks}").wait(timeout=60) == 0, site.said()
+    run(site, f"[tick() for _ in range({TICKS})]")
     handed_out = [message["headers"]["argsrepr"] for message in messages(broker)]
     assert len(handed_out) == len(set(handed_out)) == DUE
     let_expire(broker)
@@ -84,10 +83,15 @@ def test_many_ticks(site: Site, broker: Redis, trial: int) -> None:
 
 
 def discarded(site: Site, task: str) -> int:
-    """Let a worker go on until some rows are announced; give how many messages of a task it threw away."""
+    """Let a worker and one fresh tick go on until some rows are announced; give how many messages it threw away."""
     MessageBatch.objects.update(handed_out_at=None)  # as after 20 s, which have passed where messages have expired
-    site.team("--loglevel=INFO", BEAT_SECONDS="30")
-    site.until(
-        lambda: MessageBatch.objects.filter(announced_at__isnull=False).count() >= SOME, do=lambda: time.sleep(0.5)
-    )
+    site.worker("--loglevel=INFO")
+    run(site, "tick.delay()")
+    announced = MessageBatch.objects.filter(announced_at__isnull=False)
+    site.until(lambda: announced.count() >= SOME, do=lambda: time.sleep(0.2))
     return site.said().count(f"Discarding revoked task: django_claude_batches.{task}")
+
+
+def run(site: Site, code: str) -> None:
+    process = site.start("-c", f"import django; django.setup(); from django_claude_batches.tasks import tick; {code}")
+    assert process.wait(timeout=60) == 0, site.said()
