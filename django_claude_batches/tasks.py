@@ -8,6 +8,7 @@ project-wide limit must not kill an ingest.
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from celery import shared_task
 from django.db import transaction
@@ -21,6 +22,10 @@ logger = logging.getLogger(__name__)
 MINUTE = 60
 """Seconds. A batch of 100,000 requests is fetched in minutes; what takes an hour hangs, and goes on where it was."""
 
+REST = timedelta(seconds=TICK_SECONDS * 2 / 3)
+"""After which a batch whose message nobody took is sent another: less than the time between beat's ticks, so that the
+next one does. Ten clicks in the admin are ten ticks at once, and each would send a message for each due batch."""
+
 
 @shared_task(
     name="django_claude_batches.tick",
@@ -31,7 +36,7 @@ MINUTE = 60
 )
 def tick() -> None:
     """Poll what runs at Anthropic, and send one task for each batch that is due."""
-    services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS))
+    services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
 
 
 @shared_task(

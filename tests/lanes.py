@@ -72,13 +72,17 @@ class Gate:
 
     def need(self, service: Service) -> None:
         """Return if this server answers; else skip the test, or fail it."""
-        if self.policy == NONE:
-            pytest.skip(f"needs {service.name}, and --services=none was given")
         if service not in self._answers:
-            self._answers[service] = service.answers()
-        if not self._answers[service]:
-            host, port = service.address
-            missing = f"needs {service.name}, and nothing answers on {host}:{port}"
-            if self.policy == REQUIRE:
-                pytest.fail(missing, pytrace=False)
-            pytest.skip(missing)
+            self._answers[service] = self.policy != NONE and service.answers()
+        host, port = service.address
+        self.need_that(self._answers[service], service.name, f"nothing answers on {host}:{port}")
+
+    def need_that(self, is_there: bool, name: str, why_not: str) -> None:
+        """Return if it is there; else skip the test, or fail it."""
+        if self.policy == NONE:
+            pytest.skip(f"needs {name}, and --services=none was given")
+        if is_there:
+            return
+        if self.policy == REQUIRE:
+            pytest.fail(f"needs {name}, and {why_not}", pytrace=False)
+        pytest.skip(f"needs {name}, and {why_not}")

@@ -17,7 +17,7 @@ from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally,
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.facts import FACTS
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import LeasedQuerySet, after, is_due, is_free
+from django_claude_batches.models.lease import DatabaseNow, LeasedQuerySet, after, is_due, is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
 from django_claude_batches.models.purge import Purge
@@ -90,6 +90,14 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
     def due(self) -> MessageBatchQuerySet:
         """Those whose time has come and on which nobody works, by the database's clock."""
         return self.filter(is_due())
+
+    def hand_out(self, limit: int, rest: timedelta) -> list[int]:
+        """Give the primary keys of the first due ones, without those given within `rest` and not taken yet."""
+        waiting = Q(handed_out_at__gt=after(-rest))
+        due = self.primary().to_advance().due().exclude(waiting).order_by("next_action_at", "pk")
+        pks = list(due.values_list("pk", flat=True)[:limit])
+        self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
+        return pks
 
     def create_draft(
         self,

@@ -53,10 +53,10 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):
     """Rows that one process at a time works on."""
 
-    def claim(self, pk: int, ttl: timedelta = LEASE) -> str | None:
-        """Take the row for `ttl` if it is in this queryset and free; give the token, or None."""
+    def claim(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> str | None:
+        """Take the row for `ttl`, with these changes, if it is in this queryset and free; give the token, or None."""
         token = secrets.token_hex(16)
-        taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=after(ttl))
+        taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=after(ttl), **changes)
         return token if taken else None
 
     def held(self, pk: int, token: str) -> Self:

@@ -21,6 +21,9 @@ class Machine(Leased):
 
     state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.DRAFT, db_index=True)
     next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
+    handed_out_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text=_("When a message was sent for it that nobody took yet.")
+    )
     tries = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text=_("Of the present step: complete downloads, or calls of the receivers.")
     )

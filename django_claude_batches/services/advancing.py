@@ -18,7 +18,7 @@ from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, FETCHING, R
 from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
 from django_claude_batches.services.announcing import announce
 from django_claude_batches.services.connection import connect, outside_transactions
-from django_claude_batches.services.delays import backoff
+from django_claude_batches.services.delays import NOW, backoff
 from django_claude_batches.services.ingestion import ingest
 from django_claude_batches.services.pausing import account_state, is_paused
 from django_claude_batches.services.synchronization import poll, poll_account
@@ -53,8 +53,11 @@ def advance_if_due(pk: int) -> None:
     _work(pk, only_due=True)
 
 
-def tick(dispatch: Callable[[int], object]) -> int:
-    """Mirror what runs at Anthropic, then `dispatch` the primary key of each batch that is due; give their number."""
+def tick(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
+    """Mirror what runs at Anthropic, then `dispatch` the primary key of each batch that is due; give their number.
+
+    `rest` is for who sends messages: for so long a batch is not dispatched again, unless it was advanced meanwhile.
+    """
     batches = MessageBatch.objects.primary()
     used = batches.to_poll().due().order_by().values_list("account", flat=True).distinct()
     for alias in sorted({*conf.accounts(), *used}):
@@ -62,7 +65,7 @@ def tick(dispatch: Callable[[int], object]) -> int:
         poll_account(alias)
         watch(alias)
         alarm(alias)
-    pks = list(batches.to_advance().due().order_by("next_action_at", "pk").values_list("pk", flat=True)[:TICK_ROWS])
+    pks = batches.hand_out(TICK_ROWS, rest)
     for pk in pks:
         dispatch(pk)
     return len(pks)
@@ -106,7 +109,7 @@ def wait(
 
 def _work(pk: int, *, only_due: bool) -> None:
     rows = MessageBatch.objects.primary()
-    token = (rows.due() if only_due else rows).claim(pk)
+    token = (rows.due() if only_due else rows).claim(pk, handed_out_at=None)
     if token is None:
         return
     batch = None

@@ -7,7 +7,7 @@ from django_claude_batches.exceptions import APIError, ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.delays import backoff
+from django_claude_batches.services.delays import backoff, respecting
 from django_claude_batches.services.synchronization import observe, poll
 
 CANCELABLE = RUNNING | SENT | {State.QUEUED}
@@ -52,5 +52,5 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if isinstance(failure, APIError) and failure.status == 400:
         # Perhaps it has ended: how the API answers then is not known (docs/reference/wire.md §5.3), so look.
         return poll(batch, token, client)
-    batch.put_off(backoff(batch.failures), token=token, error=str(failure))
+    batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
     return False

@@ -14,16 +14,23 @@ SLOWEST_POLL = timedelta(minutes=10)
 CANCEL_POLL = timedelta(seconds=10)
 """The server's own hint in the `retry-after` of a poll (docs/reference/wire.md §2.2)."""
 
+LONGEST_ASKED = 86_400.0
+
 
 def jittered(delay: timedelta) -> timedelta:
     """Spread by a fifth either way, so that what began together does not come back together."""
     return delay * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
 
 
-def backoff(failures: int, *, asked: float | None = None) -> timedelta:
-    """30 s, 1 min, 2 min … up to an hour; at least what the server `asked` for, in seconds, up to a day."""
-    delay = jittered(min(timedelta(seconds=30) * 2 ** min(failures, 10), LONGEST))
-    return max(delay, timedelta(seconds=min(asked, 86_400))) if asked else delay
+def backoff(failures: int) -> timedelta:
+    """30 s, 1 min, 2 min … up to an hour."""
+    return jittered(min(timedelta(seconds=30) * 2 ** min(failures, 10), LONGEST))
+
+
+def respecting(error: Exception | None, delay: timedelta) -> timedelta:
+    """Give the delay, or what the server asked for in its refusal if that is longer, up to a day."""
+    asked = getattr(error, "retry_after", None)
+    return max(delay, timedelta(seconds=min(asked, LONGEST_ASKED))) if asked else delay
 
 
 def next_poll(created_at: datetime | None) -> timedelta:

@@ -10,7 +10,7 @@ from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.delays import LONGEST, NOW, backoff
+from django_claude_batches.services.delays import LONGEST, NOW, backoff, respecting
 
 DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
 UNFINISHED = SENT | RUNNING
@@ -89,7 +89,7 @@ def _deleted(batch: MessageBatch, token: str) -> bool:
 
 def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> bool:
     if batch.tries + 1 < TRIES:
-        batch.put_off(backoff(batch.tries), token=token, error=str(failure), tries=batch.tries + 1)
+        batch.put_off(respecting(failure, backoff(batch.tries)), token=token, error=str(failure), tries=batch.tries + 1)
         return False
     unwished = {**UNWISHED, "cancel_requested_at": batch.cancel_requested_at}
     unwished["due"] = NOW if batch.state in FETCHING else None  # then its results are fetched after all

@@ -12,7 +12,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound,
 from django_claude_batches.models import MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, State
-from django_claude_batches.services.delays import NOW, backoff
+from django_claude_batches.services.delays import NOW, backoff, respecting
 from django_claude_batches.services.downloading import Download, Ready
 from django_claude_batches.services.lines import problem
 from django_claude_batches.services.mirroring import mirrored
@@ -44,7 +44,7 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if isinstance(failure, ResultsUnavailable):
         return _unavailable(batch, token, client, failure)
     if failure is not None:
-        batch.put_off(backoff(batch.failures), token=token, error=str(failure))
+        batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
         return False
     return _close(batch, token, download)
 

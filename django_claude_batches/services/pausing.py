@@ -8,7 +8,7 @@ from django_claude_batches import conf
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow, after
-from django_claude_batches.services.delays import backoff
+from django_claude_batches.services.delays import backoff, respecting
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def is_paused(alias: str) -> bool:
 def pause(alias: str, error: APIError) -> None:
     """Stop sending for the account: until the time that the API names, else until somebody resumes it."""
     state = account_state(alias)
-    until = after(backoff(0, asked=error.retry_after)) if error.retry_after else None
+    until = after(respecting(error, backoff(0))) if error.retry_after else None
     AccountState.objects.primary().filter(pk=state.pk).update(
         paused_at=DatabaseNow(), paused_until=until, pause_reason=str(error)
     )

@@ -15,7 +15,7 @@ from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.lease import after
 from django_claude_batches.models.state import State
 from django_claude_batches.services import accepting, settling
-from django_claude_batches.services.delays import next_poll
+from django_claude_batches.services.delays import next_poll, respecting
 from django_claude_batches.services.mirroring import total
 from django_claude_batches.services.searching import Listing, judge, list_since
 
@@ -48,7 +48,7 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
-        batch.put_off(next_poll(attempt.sent_at), token=token, error=str(failure))
+        batch.put_off(respecting(failure, next_poll(attempt.sent_at)), token=token, error=str(failure))
         return False
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.state != State.UNCERTAIN:

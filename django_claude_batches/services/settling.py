@@ -29,7 +29,7 @@ from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.state import SENT, State
 from django_claude_batches.services.accepting import insist
 from django_claude_batches.services.announcing import tell
-from django_claude_batches.services.delays import FIRST_POLL, NOW, backoff
+from django_claude_batches.services.delays import FIRST_POLL, NOW, backoff, respecting
 from django_claude_batches.services.pausing import pause
 from django_claude_batches.signals import batch_failed, submission_uncertain
 
@@ -45,8 +45,7 @@ def before_sending(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBat
     """The call before the create call failed: nothing was sent, and nothing is lost."""
     if isinstance(error, ABOUT_THE_ACCOUNT):
         pause(batch.account, error)
-    asked = error.retry_after if isinstance(error, APIError) else None
-    return not_sent(batch, attempt, error=str(error), delay=backoff(batch.failures, asked=asked))
+    return not_sent(batch, attempt, error=str(error), delay=respecting(error, backoff(batch.failures)))
 
 
 def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
@@ -62,8 +61,7 @@ def _judged(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesErr
         pause(batch.account, error)
         return False
     if _never_began(error):
-        asked = error.retry_after if isinstance(error, APIError) else None
-        delay = backoff(batch.failures, asked=asked)
+        delay = respecting(error, backoff(batch.failures))
         return not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED, **answered)
     if isinstance(error, InvalidRequest):  # the client's own word, before a byte was sent: a header that cannot be one
         return _rejected(batch, attempt, error, str(error), answered)

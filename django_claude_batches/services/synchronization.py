@@ -20,7 +20,7 @@ from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import RUNNING, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
-from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll
+from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll, respecting
 from django_claude_batches.services.mirroring import mirrored, moment
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.services.quiet import is_as_before, look_again_later
@@ -87,7 +87,7 @@ def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if data is None:
         if isinstance(failure, RemoteNotFound) and missed(batch, client, str(failure)):
             return False
-        batch.put_off(next_poll(batch.created_at), token=token, error=str(failure))
+        batch.put_off(respecting(failure, next_poll(batch.created_at)), token=token, error=str(failure))
         return False
     return observe(batch, data)
 
@@ -134,7 +134,7 @@ def _round(alias: str, oldest: datetime | None) -> int:
     if failure is not None:
         logger.warning("Polling account %s: %s", alias, failure)
         left = rows.to_poll().filter(pk__in=[batch.pk for batch in waiting.values()])
-        left.update(next_action_at=after(backoff(1)), last_error=str(failure))
+        left.update(next_action_at=after(respecting(failure, backoff(1))), last_error=str(failure))
     return seen
 
 
@@ -161,7 +161,8 @@ def _listed(
             if isinstance(error, RemoteNotFound) and missed(batch, client, str(error)):
                 continue
             late = MessageBatch.objects.primary().to_poll().filter(pk=batch.pk)
-            late.update(next_action_at=after(next_poll(batch.created_at)), last_error=str(error))
+            delay = respecting(error, next_poll(batch.created_at))
+            late.update(next_action_at=after(delay), last_error=str(error))
             continue
         yield data
 

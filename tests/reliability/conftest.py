@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from django_claude_batches.testing import EmulatorProcess
 from tests.conftest import GATE
 from tests.reliability import databases
+from tests.reliability.servers import Redis, Server
 from tests.reliability.site import Site
 
 
@@ -90,3 +92,32 @@ def site(
 ) -> Iterator[Site]:
     with django_db_blocker.unblock(), Site(database_url, tmp_path, claude_process).open() as site:
         yield site
+
+
+Own = Callable[[type[Server]], Server]
+
+
+@pytest.fixture(scope="session")
+def own(request: pytest.FixtureRequest) -> Iterator[Own]:
+    """Start a server of one's own at its first use; it is restarted by some tests, and ended after all of them."""
+    gate, started = request.config.stash[GATE], dict[type[Server], Server]()
+    with ExitStack() as running:
+
+        def start(kind: type[Server]) -> Server:
+            gate.need_that(kind.is_installed(), kind.name, f"{kind.program} is not installed")
+            if kind not in started:
+                started[kind] = running.enter_context(kind())
+            return started[kind]
+
+        yield start
+
+
+@pytest.fixture
+def broker(site: Site, request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A Redis of the site's own, empty."""
+    gate = request.config.stash[GATE]
+    gate.need_that(Redis.is_installed(), Redis.name, f"{Redis.program} is not installed")
+    with Redis() as redis:
+        site.environment["BROKER_URL"] = redis.url
+        yield redis
+        site.stop()

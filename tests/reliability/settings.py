@@ -8,7 +8,8 @@ from django_claude_batches.schedule import BEAT_SCHEDULE
 from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES, INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.reliability"]
+ALLOWED_HOSTS = ["127.0.0.1"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.reliability.apps.ReliabilityConfig"]
 
 # What dies is a process and never the machine, so nothing is lost by not waiting for the disk.
 UNSYNCED = "PRAGMA synchronous=OFF"
@@ -17,12 +18,29 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 
 CELERY_BROKER_URL = os.environ.get("BROKER_URL", "memory://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": float(os.environ.get("VISIBILITY_TIMEOUT", "3600"))}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": float(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
+    # Look for what was not acknowledged in that time each second; kombu does so every 100 s.
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+}
 CELERY_TASK_DEFAULT_QUEUE = os.environ.get("QUEUE", "reliability")
 CELERY_TASK_ACKS_LATE = "ACKS_LATE" in os.environ
 if limit := os.environ.get("TASK_TIME_LIMIT"):
     CELERY_TASK_TIME_LIMIT = float(limit)
 # A second, so that no test waits for beat; users keep the schedule's own 30.
-CELERY_BEAT_SCHEDULE = {name: {**entry, "schedule": 1.0} for name, entry in BEAT_SCHEDULE.items()}
+BEAT_SECONDS = float(os.environ.get("BEAT_SECONDS", "1"))
+CELERY_BEAT_SCHEDULE = {name: {**entry, "schedule": BEAT_SECONDS} for name, entry in BEAT_SCHEDULE.items()}
 
-CLAUDE_BATCHES = {"KICK": "BROKER_URL" in os.environ}
+CLAUDE_BATCHES = {
+    "KICK": "BROKER_URL" in os.environ,
+    "SEND_DEADLINE": float(os.environ.get("SEND_DEADLINE", "600")),
+    "SUBMIT_QUIET_PERIOD": float(os.environ.get("SUBMIT_QUIET_PERIOD", "1800")),
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dj_database_url
 from django.core.management import call_command
@@ -63,8 +64,9 @@ class Site:
         connections.settings[ALIAS] = connections.configure_settings({ALIAS: database(self.database_url)} | DEFAULT)[
             ALIAS
         ]
+        anthropic = {name: self.environment[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")}
         try:
-            with override_settings(DATABASE_ROUTERS=[EverythingThere()]):
+            with override_settings(DATABASE_ROUTERS=[EverythingThere()]), mock.patch.dict(os.environ, anthropic):
                 call_command("migrate", database=ALIAS, verbosity=0, run_syncdb=True)
                 yield self
         finally:
@@ -98,6 +100,10 @@ class Site:
         celery = ("-m", "celery", "-A", "tests.reliability.celery")
         return self.start(*celery, "worker", "--concurrency=2", "--without-mingle", *arguments, **variables)
 
+    def team(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a worker and beat in one process, as small sites do."""
+        return self.worker("--beat", f"--schedule={self.folder}/beat-{len(self._processes)}", *arguments, **variables)
+
     def beat(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         schedule = f"--schedule={self.folder}/beat-{len(self._processes)}"
         return self.start("-m", "celery", "-A", "tests.reliability.celery", "beat", schedule, *arguments, **variables)
@@ -115,9 +121,9 @@ class Site:
     # Time.
 
     def let_time_come(self) -> None:
-        """Let every due time come and the lease of every dead process run out."""
+        """Let every due time come and every lease run out. Not over and over: those of living processes do too."""
+        self.let_due_times_come()
         past = timezone.now() - LONG_AGO
-        MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=past)
         MessageBatch.objects.exclude(lease_token="").update(lease_until=past)
         AccountState.objects.exclude(lease_token="").update(lease_until=past)
 
@@ -125,6 +131,9 @@ class Site:
         """When no process lives: what unanswered create calls made has appeared by now, or never will."""
         unanswered = SubmitAttempt.objects.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN])
         unanswered.filter(sent_at__isnull=False).update(sent_at=timezone.now() - timedelta(hours=2))
+
+    def let_due_times_come(self) -> None:
+        MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=timezone.now() - LONG_AGO)
 
     def go_on(self) -> None:
         """Do all that is due without Celery, and let what runs at Anthropic end."""
@@ -140,7 +149,14 @@ class Site:
             do()
             time.sleep(0.05)
 
+    def reconnect(self) -> None:
+        """Let the test's own process see a server that was restarted."""
+        connections[ALIAS].close()
+
     # What there is.
+
+    def stored(self, batch: MessageBatch) -> int:
+        return BatchResult.objects.filter(batch=batch).count()
 
     def state_of_all(self) -> str:
         rows = MessageBatch.objects.values_list("pk", "state", "last_error", "next_action_at")

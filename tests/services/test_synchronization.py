@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.exceptions import RateLimited
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.services import synchronization
-from django_claude_batches.services.delays import backoff, next_poll
+from django_claude_batches.services.delays import backoff, next_poll, respecting
 from django_claude_batches.services.mirroring import mirrored, moment
 from django_claude_batches.services.quiet import look_again_later
 from django_claude_batches.services.synchronization import poll_account
@@ -265,5 +266,7 @@ def test_delays_are_bounded() -> None:
         assert timedelta(minutes=8) <= next_poll(timezone.now() - 20 * hour) <= timedelta(minutes=12)
         assert timedelta(seconds=24) <= backoff(0) <= timedelta(seconds=36)
         assert backoff(99) <= hour * 1.2
-        assert backoff(0, asked=7200) == 2 * hour
-        assert backoff(0, asked=1e9) == 24 * hour
+        assert respecting(RateLimited("Slowly.", status=429, retry_after=7200), backoff(0)) == 2 * hour
+        assert respecting(RateLimited("Slowly.", status=429, retry_after=1e9), backoff(0)) == 24 * hour
+        assert respecting(RateLimited("Slowly.", status=429, retry_after=1), hour) == hour
+        assert respecting(None, hour) == hour
