@@ -58,6 +58,10 @@ def lose_request(exchange: Exchange) -> None:
 
 
 def refuse(status: int, type_: str = "api_error", message: str = "No.", **headers: str) -> Rule:
+    """An error; where the client tries again by itself, it is asked to do so at once."""
+    if not headers and (status in {408, 409, 429} or status >= 500):
+        headers = {"retry_after_ms": "1"}
+
     def rule(exchange: Exchange) -> None:
         error = {"type": "error", "error": {"type": type_, "message": message}, "request_id": "req_011relay"}
         sent = {"content-type": "application/json", **{key.replace("_", "-"): value for key, value in headers.items()}}
@@ -115,6 +119,7 @@ class Relay:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgment
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -139,7 +144,8 @@ class Relay:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # The interval is what `shutdown` waits for: half a second unless told otherwise.
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self._before = os.environ["ANTHROPIC_BASE_URL"]
         os.environ["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{self._server.server_port}"
         return self

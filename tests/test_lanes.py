@@ -24,6 +24,8 @@ def without_redis(pytestconfig: pytest.Config, closed_port: int) -> Callable[...
     def run(*options: str, **environment: str) -> str:
         variables = {name: value for name, value in os.environ.items() if name not in {"CI", "DATABASE_URL"}}
         variables |= {"REDIS_URL": f"redis://127.0.0.1:{closed_port}/0", **environment}
+        # Importing hypothesis takes longer than all else.
+        options = ("-p", "no:hypothesispytest", "-p", "no:randomly", *options)
         command = [sys.executable, "-m", "pytest", "-n0", "-rsf", "-m", "redis", *options, "tests/test_lanes.py"]
         ran = subprocess.run(
             command, cwd=pytestconfig.rootpath, env=variables, capture_output=True, text=True, timeout=60
