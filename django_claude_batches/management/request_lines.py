@@ -49,7 +49,7 @@ class RequestLines:
         if len(data) > MAX_BODY_BYTES:
             raise self._bad(number, f"it has more than {MAX_BODY_BYTES:,} bytes, which is all that a batch may have")
         try:
-            item = json.loads(data.rstrip().decode())
+            item = json.loads(data.rstrip().decode(), object_pairs_hook=_object)
         except UnicodeDecodeError as error:
             raise self._bad(number, f"not UTF-8: byte 0x{data[error.start]:02x} at {error.start + 1}") from None
         except json.JSONDecodeError as error:
@@ -62,3 +62,13 @@ class RequestLines:
 
     def _bad(self, number: int, reason: str) -> BadLine:
         return BadLine(f"{self.name}, line {number}: {reason}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice: Python would take the last value and send a request that nobody wrote."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [key for key, _value in pairs]
+        repeated = next(key for key in made if names.count(key) > 1)
+        raise ValueError(f"the key {repeated!r:.80} stands twice in one object")
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from django.db import models
 
 from django_claude_batches import wire
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.models.encoding import encode
 
 TAG_LENGTH = 13
 """Characters of the tag that stands, with an underscore behind it, before each custom_id on the wire."""
@@ -66,15 +66,12 @@ def encode_params(params: Any) -> str:
             raise InvalidRequest(f"params.{key} is not supported in a batch: remove it")
     if params.get("max_tokens") == 0:
         raise InvalidRequest("params.max_tokens must be at least 1 in a batch")
-    try:
-        text = json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
-    except UnicodeEncodeError as error:
-        surrogate = f"U+{ord(error.object[error.start]):04X}"
-        raise InvalidRequest(f"params contain {surrogate}, half of a character, which UTF-8 cannot encode") from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"params cannot be encoded as JSON: {error}") from None
-    return text
+    return encode(params)
+
+
+def model_of(params: Mapping[str, Any]) -> str:
+    """Give the model's name as its column holds it: PostgreSQL takes no NUL."""
+    return str(params.get("model") or "").replace("\0", "\ufffd")[:MAX_MODEL_LENGTH]
 
 
 def check_custom_id(custom_id: Any) -> str:
@@ -115,7 +112,7 @@ def prepare(item: Any, position: int) -> Prepared:
         custom_id = str(position) if custom_id is None else custom_id
         check_custom_id(custom_id)
         text = encode_params(item["params"])
-        model = str(item["params"].get("model") or "")[:MAX_MODEL_LENGTH]
+        model = model_of(item["params"])
         return Prepared(position, custom_id, model, text, len(text.encode()), *resolve_target(item.get("target")))
     except InvalidRequest as error:
         shown = custom_id if isinstance(custom_id, str) else None
@@ -167,14 +164,8 @@ class Tally:
 
 def prepared(items: Iterable[Any], tally: Tally) -> Iterator[Prepared]:
     """Check the items one by one as they are asked for, counting them in `tally`; never hold more than one."""
-    seen: set[str] = set()
     for position, item in enumerate(items):
         request = prepare(item, position)
-        if request.custom_id in seen:
-            raise InvalidRequest(
-                "custom_id is used twice in this batch", position=position, custom_id=request.custom_id
-            )
-        seen.add(request.custom_id)
         tally.add(request)
         yield request
     if not tally.requests:

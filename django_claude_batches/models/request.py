@@ -12,12 +12,14 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import wire
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
+from django_claude_batches.models import packets
 from django_claude_batches.models.drafting import (
     MAX_MODEL_LENGTH,
     MAX_OBJECT_ID,
     MAX_OUR_CUSTOM_ID,
     Prepared,
     encode_params,
+    model_of,
 )
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
@@ -88,7 +90,7 @@ class BatchRequest(models.Model):
         """Raise InvalidRequest where the API would refuse them."""
         self.params_text = encode_params(params)
         self.params_bytes = len(self.params_text.encode())
-        self.model = str(params.get("model") or "")[:MAX_MODEL_LENGTH]
+        self.model = model_of(params)
 
     @property
     def prepared(self) -> Prepared:
@@ -109,6 +111,8 @@ class BatchRequest(models.Model):
             raise InvalidTransition("Requests are made by MessageBatch.objects.create_draft(), never one by one.")
         batches = type(self.batch).objects.primary()
         size = len(self.params_text.encode())
+        if reason := packets.obstacle(self.params_text, using=batches.db):
+            raise LimitExceeded(reason, custom_id=self.custom_id)
         with transaction.atomic(using=batches.db):
             batches.filter(pk=self.batch_id).update(state=F("state"))  # locks it: two changes must not count one size
             stored = BatchRequest.objects.using(batches.db).values_list("params_bytes", flat=True).get(pk=self.pk)

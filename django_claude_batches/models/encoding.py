@@ -1,0 +1,111 @@
+"""Params as the JSON text that will be sent, or the place of what cannot be sent as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django_claude_batches.exceptions import InvalidRequest
+
+DEEPEST = 500
+"""Levels of nesting. Python 3.11 reads some 1,000 less its stack: what is stored must be readable in any process."""
+
+LONGEST_PATH = 80
+NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+CONTAINERS = (dict, list, tuple)
+
+Path = tuple[Any, ...]
+
+
+def encode(params: Any) -> str:
+    """Give the compact JSON text; raise InvalidRequest, naming the place, where there is none."""
+    reason = ""
+    try:
+        text = _text(params)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = str(error)
+    if not reason and _is_plain(params, text):
+        return text
+    for path, value in _walk(params):
+        if trouble := _trouble(value, len(path)):
+            raise InvalidRequest(f"{_shown(path)} {trouble}")
+    if reason:
+        raise InvalidRequest(f"params cannot be encoded as JSON: {reason}")
+    return text
+
+
+def _text(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text.encode()
+    return text
+
+
+def _is_plain(params: Any, text: str) -> bool:
+    """Say whether nothing is too deep and all keys are text: what else is encoded without complaint. Fast."""
+    if text.count("[") + text.count("{") > DEEPEST:
+        return False
+    found = [params]
+    try:
+        for value in found:  # which grows meanwhile
+            if isinstance(value, dict):
+                "".join(value)  # raises for a key that is no text
+                value = value.values()  # noqa: PLW2901
+            found += [child for child in value if isinstance(child, CONTAINERS)]
+    except TypeError:
+        return False
+    return True
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, (list, tuple)) else ()
+
+
+def _walk(params: Any) -> Iterator[tuple[Path, Any]]:
+    """Give every value with the keys that lead to it, each before what is in it."""
+    pending: list[tuple[Path, Any]] = [((), params)]
+    while pending:
+        path, value = pending.pop()
+        yield path, value
+        pending += reversed([((*path, key), child) for key, child in _children(value)])
+
+
+def _trouble(value: Any, depth: int) -> str:
+    """Say what is wrong with the value itself, or with its keys."""
+    if isinstance(value, dict) and (trouble := _trouble_with_keys(value)):
+        return trouble
+    if isinstance(value, CONTAINERS):
+        return f"cannot be encoded as JSON: nested more than {DEEPEST} levels deep" if depth >= DEEPEST else ""
+    return _why(value, "holds")
+
+
+def _trouble_with_keys(value: dict[Any, Any]) -> str:
+    seen: set[str] = set()
+    for key in value:
+        if why := _why({key: None}, "has a key with"):
+            return why
+        (name,) = json.loads(_text({key: None}))
+        if name in seen:
+            return f'cannot be encoded as JSON: the key "{name}" stands twice'
+        seen.add(name)
+    return ""
+
+
+def _why(value: Any, verb: str) -> str:
+    try:
+        _text(value)
+    except UnicodeEncodeError as error:
+        return f"{verb} U+{ord(error.object[error.start]):04X}, half of a character, which UTF-8 cannot encode"
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"cannot be encoded as JSON: {error}"
+    return ""
+
+
+def _shown(path: Path) -> str:
+    steps = (f".{key}" if isinstance(key, str) and NAME.fullmatch(key) else f"[{json.dumps(key)}]" for key in path)
+    shown = "params" + "".join(steps)
+    return shown if len(shown) <= LONGEST_PATH else shown[:LONGEST_PATH] + "…"

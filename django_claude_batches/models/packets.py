@@ -1,0 +1,51 @@
+"""What one statement may carry: MySQL and MariaDB hang up on a longer one, which takes the transaction with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.db import connections
+
+Plain = str | bytes | int | None
+
+OTHERS = 64 * 1024
+"""Bytes that a row's other columns and the statement's own words take at most."""
+
+SUSPICIOUS = 500_000
+"""Characters in a row from which on it is looked at: the smallest packet in use is of 1 MB, the default of 16."""
+
+ESCAPED = [b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\"]
+
+
+def obstacle(*values: Plain, using: str) -> str:
+    """Say why a row with these values fits into no statement; nothing where it does."""
+    connection = connections[using]
+    if connection.vendor != "mysql":
+        return ""
+    needed = OTHERS + sum(_written(value) for value in values)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (taken,) = cursor.fetchone()
+    if needed <= taken:
+        return ""
+    return f"the row needs {needed:,} bytes in a statement, and the server takes {taken:,} (its max_allowed_packet)"
+
+
+def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
+    """Give the indexes of the rows that fit into no statement, and why."""
+    if connections[using].vendor != "mysql":
+        return {}
+    large = {index: tuple(row) for index, row in enumerate(rows) if _length(row) > SUSPICIOUS}
+    found = {index: obstacle(*row, using=using) for index, row in large.items()}
+    return {index: reason for index, reason in found.items() if reason}
+
+
+def _length(row: Iterable[Plain]) -> int:
+    return sum(len(value) for value in row if isinstance(value, (str, bytes)))
+
+
+def _written(value: Plain) -> int:
+    if not isinstance(value, (str, bytes)):
+        return 0
+    data = value.encode() if isinstance(value, str) else value
+    return len(data) + sum(data.count(byte) for byte in ESCAPED)

@@ -1,0 +1,51 @@
+"""A line's JSON, and whether Python's parser passed something over in silence. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+Pairs = list[tuple[str, Any]]
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A JSON value. Of a repeated key the last value counts, as in Python, and `lossy` says that others were there.
+
+    A number that no float holds (too many digits, too large, too small) is lossy too.
+    """
+
+    value: Any = None
+    lossy: bool = False
+    _repeats: list[tuple[dict[str, Any], Pairs]] = field(default_factory=list)
+
+    def differ(self, key: str) -> bool:
+        """Say whether this key stands in the outermost object more than once, with different values."""
+        outermost = [pairs for made, pairs in self._repeats if made is self.value]
+        return any(name == key and value != self.value[key] for pairs in outermost for name, value in pairs)
+
+    def make(self, pairs: Pairs) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            self.lossy = True
+            self._repeats.append((made, pairs))
+        return made
+
+    def number(self, text: str) -> float:
+        value = float(text)
+        if value == 0:
+            self.lossy |= text.lower().partition("e")[0].strip("-0.") != ""
+        else:
+            # Short of infinity, so that Decimal takes its exponent, too.
+            self.lossy |= not math.isfinite(value) or Decimal(repr(value)) != Decimal(text)
+        return value
+
+
+def decode(data: bytes) -> Decoded:
+    """Read the line. Raise ValueError where it is not JSON, RecursionError where it is nested too deeply."""
+    decoded = Decoded()
+    decoded.value = json.loads(data, object_pairs_hook=decoded.make, parse_float=decoded.number)
+    return decoded
