@@ -30,7 +30,8 @@ if limit := os.environ.get("TASK_TIME_LIMIT"):
     CELERY_TASK_TIME_LIMIT = float(limit)
 # A second, so that no test waits for beat; users keep the schedule's own 30.
 BEAT_SECONDS = float(os.environ.get("BEAT_SECONDS", "1"))
-CELERY_BEAT_SCHEDULE = {name: {**entry, "schedule": BEAT_SECONDS} for name, entry in BEAT_SCHEDULE.items()}
+TICK = "django_claude_batches.tick"
+CELERY_BEAT_SCHEDULE = {TICK: {**BEAT_SCHEDULE[TICK], "schedule": BEAT_SECONDS}}
 
 CLAUDE_BATCHES = {
     "KICK": "BROKER_URL" in os.environ,

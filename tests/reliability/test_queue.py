@@ -46,7 +46,7 @@ def let_expire(broker: Redis) -> None:
     for message in found:
         assert message["headers"]["expires"] is not None
         message["headers"]["expires"] = (timezone.now() - timedelta(seconds=1)).isoformat()
-        broker.say("RPUSH", QUEUE, json.dumps(message))
+    broker.say("RPUSH", QUEUE, *map(json.dumps, found))
 
 
 @pytest.mark.fault(
