@@ -11,10 +11,22 @@ from typing import Any
 TICK_SECONDS = 30
 """Seconds between two ticks. A tick that no worker took within that time expires: the next one does its work."""
 
+AUDIT_SECONDS = 3600
+"""Seconds between two looks whether an account's audit is due: each is audited once a day, as its own row says.
+
+Not a day: beat counts a float schedule from its own start where it finds no file of its last run, as in a container
+that is replaced, and one that is restarted every day would never come to it. A crontab would need Celery here.
+"""
+
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "django_claude_batches.tick": {
         "task": "django_claude_batches.tick",
         "schedule": float(TICK_SECONDS),
         "options": {"expires": TICK_SECONDS},
+    },
+    "django_claude_batches.audit": {
+        "task": "django_claude_batches.audit",
+        "schedule": float(AUDIT_SECONDS),
+        "options": {"expires": AUDIT_SECONDS},
     },
 }

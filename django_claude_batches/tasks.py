@@ -46,6 +46,18 @@ def advance(pk: int) -> None:
     services.advance_if_due(pk)
 
 
+@shared_task(
+    name="django_claude_batches.audit",
+    ignore_result=True,
+    acks_late=False,
+    soft_time_limit=60 * MINUTE,
+    time_limit=61 * MINUTE,
+)
+def audit() -> None:
+    """Compare what Anthropic lists with our rows, for the accounts whose last audit is a day old."""
+    services.audit_due()
+
+
 def kick() -> None:
     """Send one tick when the transaction commits, so that nobody waits for the next.
 

@@ -205,5 +205,8 @@ class TestChecks:
     def test_schedule(self, settings: Any) -> None:
         settings.CELERY_BEAT_SCHEDULE = {"other": {"task": "mail.send", "schedule": 60}}
         assert self.ids(checks.check_schedule(app_configs=None)) == ["W003"]
+        audit = "django_claude_batches.audit"
+        settings.CELERY_BEAT_SCHEDULE = {audit: BEAT_SCHEDULE[audit]}
+        assert [found.id for found in checks.check_schedule(app_configs=None)] == ["django_claude_batches.W003"]
         settings.CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
         assert checks.check_schedule(app_configs=None) == []

@@ -25,7 +25,16 @@ class AccountStateAdminMixin(ActingAdminMixin):
     ordering = ("alias",)
     search_fields = ("alias__exact",)
     readonly_fields = ("sending",)
-    fields = ("alias", "sending", "paused_at", "paused_until", "pause_reason", "last_tick_at")
+    fields = (
+        "alias",
+        "sending",
+        "paused_at",
+        "paused_until",
+        "pause_reason",
+        "last_tick_at",
+        "audited_at",
+        "audit_findings",
+    )
 
     def get_queryset(self, request: HttpRequest) -> Any:
         paused = AccountState.objects.primary().paused().filter(pk=OuterRef("pk"))

@@ -12,7 +12,7 @@ from django_claude_batches.admin import display
 from django_claude_batches.admin.actions import ActingAdminMixin, as_action
 from django_claude_batches.admin.batch_page import batch_page
 from django_claude_batches.admin.editing import EDITABLE_FIELDS, DraftForm
-from django_claude_batches.admin.filters import AccountFilter, KindFilter
+from django_claude_batches.admin.filters import AccountFilter, KindFilter, NearingFilter
 from django_claude_batches.admin.verbs import BATCH_VERBS
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import MessageBatch
@@ -24,7 +24,7 @@ class MessageBatchAdminMixin(ActingAdminMixin):
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
     list_display = ("name", "state_label", "progress", "age", "kind", "account", "error")
-    list_filter = ("state", KindFilter, AccountFilter)
+    list_filter = ("state", NearingFilter, KindFilter, AccountFilter)
     list_per_page = 50
     ordering = ("-pk",)
     search_fields = ("label",)

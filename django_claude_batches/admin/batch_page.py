@@ -12,7 +12,7 @@ from django_claude_batches.admin import display
 from django_claude_batches.admin.mirror import MirrorAdminMixin
 from django_claude_batches.admin.unconfirmed import unconfirmed
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
-from django_claude_batches.models.state import ADOPTING, REMOTE, RUNNING
+from django_claude_batches.models.state import ADOPTING, FETCHING, REMOTE, RUNNING
 
 MOST_EVENTS = 50
 MOST_ROWS = 20
@@ -27,6 +27,7 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "state": display.state_label(batch),
         "progress": display.progress(batch) if batch.state in REMOTE else "",
         "explanation": batch.explanation,
+        "alarm": _alarm(batch),
         "error": batch.last_error if batch.last_error not in batch.explanation else "",
         "counts": list(_counts(page, request, batch)),
         "wishes": list(_wishes(batch)),
@@ -45,6 +46,17 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         ],
         "most_events": MOST_EVENTS,
     }
+
+
+def _alarm(batch: MessageBatch) -> str:
+    """Say that the batch nears an end that it should not come to."""
+    if batch.state not in RUNNING | FETCHING:
+        return ""
+    if not MessageBatch.objects.primary().nearing_their_end().filter(pk=batch.pk).exists():
+        return ""
+    if batch.state in RUNNING:
+        return _("It has been running for 23 hours: what Anthropic has not processed after 24 expires, unbilled.")
+    return _("Its results are not all stored, and they can be fetched for less than 2 days more.")
 
 
 def _counts(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> Iterable[tuple[str, str, str]]:

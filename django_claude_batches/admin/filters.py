@@ -16,6 +16,9 @@ from django_claude_batches.models import MessageBatch
 BATCH = "batch"
 """The parameter of the lists of requests and results that names their batch."""
 
+NEARING = "nearing"
+"""The parameter of the list of batches that leaves those about to be too late."""
+
 MOST_KINDS = 100
 
 
@@ -47,6 +50,19 @@ class AccountFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(account=self.value()) if self.value() else queryset
+
+
+class NearingFilter(SimpleListFilter):
+    """Those that the notice above the pages is about. An index serves it: few batches are in flight."""
+
+    title = _("nearing an end")
+    parameter_name = NEARING
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
+        return [("yes", _("24 hours, or 29 days unfetched"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.nearing_their_end() if self.value() == "yes" else queryset
 
 
 class BatchFilter(SimpleListFilter):

@@ -167,8 +167,8 @@ CLAIM = Verb(
     label=gettext_lazy("This is it"),
     permission="claim",
     words=gettext_lazy(
-        "A worker verifies the id: that batch must have as many requests, must have ended, and its results must bear "
-        "our tag. What does not hold is said on the batch's page, and changes nothing."
+        "A worker verifies the id: that batch must have as many requests, and its results must bear our tag. While it "
+        "still runs, that waits. What does not hold is said on the batch's page, and changes nothing."
     ),
     rule=gettext_lazy("Only batches that are not confirmed, were not received or were given up can turn up."),
     done=ngettext_lazy("%d id is verified shortly.", "%d ids are verified shortly."),

@@ -20,6 +20,7 @@ exit codes:
   2    wrong usage
   3    wait: the time was over, or it was interrupted; the batches go on
   4    a batch that was named needs a person (wait, status, reconcile): not confirmed, not received, refused, lost,
-       given up, taken back, complete with something missing or with a receiver that failed, or its account is paused
+       given up, taken back, complete with something missing or with a receiver that failed, or its account is paused;
+       audit: something was found that needs one
   130  interrupted
 """

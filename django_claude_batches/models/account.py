@@ -33,6 +33,11 @@ class AccountState(Leased):
         _("installation"), max_length=100, blank=True, default="", help_text=_("Whose batches the account's rows are.")
     )
     next_watch_at = models.DateTimeField(null=True, blank=True, editable=False)
+    next_audit_at = models.DateTimeField(null=True, blank=True, editable=False)
+    audited_at = models.DateTimeField(_("last audit"), null=True, blank=True)
+    audit_findings = models.PositiveIntegerField(
+        _("findings"), default=0, help_text=_("Of the last audit: those that need a person.")
+    )
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
 
     objects = AccountStateQuerySet.as_manager()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally,
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.facts import FACTS
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import LeasedQuerySet, is_due, is_free
+from django_claude_batches.models.lease import LeasedQuerySet, after, is_due, is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
 from django_claude_batches.models.request import BatchRequest
@@ -31,6 +32,12 @@ from django_claude_batches.models.state import (
     State,
 )
 from django_claude_batches.models.usage import UsageRollup
+
+NEARS_EXPIRY = timedelta(hours=23)
+"""What Anthropic has not processed 24 hours after a batch was made expires."""
+
+NEARS_ARCHIVING = timedelta(days=27)
+"""Results can be fetched for 29 days from when their batch was made (docs/reference/wire.md §11.16)."""
 
 UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 """The columns of a batch that nobody wants canceled or deleted."""
@@ -70,6 +77,11 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
         waiting = Q(state__in=[State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST])
         blemished = Q(state=State.INGESTED) & (Q(missing_count__gt=0) | ~Q(last_error=""))
         return self.filter(waiting | blemished)
+
+    def nearing_their_end(self) -> MessageBatchQuerySet:
+        """Those still being worked on near 24 hours, and those whose results are not all stored near 29 days."""
+        running = Q(state__in=RUNNING, created_at__lt=after(-NEARS_EXPIRY))
+        return self.filter(running | Q(state__in=FETCHING, created_at__lt=after(-NEARS_ARCHIVING)))
 
     def of_kind(self, kind: str) -> MessageBatchQuerySet:
         return self.filter(kind=kind)
@@ -119,8 +131,7 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
                 created_by_name=user_name(created_by),
             )
             tally = Tally()
-            rows = (_request_row(batch, request) for request in prepared(requests, tally))
-            for stored in bulk.insert(rows, using=db):
+            for stored in bulk.insert(batch.pk, prepared(requests, tally), using=db):
                 if progress is not None:
                     progress(stored)
             batch.request_count, batch.body_bytes = tally.requests, tally.bytes
@@ -289,16 +300,3 @@ class MessageBatch(Machine, Mirror):
 def _moment(at: Any) -> str:
     """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
     return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT").removesuffix(".") if at else "…"
-
-
-def _request_row(batch: MessageBatch, request: Prepared) -> BatchRequest:
-    return BatchRequest(
-        batch=batch,
-        position=request.position,
-        custom_id=request.custom_id,
-        model=request.model,
-        params_text=request.params,
-        params_bytes=request.params_bytes,
-        content_type_id=request.content_type_id,
-        object_id=request.object_id,
-    )

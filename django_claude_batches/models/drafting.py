@@ -164,14 +164,8 @@ class Tally:
 
 def prepared(items: Iterable[Any], tally: Tally) -> Iterator[Prepared]:
     """Check the items one by one as they are asked for, counting them in `tally`; never hold more than one."""
-    seen: set[str] = set()
     for position, item in enumerate(items):
         request = prepare(item, position)
-        if request.custom_id in seen:
-            raise InvalidRequest(
-                "custom_id is used twice in this batch", position=position, custom_id=request.custom_id
-            )
-        seen.add(request.custom_id)
         tally.add(request)
         yield request
     if not tally.requests:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from django.db import connections
+
+Plain = str | bytes | int | None
 
 OTHERS = 64 * 1024
 """Bytes that a row's other columns and the statement's own words take at most."""
 
+SUSPICIOUS = 500_000
+"""Characters in a row from which on it is looked at: the smallest packet in use is of 1 MB, the default of 16."""
+
 ESCAPED = [b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\"]
 
 
-def obstacle(*values: Any, using: str) -> str:
-    """Say why a row with these values fits into no statement; nothing where it does.
-
-    Texts and bytes are written as they are, all else as a JSON column is.
-    """
+def obstacle(*values: Plain, using: str) -> str:
+    """Say why a row with these values fits into no statement; nothing where it does."""
     connection = connections[using]
     if connection.vendor != "mysql":
         return ""
@@ -30,8 +31,21 @@ def obstacle(*values: Any, using: str) -> str:
     return f"the row needs {needed:,} bytes in a statement, and the server takes {taken:,} (its max_allowed_packet)"
 
 
-def _written(value: Any) -> int:
+def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
+    """Give the indexes of the rows that fit into no statement, and why."""
+    if connections[using].vendor != "mysql":
+        return {}
+    large = {index: tuple(row) for index, row in enumerate(rows) if _length(row) > SUSPICIOUS}
+    found = {index: obstacle(*row, using=using) for index, row in large.items()}
+    return {index: reason for index, reason in found.items() if reason}
+
+
+def _length(row: Iterable[Plain]) -> int:
+    return sum(len(value) for value in row if isinstance(value, (str, bytes)))
+
+
+def _written(value: Plain) -> int:
     if not isinstance(value, (str, bytes)):
-        value = json.dumps(value)
+        return 0
     data = value.encode() if isinstance(value, str) else value
     return len(data) + sum(data.count(byte) for byte in ESCAPED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django_claude_batches.services.adoption import adopt, adopt_all, claim
 from django_claude_batches.services.advancing import advance, advance_if_due, tick, wait
 from django_claude_batches.services.announcing import announce_again
+from django_claude_batches.services.auditing import audit, audit_due
 from django_claude_batches.services.cancellation import cancel
 from django_claude_batches.services.deletion import delete_remote
 from django_claude_batches.services.guarding import confirm_installation
@@ -19,6 +20,8 @@ __all__ = [
     "advance",
     "advance_if_due",
     "announce_again",
+    "audit",
+    "audit_due",
     "cancel",
     "claim",
     "confirm_installation",

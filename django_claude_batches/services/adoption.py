@@ -7,13 +7,20 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from django_claude_batches import wire
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError, InvalidRequest
+from django_claude_batches.exceptions import (
+    APIError,
+    APIUnreachable,
+    ClaudeBatchesError,
+    InvalidRequest,
+    RateLimited,
+    ServerFault,
+)
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.state import ADOPTING, State
 from django_claude_batches.services import accepting
 from django_claude_batches.services.connection import connect, outside_transactions
-from django_claude_batches.services.delays import NOW
+from django_claude_batches.services.delays import NOW, next_poll
 from django_claude_batches.services.mirroring import mirrored, moment, total
 from django_claude_batches.services.reconciliation import is_candidate
 from django_claude_batches.services.searching import judge
@@ -22,6 +29,14 @@ from django_claude_batches.services.watching import searched_for
 
 class NotOurs(ClaudeBatchesError):
     """The batch at Anthropic is not, or cannot yet be shown to be, the one that was asked for."""
+
+
+class NotEnded(NotOurs):
+    """It may be the one: that is known when it has ended."""
+
+
+WAITING = (NotEnded, APIUnreachable, RateLimited, ServerFault)
+"""What says nothing against a claim: it is verified later."""
 
 
 def adopt(
@@ -72,7 +87,7 @@ def _mirror(data: wire.MessageBatch, *, account: str, kind: str = "", label: str
 
 
 def claim(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # noqa: A002 (the API's word)
-    """Say that this is it: a worker verifies the id for the unconfirmed batch. No HTTP.
+    """Say that this is it: a worker verifies the id for the unconfirmed batch, once that one has ended. No HTTP.
 
     Raise InvalidRequest for what is no id, InvalidTransition if the batch waits for none. What did not hold is said in
     `last_error` and in the timeline.
@@ -86,22 +101,34 @@ def claim(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # n
 
 
 def verify_claim(batch: MessageBatch, token: str) -> bool:
-    """Verify what somebody claimed; give whether the batch has moved on by it."""
-    failure: ClaudeBatchesError | None = None
+    """Verify what somebody claimed; give whether the batch has moved on by it.
+
+    The claim stays, and the batch is put off, while the one at Anthropic has not ended or Anthropic does not answer.
+    """
     remote_id = batch.claimed_id
     rows = MessageBatch.objects.primary()
-    rows.held(batch.pk, token).filter(claimed_id=remote_id).update(claimed_id="")
+    failure: ClaudeBatchesError | None = None
     try:
         _claim(remote_id, batch, by=None)
-    except (APIError, NotOurs) as error:
+    except (APIError, APIUnreachable, NotOurs) as error:
         failure = error
+    if isinstance(failure, WAITING):
+        _wait_for_it(batch, token, failure)
+        return False
+    rows.held(batch.pk, token).filter(claimed_id=remote_id).update(claimed_id="")
     if failure is not None:
-        batch.refresh_from_db(using=rows.db)
         batch.note("claim_refused", str(failure))
         rows.held(batch.pk, token).update(last_error=str(failure))
-        batch.refresh_from_db(using=rows.db)
-        return False
-    return True
+    batch.refresh_from_db(using=rows.db)
+    return failure is None
+
+
+def _wait_for_it(batch: MessageBatch, token: str, why: ClaudeBatchesError) -> None:
+    batch.put_off(next_poll(batch.queued_at), token=token, last_error=str(why))
+    said = batch.events.using(MessageBatch.objects.primary().db).filter(what__in=["claim_requested", "claim_waits"])
+    last = said.last()
+    if isinstance(why, NotEnded) and (last is None or last.what == "claim_requested"):  # once for each claim
+        batch.note("claim_waits", str(why))
 
 
 def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[MessageBatch], list[str]]:
@@ -115,14 +142,15 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     for data in connect(account).list_all():
         if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
             continue
-        if any(_may_be(attempt, data) for attempt in attempts):
+        if any(may_be(attempt, data) for attempt in attempts):
             left_out.append(data["id"])
         else:
             adopted.append(_mirror(data, account=account, by=by))
     return adopted, left_out
 
 
-def _may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
+def may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
+    """Whether a remote batch may be what an unconfirmed attempt made: newer than its baseline, and a candidate."""
     created_at, baseline = moment(data["created_at"]), attempt.baseline_created_at
     newer = baseline is None or created_at is None or created_at >= baseline
     newer = newer and data["id"] != attempt.baseline_id
@@ -146,7 +174,8 @@ def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
     if verdict.attempt is None or verdict.attempt.batch_id != batch.pk:
         why = "it bears the tag of another batch's attempt" if verdict.attempt else verdict.why
         again = "" if verdict.is_excluded or verdict.attempt else " Try again when it has ended."
-        raise NotOurs(f"{remote_id} cannot be shown to be batch {batch}: {why}.{again}")
+        reason = f"{remote_id} cannot be shown to be batch {batch}: {why}.{again}"
+        raise NotOurs(reason) if data["processing_status"] == "ended" else NotEnded(reason)
     batch.note("claimed", remote_id, by=by)
     accepting.proven(verdict.attempt, remote_id)
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)

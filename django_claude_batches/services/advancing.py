@@ -124,8 +124,11 @@ def _work(pk: int, *, only_due: bool) -> None:
 
 def _step(batch: MessageBatch, token: str) -> bool:
     """Do the next thing; give whether there may be another to do at once."""
-    if batch.claimed_id and batch.state in ADOPTING and adoption.verify_claim(batch, token):
-        return True
+    if batch.claimed_id and batch.state in ADOPTING:
+        if adoption.verify_claim(batch, token):
+            return True
+        if batch.claimed_id and batch.state != State.UNCERTAIN:
+            return False  # it waits; one that is searched for goes on being searched for
     if deletion.is_wanted(batch):
         return deletion.perform(batch, token, _client(batch))
     if batch.state in RUNNING:

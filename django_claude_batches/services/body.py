@@ -35,9 +35,10 @@ def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str) -> Writ
         size += len(piece)
 
     put(start)
-    for index, request in enumerate(bulk.in_order(batch.requests.using(using))):
+    requests = batch.requests.using(using).values_list("custom_id", "params_text")
+    for index, (custom_id, params) in enumerate(bulk.in_order(requests)):
         separator = comma if index else b""
-        put(separator + opening(request.custom_id, tag) + request.params_text.encode() + b"}")
+        put(separator + opening(custom_id, tag) + params.encode() + b"}")
     put(end)
     file.flush()
     file.seek(0)

@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from django.db import transaction
 
 from django_claude_batches import conf
-from django_claude_batches.client import BatchesClient, Line
+from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultProblem, UsageRollup, bulk
+from django_claude_batches.models import MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, State
 from django_claude_batches.services.delays import NOW, backoff
-from django_claude_batches.services.lines import parse, problem
+from django_claude_batches.services.downloading import Download, Ready
+from django_claude_batches.services.lines import problem
 from django_claude_batches.services.mirroring import mirrored
 from django_claude_batches.services.vanishing import is_past_keeping, lose, missed
 
 logger = logging.getLogger(__name__)
 
-CHUNK_ROWS = 2000
-CHUNK_BYTES = bulk.PACKET_BYTES
-CHUNK_SECONDS = 60.0
-"""Well below the lease, which each chunk renews: lines that trickle in must be stored before it is over."""
-
 
 class LeaseLost(ClaudeBatchesError):
     """Another process has the batch now: what we have not stored, it will."""
-
-
-@dataclass(slots=True)
-class Chunk:
-    """What one transaction stores; filled before it opens."""
-
-    rows: list[BatchResult] = field(default_factory=list)
-    lines: dict[str, Line] = field(default_factory=dict)
-    problems: list[ResultProblem] = field(default_factory=list)
-    size: int = 0
-    begun: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 (the clock of the day, not of import)
-
-    @property
-    def is_full(self) -> bool:
-        many = len(self.rows) + len(self.problems) >= CHUNK_ROWS or self.size >= CHUNK_BYTES
-        return many or time.monotonic() - self.begun >= CHUNK_SECONDS
-
-    def has_room(self, line: Line) -> bool:
-        """Say whether the line still fits, with the original kept beside the row; a larger one comes alone."""
-        return not self.size or self.size + 2 * len(line.data) <= CHUNK_BYTES
-
-
-@dataclass(slots=True)
-class Download:
-    """One reading of a batch's results: which ids came, and how often each outcome."""
-
-    seen: set[str] = field(default_factory=set)
-    types: Counter[str] = field(default_factory=Counter)
 
 
 def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
@@ -67,11 +31,11 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     Always safe to do again: nothing stored is changed. A connection that breaks is tried again for as long as it
     takes; a download that came whole and does not balance, INGEST_ATTEMPTS times.
     """
-    download = Download()
+    download = Download(batch, using=MessageBatch.objects.primary().db)
     failure: ClaudeBatchesError | None = None
     try:
-        for chunk in _chunks(batch, client, download):
-            _store(batch, token, chunk)
+        for ready in download.read(client):
+            _store(batch, token, ready)
     except LeaseLost:
         logger.warning("Batch %s is fetched by another process now.", batch.pk)
         return False
@@ -85,77 +49,20 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     return _close(batch, token, download)
 
 
-def _chunks(batch: MessageBatch, client: BatchesClient, download: Download) -> Iterator[Chunk]:
-    """Give what came, also when the connection breaks: the lines before are whole."""
-    tags = _tags(batch)
-    chunk = Chunk()
-    failure: ClaudeBatchesError | None = None
-    with client.result_lines(str(batch.anthropic_id)) as lines:
-        try:
-            for line in lines:
-                if not chunk.has_room(line):
-                    yield chunk
-                    chunk = Chunk()
-                _sort_in(line, chunk, download, tags)
-                if chunk.is_full:
-                    yield chunk
-                    chunk = Chunk()
-        except ClaudeBatchesError as error:
-            failure = error
-    yield chunk
-    if failure is not None:
-        raise failure
-
-
-def _sort_in(line: Line, chunk: Chunk, download: Download, tags: frozenset[str]) -> None:
-    row = parse(line)
-    if isinstance(row, BatchResult) and tags:
-        tag, _, custom_id = row.custom_id.partition("_")
-        row = row if tag in tags else problem(line, "The line answers no request of ours: its custom_id lacks the tag.")
-        if isinstance(row, BatchResult):
-            row.custom_id = custom_id
-    if isinstance(row, BatchResult) and row.custom_id in download.seen:
-        row = problem(line, f"custom_id {row.custom_id} came before in this download: the first line counts.")
-    chunk.size += len(line.data)
-    if isinstance(row, ResultProblem):
-        chunk.problems.append(row)
-        return
-    download.seen.add(row.custom_id)
-    download.types[row.result_type] += 1
-    chunk.size += len(row.raw or b"")
-    chunk.rows.append(row)
-    chunk.lines[row.custom_id] = line
-
-
-def _tags(batch: MessageBatch) -> frozenset[str]:
-    """Give the tags that our lines may bear; none for a batch that was made elsewhere: its ids are kept as they are."""
-    own = batch.attempts.using(MessageBatch.objects.primary().db).filter(remote_id=batch.anthropic_id)
-    return frozenset(own.values_list("tag", flat=True))
-
-
-def _store(batch: MessageBatch, token: str, chunk: Chunk) -> None:
+def _store(batch: MessageBatch, token: str, ready: Ready) -> None:
     rows = MessageBatch.objects.primary()
-    _point_to_requests(batch, chunk, using=rows.db)
     with transaction.atomic(using=rows.db, durable=True):
         # Heartbeat, fence and row lock in one statement: a late process stores nothing.
         if not rows.renew(batch.pk, token):
             raise LeaseLost(f"The lease on batch {batch.pk} is lost.")
-        for row, why in bulk.insert_results(chunk.rows, using=rows.db):
-            logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, row.custom_id, why)
-            refused = f"The database refused the row of {row.custom_id}: {why}"
-            chunk.problems.append(problem(chunk.lines[row.custom_id], refused))
-        for trouble in chunk.problems:
+        for index, why in bulk.insert_results(ready.encoded, using=rows.db).items():
+            custom_id, line = ready.sources[index]
+            logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, custom_id, why)
+            ready.problems.append(problem(line, f"The database refused the row of {custom_id}: {why}"))
+        for trouble in ready.problems:
             known = {"batch": batch, "sha256": trouble.sha256}
             shown = {name: getattr(trouble, name) for name in ("number", "offset", "excerpt", "reason")}
             ResultProblem.objects.using(rows.db).get_or_create(**known, defaults=shown)
-
-
-def _point_to_requests(batch: MessageBatch, chunk: Chunk, *, using: str) -> None:
-    ids = [row.custom_id for row in chunk.rows]
-    requests = BatchRequest.objects.using(using).filter(batch=batch, custom_id__in=ids)
-    known = dict(requests.values_list("custom_id", "pk"))
-    for row in chunk.rows:
-        row.batch, row.request_id = batch, known.get(row.custom_id)
 
 
 def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
@@ -204,7 +111,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
         )
         if complete:
             UsageRollup.objects.primary().sum_up(batch.pk)
-            batch.note("ingested", imbalance or f"{len(download.seen):,} results")
+            batch.note("ingested", imbalance or f"{download.count:,} results")
     return complete
 
 
@@ -221,8 +128,8 @@ def _imbalance(batch: MessageBatch, download: Download) -> str:
         for name, count in counts.items()
         if download.types[name] != count
     ]
-    if len(download.seen) != batch.request_count:
-        wrong.insert(0, f"{len(download.seen):,} results came for {batch.request_count:,} requests")
+    if download.count != batch.request_count:
+        wrong.insert(0, f"{download.count:,} results came for {batch.request_count:,} requests")
     if not wrong and (missing := batch.count_missing()):
         wrong = [f"{missing:,} results could not be stored"]
     return "; ".join(wrong)

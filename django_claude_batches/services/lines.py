@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
 
 from django_claude_batches import wire
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
+from django_claude_batches.models.rows import ResultRow
+from django_claude_batches.services.cleaning import Cleaner, as_it_came
 from django_claude_batches.services.decoding import decode
 
-DEEPEST = 24
-"""Levels of nesting that are stored as JSON; MariaDB's JSON_VALID stops at 32, and `message` is not at the top."""
+EXCERPT = 500
+"""Bytes of a problem line that are shown; its hash tells it from others."""
 
 LARGEST = (2**63 - 1) // wire.MAX_REQUESTS
 """Tokens of one answer. More is no count: a batch's sum must fit into its column, too."""
@@ -23,40 +25,23 @@ LARGEST = (2**63 - 1) // wire.MAX_REQUESTS
 USUAL_DETAILS: tuple[Any, ...] = (None, {}, {"error_visibility": "user_facing"})
 """`details` of a line's error that say nothing of their own (docs/reference/wire.md §3.5)."""
 
-EXCERPT = 500
-"""Bytes of a problem line that are shown; its hash tells it from others."""
+_BEGINNING = re.compile(
+    rb'\{"custom_id": ?"([a-zA-Z0-9_-]{1,64})", ?"result": ?\{"type": ?"([a-z_]{1,40})"(?:, ?"message": ?(?=\{)|\}\}$)'
+)
+"""How a line begins that is as the API writes it, up to its message."""
 
 
-@dataclass(slots=True)
-class Cleaner:
-    """Makes any parsed JSON storable on every database, and remembers whether it had to change something."""
+class Glance(NamedTuple):
+    """What a line's beginning says, if it is as usual: enough to know whether the rest has to be read."""
 
-    changed: bool = False
+    custom_id: str
+    result_type: str
+    message_at: int
 
-    def clean(self, value: Any, depth: int = 1) -> Any:
-        """Replace NUL and half characters, NaN and infinities; fold what is nested too deeply into its JSON text."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            self.changed = True
-            return None
-        if not isinstance(value, (dict, list)):
-            return value
-        if depth >= DEEPEST:
-            self.changed = True
-            return self.text(json.dumps(value, ensure_ascii=False))
-        if isinstance(value, list):
-            return [self.clean(item, depth + 1) for item in value]
-        return {self.text(key): self.clean(item, depth + 1) for key, item in value.items()}
 
-    def text(self, value: str, longest: int | None = None) -> str:
-        """Replace what UTF-8 or PostgreSQL cannot hold by U+FFFD, and cut at `longest` characters."""
-        clean = value.replace("\0", "\ufffd")
-        if not clean.isascii():
-            clean = clean.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        clean = clean[:longest]
-        self.changed |= clean != value
-        return clean
+def glance(data: bytes) -> Glance | None:
+    found = _BEGINNING.match(data)
+    return Glance(found[1].decode(), found[2].decode(), found.end()) if found else None
 
 
 def problem(line: Line, reason: str) -> ResultProblem:
@@ -69,8 +54,42 @@ def problem(line: Line, reason: str) -> ResultProblem:
     )
 
 
+def read(line: Line, seen: Glance | None = None) -> ResultRow | ResultProblem:
+    """Give the line's row, without its request; or the problem with it. `seen` is its glance, where there is one."""
+    if seen is not None and not line.oversized and (row := _read_usual(line.data, seen)) is not None:
+        return row
+    return _read_any(line)
+
+
 def parse(line: Line) -> BatchResult | ResultProblem:
-    """Give the line's row, without its batch and request; or the problem with it."""
+    """Give the same as a result that is not stored."""
+    found = read(line, None if line.oversized else glance(line.data))
+    if isinstance(found, ResultProblem):
+        return found
+    text = found.message
+    message = json.loads(bytes(text) if isinstance(text, memoryview) else text or "null")
+    return BatchResult(**asdict(replace(found, message=None)) | {"message": message})
+
+
+def _read_usual(data: bytes, seen: Glance) -> ResultRow | None:
+    """Take the message's own text from the line; None for what is not as usual, to be read with care.
+
+    That the text parses as one object proves that the line ends with it, and is whole.
+    """
+    row = ResultRow(seen.custom_id, seen.result_type)
+    if seen.message_at == len(data):
+        return row
+    text = memoryview(data)[seen.message_at : -2]
+    message = as_it_came(text) if data.endswith(b"}}") else None
+    if message is None:
+        return None
+    row.message = text
+    cleaner = Cleaner()
+    _fill_message(row, message, cleaner)
+    return None if cleaner.changed else row
+
+
+def _read_any(line: Line) -> ResultRow | ResultProblem:
     if line.oversized:
         return problem(line, "The line is longer than any answer can be.")
     try:
@@ -98,13 +117,15 @@ def parse(line: Line) -> BatchResult | ResultProblem:
     return row
 
 
-def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[BatchResult, bool]:
+def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
     """Give the row, and whether its columns tell all of the result."""
     cleaner = Cleaner()
-    row = BatchResult(custom_id=custom_id, result_type=cleaner.text(result["type"], 40))
-    row.message = cleaner.clean(result.get("message"))
-    if isinstance(row.message, dict):
-        _fill_message(row, row.message, cleaner)
+    row = ResultRow(custom_id, cleaner.text(result["type"], 40))
+    message = cleaner.clean(result.get("message"))
+    if message is not None:
+        row.message = json.dumps(message, ensure_ascii=False)
+    if isinstance(message, dict):
+        _fill_message(row, message, cleaner)
     error = result.get("error")
     if error is not None:
         _fill_error(row, _mapping(error), cleaner)
@@ -112,7 +133,7 @@ def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[BatchResult, bool]:
     return row, told and not cleaner.changed
 
 
-def _fill_message(row: BatchResult, message: Mapping[str, Any], cleaner: Cleaner) -> None:
+def _fill_message(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
     usage = _mapping(message.get("usage"))
     creation = usage.get("cache_creation")
     row.model = _short(message.get("model"), 100, cleaner)
@@ -131,7 +152,7 @@ def _fill_message(row: BatchResult, message: Mapping[str, Any], cleaner: Cleaner
     row.inference_geo = _short(usage.get("inference_geo"), 40, cleaner)
 
 
-def _fill_error(row: BatchResult, envelope: Mapping[str, Any], cleaner: Cleaner) -> None:
+def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -> None:
     """Errors nest once: `result.error.error`, beside `result.error.request_id` (docs/reference/wire.md §3.5)."""
     error = _mapping(envelope.get("error")) or envelope
     row.error_type = _short(error.get("type"), 100, cleaner)

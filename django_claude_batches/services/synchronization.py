@@ -23,6 +23,7 @@ from django_claude_batches.services.connection import connect
 from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll
 from django_claude_batches.services.mirroring import mirrored, moment
 from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.quiet import is_as_before, look_again_later
 from django_claude_batches.services.vanishing import missed
 from django_claude_batches.signals import batch_ended
 
@@ -115,15 +116,21 @@ def _round(alias: str, oldest: datetime | None) -> int:
     rows = MessageBatch.objects.primary()
     waiting = {batch.anthropic_id: batch for batch in rows.to_poll().due().filter(account=alias)}
     seen = 0
+    as_before: list[MessageBatch] = []
     failure: Exception | None = None
     try:
         for data in _listed(connect(alias), waiting, oldest):
             batch = waiting.pop(data["id"], None)
-            if batch is not None:
+            if batch is None:
+                continue
+            seen += 1
+            if is_as_before(batch, data):
+                as_before.append(batch)
+            else:
                 observe(batch, data)
-                seen += 1
     except (ClaudeBatchesError, ConfigurationError) as error:
         failure = error
+    look_again_later(as_before)
     if failure is not None:
         logger.warning("Polling account %s: %s", alias, failure)
         left = rows.to_poll().filter(pk__in=[batch.pk for batch in waiting.values()])

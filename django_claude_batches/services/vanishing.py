@@ -12,6 +12,7 @@ from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.batch import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.state import FETCHING, RUNNING, State
 from django_claude_batches.services.announcing import tell
@@ -28,8 +29,8 @@ PAGES = 50
 RESULTS_LAST = timedelta(days=wire.RESULTS_LAST_DAYS)
 
 ALARMS = (
-    (RUNNING, timedelta(hours=23), "It has been running for 23 hours: what is not processed after 24 expires."),
-    (FETCHING, timedelta(days=27), "Its results are not all stored, and can be fetched for 2 more days only."),
+    (RUNNING, NEARS_EXPIRY, "It has been running for 23 hours: what is not processed after 24 expires."),
+    (FETCHING, NEARS_ARCHIVING, "Its results are not all stored, and can be fetched for 2 more days only."),
 )
 
 

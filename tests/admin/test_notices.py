@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -13,6 +14,7 @@ from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, url
+from tests.making import draft
 
 pytestmark = pytest.mark.django_db
 STILL = "Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`."
@@ -68,6 +70,72 @@ def test_a_pause_that_ends_by_itself_says_when(root: Client) -> None:
     assert "It is resumed by itself at " in shown
     AccountState.objects.filter(pk=account.pk).update(paused_until=now - timedelta(seconds=1))
     assert "Sending is paused" not in page(root, url(BATCHES))
+
+
+@pytest.mark.parametrize(
+    ("state", "hours", "words"),
+    [
+        (State.IN_PROGRESS, 23.5, "1 batch has been running for 23 hours"),
+        (State.CANCELING, 23.5, "1 batch has been running for 23 hours"),
+        (State.ENDED, 27.5 * 24, "1 batch has results that are not all stored"),
+        (State.INCOMPLETE, 40 * 24, "1 batch has results that are not all stored"),
+    ],
+)
+@pytest.mark.usefixtures("ticking")
+def test_what_is_about_to_be_too_late_is_said_with_a_link(
+    root: Client, batch: MessageBatch, state: State, hours: float, words: str
+) -> None:
+    in_state(batch, state, created_at=timezone.now() - timedelta(hours=hours))
+    other = in_state(draft(1, label="Another"), state)
+    address = f"{url(BATCHES)}?nearing=yes"
+    for shown in (page(root, url(BATCHES)), page(root, url(BATCHES, "change", other.pk)), page(root, url(RESULTS))):
+        assert words in shown
+        assert f'<a href="{address}">Show them</a>' in shown
+    found = page(root, address)
+    assert url(BATCHES, "change", batch.pk) in found
+    assert url(BATCHES, "change", other.pk) not in found
+    own = "they can be fetched for less than 2 days more." if hours > 24 else "after 24 expires, unbilled."
+    assert own in page(root, url(BATCHES, "change", batch.pk))
+    assert f'<p class="dcb-error">{own[:4]}' not in page(root, url(BATCHES, "change", other.pk))
+
+
+@pytest.mark.usefixtures("ticking")
+def test_it_is_not_said_in_time_nor_of_what_is_over(root: Client) -> None:
+    soon, past = timezone.now() - timedelta(hours=22), timezone.now() - timedelta(days=28)
+    for state, created_at in ((State.IN_PROGRESS, soon), (State.ENDED, soon), (State.INGESTED, past)):
+        in_state(draft(1), state, created_at=created_at)
+    assert "dcb-notices" not in page(root, url(BATCHES))
+
+
+@pytest.mark.usefixtures("ticking")
+def test_many_are_not_counted_to_the_end_and_nobody_is_sent_where_they_may_not_go(
+    root: Client, staff: Staff, batch: MessageBatch, django_assert_max_num_queries: Any
+) -> None:
+    long_ago = timezone.now() - timedelta(hours=23.5)
+    MessageBatch.objects.bulk_create(
+        MessageBatch(
+            state=State.IN_PROGRESS, anthropic_id=f"msgbatch_{n}", created_at=long_ago, next_action_at=timezone.now()
+        )
+        for n in range(150)
+    )
+    with django_assert_max_num_queries(10) as captured:
+        assert "More than 100 batches have been running for 23 hours" in page(root, url(BATCHES))
+    assert any("LIMIT 101" in query["sql"] for query in captured)
+    shown = page(staff("view_batchresult"), url(RESULTS))
+    assert "More than 100 batches have been running for 23 hours" in shown
+    assert url(BATCHES) not in shown
+
+
+@pytest.mark.usefixtures("ticking")
+def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Client) -> None:
+    accounts = AccountState.objects.filter(alias="default")
+    accounts.update(audited_at=timezone.now(), audit_findings=3)
+    shown = page(root, url(BATCHES))
+    assert "The audit of &quot;default&quot; at " in shown
+    assert "found 3 things that need a person." in shown
+    assert "`manage.py claude_batches audit --account default` says what" in shown
+    accounts.update(audit_findings=0)
+    assert "The audit of" not in page(root, url(BATCHES))
 
 
 def test_the_words_are_for_those_who_may_see_the_page(staff: Staff, batch: MessageBatch) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchResult, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import ingestion, pausing
+from django_claude_batches.services import downloading, pausing
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due, running
@@ -236,7 +236,7 @@ def test_slow_lines_are_stored_before_the_lease_is_over(
     batch = running(20)
     claude.finish()
     clock = itertools.count(step=20.0)
-    monkeypatch.setattr(ingestion, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(downloading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with CaptureQueriesContext(connection) as queries:
         services.advance(batch)
     assert sum("INSERT INTO" in query["sql"] and "batchresult" in query["sql"] for query in queries) >= 5

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, MessageBatch, ResultProblem, State
-from django_claude_batches.services import ingestion
+from django_claude_batches.services import downloading, ingestion
 from django_claude_batches.services.lines import parse
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, item, make_due, running
@@ -191,11 +191,45 @@ def test_a_chunk_that_the_database_refuses_is_tried_row_by_row(claude: ClaudeEmu
 
 
 def test_many_chunks(claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingestion, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(downloading, "CHUNK_ROWS", 7)
     batch = ended(claude, 30)
     services.advance(batch)
     assert (batch.state, batch.results.count()) == (State.INGESTED, 30)
     assert not batch.requests.missing().exists()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1000])
+def test_an_id_whose_first_line_cannot_be_read_has_its_row_from_the_second(
+    claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(downloading, "CHUNK_ROWS", rows)
+    batch = ended(claude)
+
+    def broken_first(body: bytes) -> bytes:
+        first = lines_of(body)[0]
+        return first.rstrip()[:-1] + b"\n" + body
+
+    with Relay(claude.url) as relay:
+        relay.on("GET", "/results", rewrite(broken_first))
+        services.advance(batch)
+    assert (batch.state, batch.results.succeeded().count()) == (State.INGESTED, 3), batch.last_error
+    assert "not JSON" in batch.problems.get().reason
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1000])
+def test_a_repeated_id_is_found_in_any_chunk_and_when_its_row_was_stored_before(
+    claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(downloading, "CHUNK_ROWS", rows)
+    batch = ended(claude, 5)
+    with Relay(claude.url) as relay:
+        relay.on("GET", "/results", rewrite(without_first), times=1)
+        relay.on("GET", "/results", rewrite(lambda body: body + lines_of(body)[0] + lines_of(body)[-1]))
+        services.advance(batch)
+        assert (batch.state, batch.results.count()) == (State.INCOMPLETE, 4)
+        services.advance(batch)
+    assert (batch.state, batch.results.count(), batch.last_error) == (State.INGESTED, 5, "")
+    assert [problem.number for problem in batch.problems.order_by("number")] == [6, 7]
 
 
 def test_usage_is_summed_by_model(claude: ClaudeEmulator) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
-from django_claude_batches.services.lines import DEEPEST, Cleaner, parse
+from django_claude_batches.services.cleaning import DEEPEST, Cleaner
+from django_claude_batches.services.lines import parse
 
 # Every code point, the halves of pairs and NUL with them; every float.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)

@@ -303,6 +303,53 @@ class TestClaiming:
         services.advance(services.claim(batch, claude.batches[0].id))
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
 
+    @pytest.mark.parametrize("state", [State.UNCERTAIN, State.ABANDONED])
+    def test_one_that_still_runs_is_verified_when_it_has_ended(self, claude: ClaudeEmulator, state: State) -> None:
+        batch = lost(claude)
+        batch = batch if state == State.UNCERTAIN else services.give_up(batch)
+        remote_id = claude.batches[0].id
+        services.claim(batch, remote_id)
+        for _ in range(3):
+            make_due(batch)
+            services.advance_if_due(batch.pk)
+            batch.refresh_from_db()
+            assert (batch.state, batch.claimed_id) == (state, remote_id)
+            assert batch.next_action_at > timezone.now()
+        assert [event.what for event in batch.events.filter(what__startswith="claim")] == [
+            "claim_requested",
+            "claim_waits",
+        ]
+        claude.finish()
+        make_due(batch)
+        services.advance_if_due(batch.pk)
+        batch.refresh_from_db()
+        assert (batch.state, batch.anthropic_id) == (State.INGESTED, remote_id)
+        assert batch.events.filter(what="claim_refused").count() == 0
+
+    def test_another_batch_that_still_runs_is_refused_when_it_has_ended(self, claude: ClaudeEmulator) -> None:
+        batch, other = services.give_up(lost(claude)), stranger(claude)
+        services.advance(services.claim(batch, other))
+        assert batch.claimed_id == other
+        claude.finish()
+        services.advance(batch)
+        assert (batch.state, batch.claimed_id, batch.next_action_at) == (State.ABANDONED, "", None)
+        assert batch.events.last().what == "claim_refused"
+
+    def test_a_claim_outlives_an_answer_that_does_not_come(self, claude: ClaudeEmulator) -> None:
+        batch, remote_id = services.give_up(lost(claude)), claude.batches[0].id
+        claude.finish()
+        services.claim(batch, remote_id)
+        with Relay(claude.url) as relay:
+            relay.on("GET", remote_id, refuse(500))
+            services.advance(batch)
+        assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.ABANDONED, remote_id, False)
+        assert services.advance(batch).anthropic_id == remote_id
+
+    def test_another_count_is_refused_at_once(self, claude: ClaudeEmulator) -> None:
+        batch = services.give_up(lost(claude))
+        services.advance(services.claim(batch, stranger(claude, 5)))
+        assert (batch.claimed_id, batch.events.last().what) == ("", "claim_refused")
+
     def test_only_an_id_and_only_where_one_is_missing(self) -> None:
         with pytest.raises(InvalidRequest, match="msgbatch_01"):
             services.claim(in_state(State.UNCERTAIN), "this one")

@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches import services
@@ -13,6 +15,7 @@ from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.services import synchronization
 from django_claude_batches.services.delays import backoff, next_poll
 from django_claude_batches.services.mirroring import mirrored, moment
+from django_claude_batches.services.quiet import look_again_later
 from django_claude_batches.services.synchronization import poll_account
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
@@ -102,6 +105,31 @@ class TestAll:
         assert poll_account("default") == 12
         assert len(claude.requests) == calls + 1
         assert MessageBatch.objects.filter(state=State.ENDED).count() == 12
+
+    @pytest.mark.database
+    def test_what_runs_on_as_before_costs_a_few_statements_together(self, claude: ClaudeEmulator) -> None:
+        batches = [running(1) for _ in range(40)]
+        for batch in batches:
+            services.advance(batch)
+            make_due(batch)
+        calls, before = len(claude.requests), timezone.now()
+        with CaptureQueriesContext(connection) as queries:
+            assert poll_account("default") == 40
+        assert len(claude.requests) == calls + 1
+        # One for each 5 seconds that the delays of 24 to 36 s are spread over, and those of the round itself.
+        assert sum(query["sql"].startswith("UPDATE") for query in queries) <= 10
+        times = MessageBatch.objects.values_list("next_action_at", flat=True)
+        assert {at - before > timedelta(seconds=20) for at in times} == {True}
+        assert len(set(times)) > 1
+
+    @pytest.mark.database
+    def test_a_wish_that_came_while_the_list_was_read_stays_due(self, claude: ClaudeEmulator) -> None:
+        batch = running(1)
+        wished = MessageBatch.objects.get()
+        services.cancel(wished)
+        look_again_later([batch])
+        wished.refresh_from_db()
+        assert wished.next_action_at <= timezone.now()
 
     def test_only_what_is_due_is_touched(self, claude: ClaudeEmulator) -> None:
         late, early = running(1), running(1)

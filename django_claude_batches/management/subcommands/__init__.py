@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_claude_batches.management.subcommand import Subcommand
 from django_claude_batches.management.subcommands.adopt import Adopt
+from django_claude_batches.management.subcommands.audit import Audit
 from django_claude_batches.management.subcommands.confirm import Confirm
 from django_claude_batches.management.subcommands.draft import Draft
 from django_claude_batches.management.subcommands.reconcile import Reconcile
@@ -23,6 +24,7 @@ ALL: tuple[Subcommand, ...] = (
     Delete(),
     Reconcile(),
     Adopt(),
+    Audit(),
     GiveUp(),
     Resume(),
     Confirm(),

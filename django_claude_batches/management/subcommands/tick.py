@@ -24,7 +24,8 @@ SOON = 1.0
 class Tick(Subcommand):
     name = "tick"
     help = (
-        "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce. Run it from "
+        "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce, and audit "
+        "each account once a day. Run it from "
         f"cron every minute, or with --loop, which looks every {TICK_SECONDS} s, sooner while work is due, until "
         "Ctrl-C or TERM; the batch in hand is finished first."
     )
@@ -40,7 +41,7 @@ class Tick(Subcommand):
                 console.say(f"Looking every {TICK_SECONDS} s. Ctrl-C or TERM stops it.")
                 work.loop()
             else:
-                services.tick(work.advance)
+                work.once()
         done = len(work.advanced)
         console.say(f"Advanced {counted(done, 'batch', 'batches')}; {len(work.failed):,} failed.")
         console.document({"advanced": sorted(set(work.advanced)), "failed": work.failed})
@@ -61,12 +62,17 @@ class _Work:
         while not self.interruption.wished:
             self.interruption.pause(self._round())
 
+    def once(self) -> None:
+        services.tick(self.advance)
+        if not self.interruption.wished:
+            services.audit_due()
+
     def _round(self) -> float:
         """Do one round; give the seconds until the next."""
         close_old_connections()
         failures = len(self.failed)
         try:
-            services.tick(self.advance)
+            self.once()
             more = len(self.failed) == failures and MessageBatch.objects.primary().due().exists()
         except DatabaseError as error:
             self.console.complain(f"The database: {error}")

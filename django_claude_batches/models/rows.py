@@ -1,0 +1,64 @@
+"""Rows as plain values, for tables that take a hundred thousand at once: instances of models would cost more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import NamedTuple
+
+from django_claude_batches.models.drafting import Prepared
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult
+
+Value = str | memoryview | bytes | int | None
+"""Text may be a view of its UTF-8, as JSON in a line is: it is copied once less. Bytes are for a column of bytes."""
+
+Values = tuple[Value, ...]
+
+
+class Table(NamedTuple):
+    """A table, and its columns that are written; the others are null."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class ResultRow:
+    """A result to be stored. Its fields are columns of BatchResult; `message` is JSON, `raw` the original line."""
+
+    custom_id: str
+    result_type: str
+    message: str | memoryview | None = None
+    stop_reason: str = ""
+    model: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    web_search_requests: int | None = None
+    service_tier: str = ""
+    inference_geo: str = ""
+    error_type: str = ""
+    error_message: str = ""
+    error_request_id: str = ""
+    raw: bytes | None = None
+    request_id: int | None = None
+
+
+_OF_RESULT = tuple(field.name for field in fields(ResultRow))
+_OF_REQUEST = ("position", "custom_id", "model", "params", "params_bytes", "content_type_id", "object_id")
+_result_values = attrgetter(*_OF_RESULT)
+_request_values = attrgetter(*_OF_REQUEST)
+
+RESULTS = Table(BatchResult._meta.db_table, ("batch_id", *_OF_RESULT))
+REQUESTS = Table(BatchRequest._meta.db_table, ("batch_id", *_OF_REQUEST))
+
+
+def of_result(batch_id: int, row: ResultRow) -> Values:
+    return (batch_id, *_result_values(row))
+
+
+def of_request(batch_id: int, request: Prepared) -> Values:
+    return (batch_id, *_request_values(request))

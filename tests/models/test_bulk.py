@@ -1,0 +1,73 @@
+"""How rows reach a table: the same rows on every database, by the way that is its own."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import models
+
+from django_claude_batches.exceptions import InvalidRequest
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, bulk, rows
+from tests.making import draft, item
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+ODD = [
+    "\\N",
+    "\\.",
+    "a\\b",
+    "tab\there",
+    "line\nline",
+    "return\rhere",
+    '"quoted"',
+    "é 😀 \u2028 \ufeff",
+    "%s",
+    "{}",
+    "",
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "model", "unwritten"),
+    [(rows.RESULTS, BatchResult, {"id", "output", "cost_usd"}), (rows.REQUESTS, BatchRequest, {"id"})],
+    ids=["results", "requests"],
+)
+def test_every_column_is_written_but_those_that_are_named_here(
+    table: rows.Table, model: type[models.Model], unwritten: set[str]
+) -> None:
+    assert {*table.columns} | unwritten == {field.column for field in model._meta.concrete_fields}
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_texts_come_back_as_they_went(text: str) -> None:
+    batch = draft(1)
+    row = rows.ResultRow("x", "errored", error_message=text, error_type=text, raw=text.encode() + bytes(range(256)))
+    assert not bulk.insert_results(bulk.encoder("default")([rows.of_result(batch.pk, row)]), using="default")
+    stored = batch.results.get()
+    assert (stored.error_message, stored.error_type, bytes(stored.raw)) == (text, text, row.raw)
+    assert (stored.message, stored.input_tokens, stored.request_id) == (None, None, None)
+
+
+def test_a_row_that_the_database_refuses_is_named_and_the_others_are_stored() -> None:
+    batch = draft(3)
+    results = [rows.ResultRow("r-0", "errored"), rows.ResultRow("r-1", "x" * 99), rows.ResultRow("r-2", "errored")]
+    twice = [*results, rows.ResultRow("r-0", "expired")]
+    encoded = bulk.encoder("default")([rows.of_result(batch.pk, row) for row in twice])
+    refused = bulk.insert_results(encoded, using="default")
+    assert 3 in refused
+    # SQLite has no lengths.
+    stored = batch.results.order_by("pk").values_list("custom_id", "result_type")
+    assert [row for row in stored if row[0] != "r-1"] == [("r-0", "errored"), ("r-2", "errored")]
+    assert (1 in refused) != (len(stored) == 3)
+
+
+@pytest.mark.parametrize("at", [1, 1000, 2500])
+def test_a_custom_id_that_came_before_is_named_wherever_it_was(at: int) -> None:
+    def requests() -> object:
+        yield from map(item, range(at))
+        yield item(0)
+
+    with pytest.raises(InvalidRequest, match="used twice") as caught:
+        MessageBatch.objects.create_draft(requests())
+    assert (caught.value.position, caught.value.custom_id) == (at, "r-0")
+    assert not MessageBatch.objects.exists()
+    assert not BatchRequest.objects.exists()
