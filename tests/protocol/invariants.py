@@ -109,8 +109,8 @@ def at_rest(world: World, row: MessageBatch) -> bool:
         # Its results, which alone could prove whose it is, are gone from Anthropic: a person decides.
         gone = [batch for batch in world.remote if batch.archived_at or batch.deleted]
         return any(len(batch.requests) == row.request_count for batch in gone)
-    if row.anthropic_id in world.deleted_elsewhere:
-        return True
+    if row.anthropic_id in world.deleted_elsewhere and not row.workspace_id:
+        return True  # adopted: which Workspace's listing would prove that it is gone is not known
     return not row.is_live
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.schedule import TICK_SECONDS
+from tests import lanes
+from tests.conftest import GATE
 from tests.making import draft
 from tests.reliability.crashing import AFTER, SENT, CrashFolder
 from tests.reliability.crew import check_receivers
@@ -35,8 +38,11 @@ DELICATE_TO_FETCH = [point for point in TO_FETCH if point.name.startswith("befor
 
 
 @pytest.fixture
-def broker(site: Site) -> Iterator[str]:
+def broker(site: Site, request: pytest.FixtureRequest) -> Iterator[str]:
     """A Redis of the site's own."""
+    if shutil.which("redis-server") is None:
+        is_required = request.config.stash[GATE].policy == lanes.REQUIRE
+        (pytest.fail if is_required else pytest.skip)("needs redis-server, which is not installed")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
