@@ -15,6 +15,7 @@ from django_claude_batches.services.delays import LONGEST, NOW, backoff, respect
 DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
 UNFINISHED = SENT | RUNNING
 TRIES = 5
+REQUEST_TIMEOUT = 408
 
 
 def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any = None) -> MessageBatch:
@@ -60,7 +61,7 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         failure = error
     if failure is None or (maybe_deleted and isinstance(failure, RemoteNotFound)):
         return _deleted(batch, token)
-    if isinstance(failure, APIError) and not isinstance(failure, ServerFault):
+    if _is_refusal(failure):
         batch.note("delete_refused", str(failure))
     return _failed(batch, token, failure)
 
@@ -75,6 +76,11 @@ def _maybe_deleted(batch: MessageBatch) -> bool:
     """Whether a DELETE of ours is without an answer that refuses it: only after such a one does a 404 mean success."""
     events = batch.events.using(MessageBatch.objects.primary().db)
     return events.filter(what="delete_sent").count() > events.filter(what="delete_refused").count()
+
+
+def _is_refusal(failure: ClaudeBatchesError) -> bool:
+    """Whether it says that nothing was deleted: not so a 5xx, a 408 or a broken connection."""
+    return isinstance(failure, APIError) and not isinstance(failure, ServerFault) and failure.status != REQUEST_TIMEOUT
 
 
 def _deleted(batch: MessageBatch, token: str) -> bool:

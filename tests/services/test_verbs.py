@@ -237,6 +237,14 @@ class TestDeletingAtAnthropic:
         assert finished.remote_deleted_at is not None
         assert finished.last_error == ""
 
+    def test_a_404_after_our_delete_timed_out_is_success(self, claude: ClaudeEmulator, finished: MessageBatch) -> None:
+        claude.fault("timed_out", on="delete", happens=True, should_retry=False)
+        services.advance(services.delete_remote(finished))
+        assert (claude.batches[0].deleted, finished.remote_deleted_at) == (True, None)
+        make_due(finished)
+        services.advance(finished)
+        assert finished.remote_deleted_at is not None
+
     def test_a_404_at_once_proves_nothing(
         self, claude: ClaudeEmulator, finished: MessageBatch, monkeypatch: pytest.MonkeyPatch
     ) -> None:

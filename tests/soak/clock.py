@@ -2,7 +2,7 @@
 
 Rows are aged rather than the clock set: what is due, a lease, and how long ago a create call was made all stand in the
 rows. So a lease runs out only under a process that is dead, and a batch that lands late has landed when its row says
-so: what the app assumes of the server (docs/reliability.md) the soak does not break.
+so: what the app assumes of the server (docs/topics/at-most-once.md) the soak does not break.
 """
 
 from __future__ import annotations

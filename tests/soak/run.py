@@ -23,9 +23,12 @@ A_ROUND = 50
 """Batches that are submitted in one round, of a long run."""
 
 FEWEST_ROUNDS = 12
-FEWEST_HEALING_ROUNDS, HEALING_ROUNDS = 3, 60
+FEWEST_HEALING_ROUNDS, HEALING_ROUNDS = 3, 20
 AN_HOUR_AND_MORE = timedelta(minutes=70)
 """Longer than any back-off."""
+
+HOURS = timedelta(hours=6)
+"""For what waits a day: the newest batch before a create call that was given up is deleted after 25 hours."""
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Soak:
             people.submit_new(self.random, number)
         for _ in range(max(1, len(new) // 5)):
             people.wish(self.random)
-        self.crew.end_round(kills=self.random.choice([0, 1, 1, 2]))
+        self.crew.end_round(kills=self.random.choice([0, 1, 2, 3]))
         self._meanwhile()
         clock.let_pass(self.site.claude, self.random.choice(clock.STEPS))
 
@@ -75,7 +78,7 @@ class Soak:
     def _heal(self) -> None:
         self.site.claude.clear_faults()
         for number in range(HEALING_ROUNDS):
-            clock.let_pass(self.site.claude, AN_HOUR_AND_MORE)
+            clock.let_pass(self.site.claude, HOURS if number > FEWEST_HEALING_ROUNDS else AN_HOUR_AND_MORE)
             self.site.claude.finish()
             people.resume_all()
             if number >= FEWEST_HEALING_ROUNDS and not moving().exists():

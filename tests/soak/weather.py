@@ -62,7 +62,8 @@ GUSTS: list[Gust] = [
     ("trickle", ("create", "retrieve"), SELDOM, lambda random: {"piece_bytes": 50, "pause": 0.005}),
     *[(name, ("create",), SELDOM, failing) for name in STATUSES],
     *[(name, READS, SELDOM, lambda random: {"should_retry": False}) for name in STATUSES],
-    *[(name, CHANGES, OFTEN, failing) for name in STATUSES],
+    *[(name, CHANGES, OFTEN, failing) for name in STATUSES if name != "conflict"],
+    ("conflict", CHANGES, OFTEN, lambda random: {"should_retry": False}),
     *[(name, ("create", *READS, *CHANGES), SELDOM, refusing) for name in ("rate_limited", "overloaded")],
     *[(name, ("create", "list"), ONCE, nothing) for name in PAUSING],
     ("html", ("create",), SELDOM, a_page),
@@ -85,8 +86,8 @@ GUSTS: list[Gust] = [
     ],
     *[(name, ("results",), SELDOM, nothing) for name in ODD_LINES],
 ]
-"""Left out is what makes a promise of the server's a lie: counts of a listing that do not add up to the requests, a 4xx
-for what was made, and a batch that lands later than it is waited for."""
+"""Left out is what makes a promise of the server's a lie: counts of a listing that do not add up to the requests, a
+refusal (4xx, but 408) of what happened, and a batch that lands later than it is waited for."""
 
 
 def change(claude: EmulatorProcess, random: Random) -> None:

@@ -70,7 +70,7 @@ class Crew:
     def end_round(self, *, kills: int) -> None:
         """Wait until all have ticked, and kill so many of them at any moment until then, each replaced at once."""
         begun = time.monotonic()
-        at = sorted(begun + self.random.uniform(0, 1.2 * self._lasted) for _ in range(kills))
+        at = sorted(begun + self.random.uniform(0, 0.8 * self._lasted) for _ in range(kills))
         waiting = list(self._workers)
         killed = 0
         while waiting:
