@@ -94,8 +94,10 @@ class Protocol(RuleBasedStateMachine):
         self.network.fault = None if outcome == "accepted" else Fault(CREATE, outcome)
         self.world.work(self.world.tick, crash_at=crash_at)
 
-    @step(weight=6, after=PASSING, fault=FAULTS, crash_at=CRASHES)
-    def tick(self, after: timedelta, fault: Fault | None, crash_at: int | None) -> None:
+    @step(weight=6, after=PASSING, fault=FAULTS, crash_at=CRASHES, ends=st.booleans())
+    def tick(self, after: timedelta, fault: Fault | None, crash_at: int | None, *, ends: bool = False) -> None:
+        if ends:
+            self.end_all()
         self.world.pass_time(after)
         self.network.fault = fault
         self.world.work(self.world.tick, crash_at=crash_at)
