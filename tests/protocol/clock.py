@@ -17,9 +17,15 @@ class Clock:
 
     def __init__(self, start: datetime) -> None:
         self.now = start
+        self.passed = timedelta()
+        self.of_sender = SendersClock(self)
 
-    def move(self, by: timedelta) -> None:
-        """Forward or, as clocks that are set right do, back."""
+    def pass_time(self, by: timedelta) -> None:
+        self.now += by
+        self.passed += by
+
+    def set(self, by: timedelta) -> None:
+        """Forward or, as clocks that are set right do, back: no time has passed."""
         self.now += by
 
     @contextmanager
@@ -29,8 +35,39 @@ class Clock:
             _database_clock(lambda: self.now),
             mock.patch("django.utils.timezone.now", side_effect=lambda: self.now),
             mock.patch("time.sleep", sleep),
+            mock.patch("django_claude_batches.services.body.time", self.of_sender),
         ):
             yield
+
+
+class SendersClock:
+    """The module `time` as the reader of a create call's body sees it, by this clock.
+
+    A process is asked the time once before `sent_at` is set, and again just before it gives out the body: that is
+    where `asleep`, once, comes between.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.asleep: Callable[[], object] | None = None
+        self._asked = 0
+
+    def sleep_once(self, asleep: Callable[[], object] | None) -> None:
+        self.asleep, self._asked = asleep, 0
+
+    def time(self) -> float:
+        self._asked += 1
+        if self.asleep is not None and self._asked == BEFORE_THE_BODY:
+            asleep, self.asleep = self.asleep, None
+            asleep()
+        return self._clock.now.timestamp()
+
+    def monotonic(self) -> float:
+        return self._clock.passed.total_seconds()
+
+
+BEFORE_THE_BODY = 2
+"""The body of a small batch is read at once."""
 
 
 @contextmanager

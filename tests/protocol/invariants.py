@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from datetime import timedelta
 
+from django_claude_batches import conf
 from django_claude_batches.models import BatchResult, MessageBatch, Outcome, State, SubmitAttempt
 from django_claude_batches.models.state import ALWAYS_DUE
 from tests.protocol.network import FOREIGN_ID, tag_of
@@ -29,6 +30,7 @@ def check(world: World, stored: Stored) -> Stored:
     whatever_must_be_due_is_due(world)
     now_stored = nothing_stored_is_lost(stored)
     the_ledger_adds_up(world)
+    what_is_announced_was_heard(world)
     return now_stored
 
 
@@ -101,6 +103,17 @@ def the_ledger_adds_up(world: World) -> None:
         if row.requests.exists():
             demand(not row.requests.missing().exists(), "a request without its result", row)
             demand(not row.results.filter(custom_id=FOREIGN_ID).exists(), "a foreign line became a result", row)
+
+
+def what_is_announced_was_heard(world: World) -> None:
+    receivers = world.receivers
+    demand(not receivers.too_early, "announced, and not complete", *receivers.too_early)
+    for row in world.rows:
+        if row.announced_at is None or receivers.took[row.pk]:
+            continue
+        tries = receivers.refused[row.pk]
+        demand(tries >= conf.announce_attempts(), "announced, and nobody heard it", row, tries)
+        demand(row.events.filter(what="announcing_failed").exists(), "refused, and not said", row)
 
 
 def at_rest(world: World, row: MessageBatch) -> bool:

@@ -15,56 +15,27 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchEvent, MessageBatch
 from tests.making import draft
 from tests.protocol import invariants
-from tests.protocol.network import (
-    BASELINE,
-    CANCEL,
-    CREATE,
-    CREATES,
-    DELETE,
-    LATE,
-    LIST,
-    READS,
-    RESULT_LINES,
-    RESULTS,
-    RETRIEVE,
-    Fault,
-    Meanwhile,
-    Network,
+from tests.protocol.choices import (
+    ABSENCES,
+    ACCOUNT,
+    CALLS,
+    COUNTS,
+    CRASHES,
+    DAY,
+    FAULTS,
+    HOUR,
+    MINUTE,
+    NAPS,
+    OTHER,
+    OUTCOMES,
+    PASSING,
+    ROWS,
+    SLEEPS,
+    WHICH,
+    WISHES,
 )
-from tests.protocol.world import World, is_strangers
-
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-ROWS = 3
-OUTCOMES = st.sampled_from(["accepted", *[LATE] * 3, *CREATES])
-COUNTS = st.integers(1, 2)
-WHICH = st.integers(0, 2 * ROWS)
-
-READING = st.sampled_from([BASELINE, LIST, RETRIEVE, CANCEL, DELETE])
-FAULTS = st.one_of(
-    st.none(),
-    st.builds(Fault, st.just(CREATE), st.sampled_from([LATE, *CREATES])),
-    st.builds(Fault, READING, st.sampled_from(sorted(READS))),
-    st.builds(Fault, st.just(RESULTS), st.sampled_from([*READS, *RESULT_LINES])),
-)
-CRASHES = st.one_of(st.none(), st.integers(1, 40))
-PASSING = st.sampled_from([MINUTE, 11 * MINUTE, 16 * MINUTE, 31 * MINUTE, 65 * MINUTE, 3 * HOUR, 25 * HOUR])
-CALLS = st.sampled_from([CREATE, CREATE, BASELINE, LIST, RETRIEVE, RESULTS, CANCEL, DELETE])
-ABSENCES = st.sampled_from([6 * MINUTE, 31 * MINUTE, 2 * HOUR])
-"""For how long a process is suspended: past the usual lease, past a sender's, past the quiet period."""
-
-
-WISHES: dict[str, Callable[[MessageBatch], object]] = {
-    "submit": services.submit,
-    "cancel": services.cancel,
-    "delete": services.delete_remote,
-    "delete, discarding": lambda row: services.delete_remote(row, discard_results=True),
-    "give up": services.give_up,
-    "retry": services.retry,
-}
-
-
-OTHER = ["nothing", "end", "adopt", "key", *WISHES]
-
+from tests.protocol.network import CREATE, Fault, Meanwhile, Network
+from tests.protocol.world import ACCOUNTS, World, is_strangers
 
 Step = Callable[..., None]
 STEPS: list[st.SearchStrategy[tuple[Step, dict[str, Any]]]] = []
@@ -96,9 +67,13 @@ class Protocol(RuleBasedStateMachine):
         """Give a class of machines that share a network, and count together what they reach."""
         return type(cls.__name__, (cls,), {"network": network, "reached": Counter()})
 
-    @initialize(on_not_created=st.sampled_from(["retry", "hold"]), outcomes=st.lists(OUTCOMES, min_size=1, max_size=2))
-    def begin(self, on_not_created: str, outcomes: list[str]) -> None:
-        self.world = World(self.network, on_not_created=on_not_created)
+    @initialize(
+        on_not_created=st.sampled_from(["retry", "hold"]),
+        outcomes=st.lists(OUTCOMES, min_size=1, max_size=2),
+        is_shared=st.booleans(),
+    )
+    def begin(self, on_not_created: str, outcomes: list[str], *, is_shared: bool = True) -> None:
+        self.world = World(self.network, on_not_created=on_not_created, is_shared=is_shared)
         self.world.open()
         self.stored: invariants.Stored = {}
         for outcome in outcomes:
@@ -112,15 +87,17 @@ class Protocol(RuleBasedStateMachine):
 
     # Processes.
 
-    @step(weight=4, count=COUNTS, outcome=OUTCOMES, crash_at=CRASHES)
-    def send(self, count: int, outcome: str, crash_at: int | None) -> None:
+    @step(weight=4, count=COUNTS, outcome=OUTCOMES, crash_at=CRASHES, account=ACCOUNT)
+    def send(self, count: int, outcome: str, crash_at: int | None, account: str = "default") -> None:
         if len(self.world.rows) < ROWS:
-            services.submit(draft(count))
+            services.submit(draft(count, account=account))
         self.network.fault = None if outcome == "accepted" else Fault(CREATE, outcome)
         self.world.work(self.world.tick, crash_at=crash_at)
 
-    @step(weight=6, after=PASSING, fault=FAULTS, crash_at=CRASHES)
-    def tick(self, after: timedelta, fault: Fault | None, crash_at: int | None) -> None:
+    @step(weight=6, after=PASSING, fault=FAULTS, crash_at=CRASHES, ends=st.booleans())
+    def tick(self, after: timedelta, fault: Fault | None, crash_at: int | None, *, ends: bool = False) -> None:
+        if ends:
+            self.end_all()
         self.world.pass_time(after)
         self.network.fault = fault
         self.world.work(self.world.tick, crash_at=crash_at)
@@ -130,12 +107,12 @@ class Protocol(RuleBasedStateMachine):
         self.network.fault = fault
         self.to_row(which, lambda row: self.world.work(lambda: services.advance(row), crash_at=crash_at))
 
-    @step(weight=5, call=CALLS, is_before=st.booleans(), absence=ABSENCES, other=st.sampled_from(OTHER), fault=FAULTS)
+    @step(weight=5, call=CALLS, is_before=st.booleans(), absence=ABSENCES, other=OTHER, fault=FAULTS)
     def two_workers(self, call: str, is_before: bool, absence: timedelta, other: str, fault: Fault | None) -> None:
         """One is suspended while its call, or its answer, is on the way; others go on; the first wakes late."""
 
         def meanwhile() -> None:
-            # A sender that sleeps too long sends nothing: the deadline of SEND_DEADLINE has its own tests.
+            # The body has been sent by now: what is on its way arrives in time. See `suspend` for one that is not.
             is_sending = call == CREATE and is_before
             self.world.pass_time(min(absence, 31 * MINUTE) if is_sending else absence)
             OTHERS[other](self)
@@ -146,6 +123,21 @@ class Protocol(RuleBasedStateMachine):
         self.network.fault = fault
         self.network.meanwhile = Meanwhile(call, self.world.elsewhere(meanwhile), is_before)
         self.world.work(self.world.tick)
+
+    @step(weight=4, sleep_at=SLEEPS, naps=NAPS, other=OTHER, account=ACCOUNT, fault=FAULTS)
+    def suspend(self, sleep_at: int, naps: list[timedelta], other: str, account: str, fault: Fault | None) -> None:
+        """One is suspended between two statements, or when it is about to send; others go on; it wakes late."""
+
+        def meanwhile() -> None:
+            OTHERS[other](self)
+            for nap in naps:
+                self.world.pass_time(nap)
+                self.world.tick()
+
+        if len(self.world.rows) < ROWS:
+            services.submit(draft(1, account=account))
+        self.network.fault = fault
+        self.world.work(self.world.tick, sleep_at=sleep_at, meanwhile=meanwhile)
 
     # People.
 
@@ -163,20 +155,23 @@ class Protocol(RuleBasedStateMachine):
 
         self.to_row(which, lambda row: self.to_remote(remote, lambda remote_id: this_is_it(row, remote_id)))
 
-    @step(remote=WHICH, is_all=st.booleans())
-    def adopt(self, remote: int, is_all: bool) -> None:
+    @step(remote=WHICH, is_all=st.booleans(), account=ACCOUNT)
+    def adopt(self, remote: int, is_all: bool, account: str) -> None:
         if is_all:
-            services.adopt_all()
+            services.adopt_all(account)
         else:
-            self.to_remote(remote, services.adopt)
+            self.to_remote(remote, lambda remote_id: services.adopt(remote_id, account=account))
 
-    @step(is_key=st.booleans())
-    def administer(self, is_key: bool) -> None:
-        """Replace the key by one of another Workspace, or let a paused account send again."""
-        if is_key:
-            self.world.change_key()
-        else:
-            services.resume("default")
+    @step(weight=2, what=st.sampled_from(["key", "resume", "receivers"]))
+    def administer(self, what: str) -> None:
+        """Replace the key by one of another Workspace, let paused accounts send again, or break or mend receivers."""
+        match what:
+            case "key":
+                self.world.change_key()
+            case "resume":
+                self.resume()
+            case "receivers":
+                self.world.receivers.is_broken = not self.world.receivers.is_broken
 
     # Strangers, the server, and clocks.
 
@@ -239,6 +234,10 @@ class Protocol(RuleBasedStateMachine):
         finally:
             self.reached.update(BatchEvent.objects.values_list("what", flat=True))
             self.world.close()
+
+    def resume(self) -> None:
+        for account in ACCOUNTS:
+            services.resume(account)
 
     def to_row(self, which: int, does: Callable[[MessageBatch], Any]) -> None:
         if rows := self.world.rows:

@@ -161,6 +161,8 @@ class Network(Relay):
         self.errors.clear()
 
     def decide(self, exchange: Exchange) -> None:
+        if len(exchange.body) < int(exchange.headers.get("Content-Length") or 0):
+            return None  # its sender broke it off
         call = call_of(exchange)
         self.seen.append((exchange.method, exchange.path))
         if call == CREATE:

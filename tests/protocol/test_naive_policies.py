@@ -1,4 +1,4 @@
-"""That the machine can fail: three policies that look reasonable, each refuted by a few of its steps.
+"""That the machine can fail: five policies that look reasonable, each refuted by a few of its steps.
 
 The only place where our own code is replaced: what is tested here is the test.
 """
@@ -10,11 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.dispatch import Signal
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
-from django_claude_batches.services import accepting, reconciliation, settling
+from django_claude_batches.services import accepting, announcing, reconciliation, settling, submission
+from django_claude_batches.services.body import DeadlineReader
 from tests.protocol.invariants import Violation
 from tests.protocol.machine import MINUTE, Protocol
 from tests.protocol.network import Network
@@ -47,6 +49,21 @@ def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconciliation, "examine", take)
 
 
+def no_deadline(patch: pytest.MonkeyPatch) -> None:
+    """It is written down that it is being sent: send it, however late it has become meanwhile."""
+    patch.setattr(submission, "DeadlineReader", lambda file, deadline: DeadlineReader(file, timedelta(days=1)))
+
+
+def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
+    """Whoever raised was told, too."""
+
+    def tell(signal: Signal, batch: MessageBatch) -> list[str]:
+        signal.send_robust(sender=MessageBatch, batch=batch)
+        return []
+
+    patch.setattr(announcing, "tell", tell)
+
+
 def answer_lost(machine: Protocol) -> None:
     machine.begin("retry", ["answer lost"])
     machine.tick(11 * MINUTE, None, None)
@@ -65,12 +82,27 @@ def stranger_with_the_same_count(machine: Protocol) -> None:
     machine.tick(11 * MINUTE, None, None)
 
 
+def sender_sleeps(machine: Protocol) -> None:
+    machine.begin("retry", ["accepted"])
+    machine.suspend(0, [31 * MINUTE] * 4, "nothing", "default", None)
+
+
+def receivers_break(machine: Protocol) -> None:
+    machine.begin("retry", ["accepted"])
+    machine.administer("receivers")
+    machine.end_all()
+    machine.tick(11 * MINUTE, None, None)
+    machine.tick(MINUTE, None, None)
+
+
 @pytest.mark.parametrize(
     ("policy", "happens", "refuted"),
     [
         (blind_retry, answer_lost, "paid twice"),
         (resubmit_if_none_is_listed, lands_late, "paid twice"),
         (adopt_by_count, stranger_with_the_same_count, "another's batch"),
+        (no_deadline, sender_sleeps, "paid twice"),
+        (receivers_are_called_once, receivers_break, "nobody heard it"),
     ],
 )
 def test_a_naive_policy_is_refuted_and_ours_is_not(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any
 
 from django.db import connection, connections
 from django.test import override_settings
@@ -19,6 +17,8 @@ from django_claude_batches.testing.emulator import BatchSnapshot
 from tests.making import item
 from tests.protocol.clock import Clock
 from tests.protocol.network import Network, tag_of
+from tests.protocol.processes import Crash, dying, suspended
+from tests.protocol.receivers import Receivers
 
 STRANGER = "strangerstran"
 """As long as a tag of ours."""
@@ -27,29 +27,46 @@ LANDS_WITHIN = timedelta(minutes=45)
 """A create call that is held back arrives within this time of the database's clock. The quiet period is an assumption
 about the server: what arrives later than 50 minutes is outside the promise."""
 
-
-class Crash(BaseException):
-    """The process is dead: nothing of ours catches it, and it makes no more statements."""
+SECOND = "second"
+ACCOUNTS = ("default", SECOND)
 
 
 class World:
-    def __init__(self, network: Network, *, on_not_created: str) -> None:
+    """Two accounts: `default`, whose key may be replaced by one of another Workspace, and a second one.
+
+    With `is_shared`, the second account's key is of the default one's Workspace, so that each sees the other's batches.
+    """
+
+    def __init__(self, network: Network, *, on_not_created: str, is_shared: bool) -> None:
         self.network = network
         self.claude = ClaudeEmulator(seed=1)
         self.keys = [self.claude.api_key, "sk-ant-api03-of-another-workspace"]
-        self.claude.add_key(self.keys[1], workspace_id="wrkspc_another")
         self.key = self.keys[0]
+        self.second_key = "sk-ant-api03-of-the-second-account"
+        of_second = self.claude.workspace_id if is_shared else "wrkspc_second"
+        self._workspaces = {
+            self.keys[0]: self.claude.workspace_id,
+            self.keys[1]: "wrkspc_another",
+            self.second_key: of_second,
+        }
+        for key in (self.keys[1], self.second_key):
+            self.claude.add_key(key, workspace_id=self._workspaces[key])
+        self.receivers = Receivers()
         self.clock = Clock(self.claude.now())
         self.deleted_elsewhere: set[str] = set()
         self._open = ExitStack()
-        account = {"API_KEY": lambda: self.key, "BASE_URL": network.url}
-        self._settings = {"KICK": False, "ACCOUNTS": {"default": account}, "ON_NOT_CREATED": on_not_created}
+        accounts = {
+            "default": {"API_KEY": lambda: self.key, "BASE_URL": network.url},
+            SECOND: {"API_KEY": self.second_key, "BASE_URL": network.url},
+        }
+        self._settings = {"KICK": False, "ACCOUNTS": accounts, "ON_NOT_CREATED": on_not_created}
 
     def open(self) -> None:
         self._open.enter_context(self.claude)
         self.network.begin(self.claude.url)
         self._open.enter_context(override_settings(CLAUDE_BATCHES=self._settings))
         self._open.enter_context(self.clock.ruling(lambda seconds: self.pass_time(timedelta(seconds=seconds))))
+        self._open.enter_context(self.receivers.connected())
         connection.inc_thread_sharing()
         self._open.callback(connection.dec_thread_sharing)
         self._open.callback(forget_all)
@@ -73,12 +90,12 @@ class World:
         """Everywhere; create calls that were held back arrive while they may."""
         self._let_land(by)
         self.claude.pass_time(by.total_seconds())
-        self.clock.move(by)
+        self.clock.pass_time(by)
 
     def set_clock(self, by: timedelta) -> None:
         """Only the database's clock jumps, and ours."""
         self._let_land(by)
-        self.clock.move(by)
+        self.clock.set(by)
 
     def _let_land(self, by: timedelta) -> None:
         oldest = SubmitAttempt.objects.filter(sent_at__isnull=False, tag__in=self._late_tags()).order_by("sent_at")
@@ -94,17 +111,30 @@ class World:
     def tick(self) -> None:
         services.tick(services.advance_if_due)
 
-    def work(self, does: Callable[[], object], *, crash_at: int | None = None) -> None:
-        """Be a process that does this; at its `crash_at`-th statement it dies."""
+    def work(
+        self,
+        does: Callable[[], object],
+        *,
+        crash_at: int | None = None,
+        sleep_at: int | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Be a process that does this; at its `crash_at`-th statement it dies.
+
+        At its `sleep_at`-th one, or with 0 just before the body of its create call is read, it is suspended, and
+        `meanwhile` happens.
+        """
         # What is due now is due a moment later: SQLite's clock counts milliseconds, and its times are compared as text.
         self.pass_time(timedelta(seconds=1))
+        self.clock.of_sender.sleep_once(meanwhile if sleep_at == 0 else None)
         try:
-            with dying(crash_at):
+            with dying(crash_at), suspended(sleep_at or None, meanwhile):
                 does()
         except Crash:
             pass
         finally:
             self.network.fault = self.network.meanwhile = None
+            self.clock.of_sender.sleep_once(None)
         for error in self.network.errors:
             raise error
 
@@ -134,7 +164,7 @@ class World:
 
     def delete_elsewhere(self, id: str) -> None:
         snapshot = next(batch for batch in self.remote if batch.id == id)
-        key = self.keys[snapshot.workspace_id != self.claude.workspace_id]
+        key = next(key for key, workspace_id in self._workspaces.items() if workspace_id == snapshot.workspace_id)
         client = BatchesClient(api_key=key, base_url=self.claude.url)
         client.delete(id)
         client.close()
@@ -143,11 +173,13 @@ class World:
     # The end.
 
     def heal(self) -> None:
-        """Nothing more goes wrong: what is on its way arrives, and the account may send."""
+        """Nothing more goes wrong: what is on its way arrives, accounts may send, and receivers are mended."""
         self.network.fault = self.network.meanwhile = None
         while self.network.late:
             self.network.land()
-        services.resume("default")
+        for account in ACCOUNTS:
+            services.resume(account)
+        self.receivers.is_broken = False
 
     def go_on(self) -> None:
         """Let an hour pass, in which everything at the server ends and each key has its turn."""
@@ -156,26 +188,6 @@ class World:
             self.claude.finish()
             self.pass_time(timedelta(minutes=75))
             self.work(self.tick)
-
-
-@contextmanager
-def dying(at: int | None) -> Iterator[None]:
-    """Raise Crash before the `at`-th statement of this thread, and before each one after it.
-
-    Before a statement is after the commit, or after the network call, that came before it.
-    """
-    thread, statements = threading.get_ident(), 0
-
-    def count(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
-        nonlocal statements
-        if threading.get_ident() == thread and not sql.startswith(("ROLLBACK", "RELEASE")):
-            statements += 1
-            if at is not None and statements >= at:
-                raise Crash
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(count):
-        yield
 
 
 def is_strangers(batch: BatchSnapshot) -> bool:
