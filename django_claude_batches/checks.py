@@ -68,6 +68,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         conf.announce_attempts,
         conf.ingest_attempts,
         conf.installation,
+        conf.retention,
     )
     found: list[CheckMessage] = []
     try:

@@ -34,7 +34,13 @@ DEFAULTS: dict[str, Any] = {
     "INSTALLATION": "",
     "ANNOUNCE_ATTEMPTS": 5,
     "INGEST_ATTEMPTS": 5,
+    "RETENTION": {},
 }
+
+RETENTION_DEFAULTS: dict[str, Any] = {"REQUEST_BODIES": None, "RESULT_BODIES": None, "REMOTE_COPIES": None}
+
+LONGEST_RETENTION = timedelta(days=36_500)
+"""Databases cannot count back any number of years."""
 
 ACCOUNT_DEFAULTS: dict[str, Any] = {
     "API_KEY": None,
@@ -86,6 +92,19 @@ class Account:
         raise ConfigurationError(f'The API_KEY of account "{self.alias}" could not be asked for: {problem}')
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long each is kept after its batch was finished; None: for ever."""
+
+    request_bodies: timedelta | None
+    result_bodies: timedelta | None
+    remote_copies: timedelta | None
+
+    @property
+    def is_for_ever(self) -> bool:
+        return self.request_bodies is None and self.result_bodies is None and self.remote_copies is None
+
+
 def account(alias: str) -> Account:
     """Give an account of the settings; raise ConfigurationError for one that they do not name."""
     return _outside(lambda: _account(alias))
@@ -129,6 +148,24 @@ def announce_attempts() -> int:
 
 def ingest_attempts() -> int:
     return _count("INGEST_ATTEMPTS")
+
+
+def retention() -> Retention:
+    """How long request bodies, result bodies and the copies at Anthropic are kept."""
+    given = _setting("RETENTION")
+    where = 'CLAUDE_BATCHES["RETENTION"]'
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{where} must be a dictionary, not {type(given).__name__}.")
+    _refuse_unknown(given, RETENTION_DEFAULTS, where)
+    kept = {**RETENTION_DEFAULTS, **given}
+    return Retention(**{name.lower(): _kept_for(value, f'{where}["{name}"]') for name, value in kept.items()})
+
+
+def _kept_for(value: Any, where: str) -> timedelta | None:
+    duration = None if value is None else _positive(value, where, or_else=" or None, which is for ever")
+    if duration is not None and duration > LONGEST_RETENTION:
+        raise ConfigurationError(f"{where} must be 100 years at most; None is for ever.")
+    return duration
 
 
 def _outside(read: Callable[[], _T]) -> _T:
@@ -234,11 +271,17 @@ def _timeouts(value: Any, where: str) -> tuple[float, float]:
 
 
 def _duration(name: str) -> timedelta:
-    value = _setting(name)
+    return _positive(_setting(name), f'CLAUDE_BATCHES["{name}"]')
+
+
+def _positive(value: Any, where: str, *, or_else: str = "") -> timedelta:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = timedelta(seconds=value)
+        try:
+            value = timedelta(seconds=value)
+        except (OverflowError, ValueError):  # beyond what a timedelta holds; not a number
+            value = None
     if not isinstance(value, timedelta) or value <= timedelta(0):
-        raise ConfigurationError(f'CLAUDE_BATCHES["{name}"] must be a positive timedelta or number of seconds.')
+        raise ConfigurationError(f"{where} must be a positive timedelta or number of seconds{or_else}.")
     return value
 
 

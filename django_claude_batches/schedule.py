@@ -18,6 +18,9 @@ Not a day: beat counts a float schedule from its own start where it finds no fil
 that is replaced, and one that is restarted every day would never come to it. A crontab would need Celery here.
 """
 
+PURGE_SECONDS = 3600
+"""Seconds between two looks whether an account's purge is due: once a day, or while there is more, each time."""
+
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "django_claude_batches.tick": {
         "task": "django_claude_batches.tick",
@@ -28,5 +31,10 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "django_claude_batches.audit",
         "schedule": float(AUDIT_SECONDS),
         "options": {"expires": AUDIT_SECONDS},
+    },
+    "django_claude_batches.purge": {
+        "task": "django_claude_batches.purge",
+        "schedule": float(PURGE_SECONDS),
+        "options": {"expires": PURGE_SECONDS},
     },
 }

@@ -58,6 +58,18 @@ def audit() -> None:
     services.audit_due()
 
 
+@shared_task(
+    name="django_claude_batches.purge",
+    ignore_result=True,
+    acks_late=False,
+    soft_time_limit=60 * MINUTE,
+    time_limit=61 * MINUTE,
+)
+def purge() -> None:
+    """Take away what RETENTION says is not to be kept, of the accounts whose last purge is a day old."""
+    services.purge_due()
+
+
 def kick() -> None:
     """Send one tick when the transaction commits, so that nobody waits for the next.
 

@@ -93,6 +93,18 @@ WRONG = [
     ({"SUBMIT_QUIET_PERIOD": "soon"}, "positive timedelta"),
     ({"ON_NOT_CREATED": "panic"}, "one of retry, hold"),
     ({"INGEST_ATTEMPTS": 0}, "whole number from 1"),
+    ({"SEND_DEADLINE": float("nan")}, "positive timedelta or number of seconds."),
+    ({"SEND_DEADLINE": 1e20}, "positive timedelta or number of seconds."),
+    ({"RETENTION": 30}, '["RETENTION"] must be a dictionary, not int'),
+    ({"RETENTION": {"REQUEST_BODY": 30}}, 'no setting "REQUEST_BODY": did you mean "REQUEST_BODIES"?'),
+    (
+        {"RETENTION": {"RESULT_BODIES": 0}},
+        '["RESULT_BODIES"] must be a positive timedelta or number of seconds or None',
+    ),
+    ({"RETENTION": {"RESULT_BODIES": "30 days"}}, "positive timedelta or number of seconds or None"),
+    ({"RETENTION": {"REMOTE_COPIES": True}}, "positive timedelta or number of seconds or None"),
+    ({"RETENTION": {"REMOTE_COPIES": timedelta(days=-1)}}, "positive timedelta or number of seconds or None"),
+    ({"RETENTION": {"REQUEST_BODIES": timedelta.max}}, "100 years at most"),
     ({"ANNOUNCE_ATTEMPTS": True}, "whole number from 1"),
     (["ACCOUNTS"], "must be a dictionary"),
 ]
@@ -138,6 +150,14 @@ def test_an_unknown_account_names_those_that_there_are(settings: Any) -> None:
 def test_durations_are_timedeltas_or_seconds(settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"SEND_DEADLINE": 30, "SUBMIT_QUIET_PERIOD": timedelta(minutes=1)}
     assert (conf.send_deadline(), conf.submit_quiet_period()) == (timedelta(seconds=30), timedelta(minutes=1))
+
+
+def test_retention_is_for_ever_unless_said(settings: Any) -> None:
+    assert conf.retention() == conf.Retention(None, None, None)
+    assert conf.retention().is_for_ever
+    settings.CLAUDE_BATCHES = {"RETENTION": {"REQUEST_BODIES": 86_400, "REMOTE_COPIES": timedelta(days=7)}}
+    assert conf.retention() == conf.Retention(timedelta(days=1), None, timedelta(days=7))
+    assert not conf.retention().is_for_ever
 
 
 class TestChecks:

@@ -58,6 +58,13 @@ def test_the_settings_are_these() -> None:
     }
 
 
+def test_what_is_kept_is_this() -> None:
+    kept = page("reference/settings").partition("## What is kept")[2]
+    assert {row[0]: row[1] for row in rows(kept, "key")} == {
+        key: told(value) for key, value in conf.RETENTION_DEFAULTS.items()
+    }
+
+
 def test_the_states_are_these_in_this_order() -> None:
     table = rows(page("topics/states"), "state")
     assert [(row[0], row[1]) for row in table] == [(state.value, str(state.label)) for state in State]

@@ -39,6 +39,7 @@ class MessageBatchAdminMixin(ActingAdminMixin):
                     ("drafted_at", "created_by_name"),
                     ("queued_at", "next_action_at"),
                     ("ingested_at", "announced_at"),
+                    ("request_bodies_purged_at", "result_bodies_purged_at"),
                     ("body_bytes", "anthropic_version", "user_profile_id"),
                 ),
             },

@@ -53,7 +53,8 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
         return rows.annotate(outcome=F("result__result_type"), result_pk=F("result__pk"))
 
     def texts(self, row: BatchRequest) -> list[tuple[Any, str]]:
-        return [(_("params, as they are sent"), display.pretty_text(row.params_text))]
+        sent = display.pretty_text(row.params_text) if row.params_text else row.purge_note
+        return [(_("params, as they are sent"), sent)]
 
     def other_pk(self, row: Any) -> int | None:
         return row.result_pk  # type: ignore[no-any-return]

@@ -43,6 +43,8 @@ class BatchResultAdminMixin(OfBatchAdminMixin):
 
     def texts(self, row: BatchResult) -> list[tuple[Any, str]]:
         found: list[tuple[Any, str]] = [(_("text"), row.text)] if row.text else []
+        if row.purge_note:
+            found.append((_("message"), row.purge_note))
         if row.message is not None:
             found.append((_("message"), display.pretty(row.message)))
         if row.raw is not None:

@@ -77,6 +77,11 @@ def _cannot_check(batch: MessageBatch) -> str:
     return "" if batch.is_live else str(STANDING[State(batch.state)])
 
 
+def _cannot_announce(batch: MessageBatch) -> str:
+    standing = _only(frozenset({State.INGESTED}))(batch)
+    return standing or (_("has no answers any more: they were purged") if batch.result_purge_note else "")
+
+
 def _check(batch: MessageBatch, by: Any) -> None:
     if not batch.wish(ALWAYS_DUE | {State.INGESTED}):
         raise batch.forbidden("check", ALWAYS_DUE)
@@ -159,7 +164,7 @@ ANNOUNCE = Verb(
     words=gettext_lazy("Your receivers of results_ingested are called once more. Nothing is sent to Anthropic."),
     rule=gettext_lazy("Only complete batches have results to send."),
     done=ngettext_lazy("%d batch is sent to the app again.", "%d batches are sent to the app again."),
-    refusal=_only(frozenset({State.INGESTED})),
+    refusal=_cannot_announce,
     perform=lambda batch, by: services.announce_again(batch, by=by),
 )
 CLAIM = Verb(

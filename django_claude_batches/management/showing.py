@@ -12,7 +12,10 @@ from django_claude_batches.models.state import ADOPTING
 
 WAITING_FOR_A_PERSON = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.LOST, State.ABANDONED})
 
-TIMES = ("drafted", "queued", "created", "expires", "ended", "ingested", "announced", "remote_deleted", "next_action")
+TIMES = (
+    *("drafted", "queued", "created", "expires", "ended", "ingested", "announced", "next_action"),
+    *("request_bodies_purged", "result_bodies_purged", "remote_deleted"),
+)
 
 
 def line(batch: MessageBatch) -> str:

@@ -34,6 +34,7 @@ class AccountState(Leased):
     )
     next_watch_at = models.DateTimeField(null=True, blank=True, editable=False)
     next_audit_at = models.DateTimeField(null=True, blank=True, editable=False)
+    next_purge_at = models.DateTimeField(null=True, blank=True, editable=False)
     audited_at = models.DateTimeField(_("last audit"), null=True, blank=True)
     audit_findings = models.PositiveIntegerField(
         _("findings"), default=0, help_text=_("Of the last audit: those that need a person.")

@@ -20,6 +20,7 @@ from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import LeasedQuerySet, after, is_due, is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
+from django_claude_batches.models.purge import Purge
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.state import (
@@ -157,7 +158,7 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class MessageBatch(Machine, Mirror):
+class MessageBatch(Machine, Mirror, Purge):
     """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
 
     The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Self, cast
 
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.exceptions import InvalidTransition
@@ -58,10 +58,10 @@ class Machine(Leased):
         self.refresh_from_db(using=rows.db)
         return bool(moved)
 
-    def wish(self, allowed: Iterable[State], *, token: str = "", **changes: Any) -> bool:
-        """Record something on the row without changing its state, and make it due now."""
+    def wish(self, allowed: Iterable[State], *, where: Q | None = None, token: str = "", **changes: Any) -> bool:
+        """Record something on the row without changing its state, and make it due now, if it is as in `where`."""
         rows = self._row(token)
-        recorded = rows.filter(state__in=list(allowed)).update(next_action_at=DatabaseNow(), **changes)
+        recorded = rows.filter(where or Q(), state__in=list(allowed)).update(next_action_at=DatabaseNow(), **changes)
         self.refresh_from_db(using=rows.db)
         return bool(recorded)
 

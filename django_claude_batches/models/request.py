@@ -81,8 +81,8 @@ class BatchRequest(models.Model):
 
     @property
     def params(self) -> dict[str, Any]:
-        """The body of the Messages call."""
-        decoded: dict[str, Any] = json.loads(self.params_text)
+        """The body of the Messages call; empty if it was purged, of which `purge_note` says when."""
+        decoded: dict[str, Any] = json.loads(self.params_text) if self.params_text else {}
         return decoded
 
     @params.setter
@@ -91,6 +91,16 @@ class BatchRequest(models.Model):
         self.params_text = encode_params(params)
         self.params_bytes = len(self.params_text.encode())
         self.model = model_of(params)
+
+    @property
+    def is_purged(self) -> bool:
+        """Whether RETENTION took its params: no others are an empty text."""
+        return not self.params_text
+
+    @property
+    def purge_note(self) -> str:
+        """When its params were purged, in words; nothing if they are there."""
+        return self.batch.request_purge_note if self.is_purged else ""
 
     @property
     def prepared(self) -> Prepared:
@@ -115,7 +125,10 @@ class BatchRequest(models.Model):
             raise LimitExceeded(reason, custom_id=self.custom_id)
         with transaction.atomic(using=batches.db):
             batches.filter(pk=self.batch_id).update(state=F("state"))  # locks it: two changes must not count one size
-            stored = BatchRequest.objects.using(batches.db).values_list("params_bytes", flat=True).get(pk=self.pk)
+            stored_row = BatchRequest.objects.using(batches.db).get(pk=self.pk)
+            if stored_row.is_purged:
+                raise InvalidTransition(f"The params of request {self} were purged, and cannot be written anew.")
+            stored = stored_row.params_bytes
             editable = batches.filter(pk=self.batch_id, state__in=EDITABLE)
             room = wire.MAX_BODY_BYTES - (size - stored)
             if not editable.filter(body_bytes__lte=room).update(

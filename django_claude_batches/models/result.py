@@ -111,11 +111,20 @@ class BatchResult(models.Model):
 
     @property
     def text(self) -> str:
-        """All text blocks of the answer, one after the other. Thinking is not text; no answer is an empty text."""
+        """All text blocks of the answer, one after the other. Thinking is not text.
+
+        No answer is an empty text, and so is one that was purged: `purge_note` says when.
+        """
         content = self.message.get("content") if isinstance(self.message, dict) else None
         blocks: list[Any] = content if isinstance(content, list) else []
         texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
         return "".join(text for text in texts if isinstance(text, str))
+
+    @property
+    def purge_note(self) -> str:
+        """When its message was purged, in words; nothing if it is there, or never was."""
+        had_one = self.result_type == ResultType.SUCCEEDED and self.message is None
+        return self.batch.result_purge_note if had_one else ""
 
     @property
     def target(self) -> models.Model | None:

@@ -10,6 +10,7 @@ from django_claude_batches.services.cancellation import cancel
 from django_claude_batches.services.deletion import delete_remote
 from django_claude_batches.services.guarding import confirm_installation
 from django_claude_batches.services.pausing import resume
+from django_claude_batches.services.purging import purge, purge_due
 from django_claude_batches.services.reconciliation import give_up
 from django_claude_batches.services.retrying import retry
 from django_claude_batches.services.submission import submit
@@ -27,6 +28,8 @@ __all__ = [
     "confirm_installation",
     "delete_remote",
     "give_up",
+    "purge",
+    "purge_due",
     "resume",
     "retry",
     "submit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from django.db.models import Case, When
+from django.db.models import Case, Q, When
 from django.dispatch import Signal
 
 from django_claude_batches import conf
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 RECEIVERS_LEASE = timedelta(minutes=65)
 """Longer than a task may run: receivers that take longer than any other lease are not called by a second process."""
+
+ANSWERS_ARE_THERE = Q(result_purge_began_at__isnull=True)
 
 
 def tell(signal: Signal, batch: MessageBatch) -> list[str]:
@@ -59,8 +61,12 @@ def announce(batch: MessageBatch, token: str) -> bool:
 
 
 def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:
-    """Have `results_ingested` sent once more for a complete batch: after its receivers were mended."""
-    if not batch.wish({State.INGESTED}, announced_at=None, tries=0, last_error=""):
-        raise batch.forbidden("announce", {State.INGESTED})
+    """Have `results_ingested` sent once more for a complete batch: after its receivers were mended.
+
+    Raise InvalidTransition for any other, and for one whose answers were purged: receivers would store empty ones.
+    """
+    if not batch.wish({State.INGESTED}, where=ANSWERS_ARE_THERE, announced_at=None, tries=0, last_error=""):
+        purged = f"its answers are gone. {batch.result_purge_note}" if batch.result_purge_note else ""
+        raise batch.forbidden("announce", {State.INGESTED}, purged)
     batch.note("announce_requested", by=by)
     return batch

@@ -17,7 +17,7 @@ from django_claude_batches.services.connection import connect, outside_transacti
 from django_claude_batches.services.findings import AuditReport, Finding
 from django_claude_batches.services.guarding import guard
 from django_claude_batches.services.listing import Stretch, stretches
-from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.pausing import account_state, known_accounts
 from django_claude_batches.services.presence import other_workspace, unknown_here, unknown_there
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def audit(account: str | None = None, *, progress: Callable[[AuditReport], objec
     with the report after each page. Not inside a transaction.
     """
     outside_transactions("audit()")
-    aliases = [alias for alias in _aliases() if _is_used(alias)] if account is None else [account]
+    aliases = [alias for alias in known_accounts() if _is_used(alias)] if account is None else [account]
     return [_audited(alias, progress) for alias in aliases]
 
 
@@ -51,13 +51,8 @@ def audit_due() -> list[AuditReport]:
     When it is due stands in the account's row. A failed one is tried again in an hour.
     """
     outside_transactions("audit_due()")
-    due = [alias for alias in _aliases() if _its_time(alias)]
+    due = [alias for alias in known_accounts() if _its_time(alias)]
     return [_audited(alias, None) for alias in due if _is_used(alias)]
-
-
-def _aliases() -> list[str]:
-    known = AccountState.objects.primary().values_list("alias", flat=True)
-    return sorted({*conf.accounts(), *known})
 
 
 def _is_used(alias: str) -> bool:

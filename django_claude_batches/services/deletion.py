@@ -47,7 +47,7 @@ def is_wanted(batch: MessageBatch) -> bool:
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
-    if _search_begins_at(batch):
+    if search_begins_at(batch):
         # The newest batch before a lost create is where its search begins.
         batch.put_off(LONGEST, token=token, last_error="Kept for now: a search for a lost batch begins at this one.")
         return False
@@ -65,7 +65,7 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     return _failed(batch, token, failure)
 
 
-def _search_begins_at(batch: MessageBatch) -> bool:
+def search_begins_at(batch: MessageBatch) -> bool:
     """Whether a lost create may still be searched for from here: not if it was given up and is watched no longer."""
     over = Q(watch_until__lt=DatabaseNow()) & (Q(batch__isnull=True) | Q(batch__state=State.ABANDONED))
     return SubmitAttempt.objects.primary().undecided().filter(baseline_id=batch.anthropic_id).exclude(over).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from django_claude_batches import conf
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow, after
@@ -14,6 +15,12 @@ logger = logging.getLogger(__name__)
 
 def account_state(alias: str) -> AccountState:
     return AccountState.objects.primary().get_or_create(alias=alias)[0]
+
+
+def known_accounts() -> list[str]:
+    """Give the aliases of the settings, and those that rows remember."""
+    known = AccountState.objects.primary().values_list("alias", flat=True)
+    return sorted({*conf.accounts(), *known})
 
 
 def is_paused(alias: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from django_claude_batches.exceptions import InvalidRequest
+from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import BatchRequest, MessageBatch, bulk
 from django_claude_batches.models.drafting import Prepared
 from django_claude_batches.models.state import State
@@ -33,7 +33,7 @@ def retry(
 
     `outcomes` are any of errored, expired, canceled, truncated, refused and missing. The new requests keep their
     custom_ids and targets; `max_tokens` replaces theirs. Raise InvalidTransition while the batch is not finished, and
-    InvalidRequest if an outcome is unknown or no request has one of them.
+    when its request bodies were purged; InvalidRequest if an outcome is unknown or no request has one of them.
     """
     wanted = list(outcomes)
     if unknown := [name for name in wanted if name not in OUTCOMES]:
@@ -42,6 +42,8 @@ def retry(
     batch.refresh_from_db(using=rows.db)
     if batch.state not in RETRYABLE:
         raise batch.forbidden("retry", RETRYABLE)
+    if batch.request_purge_note:
+        raise _purged(batch)
     chosen = Q(pk__in=[])
     for name in wanted:
         chosen |= OUTCOMES[name]
@@ -49,7 +51,7 @@ def retry(
     if not requests.exists():
         raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
     child = MessageBatch.objects.create_draft(
-        _again(requests, max_tokens),
+        _again(batch, requests, max_tokens),
         kind=batch.kind,
         label=batch.label,
         account=batch.account,
@@ -63,8 +65,15 @@ def retry(
     return child
 
 
-def _again(requests: QuerySet[BatchRequest], max_tokens: int | None) -> Iterator[Prepared]:
+def _purged(batch: MessageBatch) -> InvalidTransition:
+    why = f"its request bodies are gone, so there is nothing to send again. {batch.request_purge_note}".rstrip()
+    return batch.forbidden("retry", RETRYABLE, why)
+
+
+def _again(batch: MessageBatch, requests: QuerySet[BatchRequest], max_tokens: int | None) -> Iterator[Prepared]:
     for request in bulk.in_order(requests):
+        if request.is_purged:  # since we looked
+            raise _purged(batch)
         if max_tokens is not None:
             request.params = {**request.params, "max_tokens": max_tokens}
         yield request.prepared

@@ -64,8 +64,9 @@ def test_the_four_steps_make_a_project_that_a_worker_loads(tmp_path: Path) -> No
         "print(*sorted(name for name in app.tasks if name.startswith('django_claude')), app.conf.beat_schedule.keys())",
     )
     assert (
-        tasks == "django_claude_batches.advance django_claude_batches.audit django_claude_batches.tick "
-        "dict_keys(['django_claude_batches.tick', 'django_claude_batches.audit'])\n"
+        tasks == "django_claude_batches.advance django_claude_batches.audit django_claude_batches.purge "
+        "django_claude_batches.tick dict_keys(['django_claude_batches.tick', 'django_claude_batches.audit', "
+        "'django_claude_batches.purge'])\n"
     )
 
 

@@ -7,6 +7,7 @@ from django_claude_batches.management.subcommands.adopt import Adopt
 from django_claude_batches.management.subcommands.audit import Audit
 from django_claude_batches.management.subcommands.confirm import Confirm
 from django_claude_batches.management.subcommands.draft import Draft
+from django_claude_batches.management.subcommands.purge import Purge
 from django_claude_batches.management.subcommands.reconcile import Reconcile
 from django_claude_batches.management.subcommands.resume import Resume
 from django_claude_batches.management.subcommands.status import Status
@@ -25,6 +26,7 @@ ALL: tuple[Subcommand, ...] = (
     Reconcile(),
     Adopt(),
     Audit(),
+    Purge(),
     GiveUp(),
     Resume(),
     Confirm(),

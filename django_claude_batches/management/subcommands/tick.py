@@ -24,8 +24,8 @@ SOON = 1.0
 class Tick(Subcommand):
     name = "tick"
     help = (
-        "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce, and audit "
-        "each account once a day. Run it from "
+        "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce, audit "
+        "each account once a day, and purge it by RETENTION. Run it from "
         f"cron every minute, or with --loop, which looks every {TICK_SECONDS} s, sooner while work is due, until "
         "Ctrl-C or TERM; the batch in hand is finished first."
     )
@@ -66,6 +66,8 @@ class _Work:
         services.tick(self.advance)
         if not self.interruption.wished:
             services.audit_due()
+        if not self.interruption.wished:
+            services.purge_due()
 
     def _round(self) -> float:
         """Do one round; give the seconds until the next."""

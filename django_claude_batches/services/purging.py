@@ -1,0 +1,146 @@
+"""What RETENTION says is not to be kept: taken away a thousand rows at a time, so that nobody waits for a lock."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from django_claude_batches import conf
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.services.clearing import Cleared, Pace, Purged, PurgeReport, clear
+from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.deletion import delete_remote, search_begins_at
+from django_claude_batches.services.expiring import KEPT_REMOTELY, REQUESTS, RESULTS, Kind, expired, expired_remotely
+from django_claude_batches.services.guarding import guard
+from django_claude_batches.services.pausing import account_state, known_accounts
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = timedelta(hours=23, minutes=30)
+"""A little less than a day: what looks every hour then purges at about the same time of each day."""
+
+AGAIN = timedelta(hours=1)
+"""Until the next try where there is more than the time allowed for, it failed, or its process was killed."""
+
+BUDGET = timedelta(minutes=2)
+"""Of what is done by the way, while `tick --loop` sends and fetches nothing: it is enough for a million rows."""
+
+
+def purge(
+    account: str | None = None,
+    *,
+    dry_run: bool = False,
+    budget: timedelta | None = None,
+    progress: Callable[[PurgeReport], object] | None = None,
+) -> list[PurgeReport]:
+    """Take away what RETENTION says is not to be kept, of one account or of all; without the setting, nothing.
+
+    A thousand rows, or 8 MB, are one transaction. What is interrupted, or has used up its `budget`, goes on with the
+    next call where it was. A batch on which another process is at work is left for later, and in what may be a copy of
+    the database nothing is purged. With `dry_run` nothing is, and the reports say what would be; rows are then counted
+    by what their batches say. `progress` is called with the report after each transaction. Not inside a transaction.
+    Raise ConfigurationError for an account that neither the settings nor any row knows.
+    """
+    outside_transactions("purge()")
+    if conf.retention().is_for_ever:
+        return []
+    aliases = known_accounts() if account is None else [account]
+    if account is not None and account not in known_accounts():
+        conf.account(account)  # says so
+    give_up_at = None if budget is None else time.monotonic() + budget.total_seconds()
+    return [_purged(Pace(PurgeReport(alias), give_up_at, progress), dry_run=dry_run) for alias in aliases]
+
+
+def purge_due() -> list[PurgeReport]:
+    """Purge the accounts whose last purge is a day old; elsewhere do nothing. For whatever comes by every so often.
+
+    When it is due stands in the account's row. One that did not come to its end in 2 minutes goes on in an hour.
+    """
+    outside_transactions("purge_due()")
+    if conf.retention().is_for_ever:
+        return []
+    due = (alias for alias in known_accounts() if _its_time(alias))
+    return [report for alias in due for report in purge(alias, budget=BUDGET)]
+
+
+def _its_time(alias: str) -> bool:
+    """Take the turn: whoever moves the hour purges, and what became of it says when the next one is."""
+    states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
+    due = states.filter(Q(next_purge_at__isnull=True) | Q(next_purge_at__lte=DatabaseNow()))
+    return bool(due.update(next_purge_at=after(AGAIN)))
+
+
+def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
+    report = pace.report
+    try:
+        guard(report.account)
+        _delete_copies(pace, dry_run=dry_run)  # first: only these can be too late
+        for kind, delay, purged in _kinds(report):
+            _count(kind, delay, purged, report) if dry_run else _empty(kind, delay, purged, pace)
+    except (ClaudeBatchesError, conf.ConfigurationError) as error:
+        report.problem = str(error)
+        logger.warning("The purge of account %s ended early: %s", report.account, error)
+    if not dry_run and report.is_whole and not report.problem:
+        states = AccountState.objects.primary().filter(pk=account_state(report.account).pk)
+        states.update(next_purge_at=after(INTERVAL))
+    return report
+
+
+def _kinds(report: PurgeReport) -> Iterator[tuple[Kind, timedelta, Purged]]:
+    """Give what the settings do not keep for ever."""
+    retention = conf.retention()
+    if retention.request_bodies is not None:
+        yield REQUESTS, retention.request_bodies, report.request_bodies
+    if retention.result_bodies is not None:
+        yield RESULTS, retention.result_bodies, report.result_bodies
+
+
+def _count(kind: Kind, delay: timedelta, purged: Purged, report: PurgeReport) -> None:
+    batches = expired(kind, report.account, delay)
+    counts = list(batches.exclude(kind.kept).values_list(kind.counted_by, flat=True))
+    purged.batches, purged.rows = len(counts), sum(counts)
+    purged.kept = batches.filter(kind.kept).count()
+
+
+def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
+    batches = expired(kind, pace.report.account, delay)
+    purged.kept = batches.filter(kind.kept).count()
+    for pk in list(batches.exclude(kind.kept).values_list("pk", flat=True)):
+        if pace.is_over:
+            return
+        cleared = clear(pk, kind, purged, pace)
+        purged.batches += cleared is Cleared.WHOLLY
+        pace.report.at_work += cleared is Cleared.NOT_AT_ALL
+        pace.tell()
+
+
+def _delete_copies(pace: Pace, *, dry_run: bool) -> None:
+    """Ask for the copies to be deleted; none of an account that the settings do not know: nobody could ask for it."""
+    delay, copies = conf.retention().remote_copies, pace.report.remote_copies
+    if delay is None or pace.report.account not in conf.accounts():
+        return
+    there = expired_remotely(pace.report.account, delay)
+    copies.kept = there.filter(KEPT_REMOTELY).count()
+    for batch in list(there.exclude(KEPT_REMOTELY)):
+        if pace.is_over:
+            return
+        if search_begins_at(batch):
+            copies.kept += 1
+            continue
+        if not dry_run:
+            _delete_copy(batch)
+        copies.batches += 1
+        pace.tell()
+
+
+def _delete_copy(batch: MessageBatch) -> None:
+    with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
+        batch.note("remote_copy_expired", "RETENTION says that its copy at Anthropic is not to be kept.")
+        delete_remote(batch)
