@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchEvent, BatchRequest, BatchResult, MessageBatch, State, SubmitAttempt
@@ -44,6 +46,12 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
     services.advance(batch)
     child = services.retry(batch, outcomes=["missing"]) if batch.missing_count else None
     assert (batch.state, child) == (State.INGESTED, None)
+    retention = dict.fromkeys(("REQUEST_BODIES", "RESULT_BODIES", "REMOTE_COPIES"), 60)
+    settings.CLAUDE_BATCHES = {"KICK": False, "RETENTION": retention}
+    minutes_ago = timezone.now() - timedelta(minutes=2)
+    MessageBatch.objects.using("other").filter(pk=batch.pk).update(announced_at=minutes_ago)
+    [report] = services.purge()
+    assert (report.request_bodies.rows, report.result_bodies.rows, report.remote_copies.batches) == (3, 3, 1)
     services.advance(services.delete_remote(batch))
     assert batch.remote_deleted_at is not None
     with Relay(claude.url) as relay:

@@ -81,9 +81,9 @@ def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
     report = pace.report
     try:
         guard(report.account)
+        _delete_copies(pace, dry_run=dry_run)  # first: only these can be too late
         for kind, delay, purged in _kinds(report):
             _count(kind, delay, purged, report) if dry_run else _empty(kind, delay, purged, pace)
-        _delete_copies(pace, dry_run=dry_run)
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
         logger.warning("The purge of account %s ended early: %s", report.account, error)
