@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -88,6 +89,27 @@ class TestAnnouncing:
         services.advance(services.announce_again(batch))
         assert batch.last_error == ""
         assert batch not in MessageBatch.objects.needing_attention()
+
+    def test_a_receiver_without_a_name_of_its_own_uses_up_its_tries_too(
+        self, claude: ClaudeEmulator, settings: Any
+    ) -> None:
+        """Django's own words about it raise: `functools.partial` has no `__qualname__`."""
+
+        def broken(why: str, **kwargs: Any) -> None:
+            raise ValueError(why)
+
+        settings.CLAUDE_BATCHES = {"ANNOUNCE_ATTEMPTS": 2}
+        receiver = partial(broken, "no")
+        results_ingested.connect(receiver)
+        try:
+            batch = running()
+            claude.finish()
+            for _ in range(3):
+                services.advance(batch)
+        finally:
+            results_ingested.disconnect(receiver)
+        assert batch.announced_at is not None
+        assert "AttributeError" in batch.last_error
 
     def test_only_a_complete_batch_is_announced_again(self) -> None:
         with pytest.raises(InvalidTransition, match="Complete"):
