@@ -26,20 +26,16 @@ ANSWERS_ARE_THERE = Q(result_purge_began_at__isnull=True)
 def tell(signal: Signal, batch: MessageBatch) -> list[str]:
     """Call the receivers, all of them, and give what went wrong with each that raised."""
     errors = []
-    for receiver, response in _responses(signal, batch):
+    try:
+        responses: list[tuple[Any, Any]] = signal.send_robust(sender=MessageBatch, batch=batch)
+    except AttributeError as error:  # Django's own: it cannot name a receiver that raised and is a `partial`
+        responses = [(signal, error)]
+    for receiver, response in responses:
         if isinstance(response, Exception):
             name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', receiver)}"
             errors.append(f"{name} raised {type(response).__name__}: {response}")
             logger.error("Batch %s: %s", batch.pk, errors[-1], exc_info=response)
     return errors
-
-
-def _responses(signal: Signal, batch: MessageBatch) -> list[tuple[Any, Any]]:
-    """Call them; one without a `__qualname__` that raises, as a `partial`, Django answers with an error of its own."""
-    try:
-        return signal.send_robust(sender=MessageBatch, batch=batch)
-    except AttributeError as error:
-        return [(signal, error)]
 
 
 def announce(batch: MessageBatch, token: str) -> bool:

@@ -19,8 +19,8 @@ def test_a_short_soak(database_url: str, database: str, trial: int) -> None:
         sys.executable,
         "-m",
         "tests.soak",
-        "--batches=40",
-        "--minutes=0.5",
+        "--batches=25",
+        "--minutes=0.25",
         f"--seed={trial + 1}",
         f"--db={database_url}",
     ]
