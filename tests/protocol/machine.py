@@ -24,6 +24,7 @@ from tests.protocol.choices import (
     DAY,
     FAULTS,
     HOUR,
+    LINES,
     MINUTE,
     NAPS,
     OTHER,
@@ -34,7 +35,7 @@ from tests.protocol.choices import (
     WHICH,
     WISHES,
 )
-from tests.protocol.network import CREATE, Fault, Meanwhile, Network
+from tests.protocol.network import CREATE, RESULTS, Fault, Meanwhile, Network
 from tests.protocol.world import ACCOUNTS, World, is_strangers
 
 Step = Callable[..., None]
@@ -101,6 +102,11 @@ class Protocol(RuleBasedStateMachine):
         self.world.pass_time(after)
         self.network.fault = fault
         self.world.work(self.world.tick, crash_at=crash_at)
+
+    @step(weight=2, name=LINES, crash_at=CRASHES)
+    def fetch(self, name: str, crash_at: int | None) -> None:
+        """What runs ends, and its results come with odd lines: to be stored, or to prove whose they are."""
+        self.tick(11 * MINUTE, Fault(RESULTS, name), crash_at, ends=True)
 
     @step(weight=2, which=WHICH, fault=FAULTS, crash_at=CRASHES)
     def advance(self, which: int, fault: Fault | None, crash_at: int | None) -> None:
