@@ -82,23 +82,24 @@ def judge(client: BatchesClient, data: wire.MessageBatch) -> Verdict:
     """Read the first lines of a batch until one bears the tag of any attempt of ours; then hang up.
 
     It is excluded only after 20 well-formed lines without one, or all of a shorter body that came whole: empty, cut or
-    unreadable results prove nothing.
+    unreadable results prove nothing. As many lines as it has requests are not all of it: lines that answer none may
+    stand before those that do.
     """
     if data["processing_status"] != "ended":
         return Verdict(why=f"it is {data['processing_status']}: only its results can prove whose it is")
-    wanted = min(PROOF_LINES, total(data))
     seen = 0
     failure = ""
     try:
         with client.result_lines(data["id"]) as lines:
-            for custom_id in islice(_custom_ids(lines), wanted):
+            for custom_id in islice(_custom_ids(lines), PROOF_LINES):
                 seen += 1
                 attempt = _attempt_of(custom_id)
                 if attempt is not None:
                     return Verdict(attempt=attempt, why=f"it bears the tag of attempt {attempt.number}")
     except ClaudeBatchesError as error:
         failure = str(error)
-    if seen and seen >= wanted:
+    came_whole = not failure and 0 < total(data) <= seen
+    if seen >= PROOF_LINES or came_whole:
         return Verdict(is_excluded=True, why="its first results bear no tag of ours: another call made it")
     return Verdict(why=failure or "its results cannot be read, which proves nothing")
 

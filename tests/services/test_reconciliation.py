@@ -80,6 +80,16 @@ class TestFound:
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[1].id)
         assert set(batch.attempts.get().excluded_ids) <= set(others)
 
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_behind_lines_that_are_nobodys(self, claude: ClaudeEmulator, count: int) -> None:
+        batch = lost(claude, count)
+        claude.finish()
+        claude.fault("foreign_line", count=count, times=None)
+        age(batch)
+        search(batch)
+        assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
+        assert len(claude.batches) == 1
+
     def test_by_the_search_for_another_batch(self, claude: ClaudeEmulator) -> None:
         first, second = lost(claude), lost(claude)
         claude.finish()
