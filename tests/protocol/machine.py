@@ -164,7 +164,7 @@ class Protocol(RuleBasedStateMachine):
     @step(remote=WHICH, is_all=st.booleans(), account=ACCOUNT)
     def adopt(self, remote: int, is_all: bool, account: str) -> None:
         if is_all:
-            services.adopt_all(account)
+            self.legal(lambda: services.adopt_all(account))
         else:
             self.to_remote(remote, lambda remote_id: services.adopt(remote_id, account=account))
 
@@ -269,7 +269,7 @@ class Protocol(RuleBasedStateMachine):
 OTHERS: dict[str, Callable[[Protocol], object]] = {
     "nothing": lambda machine: None,
     "end": lambda machine: machine.end_all(),
-    "adopt": lambda machine: services.adopt_all(),
+    "adopt": lambda machine: machine.legal(services.adopt_all),
     "key": lambda machine: machine.world.change_key(),
     **{name: lambda machine, wish=wish: machine.to_each(wish) for name, wish in WISHES.items()},
 }
