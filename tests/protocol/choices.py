@@ -33,12 +33,13 @@ COUNTS = st.integers(1, 2)
 WHICH = st.integers(0, 2 * ROWS)
 
 READING = st.sampled_from([BASELINE, LIST, RETRIEVE, CANCEL, DELETE])
+LINES = st.sampled_from(sorted(RESULT_LINES))
 FAULTS = st.one_of(
     st.none(),
     st.builds(Fault, st.just(CREATE), st.sampled_from([LATE, *CREATES])),
     st.builds(Fault, READING, st.sampled_from(sorted(READS))),
     st.builds(Fault, st.just(RESULTS), st.sampled_from(sorted(READS))),
-    st.builds(Fault, st.just(RESULTS), st.sampled_from(sorted(RESULT_LINES))),
+    st.builds(Fault, st.just(RESULTS), LINES),
 )
 CRASHES = st.one_of(st.none(), st.integers(1, 40))
 PASSING = st.sampled_from([MINUTE, 11 * MINUTE, 16 * MINUTE, 31 * MINUTE, 65 * MINUTE, 3 * HOUR, 25 * HOUR])

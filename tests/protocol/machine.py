@@ -24,6 +24,7 @@ from tests.protocol.choices import (
     DAY,
     FAULTS,
     HOUR,
+    LINES,
     MINUTE,
     NAPS,
     OTHER,
@@ -34,7 +35,7 @@ from tests.protocol.choices import (
     WHICH,
     WISHES,
 )
-from tests.protocol.network import CREATE, Fault, Meanwhile, Network
+from tests.protocol.network import CREATE, RESULTS, Fault, Meanwhile, Network
 from tests.protocol.world import ACCOUNTS, World, is_strangers
 
 Step = Callable[..., None]
@@ -102,6 +103,11 @@ class Protocol(RuleBasedStateMachine):
         self.network.fault = fault
         self.world.work(self.world.tick, crash_at=crash_at)
 
+    @step(weight=2, name=LINES, crash_at=CRASHES)
+    def fetch(self, name: str, crash_at: int | None) -> None:
+        """What runs ends, and its results come with odd lines: to be stored, or to prove whose they are."""
+        self.tick(11 * MINUTE, Fault(RESULTS, name), crash_at, ends=True)
+
     @step(weight=2, which=WHICH, fault=FAULTS, crash_at=CRASHES)
     def advance(self, which: int, fault: Fault | None, crash_at: int | None) -> None:
         self.network.fault = fault
@@ -158,7 +164,7 @@ class Protocol(RuleBasedStateMachine):
     @step(remote=WHICH, is_all=st.booleans(), account=ACCOUNT)
     def adopt(self, remote: int, is_all: bool, account: str) -> None:
         if is_all:
-            services.adopt_all(account)
+            self.legal(lambda: services.adopt_all(account))
         else:
             self.to_remote(remote, lambda remote_id: services.adopt(remote_id, account=account))
 
@@ -263,7 +269,7 @@ class Protocol(RuleBasedStateMachine):
 OTHERS: dict[str, Callable[[Protocol], object]] = {
     "nothing": lambda machine: None,
     "end": lambda machine: machine.end_all(),
-    "adopt": lambda machine: services.adopt_all(),
+    "adopt": lambda machine: machine.legal(services.adopt_all),
     "key": lambda machine: machine.world.change_key(),
     **{name: lambda machine, wish=wish: machine.to_each(wish) for name, wish in WISHES.items()},
 }

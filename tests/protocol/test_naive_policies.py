@@ -1,4 +1,4 @@
-"""That the machine can fail: five policies that look reasonable, each refuted by a few of its steps.
+"""That the machine can fail: six policies that look reasonable, each refuted by a few of its steps.
 
 The only place where our own code is replaced: what is tested here is the test.
 """
@@ -15,7 +15,7 @@ from django.dispatch import Signal
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
-from django_claude_batches.services import accepting, announcing, reconciliation, settling, submission
+from django_claude_batches.services import accepting, announcing, reconciliation, searching, settling, submission
 from django_claude_batches.services.body import DeadlineReader
 from tests.protocol.invariants import Violation
 from tests.protocol.machine import MINUTE, Protocol
@@ -47,6 +47,11 @@ def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
         return ""
 
     patch.setattr(reconciliation, "examine", take)
+
+
+def one_line_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """Its first line is not ours: it is another's."""
+    patch.setattr(searching, "PROOF_LINES", 1)
 
 
 def no_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -82,6 +87,14 @@ def stranger_with_the_same_count(machine: Protocol) -> None:
     machine.tick(11 * MINUTE, None, None)
 
 
+def foreign_line_first(machine: Protocol) -> None:
+    machine.begin("retry", ["accepted"])
+    machine.send(2, "answer lost", None)
+    machine.fetch("a foreign line first", None)
+    for _ in range(4):
+        machine.tick(31 * MINUTE, None, None)
+
+
 def sender_sleeps(machine: Protocol) -> None:
     machine.begin("retry", ["accepted"])
     machine.suspend(0, [31 * MINUTE] * 4, "nothing", "default", None)
@@ -101,6 +114,7 @@ def receivers_break(machine: Protocol) -> None:
         (blind_retry, answer_lost, "paid twice"),
         (resubmit_if_none_is_listed, lands_late, "paid twice"),
         (adopt_by_count, stranger_with_the_same_count, "another's batch"),
+        (one_line_is_enough, foreign_line_first, "paid twice"),
         (no_deadline, sender_sleeps, "paid twice"),
         (receivers_are_called_once, receivers_break, "nobody heard it"),
     ],
