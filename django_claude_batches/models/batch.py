@@ -96,7 +96,8 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
         waiting = Q(handed_out_at__gt=after(-rest))
         due = self.primary().to_advance().due().exclude(waiting).order_by("next_action_at", "pk")
         pks = list(due.values_list("pk", flat=True)[:limit])
-        self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
+        if rest:
+            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
         return pks
 
     def create_draft(
