@@ -48,16 +48,18 @@ class Gate:
 
     def _serve(self) -> None:
         with suppress(OSError):
-            for _ in range(self._passing):
-                self._let_through()
+            for _ in range(self._passing - 1):
+                self._let_through(self._listener.accept()[0])
+            # Before the last one has its answer: who comes with what follows must find it closed.
+            last = self._listener.accept()[0]
             self._fill()
             self.is_closed.set()
+            self._let_through(last)
             self._opened.wait()
             while True:
-                self._let_through()
+                self._let_through(self._listener.accept()[0])
 
-    def _let_through(self) -> None:
-        inside, _ = self._listener.accept()
+    def _let_through(self, inside: socket.socket) -> None:
         outside = socket.create_connection(self._upstream)
         self._sockets += [inside, outside]
         self._start(_pump, inside, outside)

@@ -51,7 +51,7 @@ STORMS: dict[str, tuple[str, dict[str, Any], int]] = {
 @pytest.fixture
 def clock(claude: ClaudeEmulator) -> Iterator[Clock]:
     clock = Clock(claude.now())
-    with clock.ruling(lambda seconds: clock.move(timedelta(seconds=seconds))):
+    with clock.ruling(lambda seconds: clock.pass_time(timedelta(seconds=seconds))):
         yield clock
 
 
