@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, transaction
+from django.dispatch import Signal
 
 from django_claude_batches import wire
 from django_claude_batches.client import Reply
@@ -39,64 +40,79 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
         _write_down(attempt)
         mirror = mirrored(reply.data)
         delay = next_poll(mirror["created_at"])
-    remote_id = attempt.remote_id
-    free = frozenset(State) - REMOTE
     batches = MessageBatch.objects.primary()
     with transaction.atomic(using=batches.db, durable=True):
-        if not batches.filter(pk=batch.pk).exists():
-            logger.critical("%s was made for batch %s, which was deleted here meanwhile.", remote_id, batch.pk)
-            return False
-        batch.refresh_from_db(using=batches.db)
-        later = batch.attempts.using(batches.db).maybe_made().filter(number__gt=attempt.number)
-        taken = _owner(batch, str(remote_id))
-        moved = (
-            taken is None
-            and not later.exists()
-            and batch.move(
-                State.IN_PROGRESS,
-                allowed=free,
-                due=delay,
-                anthropic_id=remote_id,
-                workspace_id=attempt.workspace_id,
-                last_error="",
-                **mirror,
-            )
-        )
-        if moved:
-            batch.note("accepted", str(remote_id))
-        elif taken is not None:
-            why = (
-                f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
-            )
-            batch.move(State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why)
-        duplicate = not moved and batch.anthropic_id != remote_id
-        if duplicate:
-            owner = f"it belongs to {taken}" if taken else f"the batch has {batch.anthropic_id or 'a later attempt'}"
-            batch.note("duplicate", f"Attempt {attempt.number} made {remote_id}, but {owner}.")
-    if moved:
-        tell(batch_submitted, batch)
-    if duplicate:
-        logger.critical("Two batches for one row: batch %s, attempt %s made %s", batch.pk, attempt.number, remote_id)
-        tell(duplicate_detected, batch)
-    return False
+        taken = _take(batch, attempt, mirror, delay)
+    return _told(batch, attempt, taken)
 
 
 def proven(attempt: SubmitAttempt, remote_id: str) -> bool:
-    """Give a batch that bears an attempt's tag to the attempt, and to its row if that can still take it."""
+    """Give a batch that bears an attempt's tag to the attempt, and to its row if that can still take it.
+
+    Both or none: nobody looks any more for what an attempt has.
+    """
     attempt.remote_id = remote_id
-    batch = MessageBatch.objects.primary().filter(attempts=attempt).first()  # not from a replica
     attempts = SubmitAttempt.objects.primary()
-    new = attempts.filter(pk=attempt.pk, remote_id__isnull=True).update(
-        remote_id=remote_id, outcome=Outcome.ACCEPTED, candidates=[]
-    )
+    with transaction.atomic(using=attempts.db, durable=True):
+        batch = MessageBatch.objects.primary().filter(attempts=attempt).first()  # not from a replica
+        new = attempts.filter(pk=attempt.pk, remote_id__isnull=True).update(
+            remote_id=remote_id, outcome=Outcome.ACCEPTED, candidates=[]
+        )
+        if batch is not None and new:
+            batch.note("proven", f"{remote_id} bears the tag of attempt {attempt.number}.")
+        taken = None if batch is None else _take(batch, attempt, {"processing_status": "in_progress"}, NOW)
     if batch is None:
         logger.critical(
             "%s at Anthropic bears the tag of attempt %s, whose batch was deleted here.", remote_id, attempt.pk
         )
         return False
-    if new:
-        batch.note("proven", f"{remote_id} bears the tag of attempt {attempt.number}.")
-    return accepted(batch, attempt)
+    return _told(batch, attempt, taken)
+
+
+def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], delay: timedelta) -> Signal | None:
+    """Have the row take the attempt's id, if it is free to; give what the app is to be told when that is committed."""
+    remote_id = attempt.remote_id
+    batches = MessageBatch.objects.primary()
+    if not batches.filter(pk=batch.pk).exists():
+        logger.critical("%s was made for batch %s, which was deleted here meanwhile.", remote_id, batch.pk)
+        return None
+    batch.refresh_from_db(using=batches.db)
+    later = batch.attempts.using(batches.db).maybe_made().filter(number__gt=attempt.number)
+    taken = _owner(batch, str(remote_id))
+    moved = (
+        taken is None
+        and not later.exists()
+        and batch.move(
+            State.IN_PROGRESS,
+            allowed=frozenset(State) - REMOTE,
+            due=delay,
+            anthropic_id=remote_id,
+            workspace_id=attempt.workspace_id,
+            last_error="",
+            **mirror,
+        )
+    )
+    if moved:
+        batch.note("accepted", str(remote_id))
+        return batch_submitted
+    if taken is not None:
+        why = f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
+        batch.move(State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why)
+    if batch.anthropic_id == remote_id:
+        return None
+    owner = f"it belongs to {taken}" if taken else f"the batch has {batch.anthropic_id or 'a later attempt'}"
+    batch.note("duplicate", f"Attempt {attempt.number} made {remote_id}, but {owner}.")
+    return duplicate_detected
+
+
+def _told(batch: MessageBatch, attempt: SubmitAttempt, news: Signal | None) -> bool:
+    if news is duplicate_detected:
+        logger.critical(
+            "Two batches for one row: batch %s, attempt %s made %s", batch.pk, attempt.number, attempt.remote_id
+        )
+    if news is not None:
+        tell(news, batch)
+    return False
 
 
 def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:

@@ -40,9 +40,7 @@ ACCEPTED = ("accepting._write_down: UPDATE submitattempt", "accepting.accepted: 
 PROVEN = (
     LISTED,
     "searching.judge: GET /batches/ID/results",
-    "accepting.proven: UPDATE submitattempt",
-    "accepting.proven > MessageBatch.note: INSERT batchevent",
-    "accepting.accepted: COMMIT",
+    "accepting.proven: COMMIT",
     TOLD_SUBMITTED,
 )
 FETCHED = (

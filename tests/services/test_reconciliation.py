@@ -17,6 +17,7 @@ from django_claude_batches.services.accepting import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due, running
+from tests.protocol.processes import Crash, dying
 from tests.relay import Relay, cut, lose_answer, lose_request, refuse, rewrite
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -280,6 +281,28 @@ class TestWatching:
         batch.refresh_from_db()
         assert (batch.anthropic_id, batch.attempts.get().outcome) == (late, "accepted")
         assert services.advance(batch).state == State.INGESTED
+
+    def test_a_process_that_dies_at_the_proof_hides_nothing(self, claude: ClaudeEmulator) -> None:
+        """Before any of its statements: whoever looks next finds the batch, and the row has it."""
+        survived = []
+        for at in range(1, 60):
+            batch = services.give_up(lost(claude, 1))
+            claude.finish()
+            AccountState.objects.update(next_watch_at=None, lease_until=None)
+            try:
+                with dying(at):
+                    services.tick(lambda pk: None)
+                survived.append(at)
+            except Crash:
+                pass
+            AccountState.objects.update(next_watch_at=None, lease_until=None)
+            services.tick(lambda pk: None)
+            batch.refresh_from_db()
+            assert batch.state != State.ABANDONED, f"died before statement {at}"
+            assert batch.anthropic_id == claude.batches[-1].id
+            if survived:
+                break
+        assert survived
 
     def test_it_ends_after_a_day(self, claude: ClaudeEmulator) -> None:
         batch = services.give_up(lost(claude))

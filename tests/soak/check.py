@@ -78,7 +78,8 @@ def _owned(ledger: Ledger, attempts: dict[str, SubmitAttempt], findings: Finding
         if remote["stranger"] and row is not None:
             findings.lost.append(f"{_about(row)}: has a stranger's batch")
         elif not remote["stranger"] and (row is None or row != owner):
-            findings.lost.append(f"{remote['id']} is paid, and not its row's: {owner and _about(owner)}")
+            about = f"{_about(owner)}\n{_history(owner.pk)}" if owner else "nobody's"
+            findings.lost.append(f"{remote['id']} is paid, and not its row's: {about}")
 
 
 def _complete(ledger: Ledger, findings: Findings) -> None:
