@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from celery import shared_task
 from django.db import transaction
@@ -27,6 +28,14 @@ REST = timedelta(seconds=TICK_SECONDS * 2 / 3)
 next one does. Ten clicks in the admin are ten ticks at once, and each would send a message for each due batch."""
 
 
+WITHIN_AN_HOUR: dict[str, Any] = {
+    "ignore_result": True,
+    "acks_late": False,
+    "soft_time_limit": 60 * MINUTE,
+    "time_limit": 61 * MINUTE,
+}
+
+
 @shared_task(
     name="django_claude_batches.tick",
     ignore_result=True,
@@ -39,37 +48,19 @@ def tick() -> None:
     services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
 
 
-@shared_task(
-    name="django_claude_batches.advance",
-    ignore_result=True,
-    acks_late=False,
-    soft_time_limit=60 * MINUTE,
-    time_limit=61 * MINUTE,
-)
+@shared_task(name="django_claude_batches.advance", **WITHIN_AN_HOUR)
 def advance(pk: int) -> None:
     """Do what is due for one batch."""
     services.advance_if_due(pk)
 
 
-@shared_task(
-    name="django_claude_batches.audit",
-    ignore_result=True,
-    acks_late=False,
-    soft_time_limit=60 * MINUTE,
-    time_limit=61 * MINUTE,
-)
+@shared_task(name="django_claude_batches.audit", **WITHIN_AN_HOUR)
 def audit() -> None:
     """Compare what Anthropic lists with our rows, for the accounts whose last audit is a day old."""
     services.audit_due()
 
 
-@shared_task(
-    name="django_claude_batches.purge",
-    ignore_result=True,
-    acks_late=False,
-    soft_time_limit=60 * MINUTE,
-    time_limit=61 * MINUTE,
-)
+@shared_task(name="django_claude_batches.purge", **WITHIN_AN_HOUR)
 def purge() -> None:
     """Take away what RETENTION says is not to be kept, of the accounts whose last purge is a day old."""
     services.purge_due()

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -26,7 +27,7 @@ DISTRIBUTED = "/usr/lib/postgresql/*/bin"
 """Debian keeps PostgreSQL's programs off PATH."""
 
 
-class Server:
+class Server(ABC):
     """Runs while entered, on a port that it keeps; its data are gone afterwards.
 
     `end` with a signal, `start` again, or both with `restart`: each returns when it is done.
@@ -66,22 +67,24 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    @abstractmethod
     def url(self) -> str:
-        raise NotImplementedError
+        """Where it serves."""
 
     @classmethod
     def is_installed(cls) -> bool:
         return path_of(cls.program) is not None and (os.geteuid() != 0 or has_user(cls.user))
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (not every server needs something)
         """Make what the server needs before its first start."""
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """Give what starts it."""
 
+    @abstractmethod
     def ask(self) -> None:
         """Raise whatever the driver raises unless the server answers."""
-        raise NotImplementedError
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
