@@ -13,6 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from django_claude_batches.testing import EmulatorProcess
 from tests.conftest import GATE
+from tests.lanes import Gate
 from tests.reliability import databases
 from tests.reliability.servers import Redis, Server
 from tests.reliability.site import Site
@@ -72,9 +73,15 @@ def tried(request: pytest.FixtureRequest, database: str) -> Callable[[str, str],
     return lambda fault, how: request.node.user_properties.append(("fault", (fault, how, database)))
 
 
+def need_driver(gate: Gate, database: str) -> None:
+    """Return if this database's driver is installed, which is an extra; else skip the test, or fail it."""
+    gate.need_that(databases.has_driver(database), database, "its driver, an extra, is not installed")
+
+
 @pytest.fixture
 def database_url(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     if database in databases.SERVERS:
+        need_driver(request.config.stash[GATE], database)
         request.config.stash[GATE].need(databases.SERVERS[database])
     with databases.new(database, tmp_path) as url:
         yield url
@@ -104,6 +111,7 @@ def own(request: pytest.FixtureRequest) -> Iterator[Own]:
     with ExitStack() as running:
 
         def start(kind: type[Server]) -> Server:
+            need_driver(gate, kind.name)
             gate.need_that(kind.is_installed(), kind.name, f"{kind.program} is not installed")
             if kind not in started:
                 started[kind] = running.enter_context(kind())

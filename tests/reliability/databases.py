@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +15,17 @@ from tests.lanes import Service
 SQLITE, POSTGRES, MARIADB = "SQLite", "PostgreSQL", "MariaDB"
 ALL = (SQLITE, POSTGRES, MARIADB)
 
+DRIVERS = {POSTGRES: "psycopg", MARIADB: "MySQLdb"}
+"""Which come with the extras `postgres` and `mariadb`."""
+
 SERVERS = {
     POSTGRES: Service(POSTGRES, os.environ.get("POSTGRES_SERVER", "postgres://postgres@127.0.0.1:5432/postgres")),
     MARIADB: Service(MARIADB, os.environ.get("MARIADB_SERVER", "mysql://root@127.0.0.1:3306/mysql")),
 }
+
+
+def has_driver(kind: str) -> bool:
+    return kind not in DRIVERS or find_spec(DRIVERS[kind]) is not None
 
 
 @contextmanager
