@@ -58,14 +58,21 @@ def split_lines(pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES
     number, offset = 1, 0
     pending = _Pending(max_line_bytes)
     for piece in pieces:
-        *ends, rest = piece.split(b"\n")
-        for end in ends:
-            pending.add(end)
-            next_offset = offset + pending.size + 1
-            line = pending.take(number, offset)
-            if not _is_blank(line.data):
-                yield line
-            number, offset = number + 1, next_offset
+        first, *whole = piece.split(b"\n")
+        pending.add(first)
+        if not whole:
+            continue
+        rest = whole.pop()
+        size = pending.size
+        line = pending.take(number, offset)
+        if not _is_blank(line.data):
+            yield line
+        number, offset = number + 1, offset + size + 1
+        for data in whole:
+            if not _is_blank(data):
+                short = len(data) <= max_line_bytes
+                yield Line(number, offset, data.removesuffix(b"\r") if short else data[:EXCERPT_BYTES], not short)
+            number, offset = number + 1, offset + len(data) + 1
         pending.add(rest)
     last = pending.take(number, offset)
     if not _is_blank(last.data):

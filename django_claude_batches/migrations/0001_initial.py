@@ -335,6 +335,7 @@ class Migration(migrations.Migration):
                     "request",
                     models.OneToOneField(
                         blank=True,
+                        db_constraint=False,
                         help_text="Empty for a batch that was made elsewhere: its requests cannot be read back.",
                         null=True,
                         on_delete=django.db.models.deletion.DO_NOTHING,
@@ -346,6 +347,8 @@ class Migration(migrations.Migration):
                 (
                     "batch",
                     models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="results",
                         to="django_claude_batches.messagebatch",
@@ -362,6 +365,7 @@ class Migration(migrations.Migration):
             model_name="batchrequest",
             name="batch",
             field=models.ForeignKey(
+                db_index=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="requests",
                 to="django_claude_batches.messagebatch",

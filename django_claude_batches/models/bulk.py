@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar, cast
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, connections, models, transaction
 
@@ -11,7 +12,7 @@ from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import copying, packets, rows
 from django_claude_batches.models.drafting import Prepared
 from django_claude_batches.models.request import BatchRequest
-from django_claude_batches.models.rows import Table, Values
+from django_claude_batches.models.rows import Table, Value, Values
 
 ROWS = 1000
 """Rows at a time: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md)."""
@@ -28,11 +29,6 @@ REFUSALS = (DataError, IntegrityError, ValueError)
 
 T = TypeVar("T")
 
-Plain = tuple[str | bytes | int | None, ...]
-
-Encoded = list[bytes] | list[Plain]
-"""Rows in the form in which a database takes them fastest: only ready ones enter a transaction."""
-
 
 def insert(batch_id: int, requests: Iterable[Prepared], *, using: str) -> Iterator[int]:
     """Insert a new batch's requests as they come, and give the number stored so far after each 1,000 or 4 MB.
@@ -40,16 +36,15 @@ def insert(batch_id: int, requests: Iterable[Prepared], *, using: str) -> Iterat
     Raise InvalidRequest for a custom_id that came before, which the table's own constraint finds, and LimitExceeded for
     a row that is too large for the database.
     """
-    encode = encoder(using)
     stored = 0
     for chunk in _packets(requests):
-        encoded = encode([rows.of_request(batch_id, request) for request in chunk])
-        for index, reason in _obstacles(encoded, using=using).items():
+        values = [rows.of_request(batch_id, request) for request in chunk]
+        for index, reason in packets.obstacles(values, using=using).items():
             raise LimitExceeded(reason, position=chunk[index].position, custom_id=chunk[index].custom_id)
         repeated = None
         try:
             with transaction.atomic(using=using):
-                _write(rows.REQUESTS, encoded, using=using)
+                _write(rows.REQUESTS, values, using=using)
         except IntegrityError:
             repeated = _repeated(batch_id, chunk, using=using)
             if repeated is None:
@@ -78,7 +73,7 @@ def _packets(requests: Iterable[Prepared]) -> Iterator[list[Prepared]]:
 def _repeated(batch_id: int, chunk: list[Prepared], *, using: str) -> Prepared | None:
     """Give the first request whose custom_id came before, in the chunk or in the table."""
     ids = [request.custom_id for request in chunk]
-    stored = BatchRequest.objects.using(using).filter(batch=batch_id, custom_id__in=ids)
+    stored = BatchRequest.objects.using(using).filter(batch=batch_id, custom_id__among=ids)
     seen = set(stored.values_list("custom_id", flat=True))
     for request in chunk:
         if request.custom_id in seen:
@@ -87,62 +82,88 @@ def _repeated(batch_id: int, chunk: list[Prepared], *, using: str) -> Prepared |
     return None
 
 
-def encoder(using: str) -> Callable[[list[Values]], Encoded]:
-    """Give what encodes rows for this database; it may be called in another thread."""
-    return copying.encode if copying.is_possible(using) else _plain
+class _Remembered:
+    """Rows that are made as they are asked for, and kept: if the database refuses one, all are offered again."""
+
+    def __init__(self, rows: Iterator[Values]) -> None:
+        self._rows = rows
+        self._made: list[Values] = []
+        self.is_broken = False
+
+    def __iter__(self) -> Iterator[Values]:
+        try:
+            for row in self._rows:
+                self._made.append(row)
+                yield row
+        except BaseException:
+            self.is_broken = True
+            raise
+
+    def all(self) -> list[Values]:
+        self._made.extend(self._rows)
+        return self._made
 
 
-def _plain(values: list[Values]) -> list[Plain]:
-    return [tuple([str(cell, "utf-8") if isinstance(cell, memoryview) else cell for cell in row]) for row in values]
-
-
-def insert_results(encoded: Encoded, *, using: str) -> dict[int, str]:
+def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
     """Insert results that are not stored yet; give the indexes of those that the database refused, and why.
 
+    On PostgreSQL a result is made while the server stores those before it: it must be made without the database.
     Never `ignore_conflicts`: on MySQL it is INSERT IGNORE, which also cuts long values short in silence.
     """
-    refused = _obstacles(encoded, using=using)
-    try:
-        if not refused:
-            _insert_in_savepoint(encoded, using=using)
+    first = next(results, None)
+    if first is None:
+        return {}
+    remembered = _Remembered(chain([first], results))
+    refused = {} if copying.is_possible(using) else packets.obstacles(remembered.all(), using=using)
+    if not refused:
+        try:
+            _insert_in_savepoint(remembered if copying.is_possible(using) else remembered.all(), using=using)
+        except REFUSALS:
+            if remembered.is_broken:
+                raise
+        else:
             return {}
-    except REFUSALS:
-        pass
-    return _insert_one_by_one(encoded, refused, using=using)
+    return _insert_one_by_one(remembered.all(), refused, using=using)
 
 
-def _insert_one_by_one(encoded: Encoded, refused: dict[int, str], *, using: str) -> dict[int, str]:
-    for index in range(len(encoded)):
+def _insert_one_by_one(results: list[Values], refused: dict[int, str], *, using: str) -> dict[int, str]:
+    for index, result in enumerate(results):
         if index in refused:
             continue
         try:
-            _insert_in_savepoint(encoded[index : index + 1], using=using)
+            _insert_in_savepoint([result], using=using)
         except REFUSALS as error:
             refused[index] = str(error)
     return refused
 
 
-def _obstacles(encoded: Encoded, *, using: str) -> dict[int, str]:
-    return {} if copying.is_possible(using) else packets.obstacles(cast("list[Plain]", encoded), using=using)
-
-
-def _insert_in_savepoint(encoded: Encoded, *, using: str) -> None:
+def _insert_in_savepoint(results: Iterable[Values], *, using: str) -> None:
     with transaction.atomic(using=using):
-        _write(rows.RESULTS, encoded, using=using)
+        _write(rows.RESULTS, results, using=using)
 
 
-def _write(table: Table, encoded: Encoded, *, using: str) -> None:
-    if not encoded:
-        return
+def _write(table: Table, values: Iterable[Values], *, using: str) -> None:
+    connection = connections[using]
     if copying.is_possible(using):
-        copying.copy(table, cast("list[bytes]", encoded), using=using)
+        copying.copy(table, values, using=using)
         return
-    quote = connections[using].ops.quote_name
-    names, places = ", ".join(map(quote, table.columns)), ", ".join(["%s"] * len(table.columns))
-    with connections[using].cursor() as cursor:
+    quote = connection.ops.quote_name
+    names = ", ".join(map(quote, table.columns))
+    places = ", ".join(_place(field, connection.vendor) for field in table.fields)
+    plain: Any = list(values) if connection.vendor == "sqlite" else [tuple(map(_decoded, row)) for row in values]
+    with connection.cursor() as cursor:
         # mysqlclient joins the rows into INSERTs of 64 KB, for which the statement must look like this.
-        insert = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({places})"  # noqa: S608
-        cursor.executemany(insert, cast("list[Plain]", encoded))
+        insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({places})"  # noqa: S608
+        cursor.executemany(insert, plain)
+
+
+def _place(field: models.Field[Any, Any], vendor: str) -> str:
+    """SQLite takes the bytes of a text as they are; from a str it would have to make them again."""
+    return "CAST(%s AS TEXT)" if vendor == "sqlite" and isinstance(field, models.JSONField) else "%s"
+
+
+def _decoded(cell: Value) -> Value:
+    return str(cell, "utf-8") if isinstance(cell, memoryview) else cell
 
 
 def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:

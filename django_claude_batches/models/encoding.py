@@ -37,9 +37,13 @@ def encode(params: Any) -> str:
     return text
 
 
+_dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def _text(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    text.encode()
+    text = _dump(value)
+    if not text.isascii():
+        text.encode()  # raises for half of a character
     return text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from django.db import connections
 
-Plain = str | bytes | int | None
+Plain = str | bytes | memoryview | int | None
 
 OTHERS = 64 * 1024
 """Bytes that a row's other columns and the statement's own words take at most."""
@@ -14,6 +14,7 @@ OTHERS = 64 * 1024
 SUSPICIOUS = 500_000
 """Characters in a row from which on it is looked at: the smallest packet in use is of 1 MB, the default of 16."""
 
+TEXTS = (str, bytes, memoryview)
 ESCAPED = [b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\"]
 
 
@@ -41,11 +42,11 @@ def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
 
 
 def _length(row: Iterable[Plain]) -> int:
-    return sum(len(value) for value in row if isinstance(value, (str, bytes)))
+    return sum(len(value) for value in row if isinstance(value, TEXTS))
 
 
 def _written(value: Plain) -> int:
-    if not isinstance(value, (str, bytes)):
+    if not isinstance(value, TEXTS):
         return 0
-    data = value.encode() if isinstance(value, str) else value
+    data = value.encode() if isinstance(value, str) else bytes(value)
     return len(data) + sum(data.count(byte) for byte in ESCAPED)

@@ -49,7 +49,11 @@ class BatchRequest(models.Model):
     """
 
     batch = models.ForeignKey(
-        "MessageBatch", on_delete=models.CASCADE, related_name="requests", verbose_name=_("batch")
+        "MessageBatch",
+        on_delete=models.CASCADE,
+        related_name="requests",
+        verbose_name=_("batch"),
+        db_index=False,  # the two on (batch, …) serve it
     )
     position = models.PositiveIntegerField(_("position"))
     custom_id = IdentifierField(_("custom_id"), max_length=MAX_OUR_CUSTOM_ID)

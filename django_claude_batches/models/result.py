@@ -62,11 +62,21 @@ class BatchResult(models.Model):
     Tokens are counts of tokens; `cost_usd` is in US dollars, null where it is not known.
     """
 
-    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="results", verbose_name=_("batch"))
-    # DO_NOTHING: rows go with their batch, results first (MessageBatch.delete), never one by one.
+    # Neither key is a constraint of the database: to check them takes PostgreSQL a third of an ingest, and for each
+    # result it writes to its request's row, to lock it. Rows come here only under a lease on their batch, whose row the
+    # same transaction has locked, and go with it, results first (MessageBatch.delete), never one by one.
+    batch = models.ForeignKey(
+        "MessageBatch",
+        on_delete=models.CASCADE,
+        related_name="results",
+        verbose_name=_("batch"),
+        db_constraint=False,
+        db_index=False,  # the two on (batch, …) serve it
+    )
     request = models.OneToOneField(
         BatchRequest,
         on_delete=models.DO_NOTHING,
+        db_constraint=False,
         null=True,
         blank=True,
         related_name="result",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from django.db import models
 
 from django_claude_batches.models.drafting import Prepared
 from django_claude_batches.models.request import BatchRequest
@@ -17,10 +19,15 @@ Values = tuple[Value, ...]
 
 
 class Table(NamedTuple):
-    """A table, and its columns that are written; the others are null."""
+    """A model's table, and its columns that are written; the others are null."""
 
-    name: str
+    model: type[models.Model]
     columns: tuple[str, ...]
+
+    @property
+    def fields(self) -> list[models.Field[Any, Any]]:
+        of_column = {field.column: field for field in self.model._meta.concrete_fields}
+        return [of_column[column] for column in self.columns]
 
 
 @dataclass(slots=True)
@@ -52,8 +59,8 @@ _OF_REQUEST = ("position", "custom_id", "model", "params", "params_bytes", "cont
 _result_values = attrgetter(*_OF_RESULT)
 _request_values = attrgetter(*_OF_REQUEST)
 
-RESULTS = Table(BatchResult._meta.db_table, ("batch_id", *_OF_RESULT))
-REQUESTS = Table(BatchRequest._meta.db_table, ("batch_id", *_OF_REQUEST))
+RESULTS = Table(BatchResult, ("batch_id", *_OF_RESULT))
+REQUESTS = Table(BatchRequest, ("batch_id", *_OF_REQUEST))
 
 
 def of_result(batch_id: int, row: ResultRow) -> Values:

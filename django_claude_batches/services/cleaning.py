@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ class Cleaner:
 
     def text(self, value: str, longest: int | None = None) -> str:
         """Replace what UTF-8 or PostgreSQL cannot hold by U+FFFD, and cut at `longest` characters."""
+        if longest is not None and len(value) <= longest and value.isprintable() and value.isascii():
+            return value  # as most are
         clean = value.replace("\0", "\ufffd")
         if not clean.isascii():
             clean = clean.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -69,26 +72,51 @@ def _refuse(constant: str) -> float:
     raise _Unusual(constant)
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_plain, parse_constant=_refuse).decode
+_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_plain, parse_constant=_refuse).raw_decode
 _ODD = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
+_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
+"""All that JSON allows from quote to quote, less what is odd."""
+
+_PROSE = [(re.compile(b'"%b": ?%b' % (name, _STRING)), b'"%b":""' % name) for name in (b"text", b"thinking")]
+"""The members whose value is prose. In valid JSON their quotes can be no others': in a string, each has a backslash."""
+
+UTF8_PIECE = 64 * 1024
 
 
 def as_it_came(data: memoryview) -> dict[str, Any] | None:
-    """Give the object of some JSON text; None where a database could not hold the text as it is.
+    """Give the object of some JSON text, with nothing for its prose; None where a database could not hold the text.
 
-    Quick, so that it can be done a hundred thousand times: it looks only for what needs a closer look.
+    Quick, so that it can be done a hundred thousand times: it looks only for what needs a closer look. The prose is
+    most of an answer, and nobody asks for it here: to match it takes a third of the time that it takes to parse it,
+    and no memory, of which a string of 32 MB would take 200.
     """
     try:
-        text = str(data, "utf-8")
+        if not _is_utf8(data):
+            return None
+        skeleton: bytes | memoryview = data
+        for prose, nothing in _PROSE:
+            skeleton = prose.sub(nothing, skeleton)
+        text = str(skeleton, "utf-8")
         if "\\u" in text and _ODD.search(text):
             return None
-        parsed = _decode(text)
+        parsed, end = _decode(text)
+        if end != len(text):
+            return None
         # With fewer brackets than that it cannot be too deep.
         if text.count("{") + text.count("[") >= DEEPEST and _depth(parsed) >= DEEPEST:
             return None
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def _is_utf8(data: memoryview) -> bool:
+    if len(data) <= UTF8_PIECE:
+        return bool(str(data, "utf-8"))
+    decoder = getincrementaldecoder("utf-8")()
+    for start in range(0, len(data), UTF8_PIECE):
+        decoder.decode(data[start : start + UTF8_PIECE], final=start + UTF8_PIECE >= len(data))
+    return True
 
 
 def _depth(value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from django.db import transaction
 
@@ -11,9 +12,10 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable
 from django_claude_batches.models import MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.models.rows import Values
 from django_claude_batches.models.state import FETCHING, State
 from django_claude_batches.services.delays import NOW, backoff, respecting
-from django_claude_batches.services.downloading import Download, Ready
+from django_claude_batches.services.downloading import Chunk, Download
 from django_claude_batches.services.lines import problem
 from django_claude_batches.services.mirroring import mirrored
 from django_claude_batches.services.vanishing import is_past_keeping, lose, missed
@@ -34,8 +36,9 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     download = Download(batch, using=MessageBatch.objects.primary().db)
     failure: ClaudeBatchesError | None = None
     try:
-        for ready in download.read(client):
-            _store(batch, token, ready)
+        for chunk in download.chunks(client):
+            _store(batch, token, chunk, download.rows(chunk))
+            del chunk  # before the next one is read: they are as large as the memory that this takes
     except LeaseLost:
         logger.warning("Batch %s is fetched by another process now.", batch.pk)
         return False
@@ -49,17 +52,17 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     return _close(batch, token, download)
 
 
-def _store(batch: MessageBatch, token: str, ready: Ready) -> None:
+def _store(batch: MessageBatch, token: str, chunk: Chunk, values: Iterator[Values]) -> None:
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         # Heartbeat, fence and row lock in one statement: a late process stores nothing.
         if not rows.renew(batch.pk, token):
             raise LeaseLost(f"The lease on batch {batch.pk} is lost.")
-        for index, why in bulk.insert_results(ready.encoded, using=rows.db).items():
-            custom_id, line = ready.sources[index]
+        for index, why in bulk.insert_results(values, using=rows.db).items():
+            custom_id, line = chunk.made[index]
             logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, custom_id, why)
-            ready.problems.append(problem(line, f"The database refused the row of {custom_id}: {why}"))
-        for trouble in ready.problems:
+            chunk.problems.append(problem(line, f"The database refused the row of {custom_id}: {why}"))
+        for trouble in chunk.problems:
             known = {"batch": batch, "sha256": trouble.sha256}
             shown = {name: getattr(trouble, name) for name in ("number", "offset", "excerpt", "reason")}
             ResultProblem.objects.using(rows.db).get_or_create(**known, defaults=shown)
@@ -85,7 +88,8 @@ def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure
 
 def _close(batch: MessageBatch, token: str, download: Download) -> bool:
     """Compare what came with what must have come. Incomplete: again, with back-off; complete after the last try."""
-    imbalance = _imbalance(batch, download)
+    missing = batch.count_missing()
+    imbalance = _imbalance(batch, download, missing)
     last_try = batch.tries + 1 >= conf.ingest_attempts()
     if imbalance and not last_try:
         tries = batch.tries + 1
@@ -95,7 +99,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             token=token,
             due=backoff(tries),
             last_error=imbalance,
-            missing_count=batch.count_missing(),
+            missing_count=missing,
             tries=tries,
         )
         return False
@@ -106,7 +110,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             token=token,
             due=NOW,
             ingested_at=DatabaseNow(),
-            missing_count=batch.count_missing(),
+            missing_count=missing,
             last_error=imbalance,
         )
         if complete:
@@ -115,7 +119,7 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
     return complete
 
 
-def _imbalance(batch: MessageBatch, download: Download) -> str:
+def _imbalance(batch: MessageBatch, download: Download, missing: int) -> str:
     """Say what does not add up; nothing if all does."""
     counts = {
         "succeeded": batch.succeeded_count,
@@ -130,6 +134,6 @@ def _imbalance(batch: MessageBatch, download: Download) -> str:
     ]
     if download.count != batch.request_count:
         wrong.insert(0, f"{download.count:,} results came for {batch.request_count:,} requests")
-    if not wrong and (missing := batch.count_missing()):
+    if not wrong and missing:
         wrong = [f"{missing:,} results could not be stored"]
     return "; ".join(wrong)

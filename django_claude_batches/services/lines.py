@@ -185,5 +185,5 @@ def _short(value: Any, longest: int, cleaner: Cleaner) -> str:
 
 
 def _count(value: Any) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value <= LARGEST else None
+    """Take only what is an int itself: a bool is none."""
+    return value if type(value) is int and 0 <= value <= LARGEST else None

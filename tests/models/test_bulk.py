@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from django.db import models
 
@@ -41,7 +43,7 @@ def test_every_column_is_written_but_those_that_are_named_here(
 def test_texts_come_back_as_they_went(text: str) -> None:
     batch = draft(1)
     row = rows.ResultRow("x", "errored", error_message=text, error_type=text, raw=text.encode() + bytes(range(256)))
-    assert not bulk.insert_results(bulk.encoder("default")([rows.of_result(batch.pk, row)]), using="default")
+    assert not bulk.insert_results(iter([rows.of_result(batch.pk, row)]), using="default")
     stored = batch.results.get()
     assert (stored.error_message, stored.error_type, bytes(stored.raw)) == (text, text, row.raw)
     assert (stored.message, stored.input_tokens, stored.request_id) == (None, None, None)
@@ -51,13 +53,24 @@ def test_a_row_that_the_database_refuses_is_named_and_the_others_are_stored() ->
     batch = draft(3)
     results = [rows.ResultRow("r-0", "errored"), rows.ResultRow("r-1", "x" * 99), rows.ResultRow("r-2", "errored")]
     twice = [*results, rows.ResultRow("r-0", "expired")]
-    encoded = bulk.encoder("default")([rows.of_result(batch.pk, row) for row in twice])
-    refused = bulk.insert_results(encoded, using="default")
+    refused = bulk.insert_results((rows.of_result(batch.pk, row) for row in twice), using="default")
     assert 3 in refused
     # SQLite has no lengths.
     stored = batch.results.order_by("pk").values_list("custom_id", "result_type")
     assert [row for row in stored if row[0] != "r-1"] == [("r-0", "errored"), ("r-2", "errored")]
     assert (1 in refused) != (len(stored) == 3)
+
+
+def test_what_breaks_while_rows_are_made_is_not_taken_for_a_refusal_of_the_database() -> None:
+    batch = draft(2)
+
+    def broken() -> Iterator[rows.Values]:
+        yield rows.of_result(batch.pk, rows.ResultRow("r-0", "errored"))
+        raise ValueError("a bug of ours")
+
+    with pytest.raises(ValueError, match="a bug of ours"):
+        bulk.insert_results(broken(), using="default")
+    assert not batch.results.exists()
 
 
 @pytest.mark.parametrize("at", [1, 1000, 2500])

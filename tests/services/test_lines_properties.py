@@ -6,12 +6,12 @@ import json
 import math
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
-from django_claude_batches.services.cleaning import DEEPEST, Cleaner
+from django_claude_batches.services.cleaning import DEEPEST, Cleaner, as_it_came
 from django_claude_batches.services.lines import parse
 
 # Every code point, the halves of pairs and NUL with them; every float.
@@ -70,6 +70,29 @@ def test_any_usage_becomes_counts_or_nothing(usage: Any) -> None:
     for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "web_search_requests"):
         count = getattr(row, name)
         assert count is None or 0 <= count < 2**63
+
+
+PIECES = [*':,{}[]"a1é ', '"text":"', '"thinking": "', '"text"', "x" * 40, "\\\\", '\\"', "\\u00e9", "\\n"]
+
+
+def emptied(value: Any) -> Any:
+    """The value with nothing for its prose."""
+    if isinstance(value, list):
+        return [emptied(item) for item in value]
+    if isinstance(value, dict):
+        return {k: "" if k in {"text", "thinking"} and isinstance(v, str) else emptied(v) for k, v in value.items()}
+    return value
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join) | VALUES.map(json.dumps))
+@example('{"text":"text":"x"}')
+@example('{"a":"\\\\"text":"b"}')
+@example('{"text":"\\\\","text":"x"}')
+def test_nothing_passes_as_it_came_that_is_not_json(text: str) -> None:
+    """Prose is matched, not parsed: what is no JSON must not become it by that, and the rest must be as it was."""
+    for made in (text, '{"x":' + text + "}", '{"text":"' + text + '"}'):
+        found = as_it_came(memoryview(made.encode("utf-8", "replace")))
+        assert found is None or found == emptied(json.loads(made))
 
 
 @given(st.binary(max_size=200))
