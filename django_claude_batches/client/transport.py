@@ -128,14 +128,18 @@ class Transport:
             yield self._pieces(response)
 
     def _pieces(self, response: requests.Response) -> Iterator[bytes]:
-        # Not `iter_content`: where a connection breaks that keeps back up to READ_BYTES which had come. urllib3 1.26
-        # has no `read1`: there the same bytes are lost to us, and come with the next download.
-        read = getattr(response.raw, "read1", response.raw.read)
+        if response.raw.chunked:
+            pieces = response.iter_content(READ_BYTES)  # a whole chunk each: twice as fast as `read1`
+        else:
+            # Not `iter_content`: where a connection breaks that keeps back up to READ_BYTES which had come. urllib3
+            # 1.26 has no `read1`: there the same bytes are lost to us, and come with the next download.
+            read = getattr(response.raw, "read1", response.raw.read)
+            pieces = iter(lambda: read(READ_BYTES, decode_content=True), b"")
         while True:
-            piece: bytes | APIUnreachable = _shielded(lambda: read(READ_BYTES, decode_content=True))
+            piece: bytes | APIUnreachable | None = _shielded(lambda: next(pieces, None))
             if isinstance(piece, APIUnreachable):
                 raise piece
-            if not piece:
+            if piece is None:
                 return
             yield piece
 

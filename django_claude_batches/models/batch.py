@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
-from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, check_header, prepared
+from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, check_header, checked
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.facts import FACTS
 from django_claude_batches.models.fields import IdentifierField
@@ -141,7 +141,7 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
                 created_by_name=user_name(created_by),
             )
             tally = Tally()
-            for stored in bulk.insert(batch.pk, prepared(requests, tally), using=db):
+            for stored in bulk.insert(batch.pk, checked(requests), tally, using=db):
                 if progress is not None:
                     progress(stored)
             batch.request_count, batch.body_bytes = tally.requests, tally.bytes

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, connections, models, transaction
 
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import copying, packets, rows
-from django_claude_batches.models.drafting import Prepared
+from django_claude_batches.models.drafting import Checked, Prepared, Tally
 from django_claude_batches.models.request import BatchRequest
-from django_claude_batches.models.rows import Table, Value, Values
+from django_claude_batches.models.rows import Table, Values
 
 ROWS = 1000
 """Rows at a time: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md)."""
@@ -20,6 +20,12 @@ ROWS = 1000
 PACKET_BYTES = 4_000_000
 """Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
 are doubled and a JSON column's other characters are escapes: one of 4 bytes takes 14."""
+
+STATEMENT_BYTES = 1_000_000
+"""Bytes of an INSERT, beside its last row, on MariaDB and MySQL: mysqlclient's own 64 KB are 30 rows."""
+
+PIECE = 500
+"""Rows that are decoded at a time: a text takes up to four times its bytes."""
 
 BYTES = 8_000_000
 """Bytes of params at a time, so that large requests are read a few at a time."""
@@ -30,21 +36,24 @@ REFUSALS = (DataError, IntegrityError, ValueError)
 T = TypeVar("T")
 
 
-def insert(batch_id: int, requests: Iterable[Prepared], *, using: str) -> Iterator[int]:
+def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: Tally, *, using: str) -> Iterator[int]:
     """Insert a new batch's requests as they come, and give the number stored so far after each 1,000 or 4 MB.
 
-    Raise InvalidRequest for a custom_id that came before, which the table's own constraint finds, and LimitExceeded for
-    a row that is too large for the database.
+    `requests` may query the database: it is asked only between the chunks. On PostgreSQL a chunk's texts are made while
+    the server stores those before them.
+
+    Raise InvalidRequest for what cannot be encoded, and for a custom_id that came before, which the table's own
+    constraint finds; LimitExceeded for one more than a batch may hold, and for a row too large for the database.
     """
+    if not copying.is_possible(using):
+        requests = (request.prepared() for request in requests)
     stored = 0
     for chunk in _packets(requests):
-        values = [rows.of_request(batch_id, request) for request in chunk]
-        for index, reason in packets.obstacles(values, using=using).items():
-            raise LimitExceeded(reason, position=chunk[index].position, custom_id=chunk[index].custom_id)
+        values = (rows.of_request(batch_id, tally.add(request.prepared())) for request in chunk)
         repeated = None
         try:
             with transaction.atomic(using=using):
-                _write(rows.REQUESTS, values, using=using)
+                _write(rows.REQUESTS, _fitting(values, chunk, using), using=using)
         except IntegrityError:
             repeated = _repeated(batch_id, chunk, using=using)
             if repeated is None:
@@ -57,20 +66,30 @@ def insert(batch_id: int, requests: Iterable[Prepared], *, using: str) -> Iterat
         yield stored
 
 
-def _packets(requests: Iterable[Prepared]) -> Iterator[list[Prepared]]:
-    chunk: list[Prepared] = []
+def _packets(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | Prepared]]:
+    chunk: list[Checked | Prepared] = []
     size = 0
     for request in requests:
-        if chunk and (len(chunk) == ROWS or size + request.params_bytes > PACKET_BYTES):
+        if chunk and (len(chunk) == ROWS or size + request.size > PACKET_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(request)
-        size += request.params_bytes
+        size += request.size
     if chunk:
         yield chunk
 
 
-def _repeated(batch_id: int, chunk: list[Prepared], *, using: str) -> Prepared | None:
+def _fitting(values: Iterator[Values], chunk: list[Checked | Prepared], using: str) -> Iterator[Values]:
+    """Give the values if they fit into a statement; raise LimitExceeded for the first row that does not."""
+    if connections[using].vendor != "mysql":
+        return values
+    made = list(values)
+    for index, reason in packets.obstacles(made, using=using).items():
+        raise LimitExceeded(reason, position=chunk[index].position, custom_id=chunk[index].custom_id)
+    return iter(made)
+
+
+def _repeated(batch_id: int, chunk: list[Checked | Prepared], *, using: str) -> Checked | Prepared | None:
     """Give the first request whose custom_id came before, in the chunk or in the table."""
     ids = [request.custom_id for request in chunk]
     stored = BatchRequest.objects.using(using).filter(batch=batch_id, custom_id__among=ids)
@@ -143,27 +162,34 @@ def _insert_in_savepoint(results: Iterable[Values], *, using: str) -> None:
 
 
 def _write(table: Table, values: Iterable[Values], *, using: str) -> None:
-    connection = connections[using]
     if copying.is_possible(using):
         copying.copy(table, values, using=using)
-        return
+    else:
+        _execute(table, iter(values), using=using)
+
+
+def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
+    connection = connections[using]
+    is_sqlite = connection.vendor == "sqlite"
     quote = connection.ops.quote_name
     names = ", ".join(map(quote, table.columns))
-    places = ", ".join(_place(field, connection.vendor) for field in table.fields)
-    plain: Any = list(values) if connection.vendor == "sqlite" else [tuple(map(_decoded, row)) for row in values]
+    places = ["%s"] * len(table.columns)
+    if is_sqlite and table.json_at is not None:
+        places[table.json_at] = "CAST(%s AS TEXT)"  # it takes the bytes as they are; of a str it would make them again
+    # mysqlclient joins rows into INSERTs of STATEMENT_BYTES, for which the statement must look like this.
+    insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({', '.join(places)})"  # noqa: S608
     with connection.cursor() as cursor:
-        # mysqlclient joins the rows into INSERTs of 64 KB, for which the statement must look like this.
-        insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({places})"  # noqa: S608
-        cursor.executemany(insert, plain)
+        if connection.vendor == "mysql":
+            cursor.cursor.max_stmt_length = STATEMENT_BYTES
+        while piece := list(islice(values, PIECE)):
+            plain: Any = piece if is_sqlite else [_decoded(row, table.json_at) for row in piece]
+            cursor.executemany(insert, plain)
 
 
-def _place(field: models.Field[Any, Any], vendor: str) -> str:
-    """SQLite takes the bytes of a text as they are; from a str it would have to make them again."""
-    return "CAST(%s AS TEXT)" if vendor == "sqlite" and isinstance(field, models.JSONField) else "%s"
-
-
-def _decoded(cell: Value) -> Value:
-    return str(cell, "utf-8") if isinstance(cell, memoryview) else cell
+def _decoded(row: Values, at: int | None) -> Values:
+    if at is None or not isinstance(text := row[at], memoryview):
+        return row
+    return (*row[:at], str(text, "utf-8"), *row[at + 1 :])
 
 
 def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:

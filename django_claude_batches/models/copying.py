@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connections
-from django.db.models import JSONField
 
 from django_claude_batches.models.rows import Table, Values
 
@@ -46,7 +45,7 @@ def _types(table: Table, using: str) -> list[str]:
 
 
 def _with_version(table: Table, rows: Iterable[Values]) -> Iterator[Values]:
-    at = next((index for index, field in enumerate(table.fields) if isinstance(field, JSONField)), None)
+    at = table.json_at
     if at is None:
         yield from rows
         return

@@ -12,7 +12,7 @@ from django.db import models
 
 from django_claude_batches import wire
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
-from django_claude_batches.models.encoding import encode
+from django_claude_batches.models.encoding import encode, weigh
 
 TAG_LENGTH = 13
 """Characters of the tag that stands, with an underscore behind it, before each custom_id on the wire."""
@@ -51,6 +51,38 @@ class Prepared:
     params_bytes: int
     content_type_id: int | None
     object_id: str | None
+
+    @property
+    def size(self) -> int:
+        return self.params_bytes
+
+    def prepared(self) -> Prepared:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request that was checked but for its text: plain params, which can be encoded while others are stored.
+
+    `size` is about that of their JSON, in bytes.
+    """
+
+    position: int
+    custom_id: str
+    params: Mapping[str, Any]
+    content_type_id: int | None
+    object_id: str | None
+    size: int
+
+    def prepared(self) -> Prepared:
+        """Encode the params. No code but ours runs. Raise InvalidRequest where there is no text for them."""
+        try:
+            text = encode_params(self.params)
+        except InvalidRequest as error:
+            raise _located(error, self.position, self.custom_id) from None
+        size = len(text) if text.isascii() else len(text.encode())
+        model = model_of(self.params)
+        return Prepared(self.position, self.custom_id, model, text, size, self.content_type_id, self.object_id)
 
 
 def encode_params(params: Any) -> str:
@@ -98,8 +130,8 @@ def resolve_target(target: Any) -> tuple[int | None, str | None]:
     return ContentType.objects.get_for_model(target).pk, str(target.pk)
 
 
-def prepare(item: Any, position: int) -> Prepared:
-    """Check one item and encode its params. Raise InvalidRequest with its position and custom_id."""
+def check(item: Any, position: int) -> Checked | Prepared:
+    """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
     if isinstance(item, Prepared):
         return replace(item, position=position)
     custom_id: Any = None
@@ -111,12 +143,16 @@ def prepare(item: Any, position: int) -> Prepared:
         custom_id = item.get("custom_id")
         custom_id = str(position) if custom_id is None else custom_id
         check_custom_id(custom_id)
-        text = encode_params(item["params"])
-        model = model_of(item["params"])
-        return Prepared(position, custom_id, model, text, len(text.encode()), *resolve_target(item.get("target")))
+        params, target = item["params"], resolve_target(item.get("target"))
     except InvalidRequest as error:
-        shown = custom_id if isinstance(custom_id, str) else None
-        raise type(error)(error.reason, position=position, custom_id=shown) from None
+        raise _located(error, position, custom_id if isinstance(custom_id, str) else None) from None
+    size = weigh(params)
+    checked = Checked(position, custom_id, params, *target, size or 0)
+    return checked.prepared() if size is None else checked
+
+
+def _located(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:
+    return type(error)(error.reason, position=position, custom_id=custom_id)
 
 
 def check_header(name: str, value: Any) -> str:
@@ -143,8 +179,8 @@ class Tally:
         self.requests = 0
         self.bytes = len(ENVELOPE[0]) + len(ENVELOPE[2])
 
-    def add(self, request: Prepared) -> None:
-        """Raise LimitExceeded, naming the request that tipped it."""
+    def add(self, request: Prepared) -> Prepared:
+        """Give the request again; raise LimitExceeded, naming it, if it is the one too many."""
         self.bytes += wire_bytes(request) + (len(ENVELOPE[1]) if self.requests else 0)
         self.requests += 1
         if self.requests > wire.MAX_REQUESTS:
@@ -155,6 +191,7 @@ class Tally:
                 f"the body would have {self.bytes:,} bytes with this request, and a batch holds at most "
                 f"{wire.MAX_BODY_BYTES:,}",
             )
+        return request
 
     @staticmethod
     def _exceeded(request: Prepared, reason: str) -> LimitExceeded:
@@ -162,11 +199,10 @@ class Tally:
         return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
 
 
-def prepared(items: Iterable[Any], tally: Tally) -> Iterator[Prepared]:
-    """Check the items one by one as they are asked for, counting them in `tally`; never hold more than one."""
+def checked(items: Iterable[Any]) -> Iterator[Checked | Prepared]:
+    """Check the items one by one as they are asked for; hold none."""
+    position = -1
     for position, item in enumerate(items):
-        request = prepare(item, position)
-        tally.add(request)
-        yield request
-    if not tally.requests:
+        yield check(item, position)
+    if position < 0:
         raise InvalidRequest("a batch needs at least one request, and there was none")

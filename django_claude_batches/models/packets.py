@@ -36,7 +36,7 @@ def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
     """Give the indexes of the rows that fit into no statement, and why."""
     if connections[using].vendor != "mysql":
         return {}
-    large = {index: tuple(row) for index, row in enumerate(rows) if _length(row) > SUSPICIOUS}
+    large = {index: row for index, row in enumerate(rows) if _length(row) > SUSPICIOUS}
     found = {index: obstacle(*row, using=using) for index, row in large.items()}
     return {index: reason for index, reason in found.items() if reason}
 

@@ -29,6 +29,11 @@ class Table(NamedTuple):
         of_column = {field.column: field for field in self.model._meta.concrete_fields}
         return [of_column[column] for column in self.columns]
 
+    @property
+    def json_at(self) -> int | None:
+        """Where its JSON is, which may be a view of bytes."""
+        return next((at for at, field in enumerate(self.fields) if isinstance(field, models.JSONField)), None)
+
 
 @dataclass(slots=True)
 class ResultRow:
