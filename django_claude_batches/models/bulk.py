@@ -92,7 +92,7 @@ def _fitting(values: Iterator[Values], chunk: list[Checked | Prepared], using: s
 def _repeated(batch_id: int, chunk: list[Checked | Prepared], *, using: str) -> Checked | Prepared | None:
     """Give the first request whose custom_id came before, in the chunk or in the table."""
     ids = [request.custom_id for request in chunk]
-    stored = BatchRequest.objects.using(using).filter(batch=batch_id, custom_id__among=ids)
+    stored = BatchRequest.objects.using(using).filter(batch=batch_id, custom_id__in=ids)
     seen = set(stored.values_list("custom_id", flat=True))
     for request in chunk:
         if request.custom_id in seen:

@@ -4,8 +4,6 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.lookups import In
-from django.db.models.sql.compiler import SQLCompiler
 
 
 class IdentifierField(models.CharField):  # type: ignore[type-arg]
@@ -20,14 +18,3 @@ class IdentifierField(models.CharField):  # type: ignore[type-arg]
         if connection.vendor == "mysql":
             parameters["collation"] = "utf8mb4_bin"
         return parameters
-
-
-@IdentifierField.register_lookup
-class Among(In):
-    """`IN` for a thousand identifiers: on PostgreSQL they are one parameter, which takes a third of the time."""
-
-    lookup_name = "among"
-
-    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-        column, parameters = self.process_lhs(compiler, connection)
-        return f"{column} = ANY(%s)", [*parameters, list(self.rhs)]

@@ -31,8 +31,10 @@ class Chunk:
     """The custom_id and the line of each row."""
     problems: list[ResultProblem] = field(default_factory=list)
 
-    @property
-    def is_full(self) -> bool:
+    def add(self, line: Line) -> bool:
+        """Take one more, and say whether that is enough."""
+        self.lines.append(line)
+        self.size += len(line.data)
         many = len(self.lines) >= CHUNK_ROWS or self.size >= CHUNK_BYTES
         return many or time.monotonic() - self.begun >= CHUNK_SECONDS
 
@@ -60,9 +62,7 @@ class Download:
         with client.result_lines(str(self._batch.anthropic_id)) as lines:
             try:
                 for line in lines:
-                    chunk.lines.append(line)
-                    chunk.size += len(line.data)
-                    if chunk.is_full:
+                    if chunk.add(line):
                         yield chunk
                         chunk = Chunk()
             except ClaudeBatchesError as error:

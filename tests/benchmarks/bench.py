@@ -23,7 +23,7 @@ KINDS = {"sqlite": databases.SQLITE, "postgres": databases.POSTGRES, "mariadb": 
 
 @dataclass
 class Bench:
-    """`urls` are those of the databases of ours and of the peer."""
+    """`urls` are those of the databases of ours and of the peer; `latency` is milliseconds before a poll's answer."""
 
     kind: str
     count: int
@@ -35,6 +35,7 @@ class Bench:
     server: str = ""
     no_limit: str = ""
     compression: str = ""
+    latency: float = 0
 
     def prepare(self, *arguments: str) -> str:
         """Do something to our database; not timed."""

@@ -44,7 +44,7 @@ PROVEN = (
     TOLD_SUBMITTED,
 )
 FETCHED = (
-    "downloading.Download._chunks: GET /batches/ID/results",
+    "downloading.Download.chunks: GET /batches/ID/results",
     "ingestion._store: COMMIT",
     "ingestion._store: COMMIT",
 )

@@ -140,14 +140,20 @@ def _before_answer(getresponse: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _watch_reading(raw: Any, effect: str) -> None:
-    name = "read1" if hasattr(raw, "read1") else "read"
-    read, is_first = getattr(raw, name), iter([True])
+    """Be there when the first bytes have come: of a chunked answer by `stream`, as `iter_content` reads it."""
+    is_first = iter([True])
 
-    def and_then(*arguments: Any, **options: Any) -> Any:
-        piece = read(*arguments, **options)
+    def passed(piece: bytes) -> bytes:
         if next(is_first, False):
             crashpoint(f"{FIRST_BYTES} {effect}")
         return piece
+
+    name = "stream" if raw.chunked else "read1" if hasattr(raw, "read1") else "read"
+    read = getattr(raw, name)
+
+    def and_then(*arguments: Any, **options: Any) -> Any:
+        found = read(*arguments, **options)
+        return map(passed, found) if raw.chunked else passed(found)
 
     setattr(raw, name, and_then)
 

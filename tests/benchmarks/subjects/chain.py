@@ -13,7 +13,7 @@ BY_HAND = "bulk_create(1000)"
 LOADING = {"sqlite": "executemany", "postgres": "psql \\copy", "mariadb": "LOAD DATA LOCAL"}
 
 
-def measure(bench: Bench, last: str, *, all_limits: bool = True) -> None:
+def measure(bench: Bench, last: str, *, all_limits: bool = True, with_peer: bool = True) -> None:
     """Run the steps up to `last` as often as there are rounds. After an ingest there is a resume.
 
     Without `all_limits`, only that of ingesting: drafting and submitting are compared with the peer.
@@ -23,7 +23,9 @@ def measure(bench: Bench, last: str, *, all_limits: bool = True) -> None:
     bench.notes.append(f"Limit: {loading}; for submit, a plain socket.")
     for _round in range(bench.rounds):
         ours(bench, steps)
-        limits(bench, steps if all_limits else steps[2:])
+        limits(bench, steps if all_limits and with_peer else steps[2:])
+        if not with_peer:
+            continue
         for step, run in lived(bench, PEER, steps, gzip=1):
             bench.figures.add(step, PEER, run)
 

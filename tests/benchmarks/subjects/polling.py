@@ -10,13 +10,13 @@ IN_FLIGHT = 1000
 LIST, GETS = "one listing, nothing written", "1,000 GETs, nothing written"
 
 
-def poll(bench: Bench, *, latency: float = 0) -> None:
+def poll(bench: Bench) -> None:
     """Look at 1,000 batches in flight: `tick`, which writes what it sees; and the calls alone."""
     bench.prepare("reset")
-    with stub("--in-flight", str(IN_FLIGHT), "--latency", str(latency)) as server:
+    with stub("--in-flight", str(IN_FLIGHT), "--latency", str(bench.latency)) as server:
         for _round in range(bench.rounds):
             for way, name in ((OURS, "tick"), (LIST, "list"), (GETS, "gets")):
                 bench.time("poll", way, "polling", name, url=server.url)
             bench.time("poll", PEER, "peer", "poll", url=server.url)
-    if latency:
-        bench.notes.append(f"poll: each answer takes {latency:g} ms.")
+    if bench.latency:
+        bench.notes.append(f"poll: each answer takes {bench.latency:g} ms.")

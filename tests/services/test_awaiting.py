@@ -1,0 +1,49 @@
+"""What a download knows of its batch without asking the database for each line."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_claude_batches.models import BatchResult
+from django_claude_batches.services.awaiting import AWAITED, CAME, STORED, Awaited
+from tests.making import draft
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def test_each_request_has_its_primary_key_and_says_whether_its_result_is_stored() -> None:
+    batch = draft(300)
+    stored = batch.requests.get(custom_id="r-7")
+    BatchResult.objects.create(batch=batch, request=stored, custom_id="r-7", result_type="errored")
+    awaited = Awaited(batch, using="default")
+    for request in batch.requests.all():
+        number = awaited.number(request.custom_id)
+        assert awaited.pks[number] == request.pk
+        assert awaited.states[number] == (STORED if request == stored else AWAITED)
+
+
+def test_other_batches_are_not_looked_at() -> None:
+    draft(3)
+    batch = draft(2)
+    awaited = Awaited(batch, using="default")
+    assert sorted(awaited.pks) == sorted(batch.requests.values_list("pk", flat=True))
+
+
+def test_an_id_that_is_no_requests_is_remembered_however_many_there_are() -> None:
+    batch = draft(1)
+    BatchResult.objects.create(batch=batch, custom_id="stranger", result_type="errored")
+    awaited = Awaited(batch, using="default")
+    assert awaited.states[awaited.number("stranger")] == STORED
+    numbers = [awaited.number(f"other-{index}") for index in range(5000)]
+    assert len(set(numbers)) == 5000
+    assert {awaited.pks[number] for number in numbers} == {0}
+    awaited.states[numbers[17]] = CAME
+    assert [awaited.number(f"other-{index}") for index in range(5000)] == numbers
+    assert awaited.states[awaited.number("other-17")] == CAME
+    assert awaited.pks[awaited.number("r-0")] == batch.requests.get().pk
+
+
+@pytest.mark.parametrize("custom_id", ["r", "r-", "r-0-", "R-0", "-r-0"])
+def test_nothing_like_it_is_taken_for_it(custom_id: str) -> None:
+    awaited = Awaited(draft(1), using="default")
+    assert awaited.number(custom_id) != awaited.number("r-0")

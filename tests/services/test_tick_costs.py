@@ -1,0 +1,51 @@
+"""A tick costs what is due, not what exists."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_claude_batches import services
+from django_claude_batches.models import MessageBatch, State
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+FINISHED = 10_000
+
+
+def finish(count: int) -> None:
+    at = timezone.now() - timedelta(days=1)
+    times: dict[str, Any] = dict.fromkeys(("queued_at", "created_at", "ended_at", "ingested_at", "announced_at"), at)
+    done = {"state": State.INGESTED, "processing_status": "ended", "request_count": 100, **times}
+    rows = (MessageBatch(anthropic_id=f"msgbatch_done_{number}", **done) for number in range(count))
+    MessageBatch.objects.bulk_create(rows, batch_size=500)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("ANALYZE")
+
+
+def ticked() -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        services.tick(lambda pk: None)
+    return [query["sql"] for query in queries.captured_queries]
+
+
+def test_finished_batches_cost_nothing() -> None:
+    ticked()  # the account's row is made by it
+    before = len(ticked())
+    finish(FINISHED)
+    statements = ticked()
+    assert len(statements) == before
+    if connection.vendor != "postgresql":
+        return
+    for statement in statements:
+        if statement.startswith("SELECT") and "messagebatch" in statement:
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN {statement}")
+                plan = "\n".join(line for (line,) in cursor.fetchall())
+            assert "Seq Scan on django_claude_batches_messagebatch" not in plan, plan
