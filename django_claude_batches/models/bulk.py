@@ -110,10 +110,13 @@ class _Remembered:
         self.is_broken = False
 
     def __iter__(self) -> Iterator[Values]:
+        while (row := self._next()) is not None:
+            self._made.append(row)
+            yield row
+
+    def _next(self) -> Values | None:
         try:
-            for row in self._rows:
-                self._made.append(row)
-                yield row
+            return next(self._rows, None)
         except BaseException:
             self.is_broken = True
             raise
@@ -142,18 +145,21 @@ def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
                 raise
         else:
             return {}
-    return _insert_one_by_one(remembered.all(), refused, using=using)
+    left = [(index, row) for index, row in enumerate(remembered.all()) if index not in refused]
+    return refused | _insert_by_halves(left, using=using)
 
 
-def _insert_one_by_one(results: list[Values], refused: dict[int, str], *, using: str) -> dict[int, str]:
-    for index, result in enumerate(results):
-        if index in refused:
-            continue
-        try:
-            _insert_in_savepoint([result], using=using)
-        except REFUSALS as error:
-            refused[index] = str(error)
-    return refused
+def _insert_by_halves(results: list[tuple[int, Values]], *, using: str) -> dict[int, str]:
+    """Insert what can be: of a chunk with one bad row, the rest goes in a dozen statements, not in thousands."""
+    try:
+        _insert_in_savepoint([row for _index, row in results], using=using)
+    except REFUSALS as error:
+        if len(results) == 1:
+            return {results[0][0]: str(error)}
+    else:
+        return {}
+    middle = len(results) // 2
+    return _insert_by_halves(results[:middle], using=using) | _insert_by_halves(results[middle:], using=using)
 
 
 def _insert_in_savepoint(results: Iterable[Values], *, using: str) -> None:

@@ -61,6 +61,19 @@ def test_a_row_that_the_database_refuses_is_named_and_the_others_are_stored() ->
     assert (1 in refused) != (len(stored) == 3)
 
 
+def test_of_many_rows_only_the_bad_ones_are_not_stored() -> None:
+    """There are so many that PostgreSQL says so while others are still being made."""
+    batch = draft(1)
+    bad = {5, 1700, 2999}
+    results = (
+        rows.ResultRow(f"r-{number}", "x" * (99 if number in bad else 9), error_message="y" * 2000)
+        for number in range(3000)
+    )
+    refused = bulk.insert_results((rows.of_result(batch.pk, row) for row in results), using="default")
+    assert set(refused) in (bad, set())  # SQLite has no lengths
+    assert batch.results.count() == 3000 - len(refused)
+
+
 def test_what_breaks_while_rows_are_made_is_not_taken_for_a_refusal_of_the_database() -> None:
     batch = draft(2)
 
