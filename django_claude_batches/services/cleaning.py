@@ -91,8 +91,7 @@ def as_it_came(data: memoryview) -> dict[str, Any] | None:
     and no memory, of which a string of 32 MB would take 200.
     """
     try:
-        if not _is_utf8(data):
-            return None
+        _check_utf8(data)
         skeleton: bytes | memoryview = data
         for prose, nothing in _PROSE:
             skeleton = prose.sub(nothing, skeleton)
@@ -110,13 +109,14 @@ def as_it_came(data: memoryview) -> dict[str, Any] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
-def _is_utf8(data: memoryview) -> bool:
+def _check_utf8(data: memoryview) -> None:
+    """Raise UnicodeDecodeError where it is not UTF-8; hold no more than a piece of it as text."""
     if len(data) <= UTF8_PIECE:
-        return bool(str(data, "utf-8"))
+        str(data, "utf-8")
+        return
     decoder = getincrementaldecoder("utf-8")()
     for start in range(0, len(data), UTF8_PIECE):
         decoder.decode(data[start : start + UTF8_PIECE], final=start + UTF8_PIECE >= len(data))
-    return True
 
 
 def _depth(value: Any) -> int:
