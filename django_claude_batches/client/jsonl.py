@@ -58,24 +58,21 @@ def split_lines(pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES
     number, offset = 1, 0
     pending = _Pending(max_line_bytes)
     for piece in pieces:
-        first, *whole = piece.split(b"\n")
-        pending.add(first)
-        if not whole:
-            continue
-        rest = whole.pop()
-        size = pending.size
-        line = pending.take(number, offset)
-        if not _is_blank(line.data):
-            yield line
-        number, offset = number + 1, offset + size + 1
-        for data in whole:
-            if not _is_blank(data):
-                short = len(data) <= max_line_bytes
-                yield Line(number, offset, data.removesuffix(b"\r") if short else data[:EXCERPT_BYTES], not short)
-            number, offset = number + 1, offset + len(data) + 1
-        pending.add(rest)
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            size = pending.size + len(end)
+            if pending.size or size > max_line_bytes:
+                pending.add(end)
+                line = pending.take(number, offset)
+            else:  # as most are: all of it, in one piece
+                line = Line(number, offset, end.removesuffix(b"\r"), oversized=False)
+            if line.oversized or not _is_blank(line.data):
+                yield line
+            number, offset = number + 1, offset + size + 1
+        if rest:
+            pending.add(rest)
     last = pending.take(number, offset)
-    if not _is_blank(last.data):
+    if last.oversized or not _is_blank(last.data):
         yield last
 
 

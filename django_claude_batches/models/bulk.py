@@ -22,7 +22,7 @@ PACKET_BYTES = 4_000_000
 are doubled and a JSON column's other characters are escapes: one of 4 bytes takes 14."""
 
 STATEMENT_BYTES = 1_000_000
-"""Bytes of an INSERT, beside its last row, on MariaDB and MySQL: mysqlclient's own 64 KB are 30 rows."""
+"""Bytes of an INSERT on MariaDB and MySQL, unless one row has more: mysqlclient's own 64 KB are 30 rows."""
 
 PIECE = 500
 """Rows that are decoded at a time: a text takes up to four times its bytes."""
@@ -46,10 +46,10 @@ def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: Tally, 
     constraint finds; LimitExceeded for one more than a batch may hold, and for a row too large for the database.
     """
     if not copying.is_possible(using):
-        requests = (request.prepared() for request in requests)
+        requests = (request.encoded() for request in requests)
     stored = 0
     for chunk in _packets(requests):
-        values = (rows.of_request(batch_id, tally.add(request.prepared())) for request in chunk)
+        values = (rows.of_request(batch_id, tally.add(request.encoded())) for request in chunk)
         repeated = None
         try:
             with transaction.atomic(using=using):
@@ -186,7 +186,7 @@ def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
     insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({', '.join(places)})"  # noqa: S608
     with connection.cursor() as cursor:
         if connection.vendor == "mysql":
-            cursor.cursor.max_stmt_length = STATEMENT_BYTES
+            cursor.cursor.cursor.max_stmt_length = STATEMENT_BYTES
         while piece := list(islice(values, PIECE)):
             plain: Any = piece if is_sqlite else [_decoded(row, table.json_at) for row in piece]
             cursor.executemany(insert, plain)

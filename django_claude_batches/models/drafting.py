@@ -12,7 +12,7 @@ from django.db import models
 
 from django_claude_batches import wire
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
-from django_claude_batches.models.encoding import encode, weigh
+from django_claude_batches.models.encoding import NotPlain, copied, encode
 
 TAG_LENGTH = 13
 """Characters of the tag that stands, with an underscore behind it, before each custom_id on the wire."""
@@ -56,13 +56,13 @@ class Prepared:
     def size(self) -> int:
         return self.params_bytes
 
-    def prepared(self) -> Prepared:
+    def encoded(self) -> Prepared:
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A request that was checked but for its text: plain params, which can be encoded while others are stored.
+    """A request that was checked but for its text: params of our own, which can be encoded while others are stored.
 
     `size` is about that of their JSON, in bytes.
     """
@@ -74,7 +74,7 @@ class Checked:
     object_id: str | None
     size: int
 
-    def prepared(self) -> Prepared:
+    def encoded(self) -> Prepared:
         """Encode the params. No code but ours runs. Raise InvalidRequest where there is no text for them."""
         try:
             text = encode_params(self.params)
@@ -146,9 +146,12 @@ def check(item: Any, position: int) -> Checked | Prepared:
         params, target = item["params"], resolve_target(item.get("target"))
     except InvalidRequest as error:
         raise _located(error, position, custom_id if isinstance(custom_id, str) else None) from None
-    size = weigh(params)
-    checked = Checked(position, custom_id, params, *target, size or 0)
-    return checked.prepared() if size is None else checked
+    sizes: list[int] = []
+    try:
+        # The caller may fill the same dict for the next item before this one is encoded.
+        return Checked(position, custom_id, copied(params, sizes), *target, sum(sizes))
+    except (NotPlain, RecursionError):
+        return Checked(position, custom_id, params, *target, 0).encoded()
 
 
 def _located(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:

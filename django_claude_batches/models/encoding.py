@@ -12,35 +12,35 @@ from django_claude_batches.exceptions import InvalidRequest
 DEEPEST = 500
 """Levels of nesting. Python 3.11 reads some 1,000 less its stack: what is stored must be readable in any process."""
 
-MOST_CONTAINERS = 10_000
-"""Dicts and lists in params from which on they are not weighed: one that holds itself has no end of them."""
-
 LONGEST_PATH = 80
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
-CONTAINERS = PLAIN = (dict, list, tuple)
+CONTAINERS = (dict, list, tuple)
 
 Path = tuple[Any, ...]
 
 
-def weigh(params: Any) -> int | None:
-    """Give about how many bytes its text has; None where it has to be made to know.
+class NotPlain(Exception):
+    """To encode it may run code of others: it has a dict or a list of a class of theirs."""
 
-    That is for a dict of another class, which may run any code when it is encoded, and for what may never end.
+
+def copied(value: Any, sizes: list[int]) -> Any:
+    """Give the value with dicts and lists of our own, so that it stays as it is whatever becomes of the original.
+
+    About how many bytes its JSON has is added to `sizes`. Raise NotPlain, or RecursionError if there is no end of it.
     """
-    size = 0
-    found = [params]
-    for value in found:  # which grows meanwhile
-        if type(value) not in PLAIN or len(found) > MOST_CONTAINERS:
-            return None
-        size += 16 * len(value)
-        children: Iterable[Any] = value.values() if type(value) is dict else value
-        for child in children:
-            if type(child) is str:
-                size += len(child) if child.isascii() else 3 * len(child)
-            elif isinstance(child, CONTAINERS):
-                found.append(child)
-    return size
+    if isinstance(value, str):
+        sizes.append(len(value) if value.isascii() else 3 * len(value))
+        return value
+    if type(value) is dict:
+        sizes.append(16 * len(value))
+        return {key: copied(child, sizes) for key, child in value.items()}
+    if type(value) is list or type(value) is tuple:
+        sizes.append(16 * len(value))
+        return [copied(child, sizes) for child in value]
+    if isinstance(value, CONTAINERS):
+        raise NotPlain
+    return value
 
 
 def encode(params: Any) -> str:

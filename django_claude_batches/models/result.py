@@ -64,7 +64,7 @@ class BatchResult(models.Model):
 
     # Neither key is a constraint of the database: to check them takes PostgreSQL a third of an ingest, and for each
     # result it writes to its request's row, to lock it. Rows come here only under a lease on their batch, whose row the
-    # same transaction has locked, and go with it, results first (MessageBatch.delete), never one by one.
+    # same transaction has locked, and go with it, results first (MessageBatch.delete).
     batch = models.ForeignKey(
         "MessageBatch",
         on_delete=models.CASCADE,

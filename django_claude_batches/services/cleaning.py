@@ -73,9 +73,12 @@ def _refuse(constant: str) -> float:
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_plain, parse_constant=_refuse).raw_decode
-_ODD = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
-_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
-"""All that JSON allows from quote to quote, less what is odd."""
+_ODD = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]")
+_STRING = rb'"[^"\\\x00-\x1f]*+(?:(?:\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
+"""All that JSON allows from quote to quote.
+
+No look-ahead for what is odd: before Python 3.11.5 a possessive group goes on behind one that failed (gh-106052).
+"""
 
 _PROSE = [(re.compile(b'"%b": ?%b' % (name, _STRING)), b'"%b":""' % name) for name in (b"text", b"thinking")]
 """The members whose value is prose. In valid JSON their quotes can be no others': in a string, each has a backslash."""
@@ -91,13 +94,13 @@ def as_it_came(data: memoryview) -> dict[str, Any] | None:
     and no memory, of which a string of 32 MB would take 200.
     """
     try:
+        if b"\\u" in data.obj and _ODD.search(data):  # type: ignore[operator]
+            return None
         _check_utf8(data)
         skeleton: bytes | memoryview = data
         for prose, nothing in _PROSE:
             skeleton = prose.sub(nothing, skeleton)
         text = str(skeleton, "utf-8")
-        if "\\u" in text and _ODD.search(text):
-            return None
         parsed, end = _decode(text)
         if end != len(text):
             return None

@@ -103,5 +103,5 @@ class Download:
                 return row
             row.custom_id, row.request_id = custom_id, self._awaited.pks[number] or None
         self._awaited.states[number] = CAME
-        self.types[result_type] += 1
+        self.types[row.result_type if row else result_type] += 1
         return row if state == AWAITED else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.utils.safestring import mark_safe
 
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import MessageBatch
@@ -37,6 +38,29 @@ def test_the_requests_may_come_from_a_cursor_on_the_same_connection() -> None:
     assert [request.target.title for request in batch.requests.order_by("position")[998:1002]] == [
         f"Book {number}" for number in range(998, 1002)
     ]
+
+
+def test_one_dict_may_be_filled_for_each_item_anew() -> None:
+    def requests() -> Iterator[dict[str, Any]]:
+        params = item(0)["params"]
+        message = params["messages"][0]
+        for number in range(1500):
+            message["content"] = f"Ticket {number}"
+            params["metadata"] = {"user_id": str(number)}
+            yield {"params": params}
+
+    batch = MessageBatch.objects.create_draft(requests())
+    stored = [request.params for request in batch.requests.order_by("position")]
+    assert [params["messages"][0]["content"] for params in stored] == [f"Ticket {number}" for number in range(1500)]
+    assert [params["metadata"]["user_id"] for params in stored] == [str(number) for number in range(1500)]
+
+
+def test_a_chunk_is_as_small_as_its_texts_are_large() -> None:
+    """Of any class of text: Django's templates give one of their own."""
+    told: list[int] = []
+    page = mark_safe("x" * 1_000_000)
+    MessageBatch.objects.create_draft((item(n, system=page) for n in range(10)), progress=told.append)
+    assert told == [3, 6, 9, 10]
 
 
 def test_params_may_ask_the_database_when_they_are_encoded() -> None:

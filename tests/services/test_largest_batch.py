@@ -26,9 +26,9 @@ def items(body_bytes: int) -> Iterator[dict[str, Any]]:
     """Give 32 requests, whose body has so many bytes."""
     tally = Tally()
     for position in range(31):
-        tally.add(check(item(PAGE), position).prepared())
+        tally.add(check(item(PAGE), position).encoded())
         yield item(PAGE)
-    tally.add(check(item(""), 31).prepared())
+    tally.add(check(item(""), 31).encoded())
     yield item("x" * (body_bytes - tally.bytes))
 
 

@@ -73,6 +73,7 @@ def test_any_usage_becomes_counts_or_nothing(usage: Any) -> None:
 
 
 PIECES = [*':,{}[]"a1é ', '"text":"', '"thinking": "', '"text"', "x" * 40, "\\\\", '\\"', "\\u00e9", "\\n"]
+PIECES += ["\\u0000", "\\ud83d", "\\u", "\\uD8", "\x01"]
 
 
 def emptied(value: Any) -> Any:
@@ -92,7 +93,10 @@ def test_nothing_passes_as_it_came_that_is_not_json(text: str) -> None:
     """Prose is matched, not parsed: what is no JSON must not become it by that, and the rest must be as it was."""
     for made in (text, '{"x":' + text + "}", '{"text":"' + text + '"}'):
         found = as_it_came(memoryview(made.encode("utf-8", "replace")))
-        assert found is None or found == emptied(json.loads(made))
+        if found is not None:
+            parsed = json.loads(made)
+            assert found == emptied(parsed)
+            assert storable(parsed)
 
 
 @given(st.binary(max_size=200))
