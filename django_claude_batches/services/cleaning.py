@@ -80,7 +80,7 @@ _STRING = rb'"[^"\\\x00-\x1f]*+(?:(?:\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})[^"\\\x00-\
 No look-ahead for what is odd: before Python 3.11.5 a possessive group goes on behind one that failed (gh-106052).
 """
 
-_PROSE = [(re.compile(b'"%b": ?%b' % (name, _STRING)), b'"%b":""' % name) for name in (b"text", b"thinking")]
+_TEXT, _THINKING = (re.compile(b'"%b": ?%b' % (name, _STRING)) for name in (b"text", b"thinking"))
 """The members whose value is prose. In valid JSON their quotes can be no others': in a string, each has a backslash."""
 
 UTF8_PIECE = 64 * 1024
@@ -97,9 +97,9 @@ def as_it_came(data: memoryview) -> dict[str, Any] | None:
         if b"\\u" in data.obj and _ODD.search(data):  # type: ignore[operator]
             return None
         _check_utf8(data)
-        skeleton: bytes | memoryview = data
-        for prose, nothing in _PROSE:
-            skeleton = prose.sub(nothing, skeleton)
+        skeleton = _TEXT.sub(b'"text":""', data)
+        if b'"thinking"' in skeleton:
+            skeleton = _THINKING.sub(b'"thinking":""', skeleton)
         text = str(skeleton, "utf-8")
         parsed, end = _decode(text)
         if end != len(text):
