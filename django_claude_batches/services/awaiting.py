@@ -14,7 +14,9 @@ AWAITED, STORED, CAME = range(3)
 
 
 class Awaited:
-    """The custom_ids of a batch, each with a number, at which `pks` has its request, or 0, and `states` its state.
+    """The custom_ids of a batch, each with a number, at which `states` has its state.
+
+    `pks` has the request of each that is awaited; 0 where there is none, or no need of it.
 
     In some 35 bytes each. A dictionary takes 150, which for 100,000 is more than all else of a download.
     """
@@ -26,12 +28,13 @@ class Awaited:
         """A hash table: the number plus 1 of the custom_id that belongs there, or was pushed there by another."""
         # In one look each: what was just written has no statistics yet, by which pages of it would be found. A driver
         # that buffers (MySQL's, or PostgreSQL's without server-side cursors) holds 100,000 short rows for it: 16 MB.
-        requests = batch.requests.using(using).order_by().values_list("custom_id", "pk")
-        for custom_id, pk in requests.iterator(PAGE):
-            self._append(custom_id, pk)
         results = BatchResult.objects.using(using).filter(batch=batch).values_list("custom_id", flat=True)
         for custom_id in results.iterator(PAGE):
-            self.states[self.number(custom_id)] = STORED
+            self._append(custom_id, 0, STORED)
+        requests = batch.requests.using(using).order_by()
+        left = requests.missing() if self.pks else requests
+        for custom_id, pk in left.values_list("custom_id", "pk").iterator(PAGE):
+            self._append(custom_id, pk, AWAITED)
 
     def number(self, custom_id: str) -> int:
         """Give the number of this custom_id; of one that is not known, a new one."""
@@ -41,12 +44,12 @@ class Awaited:
             if self._ids[self._ends[number - 1] : self._ends[number]] == wanted:
                 return number - 1
             slot = (slot + 1) & mask
-        self._append(custom_id, 0)
+        self._append(custom_id, 0, AWAITED)
         return len(self.pks) - 1
 
-    def _append(self, custom_id: str, pk: int) -> None:
+    def _append(self, custom_id: str, pk: int, state: int) -> None:
         self.pks.append(pk)
-        self.states.append(AWAITED)
+        self.states.append(state)
         self._ids += custom_id.encode()
         self._ends.append(len(self._ids))
         if 2 * len(self.pks) > len(self._slots):
