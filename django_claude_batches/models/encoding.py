@@ -25,22 +25,26 @@ class NotPlain(Exception):
 
 
 def copied(value: Any, sizes: list[int]) -> Any:
-    """Give the value with dicts and lists of our own, so that it stays as it is whatever becomes of the original.
+    """Give a dict or a list as one of our own with all in it, so that it stays as it is whatever becomes of the other.
 
     About how many bytes its JSON has is added to `sizes`. Raise NotPlain, or RecursionError if there is no end of it.
     """
-    if isinstance(value, str):
-        sizes.append(len(value) if value.isascii() else 3 * len(value))
-        return value
     if type(value) is dict:
-        sizes.append(16 * len(value))
-        return {key: copied(child, sizes) for key, child in value.items()}
-    if type(value) is list or type(value) is tuple:
-        sizes.append(16 * len(value))
-        return [copied(child, sizes) for child in value]
-    if isinstance(value, CONTAINERS):
+        made: Any = value.copy()
+        children: Iterable[tuple[Any, Any]] = value.items()
+    elif type(value) is list or type(value) is tuple:
+        made = list(value)
+        children = enumerate(value)
+    else:
         raise NotPlain
-    return value
+    size = 16 * len(made)
+    for key, child in children:
+        if isinstance(child, str):
+            size += len(child) if child.isascii() else 3 * len(child)
+        elif isinstance(child, CONTAINERS):
+            made[key] = copied(child, sizes)
+    sizes.append(size)
+    return made
 
 
 def encode(params: Any) -> str:

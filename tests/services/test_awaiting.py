@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from django_claude_batches.models import BatchResult
@@ -11,15 +13,33 @@ from tests.making import draft
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def test_each_request_that_has_no_result_has_its_primary_key() -> None:
+def test_each_request_has_its_primary_key_and_says_whether_its_result_is_stored() -> None:
     batch = draft(300)
     stored = batch.requests.get(custom_id="r-7")
     BatchResult.objects.create(batch=batch, request=stored, custom_id="r-7", result_type="errored")
     awaited = Awaited(batch, using="default")
     for request in batch.requests.all():
         number = awaited.number(request.custom_id)
-        assert awaited.pks[number] == (0 if request == stored else request.pk)
+        assert awaited.pks[number] == request.pk
         assert awaited.states[number] == (STORED if request == stored else AWAITED)
+
+
+def test_where_all_are_stored_no_request_is_read(django_assert_num_queries: Any) -> None:
+    batch = draft(2)
+    for request in batch.requests.all():
+        BatchResult.objects.create(batch=batch, request=request, custom_id=request.custom_id, result_type="errored")
+    with django_assert_num_queries(1):
+        awaited = Awaited(batch, using="default")
+    assert {awaited.states[awaited.number(custom_id)] for custom_id in ("r-0", "r-1")} == {STORED}
+
+
+def test_a_stranger_that_is_stored_does_not_stand_for_a_request() -> None:
+    batch = draft(2)
+    first, second = batch.requests.order_by("position")
+    BatchResult.objects.create(batch=batch, request=first, custom_id="r-0", result_type="errored")
+    BatchResult.objects.create(batch=batch, custom_id="stranger", result_type="errored")
+    awaited = Awaited(batch, using="default")
+    assert awaited.pks[awaited.number("r-1")] == second.pk
 
 
 def test_other_batches_are_not_looked_at() -> None:
