@@ -21,9 +21,6 @@ PACKET_BYTES = 4_000_000
 """Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
 are doubled and a JSON column's other characters are escapes: one of 4 bytes takes 14."""
 
-STATEMENT_BYTES = 1_000_000
-"""Bytes of an INSERT on MariaDB and MySQL, unless one row has more: mysqlclient's own 64 KB are 30 rows."""
-
 PIECE = 500
 """Rows that are decoded at a time: a text takes up to four times its bytes."""
 
@@ -136,17 +133,14 @@ def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
     if first is None:
         return {}
     remembered = _Remembered(chain([first], results))
-    refused = {} if copying.is_possible(using) else packets.obstacles(remembered.all(), using=using)
-    if not refused:
-        try:
-            _insert_in_savepoint(remembered if copying.is_possible(using) else remembered.all(), using=using)
-        except REFUSALS:
-            if remembered.is_broken:
-                raise
-        else:
-            return {}
-    left = [(index, row) for index, row in enumerate(remembered.all()) if index not in refused]
-    return refused | _insert_by_halves(left, using=using)
+    try:
+        _insert_in_savepoint(remembered, using=using)
+    except REFUSALS:
+        if remembered.is_broken:
+            raise
+    else:
+        return {}
+    return _insert_by_halves(list(enumerate(remembered.all())), using=using)
 
 
 def _insert_by_halves(results: list[tuple[int, Values]], *, using: str) -> dict[int, str]:
@@ -182,13 +176,13 @@ def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
     places = ["%s"] * len(table.columns)
     if is_sqlite and table.json_at is not None:
         places[table.json_at] = "CAST(%s AS TEXT)"  # it takes the bytes as they are; of a str it would make them again
-    # mysqlclient joins rows into INSERTs of STATEMENT_BYTES, for which the statement must look like this.
+    # mysqlclient joins rows to INSERTs of 64 KB, for which the statement must look like this; larger ones gain nothing
     insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({', '.join(places)})"  # noqa: S608
     with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.cursor.cursor.max_stmt_length = STATEMENT_BYTES
         while piece := list(islice(values, PIECE)):
             plain: Any = piece if is_sqlite else [_decoded(row, table.json_at) for row in piece]
+            for reason in packets.obstacles(plain, using=using).values():
+                raise DataError(reason)
             cursor.executemany(insert, plain)
 
 
