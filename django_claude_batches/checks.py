@@ -69,6 +69,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         conf.ingest_attempts,
         conf.installation,
         conf.retention,
+        conf.prices,
     )
     found: list[CheckMessage] = []
     try:

@@ -17,6 +17,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from django_claude_batches.pricing import PriceTable, bundled
+
 _T = TypeVar("_T")
 
 DEFAULT_ACCOUNT = "default"
@@ -35,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "ANNOUNCE_ATTEMPTS": 5,
     "INGEST_ATTEMPTS": 5,
     "RETENTION": {},
+    "PRICES": {},
 }
 
 RETENTION_DEFAULTS: dict[str, Any] = {"REQUEST_BODIES": None, "RESULT_BODIES": None, "REMOTE_COPIES": None}
@@ -159,6 +162,18 @@ def retention() -> Retention:
     _refuse_unknown(given, RETENTION_DEFAULTS, where)
     kept = {**RETENTION_DEFAULTS, **given}
     return Retention(**{name.lower(): _kept_for(value, f'{where}["{name}"]') for name, value in kept.items()})
+
+
+def prices() -> PriceTable:
+    """The prices that come with this package, and yours instead of or beside them."""
+    given = _setting("PRICES")
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f'CLAUDE_BATCHES["PRICES"] must be a dictionary, not {type(given).__name__}.')
+    try:
+        return bundled().replaced(given) if given else bundled()
+    except ValueError as error:
+        problem = str(error)
+    raise ConfigurationError(f'CLAUDE_BATCHES["PRICES"]: {problem}.')
 
 
 def _kept_for(value: Any, where: str) -> timedelta | None:

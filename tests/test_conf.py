@@ -106,6 +106,13 @@ WRONG = [
     ({"RETENTION": {"REMOTE_COPIES": timedelta(days=-1)}}, "positive timedelta or number of seconds or None"),
     ({"RETENTION": {"REQUEST_BODIES": timedelta.max}}, "100 years at most"),
     ({"ANNOUNCE_ATTEMPTS": True}, "whole number from 1"),
+    ({"PRICES": 5}, '["PRICES"] must be a dictionary, not int'),
+    ({"PRICES": {"claude-x": 5}}, '["PRICES"]: "claude-x" must be a dictionary of USD per million tokens'),
+    ({"PRICES": {"claude-x": {"input": 1}}}, 'lacks the price "output"'),
+    ({"PRICES": {"claude-x": {"input": 1, "output": "free"}}}, "must be a number of USD per million tokens"),
+    ({"PRICES": {"claude-x": {"input": 1, "output": -1}}}, "must be a number of USD per million tokens"),
+    ({"PRICES": {"claude-x": {"input": 1, "output": 1, "outputs": 1}}}, 'has no price "outputs"; it knows: input'),
+    ({"PRICES": {"claude-x": {"input": 1, "output": 1, "above": {"input": 1}}}}, '"prompt_tokens", a whole number'),
     (["ACCOUNTS"], "must be a dictionary"),
 ]
 

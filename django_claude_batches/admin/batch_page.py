@@ -37,6 +37,7 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "related": _related(page, batch),
         "attempts": batch.attempts.using(db).order_by("-number")[:MOST_ROWS],
         "usage": batch.usage.using(db).order_by("model")[:MOST_ROWS],
+        "cost": _cost(batch),
         "problem_count": problems.count() if batch.state in REMOTE else 0,
         # A problem's excerpt is a piece of an answer.
         "problems": problems[:MOST_ROWS] if may_read else [],
@@ -57,6 +58,15 @@ def _alarm(batch: MessageBatch) -> str:
     if batch.state in RUNNING:
         return _("It has been running for 23 hours: what Anthropic has not processed after 24 expires, unbilled.")
     return _("Its results are not all stored, and they can be fetched for less than 2 days more.")
+
+
+def _cost(batch: MessageBatch) -> str:
+    """Say what it cost, by which prices; those were noted when it became complete."""
+    if batch.state != State.INGESTED:
+        return ""
+    if batch.cost_usd is None:
+        return _("What it cost is not known: a model has no price here, or an answer no count of tokens.")
+    return _("It cost %(cost)s USD. The timeline says by the prices of which day.") % {"cost": batch.cost_usd}
 
 
 def _counts(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> Iterable[tuple[str, str, str]]:

@@ -114,8 +114,12 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             last_error=imbalance,
         )
         if complete:
-            UsageRollup.objects.primary().sum_up(batch.pk)
-            batch.note("ingested", imbalance or f"{download.count:,} results")
+            prices = conf.prices()
+            cost = UsageRollup.objects.primary().sum_up(batch.pk, prices)
+            MessageBatch.objects.primary().filter(pk=batch.pk).update(cost_usd=cost)
+            priced = "cost not known" if cost is None else f"{cost.normalize():f} USD"
+            text = f"{imbalance or f'{download.count:,} results'}; {priced} by the prices of {prices.as_of}"
+            batch.note("ingested", text)
     return complete
 
 

@@ -1,0 +1,112 @@
+"""What each model's results and the batch cost, written when the results are all there."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from django_claude_batches import services
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.testing.emulator.replies import Reply
+from tests.making import item
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+USAGE = {"input_tokens": 1000, "output_tokens": 200, "cache_read_input_tokens": 500, "inference_geo": "not_available"}
+
+
+def answered(
+    models: list[str],
+    usages: list[dict[str, Any]] | None = None,
+    *,
+    only_first: dict[str, Any] | None = None,
+    **reply: Any,
+) -> MessageBatch:
+    """Let a batch with these models live; `reply` is how each is answered, `only_first` how the first one is."""
+
+    def replies(params: dict[str, Any], custom_id: str, *, index: int) -> Reply:
+        made = {"usage": USAGE if usages is None else usages[index], **reply}
+        if only_first and index == 0:
+            made = {**made, **only_first}
+        return Reply("Yes.", **made)
+
+    with ClaudeEmulator(replies=replies) as claude:
+        requests = [item(number, model=model) for number, model in enumerate(models)]
+        batch = services.advance(services.submit(MessageBatch.objects.create_draft(requests)))
+        claude.finish()
+        services.advance(batch)
+    assert batch.state == State.INGESTED, batch.last_error
+    return batch
+
+
+def test_sums_are_by_model_and_for_the_batch() -> None:
+    batch = answered(["claude-opus-4-6", "claude-opus-4-6", "claude-sonnet-4-6", "no-such-model"])
+    # (1,000 * 5 + 200 * 25 + 500 * 0.50) / 1e6 / 2, and (1,000 * 3 + 200 * 15 + 500 * 0.30) / 1e6 / 2
+    opus, sonnet = Decimal("0.005125"), Decimal("0.003075")
+    assert dict(batch.usage.values_list("model", "cost_usd")) == {
+        "claude-opus-4-6": 2 * opus,
+        "claude-sonnet-4-6": sonnet,
+    }
+    assert batch.cost_usd == 2 * opus + sonnet
+    said = batch.events.get(what="ingested").text
+    assert said == "4 results; 0.013325 USD by the prices of 2026-11-22"
+
+
+def test_each_prompt_has_the_rates_of_its_own_size_and_each_answer_those_of_its_place() -> None:
+    usages = [
+        {"input_tokens": 100_000, "output_tokens": 10},
+        {"input_tokens": 100_001, "output_tokens": 10},
+        {"input_tokens": 60_000, "output_tokens": 10},
+        {"input_tokens": 100_000, "output_tokens": 10, "inference_geo": "us"},
+        {"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"web_search_requests": 2}},
+    ]
+    batch = answered(["claude-haiku-4-5"] * 5, usages, extra={"model": "claude-haiku-5-5"})
+    each = [
+        Decimal("0.0050025"),  # (100,000 * 0.10 + 10 * 0.50) / 1e6 / 2
+        Decimal("0.02501275"),  # (100,001 * 0.50 + 10 * 2.50) / 1e6 / 2
+        Decimal("0.0030025"),  # (60,000 * 0.10 + 10 * 0.50) / 1e6 / 2
+        Decimal("0.00550275"),  # that of the first, * 1.1
+        Decimal("0.0200003"),  # 2 * 0.01 + (1 * 0.10 + 1 * 0.50) / 1e6 / 2
+    ]
+    usage = batch.usage.get()
+    assert (usage.results, usage.input_tokens, usage.output_tokens) == (5, 360_002, 41)
+    assert usage.web_search_requests == 2
+    assert batch.cost_usd == usage.cost_usd == sum(each)
+
+
+@pytest.mark.parametrize(
+    "reply", [{"extra": {"model": "claude-brand-new"}}, {"usage": {"input_tokens": None}}], ids=["model", "tokens"]
+)
+def test_what_is_not_known_makes_the_sum_unknown_and_not_less(reply: dict[str, Any]) -> None:
+    batch = answered(["claude-opus-4-6", "claude-sonnet-4-6"], None, only_first=reply)
+    assert None in set(batch.usage.values_list("cost_usd", flat=True))
+    assert batch.cost_usd is None
+    assert batch.events.get(what="ingested").text == "2 results; cost not known by the prices of 2026-11-22"
+
+
+def test_the_page_of_the_batch_says_what_it_cost(admin_client: Client) -> None:
+    known = answered(["claude-opus-4-6"])
+    page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{known.pk}/change/").content.decode()
+    assert "<td>0.005125000</td>" in page
+    assert "It cost 0.005125000 USD." in page
+    assert "by the prices of 2026-11-22" in page
+    unknown = answered(["claude-opus-4-6"], extra={"model": "claude-brand-new"})
+    page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{unknown.pk}/change/").content.decode()
+    assert "<td>not known</td>" in page
+    assert "What it cost is not known" in page
+
+
+def test_prices_of_yours_count(settings: Any) -> None:
+    settings.CLAUDE_BATCHES = {**settings.CLAUDE_BATCHES, "PRICES": {"claude-brand-new": {"input": 2, "output": 10}}}
+    batch = answered(["claude-opus-4-6"], extra={"model": "claude-brand-new"})
+    # (1,000 * 2 + 200 * 10 + 500 * 0.2) / 1e6 / 2
+    assert batch.cost_usd == batch.usage.get().cost_usd == Decimal("0.00205")
+
+
+def test_what_failed_costs_nothing() -> None:
+    batch = answered(["no-such-model"])
+    assert (batch.results.errored().count(), batch.cost_usd, batch.usage.count()) == (1, 0, 0)
