@@ -105,18 +105,16 @@ class _Remembered:
         self._rows = rows
         self._made: list[Values] = []
         self.is_broken = False
+        """Whether making one of them failed, and not what was done with it."""
 
     def __iter__(self) -> Iterator[Values]:
-        while (row := self._next()) is not None:
+        self.is_broken = True
+        for row in self._rows:
             self._made.append(row)
+            self.is_broken = False
             yield row
-
-    def _next(self) -> Values | None:
-        try:
-            return next(self._rows, None)
-        except BaseException:
             self.is_broken = True
-            raise
+        self.is_broken = False
 
     def all(self) -> list[Values]:
         self._made.extend(self._rows)

@@ -58,11 +58,10 @@ def _types(table: Table, using: str) -> list[str]:
     return ["bytea" if name == "jsonb" else name for name in types]
 
 
-def _with_version(table: Table, rows: Iterable[Values]) -> Iterator[Values]:
+def _with_version(table: Table, rows: Iterable[Values]) -> Iterator[list[Any]]:
     at = table.json_at or 0
     for row in rows:
-        text: Any = row[at]
-        if text is None:
-            yield row
-        else:
-            yield (*row[:at], JSONB_VERSION + (text.encode() if isinstance(text, str) else text), *row[at + 1 :])
+        cells: list[Any] = list(row)
+        if (text := cells[at]) is not None:
+            cells[at] = JSONB_VERSION + (text.encode() if isinstance(text, str) else text)
+        yield cells

@@ -40,8 +40,6 @@ class Cleaner:
 
     def text(self, value: str, longest: int | None = None) -> str:
         """Replace what UTF-8 or PostgreSQL cannot hold by U+FFFD, and cut at `longest` characters."""
-        if longest is not None and len(value) <= longest and value.isprintable() and value.isascii():
-            return value  # as most are
         clean = value.replace("\0", "\ufffd")
         if not clean.isascii():
             clean = clean.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

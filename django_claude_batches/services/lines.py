@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django_claude_batches import wire
@@ -181,7 +182,20 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _short(value: Any, longest: int, cleaner: Cleaner) -> str:
-    return cleaner.text(value, longest) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    if len(value) > longest:
+        return cleaner.text(value, longest)
+    text, changed = _cleaned(value)
+    cleaner.changed |= changed
+    return text
+
+
+@lru_cache(maxsize=256)
+def _cleaned(value: str) -> tuple[str, bool]:
+    """Clean what comes again and again: the names of models, reasons, tiers."""
+    cleaner = Cleaner()
+    return cleaner.text(value), cleaner.changed
 
 
 def _count(value: Any) -> int | None:
