@@ -215,7 +215,7 @@ def _last_that_fits(sizes: list[tuple[int, int]]) -> int:
 
 def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:
     """Delete a batch's rows of one table, a thousand at a time, and give their number."""
-    rows = child._default_manager.using(using).filter(batch=batch_id).order_by("pk")
+    rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
     deleted = 0
     while pks := list(rows.values_list("pk", flat=True)[:ROWS]):
         deleted += child._default_manager.using(using).filter(pk__in=pks)._raw_delete(using)

@@ -10,7 +10,7 @@ from functools import partial
 
 from tests.benchmarks.bench import KINDS, Bench, bench
 from tests.benchmarks.bounds import bounds
-from tests.benchmarks.subjects.chain import measure, pipeline
+from tests.benchmarks.subjects.chain import measure, pipeline, profile
 from tests.benchmarks.subjects.decoding import decode
 from tests.benchmarks.subjects.lists import lists
 from tests.benchmarks.subjects.polling import poll
@@ -25,6 +25,7 @@ SUBJECTS: dict[str, Callable[[Bench], object]] = {
     "submit": partial(measure, last="submit"),
     "ingest": partial(measure, last="ingest"),
     "pipeline": pipeline,
+    "profile": profile,
     "decode": decode,
     "poll": poll,
     "admin": lists,

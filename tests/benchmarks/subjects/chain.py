@@ -30,6 +30,13 @@ def measure(bench: Bench, last: str, *, all_limits: bool = True, with_peer: bool
             bench.figures.add(step, PEER, run)
 
 
+def profile(bench: Bench) -> None:
+    """Say where our ingest's own time goes."""
+    for step, run in lived(bench, OURS, (*STEPS[:2], "profile")):
+        bench.figures.add(step, OURS, run)
+    bench.notes += ["", *run.facts["profile"]]
+
+
 def pipeline(bench: Bench, *, all_limits: bool = True) -> None:
     """Run all steps, and add up those of each round."""
     measure(bench, STEPS[-1], all_limits=all_limits)
@@ -50,7 +57,7 @@ def lived(
     module = "peer" if way == PEER else "ours"
     remote = ""
     for step in steps:
-        if step == "ingest":
+        if step in {"ingest", "profile"}:
             bench.stub.finish(remote, **finishing)
         fresh = ("--fresh",) if module == "ours" and step == "draft" else ()
         run = bench.run(way, module, step, "--n", str(count or bench.count), *fresh)
