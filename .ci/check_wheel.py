@@ -1,4 +1,4 @@
-"""Checks the built distributions in the folder given: what is in them, and that the wheel alone does the main job."""
+"""Checks the built distributions in the folder given: what is in them, and that the wheel does what the pages say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "django_claude_batches/"
 BROKER = "redis://127.0.0.1:6379/13"
-PAGES = ("how-to/install.md", "tutorial.md", "how-to/test-your-app.md", "how-to/compose-the-admin.md")
+PAGES = ("install", "../tutorial", "test-your-app", "compose-the-admin")
+PAGES_OF_JOBS = ("install", "from-queryset-to-answers", "failures-and-retries", "test-your-job", "every-night")
+JOBS = """
+import django
+
+django.setup()
+
+from reviews import tests
+
+tests.test_reviews_get_their_tags(None)
+tests.test_a_refusal_is_noted(None)
+tests.test_an_answer_without_tags_is_asked_for_again(None)
+print("The job from the wheel: passed.")
+"""
+"""The tests of the pages that need no pytest."""
+
 BLOCK = re.compile(r"^```\{code-block\} python\n:caption: (?P<path>\S+)\n\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -43,14 +58,29 @@ def check_contents(wheel: Path, sdist: Path) -> None:
         sys.exit(f"The source distribution lacks {sorted(missing)}.")
 
 
-def make_project(folder: Path, python: Path) -> None:
+def make_project(folder: Path, python: Path, pages: tuple[str, ...]) -> None:
     """A new project, changed as the docs say, page by page."""
+    folder.mkdir()
     for command in (["startproject", "config", "."], ["startapp", "reviews"]):
         subprocess.run([python, "-m", "django", *command], cwd=folder, check=True)
-    for page in PAGES:
-        for block in BLOCK.finditer((ROOT / "docs" / page).read_text()):
+    for page in pages:
+        for block in BLOCK.finditer((ROOT / "docs/how-to" / f"{page}.md").read_text()):
             with (folder / block["path"]).open("a") as file:
                 file.write("\n" + block["code"])
+
+
+def take_journey(folder: Path, python: Path, script: str) -> None:
+    """What a newcomer does with the project, and then the script."""
+    (folder / "journey.py").write_text(script)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    variables |= {"CELERY_BROKER_URL": BROKER, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    for command in (
+        ["manage.py", "check", "--fail-level", "WARNING"],
+        ["manage.py", "makemigrations", "-v0", "reviews"],
+        ["manage.py", "migrate", "-v0"],
+        ["journey.py"],
+    ):
+        subprocess.run([python, *command], cwd=folder, env=variables, check=True, timeout=180)
 
 
 def main(dist: Path) -> None:
@@ -58,22 +88,15 @@ def main(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     check_contents(wheel, sdist)
     with tempfile.TemporaryDirectory() as temporary:
-        environment, project = Path(temporary, "environment"), Path(temporary, "project")
+        environment, folder = Path(temporary, "environment"), Path(temporary)
         venv.create(environment, with_pip=True)
         python = environment / "bin/python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
-        project.mkdir()
-        make_project(project, python)
-        (project / "journey.py").write_text((ROOT / ".ci/journey.py").read_text())
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        variables |= {"CELERY_BROKER_URL": BROKER, "DJANGO_SETTINGS_MODULE": "config.settings"}
-        for command in (
-            ["manage.py", "check", "--fail-level", "WARNING"],
-            ["manage.py", "makemigrations", "-v0", "reviews"],
-            ["manage.py", "migrate", "-v0"],
-            ["journey.py"],
-        ):
-            subprocess.run([python, *command], cwd=project, env=variables, check=True, timeout=180)
+        make_project(folder / "project", python, PAGES)
+        take_journey(folder / "project", python, (ROOT / ".ci/journey.py").read_text())
+        subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[jsonschema]"], check=True)
+        make_project(folder / "jobs", python, PAGES_OF_JOBS)
+        take_journey(folder / "jobs", python, JOBS)
 
 
 if __name__ == "__main__":

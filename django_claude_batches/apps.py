@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import checks
@@ -18,3 +19,5 @@ class ClaudeBatchesConfig(AppConfig):
             register(check)
         for check in checks.DEPLOYMENT:
             register(check, deploy=True)
+        # As django.contrib.admin does with `admin`: a worker that has not imported a job cannot hand it its results.
+        autodiscover_modules("claude_jobs")

@@ -10,7 +10,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
 
-from django_claude_batches import conf
+from django_claude_batches import conf, registry
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 OURS = "django_claude_batches"
@@ -47,7 +47,8 @@ def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) 
         Error(
             f"{field.model.__name__}.{field.name} is a GenericRelation to {field.related_model.__name__}: deleting a "
             f"{field.model.__name__} would delete requests and results with it.",
-            hint="Remove it, and ask BatchRequest.objects.for_target(obj) or BatchResult.objects.for_target(obj).",
+            hint=f"Write {field.name} = BatchTargets() instead (from django_claude_batches.models): it gives "
+            f"{field.model.__name__} batch_requests and batch_results, and deletes nothing.",
             obj=field.model,
             id="django_claude_batches.E006",
         )
@@ -70,6 +71,9 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         conf.installation,
         conf.retention,
         conf.prices,
+        conf.max_in_flight_requests,
+        conf.confirm_above_usd,
+        conf.confirm_above_requests,
     )
     found: list[CheckMessage] = []
     try:
@@ -101,28 +105,32 @@ def _insecure(account: conf.Account) -> Iterator[CheckMessage]:
 
 
 def check_databases(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
-    for alias, database in settings.DATABASES.items():
-        engine = str(database.get("ENGINE", "")).rpartition(".")[2]
-        options = database.get("OPTIONS", {})
-        if engine == "mysql" and options.get("charset", "utf8mb4") != "utf8mb4":
-            found.append(
-                Warning(
-                    f'Database "{alias}" does not use utf8mb4: answers with emoji cannot be stored.',
-                    hint='Set OPTIONS = {"charset": "utf8mb4"}.',
-                    id="django_claude_batches.W001",
-                )
+    return [message for alias in settings.DATABASES for message in about_database(alias)]
+
+
+def about_database(alias: str) -> list[CheckMessage]:
+    """Say what is wrong with one entry of DATABASES."""
+    database = settings.DATABASES[alias]
+    engine = str(database.get("ENGINE", "")).rpartition(".")[2]
+    options = database.get("OPTIONS", {})
+    if engine == "mysql" and options.get("charset", "utf8mb4") != "utf8mb4":
+        return [
+            Warning(
+                f'Database "{alias}" does not use utf8mb4: answers with emoji cannot be stored.',
+                hint='Set OPTIONS = {"charset": "utf8mb4"}.',
+                id="django_claude_batches.W001",
             )
-        if engine == "sqlite3" and str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
-            found.append(
-                Warning(
-                    f'Database "{alias}" is SQLite without transaction_mode=IMMEDIATE: a worker and a web process '
-                    'would meet "database is locked".',
-                    hint='Set OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20}.',
-                    id="django_claude_batches.W002",
-                )
+        ]
+    if engine == "sqlite3" and str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+        return [
+            Warning(
+                f'Database "{alias}" is SQLite without transaction_mode=IMMEDIATE: a worker and a web process '
+                'would meet "database is locked".',
+                hint='Set OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20}.',
+                id="django_claude_batches.W002",
             )
-    return found
+        ]
+    return []
 
 
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
@@ -156,6 +164,13 @@ def check_installation(*, app_configs: Sequence[AppConfig] | None, **_kwargs: An
     ]
 
 
+def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(problem, hint="See docs/reference/jobs.md.", obj=job, id="django_claude_batches.E007")
+        for job, problem in registry.problems()
+    ]
+
+
 ALL = (
     check_time_zones,
     check_contenttypes,
@@ -163,6 +178,7 @@ ALL = (
     check_settings,
     check_databases,
     check_schedule,
+    check_jobs,
 )
 
 DEPLOYMENT = (check_installation,)

@@ -13,6 +13,22 @@ class InvalidTransition(ClaudeBatchesError):
     """The batch's state forbids the verb; the text names the states that allow it."""
 
 
+class AlreadyRunning(InvalidTransition):
+    """The job is running, and does not allow a second run beside it; `run` is the one that runs, where it is known."""
+
+    def __init__(self, message: str, *, run: Any = None) -> None:
+        self.run = run
+        super().__init__(message)
+
+
+class UnknownJob(ClaudeBatchesError, LookupError):
+    """No job of this name is known here; the text names those that are."""
+
+
+class Unaskable(ClaudeBatchesError):
+    """A job's row of which no request can be made, or rows that cannot be read; the text says which, and why."""
+
+
 class InvalidRequest(ClaudeBatchesError, ValueError):
     """A request that the API would refuse, found while drafting.
 

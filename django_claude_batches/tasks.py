@@ -11,8 +11,9 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task
 from django.db import transaction
+from kombu.exceptions import OperationalError
 
 from django_claude_batches import conf, services
 from django_claude_batches.models import MessageBatch
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 MINUTE = 60
 """Seconds. A batch of 100,000 requests is fetched in minutes; what takes an hour hangs, and goes on where it was."""
+
+BROKER_SECONDS = 5
+"""That a broker has to answer."""
 
 REST = timedelta(seconds=TICK_SECONDS * 2 / 3)
 """After which a batch whose message nobody took is sent another: less than the time between beat's ticks, so that the
@@ -44,14 +48,54 @@ WITHIN_AN_HOUR: dict[str, Any] = {
     time_limit=11 * MINUTE,
 )
 def tick() -> None:
-    """Poll what runs at Anthropic, and send one task for each batch that is due."""
+    """Poll what runs at Anthropic, and send one task for each batch, run, delivery and uploaded file that is due."""
+    services.hand_out_uploads(lambda pk: prepare.apply_async((pk,), expires=TICK_SECONDS))
+    _send_drives()
+    services.release()
     services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
+    _send_deliveries()
 
 
 @shared_task(name="django_claude_batches.advance", **WITHIN_AN_HOUR)
 def advance(pk: int) -> None:
-    """Do what is due for one batch."""
+    """Do what is due for one batch; what it fetched for a job is handed out at once."""
     services.advance_if_due(pk)
+    _send_deliveries()
+
+
+@shared_task(name="django_claude_batches.drive", **WITHIN_AN_HOUR)
+def drive(pk: int) -> None:
+    """Do what is due for one run of a job; what it drafted is sent at once."""
+    services.drive_if_due(pk)
+    tick.apply_async(expires=TICK_SECONDS)
+
+
+@shared_task(name="django_claude_batches.deliver", **WITHIN_AN_HOUR)
+def deliver(pk: int) -> None:
+    """Hand some results to their job; if they were the last of their batch, its run goes on at once."""
+    services.deliver_if_due(pk)
+    _send_drives()
+
+
+@shared_task(name="django_claude_batches.start_job", **WITHIN_AN_HOUR)
+def start_job(name: str, label: str = "") -> None:
+    """Start a job, for an entry in beat's schedule; while it runs already, only say so."""
+    services.start_job_if_free(name, label=label)
+    tick.apply_async(expires=TICK_SECONDS)
+
+
+def _send_drives() -> None:
+    services.hand_out_runs(lambda pk: drive.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
+
+
+def _send_deliveries() -> None:
+    services.hand_out_deliveries(lambda pk: deliver.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
+
+
+@shared_task(name="django_claude_batches.prepare", **WITHIN_AN_HOUR)
+def prepare(pk: int) -> None:
+    """Check or draft one uploaded file."""
+    services.prepare_if_due(pk)
 
 
 @shared_task(name="django_claude_batches.audit", **WITHIN_AN_HOUR)
@@ -75,3 +119,15 @@ def kick() -> None:
     if conf.kick():
         send = lambda: tick.apply_async(expires=TICK_SECONDS)  # noqa: E731
         transaction.on_commit(send, using=MessageBatch.objects.primary().db, robust=True)
+
+
+def broker_problem() -> str:
+    """Say why the broker cannot be reached, in some 5 seconds; nothing where it can. No password is shown."""
+    try:
+        with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+    except (OSError, OperationalError) as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 (each transport has its own)
+        return type(error).__name__  # its words may quote a URL that could not be read
+    return ""

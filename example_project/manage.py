@@ -6,6 +6,7 @@ import sys
 
 try:
     import dj_database_url  # noqa: F401 (for the settings)
+    import jsonschema  # noqa: F401 (for the job's output_schema)
     import rich  # noqa: F401 (for the demo)
     from django.core.management import execute_from_command_line
 

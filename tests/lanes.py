@@ -1,4 +1,4 @@
-"""The servers that some tests need, and what happens where one does not answer.
+"""The servers, and the browser, that some tests need, and what happens where one does not answer.
 
 With `CI` set a missing server is a failure; elsewhere its tests are skipped, and the skip says so.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.browser import chromium
 
 NONE = "none"
 PROBE = "probe"
@@ -69,6 +71,9 @@ class Gate:
             needed.append(server)
         for service in needed:
             self.need(service)
+        if item.get_closest_marker("browser"):
+            missing = chromium.why_not()
+            self.need_that(not missing, "a browser", missing)
 
     def need(self, service: Service) -> None:
         """Return if this server answers; else skip the test, or fail it."""

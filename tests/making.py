@@ -9,12 +9,19 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
+from django_claude_batches.models.drafting import Prepared, check
 from django_claude_batches.models.state import ALWAYS_DUE, REMOTE
 
 
 def item(number: int, **params: Any) -> dict[str, Any]:
     body = {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": f"Hello {number}"}]}
     return {"custom_id": f"r-{number}", "params": {**body, **params}}
+
+
+def prepared(number: int, text: str = "Hello") -> Prepared:
+    """A request as a run drafts it; each third has an id of its own."""
+    request = check(item(number, messages=[{"role": "user", "content": text}]), 0).encoded()
+    return request._replace(custom_id="") if number % 3 else request
 
 
 def draft(count: int = 3, **options: Any) -> MessageBatch:

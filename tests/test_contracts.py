@@ -53,6 +53,16 @@ def test_there_is_a_violation_for_each_contract() -> None:
     assert sorted(PLANTED) == sorted(contracts())
 
 
+def test_all_of_testing_but_jobs_is_the_emulators_side() -> None:
+    """`testing` itself cannot be listed, which would be all of it: what it loads is tested below."""
+    config = ConfigParser()
+    config.read(ROOT / ".importlinter")
+    listed = config["importlinter:contract:emulator"]["source_modules"].split()
+    modules = {path.stem for path in (PACKAGE / "testing").iterdir() if path.suffix == ".py" or path.is_dir()}
+    beside = {"__init__", "__pycache__", "jobs"}
+    assert set(listed) == {f"{PACKAGE.name}.testing.{name}" for name in modules - beside}
+
+
 @pytest.mark.parametrize("contract", PLANTED)
 def test_a_planted_violation_breaks(contract: str, tmp_path: Path) -> None:
     path, module = PLANTED[contract]
@@ -111,6 +121,7 @@ def test_the_package_root_holds_the_version_and_nothing_else() -> None:
     [
         ("django_claude_batches.client, django_claude_batches.testing", "django celery"),
         ("django_claude_batches.exceptions, django_claude_batches.wire", "django celery requests"),
+        ("django_claude_batches.output_schema", "django celery requests jsonschema pydantic"),
         ("django_claude_batches.schedule", "django celery requests"),
         ("django_claude_batches.testing", "django celery requests pytest"),
         ("django_claude_batches.client.jsonl, django_claude_batches.client.body", "django celery"),

@@ -11,8 +11,12 @@ import pytest
 from django.dispatch import Signal
 
 from django_claude_batches import conf, exceptions, services, signals, testing
+from django_claude_batches.jobs import BatchJob
 from django_claude_batches.management.subcommands import ALL
-from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models import JobRun, MessageBatch, RunState, State
+from django_claude_batches.services.runs.outcomes import Outcome
+from tests.browser.looks import FORMS
+from tests.browser.looks import PAGES as PAGES_OF_OURS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -28,6 +32,12 @@ def rows(text: str, heading: str) -> list[list[str]]:
     """Give the cells of the table whose heading row begins so, without backticks."""
     table = text.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip().replace("`", "") for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def all_rows(text: str, heading: str) -> list[list[str]]:
+    """Give the cells of all tables whose heading row begins so."""
+    parts = text.split(f"| {heading} |")[1:]
+    return [row for part in parts for row in rows(f"| {heading} |{part}", heading)]
 
 
 def told(value: object) -> str:
@@ -76,7 +86,8 @@ def test_each_state_has_its_place_in_the_table_of_wishes() -> None:
 
 
 def test_each_verb_is_in_the_reference() -> None:
-    assert sorted(re.findall(r"autofunction:: (\w+)", page("reference/services"))) == sorted(services.__all__)
+    verbs = [name for name in services.__all__ if not isinstance(getattr(services, name), type)]
+    assert sorted(re.findall(r"autofunction:: (\w+)", page("reference/services"))) == sorted(verbs)
 
 
 def test_the_signals_are_these() -> None:
@@ -125,3 +136,52 @@ def test_what_docstrings_refer_to_is_there() -> None:
             assert (ROOT / name).is_file(), f"{path}: {name}"
         for section in re.findall(r"wire\.md §([\d.]*\d)", text):
             assert section in known, f"{path}: §{section}"
+
+
+def test_the_attributes_and_methods_of_a_job_are_these() -> None:
+    text = page("reference/jobs").partition("## What")[0]
+    told = {row[0].partition("(")[0] for heading in ("attribute", "method") for row in all_rows(text, heading)}
+    ours = {name for name in {**vars(BatchJob), **BatchJob.__annotations__} if not name.startswith("_")}
+    for_services = {"make_params", "read_output", "more_tokens", "problems"}
+    assert told == ours - for_services
+
+
+def test_the_defaults_of_a_job_are_these() -> None:
+    table = {row[0]: row[1] for row in rows(page("reference/jobs"), "attribute")}
+    in_words = {"name", "claude_model", "max_tokens_cap"}
+    assert {name: told(getattr(BatchJob, name)) for name in table if name not in in_words} == {
+        name: default for name, default in table.items() if name not in in_words
+    }
+
+
+def test_the_states_of_a_run_are_these() -> None:
+    table = rows(page("reference/jobs"), "state")
+    assert [(row[0], row[1]) for row in table] == [(state.value, str(state.label)) for state in RunState]
+
+
+def test_the_outcomes_are_these() -> None:
+    assert [row[0] for row in rows(page("reference/jobs"), "outcome")] == list(Outcome)
+    assert {row[0] for row in rows(page("how-to/failures-and-retries"), "outcome")} == set(Outcome)
+
+
+def test_the_fields_of_a_run_are_in_the_reference() -> None:
+    text = page("reference/jobs")
+    internal = {"id", "exclusive", "cursor", "next_action_at", "handed_out_at", "failures"}
+    leased = {"lease_token", "lease_until"}
+    ours = {field.name for field in JobRun._meta.concrete_fields} - internal - leased
+    assert sorted(name for name in ours if f"`{name}`" not in text) == []
+
+
+def test_the_operators_page_has_each_state_and_each_permission() -> None:
+    text = page("operators")
+    assert {row[0] for row in rows(text, "you read | it means | you do")} == {str(state.label) for state in State}
+    told = ", ".join(row[1] for row in rows(text, "you want to | the permission"))
+    for _codename, name in (*MessageBatch._meta.permissions, *JobRun._meta.permissions):
+        assert str(name) in told
+
+
+def test_there_is_a_picture_of_each_page_in_each_form() -> None:
+    """Made by `python -m tests.browser.screenshots`; what is looked at by nobody is not kept."""
+    pictures = list((DOCS / "screenshots").iterdir())
+    assert {path.name for path in pictures} == {f"{name}-{form}.png" for name in PAGES_OF_OURS for form in FORMS}
+    assert sum(path.stat().st_size for path in pictures) < 4_000_000

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.management import CommandError, call_command
 from kombu import Connection
 
 from django_claude_batches import checks, conf, services, tasks
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models import BatchUpload, MessageBatch, State
 from django_claude_batches.services.connection import connect
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
@@ -178,12 +181,42 @@ def test_an_error_of_a_receiver_does_not_show_it(claude: ClaudeEmulator, log: py
 
 def test_no_celery_message_carries_it(claude: ClaudeEmulator) -> None:
     batch = services.submit(draft(3))
+    upload = BatchUpload.objects.keep([b"a prompt"], name="requests.jsonl")
     name = "of-this-test-alone"  # the broker in memory is shared by all tests of the process
     with Connection("memory://") as connection, connection.SimpleQueue(name) as queue:
         tasks.tick.apply_async(connection=connection, queue=name)
         sent = services.tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection, queue=name))
+        sent += services.hand_out_uploads(
+            lambda pk: tasks.prepare.apply_async((pk,), connection=connection, queue=name)
+        )
         messages = [queue.get(timeout=5) for _ in range(1 + sent)]
-    assert sent == 1
-    assert [message.headers["task"] for message in messages] == [tasks.tick.name, tasks.advance.name]
-    assert messages[1].headers["argsrepr"] == f"({batch.pk},)"
+    assert sent == 2
+    assert [message.headers["task"] for message in messages] == [
+        tasks.tick.name,
+        tasks.advance.name,
+        tasks.prepare.name,
+    ]
+    assert [message.headers["argsrepr"] for message in messages] == ["()", f"({batch.pk},)", f"({upload.pk},)"]
     assert CANARY not in "".join(f"{message.body!r}{message.headers!r}{message.properties!r}" for message in messages)
+
+
+DIAGNOSED = {**FAILURES, "nothing": [page()], "wrong settings": [page()]}
+
+
+@pytest.mark.parametrize("form", ["environment", "text", "callable"])
+@pytest.mark.parametrize("failure", DIAGNOSED)
+def test_the_doctor_does_not_show_it(
+    failure: str, form: str, scripted: Script, settings: Any, log: pytest.LogCaptureFixture
+) -> None:
+    scripted.answers(DIAGNOSED[failure][-1])
+    if form != "environment":
+        account = {"API_KEY": KEY if form == "text" else lambda: KEY, "BASE_URL": scripted.url}
+        account |= {"AUTH": "x"} if failure == "wrong settings" else {}
+        settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"default": account}}
+    out, err = StringIO(), StringIO()
+    for shape in ([], ["--json"]):
+        with contextlib.suppress(CommandError):
+            call_command("claude_batches", "doctor", *shape, stdout=out, stderr=err)
+    assert "key of default" in out.getvalue() or failure == "wrong settings"
+    assert CANARY not in out.getvalue() + err.getvalue()
+    assert CANARY not in logged(log) + rows()

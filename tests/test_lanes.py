@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import subprocess
@@ -18,21 +19,36 @@ def closed_port() -> int:
 
 
 @pytest.fixture
-def without_redis(pytestconfig: pytest.Config, closed_port: int) -> Callable[..., str]:
-    """Runs the one test below that needs Redis, in a pytest of its own, where nothing answers."""
+def elsewhere(pytestconfig: pytest.Config, closed_port: int) -> Callable[..., str]:
+    """Runs tests in a pytest of its own, where neither a server answers nor a browser is."""
 
     def run(*options: str, **environment: str) -> str:
         variables = {name: value for name, value in os.environ.items() if name not in {"CI", "DATABASE_URL"}}
-        variables |= {"REDIS_URL": f"redis://127.0.0.1:{closed_port}/0", **environment}
+        variables |= {"REDIS_URL": f"redis://127.0.0.1:{closed_port}/0", "CHROMIUM": "/no/chromium", **environment}
         # Importing hypothesis takes longer than all else.
         options = ("-p", "no:hypothesispytest", "-p", "no:randomly", *options)
-        command = [sys.executable, "-m", "pytest", "-n0", "-rsf", "-m", "redis", *options, "tests/test_lanes.py"]
+        command = [sys.executable, "-m", "pytest", "-n0", "-rsf", *options]
         ran = subprocess.run(
             command, cwd=pytestconfig.rootpath, env=variables, capture_output=True, text=True, timeout=60
         )
         return ran.stdout + ran.stderr
 
     return run
+
+
+@pytest.fixture
+def without_redis(elsewhere: Callable[..., str]) -> Callable[..., str]:
+    """Runs the one test below that needs Redis."""
+    return functools.partial(elsewhere, "-m", "redis", "tests/test_lanes.py")
+
+
+@pytest.mark.parametrize(("variables", "outcome"), [({}, "1 skipped"), ({"CI": "true"}, "1 error")])
+def test_without_a_browser_its_tests_are_skipped_or_fail(
+    elsewhere: Callable[..., str], variables: dict[str, str], outcome: str
+) -> None:
+    said = elsewhere("-k", "left_alone", "tests/browser/test_canary.py", **variables)
+    assert outcome in said
+    assert "needs a browser, and " in said
 
 
 def test_without_ci_a_missing_server_is_a_skip_that_says_so(

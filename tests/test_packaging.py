@@ -25,13 +25,21 @@ def test_the_run_time_dependencies_are_these_and_no_others(project: dict[str, An
 
 def test_the_extras_are_these(project: dict[str, Any]) -> None:
     extras = project["optional-dependencies"]
-    assert sorted(extras) == ["demo", "docs", "mariadb", "postgres", "test"]
+    assert sorted(extras) == ["browser", "demo", "docs", "jsonschema", "mariadb", "postgres", "pydantic", "test"]
     with_mysqlclient = [name for name, needed in extras.items() if "mysqlclient" in " ".join(needed)]
     assert with_mysqlclient == ["mariadb"]
 
 
+@pytest.mark.parametrize("name", ["jsonschema", "pydantic"])
+def test_the_suite_has_what_checks_answers(project: dict[str, Any], name: str) -> None:
+    extras = project["optional-dependencies"]
+    assert set(extras[name]) <= set(extras["test"])
+
+
 def test_the_lowest_lane_pins_the_lower_bounds(project: dict[str, Any]) -> None:
-    bounds = dict(re.sub(r"\[.*?\]", "", needed).split(">=") for needed in project["dependencies"])
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *extras["jsonschema"], *extras["pydantic"]]
+    bounds = dict(re.sub(r"\[.*?\]", "", needed).split(">=") for needed in named)
     pins = dict(re.findall(r"^([a-z]+)==([\d.]+)$", (ROOT / ".ci/lowest.txt").read_text(), re.MULTILINE))
     assert pins.keys() == bounds.keys()
     for name, bound in bounds.items():

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.models import BatchEvent, BatchRequest, BatchResult, MessageBatch, State, SubmitAttempt
+from django_claude_batches.exceptions import AlreadyRunning
+from django_claude_batches.models import (
+    BatchEvent,
+    BatchRequest,
+    BatchResult,
+    BatchUpload,
+    DeliveryChunk,
+    JobRun,
+    MessageBatch,
+    ParkedResult,
+    RunState,
+    State,
+    SubmitAttempt,
+)
+from django_claude_batches.models.exporting import JsonlExport
+from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, make_due
+from tests.jobs.shop import BAD, OVERLOADED, effects, job, over, reviews
+from tests.library.models import Review
+from tests.making import draft, item, make_due
 from tests.relay import Relay, lose_answer
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -35,6 +54,10 @@ class ReadsLag(OurTablesElsewhere):
         return "default"
 
 
+def uploaded() -> BatchUpload:
+    return BatchUpload.objects.keep([json.dumps(item(0)).encode()], name="requests.jsonl")
+
+
 @pytest.mark.parametrize("router", [OurTablesElsewhere, ReadsLag])
 def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -> None:
     settings.DATABASE_ROUTERS = [router()]
@@ -46,6 +69,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
     services.advance(batch)
     child = services.retry(batch, outcomes=["missing"]) if batch.missing_count else None
     assert (batch.state, child) == (State.INGESTED, None)
+    assert b"".join(JsonlExport(BatchResult.objects.primary())).count(b"\n") == 3
     retention = dict.fromkeys(("REQUEST_BODIES", "RESULT_BODIES", "REMOTE_COPIES"), 60)
     settings.CLAUDE_BATCHES = {"KICK": False, "RETENTION": retention}
     minutes_ago = timezone.now() - timedelta(minutes=2)
@@ -64,6 +88,54 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
     make_due(lost)
     assert BatchResult.objects.using("other").count() == 5
     batch.delete()
-    for model in (MessageBatch, BatchRequest, BatchResult, BatchEvent, SubmitAttempt):
+    services.prepare(services.confirm_upload(services.prepare(uploaded())))
+    for model in (MessageBatch, BatchRequest, BatchResult, BatchEvent, SubmitAttempt, BatchUpload):
+        assert not model.objects.using("default").exists()
+        assert model.objects.using("other").exists()
+
+
+@pytest.mark.parametrize("router", [OurTablesElsewhere, ReadsLag])
+def test_a_run_of_a_job(settings: Any, router: Any) -> None:
+    """Its rows are the project's, in the default database; all else of it is in the other one."""
+    settings.DATABASE_ROUTERS = [router()]
+    busy, bad, broken, _fine = (row.pk for row in reviews(4))
+    first = {str(busy): OVERLOADED, str(bad): BAD}
+    told: list[tuple[int, str]] = []
+
+    def on_result(self: Any, review: Review, result: Any) -> None:
+        if review.pk == broken:
+            raise LookupError("no such tag")
+        Review.objects.filter(pk=review.pk).update(effects=F("effects") + 1)
+
+    tagging = job(
+        on_result=on_result,
+        on_failure=lambda self, review, result: told.append((review.pk, result.outcome)),
+        on_finished=lambda self, run: told.append((run.pk, run.state)),
+    )
+    assert tagging.dry_run().requests == 4
+    run = tagging.start(label="elsewhere")
+    with pytest.raises(AlreadyRunning):
+        tagging.start()
+    services.resume_run(services.pause_run(run))
+    with ClaudeEmulator(seed=1, replies=lambda params, custom_id: first.pop(custom_id.split("_")[1], "good")) as claude:
+        over(run, claude)
+        assert (run.state, effects()) == (RunState.FINISHED, [1, 0, 0, 1])
+        assert told == [(bad, "errored"), (run.pk, "finished")]
+        totals = RunTotals.of(run)
+        assert (totals.requests, totals.failed, totals.parked) == ({1: 4, 2: 1}, 1, 1)
+        assert ParkedResult.objects.using("other").get().position == 2
+        assert (services.deliver_parked(run), services.retry_run(run)) == (1, 1)
+        job()
+        over(run, claude)
+        assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1, 1])
+        batch = MessageBatch.objects.using("other").filter(run=run).earliest("pk")
+        tagging.redeliver(batch)  # whose first row was busy, and whose second row bad
+        services.advance_run(run)
+        assert effects() == [1, 1, 2, 2]
+        Review.objects.update(tags="")
+        canceled = over(services.cancel_run(services.advance_run(tagging.start())), claude)
+        assert canceled.state == RunState.CANCELED
+    run.delete()
+    for model in (JobRun, DeliveryChunk, BatchRequest, BatchResult):
         assert not model.objects.using("default").exists()
         assert model.objects.using("other").exists()

@@ -6,6 +6,7 @@ from django_claude_batches.admin.account import AccountStateAdmin, AccountStateA
 from django_claude_batches.admin.batch import MessageBatchAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.request import BatchRequestAdmin, BatchRequestAdminMixin
 from django_claude_batches.admin.result import BatchResultAdmin, BatchResultAdminMixin
+from django_claude_batches.admin.runs.run import JobRunAdmin, JobRunAdminMixin
 
 __all__ = [
     "AccountStateAdmin",
@@ -14,6 +15,8 @@ __all__ = [
     "BatchRequestAdminMixin",
     "BatchResultAdmin",
     "BatchResultAdminMixin",
+    "JobRunAdmin",
+    "JobRunAdminMixin",
     "MessageBatchAdmin",
     "MessageBatchAdminMixin",
 ]

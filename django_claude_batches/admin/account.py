@@ -11,12 +11,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_claude_batches.admin import display
-from django_claude_batches.admin.actions import ActingAdminMixin, as_action
+from django_claude_batches.admin.acting import ActingAdminMixin
+from django_claude_batches.admin.actions import as_action
+from django_claude_batches.admin.permissions import MayActOnBatchesMixin
 from django_claude_batches.admin.verbs import CONFIRM, RESUME
 from django_claude_batches.models import AccountState, MessageBatch, State
 
 
-class AccountStateAdminMixin(ActingAdminMixin):
+class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
     """Accounts as their state is known here. Keys stand in the settings, and nowhere else."""
 
     verbs = (RESUME, CONFIRM)

@@ -5,30 +5,48 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin import display
-from django_claude_batches.admin.actions import ActingAdminMixin, as_action
-from django_claude_batches.admin.batch_page import batch_page
+from django_claude_batches.admin.acting import ActingAdminMixin
+from django_claude_batches.admin.actions import as_action
+from django_claude_batches.admin.card import CardAdminMixin
+from django_claude_batches.admin.custom_ids import has_custom_id
 from django_claude_batches.admin.editing import EDITABLE_FIELDS, DraftForm
-from django_claude_batches.admin.filters import AccountFilter, KindFilter, NearingFilter
+from django_claude_batches.admin.exporting import export_links
+from django_claude_batches.admin.filters import (
+    AccountFilter,
+    AgeFilter,
+    AttentionFilter,
+    KindFilter,
+    NearingFilter,
+    RunFilter,
+)
+from django_claude_batches.admin.new_batch import NewBatchAdminMixin
+from django_claude_batches.admin.permissions import MayActOnBatchesMixin
 from django_claude_batches.admin.verbs import BATCH_VERBS
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 from django_claude_batches.models.state import DELETABLE, EDITABLE
 
+FIXED_IN_RUN = ("kind", "account")
+"""What a batch of a run has in common with its run: by its kind its job is found."""
 
-class MessageBatchAdminMixin(ActingAdminMixin):
+
+class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdminMixin, ActingAdminMixin):
     form = DraftForm
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
-    list_display = ("name", "state_label", "progress", "age", "kind", "account", "error")
-    list_filter = ("state", NearingFilter, KindFilter, AccountFilter)
+    list_display = ("state_label", "name", "kind", "account", "progress", "age", "cost", "error")
+    list_display_links = ("name",)
+    list_filter = ("state", AttentionFilter, NearingFilter, KindFilter, AccountFilter, AgeFilter, RunFilter)
     list_per_page = 50
     ordering = ("-pk",)
     search_fields = ("label",)
-    search_help_text = _("Part of a label; or a whole kind, number or id at Anthropic.")
+    search_help_text = _("Part of a label; or a whole kind, number, id at Anthropic or custom_id.")
     fieldsets = (
         (None, {"fields": EDITABLE_FIELDS}),
         (
@@ -74,23 +92,34 @@ class MessageBatchAdminMixin(ActingAdminMixin):
     def age(self, batch: MessageBatch) -> str:
         return display.age(batch.drafted_at)
 
+    @admin.display(description=_("cost"))
+    def cost(self, batch: MessageBatch) -> str:
+        """Give the amount, and the day of the prices below it."""
+        if batch.cost_usd is None:
+            return display.EMPTY
+        if batch.prices_as_of is None:
+            return display.usd(batch.cost_usd)
+        day = date_format(batch.prices_as_of, "SHORT_DATE_FORMAT")
+        return format_html('{}<br><span class="quiet">{}</span>', display.usd(batch.cost_usd), _("of %s") % day)
+
     @admin.display(description=_("last error"))
     def error(self, batch: MessageBatch) -> str:
         return display.cut(batch.last_error, 60)
 
     def has_change_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
         permitted = request.user.has_perm("django_claude_batches.change_messagebatch")
-        return permitted and (obj is None or obj.state in EDITABLE)
+        return permitted and (obj is None or (obj.state in EDITABLE and not obj.is_filling))
 
     def has_delete_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
         permitted = request.user.has_perm("django_claude_batches.delete_messagebatch")
-        return permitted and (obj is None or obj.state in DELETABLE)
+        return permitted and (obj is None or (obj.state in DELETABLE and not obj.is_filling))
 
     def get_readonly_fields(self, request: HttpRequest, obj: MessageBatch | None = None) -> Any:
         fixed = super().get_readonly_fields(request, obj)
         if not self.has_change_permission(request, obj):
             return fixed
-        return [name for name in fixed if name not in EDITABLE_FIELDS]
+        own = [name for name in EDITABLE_FIELDS if name not in FIXED_IN_RUN or obj is None or obj.run_id is None]
+        return [name for name in fixed if name not in own]
 
     def get_fieldsets(self, request: HttpRequest, obj: MessageBatch | None = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
@@ -99,7 +128,10 @@ class MessageBatchAdminMixin(ActingAdminMixin):
         return [(None, {"fields": [EDITABLE_FIELDS]}), *fieldsets[1:]]  # on one line: there is nothing to type
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """Batches are few, so a part of a label may be looked for; an id at Anthropic is found by its index alone."""
+        """Batches are few, so a part of a label may be looked for, and an index be asked for a custom_id in each.
+
+        An id at Anthropic is found by its own index alone.
+        """
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -109,6 +141,9 @@ class MessageBatchAdminMixin(ActingAdminMixin):
         number = term.removeprefix("#")
         if number.isascii() and number.isdigit() and len(number) < 19:
             wanted |= Q(pk=int(number))
+        for model in (BatchRequest, BatchResult):
+            if self.may_view(request, model):
+                wanted |= has_custom_id(model, term)
         return queryset.filter(wanted), False
 
     def summarize(self, rows: list[MessageBatch]) -> str:
@@ -145,7 +180,7 @@ class MessageBatchAdminMixin(ActingAdminMixin):
         if not changed:
             return
         rows = MessageBatch.objects.primary()
-        if not rows.filter(pk=obj.pk, state__in=EDITABLE).update(**changed):
+        if not rows.filter(pk=obj.pk, state__in=EDITABLE, is_filling=False).update(**changed):
             obj.refresh_from_db(using=rows.db)
             raise obj.forbidden("edit", EDITABLE)
         obj.note("edited", ", ".join(changed), by=request.user)
@@ -161,7 +196,7 @@ class MessageBatchAdminMixin(ActingAdminMixin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         batch = kwargs.get("obj")
         if batch is not None:
-            context["dcb"] = batch_page(self, request, batch)
+            context["dcb_links"] = export_links(self, request, batch)
         return super().render_change_form(request, context, *args, **kwargs)
 
 

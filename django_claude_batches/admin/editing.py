@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches import conf
+from django_claude_batches.admin.failed_checks import known_accounts
 from django_claude_batches.models import MessageBatch
 
 EDITABLE_FIELDS = ("label", "kind", "account", "betas")
@@ -53,4 +53,4 @@ class DraftForm(forms.ModelForm):  # type: ignore[type-arg]
         account = self.fields.get("account")
         if isinstance(account, forms.ChoiceField):
             # The present one too: an account that left the settings must not change by saving a label.
-            account.choices = [(alias, alias) for alias in sorted({*conf.accounts(), self.instance.account})]
+            account.choices = [(alias, alias) for alias in sorted({*known_accounts(), self.instance.account})]

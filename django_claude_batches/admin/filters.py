@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches import conf
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.admin.error_groups import error_groups_now
+from django_claude_batches.admin.failed_checks import known_accounts
+from django_claude_batches.models import BatchResult, MessageBatch
+from django_claude_batches.models.lease import after
 
 BATCH = "batch"
 """The parameter of the lists of requests and results that names their batch."""
 
+ATTENTION = "attention"
+"""The parameter of the lists of batches and runs that leaves those that wait for a person."""
+
 NEARING = "nearing"
 """The parameter of the list of batches that leaves those about to be too late."""
+
+RUN = "run"
+"""The parameter of the list of batches that names their run."""
 
 MOST_KINDS = 100
 
 
 def batch_pk(request: HttpRequest) -> int | None:
     """Give the primary key of the batch that a list is about."""
-    given = request.GET.get(BATCH, "")
+    return _pk(request.GET.get(BATCH, ""))
+
+
+def _pk(given: str) -> int | None:
     return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else None
 
 
@@ -46,10 +58,40 @@ class AccountFilter(SimpleListFilter):
     parameter_name = "account"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        return [(alias, alias) for alias in sorted(conf.accounts())]
+        return [(alias, alias) for alias in known_accounts()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(account=self.value()) if self.value() else queryset
+
+
+class AttentionFilter(SimpleListFilter):
+    """Those that wait for a person, and complete ones with something missing or an error of the app's."""
+
+    title = _("needs attention")
+    parameter_name = ATTENTION
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
+        return [("yes", _("Yes"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.needing_attention() if self.value() == "yes" else queryset
+
+
+class AgeFilter(SimpleListFilter):
+    """By when it was drafted, as the column says."""
+
+    title = _("age")
+    parameter_name = "age"
+    days = {"1": _("Up to a day"), "7": _("Up to a week"), "30": _("Up to 30 days"), "more": _("More than 30 days")}
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
+        return list(self.days.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        if chosen == "more":
+            return queryset.filter(drafted_at__lt=after(-timedelta(days=30)))
+        return queryset.filter(drafted_at__gte=after(-timedelta(days=int(chosen)))) if chosen in self.days else queryset
 
 
 class NearingFilter(SimpleListFilter):
@@ -65,14 +107,11 @@ class NearingFilter(SimpleListFilter):
         return queryset.nearing_their_end() if self.value() == "yes" else queryset
 
 
-class BatchFilter(SimpleListFilter):
-    """The one batch that a list is about. It offers no other: those are reached from their pages."""
-
-    title = _("batch")
-    parameter_name = BATCH
+class OneFilter(SimpleListFilter):
+    """The one row that a list is about. It offers no other: those are reached from their pages."""
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        pk = batch_pk(request)
+        pk = _pk(request.GET.get(str(self.parameter_name), ""))
         return [] if pk is None else [(str(pk), f"#{pk}")]
 
     def has_output(self) -> bool:
@@ -81,8 +120,22 @@ class BatchFilter(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None:
             return queryset
-        pk = batch_pk(request)
-        return queryset.none() if pk is None else queryset.filter(batch=pk)
+        pk = _pk(self.value() or "")
+        return queryset.none() if pk is None else queryset.filter(**{str(self.parameter_name): pk})
+
+
+class BatchFilter(OneFilter):
+    """The one batch that a list of requests or results is about."""
+
+    title = _("batch")
+    parameter_name = BATCH
+
+
+class RunFilter(OneFilter):
+    """The one run that a list of batches is about."""
+
+    title = _("run")
+    parameter_name = RUN
 
 
 class InBatchFilter(SimpleListFilter):
@@ -111,8 +164,42 @@ class ResultOutcomeFilter(InBatchFilter):
         "expired": _("Expired"),
         "truncated": _("Cut off at max_tokens"),
         "refused": _("Refused by the model"),
+        "invalid_output": _("Does not fit its schema"),
     }
 
 
 class RequestOutcomeFilter(InBatchFilter):
     methods = {"missing": _("Without a result")}
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Compare the batch's requests with the batch's results: `missing()` looks among those of all batches."""
+        pk = batch_pk(request)
+        if self.value() not in self.methods or pk is None:
+            return queryset
+        results = BatchResult.objects.using(queryset.db).filter(batch=pk, request=OuterRef("pk"))
+        return queryset.filter(~Exists(results))
+
+
+class TierFilter(InBatchFilter):
+    title = _("price")
+    parameter_name = "tier"
+    methods = {"of_another_tier": _("Not the batch price")}
+
+
+class ErrorTypeFilter(SimpleListFilter):
+    """The kinds of error of the one batch that the list is about."""
+
+    title = _("kind of error")
+    parameter_name = "error_type"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        pk = batch_pk(request)
+        groups = [] if pk is None else error_groups_now(pk)
+        return [(group.error_type, f"{group.error_type or '-'} ({group.rows:,})") for group in groups]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        kind = self.value()
+        if kind is None or batch_pk(request) is None:
+            return queryset
+        known = dict(self.lookup_choices)
+        return queryset.errored().filter(error_type=kind) if kind in known else queryset.none()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db import models
@@ -77,8 +78,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def list_url(self, model: type[models.Model], **parameters: Any) -> str:
         path = reverse(f"admin:{APP}_{model._meta.model_name}_changelist", current_app=self.admin_site.name)
-        pairs = "&".join(f"{name}={value}" for name, value in parameters.items())
-        return f"{path}?{pairs}" if pairs else path
+        return f"{path}?{urlencode(parameters)}" if parameters else path
 
     def row_url(self, model: type[models.Model], pk: Any) -> str:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"

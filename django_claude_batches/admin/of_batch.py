@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin import display
+from django_claude_batches.admin.custom_ids import with_custom_id
 from django_claude_batches.admin.filters import batch_pk
 from django_claude_batches.admin.mirror import MirrorAdminMixin
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A long text of a row: `name` stands in the address where it is given whole."""
+
+    name: str
+    heading: Any
+    text: str
 
 
 class OfBatchAdminMixin(MirrorAdminMixin):
@@ -29,9 +41,35 @@ class OfBatchAdminMixin(MirrorAdminMixin):
     def batch_link(self, row: Any) -> str:
         return format_html('<a href="{}">#{}</a>', self.row_url(MessageBatch, row.batch_id), row.batch_id)
 
-    def texts(self, row: Any) -> list[tuple[Any, str]]:
-        """Give what the row's page shows at length, with its headings."""
+    def texts(self, row: Any) -> list[Text]:
+        """Give what the row's page shows at length."""
         raise NotImplementedError
+
+    def warning(self, row: Any) -> str:
+        """Say what is out of the ordinary with the row."""
+        return ""
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.whole_view)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_whole"
+        return [path("<path:object_id>/whole/<slug:part>/", view, name=name), *super().get_urls()]
+
+    def whole_view(self, request: HttpRequest, object_id: str, part: str) -> HttpResponse:
+        """Give one text of a row's page to its end, as plain text."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, object_id)
+        found = [text.text for text in self.texts(row) if text.name == part] if row is not None else []
+        if not found:
+            raise Http404
+        headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+        return HttpResponse(
+            found[0].encode(errors="replace"), content_type="text/plain; charset=utf-8", headers=headers
+        )
+
+    def _whole_url(self, row: Any, text: Text) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_whole"
+        return reverse(name, args=[row.pk, text.name], current_app=self.admin_site.name)
 
     def other_pk(self, row: Any) -> int | None:
         """Give the primary key of the counterpart, if there is one."""
@@ -47,20 +85,19 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         return ("-pk",) if batch_pk(request) is None else self.order_in_batch
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """The index of both tables begins with the batch: without one, it is asked once for each."""
+        """The index of both tables begins with the batch: in one, it knows what begins with the term."""
         term = search_term.strip()
         if not term:
             return queryset, False
         if batch_pk(request) is not None:
             return queryset.filter(custom_id__startswith=term), False
-        batches = MessageBatch.objects.using(queryset.db).order_by().values("pk")
-        return queryset.filter(Q(custom_id=term), batch__in=batches), False
+        return queryset.filter(pk__in=with_custom_id(self.model, term)), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         batch = self._batch(request)
         if batch is None:
             return super().changelist_view(request, extra_context)
-        links = self._links(request, batch.pk, self.rows_url(request, self.other_model, batch.pk))
+        links = self.list_links(request, batch)
         title = _("%(rows)s of batch %(batch)s") % {"rows": capfirst(self.opts.verbose_name_plural), "batch": batch}
         return super().changelist_view(request, {"title": title, "dcb_links": links, **(extra_context or {})})
 
@@ -69,6 +106,10 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         if pk is None or not self.has_view_or_change_permission(request):
             return None
         return MessageBatch.objects.primary().filter(pk=pk).first()
+
+    def list_links(self, request: HttpRequest, batch: MessageBatch) -> list[tuple[str, str]]:
+        """Give what stands above the list of one batch's rows: label and address."""
+        return self._links(request, batch.pk, self.rows_url(request, self.other_model, batch.pk))
 
     def _links(self, request: HttpRequest, batch_id: int, other_url: str) -> list[tuple[str, str]]:
         """Give label and address of the batch and of the counterpart, as far as the user may see them."""
@@ -87,5 +128,8 @@ class OfBatchAdminMixin(MirrorAdminMixin):
             other = self.other_pk(row)
             url = self.row_url(self.other_model, other) if other and self.may_view(request, self.other_model) else ""
             context["dcb_links"] = self._links(request, row.batch_id, url)
-            context["dcb_texts"] = [(heading, *display.shortened(text)) for heading, text in self.texts(row)]
+            context["dcb_texts"] = [
+                (text.heading, *display.shortened(text.text), self._whole_url(row, text)) for text in self.texts(row)
+            ]
+            context["dcb_warning"] = self.warning(row)
         return super().render_change_form(request, context, *args, **kwargs)

@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import F
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin import display
 from django_claude_batches.admin.filters import BatchFilter, RequestOutcomeFilter
-from django_claude_batches.admin.of_batch import OfBatchAdminMixin
+from django_claude_batches.admin.of_batch import OfBatchAdminMixin, Text
 from django_claude_batches.models import BatchRequest, BatchResult
 
 
@@ -25,10 +25,10 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
     readonly_fields = ("target_name",)
     fields = (("custom_id", "position"), ("model", "params_bytes"), "target_name")
 
-    @admin.display(description=_("target"), empty_value=display.EMPTY)
-    def target_name(self, row: BatchRequest) -> str | None:
+    @admin.display(description=_("target"))
+    def target_name(self, row: BatchRequest) -> str:
         """Name the target without loading it."""
-        return f"{row.content_type.name} {row.object_id}" if row.content_type else None
+        return f"{row.content_type.name} {row.object_id}" if row.content_type else display.EMPTY
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: Any) -> str:
@@ -50,11 +50,15 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         rows = super().get_queryset(request).select_related("content_type")
-        return rows.annotate(outcome=F("result__result_type"), result_pk=F("result__pk"))
+        result = BatchResult.objects.using(rows.db).filter(request=OuterRef("pk")).order_by()
+        # Each looked up for the rows that are shown: a join may be made of all rows first.
+        return rows.annotate(
+            outcome=Subquery(result.values("result_type")[:1]), result_pk=Subquery(result.values("pk")[:1])
+        )
 
-    def texts(self, row: BatchRequest) -> list[tuple[Any, str]]:
+    def texts(self, row: BatchRequest) -> list[Text]:
         sent = display.pretty_text(row.params_text) if row.params_text else row.purge_note
-        return [(_("params, as they are sent"), sent)]
+        return [Text("params", _("params, as they are sent"), sent)]
 
     def other_pk(self, row: Any) -> int | None:
         return row.result_pk  # type: ignore[no-any-return]

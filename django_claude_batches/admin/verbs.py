@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from django_claude_batches import conf, services
+from django_claude_batches.admin.questions import GiveUpQuestion, WhichQuestion
+from django_claude_batches.admin.retry_question import RetryQuestion
+from django_claude_batches.admin.submit_question import SubmitQuestion
+from django_claude_batches.admin.verb import STANDING, Verb, being_drafted, only, standing
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, RUNNING, SENT
+from django_claude_batches.services import reingesting, retrying
 from django_claude_batches.services.deletion import DELETABLE_REMOTELY
 
-STANDING = {
-    State.DRAFT: gettext_lazy("is a draft"),
-    State.QUEUED: gettext_lazy("is already waiting to be sent"),
-    State.SUBMITTING: gettext_lazy("is already being sent"),
-    State.UNCERTAIN: gettext_lazy("was sent and is not confirmed"),
-    State.HELD: gettext_lazy("was not received"),
-    State.ABANDONED: gettext_lazy("was given up"),
-    State.REJECTED: gettext_lazy("was refused by Anthropic"),
-    State.IN_PROGRESS: gettext_lazy("is already running at Anthropic"),
-    State.CANCELING: gettext_lazy("is already being canceled"),
-    State.ENDED: gettext_lazy("has finished, and its results are being fetched"),
-    State.INCOMPLETE: gettext_lazy("has finished, and its results are being fetched"),
-    State.INGESTED: gettext_lazy("is complete"),
-    State.LOST: gettext_lazy("has lost its results"),
-}
-"""How a batch stands, to follow its name in a sentence."""
+
+def _cannot_submit(batch: MessageBatch) -> str:
+    return only(EDITABLE)(batch) or being_drafted(batch)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verb:
-    """One action. `refusal` says why a row is skipped (empty: it is not); `perform` only records, and speaks no HTTP.
-
-    `done` is the message for a number of rows, `rule` ends the message about the skipped ones, `word` must be typed
-    on the confirmation page where there is one. One that `takes_id` is for one row: the page asks for an id of
-    Anthropic's, and `perform` gets it as `id`.
-    """
-
-    name: str
-    label: Promise
-    permission: str
-    words: Promise
-    rule: Promise
-    done: Any
-    refusal: Callable[[Any], str]
-    perform: Callable[..., object]
-    word: Promise | str = ""
-    takes_id: bool = False
-    deletes: bool = False
-
-
-def _only(states: frozenset[State]) -> Callable[[MessageBatch], str]:
-    return lambda batch: "" if batch.state in states else str(STANDING[State(batch.state)])
+def _cannot_delete_here(batch: MessageBatch) -> str:
+    return only(DELETABLE)(batch) or being_drafted(batch)
 
 
 def _cannot_cancel(batch: MessageBatch) -> str:
     if batch.state in SENT | RUNNING and batch.cancel_requested_at is not None:
         return str(STANDING[State.CANCELING])
-    return _only(SENT | {State.IN_PROGRESS})(batch)
+    return only(SENT | {State.IN_PROGRESS})(batch)
 
 
 def _cannot_delete_remote(batch: MessageBatch) -> str:
@@ -70,16 +37,24 @@ def _cannot_delete_remote(batch: MessageBatch) -> str:
         return _("is already deleted at Anthropic")
     if batch.delete_requested_at is not None:
         return _("is already going to be deleted at Anthropic")
-    return _only(DELETABLE_REMOTELY)(batch)
+    return only(DELETABLE_REMOTELY)(batch)
 
 
 def _cannot_check(batch: MessageBatch) -> str:
-    return "" if batch.is_live else str(STANDING[State(batch.state)])
+    return "" if batch.is_live else standing(batch)
 
 
 def _cannot_announce(batch: MessageBatch) -> str:
-    standing = _only(frozenset({State.INGESTED}))(batch)
+    standing = only(frozenset({State.INGESTED}))(batch)
     return standing or (_("has no answers any more: they were purged") if batch.result_purge_note else "")
+
+
+def _cannot_fetch_again(batch: MessageBatch) -> str:
+    return only(frozenset({State.INGESTED}))(batch) or reingesting.obstacle(batch)
+
+
+def _cannot_retry(batch: MessageBatch) -> str:
+    return only(retrying.RETRYABLE)(batch) or retrying.obstacle(batch)
 
 
 def _check(batch: MessageBatch, by: Any) -> None:
@@ -110,7 +85,8 @@ SUBMIT = Verb(
     words=gettext_lazy("This is billed once sent."),
     rule=gettext_lazy("Only drafts and refused or held batches can be submitted."),
     done=ngettext_lazy("%d batch is queued and goes out shortly.", "%d batches are queued and go out shortly."),
-    refusal=_only(EDITABLE),
+    asks=SubmitQuestion,
+    refusal=_cannot_submit,
     perform=lambda batch, by: services.submit(batch, by=by),
 )
 TAKE_BACK = Verb(
@@ -120,7 +96,7 @@ TAKE_BACK = Verb(
     words=gettext_lazy("Nothing was sent yet, so nothing is billed: this makes drafts of them again."),
     rule=gettext_lazy("Only batches that wait to be sent can be taken back."),
     done=ngettext_lazy("%d batch is a draft again.", "%d batches are drafts again."),
-    refusal=_only(frozenset({State.QUEUED})),
+    refusal=only(frozenset({State.QUEUED})),
     perform=lambda batch, by: services.cancel(batch, by=by),
 )
 CANCEL = Verb(
@@ -167,6 +143,33 @@ ANNOUNCE = Verb(
     refusal=_cannot_announce,
     perform=lambda batch, by: services.announce_again(batch, by=by),
 )
+FETCH_AGAIN = Verb(
+    name="reingest",
+    label=gettext_lazy("Fetch results again"),
+    permission="reingest",
+    words=gettext_lazy(
+        "Free; stored rows are not duplicated. When they are there, your receivers of results_ingested are called "
+        "again."
+    ),
+    rule=gettext_lazy("Only complete batches whose results Anthropic still has can be fetched again."),
+    done=ngettext_lazy(
+        "The results of %d batch are fetched again shortly.", "The results of %d batches are fetched again shortly."
+    ),
+    refusal=_cannot_fetch_again,
+    perform=lambda batch, by: services.reingest(batch, by=by),
+)
+RETRY = Verb(
+    name="retry",
+    label=gettext_lazy("Retry failed rows"),
+    permission="retry",
+    words=gettext_lazy("Makes a new draft of each batch; nothing is sent yet."),
+    rule=gettext_lazy("Only finished batches whose requests are here can be retried."),
+    done=ngettext_lazy("%d new draft; nothing is sent yet:", "%d new drafts; nothing is sent yet:"),
+    refusal=_cannot_retry,
+    perform=lambda batch, by, **answers: services.retry(batch, by=by, **answers),
+    asks=RetryQuestion,
+    makes=True,
+)
 CLAIM = Verb(
     name="claim",
     label=gettext_lazy("This is it"),
@@ -177,9 +180,9 @@ CLAIM = Verb(
     ),
     rule=gettext_lazy("Only batches that are not confirmed, were not received or were given up can turn up."),
     done=ngettext_lazy("%d id is verified shortly.", "%d ids are verified shortly."),
-    refusal=_only(ADOPTING),
+    refusal=only(ADOPTING),
     perform=lambda batch, by, *, id: services.claim(batch, id, by=by),  # noqa: A006 (the API's word)
-    takes_id=True,
+    asks=WhichQuestion,
 )
 GIVE_UP = Verb(
     name="give_up",
@@ -190,9 +193,9 @@ GIVE_UP = Verb(
     ),
     rule=gettext_lazy("Only batches that were sent and are not confirmed can be given up."),
     done=ngettext_lazy("%d batch is given up.", "%d batches are given up."),
-    refusal=_only(frozenset({State.UNCERTAIN})),
+    refusal=only(frozenset({State.UNCERTAIN})),
     perform=lambda batch, by: services.give_up(batch, by=by),
-    word=gettext_lazy("give up"),
+    asks=GiveUpQuestion,
 )
 DELETE_HERE = Verb(
     name="delete_selected",  # takes the place of Django's, which would load every request and result first
@@ -201,11 +204,14 @@ DELETE_HERE = Verb(
     words=gettext_lazy("Their requests, results and timelines go too. Cannot be undone. Nothing changes at Anthropic."),
     rule=gettext_lazy("Only drafts, refused or held batches and finished ones can be deleted here."),
     done=ngettext_lazy("%d batch is deleted here.", "%d batches are deleted here."),
-    refusal=_only(DELETABLE),
+    refusal=_cannot_delete_here,
     perform=_delete_here,
     deletes=True,
 )
-BATCH_VERBS = (SUBMIT, TAKE_BACK, CANCEL, CHECK, ANNOUNCE, DELETE_REMOTE, CLAIM, GIVE_UP, DELETE_HERE)
+BATCH_VERBS = (
+    *(SUBMIT, TAKE_BACK, CANCEL, CHECK, FETCH_AGAIN, RETRY, ANNOUNCE),
+    *(DELETE_REMOTE, CLAIM, GIVE_UP, DELETE_HERE),
+)
 
 CONFIRM = Verb(
     name="confirm_installation",

@@ -22,7 +22,7 @@ class Line(NamedTuple):
     number: int
     offset: int
     data: bytes
-    oversized: bool
+    oversized: bool = False
 
 
 class _Pending:
@@ -60,15 +60,17 @@ def split_lines(pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES
     for piece in pieces:
         *ends, rest = piece.split(b"\n")
         for end in ends:
-            size = pending.size + len(end)
+            size = len(end)
             if pending.size or size > max_line_bytes:
+                size += pending.size
                 pending.add(end)
                 line = pending.take(number, offset)
-            else:  # as most are: all of it, in one piece
-                line = Line(number, offset, end.removesuffix(b"\r"), oversized=False)
-            if line.oversized or not _is_blank(line.data):
-                yield line
-            number, offset = number + 1, offset + size + 1
+                if line.oversized or not _is_blank(line.data):
+                    yield line
+            elif not _is_blank(data := end.removesuffix(b"\r")):  # as most are: all of it, in one piece
+                yield Line(number, offset, data)
+            number += 1
+            offset += size + 1
         if rest:
             pending.add(rest)
     last = pending.take(number, offset)

@@ -16,19 +16,19 @@ class Console:
     def __init__(self, stdout: OutputWrapper, stderr: OutputWrapper, *, as_json: bool) -> None:
         self._stdout = stdout
         self._stderr = stderr
-        self._as_json = as_json
+        self.as_json = as_json
         self._line = ""
 
     def say(self, text: str) -> None:
         """Write a line for people; a script that asked for JSON does not see it."""
-        if not self._as_json:
+        if not self.as_json:
             self.clear()
             self._stdout.write(text)
             self._stdout.flush()
 
     def document(self, data: Any) -> None:
         """Write the one JSON document, if that was asked for."""
-        if self._as_json:
+        if self.as_json:
             self.clear()
             self._stdout.write(json.dumps(data, ensure_ascii=False, indent=2))
 

@@ -18,9 +18,10 @@ exit codes:
   0    done; for wait: each batch is complete, nothing is missing, and the receivers took it
   1    refused or failed; the reason is on standard error, and nothing was changed by a refusal
   2    wrong usage
-  3    wait: the time was over, or it was interrupted; the batches go on
+  3    wait, run --wait: the time was over, or it was interrupted; the batches and the run go on
   4    a batch that was named needs a person (wait, status, reconcile): not confirmed, not received, refused, lost,
        given up, taken back, complete with something missing or with a receiver that failed, or its account is paused;
-       audit: something was found that needs one
+       run --wait: the run is paused or stuck, or a handler raised; audit: something was found that needs one; doctor:
+       something that batches need is not as it must be
   130  interrupted
 """

@@ -1,4 +1,4 @@
-"""How people name a batch on the command line, and how it is found."""
+"""How people name a batch or a run on the command line, and how it is found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from django.core.management.base import CommandError
 
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.models import JobRun, MessageBatch
 from django_claude_batches.wire import BATCH_ID_PATTERN
 
 Name = int | str
@@ -18,14 +18,27 @@ LARGEST_KEY = 2**63 - 1
 
 def batch_name(text: str) -> Name:
     """Read a name, for argparse."""
-    digits = text.removeprefix("#")
-    if digits.isascii() and digits.isdigit() and 0 < int(digits) <= LARGEST_KEY:
-        return int(digits)
+    if (number := _key(text)) is not None:
+        return number
     if BATCH_ID_PATTERN.fullmatch(text):
         return text
     raise argparse.ArgumentTypeError(
         f"{text!r:.80} names no batch: give its number here (12) or its id at Anthropic (msgbatch_013Zva2C…)"
     )
+
+
+def run_name(text: str) -> int:
+    """Read the number of a run, for argparse."""
+    if (number := _key(text)) is not None:
+        return number
+    raise argparse.ArgumentTypeError(
+        f"{text!r:.80} names no run: give its number (12), as `claude_batches runs` shows it"
+    )
+
+
+def _key(text: str) -> int | None:
+    digits = text.removeprefix("#")
+    return int(digits) if digits.isascii() and digits.isdigit() and 0 < int(digits) <= LARGEST_KEY else None
 
 
 def remote_id(text: str) -> str:
@@ -46,6 +59,15 @@ def found(names: Iterable[Name]) -> list[MessageBatch]:
     """Give the batches, each once, in the order in which they were named; raise CommandError for an unknown one."""
     batches = [_find(name) for name in names]
     return list({batch.pk: batch for batch in batches}.values())
+
+
+def found_runs(numbers: Iterable[int]) -> list[JobRun]:
+    """Give the runs, each once, in the order in which they were named; raise CommandError for an unknown one."""
+    runs = {number: JobRun.objects.primary().filter(pk=number).first() for number in numbers}
+    for number, run in runs.items():
+        if run is None:
+            raise CommandError(f"There is no run #{number}. See `claude_batches runs`.")
+    return [run for run in runs.values() if run is not None]
 
 
 def _find(name: Name) -> MessageBatch:

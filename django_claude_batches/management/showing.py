@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from django_claude_batches import conf
+from django_claude_batches.estimating import Estimate
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.mirror import COUNTS
-from django_claude_batches.models.state import ADOPTING
+from django_claude_batches.models.state import ADOPTING, UNSENT
 
 WAITING_FOR_A_PERSON = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.LOST, State.ABANDONED})
 
@@ -23,8 +25,19 @@ def line(batch: MessageBatch) -> str:
     where = f" {batch.anthropic_id}" if batch.anthropic_id else ""
     label = State(batch.state).label
     text = f"{batch}{where}: {label}, {counted(batch.request_count, 'request')}. {batch.explanation}"
+    if batch.state in UNSENT:
+        text = f"{text} Estimate: {estimated(batch.estimate(conf.prices()))}."
     error = batch.last_error.partition("\n")[0]
     return text if not error or error in text else f"{text} Last error: {error}"
+
+
+def estimated(estimate: Estimate) -> str:
+    """Give a range of USD, and the day of its prices; without it, why there is none."""
+    if estimate.cents is None:
+        models = ", ".join(f'"{model}"' for model in estimate.unknown_models)
+        return f"not known, no price for model {models} on {estimate.as_of}" if models else "not known"
+    low, high = estimate.cents
+    return f"{low:,} to {high:,} USD by the prices of {estimate.as_of}"
 
 
 def glance(batch: MessageBatch) -> str:
@@ -56,6 +69,7 @@ def data(batch: MessageBatch) -> dict[str, Any]:
         "kind": batch.kind,
         "label": batch.label,
         "account": batch.account,
+        "parent": batch.parent_id,
         "state": batch.state,
         "explanation": batch.explanation,
         "needs_a_person": needs_a_person(batch),
@@ -63,8 +77,19 @@ def data(batch: MessageBatch) -> dict[str, Any]:
         "request_counts": {name: getattr(batch, f"{name}_count") for name in COUNTS},
         "missing_count": batch.missing_count,
         "body_bytes": batch.body_bytes,
+        "estimate": estimate_data(batch.estimate(conf.prices())),
         "last_error": batch.last_error,
         **{f"{name}_at": _iso(getattr(batch, f"{name}_at")) for name in TIMES},
+    }
+
+
+def estimate_data(estimate: Estimate) -> dict[str, Any]:
+    """Give the range in USD as text, which loses nothing; null where it is not known."""
+    return {
+        "low_usd": None if estimate.low is None else f"{estimate.low:f}",
+        "high_usd": None if estimate.high is None else f"{estimate.high:f}",
+        "prices_as_of": estimate.as_of.isoformat(),
+        "unknown_models": list(estimate.unknown_models),
     }
 
 

@@ -37,11 +37,15 @@ class Wish(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_batches(parser)
 
+    def check(self, batches: list[MessageBatch], options: dict[str, Any]) -> None:
+        """Raise CommandError for what is not to be recorded of any."""
+
     @abstractmethod
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object: ...
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         batches = found(options["batches"])
+        self.check(batches, options)
         record_all(batches, lambda batch: self.record(batch, options))
         for batch in batches:
             console.say(showing.line(batch))

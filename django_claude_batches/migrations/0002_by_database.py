@@ -1,7 +1,9 @@
 """What one database has and another does not: by hand, since a model's state cannot say it.
 
 - PostgreSQL compresses the large columns by lz4 where it can: its default takes half of all the time to write.
-- A small index of what failed, where indexes may be partial. As `Meta.indexes` it would make MySQL's checks complain.
+- Small indexes of the few results that people look for, where indexes may be partial: what failed, as it came and by kind
+  of error; what was cut or refused, or does not fit its job's schema; what was not made at the batch price. As `Meta.indexes` they would make MySQL's
+  checks complain.
 """
 
 from __future__ import annotations
@@ -10,8 +12,19 @@ from typing import Any
 
 from django.db import migrations, models, router
 
-LARGE = (("BatchRequest", "params_text"), ("BatchResult", "message"))
-FAILED = models.Index(fields=["batch", "id"], name="dcb_result_failed", condition=~models.Q(result_type="succeeded"))
+LARGE = (("BatchRequest", "params_text"), ("BatchResult", "message"), ("UploadPart", "data"))
+IS_FAILED = ~models.Q(result_type="succeeded")
+IS_UNFINISHED = models.Q(stop_reason__in=["max_tokens", "refusal"])
+IS_INVALID = models.Q(output_error__isnull=False)
+IS_OFF_TIER = ~models.Q(service_tier__in=["batch", ""])
+BY_KIND = ["batch", "result_type", "error_type", "custom_id"]
+PARTIAL = (
+    models.Index(fields=["batch", "id"], name="dcb_result_failed", condition=IS_FAILED),
+    models.Index(fields=BY_KIND, name="dcb_result_error", condition=IS_FAILED),
+    models.Index(fields=["batch", "stop_reason", "custom_id"], name="dcb_result_stop", condition=IS_UNFINISHED),
+    models.Index(fields=["batch", "custom_id"], name="dcb_result_invalid", condition=IS_INVALID),
+    models.Index(fields=["batch", "custom_id"], name="dcb_result_tier", condition=IS_OFF_TIER),
+)
 
 
 def has_lz4(connection: Any) -> bool:
@@ -34,16 +47,18 @@ def compress(apps: Any, schema_editor: Any) -> None:
             schema_editor.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET COMPRESSION lz4")
 
 
-def index_failures(apps: Any, schema_editor: Any) -> None:
+def index_parts(apps: Any, schema_editor: Any) -> None:
     model = apps.get_model("django_claude_batches", "BatchResult")
     if _indexes_parts(schema_editor, model):
-        schema_editor.add_index(model, FAILED)
+        for index in PARTIAL:
+            schema_editor.add_index(model, index)
 
 
-def forget_failures(apps: Any, schema_editor: Any) -> None:
+def forget_parts(apps: Any, schema_editor: Any) -> None:
     model = apps.get_model("django_claude_batches", "BatchResult")
     if _indexes_parts(schema_editor, model):
-        schema_editor.remove_index(model, FAILED)
+        for index in PARTIAL:
+            schema_editor.remove_index(model, index)
 
 
 def _indexes_parts(schema_editor: Any, model: Any) -> bool:
@@ -55,5 +70,5 @@ class Migration(migrations.Migration):
     dependencies = [("django_claude_batches", "0001_initial")]
     operations = [
         migrations.RunPython(compress, migrations.RunPython.noop, elidable=False),
-        migrations.RunPython(index_failures, forget_failures, elidable=False),
+        migrations.RunPython(index_parts, forget_parts, elidable=False),
     ]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Max, Q
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
@@ -20,6 +21,12 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def ticking(self) -> AccountStateQuerySet:
         """Those that a tick looked after lately."""
         return self.filter(last_tick_at__gte=after(-SILENCE))
+
+    def clock(self) -> datetime:
+        """Give the database's time. An aggregate over no row is one row, also where the table is empty."""
+        now = Coalesce(Max("last_tick_at"), DatabaseNow(), output_field=models.DateTimeField())
+        moment: datetime = self.filter(pk=0).aggregate(now=now)["now"]
+        return moment
 
 
 class AccountState(Leased):

@@ -1,44 +1,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
+from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
 from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, check_header, checked
 from django_claude_batches.models.event import BatchEvent, user_name
+from django_claude_batches.models.expected import Expected
 from django_claude_batches.models.facts import FACTS
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import DatabaseNow, LeasedQuerySet, after, is_due, is_free
+from django_claude_batches.models.lease import is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
+from django_claude_batches.models.of_run import OfRun
 from django_claude_batches.models.purge import Purge
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
-from django_claude_batches.models.state import (
-    ALWAYS_DUE,
-    DELETABLE,
-    EXPLANATIONS,
-    FETCHING,
-    FINAL,
-    RUNNING,
-    State,
-)
-from django_claude_batches.models.usage import UsageRollup
-
-NEARS_EXPIRY = timedelta(hours=23)
-"""What Anthropic has not processed 24 hours after a batch was made expires."""
-
-NEARS_ARCHIVING = timedelta(days=27)
-"""Results can be fetched for 29 days from when their batch was made (docs/reference/wire.md §11.16)."""
+from django_claude_batches.models.selection import SelectingQuerySet
+from django_claude_batches.models.state import ALWAYS_DUE, DELETABLE, EXPLANATIONS, FETCHING, State
+from django_claude_batches.models.usage import Summary, UsageRollup
 
 UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 """The columns of a batch that nobody wants canceled or deleted."""
@@ -46,60 +35,8 @@ UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": 
 EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "user_profile_id")
 """What `save` writes of a batch that exists already."""
 
-CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
-"""Somebody wants it canceled, and Anthropic was not asked yet."""
 
-
-class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
-    def drafts(self) -> MessageBatchQuerySet:
-        return self.filter(state=State.DRAFT)
-
-    def in_flight(self) -> MessageBatchQuerySet:
-        """Those that were submitted and are not finished."""
-        return self.filter(state__in=ALWAYS_DUE)
-
-    def running(self) -> MessageBatchQuerySet:
-        """Those that Anthropic works on."""
-        return self.filter(state__in=RUNNING)
-
-    def to_poll(self) -> MessageBatchQuerySet:
-        """Those whose news come with a listing."""
-        return self.running().exclude(CANCEL_PENDING)
-
-    def to_advance(self) -> MessageBatchQuerySet:
-        """Those that each need work of their own: everything but polling."""
-        return self.filter(~Q(state__in=RUNNING) | CANCEL_PENDING)
-
-    def finished(self) -> MessageBatchQuerySet:
-        return self.filter(state__in=FINAL)
-
-    def needing_attention(self) -> MessageBatchQuerySet:
-        """Those that wait for a person, and complete ones with something missing or an error of the app's."""
-        waiting = Q(state__in=[State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST])
-        blemished = Q(state=State.INGESTED) & (Q(missing_count__gt=0) | ~Q(last_error=""))
-        return self.filter(waiting | blemished)
-
-    def nearing_their_end(self) -> MessageBatchQuerySet:
-        """Those still being worked on near 24 hours, and those whose results are not all stored near 29 days."""
-        running = Q(state__in=RUNNING, created_at__lt=after(-NEARS_EXPIRY))
-        return self.filter(running | Q(state__in=FETCHING, created_at__lt=after(-NEARS_ARCHIVING)))
-
-    def of_kind(self, kind: str) -> MessageBatchQuerySet:
-        return self.filter(kind=kind)
-
-    def due(self) -> MessageBatchQuerySet:
-        """Those whose time has come and on which nobody works, by the database's clock."""
-        return self.filter(is_due())
-
-    def hand_out(self, limit: int, rest: timedelta) -> list[int]:
-        """Give the primary keys of the first due ones, without those given within `rest` and not taken yet."""
-        waiting = Q(handed_out_at__gt=after(-rest))
-        due = self.primary().to_advance().due().exclude(waiting).order_by("next_action_at", "pk")
-        pks = list(due.values_list("pk", flat=True)[:limit])
-        if rest:
-            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
-        return pks
-
+class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
     def create_draft(
         self,
         requests: Iterable[DraftRequest | Prepared],
@@ -145,7 +82,8 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
                 if progress is not None:
                     progress(stored)
             batch.request_count, batch.body_bytes = tally.requests, tally.bytes
-            batch.save(using=db, update_fields=["request_count", "body_bytes"])
+            batch.expected_usage = tally.expected.stored()
+            batch.save(using=db, update_fields=["request_count", "body_bytes", "expected_usage"])
             batch.note("drafted", f"{tally.requests:,} requests, {tally.bytes:,} bytes", by=created_by)
         return batch
 
@@ -167,7 +105,7 @@ class MessageBatchQuerySet(LeasedQuerySet["MessageBatch"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class MessageBatch(Machine, Mirror, Purge):
+class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
 
     The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
@@ -195,7 +133,11 @@ class MessageBatch(Machine, Mirror, Purge):
     request_count = models.PositiveIntegerField(_("requests"), default=0)
     body_bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
     missing_count = models.PositiveIntegerField(_("missing"), default=0)
+    error_groups = models.JSONField(
+        null=True, editable=False, help_text=_("Its errored results by kind, as they were when it was last fetched.")
+    )
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
+    prices_as_of = models.DateField(_("prices of"), null=True, blank=True)
     queued_at = models.DateTimeField(_("queued at"), null=True, blank=True)
     cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
     delete_requested_at = models.DateTimeField(_("deletion requested at"), null=True, blank=True)
@@ -230,6 +172,7 @@ class MessageBatch(Machine, Mirror, Purge):
             ("claim_messagebatch", "Can settle unconfirmed batches"),
         ]
         constraints = FACTS
+        indexes = [models.Index(fields=["account", "ended_at"], name="dcb_batch_account_ended")]
 
     def __str__(self) -> str:
         name = self.label or self.kind or self.anthropic_id or ""
@@ -240,18 +183,22 @@ class MessageBatch(Machine, Mirror, Purge):
         """Results that are rows (a query)."""
         return self.results.count()
 
-    def count_missing(self) -> int:
+    def count_missing(self, summary: Summary | None = None) -> int:
         """Count the requests without a result (queries); for a batch made elsewhere, by its number of requests."""
         using = type(self).objects.primary().db
-        results = self.results.using(using)
-        if self.requests.using(using).exists():
-            results = results.filter(request__isnull=False)
-        return max(self.request_count - results.count(), 0)
+        known = summary or UsageRollup.objects.using(using).sum_up(self.pk)
+        has_requests = self.requests.using(using).exists()
+        return max(self.request_count - (known.answered if has_requests else known.stored), 0)
 
     @property
     def is_live(self) -> bool:
         """Whether something still happens to it by itself."""
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether its results were stored and announced before, and are being fetched once more."""
+        return self.state in FETCHING and self.announced_at is not None
 
     @property
     def explanation(self) -> str:
@@ -285,6 +232,8 @@ class MessageBatch(Machine, Mirror, Purge):
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.
 
+        Likewise while a job's run fills it, goes on with it, or hands its results out.
+
         The children go in a few statements: Django's Collector would load every one of them first.
         """
         rows = type(self).objects.primary()
@@ -294,13 +243,15 @@ class MessageBatch(Machine, Mirror, Purge):
                 self.refresh_from_db(using=rows.db)
                 at_work = "another process is at work on it: try again in a moment." if self.state in DELETABLE else ""
                 raise self.forbidden("delete", DELETABLE, at_work)
+            if why := self.needed_for(using=rows.db):
+                raise self.forbidden("delete", DELETABLE, why)
             return self.erase()
 
     def erase(self) -> tuple[int, dict[str, int]]:
         """Delete the batch with all its rows, whatever its state: inside a transaction that has asked already."""
         using = type(self).objects.primary().db
         counts: dict[str, int] = {}
-        for child in (BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
+        for child in (ParkedResult, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
             counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=using)
         _deleted, own = super().delete(using=using)
         counts |= own

@@ -11,11 +11,9 @@ from django.db import DataError, IntegrityError, connections, models, transactio
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import copying, packets, rows
 from django_claude_batches.models.drafting import Checked, Prepared, Tally
+from django_claude_batches.models.pieces import ROWS, pieces
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.rows import Table, Values
-
-ROWS = 1000
-"""Rows at a time: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md)."""
 
 PACKET_BYTES = 4_000_000
 """Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
@@ -23,9 +21,6 @@ are doubled and a JSON column's other characters are escapes: one of 4 bytes tak
 
 PIECE = 500
 """Rows that are decoded at a time: a text takes up to four times its bytes."""
-
-BYTES = 8_000_000
-"""Bytes of params at a time, so that large requests are read a few at a time."""
 
 REFUSALS = (DataError, IntegrityError, ValueError)
 """What a database raises for a row that it will never take."""
@@ -191,26 +186,9 @@ def _decoded(row: Values, at: int | None) -> Values:
 
 
 def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:
-    """Give requests of one batch, or values of them, by position, at most 1,000 rows or 8 MB of params in memory.
-
-    By keyset: `.iterator()` is not constant memory on every driver, and not at all without a transaction.
-    """
-    requests = requests.order_by("position")
-    last = -1
-    while sizes := list(requests.filter(position__gt=last).values_list("position", "params_bytes")[:ROWS]):
-        first, last = last, _last_that_fits(sizes)
-        yield from requests.filter(position__gt=first, position__lte=last)
-
-
-def _last_that_fits(sizes: list[tuple[int, int]]) -> int:
-    total = 0
-    fitting = sizes[0][0]
-    for position, size in sizes:
-        total += size
-        if total > BYTES:
-            break
-        fitting = position
-    return fitting
+    """Give requests of one batch, or values of them, by position, at most 1,000 rows or 8 MB of params in memory."""
+    for piece in pieces(requests, "position", models.F("params_bytes")):
+        yield from piece
 
 
 def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NotRequired, TypedDict
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from django_claude_batches import wire
+from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models.encoding import NotPlain, copied, encode
 
@@ -24,6 +25,9 @@ ENVELOPE = (b'{"requests":[', b",", b"]}")
 
 MAX_MODEL_LENGTH = 100
 MAX_OBJECT_ID = 64
+MOST_TOKENS = 1_000_000
+"""More than any model answers with: 300,000 is the most (docs/reference/wire.md §4), and beyond it the API refuses."""
+
 HEADER_WORD = re.compile(r"[!-+\--~]+")
 """Printable ASCII but for the space and the comma, which separates betas."""
 
@@ -40,9 +44,11 @@ class DraftRequest(TypedDict):
     target: NotRequired[models.Model | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8."""
+class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes eight times as long
+    """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8.
+
+    What its cost depends on stands beside its text; `max_tokens` is 0 where the API will refuse it for that.
+    """
 
     position: int
     custom_id: str
@@ -51,6 +57,8 @@ class Prepared:
     params_bytes: int
     content_type_id: int | None
     object_id: str | None
+    max_tokens: int
+    inference_geo: str
 
     @property
     def size(self) -> int:
@@ -81,8 +89,17 @@ class Checked:
         except InvalidRequest as error:
             raise _located(error, self.position, self.custom_id) from None
         size = len(text) if text.isascii() else len(text.encode())
-        model = model_of(self.params)
-        return Prepared(self.position, self.custom_id, model, text, size, self.content_type_id, self.object_id)
+        return Prepared(
+            self.position,
+            self.custom_id,
+            model_of(self.params),
+            text,
+            size,
+            self.content_type_id,
+            self.object_id,
+            max_tokens_of(self.params),
+            geo_of(self.params),
+        )
 
 
 def encode_params(params: Any) -> str:
@@ -104,6 +121,17 @@ def encode_params(params: Any) -> str:
 def model_of(params: Mapping[str, Any]) -> str:
     """Give the model's name as its column holds it: PostgreSQL takes no NUL."""
     return str(params.get("model") or "").replace("\0", "\ufffd")[:MAX_MODEL_LENGTH]
+
+
+def max_tokens_of(params: Mapping[str, Any]) -> int:
+    """Give `max_tokens`, or 0 where the API will refuse the request for it or for want of it."""
+    given = params.get("max_tokens")
+    return given if isinstance(given, int) and 0 < given <= MOST_TOKENS and given is not True else 0
+
+
+def geo_of(params: Mapping[str, Any]) -> str:
+    """Give the `inference_geo` if it has a price of its own."""
+    return "us" if params.get("inference_geo") == "us" else ""
 
 
 def check_custom_id(custom_id: Any) -> str:
@@ -133,7 +161,7 @@ def resolve_target(target: Any) -> tuple[int | None, str | None]:
 def check(item: Any, position: int) -> Checked | Prepared:
     """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
     if isinstance(item, Prepared):
-        return replace(item, position=position)
+        return item._replace(position=position)
     custom_id: Any = None
     try:
         if not isinstance(item, Mapping) or "params" not in item:
@@ -176,11 +204,25 @@ def wire_bytes(request: Prepared) -> int:
 
 
 class Tally:
-    """Counts requests and bytes as they pass, and stops at what one batch may hold."""
+    """Counts requests and bytes as they pass, and what they may cost, and stops at what one batch may hold."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.bytes = len(ENVELOPE[0]) + len(ENVELOPE[2])
+        self.expected = ExpectedUsage()
+
+    @classmethod
+    def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> Tally:
+        """Go on counting where a batch stands: its requests, its body's bytes and its expected usage."""
+        tally = cls()
+        if requests:
+            tally.requests, tally.bytes, tally.expected = requests, size, ExpectedUsage(expected or ())
+        return tally
+
+    def has_room(self, request: Prepared, *, most: int, most_bytes: int) -> bool:
+        """Whether the request fits in, where there may be so many; the first one always does, or none ever will."""
+        size = self.bytes + wire_bytes(request) + len(ENVELOPE[1])
+        return not self.requests or (self.requests < most and size <= most_bytes)
 
     def add(self, request: Prepared) -> Prepared:
         """Give the request again; raise LimitExceeded, naming it, if it is the one too many."""
@@ -194,6 +236,7 @@ class Tally:
                 f"the body would have {self.bytes:,} bytes with this request, and a batch holds at most "
                 f"{wire.MAX_BODY_BYTES:,}",
             )
+        self.expected.add(request)
         return request
 
     @staticmethod

@@ -8,12 +8,12 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Func, Max, Min, Q, Value
+from django.db.models import Case, F, Func, Max, Min, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 
-from django_claude_batches.models.bulk import BYTES, ROWS
+from django_claude_batches.models.pieces import BYTES, ROWS
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 
@@ -83,9 +83,15 @@ def _pieces(sizes: list[tuple[int, int]]) -> Iterator[Span]:
 PARAMS = Bodies(BatchRequest, full=~Q(params_text=""), size=F("params_bytes"), empty={"params_text": ""})
 MESSAGES = Bodies(
     BatchResult,
-    full=Q(message__isnull=False) | Q(output__isnull=False) | Q(raw__isnull=False),
-    size=_size("message", "output", "raw"),
-    empty={"message": None, "output": None, "raw": None},
+    full=Q(message__isnull=False) | Q(output__isnull=False) | Q(output_error__gt="") | Q(raw__isnull=False),
+    size=_size("message", "output", "output_error", "raw"),
+    # What is wrong with an answer tells of it. That something was stays: it is no success without it.
+    empty={
+        "message": None,
+        "output": None,
+        "output_error": Case(When(output_error__isnull=False, then=Value(""))),
+        "raw": None,
+    },
 )
 EXCERPTS = Bodies(ResultProblem, full=~Q(excerpt=""), size=_size("excerpt"), empty={"excerpt": ""})
 """An excerpt is a piece of an answer."""

@@ -1,4 +1,4 @@
-"""Who works on a row: a token and an hour in the row itself, both on the database's clock.
+"""Who works on a row: a token and the time until which it holds, in the row itself, on the database's clock.
 
 A conditional UPDATE is the claim. It needs no lock and works the same on SQLite, PostgreSQL and MariaDB, where
 `select_for_update(skip_locked=True)` raises on the first.

@@ -46,18 +46,19 @@ class Machine(Leased):
         to: State,
         *,
         allowed: Iterable[State],
+        where: Q | None = None,
         token: str = "",
         due: timedelta | None = None,
         **changes: Any,
     ) -> bool:
         """Change the state if it is (still) one of `allowed`, and give whether it did; read the row again either way.
 
-        With `token`, only while that lease holds. `due` sets the next action that long from now; without it there is
-        none. The counters of tries start anew.
+        With `where`, only if that matches too; with `token`, only while that lease holds. `due` sets the next action
+        that long from now; without it there is none. The counters of tries start anew.
         """
         rows = self._row(token)
         anew = {"tries": 0, "failures": 0, "next_action_at": None if due is None else after(due)}
-        moved = rows.filter(state__in=list(allowed)).update(state=to, **{**anew, **changes})
+        moved = rows.filter(where or Q(), state__in=list(allowed)).update(state=to, **{**anew, **changes})
         self.refresh_from_db(using=rows.db)
         return bool(moved)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from django.db import connections
 
-Plain = str | bytes | memoryview | int | None
+Plain = str | bytes | memoryview | int | Decimal | None
 
 OTHERS = 64 * 1024
 """Bytes that a row's other columns and the statement's own words take at most."""

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import wire
+from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
 from django_claude_batches.models import packets
 from django_claude_batches.models.drafting import (
@@ -19,11 +22,25 @@ from django_claude_batches.models.drafting import (
     MAX_OUR_CUSTOM_ID,
     Prepared,
     encode_params,
+    geo_of,
+    max_tokens_of,
     model_of,
 )
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
 from django_claude_batches.models.state import EDITABLE, State, named
+
+
+def about(targets: Iterable[models.Model], prefix: str = "") -> Q:
+    """Match requests, or what `prefix` leads to them from, about any of these rows; one that is not saved has none."""
+    keys: dict[ContentType, list[str]] = {}
+    for target in targets:
+        if target.pk is not None:
+            keys.setdefault(ContentType.objects.get_for_model(target), []).append(str(target.pk))
+    # By the texts that drafting wrote. A join would have to cast the keys, which no index serves, and of which SQLite
+    # makes others: a UUID has no dashes there.
+    matches = [Q(**{f"{prefix}content_type": kind, f"{prefix}object_id__in": pks}) for kind, pks in keys.items()]
+    return reduce(or_, matches) if matches else Q(pk__in=[])
 
 
 class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
@@ -32,8 +49,11 @@ class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
         return self.filter(result__isnull=True)
 
     def for_target(self, target: models.Model) -> BatchRequestQuerySet:
-        content_type = ContentType.objects.get_for_model(target)
-        return self.filter(content_type=content_type, object_id=str(target.pk))
+        return self.for_targets([target])
+
+    def for_targets(self, targets: Iterable[models.Model]) -> BatchRequestQuerySet:
+        """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
+        return self.filter(about(targets))
 
     def delete(self) -> tuple[int, dict[str, int]]:
         raise InvalidTransition("Requests are deleted with their batch, never alone: delete the batch.")
@@ -109,6 +129,7 @@ class BatchRequest(models.Model):
     @property
     def prepared(self) -> Prepared:
         """The request as it was checked when drafted, ready to be drafted again."""
+        params = self.params
         return Prepared(
             self.position,
             self.custom_id,
@@ -117,6 +138,8 @@ class BatchRequest(models.Model):
             self.params_bytes,
             self.content_type_id,
             self.object_id,
+            max_tokens_of(params),
+            geo_of(params),
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -124,7 +147,7 @@ class BatchRequest(models.Model):
         if self._state.adding:
             raise InvalidTransition("Requests are made by MessageBatch.objects.create_draft(), never one by one.")
         batches = type(self.batch).objects.primary()
-        size = len(self.params_text.encode())
+        size = self.params_bytes = len(self.params_text.encode())
         if reason := packets.obstacle(self.params_text, using=batches.db):
             raise LimitExceeded(reason, custom_id=self.custom_id)
         with transaction.atomic(using=batches.db):
@@ -133,10 +156,16 @@ class BatchRequest(models.Model):
             if stored_row.is_purged:
                 raise InvalidTransition(f"The params of request {self} were purged, and cannot be written anew.")
             stored = stored_row.params_bytes
+            expected = ExpectedUsage(batches.values_list("expected_usage", flat=True).get(pk=self.batch_id) or ())
+            expected.add(stored_row.prepared, times=-1)
+            expected.add(self.prepared)
             editable = batches.filter(pk=self.batch_id, state__in=EDITABLE)
             room = wire.MAX_BODY_BYTES - (size - stored)
             if not editable.filter(body_bytes__lte=room).update(
-                body_bytes=F("body_bytes") + (size - stored), state=State.DRAFT, last_error=""
+                body_bytes=F("body_bytes") + (size - stored),
+                expected_usage=expected.stored(),
+                state=State.DRAFT,
+                last_error="",
             ):
                 if editable.exists():
                     raise LimitExceeded("the batch would be too large with this change", custom_id=self.custom_id)
@@ -144,7 +173,6 @@ class BatchRequest(models.Model):
                     f"Requests of batch {self.batch_id} are fixed: only those of a batch that is "
                     f"{named(EDITABLE)} can be changed."
                 )
-            self.params_bytes = size
             super().save(using=batches.db, update_fields=["params_text", "params_bytes", "model"])
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import wire
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
-from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.request import BatchRequest, about
+
+ENDED_EARLY = {"max_tokens": "truncated", "refusal": "refused"}
+"""The stop reasons of answers that may be of no use, and what people call these."""
 
 
 class ResultType(models.TextChoices):
@@ -20,6 +23,18 @@ class ResultType(models.TextChoices):
     ERRORED = "errored", _("Errored")
     CANCELED = "canceled", _("Canceled")
     EXPIRED = "expired", _("Expired")
+
+
+BATCH_TIERS = ("batch", "")
+"""The `service_tier` of an answer that has the batch discount; some gateways leave it out."""
+
+
+def text_of(message: Any) -> str:
+    """Give all text blocks of a message, one after the other."""
+    content = message.get("content") if isinstance(message, dict) else None
+    blocks: list[Any] = content if isinstance(content, list) else []
+    texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
@@ -43,9 +58,40 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
     def refused(self) -> BatchResultQuerySet:
         return self.succeeded().filter(stop_reason="refusal")
 
+    def ended_early(self) -> BatchResultQuerySet:
+        """Those that are truncated or refused."""
+        return self.succeeded().filter(stop_reason__in=list(ENDED_EARLY))
+
+    def of_another_tier(self) -> BatchResultQuerySet:
+        """Those whose `service_tier` is not `batch`: they may have been billed without its discount."""
+        return self.exclude(service_tier__in=BATCH_TIERS)
+
+    def invalid_output(self) -> BatchResultQuerySet:
+        """Those whose answer does not fit its job's schema; `output_error` says where, until RETENTION takes it."""
+        return self.filter(output_error__isnull=False)
+
+    def usable(self) -> BatchResultQuerySet:
+        """Those with an answer that is whole, no refusal, and fits its job's schema, if it has one."""
+        return self.succeeded().exclude(stop_reason__in=list(ENDED_EARLY)).filter(output_error__isnull=True)
+
+    def latest_success(self) -> BatchResult | None:
+        """Give the usable result that was stored last; None if there is none. Its message may have been purged.
+
+        Results of a run count from when their batch is delivered: until then nobody has checked their output.
+        """
+        unchecked = Q(batch__run__isnull=False, batch__delivered_at__isnull=True)
+        return self.usable().exclude(unchecked).order_by("-pk").first()
+
+    def of_kind(self, kind: str) -> BatchResultQuerySet:
+        """Those of batches of a kind: of a job, by its name."""
+        return self.filter(batch__kind=kind)
+
     def for_target(self, target: models.Model) -> BatchResultQuerySet:
-        content_type = ContentType.objects.get_for_model(target)
-        return self.filter(request__content_type=content_type, request__object_id=str(target.pk))
+        return self.for_targets([target])
+
+    def for_targets(self, targets: Iterable[models.Model]) -> BatchResultQuerySet:
+        """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
+        return self.filter(about(targets, "request__"))
 
     def with_target(self) -> BatchResultQuerySet:
         """Fetch the targets too: two queries for each kind of target, however many results."""
@@ -59,7 +105,8 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
 class BatchResult(models.Model):
     """What became of one request: one line of the batch's results, whole, with the parts that people filter as columns.
 
-    Tokens are counts of tokens; `cost_usd` is in US dollars, null where it is not known.
+    Tokens are counts of tokens; `cost_usd` is in US dollars by the prices of the day on which it was stored, null where
+    it is not known.
     """
 
     # Neither key is a constraint of the database: to check them takes PostgreSQL a third of an ingest, and for each
@@ -87,6 +134,8 @@ class BatchResult(models.Model):
     result_type = models.CharField(_("outcome"), max_length=40)
     message = models.JSONField(_("message"), null=True, blank=True)
     output = models.JSONField(_("output"), null=True, blank=True)
+    # Null and not "": an ingest does not write this column.
+    output_error = models.TextField(_("output error"), null=True, blank=True)  # noqa: DJ001
     stop_reason = models.CharField(_("stop reason"), max_length=60, blank=True)
     model = models.CharField(_("model"), max_length=100, blank=True)
     input_tokens = models.BigIntegerField(_("input tokens"), null=True, blank=True)
@@ -125,10 +174,23 @@ class BatchResult(models.Model):
 
         No answer is an empty text, and so is one that was purged: `purge_note` says when.
         """
-        content = self.message.get("content") if isinstance(self.message, dict) else None
-        blocks: list[Any] = content if isinstance(content, list) else []
-        texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
-        return "".join(text for text in texts if isinstance(text, str))
+        return text_of(self.message)
+
+    @property
+    def outcome(self) -> str:
+        """What became of the request: its result type, but for answers that are of no use.
+
+        These are truncated, refused, and invalid_output: one that does not fit its job's schema.
+        """
+        if self.result_type != ResultType.SUCCEEDED:
+            return self.result_type
+        fits = "succeeded" if self.output_error is None else "invalid_output"
+        return ENDED_EARLY.get(self.stop_reason, fits)
+
+    @property
+    def is_off_tier(self) -> bool:
+        """Whether its answer was not made at the batch price."""
+        return self.service_tier not in BATCH_TIERS
 
     @property
     def purge_note(self) -> str:

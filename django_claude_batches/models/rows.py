@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from django_claude_batches.models.drafting import Prepared
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
 
-Value = str | memoryview | bytes | int | None
+Value = str | memoryview | bytes | int | Decimal | None
 """Text may be a view of its UTF-8, as JSON in a line is: it is copied once less. Bytes are for a column of bytes."""
 
 Values = tuple[Value, ...]
@@ -52,6 +53,7 @@ class ResultRow:
     web_search_requests: int | None = None
     service_tier: str = ""
     inference_geo: str = ""
+    cost_usd: Decimal | None = None
     error_type: str = ""
     error_message: str = ""
     error_request_id: str = ""

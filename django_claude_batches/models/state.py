@@ -46,6 +46,9 @@ EXPLANATIONS = {
 EDITABLE = frozenset({State.DRAFT, State.REJECTED, State.HELD})
 """Nothing of these is at Anthropic, and nobody is about to send them: they can be submitted, edited and deleted."""
 
+UNSENT = EDITABLE | {State.QUEUED}
+"""Those that will still be sent, or never."""
+
 SENT = frozenset({State.SUBMITTING, State.UNCERTAIN})
 """A create call was made or is being made, and its answer is not known."""
 

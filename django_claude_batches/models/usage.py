@@ -1,85 +1,119 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import reduce
-from operator import add
+from operator import itemgetter
 from typing import Any
 
 from django.db import models
-from django.db.models import Case, F, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, CharField, Count, F, Q, Sum, Value, When
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.lease import PrimaryQuerySet
-from django_claude_batches.models.result import BatchResult
-from django_claude_batches.pricing import PriceTable
+from django_claude_batches.models.result import BATCH_TIERS, BatchResult, ResultType
 
-TOKENS = (
+COUNTED = (
     "input_tokens",
     "output_tokens",
     "cache_write_5m_tokens",
     "cache_write_1h_tokens",
     "cache_read_tokens",
+    "web_search_requests",
 )
-COUNTED = (*TOKENS, "web_search_requests")
+
+PLACES = 9
+"""Of a cost in USD."""
+
+MOST_ERROR_GROUPS = 20
+"""Kinds of error that are kept of a batch: the most frequent ones."""
+
+# Only of what failed: a succeeded line with an error in it must not make two rows of usage of its model.
+_ERROR_TYPE = Case(
+    When(result_type=ResultType.ERRORED, then=F("error_type")), default=Value(""), output_field=CharField()
+)
 
 
 class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
-    def sum_up(self, batch_id: int, prices: PriceTable) -> Decimal | None:
-        """Write one row for each model of the batch's succeeded results, instead of those of before.
+    def sum_up(self, batch_id: int) -> Summary:
+        """Add up the batch's results: in one statement, which reads each of them once. Nothing is stored."""
+        results = BatchResult.objects.using(self.db).filter(batch=batch_id).order_by()
+        of_another_tier = Count("pk", filter=Q(result_type=ResultType.SUCCEEDED) & ~Q(service_tier__in=BATCH_TIERS))
+        groups: Any = (
+            results.annotate(kind=_ERROR_TYPE)
+            .values("model", "result_type", "kind")
+            .annotate(
+                count=Count("pk"),
+                answered=Count("request"),
+                priced=Count("cost_usd"),
+                cost=Sum("cost_usd"),
+                other_tier_results=of_another_tier,
+                **{f"{name}_sum": Sum(name, default=0) for name in COUNTED},
+            )
+        )
+        found = list(groups)
+        return Summary(
+            stored=sum(group["count"] for group in found),
+            answered=sum(group["answered"] for group in found),
+            usage=[
+                self.model(
+                    batch_id=batch_id,
+                    model=group["model"],
+                    results=group["count"],
+                    other_tier_results=group["other_tier_results"],
+                    cost_usd=rounded(group["cost"]) if group["priced"] == group["count"] else None,
+                    **{name: int(group[f"{name}_sum"]) for name in COUNTED},
+                )
+                for group in sorted(found, key=itemgetter("model"))
+                if group["result_type"] == ResultType.SUCCEEDED
+            ],
+            error_groups=_error_groups(group for group in found if group["result_type"] == ResultType.ERRORED),
+        )
 
-        Give what they cost together, in USD; None if that of any is not known. What failed costs nothing
-        (docs/reference/wire.md §3.5); a refusal, and an answer that was cut, cost what they used.
-        """
-        rows: dict[str, UsageRollup] = {}
-        for group in self._groups(batch_id, prices):
-            row = rows.setdefault(group.model, self.model(batch_id=batch_id, model=group.model, results=0, cost_usd=0))
-            row.results += group.results
-            for name in COUNTED:
-                setattr(row, name, getattr(row, name) + group.counts[name])
-            cost = group.cost(prices)
-            row.cost_usd = None if cost is None or row.cost_usd is None else row.cost_usd + cost
+    def replace(self, batch_id: int, summary: Summary) -> None:
+        """Store the summary's rows instead of those of before."""
         self.filter(batch=batch_id).delete()
-        self.bulk_create(rows.values())
-        costs = [row.cost_usd for row in rows.values()]
+        self.bulk_create(summary.usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a batch's results add up to."""
+
+    stored: int
+    """Results."""
+    answered: int
+    """Those of them that belong to a request of ours."""
+    usage: list[UsageRollup]
+    """Of the succeeded ones, by model, not stored. What failed costs nothing (docs/reference/wire.md §3.5)."""
+    error_groups: list[dict[str, Any]]
+    """The errored ones by kind, as `MessageBatch.error_groups` keeps them."""
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What all cost together, in USD; None if that of any is not known."""
+        costs = [row.cost_usd for row in self.usage]
         return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
 
-    def _groups(self, batch_id: int, prices: PriceTable) -> Iterator[_Group]:
-        """Add up the results, of one model and place each time, and with prompts in the same band: all at one rate."""
-        prompt = reduce(add, (Coalesce(F(name), 0) for name in TOKENS if name != "output_tokens"))
-        band = reduce(add, (Case(When(prompt__gt=size, then=1), default=0) for size in prices.thresholds), Value(0))
-        results = BatchResult.objects.using(self.db).succeeded().filter(batch=batch_id).order_by("model")
-        found = results.annotate(prompt=prompt, band=band).values("model", "inference_geo", "band")
-        both = Case(When(input_tokens__isnull=False, output_tokens__isnull=False, then=1))
-        sums = {f"{name}_sum": models.Sum(name, default=0) for name in COUNTED}
-        groups: Any = found.annotate(
-            count=models.Count("pk"), known=models.Count(both), longest=models.Max("prompt"), **sums
-        )
-        for row in groups:
-            counts = {name: int(row[f"{name}_sum"]) for name in COUNTED}
-            is_known = row["known"] == row["count"]
-            yield _Group(row["model"], row["inference_geo"], row["count"], int(row["longest"]), counts, is_known)
+    @property
+    def other_tier_results(self) -> int:
+        """Those that may not have had the batch discount: their `service_tier` is not `batch`."""
+        return sum(row.other_tier_results for row in self.usage)
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Results that have one rate; `longest_prompt` is in tokens, and tells which."""
+def rounded(cost: Decimal) -> Decimal:
+    """Give a sum as its column holds it: SQLite adds decimals up as floats."""
+    return round(cost, PLACES)
 
-    model: str
-    inference_geo: str
-    results: int
-    longest_prompt: int
-    counts: dict[str, int]
-    is_known: bool
 
-    def cost(self, prices: PriceTable) -> Decimal | None:
-        if not self.is_known:
-            return None
-        return prices.cost(
-            self.model, inference_geo=self.inference_geo, prompt_tokens=self.longest_prompt, **self.counts
-        )
+def _error_groups(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the kinds of error and how many results have each, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for group in groups:
+        counts[group["kind"]] += group["count"]  # by model too, where an error names one
+    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_ERROR_GROUPS]
+    return [{"error_type": kind, "count": count} for kind, count in frequent]
 
 
 class UsageRollup(models.Model):
@@ -91,13 +125,18 @@ class UsageRollup(models.Model):
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="usage")
     model = models.CharField(_("model"), max_length=100, blank=True)
     results = models.PositiveIntegerField(_("results"))
+    other_tier_results = models.PositiveIntegerField(
+        _("results of another tier"),
+        default=0,
+        help_text=_("Their service tier is not batch: their cost is not known."),
+    )
     input_tokens = models.BigIntegerField(_("input tokens"), default=0)
     output_tokens = models.BigIntegerField(_("output tokens"), default=0)
     cache_write_5m_tokens = models.BigIntegerField(_("cache write tokens (5 minutes)"), default=0)
     cache_write_1h_tokens = models.BigIntegerField(_("cache write tokens (1 hour)"), default=0)
     cache_read_tokens = models.BigIntegerField(_("cache read tokens"), default=0)
     web_search_requests = models.BigIntegerField(_("web searches"), default=0)
-    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=PLACES, null=True, blank=True)
 
     objects = UsageRollupQuerySet.as_manager()
 

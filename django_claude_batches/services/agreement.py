@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from django_claude_batches import wire
 from django_claude_batches.models import BatchEvent, BatchResult, MessageBatch
-from django_claude_batches.models.batch import NEARS_ARCHIVING
 from django_claude_batches.models.lease import after
 from django_claude_batches.models.mirror import COUNTS
+from django_claude_batches.models.selection import NEARS_ARCHIVING
 from django_claude_batches.models.state import FETCHING, RUNNING, State
 from django_claude_batches.services.findings import Finding, Kind, about
 from django_claude_batches.services.mirroring import mirrored, total

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Case, Q, When
 from django.dispatch import Signal
 
@@ -52,16 +53,17 @@ def announce(batch: MessageBatch, token: str) -> bool:
         return False
     # A wish that came while the receivers worked is not in our copy of the row.
     unfulfilled = When(delete_requested_at__isnull=False, remote_deleted_at__isnull=True, then=DatabaseNow())
-    announced = batch.move(
-        State.INGESTED,
-        allowed={State.INGESTED},
-        token=token,
-        next_action_at=Case(unfulfilled, default=None),
-        announced_at=DatabaseNow(),
-        last_error="; ".join(errors),
-    )
-    if announced:
-        batch.note("announcing_failed" if errors else "announced", "; ".join(errors))
+    with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
+        announced = batch.move(
+            State.INGESTED,
+            allowed={State.INGESTED},
+            token=token,
+            next_action_at=Case(unfulfilled, default=None),
+            announced_at=DatabaseNow(),
+            last_error="; ".join(errors),
+        )
+        if announced:
+            batch.note("announcing_failed" if errors else "announced", "; ".join(errors))
     return announced
 
 

@@ -71,53 +71,81 @@ def _refuse(constant: str) -> float:
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_plain, parse_constant=_refuse).raw_decode
-_ODD = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]")
-_STRING = rb'"[^"\\\x00-\x1f]*+(?:(?:\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
+_ODD = re.compile(rb"\\(?=u0000|u[dD][89a-fA-F])")
+_HARD = re.compile(rb'\\(?!["/bfnrt]|u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})')
+"""A backslash that begins none of the escapes that are plain: it is one of two, or odd, or no JSON."""
+
+_CONTROL = bytes(range(0x20))
+_PROSE = ("text", "thinking", "signature")
+"""The members whose value is prose, or as long and as different each time."""
+
+_ANY = rb'"[^"\\\x00-\x1f]*+(?:(?:\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 """All that JSON allows from quote to quote.
 
 No look-ahead for what is odd: before Python 3.11.5 a possessive group goes on behind one that failed (gh-106052).
 """
 
-_TEXT, _THINKING = (re.compile(b'"%b": ?%b' % (name, _STRING)) for name in (b"text", b"thinking"))
-"""The members whose value is prose. In valid JSON their quotes can be no others': in a string, each has a backslash."""
+_PLAIN = rb'"[^"]*+(?:(?<=\\)"[^"]*+)*(?<!\\)"'
+"""The same in a fifth of the time, where nothing is hard and there is no control character: a quote ends it, but for
+one behind a backslash. No possessive group: with a look-behind in it, those Pythons go on before where it failed."""
 
-UTF8_PIECE = 64 * 1024
+OF_ANY, OF_PLAIN = ([re.compile(b'"%b": ?%b' % (name.encode(), text)) for name in _PROSE] for text in (_ANY, _PLAIN))
+"""In valid JSON the quotes of a member's name can be no others': in a string, each has a backslash."""
+
+PIECE = 64 * 1024
+"""Bytes of a text that are looked at as a whole: of one of 32 MB there is no room for another copy."""
 
 
-def as_it_came(data: memoryview) -> dict[str, Any] | None:
-    """Give the object of some JSON text, with nothing for its prose; None where a database could not hold the text.
+def is_plain(line: bytes) -> bool:
+    """Whether prose in this line can be told by its quotes alone: most lines, and of those that are not too long."""
+    return len(line) <= PIECE and not _HARD.search(line) and len(line.translate(None, _CONTROL)) == len(line)
 
-    Quick, so that it can be done a hundred thousand times: it looks only for what needs a closer look. The prose is
-    most of an answer, and nobody asks for it here: to match it takes a third of the time that it takes to parse it,
-    and no memory, of which a string of 32 MB would take 200.
+
+def skeleton(data: memoryview) -> bytes | None:
+    """Give some JSON text with nothing for its prose; None where a database could not hold the text as it is.
+
+    The prose is most of an answer, and nobody asks for it here: to match it takes a fraction of the time that it takes
+    to parse it, and no memory, of which a string of 32 MB would take 200. At the rest, `parsed` has to look.
     """
+    line: bytes = data.obj  # type: ignore[assignment]
+    plain = is_plain(line)
+    if not plain and _ODD.search(data):
+        return None
     try:
-        if b"\\u" in data.obj and _ODD.search(data):  # type: ignore[operator]
-            return None
         _check_utf8(data)
-        skeleton = _TEXT.sub(b'"text":""', data)
-        if b'"thinking"' in skeleton:
-            skeleton = _THINKING.sub(b'"thinking":""', skeleton)
-        text = str(skeleton, "utf-8")
-        parsed, end = _decode(text)
+    except UnicodeDecodeError:
+        return None
+    of_text, *of_thinking = OF_PLAIN if plain else OF_ANY
+    found = of_text.sub(b'"text":""', data)
+    if b'"thinking"' in found:
+        for name, member in zip(_PROSE[1:], of_thinking, strict=True):
+            found = member.sub(b'"%b":""' % name.encode(), found)
+    return found
+
+
+def parsed(skeleton: bytes) -> dict[str, Any] | None:
+    """Give the object of such a text; None for what is none, or what some database would refuse or change."""
+    text = skeleton.decode()
+    try:
+        value, end = _decode(text)
         if end != len(text):
             return None
         # With fewer brackets than that it cannot be too deep.
-        if text.count("{") + text.count("[") >= DEEPEST and _depth(parsed) >= DEEPEST:
+        if text.count("{") + text.count("[") >= DEEPEST and _depth(value) >= DEEPEST:
             return None
     except (ValueError, RecursionError):
         return None
-    return parsed if isinstance(parsed, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _check_utf8(data: memoryview) -> None:
     """Raise UnicodeDecodeError where it is not UTF-8; hold no more than a piece of it as text."""
-    if len(data) <= UTF8_PIECE:
+    if len(data) <= PIECE:
         str(data, "utf-8")
         return
     decoder = getincrementaldecoder("utf-8")()
-    for start in range(0, len(data), UTF8_PIECE):
-        decoder.decode(data[start : start + UTF8_PIECE], final=start + UTF8_PIECE >= len(data))
+    for start in range(0, len(data), PIECE):
+        decoder.decode(data[start : start + PIECE], final=start + PIECE >= len(data))
 
 
 def _depth(value: Any) -> int:

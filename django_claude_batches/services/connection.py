@@ -26,6 +26,11 @@ def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
     what may be a copy of the database.
     """
     guard(alias)
+    return client_of(alias, anthropic_version=anthropic_version)
+
+
+def client_of(alias: str, *, anthropic_version: str = "") -> BatchesClient:
+    """Give the same client also in what may be a copy of the database: to look, and not to act."""
     account = conf.account(alias)
     problem = ""
     try:

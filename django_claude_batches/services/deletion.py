@@ -11,6 +11,7 @@ from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
 from django_claude_batches.services.delays import LONGEST, NOW, backoff, respecting
+from django_claude_batches.services.vanishing import without_results
 
 DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
 UNFINISHED = SENT | RUNNING
@@ -87,7 +88,8 @@ def _deleted(batch: MessageBatch, token: str) -> bool:
     changes: dict[str, Any] = {"remote_deleted_at": DatabaseNow(), "last_error": ""}
     state = State(batch.state)
     if state in FETCHING:
-        state, changes["missing_count"] = State.LOST, batch.count_missing()
+        state, without = without_results(batch)
+        changes |= without
     if batch.move(state, allowed={State(batch.state)}, token=token, **changes):
         batch.note("deleted_at_anthropic")
     return False

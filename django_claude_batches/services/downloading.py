@@ -11,8 +11,11 @@ from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, ResultProblem
 from django_claude_batches.models.rows import ResultRow, Values, of_result
+from django_claude_batches.pricing import PriceTable
 from django_claude_batches.services.awaiting import AWAITED, CAME, Awaited
-from django_claude_batches.services.lines import Glance, glance, problem, read
+from django_claude_batches.services.costing import cost
+from django_claude_batches.services.lines import glance, problem, read
+from django_claude_batches.services.messages import Forms
 
 CHUNK_ROWS = 4000
 CHUNK_BYTES = 8_000_000
@@ -42,12 +45,13 @@ class Chunk:
 class Download:
     """One reading of a batch's results: how many came, and how often each outcome."""
 
-    def __init__(self, batch: MessageBatch, *, using: str) -> None:
-        self._batch = batch
+    def __init__(self, batch: MessageBatch, prices: PriceTable, *, using: str) -> None:
+        self._batch, self._prices = batch, prices
         own = batch.attempts.using(using).filter(remote_id=batch.anthropic_id)
         self._tags = frozenset(own.values_list("tag", flat=True))
         """Those that our lines may bear; none for a batch that was made elsewhere: its ids are kept as they are."""
         self._awaited = Awaited(batch, using=using)
+        self._forms = Forms()
         self.types: Counter[str] = Counter()
 
     @property
@@ -74,21 +78,25 @@ class Download:
     def rows(self, chunk: Chunk) -> Iterator[Values]:
         """Read a chunk's lines: give the rows that are not stored yet, and name the problems. Asks no database."""
         for line in chunk.lines:
-            found = self._row(line, None if line.oversized else glance(line.data))
+            found = self._row(line)
             if isinstance(found, ResultRow):
+                found.cost_usd = cost(found, self._prices)
                 chunk.made.append((found.custom_id, line))
                 yield of_result(self._batch.pk, found)
             elif found is not None:
                 chunk.problems.append(found)
 
-    def _row(self, line: Line, seen: Glance | None) -> ResultRow | ResultProblem | None:
+    def _row(self, line: Line) -> ResultRow | ResultProblem | None:
         """Give the line's row or its problem; nothing if its row is stored, for which its beginning is enough."""
-        row = None if seen else read(line)
-        if isinstance(row, ResultProblem):
-            return row
-        known = seen or row
-        assert known is not None
-        custom_id, result_type = known.custom_id, known.result_type
+        found = None
+        seen = None if line.oversized else glance(line.data)
+        if seen is not None:
+            custom_id, result_type = seen[1].decode(), seen[2].decode()
+        else:
+            found = read(line, None, self._forms)
+            if isinstance(found, ResultProblem):
+                return found
+            custom_id, result_type = found.custom_id, found.result_type
         if self._tags:
             tag, _, custom_id = custom_id.partition("_")
             if tag not in self._tags:
@@ -97,11 +105,13 @@ class Download:
         state = self._awaited.states[number]
         if state == CAME:
             return problem(line, f"custom_id {custom_id} came before in this download: the first line counts.")
+        row = None
         if state == AWAITED:
-            row = row or read(line, seen)
-            if isinstance(row, ResultProblem):
-                return row
+            found = found or read(line, seen, self._forms)
+            if isinstance(found, ResultProblem):
+                return found
+            row = found
             row.custom_id, row.request_id = custom_id, self._awaited.pks[number] or None
         self._awaited.states[number] = CAME
         self.types[row.result_type if row else result_type] += 1
-        return row if state == AWAITED else None
+        return row

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
 from django.db.models.functions import Coalesce
 
-from django_claude_batches.models import BatchEvent, BatchRequest, MessageBatch, State, SubmitAttempt
+from django_claude_batches.models import (
+    BatchEvent,
+    BatchRequest,
+    DeliveryChunk,
+    JobRun,
+    MessageBatch,
+    ParkedResult,
+    State,
+    SubmitAttempt,
+)
 from django_claude_batches.models.batch import MessageBatchQuerySet
 from django_claude_batches.models.emptying import EXCERPTS, MESSAGES, PARAMS, Bodies
 from django_claude_batches.models.lease import after
+from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.services.vanishing import RESULTS_LAST
 
 COMPLETE = Q(state=State.INGESTED, announced_at__isnull=False)
 NOT_TAKEN = Q(state=State.INGESTED) & ~Q(last_error="")
 """A receiver of the app's kept raising: what it did not take is not stored anywhere else."""
+
+_of_batch: dict[str, Any] = {"batch": OuterRef("pk")}
+NOT_DELIVERED = (
+    Q(Exists(JobRun.objects.filter(pk=OuterRef("run"), state__in=ACTIVE)))
+    | Q(Exists(DeliveryChunk.objects.undone().filter(**_of_batch)))
+    | Q(Exists(ParkedResult.objects.filter(**_of_batch)))
+)
+"""A run may ask its requests again, or there are results that its job has not taken."""
 
 LAST_WORDS = ("lost", "deleted_at_anthropic", "given_up")
 """What the timeline says when a batch is finished without being complete."""
@@ -53,7 +72,7 @@ class Kind:
 REQUESTS = Kind(
     "request",
     finished=COMPLETE | Q(state__in=[State.LOST, State.ABANDONED]),
-    kept=Q(missing_count__gt=0) | NOT_TAKEN | ~Q(claimed_id=""),
+    kept=Q(missing_count__gt=0) | NOT_TAKEN | NOT_DELIVERED | ~Q(claimed_id=""),
     bodies=(PARAMS,),
     counted_by="request_count",
     words="RETENTION says that requests are not to be kept: what was asked is gone.",
@@ -61,7 +80,7 @@ REQUESTS = Kind(
 RESULTS = Kind(
     "result",
     finished=COMPLETE | Q(state=State.LOST),
-    kept=NOT_TAKEN,
+    kept=NOT_TAKEN | NOT_DELIVERED,
     bodies=(MESSAGES, EXCERPTS),
     counted_by="succeeded_count",
     words="RETENTION says that results are not to be kept: what was answered is gone; tokens and counts stay.",

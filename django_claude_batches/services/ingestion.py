@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import transaction
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable
-from django_claude_batches.models import MessageBatch, ResultProblem, UsageRollup, bulk
+from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.rows import Values
 from django_claude_batches.models.state import FETCHING, State
+from django_claude_batches.models.usage import Summary
+from django_claude_batches.pricing import PriceTable
 from django_claude_batches.services.delays import NOW, backoff, respecting
 from django_claude_batches.services.downloading import Chunk, Download
 from django_claude_batches.services.lines import problem
@@ -33,7 +36,8 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     Always safe to do again: nothing stored is changed. A connection that breaks is tried again for as long as it
     takes; a download that came whole and does not balance, INGEST_ATTEMPTS times.
     """
-    download = Download(batch, using=MessageBatch.objects.primary().db)
+    prices = conf.prices()
+    download = Download(batch, prices, using=MessageBatch.objects.primary().db)
     failure: ClaudeBatchesError | None = None
     try:
         for chunk in download.chunks(client):
@@ -49,7 +53,7 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if failure is not None:
         batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
         return False
-    return _close(batch, token, download)
+    return _close(batch, token, download, prices)
 
 
 def _store(batch: MessageBatch, token: str, chunk: Chunk, values: Iterator[Values]) -> None:
@@ -86,9 +90,10 @@ def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure
     return False
 
 
-def _close(batch: MessageBatch, token: str, download: Download) -> bool:
+def _close(batch: MessageBatch, token: str, download: Download, prices: PriceTable) -> bool:
     """Compare what came with what must have come. Incomplete: again, with back-off; complete after the last try."""
-    missing = batch.count_missing()
+    summary = UsageRollup.objects.primary().sum_up(batch.pk)
+    missing = batch.count_missing(summary)
     imbalance = _imbalance(batch, download, missing)
     last_try = batch.tries + 1 >= conf.ingest_attempts()
     if imbalance and not last_try:
@@ -100,9 +105,12 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             due=backoff(tries),
             last_error=imbalance,
             missing_count=missing,
+            error_groups=summary.error_groups,
             tries=tries,
         )
         return False
+    # One that was complete before is announced again, and most of its rows have the prices of then.
+    further: dict[str, Any] = {"announced_at": None} if batch.was_complete else {"prices_as_of": prices.as_of}
     with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
         complete = batch.move(
             State.INGESTED,
@@ -111,16 +119,24 @@ def _close(batch: MessageBatch, token: str, download: Download) -> bool:
             due=NOW,
             ingested_at=DatabaseNow(),
             missing_count=missing,
+            error_groups=summary.error_groups,
             last_error=imbalance,
+            cost_usd=summary.cost_usd,
+            **further,
         )
         if complete:
-            prices = conf.prices()
-            cost = UsageRollup.objects.primary().sum_up(batch.pk, prices)
-            MessageBatch.objects.primary().filter(pk=batch.pk).update(cost_usd=cost)
-            priced = "cost not known" if cost is None else f"{cost.normalize():f} USD"
-            text = f"{imbalance or f'{download.count:,} results'}; {priced} by the prices of {prices.as_of}"
-            batch.note("ingested", text)
+            UsageRollup.objects.primary().replace(batch.pk, summary)
+            DeliveryChunk.objects.begin(batch)
+            batch.note("ingested", f"{imbalance or f'{download.count:,} results'}; {_costing(summary, prices)}")
     return complete
+
+
+def _costing(summary: Summary, prices: PriceTable) -> str:
+    cost = summary.cost_usd
+    text = "cost not known" if cost is None else f"{cost.normalize():f} USD"
+    if summary.other_tier_results:
+        text += f" ({summary.other_tier_results:,} not of the service tier batch)"
+    return f"{text} by the prices of {prices.as_of}"
 
 
 def _imbalance(batch: MessageBatch, download: Download, missing: int) -> str:

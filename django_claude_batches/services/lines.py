@@ -7,21 +7,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from django_claude_batches import wire
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
 from django_claude_batches.models.rows import ResultRow
-from django_claude_batches.services.cleaning import Cleaner, as_it_came
+from django_claude_batches.services.cleaning import Cleaner, skeleton
 from django_claude_batches.services.decoding import decode
+from django_claude_batches.services.messages import Forms, fill, mapping, short
 
 EXCERPT = 500
 """Bytes of a problem line that are shown; its hash tells it from others."""
-
-LARGEST = (2**63 - 1) // wire.MAX_REQUESTS
-"""Tokens of one answer. More is no count: a batch's sum must fit into its column, too."""
 
 USUAL_DETAILS: tuple[Any, ...] = (None, {}, {"error_visibility": "user_facing"})
 """`details` of a line's error that say nothing of their own (docs/reference/wire.md §3.5)."""
@@ -32,17 +29,13 @@ _BEGINNING = re.compile(
 """How a line begins that is as the API writes it, up to its message."""
 
 
-class Glance(NamedTuple):
-    """What a line's beginning says, if it is as usual: enough to know whether the rest has to be read."""
-
-    custom_id: str
-    result_type: str
-    message_at: int
+Glance = re.Match[bytes]
+"""What a line's beginning says, if it is as usual, which is enough to know whether the rest has to be read: its
+custom_id, its result's type, and at its end the message."""
 
 
 def glance(data: bytes) -> Glance | None:
-    found = _BEGINNING.match(data)
-    return Glance(found[1].decode(), found[2].decode(), found.end()) if found else None
+    return _BEGINNING.match(data)
 
 
 def problem(line: Line, reason: str) -> ResultProblem:
@@ -55,16 +48,16 @@ def problem(line: Line, reason: str) -> ResultProblem:
     )
 
 
-def read(line: Line, seen: Glance | None = None) -> ResultRow | ResultProblem:
+def read(line: Line, seen: Glance | None, forms: Forms) -> ResultRow | ResultProblem:
     """Give the line's row, without its request; or the problem with it. `seen` is its glance, where there is one."""
-    if seen is not None and not line.oversized and (row := _read_usual(line.data, seen)) is not None:
+    if seen is not None and not line.oversized and (row := _read_usual(line.data, seen, forms)) is not None:
         return row
     return _read_any(line)
 
 
 def parse(line: Line) -> BatchResult | ResultProblem:
     """Give the same as a result that is not stored."""
-    found = read(line, None if line.oversized else glance(line.data))
+    found = read(line, None if line.oversized else glance(line.data), Forms())
     if isinstance(found, ResultProblem):
         return found
     text = found.message
@@ -72,22 +65,17 @@ def parse(line: Line) -> BatchResult | ResultProblem:
     return BatchResult(**asdict(replace(found, message=None)) | {"message": message})
 
 
-def _read_usual(data: bytes, seen: Glance) -> ResultRow | None:
+def _read_usual(data: bytes, seen: Glance, forms: Forms) -> ResultRow | None:
     """Take the message's own text from the line; None for what is not as usual, to be read with care.
 
     That the text parses as one object proves that the line ends with it, and is whole.
     """
-    row = ResultRow(seen.custom_id, seen.result_type)
-    if seen.message_at == len(data):
+    row = ResultRow(seen[1].decode(), seen[2].decode())
+    if seen.end() == len(data):
         return row
-    text = memoryview(data)[seen.message_at : -2]
-    message = as_it_came(text) if data.endswith(b"}}") else None
-    if message is None:
-        return None
-    row.message = text
-    cleaner = Cleaner()
-    _fill_message(row, message, cleaner)
-    return None if cleaner.changed else row
+    row.message = memoryview(data)[seen.end() : -2]
+    bones = skeleton(row.message) if data.endswith(b"}}") else None
+    return row if bones is not None and forms.fill(row, bones) else None
 
 
 def _read_any(line: Line) -> ResultRow | ResultProblem:
@@ -126,39 +114,20 @@ def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
     if message is not None:
         row.message = json.dumps(message, ensure_ascii=False)
     if isinstance(message, dict):
-        _fill_message(row, message, cleaner)
+        fill(row, message, cleaner)
     error = result.get("error")
     if error is not None:
-        _fill_error(row, _mapping(error), cleaner)
+        _fill_error(row, mapping(error), cleaner)
     told = (error is None or _is_plain(error)) and not result.keys() - {"type", "message", "error"}
     return row, told and not cleaner.changed
 
 
-def _fill_message(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
-    usage = _mapping(message.get("usage"))
-    creation = usage.get("cache_creation")
-    row.model = _short(message.get("model"), 100, cleaner)
-    row.stop_reason = _short(message.get("stop_reason"), 60, cleaner)
-    row.input_tokens = _count(usage.get("input_tokens"))
-    row.output_tokens = _count(usage.get("output_tokens"))
-    row.cache_read_tokens = _count(usage.get("cache_read_input_tokens"))
-    if isinstance(creation, dict):
-        row.cache_write_5m_tokens = _count(creation.get("ephemeral_5m_input_tokens"))
-        row.cache_write_1h_tokens = _count(creation.get("ephemeral_1h_input_tokens"))
-    else:
-        # Without the split, all of it is billed at the 5-minute rate (docs/reference/wire.md §8).
-        row.cache_write_5m_tokens = _count(usage.get("cache_creation_input_tokens"))
-    row.web_search_requests = _count(_mapping(usage.get("server_tool_use")).get("web_search_requests"))
-    row.service_tier = _short(usage.get("service_tier"), 40, cleaner)
-    row.inference_geo = _short(usage.get("inference_geo"), 40, cleaner)
-
-
 def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -> None:
     """Errors nest once: `result.error.error`, beside `result.error.request_id` (docs/reference/wire.md §3.5)."""
-    error = _mapping(envelope.get("error")) or envelope
-    row.error_type = _short(error.get("type"), 100, cleaner)
+    error = mapping(envelope.get("error")) or envelope
+    row.error_type = short(error.get("type"), 100, cleaner)
     row.error_message = cleaner.text(str(error.get("message") or ""))
-    row.error_request_id = _short(envelope.get("request_id"), 100, cleaner)
+    row.error_request_id = short(envelope.get("request_id"), 100, cleaner)
 
 
 def _is_plain(envelope: Any) -> bool:
@@ -175,29 +144,3 @@ def _is_plain(envelope: Any) -> bool:
         and (request_id is None or (isinstance(request_id, str) and request_id != ""))
         and envelope.get("type", "error") == "error"
     )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _short(value: Any, longest: int, cleaner: Cleaner) -> str:
-    if not isinstance(value, str):
-        return ""
-    if len(value) > longest:
-        return cleaner.text(value, longest)
-    text, changed = _cleaned(value)
-    cleaner.changed |= changed
-    return text
-
-
-@lru_cache(maxsize=256)
-def _cleaned(value: str) -> tuple[str, bool]:
-    """Clean what comes again and again: the names of models, reasons, tiers."""
-    cleaner = Cleaner()
-    return cleaner.text(value), cleaner.changed
-
-
-def _count(value: Any) -> int | None:
-    """Take only what is an int itself: a bool is none."""
-    return value if type(value) is int and 0 <= value <= LARGEST else None

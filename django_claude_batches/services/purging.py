@@ -83,7 +83,7 @@ def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
         guard(report.account)
         _delete_copies(pace, dry_run=dry_run)  # first: only these can be too late
         for kind, delay, purged in _kinds(report):
-            _count(kind, delay, purged, report) if dry_run else _empty(kind, delay, purged, pace)
+            _count(kind, delay, purged, pace) if dry_run else _empty(kind, delay, purged, pace)
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
         logger.warning("The purge of account %s ended early: %s", report.account, error)
@@ -102,11 +102,12 @@ def _kinds(report: PurgeReport) -> Iterator[tuple[Kind, timedelta, Purged]]:
         yield RESULTS, retention.result_bodies, report.result_bodies
 
 
-def _count(kind: Kind, delay: timedelta, purged: Purged, report: PurgeReport) -> None:
-    batches = expired(kind, report.account, delay)
+def _count(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
+    batches = expired(kind, pace.report.account, delay)
     counts = list(batches.exclude(kind.kept).values_list(kind.counted_by, flat=True))
     purged.batches, purged.rows = len(counts), sum(counts)
     purged.kept = batches.filter(kind.kept).count()
+    pace.tell()
 
 
 def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import IO, Any, BinaryIO, cast
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
@@ -51,8 +51,13 @@ def submit(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     nothing; an account that the settings do not know raises ConfigurationError.
     """
     conf.account(batch.account)
-    if batch.move(State.QUEUED, allowed=EDITABLE, due=NOW, queued_at=DatabaseNow(), last_error="", **UNWISHED):
+    drafted = Q(is_filling=False)
+    if batch.move(
+        State.QUEUED, allowed=EDITABLE, where=drafted, due=NOW, queued_at=DatabaseNow(), last_error="", **UNWISHED
+    ):
         batch.note("submitted", by=by)
+    elif batch.is_filling:
+        raise batch.forbidden("submit", EDITABLE, "its run still adds requests to it.")
     elif batch.state != State.QUEUED:
         raise batch.forbidden("submit", EDITABLE)
     return batch
@@ -93,7 +98,9 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     with transaction.atomic(using=rows.db, durable=True):
         if not rows.renew(batch.pk, token, sending_lease()) or _was_sent_before(batch, token):
             return None
-        kept = {"failures": F("failures")}  # it is one step with the waiting: a refusal stretches the next back-off
+        kept: dict[str, Any] = {
+            "failures": F("failures")
+        }  # it is one step with the waiting: a refusal stretches the next back-off
         if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW, **kept):
             return None
         batch.note("sending")

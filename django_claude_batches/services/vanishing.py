@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
@@ -11,11 +12,12 @@ from django.db.models.functions import Coalesce
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.batch import NEARS_ARCHIVING, NEARS_EXPIRY
+from django_claude_batches.models import MessageBatch, UsageRollup
 from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.models.selection import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.state import FETCHING, RUNNING, State
 from django_claude_batches.services.announcing import tell
+from django_claude_batches.services.delays import NOW
 from django_claude_batches.services.mirroring import moment
 from django_claude_batches.signals import batch_failed
 
@@ -49,11 +51,26 @@ def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
     return lose(batch, f"{batch.anthropic_id} is not at Anthropic any more: it was deleted there.")
 
 
+def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
+    """Give the state of a batch whose results are not fetched any more, and the columns that go with it.
+
+    It is lost; but one that was complete before is so again. That is announced: whatever its receivers had not taken
+    was noted in `last_error`, where the fetch wrote over it.
+    """
+    summary = UsageRollup.objects.primary().sum_up(batch.pk)
+    known = {"missing_count": batch.count_missing(summary), "error_groups": summary.error_groups}
+    if not batch.was_complete:
+        return State.LOST, known
+    return State.INGESTED, {**known, "ingested_at": DatabaseNow(), "announced_at": None, "due": NOW}
+
+
 def lose(batch: MessageBatch, why: str) -> bool:
     """Say that the results cannot be had any more. Stored rows stay."""
-    missing = batch.count_missing()
-    lost = batch.move(State.LOST, allowed=RUNNING | FETCHING, last_error=why, missing_count=missing)
-    if lost:
+    state, columns = without_results(batch)
+    lost = batch.move(state, allowed=RUNNING | FETCHING, last_error=why, **columns)
+    if lost and state == State.INGESTED:
+        batch.note("not_fetched_again", why)
+    elif lost:
         batch.note("lost", why)
         logger.error("Batch %s is lost: %s", batch.pk, why)
         tell(batch_failed, batch)
@@ -71,6 +88,7 @@ def alarm(alias: str) -> int:
     said = 0
     for states, age, text in ALARMS:
         near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=after(-age))
+        near = near.filter(announced_at__isnull=True)  # what is fetched once more is stored already
         unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
         for batch in near.filter(unsaid)[:100]:
             if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):

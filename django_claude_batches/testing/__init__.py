@@ -5,14 +5,25 @@
         claude.finish()    # the day passes; its results are there
 
 The same as a command is `python -m django_claude_batches.testing`, as a process that can be killed `EmulatorProcess`,
-and as a pytest fixture `claude_emulator`.
+and as a pytest fixture `claude_emulator`. `testing.jobs`, which is not imported here, takes a whole job through it.
 """
 
 from __future__ import annotations
 
 from .emulator import ClaudeEmulator
 from .emulator.judging import Failure
-from .emulator.replies import Reply, echo, failing, refusing, schema_shaped, scripted, thinking, truncated, using_tool
+from .emulator.replies import (
+    Reply,
+    always,
+    echo,
+    failing,
+    refusing,
+    schema_shaped,
+    scripted,
+    thinking,
+    truncated,
+    using_tool,
+)
 from .process import EmulatorProcess
 
 __all__ = [
@@ -20,6 +31,7 @@ __all__ = [
     "EmulatorProcess",
     "Failure",
     "Reply",
+    "always",
     "echo",
     "failing",
     "refusing",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import signal
 import sys
 from typing import Any
 
 from .emulator import ClaudeEmulator
 from .emulator.faults.script import KNOWN, parse
+from .emulator.replies import Replies
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -44,6 +46,7 @@ def _emulator(options: argparse.Namespace) -> ClaudeEmulator:
     emulator = ClaudeEmulator(
         port=options.port,
         seconds=options.seconds,
+        replies=options.replies,
         api_key=options.api_key,
         any_key=options.api_key is None,
         seed=options.seed,
@@ -66,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         default=5.0,
         help='how long a batch takes until it ends by itself, or "never" (default: 5)',
     )
+    parser.add_argument(
+        "--replies",
+        type=_replies,
+        metavar="MODULE:FUNCTION",
+        help="what Claude answers: a function of params and custom_id (default: an echo)",
+    )
     parser.add_argument("--api-key", help="the one key that is taken (default: any key is)")
     parser.add_argument("--seed", help="repeat ids, keys, the order of results, and which share meets a fault")
     parser.add_argument("--state", metavar="FILE", help="keep batches, results and the ledger here, across a kill too")
@@ -83,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _seconds(text: str) -> float | None:
     return None if text == "never" else float(text)
+
+
+def _replies(text: str) -> Replies:
+    module, _, name = text.partition(":")
+    try:
+        replies: Replies = getattr(importlib.import_module(module), name)
+    except (AttributeError, ImportError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+    return replies
 
 
 def _fault(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How far the batch is: a live bar on a terminal, plain lines elsewhere."""
+"""How far it is: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.state import RUNNING
+from demo.errand import Progress as HowFar
 
 PLAIN_INTERVAL = 2.0
 """Seconds between two plain lines about the same state."""
@@ -20,14 +19,15 @@ PLAIN_INTERVAL = 2.0
 class Display:
     """Shown while entered."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, unit: str) -> None:
         self._console = console
+        self._unit = unit
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("stored"),
+            TextColumn(unit),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -46,23 +46,21 @@ class Display:
     ) -> None:
         self._bar.stop()
 
-    def show(self, batch: MessageBatch, stored: int) -> None:
-        label = str(State(batch.state).label)
+    def show(self, now: HowFar) -> None:
         if self._console.is_terminal:
-            text = f"{label}{_next_look(batch)}"
-            self._bar.update(self._task, description=text, total=batch.request_count, completed=stored)
+            text = f"{now.label}{_next_look(now)}"
+            self._bar.update(self._task, description=text, total=now.total, completed=now.done)
             return
         elapsed = time.monotonic() - self._began
-        last_label, last_stored, last_at = self._shown
-        if label != last_label or (stored != last_stored and elapsed - last_at >= PLAIN_INTERVAL):
-            self._console.print(
-                f"{elapsed:6.1f} s  {label}, {stored:,} of {batch.request_count:,} stored", soft_wrap=True
-            )
-            self._shown = (label, stored, elapsed)
+        last_label, last_done, last_at = self._shown
+        if now.label != last_label or (now.done != last_done and elapsed - last_at >= PLAIN_INTERVAL):
+            text = f"{elapsed:6.1f} s  {now.label}, {now.done:,} of {now.total:,} {self._unit}"
+            self._console.print(text, soft_wrap=True)
+            self._shown = (now.label, now.done, elapsed)
 
 
-def _next_look(batch: MessageBatch) -> str:
-    if batch.state not in RUNNING or batch.next_action_at is None:
+def _next_look(now: HowFar) -> str:
+    if now.next_look_at is None:
         return ""
-    seconds = (batch.next_action_at - timezone.now()).total_seconds()
+    seconds = (now.next_look_at - timezone.now()).total_seconds()
     return f", next look in {seconds:.0f} s" if seconds > 0 else ", looking"

@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 from django.core.management import CommandError
 
 from django_claude_batches import conf
-from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models import JobRun, MessageBatch, State
+from django_claude_batches.models.run import WORKING
 
 
 class Endpoint(NamedTuple):
     account: str
     is_emulator: bool
     """Whether the demo starts it."""
+    url: str = ""
+    """Where it is; empty for the emulator, which has no address yet."""
 
 
 def choose(*, live: bool) -> Endpoint:
@@ -31,7 +34,7 @@ def choose(*, live: bool) -> Endpoint:
             "mean that, or unset the variable: without a key the demo runs on an emulator on this machine."
         )
     _refuse_to_send_others(conf.DEFAULT_ACCOUNT)
-    return Endpoint(conf.DEFAULT_ACCOUNT, is_emulator=False)
+    return Endpoint(conf.DEFAULT_ACCOUNT, is_emulator=False, url=url)
 
 
 def _refuse_to_send_others(account: str) -> None:
@@ -42,4 +45,10 @@ def _refuse_to_send_others(account: str) -> None:
         raise CommandError(
             f"Batches of an earlier day are waiting to be sent, and this run would send them too. Take them back "
             f"first: manage.py claude_batches cancel {names}"
+        )
+    running = JobRun.objects.filter(account=account, state__in=WORKING, paused_at__isnull=True).first()
+    if running is not None:
+        raise CommandError(
+            f"Run {running} is not over, and this one would send what is left of it too. Pause it first: manage.py "
+            f"claude_batches pause-run {running.pk}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Min, QuerySet, Sum
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +16,12 @@ FAILURES = 10
 """Different things that failed rows said, at most."""
 
 
-def is_balanced(batch: MessageBatch) -> bool:
+def is_balanced(batches: QuerySet[MessageBatch]) -> bool:
     """Whether the ledger balanced: each request has its result, and all of them are rows."""
+    return all(_is_balanced(batch) for batch in batches)
+
+
+def _is_balanced(batch: MessageBatch) -> bool:
     return (
         batch.state == State.INGESTED
         and batch.missing_count == 0
@@ -26,10 +30,10 @@ def is_balanced(batch: MessageBatch) -> bool:
     )
 
 
-def show_results(console: Console, batch: MessageBatch, *, rows: int) -> None:
+def show_answers(console: Console, results: QuerySet[BatchResult], *, rows: int) -> None:
     """Print a table of the first results, in the order of the requests."""
     table = Table("id", "outcome", "tokens in", "out", "first words", box=None, pad_edge=False)
-    for result in batch.results.in_request_order()[:rows]:
+    for result in results.in_request_order()[:rows]:
         table.add_row(
             result.custom_id,
             result.result_type,
@@ -37,14 +41,33 @@ def show_results(console: Console, batch: MessageBatch, *, rows: int) -> None:
             _number(result.output_tokens),
             _first_words(result.text or result.error_message),
         )
+    _show(console, table, more=results.count() - rows)
+
+
+def show_tags(console: Console, results: QuerySet[BatchResult], *, rows: int) -> None:
+    """Print a table of the first reviews, with what the job stored in each."""
+    table = Table("review", "outcome", "tokens in", "out", "tags", box=None, pad_edge=False)
+    for result in results.with_target().in_request_order()[:rows]:
+        review = result.target
+        table.add_row(
+            _first_words(result.custom_id if review is None else str(review)),
+            result.outcome,
+            _number(result.input_tokens),
+            _number(result.output_tokens),
+            _first_words("deleted meanwhile" if review is None else review.tags),
+        )
+    _show(console, table, more=results.count() - rows)
+
+
+def _show(console: Console, table: Table, *, more: int) -> None:
     console.print(table)
-    if (more := batch.results.count() - rows) > 0:
+    if more > 0:
         console.print(f"… and {more:,} more")
 
 
-def show_failures(console: Console, batch: MessageBatch) -> None:
+def show_failures(console: Console, results: QuerySet[BatchResult]) -> None:
     """Print what the failed rows said, each thing once with how many said it."""
-    failed = batch.results.exclude(result_type="succeeded")
+    failed = results.exclude(result_type="succeeded")
     said = failed.values_list("result_type", "error_type", "error_message").order_by()
     groups = said.annotate(rows=Count("pk"), example=Min("custom_id")).order_by("-rows", "example")
     for result_type, error_type, error_message, count, example in groups[:FAILURES]:
@@ -54,18 +77,26 @@ def show_failures(console: Console, batch: MessageBatch) -> None:
         console.print(f"… and {more:,} other failures")
 
 
-def show_totals(console: Console, batch: MessageBatch, *, seconds: float) -> None:
-    """Print outcomes, tokens and the ledger."""
-    outcomes = batch.results.values_list("result_type").annotate(rows=Count("pk")).order_by("-rows")
-    counted = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes) or "no results"
-    sums = BatchResult.objects.filter(batch=batch).aggregate(Sum("input_tokens"), Sum("output_tokens"))
-    tokens_in, tokens_out = sums["input_tokens__sum"] or 0, sums["output_tokens__sum"] or 0
-    console.print(f"Batch {batch} ({batch.anthropic_id}): {counted}; {seconds:.0f} s.", soft_wrap=True, markup=False)
-    console.print(f"Tokens: {tokens_in:,} in, {tokens_out:,} out.")
-    stored, verdict = batch.results.count(), "balanced" if is_balanced(batch) else "NOT balanced"
-    console.print(
-        f"Ledger: {batch.request_count:,} requests, {stored:,} results, {batch.missing_count:,} missing: {verdict}."
-    )
+def outcomes(results: QuerySet[BatchResult]) -> str:
+    """Count the outcomes, in words."""
+    counted = results.order_by().values_list("result_type").annotate(rows=Count("pk")).order_by("-rows")
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in counted) or "no results"
+
+
+def show_totals(console: Console, batches: QuerySet[MessageBatch]) -> None:
+    """Print tokens, cost and the ledger."""
+    results = BatchResult.objects.filter(batch__in=batches)
+    summed = ("input_tokens", "output_tokens", "cost_usd")
+    sums = results.aggregate(**{f"{name}_sum": Sum(name, default=0) for name in summed})
+    tokens_in, tokens_out, usd = (sums[f"{name}_sum"] for name in summed)
+    dates = {str(batch.prices_as_of) for batch in batches if batch.prices_as_of}
+    cost = f"{usd:.4f} USD by the prices of {', '.join(sorted(dates))}" if dates else "cost unknown"
+    if results.succeeded().filter(cost_usd__isnull=True).exists():
+        cost += ", as far as they are known"
+    console.print(f"Tokens: {tokens_in:,} in, {tokens_out:,} out; {cost}.", soft_wrap=True)
+    requested, missing = (sum(getattr(each, name) for each in batches) for name in ("request_count", "missing_count"))
+    verdict = "balanced" if is_balanced(batches) else "NOT balanced"
+    console.print(f"Ledger: {requested:,} requests, {results.count():,} results, {missing:,} missing: {verdict}.")
 
 
 def _number(tokens: int | None) -> str:

@@ -14,8 +14,9 @@ from django.core.management import CommandError
 from kombu.exceptions import OperationalError
 
 from demo.display import Display
+from demo.errand import Errand
 from demo.processes import Processes
-from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models import AccountState, State
 
 TICK_SECONDS = 2
 """Beat's interval here; 30 in real life."""
@@ -70,8 +71,8 @@ def environment(base_dir: Path) -> dict[str, str]:
 
 def start_emulator(processes: Processes, env: dict[str, str]) -> str:
     """Start the emulator, and give its URL when it answers."""
-    arguments = ["-m", "django_claude_batches.testing", "--port", "0", "--seconds", str(EMULATED_SECONDS)]
-    return processes.start("emulator", arguments, env).first_line()
+    taking = ["--port", "0", "--seconds", str(EMULATED_SECONDS), "--replies", "demo.claude:answer"]
+    return processes.start("emulator", ["-m", "django_claude_batches.testing", *taking], env).first_line()
 
 
 def start_celery(processes: Processes, env: dict[str, str], *, var: Path, concurrency: int) -> None:
@@ -85,24 +86,28 @@ def start_celery(processes: Processes, env: dict[str, str], *, var: Path, concur
     processes.start("beat", [*celery, "beat", *schedule, "--loglevel", "INFO"], env)
 
 
-def watch(batch: MessageBatch, processes: Processes, display: Display, *, timeout: float) -> None:
-    """Show the batch until nothing more happens to it by itself; raise ProcessDied, or CommandError after `timeout`."""
+def watch(errand: Errand, processes: Processes, display: Display, *, timeout: float) -> None:
+    """Show the errand until it is over; raise ProcessDied, or CommandError where it cannot be or after `timeout`."""
     give_up_at = time.monotonic() + timeout
     while True:
-        batch.refresh_from_db()
-        display.show(batch, batch.results.count())
-        if not batch.is_live or batch.state == State.UNCERTAIN:
+        now = errand.look()
+        display.show(now)
+        if errand.is_over():
             return
-        if (account := _paused(batch)) is not None:
+        if (account := _paused(errand)) is not None:
             raise CommandError(f"Nothing is sent for account {account.alias}: {account.pause_reason}")
         if time.monotonic() > give_up_at:
-            label = State(batch.state).label
-            raise CommandError(f"Still {label} after {timeout:g} s. {batch.last_error or 'See the logs.'}")
+            raise CommandError(f"Still {now.label} after {timeout:g} s. {_last_error(errand) or 'See the logs.'}")
         processes.check()
         time.sleep(LOOK)
 
 
-def _paused(batch: MessageBatch) -> AccountState | None:
-    if batch.state != State.QUEUED:
+def _paused(errand: Errand) -> AccountState | None:
+    if not errand.batches().filter(state=State.QUEUED).exists():
         return None
-    return AccountState.objects.paused().filter(alias=batch.account).first()
+    return AccountState.objects.paused().filter(alias=errand.account).first()
+
+
+def _last_error(errand: Errand) -> str:
+    batch = errand.batches().exclude(last_error="").first()
+    return "" if batch is None else batch.last_error

@@ -9,17 +9,16 @@ import time
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 
+from demo.errand import Errand
 from demo.processes import Process, Processes
-from django_claude_batches.models import MessageBatch
 
 HOST = "127.0.0.1"
 PORT = 8000
 USER = "demo"
 
 
-def admin_url(batch: MessageBatch, port: int = PORT) -> str:
-    index = reverse("admin:index")
-    return f"http://{HOST}:{port}{index}django_claude_batches/messagebatch/{batch.pk}/change/"
+def admin_url(errand: Errand, port: int = PORT) -> str:
+    return f"http://{HOST}:{port}{reverse('admin:index')}{errand.path()}"
 
 
 def make_user() -> str:

@@ -11,18 +11,25 @@ from django.utils import timezone
 
 from django_claude_batches.models import (
     BatchResult,
+    DeliveryChunk,
+    JobRun,
     MessageBatch,
     Outcome,
+    ParkedResult,
     ResultProblem,
+    RunState,
     State,
     SubmitAttempt,
     UsageRollup,
 )
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, REMOTE
+from tests.jobs.shop import job
+from tests.making import draft
 
 HOSTILE = "<script>alert('x')</script>"
 PROMPT = "Hello 0"
 ANSWER = "The answer is 42"
+STILL = "Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`."
 
 
 def in_state(batch: MessageBatch, state: State, **changes: Any) -> MessageBatch:
@@ -49,7 +56,8 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
     errored = {"result_type": "errored", "error_type": "invalid_request_error", "error_message": f"no {HOSTILE}"}
     for request, columns in zip(requests, (succeeded, errored), strict=False):
         BatchResult.objects.create(batch=batch, request=request, custom_id=request.custom_id, **columns)
-    counts = {"processing_count": 0, "succeeded_count": 1, "errored_count": 1, "missing_count": 1}
+    counts: dict[str, Any] = {"processing_count": 0, "succeeded_count": 1, "errored_count": 1, "missing_count": 1}
+    counts["error_groups"] = UsageRollup.objects.sum_up(batch.pk).error_groups
     UsageRollup.objects.create(batch=batch, model="claude-haiku-4-5", results=1, input_tokens=1234)
     now = timezone.now()
     SubmitAttempt.objects.create(
@@ -57,6 +65,43 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
     )
     ResultProblem.objects.create(batch=batch, number=7, offset=9, sha256="0" * 64, reason="cut", excerpt=ANSWER)
     return in_state(batch, State.INGESTED, **counts)
+
+
+def run_in(standing: str) -> JobRun:
+    """A run in this state, or "paused", "stuck" or "troubled"; with a complete batch of three requests once drafted."""
+    job()
+    state = standing if standing in RunState.values else RunState.RUNNING
+    is_over = state in {RunState.FINISHED, RunState.CANCELED}
+    now = timezone.now()
+    run = JobRun.objects.create(
+        job="tag-reviews", state=state, next_action_at=None if is_over else now, finished_at=now if is_over else None
+    )
+    if standing == "paused":
+        JobRun.objects.filter(pk=run.pk).update(paused_at=now, pause_reason="Paused by ida.")
+    if standing == "drafting":
+        return run
+    batch = draft(3, kind="tag-reviews")
+    MessageBatch.objects.filter(pk=batch.pk).update(run=run, run_attempt=1)
+    in_state(batch, State.INGESTED, delivered_at=now, errored_count=1, succeeded_count=2)
+    chunk = {"batch": batch, "position": 3, "last_position": 2, "delivered_count": 3, "outcomes": {"succeeded": 3}}
+    if standing == "stuck":
+        DeliveryChunk.objects.create(batch=batch, position=0, last_position=2, tries=6, last_error="OSError: full")
+        return run
+    if standing == "troubled":
+        chunk |= {"failed": [[1, "errored"]], "failed_count": 1, "outcomes": {"succeeded": 2, "errored": 1}}
+        park(batch, 2)
+    DeliveryChunk.objects.create(**chunk, done_at=now)
+    run.refresh_from_db()
+    return run
+
+
+def park(
+    batch: MessageBatch, position: int, error: str = "LookupError: no such tag", traceback: str = "at line 3"
+) -> None:
+    request = batch.requests.get(position=position)
+    ParkedResult.objects.create(
+        batch=batch, request=request, position=position, outcome="succeeded", error=error, traceback=traceback
+    )
 
 
 def url(model: str, name: str = "changelist", *args: Any) -> str:
@@ -67,6 +112,7 @@ BATCHES = "messagebatch"
 RESULTS = "batchresult"
 REQUESTS = "batchrequest"
 ACCOUNTS = "accountstate"
+RUNS = "jobrun"
 
 
 def page(client: Client, address: str, **query: Any) -> str:

@@ -6,18 +6,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.contrib.admin import site
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from django_claude_batches import services
+from django_claude_batches.admin.notices import notices
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff
-from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, url
+from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, STILL, act, in_state, page, url
 from tests.making import draft
 
 pytestmark = pytest.mark.django_db
-STILL = "Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`."
 
 
 def test_work_that_is_due_without_a_tick_is_said_on_every_page(root: Client, batch: MessageBatch) -> None:
@@ -47,7 +49,8 @@ def test_a_paused_account_is_said_with_its_reason(root: Client, staff: Staff) ->
     assert "Sending is paused for &quot;default&quot;: 401 " in shown
     assert "Running batches are still fetched. When that is mended, Resume." in shown
     assert HOSTILE not in shown
-    assert f'<a href="{url(ACCOUNTS)}">Accounts</a>' in shown
+    account = AccountState.objects.get()
+    assert f'<a href="{url(ACCOUNTS, "change", account.pk)}">Account default</a>' in shown
     assert url(ACCOUNTS) not in page(staff("view_messagebatch"), url(BATCHES))
 
 
@@ -143,3 +146,53 @@ def test_the_words_are_for_those_who_may_see_the_page(staff: Staff, batch: Messa
     response = staff().get(url(BATCHES))
     assert response.status_code == 403
     assert STILL not in response.content.decode()
+
+
+@pytest.mark.usefixtures("ticking")
+def test_what_is_not_confirmed_is_said_with_a_link(root: Client, staff: Staff, batch: MessageBatch) -> None:
+    in_state(batch, State.UNCERTAIN)
+    address = f"{url(BATCHES)}?state__exact=uncertain"
+    shown = page(root, url(RESULTS))
+    assert "1 batch was sent and is not confirmed: it may be running and billed." in shown
+    assert f'<a href="{address}">Show them</a>' in shown
+    assert url(BATCHES, "change", batch.pk) in page(root, address)
+    assert address not in page(staff("view_batchresult"), url(RESULTS))
+
+
+def test_what_stands_still_links_to_the_last_tick(root: Client, batch: MessageBatch) -> None:
+    in_state(batch, State.QUEUED)
+    assert f'<a href="{url(ACCOUNTS)}">When the last tick was</a>' in page(root, url(BATCHES))
+
+
+@pytest.mark.parametrize("address", [url(BATCHES), url(RESULTS), url(ACCOUNTS)])
+def test_settings_that_cannot_be_read_are_said_and_break_no_page(root: Client, settings: Any, address: str) -> None:
+    settings.CLAUDE_BATCHES = {"KIK": True}
+    assert "django_claude_batches.E003: CLAUDE_BATCHES has no setting &quot;KIK&quot;" in page(root, address)
+
+
+def test_the_page_of_a_draft_opens_with_settings_that_cannot_be_read(
+    root: Client, settings: Any, batch: MessageBatch
+) -> None:
+    settings.CLAUDE_BATCHES = {"KIK": True}
+    assert "django_claude_batches.E003" in page(root, url(BATCHES, "change", batch.pk))
+
+
+def test_a_check_that_warns_is_said_with_its_hint_until_it_is_silenced(root: Client, settings: Any) -> None:
+    settings.CELERY_BEAT_SCHEDULE = {}
+    shown = page(root, url(BATCHES))
+    assert "django_claude_batches.W003: CELERY_BEAT_SCHEDULE has no entry for our tick" in shown
+    assert "Add **BEAT_SCHEDULE" in shown
+    settings.SILENCED_SYSTEM_CHECKS = ["django_claude_batches.W003"]
+    assert "W003" not in page(root, url(BATCHES))
+    assert "django_claude_batches." not in page(root, url(ACCOUNTS))
+
+
+def test_the_notices_cost_one_query(
+    root: Client, ticking: AccountState, batch: MessageBatch, django_assert_num_queries: Any
+) -> None:
+    for state in (State.UNCERTAIN, State.QUEUED):
+        in_state(draft(1), state)
+    request = RequestFactory().get("/")
+    request.user = User.objects.get(username="ada")
+    with django_assert_num_queries(1):
+        assert len(notices(request, site)) == 1

@@ -42,7 +42,7 @@ def test_the_index_shows_batches_results_and_accounts(root: Client) -> None:
     for model in (BATCHES, RESULTS, ACCOUNTS):
         assert url(model) in shown
     assert url(REQUESTS) not in shown
-    assert url(BATCHES, "changelist") + "add/" not in shown
+    assert url(RESULTS, "add") not in shown
 
 
 @pytest.mark.parametrize("state", State)
@@ -64,7 +64,7 @@ def test_the_page_of_a_batch_tells_its_life_and_links_to_its_rows(root: Client, 
     shown = page(root, url(BATCHES, "change", ingested.pk))
     assert f"{url(RESULTS)}?batch={ingested.pk}&amp;outcome=errored" in shown
     assert f"{url(REQUESTS)}?batch={ingested.pk}&amp;outcome=missing" in shown
-    for text in ("by hand", "Submitted", "1234", f"tag{ingested.pk:010d}", ANSWER, url(BATCHES, "change", child.pk)):
+    for text in ("by hand", "Submitted", "1,234", f"tag{ingested.pk:010d}", ANSWER, url(BATCHES, "change", child.pk)):
         assert text in shown
     assert url(BATCHES, "change", ingested.pk) in page(root, url(BATCHES, "change", child.pk))
 
@@ -241,7 +241,7 @@ def test_a_batch_that_really_lived_can_be_read_back(claude: ClaudeEmulator, root
         assert "Hello" in page(root, url(RESULTS, "change", result.pk))
 
 
-@pytest.mark.parametrize("model", [BATCHES, RESULTS, REQUESTS, ACCOUNTS])
+@pytest.mark.parametrize("model", [RESULTS, REQUESTS, ACCOUNTS])
 def test_nothing_is_added_by_hand(root: Client, model: str) -> None:
     assert root.get(url(model, "add")).status_code == 403
 
@@ -254,3 +254,18 @@ def test_mirrors_are_neither_changed_nor_deleted(root: Client, ingested: Message
         assert root.get(url(model, "delete", row.pk)).status_code == 403
         assert root.get(url(model, "history", row.pk)).status_code == 200
     assert root.post(url(BATCHES, "change", ingested.pk), {"label": "other"}).status_code == 403
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_was_not_sent_has_an_estimate(root: Client, batch: MessageBatch, state: State) -> None:
+    in_state(batch, state)
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    estimate = "<dt>Estimate before sending</dt><dd>at most 0.01 USD by the prices of Nov. 22, 2026"
+    assert (estimate in shown) == (state in {State.DRAFT, State.QUEUED, State.HELD, State.REJECTED})
+
+
+def test_an_estimate_that_is_not_known_names_the_model_as_text(root: Client) -> None:
+    batch = MessageBatch.objects.create_draft([item(0, model=HOSTILE)])
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert "<dt>Estimate before sending</dt><dd>not known: no price for model &quot;&lt;script&gt;" in shown
+    assert HOSTILE not in shown

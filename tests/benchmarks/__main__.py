@@ -12,6 +12,7 @@ from tests.benchmarks.bench import KINDS, Bench, bench
 from tests.benchmarks.bounds import bounds
 from tests.benchmarks.subjects.chain import measure, pipeline, profile
 from tests.benchmarks.subjects.decoding import decode
+from tests.benchmarks.subjects.jobs import jobs, shortly
 from tests.benchmarks.subjects.lists import lists
 from tests.benchmarks.subjects.polling import poll
 from tests.benchmarks.subjects.sizes import memory, scale
@@ -31,6 +32,7 @@ SUBJECTS: dict[str, Callable[[Bench], object]] = {
     "admin": lists,
     "memory": memory,
     "scale": scale,
+    "jobs": jobs,
 }
 
 
@@ -40,7 +42,7 @@ def check(made: Bench) -> None:
         measure(made, "ingest", with_peer=False)
         return
     pipeline(made, all_limits=False)
-    for subject in (decode, poll, memory):
+    for subject in (decode, poll, memory, shortly):
         subject(made)
 
 
@@ -55,7 +57,9 @@ def report(made: Bench, margin: float) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("subject", nargs="?", choices=SUBJECTS, default="pipeline")
-    parser.add_argument("--n", type=int, default=10_000, help="requests in a batch; results in the admin's list")
+    parser.add_argument(
+        "--n", type=int, default=10_000, help="requests in a batch; results in the admin's list; rows of a job"
+    )
     parser.add_argument("--db", choices=KINDS, default="sqlite")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compression", choices=["pglz", "lz4"], default="", help="PostgreSQL: of our large columns")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import LIMIT, OURS, PEER
-from tests.benchmarks.subjects import decoding, lists, polling, sizes
+from tests.benchmarks.subjects import decoding, jobs, lists, polling, sizes
 from tests.benchmarks.subjects.chain import BY_HAND, STEPS
 
 FULL = 100_000
@@ -38,7 +38,7 @@ class Bound:
 
 def bounds(bench: Bench) -> Iterator[Bound]:
     """Give the bounds on what was measured in this run."""
-    for part in (_of_postgres, _of_others, _of_memory, _of_sizes, _of_polling, _of_lists):
+    for part in (_of_postgres, _of_others, _of_memory, _of_sizes, _of_polling, _of_lists, _of_jobs):
         yield from part(bench)
 
 
@@ -73,7 +73,7 @@ def _of_others(bench: Bench) -> Iterator[Bound]:
 
 def _of_memory(bench: Bench) -> Iterator[Bound]:
     figures = bench.figures
-    steps = [step for step, way in figures.runs if way == OURS and not step.startswith(("poll", "list"))]
+    steps = [step for step, way in figures.runs if way == OURS and not step.startswith(("poll", "list", "page"))]
     normal = [step for step in steps if not step.endswith(sizes.LONG_LINE)]
     if normal:
         grown = max(normal, key=lambda step: figures.worst(step).grown_mb)
@@ -100,7 +100,7 @@ def _of_sizes(bench: Bench) -> Iterator[Bound]:
     figures, two = bench.figures, sorted(bench.figures.sizes)[-2:]
     if len(two) < 2:
         return
-    for step in STEPS:
+    for step in (*STEPS, *jobs.STEPS):
         small, large = (sizes.name(bench, step, size) for size in two)
         if not figures.has((small, OURS), (large, OURS)):
             continue
@@ -123,9 +123,20 @@ def _of_polling(bench: Bench) -> Iterator[Bound]:
 
 def _of_lists(bench: Bench) -> Iterator[Bound]:
     figures = bench.figures
+    for page in lists.OTHERS:
+        step = f"page: {page}"
+        if figures.has((step, OURS)):
+            yield Bound(f"{step}, queries", figures.most(step, "queries"), 10, True, True, "")
     for page in lists.PAGES:
         step = f"list: {page}"
         if figures.has((step, OURS)):
             yield Bound(f"{step}, queries", figures.most(step, "queries"), 10, True, True, "")
             if bench.count >= 1_000_000:
                 yield Bound(f"{step}, of a plain ModelAdmin", 1 / figures.ratio(step, lists.PLAIN), 0.25, at_most=True)
+
+
+def _of_jobs(bench: Bench) -> Iterator[Bound]:
+    figures, step = bench.figures, sizes.sized(jobs.DELIVER, sizes.SMALL)
+    # SQLite is in our process: there a savepoint costs next to nothing, and what is ours is most of it.
+    if bench.kind == "postgres" and figures.has((step, OURS), (step, jobs.LOOP)):
+        yield Bound("deliver, of a plain loop", 1 / figures.ratio(step, jobs.LOOP), 3, at_most=True)

@@ -8,7 +8,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.bounds import Bound, bounds
 from tests.benchmarks.figures import LIMIT, OURS, PEER, Run
 from tests.benchmarks.stub.process import StubProcess
-from tests.benchmarks.subjects import lists, polling, sizes
+from tests.benchmarks.subjects import jobs, lists, polling, sizes
 
 
 def of(kind: str = "postgres", count: int = 10_000, compression: str = "pglz") -> Bench:
@@ -114,6 +114,24 @@ def test_a_list_is_timed_only_at_a_million_rows() -> None:
     assert not found(small, "list: all, queries").holds(1.3)
     assert [bound for bound in bounds(small) if "plain" in bound.text] == []
     assert found(large, "list: all, of a plain ModelAdmin").value == pytest.approx(0.75)
+
+
+def test_a_delivery_is_held_against_the_same_handler_in_a_loop() -> None:
+    bench = of()
+    step = sizes.sized(jobs.DELIVER, 10_000)
+    bench.figures.add(step, OURS, ran(8))
+    bench.figures.add(step, jobs.LOOP, ran(2))
+    bound = found(bench, "deliver, of a plain loop")
+    assert (bound.value, bound.limit, bound.at_most) == (4, 3, True)
+
+
+@pytest.mark.parametrize("step", jobs.STEPS)
+def test_more_rows_may_take_a_little_more_memory(step: str) -> None:
+    bench = of(count=250_000)
+    bench.figures.sizes |= {10_000, 250_000}
+    bench.figures.add(sizes.sized(step, 10_000), OURS, ran(1, peak_mb=80))
+    bench.figures.add(sizes.sized(step, 250_000), OURS, ran(25, peak_mb=86, rows=250_000))
+    assert not found(bench, f"memory of {step}, 250,000, beyond that of 10,000").holds()
 
 
 def test_what_was_not_measured_has_no_bounds() -> None:

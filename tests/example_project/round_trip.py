@@ -1,34 +1,26 @@
-"""Run by test_reviews.py with the example project's settings: the sketch, from reviews to tags."""
+"""Run with the example project's settings by test_reviews.py and test_readme.py: the job, from reviews to tags."""
 
 from __future__ import annotations
 
 from django.core.management import call_command
+from reviews.claude_jobs import TagReviews
 from reviews.models import Review
-from reviews.tagging import tag_reviews
 
-from django_claude_batches import services
-from django_claude_batches.models import MessageBatch
-from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.models import BatchResult
+from django_claude_batches.testing import always
+from django_claude_batches.testing.jobs import run_job
 
 call_command("migrate", verbosity=0)
-kept, deleted, tagged = (Review.objects.create(text=text) for text in ("Warm.", "Cold.", "Itches."))
+review, tagged = (Review.objects.create(text=text) for text in ("Warm.", "Itches."))
 Review.objects.filter(pk=tagged.pk).update(tags="done")
-with ClaudeEmulator(any_key=True) as claude:
-    batch = tag_reviews()
-    services.advance(batch)
-    deleted.delete()
-    claude.finish()
-    services.advance(batch)
-    other = MessageBatch.objects.create_draft(
-        [{"custom_id": "x", "params": {"messages": [{"role": "user", "content": "?"}]}}], kind="other"
-    )
-    services.advance(services.submit(other))
-    claude.finish()
-    services.advance(other)
-kept.refresh_from_db()
+run = run_job(TagReviews, replies=always({"tags": ["warm", "soft"]}))
+review.refresh_from_db()
 tagged.refresh_from_db()
-assert (batch.state, batch.last_error, batch.request_count) == ("ingested", "", 2), batch.last_error
-assert (other.state, other.last_error) == ("ingested", ""), other.last_error
-assert kept.tags == "Tag this review: Warm.", kept.tags
-assert tagged.tags == "done", tagged.tags
+assert (run.state, run.row_count) == ("finished", 1)
+assert (review.tags, tagged.tags) == ("warm, soft", "done")
+result = BatchResult.objects.get()
+assert result.output == {"tags": ["warm", "soft"]}
+[message] = result.request.params["messages"]
+assert message["content"] == "Tag this review:\nWarm.", message
+assert result.request.params["output_config"]["format"]["type"] == "json_schema"
 print("round trip done")

@@ -107,7 +107,7 @@ def test_the_main_job_and_the_admin_kept_up_until_ctrl_c(start: Start, tmp_path:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_process(start: Start, run: Run, tmp_path: Path, number: signal.Signals) -> None:
     with start("demo") as demo:
-        read_until("Waiting to be sent, 0 of 79 stored", demo)
+        read_until("Being drafted, 0 of 79 delivered", demo)
         log = tmp_path / "var" / "worker.log"
         until(lambda: "ready." in log.read_text(), demo)
         processes = descendants(demo.pid)
@@ -119,8 +119,10 @@ def test_an_interrupted_run_leaves_no_process(start: Start, run: Run, tmp_path: 
     assert err == ""
     assert len(processes) >= 4
     assert survivors(processes) == []
-    shown = json.loads(run("claude_batches", "status", "1", "--json").stdout)["batches"]
-    assert shown[0]["state"] in {"draft", "in_progress"}
+    shown = json.loads(run("claude_batches", "status", "--json").stdout)["batches"]
+    assert {batch["state"] for batch in shown} <= {"draft", "canceling"}
+    code = "from django_claude_batches.models import JobRun; print(JobRun.objects.get().state)"
+    assert run("shell", "-v", "0", "-c", code).stdout == "canceling\n"
 
 
 def test_a_worker_that_dies_is_told_with_the_end_of_its_log(start: Start, tmp_path: Path) -> None:
@@ -165,6 +167,11 @@ def test_a_run_with_a_key_does_not_send_what_others_queued(run: Run, tmp_path: P
     ran = run("demo", ANTHROPIC_API_KEY="sk-ant-canary", ANTHROPIC_BASE_URL="http://127.0.0.1:1")
     assert ran.returncode == 1
     assert "Take them back first: manage.py claude_batches cancel 1" in ran.stderr
+    assert run("claude_batches", "cancel", "1").returncode == 0
+    started = run("claude_batches", "run", "tag-reviews")
+    assert started.returncode == 0, started.stderr
+    ran = run("demo", ANTHROPIC_API_KEY="sk-ant-canary", ANTHROPIC_BASE_URL="http://127.0.0.1:1")
+    assert (ran.returncode, "Pause it first: manage.py claude_batches pause-run 1" in ran.stderr) == (1, True)
 
 
 def test_a_bad_line_is_named_before_anything_starts(run: Run, tmp_path: Path) -> None:
@@ -194,3 +201,27 @@ def test_one_demo_at_a_time(start: Start, run: Run, tmp_path: Path) -> None:
         demo.communicate(timeout=60)
     assert second.returncode == 1
     assert "Another demo is running in" in second.stderr
+
+
+def test_a_table_needs_a_prompt_and_a_prompt_a_table(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("review\nwarm\n")
+    alone = run("demo", "--input", path)
+    assert (alone.returncode, "needs --prompt" in alone.stderr) == (1, True)
+    prompt = run("demo", "--prompt", "Tag: {review}")
+    assert (prompt.returncode, "give --input FILE.csv" in prompt.stderr) == (1, True)
+    other = run("demo", "--input", path, "--prompt", "Tag: {colour}")
+    assert other.returncode == 1
+    assert "the prompt names a column 'colour', and the header has: review" in other.stderr
+    assert not (tmp_path / "var" / "worker.log").exists()
+
+
+def test_each_row_of_a_table_is_asked(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text('review,n\n"Warm, and it does not itch.",1\nThin.,2\n')
+    with start("demo", "--input", path, "--prompt", "Tag: {review} ({n})", "--processes", "1") as demo:
+        out, err = demo.communicate(timeout=WITHIN)
+    assert demo.returncode == 0, err
+    assert "row-2" in out
+    assert "Tag: Thin. (2)" in out
+    assert "Ledger: 2 requests, 2 results, 0 missing: balanced." in out

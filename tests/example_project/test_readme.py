@@ -1,4 +1,4 @@
-"""The README's sketch is an app: put in the example app's place, it does the same work."""
+"""The README's sketches are apps: put in the example app's place, they do the same work."""
 
 from __future__ import annotations
 
@@ -24,18 +24,88 @@ def block(first_line: str) -> str:
     return next(code for code in BLOCKS if code.startswith(first_line))
 
 
+APPS = """
+from django.apps import AppConfig
+
+
+class ReviewsConfig(AppConfig):
+    name = "reviews"
+
+    def ready(self):
+        from . import signals
+"""
+"""What the second sketch says of `AppConfig.ready()`."""
+
+OF_A_JOB = """
+from django_claude_batches.testing import always
+from django_claude_batches.testing.jobs import run_job
+from reviews.claude_jobs import TagReviews
+from reviews.models import Review
+
+
+"""
+OF_A_BATCH = """
+from django_claude_batches import services
+from django_claude_batches.testing import ClaudeEmulator
+from reviews.models import Review
+from reviews.tagging import tag_reviews
+
+
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The example project without its job."""
+    folder = tmp_path / "project"
+    ignored = shutil.ignore_patterns("var", "__pycache__", "claude_jobs.py", "demo")
+    shutil.copytree(ROOT / "example_project", folder, ignore=ignored)
+    settings = folder / "config/settings.py"
+    settings.write_text(settings.read_text().replace('    "demo",\n', ""))
+    return folder
+
+
+def round_trip(project: Path, script: str, environment: dict[str, str]) -> None:
+    code = (Path(__file__).parent / script).read_text()
+    said = run_python(project, environment, str(project / "manage.py"), "shell", "-v", "0", "-c", code)
+    assert said == "round trip done\n"
+
+
+def run_python(folder: Path, environment: dict[str, str], *command: str) -> str:
+    variables = {**environment, "ANTHROPIC_API_KEY": "any", "PYTHONWARNINGS": "error"}
+    ran = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=variables, capture_output=True, text=True, timeout=100
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def run_test(project: Path, environment: dict[str, str], code: str) -> None:
+    """Run a test of the README, which leaves the imports out."""
+    (project / "reviews/tests.py").write_text(code)
+    plain = ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "--ds", "config.settings"]
+    assert "1 passed" in run_python(project, environment, "-m", "pytest", "-q", *plain, "reviews/tests.py")
+
+
 @pytest.mark.process
-def test_the_sketch_goes_from_reviews_to_tags(tmp_path: Path, environment: dict[str, str]) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(ROOT / "example_project", project, ignore=shutil.ignore_patterns("var", "__pycache__"))
+def test_the_job_goes_from_reviews_to_tags(project: Path, environment: dict[str, str]) -> None:
+    (project / "reviews/claude_jobs.py").write_text(block("# reviews/claude_jobs.py"))
+    round_trip(project, "round_trip.py", environment)
+    run_test(project, environment, OF_A_JOB + block("def test_reviews_get_their_tags"))
+
+
+@pytest.mark.process
+def test_so_do_rows_and_signals(project: Path, environment: dict[str, str]) -> None:
     (project / "reviews/tagging.py").write_text(block("# reviews/tagging.py"))
     (project / "reviews/signals.py").write_text(block("# reviews/signals.py"))
-    script = (Path(__file__).parent / "round_trip.py").read_text()
-    command = [sys.executable, str(project / "manage.py"), "shell", "-v", "0", "-c", script]
-    variables = {**environment, "ANTHROPIC_API_KEY": "any", "PYTHONWARNINGS": "error"}
-    ran = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "round trip done\n"
+    (project / "reviews/apps.py").write_text(APPS)
+    round_trip(project, "round_trip_by_signals.py", environment)
+    run_test(project, environment, OF_A_BATCH + block("def test_a_batch_of_reviews"))
+
+
+def test_the_example_project_has_that_job() -> None:
+    ours = (ROOT / "example_project/reviews/claude_jobs.py").read_text()
+    assert ours.partition("\n\n")[2] == block("# reviews/claude_jobs.py").partition("\n")[2]
 
 
 @pytest.mark.process
@@ -63,10 +133,11 @@ def test_the_four_steps_make_a_project_that_a_worker_loads(tmp_path: Path) -> No
         "import django; from config import celery_app as app; django.setup(); app.loader.import_default_modules(); "
         "print(*sorted(name for name in app.tasks if name.startswith('django_claude')), app.conf.beat_schedule.keys())",
     )
-    assert (
-        tasks == "django_claude_batches.advance django_claude_batches.audit django_claude_batches.purge "
-        "django_claude_batches.tick dict_keys(['django_claude_batches.tick', 'django_claude_batches.audit', "
-        "'django_claude_batches.purge'])\n"
+    assert tasks == (
+        "django_claude_batches.advance django_claude_batches.audit django_claude_batches.deliver "
+        "django_claude_batches.drive django_claude_batches.prepare django_claude_batches.purge "
+        "django_claude_batches.start_job django_claude_batches.tick dict_keys(['django_claude_batches.tick', "
+        "'django_claude_batches.audit', 'django_claude_batches.purge'])\n"
     )
 
 

@@ -2,7 +2,47 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
+
+from django_claude_batches.models import BatchTargets
+
+
+class Asked(models.Model):
+    """What requests may be about, from the other side."""
+
+    batches = BatchTargets()
+
+    class Meta:
+        abstract = True
+
+
+class Place(Asked):
+    name = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Restaurant(Place):
+    stars = models.IntegerField(default=0)
+
+
+class Cafe(Place):
+    class Meta:
+        proxy = True
+
+
+class Parcel(models.Model):
+    """Its key is in no order of making."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    text = models.TextField(blank=True)
+    batches = BatchTargets()
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 class Book(models.Model):
@@ -11,3 +51,25 @@ class Book(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class Review(models.Model):
+    """What jobs ask about: each effect of an answer is counted."""
+
+    text = models.TextField(blank=True)
+    tags = models.TextField(blank=True)
+    effects = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Chapter(models.Model):
+    """Its key is a text, which may be no custom_id, and may be that of a position."""
+
+    path = models.CharField(max_length=200, primary_key=True)
+    text = models.TextField(blank=True)
+    books = models.ManyToManyField(Book, related_name="chapters")
+
+    def __str__(self) -> str:
+        return self.path

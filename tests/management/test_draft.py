@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from django_claude_batches.management.request_lines import RequestLines
+from django_claude_batches.files import RequestFile
 from django_claude_batches.models import BatchRequest, MessageBatch, State
 from tests.making import item
 from tests.management.conftest import Manage
@@ -29,6 +29,8 @@ def test_each_line_becomes_a_request(manage: Manage, jsonl: Write) -> None:
     assert (batch.label, batch.kind, batch.account) == ("Tags, nightly", "review-tags", "default")
     assert [request.params for request in batch.requests.all()] == [item(number)["params"] for number in range(3)]
     assert ran.out.startswith(f'#{batch.pk} "Tags, nightly": Draft, 3 requests.')
+    # low 3 * 1 * 5 / 1e6 / 2; high (285 / 2 * 1 + 192 * 5) / 1e6 / 2
+    assert " Estimate: 0.00 to 0.01 USD by the prices of 2026-11-22.\n" in ran.out
 
 
 def test_standard_input(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +96,7 @@ def test_a_line_larger_than_any_batch_is_not_read_to_its_end() -> None:
             return b"x" * (size or 0)
 
     with pytest.raises(ValueError, match="endless, line 1: it has more than 256,000,000 bytes"):
-        next(iter(RequestLines(Endless(), name="endless")))  # type: ignore[arg-type]
+        next(iter(RequestFile(Endless(), name="endless")))  # type: ignore[arg-type]
 
 
 def test_an_empty_file(manage: Manage, jsonl: Write) -> None:
@@ -130,3 +132,87 @@ def test_the_number_of_requests_is_shown_on_a_terminal(manage: Manage, jsonl: Wr
     assert "\r\x1b[K2 requests drafted" in ran.err
     assert ran.err.endswith("\r\x1b[K")
     assert len(ran.document["batches"]) == 1
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.csv"
+    path.write_text("review,age\nwarm,3\n\nitchy,4\n")
+    return path
+
+
+ASKED = ("--prompt", "Tag: {review}", "--model", "claude-haiku-4-5")
+
+
+def test_each_row_of_a_table_is_asked(manage: Manage, table: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}')
+    ran = manage("draft", table, *ASKED, "--max-tokens", 9, "--system", "Be brief.", "--schema", schema)
+    assert ran.code == 0, ran.err
+    first, second = MessageBatch.objects.get().requests.order_by("position")
+    assert (first.custom_id, second.custom_id) == ("row-2", "row-4")
+    assert first.params == {
+        "model": "claude-haiku-4-5",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "Tag: warm"}],
+        "system": "Be brief.",
+        "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
+    }
+
+
+def test_a_bad_row_of_a_table_is_named_and_nothing_is_drafted(manage: Manage, table: Path) -> None:
+    table.write_text("review,age\nwarm,3\nitchy\n")
+    ran = manage("draft", table, *ASKED)
+    assert ran.code == 1
+    assert ran.err == f"{table}, row 3: it has 1 cell, and the header has 2. Nothing was drafted."
+    assert not MessageBatch.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ([], "needs --prompt: what shall its rows be asked?"),
+        (["--model", "m"], "--model is for CSV files, and needs --prompt"),
+        (["--prompt", "{review}"], "--prompt needs --model"),
+        (["--prompt", "{review.__class__}", "--model", "m"], "is not just a column's name"),
+        (["--prompt", "{review}", "--model", "m", "--max-tokens", "0"], "--max-tokens must be at least 1"),
+        (["--prompt", "{review}", "--model", "m", "--schema", "/nowhere.json"], "Cannot read /nowhere.json"),
+        (
+            ["--prompt", "{colour}", "--model", "m"],
+            "the prompt names a column 'colour', and the header has: review, age",
+        ),
+    ],
+)
+def test_half_a_question(manage: Manage, table: Path, options: list[str], reason: str) -> None:
+    ran = manage("draft", table, *options)
+    assert ran.code == 1
+    assert reason in ran.err
+    assert "Nothing was drafted." in ran.err
+    assert not MessageBatch.objects.exists()
+
+
+def test_a_dry_run_shows_the_first_requests_and_stores_nothing(manage: Manage, table: Path) -> None:
+    ran = manage("draft", table, *ASKED, "--dry-run")
+    assert ran.code == 0
+    assert 'row-2: {"model":"claude-haiku-4-5","max_tokens":1024' in ran.out
+    assert "2 requests, 3" in ran.out
+    assert "It can be drafted" in ran.out
+    assert not MessageBatch.objects.exists()
+
+
+def test_a_dry_run_names_every_bad_row(manage: Manage, jsonl: Write) -> None:
+    path = jsonl(lines(0) + "{}\n" * 1200 + lines(1))
+    ran = manage("draft", path, "--dry-run")
+    assert ran.code == 1
+    assert ran.out.count(': each item must be a mapping with "params".\n') == 1200
+    assert f"{path}, line 1201: " in ran.out
+    assert ran.err.endswith("cannot be drafted: 1,200 bad rows.")
+    shown = manage("draft", path, "--dry-run", "--json").document
+    assert (shown["rows"], shown["request_count"], shown["bad_count"]) == (1202, 2, 1200)
+    assert shown["bad_rows"][0] == {"number": 2, "reason": 'each item must be a mapping with "params"'}
+    assert not MessageBatch.objects.exists()
+
+
+def test_a_dry_run_of_nothing(manage: Manage, jsonl: Write) -> None:
+    ran = manage("draft", jsonl("\n"), "--dry-run")
+    assert (ran.code, "no request in it" in ran.err) == (1, True)

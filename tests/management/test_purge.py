@@ -40,6 +40,7 @@ def old(db: None, claude: ClaudeEmulator, settings: Any) -> MessageBatch:
 def test_without_the_setting_all_is_kept(manage: Manage) -> None:
     ran = manage("purge")
     assert (ran.code, ran.out) == (0, 'CLAUDE_BATCHES["RETENTION"] is not set: all is kept for ever.\n')
+    assert manage("purge", "--dry-run", "--json").document == {"dry_run": True, "accounts": []}
 
 
 def test_a_dry_run_says_what_would_go(manage: Manage, old: MessageBatch) -> None:
@@ -50,6 +51,14 @@ def test_a_dry_run_says_what_would_go(manage: Manage, old: MessageBatch) -> None
         "  1 copy at Anthropic\n"
     )
     assert not old.requests.filter(params_text="").exists()
+    assert "Account default: 6 rows counted" in manage("purge", "--dry-run", terminal=True).err
+
+
+def test_a_dry_run_for_a_script(manage: Manage, old: MessageBatch) -> None:
+    document = manage("purge", "--dry-run", "--account", "default", "--json").document
+    [account] = document["accounts"]
+    assert (document["dry_run"], account["request_bodies"]["rows"], account["remote_copies"]["batches"]) == (True, 3, 1)
+    assert not MessageBatch.objects.filter(delete_requested_at__isnull=False).exists()
 
 
 def test_what_went_is_said(manage: Manage, old: MessageBatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft
+from tests.making import draft, item
 from tests.management.conftest import Manage
 from tests.management.test_wishes import put
 
@@ -53,3 +53,28 @@ def test_a_named_batch_that_needs_a_person_has_a_code_of_its_own(
 def test_the_last_error_is_shown(manage: Manage, batch: MessageBatch) -> None:
     MessageBatch.objects.filter(pk=batch.pk).update(last_error="disk full\nand more")
     assert "Last error: disk full\n" in manage("status", batch.pk).out
+
+
+def test_what_was_not_sent_has_an_estimate(manage: Manage) -> None:
+    params = {"model": "claude-opus-5", "max_tokens": 100_000, "messages": [{"role": "user", "content": "x" * 10_000}]}
+    batch = MessageBatch.objects.create_draft([{"params": params}] * 10)
+    [shown] = manage("status", batch.pk, "--json").document["batches"]
+    # Of 10,087 bytes each: low 10 * (9,987 / 5 * 5 + 1 * 25) / 1e6 / 2
+    # high 10 * (10,087 / 2 * 5 + 100,000 * 25) / 1e6 / 2
+    assert shown["estimate"] == {
+        "low_usd": "0.050060000",
+        "high_usd": "12.626087500",
+        "prices_as_of": "2026-11-22",
+        "unknown_models": [],
+    }
+    assert "Estimate: 0.05 to 12.63 USD by the prices of 2026-11-22." in manage("status", batch.pk).out
+    put(batch, State.ABANDONED)
+    assert "Estimate" not in manage("status", batch.pk).out
+
+
+def test_a_model_without_a_price_has_no_estimate(manage: Manage) -> None:
+    batch = MessageBatch.objects.create_draft([item(0, model="mine"), item(1)])
+    ran = manage("status", batch.pk)
+    assert 'Estimate: not known, no price for model "mine" on 2026-11-22.' in ran.out
+    [shown] = manage("status", batch.pk, "--json").document["batches"]
+    assert (shown["estimate"]["low_usd"], shown["estimate"]["unknown_models"]) == (None, ["mine"])

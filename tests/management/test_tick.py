@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from django_claude_batches import services
-from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models import BatchUpload, MessageBatch, State, UploadState
 from django_claude_batches.signals import batch_submitted
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, item
@@ -110,3 +111,31 @@ def test_a_loop_as_a_process_moves_rows_and_ends_with_term(tmp_path: Path) -> No
         assert b"Advanced 1 batch; 0 failed." in out
         waited = manage("claude_batches", "wait", "1", "--timeout", "30", "--json", env=reach)
         assert (waited.returncode, json.loads(waited.stdout)["batches"][0]["state"]) == (0, "ingested"), waited.stderr
+
+
+@pytest.mark.django_db
+def test_uploaded_files_are_checked_and_drafted(manage: Manage) -> None:
+    upload = BatchUpload.objects.keep([json.dumps(item(0)).encode()], name="requests.jsonl")
+    assert manage("tick", "--json").document == {"advanced": [], "failed": []}
+    upload.refresh_from_db()
+    services.confirm_upload(upload)
+    manage("tick")
+    assert MessageBatch.objects.get().request_count == 1
+
+
+@pytest.mark.django_db
+def test_an_error_about_a_file_is_told_and_stops_nothing(manage: Manage) -> None:
+    broken, good = (BatchUpload.objects.keep([json.dumps(item(0)).encode()], name="a.jsonl") for _ in range(2))
+
+    def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "uploadpart" in sql and params[0] == broken.pk:
+            raise OSError("the disk is gone")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail):
+        ran = manage("tick", "--json")
+    assert ran.code == 1
+    assert f"File {broken.pk}: OSError: the disk is gone" in ran.err
+    assert ran.document["failed"] == [{"file": broken.pk, "error": "the disk is gone"}]
+    good.refresh_from_db()
+    assert good.state == UploadState.READY

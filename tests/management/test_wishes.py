@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,7 +14,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft
+from tests.making import draft, item
 from tests.management.conftest import Manage
 
 pytestmark = pytest.mark.django_db
@@ -126,3 +127,31 @@ def test_resume_lets_a_paused_account_send_again(
     assert not AccountState.objects.paused().exists()
     unknown = manage("resume", "other")
     assert (unknown.code, 'Unknown account "other"' in unknown.err) == (1, True)
+
+
+def test_reingest_fetches_again(manage: Manage, claude: ClaudeEmulator, batch: MessageBatch) -> None:
+    services.advance(services.submit(batch))
+    assert "Cannot fetch again the results of batch" in manage("reingest", batch.pk).err
+    claude.finish()
+    services.advance(batch)
+    ran = manage("reingest", batch.pk)
+    assert (ran.code, "Finished, fetching results" in ran.out) == (0, True)
+
+
+def test_what_is_above_a_limit_is_submitted_only_with_yes(
+    manage: Manage, batch: MessageBatch, settings: Any, jsonl: Callable[[bytes | str], Any]
+) -> None:
+    settings.CLAUDE_BATCHES = {"KICK": False, "CONFIRM_ABOVE_REQUESTS": 2, "CONFIRM_ABOVE_USD": None}
+    refused = manage("submit", batch.pk)
+    assert refused.code == 1
+    assert "Not submitted: 3 requests, estimate " in refused.err
+    assert f"claude_batches submit {batch.pk} --yes" in refused.err
+    batch.refresh_from_db()
+    assert batch.state == State.DRAFT
+    assert manage("submit", batch.pk, "--yes").code == 0
+    lines = jsonl("".join(json.dumps(item(number)) + "\n" for number in range(3)))
+    drafted = manage("draft", lines, "--submit")
+    assert (drafted.code, MessageBatch.objects.latest("pk").state) == (1, State.DRAFT)
+    assert f"claude_batches submit {MessageBatch.objects.latest('pk').pk} --yes" in drafted.err
+    assert manage("draft", lines, "--submit", "--yes").code == 0
+    assert MessageBatch.objects.latest("pk").state == State.QUEUED

@@ -59,6 +59,7 @@ WISHES: dict[str, Callable[[MessageBatch], object]] = {
     "give up": services.give_up,
     "retry": services.retry,
     "announce again": services.announce_again,
+    "reingest": services.reingest,
 }
 
 

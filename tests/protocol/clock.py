@@ -32,7 +32,7 @@ class Clock:
     def ruling(self, sleep: Callable[[float], object]) -> Iterator[None]:
         """Let `DatabaseNow`, `timezone.now()` and `time.sleep` go by this clock; what sleeps calls `sleep`."""
         with (
-            _database_clock(lambda: self.now),
+            database_clock(lambda: self.now),
             mock.patch("django.utils.timezone.now", side_effect=lambda: self.now),
             mock.patch("time.sleep", sleep),
             mock.patch("django_claude_batches.services.body.time", self.of_sender),
@@ -71,13 +71,13 @@ BEFORE_THE_BODY = 2
 
 
 @contextmanager
-def _database_clock(now: Callable[[], datetime]) -> Iterator[None]:
+def database_clock(now: Callable[[], datetime]) -> Iterator[None]:
     """Replace SQLite's STRFTIME, which is what `Now()` is there."""
 
     def controlled(*arguments: Any) -> Any:
         if arguments[1:] == ("NOW",):
             return now().astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        return _built_in(*arguments)
+        return built_in_strftime(*arguments)
 
     connection.ensure_connection()
     connection.connection.create_function("strftime", -1, controlled)
@@ -85,10 +85,10 @@ def _database_clock(now: Callable[[], datetime]) -> Iterator[None]:
         yield
     finally:
         # A built-in that was replaced does not come back by itself.
-        connection.connection.create_function("strftime", -1, _built_in)
+        connection.connection.create_function("strftime", -1, built_in_strftime)
 
 
-def _built_in(*arguments: Any) -> Any:
+def built_in_strftime(*arguments: Any) -> Any:
     with closing(sqlite3.connect(":memory:")) as other:
         places = ", ".join("?" for _ in arguments)
         return other.execute(f"SELECT STRFTIME({places})", arguments).fetchone()[0]

@@ -124,7 +124,15 @@ def at_rest(world: World, row: MessageBatch) -> bool:
         return any(len(batch.requests) == row.request_count for batch in gone)
     if row.anthropic_id in world.deleted_elsewhere and not row.workspace_id:
         return True  # adopted: which Workspace's listing would prove that it is gone is not known
+    if row.delete_requested_at is not None and any(at_rest(world, lost) for lost in searched_from(row)):
+        return True  # it is kept for a search that a person has to end
     return not row.is_live
+
+
+def searched_from(row: MessageBatch) -> list[MessageBatch]:
+    """The unconfirmed batches whose search begins at this one."""
+    attempts = SubmitAttempt.objects.undecided().filter(baseline_id=row.anthropic_id)
+    return list(MessageBatch.objects.filter(state=State.UNCERTAIN, attempts__in=attempts))
 
 
 def nothing_waits(world: World) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from types import ModuleType
 
 from django.apps import AppConfig
 
@@ -9,7 +10,8 @@ from django.apps import AppConfig
 class ReliabilityConfig(AppConfig):
     """Loads the Celery app in each process: without it a web process would talk to Celery's default broker.
 
-    With `CRASH_FOLDER` set, and only then, it puts the crash points in place.
+    With `CRASH_FOLDER` set, and only then, it puts the crash points in place; with `CHUNKS` all that is done by pieces
+    is done by so many rows.
     """
 
     name = "tests.reliability"
@@ -20,5 +22,23 @@ class ReliabilityConfig(AppConfig):
             from django_claude_batches.services import downloading
             from tests.reliability import seams
 
-            downloading.CHUNK_ROWS = 2  # three requests are two chunks
+            resize(downloading, "CHUNK_ROWS", size=2)  # three requests are two chunks
             seams.watch()
+        if "CHUNKS" in os.environ:
+            from django_claude_batches.models import delivery
+            from django_claude_batches.services import downloading
+            from django_claude_batches.services.runs import questions
+
+            for module, names in {
+                delivery: ["CHUNK"],
+                downloading: ["CHUNK_ROWS"],
+                questions: ["PAGE", "FIRST_PAGE"],
+            }.items():
+                resize(module, *names, size=int(os.environ["CHUNKS"]))
+
+
+def resize(module: ModuleType, *names: str, size: int) -> None:
+    """Set these; AssertionError for one that the module does not have any more."""
+    for name in names:
+        assert hasattr(module, name), f"{module.__name__} has no {name}"
+        setattr(module, name, size)

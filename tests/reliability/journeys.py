@@ -53,8 +53,7 @@ ANNOUNCED = (
     "announcing.announce > LeasedQuerySet.renew: UPDATE messagebatch",
     "announcing.tell: receiver of results_ingested",
     "announcing.tell: COMMIT",  # the receiver's own
-    "announcing.announce > Machine.move: UPDATE messagebatch",
-    "announcing.announce > MessageBatch.note: INSERT batchevent",
+    "announcing.announce: COMMIT",
 )
 
 JOURNEYS: dict[str, Journey] = {

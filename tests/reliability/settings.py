@@ -38,6 +38,8 @@ CLAUDE_BATCHES = {
     "SEND_DEADLINE": float(os.environ.get("SEND_DEADLINE", "600")),
     "SUBMIT_QUIET_PERIOD": float(os.environ.get("SUBMIT_QUIET_PERIOD", "1800")),
 }
+if most := os.environ.get("MAX_IN_FLIGHT_REQUESTS"):
+    CLAUDE_BATCHES["MAX_IN_FLIGHT_REQUESTS"] = int(most)
 
 LOGGING = {
     "version": 1,

@@ -20,7 +20,15 @@ from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
-from django_claude_batches.models import AccountState, BatchResult, MessageBatch, Outcome, SubmitAttempt
+from django_claude_batches.models import (
+    AccountState,
+    BatchResult,
+    DeliveryChunk,
+    JobRun,
+    MessageBatch,
+    Outcome,
+    SubmitAttempt,
+)
 from django_claude_batches.models.state import State
 from django_claude_batches.testing import EmulatorProcess
 from tests.reliability.settings import UNSYNCED
@@ -121,11 +129,16 @@ class Site:
     # Time.
 
     def let_time_come(self) -> None:
-        """Let every due time come and every lease run out. Not over and over: those of living processes do too."""
+        """Let every due time come, every lease run out, and every message to a worker be late.
+
+        Not over and over: the leases of living processes run out too.
+        """
         self.let_due_times_come()
         past = timezone.now() - LONG_AGO
-        MessageBatch.objects.exclude(lease_token="").update(lease_until=past)
-        AccountState.objects.exclude(lease_token="").update(lease_until=past)
+        for model in (MessageBatch, AccountState, JobRun, DeliveryChunk):
+            model._default_manager.exclude(lease_token="").update(lease_until=past)
+        for model in (MessageBatch, JobRun, DeliveryChunk):
+            model._default_manager.filter(handed_out_at__isnull=False).update(handed_out_at=past)
 
     def let_the_quiet_period_pass(self) -> None:
         """When no process lives: what unanswered create calls made has appeared by now, or never will."""
@@ -133,7 +146,9 @@ class Site:
         unanswered.filter(sent_at__isnull=False).update(sent_at=timezone.now() - timedelta(hours=2))
 
     def let_due_times_come(self) -> None:
-        MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=timezone.now() - LONG_AGO)
+        for model in (MessageBatch, JobRun, DeliveryChunk):
+            rows = model._default_manager.filter(next_action_at__isnull=False)
+            rows.update(next_action_at=timezone.now() - LONG_AGO)
 
     def go_on(self) -> None:
         """Do all that is due without Celery, and let what runs at Anthropic end."""
@@ -141,13 +156,20 @@ class Site:
         assert self.tick().wait(timeout=60) == 0, self.said()
         self.claude.finish()
 
-    def until(self, is_so: Callable[[], bool], *, seconds: float = 60, do: Callable[[], object] = lambda: None) -> None:
+    def until(
+        self,
+        is_so: Callable[[], bool],
+        *,
+        seconds: float = 60,
+        do: Callable[[], object] = lambda: None,
+        pause: float = 0.05,
+    ) -> None:
         """Do something over and over until it is so; AssertionError, with what the processes said, after `seconds`."""
         give_up_at = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < give_up_at, f"not so after {seconds:g} s\n{self.state_of_all()}\n{self.said()}"
             do()
-            time.sleep(0.05)
+            time.sleep(pause)
 
     def reconnect(self) -> None:
         """Let the test's own process see a server that was restarted."""

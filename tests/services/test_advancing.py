@@ -262,7 +262,9 @@ def test_what_was_lost_counts_what_is_missing_of_its_requests(claude: ClaudeEmul
         relay.on("GET", "/results", refuse(500))
         services.advance(batch)
     for number in range(3):
-        BatchResult.objects.create(batch=batch, custom_id=f"odd-{number}", result_type="canceled")
+        columns = {"result_type": "errored", "error_type": "odd_error"} if number else {"result_type": "canceled"}
+        BatchResult.objects.create(batch=batch, custom_id=f"odd-{number}", **columns)
     claude.archive(str(batch.anthropic_id))
     services.advance(batch)
     assert (batch.state, batch.missing_count) == (State.LOST, 1)
+    assert batch.error_groups == [{"error_type": "odd_error", "count": 2}]

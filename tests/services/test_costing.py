@@ -91,13 +91,13 @@ def test_what_is_not_known_makes_the_sum_unknown_and_not_less(reply: dict[str, A
 def test_the_page_of_the_batch_says_what_it_cost(admin_client: Client) -> None:
     known = answered(["claude-opus-4-6"])
     page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{known.pk}/change/").content.decode()
-    assert "<td>0.005125000</td>" in page
-    assert "It cost 0.005125000 USD." in page
+    assert "<td>0.005125 USD</td>" in page
+    assert "<dt>Cost</dt><dd>0.005125 USD (prices of Nov. 22, 2026)" in page
     assert "by the prices of 2026-11-22" in page
     unknown = answered(["claude-opus-4-6"], extra={"model": "claude-brand-new"})
     page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{unknown.pk}/change/").content.decode()
     assert "<td>not known</td>" in page
-    assert "What it cost is not known" in page
+    assert "<dt>Cost</dt><dd>not known: a model has no price here" in page
 
 
 def test_prices_of_yours_count(settings: Any) -> None:
@@ -109,4 +109,22 @@ def test_prices_of_yours_count(settings: Any) -> None:
 
 def test_what_failed_costs_nothing() -> None:
     batch = answered(["no-such-model"])
-    assert (batch.results.errored().count(), batch.cost_usd, batch.usage.count()) == (1, 0, 0)
+    assert (batch.results.errored().get().cost_usd, batch.cost_usd, batch.usage.count()) == (0, 0, 0)
+
+
+def test_each_result_has_its_cost_and_what_has_no_discount_is_flagged() -> None:
+    usages = [USAGE, {**USAGE, "service_tier": "standard"}, {**USAGE, "service_tier": "batch"}]
+    batch = answered(["claude-opus-4-6", "claude-opus-4-6", "claude-opus-4-6"], usages)
+    costs = dict(batch.results.values_list("custom_id", "cost_usd"))
+    assert costs == {"r-0": Decimal("0.005125"), "r-1": None, "r-2": Decimal("0.005125")}
+    assert [result.custom_id for result in batch.results.of_another_tier()] == ["r-1"]
+    usage = batch.usage.get()
+    assert (usage.results, usage.other_tier_results, usage.cost_usd, batch.cost_usd) == (3, 1, None, None)
+    said = batch.events.get(what="ingested").text
+    assert said == "3 results; cost not known (1 not of the service tier batch) by the prices of 2026-11-22"
+
+
+def test_the_timeline_says_the_sum_that_is_stored() -> None:
+    batch = answered(["claude-haiku-4-5"] * 33, [{"input_tokens": 0, "output_tokens": 1}] * 33)
+    assert batch.cost_usd == Decimal("0.0000825")  # 33 * 5 / 1e6 / 2: as floats, in SQLite, 0.0000825000000000001
+    assert batch.events.get(what="ingested").text == "33 results; 0.0000825 USD by the prices of 2026-11-22"

@@ -245,6 +245,47 @@ def test_usage_is_summed_by_model(claude: ClaudeEmulator) -> None:
     assert (errored.error_type, errored.error_message) == ("not_found_error", "model: unknown")
 
 
+def with_errors(kinds: list[str]) -> Callable[[bytes], bytes]:
+    """Make the first lines errors of these kinds, as they come."""
+
+    def rewritten(body: bytes) -> bytes:
+        lines = [json.loads(line) for line in lines_of(body)]
+        for line, kind in zip(lines, kinds, strict=False):
+            line["result"] = {"type": "errored", "error": {"type": "error", "error": {"type": kind, "message": "no"}}}
+        return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+    return rewritten
+
+
+def test_errors_are_counted_by_kind_the_most_frequent_first(claude: ClaudeEmulator) -> None:
+    batch = ended(claude, 60)
+    other = ended(claude, 1)
+    kinds = ["rare", *["often"] * 3, *["as_rare"] * 1, *(f"kind_{number:02}" for number in range(40))]
+    with Relay(claude.url) as relay:
+        relay.on("GET", "/results", rewrite(with_errors(kinds)), times=1)
+        services.advance(batch)
+        services.advance(other)
+    groups = [(group["error_type"], group["count"]) for group in batch.error_groups or []]
+    assert groups == [("often", 3), ("as_rare", 1), *((f"kind_{number:02}", 1) for number in range(18))]
+    assert (batch.state, other.error_groups) == (State.INCOMPLETE, [])
+
+
+def test_an_error_in_a_line_that_succeeded_is_no_error_of_the_batch(claude: ClaudeEmulator) -> None:
+    batch = ended(claude, 2)
+
+    def both(body: bytes) -> bytes:
+        first, *rest = lines_of(body)
+        line = json.loads(first)
+        line["result"]["error"] = {"type": "error", "error": {"type": "odd_error", "message": "no"}}
+        return json.dumps(line).encode() + b"\n" + b"".join(rest)
+
+    with Relay(claude.url) as relay:
+        relay.on("GET", "/results", rewrite(both))
+        services.advance(batch)
+    assert batch.results.filter(error_type="odd_error", result_type="succeeded").exists()
+    assert (batch.state, batch.error_groups, batch.usage.get().results) == (State.INGESTED, [], 2)
+
+
 class TestParsing:
     """One line, without a database."""
 

@@ -217,6 +217,17 @@ class TestResults:
         assert batch.result_bodies_purged_at is not None
         assert (batch.request_bodies_purged_at, whats(batch)[-1]) == (None, "result_bodies_purged")
 
+    def test_what_was_wrong_with_an_answer_goes_and_that_something_was_stays(
+        self, claude: ClaudeEmulator, keep: Keep
+    ) -> None:
+        batch = complete(claude)
+        batch.results.filter(custom_id="r-1").update(message=None, output_error="$: 'a secret' is not of type 'object'")
+        keep(RESULT_BODIES=30 * DAY)
+        services.purge()
+        assert dict(batch.results.values_list("custom_id", "output_error")) == {"r-0": None, "r-1": "", "r-2": None}
+        assert batch.results.invalid_output().get().custom_id == "r-1"
+        assert batch.results.usable().count() == 2
+
     def test_message_is_null_and_not_the_null_of_json(self, claude: ClaudeEmulator, keep: Keep) -> None:
         keep(RESULT_BODIES=30 * DAY)
         batch = complete(claude)

@@ -94,6 +94,21 @@ def test_batches_that_never_end_by_themselves():
         assert call(claude, "GET", path).json["processing_status"] == "in_progress"
 
 
+def test_what_claude_answers_may_be_a_function_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "shop.py").write_text("def answer(params, custom_id): return {'id': custom_id}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with running("--seconds", "0", "--replies", "shop:answer") as (_, claude):
+        path = f"{BATCHES}/{create(claude, 'a')}"
+        assert call(claude, "GET", f"{path}/results").lines["a"]["message"]["content"][0]["text"] == '{"id": "a"}'
+
+
+@pytest.mark.parametrize("name", ["nowhere:answer", "json:answer", "json"])
+def test_a_function_that_there_is_not_is_said(name):
+    done = subprocess.run([*COMMAND, "--replies", name], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument --replies: {name}: " in done.stderr
+
+
 def test_a_seed_repeats_ids():
     ids = []
     for _ in range(2):

@@ -6,26 +6,42 @@ from django_claude_batches.management.subcommand import Subcommand
 from django_claude_batches.management.subcommands.adopt import Adopt
 from django_claude_batches.management.subcommands.audit import Audit
 from django_claude_batches.management.subcommands.confirm import Confirm
+from django_claude_batches.management.subcommands.doctor import Doctor
 from django_claude_batches.management.subcommands.draft import Draft
+from django_claude_batches.management.subcommands.export import ExportResults
 from django_claude_batches.management.subcommands.purge import Purge
 from django_claude_batches.management.subcommands.reconcile import Reconcile
 from django_claude_batches.management.subcommands.resume import Resume
+from django_claude_batches.management.subcommands.retry import Retry
+from django_claude_batches.management.subcommands.run import Run
+from django_claude_batches.management.subcommands.run_wishes import CancelRun, PauseRun, ResumeRun, RetryRun
+from django_claude_batches.management.subcommands.runs import Runs
 from django_claude_batches.management.subcommands.status import Status
 from django_claude_batches.management.subcommands.tick import Tick
 from django_claude_batches.management.subcommands.wait import Wait
-from django_claude_batches.management.subcommands.wishes import Cancel, Delete, GiveUp, Submit
+from django_claude_batches.management.subcommands.wishes import Cancel, Delete, GiveUp, Reingest, Submit
 
 ALL: tuple[Subcommand, ...] = (
     Draft(),
     Submit(),
     Status(),
     Wait(),
+    ExportResults(),
     Tick(),
+    Run(),
+    Runs(),
+    PauseRun(),
+    ResumeRun(),
+    CancelRun(),
+    RetryRun(),
     Cancel(),
     Delete(),
+    Reingest(),
+    Retry(),
     Reconcile(),
     Adopt(),
     Audit(),
+    Doctor(),
     Purge(),
     GiveUp(),
     Resume(),

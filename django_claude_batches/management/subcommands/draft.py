@@ -1,90 +1,72 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import models
 
 from django_claude_batches import conf, services
 from django_claude_batches.exceptions import InvalidRequest
+from django_claude_batches.files import BadRow, RequestFile
 from django_claude_batches.management import showing
+from django_claude_batches.management.asking import add_question, opened, question
+from django_claude_batches.management.columns import valid
 from django_claude_batches.management.console import Console
-from django_claude_batches.management.request_lines import BadLine, RequestLines
+from django_claude_batches.management.dry_run import dry_run
+from django_claude_batches.management.spending import add_yes, refuse_large
 from django_claude_batches.management.subcommand import Subcommand, record_all
 from django_claude_batches.models import MessageBatch
-
-STDIN = "-"
 
 
 class Draft(Subcommand):
     name = "draft"
     help = (
-        'Draft a batch from a file of requests in the API\'s own format, one {"custom_id": …, "params": …} a line. '
-        "Nothing is sent without --submit, and a bad line means that nothing is drafted."
+        'Draft a batch from a file of requests in the API\'s own format, one {"custom_id": …, "params": …} a line; or, '
+        "with --prompt, from a CSV file, whose first row names the columns. Nothing is sent without --submit, and a "
+        "bad row means that nothing is drafted. --dry-run names them all, and shows the first requests."
     )
     example = 'manage.py claude_batches draft requests.jsonl --kind review-tags --label "Tags, by hand"'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("file", metavar="FILE.jsonl", help="the requests, in UTF-8; - reads standard input")
-        parser.add_argument("--label", type=_valid("label"), default="", help="what people call it")
-        parser.add_argument("--kind", type=_valid("kind"), default="", help="what it is for, for your receivers")
+        parser.add_argument("file", metavar="FILE", help="JSON lines or CSV, in UTF-8; - reads standard input")
+        parser.add_argument("--label", type=valid(MessageBatch, "label"), default="", help="what people call it")
+        parser.add_argument(
+            "--kind", type=valid(MessageBatch, "kind"), default="", help="what it is for, for your receivers"
+        )
         parser.add_argument("--account", default=conf.DEFAULT_ACCOUNT, help="whose key it is sent with")
+        add_question(parser)
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be drafted, and what is wrong")
         parser.add_argument("--submit", action="store_true", help="queue it at once: this is billed once sent")
+        add_yes(parser)
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         conf.account(options["account"])
-        batch = _drafted(console, options)
+        asked = question(options)
+        with opened(options["file"]) as file:
+            name = "standard input" if options["file"] == "-" else options["file"]
+            requests = RequestFile(file, name=name, question=asked)
+            if options["dry_run"]:
+                dry_run(console, requests)
+                return
+            batch = _drafted(console, requests, options)
         if options["submit"]:
+            refuse_large([batch], yes=options["yes"])
             record_all([batch], services.submit)
         console.say(showing.line(batch))
         console.document(showing.document([batch]))
 
 
-def _drafted(console: Console, options: dict[str, Any]) -> MessageBatch:
-    problem = ""
-    with _opened(options["file"]) as file:
-        lines = RequestLines(file, name="standard input" if options["file"] == STDIN else options["file"])
-        try:
-            return MessageBatch.objects.create_draft(
-                lines,
-                kind=options["kind"],
-                label=options["label"],
-                account=options["account"],
-                progress=lambda count: console.progress(f"{showing.counted(count, 'request')} drafted"),
-            )
-        except BadLine as error:
-            problem = str(error)
-        except InvalidRequest as error:
-            problem = lines.explain(error)
-    raise CommandError(f"{problem}. Nothing was drafted.")
-
-
-def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    if name == STDIN:
-        return contextlib.nullcontext(sys.stdin.buffer)
+def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -> MessageBatch:
     try:
-        return Path(name).open("rb")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-    raise CommandError(f"Cannot read {name}: {reason}. Nothing was drafted.")
-
-
-def _valid(column: str) -> Callable[[str], str]:
-    """Give a reader for argparse that asks for what the model's column asks for."""
-
-    field = cast("models.Field[str, str]", MessageBatch._meta.get_field(column))
-
-    def read(text: str) -> str:
-        try:
-            return str(field.clean(text, None))
-        except ValidationError as error:
-            reason = " ".join(error.messages)
-        raise argparse.ArgumentTypeError(reason)
-
-    return read
+        return MessageBatch.objects.create_draft(
+            requests,
+            kind=options["kind"],
+            label=options["label"],
+            account=options["account"],
+            progress=lambda count: console.progress(f"{showing.counted(count, 'request')} drafted"),
+        )
+    except BadRow as error:
+        problem = str(error)
+    except InvalidRequest as error:
+        problem = requests.explain(error)
+    raise CommandError(f"{problem}. Nothing was drafted.")

@@ -28,8 +28,9 @@ class Purge(Subcommand):
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         dry_run = options["dry_run"]
+        did = "counted" if dry_run else "emptied"
         reports = services.purge(
-            options["account"], dry_run=dry_run, progress=lambda report: console.progress(_so_far(report))
+            options["account"], dry_run=dry_run, progress=lambda report: console.progress(_so_far(report, did))
         )
         if not reports:
             console.say('CLAUDE_BATCHES["RETENTION"] is not set: all is kept for ever.')
@@ -40,9 +41,9 @@ class Purge(Subcommand):
             raise CommandError(f"Not purged to the end: {', '.join(broken)}.", returncode=Exit.FAILED)
 
 
-def _so_far(report: PurgeReport) -> str:
+def _so_far(report: PurgeReport, did: str) -> str:
     rows = report.request_bodies.rows + report.result_bodies.rows
-    return f"Account {report.account}: {counted(rows, 'row')} emptied"
+    return f"Account {report.account}: {counted(rows, 'row')} {did}"
 
 
 def _show(console: Console, report: PurgeReport, *, dry_run: bool) -> None:

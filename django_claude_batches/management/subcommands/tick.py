@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -14,8 +16,10 @@ from django_claude_batches.management.exits import Exit
 from django_claude_batches.management.interruption import Interruption
 from django_claude_batches.management.showing import counted
 from django_claude_batches.management.subcommand import Subcommand
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.due import is_work_due
 from django_claude_batches.schedule import TICK_SECONDS
+
+NO_REST = timedelta(0)
 
 SOON = 1.0
 """Seconds until the next round while more is due."""
@@ -24,10 +28,10 @@ SOON = 1.0
 class Tick(Subcommand):
     name = "tick"
     help = (
-        "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce, audit "
-        "each account once a day, and purge it by RETENTION. Run it from "
-        f"cron every minute, or with --loop, which looks every {TICK_SECONDS} s, sooner while work is due, until "
-        "Ctrl-C or TERM; the batch in hand is finished first."
+        "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce, draft the "
+        "rows of jobs and hand them their results, check and draft uploaded files, audit each account once a day, and "
+        "purge it by RETENTION. Run it from cron every minute, or with --loop, which looks every "
+        f"{TICK_SECONDS} s, sooner while work is due, until Ctrl-C or TERM; the batch in hand is finished first."
     )
     example = "manage.py claude_batches tick --loop"
 
@@ -63,7 +67,11 @@ class _Work:
             self.interruption.pause(self._round())
 
     def once(self) -> None:
+        services.hand_out_runs(self.drive, rest=NO_REST)
+        services.release()
         services.tick(self.advance)
+        services.hand_out_deliveries(self.deliver, rest=NO_REST)
+        services.hand_out_uploads(self.prepare)
         if not self.interruption.wished:
             services.audit_due()
         if not self.interruption.wished:
@@ -75,20 +83,36 @@ class _Work:
         failures = len(self.failed)
         try:
             self.once()
-            more = len(self.failed) == failures and MessageBatch.objects.primary().due().exists()
+            more = len(self.failed) == failures and is_work_due()
         except DatabaseError as error:
             self.console.complain(f"The database: {error}")
             more = False
         return SOON if more else TICK_SECONDS
 
     def advance(self, pk: int) -> None:
-        if self.interruption.wished:
-            return
-        try:
-            services.advance_if_due(pk)
-        except Exception as error:  # noqa: BLE001 (an error of one batch must not stop the others)
-            self.console.complain(f"#{pk}: {type(error).__name__}: {error}")
-            self.failed.append({"id": pk, "error": str(error)})
-        else:
+        if self._did(services.advance_if_due, pk, f"#{pk}", {"id": pk}):
             self.advanced.append(pk)
             self.console.progress(f"#{pk} advanced, {len(self.advanced):,} in all")
+
+    def prepare(self, pk: int) -> None:
+        if self._did(services.prepare_if_due, pk, f"File {pk}", {"file": pk}):
+            self.console.progress(f"File {pk} checked or drafted")
+
+    def drive(self, pk: int) -> None:
+        if self._did(services.drive_if_due, pk, f"Run #{pk}", {"run": pk}):
+            self.console.progress(f"Run #{pk} looked at")
+
+    def deliver(self, pk: int) -> None:
+        if self._did(services.deliver_if_due, pk, f"Delivery {pk}", {"delivery": pk}):
+            self.console.progress(f"Delivery {pk} done")
+
+    def _did(self, work: Callable[[int], None], pk: int, name: str, what: dict[str, Any]) -> bool:
+        if self.interruption.wished:
+            return False
+        try:
+            work(pk)
+        except Exception as error:  # noqa: BLE001 (an error of one batch must not stop the others)
+            self.console.complain(f"{name}: {type(error).__name__}: {error}")
+            self.failed.append({**what, "error": str(error)})
+            return False
+        return True

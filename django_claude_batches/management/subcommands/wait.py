@@ -28,9 +28,9 @@ class Wait(Subcommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_batches(parser)
-        parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="wait no longer (default: for ever)")
+        parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="wait no longer (default: for ever)")
         parser.add_argument(
-            "--interval", type=_seconds, default=10.0, metavar="SECONDS", help="between two looks (default: 10)"
+            "--interval", type=seconds, default=10.0, metavar="SECONDS", help="between two looks (default: 10)"
         )
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
@@ -89,8 +89,9 @@ def _judge(batches: list[MessageBatch], pending: list[MessageBatch]) -> None:
         raise CommandError(f"Stopped waiting, and it goes on: {states}.", returncode=Exit.TIMED_OUT)
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
+def seconds(text: str) -> float:
+    """Read a number of seconds, for argparse."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0")
-    return seconds
+    return number

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django_claude_batches import services
+from django_claude_batches.management.spending import add_yes, refuse_large
 from django_claude_batches.management.subcommand import Wish
 from django_claude_batches.models import MessageBatch
 
@@ -14,6 +15,13 @@ class Submit(Wish):
     name = "submit"
     help = "Queue drafts, or refused and held batches, to be sent. A worker sends them: this is billed once sent."
     example = "manage.py claude_batches submit 12 13"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        add_yes(parser)
+
+    def check(self, batches: list[MessageBatch], options: dict[str, Any]) -> None:
+        refuse_large(batches, yes=options["yes"])
 
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
         return services.submit(batch)
@@ -44,6 +52,18 @@ class Delete(Wish):
 
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
         return services.delete_remote(batch, discard_results=options["discard_results"])
+
+
+class Reingest(Wish):
+    name = "reingest"
+    help = (
+        "Fetch the results of complete batches again. Free; stored rows are not duplicated. Your receivers are called "
+        "again when they are there."
+    )
+    example = "manage.py claude_batches reingest 12"
+
+    def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
+        return services.reingest(batch)
 
 
 class GiveUp(Wish):

@@ -1,7 +1,8 @@
 """What "Claude" answers: functions that make a reply from `params` and the custom_id.
 
 Each function here returns a `Replies`, and those that take `otherwise` or `replies` can be put around another. A
-reply is a text, a `Reply`, or a `Failure` for an errored line. Only requests whose `params` are valid are asked about.
+reply is a text, a dictionary or list (its JSON is the text), a `Reply`, or a `Failure` for an errored line. Only
+requests whose `params` are valid are asked about.
 
 Custom_ids may arrive with an installation's tag before them (`{tag}_{custom_id}`). Whatever looks at a custom_id here
 takes the whole id, or what follows its first underscore.
@@ -44,7 +45,7 @@ class Reply:
         return [{"type": "text", "text": self.text}] if self.content is None else self.content
 
 
-Answer = str | Reply | Failure
+Answer = str | dict[str, Any] | list[Any] | Reply | Failure
 Replies = Callable[..., Answer]
 """Called as `replies(params, custom_id)`, and with `index=` (the request's place in its batch) if it takes that."""
 
@@ -62,13 +63,15 @@ def with_index(replies: Replies) -> Replies:
 
 
 def ask(replies: Replies, params: dict[str, Any], custom_id: str, *, index: int) -> Reply | Failure:
-    """Return the answer of `replies` (made by `with_index`) to one request, a text made a `Reply`."""
+    """Return the answer of `replies` (made by `with_index`) to one request, a text or JSON made a `Reply`."""
     answer = replies(params, custom_id, index=index)
     if isinstance(answer, str):
         return Reply(answer)
+    if isinstance(answer, dict | list):
+        return Reply(json.dumps(answer, ensure_ascii=False))
     if isinstance(answer, Reply | Failure):
         return answer
-    raise TypeError(f"replies returned {answer!r} for {custom_id}: expected a str, a Reply or a Failure")
+    raise TypeError(f"replies returned {answer!r} for {custom_id}: expected text, JSON, a Reply or a Failure")
 
 
 def echo(*, limit: int = 200) -> Replies:
@@ -93,6 +96,11 @@ def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
         return json.dumps(smallest(schema), ensure_ascii=False)
 
     return answer
+
+
+def always(answer: Answer) -> Replies:
+    """Answer each request with this."""
+    return lambda params, custom_id: answer
 
 
 def scripted(answers: Mapping[Any, Answer], *, otherwise: Replies | None = None) -> Replies:

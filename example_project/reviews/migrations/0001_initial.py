@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
             name="Review",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("product", models.CharField(blank=True, max_length=100)),
                 ("text", models.TextField()),
                 ("tags", models.TextField(blank=True)),
             ],

@@ -1,4 +1,4 @@
-"""A page of the list of results: ours, and a plain ModelAdmin's."""
+"""A page of the admin: ours, and, of the list of results, a plain ModelAdmin's."""
 
 from __future__ import annotations
 
@@ -18,13 +18,24 @@ from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django_claude_batches.models import BatchResult  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 
-PATH = "/{site}/django_claude_batches/batchresult/"
+PATH = "/{site}/django_claude_batches/"
 TIMES = 5
-PAGES = {
-    "all": ("", ""),
-    "of one batch": ("?batch={batch}", "?batch__id__exact={batch}"),
-    "errored of one batch": ("?batch={batch}&outcome=errored", "?batch__id__exact={batch}&result_type=errored"),
-    "search": ("?q={custom_id}", "?q={custom_id}"),
+RESULTS = {
+    "all": ("batchresult/", "batchresult/"),
+    "of one batch": ("batchresult/?batch={batch}", "batchresult/?batch__id__exact={batch}"),
+    "errored of one batch": (
+        "batchresult/?batch={batch}&outcome=errored",
+        "batchresult/?batch__id__exact={batch}&result_type=errored",
+    ),
+    "search": ("batchresult/?q={custom_id}", "batchresult/?q={custom_id}"),
+}
+OTHERS = {
+    "requests of one batch": "batchrequest/?batch={batch}",
+    "batches": "messagebatch/",
+    "batches that need attention": "messagebatch/?attention=yes",
+    "batches with a custom_id": "messagebatch/?q={custom_id}",
+    "a batch": "messagebatch/{batch}/change/",
+    "a result": "batchresult/{pk}/change/",
 }
 
 
@@ -41,17 +52,18 @@ def seconds(client: Client, url: str) -> float:
     response = client.get(url)
     took = time.perf_counter() - began
     assert response.status_code == 200, f"{url}: {response.status_code} {response.headers}"
-    assert b"field-custom_id" in response.content, f"{url} shows nothing"
+    assert b"field-" in response.content, f"{url} shows nothing"
     return took
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("site", choices=["admin", "plain"])
-    parser.add_argument("page", choices=PAGES)
+    parser.add_argument("page", choices=[*RESULTS, *OTHERS])
     options = parser.parse_args()
-    some = BatchResult.objects.order_by("pk").values("batch", "custom_id")[:1].get()
-    url = PATH.format(site=options.site) + PAGES[options.page][options.site == "plain"].format(**some)
+    some = BatchResult.objects.order_by("pk").values("pk", "batch", "custom_id")[:1].get()
+    page = OTHERS.get(options.page) or RESULTS[options.page][options.site == "plain"]
+    url = (PATH + page).format(site=options.site, **some)
     client = signed_in()
     seconds(client, url)  # templates are compiled by it
     clock = Clock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import django
@@ -15,7 +16,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State, UsageRollup  # noqa: E402
+from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State, UsageRollup  # noqa: E402
 from tests.benchmarks.steps.tables import UNFETCHED, empty, reset  # noqa: E402
 
 LARGE = {BatchRequest: ("params",), BatchResult: ("message", "output", "raw", "error_message")}
@@ -24,7 +25,7 @@ LARGE = {BatchRequest: ("params",), BatchResult: ("message", "output", "raw", "e
 
 def migrate(compression: str) -> None:
     """Make the tables as the migrations have them, or with this compression; print what they have."""
-    call_command("migrate", verbosity=0)
+    call_command("migrate", verbosity=0, run_syncdb=True)
     if compression and connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             for model, columns in LARGE.items():
@@ -81,8 +82,7 @@ def multiply(count: int) -> None:
     kept = [field.column for field in BatchResult._meta.fields if field.column not in {"id", "batch_id", "request_id"}]
     columns = ", ".join(key(column) for column in kept)
     while (there := BatchResult.objects.count()) < count:
-        copy = MessageBatch.objects.get(pk=batch.pk)
-        copy.pk, copy._state.adding, copy.anthropic_id = None, True, f"msgbatch_copy_{there}"
+        copy = another(batch, f"msgbatch_copy_{there}")
         copy.save(force_insert=True)
         with connection.cursor() as cursor:
             cursor.execute(
@@ -91,9 +91,33 @@ def multiply(count: int) -> None:
             )
 
 
+def crowd(count: int) -> None:
+    """Add batches without rows, until there are so many: every tenth with something missing, or with an error."""
+    batch, there = MessageBatch.objects.order_by("pk")[0], MessageBatch.objects.count()
+    more = [another(batch, f"msgbatch_more_{number}") for number in range(there, count)]
+    for number, copy in enumerate(more):
+        copy.missing_count, copy.last_error = int(number % 20 == 0), "An error." if number % 20 == 10 else ""
+    MessageBatch.objects.bulk_create(more, batch_size=500)
+    AccountState.objects.get_or_create(alias=batch.account)  # as the first tick does
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # as autovacuum has done long before there are so many
+
+
+def another(batch: MessageBatch, anthropic_id: str) -> MessageBatch:
+    """Give a copy that is not stored."""
+    copy = MessageBatch.from_db(None, [field.attname for field in batch._meta.concrete_fields], list(values(batch)))
+    copy.pk, copy._state.adding, copy.anthropic_id = None, True, anthropic_id
+    return copy
+
+
+def values(batch: MessageBatch) -> Iterator[Any]:
+    return (getattr(batch, field.attname) for field in batch._meta.concrete_fields)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["migrate", "reset", "unstore", "multiply"])
+    parser.add_argument("what", choices=["migrate", "reset", "unstore", "multiply", "crowd"])
     parser.add_argument("--compression", default="")
     parser.add_argument("--n", type=int, default=0)
     options = parser.parse_args()
@@ -101,5 +125,7 @@ if __name__ == "__main__":
         migrate(options.compression)
     elif options.what == "multiply":
         multiply(options.n)
+    elif options.what == "crowd":
+        crowd(options.n)
     else:
         {"reset": reset, "unstore": unstore}[options.what]()

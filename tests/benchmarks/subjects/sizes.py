@@ -72,9 +72,13 @@ def _two_at_once(bench: Bench) -> None:
 
 
 def _together(bench: Bench, pks: list[str]) -> Run:
-    """Ingest these batches at the same time; the seconds are from the first beginning to the last end."""
+    return together(bench, *(("ours", "ingest", "--batch", pk) for pk in pks))
+
+
+def together(bench: Bench, *steps: tuple[str, ...]) -> Run:
+    """Run these steps at the same time; the seconds are from the first beginning to the last end."""
     bench.settle(OURS)
-    processes = [bench.start(OURS, "ours", "ingest", "--wait", "--batch", pk) for pk in pks]
+    processes = [bench.start(OURS, *step, "--wait") for step in steps]
     for process in processes:
         assert process.stdout is not None
         process.stdout.readline()

@@ -9,6 +9,7 @@ import pytest
 from django_claude_batches.testing import (
     Failure,
     Reply,
+    always,
     echo,
     failing,
     refusing,
@@ -62,6 +63,15 @@ def test_scripted_looks_at_the_whole_custom_id_then_behind_the_tag_then_at_the_p
     assert answer(replies, "b_1").text == "own"
     assert answer(replies, "c", index=2).text == "place"
     assert answer(replies, "c", index=3).text == "?"
+
+
+def test_an_answer_may_be_json():
+    assert answer(scripted({"a": {"tags": ["wärmt"]}})).text == '{"tags": ["wärmt"]}'
+    assert answer(scripted({0: [1, None]}), index=0).text == "[1, null]"
+
+
+def test_always_the_same():
+    assert {answer(always("yes"), custom_id).text for custom_id in ("a", "b")} == {"yes"}
 
 
 def test_a_failing_share_is_about_that_share_and_always_the_same():
@@ -121,5 +131,5 @@ def test_using_a_tool(replies, name, arguments):
 
 
 def test_an_answer_of_another_kind_is_an_error_that_names_the_request():
-    with pytest.raises(TypeError, match="None for a-1: expected a str, a Reply or a Failure"):
+    with pytest.raises(TypeError, match="None for a-1: expected text, JSON, a Reply or a Failure"):
         answer(lambda params, custom_id: None, "a-1")

@@ -6,7 +6,6 @@ import contextlib
 import sys
 import time
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -15,24 +14,30 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 from rich.console import Console
 
-from demo import documents, endpoint, report, run, serving
+from demo import documents, endpoint, live, run, serving
+from demo.claude_jobs import TagReviewsAtEmulator, TagReviewsLive
 from demo.display import Display
+from demo.endpoint import Endpoint
+from demo.errand import Errand
+from demo.of_file import OfFile
+from demo.of_job import OfJob
 from demo.processes import Interrupted, ProcessDied, Processes
-from django_claude_batches import services
-from django_claude_batches.models import MessageBatch, State
 
 EXAMPLES = """\
 examples:
-  manage.py demo                          Python's language reference, on the emulator
+  manage.py demo                          the job of the app `reviews`, over Python's language reference
   manage.py demo --input requests.jsonl   your own requests, one {"custom_id": …, "params": {…}} a line
+  manage.py demo --input reviews.csv --prompt "Tag this review: {review}"
+                                          a question about each row of a table, whose first row names its columns
   manage.py demo --serve                  and keep the admin up afterwards
+  manage.py demo --live                   three requests to Anthropic, with your key, once you have agreed to the cost
 
-exit codes: 0 if the ledger balanced, 1 if not or if anything failed, 130 or 143 if interrupted
+exit codes: 0 if the ledger balanced and all was delivered, 1 if not or if anything failed, 130 or 143 if interrupted
 """
 
 
 class Command(BaseCommand):
-    help = "Draft a batch, have a real Celery worker and beat send, poll and ingest it, and show what came back."
+    help = "Have a real Celery worker and beat draft, send, fetch and deliver a job's rows, and show what came of it."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, epilog=EXAMPLES, **kwargs)
@@ -40,12 +45,13 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--input", metavar="FILE.jsonl", help="requests in the API's own format; - is stdin")
+        parser.add_argument("--input", metavar="FILE", help="requests in the API's own format, or CSV; - is stdin")
+        parser.add_argument("--prompt", metavar="TEXT", help="for CSV: the question, with {columns} in it")
         parser.add_argument("--processes", type=_at_least_one, default=2, help="of the worker (default: 2)")
         parser.add_argument("--rows", type=int, default=20, help="of the table of results (default: 20)")
         parser.add_argument("--timeout", type=float, metavar="SECONDS", help="default: 1800; with --live 90,000")
         parser.add_argument("--serve", action="store_true", help="keep the admin up, with a user, until Ctrl-C")
-        parser.add_argument("--live", action="store_true", help="send to Anthropic with your key: this is billed")
+        live.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         console = Console(file=sys.stdout, highlight=False)
@@ -65,60 +71,54 @@ class Command(BaseCommand):
         run.check_broker()
         call_command("migrate", verbosity=0, interactive=False)
         chosen = endpoint.choose(live=options["live"])
-        batch = _draft(options["input"], chosen.account)
+        errand = _errand(options, chosen)
+        if options["live"]:
+            live.agree(console, errand, chosen.url, is_agreed=options["yes"])
         env = run.environment(settings.BASE_DIR)
         if chosen.is_emulator:
             env["DEMO_EMULATOR_URL"] = run.start_emulator(processes, env)
         run.start_celery(processes, env, var=settings.VAR, concurrency=options["processes"])
-        _introduce(console, batch, env.get("DEMO_EMULATOR_URL"))
-        with _taken_back_if_unsent(batch):
-            services.submit(batch)
+        try:
+            errand.begin()
+            _introduce(console, errand, chosen.url or f"the emulator at {env['DEMO_EMULATOR_URL']}")
             timeout = options["timeout"] or (90_000 if options["live"] else 1800)
-            with Display(console) as display:
-                run.watch(batch, processes, display, timeout=timeout)
-        _tell(console, batch, rows=options["rows"], seconds=time.monotonic() - began)
+            with Display(console, unit=errand.unit) as display:
+                run.watch(errand, processes, display, timeout=timeout)
+        except BaseException:
+            errand.leave()
+            raise
+        errand.tell(console, rows=options["rows"], seconds=time.monotonic() - began)
         if options["serve"]:
-            _serve(console, batch, processes, env)
+            _serve(console, errand, processes, env)
         else:
-            console.print(f"In the admin: {serving.admin_url(batch)}", soft_wrap=True)
+            console.print(f"In the admin: {serving.admin_url(errand)}", soft_wrap=True)
             console.print("(demo --serve keeps it up, with a user who can log in.)")
-        if not report.is_balanced(batch):
-            raise CommandError(f"Batch {batch} is: {State(batch.state).label}. {batch.explanation} {batch.last_error}")
+        if problem := errand.problem():
+            raise CommandError(problem)
 
 
-def _draft(path: str | None, account: str) -> MessageBatch:
-    return documents.draft_topics(account) if path is None else documents.draft_file(path, account)
+def _errand(options: dict[str, Any], chosen: Endpoint) -> Errand:
+    path, prompt = options["input"], options["prompt"]
+    most = live.most_topics(options)
+    if path is not None:
+        return OfFile(documents.draft_file(path, chosen.account, prompt))
+    if prompt is not None:
+        raise CommandError("--prompt is about the rows of a CSV file: give --input FILE.csv.")
+    documents.put_reviews(most=most)
+    return OfJob(TagReviewsAtEmulator if chosen.is_emulator else TagReviewsLive)
 
 
-def _introduce(console: Console, batch: MessageBatch, emulator: str | None) -> None:
-    where = f"the emulator at {emulator}" if emulator else "the API, with your key"
-    text = f"Batch #{batch.pk}: {batch.request_count:,} requests, {batch.body_bytes:,} bytes, for {where}."
+def _introduce(console: Console, errand: Errand, where: str) -> None:
+    text = f"{errand.introduction()}, for {where}."
     console.print(f"{text}\nThe logs of its processes are in {settings.VAR}.", soft_wrap=True, markup=False)
 
 
-@contextlib.contextmanager
-def _taken_back_if_unsent(batch: MessageBatch) -> Iterator[None]:
-    """Leave no batch queued behind: the next worker would send it."""
-    try:
-        yield
-    finally:
-        batch.refresh_from_db()
-        if batch.state == State.QUEUED:
-            services.cancel(batch)
-
-
-def _tell(console: Console, batch: MessageBatch, *, rows: int, seconds: float) -> None:
-    report.show_results(console, batch, rows=rows)
-    report.show_failures(console, batch)
-    report.show_totals(console, batch, seconds=seconds)
-
-
-def _serve(console: Console, batch: MessageBatch, processes: Processes, env: dict[str, str]) -> None:
+def _serve(console: Console, errand: Errand, processes: Processes, env: dict[str, str]) -> None:
     """Keep the admin, the worker and beat up until somebody ends it."""
     port = serving.free_port()
     password = serving.make_user()
     serving.serve(processes, env, port=port)
-    console.print(f"In the admin: {serving.admin_url(batch, port)}", soft_wrap=True)
+    console.print(f"In the admin: {serving.admin_url(errand, port)}", soft_wrap=True)
     console.print(f"Log in as {serving.USER} with the password {password} (Ctrl-C ends it).", markup=False)
     with contextlib.suppress(Interrupted):
         while True:

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import connections
 
 from django_claude_batches import services
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.models import JobRun, MessageBatch
 from tests.making import draft
 
 
@@ -58,4 +58,6 @@ VERBS: dict[str, Callable[..., object]] = {
     "cancel": of_batch(services.cancel),
     "delete_remote": of_batch(services.delete_remote),
     "give_up": of_batch(services.give_up),
+    "start_job": services.start_job,
+    "advance_run": lambda pk: services.advance_run(JobRun.objects.get(pk=pk)),
 }

@@ -1,0 +1,77 @@
+"""What is said of accounts above the pages: a pause, another installation's rows, what an audit found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.template.defaultfilters import date as date_filter
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin.failed_checks import known_installation
+from django_claude_batches.admin.notice import Notice, row_url
+from django_claude_batches.models import AccountState
+
+KEY_REFUSED = "Anthropic answered 401 "
+"""How the text of KeyRefused begins. What it says beyond that stands on the account's page."""
+
+
+def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any]) -> Iterator[Notice]:
+    name = known_installation()
+    for account in accounts:
+        url = row_url(request, site, account)
+        if account.is_elsewhere(name):
+            yield _elsewhere(account, name, url)
+        if account.is_paused:
+            yield _paused(account, url)
+        if account.audit_findings:
+            yield _audited(account, url)
+
+
+def _audited(account: AccountState, url: str) -> Notice:
+    words = ngettext(
+        'The audit of "%(account)s" at %(at)s found %(n)s thing that needs a person. `manage.py claude_batches audit '
+        "--account %(account)s` says what, and what to do.",
+        'The audit of "%(account)s" at %(at)s found %(n)s things that need a person. `manage.py claude_batches audit '
+        "--account %(account)s` says what, and what to do.",
+        account.audit_findings,
+    )
+    at = _moment(account.audited_at)
+    text = words % {"account": account.alias, "at": at, "n": f"{account.audit_findings:,}"}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _elsewhere(account: AccountState, name: str, url: str) -> Notice:
+    words = _(
+        'This database is "%(known)s"\'s, and the settings say "%(name)s": it may be a copy. Nothing is done for '
+        '"%(account)s" until somebody confirms that it is not.'
+    )
+    text = words % {"known": account.installation, "name": name, "account": account.alias}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _paused(account: AccountState, url: str) -> Notice:
+    reason, remedy = _why_and_remedy(account)
+    words = _('Sending is paused for "%(account)s": %(reason)s Running batches are still fetched. %(remedy)s')
+    text = words % {"account": account.alias, "reason": reason, "remedy": remedy}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _why_and_remedy(account: AccountState) -> tuple[str, str]:
+    """Give two sentences: why nothing is sent, in the API's words but for a refused key, and what ends that."""
+    reason = f"{account.pause_reason.rstrip('.')}."
+    if account.paused_until is not None:
+        return reason, _("It is resumed by itself at %(until)s.") % {"until": _moment(account.paused_until)}
+    if account.pause_reason.startswith(KEY_REFUSED):
+        return _("Anthropic refused the key (401)."), _("Replace the key, then Resume.")
+    return reason, _("When that is mended, Resume.")
+
+
+def _moment(at: datetime | None) -> str:
+    """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
+    return date_filter(localtime(at), "SHORT_DATETIME_FORMAT").rstrip(".") if at else "…"

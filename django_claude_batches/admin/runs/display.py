@@ -1,0 +1,107 @@
+"""How a run looks: its state in people's words, what comes of its rows, and why it stands still."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_claude_batches.admin import display
+from django_claude_batches.models import JobRun, RunState
+from django_claude_batches.models.run_totals import RunTotals
+from django_claude_batches.models.state import FINAL, State
+
+TRACEBACK = "Traceback (most recent call last):"
+
+OUTCOMES = {
+    "delivered": gettext_lazy("delivered"),
+    "failed": gettext_lazy("failed"),
+    "parked": gettext_lazy("parked"),
+    "gone": gettext_lazy("deleted meanwhile"),
+    "underway": gettext_lazy("under way"),
+    "unasked": gettext_lazy("not asked"),
+}
+"""What becomes of rows, in the order of the bar."""
+
+
+def run_state(run: JobRun) -> SafeString:
+    """Give the state in people's words; that it is paused comes first."""
+    if run.is_active and run.is_paused:
+        return format_html('<span class="dcb-state dcb-paused">{}</span>', _("Paused"))
+    return format_html('<span class="dcb-state dcb-run-{}">{}</span>', run.state, RunState(run.state).label)
+
+
+def explanation(run: JobRun, totals: RunTotals) -> str:
+    """Say what the state means, and what comes next."""
+    if run.is_active and run.is_paused:
+        return _("Nothing more is drafted, sent or handed to the job until somebody resumes it.")
+    if run.state == RunState.DRAFTING:
+        rows = ngettext("%(n)s row is drafted so far.", "%(n)s rows are drafted so far.", run.row_count)
+        return rows % {"n": f"{run.row_count:,}"} + " " + _("What fills a batch goes out meanwhile.")
+    if run.state == RunState.CANCELING:
+        return _("Nothing more is sent. What comes all the same is kept, billed and handed to the job.")
+    if run.state == RunState.RUNNING:
+        return _standing(totals)
+    if run.state == RunState.CANCELED:
+        return _("It was canceled. What had come by then was handed to the job.")
+    return _all_done(totals)
+
+
+def _standing(totals: RunTotals) -> str:
+    total = totals.batch_count
+    if not total:
+        return _("All rows are drafted.")
+    through = sum(count for state, count in totals.batches.items() if state in FINAL)
+    waiting = totals.batches[State.DRAFT]
+    text = ngettext("%(n)s of %(all)s batch has its results.", "%(n)s of %(all)s batches have their results.", total)
+    said = text % {"n": f"{through:,}", "all": f"{total:,}"}
+    if not waiting:
+        return said
+    text = ngettext(
+        "%(n)s waits for room in the account's queue.", "%(n)s wait for room in the account's queue.", waiting
+    )
+    return f"{said} {text % {'n': f'{waiting:,}'}}"
+
+
+def _all_done(totals: RunTotals) -> str:
+    if not totals.rows:
+        return _("There were no rows to ask about.")
+    if totals.parked:
+        return _(
+            "All that came was handed to the job, but for the rows that are parked: deliver them again when what "
+            "they say is mended."
+        )
+    return _("All that came was handed to the job.")
+
+
+def parts(run: JobRun, totals: RunTotals) -> list[tuple[str, Any, int]]:
+    """Give name, label and number of what became of the rows; they come to all of them."""
+    counts = {"delivered": totals.delivered, "failed": totals.failed, "parked": totals.parked, "gone": totals.gone}
+    counts["underway" if run.is_active else "unasked"] = max(totals.rows - sum(counts.values()), 0)
+    return [(name, label, counts[name]) for name, label in OUTCOMES.items() if name in counts]
+
+
+def run_progress(run: JobRun, totals: RunTotals) -> str:
+    """Give a bar of what became of the rows, with its text."""
+    if not totals.rows:
+        return display.EMPTY
+    if not totals.handled:
+        return ngettext("%(n)s row", "%(n)s rows", totals.rows) % {"n": f"{totals.rows:,}"}
+    return display.bar(parts(run, totals), totals.rows)
+
+
+def first_line(text: str) -> str:
+    """Give what a reason or an error begins with: what follows may be a traceback, which may quote prompts."""
+    return text.partition("\n")[0].replace(TRACEBACK, "").rstrip(" :")
+
+
+def told(text: str, *, whole: bool) -> tuple[str, str]:
+    """Give its first line; to those who may read answers also what was raised, and all of it where it has more."""
+    head = first_line(text)
+    if not whole or "\n" not in text:
+        return head, ""
+    raised = text.partition(TRACEBACK)[2].partition("\n\n")[0].rstrip().rpartition("\n")[2]
+    return f"{head}: {raised}" if raised else head, text

@@ -1,0 +1,35 @@
+"""Filters of the list of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches import registry
+from django_claude_batches.admin.filters import AttentionFilter
+from django_claude_batches.admin.runs.troubles import needing_attention
+
+
+class JobFilter(SimpleListFilter):
+    """The jobs that this process knows: no query. Runs of one whose code is gone are found by its name."""
+
+    title = _("job")
+    parameter_name = "job"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        return [(name, name) for name in registry.names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(job=self.value()) if self.value() else queryset
+
+
+class RunAttentionFilter(AttentionFilter):
+    """Those that wait for a person, and those with an error."""
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return needing_attention(queryset) if self.value() == "yes" else queryset

@@ -1,0 +1,48 @@
+"""The jobs that this process knows, each with its last run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Max
+from django.utils.safestring import SafeString
+
+from django_claude_batches import registry
+from django_claude_batches.admin.runs.display import run_state
+from django_claude_batches.models import JobRun
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A job as its class declares it; `model` and `words` are empty where that says none."""
+
+    name: str
+    words: str
+    model: str
+    account: str
+    last: JobRun | None
+
+    @property
+    def last_state(self) -> SafeString | str:
+        return "" if self.last is None else run_state(self.last)
+
+
+def job_list() -> list[ListedJob]:
+    """Give all jobs by name; one query, however many they are."""
+    names = registry.names()
+    runs = JobRun.objects.primary()
+    last = runs.filter(job__in=names).order_by().values("job").annotate(last=Max("pk")).values("last")
+    found = {run.job: run for run in runs.filter(pk__in=last)}
+    return [_listed(name, found.get(name)) for name in names]
+
+
+def _listed(name: str, last: JobRun | None) -> ListedJob:
+    job: Any = registry.find(name)
+    return ListedJob(name, _words(type(job)), str(getattr(job, "claude_model", "")), job.account, last)
+
+
+def _words(job: type) -> str:
+    """Give the first line of the class's own docstring: that of its base says nothing of it."""
+    own = (job.__dict__.get("__doc__") or "").strip()
+    return own.partition("\n")[0].strip()

@@ -1,0 +1,66 @@
+"""What is asked before a job is started: a label, and above a limit the number of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core import signing
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_claude_batches.admin.runs.start_page import Seen
+from django_claude_batches.admin.submit_question import SEPARATORS
+
+SALT = "django_claude_batches.start"
+
+HOURS = 12
+"""For which a dry run holds: then somebody has to look again."""
+
+
+class StartForm(forms.Form):
+    """It knows what was shown, so that nobody says yes to what nobody has seen; `seen` is None where that is lost."""
+
+    label = forms.CharField(
+        label=gettext_lazy("Label:"),
+        required=False,
+        max_length=200,
+        widget=forms.TextInput({"class": "vTextField", "autocomplete": "off"}),
+        help_text=gettext_lazy("What people call this run; it may stay empty."),
+    )
+    rows = forms.CharField(
+        label=gettext_lazy("That is much: type the number of rows to confirm:"),
+        required=False,
+        max_length=30,
+        widget=forms.TextInput({"autocomplete": "off", "inputmode": "numeric", "class": "vTextField"}),
+    )
+    shown = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, name: str, data: QueryDict | None = None, *, seen: Seen | None = None) -> None:
+        super().__init__(data, auto_id="dcb-%s", label_suffix="")
+        self._name = name
+        self.seen = seen if data is None else self._read(data.get("shown", ""))
+        if self.seen is None or not self.seen.is_much:
+            del self.fields["rows"]
+        if seen is not None:
+            self.fields["shown"].initial = signing.dumps([name, seen.rows, seen.is_much], salt=SALT)
+
+    def _read(self, shown: Any) -> Seen | None:
+        try:
+            name, rows, is_much = signing.loads(str(shown), salt=SALT, max_age=HOURS * 3600)
+        except signing.BadSignature:
+            return None
+        return Seen(rows, is_much) if name == self._name else None
+
+    def clean_rows(self) -> str:
+        typed = str(self.cleaned_data["rows"])
+        if self.seen is not None and SEPARATORS.sub("", typed) != str(self.seen.rows):
+            text = _("Nothing was started: type %(count)s, the number of rows, to confirm.")
+            raise forms.ValidationError(text % {"count": f"{self.seen.rows:,}"})
+        return typed
+
+    def clean(self) -> dict[str, Any]:
+        if self.seen is None:
+            raise forms.ValidationError(_("Nothing was started: look again at what would be sent."))
+        return self.cleaned_data

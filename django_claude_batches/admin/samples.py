@@ -1,0 +1,60 @@
+"""A few results of a batch, each beside what was asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Case, F, JSONField, TextField, When
+from django.db.models.functions import Cast, Length, Substr
+from django.utils.text import Truncator
+
+from django_claude_batches.models import BatchResult, MessageBatch
+
+MOST_RESULTS = 5
+MOST_CHARACTERS = 2_000
+"""Of each text; the rest stands on the result's own page."""
+
+MOST_READ = 200_000
+"""Characters of a prompt or an answer that are fetched for it: of longer ones only the beginning, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    result: BatchResult
+    prompt: str
+    answer: str
+    is_long: bool
+
+
+def samples(batch: MessageBatch) -> list[Sample]:
+    """Give the first results by custom_id; one query, and an index has the order."""
+    rows: Any = batch.results.using(batch._state.db).order_by("batch_id", "custom_id")
+    size = Length(Cast("message", TextField()))
+    short = Case(When(size__lte=MOST_READ, then=F("message")), output_field=JSONField())
+    asked = Substr("request__params_text", 1, MOST_READ)
+    found = rows.annotate(size=size).annotate(short_message=short, asked=asked).defer("message", "output", "raw")
+    return [_sample(row) for row in found[:MOST_RESULTS]]
+
+
+def _sample(row: Any) -> Sample:
+    is_long = row.size is not None and row.short_message is None
+    row.message = row.short_message
+    answer = "" if is_long else row.text or row.error_message
+    return Sample(row, _cut(prompt(row.asked or "")), _cut(answer), is_long)
+
+
+def prompt(params: str) -> str:
+    """Give the text of the last message; all of the params where there is none, or where they were cut."""
+    try:
+        messages = json.loads(params)["messages"]
+        content = messages[-1]["content"]
+        texts = [content] if isinstance(content, str) else [block["text"] for block in content if "text" in block]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return params
+    return "\n".join(map(str, texts)) or params
+
+
+def _cut(text: str) -> str:
+    return Truncator(text).chars(MOST_CHARACTERS)

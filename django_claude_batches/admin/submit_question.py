@@ -1,0 +1,66 @@
+"""What is asked before money is spent: above a limit of the settings, how many requests these are."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_claude_batches.admin import display
+from django_claude_batches.admin.questions import Question
+from django_claude_batches.estimating import Estimate
+from django_claude_batches.services import confirming
+
+SEPARATORS = re.compile(r"[\s,.'\u2019_]")
+"""What people write between thousands."""
+
+
+class CountQuestion(Question):
+    """The number of requests, if they are so many, or may cost so much, that it has to be typed in."""
+
+    requests = forms.CharField(
+        label=gettext_lazy("That is much: type the number of requests to confirm:"),
+        required=False,
+        max_length=30,
+        widget=forms.TextInput({"autocomplete": "off", "inputmode": "numeric", "class": "vTextField"}),
+    )
+
+    def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
+        super().__init__(rows, data)
+        if not confirming.is_much(self.count, self.estimate):
+            del self.fields["requests"]
+
+    @property
+    def count(self) -> int:
+        """How many requests would be sent."""
+        raise NotImplementedError
+
+    def estimate(self) -> Estimate:
+        """Give what they may cost."""
+        raise NotImplementedError
+
+    @property
+    def note(self) -> str:
+        return _("Estimate: %(estimate)s.") % {"estimate": display.estimate(self.estimate())}
+
+    def clean_requests(self) -> str:
+        typed = str(self.cleaned_data["requests"])
+        if SEPARATORS.sub("", typed) != str(self.count):
+            text = _("Nothing was done: type %(count)s, the number of requests, to confirm.")
+            raise forms.ValidationError(text % {"count": f"{self.count:,}"})
+        return typed
+
+
+class SubmitQuestion(CountQuestion):
+    """Of drafts."""
+
+    @property
+    def count(self) -> int:
+        return sum(row.request_count for row in self.rows)
+
+    def estimate(self) -> Estimate:
+        return confirming.estimate(self.rows)

@@ -1,0 +1,59 @@
+"""The settings: one dictionary, `CLAUDE_BATCHES`, read when it is used.
+
+Each function reads one thing, checks it, and says what is wrong with it in a ConfigurationError.
+"""
+
+from __future__ import annotations
+
+from django_claude_batches.conf.overall import (
+    RETENTION_DEFAULTS,
+    Retention,
+    announce_attempts,
+    confirm_above_requests,
+    confirm_above_usd,
+    ingest_attempts,
+    installation,
+    kick,
+    max_in_flight_requests,
+    on_not_created,
+    prices,
+    retention,
+    send_deadline,
+    submit_quiet_period,
+)
+from django_claude_batches.conf.per_account import (
+    ACCOUNT_DEFAULTS,
+    DEFAULT_ACCOUNT,
+    DEFAULT_BASE_URL,
+    LOOPBACK,
+    Account,
+    account,
+    accounts,
+)
+from django_claude_batches.conf.reading import DEFAULTS, ConfigurationError
+
+__all__ = [
+    "ACCOUNT_DEFAULTS",
+    "DEFAULTS",
+    "DEFAULT_ACCOUNT",
+    "DEFAULT_BASE_URL",
+    "LOOPBACK",
+    "RETENTION_DEFAULTS",
+    "Account",
+    "ConfigurationError",
+    "Retention",
+    "account",
+    "accounts",
+    "announce_attempts",
+    "confirm_above_requests",
+    "confirm_above_usd",
+    "ingest_attempts",
+    "installation",
+    "kick",
+    "max_in_flight_requests",
+    "on_not_created",
+    "prices",
+    "retention",
+    "send_deadline",
+    "submit_quiet_period",
+]

@@ -1,0 +1,155 @@
+"""What requests will cost, before they are sent: a range, and an estimate.
+
+- Input is at least a token for 5 bytes and at most a token for 2, of the params as JSON in UTF-8, in which a letter of
+  English is a byte and a character of Chinese three. Of each request's bytes, 100 may be no tokens at all: the names
+  and braces around its text. A token is about 3.5 characters of English, Anthropic's glossary says, and its page on
+  counting tokens that models since Opus 4.7 make 30 percent more of a text: that leaves 2.7. Measured were 4.3 for
+  prose before and 2.5 for Markdown since (docs/reference/wire.md §8).
+- Output is at least a token for each request, and at most its `max_tokens`.
+- What the API will refuse for its `max_tokens` costs nothing.
+
+All bytes count as if they were text. So an image or a PDF that stands in the params as base64 is estimated far too
+dear, and one that is named by its URL or id too cheap. What a cache saves or costs, and web searches with what they
+find, are not known before and not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, Protocol
+
+from django_claude_batches.pricing import PriceTable
+
+MOST_BYTES, LEAST_BYTES = 5, 2
+"""For one token."""
+
+AROUND = 100
+"""Bytes of a request that need not be tokens."""
+
+MOST_KINDS = 200
+"""Kinds of requests that are told apart in a batch; further ones are of no model that is known, and cost unknown."""
+
+CENT = Decimal("0.01")
+
+Kind = tuple[str, str, int]
+OTHERS: Kind = ("", "", 1)
+
+
+class Priced(Protocol):
+    """A request, as far as its cost depends on it; `max_tokens` is 0 where the API will refuse it for that."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def inference_geo(self) -> str: ...
+    @property
+    def params_bytes(self) -> int: ...
+    @property
+    def max_tokens(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What something may cost, in USD, by prices of a day; `low` and `high` are None where it is not known.
+
+    `unknown_models` are the models that have no price.
+    """
+
+    low: Decimal | None
+    high: Decimal | None
+    as_of: date
+    unknown_models: tuple[str, ...] = ()
+
+    @property
+    def cents(self) -> tuple[Decimal, Decimal] | None:
+        """The range with two decimals, rounded outwards; None where it is not known."""
+        if self.low is None or self.high is None:
+            return None
+        return self.low.quantize(CENT, ROUND_FLOOR), self.high.quantize(CENT, ROUND_CEILING)
+
+    def times(self, share: Decimal) -> Estimate:
+        """Give that of more or fewer requests that are like these."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=self.low * share, high=self.high * share)
+
+
+@dataclass(slots=True)
+class ExpectedKind:
+    """Requests of one kind: of one model and place, and of about one size.
+
+    The number of binary digits of each one's bytes is `digits`; `bytes` and `max_tokens` are sums.
+    """
+
+    model: str
+    inference_geo: str
+    digits: int
+    requests: int = 0
+    bytes: int = 0
+    max_tokens: int = 0
+
+    def costs(self, prices: PriceTable) -> tuple[Decimal | None, Decimal | None]:
+        """Give the least and the most that they may cost, in USD; None where it is not known.
+
+        A price that depends on the size of the prompt is that of the smallest and of the largest that they may have.
+        """
+        low = prices.cost(
+            self.model,
+            inference_geo=self.inference_geo,
+            input_tokens=max(self.bytes - AROUND * self.requests, 0) // MOST_BYTES,
+            output_tokens=self.requests,
+            prompt_tokens=max(2 ** (self.digits - 1) - AROUND, 0) // MOST_BYTES,
+        )
+        high = prices.cost(
+            self.model,
+            inference_geo=self.inference_geo,
+            input_tokens=-(-self.bytes // LEAST_BYTES),
+            output_tokens=self.max_tokens,
+            prompt_tokens=2**self.digits // LEAST_BYTES,
+        )
+        return low, high
+
+
+class ExpectedUsage:
+    """Adds requests up by their kinds as they pass. It takes little room, however many they are."""
+
+    def __init__(self, stored: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._kinds: dict[Kind, ExpectedKind] = {}
+        for row in stored:
+            kind = ExpectedKind(**row)
+            self._kinds[kind.model, kind.inference_geo, kind.digits] = kind
+
+    def add(self, request: Priced, *, times: int = 1) -> None:
+        """Count a request; -1 times takes it out again. Without `max_tokens` it is not counted."""
+        if request.max_tokens:
+            size = request.params_bytes
+            key = request.model, request.inference_geo, size.bit_length()
+            kind = self._kinds.get(key) or self._new(key)
+            kind.requests += times
+            kind.bytes += times * size
+            kind.max_tokens += times * request.max_tokens
+
+    def _new(self, key: Kind) -> ExpectedKind:
+        key = key if len(self._kinds) < MOST_KINDS else OTHERS
+        return self._kinds.setdefault(key, ExpectedKind(*key))
+
+    @property
+    def kinds(self) -> list[ExpectedKind]:
+        return [kind for kind in self._kinds.values() if kind.requests > 0]
+
+    def stored(self) -> list[dict[str, Any]]:
+        """Give it as JSON, from which it can be made again."""
+        return [asdict(kind) for kind in self.kinds]
+
+    def estimate(self, prices: PriceTable) -> Estimate:
+        """Give the least and the most that all of them may cost; not known if the price of any is not."""
+        costs = [(kind.model, *kind.costs(prices)) for kind in self.kinds]
+        lows = [low for _model, low, _high in costs if low is not None]
+        highs = [high for _model, _low, high in costs if high is not None]
+        unknown = sorted({model for model, low, high in costs if low is None or high is None})
+        if unknown:
+            return Estimate(None, None, prices.as_of, tuple(unknown))
+        return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of)

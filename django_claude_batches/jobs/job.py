@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from django.db import models
+
+from django_claude_batches import registry, services, tasks
+from django_claude_batches.models import BatchResult, JobRun, MessageBatch
+from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
+from django_claude_batches.services.cleaning import Cleaner
+
+DEFAULT_MAX_TOKENS = 1024
+"""Tokens of an answer, unless the job says how many."""
+
+CAP = 4
+"""Times the job's `max_tokens` that a truncated answer may have in the end, unless the job says otherwise."""
+
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,100}")
+
+_schemas: dict[type[BatchJob], OutputSchema] = {}
+
+
+class BatchJob:
+    """Which rows, what to ask about each, and what to do with the answer.
+
+    Write `get_queryset`, `get_prompt` (or `get_params` for the whole body) and `on_result`. A subclass is known by its
+    name as soon as it is defined, unless it says `abstract=True`. Each call is made on an instance of its own: keep
+    nothing on it.
+    """
+
+    name: ClassVar[str] = ""
+    """The `kind` of its batches, by which a worker finds the job again: the class's name in the form `tag-reviews`,
+    unless set. Set it before you rename the class."""
+
+    claude_model: ClassVar[str] = ""
+    max_tokens: ClassVar[int] = DEFAULT_MAX_TOKENS
+    max_tokens_cap: ClassVar[int | None] = None
+    """Tokens up to which a truncated answer is asked for again, twice as many each time; four times `max_tokens`
+    unless set."""
+    system: ClassVar[str] = ""
+    output_schema: ClassVar[Any] = None
+    """A JSON Schema as a dictionary, or a pydantic model: each answer has to fit it."""
+    account: ClassVar[str] = "default"
+    betas: ClassVar[Iterable[str]] = ()
+    allow_overlap: ClassVar[bool] = False
+    """Whether a run may start while another one is active."""
+    max_attempts: ClassVar[int] = 3
+    """How often a row is asked at most, by itself."""
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = "" if abstract else _named_after(cls.__name__)
+        if not abstract:
+            registry.register(cls)
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Give the rows to ask about, in any order, unsliced; called for each page. Each row is drafted once."""
+        raise NotImplementedError
+
+    def get_prompt(self, obj: Any, /) -> str:
+        """Give what the user's message says about the row."""
+        raise NotImplementedError
+
+    def get_params(self, obj: Any, /) -> Mapping[str, Any]:
+        """Give the body of the Messages call about the row, but for the output schema, which is added to it."""
+        params: dict[str, Any] = {
+            "model": self.claude_model,
+            "max_tokens": self.max_tokens,
+            "messages": [{"role": "user", "content": self.get_prompt(obj)}],
+        }
+        return {**params, "system": self.system} if self.system else params
+
+    def get_betas(self, obj: Any, /) -> Iterable[str]:
+        """Give the names for the `anthropic-beta` header; rows with different ones go into different batches."""
+        return self.betas
+
+    def on_result(self, obj: Any, result: BatchResult, /) -> object:
+        """Do something with a usable answer: once for what it writes to this database, at least once for all else."""
+
+    def on_failure(self, obj: Any, result: BatchResult, /) -> object:
+        """Do something about a row that failed and is not asked again by itself; `result.outcome` says how.
+
+        Where no result came it is "missing", and `result` is in no table.
+        """
+
+    def on_finished(self, run: JobRun, /) -> object:
+        """Do something when all of a run is delivered."""
+
+    @classmethod
+    def start(cls, *, label: str = "", by: Any = None) -> JobRun:
+        """Start a run: a worker drafts the rows, sends them and hands the answers to this job.
+
+        Inside a transaction it starts with the commit. Raise AlreadyRunning while a run is active, unless the job
+        allows that.
+        """
+        run = services.start_job(cls.name, label=label, by=by)
+        tasks.kick()
+        return run
+
+    @classmethod
+    def dry_run(cls, *, seconds: float | None = None) -> services.DryRun:
+        """Say what a run would send, without storing or sending anything; look for `seconds` at most."""
+        return services.dry_run(cls.name, seconds=seconds)
+
+    @classmethod
+    def redeliver(cls, batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+        """Hand all usable answers of a complete batch to this job once more: for new code. Nothing is sent."""
+        if batch.kind != cls.name:
+            raise batch.forbidden("redeliver", (), f'its kind is "{batch.kind}", and this job is "{cls.name}".')
+        services.redeliver(batch, by=by)
+        tasks.kick()
+        return batch
+
+    @classmethod
+    def problems(cls) -> list[str]:
+        """Say what is wrong with the declaration: for `manage.py check`."""
+        found = []
+        if not NAME.fullmatch(cls.name):
+            found.append(f"{cls.__name__}.name is {cls.name!r}: it may hold the characters a-z, A-Z, 0-9, _ and -.")
+        if cls.get_queryset is BatchJob.get_queryset:
+            found.append(f"{cls.__name__} has no get_queryset(): it says which rows to ask about.")
+        if cls.get_params is BatchJob.get_params:
+            if not cls.claude_model:
+                found.append(f'{cls.__name__}.claude_model is not set: name a model, like "claude-haiku-4-5".')
+            if cls.get_prompt is BatchJob.get_prompt:
+                found.append(f"{cls.__name__} has neither get_prompt() nor get_params(): nothing would be asked.")
+        try:
+            _schema_of(cls)
+        except BadSchema as error:
+            found.append(f"{cls.__name__}.output_schema: {error}")
+        return found
+
+    def make_params(self, obj: Any, /) -> Mapping[str, Any]:
+        """Give the whole body for a row, with the output schema."""
+        params = self.get_params(obj)
+        schema = _schema_of(type(self))
+        return params if schema is None else schema.added_to(params)
+
+    def read_output(self, result: Any, /) -> str | None:
+        """Check an answer by the output schema; set its `output`, and `parsed_output`: the pydantic model, or the same.
+
+        Give what is wrong with it in the validator's words, or None.
+        """
+        schema = _schema_of(type(self))
+        result.output = result.parsed_output = None
+        if schema is None:
+            return None
+        try:
+            read = schema.read(result.text)
+        except InvalidOutput as error:
+            return Cleaner().text(str(error))
+        result.output, result.parsed_output = Cleaner().clean(read.output), read.parsed
+        return None
+
+    def more_tokens(self, max_tokens: int, /) -> int | None:
+        """Give twice as many, up to the cap; None where that is not more."""
+        cap = CAP * self.max_tokens if self.max_tokens_cap is None else self.max_tokens_cap
+        more = min(2 * max_tokens, cap)
+        return more if more > max_tokens else None
+
+
+def _schema_of(job: type[BatchJob]) -> OutputSchema | None:
+    """Give what answers have to fit, made once for each job; raise BadSchema."""
+    if job.output_schema is None:
+        return None
+    if job not in _schemas:
+        _schemas[job] = OutputSchema(job.output_schema)
+    return _schemas[job]
+
+
+def _named_after(class_name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", class_name).lower()

@@ -1,0 +1,67 @@
+"""Where a file of results is written to, so that a broken export leaves no half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from django.core.management.base import CommandError
+
+STDOUT = "-"
+
+
+@contextmanager
+def written(name: str, *, replace: bool) -> Iterator[BinaryIO]:
+    """Open a file for bytes; `-` is standard output.
+
+    A file gets its name when all is written, and is removed where that fails. Raise CommandError where there is one of
+    that name, unless it may be replaced, and where nobody reads standard output any more.
+    """
+    if name == STDOUT:
+        with _standard_output() as out:
+            yield out
+    else:
+        with _file(Path(name), replace=replace) as out:
+            yield out
+
+
+@contextmanager
+def _file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+    _refuse_to_replace(path, replace=replace)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        _refuse_to_replace(path, replace=replace)  # it may have come meanwhile
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _refuse_to_replace(path: Path, *, replace: bool) -> None:
+    if path.is_dir():
+        raise CommandError(f"{path} is a directory. Nothing was written.")
+    if path.exists() and not replace:
+        raise CommandError(f"{path} is there already. Nothing was written: --force replaces it.")
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    out = sys.stdout.buffer
+    gone = False
+    try:
+        yield out
+        out.flush()
+    except BrokenPipeError:
+        gone = True
+    if gone:
+        # What Python holds back would be written at its end, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise CommandError("Nobody reads standard output any more: the export ended early.")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from django_claude_batches import conf, services, tasks
+from django_claude_batches.management.console import Console
+from django_claude_batches.management.exits import Exit
+from django_claude_batches.management.showing import counted
+from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.services.diagnosis import Diagnosis, Subject, Verdict
+
+MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL", Verdict.SKIPPED: "-"}
+
+
+class Doctor(Subcommand):
+    name = "doctor"
+    help = (
+        "Look at everything that batches need, the settings, the database, what ticks, the broker, and each account's "
+        "key, and say what is not as it should be and what to do about it. Free, and changes nothing. The exit code is "
+        "4 if something must be mended, and 0 if there are only warnings."
+    )
+    example = "manage.py claude_batches doctor --account default"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--account", help="its alias (default: each account in use)")
+        parser.add_argument("--offline", action="store_true", help="do not ask Anthropic")
+
+    def run(self, console: Console, options: dict[str, Any]) -> None:
+        def progress(what: str) -> None:
+            console.progress(f"Looking at {what}")
+
+        found = services.diagnose(options["account"], offline=options["offline"], progress=progress)
+        progress("the broker")
+        found.append(_broker())
+        _show(console, found)
+        counts = Counter(one.verdict for one in found)
+        console.document(
+            {"findings": [asdict(one) for one in found], "counts": {verdict: counts[verdict] for verdict in Verdict}}
+        )
+        if failed := counts[Verdict.FAILED]:
+            raise CommandError(f"{counted(failed, 'thing')} to be mended.", returncode=Exit.NEEDS_A_PERSON)
+
+
+def _broker() -> Diagnosis:
+    whole = Subject()
+    try:
+        is_used = conf.kick()
+    except conf.ConfigurationError:
+        return whole.skipped("broker", "The settings do not say whether there is one.")
+    if not is_used:
+        return whole.skipped("broker", "KICK is False: nothing here speaks to one.")
+    if not (problem := tasks.broker_problem()):
+        return whole.ok("broker", "It answers.")
+    remedy = "Start it, or set CELERY_BROKER_URL. Without Celery: KICK = False, and `claude_batches tick --loop`."
+    return whole.failed("broker", f"It does not answer. {problem}", remedy)
+
+
+def _show(console: Console, found: list[Diagnosis]) -> None:
+    titles = [_title(one) for one in found]
+    width = max(map(len, titles))
+    for one, title in zip(found, titles, strict=True):
+        console.say(f"{MARKS[one.verdict]:<4}  {title:<{width}}  {one.words}")
+        if one.remedy:
+            console.say(f"      {'':<{width}}  What to do: {one.remedy}")
+    if not any(one.verdict in {Verdict.FAILED, Verdict.WARNING} for one in found):
+        console.say("Nothing is in the way.")
+
+
+def _title(one: Diagnosis) -> str:
+    name = one.name.replace("_", " ")
+    return f"{name} of {one.about}" if one.about else name

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from django_claude_batches.management import showing
+from django_claude_batches.management.console import Console
+from django_claude_batches.management.exits import Exit
+from django_claude_batches.management.naming import batch_name, found
+from django_claude_batches.management.output import STDOUT, written
+from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.models import BatchResult, MessageBatch, State, cells
+from django_claude_batches.models.exporting import FORMATS, CsvExport, Export, JsonlExport
+from django_claude_batches.models.narrowing import OUTCOMES, Narrowing
+
+
+class ExportResults(Subcommand):
+    name = "export"
+    help = (
+        "Write the results of a batch to a file: JSONL, each line as the API sent it, or CSV for spreadsheets. "
+        "A file appears when it is whole; none is replaced without --force. The batch's timeline keeps it."
+    )
+    example = "manage.py claude_batches export 12 --format csv --outcome errored --output errors.csv"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("batch", type=batch_name, metavar="BATCH", help="its number here, or its id at Anthropic")
+        parser.add_argument("--format", choices=FORMATS, default=JsonlExport.suffix, help="default: jsonl")
+        parser.add_argument("--output", default=STDOUT, metavar="FILE", help="default: -, standard output")
+        parser.add_argument("--force", action="store_true", help="replace FILE where there is one")
+        parser.add_argument("--outcome", nargs="+", choices=OUTCOMES, default=[], help="only these (default: all)")
+        parser.add_argument("--error-type", nargs="+", metavar="TYPE", default=[], help="only errors of these types")
+        parser.add_argument("--of-another-tier", action="store_true", help="only what was not made at the batch price")
+        parser.add_argument("--search", metavar="TEXT", default="", help="only what has a custom_id that begins so")
+        parser.add_argument(
+            "--columns",
+            type=_columns,
+            metavar="NAME,…",
+            help=f"of a CSV, any of {', '.join(cells.COLUMNS)} (default: {','.join(cells.DEFAULT)})",
+        )
+
+    def run(self, console: Console, options: dict[str, Any]) -> None:
+        _check(console, options)
+        [batch] = found([options["batch"]])
+        narrowing = _narrowing(options)
+        export = _export(narrowing.of(BatchResult.objects.primary().filter(batch=batch)), options)
+        with written(options["output"], replace=options["force"]) as file:
+            batch.note("exported", f"{_told(options, narrowing)}, on the command line")
+            for chunk in export:
+                file.write(chunk)
+                console.progress(f"{showing.counted(export.rows, 'result')} written")
+        _warn(console, batch, export)
+        if options["output"] != STDOUT:
+            console.say(f"{showing.counted(export.rows, 'result')} of {batch} in {options['output']}.")
+        console.document(
+            {
+                "id": batch.pk,
+                "state": batch.state,
+                "missing_count": batch.missing_count,
+                "format": options["format"],
+                "output": options["output"],
+                "rows": export.rows,
+                "left_out": export.left_out,
+            }
+        )
+
+
+def _check(console: Console, options: dict[str, Any]) -> None:
+    """Refuse what argparse cannot: options that contradict each other."""
+    wrong = ""
+    if options["columns"] and options["format"] != CsvExport.suffix:
+        wrong = "argument --columns: only with --format csv; JSONL has all of each result"
+    if console.as_json and options["output"] == STDOUT:
+        wrong = "argument --json: only with --output FILE; standard output has the results"
+    if wrong:
+        raise CommandError(wrong, returncode=Exit.WRONG_USAGE)
+
+
+def _export(results: Any, options: dict[str, Any]) -> Export:
+    if options["format"] == CsvExport.suffix:
+        return CsvExport(results, options["columns"] or cells.DEFAULT)
+    return JsonlExport(results)
+
+
+def _narrowing(options: dict[str, Any]) -> Narrowing:
+    return Narrowing(
+        outcomes=options["outcome"],
+        error_types=options["error_type"],
+        of_another_tier=options["of_another_tier"],
+        beginning=options["search"],
+    )
+
+
+def _told(options: dict[str, Any], narrowing: Narrowing) -> str:
+    return ", ".join([options["format"].upper(), *narrowing.told(), *(options["columns"] or [])])
+
+
+def _warn(console: Console, batch: MessageBatch, export: Export) -> None:
+    """Say what is not in the file, whatever of it was asked for."""
+    if batch.state != State.INGESTED or batch.missing_count:
+        console.complain(f"Not all results are here. {showing.line(batch)}")
+    if batch.result_purge_note:
+        console.complain(f"The answers of {batch} were purged. {batch.result_purge_note}")
+    if export.left_out:
+        console.complain(f"Left out, because they were purged: {showing.counted(export.left_out, 'result')}.")
+
+
+def _columns(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in cells.COLUMNS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r:.80} is no column: {', '.join(cells.COLUMNS)} are")
+    return names

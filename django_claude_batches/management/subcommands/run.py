@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from django_claude_batches import conf, registry, services, tasks
+from django_claude_batches.management import showing_runs
+from django_claude_batches.management.columns import valid
+from django_claude_batches.management.console import Console
+from django_claude_batches.management.exits import Exit
+from django_claude_batches.management.interruption import Interruption
+from django_claude_batches.management.showing import counted, estimate_data, estimated
+from django_claude_batches.management.spending import add_yes, refuse_much
+from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.subcommands.wait import seconds
+from django_claude_batches.models import JobRun, RunState
+from django_claude_batches.models.run_totals import RunTotals
+from django_claude_batches.services.runs.advancing import steps
+
+
+class Run(Subcommand):
+    name = "run"
+    help = (
+        "Start a job: a worker, or `tick`, drafts its rows, sends them and hands it the answers. Without a name, the "
+        "jobs are listed. Asks for --yes where it is much, for which all rows are looked at first. --wait does what is "
+        "due here until the run is over, with or without workers; Ctrl-C stops waiting, and the run goes on."
+    )
+    example = "manage.py claude_batches run tag-reviews --label nightly --dry-run"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("job", nargs="?", metavar="JOB", help="its name")
+        parser.add_argument("--label", type=valid(JobRun, "label"), default="", help="what people call this run")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say what would be sent, and show the first requests"
+        )
+        parser.add_argument("--wait", action="store_true", help="until the run is over")
+        parser.add_argument(
+            "--interval", type=seconds, default=10.0, metavar="SECONDS", help="with --wait: between two looks (10)"
+        )
+        add_yes(parser)
+
+    def run(self, console: Console, options: dict[str, Any]) -> None:
+        name = options["job"]
+        if name is None:
+            _list(console)
+        elif options["dry_run"]:
+            _show(console, services.dry_run(name))
+        else:
+            if not options["yes"]:
+                _refuse_much(console, name)
+            run = services.start_job(name, label=options["label"])
+            tasks.kick()
+            if options["wait"]:
+                _wait(console, run, options["interval"])
+            totals = RunTotals.of(run)
+            console.say(showing_runs.line(run, totals))
+            console.document(showing_runs.document([run], {run.pk: totals}))
+            if options["wait"]:
+                _judge(run, totals)
+
+
+def _list(console: Console) -> None:
+    for name in registry.names():
+        console.say(name)
+    if not registry.names():
+        console.say("No job is known. One is a subclass of BatchJob in an app's module claude_jobs.")
+    console.document({"jobs": registry.names()})
+
+
+def _show(console: Console, look: services.DryRun) -> None:
+    for sample in look.samples:
+        console.say(str(sample))
+    sums = [counted(look.rows, "row"), counted(look.requests, "request"), counted(look.batches, "batch", "batches")]
+    console.say(f"{', '.join(sums)}, {look.bytes:,} bytes. Nothing was stored or sent.")
+    console.say(f"Estimate: {estimated(look.estimate)}.")
+    console.document(
+        {
+            "dry_run": True,
+            "rows": look.rows,
+            "request_count": look.requests,
+            "batch_count": look.batches,
+            "body_bytes": look.bytes,
+            "estimate": estimate_data(look.estimate),
+            "first": look.samples,
+        }
+    )
+
+
+def _refuse_much(console: Console, name: str) -> None:
+    """Look at all rows, if there is a limit to compare them with."""
+    if conf.confirm_above_requests() is None and conf.confirm_above_usd() is None:
+        return
+    console.progress("Looking at what it would send")
+    look = services.dry_run(name)
+    refuse_much(look.requests, lambda: look.estimate, undone="Not started", again=f"run {name}")
+
+
+def _wait(console: Console, run: JobRun, interval: float) -> None:
+    """Do what is due until the run is over, needs a person, or somebody wishes to stop."""
+    seen = None
+    with Interruption() as interruption:
+        while run.is_active and not showing_runs.trouble(run):
+            for _step in steps(run):
+                if interruption.wished:
+                    break
+            run.refresh_from_db(using=JobRun.objects.primary().db)
+            totals = RunTotals.of(run)
+            console.progress(showing_runs.glance(run, totals), plain=True)
+            moved, seen = seen != totals, totals
+            if interruption.pause(0 if moved else interval):
+                break
+
+
+def _judge(run: JobRun, totals: RunTotals) -> None:
+    if why := showing_runs.trouble(run):
+        raise CommandError(f"Run {run} needs a person. {why}", returncode=Exit.NEEDS_A_PERSON)
+    if run.is_active:
+        raise CommandError(
+            f"Stopped waiting, and it goes on: run {run} ({RunState(run.state).label}).", returncode=Exit.TIMED_OUT
+        )
+    if totals.parked:
+        rows = counted(totals.parked, "row")
+        raise CommandError(
+            f"Run {run} needs a person: its handler raised for {rows}. Mend it, and deliver them again in the admin or "
+            "with services.deliver_parked().",
+            returncode=Exit.NEEDS_A_PERSON,
+        )

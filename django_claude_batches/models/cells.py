@@ -1,0 +1,97 @@
+"""What stands in the cells of an exported table, and how a cell is kept from being run. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django_claude_batches.models.result import text_of
+
+Cell = str | int | None
+Row = Mapping[str, Any]
+
+_SKIPPED = r'["\x00-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]*+'
+"""What a spreadsheet may pass over before a formula: spaces, quotes, and what cannot be seen."""
+
+_FORMULA = rf"{_SKIPPED}[=+\-@\uff1d\uff0b\uff0d\uff20]"
+_AT_ITS_BEGINNING = re.compile(rf"[\t\r\n]|{_FORMULA}")
+_INSIDE = re.compile(rf"([\t\r\n;])(?={_FORMULA})")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`needs` names what is read for it; `value` makes the cell of it."""
+
+    needs: tuple[str, ...]
+    value: Callable[[Row], Cell]
+    is_of_request: bool = False
+    """Whether it tells of the request: for that, who may view answers may not view prompts."""
+
+
+def disarmed(cell: Cell) -> Cell:
+    """Give a text as what no spreadsheet runs, by an apostrophe before what it would take for a formula.
+
+    The characters are OWASP's (https://owasp.org/www-community/attacks/CSV_Injection), at the beginning of the cell,
+    and where a spreadsheet whose separator is no comma begins another: behind a semicolon, a tab or a line's end.
+    Numbers stay numbers.
+    """
+    if not isinstance(cell, str):
+        return cell
+    cell = _INSIDE.sub(r"\1'", cell)
+    return f"'{cell}" if _AT_ITS_BEGINNING.match(cell) else cell
+
+
+def _of(name: str) -> Column:
+    return Column((name,), lambda row: row[name])
+
+
+def _text(row: Row) -> str:
+    return "" if row["message_text"] is None else text_of(json.loads(row["message_text"]))
+
+
+def _cost(row: Row) -> Cell:
+    cost: Decimal | None = row["cost_usd"]
+    return None if cost is None else f"{cost.normalize():f}"
+
+
+def _target_type(row: Row) -> Cell:
+    app = row["request__content_type__app_label"]
+    return None if app is None else f"{app}.{row['request__content_type__model']}"
+
+
+COLUMNS: dict[str, Column] = {
+    "batch": Column(("batch_id",), lambda row: row["batch_id"]),
+    "custom_id": _of("custom_id"),
+    "target_type": Column(
+        ("request__content_type__app_label", "request__content_type__model"), _target_type, is_of_request=True
+    ),
+    "target_id": Column(("request__object_id",), lambda row: row["request__object_id"], is_of_request=True),
+    "params": Column(("request__params_text",), lambda row: row["request__params_text"], is_of_request=True),
+    "result_type": _of("result_type"),
+    "stop_reason": _of("stop_reason"),
+    "model": _of("model"),
+    "text": Column(("message_text",), _text),
+    "message": Column(("message_text",), lambda row: row["message_text"]),
+    "input_tokens": _of("input_tokens"),
+    "output_tokens": _of("output_tokens"),
+    "cache_write_5m_tokens": _of("cache_write_5m_tokens"),
+    "cache_write_1h_tokens": _of("cache_write_1h_tokens"),
+    "cache_read_tokens": _of("cache_read_tokens"),
+    "web_search_requests": _of("web_search_requests"),
+    "service_tier": _of("service_tier"),
+    "inference_geo": _of("inference_geo"),
+    "cost_usd": Column(("cost_usd",), _cost),
+    "error_type": _of("error_type"),
+    "error_message": _of("error_message"),
+    "error_request_id": _of("error_request_id"),
+}
+"""All that a table can show, in the order in which it is offered."""
+
+DEFAULT = (
+    *("custom_id", "target_type", "target_id", "result_type", "stop_reason", "model", "text"),
+    *("input_tokens", "output_tokens", "cost_usd", "error_type", "error_message"),
+)

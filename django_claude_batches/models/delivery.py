@@ -1,0 +1,209 @@
+"""Which results of a run were handed to its job, and which could not be.
+
+A batch's requests are cut into chunks by their position. How far a chunk is, is written in the transaction in which the
+job's handlers wrote: that is the mark of each row, and there is no other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, PrimaryQuerySet, after, is_due
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.run import ACTIVE, JobRun
+
+CHUNK = 1000
+"""Requests in a chunk: what one process takes at a time, while others take other chunks."""
+
+
+class DeliveryMode(models.TextChoices):
+    """What a chunk's requests are handed out for."""
+
+    FIRST = "first", _("For the first time")
+    PARKED = "parked", _("Those whose handler raised, again")
+    AGAIN = "again", _("All answers again")
+    GIVEN_UP = "given_up", _("Those that will not be tried again after all")
+
+
+class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
+    def undone(self) -> Self:
+        return self.filter(done_at__isnull=True)
+
+    def stuck(self) -> Self:
+        """Those at which nobody goes on by themselves; `last_error` says why."""
+        return self.undone().filter(next_action_at__isnull=True)
+
+    def unpaused(self) -> Self:
+        """Undone ones whose run is not paused, or that have none."""
+        return self.undone().filter(Q(batch__run__isnull=True) | Q(batch__run__paused_at__isnull=True))
+
+    def due(self) -> Self:
+        """Those for which there is something to do now, at which nobody is, and whose run is not paused."""
+        return self.unpaused().filter(is_due())
+
+    def hand_out(self, limit: int, rest: timedelta) -> list[int]:
+        """Give the primary keys of the first due ones, without those given within `rest` and not taken yet."""
+        due = self.primary().due().exclude(handed_out_at__gt=after(-rest)).order_by("next_action_at", "pk")
+        pks = list(due.values_list("pk", flat=True)[:limit])
+        if rest:
+            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
+        return pks
+
+    def go_on(self) -> int:
+        """Have these tried again now, stuck ones too, and give their number."""
+        return self.update(next_action_at=DatabaseNow(), tries=0)
+
+    def begin(self, batch: Any) -> None:
+        """Have the results of a run's batch handed out: all, or what came since; inside the caller's transaction.
+
+        A run that is over does not wait for them, and asks nothing again.
+        """
+        rows = self.primary()
+        if batch.run_id is None:
+            return
+        begun = rows.filter(batch=batch).exists()
+        cut = self._cut_late(batch) if begun else self.cut(batch)
+        if cut and JobRun.objects.using(rows.db).filter(pk=batch.run_id, state__in=ACTIVE).exists():
+            type(batch).objects.using(rows.db).filter(pk=batch.pk).update(delivered_at=None)
+
+    def _cut_late(self, batch: Any) -> int:
+        """Make chunks of requests that failed for good without a result, and have one now; give their number.
+
+        Those that were asked again meanwhile are no failures any more: their rows get the later answer.
+        """
+        rows = self.primary()
+        made = 0
+        for chunk in rows.filter(batch=batch, done_at__isnull=False).exclude(failed=[]).select_for_update():
+            missing = [position for position, outcome in chunk.failed if outcome == "missing"]
+            found = BatchRequest.objects.using(rows.db).filter(batch=batch, position__in=missing)
+            late = sorted(found.filter(result__isnull=False).values_list("position", flat=True))
+            if late:
+                chunk.outcomes = dict(Counter(chunk.outcomes) - Counter(missing=len(late)))
+                chunk.take_back(late)
+                self.cut_named(batch, late)
+                made += 1
+        return made
+
+    def cut_named(self, batch: Any, positions: list[int], mode: DeliveryMode = DeliveryMode.FIRST) -> None:
+        """Make a chunk of these requests, which are named in their order; inside the caller's transaction."""
+        self.primary().create(
+            batch=batch,
+            mode=mode,
+            position=positions[0],
+            last_position=positions[-1],
+            positions=positions,
+            next_action_at=DatabaseNow(),
+        )
+
+    def cut(self, batch: Any, mode: DeliveryMode = DeliveryMode.FIRST) -> int:
+        """Make the chunks of a batch's requests, and give their number; inside the caller's transaction.
+
+        Their positions are counted from 0 without a gap: nobody but a draft's own making adds requests.
+        """
+        return self.cut_between(batch.pk, 0, batch.request_count - 1, mode)
+
+    def cut_between(self, batch_id: int, first: int, last: int, mode: DeliveryMode) -> int:
+        """Make the chunks of the requests from one position to another, and give their number."""
+        starts = range(first, last + 1, CHUNK)
+        self.primary().bulk_create(
+            self.model(
+                batch_id=batch_id,
+                mode=mode,
+                position=start,
+                last_position=min(start + CHUNK - 1, last),
+                next_action_at=DatabaseNow(),
+            )
+            for start in starts
+        )
+        return len(starts)
+
+
+class DeliveryChunk(Leased):
+    """Some requests of a batch, one after the other, whose results are handed to its job in one go."""
+
+    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="deliveries")
+    mode = models.CharField(max_length=10, choices=DeliveryMode.choices, default=DeliveryMode.FIRST)
+    position = models.PositiveIntegerField(_("next position"))
+    last_position = models.PositiveIntegerField(_("last position"))
+    positions = models.JSONField(null=True, blank=True, help_text=_("Only these, where they are named."))
+    next_action_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    handed_out_at = models.DateTimeField(null=True, blank=True, editable=False)
+    tries = models.PositiveIntegerField(default=0, editable=False, help_text=_("In a row that came to nothing."))
+    last_error = models.TextField(_("last error"), blank=True)
+    done_at = models.DateTimeField(_("done at"), null=True, blank=True)
+    outcomes = models.JSONField(default=dict, help_text=_("How many requests had each outcome."))
+    delivered_count = models.PositiveIntegerField(_("delivered"), default=0)
+    failed_count = models.PositiveIntegerField(_("failed"), default=0)
+    gone_count = models.PositiveIntegerField(_("target deleted meanwhile"), default=0)
+    to_retry = models.JSONField(default=list, help_text=_("Positions that are tried again, each with what changes."))
+    failed = models.JSONField(default=list, help_text=_("Positions that failed for good, each with its outcome."))
+
+    objects = DeliveryChunkQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        default_permissions = ()
+        constraints = [
+            # Whatever is not done is due, or somebody can read why not.
+            models.CheckConstraint(
+                condition=Q(done_at__isnull=False) | Q(next_action_at__isnull=False) | ~Q(last_error=""),
+                name="dcb_delivery_due",
+            )
+        ]
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.position}-{self.last_position} of batch {self.batch_id}"
+
+    def record(self, token: str, **changes: Any) -> bool:
+        """Change the row while the lease holds, and give whether it did."""
+        return bool(DeliveryChunk.objects.primary().held(self.pk, token).update(**changes))
+
+    def put_off(self, delay: timedelta | None, *, token: str, error: str) -> None:
+        """Come back later; never by itself where there is no `delay`."""
+        at = None if delay is None else after(delay)
+        self.record(token, next_action_at=at, last_error=error)
+
+    def take_back(self, positions: Iterable[int]) -> None:
+        """Count these as failed no more; inside the caller's transaction, of a chunk that is done."""
+        taken = set(positions)
+        self.failed = [failed for failed in self.failed if failed[0] not in taken]
+        self.failed_count = len(self.failed)
+        self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "outcomes"])
+
+
+class ParkedResultQuerySet(PrimaryQuerySet["ParkedResult"]):
+    """No more than any of ours."""
+
+
+class ParkedResult(models.Model):
+    """A request whose handler raised: what it wrote is undone, and it is not called again until somebody says so."""
+
+    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="parked")
+    request = models.OneToOneField(
+        BatchRequest, on_delete=models.DO_NOTHING, db_constraint=False, related_name="parked", verbose_name=_("request")
+    )
+    position = models.PositiveIntegerField(_("position"))
+    outcome = models.CharField(_("outcome"), max_length=40)
+    error = models.CharField(_("error"), max_length=300)
+    traceback = models.TextField(_("traceback"))
+    parked_at = models.DateTimeField(_("parked at"), auto_now_add=True)
+
+    objects = ParkedResultQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("parked result")
+        verbose_name_plural = _("parked results")
+        default_permissions = ()
+        indexes = [models.Index(fields=["batch", "position"], name="dcb_parked_position")]
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.error}"

@@ -1,0 +1,52 @@
+"""Which of a batch's results: what their list can be filtered by, and an export be narrowed to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from django_claude_batches.models.result import BatchResultQuerySet
+
+OUTCOMES = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "invalid_output")
+"""Methods of `batch.results` that name an outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """What results must have: all that is given here. Nothing given: all results."""
+
+    outcomes: Sequence[str] = ()
+    """Any of them, of OUTCOMES."""
+    error_types: Sequence[str] = ()
+    """They errored, with any of these."""
+    of_another_tier: bool = False
+    """They were not made at the batch price."""
+    beginning: str = ""
+    """That of their custom_id."""
+
+    def of(self, results: BatchResultQuerySet) -> BatchResultQuerySet:
+        chosen = [getattr(results, name)() for name in self.outcomes]
+        found: BatchResultQuerySet = reduce(or_, chosen) if chosen else results
+        if self.error_types:
+            found = found.errored().filter(error_type__in=self.error_types)
+        if self.of_another_tier:
+            found = found.of_another_tier()
+        return found.filter(custom_id__startswith=self.beginning) if self.beginning else found
+
+    @property
+    def is_finer(self) -> bool:
+        """Whether there is more to it than outcomes."""
+        return bool(self.error_types or self.of_another_tier or self.beginning)
+
+    def told(self) -> list[str]:
+        """Say what is taken, for the timeline."""
+        words = [" or ".join(self.outcomes) or "all results"]
+        if self.error_types:
+            words.append(f"error type {' or '.join(kind or '-' for kind in self.error_types)}")
+        if self.of_another_tier:
+            words.append("of another tier")
+        if self.beginning:
+            words.append(f"custom_id beginning with {self.beginning}")
+        return words

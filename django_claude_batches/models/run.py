@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due
+
+
+class RunState(models.TextChoices):
+    """Where a run stands."""
+
+    DRAFTING = "drafting", _("Being drafted")
+    RUNNING = "running", _("Running")
+    CANCELING = "canceling", _("Canceling")
+    FINISHED = "finished", _("Finished")
+    CANCELED = "canceled", _("Canceled")
+
+
+ACTIVE = (RunState.DRAFTING, RunState.RUNNING, RunState.CANCELING)
+"""The states of a run that something still happens to."""
+
+WORKING = (RunState.DRAFTING, RunState.RUNNING)
+"""Those in which rows are drafted, sent and tried again."""
+
+
+class JobRunQuerySet(LeasedQuerySet["JobRun"]):
+    def active(self) -> Self:
+        return self.filter(state__in=ACTIVE)
+
+    def moving(self) -> Self:
+        """Those that are active and not paused."""
+        return self.active().filter(paused_at__isnull=True)
+
+    def due(self) -> Self:
+        """Those for which there is something to do now, and at which nobody is."""
+        return self.moving().filter(is_due())
+
+    def hand_out(self, rest: timedelta) -> list[int]:
+        """Give the primary keys of those that are due, without those given within `rest` and not taken yet."""
+        due = self.primary().due().exclude(handed_out_at__gt=after(-rest)).order_by("next_action_at", "pk")
+        pks = list(due.values_list("pk", flat=True))
+        if rest:
+            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
+        return pks
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the runs, and no batch of theirs; raise InvalidTransition, deleting none, if any is not over."""
+        for run in self.active()[:1]:
+            raise run.forbidden("delete", "it is not over: cancel it first.")
+        return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class JobRun(Leased):
+    """One start of a job: its rows become requests in as many batches as they need, and each answer is handed to it."""
+
+    job = models.SlugField(_("job"), max_length=100)
+    label = models.CharField(_("label"), max_length=200, blank=True)
+    account = models.CharField(_("account"), max_length=64, default="default")
+    state = models.CharField(_("state"), max_length=20, choices=RunState.choices, default=RunState.DRAFTING)
+    # Null as soon as another run may start: a unique column holds any number of nulls, on every database.
+    exclusive = models.CharField(max_length=100, null=True, blank=True, unique=True, editable=False)
+    started_at = models.DateTimeField(_("started at"), default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("started by"),
+    )
+    created_by_name = models.CharField(_("started by"), max_length=150, blank=True)
+    cursor = models.CharField(
+        max_length=255, blank=True, editable=False, help_text=_("The primary key of the last row that was drafted.")
+    )
+    row_count = models.PositiveBigIntegerField(_("rows"), default=0)
+    drafted_at = models.DateTimeField(_("drafted at"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+    paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
+    pause_reason = models.TextField(_("why"), blank=True)
+    next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
+    handed_out_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    last_error = models.TextField(_("last error"), blank=True)
+
+    objects = JobRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        default_permissions = ("view", "delete")
+        permissions = [
+            ("start_jobrun", "Can start jobs"),
+            ("pause_jobrun", "Can pause and resume runs"),
+            ("cancel_jobrun", "Can cancel runs"),
+            ("retry_jobrun", "Can retry failed rows of runs"),
+            ("redeliver_jobrun", "Can hand results to jobs again"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=RunState.values), name="dcb_run_state"),
+            models.CheckConstraint(
+                condition=Q(next_action_at__isnull=False)
+                | Q(paused_at__isnull=False)
+                | ~Q(state__in=[str(state) for state in ACTIVE]),
+                name="dcb_run_due",
+            ),
+            models.CheckConstraint(
+                condition=Q(exclusive__isnull=True) | Q(state__in=[str(state) for state in ACTIVE]),
+                name="dcb_run_exclusive",
+            ),
+        ]
+        indexes = [models.Index(fields=["job", "started_at"], name="dcb_run_job")]
+
+    def __str__(self) -> str:
+        return f'#{self.pk} "{self.label}" of {self.job}' if self.label else f"#{self.pk} of {self.job}"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether something still happens to it."""
+        return self.state in ACTIVE
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None
+
+    def forbidden(self, verb: str, why: str) -> InvalidTransition:
+        """Give the error that says what this run is, and why the verb is not for it."""
+        paused = ", paused" if self.is_paused else ""
+        return InvalidTransition(f"Cannot {verb} run {self}, which is {RunState(self.state).label!s}{paused}: {why}")
+
+    def change(self, states: Iterable[RunState], *, where: Q | None = None, token: str = "", **changes: Any) -> bool:
+        """Change the row if it is (still) in one of the states, and give whether it did; read it again either way.
+
+        With `where`, only if that matches too; with `token`, only while that lease holds.
+        """
+        rows = JobRun.objects.primary()
+        rows = rows.held(self.pk, token) if token else rows.filter(pk=self.pk)
+        changed = rows.filter(where or Q(), state__in=list(states)).update(**changes)
+        self.refresh_from_db(using=rows.db)
+        return bool(changed)
+
+    def put_off(self, delay: timedelta, *, token: str, error: str | None = None) -> None:
+        """Come back later, while the lease holds; count one more failure where there was an `error`."""
+        changes: dict[str, Any] = {} if error is None else {"last_error": error, "failures": F("failures") + 1}
+        self.change(ACTIVE, token=token, next_action_at=after(delay), **changes)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the run; its batches stay. Raise InvalidTransition for one that is not over."""
+        rows = JobRun.objects.primary()
+        with transaction.atomic(using=rows.db):
+            if not self.change(set(RunState) - set(ACTIVE), job=self.job):
+                raise self.forbidden("delete", "it is not over: cancel it first.")
+            return super().delete(using=rows.db)
+
+    def pause(self, why: str, *, token: str = "") -> bool:
+        """Stop drafting, sending and delivering, until somebody resumes it."""
+        unpaused = Q(paused_at__isnull=True)
+        return self.change(ACTIVE, where=unpaused, token=token, paused_at=DatabaseNow(), pause_reason=why)

@@ -1,0 +1,75 @@
+"""Which batches: by their state, their age, and what is due for them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Self, TypeVar
+
+from django.db import models
+from django.db.models import Q
+
+from django_claude_batches.models.lease import DatabaseNow, LeasedQuerySet, after, is_due
+from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
+
+_M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
+
+NEARS_EXPIRY = timedelta(hours=23)
+"""What Anthropic has not processed 24 hours after a batch was made expires."""
+
+NEARS_ARCHIVING = timedelta(days=27)
+"""Results can be fetched for 29 days from when their batch was made (docs/reference/wire.md §11.16)."""
+
+CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
+"""Somebody wants it canceled, and Anthropic was not asked yet."""
+
+
+class SelectingQuerySet(LeasedQuerySet[_M_co]):
+    def drafts(self) -> Self:
+        return self.filter(state=State.DRAFT)
+
+    def in_flight(self) -> Self:
+        """Those that were submitted and are not finished."""
+        return self.filter(state__in=ALWAYS_DUE)
+
+    def running(self) -> Self:
+        """Those that Anthropic works on."""
+        return self.filter(state__in=RUNNING)
+
+    def to_poll(self) -> Self:
+        """Those whose news come with a listing."""
+        return self.running().exclude(CANCEL_PENDING)
+
+    def to_advance(self) -> Self:
+        """Those that each need work of their own: everything but polling."""
+        return self.filter(~Q(state__in=RUNNING) | CANCEL_PENDING)
+
+    def finished(self) -> Self:
+        return self.filter(state__in=FINAL)
+
+    def needing_attention(self) -> Self:
+        """Those that wait for a person, and complete ones with something missing or an error of the app's."""
+        waiting = Q(state__in=[State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST])
+        blemished = Q(state=State.INGESTED) & (Q(missing_count__gt=0) | ~Q(last_error=""))
+        return self.filter(waiting | blemished)
+
+    def nearing_their_end(self) -> Self:
+        """Those still being worked on near 24 hours, and those whose results are not all stored near 29 days."""
+        running = Q(state__in=RUNNING, created_at__lt=after(-NEARS_EXPIRY))
+        fetching = Q(state__in=FETCHING, announced_at__isnull=True, created_at__lt=after(-NEARS_ARCHIVING))
+        return self.filter(running | fetching)
+
+    def of_kind(self, kind: str) -> Self:
+        return self.filter(kind=kind)
+
+    def due(self) -> Self:
+        """Those whose time has come and on which nobody works, by the database's clock."""
+        return self.filter(is_due())
+
+    def hand_out(self, limit: int, rest: timedelta) -> list[int]:
+        """Give the primary keys of the first due ones, without those given within `rest` and not taken yet."""
+        waiting = Q(handed_out_at__gt=after(-rest))
+        due = self.primary().to_advance().due().exclude(waiting).order_by("next_action_at", "pk")
+        pks = list(due.values_list("pk", flat=True)[:limit])
+        if rest:
+            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
+        return pks

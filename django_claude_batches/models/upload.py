@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.event import user_name
+from django_claude_batches.models.expected import Expected
+from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due
+from django_claude_batches.models.upload_part import PartReader, UploadPart, in_parts
+from django_claude_batches.wire import MAX_BODY_BYTES
+
+MOST_BYTES = 2 * MAX_BODY_BYTES
+"""Bytes of a file that people may upload. A table may have more than a batch: columns that no prompt names."""
+
+KEPT = timedelta(days=7)
+"""How long a file stays here that nobody drafts. One that is drafted goes with the draft's own commit."""
+
+
+class UploadState(models.TextChoices):
+    """Where a file is on its way to a draft."""
+
+    UNCHECKED = "unchecked", _("Being checked")
+    READY = "ready", _("Checked")
+    CONFIRMED = "confirmed", _("Being drafted")
+    DRAFTED = "drafted", _("Drafted")
+    FAILED = "failed", _("Failed")
+
+
+ALWAYS_DUE = (UploadState.UNCHECKED, UploadState.CONFIRMED)
+"""The states in which a worker has something to do."""
+
+DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
+
+
+class BatchUploadQuerySet(LeasedQuerySet["BatchUpload"]):
+    def keep(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
+        """Store a file and what is to be made of it, in constant memory, all or nothing; it waits to be checked."""
+        db = self.primary().db
+        with transaction.atomic(using=db):
+            upload = self.using(db).create(
+                **columns, created_by=created_by, created_by_name=user_name(created_by), next_action_at=timezone.now()
+            )
+            for number, data in enumerate(in_parts(chunks)):
+                upload.bytes += len(data)
+                UploadPart.objects.using(db).create(upload=upload, number=number, data=data)
+            self.using(db).filter(pk=upload.pk).update(bytes=upload.bytes, next_action_at=DatabaseNow())
+        return upload
+
+    def due(self) -> Self:
+        """Those for which a worker has something to do now, and on which none works."""
+        return self.filter(is_due())
+
+    def waiting(self) -> Self:
+        """Those that are no draft yet."""
+        return self.exclude(state=UploadState.DRAFTED)
+
+    def stale(self) -> Self:
+        """Those that nobody needs any more."""
+        return self.filter(created_at__lt=after(-KEPT)).exclude(state=UploadState.CONFIRMED)
+
+
+class BatchUpload(Leased, Expected):
+    """A file that is to become a draft: kept until it is one, checked before anybody says that it shall be.
+
+    It is kept in the database, not in a storage of files: a worker on another machine has it, prompts never stand in a
+    MEDIA_ROOT (which is often public, or not set at all), and to draft it and to let it go is one transaction.
+    """
+
+    state = models.CharField(_("state"), max_length=20, choices=UploadState.choices, default=UploadState.UNCHECKED)
+    next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    last_error = models.TextField(_("last error"), blank=True)
+    name = models.CharField(_("file"), max_length=200, help_text=_("As it was called where it came from."))
+    bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
+    prompt = models.TextField(_("prompt"), blank=True, help_text=_("Of a table; empty: requests, one a line."))
+    model = models.CharField(_("model"), max_length=100, blank=True)
+    max_tokens = models.PositiveIntegerField(_("max tokens"), null=True, blank=True)
+    system = models.TextField(_("system prompt"), blank=True)
+    schema = models.TextField(_("output schema"), blank=True)
+    kind = models.SlugField(_("kind"), max_length=100, blank=True)
+    label = models.CharField(_("label"), max_length=200, blank=True)
+    account = models.CharField(_("account"), max_length=64, default="default")
+    created_at = models.DateTimeField(_("uploaded at"), default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_by_name = models.CharField(_("uploaded by"), max_length=150, blank=True)
+    bytes_read = models.PositiveBigIntegerField(default=0, editable=False, help_text=_("Of the check."))
+    row_count = models.PositiveIntegerField(_("rows"), default=0)
+    request_count = models.PositiveIntegerField(_("requests"), default=0)
+    body_bytes = models.PositiveBigIntegerField(_("bytes of the batch"), default=0)
+    bad_count = models.PositiveIntegerField(_("bad rows"), default=0)
+    bad_rows = models.JSONField(_("the first of them"), default=list, blank=True)
+    samples = models.JSONField(_("first requests"), default=list, blank=True)
+    is_full = models.BooleanField(default=False, help_text=_("A row was one too many: the check ended there."))
+    checked_at = models.DateTimeField(_("checked at"), null=True, blank=True)
+    confirmed_at = models.DateTimeField(_("confirmed at"), null=True, blank=True)
+    batch = models.ForeignKey(
+        "MessageBatch", on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("batch")
+    )
+
+    objects = BatchUploadQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("file to be drafted")
+        verbose_name_plural = _("files to be drafted")
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=UploadState.values), name="dcb_upload_state"),
+            models.CheckConstraint(
+                condition=Q(next_action_at__isnull=False) | ~Q(state__in=[str(state) for state in ALWAYS_DUE]),
+                name="dcb_upload_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether a worker has something to do."""
+        return self.state in ALWAYS_DUE
+
+    @property
+    def is_draftable(self) -> bool:
+        """Whether the check found requests, and nothing that is none."""
+        return self.checked_at is not None and self.request_count > 0 and self.bad_count == 0
+
+    def open(self) -> io.BufferedReader:
+        """Give the file's bytes, for reading once from its beginning; 1 MB of it is in memory."""
+        return io.BufferedReader(PartReader(self.pk))
+
+    def record(self, rows: BatchUploadQuerySet, **changes: Any) -> bool:
+        """Change the row if it is (still) among these, and give whether it did; read it again if it is there."""
+        recorded = rows.filter(pk=self.pk).update(**changes)
+        with contextlib.suppress(BatchUpload.DoesNotExist):  # it may be discarded at any time
+            self.refresh_from_db(using=rows.db)
+        return bool(recorded)

@@ -1,0 +1,9 @@
+"""What an answer has to be: a JSON Schema or a pydantic model, asked of the model and checked when it has answered."""
+
+from __future__ import annotations
+
+from django_claude_batches.output_schema.outcome import BadSchema, InvalidOutput, Validated
+from django_claude_batches.output_schema.schema import OutputSchema
+from django_claude_batches.output_schema.structured import has_structured_output
+
+__all__ = ["BadSchema", "InvalidOutput", "OutputSchema", "Validated", "has_structured_output"]

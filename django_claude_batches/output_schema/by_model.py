@@ -1,0 +1,47 @@
+"""Answers that a pydantic model says how they must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django_claude_batches.output_schema.outcome import (
+    MOST_PROBLEMS,
+    NEEDED,
+    BadSchema,
+    InvalidOutput,
+    Validated,
+    joined,
+)
+
+
+class ByModel:
+    """Checks by a pydantic model, as strictly as the model's own configuration asks for."""
+
+    def __init__(self, model: type[Any]) -> None:
+        try:
+            from pydantic import BaseModel, ValidationError  # noqa: PLC0415 (as in by_schema)
+            from pydantic.errors import PydanticUserError  # noqa: PLC0415
+        except ImportError as error:
+            raise BadSchema(NEEDED.format("pydantic")) from error
+        if not issubclass(model, BaseModel):
+            raise BadSchema(f"output_schema must be a JSON Schema or a pydantic model, not the class {model.__name__}")
+        try:
+            self.schema: dict[str, Any] = model.model_json_schema()
+        except PydanticUserError as error:
+            raise BadSchema(f"{model.__name__} has no JSON Schema: {error.message}") from None
+        self._model = model
+        self._refusal = ValidationError
+
+    def check(self, text: str, value: Any) -> Validated:
+        try:
+            # The text and not the value: read as JSON, a list may be a set and a text a date, however strict the model.
+            parsed = self._model.model_validate_json(text)
+        except self._refusal as error:
+            problems = [f"{_path(found['loc'])}: {found['msg']}" for found in error.errors(include_url=False)]
+            raise InvalidOutput(joined(problems[:MOST_PROBLEMS])) from None
+        return Validated(parsed.model_dump(mode="json", by_alias=True), parsed)
+
+
+def _path(location: Iterable[int | str]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)

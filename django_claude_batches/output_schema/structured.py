@@ -1,0 +1,153 @@
+"""What `output_config.format` takes of a JSON Schema, and which models have it (docs/reference/wire.md §13). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+FIRST_VERSION = (4, 5)
+"""The first models that have it without a beta: Sonnet, Haiku and Opus 4.5. All of today's are newer."""
+
+FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"},
+)
+"""The formats of strings that the API enforces."""
+
+_VERSION = re.compile(r"claude-(?:[a-z]+-)?v?(\d+)(?:[-.](\d{1,2}))?(?!\d)")
+_DEFINITIONS = re.compile(r"#/(?:\$defs|definitions)/(.+)")
+_ABOUT_ITSELF = frozenset({"$schema", "$id", "$comment"})
+_PRIMITIVE = (str, int, float, bool, type(None))
+
+
+class _Inexpressible(ValueError):
+    """A schema that the API's subset has no words for."""
+
+
+def has_structured_output(model: str) -> bool:
+    """Whether the model takes `output_config.format`: all do but those older than 4.5, by their names.
+
+    A name that says no version is taken for a newer model's. Where that is wrong, Anthropic refuses the request before
+    any work, in words that name the parameter, and bills nothing; the other way round, nobody would notice the loss.
+    """
+    found = _VERSION.search(model)
+    return found is None or (int(found[1]), int(found[2] or 0)) >= FIRST_VERSION
+
+
+def expressed(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """Give a JSON Schema in the words that the API takes; None where it has none for it.
+
+    As the official SDK does: objects are closed, and what is not supported (`minimum`, `pattern`) is said in the
+    description instead. So what fits the schema that is sent may not fit the original one: check answers against that.
+
+    There are no words for what is recursive, for what names no type, and for an object whose members' names are not
+    fixed: the SDK closes that too, and the only answer that is left is `{}`.
+    """
+    try:
+        made = _of(schema)
+    except _Inexpressible:
+        return None
+    return made if _resolves(made) else None
+
+
+def _of(schema: Any) -> dict[str, Any]:
+    if not isinstance(schema, dict):
+        raise _Inexpressible
+    rest = {key: value for key, value in schema.items() if key not in _ABOUT_ITSELF}
+    made: dict[str, Any] = {}
+    for name in ("$defs", "definitions"):
+        if (definitions := rest.pop(name, None)) is not None:
+            made.setdefault("$defs", {}).update({key: _of(value) for key, value in definitions.items()})
+    if (reference := rest.pop("$ref", None)) is not None:
+        return {**made, "$ref": _DEFINITIONS.sub(r"#/$defs/\1", str(reference))}
+    kind = rest.pop("type", None)
+    if not _take_literals(rest, made) and not _take_alternatives(rest, made):
+        _take_kind(kind, rest, made)
+    for name in ("description", "title"):
+        if (text := rest.pop(name, None)) is not None:
+            made[name] = text
+    if rest:
+        said = "{" + ", ".join(f"{key}: {value}" for key, value in rest.items()) + "}"
+        made["description"] = f"{made['description']}\n\n{said}" if "description" in made else said
+    return made
+
+
+def _take_literals(rest: dict[str, Any], made: dict[str, Any]) -> bool:
+    """Take `enum` and `const`, beside which no type is needed, and say whether there was one."""
+    if (values := rest.get("enum")) and all(isinstance(value, _PRIMITIVE) for value in values):
+        made["enum"] = rest.pop("enum")
+    if "const" in rest and isinstance(rest["const"], _PRIMITIVE):
+        made["const"] = rest.pop("const")
+    return "enum" in made or "const" in made
+
+
+def _take_alternatives(rest: dict[str, Any], made: dict[str, Any]) -> bool:
+    """Take the first of `anyOf`, `oneOf` and `allOf`, and say whether there was one."""
+    found = {name: rest.pop(name) for name in ("anyOf", "oneOf", "allOf") if name in rest}
+    if found and "properties" in rest:
+        raise _Inexpressible
+    for name, schemas in found.items():
+        made["allOf" if name == "allOf" else "anyOf"] = [_of(schema) for schema in schemas]
+        return True
+    return False
+
+
+def _take_kind(kind: Any, rest: dict[str, Any], made: dict[str, Any]) -> None:
+    if isinstance(kind, list):
+        about: dict[str, Any] = {name: rest.pop(name) for name in ("description", "title") if name in rest}
+        made["anyOf"] = [_of({"type": one} if one == "null" else {"type": one, **rest}) for one in kind]
+        rest.clear()
+        rest.update(about)
+        return
+    if not isinstance(kind, str):
+        raise _Inexpressible
+    made["type"] = kind
+    if kind == "object":
+        _take_members(rest, made)
+    elif kind == "array":
+        if "items" in rest:
+            made["items"] = _of(rest.pop("items"))
+        if rest.get("minItems") in (0, 1):
+            made["minItems"] = rest.pop("minItems")
+    elif kind == "string" and rest.get("format") in FORMATS:
+        made["format"] = rest.pop("format")
+
+
+def _take_members(rest: dict[str, Any], made: dict[str, Any]) -> None:
+    properties, others = rest.pop("properties", {}), rest.pop("additionalProperties", None)
+    required = rest.pop("required", [])
+    is_open = isinstance(others, dict) or (not properties and others is not False)
+    if is_open or not isinstance(required, list) or not set(required) <= properties.keys():
+        raise _Inexpressible
+    made["properties"] = {name: _of(value) for name, value in properties.items()}
+    made["additionalProperties"] = False
+    if required:
+        made["required"] = required
+
+
+def _resolves(made: dict[str, Any]) -> bool:
+    """Whether each reference is to a definition at the top, and none leads back to where it stands."""
+    definitions = made.get("$defs", {})
+    graph = {name: set(_references(definition)) for name, definition in definitions.items()}
+    named = graph.keys() | set(_references(made))
+    if not named <= graph.keys():
+        return False
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        return False
+    return True
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Give the name of each definition that is referred to; the reference itself where it is to something else."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "$ref" and isinstance(item, str):
+                yield item.removeprefix("#/$defs/")
+            else:
+                yield from _references(item)

@@ -1,0 +1,84 @@
+"""Whether everything that batches need is there: the settings, the database, the accounts, and what ticks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from django.db import Error as DatabaseError
+from django.db.models import Max
+
+from django_claude_batches import conf
+from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models.due import is_work_due
+from django_claude_batches.services.account_checkup import check_account
+from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.database_checkup import check_database, is_usable
+from django_claude_batches.services.diagnosis import Diagnosis, Subject, Verdict
+from django_claude_batches.services.pausing import known_accounts
+from django_claude_batches.services.settings_checkup import check_settings
+
+
+def diagnose(
+    account: str | None = None, *, offline: bool = False, progress: Callable[[str], object] | None = None
+) -> list[Diagnosis]:
+    """Look at the settings, the database, what ticks, and an account, or each in use; say how each is and what to do.
+
+    Free, and changes nothing. Of each account one batch is listed, in what may be a copy of the database too; with
+    `offline` Anthropic is not asked. `progress` is called with what is looked at next. What cannot be looked at is
+    skipped, and said to be. Not inside a transaction. Raise ConfigurationError for an account that the settings do not
+    name.
+    """
+    with contextlib.suppress(DatabaseError):  # of one that is down, which is said below
+        outside_transactions("diagnose()")
+    say = progress or _nothing
+    aliases = [] if account is None else [conf.account(account).alias]
+    say("the settings")
+    found = list(check_settings())
+    if _are_wrong(found):
+        found.append(Subject().skipped("accounts", "No key is used while the settings are wrong."))
+    say("the database")
+    found += check_database(MessageBatch.objects.primary().db)
+    rows_are_there = is_usable(found)
+    if rows_are_there:
+        found.append(_ticks())
+    if _are_wrong(found):
+        return found
+    for alias in aliases or _in_use(rows_are_there=rows_are_there):
+        say(f"account {alias}")
+        found += check_account(alias, offline=offline, rows_are_there=rows_are_there)
+    return found
+
+
+def _are_wrong(found: list[Diagnosis]) -> bool:
+    """Whether the settings cannot be understood, or would send a key in the clear."""
+    return any(one.name == "settings" and one.verdict == Verdict.FAILED for one in found)
+
+
+def _in_use(*, rows_are_there: bool) -> list[str]:
+    """Give the accounts of the settings, `default` only if it has a key, and those that batches in flight have."""
+    in_flight = MessageBatch.objects.primary().in_flight()
+    known = known_accounts() if rows_are_there else conf.accounts()
+    used = [
+        alias
+        for alias in known
+        if (alias in conf.accounts() and (alias != conf.DEFAULT_ACCOUNT or conf.account(alias).key_setting))
+        or (rows_are_there and in_flight.filter(account=alias).exists())
+    ]
+    return used or [conf.DEFAULT_ACCOUNT]
+
+
+def _ticks() -> Diagnosis:
+    whole, accounts = Subject(), AccountState.objects.primary()
+    last = accounts.aggregate(last=Max("last_tick_at"))["last"]
+    seen = "No tick ever came by" if last is None else f"The last tick came by at {last:%Y-%m-%d %H:%M:%S} UTC"
+    remedy = "Start beat, and a worker on its queue; or run `claude_batches tick --loop`."
+    if accounts.ticking().exists():
+        return whole.ok("tick", f"{seen}.")
+    if is_work_due():
+        return whole.failed("tick", f"{seen}, and work is due: nothing is moving.", remedy)
+    return whole.warning("tick", f"{seen}. No work is due.", remedy)
+
+
+def _nothing(_text: str) -> None:
+    return None

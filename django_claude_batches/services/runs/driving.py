@@ -1,0 +1,142 @@
+"""Doing what is due for a run: drafting its rows, seeing to its batches, and finishing it."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from django_claude_batches import registry
+from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
+from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.models.run import ACTIVE
+from django_claude_batches.models.state import EDITABLE, FINAL
+from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.delays import backoff
+from django_claude_batches.services.runs.following import follow_up
+from django_claude_batches.services.runs.handing import PASSING, guarded, storable
+from django_claude_batches.services.runs.packing import draft
+
+logger = logging.getLogger(__name__)
+
+LOOK = timedelta(minutes=2)
+"""Between two looks at a run that nothing has woken: whatever came to its batches is seen then."""
+
+SECONDS = 60.0
+"""After which a run that is drafted lets others have the process; it stays due, and the next one goes on."""
+
+MOST_TRIES = 5
+"""Of `on_finished`, where the database fails in it: perhaps in passing, until then."""
+
+
+def hand_out_runs(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
+    """`dispatch` the primary key of each run that is due, and give their number."""
+    pks = JobRun.objects.hand_out(rest)
+    for pk in pks:
+        dispatch(pk)
+    return len(pks)
+
+
+def drive_if_due(pk: int) -> None:
+    """Do what is due for a run, if its time has come. For tasks: a repeat does nothing."""
+    outside_transactions("drive_if_due()")
+    drive(pk, only_due=True)
+
+
+def drive(pk: int, *, only_due: bool = False) -> None:
+    """Do what is due for a run, under its lease: draft, and after the deliveries what follows. No HTTP."""
+    rows = JobRun.objects.primary()
+    token = (rows.due() if only_due else rows.moving()).claim(pk, handed_out_at=None)
+    if token is None:
+        return
+    run = rows.get(pk=pk)
+    give_up_at = time.monotonic() + SECONDS
+    try:
+        while _step(run, token) and time.monotonic() < give_up_at:
+            run.refresh_from_db(using=rows.db)
+    except Exception as error:
+        run.put_off(backoff(run.failures), token=token, error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        rows.release(pk, token)
+
+
+def _step(run: JobRun, token: str) -> bool:
+    """Do the next thing; give whether there may be another to do at once."""
+    if run.is_paused or not run.is_active:
+        return False
+    job = registry.find(run.job)
+    if job is None:
+        again = "Restore its code, restart the workers, and resume the run."
+        run.pause(f"{registry.unknown(run.job)} {again}", token=token)
+        return False
+    if run.state == RunState.DRAFTING:
+        return draft(run, token, job)
+    return _see_to_batches(run, token, job)
+
+
+def _see_to_batches(run: JobRun, token: str, job: registry.Job) -> bool:
+    rows = JobRun.objects.primary()
+    # First: what wakes the run while we look has to be seen at the next look.
+    if not run.change(ACTIVE, token=token, next_action_at=after(LOOK)):
+        return False
+    open_ones = run.batches.using(rows.db).filter(delivered_at__isnull=True)
+    for batch in open_ones.filter(state=State.LOST, deliveries__isnull=True):
+        if not _hand_out_as_missing(run, batch, token):
+            return False
+    being_delivered = DeliveryChunk.objects.using(rows.db).undone().filter(batch__run=run).values("batch")
+    for batch in open_ones.filter(state__in=FINAL).exclude(pk__in=being_delivered):
+        if not follow_up(run, batch, token, job):
+            return False
+    return not _waits(run) and _finish(run, token, job)
+
+
+def _hand_out_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
+    """What is lost for good has failed; what was given up may still turn up, and only its run goes on without it."""
+    rows = JobRun.objects.primary()
+    with transaction.atomic(using=rows.db, durable=True):
+        if not rows.renew(run.pk, token):
+            return False
+        DeliveryChunk.objects.cut(batch)
+    return True
+
+
+def _waits(run: JobRun) -> bool:
+    """Whether any of its batches is not through. Where it is being canceled, nobody sends those that were not sent."""
+    open_ones = run.batches.using(JobRun.objects.primary().db).filter(delivered_at__isnull=True)
+    return (open_ones.exclude(state__in=EDITABLE) if run.state == RunState.CANCELING else open_ones).exists()
+
+
+def _finish(run: JobRun, token: str, job: registry.Job) -> bool:
+    """Note that it is over, and tell the job, in one transaction; what `on_finished` raises is kept, and undone."""
+    rows = JobRun.objects.primary()
+    to = RunState.CANCELED if run.state == RunState.CANCELING else RunState.FINISHED
+    over: dict[str, Any] = {"state": to, "finished_at": DatabaseNow(), "next_action_at": None, "exclusive": None}
+    with transaction.atomic(using=rows.db, durable=True):
+        # With the row locked, nobody has rows tried again while we look.
+        if not rows.renew(run.pk, token) or _waits(run):
+            return False
+        if run.change(ACTIVE, token=token, where=Q(state=run.state), **over):
+            run.last_error = _tell(run, job, using=rows.db)
+            rows.filter(pk=run.pk).update(last_error=run.last_error)
+    return False
+
+
+def _tell(run: JobRun, job: registry.Job, *, using: str) -> str:
+    error: Exception | None
+    try:
+        error = guarded(lambda: job.on_finished(run), using=using)
+    except PASSING as passing:
+        if run.failures < MOST_TRIES:
+            raise
+        error = passing
+    if error is None:
+        return ""
+    logger.error("Run %s: on_finished raised.", run.pk, exc_info=error)
+    return f"on_finished raised {storable(''.join(traceback.format_exception(error)))[-2000:]}"

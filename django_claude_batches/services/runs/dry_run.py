@@ -1,0 +1,108 @@
+"""What a run would send, without storing or sending anything."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from django_claude_batches import conf, registry, wire
+from django_claude_batches.estimating import Estimate, ExpectedUsage
+from django_claude_batches.models import JobRun
+from django_claude_batches.models.drafting import Tally
+from django_claude_batches.models.filling import Betas, placed
+from django_claude_batches.services.runs.packing import most_requests
+from django_claude_batches.services.runs.questions import page_of, page_size, question, rows_of
+from django_claude_batches.services.runs.starting import job_of
+
+SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a run would send: numbers of rows, requests and batches, bytes of their bodies, and what they may cost.
+
+    `samples` are the params of the first three requests. Where the time was over before the rows were, the numbers are
+    those of the first `requests` of `rows` rows, and `is_whole` is false.
+    """
+
+    rows: int
+    requests: int
+    batches: int
+    bytes: int
+    estimate: Estimate
+    samples: list[dict[str, Any]]
+    is_whole: bool
+
+
+def dry_run(name: str, *, seconds: float | None = None) -> DryRun:
+    """Look at what a run of the job would send, in constant memory, for `seconds` at most; nothing is stored.
+
+    Raise UnknownJob, and Unaskable with the first row that cannot be asked.
+    """
+    return _Look(job_of(name)).over(math.inf if seconds is None else time.monotonic() + seconds)
+
+
+class _Look:
+    def __init__(self, job: registry.Job) -> None:
+        self._job = job
+        self._using = JobRun.objects.primary().db
+        self._most = most_requests()
+        self._tallies: dict[Betas, Tally] = {}
+        self._batches = 0
+        self._bytes = 0
+        self._expected = ExpectedUsage()
+        self._samples: list[dict[str, Any]] = []
+        self._requests = 0
+
+    def over(self, give_up_at: float) -> DryRun:
+        is_whole = self._take_all(give_up_at)
+        for tally in self._tallies.values():
+            self._close(tally)
+        return DryRun(
+            rows=self._requests if is_whole else self._count_rows(),
+            requests=self._requests,
+            batches=self._batches,
+            bytes=self._bytes,
+            estimate=self._expected.estimate(conf.prices()),
+            samples=self._samples,
+            is_whole=is_whole,
+        )
+
+    def _take_all(self, give_up_at: float) -> bool:
+        """Look at rows until the time is over; give whether it was not."""
+        after, size = None, 0
+        while page := page_of(self._job, after=after, size=page_size(self._requests, size)):
+            for row in page:
+                if time.monotonic() >= give_up_at:
+                    return False
+                size += self._take(row)
+            after = page[-1].pk
+        return True
+
+    def _count_rows(self) -> int:
+        rows = rows_of(self._job)
+        once: QuerySet[Any] = rows.model._base_manager.using(rows.db).filter(pk__in=rows.order_by().values("pk"))
+        return once.count()
+
+    def _take(self, row: Any) -> int:
+        """Count the row's request, and give its size."""
+        _pk, request, betas = question(self._job, row, using=self._using)
+        tally = self._tallies.setdefault(betas, Tally())
+        if not tally.has_room(placed(request, tally), most=self._most, most_bytes=wire.MAX_BODY_BYTES):
+            self._close(tally)
+            tally = self._tallies[betas] = Tally()
+        tally.add(placed(request, tally))
+        self._expected.add(request)
+        self._requests += 1
+        if len(self._samples) < SAMPLES:
+            self._samples.append(json.loads(request.params))
+        return request.size
+
+    def _close(self, tally: Tally) -> None:
+        self._batches += 1
+        self._bytes += tally.bytes

@@ -1,0 +1,97 @@
+"""Handing one request's result to its job, and keeping apart what the job's own code does wrong."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import InterfaceError, OperationalError, models, router, transaction
+
+from django_claude_batches.models import BatchRequest, BatchResult, ParkedResult
+
+MOST_TRACEBACK = 20_000
+"""Characters of its end that are kept."""
+
+PASSING = (OperationalError, InterfaceError)
+"""The database is away, or two transactions stood in each other's way: it may go well the next time."""
+
+Key = tuple[int, str]
+"""A content type's primary key, and a row's as text."""
+
+
+class Swallowed(Exception):
+    """The project's code caught a database error that had undone its transaction."""
+
+
+def targets_of(requests: Iterable[BatchRequest]) -> dict[Key, models.Model]:
+    """Fetch what the requests are about: a query for each kind of target, not from a replica that lags."""
+    wanted: dict[int, list[str]] = {}
+    for request in requests:
+        if request.content_type_id is not None and request.object_id is not None:
+            wanted.setdefault(request.content_type_id, []).append(request.object_id)
+    found: dict[Key, models.Model] = {}
+    for content_type, pks in wanted.items():
+        model = ContentType.objects.get_for_id(content_type).model_class()
+        if model is not None:
+            rows = model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)
+            found |= {(content_type, str(row.pk)): row for row in rows}
+    return found
+
+
+def is_there(target: models.Model) -> bool:
+    """Look whether a target was not deleted since it was fetched."""
+    model = type(target)
+    return model._base_manager.using(router.db_for_write(model)).filter(pk=target.pk).exists()
+
+
+def result_of(request: BatchRequest) -> BatchResult | None:
+    """Give the request's result; None where none came."""
+    result: BatchResult | None = getattr(request, "result", None)
+    return result
+
+
+def missing_result(request: BatchRequest) -> BatchResult:
+    """Give something to show a handler where no result came: a result that is in no table."""
+    return BatchResult(
+        batch=request.batch, request=request, custom_id=request.custom_id, result_type="missing", message=None
+    )
+
+
+def guarded(call: Callable[[], object], *, using: str) -> Exception | None:
+    """Call the project's code; give what it raised, with all undone that it wrote. What may pass is raised."""
+    try:
+        with transaction.atomic(using=using):
+            call()
+            if transaction.get_rollback(using):
+                raise Swallowed(
+                    "It caught a database error, and what it had written until then was undone with that: put the "
+                    "statement that may fail into a transaction.atomic() of its own."
+                )
+    except PASSING:
+        raise
+    except Exception as error:  # noqa: BLE001 (it is the project's code)
+        return error
+    return None
+
+
+def parked(request: BatchRequest, outcome: str, error: Exception) -> ParkedResult:
+    """Give the row that shows a person what was raised."""
+    return ParkedResult(
+        batch_id=request.batch_id,
+        request=request,
+        position=request.position,
+        outcome=outcome,
+        error=storable(f"{type(error).__name__}: {error}")[:300],
+        traceback=storable("".join(traceback.format_exception(error)))[-MOST_TRACEBACK:],
+    )
+
+
+def park(handed: Iterable[BatchRequest], rows: Iterable[ParkedResult], *, using: str) -> None:
+    """Write the parked ones of those that were handed out, in place of whatever was parked of them."""
+    ParkedResult.objects.using(using).filter(request__in=[request.pk for request in handed]).delete()
+    ParkedResult.objects.using(using).bulk_create(rows, batch_size=100)  # of 20 KB at most, each
+
+
+def storable(text: str) -> str:
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

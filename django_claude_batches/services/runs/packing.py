@@ -1,0 +1,88 @@
+"""Rows into batches: by keyset, in constant memory, each row once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Sum
+
+from django_claude_batches import conf, registry, wire
+from django_claude_batches.exceptions import Unaskable
+from django_claude_batches.models import JobRun, RunState
+from django_claude_batches.models.filling import Filling
+from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.services.runs.questions import PIECE_BYTES, Question, page_of, page_size, question
+
+SECONDS = 10.0
+"""After which a page ends before its rows do: the job's code may be slow, and the lease is renewed between pages."""
+
+
+def draft(run: JobRun, token: str, job: registry.Job) -> bool:
+    """Draft the run's next rows, in one transaction with how far it is; give whether there may be more.
+
+    A row that cannot be asked pauses the run, which goes on with that row when it is resumed.
+    """
+    try:
+        page = page_of(job, after=run.cursor if run.row_count else None, size=_page_size(run))
+    except Unaskable as error:
+        return _paused(run, token, f"{error}\n\nMend it, and resume the run.")
+    asked, problem = _asked(job, page)  # before the transaction: it is the project's code, and may take its time
+    rows = JobRun.objects.primary()
+    with transaction.atomic(using=rows.db, durable=True):
+        # It locks the row: a wish to pause or to cancel the run comes before, or it finds all of this.
+        if not rows.moving().filter(state=RunState.DRAFTING).renew(run.pk, token):
+            return False
+        filling = Filling(run, attempt=1, most=most_requests(), using=rows.db)
+        for each in asked:
+            filling.add(each.request, each.betas)
+        if page:
+            filling.store()
+        else:
+            filling.close()
+        _note(run, token, asked, is_over=not page)
+    if problem:
+        return _paused(run, token, f"{problem}\n\nMend it, and resume the run: it goes on with this row.")
+    return bool(page)
+
+
+def most_requests() -> int:
+    """Give how many requests a run's batch may hold: no more than the queue takes."""
+    return min(conf.max_in_flight_requests() or wire.MAX_REQUESTS, wire.MAX_REQUESTS)
+
+
+def _page_size(run: JobRun) -> int:
+    drafted = run.batches.using(JobRun.objects.primary().db).filter(run_attempt=1)
+    return page_size(run.row_count, drafted.aggregate(total=Sum("body_bytes"))["total"] or 0)
+
+
+def _asked(job: registry.Job, page: list[Any]) -> tuple[list[Question], str]:
+    """Give the requests of the page's rows until they are many or the time is over; and why the next row has none."""
+    asked: list[Question] = []
+    size = 0
+    give_up_at = time.monotonic() + SECONDS
+    using = JobRun.objects.primary().db
+    for row in page:
+        try:
+            asked.append(question(job, row, using=using))
+        except Unaskable as error:
+            return asked, str(error)
+        size += asked[-1].request.size
+        if size > PIECE_BYTES or time.monotonic() > give_up_at:
+            break
+    return asked, ""
+
+
+def _note(run: JobRun, token: str, asked: list[Question], *, is_over: bool) -> None:
+    changes: dict[str, Any] = {"next_action_at": DatabaseNow(), "failures": 0, "last_error": ""}
+    if asked:
+        changes |= {"cursor": str(asked[-1].pk), "row_count": run.row_count + len(asked)}
+    if is_over:
+        changes |= {"state": RunState.RUNNING, "drafted_at": DatabaseNow()}
+    run.change([RunState.DRAFTING], token=token, **changes)
+
+
+def _paused(run: JobRun, token: str, why: str) -> bool:
+    run.pause(why, token=token)
+    return False

@@ -1,0 +1,121 @@
+"""A job's rows, page by page in the order of their keys, and what is asked about each."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db import models
+from django.db.models.fields.composite import CompositePrimaryKey
+from django.db.models.query import ModelIterable
+
+from django_claude_batches import registry, wire
+from django_claude_batches.exceptions import InvalidRequest, Unaskable
+from django_claude_batches.models.drafting import MAX_OUR_CUSTOM_ID, Prepared, check, check_header
+from django_claude_batches.models.filling import Betas, too_large
+from django_claude_batches.services.runs.handing import PASSING
+
+PAGE = 500
+"""Rows that are read at a time, at most."""
+
+FIRST_PAGE = 20
+"""Rows that are read while nobody knows how large they are."""
+
+PIECE_BYTES = 4_000_000
+"""Bytes of requests that a page may come to, about."""
+
+MOST_REASON = 2000
+"""Characters of a traceback's end that say why."""
+
+
+class Question(NamedTuple):
+    """A row's request, and the betas that it needs. Without a custom_id, its position will be that."""
+
+    pk: Any
+    request: Prepared
+    betas: Betas
+
+
+def page_of(job: registry.Job, *, after: Any, size: int) -> list[Any]:
+    """Read the next rows, `size` at most, behind the key `after` (None: from the first), each once; none: it was all.
+
+    Raise Unaskable where they cannot be read in pages, or the job's code raises.
+    """
+    try:
+        rows = rows_of(job)
+        found = (rows if after is None else rows.filter(pk__gt=after))[:size]
+        return list({row.pk: row for row in found}.values())  # a filter over a join gives a row several times
+    except (Unaskable, *PASSING):
+        raise
+    except Exception as error:  # noqa: BLE001 (it is the project's code)
+        why = _told(error)
+    raise Unaskable(f"get_queryset(): {why}")
+
+
+def page_size(rows: int, size: int) -> int:
+    """Give how many rows make a page, where so many before them made so many bytes of requests."""
+    return max(1, min(PAGE, PIECE_BYTES * rows // size)) if rows and size else FIRST_PAGE
+
+
+def rows_of(job: registry.Job) -> models.QuerySet[Any]:
+    """Give the job's rows in the order of their primary keys; raise Unaskable for what cannot be read in pages."""
+    rows: models.QuerySet[Any] = job.get_queryset()
+    if problem := _unreadable(rows):
+        raise Unaskable(f"get_queryset() {problem}")
+    rows = rows.order_by("pk")
+    rows.query.standard_ordering = True  # what reverse() was called on is ordered downwards, whatever by
+    return rows
+
+
+def _unreadable(rows: Any) -> str:
+    if not isinstance(rows, models.QuerySet):
+        return f"must give a queryset, not {type(rows).__name__}"
+    if rows.query.is_sliced:
+        return "gives a slice, which cannot be read page by page: filter it instead"
+    if rows.query.combinator:
+        return f"gives a {rows.query.combinator}(), which cannot be read page by page: filter with Q objects instead"
+    if rows.query.distinct_fields:
+        return "gives the first row for each value, by distinct() of fields, which cannot be read page by page"
+    if not issubclass(rows._iterable_class, ModelIterable):
+        return "gives values: leave values() and values_list() out, so that it gives instances"
+    if isinstance(rows.model._meta.pk, CompositePrimaryKey):
+        return f"gives rows of {rows.model._meta.label}, which has a composite primary key: no answer finds back to it"
+    return ""
+
+
+def question(job: registry.Job, row: Any, *, using: str) -> Question:
+    """Make the row's request, for a table of this database; raise Unaskable with the row's name where that fails."""
+    try:
+        betas = _sorted(job.get_betas(row))
+        request = check({"params": job.make_params(row), "target": row}, 0).encoded()
+        request = request._replace(custom_id=_custom_id(row.pk))
+        why = too_large(request, using=using)
+    except PASSING:
+        raise
+    except InvalidRequest as error:
+        why = error.reason
+    except Exception as error:  # noqa: BLE001 (it is the project's code)
+        why = _told(error)
+    if why:
+        raise Unaskable(f"{type(row)._meta.label} {row.pk}: {why}")
+    return Question(row.pk, request, betas)
+
+
+def _sorted(betas: Iterable[str]) -> Betas:
+    """Give the betas so that the same ones are equal."""
+    if isinstance(betas, str):
+        raise InvalidRequest(f"betas are a list of names, not a text: [{betas!r:.80}]")
+    return tuple(sorted({check_header("a beta", beta) for beta in betas}))
+
+
+def _custom_id(pk: Any) -> str:
+    """Give the primary key where it can be a custom_id; else nothing."""
+    text = str(pk)
+    if isinstance(pk, str) and text.isdecimal():
+        return ""  # it would be the position of another row, whose key can be no custom_id
+    return text if len(text) <= MAX_OUR_CUSTOM_ID and wire.CUSTOM_ID_PATTERN.fullmatch(text) else ""
+
+
+def _told(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))[-MOST_REASON:]

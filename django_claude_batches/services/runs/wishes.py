@@ -1,0 +1,194 @@
+"""What people want of a run. No HTTP: a worker does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Max, Min, Q
+
+from django_claude_batches import registry
+from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
+from django_claude_batches.models import (
+    DeliveryChunk,
+    DeliveryMode,
+    JobRun,
+    MessageBatch,
+    ParkedResult,
+    RunState,
+    State,
+)
+from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.models.run import ACTIVE, WORKING
+from django_claude_batches.services.cancellation import cancel
+from django_claude_batches.services.runs.following import ask_again
+from django_claude_batches.services.runs.outcomes import Change
+from django_claude_batches.services.runs.starting import job_of, take_name
+
+
+def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
+    """Stop drafting, sending and delivering; what runs at Anthropic goes on. A repeat does nothing.
+
+    Raise InvalidTransition for a run that is over.
+    """
+    who = f" by {by}" if by is not None else ""
+    with transaction.atomic(using=JobRun.objects.primary().db):
+        if run.pause(f"Paused{who}."):
+            for batch in _of(run).filter(state=State.QUEUED):
+                if _taken_back(batch, by):
+                    _of(run).filter(pk=batch.pk, state=State.DRAFT).update(released_at=None)
+        elif not run.is_paused:
+            raise run.forbidden("pause", "it is over.")
+    return run
+
+
+def resume_run(run: JobRun) -> JobRun:
+    """Go on where it was, with deliveries that nobody tries again too: also of a run that is over.
+
+    A repeat does nothing; raise InvalidTransition for a run that is over and has none.
+    """
+    changes: dict[str, Any] = {"paused_at": None, "pause_reason": "", "failures": 0, "last_error": ""}
+    is_active = run.change(ACTIVE, next_action_at=DatabaseNow(), **changes)
+    if not DeliveryChunk.objects.primary().undone().filter(batch__run=run).go_on() and not is_active:
+        raise run.forbidden("resume", "it is over, and no delivery of it is left.")
+    return run
+
+
+def cancel_run(run: JobRun, *, by: Any = None) -> JobRun:
+    """Send no more of it and cancel what is at Anthropic; what comes all the same is kept, billed and delivered.
+
+    Drafts stay, and can be deleted. A repeat does nothing; raise InvalidTransition for a run that is finished.
+    """
+    with transaction.atomic(using=JobRun.objects.primary().db):
+        over: dict[str, Any] = {
+            "state": RunState.CANCELING,
+            "paused_at": None,
+            "pause_reason": "",
+            "next_action_at": DatabaseNow(),
+        }
+        if not run.change(WORKING, **over):
+            if run.state in {RunState.CANCELING, RunState.CANCELED}:
+                return run
+            raise run.forbidden("cancel", "it is finished.")
+        _of(run).filter(is_filling=True).update(is_filling=False)
+        for batch in _of(run).in_flight():
+            _taken_back(batch, by)
+    return run
+
+
+def _of(run: JobRun) -> Any:
+    return MessageBatch.objects.primary().filter(run=run)
+
+
+def _taken_back(batch: MessageBatch, by: Any) -> bool:
+    """Cancel a batch, if there is anything to cancel by now."""
+    try:
+        cancel(batch, by=by)
+    except InvalidTransition:
+        return False
+    return True
+
+
+def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
+    """Ask the rows again that failed for good, with these outcomes or with any; give how many they are.
+
+    Each is taken out of what failed in the same transaction: a repeat finds none. A run that is finished goes on, and
+    `on_finished` is called again at its end. Raise ClaudeBatchesError where none is there, InvalidTransition for a run
+    that was canceled or is being drafted, and AlreadyRunning for one that is finished while the job runs anew.
+    """
+    using = JobRun.objects.primary().db
+    job = job_of(run.job)
+    wanted = set(outcomes)
+    with transaction.atomic(using=using):
+        if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
+            raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
+        total = 0
+        for batch in _of(run).filter(deliveries__isnull=False).distinct():
+            marked = list(_take(batch, wanted, using=using))
+            if marked:
+                total += ask_again(run, batch, marked, job, using=using)
+        if not total:
+            raise ClaudeBatchesError(f"Run {run} has no row that failed{' so' if wanted else ''}: nothing to retry.")
+        _reopen(run, job, using=using)
+    return total
+
+
+def _reopen(run: JobRun, job: registry.Job, *, using: str) -> None:
+    """Have the run go on, which the next one may have begun without: it may have the same rows."""
+    if run.state == RunState.FINISHED and not job.allow_overlap:
+        take_name(run, using=using)
+    again: dict[str, Any] = {"state": RunState.RUNNING, "finished_at": None, "next_action_at": DatabaseNow()}
+    run.change([RunState.RUNNING, RunState.FINISHED], **again)
+
+
+def _take(batch: MessageBatch, outcomes: set[str], *, using: str) -> Iterator[tuple[int, list[list[Any]]]]:
+    """Take what failed so out of the chunks that are done: what is not done is its process's."""
+    done = DeliveryChunk.objects.using(using).filter(batch=batch, done_at__isnull=False).exclude(failed=[])
+    for chunk in done.order_by("pk").select_for_update():
+        chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
+        taken = {position: _change(outcome) for position, outcome in chosen}
+        if taken:
+            chunk.take_back(taken)
+            ParkedResult.objects.using(using).filter(batch=batch, position__in=list(taken)).delete()
+            yield chunk.pk, [[position, change] for position, change in taken.items()]
+
+
+def _change(outcome: str) -> Change:
+    return {"truncated": Change.MORE_TOKENS, "invalid_output": Change.CORRECTION}.get(outcome, Change.NOTHING)
+
+
+def deliver_parked(of: JobRun | MessageBatch) -> int:
+    """Call the handlers again for the rows of a run, or of a batch, whose handler raised; give how many they are.
+
+    Each row is handed out once by it, however often it is wished.
+    """
+    using = JobRun.objects.primary().db
+    parked = ParkedResult.objects.using(using)
+    parked = parked.filter(batch__run=of) if isinstance(of, JobRun) else parked.filter(batch=of)
+    groups = parked.order_by("batch").values("batch").annotate(first=Min("position"), last=Max("position"))
+    with transaction.atomic(using=using):
+        count = parked.count()
+        for group in groups:
+            _deliver_again(group, using=using)
+    return count
+
+
+def _deliver_again(group: Any, *, using: str) -> None:
+    # This locks it: of two clicks one cuts.
+    MessageBatch.objects.using(using).filter(pk=group["batch"]).update(kind=F("kind"))
+    waiting = DeliveryChunk.objects.using(using).undone().filter(batch=group["batch"])
+    # All answers again are these too.
+    if waiting.filter(mode__in=[DeliveryMode.PARKED, DeliveryMode.AGAIN]).go_on():
+        return
+    DeliveryChunk.objects.cut_between(group["batch"], group["first"], group["last"], DeliveryMode.PARKED)
+
+
+def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+    """Hand all usable answers of a batch to its job once more, for code that is new; failures are not handed again.
+
+    Also of a batch that no run made, if its kind is a job's name. A delivery that got stuck goes on instead. Raise
+    InvalidTransition for a batch that is not complete, that is being delivered, that was made elsewhere, or whose
+    answers were purged; UnknownJob where nobody handles its kind.
+    """
+    job_of(batch.kind)
+    using = MessageBatch.objects.primary().db
+    with transaction.atomic(using=using):
+        complete = Q(state=State.INGESTED, result_purge_began_at__isnull=True, body_bytes__gt=0)
+        locked = MessageBatch.objects.using(using).filter(complete, pk=batch.pk)
+        if not locked.update(kind=F("kind")):
+            batch.refresh_from_db(using=using)
+            raise batch.forbidden("deliver", {State.INGESTED}, _undeliverable(batch))
+        undone = DeliveryChunk.objects.using(using).undone().filter(batch=batch)
+        if not undone.stuck().go_on():
+            if undone.exists():
+                raise batch.forbidden("deliver", {State.INGESTED}, "it is being delivered.")
+            DeliveryChunk.objects.cut(batch, DeliveryMode.AGAIN)
+        batch.note("redelivered", by=by)
+    return batch
+
+
+def _undeliverable(batch: MessageBatch) -> str:
+    if batch.result_purge_note:
+        return f"its answers are gone. {batch.result_purge_note}"
+    return "" if batch.body_bytes else "it was made elsewhere, so what it was asked about is not known here."

@@ -1,0 +1,119 @@
+/* Keeps the page of a batch or a run in step with it: fetches what moves on it, and puts it in the place of what stood
+   there. Without it the page shows how things stood when it was opened. */
+"use strict";
+{
+    const LONGEST = 120;
+    const MOST_FAILURES = 10;
+    const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+
+    const card = () => document.querySelector("[data-dcb-part='card']");
+    const openedAs = card() ? card().dataset.dcbState : "";
+    let failures = 0;
+    let timer = 0;
+    let fetching = false;
+
+    const wait = () => {
+        clearTimeout(timer);
+        const now = card();
+        if (!now || !now.dataset.dcbUrl || document.hidden || failures > MOST_FAILURES) {
+            return;
+        }
+        const seconds = Math.min(Number(now.dataset.dcbSeconds) * 2 ** failures, LONGEST);
+        timer = setTimeout(look, seconds * 1000);
+    };
+
+    const look = async () => {
+        clearTimeout(timer);
+        if (fetching) {
+            return;
+        }
+        fetching = true;
+        try {
+            // A redirect would lead to the login: nothing of that belongs here.
+            const answer = await fetch(card().dataset.dcbUrl, {credentials: "same-origin", redirect: "error"});
+            if (answer.status === 403 || answer.status === 404) {
+                failures = MOST_FAILURES;
+            }
+            if (!answer.ok) {
+                throw new Error(answer.statusText);
+            }
+            show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+            failures = 0;
+        } catch {
+            failures += 1;
+        }
+        fetching = false;
+        wait();
+    };
+
+    const show = (fresh) => {
+        for (const part of document.querySelectorAll("[data-dcb-part]")) {
+            const other = fresh.querySelector(`[data-dcb-part="${part.dataset.dcbPart}"]`);
+            if (!other) {
+                continue;
+            }
+            reopen(part, other);
+            if (other.outerHTML !== part.outerHTML && !isBeingRead(part)) {
+                const refocus = focusIn(part);
+                part.replaceWith(other);
+                refocus(other);
+            }
+        }
+        say();
+    };
+
+    /* Nobody's selection is taken away; the next look shows what this one did not. */
+    const isBeingRead = (part) => {
+        const selection = document.getSelection();
+        return selection && !selection.isCollapsed && selection.containsNode(part, true);
+    };
+
+    /* What somebody has opened stays open. */
+    const reopen = (part, other) => {
+        for (const opened of part.querySelectorAll("details[open][id]")) {
+            const same = other.querySelector(`#${opened.id}`);
+            if (same) {
+                same.open = true;
+            }
+        }
+    };
+
+    /* What had the focus has it again: the same link, else what stands in the same place. */
+    const focusIn = (part) => {
+        const active = document.activeElement;
+        if (!part.contains(active)) {
+            return () => {};
+        }
+        const place = [...part.querySelectorAll(FOCUSABLE)].indexOf(active);
+        const address = active.getAttribute("href");
+        return (other) => {
+            const all = [...other.querySelectorAll(FOCUSABLE)];
+            const same = address && all.find((element) => element.getAttribute("href") === address);
+            const next = same || all[Math.min(place, all.length - 1)];
+            if (next) {
+                next.focus({preventScroll: true});
+            }
+        };
+    };
+
+    /* Only a new sentence is read out, and not each number that moves. */
+    const say = () => {
+        const words = card().querySelector("[data-dcb-say]").textContent.trim().replace(/\s+/g, " ");
+        const said = document.querySelector("[data-dcb-said]");
+        if (card().dataset.dcbState !== openedAs) {
+            document.querySelector("[data-dcb-stale]").hidden = false;
+            if (said.textContent !== words) {
+                said.textContent = words;
+            }
+        }
+    };
+
+    document.addEventListener("visibilitychange", () => {
+        clearTimeout(timer);
+        const now = card();
+        if (!document.hidden && now && now.dataset.dcbUrl) {
+            look();
+        }
+    });
+    wait();
+}

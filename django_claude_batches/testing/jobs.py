@@ -1,0 +1,103 @@
+"""A whole run of a job within a test: drafted, sent to the emulator, answered and delivered, in this process.
+
+This knows Django and the services, which the emulator must not, so it is imported by its own name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from django_claude_batches import conf, registry, services
+from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, ParkedResult
+from django_claude_batches.models.state import FINAL
+
+from .emulator import ClaudeEmulator
+from .emulator.replies import Replies
+from .process import EmulatorProcess
+
+Claude = ClaudeEmulator | EmulatorProcess
+
+PATIENCE = 3
+"""Days in a row without a change, after which nothing will change any more."""
+
+
+class RunFailed(AssertionError):
+    """A run did not come to its end, or the job's own code raised on the way; the text says where and why."""
+
+
+def run_job(
+    job: type[registry.Job],
+    claude: Claude | None = None,
+    *,
+    replies: Replies | None = None,
+    label: str = "",
+    allow_parked: bool = False,
+) -> JobRun:
+    """Start the job and take its run to the end, retries too; give the run.
+
+    `claude` is an entered emulator. Without one it makes its own, which answers with `replies` (an echo, or the
+    smallest JSON that fits the job's schema).
+
+    Raise RunFailed where the run is paused or gets stuck, where `on_finished` raised, and where a handler did, unless
+    `allow_parked`; and, before anything is sent, where the job's account is not at the emulator.
+    """
+    if claude is not None and replies is not None:
+        raise TypeError("give an emulator or its replies, not both: ClaudeEmulator(replies=…)")
+    with _entered(claude, replies) as answering:
+        _refuse_another_host(job, answering)
+        run = services.start_job(job.name, label=label)
+        _take_to_the_end(run, answering)
+    if run.last_error:
+        raise RunFailed(f"Run {run}: {run.last_error}")
+    parked = ParkedResult.objects.primary().filter(batch__run=run).order_by("pk")
+    if not allow_parked and (first := parked.first()) is not None:
+        raise RunFailed(f"Run {run}: a handler raised for {parked.count():,} rows. The first:\n{first.traceback}")
+    return run
+
+
+@contextlib.contextmanager
+def _entered(claude: Claude | None, replies: Replies | None) -> Iterator[Claude]:
+    if claude is not None:
+        yield claude
+        return
+    with ClaudeEmulator(replies=replies) as own:
+        yield own
+
+
+def _refuse_another_host(job: type[registry.Job], claude: Claude) -> None:
+    url = conf.account(job.account).base_url
+    if url.rstrip("/") != claude.url:
+        raise RunFailed(
+            f'Nothing was sent: account "{job.account}" is at {url}, and the emulator at {claude.url}. Leave its '
+            "BASE_URL out of the settings of your tests."
+        )
+
+
+def _take_to_the_end(run: JobRun, claude: Claude) -> None:
+    """Let days pass until the run is over; raise RunFailed where that changes nothing."""
+    seen: list[list[object]] = []
+    while services.advance_run(run).is_active:
+        if run.is_paused:
+            raise RunFailed(f"Run {run} was paused: {run.pause_reason}")
+        seen = [*seen[-PATIENCE:], _standing(run)]
+        if len(seen) > PATIENCE and seen.count(seen[-1]) == len(seen):
+            raise RunFailed(f"Run {run} is stuck. {_obstacle(run)}")
+        claude.finish()
+
+
+def _standing(run: JobRun) -> list[object]:
+    batches = MessageBatch.objects.primary().filter(run=run).order_by("pk")
+    chunks = DeliveryChunk.objects.primary().filter(batch__run=run).order_by("pk")
+    return [run.state, *batches.values_list("pk", "state"), *chunks.values_list("pk", "position", "done_at")]
+
+
+def _obstacle(run: JobRun) -> str:
+    """Say what its account, its batches and its deliveries wait for."""
+    paused = AccountState.objects.primary().paused().filter(alias=run.account)
+    said = [f'Account "{account.alias}" is paused: {account.pause_reason}' for account in paused]
+    batches = MessageBatch.objects.primary().filter(run=run).exclude(state__in=FINAL).order_by("pk")
+    said += [f"Batch {each}: {each.get_state_display()}. {each.explanation} {each.last_error}" for each in batches]
+    chunks = DeliveryChunk.objects.primary().undone().filter(batch__run=run).order_by("pk")
+    said += [f"Delivery of {chunk}: {chunk.last_error}" for chunk in chunks]
+    return "\n".join(said) or "Nothing of it is open."

@@ -1,0 +1,18 @@
+"""The job of `reviews`, at the two places where the demo runs it. Found as that one is: by the name of this module."""
+
+from __future__ import annotations
+
+from reviews.claude_jobs import TagReviews
+
+
+class TagReviewsAtEmulator(TagReviews):
+    """At the emulator that the demo starts; a run that was interrupted is in nobody's way."""
+
+    account = "emulator"
+    allow_overlap = True
+
+
+class TagReviewsLive(TagReviews):
+    """At Anthropic: each row is asked once, so that it costs no more than was agreed to."""
+
+    max_attempts = 1

@@ -1,0 +1,321 @@
+"""What the page of a run tells, to whom, and in how many queries; and what a batch's page says of its run."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from django.utils.html import escape
+
+from django_claude_batches.models import (
+    AccountState,
+    BatchResult,
+    DeliveryChunk,
+    JobRun,
+    MessageBatch,
+    RunState,
+    State,
+    UsageRollup,
+)
+from django_claude_batches.models.delivery import CHUNK
+from django_claude_batches.testing import ClaudeEmulator, Failure
+from tests.admin.conftest import Staff
+from tests.admin.making import BATCHES, HOSTILE, RESULTS, RUNS, in_state, page, park, run_in, said, url
+from tests.jobs.shop import SCHEMA, job, over, reviews
+from tests.library.models import Review
+from tests.making import draft
+
+pytestmark = pytest.mark.django_db
+
+MANY_RUNS = 10_000
+MANY_BATCHES = 3_000
+
+
+def run_of(batch: MessageBatch, **changes: Any) -> JobRun:
+    facts = {"state": RunState.RUNNING, "next_action_at": timezone.now(), "row_count": batch.request_count}
+    run = JobRun.objects.create(job="tag-reviews", **{**facts, **changes})
+    MessageBatch.objects.filter(pk=batch.pk).update(run=run, run_attempt=1, kind="tag-reviews")
+    batch.refresh_from_db()
+    return run
+
+
+def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
+    rows = reviews(6)
+    broken, bad = str(rows[1].pk), str(rows[2].pk)
+
+    def on_result(self: Any, review: Review, result: Any) -> None:
+        if str(review.pk) == broken:
+            raise LookupError(f"no {HOSTILE}")
+
+    def answer(params: dict[str, Any], custom_id: str) -> Any:
+        return Failure("invalid_request_error", "no such image") if custom_id.endswith(f"_{bad}") else '{"tags": []}'
+
+    run = job(on_result=on_result, output_schema=SCHEMA).start(label=f"nightly {HOSTILE}")
+    assert "Being drafted" in page(root, url(RUNS, "change", run.pk))
+    with ClaudeEmulator(replies=answer) as claude:
+        over(run, claude)
+    shown = page(root, url(RUNS, "change", run.pk))
+    batch = run.batches.get()
+    assert "4 delivered, 1 failed, 1 parked" in shown
+    assert f'href="{url(RESULTS)}?batch={batch.pk}&amp;error_type=invalid_request_error"' in shown
+    assert f'href="{url(BATCHES, "change", batch.pk)}"' in shown
+    assert escape(f"LookupError: no {HOSTILE}") in shown
+    assert "in on_result" in shown
+    assert "USD (prices of" in shown
+    assert HOSTILE not in shown
+    listed = page(root, url(RUNS), q="nightly")
+    assert "4 delivered, 1 failed, 1 parked" in listed
+    assert HOSTILE not in listed
+    found = page(root, url(BATCHES), run=run.pk)
+    assert f'href="{url(BATCHES, "change", batch.pk)}' in found
+
+
+def test_each_attempt_is_there_with_what_it_retries(root: Client) -> None:
+    run = run_in("troubled")
+    first = run.batches.get()
+    second = draft(1, parent=first)
+    MessageBatch.objects.filter(pk=second.pk).update(run=run, run_attempt=2)
+    UsageRollup.objects.create(batch=first, model="m", results=2, input_tokens=1000, output_tokens=30)
+    in_state(first, State.INGESTED, cost_usd=Decimal("1.5"), prices_as_of=date(2026, 11, 1))
+    in_state(second, State.INGESTED, cost_usd=Decimal("0.25"), prices_as_of=date(2026, 11, 22))
+    UsageRollup.objects.create(batch=second, model="m", results=1, input_tokens=500, output_tokens=12)
+    shown = page(root, url(RUNS, "change", run.pk))
+    for batch in (first, second):
+        assert f'<a href="{url(BATCHES, "change", batch.pk)}">#{batch.pk}</a>' in shown
+    assert "4 in 2 attempts" in shown
+    assert "1,500 in, 42 out" in shown
+    assert "1.75 USD (prices of Nov. 1, 2026 to Nov. 22, 2026)" in shown
+    in_state(second, State.INGESTED, cost_usd=None)
+    assert "not known: a batch of it has no known cost" in page(root, url(RUNS, "change", run.pk))
+
+
+def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:
+    run = run_in("troubled")
+    batch = run.batches.get()
+    MessageBatch.objects.filter(pk=batch.pk).update(error_groups=[{"error_type": "api_error", "count": 1}])
+    DeliveryChunk.objects.update(outcomes={"succeeded": 5, "errored": 1, "invalid_output": 2, "missing": 3, "odd": 4})
+    shown = page(root, url(RUNS, "change", run.pk))
+    for name in ("Not as the schema wants it", "Without a result", "Odd", "api_error"):
+        assert name in shown
+    for query in ("outcome=invalid_output", "outcome=missing", "error_type=api_error"):
+        assert f"?batch={batch.pk}&amp;{query}" in shown
+
+
+def test_tracebacks_are_for_those_who_may_read_answers(staff: Staff) -> None:
+    run = run_in("running")
+    park(run.batches.get(), 1, error="LookupError", traceback="File of the shop, at line 3")
+    JobRun.objects.update(last_error="on_finished raised Traceback (most recent call last):\n  x\nOSError: secret\n")
+    viewer = staff("view_jobrun", "view_messagebatch")
+    shown = page(viewer, url(RUNS, "change", run.pk))
+    assert "1 row is parked: its handler raised" in shown
+    assert "LookupError" in shown
+    assert "on_finished raised" in shown
+    for hidden in ("at line 3", "secret", url(RESULTS)):
+        assert hidden not in shown
+    reader = staff("view_jobrun", "view_batchresult", username="ida")
+    shown = page(reader, url(RUNS, "change", run.pk))
+    assert "at line 3" in shown
+    assert "on_finished raised: OSError: secret" in shown
+    assert url(BATCHES) not in shown
+
+
+def test_why_it_is_paused_is_said(root: Client) -> None:
+    run = run_in("running")
+    why = (
+        "library.Review 5: Traceback (most recent call last):\n  here\nLookupError: no\n\nMend it, and resume the run."
+    )
+    JobRun.objects.filter(pk=run.pk).update(paused_at=timezone.now(), pause_reason=why)
+    shown = page(root, url(RUNS, "change", run.pk))
+    assert "library.Review 5: LookupError: no" in shown
+    assert "Mend it, and resume the run." in shown
+    assert ">Paused<" in shown
+    assert "refresh.js" not in shown
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_a_run_that_moves_names_its_card_and_the_script(root: Client, state: RunState) -> None:
+    run = run_in(str(state))
+    moves = run.is_active
+    address = url(RUNS, "card", run.pk)
+    shown = page(root, url(RUNS, "change", run.pk))
+    assert ("django_claude_batches/refresh.js" in shown) == moves
+    card = page(root, address)
+    assert (f'data-dcb-url="{address}"' in card) == (f'data-dcb-url="{address}"' in shown) == moves
+    assert 'data-dcb-part="rows"' in card
+    assert "<html" not in card
+
+
+def test_the_pages_are_for_those_who_may_view_runs(staff: Staff) -> None:
+    run = run_in("running")
+    client = staff("view_messagebatch", "view_batchresult", "start_jobrun", "cancel_jobrun")
+    for address in (url(RUNS), *(url(RUNS, name, run.pk) for name in ("change", "card", "history", "delete"))):
+        assert client.get(address).status_code == 403
+    viewer = staff("view_jobrun", username="ida")
+    for address in (url(RUNS), url(RUNS, "change", run.pk), url(RUNS, "card", run.pk), url(RUNS, "history", run.pk)):
+        page(viewer, address)
+    assert viewer.get(url(RUNS, "delete", run.pk)).status_code == 403
+    assert viewer.get(url(RUNS, "card", 10**9)).status_code == 404
+
+
+def test_runs_are_found_and_filtered(root: Client) -> None:
+    wanted = {standing: run_in(standing) for standing in ("paused", "stuck", "troubled", "running", "finished")}
+    JobRun.objects.filter(pk=wanted["running"].pk).update(label="Weekly tags")
+
+    def found(**query: Any) -> set[str]:
+        rows = root.get(url(RUNS), query).context["cl"].result_list
+        return {name for name, run in wanted.items() if run in rows}
+
+    assert found(attention="yes") == {"paused", "stuck", "troubled"}
+    assert found(state__exact="finished") == {"finished"}
+    assert found(job="tag-reviews") == set(wanted)
+    assert found(job="another") == set()
+    assert found(q="weekly") == {"running"}
+    assert found(q="tag-reviews") == set(wanted)
+    assert found(q=f"#{wanted['stuck'].pk}") == {"stuck"}
+    assert found(q="absent") == set()
+
+
+@pytest.fixture
+def many(ticking: AccountState) -> JobRun:
+    """10,000 runs, and the last with 3,000 batches, of which each has a chunk of results and usage."""
+    JobRun.objects.bulk_create(JobRun(job="tag-reviews", state=RunState.FINISHED) for _ in range(MANY_RUNS))
+    run = JobRun.objects.create(
+        job="tag-reviews", state=RunState.RUNNING, next_action_at=timezone.now(), row_count=MANY_BATCHES * CHUNK
+    )
+    now = timezone.now()
+    batches = MessageBatch.objects.bulk_create(
+        MessageBatch(
+            run=run,
+            run_attempt=1 + number % 3,
+            request_count=CHUNK,
+            state=State.INGESTED,
+            anthropic_id=f"msgbatch_{number}",
+            created_at=now,
+            queued_at=now,
+            ingested_at=now,
+            announced_at=now,
+            processing_status="ended",
+            succeeded_count=CHUNK,
+            error_groups=[{"error_type": f"kind_{number % 30}", "count": 3}],
+        )
+        for number in range(MANY_BATCHES)
+    )
+    outcomes = {"succeeded": CHUNK - 3, "errored": 3}
+    chunk = {"position": CHUNK, "last_position": CHUNK - 1, "done_at": now, "outcomes": outcomes}
+    DeliveryChunk.objects.bulk_create(
+        DeliveryChunk(batch=batch, delivered_count=CHUNK - 3, failed_count=3, **chunk) for batch in batches
+    )
+    UsageRollup.objects.bulk_create(UsageRollup(batch=batch, model="m", results=CHUNK) for batch in batches)
+    with_rows = draft(60)
+    MessageBatch.objects.filter(pk=with_rows.pk).update(run=run, run_attempt=1)
+    in_state(with_rows, State.INGESTED)
+    for position in range(60):
+        park(with_rows, position)
+    return run
+
+
+@pytest.mark.database
+def test_pages_make_ten_queries_and_read_no_result(
+    root: Client, staff: Staff, many: JobRun, django_assert_max_num_queries: Any
+) -> None:
+    viewer = staff("view_jobrun", "view_messagebatch", "view_batchresult", "view_batchrequest", "pause_jobrun")
+    addresses = [url(RUNS, "change", many.pk), url(RUNS, "card", many.pk), url(RUNS), f"{url(RUNS)}?q=tags"]
+    addresses += [f"{url(RUNS)}?attention=yes", f"{url(RUNS)}?state__exact=finished", f"{url(RUNS)}?p=7"]
+    for client, address in ((client, address) for address in addresses for client in (root, viewer)):
+        with django_assert_max_num_queries(10) as captured:
+            page(client, address)
+        results = connection.ops.quote_name(BatchResult._meta.db_table)
+        over_results = [entry["sql"] for entry in captured if results in entry["sql"]]
+        assert all("parked" in sql for sql in over_results), address  # of the few that are shown
+    shown = page(root, url(RUNS, "change", many.pk))
+    assert "60 rows are parked" in shown
+    assert "and 50 more" in shown
+    assert "2951 stand before them" in shown
+
+
+def test_a_batch_names_its_run_its_attempt_and_how_far_it_is_handed_out(root: Client, staff: Staff) -> None:
+    run = run_in("troubled")
+    batch = run.batches.get()
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert f'href="{url(RUNS, "change", run.pk)}"' in shown
+    assert "for the first time" in shown
+    assert "All of it, " in shown
+    assert "<time datetime=" in shown
+    assert "1 row, whose handler raised" in shown
+    assert url(RUNS, "change", run.pk) not in page(staff("view_messagebatch"), url(BATCHES, "change", batch.pk))
+    MessageBatch.objects.update(delivered_at=None, run_attempt=3)
+    DeliveryChunk.objects.update(position=1, done_at=None, next_action_at=timezone.now())
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert "again: attempt 3" in shown
+    assert "1 of 3 requests" in shown
+    assert "refresh.js" in shown
+
+
+def test_a_batch_of_no_run_says_nothing_of_one(root: Client, ingested: MessageBatch) -> None:
+    shown = page(root, url(BATCHES, "change", ingested.pk))
+    assert "Handed to its job" not in shown
+    assert "Its rows are asked" not in shown
+
+
+@pytest.mark.parametrize("codenames", [None, ("view_messagebatch", "view_batchresult", "view_batchrequest")])
+def test_the_page_of_a_runs_batch_makes_ten_queries(
+    root: Client,
+    staff: Staff,
+    ticking: AccountState,
+    codenames: tuple[str, ...] | None,
+    django_assert_max_num_queries: Any,
+) -> None:
+    batch = run_in("troubled").batches.get()
+    client = root if codenames is None else staff("view_jobrun", *codenames)
+    with django_assert_max_num_queries(10):
+        page(client, url(BATCHES, "change", batch.pk))
+
+
+def test_a_draft_that_is_being_filled_is_left_alone(root: Client) -> None:
+    batch = draft(3, label="being filled")
+    run = run_of(batch, state=RunState.DRAFTING)
+    MessageBatch.objects.update(is_filling=True)
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert "until then it cannot be submitted, edited or deleted" in shown
+    for offered in ('value="submit"', 'name="_save"', url(BATCHES, "delete", batch.pk)):
+        assert offered not in shown
+    assert root.post(url(BATCHES, "change", batch.pk), {"label": "other"}).status_code == 403
+    assert root.post(url(BATCHES, "delete", batch.pk), {"post": "yes"}).status_code == 403
+    for action in ("submit", "delete_selected"):
+        data = {"action": action, "_selected_action": [batch.pk], "confirmed": "yes"}
+        assert said(root.post(url(BATCHES), data))[-1].startswith(
+            f"1 skipped: {MessageBatch.objects.get()} is still being drafted by its run."
+        )
+    batch.refresh_from_db()
+    assert (batch.label, batch.state, batch.run) == ("being filled", State.DRAFT, run)
+
+
+def test_what_a_batch_has_in_common_with_its_run_stays(root: Client) -> None:
+    batch = draft(3, account="default")
+    run_of(batch)
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert 'name="label"' in shown
+    assert 'name="kind"' not in shown
+    root.post(url(BATCHES, "change", batch.pk), {"label": "mine", "kind": "stolen", "account": "other", "betas": ""})
+    batch.refresh_from_db()
+    assert (batch.label, batch.kind, batch.account) == ("mine", "tag-reviews", "default")
+
+
+def test_an_answer_that_does_not_fit_its_schema_is_marked(root: Client, ingested: MessageBatch) -> None:
+    result = ingested.results.succeeded().get()
+    BatchResult.objects.filter(pk=result.pk).update(output={"tags": [HOSTILE]}, output_error=f"no {HOSTILE} in it")
+    shown = page(root, url(RESULTS, "change", result.pk))
+    assert escape(f"The answer does not fit the schema of its job: no {HOSTILE} in it") in shown
+    assert escape('"tags": [') in shown
+    assert "invalid_output" in shown
+    assert HOSTILE not in shown
+    listed = root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "invalid_output"})
+    assert [row.pk for row in listed.context["cl"].result_list] == [result.pk]
+    assert "invalid_output" in page(root, url(RESULTS), batch=ingested.pk)
+    BatchResult.objects.filter(pk=result.pk).update(output_error=None)
+    assert not root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "invalid_output"}).context["cl"].result_list

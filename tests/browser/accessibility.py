@@ -1,0 +1,45 @@
+"""What axe, the checker that browsers' own tools use, finds on a page; and going about it without a mouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+GRAVE = {"serious", "critical"}
+DJANGOS = ("label-title-only", 'id="searchbar"')
+"""The label of the search field of Django's lists is a picture with a text, which axe does not count as one."""
+
+FOCUSED = """() => {
+  const element = document.activeElement;
+  const text = element.tagName === "INPUT" ? element.value : element.innerText;
+  return element === document.body ? "" : (text || element.id).trim();
+}"""
+
+CONTEXT = {"exclude": [["#header"], ["#nav-sidebar"], ["#result_list tbody tr:nth-child(n+5)"]]}
+"""Without what is Django's alone, and the rows of a list after the first few: a hundred take seconds."""
+
+
+def grave_violations(page: Any, rules: list[str] | None = None) -> list[str]:
+    """Give each serious or critical violation on the page, of these rules or of all: which, where, and what to do."""
+    # An extra: imported when needed.
+    from axe_playwright_python.sync_playwright import Axe
+
+    chosen = {} if rules is None else {"runOnly": {"type": "rule", "values": rules}}
+    found = Axe().run(page, CONTEXT, options={"resultTypes": ["violations"], **chosen}).response["violations"]
+    return [
+        f"{violation['id']} ({violation['impact']}): {node['html'][:200]}: {node['failureSummary']}"
+        for violation in found
+        if violation["impact"] in GRAVE
+        for node in violation["nodes"]
+        if not (violation["id"] == DJANGOS[0] and DJANGOS[1] in node["html"])
+    ]
+
+
+def tab_to(page: Any, text: str, *, within: int = 60) -> None:
+    """Press the tab key until what has the focus says this, in whatever case; AssertionError if nothing does."""
+    passed = []
+    for _ in range(within):
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate(FOCUSED))
+        if passed[-1].lower() == text.lower():
+            return
+    raise AssertionError(f"the tab key does not reach {text!r}, only {passed}")

@@ -1,0 +1,79 @@
+"""A browser, and all that happens in it that no page of ours may cause."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+PATH = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+"""Debian's: the builds that Playwright downloads are not needed."""
+
+TELL_VIOLATIONS = """
+addEventListener("securitypolicyviolation", (event) => {
+  tellViolation(`${event.effectiveDirective} forbids ${event.blockedURI} ${event.sample} in ${event.sourceFile}`);
+});
+"""
+
+
+def why_not() -> str:
+    """Say what is missing to run a browser here; nothing if it is all there."""
+    if find_spec("playwright") is None or find_spec("axe_playwright_python") is None:
+        return "Playwright, of the extra `browser`, is not installed"
+    return "" if Path(PATH).exists() else f"{PATH} is not there"
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Start Chromium without a window; give Playwright's Browser."""
+    # An extra: imported when needed.
+    from playwright.sync_api import sync_playwright
+
+    # Playwright's own event loop runs in this thread, and Django takes a thread with one for asynchronous code.
+    with sync_playwright() as playwright, mock.patch.dict(os.environ, {"DJANGO_ALLOW_ASYNC_UNSAFE": "true"}):
+        browser = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Watch:
+    """What the pages of a context did that they must not: scripts that ran, policies violated, strangers asked.
+
+    A page may call `hostile()`, which is what the hostile outputs do if they get to run.
+    """
+
+    def __init__(self, context: Any, origin: str) -> None:
+        self.seen: list[str] = []
+        self._origin = origin
+        context.expose_function("hostile", lambda *arguments: self._note("a script ran", arguments))
+        context.expose_function("tellViolation", lambda text: self._note("the policy was violated", text))
+        context.add_init_script(TELL_VIOLATIONS)
+        # Browsers ask for it unasked, and no project of ours has one.
+        context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+        context.on("dialog", self._dismiss)
+        context.on("console", lambda message: self._note("the console said", message.text))
+        context.on("weberror", lambda error: self._note("a script failed", error.error))
+        context.on("request", self._see_request)
+        context.on("page", lambda page: self._note("a window was opened", page.url) if len(context.pages) > 1 else None)
+
+    def taken(self) -> list[str]:
+        """Give what was seen since the last time."""
+        seen, self.seen = self.seen, []
+        return seen
+
+    def _note(self, what: str, about: object) -> None:
+        self.seen.append(f"{what}: {about}")
+
+    def _dismiss(self, dialog: Any) -> None:
+        self._note("a dialog was opened", dialog.message)
+        dialog.dismiss()
+
+    def _see_request(self, request: Any) -> None:
+        if not request.url.startswith((self._origin, "data:image/")):
+            self._note("a stranger was asked", request.url)

@@ -1,0 +1,57 @@
+"""A day of work whose time stands still until it is let pass: Python's, the database's and the emulator's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.backends.signals import connection_created
+from django.utils import timezone
+
+from django_claude_batches.testing import ClaudeEmulator
+from tests.protocol.clock import built_in_strftime
+
+MORNING = datetime(2026, 11, 23, 7, 42, 5, tzinfo=UTC)
+"""A Monday. Some seconds after the minute: the emulator's clock goes on by the seconds that a run takes."""
+
+
+class Day:
+    """While entered, it is the same moment for the pages, for the services and for who looks at them."""
+
+    def __init__(self, traveller: Any) -> None:
+        self._traveller = traveller
+        self.claude: ClaudeEmulator | None = None
+
+    def let_pass(self, **time: float) -> None:
+        """Let hours, minutes or whatever `timedelta` takes pass everywhere."""
+        by = timedelta(**time)
+        self._traveller.shift(by)
+        if self.claude is not None:
+            self.claude.pass_time(by.total_seconds())
+
+
+@contextmanager
+def begun() -> Iterator[Day]:
+    """Begin the day: what is made while this is entered has its times."""
+    # An extra: imported when needed.
+    import time_machine
+
+    connection_created.connect(_set_clock)
+    try:
+        with time_machine.travel(MORNING, tick=False) as traveller:
+            yield Day(traveller)
+    finally:
+        connection_created.disconnect(_set_clock)
+
+
+def _set_clock(connection: Any, **_signal: Any) -> None:
+    """Replace SQLite's STRFTIME, which is what `Now()` is there."""
+
+    def controlled(*arguments: Any) -> Any:
+        if arguments[1:] == ("NOW",):
+            return timezone.now().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        return built_in_strftime(*arguments)
+
+    connection.connection.create_function("strftime", -1, controlled)

@@ -1,0 +1,78 @@
+"""`python -m tests.browser.screenshots [--out FOLDER]`: a picture of each page in each form, for docs/screenshots."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from tests.browser.chromium import chromium, why_not  # noqa: E402  models need the setup
+from tests.browser.console import Console, served  # noqa: E402
+from tests.browser.looks import FORMS, PAGES  # noqa: E402
+
+TALLEST = 2400
+"""Pixels: what stands below that on a long page looks like what stands above it."""
+
+COLORS = 128
+"""Of a picture's palette: enough for text and bars, and a third of the size."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/screenshots"), metavar="FOLDER")
+    parser.add_argument("pages", nargs="*", help="their names; all without", choices=[[], *PAGES])
+    options = parser.parse_args()
+    if missing := why_not():
+        print(missing, file=sys.stderr)
+        return 1
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser, served(browser, Path(folder)) as console:
+        _take_all(console, options.out, options.pages or list(PAGES))
+    return 0
+
+
+def _take_all(console: Console, out: Path, names: list[str]) -> None:
+    office = console.furnish()
+    for form, how in FORMS.items():
+        page, _watch = console.log_in(office.ada, **how)
+        for name in names:
+            PAGES[name](page, office)
+            path = out / f"{name}-{form}.png"
+            path.write_bytes(_small(_taken(page, how["viewport"])))
+            print(f"{path}: {path.stat().st_size // 1000} kB", flush=True)
+        page.context.close()
+
+
+def _taken(page: Any, viewport: dict[str, int]) -> bytes:
+    """Give a PNG of the whole page, which ends where nobody would look further."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size(viewport | {"height": min(max(height, viewport["height"]), TALLEST)})
+    picture: bytes = page.screenshot(animations="disabled", caret="hide")
+    page.set_viewport_size(viewport)
+    return picture
+
+
+def _small(picture: bytes) -> bytes:
+    """Give the PNG with a palette."""
+    # An extra: imported when needed.
+    from PIL import Image
+
+    out = io.BytesIO()
+    full = Image.open(io.BytesIO(picture)).convert("RGB")
+    # By coverage: by frequency, the few red pixels of a bar would become brown.
+    quantized = full.quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    quantized.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

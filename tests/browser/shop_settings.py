@@ -1,0 +1,10 @@
+"""The example project's settings, under the strict policy."""
+
+from __future__ import annotations
+
+from config.settings import *  # noqa: F403
+from config.settings import MIDDLEWARE
+
+from tests.browser import policy
+
+MIDDLEWARE = [policy.MIDDLEWARE, *MIDDLEWARE]

@@ -1,0 +1,87 @@
+"""No page of ours keeps anybody out: axe finds nothing grave, in no form, and the keyboard alone is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.accessibility import grave_violations, tab_to
+from tests.browser.console import Console, address
+from tests.browser.looks import BATCHES, FORMS, PAGES
+from tests.browser.office import Office
+from tests.making import draft
+
+pytestmark = pytest.mark.browser
+
+RULES: dict[str, list[str] | None] = {
+    "light": None,
+    "dark": ["color-contrast", "link-in-text-block"],
+    "narrow": ["meta-viewport", "scrollable-region-focusable"],
+}
+"""All of axe's in one form, and those in the others that may be broken there alone."""
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def pages(console: Console, office: Office) -> Iterator[dict[str, Any]]:
+    """A page of each form, with somebody logged in who may do everything."""
+    yield (opened := {form: console.log_in(office.ada, **options)[0] for form, options in FORMS.items()})
+    for page in opened.values():
+        page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_grave_and_nothing_is_too_wide(
+    pages: dict[str, Any], office: Office, form: str, name: str
+) -> None:
+    page = pages[form]
+    PAGES[name](page, office)
+    assert grave_violations(page, RULES[form]) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= FORMS[form]["viewport"]["width"]
+
+
+def test_a_batch_is_submitted_and_taken_back_by_the_keyboard_alone(pages: dict[str, Any]) -> None:
+    page, batch = pages["light"], draft(2, label="By keyboard")
+    page.goto(address(BATCHES, "change", batch.pk))
+    for button, state in (("Submit to Claude", "queued"), ("Take back", "draft")):
+        tab_to(page, button)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".dcb-confirmation")
+        tab_to(page, button)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".messagelist .success")
+        batch.refresh_from_db()
+        assert batch.state == state
+
+
+@pytest.mark.parametrize("name", ["catalog", "running", "unconfirmed", "refused", "draft"])
+def test_the_tab_key_reaches_each_button_of_a_batch(pages: dict[str, Any], office: Office, name: str) -> None:
+    page = pages["light"]
+    page.goto(address(BATCHES, "change", getattr(office, name).pk))
+    buttons = page.locator(".object-tools button").all_inner_texts()
+    assert buttons
+    for button in buttons:
+        tab_to(page, button.strip())
+
+
+def test_an_action_of_the_list_is_run_by_the_keyboard_alone(pages: dict[str, Any]) -> None:
+    page, batch = pages["light"], draft(2, label="From the list")
+    page.goto(address(BATCHES, q="From the list"))
+    page.focus("#result_list input[name=_selected_action]")
+    page.keyboard.press("Space")
+    page.focus("select[name=action]")
+    page.keyboard.type("Submit")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".dcb-confirmation")
+    tab_to(page, "Submit to Claude")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".messagelist .success")
+    batch.refresh_from_db()
+    assert batch.state == "queued"

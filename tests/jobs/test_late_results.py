@@ -1,0 +1,137 @@
+"""Results that come late, or never: no row is lost by them, and none has two effects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from django_claude_batches import registry, services
+from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
+from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, ParkedResult, RunState, State
+from django_claude_batches.testing import ClaudeEmulator
+from tests.jobs.shop import deliver_all, effects, fetched, job, over, reviews
+from tests.library.models import Review
+from tests.making import make_due
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def incomplete(run: JobRun, claude: ClaudeEmulator, *, line: int = 2) -> MessageBatch:
+    """Take a run to its end, of whose first batch a line did not come."""
+    claude.fault("missing_line", times=5, line=line)
+    fetched(run, claude)
+    batch = run.batches.get()
+    for _try in range(5):
+        make_due(batch)
+        services.advance(batch)
+    assert (batch.state, batch.missing_count) == (State.INGESTED, 1)
+    over(run, claude)
+    assert run.state == RunState.FINISHED, run.last_error
+    return batch
+
+
+def fetch_again(batch: MessageBatch) -> None:
+    batch.refresh_from_db()
+    services.reingest(batch)
+    services.advance(batch)
+    assert (batch.state, batch.missing_count) == (State.INGESTED, 0)
+
+
+def watching(failures: list[str], **members: Any) -> Any:
+    def on_failure(self: Any, review: Review, result: Any) -> None:
+        failures.append(result.outcome)
+
+    return job(on_failure=on_failure, **members)
+
+
+def test_one_that_failed_as_missing_is_handed_over_when_it_comes(claude: ClaudeEmulator) -> None:
+    reviews(3)
+    failures: list[str] = []
+    batch = incomplete(watching(failures, max_attempts=1).start(), claude)
+    assert (sum(effects()), failures) == (2, ["missing"])
+    fetch_again(batch)
+    deliver_all()
+    assert (effects(), failures) == ([1, 1, 1], ["missing"])
+    assert [chunk.outcomes for chunk in DeliveryChunk.objects.order_by("pk")] == [{"succeeded": 2}, {"succeeded": 1}]
+    assert sum(DeliveryChunk.objects.values_list("failed_count", flat=True)) == 0
+    with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
+        services.retry_run(batch.run)  # type: ignore[arg-type]
+    fetch_again(batch)
+    deliver_all()
+    assert effects() == [1, 1, 1]
+
+
+def test_a_late_delivery_that_stands_still_goes_on_when_its_run_is_resumed(claude: ClaudeEmulator) -> None:
+    reviews(3)
+    batch = incomplete(job(max_attempts=1).start(), claude)
+    run = JobRun.objects.get()
+    with pytest.raises(InvalidTransition, match="it is over, and no delivery of it is left"):
+        services.resume_run(run)
+    registry.forget("tag-reviews")
+    fetch_again(batch)
+    deliver_all()
+    assert DeliveryChunk.objects.stuck().count() == 1
+    job()
+    services.resume_run(run)
+    deliver_all()
+    assert (effects(), DeliveryChunk.objects.undone().count(), run.state) == ([1, 1, 1], 0, RunState.FINISHED)
+
+
+def test_one_that_was_asked_again_has_one_effect(claude: ClaudeEmulator) -> None:
+    reviews(3)
+    failures: list[str] = []
+    batch = incomplete(watching(failures).start(), claude)
+    assert (effects(), failures, batch.run.batches.count()) == ([1, 1, 1], [], 2)  # type: ignore[union-attr]
+    fetch_again(batch)
+    deliver_all()
+    assert effects() == [1, 1, 1]
+
+
+def test_one_whose_on_failure_raised_is_parked_no_more(claude: ClaudeEmulator) -> None:
+    reviews(3)
+
+    def on_failure(self: Any, review: Review, result: Any) -> None:
+        raise LookupError
+
+    batch = incomplete(job(on_failure=on_failure, max_attempts=1).start(), claude)
+    assert ParkedResult.objects.count() == 1
+    fetch_again(batch)
+    deliver_all()
+    assert (effects(), ParkedResult.objects.count()) == ([1, 1, 1], 0)
+
+
+def test_lost_rows_fail_as_missing_and_are_not_asked_again(claude: ClaudeEmulator) -> None:
+    reviews(3)
+    failures: list[str] = []
+    run = services.advance_run(watching(failures).start())
+    claude.finish()
+    batch = run.batches.get()
+    services.delete_remote(batch, discard_results=True)
+    for _round in range(4):
+        make_due(batch)
+        services.advance(batch)
+    assert batch.state == State.LOST
+    over(run, claude)
+    assert (run.state, failures, run.batches.count()) == (RunState.FINISHED, ["missing"] * 3, 1)
+    assert services.retry_run(run) == 3, "a person may"
+
+
+def test_given_up_and_then_found(claude: ClaudeEmulator) -> None:
+    """The run goes on without it, and is over when its results come: they are delivered, and nothing is asked again."""
+    reviews(3)
+    run = services.advance_run(job().start())
+    claude.finish()
+    batch = run.batches.get()
+    anthropic_id = batch.anthropic_id
+    given_up = {"state": State.ABANDONED, "anthropic_id": None, "next_action_at": None}
+    MessageBatch.objects.filter(pk=batch.pk).update(**given_up)
+    over(run, claude)
+    assert (run.state, effects()) == (RunState.FINISHED, [0, 0, 0])
+    revived = {"state": State.IN_PROGRESS, "anthropic_id": anthropic_id, "next_action_at": timezone.now()}
+    MessageBatch.objects.filter(pk=batch.pk).update(**revived)
+    services.advance(MessageBatch.objects.get(pk=batch.pk))
+    deliver_all()
+    run.refresh_from_db()
+    assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1])

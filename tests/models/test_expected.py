@@ -1,0 +1,114 @@
+"""What is counted of requests as they are drafted, for the estimate of what they cost."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import astuple
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from django_claude_batches import conf, services
+from django_claude_batches.estimating import ExpectedKind
+from django_claude_batches.models import BatchRequest, MessageBatch, State
+from django_claude_batches.pricing import bundled
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, in_state, item, running
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def drafted(*params: Any) -> MessageBatch:
+    batch = MessageBatch.objects.create_draft([{"params": each} for each in params])
+    return MessageBatch.objects.get(pk=batch.pk)
+
+
+def counted(batch: MessageBatch) -> list[tuple[Any, ...]]:
+    batch.refresh_from_db()
+    assert batch.expected_usage is not None
+    return sorted(astuple(ExpectedKind(**row)) for row in batch.expected_usage)  # jsonb keeps no order of keys
+
+
+def sizes(batch: MessageBatch) -> list[int]:
+    return list(batch.requests.order_by("position").values_list("params_bytes", flat=True))
+
+
+def test_requests_are_counted_by_model_place_and_size() -> None:
+    batch = drafted(
+        {"model": "claude-opus-5", "max_tokens": 10, "system": "x" * 900},
+        {"model": "claude-opus-5", "max_tokens": 20, "system": "é" * 451},
+        {"model": "claude-opus-5", "max_tokens": 30, "system": "x" * 9000},
+        {"model": "claude-opus-5", "max_tokens": 40, "inference_geo": "us"},
+        {"model": "claude-opus-5", "max_tokens": 50, "inference_geo": "global"},
+        OrderedDict({"model": "claude-haiku-4-5", "max_tokens": 60}),
+    )
+    first, second, large, in_us, elsewhere, own = sizes(batch)
+    assert counted(batch) == [
+        ("claude-haiku-4-5", "", 6, 1, own, 60),
+        ("claude-opus-5", "", 7, 1, elsewhere, 50),
+        ("claude-opus-5", "", 10, 2, first + second, 30),
+        ("claude-opus-5", "", 14, 1, large, 30),
+        ("claude-opus-5", "us", 6, 1, in_us, 40),
+    ]
+
+
+@pytest.mark.parametrize("max_tokens", [None, -1, 1_000_001, True, "64", 6.5, [1], 10**50])
+def test_what_the_api_refuses_for_its_max_tokens_is_not_counted(max_tokens: Any) -> None:
+    batch = drafted({"model": "claude-opus-5", "max_tokens": max_tokens}, {"model": "nobody-knows"})
+    assert counted(batch) == []
+    assert batch.estimate(bundled()).cents == (0, 0)
+
+
+def test_an_estimate_is_by_the_prices_that_are_given(settings: Any) -> None:
+    batch = drafted({"model": "mine", "max_tokens": 1_000_000})
+    assert batch.estimate(conf.prices()).unknown_models == ("mine",)
+    settings.CLAUDE_BATCHES = {"PRICES": {"mine": {"input": 0, "output": 10}}}
+    found = batch.estimate(conf.prices())
+    # 1 * 10 / 1e6 / 2, and 1e6 * 10 / 1e6 / 2
+    assert (found.low, found.high, found.as_of) == (Decimal("0.000005"), Decimal(5), bundled().as_of)
+
+
+def test_what_a_batch_made_elsewhere_costs_is_not_known() -> None:
+    batch = in_state(State.IN_PROGRESS, expected_usage=None)
+    found = batch.estimate(bundled())
+    assert (found.low, found.high, found.unknown_models) == (None, None, ())
+
+
+def test_the_child_of_a_retry_has_an_estimate_of_its_own(claude: ClaudeEmulator) -> None:
+    batch = running(2)
+    services.cancel(batch)
+    services.advance(batch)
+    claude.finish()
+    services.advance(batch)
+    assert batch.state == State.INGESTED
+    child = services.retry(batch, outcomes=["canceled"])
+    assert counted(child) == counted(batch) == [("claude-haiku-4-5", "", 7, 2, sum(sizes(batch)), 128)]
+    larger = services.retry(batch, outcomes=["canceled"], max_tokens=4096)
+    assert counted(larger) == [("claude-haiku-4-5", "", 7, 2, sum(sizes(larger)), 8192)]
+
+
+def test_a_request_that_was_changed_is_counted_anew() -> None:
+    batch = draft(2)
+    kept, changed = batch.requests.order_by("position")
+    changed.params = {"model": "claude-opus-5", "max_tokens": 7, "inference_geo": "us"}
+    changed.save()
+    assert counted(batch) == [
+        ("claude-haiku-4-5", "", 7, 1, kept.params_bytes, 64),
+        ("claude-opus-5", "us", 6, 1, changed.params_bytes, 7),
+    ]
+    changed = BatchRequest.objects.get(pk=changed.pk)
+    changed.params = item(1)["params"]
+    changed.save()
+    assert counted(batch) == counted(draft(2))
+
+
+def test_what_it_costs_lies_within_the_estimate(claude: ClaudeEmulator) -> None:
+    batch = running(3)
+    claude.finish()
+    services.advance(batch)
+    found = batch.estimate(conf.prices())
+    assert batch.cost_usd is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 < found.low <= batch.cost_usd <= found.high

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import NotSupportedError, connection
+from django.db.models import FloatField
+from django.db.models.functions import Cast
+
+from django_claude_batches import services
+from django_claude_batches.models import BatchResult, MessageBatch, State
+from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.testing.emulator.judging import Failure
+from django_claude_batches.testing.emulator.replies import Reply, scripted
+from tests.library.models import Book
+from tests.making import item
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+ANSWERS = {0: "good", 1: Reply("cu", stop_reason="max_tokens"), 2: Reply(stop_reason="refusal"), 3: Failure(), 4: "bad"}
+OUTPUTS: dict[str, Any] = {
+    "r-0": {"tags": ["quiet", "cheap"], "sentiment": "good", "score": 4, "by": {"name": "Ä😀"}},
+    "r-1": {"tags": [], "sentiment": "bad", "score": 2.5},
+    "r-2": {"tags": ["far"], "sentiment": "good", "score": 10, "by": None},
+    "r-3": {"tags": ["quiet", {"deep": 1}], "sentiment": "so", "score": 3},
+}
+
+
+def answered(answers: dict[int, Any], *, kind: str = "", target: Any = None) -> MessageBatch:
+    seed = MessageBatch.objects.count()  # of one seed, two emulators give the same ids
+    with ClaudeEmulator(seed=seed, replies=scripted(answers)) as claude:
+        items = ({**item(number), "target": target} for number in range(len(answers)))
+        batch = services.submit(MessageBatch.objects.create_draft(items, kind=kind))
+        services.advance(batch)
+        claude.finish()
+        assert services.advance(batch).state == State.INGESTED
+    return batch
+
+
+def invalidated(batch: MessageBatch, custom_id: str) -> None:
+    batch.results.filter(custom_id=custom_id).update(output_error="$: 'tags' is a required property")
+
+
+def ids(results: Any) -> list[str]:
+    return sorted(results.values_list("custom_id", flat=True))
+
+
+class TestOutcomes:
+    def test_nothing_is_invalid_until_somebody_says_so(self) -> None:
+        batch = answered(ANSWERS)
+        assert {result.output_error for result in batch.results.all()} == {None}
+        assert ids(batch.results.invalid_output()) == []
+        invalidated(batch, "r-4")
+        assert ids(batch.results.invalid_output()) == ["r-4"]
+
+    def test_what_is_usable(self) -> None:
+        batch = answered(ANSWERS)
+        assert ids(batch.results.usable()) == ["r-0", "r-4"]
+        invalidated(batch, "r-4")
+        assert ids(batch.results.usable()) == ["r-0"]
+
+    def test_of_a_kind(self) -> None:
+        answered({0: "a"}, kind="tags")
+        answered({0: "a", 1: "b"}, kind="moods")
+        assert ids(BatchResult.objects.of_kind("moods")) == ["r-0", "r-1"]
+        assert ids(BatchResult.objects.of_kind("others")) == []
+
+    def test_the_latest_success_about_a_row(self) -> None:
+        book, other = Book.objects.create(title="One"), Book.objects.create(title="Two")
+        results = BatchResult.objects.of_kind("tags").for_target(book)
+        assert results.latest_success() is None
+        answered({0: Reply(stop_reason="refusal"), 1: Reply("cu", stop_reason="max_tokens")}, kind="tags", target=book)
+        assert results.latest_success() is None
+        first = answered({0: "first"}, kind="tags", target=book)
+        answered({0: Failure()}, kind="tags", target=book)
+        answered({0: "another kind"}, kind="moods", target=book)
+        answered({0: "another row"}, kind="tags", target=other)
+        assert getattr(results.latest_success(), "text", "") == "first"
+        second = answered({0: "second"}, kind="tags", target=book)
+        assert getattr(results.latest_success(), "text", "") == "second"
+        invalidated(second, "r-0")
+        assert results.latest_success() == first.results.get()
+
+
+class TestOutputs:
+    @pytest.fixture
+    def results(self) -> Any:
+        batch = answered(dict.fromkeys(range(5), "{}"))
+        for result in batch.results.exclude(custom_id="r-4"):
+            result.output = OUTPUTS[result.custom_id]
+            result.save(update_fields=["output"])
+        return batch.results.all()
+
+    def test_they_come_back_as_they_were(self, results: Any) -> None:
+        assert {result.custom_id: result.output for result in results} == {**OUTPUTS, "r-4": None}
+
+    @pytest.mark.parametrize(
+        ("lookup", "value", "found"),
+        [
+            ("output__isnull", True, ["r-4"]),
+            ("output__isnull", False, ["r-0", "r-1", "r-2", "r-3"]),
+            ("output__sentiment", "good", ["r-0", "r-2"]),
+            ("output__sentiment__in", ["so", "bad"], ["r-1", "r-3"]),
+            ("output__sentiment__startswith", "go", ["r-0", "r-2"]),
+            ("output__score", 4, ["r-0"]),
+            ("output__score__gte", 3, ["r-0", "r-2", "r-3"]),
+            ("output__score__lt", 2.75, ["r-1"]),
+            ("output__tags__0", "quiet", ["r-0", "r-3"]),
+            ("output__tags", [], ["r-1"]),
+            ("output__has_key", "by", ["r-0", "r-2"]),
+            ("output__by__isnull", True, ["r-1", "r-3", "r-4"]),
+            ("output__by", None, ["r-2"]),
+            ("output__by__name", "Ä😀", ["r-0"]),
+        ],
+    )
+    def test_filters(self, results: Any, lookup: str, value: Any, found: list[str]) -> None:
+        assert ids(results.filter(**{lookup: value})) == found
+
+    @pytest.mark.parametrize(
+        ("lookup", "value", "found"),
+        [
+            ("output__tags__contains", "quiet", ["r-0", "r-3"]),
+            ("output__tags__contains", ["quiet", "cheap"], ["r-0"]),
+            ("output__contains", {"sentiment": "good"}, ["r-0", "r-2"]),
+        ],
+    )
+    def test_what_sqlite_has_not(self, results: Any, lookup: str, value: Any, found: list[str]) -> None:
+        matching = results.filter(**{lookup: value})
+        if connection.features.supports_json_field_contains:
+            assert ids(matching) == found
+        else:
+            with pytest.raises(NotSupportedError):
+                ids(matching)
+
+    def test_a_text_within_a_list_on_any(self, results: Any) -> None:
+        """As docs/reference/models.md writes it."""
+        assert ids(results.filter(output__tags__icontains='"quiet"')) == ["r-0", "r-3"]
+
+    def test_they_are_sorted_by_a_number(self, results: Any) -> None:
+        """As docs/reference/models.md writes it: MariaDB sorts what it takes out of JSON as text, 10 before 3."""
+        by_score = results.filter(output__score__isnull=False).order_by(Cast("output__score", FloatField()))
+        assert [result.custom_id for result in by_score] == ["r-1", "r-3", "r-0", "r-2"]

@@ -1,0 +1,116 @@
+"""Most messages are read by the form of the first of their kind: that must never show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from django_claude_batches.client import Line
+from django_claude_batches.models import ResultProblem
+from django_claude_batches.models.rows import ResultRow
+from django_claude_batches.services.lines import glance, read
+from django_claude_batches.services.messages import FIRST_PLACE, Forms
+
+NUMBERS = ["0", "7", "12", "-1", "-0", "007", "1.5", "1e3", "9" * 12, "1" + "0" * 12, "9" * 25, str(FIRST_PLACE + 1)]
+TEXTS = [
+    '"msg_01"',
+    '"claude-haiku-4-5"',
+    '""',
+    r'"\":5,"',
+    r'"a\":5,\"b"',
+    '"x:5,"',
+    r'"\\"',
+    r'"\\\\\""',
+    r'"\u0000"',
+]
+TEXTS += [r'"\ud83d\ude00"', '"\x01"', '"\t"', '"end_turn"', r'"\q"', r'"a\\":5,"']
+OTHERS = [
+    "null",
+    "true",
+    "[5,7]",
+    "{}",
+    '{"input_tokens":3,"id":4}',
+    '[{"type":"text","text":"say \\"hi\\""}]',
+    "[",
+    '"',
+]
+KEYS = ["id", "model", "stop_reason", "text", "thinking", "signature", "content", "usage", "x", "", r"a\"id", "x-"]
+USED = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "service_tier", "id"]
+
+values = st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | st.sampled_from(OTHERS)
+colons = st.sampled_from([":", ":", ": ", " :", ":  "])
+
+
+def objects(keys: list[str], inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    member = st.tuples(st.sampled_from(keys), colons, inner).map(lambda found: f'"{found[0]}"{found[1]}{found[2]}')
+    return st.lists(member, max_size=7).map(lambda members: "{" + ",".join(members) + "}")
+
+
+usages = objects(USED, values)
+usage = st.tuples(colons, usages).map(lambda found: f'"usage"{found[0]}{found[1]}')
+messages = st.tuples(objects(KEYS, values | usages), usage).map(
+    lambda found: found[0][:-1] + ("," if len(found[0]) > 2 else "") + found[1] + "}"
+)
+
+
+def line(message: str) -> Line:
+    return Line(1, 0, b'{"custom_id":"x","result":{"type":"succeeded","message":%b}}' % message.encode(), False)
+
+
+def columns(found: ResultRow | ResultProblem) -> Any:
+    if isinstance(found, ResultProblem):
+        return found.reason
+    text = found.message
+    message = json.loads(bytes(text) if isinstance(text, memoryview) else text or "null")
+    return {**asdict(replace(found, message=None)), "message": message}
+
+
+@given(st.lists(messages, min_size=1, max_size=5))
+@example(['{"usage":{"input_tokens":1}}', '{"usage":{"input_tokens":2}}'])
+@example([f'{{"usage":{{"input_tokens": {FIRST_PLACE}}}}}', '{"usage":{"input_tokens":5,"x":5}}'])
+@example(['{"id":"a","usage":{"id":3}}', '{"id":3,"usage":{"id":"a"}}'])
+@example(['{"model":"a\\":5,","usage":{}}', '{"model":"a\\":6,","usage":{}}'])
+def test_a_form_reads_what_care_reads(texts: list[str]) -> None:
+    forms = Forms()
+    for text in [*texts, *texts]:
+        quick = read(line(text), glance(line(text).data), forms)
+        assert columns(quick) == columns(read(line(text), None, Forms()))
+
+
+def usual(tokens: int, **usage: Any) -> str:
+    content = [{"type": "text", "text": f'He said "{tokens}" \\ {tokens}'}]
+    counts = {"input_tokens": tokens, "output_tokens": 2 * tokens, **usage}
+    return json.dumps({"id": f"msg_{tokens}", "model": "claude-opus-5", "content": content, "usage": counts})
+
+
+def test_messages_of_one_form_teach_it_once() -> None:
+    forms = Forms()
+    for tokens in range(1, 100):
+        row = read(line(usual(tokens)), glance(line(usual(tokens)).data), forms)
+        assert isinstance(row, ResultRow)
+        assert (row.input_tokens, row.output_tokens, row.model) == (tokens, 2 * tokens, "claude-opus-5")
+    assert len(forms) == 1
+
+
+def test_forms_are_kept_up_to_a_number() -> None:
+    forms = Forms()
+    for tokens in range(400):
+        text = usual(tokens, service_tier=f"tier {tokens}")
+        row = read(line(text), glance(line(text).data), forms)
+        assert isinstance(row, ResultRow)
+        assert (row.input_tokens, row.service_tier) == (tokens, f"tier {tokens}")
+    assert len(forms) == 256
+
+
+@pytest.mark.parametrize("number", [FIRST_PLACE - 1, FIRST_PLACE, 10**13])
+def test_counts_that_are_too_long_for_a_form_are_read_all_the_same(number: int) -> None:
+    forms = Forms()
+    for tokens in (5, number):
+        row = read(line(usual(tokens)), glance(line(usual(tokens)).data), forms)
+        assert isinstance(row, ResultRow)
+        assert row.input_tokens == tokens
