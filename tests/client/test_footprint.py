@@ -26,25 +26,24 @@ def test_neither_django_nor_celery_is_loaded() -> None:
 
 
 PEAK = """
-import resource, sys
+import sys
 from django_claude_batches.client import BatchesClient
-def peak():  # MB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+from tests.memory import peak_mb
 client = BatchesClient(api_key="key", base_url=sys.argv[1])
 client.retrieve(sys.argv[2])
-before = peak()
+before = peak_mb()
 """
 
 CREATE = """
 client.create({"custom_id": f"row-{n}", "params": {"text": str(n) * 200}} for n in range(20_000))
-print(peak() - before)
+print(peak_mb() - before)
 """
 
 RESULTS = """
 with client.result_lines(sys.argv[2]) as lines:
     assert sum(1 for _ in lines) == 25_000
 assert sum(1 for _ in client.results(sys.argv[2])) == 25_000
-print(peak() - before)
+print(peak_mb() - before)
 """
 
 

@@ -200,17 +200,16 @@ BatchResult.objects.bulk_create(
 """
 
 MEASURED = """
-import resource, sys
+import sys
 import django
 django.setup()
 from django.core.management import call_command
-def peak():  # MB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+from tests.memory import peak_mb
 call_command("claude_batches", "status", "1", stdout=open("/dev/null", "w"), no_color=True)
-before = peak()
+before = peak_mb()
 for format in ("jsonl", "csv"):
     call_command("claude_batches", "export", "1", "--format", format, "--output", sys.argv[1], "--force", "--json")
-print(peak() - before, file=sys.stderr)
+print(peak_mb() - before, file=sys.stderr)
 """
 
 

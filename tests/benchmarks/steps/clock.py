@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
+
+from tests.memory import peak_mb
 
 
 class Clock:
@@ -28,11 +29,3 @@ class Clock:
         memory = {"peak_mb": peak_mb(), "base_mb": self._base_mb}
         times = {"cpu_seconds": self._cpu_seconds, "began_at": self._began_at, "ended_at": self._ended_at}
         print(json.dumps({"rows": rows, "seconds": took, **memory, "facts": {**times, **facts}}))
-
-
-def peak_mb() -> float:
-    """Give VmHWM, the most memory that this process ever had."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return round(int(line.split()[1]) / 1024, 1)
-    raise RuntimeError("no VmHWM in /proc/self/status")
