@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 
 from django_claude_batches import services
@@ -20,7 +21,7 @@ def item(number: int, **params: Any) -> dict[str, Any]:
 
 def prepared(number: int, text: str = "Hello") -> Prepared:
     """A request as a run drafts it; each third has an id of its own."""
-    request = check(item(number, messages=[{"role": "user", "content": text}]), 0).encoded()
+    request = check(item(number, messages=[{"role": "user", "content": text}]), 0, ContentType.objects).encoded()
     return request._replace(custom_id="") if number % 3 else request
 
 

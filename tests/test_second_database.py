@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import F
 from django.utils import timezone
 
@@ -52,6 +54,18 @@ class ReadsLag(OurTablesElsewhere):
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "default"
+
+
+@pytest.fixture(autouse=True)
+def _numbered_otherwise(db: None) -> Iterator[None]:
+    """Each database numbers its content types by itself; the test databases may by chance agree."""
+    ContentType.objects.clear_cache()
+    there = ContentType.objects.using("other")
+    there.filter(app_label="library").delete()
+    for number, here in enumerate(ContentType.objects.using("default").filter(app_label="library"), 1_000_000):
+        there.create(pk=number, app_label=here.app_label, model=here.model)
+    yield
+    ContentType.objects.clear_cache()
 
 
 def uploaded() -> BatchUpload:
@@ -124,6 +138,9 @@ def test_a_run_of_a_job(settings: Any, router: Any) -> None:
         totals = RunTotals.of(run)
         assert (totals.requests, totals.failed, totals.parked) == ({1: 4, 2: 1}, 1, 1)
         assert ParkedResult.objects.using("other").get().position == 2
+        about_bad = BatchRequest.objects.primary().for_target(Review.objects.get(pk=bad))
+        assert about_bad.values_list("content_type__model", "object_id").get() == ("review", str(bad))
+        assert BatchResult.objects.primary().for_target(Review.objects.get(pk=bad)).count() == 1
         assert (services.deliver_parked(run), services.retry_run(run)) == (1, 1)
         job()
         over(run, claude)

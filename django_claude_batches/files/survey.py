@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.contenttypes.models import ContentType
+
 from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.files.row import Row
@@ -54,7 +56,7 @@ class Survey:
 
     def _add(self, row: Row) -> str:
         try:
-            request = check(row.request, self.rows - 1).encoded()
+            request = check(row.request, self.rows - 1, ContentType.objects).encoded()  # no row of a file has a target
             if request.custom_id in self._seen:
                 return f"custom_id {request.custom_id!r} is used twice in this batch"
             self._tally.add(request)

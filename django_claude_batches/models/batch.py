@@ -78,7 +78,7 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
                 created_by_name=user_name(created_by),
             )
             tally = Tally()
-            for stored in bulk.insert(batch.pk, checked(requests), tally, using=db):
+            for stored in bulk.insert(batch.pk, checked(requests, using=db), tally, using=db):
                 if progress is not None:
                     progress(stored)
             batch.request_count, batch.body_bytes = tally.requests, tally.bytes

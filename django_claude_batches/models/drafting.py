@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.contenttypes.models import ContentType, ContentTypeManager
 from django.db import models
 
 from django_claude_batches import wire
@@ -147,7 +147,12 @@ def check_custom_id(custom_id: Any) -> str:
     return custom_id
 
 
-def resolve_target(target: Any) -> tuple[int | None, str | None]:
+def content_types_of(using: str) -> ContentTypeManager:
+    """Give the content types of the database that holds our rows: each database numbers them by itself."""
+    return ContentType.objects.db_manager(using)
+
+
+def resolve_target(target: Any, content_types: ContentTypeManager) -> tuple[int | None, str | None]:
     """Give the target's content type and primary key as text; no query but the first for each model."""
     if target is None:
         return None, None
@@ -155,10 +160,10 @@ def resolve_target(target: Any) -> tuple[int | None, str | None]:
         raise InvalidRequest(f"target must be a saved model instance, not {target!r:.100}")
     if len(str(target.pk)) > MAX_OBJECT_ID:
         raise InvalidRequest(f"target's primary key has more than {MAX_OBJECT_ID} characters")
-    return ContentType.objects.get_for_model(target).pk, str(target.pk)
+    return content_types.get_for_model(target).pk, str(target.pk)
 
 
-def check(item: Any, position: int) -> Checked | Prepared:
+def check(item: Any, position: int, content_types: ContentTypeManager) -> Checked | Prepared:
     """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
     if isinstance(item, Prepared):
         return item._replace(position=position)
@@ -171,7 +176,7 @@ def check(item: Any, position: int) -> Checked | Prepared:
         custom_id = item.get("custom_id")
         custom_id = str(position) if custom_id is None else custom_id
         check_custom_id(custom_id)
-        params, target = item["params"], resolve_target(item.get("target"))
+        params, target = item["params"], resolve_target(item.get("target"), content_types)
     except InvalidRequest as error:
         raise _located(error, position, custom_id if isinstance(custom_id, str) else None) from None
     sizes: list[int] = []
@@ -245,10 +250,11 @@ class Tally:
         return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
 
 
-def checked(items: Iterable[Any]) -> Iterator[Checked | Prepared]:
-    """Check the items one by one as they are asked for; hold none."""
+def checked(items: Iterable[Any], *, using: str) -> Iterator[Checked | Prepared]:
+    """Check the items one by one as they are asked for, for this database; hold none."""
+    content_types = content_types_of(using)
     position = -1
     for position, item in enumerate(items):
-        yield check(item, position)
+        yield check(item, position, content_types)
     if position < 0:
         raise InvalidRequest("a batch needs at least one request, and there was none")

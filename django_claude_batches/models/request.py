@@ -21,6 +21,7 @@ from django_claude_batches.models.drafting import (
     MAX_OBJECT_ID,
     MAX_OUR_CUSTOM_ID,
     Prepared,
+    content_types_of,
     encode_params,
     geo_of,
     max_tokens_of,
@@ -31,12 +32,16 @@ from django_claude_batches.models.lease import PrimaryQuerySet
 from django_claude_batches.models.state import EDITABLE, State, named
 
 
-def about(targets: Iterable[models.Model], prefix: str = "") -> Q:
-    """Match requests, or what `prefix` leads to them from, about any of these rows; one that is not saved has none."""
+def about(targets: Iterable[models.Model], prefix: str = "", *, using: str) -> Q:
+    """Match requests of this database about any of these rows; one that is not saved has none.
+
+    `prefix` leads from what is asked for to its request.
+    """
+    content_types = content_types_of(using)
     keys: dict[ContentType, list[str]] = {}
     for target in targets:
         if target.pk is not None:
-            keys.setdefault(ContentType.objects.get_for_model(target), []).append(str(target.pk))
+            keys.setdefault(content_types.get_for_model(target), []).append(str(target.pk))
     # By the texts that drafting wrote. A join would have to cast the keys, which no index serves, and of which SQLite
     # makes others: a UUID has no dashes there.
     matches = [Q(**{f"{prefix}content_type": kind, f"{prefix}object_id__in": pks}) for kind, pks in keys.items()]
@@ -53,7 +58,7 @@ class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchRequestQuerySet:
         """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
-        return self.filter(about(targets))
+        return self.filter(about(targets, using=self.db))
 
     def delete(self) -> tuple[int, dict[str, int]]:
         raise InvalidTransition("Requests are deleted with their batch, never alone: delete the batch.")

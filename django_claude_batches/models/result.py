@@ -91,7 +91,7 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchResultQuerySet:
         """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
-        return self.filter(about(targets, "request__"))
+        return self.filter(about(targets, "request__", using=self.db))
 
     def with_target(self) -> BatchResultQuerySet:
         """Fetch the targets too: two queries for each kind of target, however many results."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import InterfaceError, OperationalError, models, router, transaction
 
 from django_claude_batches.models import BatchRequest, BatchResult, ParkedResult
+from django_claude_batches.models.drafting import content_types_of
 
 MOST_TRACEBACK = 20_000
 """Characters of its end that are kept."""
@@ -24,15 +24,16 @@ class Swallowed(Exception):
     """The project's code caught a database error that had undone its transaction."""
 
 
-def targets_of(requests: Iterable[BatchRequest]) -> dict[Key, models.Model]:
-    """Fetch what the requests are about: a query for each kind of target, not from a replica that lags."""
+def targets_of(requests: Iterable[BatchRequest], *, using: str) -> dict[Key, models.Model]:
+    """Fetch what requests of this database are about: a query for each kind of target, not from a replica that lags."""
+    content_types = content_types_of(using)
     wanted: dict[int, list[str]] = {}
     for request in requests:
         if request.content_type_id is not None and request.object_id is not None:
             wanted.setdefault(request.content_type_id, []).append(request.object_id)
     found: dict[Key, models.Model] = {}
     for content_type, pks in wanted.items():
-        model = ContentType.objects.get_for_id(content_type).model_class()
+        model = content_types.get_for_id(content_type).model_class()
         if model is not None:
             rows = model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)
             found |= {(content_type, str(row.pk)): row for row in rows}

@@ -142,7 +142,7 @@ class Piece:
 
     def _hand_all(self, requests: list[BatchRequest]) -> None:
         """Hand the requests out until the time is over."""
-        targets = targets_of(requests)
+        targets = targets_of(requests, using=self._using)
         give_up_at = time.monotonic() + SECONDS
         for request in requests:
             self._tally.handed.append(request)

@@ -12,7 +12,7 @@ from django.db.models.query import ModelIterable
 
 from django_claude_batches import registry, wire
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
-from django_claude_batches.models.drafting import MAX_OUR_CUSTOM_ID, Prepared, check, check_header
+from django_claude_batches.models.drafting import MAX_OUR_CUSTOM_ID, Prepared, check, check_header, content_types_of
 from django_claude_batches.models.filling import Betas, too_large
 from django_claude_batches.services.runs.handing import PASSING
 
@@ -88,7 +88,7 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
     """Make the row's request, for a table of this database; raise Unaskable with the row's name where that fails."""
     try:
         betas = _sorted(job.get_betas(row))
-        request = check({"params": job.make_params(row), "target": row}, 0).encoded()
+        request = check({"params": job.make_params(row), "target": row}, 0, content_types_of(using)).encoded()
         request = request._replace(custom_id=_custom_id(row.pk))
         why = too_large(request, using=using)
     except PASSING:
