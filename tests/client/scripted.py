@@ -67,15 +67,22 @@ class Script:
         self.url = url
         self.received: list[Received] = []
         self._answers: list[Answer | Hangup] = []
-        self._lock = threading.Lock()
+        self._came = threading.Condition()
 
     def answers(self, *answers: Answer | Hangup) -> None:
         self._answers = list(answers)
 
     def next_answer(self, received: Received) -> Answer | Hangup:
-        with self._lock:
+        with self._came:
             self.received.append(received)
+            self._came.notify_all()
             return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    def received_in_the_end(self, count: int) -> list[Received]:
+        """Give what was received once it is so many: a client that gave up early may be ahead of the server."""
+        with self._came:
+            self._came.wait_for(lambda: len(self.received) >= count, timeout=20)
+            return list(self.received)
 
 
 class Handler(BaseHTTPRequestHandler):

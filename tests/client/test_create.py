@@ -72,7 +72,7 @@ def test_lost_answer_is_sent_once_and_uncertain(client: BatchesClient, server: S
     with pytest.raises(APIUnreachable) as caught:
         client.create_from_file(io.BytesIO(body), size=len(body), timeout=(2, 0.3))
     assert caught.value.sent is True
-    assert len(server.received) == 1
+    assert len(server.received_in_the_end(1)) == 1
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_no_error_shows_the_key(
     else:
         assert SECRET not in everything_that_an_error_shows(error)
         assert not {"requests", "urllib3", "http"} & modules_in(error)
-    assert any(SECRET in "".join(received.headers.values()) for received in server.received)
+    assert any(SECRET in "".join(received.headers.values()) for received in server.received_in_the_end(1))
     assert SECRET not in caplog.text
     assert SECRET not in repr(client)
 
