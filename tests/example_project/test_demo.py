@@ -122,7 +122,8 @@ def test_an_interrupted_run_leaves_no_process(start: Start, run: Run, tmp_path: 
     shown = json.loads(run("claude_batches", "status", "--json").stdout)["batches"]
     assert {batch["state"] for batch in shown} <= {"draft", "canceling"}
     code = "from django_claude_batches.models import JobRun; print(JobRun.objects.get().state)"
-    assert run("shell", "-v", "0", "-c", code).stdout == "canceling\n"
+    state = run("shell", "-v", "0", "-c", code).stdout.strip()
+    assert state in {"canceling", "canceled"}  # the worker may have seen the wish before it ended
 
 
 def test_a_worker_that_dies_is_told_with_the_end_of_its_log(start: Start, tmp_path: Path) -> None:

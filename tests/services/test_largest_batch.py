@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 
 from django_claude_batches import services, wire
 from django_claude_batches.exceptions import LimitExceeded
@@ -26,9 +27,9 @@ def items(body_bytes: int) -> Iterator[dict[str, Any]]:
     """Give 32 requests, whose body has so many bytes."""
     tally = Tally()
     for position in range(31):
-        tally.add(check(item(PAGE), position).encoded())
+        tally.add(check(item(PAGE), position, ContentType.objects).encoded())
         yield item(PAGE)
-    tally.add(check(item(""), 31).encoded())
+    tally.add(check(item(""), 31, ContentType.objects).encoded())
     yield item("x" * (body_bytes - tally.bytes))
 
 
