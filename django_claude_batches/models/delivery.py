@@ -7,7 +7,7 @@ job's handlers wrote: that is the mark of each row, and there is no other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
@@ -55,6 +55,10 @@ class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
         if rest:
             self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
         return pks
+
+    def to_follow_up(self) -> Self:
+        """Those with rows that are to be asked again, and are in no batch of the next attempt yet."""
+        return self.exclude(to_retry=[])
 
     def go_on(self) -> int:
         """Have these tried again now, stuck ones too, and give their number."""
@@ -174,10 +178,19 @@ class DeliveryChunk(Leased):
 
     def take_back(self, positions: Iterable[int]) -> None:
         """Count these as failed no more; inside the caller's transaction, of a chunk that is done."""
+        self._forget_failures(positions)
+        self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "outcomes"])
+
+    def ask_again(self, changes: Mapping[int, str]) -> None:
+        """Have failed ones asked again, each with its change; as `take_back`."""
+        self._forget_failures(changes)
+        self.to_retry = [*self.to_retry, *([position, change] for position, change in changes.items())]
+        self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "to_retry"])
+
+    def _forget_failures(self, positions: Iterable[int]) -> None:
         taken = set(positions)
         self.failed = [failed for failed in self.failed if failed[0] not in taken]
         self.failed_count = len(self.failed)
-        self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "outcomes"])
 
 
 class ParkedResultQuerySet(PrimaryQuerySet["ParkedResult"]):

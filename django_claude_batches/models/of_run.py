@@ -38,13 +38,14 @@ class OfRun(models.Model):
 
     def needed_for(self, *, using: str) -> str:
         """Say why a run needs it, however final its state is; nothing where none does. One query."""
-        undone = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"))
+        deliveries = DeliveryChunk.objects.using(using).filter(batch=OuterRef("pk"))
         answered = Q(state__in=FINAL, run__state__in=ACTIVE)
         unsent = Q(state__in=EDITABLE, run__state__in=WORKING)
         reason = Case(
             When(is_filling=True, then=Value("its run still adds requests to it.")),
-            When(Exists(undone), then=Value("its results are being handed to its job.")),
+            When(Exists(deliveries.undone()), then=Value("its results are being handed to its job.")),
             When(answered, delivered_at__isnull=True, then=Value("its run goes on with it.")),
+            When(Exists(deliveries.to_follow_up()), then=Value("its run is about to ask rows of it again.")),
             When(unsent, delivered_at__isnull=True, then=Value("its run waits for it: cancel the run first.")),
             default=Value(""),
             output_field=models.TextField(),

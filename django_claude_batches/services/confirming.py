@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django_claude_batches import conf
 from django_claude_batches.estimating import Estimate
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.models import JobRun, MessageBatch
 
 
 def estimate(batches: Sequence[MessageBatch]) -> Estimate:
@@ -20,6 +20,19 @@ def estimate(batches: Sequence[MessageBatch]) -> Estimate:
         unknown = sorted({model for one in each for model in one.unknown_models})
         return Estimate(None, None, prices.as_of, tuple(unknown))
     return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of)
+
+
+def estimate_again(runs: Sequence[JobRun], rows: int) -> Estimate:
+    """Give that of asking so many rows of these runs again, by their share of the first attempts.
+
+    What an answer with more `max_tokens` costs is not in it.
+    """
+    first = MessageBatch.objects.primary().filter(run__in=[run.pk for run in runs], run_attempt=1)
+    batches = list(first.only("request_count", "expected_usage"))
+    whole = sum(batch.request_count for batch in batches)
+    if not whole:
+        return Estimate(None, None, conf.prices().as_of)
+    return estimate(batches).times(Decimal(rows) / whole)
 
 
 def is_much(requests: int, estimated: Callable[[], Estimate]) -> bool:

@@ -19,6 +19,7 @@ from django_claude_batches.models import (
     ParkedResult,
     RunState,
 )
+from django_claude_batches.services.runs.driving import drive
 from tests.admin.conftest import Staff
 from tests.admin.making import RUNS, page, run_in, said, url
 
@@ -108,7 +109,7 @@ def has_happened(action: str, run: JobRun) -> bool:
         case "cancel":
             return run.state == RunState.CANCELING
         case "retry":
-            return run.batches.filter(run_attempt=2).values_list("request_count", flat=True).get() == 1
+            return [len(chunk.to_retry) for chunk in DeliveryChunk.objects.to_follow_up().filter(batch__run=run)] == [1]
         case _:
             return DeliveryChunk.objects.filter(batch__run=run, mode=DeliveryMode.PARKED).count() == 1
 
@@ -200,7 +201,9 @@ def test_a_large_retry_is_typed_in(root: Client) -> None:
         refused = root.post(url(RUNS), {**data, "requests": "2"}).content.decode()
         assert "Nothing was done: type 1, the number of requests, to confirm." in refused
         assert run.batches.count() == 1
+        assert DeliveryChunk.objects.to_follow_up().count() == 0
         assert root.post(url(RUNS), {**data, "requests": "1"}).status_code == 302
+    drive(run.pk)
     assert run.batches.count() == 2
 
 

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, RunState
+from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, MessageBatch, RunState
 from django_claude_batches.testing import ClaudeEmulator
-from tests.jobs.shop import deliver_all, effects, fetched, job, over, reviews
+from tests.jobs.shop import BAD, deliver_all, effects, fetched, job, over, reviews
 from tests.library.models import Review
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -67,6 +67,17 @@ def test_nothing_that_is_parked(claude: ClaudeEmulator) -> None:
     deliver_all()
     assert effects() == [1, 1]
     assert purge_after_days() == (0, 0)
+
+
+def test_what_was_taken_cannot_be_asked_again() -> None:
+    reviews(2)
+    with ClaudeEmulator(seed=1, replies=lambda params, custom_id: BAD) as claude:
+        run = over(job().start(), claude)
+    assert purge_after_days() == (0, 0)
+    with pytest.raises(InvalidTransition, match="its request bodies are gone"):
+        services.retry_run(run)
+    run.refresh_from_db()
+    assert (run.state, DeliveryChunk.objects.get().failed_count) == (RunState.FINISHED, 2)
 
 
 def test_what_was_taken_cannot_be_handed_out_again(claude: ClaudeEmulator) -> None:

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from django_claude_batches import registry, services
 from django_claude_batches.exceptions import AlreadyRunning, ClaudeBatchesError, InvalidTransition, UnknownJob
-from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
+from django_claude_batches.models import BatchResult, DeliveryChunk, JobRun, MessageBatch, RunState, State
+from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services.runs.driving import drive
 from django_claude_batches.services.runs.following import follow_up
 from django_claude_batches.testing import ClaudeEmulator, Reply
@@ -220,13 +221,66 @@ class TestRetry:
         assert (run.state, run.finished_at) == (RunState.RUNNING, None)
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
-        assert [batch.request_count for batch in run.batches.order_by("pk")] == [3, 3]
         with ClaudeEmulator(seed=2) as claude:
             over(run, claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1])
+        assert [batch.request_count for batch in run.batches.order_by("pk")] == [3, 3]
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
         assert run.state == RunState.FINISHED
+
+    def test_a_worker_drafts_what_is_asked_again(self, django_assert_max_num_queries: Any) -> None:
+        fine = reviews(30)[0]
+
+        def replies(params: Any, custom_id: str) -> Any:
+            return "fine" if custom_id.endswith(f"_{fine.pk}") else BAD
+
+        with ClaudeEmulator(seed=1, replies=replies) as claude:
+            run = over(job().start(), claude)
+        batch = run.batches.get()
+        with django_assert_max_num_queries(14):  # however many rows
+            assert services.retry_run(run) == 29
+        assert run.batches.get() == batch
+        assert RunTotals.of(run).to_retry == 29
+        assert BatchResult.objects.for_target(fine).latest_success() is not None, "it is as good as it was"
+        with pytest.raises(InvalidTransition, match="its run is about to ask rows of it again"):
+            batch.delete()
+        services.pause_run(run)
+        drive(run.pk)
+        assert run.batches.count() == 1
+        services.resume_run(run)
+        drive(run.pk)
+        [_first, second] = run.batches.order_by("pk")
+        assert (second.request_count, second.parent, second.run_attempt) == (29, batch, 2)
+        assert not DeliveryChunk.objects.to_follow_up().exists()
+
+    def test_a_run_that_is_canceled_before_they_are_drafted_has_failed_with_them(self) -> None:
+        reviews(3)
+        failures: list[str] = []
+
+        def on_failure(self: Any, review: Review, result: Any) -> None:
+            failures.append(result.outcome)
+
+        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: BAD) as claude:
+            run = over(job(on_failure=on_failure).start(), claude)
+            services.retry_run(run)
+            over(services.cancel_run(run), claude)
+        assert (run.state, failures, run.batches.count()) == (RunState.CANCELED, ["errored"] * 6, 1)
+        totals = RunTotals.of(run)
+        assert (totals.failed, totals.to_retry) == (3, 0)
+
+    def test_while_the_results_are_fetched_again_its_batch_is_not_followed_up(self) -> None:
+        reviews(3)
+        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: BAD) as claude:
+            run = over(job().start(), claude)
+            batch = services.reingest(run.batches.get())
+            assert services.retry_run(run) == 3
+            drive(run.pk)
+            run.refresh_from_db()
+            assert (run.state, run.batches.count()) == (RunState.RUNNING, 1)
+            services.advance(batch)
+            drive(run.pk)
+        assert [batch.request_count for batch in run.batches.order_by("pk")] == [3, 3]
 
     def test_some_outcomes_only_each_with_its_change(self) -> None:
         cut, unfit, bad = (str(row.pk) for row in reviews(3))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches import registry, services
-from django_claude_batches.models import JobRun, MessageBatch, RunState, State
+from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.services import advance_run
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.jobs.shop import job, over, reviews
@@ -252,5 +252,8 @@ def test_retry(manage: Manage, finished: JobRun, settings: Any) -> None:
     assert "Not retried: 1 request, estimate 0.00 to " in refused.err
     finished.refresh_from_db()
     assert (finished.state, MessageBatch.objects.count()) == (RunState.FINISHED, 1)
+    assert not DeliveryChunk.objects.to_follow_up().exists()
     ran = manage("retry-run", finished.pk, "--outcome", "errored", "--yes")
-    assert (ran.code, "2 batches (1 Draft, 1 Complete)" in ran.out) == (0, True)
+    assert (ran.code, "1 to retry" in ran.out) == (0, True)
+    manage("tick")
+    assert finished.batches.get(run_attempt=2).request_count == 1

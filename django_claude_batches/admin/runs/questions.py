@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +11,11 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_claude_batches import conf
 from django_claude_batches.admin import display
 from django_claude_batches.admin.retry_question import OUTCOMES as OF_REQUESTS
 from django_claude_batches.admin.submit_question import CountQuestion
 from django_claude_batches.estimating import Estimate
-from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch
+from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.services import confirming
 
 OUTCOMES = {**OF_REQUESTS, "invalid_output": gettext_lazy("not as the schema wants it")}
@@ -54,13 +52,7 @@ class RetryRunQuestion(CountQuestion):
         return sum(self._failed[name] for name in self._failed if chosen is None or name in chosen)
 
     def estimate(self) -> Estimate:
-        """Give that of their batches, by the share of the rows; what an answer with more tokens costs is not in it."""
-        batches = MessageBatch.objects.primary().filter(run__in=[run.pk for run in self.rows], run_attempt=1)
-        found = list(batches.only("request_count", "expected_usage"))
-        whole = sum(batch.request_count for batch in found)
-        if not found or not whole:
-            return Estimate(None, None, conf.prices().as_of)
-        return confirming.estimate(found).times(Decimal(self.count) / whole)
+        return confirming.estimate_again(self.rows, self.count)
 
     @property
     def note(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -84,11 +85,9 @@ class RetryRun(RunWish):
         add_yes(parser)
 
     def record(self, run: JobRun, options: dict[str, Any]) -> object:
-        batches = run.batches.using(JobRun.objects.primary().db)
-        before = list(batches.values_list("pk", flat=True))
         count = services.retry_run(run, outcomes=options["outcome"])
         if not options["yes"]:
-            drafts = list(batches.exclude(pk__in=before))
-            # Raised inside the transaction, it takes the drafts away again.
-            refuse_much(count, lambda: confirming.estimate(drafts), undone="Not retried", again=f"retry-run {run.pk}")
+            estimate = partial(confirming.estimate_again, [run], count)
+            # Raised inside the transaction, it takes the wish back.
+            refuse_much(count, estimate, undone="Not retried", again=f"retry-run {run.pk}")
         return count

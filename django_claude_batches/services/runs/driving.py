@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import Q
 
 from django_claude_batches import registry
@@ -91,7 +91,8 @@ def _see_to_batches(run: JobRun, token: str, job: registry.Job) -> bool:
         if not _hand_out_as_missing(run, batch, token):
             return False
     being_delivered = DeliveryChunk.objects.using(rows.db).undone().filter(batch__run=run).values("batch")
-    for batch in open_ones.filter(state__in=FINAL).exclude(pk__in=being_delivered):
+    to_follow_up = Q(delivered_at__isnull=True) | Q(pk__in=_asked_again(run))
+    for batch in run.batches.using(rows.db).filter(to_follow_up, state__in=FINAL).exclude(pk__in=being_delivered):
         if not follow_up(run, batch, token, job):
             return False
     return not _waits(run) and _finish(run, token, job)
@@ -107,10 +108,17 @@ def _hand_out_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
     return True
 
 
+def _asked_again(run: JobRun) -> models.QuerySet[Any]:
+    """The batches, by primary key, of which rows are to be asked again: also those that somebody retries later."""
+    return DeliveryChunk.objects.primary().to_follow_up().filter(batch__run=run).order_by().values("batch")
+
+
 def _waits(run: JobRun) -> bool:
     """Whether any of its batches is not through. Where it is being canceled, nobody sends those that were not sent."""
     open_ones = run.batches.using(JobRun.objects.primary().db).filter(delivered_at__isnull=True)
-    return (open_ones.exclude(state__in=EDITABLE) if run.state == RunState.CANCELING else open_ones).exists()
+    if run.state == RunState.CANCELING:
+        open_ones = open_ones.exclude(state__in=EDITABLE)
+    return open_ones.exists() or _asked_again(run).exists()
 
 
 def _finish(run: JobRun, token: str, job: registry.Job) -> bool:

@@ -38,7 +38,7 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: registry.Job) -
             if not JobRun.objects.using(using).renew(run.pk, token):
                 return False
             run.refresh_from_db(using=using)  # locked: somebody may have canceled it since we read it
-            chunks = DeliveryChunk.objects.using(using).filter(batch=batch).exclude(to_retry=[]).order_by("pk")
+            chunks = DeliveryChunk.objects.using(using).to_follow_up().filter(batch=batch).order_by("pk")
             if run.state in WORKING and (chunk := chunks.first()) is not None:
                 asked += _put(_filling(run, batch, using=using), batch, chunk.to_retry, job, using=using)
                 chunks.filter(pk=chunk.pk).update(to_retry=[])
@@ -63,21 +63,7 @@ def _delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> N
     _filling(run, batch, using=using).close()
     if asked:
         batch.note("retried", f"{asked:,} requests, by run {run}")
-    MessageBatch.objects.using(using).filter(pk=batch.pk).update(delivered_at=DatabaseNow())
-
-
-def ask_again(
-    run: JobRun, batch: MessageBatch, marked: list[tuple[int, list[list[Any]]]], job: registry.Job, *, using: str
-) -> int:
-    """Put the marked requests into batches of the run's next attempt, and give their number; inside a transaction.
-
-    Raise InvalidTransition where their bodies were purged.
-    """
-    filling = _filling(run, batch, using=using)
-    count = sum(_put(filling, batch, marks, job, using=using) for _pk, marks in marked)
-    filling.close()
-    batch.note("retried", f"{count:,} requests, by run {run}")
-    return count
+    MessageBatch.objects.using(using).filter(pk=batch.pk, delivered_at__isnull=True).update(delivered_at=DatabaseNow())
 
 
 def _filling(run: JobRun, batch: MessageBatch, *, using: str) -> Filling:

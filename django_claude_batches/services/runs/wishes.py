@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -22,7 +22,6 @@ from django_claude_batches.models import (
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.run import ACTIVE, WORKING
 from django_claude_batches.services.cancellation import cancel
-from django_claude_batches.services.runs.following import ask_again
 from django_claude_batches.services.runs.outcomes import Change
 from django_claude_batches.services.runs.starting import job_of, take_name
 
@@ -91,11 +90,12 @@ def _taken_back(batch: MessageBatch, by: Any) -> bool:
 
 
 def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
-    """Ask the rows again that failed for good, with these outcomes or with any; give how many they are.
+    """Have the rows asked again that failed for good, with these outcomes or with any; give how many they are.
 
-    Each is taken out of what failed in the same transaction: a repeat finds none. A run that is finished goes on, and
+    A worker drafts them. They count as failed no more: a repeat finds none. A run that is finished goes on, and
     `on_finished` is called again at its end. Raise ClaudeBatchesError where none is there, InvalidTransition for a run
-    that was canceled or is being drafted, and AlreadyRunning for one that is finished while the job runs anew.
+    that was canceled or is being drafted, or whose request bodies were purged, and AlreadyRunning for one that is
+    finished while the job runs anew.
     """
     using = JobRun.objects.primary().db
     job = job_of(run.job)
@@ -103,11 +103,7 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     with transaction.atomic(using=using):
         if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
-        total = 0
-        for batch in _of(run).filter(deliveries__isnull=False).distinct():
-            marked = list(_take(batch, wanted, using=using))
-            if marked:
-                total += ask_again(run, batch, marked, job, using=using)
+        total = sum(_mark(batch, wanted, using=using) for batch in _of(run).filter(deliveries__isnull=False).distinct())
         if not total:
             raise ClaudeBatchesError(f"Run {run} has no row that failed{' so' if wanted else ''}: nothing to retry.")
         _reopen(run, job, using=using)
@@ -122,16 +118,21 @@ def _reopen(run: JobRun, job: registry.Job, *, using: str) -> None:
     run.change([RunState.RUNNING, RunState.FINISHED], **again)
 
 
-def _take(batch: MessageBatch, outcomes: set[str], *, using: str) -> Iterator[tuple[int, list[list[Any]]]]:
-    """Take what failed so out of the chunks that are done: what is not done is its process's."""
+def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
+    """Mark what failed so to be asked again, of the chunks that are done: what is not done is its process's."""
+    marked = 0
     done = DeliveryChunk.objects.using(using).filter(batch=batch, done_at__isnull=False).exclude(failed=[])
     for chunk in done.order_by("pk").select_for_update():
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
-        taken = {position: _change(outcome) for position, outcome in chosen}
-        if taken:
-            chunk.take_back(taken)
-            ParkedResult.objects.using(using).filter(batch=batch, position__in=list(taken)).delete()
-            yield chunk.pk, [[position, change] for position, change in taken.items()]
+        if chosen:
+            chunk.ask_again({position: _change(outcome) for position, outcome in chosen})
+            positions = [position for position, _outcome in chosen]
+            ParkedResult.objects.using(using).filter(batch=batch, position__in=positions).delete()
+            marked += len(chosen)
+    if marked and batch.request_purge_note:
+        gone = f"its request bodies are gone. {batch.request_purge_note}"
+        raise InvalidTransition(f"Rows of batch {batch} cannot be asked again: {gone}")
+    return marked
 
 
 def _change(outcome: str) -> Change:
