@@ -153,6 +153,7 @@ def show(seen: Seen, shooting: Shooting, *, seed: int) -> None:
         "Workers killed": f"{seen.kills.total()}: {kills}",
         "- of these, with all their processes": shooting.whole,
         "Started again since nothing moved": shooting.stood_still,
+        **({"Resumed, after five kills in a row at one chunk": shooting.resumed} if shooting.resumed else {}),
         "Create calls, batches made": f"{seen.creates}, {len(seen.made)}",
         "Requests that the server has": f"{sum(seen.made):,}",
         "Effects of a row": f"{seen.least} at least, {seen.largest} at most",

@@ -14,6 +14,7 @@ from random import Random
 from django.db.models import Sum
 from django.utils import timezone
 
+from django_claude_batches import services
 from django_claude_batches.models import AccountState, BatchResult, DeliveryChunk, JobRun, MessageBatch, State
 from tests.reliability.site import LONG_AGO, Site, kill_group
 
@@ -66,6 +67,7 @@ class Shooting:
     kills: Counter[str] = field(default_factory=Counter)
     whole: int = 0
     stood_still: int = 0
+    resumed: int = 0
 
     def __post_init__(self) -> None:
         self._plan = {what: self._moments(what) for what in SHARES}
@@ -101,7 +103,15 @@ class Shooting:
         if time.monotonic() > self._moved_at + self.seconds:
             self.stood_still += 1
             self._shoot_all()
+        self._resume()
         self._let_go()
+
+    def _resume(self) -> None:
+        """Do what the run's page asks a person for: five kills in a row at one chunk have paused it."""
+        for run in JobRun.objects.filter(paused_at__isnull=False):
+            assert "came to nothing" in run.pause_reason, run.pause_reason
+            services.resume_run(run)
+            self.resumed += 1
 
     def _shoot(self, what: str) -> None:
         time.sleep(self.random.uniform(0, LATER if what != SENDING else LATER / 10))
