@@ -27,7 +27,7 @@ def with_run(batches: Any) -> Any:
         parked_count=Coalesce(Subquery(parked), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
         has_failed=Exists(chunks.filter(failed_count__gt=0)),
-        is_stuck=Exists(chunks.undone().filter(next_action_at__isnull=True)),
+        is_stuck=Exists(chunks.stuck()),
     )
 
 

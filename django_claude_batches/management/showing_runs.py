@@ -67,7 +67,7 @@ def _paused_account(run: JobRun) -> AccountState | None:
 def _stuck(run: JobRun) -> str:
     """Name what waits for a person, once nothing else of the run moves."""
     undone = DeliveryChunk.objects.primary().undone().filter(batch__run=run)
-    stuck = undone.filter(next_action_at__isnull=True)
+    stuck = undone.stuck()
     waits = MessageBatch.objects.primary().filter(run=run, delivered_at__isnull=True).exclude(deliveries__in=stuck)
     moves = Q(state__in=MOVING | FINAL) | Q(state=State.DRAFT, released_at__isnull=True)
     if run.state == RunState.DRAFTING or waits.filter(moves).exists() or undone.exclude(pk__in=stuck).exists():

@@ -243,6 +243,17 @@ def test_a_wish_is_recorded_on_all_runs_or_on_none(manage: Manage, finished: Job
     assert "names no run" in manage("pause-run", "tag-books").err
 
 
+def test_what_a_retry_of_several_runs_comes_to_is_their_sum(manage: Manage, finished: JobRun, settings: Any) -> None:
+    reviews(1)
+    with ClaudeEmulator(seed=2, replies=refusing) as claude:
+        other = over(job("tag-books").start(), claude)
+    settings.CLAUDE_BATCHES = {**ABOVE, "CONFIRM_ABOVE_REQUESTS": 1}
+    refused = manage("retry-run", finished.pk, other.pk)
+    assert f"claude_batches retry-run {finished.pk} {other.pk} --yes" in refused.err
+    assert "Not retried: 3 requests" in refused.err
+    assert not DeliveryChunk.objects.to_follow_up().exists()
+
+
 def test_retry(manage: Manage, finished: JobRun, settings: Any) -> None:
     none = manage("retry-run", finished.pk, "--outcome", "expired")
     assert (none.code, "has no row that failed so" in none.err) == (1, True)
@@ -250,6 +261,8 @@ def test_retry(manage: Manage, finished: JobRun, settings: Any) -> None:
     refused = manage("retry-run", finished.pk)
     assert (refused.code, f"claude_batches retry-run {finished.pk} --yes" in refused.err) == (1, True)
     assert "Not retried: 1 request, estimate 0.00 to " in refused.err
+    some = manage("retry-run", finished.pk, "--outcome", "errored", "--outcome", "refused")
+    assert f"claude_batches retry-run {finished.pk} --outcome errored --outcome refused --yes" in some.err
     finished.refresh_from_db()
     assert (finished.state, MessageBatch.objects.count()) == (RunState.FINISHED, 1)
     assert not DeliveryChunk.objects.to_follow_up().exists()

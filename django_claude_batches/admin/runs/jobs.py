@@ -100,8 +100,9 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         self.message_user(request, format_html("{}{}", str(error), link), messages.ERROR)
 
     def _run_url(self, request: HttpRequest, run: JobRun | None) -> str:
-        may_see = run is not None and self.has_view_or_change_permission(request)
-        return self.row_url(JobRun, run.pk) if may_see and run is not None else ""
+        if run is None or not self.has_view_or_change_permission(request):
+            return ""
+        return self.row_url(JobRun, run.pk)
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{name}", args=args, current_app=self.admin_site.name)

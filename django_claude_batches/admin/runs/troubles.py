@@ -20,7 +20,7 @@ def with_troubles(runs: Any) -> Any:
     return runs.annotate(
         has_parked=Exists(ParkedResult.objects.primary().filter(batch__run=OuterRef("pk"))),
         has_failed=Exists(chunks.filter(failed_count__gt=0)),
-        is_stuck=Exists(chunks.undone().filter(next_action_at__isnull=True)),
+        is_stuck=Exists(chunks.stuck()),
     )
 
 

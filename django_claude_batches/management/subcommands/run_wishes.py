@@ -27,13 +27,16 @@ class RunWish(Subcommand):
         parser.add_argument("runs", nargs="+", type=run_name, metavar="RUN", help="its number")
 
     @abstractmethod
-    def record(self, run: JobRun, options: dict[str, Any]) -> object: ...
+    def record(self, run: JobRun, options: dict[str, Any]) -> Any: ...
+
+    def allow(self, runs: list[JobRun], recorded: list[Any], options: dict[str, Any]) -> None:
+        """Raise CommandError, with which nothing was recorded, for what they come to together."""
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         runs = found_runs(options["runs"])
         with transaction.atomic(using=JobRun.objects.primary().db):
-            for run in runs:
-                self.record(run, options)
+            recorded = [self.record(run, options) for run in runs]
+            self.allow(runs, recorded, options)
             tasks.kick()
         totals = RunTotals.of_each(runs)
         for run in runs:
@@ -84,10 +87,13 @@ class RetryRun(RunWish):
         )
         add_yes(parser)
 
-    def record(self, run: JobRun, options: dict[str, Any]) -> object:
-        count = services.retry_run(run, outcomes=options["outcome"])
-        if not options["yes"]:
-            estimate = partial(confirming.estimate_again, [run], count)
-            # Raised inside the transaction, it takes the wish back.
-            refuse_much(count, estimate, undone="Not retried", again=f"retry-run {run.pk}")
-        return count
+    def record(self, run: JobRun, options: dict[str, Any]) -> int:
+        return services.retry_run(run, outcomes=options["outcome"])
+
+    def allow(self, runs: list[JobRun], recorded: list[int], options: dict[str, Any]) -> None:
+        if options["yes"]:
+            return
+        rows = sum(recorded)
+        words = ["retry-run", *(str(run.pk) for run in runs), *(f"--outcome {name}" for name in options["outcome"])]
+        estimate = partial(confirming.estimate_again, runs, rows)
+        refuse_much(rows, estimate, undone="Not retried", again=" ".join(words))
