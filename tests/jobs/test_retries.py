@@ -243,6 +243,26 @@ def test_targets_and_betas_are_kept() -> None:
     assert BatchRequest.objects.filter(**kept).count() == 2
 
 
+def test_a_process_that_is_late_after_the_last_delivery_leaves_no_batch_open() -> None:
+    """Where a person has rows of a delivered batch asked again, nothing but their marks says that it goes on."""
+    claude = Claude(Reply("cut", stop_reason="max_tokens"))
+
+    def more_tokens(self: Any, max_tokens: int) -> int:
+        JobRun.objects.update(lease_token="another")  # which has the run from here on
+        return 2 * max_tokens
+
+    reviews(3)
+    with ClaudeEmulator(seed=1, replies=claude) as emulator:
+        run = over(job(more_tokens=more_tokens, max_attempts=1).start(), emulator)
+        assert (run.state, services.retry_run(run)) == (RunState.FINISHED, 3)
+        drive(run.pk)
+        child = run.batches.get(run_attempt=2)
+        assert (child.request_count, child.is_filling) == (3, False)
+        let_time_come()
+        over(run, emulator)
+    assert (run.state, effects()) == (RunState.FINISHED, [1] * 3)
+
+
 def test_what_is_asked_again_is_drafted_delivery_by_delivery() -> None:
     """A process that dies between two of them leaves a batch open, to which the next one adds the rest."""
     claude = Claude(Reply("cut", stop_reason="max_tokens"))

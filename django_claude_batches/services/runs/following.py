@@ -28,7 +28,8 @@ CORRECTION = (
 def follow_up(run: JobRun, batch: MessageBatch, token: str, job: registry.Job) -> bool:
     """Draft what is asked again of a delivered batch, and note that it is delivered; give whether the lease was held.
 
-    Each delivery's rows are a transaction: whoever pauses the run waits for its row, and on SQLite everybody waits.
+    Each delivery's rows are a transaction: whoever pauses the run waits for its row, and on SQLite everybody waits. The
+    last one closes what was drafted, too: without a mark, nobody would come back to a batch that was delivered before.
     Where the run is being canceled, those rows are handed out as failed instead.
     """
     using = JobRun.objects.primary().db
@@ -42,7 +43,8 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: registry.Job) -
             if run.state in WORKING and (chunk := chunks.first()) is not None:
                 asked += _put(_filling(run, batch, using=using), batch, chunk.to_retry, job, using=using)
                 chunks.filter(pk=chunk.pk).update(to_retry=[])
-                continue
+                if chunks.exists():
+                    continue
             more = False
             if run.state in WORKING or not _give_up(batch, list(chunks), using=using):
                 _delivered(run, batch, asked, using=using)

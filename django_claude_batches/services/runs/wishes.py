@@ -114,7 +114,13 @@ def _reopen(run: JobRun, job: registry.Job, *, using: str) -> None:
     """Have the run go on, which the next one may have begun without: it may have the same rows."""
     if run.state == RunState.FINISHED and not job.allow_overlap:
         take_name(run, using=using)
-    again: dict[str, Any] = {"state": RunState.RUNNING, "finished_at": None, "next_action_at": DatabaseNow()}
+    again: dict[str, Any] = {
+        "state": RunState.RUNNING,
+        "finished_at": None,
+        "next_action_at": DatabaseNow(),
+        "failures": 0,
+        "last_error": "",
+    }
     run.change([RunState.RUNNING, RunState.FINISHED], **again)
 
 
