@@ -402,6 +402,23 @@ class TestRedeliver:
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
 
+    def test_a_failure_that_is_parked_stays_so(self) -> None:
+        """Failures are not handed out again: nothing else would call their handler."""
+        reviews(3)
+        told: list[int] = []
+
+        def broken(self: Any, review: Review, result: Any) -> None:
+            raise LookupError
+
+        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: BAD) as claude:
+            run = over(job(on_failure=broken).start(), claude)
+        job(on_failure=lambda self, review, result: told.append(review.pk))
+        services.redeliver(run.batches.get())
+        deliver_all()
+        assert (told, services.deliver_parked(run)) == ([], 3)
+        deliver_all()
+        assert len(told) == 3
+
     def test_what_was_parked_is_not_handed_out_twice(self, claude: ClaudeEmulator) -> None:
         reviews(2)
 

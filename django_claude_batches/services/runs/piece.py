@@ -65,6 +65,7 @@ class Tally:
     delivered: list[int] = field(default_factory=list)
     failed: list[list[Any]] = field(default_factory=list)
     to_retry: list[list[Any]] = field(default_factory=list)
+    passed_over: set[int] = field(default_factory=set)
     gone: int = 0
     parked: list[ParkedResult] = field(default_factory=list)
     first_error: Exception | None = None
@@ -164,6 +165,8 @@ class Piece:
             self._call(request, result, outcome, targets)
         elif self._chunk.mode != DeliveryMode.AGAIN:
             self._fail(request, result, outcome, targets)
+        else:
+            self._tally.passed_over.add(request.pk)
 
     def _outcome(self, request: BatchRequest, result: BatchResult | None) -> str:
         """Judge the request; one that failed when its handler raised has failed, whatever it is read as now."""
@@ -212,7 +215,7 @@ class Piece:
         outcome = Outcome.MISSING if result is None else result.outcome
         if self._had_failed(request):
             outcome = request.parked.outcome
-        elif outcome != Outcome.SUCCEEDED:
+        elif outcome != Outcome.SUCCEEDED and self._chunk.mode != DeliveryMode.AGAIN:
             self._tally.failed.append([request.position, outcome])
         self._tally.outcomes[outcome] += 1
         self._park(request, outcome, error)
@@ -222,7 +225,8 @@ class Piece:
         chunk, tally = self._chunk, self._tally
         write_outputs(self._judge.changed, using=self._using)
         if tally.parked or chunk.mode != DeliveryMode.FIRST or chunk.positions is not None:
-            handing.park(tally.handed, tally.parked, using=self._using)
+            handed = [request for request in tally.handed if request.pk not in tally.passed_over]
+            handing.park(handed, tally.parked, using=self._using)
         if chunk.mode == DeliveryMode.AGAIN:
             self._forget_failures()
         more = bool(tally.handed) and tally.handed[-1].position < chunk.last_position
