@@ -9,9 +9,10 @@ from typing import Any, TypeGuard, cast
 
 from django_claude_batches.wire import BATCH_ID_PATTERN, DeletedMessageBatch, MessageBatch, Page, ResultLine
 
-COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
+NO_COUNTS = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
 TEXTS = ("processing_status", "created_at", "expires_at")
 NULLABLE = ("ended_at", "archived_at", "cancel_initiated_at", "results_url")
+NOTHING_SAID: dict[str, Any] = dict.fromkeys(TEXTS, "") | dict.fromkeys(NULLABLE)
 
 
 def message_batch(data: object) -> MessageBatch | None:
@@ -20,9 +21,7 @@ def message_batch(data: object) -> MessageBatch | None:
         return None
     counts = data.get("request_counts")
     known = {key: value for key, value in counts.items() if value is not None} if isinstance(counts, dict) else {}
-    defaults = dict.fromkeys(TEXTS, "") | dict.fromkeys(NULLABLE)
-    missing = {key: value for key, value in defaults.items() if key not in data}
-    return cast("MessageBatch", data | missing | {"request_counts": dict.fromkeys(COUNTS, 0) | known})
+    return cast("MessageBatch", {**NOTHING_SAID, **data, "request_counts": {**NO_COUNTS, **known}})
 
 
 def page(data: object) -> Page | None:

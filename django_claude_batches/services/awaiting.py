@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 from django_claude_batches.models import BatchResult, MessageBatch
 
@@ -16,7 +17,7 @@ AWAITED, STORED, CAME = range(3)
 class Awaited:
     """The custom_ids of a batch, each with a number, at which `states` has its state.
 
-    `pks` has the request of each; 0 where there is none, and where all results are stored.
+    `pks` has the request of each; 0 where there is none.
 
     In some 35 bytes each. A dictionary takes 150, which for 100,000 is more than all else of a download.
     """
@@ -24,50 +25,62 @@ class Awaited:
     def __init__(self, batch: MessageBatch, *, using: str) -> None:
         self.pks, self.states = array("q"), bytearray()
         self._ids, self._ends = bytearray(), array("i", [0])
-        self._slots = array("i", bytes(4 * 2 ** (2 * batch.request_count).bit_length()))
+        self._slots = _empty(2 ** (2 * batch.request_count).bit_length())
         """A hash table: the number plus 1 of the custom_id that belongs there, or was pushed there by another."""
         # In one look each: what was just written has no statistics yet, by which pages of it would be found. A driver
         # that buffers (MySQL's, or PostgreSQL's without server-side cursors) holds 100,000 short rows for it: 16 MB.
-        answered = 0
         results = BatchResult.objects.using(using).filter(batch=batch).values_list("custom_id", "request")
-        for custom_id, request in results.iterator(PAGE):
-            self._append(custom_id, 0, STORED)
-            answered += request is not None
-        if answered < batch.request_count:
-            has_stored = bool(self.pks)
-            requests = batch.requests.using(using).order_by().values_list("custom_id", "pk")
-            for custom_id, pk in requests.iterator(PAGE):
-                if has_stored:
-                    self.pks[self.number(custom_id)] = pk
-                else:
-                    self._append(custom_id, pk, AWAITED)
+        self._add(results.iterator(PAGE), STORED)
+        stored = len(self.pks)
+        if stored - self.pks.count(0) < batch.request_count:
+            requests = batch.requests.using(using).order_by().values_list("custom_id", "pk").iterator(PAGE)
+            if stored:
+                for custom_id, pk in requests:
+                    self.pks[self.number(custom_id.encode())] = pk
+            else:
+                self._add(requests, AWAITED)
 
-    def number(self, custom_id: str) -> int:
+    def number(self, custom_id: bytes) -> int:
         """Give the number of this custom_id; of one that is not known, a new one."""
-        slots, mask = self._slots, len(self._slots) - 1
-        slot, wanted = hash(custom_id) & mask, custom_id.encode()
+        ids, ends, slots = self._ids, self._ends, self._slots
+        mask = len(slots) - 1
+        slot = hash(custom_id) & mask
         while number := slots[slot]:
-            if self._ids[self._ends[number - 1] : self._ends[number]] == wanted:
+            if ids[ends[number - 1] : ends[number]] == custom_id:
                 return number - 1
             slot = (slot + 1) & mask
-        self._append(custom_id, 0, AWAITED)
+        self._add([(custom_id.decode(), None)], AWAITED)
         return len(self.pks) - 1
 
-    def _append(self, custom_id: str, pk: int, state: int) -> None:
-        self.pks.append(pk)
-        self.states.append(state)
-        self._ids += custom_id.encode()
-        self._ends.append(len(self._ids))
-        if 2 * len(self.pks) > len(self._slots):
-            self._slots = array("i", bytes(16 * len(self._slots)))
-            for number in range(len(self.pks)):
-                self._place(self._ids[self._ends[number] : self._ends[number + 1]].decode(), number)
-        else:
-            self._place(custom_id, len(self.pks) - 1)
+    def _add(self, rows: Iterable[tuple[str, int | None]], state: int) -> None:
+        """Give a new number to each custom_id, which has none yet."""
+        # Names of its own for what each row needs: a download begins with as many rows as it has lines.
+        pks, states, ids, ends, slots = self.pks, self.states, self._ids, self._ends, self._slots
+        for custom_id, pk in rows:
+            name = custom_id.encode()
+            if 2 * len(ends) > len(slots):
+                slots = self._slots = self._grown()
+            slots[_free(slots, name)] = len(ends)
+            ends.append(len(ids) + len(name))
+            ids += name
+            pks.append(pk or 0)
+            states.append(state)
 
-    def _place(self, custom_id: str, number: int) -> None:
-        slots, mask = self._slots, len(self._slots) - 1
-        slot = hash(custom_id) & mask
-        while slots[slot]:
-            slot = (slot + 1) & mask
-        slots[slot] = number + 1
+    def _grown(self) -> array[int]:
+        slots = _empty(4 * len(self._slots))
+        for number in range(1, len(self._ends)):
+            slots[_free(slots, bytes(self._ids[self._ends[number - 1] : self._ends[number]]))] = number
+        return slots
+
+
+def _empty(size: int) -> array[int]:
+    return array("i", bytes(4 * size))
+
+
+def _free(slots: array[int], custom_id: bytes) -> int:
+    """Give the slot for one that has none: its own, or the next that is free."""
+    mask = len(slots) - 1
+    slot = hash(custom_id) & mask
+    while slots[slot]:
+        slot = (slot + 1) & mask
+    return slot

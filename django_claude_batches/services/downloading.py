@@ -48,7 +48,7 @@ class Download:
     def __init__(self, batch: MessageBatch, prices: PriceTable, *, using: str) -> None:
         self._batch, self._prices = batch, prices
         own = batch.attempts.using(using).filter(remote_id=batch.anthropic_id)
-        self._tags = frozenset(own.values_list("tag", flat=True))
+        self._tags = frozenset(tag.encode() for tag in own.values_list("tag", flat=True))
         """Those that our lines may bear; none for a batch that was made elsewhere: its ids are kept as they are."""
         self._awaited = Awaited(batch, using=using)
         self._forms = Forms()
@@ -91,27 +91,27 @@ class Download:
         found = None
         seen = None if line.oversized else glance(line.data)
         if seen is not None:
-            custom_id, result_type = seen[1].decode(), seen[2].decode()
+            custom_id, result_type = seen[1], seen[2].decode()
         else:
             found = read(line, None, self._forms)
             if isinstance(found, ResultProblem):
                 return found
-            custom_id, result_type = found.custom_id, found.result_type
+            custom_id, result_type = found.custom_id.encode(), found.result_type
         if self._tags:
-            tag, _, custom_id = custom_id.partition("_")
+            tag, _, custom_id = custom_id.partition(b"_")
             if tag not in self._tags:
                 return problem(line, "The line answers no request of ours: its custom_id lacks the tag.")
         number = self._awaited.number(custom_id)
         state = self._awaited.states[number]
-        if state == CAME:
-            return problem(line, f"custom_id {custom_id} came before in this download: the first line counts.")
         row = None
+        if state == CAME:
+            return problem(line, f"custom_id {custom_id.decode()} came before in this download: the first line counts.")
         if state == AWAITED:
             found = found or read(line, seen, self._forms)
             if isinstance(found, ResultProblem):
                 return found
             row = found
-            row.custom_id, row.request_id = custom_id, self._awaited.pks[number] or None
+            row.custom_id, row.request_id = custom_id.decode(), self._awaited.pks[number] or None
         self._awaited.states[number] = CAME
         self.types[row.result_type if row else result_type] += 1
         return row

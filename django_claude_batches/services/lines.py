@@ -24,9 +24,10 @@ USUAL_DETAILS: tuple[Any, ...] = (None, {}, {"error_visibility": "user_facing"})
 """`details` of a line's error that say nothing of their own (docs/reference/wire.md §3.5)."""
 
 _BEGINNING = re.compile(
-    rb'\{"custom_id": ?"([a-zA-Z0-9_-]{1,64})", ?"result": ?\{"type": ?"([a-z_]{1,40})"(?:, ?"message": ?(?=\{)|\}\}$)'
+    rb'\{"custom_id": ?"([a-zA-Z0-9_-]{1,64})", ?"result": ?\{"type": ?"([a-z_]{1,40})"'
+    rb'(?:, ?"message": ?(?=\{)|\}\}$|(, ?"error": ?\{))'
 )
-"""How a line begins that is as the API writes it, up to its message."""
+"""How a line begins that is as the API writes it, up to its message; group 3 is there where it has an error."""
 
 
 Glance = re.Match[bytes]
@@ -70,6 +71,8 @@ def _read_usual(data: bytes, seen: Glance, forms: Forms) -> ResultRow | None:
 
     That the text parses as one object proves that the line ends with it, and is whole.
     """
+    if seen[3] is not None:
+        return None
     row = ResultRow(seen[1].decode(), seen[2].decode())
     if seen.end() == len(data):
         return row
