@@ -143,7 +143,9 @@ class DeliveryChunk(Leased):
     last_error = models.TextField(_("last error"), blank=True)
     done_at = models.DateTimeField(_("done at"), null=True, blank=True)
     outcomes = models.JSONField(default=dict, help_text=_("How many requests had each outcome."))
-    delivered_count = models.PositiveIntegerField(_("delivered"), default=0)
+    delivered_count = models.PositiveIntegerField(
+        _("delivered"), default=0, help_text=_("Rows whose handler took the answer, and had not before.")
+    )
     failed_count = models.PositiveIntegerField(_("failed"), default=0)
     gone_count = models.PositiveIntegerField(_("target deleted meanwhile"), default=0)
     to_retry = models.JSONField(default=list, help_text=_("Positions that are tried again, each with what changes."))
@@ -209,6 +211,9 @@ class ParkedResult(models.Model):
     error = models.CharField(_("error"), max_length=300)
     traceback = models.TextField(_("traceback"))
     parked_at = models.DateTimeField(_("parked at"), auto_now_add=True)
+    was_delivered = models.BooleanField(
+        default=False, editable=False, help_text=_("The handler had taken the answer before, and raised at it again.")
+    )
 
     objects = ParkedResultQuerySet.as_manager()
 

@@ -113,9 +113,9 @@ class RunTotals:
             self.to_retry += group["undelivered"]
 
     def _add_chunk(self, chunk: dict[str, Any]) -> None:
-        if chunk["mode"] == DeliveryMode.AGAIN:
-            return  # its rows were counted when they were handed out before
         self.delivered += chunk["delivered_count"]
+        if chunk["mode"] == DeliveryMode.AGAIN:
+            return  # what else became of its rows was counted when they were handed out before
         self.failed += chunk["failed_count"]
         self.gone += chunk["gone_count"]
         self.to_retry += len(chunk["to_retry"])

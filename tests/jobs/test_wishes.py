@@ -399,6 +399,29 @@ class TestRedeliver:
         services.redeliver(run.batches.get())
         deliver_all()
         assert (effects(), DeliveryChunk.objects.get(mode="first").failed) == ([1, 1], [])
+        totals = RunTotals.of(run)
+        assert (totals.delivered, totals.failed, totals.parked) == (2, 0, 0)
+        with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
+            services.retry_run(run)
+
+    def test_what_failed_and_is_raised_at_now_counts_when_it_is_taken(self) -> None:
+        reviews(2)
+        schema = {"type": "object", "required": ["mood"]}
+        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: '{"tags": []}') as claude:
+            run = over(job(output_schema=schema, max_attempts=1).start(), claude)
+
+        def raising(self: Any, review: Review, result: Any) -> None:
+            raise LookupError
+
+        job(output_schema={"type": "object"}, on_result=raising)
+        services.redeliver(run.batches.get())
+        deliver_all()
+        assert RunTotals.of(run).delivered == 0
+        job(output_schema={"type": "object"})
+        services.deliver_parked(run)
+        deliver_all()
+        totals = RunTotals.of(run)
+        assert (totals.delivered, totals.failed, totals.parked, effects()) == (2, 0, 0, [1, 1])
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
 
@@ -432,6 +455,36 @@ class TestRedeliver:
         assert services.deliver_parked(run) == 2
         deliver_all()
         assert (effects(), batch.parked.count()) == ([1, 1], 0)
+
+    def test_a_row_counts_as_delivered_once(self, claude: ClaudeEmulator) -> None:
+        """Taken at first or raised at, failed at first, handed out again and again: however it came to be taken."""
+        reviews(3)
+
+        def raising(self: Any, review: Review, result: Any) -> None:
+            raise LookupError
+
+        def counted() -> tuple[int, int, int]:
+            deliver_all()
+            totals = RunTotals.of(run)
+            return totals.delivered, totals.failed, totals.parked
+
+        run = over(job(on_result=raising).start(), claude)
+        batch = run.batches.get()
+        services.redeliver(batch)
+        assert counted() == (0, 0, 3)
+        job()
+        services.redeliver(batch)
+        assert counted() == (3, 0, 0)
+        services.redeliver(batch)
+        assert counted() == (3, 0, 0)
+        job(on_result=raising)
+        services.redeliver(batch)
+        assert counted() == (3, 0, 3)
+        services.deliver_parked(run)
+        assert counted() == (3, 0, 3)
+        job()
+        services.deliver_parked(run)
+        assert (counted(), effects()) == ((3, 0, 0), [3, 3, 3])
 
     def test_a_batch_that_no_run_made(self, claude: ClaudeEmulator) -> None:
         rows = reviews(2)

@@ -33,6 +33,9 @@ from django_claude_batches.services.runs.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
 
+ONCE_MORE = frozenset({DeliveryMode.AGAIN, DeliveryMode.PARKED})
+"""Deliveries of rows that were handed out before."""
+
 SECONDS = 10.0
 """After which a transaction ends before its rows do: handlers may be slow, and others wait for what they locked."""
 
@@ -63,6 +66,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     handed: list[BatchRequest] = field(default_factory=list)
     delivered: list[int] = field(default_factory=list)
+    delivered_before: int = 0
     failed: list[list[Any]] = field(default_factory=list)
     to_retry: list[list[Any]] = field(default_factory=list)
     passed_over: set[int] = field(default_factory=set)
@@ -125,6 +129,7 @@ class Piece:
         self._chunk = rows.select_related("batch__run").get(pk=self._pk)
         self._batch = self._chunk.batch
         self._judge = Judge(self._job, self._batch, using=self._using)
+        self._failed_before = {position for chunk in self._with_failures() for position, _outcome in chunk.failed}
         return self._batch.run is None or not self._batch.run.is_paused
 
     def _read(self) -> list[BatchRequest]:
@@ -133,7 +138,7 @@ class Piece:
         piece = rows.order_by("position")[:1] if self._alone else next(pieces(rows, "position", size), None)
         if piece is None:
             return []
-        related = ("result", "parked") if self._chunk.mode == DeliveryMode.PARKED else ("result",)
+        related = ("result", "parked") if self._chunk.mode in ONCE_MORE else ("result",)
         found = list(piece.select_related(*related).defer("params_text", "result__raw"))
         for request in found:
             request.batch = self._batch
@@ -203,9 +208,18 @@ class Piece:
             self._park(request, outcome, error)
         elif is_success:
             self._tally.delivered.append(request.position)
+            self._tally.delivered_before += self._was_delivered(request)
+
+    def _was_delivered(self, request: BatchRequest) -> bool:
+        """Say whether a handler took the row's answer before this delivery."""
+        if self._chunk.mode not in ONCE_MORE:
+            return False
+        parked: ParkedResult | None = getattr(request, "parked", None)
+        return request.position not in self._failed_before if parked is None else parked.was_delivered
 
     def _park(self, request: BatchRequest, outcome: str, error: Exception) -> None:
-        self._tally.parked.append(handing.parked(request, outcome, error))
+        was_delivered = self._was_delivered(request)
+        self._tally.parked.append(handing.parked(request, outcome, error, was_delivered=was_delivered))
         self._tally.first_error = self._tally.first_error or error
 
     def _park_unread(self, request: BatchRequest, error: Exception) -> None:
@@ -227,8 +241,7 @@ class Piece:
         if tally.parked or chunk.mode != DeliveryMode.FIRST or chunk.positions is not None:
             handed = [request for request in tally.handed if request.pk not in tally.passed_over]
             handing.park(handed, tally.parked, using=self._using)
-        if chunk.mode == DeliveryMode.AGAIN:
-            self._forget_failures()
+        self._forget_failures()
         more = bool(tally.handed) and tally.handed[-1].position < chunk.last_position
         # The row is ours since we renewed the lease, however long ago: to ask for the time too would lose work.
         row = DeliveryChunk.objects.using(self._using).filter(pk=chunk.pk, lease_token=self._token)
@@ -240,7 +253,7 @@ class Piece:
         chunk, tally = self._chunk, self._tally
         changes: dict[str, Any] = {
             "outcomes": dict(Counter(chunk.outcomes) + tally.outcomes),
-            "delivered_count": chunk.delivered_count + len(tally.delivered),
+            "delivered_count": chunk.delivered_count + len(tally.delivered) - tally.delivered_before,
             "failed_count": chunk.failed_count + len(tally.failed),
             "gone_count": chunk.gone_count + tally.gone,
             "failed": chunk.failed + tally.failed,
@@ -256,8 +269,12 @@ class Piece:
 
     def _forget_failures(self) -> None:
         """What failed before, and was taken now, is not to be asked again."""
-        delivered = set(self._tally.delivered)
+        taken = self._failed_before.intersection(self._tally.delivered)
+        for chunk in self._with_failures().order_by("pk").select_for_update() if taken else ():
+            if not taken.isdisjoint(position for position, _outcome in chunk.failed):
+                chunk.take_back(taken)
+
+    def _with_failures(self) -> models.QuerySet[DeliveryChunk]:
+        """Match what has rows that failed, of which some may be taken now."""
         done = DeliveryChunk.objects.using(self._using).filter(batch=self._batch, done_at__isnull=False)
-        for chunk in done.exclude(failed=[]).order_by("pk").select_for_update() if delivered else ():
-            if not delivered.isdisjoint(position for position, _outcome in chunk.failed):
-                chunk.take_back(delivered)
+        return done.exclude(failed=[]) if self._chunk.mode in ONCE_MORE else done.none()
