@@ -17,7 +17,8 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
 from django_claude_batches.admin.export_form import OF_REQUESTS, ExportForm, asked, initial
-from django_claude_batches.admin.mirror import APP, MirrorAdminMixin
+from django_claude_batches.admin.mirror import MirrorAdminMixin
+from django_claude_batches.admin.permissions import APP
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, cells
 from django_claude_batches.models.state import REMOTE, RUNNING
 

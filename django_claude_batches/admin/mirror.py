@@ -14,8 +14,7 @@ from django_claude_batches.admin.display import EMPTY
 from django_claude_batches.admin.filters import BATCH
 from django_claude_batches.admin.listing import CappedPaginator, LeanChangeList
 from django_claude_batches.admin.notices import notices
-
-APP = "django_claude_batches"
+from django_claude_batches.admin.permissions import APP
 
 
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]

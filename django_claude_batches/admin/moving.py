@@ -9,7 +9,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
-from django_claude_batches.admin.mirror import APP, MirrorAdminMixin
+from django_claude_batches.admin.mirror import MirrorAdminMixin
+from django_claude_batches.admin.permissions import APP
 
 SECONDS = 10
 SECONDS_OF_OURS = 5

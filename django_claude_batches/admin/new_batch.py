@@ -13,8 +13,9 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from django_claude_batches import services, tasks
-from django_claude_batches.admin.mirror import APP, MirrorAdminMixin
+from django_claude_batches.admin.mirror import MirrorAdminMixin
 from django_claude_batches.admin.new_batch_form import FIELDSETS, NewBatchForm
+from django_claude_batches.admin.permissions import APP
 from django_claude_batches.admin.upload_page import upload_page
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, MessageBatch

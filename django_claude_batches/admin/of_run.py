@@ -26,7 +26,7 @@ def with_run(batches: Any) -> Any:
     return batches.annotate(
         parked_count=Coalesce(Subquery(parked), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
-        has_failed=Exists(chunks.filter(failed_count__gt=0)),
+        has_failed=Exists(chunks.with_failures()),
         is_stuck=Exists(chunks.stuck()),
     )
 

@@ -60,6 +60,10 @@ class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
         """Those with rows that are to be asked again, and are in no batch of the next attempt yet."""
         return self.exclude(to_retry=[])
 
+    def with_failures(self) -> Self:
+        """Those with rows that failed for good."""
+        return self.filter(failed_count__gt=0)
+
     def go_on(self) -> int:
         """Have these tried again now, stuck ones too, and give their number."""
         return self.update(next_action_at=DatabaseNow(), tries=0)
@@ -84,7 +88,7 @@ class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
         """
         rows = self.primary()
         made = 0
-        for chunk in rows.filter(batch=batch, done_at__isnull=False).exclude(failed=[]).select_for_update():
+        for chunk in rows.with_failures().filter(batch=batch, done_at__isnull=False).select_for_update():
             missing = [position for position, outcome in chunk.failed if outcome == "missing"]
             found = BatchRequest.objects.using(rows.db).filter(batch=batch, position__in=missing)
             late = sorted(found.filter(result__isnull=False).values_list("position", flat=True))

@@ -89,6 +89,8 @@ def test_what_is_above_a_limit_is_started_only_with_yes(manage: Manage, settings
     assert refused.code == 1
     assert "Not started: 3 requests, estimate 0.00 to 0.01 USD" in refused.err
     assert "claude_batches run tag-reviews --yes" in refused.err
+    refused = manage("run", "tag-reviews", "--label", "every night", "--wait")
+    assert "claude_batches run tag-reviews --label 'every night' --wait --yes" in refused.err
     assert not JobRun.objects.exists()
     assert manage("run", "tag-reviews", "--yes").code == 0
     assert JobRun.objects.count() == 1

@@ -13,8 +13,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from django_claude_batches import registry, services, tasks
-from django_claude_batches.admin.mirror import APP, MirrorAdminMixin
-from django_claude_batches.admin.permissions import MayActOnRunsMixin
+from django_claude_batches.admin.mirror import MirrorAdminMixin
+from django_claude_batches.admin.permissions import APP, MayActOnRunsMixin
 from django_claude_batches.admin.runs.job_list import job_list
 from django_claude_batches.admin.runs.start_form import StartForm
 from django_claude_batches.admin.runs.start_page import Look, look

@@ -41,7 +41,7 @@ class RetryRunQuestion(CountQuestion):
         """How many rows failed for good, by outcome; the most frequent first."""
         chunks = DeliveryChunk.objects.primary().filter(batch__run__in=[run.pk for run in self.rows])
         counts: Counter[str] = Counter()
-        for failed in chunks.filter(failed_count__gt=0).values_list("failed", flat=True).iterator():
+        for failed in chunks.with_failures().values_list("failed", flat=True).iterator():
             counts.update(outcome for _position, outcome in failed)
         return Counter(dict(counts.most_common()))
 

@@ -19,7 +19,7 @@ def with_troubles(runs: Any) -> Any:
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
     return runs.annotate(
         has_parked=Exists(ParkedResult.objects.primary().filter(batch__run=OuterRef("pk"))),
-        has_failed=Exists(chunks.filter(failed_count__gt=0)),
+        has_failed=Exists(chunks.with_failures()),
         is_stuck=Exists(chunks.stuck()),
     )
 

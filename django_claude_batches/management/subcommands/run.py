@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from typing import Any
 
@@ -49,7 +50,7 @@ class Run(Subcommand):
             _show(console, services.dry_run(name))
         else:
             if not options["yes"]:
-                _refuse_much(console, name)
+                _refuse_much(console, options)
             run = services.start_job(name, label=options["label"])
             tasks.kick()
             if options["wait"]:
@@ -88,13 +89,15 @@ def _show(console: Console, look: services.DryRun) -> None:
     )
 
 
-def _refuse_much(console: Console, name: str) -> None:
+def _refuse_much(console: Console, options: dict[str, Any]) -> None:
     """Look at all rows, if there is a limit to compare them with."""
     if conf.confirm_above_requests() is None and conf.confirm_above_usd() is None:
         return
     console.progress("Looking at what it would send")
-    look = services.dry_run(name)
-    refuse_much(look.requests, lambda: look.estimate, undone="Not started", again=f"run {name}")
+    look = services.dry_run(options["job"])
+    label = ["--label", options["label"]] if options["label"] else []
+    words = ["run", options["job"], *label, *(["--wait"] if options["wait"] else [])]
+    refuse_much(look.requests, lambda: look.estimate, undone="Not started", again=shlex.join(words))
 
 
 def _wait(console: Console, run: JobRun, interval: float) -> None:

@@ -61,11 +61,15 @@ def _give_up(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) ->
 
 
 def _delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> None:
-    """Let the batches go in which its rows are asked again; `asked` are those that this process put there."""
+    """Let the batches go in which its rows are asked again; `asked` are those that this process put there.
+
+    The run has gone on by it: whatever it had failed at in passing is over.
+    """
     _filling(run, batch, using=using).close()
     if asked:
         batch.note("retried", f"{asked:,} requests, by run {run}")
     MessageBatch.objects.using(using).filter(pk=batch.pk, delivered_at__isnull=True).update(delivered_at=DatabaseNow())
+    JobRun.objects.using(using).filter(pk=run.pk).update(failures=0, last_error="")
 
 
 def _filling(run: JobRun, batch: MessageBatch, *, using: str) -> Filling:

@@ -47,3 +47,8 @@ def change_for(outcome: str, error_type: str, *, can_have_more: bool, was_correc
             return None if was_corrected else Change.CORRECTION
         case _:
             return None
+
+
+def wished_change(outcome: str) -> Change:
+    """Say how to ask again what a person wants asked again."""
+    return change_for(outcome, "", can_have_more=True, was_corrected=False) or Change.NOTHING

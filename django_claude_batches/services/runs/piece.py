@@ -277,4 +277,4 @@ class Piece:
     def _with_failures(self) -> models.QuerySet[DeliveryChunk]:
         """Match what has rows that failed, of which some may be taken now."""
         done = DeliveryChunk.objects.using(self._using).filter(batch=self._batch, done_at__isnull=False)
-        return done.exclude(failed=[]) if self._chunk.mode in ONCE_MORE else done.none()
+        return done.with_failures() if self._chunk.mode in ONCE_MORE else done.none()

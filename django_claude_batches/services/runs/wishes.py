@@ -22,7 +22,7 @@ from django_claude_batches.models import (
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.run import ACTIVE, WORKING
 from django_claude_batches.services.cancellation import cancel
-from django_claude_batches.services.runs.outcomes import Change
+from django_claude_batches.services.runs.outcomes import wished_change
 from django_claude_batches.services.runs.starting import job_of, take_name
 
 
@@ -127,11 +127,11 @@ def _reopen(run: JobRun, job: registry.Job, *, using: str) -> None:
 def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
     """Mark what failed so to be asked again, of the chunks that are done: what is not done is its process's."""
     marked = 0
-    done = DeliveryChunk.objects.using(using).filter(batch=batch, done_at__isnull=False).exclude(failed=[])
+    done = DeliveryChunk.objects.using(using).with_failures().filter(batch=batch, done_at__isnull=False)
     for chunk in done.order_by("pk").select_for_update():
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
         if chosen:
-            chunk.ask_again({position: _change(outcome) for position, outcome in chosen})
+            chunk.ask_again({position: wished_change(outcome) for position, outcome in chosen})
             positions = [position for position, _outcome in chosen]
             ParkedResult.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
@@ -139,10 +139,6 @@ def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
         gone = f"its request bodies are gone. {batch.request_purge_note}"
         raise InvalidTransition(f"Rows of batch {batch} cannot be asked again: {gone}")
     return marked
-
-
-def _change(outcome: str) -> Change:
-    return {"truncated": Change.MORE_TOKENS, "invalid_output": Change.CORRECTION}.get(outcome, Change.NOTHING)
 
 
 def deliver_parked(of: JobRun | MessageBatch) -> int:
