@@ -148,7 +148,7 @@ class DeliveryChunk(Leased):
     done_at = models.DateTimeField(_("done at"), null=True, blank=True)
     outcomes = models.JSONField(default=dict, help_text=_("How many requests had each outcome."))
     delivered_count = models.PositiveIntegerField(
-        _("delivered"), default=0, help_text=_("Rows whose handler took the answer, and had not before.")
+        _("delivered"), default=0, help_text=_("Rows whose handler took the answer, and that had not counted so.")
     )
     failed_count = models.PositiveIntegerField(_("failed"), default=0)
     gone_count = models.PositiveIntegerField(_("target deleted meanwhile"), default=0)
@@ -216,7 +216,7 @@ class ParkedResult(models.Model):
     traceback = models.TextField(_("traceback"))
     parked_at = models.DateTimeField(_("parked at"), auto_now_add=True)
     was_delivered = models.BooleanField(
-        default=False, editable=False, help_text=_("The handler had taken the answer before, and raised at it again.")
+        default=False, editable=False, help_text=_("Counts as delivered since a time before.")
     )
 
     objects = ParkedResultQuerySet.as_manager()

@@ -115,7 +115,7 @@ class RunTotals:
     def _add_chunk(self, chunk: dict[str, Any]) -> None:
         self.delivered += chunk["delivered_count"]
         if chunk["mode"] == DeliveryMode.AGAIN:
-            return  # what else became of its rows was counted when they were handed out before
+            return  # what else became of its rows is counted where they were handed out before
         self.failed += chunk["failed_count"]
         self.gone += chunk["gone_count"]
         self.to_retry += len(chunk["to_retry"])

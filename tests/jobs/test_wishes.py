@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -367,6 +368,33 @@ class TestRetry:
         assert ends == [run.pk, run.pk]
 
 
+STRICT, LENIENT = {"type": "object", "required": ["mood"]}, {"type": "object"}
+TAGS = '{"tags": []}'
+"""What the one refuses, and the other does not."""
+
+
+def raising(self: Any, review: Review, result: Any) -> None:
+    raise LookupError
+
+
+def counted(run: JobRun) -> tuple[int, int, int, int]:
+    """Deliver what is due, and give the rows that are delivered, failed, parked and gone."""
+    deliver_all()
+    totals = RunTotals.of(run)
+    return totals.delivered, totals.failed, totals.parked, totals.gone
+
+
+def failed_and_raised_at() -> JobRun:
+    """A run whose rows failed for good, fit by the code of now, and are parked since that raised."""
+    reviews(2)
+    with ClaudeEmulator(seed=1, replies=lambda params, custom_id: TAGS) as claude:
+        run = over(job(output_schema=STRICT, max_attempts=1).start(), claude)
+    job(output_schema=LENIENT, on_result=raising)
+    services.redeliver(run.batches.get())
+    assert counted(run) == (0, 2, 2, 0)
+    return run
+
+
 class TestRedeliver:
     def test_usable_answers_only(self) -> None:
         bad = str(reviews(3)[1].pk)
@@ -399,31 +427,78 @@ class TestRedeliver:
         services.redeliver(run.batches.get())
         deliver_all()
         assert (effects(), DeliveryChunk.objects.get(mode="first").failed) == ([1, 1], [])
-        totals = RunTotals.of(run)
-        assert (totals.delivered, totals.failed, totals.parked) == (2, 0, 0)
+        assert counted(run) == (2, 0, 0, 0)
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
 
     def test_what_failed_and_is_raised_at_now_counts_when_it_is_taken(self) -> None:
-        reviews(2)
-        schema = {"type": "object", "required": ["mood"]}
-        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: '{"tags": []}') as claude:
-            run = over(job(output_schema=schema, max_attempts=1).start(), claude)
-
-        def raising(self: Any, review: Review, result: Any) -> None:
-            raise LookupError
-
-        job(output_schema={"type": "object"}, on_result=raising)
-        services.redeliver(run.batches.get())
-        deliver_all()
+        run = failed_and_raised_at()
         assert RunTotals.of(run).delivered == 0
-        job(output_schema={"type": "object"})
+        job(output_schema=LENIENT)
         services.deliver_parked(run)
-        deliver_all()
-        totals = RunTotals.of(run)
-        assert (totals.delivered, totals.failed, totals.parked, effects()) == (2, 0, 0, [1, 1])
+        assert (counted(run), effects()) == ((2, 0, 0, 0), [1, 1])
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
+
+    def test_what_failed_and_fails_again_failed_once(self, claude: ClaudeEmulator) -> None:
+        """Else it would be asked twice in one batch, which no batch can hold."""
+        run = failed_and_raised_at()
+        job(output_schema=STRICT, max_attempts=1)
+        services.deliver_parked(run)
+        assert counted(run) == (0, 2, 0, 0)
+        assert services.retry_run(run) == 2
+        assert RunTotals.of(over(run, claude)).requests == {1: 2, 2: 2}
+
+    def test_what_was_delivered_and_fails_now_stays_delivered(self) -> None:
+        reviews(2)
+        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: TAGS) as claude:
+            run = over(job(output_schema=LENIENT).start(), claude)
+        job(output_schema=LENIENT, on_result=raising)
+        services.redeliver(run.batches.get())
+        assert counted(run) == (2, 0, 2, 0)
+        job(output_schema=STRICT)
+        services.deliver_parked(run)
+        assert counted(run) == (2, 0, 0, 0)
+        job(output_schema=LENIENT)
+        services.redeliver(run.batches.get())
+        assert counted(run) == (2, 0, 0, 0)
+
+    def test_what_is_asked_again_meanwhile_counts_there(self) -> None:
+        """Somebody retries the run while the failures are handed out by more lenient code."""
+        reviews(2)
+        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: TAGS) as claude:
+            run = over(job(output_schema=STRICT, max_attempts=1).start(), claude)
+
+            def retrying(self: Any, review: Review, result: Any) -> None:
+                with suppress(ClaudeBatchesError):
+                    services.retry_run(run)
+
+            job(output_schema=LENIENT, on_result=retrying)
+            services.redeliver(run.batches.get())
+            assert counted(run)[:2] == (0, 0)
+            job(output_schema=LENIENT)
+            over(run, claude)
+        assert counted(run) == (2, 0, 0, 0)
+
+    def test_what_is_parked_and_gone_counts_as_gone_when_it_is_delivered(self, claude: ClaudeEmulator) -> None:
+        rows = reviews(2)
+        run = over(job(on_result=raising).start(), claude)
+        rows[0].delete()
+        job()
+        services.redeliver(run.batches.get())
+        assert counted(run) == (1, 0, 1, 0)
+        services.deliver_parked(run)
+        assert counted(run) == (1, 0, 0, 1)
+
+    def test_what_fits_by_now_is_asked_again_as_it_was(self, claude: ClaudeEmulator) -> None:
+        """There is nothing to say of its answer any more."""
+        run = failed_and_raised_at()
+        assert services.retry_run(run) == 2
+        over(run, claude)
+        first, second = run.batches.order_by("pk")
+        assert [request.params for request in second.requests.all()] == [
+            request.params for request in first.requests.all()
+        ]
 
     def test_a_failure_that_is_parked_stays_so(self) -> None:
         """Failures are not handed out again: nothing else would call their handler."""
@@ -457,34 +532,25 @@ class TestRedeliver:
         assert (effects(), batch.parked.count()) == ([1, 1], 0)
 
     def test_a_row_counts_as_delivered_once(self, claude: ClaudeEmulator) -> None:
-        """Taken at first or raised at, failed at first, handed out again and again: however it came to be taken."""
+        """Taken at first or raised at, handed out again and again: however it came to be taken."""
         reviews(3)
-
-        def raising(self: Any, review: Review, result: Any) -> None:
-            raise LookupError
-
-        def counted() -> tuple[int, int, int]:
-            deliver_all()
-            totals = RunTotals.of(run)
-            return totals.delivered, totals.failed, totals.parked
-
         run = over(job(on_result=raising).start(), claude)
         batch = run.batches.get()
         services.redeliver(batch)
-        assert counted() == (0, 0, 3)
+        assert counted(run) == (0, 0, 3, 0)
         job()
         services.redeliver(batch)
-        assert counted() == (3, 0, 0)
+        assert counted(run) == (3, 0, 0, 0)
         services.redeliver(batch)
-        assert counted() == (3, 0, 0)
+        assert counted(run) == (3, 0, 0, 0)
         job(on_result=raising)
         services.redeliver(batch)
-        assert counted() == (3, 0, 3)
+        assert counted(run) == (3, 0, 3, 0)
         services.deliver_parked(run)
-        assert counted() == (3, 0, 3)
+        assert counted(run) == (3, 0, 3, 0)
         job()
         services.deliver_parked(run)
-        assert (counted(), effects()) == ((3, 0, 0), [3, 3, 3])
+        assert (counted(run), effects()) == ((3, 0, 0, 0), [3, 3, 3])
 
     def test_a_batch_that_no_run_made(self, claude: ClaudeEmulator) -> None:
         rows = reviews(2)

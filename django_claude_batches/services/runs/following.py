@@ -99,7 +99,7 @@ def _asked_again(request: BatchRequest, change: str, job: registry.Job) -> Mappi
     params = request.params
     if change == Change.MORE_TOKENS:
         return {**params, "max_tokens": job.more_tokens(params["max_tokens"]) or params["max_tokens"]}
-    if change == Change.CORRECTION:
+    if change == Change.CORRECTION and request.result.output_error:  # none: a later reading found nothing wrong
         return {**params, "messages": [*params["messages"], *_correction(request)]}
     return params
 

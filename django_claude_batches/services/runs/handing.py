@@ -76,13 +76,12 @@ def guarded(call: Callable[[], object], *, using: str) -> Exception | None:
     return None
 
 
-def parked(request: BatchRequest, outcome: str, error: Exception, *, was_delivered: bool) -> ParkedResult:
+def parked(request: BatchRequest, outcome: str, error: Exception) -> ParkedResult:
     """Give the row that shows a person what was raised."""
     return ParkedResult(
         batch_id=request.batch_id,
         request=request,
         position=request.position,
-        was_delivered=was_delivered,
         outcome=outcome,
         error=storable(f"{type(error).__name__}: {error}")[:300],
         traceback=storable("".join(traceback.format_exception(error)))[-MOST_TRACEBACK:],

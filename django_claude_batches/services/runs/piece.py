@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -14,7 +13,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
 from django_claude_batches import registry
-from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, ParkedResult
+from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode
 from django_claude_batches.models.lease import LEASE, DatabaseNow, after
 from django_claude_batches.models.outputs import write_outputs
 from django_claude_batches.models.pieces import pieces
@@ -30,11 +29,10 @@ from django_claude_batches.services.runs.handing import (
 )
 from django_claude_batches.services.runs.judging import Judge
 from django_claude_batches.services.runs.outcomes import Outcome
+from django_claude_batches.services.runs.recounting import ONCE_MORE, recount
+from django_claude_batches.services.runs.tally import Tally
 
 logger = logging.getLogger(__name__)
-
-ONCE_MORE = frozenset({DeliveryMode.AGAIN, DeliveryMode.PARKED})
-"""Deliveries of rows that were handed out before."""
 
 SECONDS = 10.0
 """After which a transaction ends before its rows do: handlers may be slow, and others wait for what they locked."""
@@ -59,22 +57,6 @@ def _let_go(requests: list[BatchRequest]) -> None:
         request._state.fields_cache.clear()
 
 
-@dataclass(slots=True)
-class Tally:
-    """What became of the rows of one transaction."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    handed: list[BatchRequest] = field(default_factory=list)
-    delivered: list[int] = field(default_factory=list)
-    delivered_before: int = 0
-    failed: list[list[Any]] = field(default_factory=list)
-    to_retry: list[list[Any]] = field(default_factory=list)
-    passed_over: set[int] = field(default_factory=set)
-    gone: int = 0
-    parked: list[ParkedResult] = field(default_factory=list)
-    first_error: Exception | None = None
-
-
 class Piece:
     """The next rows of a chunk, and what is done with them: all of it is there after the commit, or none.
 
@@ -88,6 +70,8 @@ class Piece:
         self._alone = alone
         self._using = DeliveryChunk.objects.primary().db
         self._tally = Tally()
+        self._parked: dict[int, bool] = {}
+        """The position of each row that is handed out and was parked, and whether it counts as delivered."""
 
     def hand_over(self) -> bool:
         """Hand the rows out, and give whether the chunk has more; nothing where its lease is lost or its run paused."""
@@ -129,7 +113,6 @@ class Piece:
         self._chunk = rows.select_related("batch__run").get(pk=self._pk)
         self._batch = self._chunk.batch
         self._judge = Judge(self._job, self._batch, using=self._using)
-        self._failed_before = {position for chunk in self._with_failures() for position, _outcome in chunk.failed}
         return self._batch.run is None or not self._batch.run.is_paused
 
     def _read(self) -> list[BatchRequest]:
@@ -138,12 +121,16 @@ class Piece:
         piece = rows.order_by("position")[:1] if self._alone else next(pieces(rows, "position", size), None)
         if piece is None:
             return []
-        related = ("result", "parked") if self._chunk.mode in ONCE_MORE else ("result",)
-        found = list(piece.select_related(*related).defer("params_text", "result__raw"))
+        piece = piece.select_related("result").defer("params_text", "result__raw")
+        if self._chunk.mode in ONCE_MORE:
+            piece = piece.select_related("parked").defer("parked__traceback")
+        found = list(piece)
         for request in found:
             request.batch = self._batch
             if (result := result_of(request)) is not None:
                 result.batch, result.request = self._batch, request
+            if self._chunk.mode in ONCE_MORE and hasattr(request, "parked"):
+                self._parked[request.position] = request.parked.was_delivered
         return found
 
     def _hand_all(self, requests: list[BatchRequest]) -> None:
@@ -197,29 +184,25 @@ class Piece:
     def _call(self, request: BatchRequest, result: BatchResult, outcome: str, targets: dict[Key, models.Model]) -> None:
         target = targets.get((request.content_type_id or 0, request.object_id or ""))
         if target is None:
-            self._tally.gone += 1
+            self._gone(request)
             return
         is_success = outcome == Outcome.SUCCEEDED
         handler = self._job.on_result if is_success else self._job.on_failure
         error = guarded(lambda: handler(target, result), using=self._using)
         if error is not None and not is_there(target):
-            self._tally.gone += 1
+            self._gone(request)
         elif error is not None:
             self._park(request, outcome, error)
         elif is_success:
             self._tally.delivered.append(request.position)
-            self._tally.delivered_before += self._was_delivered(request)
 
-    def _was_delivered(self, request: BatchRequest) -> bool:
-        """Say whether a handler took the row's answer before this delivery."""
-        if self._chunk.mode not in ONCE_MORE:
-            return False
-        parked: ParkedResult | None = getattr(request, "parked", None)
-        return request.position not in self._failed_before if parked is None else parked.was_delivered
+    def _gone(self, request: BatchRequest) -> None:
+        self._tally.gone += 1
+        if self._chunk.mode == DeliveryMode.AGAIN:  # of which that is not counted: what is parked stays so
+            self._tally.passed_over.add(request.pk)
 
     def _park(self, request: BatchRequest, outcome: str, error: Exception) -> None:
-        was_delivered = self._was_delivered(request)
-        self._tally.parked.append(handing.parked(request, outcome, error, was_delivered=was_delivered))
+        self._tally.parked.append(handing.parked(request, outcome, error))
         self._tally.first_error = self._tally.first_error or error
 
     def _park_unread(self, request: BatchRequest, error: Exception) -> None:
@@ -238,10 +221,10 @@ class Piece:
         """Write what became of the rows; give whether the chunk has more."""
         chunk, tally = self._chunk, self._tally
         write_outputs(self._judge.changed, using=self._using)
+        recount(chunk, tally, self._parked, using=self._using)
         if tally.parked or chunk.mode != DeliveryMode.FIRST or chunk.positions is not None:
             handed = [request for request in tally.handed if request.pk not in tally.passed_over]
             handing.park(handed, tally.parked, using=self._using)
-        self._forget_failures()
         more = bool(tally.handed) and tally.handed[-1].position < chunk.last_position
         # The row is ours since we renewed the lease, however long ago: to ask for the time too would lose work.
         row = DeliveryChunk.objects.using(self._using).filter(pk=chunk.pk, lease_token=self._token)
@@ -266,15 +249,3 @@ class Piece:
         if tally.handed:
             changes["position"] = tally.handed[-1].position + 1
         return changes if more else changes | {"done_at": DatabaseNow(), "next_action_at": None, "tries": 0}
-
-    def _forget_failures(self) -> None:
-        """What failed before, and was taken now, is not to be asked again."""
-        taken = self._failed_before.intersection(self._tally.delivered)
-        for chunk in self._with_failures().order_by("pk").select_for_update() if taken else ():
-            if not taken.isdisjoint(position for position, _outcome in chunk.failed):
-                chunk.take_back(taken)
-
-    def _with_failures(self) -> models.QuerySet[DeliveryChunk]:
-        """Match what has rows that failed, of which some may be taken now."""
-        done = DeliveryChunk.objects.using(self._using).filter(batch=self._batch, done_at__isnull=False)
-        return done.with_failures() if self._chunk.mode in ONCE_MORE else done.none()
