@@ -32,6 +32,10 @@ class DeliveryMode(models.TextChoices):
     GIVEN_UP = "given_up", _("Those that will not be tried again after all")
 
 
+ONCE_MORE = frozenset({DeliveryMode.PARKED, DeliveryMode.AGAIN})
+"""Deliveries of rows that were handed out before, at which an answer may be taken that was not."""
+
+
 class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
     def undone(self) -> Self:
         return self.filter(done_at__isnull=True)

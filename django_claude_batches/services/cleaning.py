@@ -75,7 +75,8 @@ _ODD = re.compile(rb"\\(?=u0000|u[dD][89a-fA-F])")
 _HARD = re.compile(rb'\\(?!["/bfnrt]|u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})')
 """A backslash that begins none of the escapes that are plain: it is one of two, or odd, or no JSON."""
 
-_CONTROL = bytes(range(0x20))
+_NO_CONTROL = bytes(max(byte, 0x20) for byte in range(256))
+"""To translate with: what has no control character stays the same object, in half the time that it takes to count."""
 _PROSE = ("text", "thinking", "signature")
 """The members whose value is prose, or as long and as different each time."""
 
@@ -98,7 +99,7 @@ PIECE = 64 * 1024
 
 def is_plain(line: bytes) -> bool:
     """Whether prose in this line can be told by its quotes alone: most lines, and of those that are not too long."""
-    return len(line) <= PIECE and not _HARD.search(line) and len(line.translate(None, _CONTROL)) == len(line)
+    return len(line) <= PIECE and not _HARD.search(line) and line.translate(_NO_CONTROL) == line
 
 
 def skeleton(data: memoryview) -> bytes | None:

@@ -21,7 +21,7 @@ from django.db.models import F, Q
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models import JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
 from django_claude_batches.models.lease import DatabaseNow, after
@@ -98,6 +98,8 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     with transaction.atomic(using=rows.db, durable=True):
         if not rows.renew(batch.pk, token, sending_lease()) or _was_sent_before(batch, token):
             return None
+        if _is_held_back(batch, token):
+            return None
         kept: dict[str, Any] = {
             "failures": F("failures")
         }  # it is one step with the waiting: a refusal stretches the next back-off
@@ -126,6 +128,20 @@ def _was_sent_before(batch: MessageBatch, token: str) -> bool:
     why = f"Attempt {made.number} may have created it already, so it is not sent again."
     if batch.move(State.UNCERTAIN, allowed={State.QUEUED}, token=token, due=NOW, last_error=why):
         batch.note("uncertain", why)
+    return True
+
+
+def _is_held_back(batch: MessageBatch, token: str) -> bool:
+    """Put a batch back whose run sends nothing now: one that is paused sends it when it is resumed.
+
+    With the batch's row locked: of us and of who pauses or cancels the run, the later one sees what the other did.
+    """
+    run = None if batch.run_id is None else JobRun.objects.primary().active().filter(pk=batch.run_id).first()
+    if run is None or not (run.is_paused or run.state == RunState.CANCELING):
+        return False
+    why = "Its run is being canceled." if run.state == RunState.CANCELING else "Its run is paused."
+    if batch.move(State.DRAFT, allowed={State.QUEUED}, token=token, queued_at=None, last_error="", released_at=None):
+        batch.note("taken_back", why)
     return True
 
 

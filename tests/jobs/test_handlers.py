@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -447,6 +448,27 @@ class TestOnFinished:
         run = over(job(on_finished=on_finished).start(), claude)
         over(run, claude)
         assert seen == [("finished", [1, 1])]
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="whoever reads there waits for who writes")
+    def test_holds_the_run_in_the_eyes_of_others_however_long_it_takes(self, claude: ClaudeEmulator) -> None:
+        """Else each tick would find the run due, and wait for its row."""
+        reviews(1)
+        leases: list[Any] = []
+
+        def others_see() -> Any:
+            try:
+                return JobRun.objects.get().lease_until
+            finally:
+                connection.close()
+
+        def on_finished(self: Any, run: JobRun) -> None:
+            with ThreadPoolExecutor(1) as pool:
+                leases.append(pool.submit(others_see).result())
+
+        over(job(on_finished=on_finished).start(), claude)
+        (until,) = leases
+        assert until > timezone.now() + timedelta(minutes=60)
 
     def test_that_raises_is_said(self, claude: ClaudeEmulator) -> None:
         reviews(2)

@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.models import JobRun, MessageBatch, RunState, State
+from django_claude_batches.models import BatchEvent, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.filling import Filling
 from django_claude_batches.services import release
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import job, over, reviews
 from tests.library.models import Review
 from tests.making import draft, in_state, make_due, prepared
+from tests.relay import Relay, refuse
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -147,6 +149,67 @@ def test_pausing_takes_back_what_resuming_releases_again() -> None:
     assert release() == 0
     services.resume_run(run)
     assert release() == 2
+
+
+def test_what_is_queued_when_its_run_is_paused_by_itself_is_not_sent(claude: ClaudeEmulator) -> None:
+    """By a worker that does not know its job, or by a handler that kills: nobody takes its batches back."""
+    run = drafted(2, 2)
+    release()
+    assert run.pause("for a test")
+    for batch in run.batches.all():
+        services.advance(batch)
+        assert (batch.state, batch.released_at) == (State.DRAFT, None)
+        assert batch.events.get(what="taken_back").text == "Its run is paused."
+    assert claude.ledger()["creates"] == []
+    services.resume_run(run)
+    assert release() == 2
+    for batch in run.batches.all():
+        services.advance(batch)
+    assert len(claude.ledger()["creates"]) == 2
+
+
+def test_what_is_queued_again_when_its_run_is_paused_is_not_sent(claude: ClaudeEmulator) -> None:
+    run = drafted(2)
+    release()
+    batch = run.batches.get()
+    with Relay(claude.url) as relay:
+        relay.on("POST", "/batches", refuse(529, "overloaded_error"))
+        services.advance(batch)
+        assert batch.state == State.QUEUED
+        run.pause("for a test")
+        make_due(batch)
+        services.advance(batch)
+        assert (batch.state, relay.calls("POST", "/batches")) == (State.DRAFT, 1)
+
+
+def test_nothing_of_a_run_that_is_being_canceled_is_sent_until_it_is_over(claude: ClaudeEmulator) -> None:
+    run = drafted(2)
+    release()
+    JobRun.objects.update(state=RunState.CANCELING)
+    batch = run.batches.get()
+    services.advance(batch)
+    assert (batch.state, claude.ledger()["creates"]) == (State.DRAFT, [])
+    JobRun.objects.update(state=RunState.CANCELED, next_action_at=None)
+    services.advance(services.submit(batch))
+    assert batch.state == State.IN_PROGRESS
+
+
+def test_pausing_leaves_alone_what_a_worker_begins_to_send_meanwhile() -> None:
+    run = drafted(4, 4)
+    release()
+    sent = run.batches.order_by("pk").last()
+    assert sent is not None
+
+    def begin(**signal: Any) -> None:
+        run.batches.filter(pk=sent.pk).update(state=State.SUBMITTING)
+
+    post_save.connect(begin, sender=BatchEvent)
+    try:
+        services.pause_run(run)
+    finally:
+        post_save.disconnect(begin, sender=BatchEvent)
+    sent.refresh_from_db()
+    assert (sent.state, sent.cancel_requested_at, queued(run)) == (State.SUBMITTING, None, [])
 
 
 def test_what_is_taken_back_by_hand_is_not_released_again() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -239,7 +238,7 @@ class TestRetry:
         with ClaudeEmulator(seed=1, replies=replies) as claude:
             run = over(job().start(), claude)
         batch = run.batches.get()
-        with django_assert_max_num_queries(14):  # however many rows
+        with django_assert_max_num_queries(16):  # however many rows
             assert services.retry_run(run) == 29
         assert run.batches.get() == batch
         assert RunTotals.of(run).to_retry == 29
@@ -269,6 +268,27 @@ class TestRetry:
         assert (run.state, failures, run.batches.count()) == (RunState.CANCELED, ["errored"] * 6, 1)
         totals = RunTotals.of(run)
         assert (totals.failed, totals.to_retry) == (3, 0)
+
+    def test_a_run_that_is_canceled_is_over_when_the_last_row_has_failed(self) -> None:
+        reviews(3)
+        told: list[str] = []
+
+        def on_failure(self: Any, review: Review, result: Any) -> None:
+            told.append("failure")
+
+        def on_finished(self: Any, run: JobRun) -> None:
+            told.append(run.state)
+
+        with ClaudeEmulator(seed=1, replies=lambda params, custom_id: BAD) as claude:
+            run = over(job(on_failure=on_failure, on_finished=on_finished).start(), claude)
+        told.clear()
+        services.retry_run(run)
+        services.cancel_run(run)
+        drive(run.pk)
+        assert (seen(run), told) == ("canceling", [])
+        deliver_all()
+        drive(run.pk)
+        assert (seen(run), told) == ("canceled", ["failure"] * 3 + ["canceled"])
 
     def test_while_the_results_are_fetched_again_its_batch_is_not_followed_up(self) -> None:
         reviews(3)
@@ -463,21 +483,14 @@ class TestRedeliver:
         services.redeliver(run.batches.get())
         assert counted(run) == (2, 0, 0, 0)
 
-    def test_what_is_asked_again_meanwhile_counts_there(self) -> None:
-        """Somebody retries the run while the failures are handed out by more lenient code."""
+    def test_nothing_is_asked_again_while_it_may_be_taken(self) -> None:
         reviews(2)
         with ClaudeEmulator(seed=1, replies=lambda params, custom_id: TAGS) as claude:
             run = over(job(output_schema=STRICT, max_attempts=1).start(), claude)
-
-            def retrying(self: Any, review: Review, result: Any) -> None:
-                with suppress(ClaudeBatchesError):
-                    services.retry_run(run)
-
-            job(output_schema=LENIENT, on_result=retrying)
-            services.redeliver(run.batches.get())
-            assert counted(run)[:2] == (0, 0)
-            job(output_schema=LENIENT)
-            over(run, claude)
+        job(output_schema=LENIENT)
+        services.redeliver(run.batches.get())
+        with pytest.raises(InvalidTransition, match="are being handed out once more"):
+            services.retry_run(run)
         assert counted(run) == (2, 0, 0, 0)
 
     def test_what_is_parked_and_gone_counts_as_gone_when_it_is_delivered(self, claude: ClaudeEmulator) -> None:

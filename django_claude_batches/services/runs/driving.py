@@ -17,6 +17,7 @@ from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, Ru
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.models.state import EDITABLE, FINAL
+from django_claude_batches.services.announcing import RECEIVERS_LEASE
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.runs.following import follow_up
@@ -95,7 +96,7 @@ def _see_to_batches(run: JobRun, token: str, job: registry.Job) -> bool:
     for batch in run.batches.using(rows.db).filter(to_follow_up, state__in=FINAL).exclude(pk__in=being_delivered):
         if not follow_up(run, batch, token, job):
             return False
-    return not _waits(run) and _finish(run, token, job)
+    return _finish(run, token, job)
 
 
 def _hand_out_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
@@ -114,21 +115,25 @@ def _asked_again(run: JobRun) -> models.QuerySet[Any]:
 
 
 def _waits(run: JobRun) -> bool:
-    """Whether any of its batches is not through. Where it is being canceled, nobody sends those that were not sent."""
+    """Whether a batch or a delivery of it is not through. When it is being canceled, nobody sends its drafts."""
     open_ones = run.batches.using(JobRun.objects.primary().db).filter(delivered_at__isnull=True)
     if run.state == RunState.CANCELING:
         open_ones = open_ones.exclude(state__in=EDITABLE)
-    return open_ones.exists() or _asked_again(run).exists()
+    deliveries = DeliveryChunk.objects.primary().undone().filter(batch__run=run)
+    return open_ones.exists() or deliveries.exists() or _asked_again(run).exists()
 
 
 def _finish(run: JobRun, token: str, job: registry.Job) -> bool:
     """Note that it is over, and tell the job, in one transaction; what `on_finished` raises is kept, and undone."""
     rows = JobRun.objects.primary()
     to = RunState.CANCELED if run.state == RunState.CANCELING else RunState.FINISHED
+    # Seen by others before the job works in a transaction, however long: they would wait for the row.
+    if _waits(run) or not rows.renew(run.pk, token, RECEIVERS_LEASE):
+        return False
     over: dict[str, Any] = {"state": to, "finished_at": DatabaseNow(), "next_action_at": None, "exclusive": None}
     with transaction.atomic(using=rows.db, durable=True):
         # With the row locked, nobody has rows tried again while we look.
-        if not rows.renew(run.pk, token) or _waits(run):
+        if not rows.renew(run.pk, token, RECEIVERS_LEASE) or _waits(run):
             return False
         if run.change(ACTIVE, token=token, where=Q(state=run.state), **over):
             run.last_error = _tell(run, job, using=rows.db)

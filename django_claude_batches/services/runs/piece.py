@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 
 from django_claude_batches import registry
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode
+from django_claude_batches.models.delivery import ONCE_MORE
 from django_claude_batches.models.lease import LEASE, DatabaseNow, after
 from django_claude_batches.models.outputs import write_outputs
 from django_claude_batches.models.pieces import pieces
@@ -29,7 +30,7 @@ from django_claude_batches.services.runs.handing import (
 )
 from django_claude_batches.services.runs.judging import Judge
 from django_claude_batches.services.runs.outcomes import Outcome
-from django_claude_batches.services.runs.recounting import ONCE_MORE, recount
+from django_claude_batches.services.runs.recounting import recount
 from django_claude_batches.services.runs.tally import Tally
 
 logger = logging.getLogger(__name__)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django_claude_batches.models import DeliveryChunk, DeliveryMode
+from django_claude_batches.models import DeliveryChunk
+from django_claude_batches.models.delivery import ONCE_MORE
 from django_claude_batches.services.runs.tally import Tally
-
-ONCE_MORE = frozenset({DeliveryMode.AGAIN, DeliveryMode.PARKED})
 
 
 def recount(chunk: DeliveryChunk, tally: Tally, parked: Mapping[int, bool], *, using: str) -> None:

@@ -19,6 +19,7 @@ from django_claude_batches.models import (
     RunState,
     State,
 )
+from django_claude_batches.models.delivery import ONCE_MORE
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.run import ACTIVE, WORKING
 from django_claude_batches.services.cancellation import cancel
@@ -35,8 +36,8 @@ def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
     with transaction.atomic(using=JobRun.objects.primary().db):
         if run.pause(f"Paused{who}."):
             for batch in _of(run).filter(state=State.QUEUED):
-                if _taken_back(batch, by):
-                    _of(run).filter(pk=batch.pk, state=State.DRAFT).update(released_at=None)
+                if batch.move(State.DRAFT, allowed={State.QUEUED}, queued_at=None, last_error="", released_at=None):
+                    batch.note("taken_back", by=by)
         elif not run.is_paused:
             raise run.forbidden("pause", "it is over.")
     return run
@@ -94,8 +95,8 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
 
     A worker drafts them. They count as failed no more: a repeat finds none. A run that is finished goes on, and
     `on_finished` is called again at its end. Raise ClaudeBatchesError where none is there, InvalidTransition for a run
-    that was canceled or is being drafted, or whose request bodies were purged, and AlreadyRunning for one that is
-    finished while the job runs anew.
+    that was canceled or is being drafted, whose request bodies were purged, or whose results are being handed out once
+    more, and AlreadyRunning for one that is finished while the job runs anew.
     """
     using = JobRun.objects.primary().db
     job = job_of(run.job)
@@ -127,6 +128,7 @@ def _reopen(run: JobRun, job: registry.Job, *, using: str) -> None:
 def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
     """Mark what failed so to be asked again, of the chunks that are done: what is not done is its process's."""
     marked = 0
+    MessageBatch.objects.using(using).filter(pk=batch.pk).update(kind=F("kind"))  # locks it: see `redeliver`
     done = DeliveryChunk.objects.using(using).with_failures().filter(batch=batch, done_at__isnull=False)
     for chunk in done.order_by("pk").select_for_update():
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
@@ -135,6 +137,10 @@ def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
             positions = [position for position, _outcome in chosen]
             ParkedResult.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
+    undone = DeliveryChunk.objects.using(using).undone().filter(batch=batch)
+    if marked and undone.filter(mode__in=ONCE_MORE).exists():
+        again = "some may be taken without being asked again. Retry what is left when that is done."
+        raise InvalidTransition(f"Rows of batch {batch} are being handed out once more: {again}")
     if marked and batch.request_purge_note:
         gone = f"its request bodies are gone. {batch.request_purge_note}"
         raise InvalidTransition(f"Rows of batch {batch} cannot be asked again: {gone}")
@@ -162,7 +168,7 @@ def _deliver_again(group: Any, *, using: str) -> None:
     MessageBatch.objects.using(using).filter(pk=group["batch"]).update(kind=F("kind"))
     waiting = DeliveryChunk.objects.using(using).undone().filter(batch=group["batch"])
     # All answers again are these too.
-    if waiting.filter(mode__in=[DeliveryMode.PARKED, DeliveryMode.AGAIN]).go_on():
+    if waiting.filter(mode__in=ONCE_MORE).go_on():
         return
     DeliveryChunk.objects.cut_between(group["batch"], group["first"], group["last"], DeliveryMode.PARKED)
 
