@@ -116,6 +116,24 @@ def test_neither_do_the_settings_nor_the_checks(form: str, settings: Any) -> Non
     assert CANARY not in repr([check(app_configs=None) for check in checks.ALL])
 
 
+def configure_badly(settings: Any, form: str) -> None:
+    """The same, wrong in the key itself or in how another account's is found."""
+    accounts: dict[str, Any] = {"default": {"API_KEY": KEY}, "eu": {"API_KEY": KEY.encode}}
+    if form == "path":
+        accounts["eu"] = {"API_KEY": "tests.raises_at_import.key"}
+    elif form == "url":
+        accounts["eu"] = {"API_KEY": KEY, "BASE_URL": b"http://api.test"}
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": accounts}
+
+
+@pytest.mark.parametrize("form", ["bytes", "path", "url"])
+def test_nor_does_one_that_is_no_text_or_cannot_be_found(form: str, settings: Any) -> None:
+    configure_badly(settings, form)
+    with pytest.raises(conf.ConfigurationError) as caught:
+        connect("eu")
+    assert CANARY not in rendered(caught.value)
+
+
 FAILURES = {
     "refused key": [refused(401, "authentication_error", "invalid x-api-key")],
     "refused access": [refused(403, "permission_error", "no access")],

@@ -40,7 +40,7 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "error": batch.last_error if batch.last_error not in explanation else "",
         "counts": list(_counts(page, request, batch)),
         "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(page, request, batch)],
-        "claimed_id": batch.claimed_id if batch.state in ADOPTING else "",
+        "claimed_id": batch.claimed_id if batch.is_claimed else "",
         "adoptable": batch.state in ADOPTING,
         "unconfirmed": unconfirmed(batch),
         "attempts": tables.attempts,

@@ -91,7 +91,9 @@ class Transport:
             if isinstance(outcome, Failure):
                 if maybe_done and isinstance(outcome.error, RemoteNotFound):
                     return None
-                maybe_done = maybe_done or retries.may_have_worked(outcome)
+                if maybe_done:  # whatever refuses this try says nothing of the one before
+                    return Failure(APIUnreachable(f"A DELETE got no answer, and then: {outcome.error}", sent=True))
+                maybe_done = retries.may_have_worked(outcome)
             return outcome
 
         return self._persist(attempt)

@@ -56,13 +56,17 @@ class Account:
     def api_key(self) -> str:
         """Raise ConfigurationError where there is none."""
         key = self._called(self._key) if callable(self._key) else self._key
-        if not isinstance(key, str) or not key.strip():
-            raise ConfigurationError(
-                f'No API key for account "{self.alias}". Set '
-                f"{'ANTHROPIC_API_KEY or ' if self.alias == DEFAULT_ACCOUNT else ''}"
-                f'CLAUDE_BATCHES["ACCOUNTS"]["{self.alias}"]["API_KEY"].'
-            )
-        return key.strip()
+        kind = type(key).__name__
+        if isinstance(key, str) and key.strip():
+            return key.strip()
+        del key  # perhaps one all the same, as bytes: not for an error report
+        if kind not in ("str", "NoneType"):
+            raise ConfigurationError(f'The API_KEY of account "{self.alias}" must be a text, not {kind}.')
+        raise ConfigurationError(
+            f'No API key for account "{self.alias}". Set '
+            f"{'ANTHROPIC_API_KEY or ' if self.alias == DEFAULT_ACCOUNT else ''}"
+            f'CLAUDE_BATCHES["ACCOUNTS"]["{self.alias}"]["API_KEY"].'
+        )
 
     def _called(self, key: Callable[[], str]) -> str:
         try:
@@ -104,7 +108,9 @@ def _account(alias: str) -> Account:
     own_key, key_of_environment = _resolved_key(merged["API_KEY"], where), of_environment("ANTHROPIC_API_KEY")
     return Account(
         alias=alias,
-        base_url=(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).rstrip("/"),
+        base_url=_text(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL, where).rstrip(
+            "/"
+        ),
         workspace_id=merged["WORKSPACE_ID"] or of_environment("ANTHROPIC_WORKSPACE_ID") or None,
         auth=one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
         anthropic_version=one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
@@ -129,10 +135,16 @@ def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
         return given
     try:
         found = import_string(given)
-    except ImportError:
+    except Exception:  # noqa: BLE001 (whatever its module raises is about this account, and stops no other)
         # Not its words: a key with dots in it may have been taken for a path.
         raise ConfigurationError(f'{where}["API_KEY"] is a dotted path that cannot be imported.') from None
     return found if callable(found) else str(found)
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f'{where}["BASE_URL"] must be a text, not {type(value).__name__}.')
+    return value
 
 
 def _timeouts(value: Any, where: str) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from django_claude_batches.models.purge import Purge
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.selection import SelectingQuerySet
-from django_claude_batches.models.state import ALWAYS_DUE, DELETABLE, EXPLANATIONS, FETCHING, State
+from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EXPLANATIONS, FETCHING, State
 from django_claude_batches.models.usage import Summary, UsageRollup
 
 UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
@@ -196,6 +196,11 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
 
     @property
+    def is_claimed(self) -> bool:
+        """Whether somebody says which one at Anthropic it is, which a worker has still to verify."""
+        return bool(self.claimed_id) and self.state in ADOPTING
+
+    @property
     def was_complete(self) -> bool:
         """Whether its results were stored and announced before, and are being fetched once more."""
         return self.state in FETCHING and self.announced_at is not None
@@ -248,7 +253,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
             return self.erase()
 
     def erase(self) -> tuple[int, dict[str, int]]:
-        """Delete the batch with all its rows, whatever its state: inside a transaction that has asked already."""
+        """Delete the batch with all its rows, whatever its state: inside a transaction that has locked its row."""
         using = type(self).objects.primary().db
         counts: dict[str, int] = {}
         for child in (ParkedResult, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):

@@ -29,6 +29,7 @@ from django_claude_batches.models.drafting import (
 )
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
+from django_claude_batches.models.selection import UNCLAIMED
 from django_claude_batches.models.state import EDITABLE, State, named
 
 
@@ -164,7 +165,7 @@ class BatchRequest(models.Model):
             expected = ExpectedUsage(batches.values_list("expected_usage", flat=True).get(pk=self.batch_id) or ())
             expected.add(stored_row.prepared, times=-1)
             expected.add(self.prepared)
-            editable = batches.filter(pk=self.batch_id, state__in=EDITABLE)
+            editable = batches.filter(UNCLAIMED, pk=self.batch_id, state__in=EDITABLE)
             room = wire.MAX_BODY_BYTES - (size - stored)
             if not editable.filter(body_bytes__lte=room).update(
                 body_bytes=F("body_bytes") + (size - stored),
@@ -176,7 +177,7 @@ class BatchRequest(models.Model):
                     raise LimitExceeded("the batch would be too large with this change", custom_id=self.custom_id)
                 raise InvalidTransition(
                     f"Requests of batch {self.batch_id} are fixed: only those of a batch that is "
-                    f"{named(EDITABLE)} can be changed."
+                    f"{named(EDITABLE)}, and of which nobody's word is verified that it was received, can be changed."
                 )
             super().save(using=batches.db, update_fields=["params_text", "params_bytes", "model"])
 

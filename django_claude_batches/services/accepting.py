@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db.models import F
 from django.dispatch import Signal
 
 from django_claude_batches import wire
@@ -88,6 +89,7 @@ def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], d
             due=delay,
             anthropic_id=remote_id,
             workspace_id=attempt.workspace_id,
+            claimed_id="",
             last_error="",
             **mirror,
         )
@@ -125,6 +127,7 @@ def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
     if other is None or other.attempts.using(batches.db).filter(remote_id=remote_id).exists():
         return other
     batch.note("took_over", f"{remote_id} was adopted as {other}; that row is deleted.")
+    batches.filter(pk=other.pk).update(state=F("state"))  # locks it: its results may just be stored by another process
     other.erase()
     return None
 

@@ -14,7 +14,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.lease import DatabaseNow
-from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, FETCHING, RUNNING, State
+from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
 from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
 from django_claude_batches.services.announcing import announce
 from django_claude_batches.services.connection import connect, outside_transactions
@@ -127,7 +127,7 @@ def _work(pk: int, *, only_due: bool) -> None:
 
 def _step(batch: MessageBatch, token: str) -> bool:
     """Do the next thing; give whether there may be another to do at once."""
-    if batch.claimed_id and batch.state in ADOPTING:
+    if batch.is_claimed:
         if adoption.verify_claim(batch, token):
             return True
         if batch.claimed_id and batch.state != State.UNCERTAIN:

@@ -3,7 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError
+from django_claude_batches.exceptions import (
+    AccessRefused,
+    APIError,
+    ClaudeBatchesError,
+    KeyRefused,
+    RateLimited,
+    ServerFault,
+    SpendLimitReached,
+)
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
@@ -12,6 +20,7 @@ from django_claude_batches.services.synchronization import observe, poll
 
 CANCELABLE = RUNNING | SENT | {State.QUEUED}
 PAST = FETCHING | {State.INGESTED, State.LOST}
+NOT_ABOUT_THE_BATCH = (RateLimited, ServerFault, KeyRefused, AccessRefused, SpendLimitReached)
 
 
 def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -49,8 +58,8 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         failure = error
     if data is not None:
         return observe(batch, data)
-    if isinstance(failure, APIError) and failure.status == 400:
-        # Perhaps it has ended: how the API answers then is not known (docs/reference/wire.md §5.3), so look.
+    if isinstance(failure, APIError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
+        # Perhaps it has ended or is gone: what the API says then is not known (docs/reference/wire.md §5.3), so look.
         return poll(batch, token, client)
     batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
     return False

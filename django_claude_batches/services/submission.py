@@ -25,6 +25,7 @@ from django_claude_batches.models import JobRun, MessageBatch, RunState, SubmitA
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
 from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.models.selection import UNCLAIMED
 from django_claude_batches.models.state import EDITABLE, State
 from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.body import DeadlineReader, Written, write
@@ -47,17 +48,20 @@ PAUSED_RECHECK = timedelta(minutes=5)
 def submit(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     """Queue the batch; a worker sends it. No HTTP: inside your transaction, the row is the outbox.
 
-    Raise InvalidTransition unless it is a draft, was refused or was not received. Repeating it on a queued batch does
-    nothing; an account that the settings do not know raises ConfigurationError.
+    Raise InvalidTransition unless it is a draft, was refused or was not received, and while somebody's word that it was
+    is verified. Repeating it on a queued batch does nothing; an account that the settings do not know raises
+    ConfigurationError.
     """
     conf.account(batch.account)
-    drafted = Q(is_filling=False)
+    ready = Q(is_filling=False) & UNCLAIMED
     if batch.move(
-        State.QUEUED, allowed=EDITABLE, where=drafted, due=NOW, queued_at=DatabaseNow(), last_error="", **UNWISHED
+        State.QUEUED, allowed=EDITABLE, where=ready, due=NOW, queued_at=DatabaseNow(), last_error="", **UNWISHED
     ):
         batch.note("submitted", by=by)
     elif batch.is_filling:
         raise batch.forbidden("submit", EDITABLE, "its run still adds requests to it.")
+    elif batch.is_claimed:
+        raise batch.forbidden("submit", EDITABLE, f"a worker verifies that it is {batch.claimed_id}: wait for that.")
     elif batch.state != State.QUEUED:
         raise batch.forbidden("submit", EDITABLE)
     return batch

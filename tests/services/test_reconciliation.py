@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
-from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
+from django_claude_batches.models import AccountState, BatchResult, MessageBatch, State, SubmitAttempt
 from django_claude_batches.services.accepting import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
@@ -109,6 +112,32 @@ class TestFound:
         services.advance(batch)
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
         assert list(MessageBatch.objects.all()) == [batch]
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="there, one waits for the other from the first row on")
+    def test_although_its_results_are_being_stored_for_who_adopted_it(self, claude: ClaudeEmulator) -> None:
+        """The row that goes must not leave behind what another process commits while it is deleted."""
+        batch = lost(claude)
+        adopted = services.adopt(claude.batches[0].id)
+        claude.finish()
+        token = str(MessageBatch.objects.claim(adopted.pk))
+
+        def take_over() -> None:
+            try:
+                services.advance(batch)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                assert MessageBatch.objects.renew(adopted.pk, token)
+                BatchResult.objects.create(batch=adopted, custom_id="late", result_type="canceled")
+                other = pool.submit(take_over)
+                time.sleep(2)
+                assert not other.done(), "it waits for the row"
+            other.result()
+        assert list(MessageBatch.objects.all()) == [batch]
+        assert not BatchResult.objects.filter(batch_id=adopted.pk).exists()
 
     def test_and_canceled_if_that_was_wished(self, claude: ClaudeEmulator) -> None:
         batch = services.cancel(lost(claude))
@@ -377,6 +406,25 @@ class TestClaiming:
             services.advance(batch)
         assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.ABANDONED, remote_id, False)
         assert services.advance(batch).anthropic_id == remote_id
+
+    def test_one_that_is_found_meanwhile_is_claimed_no_more(self, claude: ClaudeEmulator) -> None:
+        """Its prompts are kept while it is verified, and not for ever."""
+        batch = services.give_up(lost(claude))
+        services.advance(services.claim(batch, claude.batches[0].id))
+        assert batch.claimed_id
+        claude.finish()
+        services.tick(lambda pk: None)
+        batch.refresh_from_db()
+        assert (batch.anthropic_id, batch.claimed_id) == (claude.batches[0].id, "")
+
+    def test_nothing_is_sent_or_changed_while_it_is_verified(self) -> None:
+        batch = in_state(State.HELD, claimed_id="msgbatch_01x")
+        with pytest.raises(InvalidTransition, match="a worker verifies that it is msgbatch_01x"):
+            services.submit(batch)
+        with pytest.raises(InvalidTransition, match="nobody's word"):
+            batch.requests.get().save()
+        batch.refresh_from_db()
+        assert (batch.state, batch.claimed_id) == (State.HELD, "msgbatch_01x")
 
     def test_another_count_is_refused_at_once(self, claude: ClaudeEmulator) -> None:
         batch = services.give_up(lost(claude))

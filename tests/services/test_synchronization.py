@@ -86,6 +86,19 @@ class TestOne:
         assert services.advance(batch).state == State.INGESTED
         assert batch.results.succeeded().count() == 3
 
+    @pytest.mark.parametrize("status", [404, 409, 422])
+    def test_a_cancel_refused_in_any_way_because_it_ended_leads_to_the_results(
+        self, claude: ClaudeEmulator, status: int
+    ) -> None:
+        """With which status is not known."""
+        batch = services.cancel(running())
+        claude.finish()
+        with Relay(claude.url) as relay:
+            relay.on("POST", "/cancel", refuse(status))
+            services.advance(batch)
+            services.advance(batch)
+        assert batch.state == State.INGESTED
+
     def test_a_cancel_refused_because_it_ended_still_leads_to_the_results(self) -> None:
         with ClaudeEmulator(seed=2, cancel_ended="refused") as claude:
             batch = services.cancel(running())

@@ -63,6 +63,12 @@ class TestDeletedElsewhere:
         assert (batch.missing_count, failed) == (3, [batch])
         assert "deleted there" in batch.last_error
 
+    def test_also_when_somebody_wants_it_canceled(self, claude: ClaudeEmulator) -> None:
+        batch = running()
+        delete_elsewhere(claude, batch)
+        services.cancel(batch)
+        assert look(batch, 4).state == State.LOST
+
     def test_not_within_half_an_hour(self, claude: ClaudeEmulator) -> None:
         batch = running()
         delete_elsewhere(claude, batch)

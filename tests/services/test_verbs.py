@@ -259,6 +259,20 @@ class TestDeletingAtAnthropic:
         assert finished.remote_deleted_at is not None
         assert finished.last_error == ""
 
+    @pytest.mark.parametrize("status", [401, 403, 429])
+    def test_a_404_is_success_after_a_lost_answer_and_a_refusal(
+        self, claude: ClaudeEmulator, finished: MessageBatch, status: int
+    ) -> None:
+        """The client tries again by itself, and what refuses that try says nothing of the one before."""
+        with Relay(claude.url) as relay:
+            relay.on("DELETE", "", lose_answer, times=1)
+            relay.on("DELETE", "", refuse(status, retry_after="120"), times=4)
+            services.advance(services.delete_remote(finished))
+            assert (claude.batches[0].deleted, finished.remote_deleted_at) == (True, None)
+        make_due(finished)
+        services.advance(finished)
+        assert finished.remote_deleted_at is not None
+
     def test_a_404_after_our_delete_timed_out_is_success(self, claude: ClaudeEmulator, finished: MessageBatch) -> None:
         claude.fault("timed_out", on="delete", happens=True, should_retry=False)
         services.advance(services.delete_remote(finished))
