@@ -38,7 +38,7 @@ class Exchange:
         connection = http.client.HTTPConnection(host, timeout=30)
         connection.request(self.method, self.path, self.body or None, {**self.headers, "Host": host})
         response = connection.getresponse()
-        kept = {"content-type", "request-id", "retry-after", "x-should-retry"}
+        kept = {"anthropic-workspace-id", "content-type", "request-id", "retry-after", "x-should-retry"}
         headers = {name: value for name, value in response.getheaders() if name.lower() in kept}
         body = response.read()
         connection.close()

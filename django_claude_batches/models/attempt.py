@@ -42,7 +42,7 @@ class SubmitAttempt(models.Model):
     number = models.PositiveIntegerField(_("number"))
     tag = IdentifierField(_("tag"), max_length=TAG_LENGTH, unique=True)
     account_fingerprint = models.CharField(
-        max_length=16, blank=True, help_text=_("Tells two keys apart without giving either away.")
+        max_length=16, blank=True, help_text=_("Tells two servers, Workspaces or keys apart, and gives none away.")
     )
     workspace_id = models.CharField(max_length=100, blank=True)
     baseline_id = IdentifierField(

@@ -50,9 +50,10 @@ def client_of(alias: str, *, anthropic_version: str = "") -> BatchesClient:
 
 
 def fingerprint(alias: str) -> str:
-    """Give 16 hexadecimal digits that tell two keys apart and give neither away."""
-    key = conf.account(alias).api_key
-    return hashlib.sha256(b"django_claude_batches" + key.encode()).hexdigest()[:16]
+    """Give 16 hexadecimal digits that tell two ways to the API apart (server, Workspace, key) and give none away."""
+    account = conf.account(alias)
+    way = "\n".join(["django_claude_batches", account.base_url, account.workspace_id or "", account.api_key])
+    return hashlib.sha256(way.encode()).hexdigest()[:16]
 
 
 def outside_transactions(name: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from django_claude_batches import conf, wire
+from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient, Line, Reply
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchResult, SubmitAttempt
@@ -44,7 +44,8 @@ def list_since(client: BatchesClient, attempt: SubmitAttempt, alias: str) -> Lis
     """List the batches that are newer than the attempt's baseline.
 
     Full is a listing that reached the baseline itself. One that reached only what is older, or the end, may be that of
-    another Workspace: it is full if the Workspace is the attempt's, or the key where the server names no Workspace.
+    another Workspace: it is full if the server names the attempt's, or, where either names none, if it was reached in
+    the same way: the same server, by the same key.
     """
     found: list[wire.MessageBatch] = []
     after_id: str | None = None
@@ -68,13 +69,13 @@ def _unless_elsewhere(
 ) -> Listing:
     if is_same_workspace(attempt, alias, reply):
         return Listing(found, is_full=True)
-    return Listing(found, is_full=False, why_not="the key may be of another Workspace than the one that it was sent to")
+    why_not = "the listing may be of another Workspace or server than it was sent to"
+    return Listing(found, is_full=False, why_not=why_not)
 
 
 def is_same_workspace(attempt: SubmitAttempt, alias: str, reply: Reply[wire.Page]) -> bool:
-    workspace_id = reply.workspace_id or conf.account(alias).workspace_id
-    if attempt.workspace_id and workspace_id:
-        return attempt.workspace_id == workspace_id
+    if attempt.workspace_id and reply.workspace_id:
+        return attempt.workspace_id == reply.workspace_id
     return attempt.account_fingerprint == fingerprint(alias)
 
 

@@ -21,7 +21,7 @@ from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due, running
 from tests.protocol.processes import Crash, dying
-from tests.relay import Relay, cut, lose_answer, lose_request, refuse, rewrite
+from tests.relay import Exchange, Relay, cut, lose_answer, lose_request, refuse, rewrite
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -255,6 +255,17 @@ class TestProvesNothing:
         assert "another Workspace" in batch.last_error
         assert len([remote for remote in claude.batches if len(remote.custom_ids) == 3]) == 2
 
+    def test_another_server_by_the_same_key(self, claude: ClaudeEmulator) -> None:
+        """A gateway that names no Workspace, and lists what was made through it."""
+        running()
+        batch = lost(claude)
+        age(batch)
+        with ClaudeEmulator(seed=2, api_key=claude.api_key) as other, Relay(other.url) as gateway:
+            gateway.on("GET", "/batches", nameless)
+            search(batch)
+            assert (batch.state, other.batches) == (State.UNCERTAIN, [])
+        assert "another Workspace or server" in batch.last_error
+
     @pytest.mark.parametrize("status", [401, 429, 500])
     def test_a_listing_that_fails(self, claude: ClaudeEmulator, status: int) -> None:
         batch = lost(claude)
@@ -348,6 +359,12 @@ class TestWatching:
         for _ in range(5):
             services.tick(lambda pk: None)
         assert len(claude.requests) == calls + 1
+
+
+def nameless(exchange: Exchange) -> None:
+    status, headers, body = exchange.forward()
+    kept = {name: value for name, value in headers.items() if name.lower() != "anthropic-workspace-id"}
+    exchange.reply = (status, kept, body)
 
 
 class TestClaiming:
