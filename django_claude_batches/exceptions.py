@@ -130,9 +130,11 @@ class ServerFault(APIError):
 class APIUnreachable(ClaudeBatchesError):
     """There was no complete answer.
 
-    `sent` says whether the request may have arrived: False only where the connection was never made.
+    `sent` says whether the request may have arrived: False only where the connection was never made. `retry_after` is
+    in seconds, where a later try was answered with it.
     """
 
-    def __init__(self, message: str, *, sent: bool) -> None:
+    def __init__(self, message: str, *, sent: bool, retry_after: float | None = None) -> None:
         self.sent = sent
+        self.retry_after = retry_after
         super().__init__(message)

@@ -30,6 +30,7 @@ from django_claude_batches.admin.permissions import MayActOnBatchesMixin
 from django_claude_batches.admin.verbs import BATCH_VERBS
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
+from django_claude_batches.models.selection import UNCLAIMED
 from django_claude_batches.models.state import DELETABLE, EDITABLE
 
 FIXED_IN_RUN = ("kind", "account")
@@ -180,7 +181,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdmin
         if not changed:
             return
         rows = MessageBatch.objects.primary()
-        if not rows.filter(pk=obj.pk, state__in=EDITABLE, is_filling=False).update(**changed):
+        if not rows.filter(UNCLAIMED, pk=obj.pk, state__in=EDITABLE, is_filling=False).update(**changed):
             obj.refresh_from_db(using=rows.db)
             raise obj.forbidden("edit", EDITABLE)
         obj.note("edited", ", ".join(changed), by=request.user)

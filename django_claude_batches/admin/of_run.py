@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from django_claude_batches.admin import display
 from django_claude_batches.admin.outlook import Fact
-from django_claude_batches.models import DeliveryChunk, DeliveryMode, ParkedResult, State
+from django_claude_batches.models import DeliveryChunk, DeliveryMode, ParkedResult, RunState, State
 
 
 def with_run(batches: Any) -> Any:
@@ -56,6 +56,8 @@ def _nth(attempt: int) -> str:
 def _next(batch: Any) -> str:
     if batch.is_filling:
         return _("Its run still adds requests to it: until then it cannot be submitted, edited or deleted.")
+    if batch.run.state == RunState.CANCELING:
+        return _("Its run is being canceled, and submits it no more.")
     if batch.run.is_paused:
         return _("Its run is paused, and submits it once it is resumed.")
     return _("Its run submits it by itself, when the account's queue has room.")

@@ -12,14 +12,26 @@ from django_claude_batches.admin.questions import GiveUpQuestion, WhichQuestion
 from django_claude_batches.admin.retry_question import RetryQuestion
 from django_claude_batches.admin.submit_question import SubmitQuestion
 from django_claude_batches.admin.verb import STANDING, Verb, being_drafted, only, standing
-from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models import AccountState, MessageBatch, RunState, State
 from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, RUNNING, SENT
 from django_claude_batches.services import reingesting, retrying
 from django_claude_batches.services.deletion import DELETABLE_REMOTELY
 
 
 def _cannot_submit(batch: MessageBatch) -> str:
-    return only(EDITABLE)(batch) or being_drafted(batch)
+    return only(EDITABLE)(batch) or being_drafted(batch) or _held_back(batch)
+
+
+def _held_back(batch: MessageBatch) -> str:
+    """Make the refusal of what a worker would not send now."""
+    if batch.is_claimed:
+        return _("is being verified as %(id)s") % {"id": batch.claimed_id}
+    run = batch.run
+    if run is None or not run.is_active:
+        return ""
+    if run.state == RunState.CANCELING:
+        return _("is of a run that is being canceled")
+    return _("is of a run that is paused: resume that") if run.is_paused else ""
 
 
 def _cannot_delete_here(batch: MessageBatch) -> str:

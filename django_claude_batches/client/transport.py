@@ -91,12 +91,19 @@ class Transport:
             if isinstance(outcome, Failure):
                 if maybe_done and isinstance(outcome.error, RemoteNotFound):
                     return None
-                if maybe_done:  # whatever refuses this try says nothing of the one before
-                    return Failure(APIUnreachable(f"A DELETE got no answer, and then: {outcome.error}", sent=True))
-                maybe_done = retries.may_have_worked(outcome)
+                maybe_done = maybe_done or retries.may_have_worked(outcome)
             return outcome
 
-        return self._persist(attempt)
+        failure: APIError | None = None
+        try:
+            return self._persist(attempt)
+        except APIError as error:
+            failure = error
+        if not maybe_done or retries.may_have_worked(Failure(failure)):
+            raise failure
+        # It refused the last try, and says nothing of the one before.
+        words = f"A DELETE may have worked, and then: {failure}"
+        raise APIUnreachable(words, sent=True, retry_after=failure.retry_after)
 
     def post_once(
         self, path: str, body: BinaryIO, *, size: int, headers: Mapping[str, str], timeout: Timeout

@@ -138,7 +138,8 @@ def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
     except Exception:  # noqa: BLE001 (whatever its module raises is about this account, and stops no other)
         # Not its words: a key with dots in it may have been taken for a path.
         raise ConfigurationError(f'{where}["API_KEY"] is a dotted path that cannot be imported.') from None
-    return found if callable(found) else str(found)
+    key: str | Callable[[], str] | None = found
+    return key
 
 
 def _text(value: Any, where: str) -> str:

@@ -68,6 +68,14 @@ class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
         """Those with rows that failed for good."""
         return self.filter(failed_count__gt=0)
 
+    def locked_failures(self, batch_id: int, **lookups: Any) -> Self:
+        """Give the ones of a batch that are done and have rows that failed for good, locked in their order.
+
+        Looked for first, and locked by their keys: MySQL locks what it only looks at, and others are at the rest.
+        """
+        done = self.with_failures().filter(batch=batch_id, done_at__isnull=False, **lookups)
+        return self.filter(pk__in=list(done.values_list("pk", flat=True))).order_by("pk").select_for_update()
+
     def go_on(self) -> int:
         """Have these tried again now, stuck ones too, and give their number."""
         return self.update(next_action_at=DatabaseNow(), tries=0)
@@ -92,7 +100,7 @@ class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
         """
         rows = self.primary()
         made = 0
-        for chunk in rows.with_failures().filter(batch=batch, done_at__isnull=False).select_for_update():
+        for chunk in rows.locked_failures(batch.pk):
             missing = [position for position, outcome in chunk.failed if outcome == "missing"]
             found = BatchRequest.objects.using(rows.db).filter(batch=batch, position__in=missing)
             late = sorted(found.filter(result__isnull=False).values_list("position", flat=True))

@@ -60,6 +60,12 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         return observe(batch, data)
     if isinstance(failure, APIError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
         # Perhaps it has ended or is gone: what the API says then is not known (docs/reference/wire.md §5.3), so look.
-        return poll(batch, token, client)
+        failures = batch.failures
+        if poll(batch, token, client):
+            return True
+        if is_wanted(batch):
+            delay = respecting(failure, backoff(failures))
+            batch.put_off(delay, token=token, last_error=str(failure), failures=failures + 1)
+        return False
     batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
     return False

@@ -53,7 +53,7 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.state != State.UNCERTAIN:
         return True
-    if candidates or not listing.is_full:
+    if candidates or not listing.is_full or batch.is_claimed:
         return _still_open(batch, attempt, token, candidates, listing)
     return _nothing_found(batch, attempt, token, is_late=is_late)
 
@@ -65,6 +65,8 @@ def give_up(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     """
     if batch.move(State.ABANDONED, allowed={State.UNCERTAIN}):
         batch.note("given_up", by=by)
+        if batch.is_claimed:
+            batch.wish({State.ABANDONED})  # what somebody said is still to be verified
     elif batch.state != State.ABANDONED:
         raise batch.forbidden("give up", {State.UNCERTAIN})
     return batch
@@ -128,9 +130,12 @@ def _still_open(
 ) -> bool:
     if candidates or listing.is_full:  # what a search that saw less did not see may still be it
         SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(candidates=candidates)
-    why = "; ".join(f"{candidate['id']} may be it, but {candidate['why']}" for candidate in candidates[:3])
+    reasons = [f"{candidate['id']} may be it, but {candidate['why']}" for candidate in candidates[:3]]
     if not listing.is_full:
-        why = "; ".join(filter(None, [why, f"the search was not complete: {listing.why_not}"]))
+        reasons.append(f"the search was not complete: {listing.why_not}")
+    if batch.is_claimed:
+        reasons.append(f"somebody says that it is {batch.claimed_id}, which is still to be verified")
+    why = "; ".join(reasons)
     batch.put_off(next_poll(attempt.sent_at), token=token, last_error=f"Not known yet whether it was received: {why}.")
     return False
 

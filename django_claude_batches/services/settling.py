@@ -120,8 +120,10 @@ def _put_back(
     if batch.cancel_requested_at or batch.delete_requested_at:
         moved = batch.move(State.DRAFT, allowed=allowed, last_error="", **UNWISHED)
         return moved and _noted(batch, "taken_back", why)
-    if is_held and conf.on_not_created() == "hold":
+    if is_held and (conf.on_not_created() == "hold" or batch.is_claimed):
         moved = batch.move(State.HELD, allowed=allowed, last_error=changes["last_error"])
+        if batch.is_claimed:
+            batch.wish({State.HELD})  # what somebody said is still to be verified
         return moved and _noted(batch, "held", why)
     if not batch.move(State.QUEUED, allowed=allowed, **changes):
         return False

@@ -16,6 +16,7 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import AccountState, BatchResult, MessageBatch, State, SubmitAttempt
+from django_claude_batches.services import settling
 from django_claude_batches.services.accepting import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
@@ -433,6 +434,43 @@ class TestClaiming:
         services.tick(lambda pk: None)
         batch.refresh_from_db()
         assert (batch.anthropic_id, batch.claimed_id) == (claude.batches[0].id, "")
+
+    def test_while_it_is_verified_the_search_proves_nothing(self, claude: ClaudeEmulator) -> None:
+        """A listing may lag; then what a person has seen in the Console is all that speaks against a second payment."""
+        batch = lost(claude)
+        age(batch)
+        remote_id = claude.batches[0].id
+
+        def empty(exchange: Exchange) -> None:
+            status, headers, _body = exchange.forward()
+            exchange.reply = (status, headers, b'{"data": [], "has_more": false, "first_id": null, "last_id": null}')
+
+        with Relay(claude.url) as relay:
+            relay.on("GET", "/batches", empty)
+            services.claim(batch, remote_id)
+            search(batch)
+            assert relay.calls("POST", "/batches") == 0
+        assert batch.claimed_id == remote_id
+        claude.finish()
+        make_due(batch)
+        services.advance(batch)
+        assert (batch.state, batch.anthropic_id) == (State.INGESTED, remote_id)
+
+    def test_one_that_comes_while_the_search_ends_is_verified_before_anything_is_sent(self) -> None:
+        batch = in_state(State.UNCERTAIN)
+        MessageBatch.objects.update(claimed_id="msgbatch_01x")  # since the search read the row
+        assert not settling.not_received(batch, batch.attempts.get())
+        assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.HELD, "msgbatch_01x", False)
+
+    def test_one_that_is_given_up_is_verified_all_the_same(self, claude: ClaudeEmulator) -> None:
+        batch = lost(claude)
+        services.claim(batch, claude.batches[0].id)
+        services.give_up(batch)
+        assert batch.next_action_at is not None
+        claude.finish()
+        services.advance_if_due(batch.pk)
+        batch.refresh_from_db()
+        assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
 
     def test_nothing_is_sent_or_changed_while_it_is_verified(self) -> None:
         batch = in_state(State.HELD, claimed_id="msgbatch_01x")

@@ -86,6 +86,17 @@ class TestOne:
         assert services.advance(batch).state == State.INGESTED
         assert batch.results.succeeded().count() == 3
 
+    def test_a_cancel_that_is_refused_says_so_and_is_asked_less_and_less_often(self, claude: ClaudeEmulator) -> None:
+        batch = services.cancel(running())
+        with Relay(claude.url) as relay:
+            relay.on("POST", "/cancel", refuse(409, "conflict_error"))
+            for failures in (1, 2):
+                services.advance(batch)
+                assert (batch.state, batch.failures) == (State.IN_PROGRESS, failures)
+                assert "conflict_error" in batch.last_error
+        services.advance(batch)
+        assert (batch.state, batch.last_error) == (State.CANCELING, "")
+
     @pytest.mark.parametrize("status", [404, 409, 422])
     def test_a_cancel_refused_in_any_way_because_it_ended_leads_to_the_results(
         self, claude: ClaudeEmulator, status: int

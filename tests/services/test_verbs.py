@@ -266,8 +266,9 @@ class TestDeletingAtAnthropic:
         """The client tries again by itself, and what refuses that try says nothing of the one before."""
         with Relay(claude.url) as relay:
             relay.on("DELETE", "", lose_answer, times=1)
-            relay.on("DELETE", "", refuse(status, retry_after="120"), times=4)
+            relay.on("DELETE", "", refuse(status, retry_after="120"), times=1)
             services.advance(services.delete_remote(finished))
+            assert relay.calls("DELETE", "") == 2
             assert (claude.batches[0].deleted, finished.remote_deleted_at) == (True, None)
         make_due(finished)
         services.advance(finished)

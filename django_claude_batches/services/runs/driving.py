@@ -135,7 +135,7 @@ def _finish(run: JobRun, token: str, job: registry.Job) -> bool:
         # With the row locked, nobody has rows tried again while we look.
         if not rows.renew(run.pk, token, RECEIVERS_LEASE) or _waits(run):
             return False
-        if run.change(ACTIVE, token=token, where=Q(state=run.state), **over):
+        if run.change(ACTIVE, token=token, where=Q(state=run.state, paused_at__isnull=True), **over):
             run.last_error = _tell(run, job, using=rows.db)
             rows.filter(pk=run.pk).update(last_error=run.last_error)
     return False

@@ -21,8 +21,7 @@ def recount(chunk: DeliveryChunk, tally: Tally, parked: Mapping[int, bool], *, u
     if chunk.mode not in ONCE_MORE or not positions:
         return
     failed: set[int] = set()
-    done = DeliveryChunk.objects.using(using).with_failures().filter(batch=chunk.batch_id, done_at__isnull=False)
-    for other in done.filter(last_position__gte=min(positions)).order_by("pk").select_for_update():
+    for other in DeliveryChunk.objects.using(using).locked_failures(chunk.batch_id, last_position__gte=min(positions)):
         before = positions.intersection(position for position, _outcome in other.failed)
         failed |= before
         if before & taken:

@@ -104,7 +104,8 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     with transaction.atomic(using=using):
         if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
-        total = sum(_mark(batch, wanted, using=using) for batch in _of(run).filter(deliveries__isnull=False).distinct())
+        delivered = _of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
+        total = sum(_mark(batch, wanted, using=using) for batch in delivered)
         if not total:
             raise ClaudeBatchesError(f"Run {run} has no row that failed{' so' if wanted else ''}: nothing to retry.")
         _reopen(run, job, using=using)
@@ -129,8 +130,7 @@ def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
     """Mark what failed so to be asked again, of the chunks that are done: what is not done is its process's."""
     marked = 0
     MessageBatch.objects.using(using).filter(pk=batch.pk).update(kind=F("kind"))  # locks it: see `redeliver`
-    done = DeliveryChunk.objects.using(using).with_failures().filter(batch=batch, done_at__isnull=False)
-    for chunk in done.order_by("pk").select_for_update():
+    for chunk in DeliveryChunk.objects.using(using).locked_failures(batch.pk):
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
         if chosen:
             chunk.ask_again({position: wished_change(outcome) for position, outcome in chosen})
@@ -139,7 +139,8 @@ def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
             marked += len(chosen)
     undone = DeliveryChunk.objects.using(using).undone().filter(batch=batch)
     if marked and undone.filter(mode__in=ONCE_MORE).exists():
-        again = "some may be taken without being asked again. Retry what is left when that is done."
+        again = "some may be taken without being asked again. Retry what is left when that is done; where it stands "
+        again += "still, resume the run."
         raise InvalidTransition(f"Rows of batch {batch} are being handed out once more: {again}")
     if marked and batch.request_purge_note:
         gone = f"its request bodies are gone. {batch.request_purge_note}"
