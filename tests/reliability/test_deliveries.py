@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from django_claude_batches.models import DeliveryChunk, ParkedResult
+from django_claude_batches import services
+from django_claude_batches.models import DeliveryChunk, MessageBatch, ParkedResult
 from tests.jobs.shop import effects, fetched, job, let_time_come, reviews
 from tests.library.models import Review
 from tests.reliability.databases import MARIADB, POSTGRES
@@ -93,6 +94,12 @@ def test_side_by_side(site: Site, database: str, trial: int) -> None:
     first, second = ready(site, 1_050)
     assert meeting(site, first, second, crossing=False) == [0, 0], site.said()
     assert set(effects()) == {1}
+    services.redeliver(MessageBatch.objects.get())
+    first, second = DeliveryChunk.objects.filter(mode="again").order_by("pk").values_list("pk", flat=True)
+    for name in ("one", "other"):
+        (site.folder / name).unlink(missing_ok=True)
+    assert meeting(site, first, second, crossing=False) == [0, 0], site.said()
+    assert set(effects()) == {2}
 
 
 @pytest.mark.fault(
