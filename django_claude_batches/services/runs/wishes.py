@@ -138,7 +138,7 @@ def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
             ParkedResult.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
     undone = DeliveryChunk.objects.using(using).undone().filter(batch=batch)
-    if marked and undone.filter(mode__in=ONCE_MORE).exists():
+    if marked and undone.filter(mode=DeliveryMode.AGAIN).exists():
         again = "some may be taken without being asked again. Retry what is left when that is done; where it stands "
         again += "still, resume the run."
         raise InvalidTransition(f"Rows of batch {batch} are being handed out once more: {again}")
