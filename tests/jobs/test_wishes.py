@@ -238,7 +238,7 @@ class TestRetry:
         with ClaudeEmulator(seed=1, replies=replies) as claude:
             run = over(job().start(), claude)
         batch = run.batches.get()
-        with django_assert_max_num_queries(17):  # however many rows
+        with django_assert_max_num_queries(14):  # however many rows
             assert services.retry_run(run) == 29
         assert run.batches.get() == batch
         assert RunTotals.of(run).to_retry == 29

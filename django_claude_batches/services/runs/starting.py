@@ -42,11 +42,11 @@ def start_job(name: str, *, label: str = "", by: Any = None) -> JobRun:
     raise AlreadyRunning(_refusal(name, running), run=running)
 
 
-def take_name(run: JobRun, *, using: str) -> None:
-    """Make a finished run the one that runs; raise AlreadyRunning where another one does."""
+def take_name(run: JobRun, *, using: str, **changes: Any) -> None:
+    """Make a finished run the one that runs, with these changes; raise AlreadyRunning where another one does."""
     try:
         with transaction.atomic(using=using):
-            run.change([RunState.FINISHED], state=RunState.RUNNING, next_action_at=DatabaseNow(), exclusive=run.job)
+            run.change([RunState.FINISHED], exclusive=run.job, **changes)
             return
     except IntegrityError:
         running = JobRun.objects.using(using).filter(exclusive=run.job).first()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Max, Min, Q
+from django.db.models import Exists, F, Max, Min, OuterRef, Q
 
 from django_claude_batches import registry
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
@@ -104,7 +104,9 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     with transaction.atomic(using=using):
         if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
+        again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.AGAIN)
         delivered = _of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
+        delivered = delivered.annotate(is_handed_out_again=Exists(again))
         total = sum(_mark(batch, wanted, using=using) for batch in delivered)
         if not total:
             raise ClaudeBatchesError(f"Run {run} has no row that failed{' so' if wanted else ''}: nothing to retry.")
@@ -114,8 +116,6 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
 
 def _reopen(run: JobRun, job: registry.Job, *, using: str) -> None:
     """Have the run go on, which the next one may have begun without: it may have the same rows."""
-    if run.state == RunState.FINISHED and not job.allow_overlap:
-        take_name(run, using=using)
     again: dict[str, Any] = {
         "state": RunState.RUNNING,
         "finished_at": None,
@@ -123,13 +123,15 @@ def _reopen(run: JobRun, job: registry.Job, *, using: str) -> None:
         "failures": 0,
         "last_error": "",
     }
-    run.change([RunState.RUNNING, RunState.FINISHED], **again)
+    if run.state == RunState.FINISHED and not job.allow_overlap:
+        take_name(run, using=using, **again)
+    else:
+        run.change([RunState.RUNNING, RunState.FINISHED], **again)
 
 
-def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
+def _mark(batch: Any, outcomes: set[str], *, using: str) -> int:
     """Mark what failed so to be asked again, of the chunks that are done: what is not done is its process's."""
     marked = 0
-    MessageBatch.objects.using(using).filter(pk=batch.pk).update(kind=F("kind"))  # locks it: see `redeliver`
     for chunk in DeliveryChunk.objects.using(using).locked_failures(batch.pk):
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
         if chosen:
@@ -137,8 +139,7 @@ def _mark(batch: MessageBatch, outcomes: set[str], *, using: str) -> int:
             positions = [position for position, _outcome in chosen]
             ParkedResult.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
-    undone = DeliveryChunk.objects.using(using).undone().filter(batch=batch)
-    if marked and undone.filter(mode=DeliveryMode.AGAIN).exists():
+    if marked and batch.is_handed_out_again:
         again = "some may be taken without being asked again. Retry what is left when that is done; where it stands "
         again += "still, resume the run."
         raise InvalidTransition(f"Rows of batch {batch} are being handed out once more: {again}")
@@ -184,6 +185,8 @@ def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     job_of(batch.kind)
     using = MessageBatch.objects.primary().db
     with transaction.atomic(using=using):
+        # Locks the run, as `retry_run` does: of the two, the later one sees what the other did.
+        JobRun.objects.using(using).filter(pk=batch.run_id or 0).update(job=F("job"))
         complete = Q(state=State.INGESTED, result_purge_began_at__isnull=True, body_bytes__gt=0)
         locked = MessageBatch.objects.using(using).filter(complete, pk=batch.pk)
         if not locked.update(kind=F("kind")):
