@@ -450,7 +450,9 @@ class TestOnFinished:
         assert seen == [("finished", [1, 1])]
 
     @pytest.mark.django_db(transaction=True)
-    @pytest.mark.skipif(connection.vendor == "sqlite", reason="whoever reads there waits for who writes")
+    @pytest.mark.skipif(
+        connection.vendor == "sqlite", reason="a run has no row lock there: SQLite locks all or nothing"
+    )
     def test_holds_the_run_in_the_eyes_of_others_however_long_it_takes(self, claude: ClaudeEmulator) -> None:
         """Else each tick would find the run due, and wait for its row."""
         reviews(1)

@@ -115,7 +115,9 @@ class TestFound:
         assert list(MessageBatch.objects.all()) == [batch]
 
     @pytest.mark.django_db(transaction=True)
-    @pytest.mark.skipif(connection.vendor == "sqlite", reason="there, one waits for the other from the first row on")
+    @pytest.mark.skipif(
+        connection.vendor == "sqlite", reason="SQLite has one writer: nobody stores results while a row is deleted"
+    )
     def test_although_its_results_are_being_stored_for_who_adopted_it(self, claude: ClaudeEmulator) -> None:
         """The row that goes must not leave behind what another process commits while it is deleted."""
         batch = lost(claude)
