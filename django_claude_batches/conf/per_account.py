@@ -108,9 +108,7 @@ def _account(alias: str) -> Account:
     own_key, key_of_environment = _resolved_key(merged["API_KEY"], where), of_environment("ANTHROPIC_API_KEY")
     return Account(
         alias=alias,
-        base_url=_text(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL, where).rstrip(
-            "/"
-        ),
+        base_url=_base_url(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL, where),
         workspace_id=merged["WORKSPACE_ID"] or of_environment("ANTHROPIC_WORKSPACE_ID") or None,
         auth=one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
         anthropic_version=one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
@@ -142,10 +140,10 @@ def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
     return key
 
 
-def _text(value: Any, where: str) -> str:
+def _base_url(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise ConfigurationError(f'{where}["BASE_URL"] must be a text, not {type(value).__name__}.')
-    return value
+    return value.rstrip("/")
 
 
 def _timeouts(value: Any, where: str) -> tuple[float, float]:
