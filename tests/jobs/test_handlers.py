@@ -450,9 +450,7 @@ class TestOnFinished:
         assert seen == [("finished", [1, 1])]
 
     @pytest.mark.django_db(transaction=True)
-    @pytest.mark.skipif(
-        connection.vendor == "sqlite", reason="SQLite has no row locks to wait for"
-    )
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks to wait for")
     def test_holds_the_run_in_the_eyes_of_others_however_long_it_takes(self, claude: ClaudeEmulator) -> None:
         """Else each tick would find the run due, and wait for its row."""
         reviews(1)

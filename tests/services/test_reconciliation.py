@@ -115,9 +115,7 @@ class TestFound:
         assert list(MessageBatch.objects.all()) == [batch]
 
     @pytest.mark.django_db(transaction=True)
-    @pytest.mark.skipif(
-        connection.vendor == "sqlite", reason="SQLite has one writer at a time"
-    )
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
     def test_although_its_results_are_being_stored_for_who_adopted_it(self, claude: ClaudeEmulator) -> None:
         """The row that goes must not leave behind what another process commits while it is deleted."""
         batch = lost(claude)
