@@ -7,8 +7,13 @@ import pytest
 
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
-from tests import lanes
+from tests import lanes, selections
 from tests.making import draft
+from tests.selections import (  # noqa: F401 (hooks of pytest's)
+    pytest_collection_modifyitems,
+    pytest_unconfigure,
+    pytest_xdist_auto_num_workers,
+)
 
 GATE = pytest.StashKey[lanes.Gate]()
 
@@ -24,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    selections.choose(config)
     config.stash[GATE] = lanes.Gate(lanes.policy(config.getoption("--services")))
     # What a shell starts in the background ignores SIGINT, and so does all that it starts: some tests press Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

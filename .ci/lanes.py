@@ -1,0 +1,233 @@
+"""The lanes of CI: what only each of them shows, and how they share the machine. Run by `.ci/run`.
+
+`lanes.py --list` prints them. Without options those run that each change has to pass; `--everything` runs all of them.
+Names of lanes run only those, and what they need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CORES = os.cpu_count() or 2
+HERE = Path(__file__).resolve().parent
+TOX = 'tox run --workdir "$WORK/tox" --no-list-dependencies'
+# Seconds after which a lane is ended: it hangs.
+LONGEST = 1500
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A command of the shell, run when the lanes that it comes `after` have ended.
+
+    `cores` is how many it keeps busy: the lanes that run beside each other have no more than the machine.
+    `environment` is the one of tox.ini that it runs in. Without `each_time` it runs with `--everything` only.
+    """
+
+    name: str
+    shows: str
+    command: str = ""
+    environment: str = ""
+    after: tuple[str, ...] = ()
+    cores: int = 1
+    each_time: bool = True
+    alone: bool = False
+
+    @property
+    def shell(self) -> str:
+        return self.command or f"{TOX} --skip-pkg-install -e {self.environment}"
+
+
+def tox(name: str, shows: str, *, environment: str = "", cores: int = CORES, **more: object) -> Lane:
+    return Lane(name, shows, environment=environment or name, after=("environments",), cores=cores, **more)  # type: ignore[arg-type]
+
+
+def newcomer(environment: str, command: str) -> str:
+    """Run a command of the README's in a virtual environment, on a machine without CI."""
+    return f' && env -u CI PATH="$WORK/{environment}/bin:$PATH" {command}'
+
+
+LANES = [
+    Lane(
+        "environments",
+        "The environments of tox.ini can be made from what pyproject.toml names.",
+        f"{TOX} --notest -e {{environments}}",
+    ),
+    Lane(
+        "demo",
+        "The README's first command works where there is nothing but Python.",
+        'python3.11 -m venv "$WORK/demo"'
+        + newcomer("demo", 'python -m pip install -e ".[demo]"')
+        + newcomer("demo", "python example_project/manage.py demo"),
+    ),
+    tox("lint", "The code is formatted, and imports point down.", cores=1),
+    tox("types", "The package is typed strictly, and the migration is that of the models.", cores=1),
+    tox("docs", "The docs build without a warning.", cores=1),
+    tox("pkg", "The wheel alone does what the tutorial and the how-to pages say.", cores=1),
+    Lane(
+        "demo-services",
+        "The demo on PostgreSQL and Redis, with more requests than fit into one chunk of anything.",
+        "bash .ci/demo_on_services",
+        after=("demo",),
+    ),
+    Lane(
+        "newcomer",
+        "The README's second command passes in a new environment: SQLite, the newest Django.",
+        'python3.13 -m venv "$WORK/tests"'
+        + newcomer("tests", 'python -m pip install -e ".[test]"')
+        + newcomer("tests", "python -m pytest"),
+        cores=CORES,
+    ),
+    tox("processes", "Real workers, beats, commands and the demo; tests that take long; the main job by each broker."),
+    tox("reliability", "Nothing is paid twice or lost when processes, databases and brokers are killed."),
+    tox("lowest", "The lowest versions that pyproject.toml allows."),
+    tox("postgres", "COPY, row locks and plans on PostgreSQL; a pooler.", environment="py313-django61-postgres"),
+    tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb"),
+    tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility."),
+    tox("benchmark", "The ratios and the memory of docs/performance.md hold at 10,000 requests.", alone=True),
+    tox("older-postgres", "PostgreSQL with Django 6.0.", environment="py312-django60-postgres", each_time=False),
+    Lane(
+        "western-mariadb",
+        "MariaDB with Django 5.2, and a server whose clock is not UTC's: due rows were not found on such.",
+        f"bash .ci/in_western_time {TOX} --skip-pkg-install -e py311-django52-mariadb",
+        environment="py311-django52-mariadb",
+        after=("environments",),
+        cores=CORES,
+        each_time=False,
+    ),
+    tox("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite", each_time=False),
+    tox("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite", each_time=False),
+    tox("trials", "Each fault, three times, with other seeds and points; the protocol, 2,000 examples.", each_time=False),
+]
+
+
+@dataclass
+class Run:
+    """Runs lanes beside each other; what a lane printed is shown when it has ended, since lanes print at the same time."""
+
+    lanes: list[Lane]
+    work: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    passed: dict[str, bool] = field(default_factory=dict)
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def go(self) -> None:
+        waiting = list(self.lanes)
+        with self._changed:
+            while waiting or self._running:
+                for lane in self._ready(waiting):
+                    waiting.remove(lane)
+                    self._start(lane)
+                self._changed.wait()
+
+    def _ready(self, waiting: list[Lane]) -> list[Lane]:
+        """Give those that may start now: what they need has ended, and cores are free."""
+        names = {lane.name for lane in self.lanes}
+        free = CORES - sum(lane.cores for lane in self.lanes if lane.name in self._running)
+        ready = []
+        for lane in waiting:
+            if lane.alone and (self._running or len(waiting) > 1):
+                continue  # what runs beside it would be measured too
+            if lane.cores <= free and all(name in self.passed for name in lane.after if name in names):
+                ready.append(lane)
+                free -= lane.cores
+        return ready
+
+    def _start(self, lane: Lane) -> None:
+        log = (self.work / f"{lane.name}.log").open("wb")
+        command = lane.shell.replace("{environments}", ",".join(one.environment for one in self.lanes if one.environment))
+        process = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=HERE.parent,
+            env=os.environ | {"WORK": str(self.work)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that it can be ended with all that it started
+        )
+        log.close()
+        self._running[lane.name] = process
+        threading.Thread(target=self._wait, args=(lane, process, time.monotonic()), daemon=True).start()
+
+    def _wait(self, lane: Lane, process: subprocess.Popen[bytes], started: float) -> None:
+        try:
+            process.wait(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            end(process)
+        with self._changed:
+            del self._running[lane.name]
+            self.passed[lane.name] = process.returncode == 0
+            self.seconds[lane.name] = time.monotonic() - started
+            print(f"\n==== {lane.name}: {lane.shows} ====", flush=True)
+            print((self.work / f"{lane.name}.log").read_text(errors="replace"), end="")
+            outcome = "passed" if self.passed[lane.name] else f"FAILED (exit status {process.returncode})"
+            print(f"---- {lane.name}: {outcome} in {self.seconds[lane.name]:.0f} s ----", flush=True)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        for process in self._running.values():
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a lane with all that it started."""
+    for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=seconds)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+def chosen(names: list[str], *, everything: bool) -> list[Lane]:
+    """Give the lanes of these names and what they come after; without names those of each time, or all."""
+    if not names:
+        return [lane for lane in LANES if lane.each_time or everything]
+    wanted = set(names)
+    if unknown := wanted - {lane.name for lane in LANES}:
+        sys.exit(f"No lane is named {', '.join(sorted(unknown))}; --list prints them.")
+    for lane in LANES:
+        if lane.name in wanted:
+            wanted.update(lane.after)
+    return [lane for lane in LANES if lane.name in wanted]
+
+
+def show() -> None:
+    for lane in LANES:
+        print(f"{lane.name:16} {'' if lane.each_time else '--everything: '}{lane.shows}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--list", action="store_true", help="print the lanes")
+    parser.add_argument("--everything", action="store_true", help="run all lanes, before a release")
+    parser.add_argument("lanes", nargs="*", help="only these, and what they come after")
+    options = parser.parse_args()
+    if options.list:
+        show()
+        return 0
+    run = Run(chosen(options.lanes, everything=options.everything), Path(os.environ["WORK"]))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    started = time.monotonic()
+    try:
+        run.go()
+    finally:
+        run.stop()
+    failed = [name for name, passed in run.passed.items() if not passed]
+    print(f"\n{time.monotonic() - started:.0f} s in all")
+    for name, seconds in run.seconds.items():
+        print(f"{seconds:6.0f} s  {name}{'  FAILED' if name in failed else ''}")
+    print(f"lanes: {len(run.passed) - len(failed)} passed, {len(failed)} failed")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
