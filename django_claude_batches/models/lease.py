@@ -7,9 +7,12 @@ A conditional UPDATE is the claim. It needs no lock and works the same on SQLite
 from __future__ import annotations
 
 import secrets
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Self, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ExpressionWrapper, Func, Q, Value
@@ -17,9 +20,17 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
+from django_claude_batches.models.pieces import pages
+
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
 LEASE = timedelta(minutes=5)
+
+CHUNK_SIZE = 2000
+"""Django's own, of `iterator()`."""
+
+KEYS = 10_000
+"""Primary keys that are read at a time."""
 
 
 class DatabaseNow(Now):
@@ -48,6 +59,43 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
 
     def primary(self) -> Self:
         return self.using(router.db_for_write(self.model))
+
+    def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
+        """Read the rows `chunk_size` (2,000) at a time, as Django's does, but without a cursor at the server.
+
+        Behind a transaction pooler such a cursor returns the rows of other processes' queries. Here the primary keys
+        come first, and each chunk of rows is a query of its own, which prefetches too. Slices, groups, distinct rows and
+        combined querysets have no keys to go by: they are read at once.
+        """
+        if chunk_size is not None and chunk_size <= 0:
+            raise ValueError("Chunk size must be strictly positive.")
+        query = self.query
+        if query.is_sliced or query.combinator or query.distinct or isinstance(query.group_by, tuple):
+            return iter(self.all())
+        return self._in_chunks(chunk_size or CHUNK_SIZE)
+
+    async def aiterator(self, chunk_size: int = CHUNK_SIZE) -> AsyncIterator[Any]:
+        rows = self.iterator(chunk_size)
+        while chunk := await sync_to_async(lambda: list(islice(rows, chunk_size)))():
+            for row in chunk:
+                yield row
+
+    def _in_chunks(self, size: int) -> Iterator[Any]:
+        for keys in self._keys():
+            for start in range(0, len(keys), size):
+                chunk = keys[start : start + size]
+                # The range is what an index is asked for, of rows that were just written too; see `retrying`.
+                yield from self.filter(pk__range=(min(chunk), max(chunk)), pk__in=chunk)
+
+    def _keys(self) -> Iterator[list[Any]]:
+        """Give the primary keys in this queryset's order: a page of them at a time in their own, else all at once."""
+        if self.ordered and tuple(self.query.order_by) not in {("pk",), (self.model._meta.pk.name,)}:
+            yield list(dict.fromkeys(self.values_list("pk", flat=True)))
+            return
+        rows = self.order_by("pk")
+        rows.query.standard_ordering = True  # an unordered queryset may be reversed
+        for page in pages(rows, "pk", size=KEYS):
+            yield list(dict.fromkeys(pk for (pk,) in page))
 
 
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from django.db.models import Count, Q, Sum
 
 from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
+from django_claude_batches.models.pieces import pages
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.state import FINAL
 from django_claude_batches.models.usage import COUNTED, UsageRollup, rounded
@@ -155,10 +156,12 @@ def _alone(batch: MessageBatch) -> dict[str, Any]:
     }
 
 
-def _chunks(runs: Iterable[int], using: str) -> Any:
-    chunks = DeliveryChunk.objects.using(using).filter(batch__run__in=runs).order_by()
+def _chunks(runs: Iterable[int], using: str) -> Iterator[dict[str, Any]]:
+    chunks = DeliveryChunk.objects.using(using).filter(batch__run__in=runs)
     counts = ("delivered_count", "failed_count", "gone_count", "outcomes", "to_retry")
-    return chunks.values("batch", "batch__run", "batch__run_attempt", "batch__delivered_at", "mode", *counts).iterator()
+    columns = ("batch", "batch__run", "batch__run_attempt", "batch__delivered_at", "mode", *counts)
+    for page in pages(chunks, "pk", *columns):
+        yield from (dict(zip(columns, values, strict=True)) for _pk, *values in page)
 
 
 def _parked(runs: Iterable[int], using: str) -> Any:
