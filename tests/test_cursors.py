@@ -1,4 +1,7 @@
-"""No cursor is kept at the server: behind a transaction pooler it would be another process's (tests/reliability/pooled.py)."""
+"""No cursor is kept at the server: behind a transaction pooler it would be another process's.
+
+What happens then is seen by `python -m tests.reliability.pooled`.
+"""
 
 from __future__ import annotations
 

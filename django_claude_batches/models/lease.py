@@ -7,7 +7,7 @@ A conditional UPDATE is the claim. It needs no lock and works the same on SQLite
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Self, TypeVar
@@ -64,8 +64,8 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
         """Read the rows `chunk_size` (2,000) at a time, as Django's does, but without a cursor at the server.
 
         Behind a transaction pooler such a cursor returns the rows of other processes' queries. Here the primary keys
-        come first, and each chunk of rows is a query of its own, which prefetches too. Slices, groups, distinct rows and
-        combined querysets have no keys to go by: they are read at once.
+        come first, and each chunk of rows is a query of its own, which prefetches too. Slices, groups, distinct rows
+        and combined querysets are not read by keys, but all at once.
         """
         if chunk_size is not None and chunk_size <= 0:
             raise ValueError("Chunk size must be strictly positive.")
@@ -81,21 +81,20 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
                 yield row
 
     def _in_chunks(self, size: int) -> Iterator[Any]:
-        for keys in self._keys():
+        rows, pages_of_keys = self._by_keys()
+        for page in pages_of_keys:
+            keys = list(dict.fromkeys(page))  # a filter over a join gives a row several times
             for start in range(0, len(keys), size):
-                chunk = keys[start : start + size]
-                # The range is what an index is asked for, of rows that were just written too; see `retrying`.
-                yield from self.filter(pk__range=(min(chunk), max(chunk)), pk__in=chunk)
+                yield from rows.filter(pk__in=keys[start : start + size])
 
-    def _keys(self) -> Iterator[list[Any]]:
-        """Give the primary keys in this queryset's order: a page of them at a time in their own, else all at once."""
-        if self.ordered and tuple(self.query.order_by) not in {("pk",), (self.model._meta.pk.name,)}:
-            yield list(dict.fromkeys(self.values_list("pk", flat=True)))
-            return
+    def _by_keys(self) -> tuple[Self, Iterable[Iterable[Any]]]:
+        """Give the rows in order, and their primary keys: page by page where these are the order, else all at once."""
+        is_by_key = tuple(self.query.order_by) in {("pk",), (self.model._meta.pk.name,)}
+        if self.ordered and not (is_by_key and self.query.standard_ordering):
+            return self, [self.values_list("pk", flat=True)]
         rows = self.order_by("pk")
-        rows.query.standard_ordering = True  # an unordered queryset may be reversed
-        for page in pages(rows, "pk", size=KEYS):
-            yield list(dict.fromkeys(pk for (pk,) in page))
+        rows.query.standard_ordering = True  # what has no order may be reversed
+        return rows, ((pk for (pk,) in page) for page in pages(rows, "pk", size=KEYS))
 
 
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):

@@ -9,8 +9,9 @@ from typing import Any
 from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.pieces import pages
 
-PAGE = 5000
-"""Rows that are read at a time; they are short."""
+PAGE = 10_000
+"""Rows that are read at a time; they are short, and of what was just written PostgreSQL may sort the rest anew for each
+page: it has no statistics of it yet."""
 
 AWAITED, STORED, CAME = range(3)
 """Nothing of it is known; its result was a row before this download; a line of this download answered it."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection, models
+from asgiref.sync import sync_to_async
+from django.db import connection, connections, models
 from django.db.models import Count
 from django.test.utils import CaptureQueriesContext
 
@@ -22,7 +23,7 @@ Reading = Callable[[Any], Any]
 
 @pytest.fixture
 def batch() -> MessageBatch:
-    """Results of 23 requests about books, stored in another order than the requests', between those of another batch."""
+    """Results of 23 requests about books, in another order than these; and one of no request."""
     draft(3)
     items = ({**item(number), "target": Book.objects.create(title=f"Book {number}")} for number in range(23))
     batch = MessageBatch.objects.create_draft(items)
@@ -129,7 +130,10 @@ def test_asynchronously_too(batch: MessageBatch) -> None:
     rows = batch.results.in_request_order()
 
     async def read() -> list[str]:
-        return [result.custom_id async for result in rows.aiterator(chunk_size=4)]
+        try:
+            return [result.custom_id async for result in rows.aiterator(chunk_size=4)]
+        finally:
+            await sync_to_async(connections.close_all)()  # those of the thread in which the ORM was asked
 
     if connection.vendor == "sqlite":
         pytest.skip("an in-memory database is its thread's")

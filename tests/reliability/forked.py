@@ -30,7 +30,7 @@ def _fork(work: Callable[[int], None], numbers: range) -> int:
     for number in numbers:
         try:
             work(number)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 (the child must not return)
             traceback.print_exc()
             failed += 1
     sys.stderr.flush()

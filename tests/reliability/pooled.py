@@ -3,8 +3,8 @@
     python -m tests.reliability.pooled --batches 150 --requests 30
 
 It makes a database of its own on PostgreSQL, an emulator and a PgBouncer with `pool_mode = transaction`, and has forked
-processes draft, send and fetch the batches side by side, with Django's settings as they are by default. Its exit code is
-1 where a request, a result or an answer is in the wrong place, and where anything raised.
+processes draft, send and fetch the batches side by side, with Django's default settings. Its exit code is 1 where a
+request, a result or an answer is in the wrong place, and where anything raised.
 """
 
 from __future__ import annotations

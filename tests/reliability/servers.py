@@ -1,4 +1,4 @@
-"""Servers of one's own, to be killed: PostgreSQL, MariaDB, Redis and PgBouncer on free ports. The machine's are left alone.
+"""Servers of one's own on free ports, to be killed: databases, Redis, a pooler. The machine's are left alone.
 
 As root the databases run as the users that their packages made, since they refuse root; else as whoever runs the tests.
 """

@@ -25,8 +25,8 @@ def pooler(own: Own) -> PgBouncer:
 @pytest.mark.timeout(300)
 @pytest.mark.fault(
     "Workers behind a transaction pooler",
-    f"PgBouncer, {PROCESSES} forked processes, {BATCHES} batches of {REQUESTS} requests drafted, sent and fetched side by "
-    "side, with Django's default settings; each result, and each answer stored by a receiver, is its own request's",
+    f"PgBouncer, {PROCESSES} forked processes, {BATCHES} batches of {REQUESTS} requests, Django's default settings: "
+    "each result, and each answer that a receiver stores, is its own request's",
     on=[POSTGRES],
 )
 def test_each_result_is_linked_to_its_own_request(site: Site, pooler: PgBouncer, database_url: str, trial: int) -> None:
