@@ -41,7 +41,7 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.program}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{Path(self.program).name}-"))
         self._as: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -189,7 +189,7 @@ class PgBouncer(Server):
     `size` connections to each database are few, so that they go from hand to hand.
     """
 
-    name, program, user = "PgBouncer", "pgbouncer", "postgres"
+    name, program, user = "PgBouncer", os.environ.get("PGBOUNCER", "pgbouncer"), "postgres"
 
     def __init__(self, size: int = 8) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class PgBouncer(Server):
         (self.folder / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
 
     def command(self) -> list[str]:
-        return [needed("pgbouncer"), str(self.folder / "pgbouncer.ini")]
+        return [needed(self.program), str(self.folder / "pgbouncer.ini")]
 
     def ask(self) -> None:
         execute(POSTGRES, self.url, "SELECT 1")

@@ -29,7 +29,7 @@ def pooler(own: Own) -> PgBouncer:
     "each result, and each answer that a receiver stores, is its own request's",
     on=[POSTGRES],
 )
-def test_each_result_is_linked_to_its_own_request(site: Site, pooler: PgBouncer, database_url: str, trial: int) -> None:
+def test_each_result_is_linked_to_its_own_request(pooler: PgBouncer, site: Site, database_url: str, trial: int) -> None:
     seen = storm(site, pooler.url_of(database_url), batches=BATCHES, requests=REQUESTS)
     show(seen)
     assert seen.violations == [], site.said()
