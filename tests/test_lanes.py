@@ -24,7 +24,8 @@ def elsewhere(pytestconfig: pytest.Config, closed_port: int) -> Callable[..., st
 
     def run(*options: str, **environment: str) -> str:
         variables = {name: value for name, value in os.environ.items() if name not in {"CI", "DATABASE_URL"}}
-        variables |= {"REDIS_URL": f"redis://127.0.0.1:{closed_port}/0", "CHROMIUM": "/no/chromium", **environment}
+        variables |= {"REDIS_URL": f"redis://127.0.0.1:{closed_port}/0", "CHROMIUM": "/no/chromium"}
+        variables |= {"PGBOUNCER": "/no/pgbouncer", **environment}
         # Importing hypothesis takes longer than all else.
         options = ("-p", "no:hypothesispytest", "-p", "no:randomly", *options)
         command = [sys.executable, "-m", "pytest", "-n0", "-rsf", *options]
@@ -49,6 +50,15 @@ def test_without_a_browser_its_tests_are_skipped_or_fail(
     said = elsewhere("-k", "left_alone", "tests/browser/test_canary.py", **variables)
     assert outcome in said
     assert "needs a browser, and " in said
+
+
+@pytest.mark.parametrize(("variables", "outcome"), [({}, "1 skipped"), ({"CI": "true"}, "1 error")])
+def test_without_a_pooler_its_test_is_skipped_or_fails(
+    elsewhere: Callable[..., str], variables: dict[str, str], outcome: str
+) -> None:
+    said = elsewhere("tests/reliability/test_pooled.py", **variables)
+    assert outcome in said
+    assert "needs PgBouncer, and /no/pgbouncer is not installed" in said
 
 
 def test_without_ci_a_missing_server_is_a_skip_that_says_so(

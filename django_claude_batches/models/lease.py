@@ -7,9 +7,12 @@ A conditional UPDATE is the claim. It needs no lock and works the same on SQLite
 from __future__ import annotations
 
 import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Self, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ExpressionWrapper, Func, Q, Value
@@ -17,9 +20,17 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
+from django_claude_batches.models.pieces import pages
+
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
 LEASE = timedelta(minutes=5)
+
+CHUNK_SIZE = 2000
+"""Django's own, of `iterator()`."""
+
+KEYS = 10_000
+"""Primary keys that are read at a time."""
 
 
 class DatabaseNow(Now):
@@ -48,6 +59,42 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
 
     def primary(self) -> Self:
         return self.using(router.db_for_write(self.model))
+
+    def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
+        """Read the rows `chunk_size` (2,000) at a time, as Django's does, but without a cursor at the server.
+
+        Behind a transaction pooler such a cursor returns the rows of other processes' queries. Here the primary keys
+        come first, and each chunk of rows is a query of its own, which prefetches too. Slices, groups, distinct rows
+        and combined querysets are not read by keys, but all at once.
+        """
+        if chunk_size is not None and chunk_size <= 0:
+            raise ValueError("Chunk size must be strictly positive.")
+        query = self.query
+        if query.is_sliced or query.combinator or query.distinct or isinstance(query.group_by, tuple):
+            return iter(self.all())
+        return self._in_chunks(chunk_size or CHUNK_SIZE)
+
+    async def aiterator(self, chunk_size: int = CHUNK_SIZE) -> AsyncIterator[Any]:
+        rows = self.iterator(chunk_size)
+        while chunk := await sync_to_async(lambda: list(islice(rows, chunk_size)))():
+            for row in chunk:
+                yield row
+
+    def _in_chunks(self, size: int) -> Iterator[Any]:
+        rows, pages_of_keys = self._by_keys()
+        for page in pages_of_keys:
+            keys = list(dict.fromkeys(page))  # a filter over a join gives a row several times
+            for start in range(0, len(keys), size):
+                yield from rows.filter(pk__in=keys[start : start + size])
+
+    def _by_keys(self) -> tuple[Self, Iterable[Iterable[Any]]]:
+        """Give the rows in order, and their primary keys: page by page where these are the order, else all at once."""
+        is_by_key = tuple(self.query.order_by) in {("pk",), (self.model._meta.pk.name,)}
+        if self.ordered and not (is_by_key and self.query.standard_ordering):
+            return self, [self.values_list("pk", flat=True)]
+        rows = self.order_by("pk")
+        rows.query.standard_ordering = True  # what has no order may be reversed
+        return rows, ((pk for (pk,) in page) for page in pages(rows, "pk", size=KEYS))
 
 
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):

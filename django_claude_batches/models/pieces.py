@@ -18,10 +18,24 @@ M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
 
 
+def pages(rows: models.QuerySet[M, T], key: str, *columns: str, size: int = ROWS) -> Iterator[list[tuple[Any, ...]]]:
+    """Give the key and these columns of short rows, `size` of them at a time, in one query each; `key` is unique.
+
+    By keyset and never by `.iterator()`. That is not constant memory on every driver; and its cursors at the server are
+    not a client's own behind a transaction pooler, where they return the rows of other processes' queries.
+    """
+    ahead = rows = rows.order_by(key)
+    while page := list(ahead.values_list(key, *columns)[:size]):
+        yield page
+        if len(page) < size:
+            return
+        ahead = rows.filter(**{f"{key}__gt": page[-1][0]})
+
+
 def pieces(rows: models.QuerySet[M, T], key: str, size: Combinable) -> Iterator[models.QuerySet[M, T]]:
     """Give the rows by their key, at most 1,000 or about 8 MB at a time; `key` is unique among them.
 
-    By keyset: `.iterator()` is not constant memory on every driver, and not at all without a transaction.
+    By keyset, as `pages`.
     """
     ahead = rows = rows.order_by(key)
     while sizes := list(ahead.values_list(key, size)[:ROWS]):

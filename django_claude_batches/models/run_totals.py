@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Count, Func, IntegerField, Q, Sum
+from django.db.models.sql.compiler import SQLCompiler
 
 from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
+from django_claude_batches.models.pieces import pages
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.state import FINAL
 from django_claude_batches.models.usage import COUNTED, UsageRollup, rounded
+
+PAGE = 5000
+"""Delivery chunks that are read in one query: those of five million rows."""
+
+
+class _ItemCount(Func):
+    """How many items a JSON array has. Of a chunk's rows they are many: the database counts them, and keeps them."""
+
+    function = "JSON_ARRAY_LENGTH"
+    output_field = IntegerField()
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        return super().as_sql(compiler, connection, function="JSONB_ARRAY_LENGTH", **context)
+
+    def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        return super().as_sql(compiler, connection, function="JSON_LENGTH", **context)
 
 
 @dataclass(slots=True)
@@ -69,7 +88,7 @@ class RunTotals:
 
     @classmethod
     def of(cls, run: JobRun) -> RunTotals:
-        """Add up a run, in four queries."""
+        """Add up a run, in four queries, and one more for each `PAGE` delivery chunks."""
         return cls.of_each([run])[run.pk]
 
     @classmethod
@@ -118,7 +137,7 @@ class RunTotals:
             return  # what else became of its rows is counted where they were handed out before
         self.failed += chunk["failed_count"]
         self.gone += chunk["gone_count"]
-        self.to_retry += len(chunk["to_retry"])
+        self.to_retry += chunk["to_retry_count"]
         if chunk["mode"] == DeliveryMode.FIRST:
             self.outcomes.update(chunk["outcomes"])
             self.outcomes_of_batch.setdefault(chunk["batch"], Counter()).update(chunk["outcomes"])
@@ -155,10 +174,14 @@ def _alone(batch: MessageBatch) -> dict[str, Any]:
     }
 
 
-def _chunks(runs: Iterable[int], using: str) -> Any:
-    chunks = DeliveryChunk.objects.using(using).filter(batch__run__in=runs).order_by()
-    counts = ("delivered_count", "failed_count", "gone_count", "outcomes", "to_retry")
-    return chunks.values("batch", "batch__run", "batch__run_attempt", "batch__delivered_at", "mode", *counts).iterator()
+def _chunks(runs: Iterable[int], using: str) -> Iterator[dict[str, Any]]:
+    chunks = (
+        DeliveryChunk.objects.using(using).filter(batch__run__in=runs).annotate(to_retry_count=_ItemCount("to_retry"))
+    )
+    counts = ("delivered_count", "failed_count", "gone_count", "outcomes", "to_retry_count")
+    columns = ("batch", "batch__run", "batch__run_attempt", "batch__delivered_at", "mode", *counts)
+    for page in pages(chunks, "pk", *columns, size=PAGE):
+        yield from (dict(zip(columns, values, strict=True)) for _pk, *values in page)
 
 
 def _parked(runs: Iterable[int], using: str) -> Any:

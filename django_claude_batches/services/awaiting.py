@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from typing import Any
 
 from django_claude_batches.models import BatchResult, MessageBatch
+from django_claude_batches.models.pieces import pages
 
-PAGE = 2000
-"""Rows that are read at a time."""
+PAGE = 10_000
+"""Rows that are read at a time; they are short, and of what was just written PostgreSQL may sort the rest anew for each
+page: it has no statistics of it yet."""
 
 AWAITED, STORED, CAME = range(3)
 """Nothing of it is known; its result was a row before this download; a line of this download answered it."""
@@ -27,18 +30,19 @@ class Awaited:
         self._ids, self._ends = bytearray(), array("i", [0])
         self._slots = _empty(2 ** (2 * batch.request_count).bit_length())
         """A hash table: the number plus 1 of the custom_id that belongs there, or was pushed there by another."""
-        # In one look each: what was just written has no statistics yet, by which pages of it would be found. A driver
-        # that buffers (MySQL's, or PostgreSQL's without server-side cursors) holds 100,000 short rows for it: 16 MB.
-        results = BatchResult.objects.using(using).filter(batch=batch).values_list("custom_id", "request")
-        self._add(results.iterator(PAGE), STORED)
+        results = BatchResult.objects.using(using).filter(batch=batch)
+        for page in pages(results, "custom_id", "request", size=PAGE):
+            self._add(page, STORED)
         stored = len(self.pks)
         if stored - self.pks.count(0) < batch.request_count:
-            requests = batch.requests.using(using).order_by().values_list("custom_id", "pk").iterator(PAGE)
-            if stored:
-                for custom_id, pk in requests:
-                    self.pks[self.number(custom_id.encode())] = pk
-            else:
-                self._add(requests, AWAITED)
+            # By position, in which they were written: in the order of their custom_ids each row is a look elsewhere.
+            for page in pages(batch.requests.using(using), "position", "custom_id", "pk", size=PAGE):
+                requests = ((custom_id, pk) for _position, custom_id, pk in page)
+                if stored:
+                    for custom_id, pk in requests:
+                        self.pks[self.number(custom_id.encode())] = pk
+                else:
+                    self._add(requests, AWAITED)
 
     def number(self, custom_id: bytes) -> int:
         """Give the number of this custom_id; of one that is not known, a new one."""
@@ -52,7 +56,7 @@ class Awaited:
         self._add([(custom_id.decode(), None)], AWAITED)
         return len(self.pks) - 1
 
-    def _add(self, rows: Iterable[tuple[str, int | None]], state: int) -> None:
+    def _add(self, rows: Iterable[tuple[Any, ...]], state: int) -> None:
         """Give a new number to each custom_id, which has none yet."""
         # Names of its own for what each row needs: a download begins with as many rows as it has lines.
         pks, states, ids, ends, slots = self.pks, self.states, self._ids, self._ends, self._slots

@@ -13,8 +13,8 @@ from django_claude_batches.models.state import State
 
 RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
 
-PAGE = 2000
-"""Rows that are read at a time, where they are short."""
+PAGE = 10_000
+"""Rows that are read at a time, where they are short: the results may be joined anew for each page."""
 
 OUTCOMES = {
     "errored": Q(result__result_type="errored"),
@@ -100,10 +100,10 @@ def _purged(batch: MessageBatch) -> InvalidTransition:
 
 
 def _find(requests: QuerySet[BatchRequest]) -> list[Found]:
-    """Give those that are chosen, in their order: in one look, since a keyset would join all results for each page."""
-    truncated = Case(When(OUTCOMES["truncated"], then=True), default=False)
-    rows = requests.order_by().values_list("position", "params_bytes", truncated)
-    return sorted(Found(*row) for row in rows.iterator(PAGE))
+    """Give those that are chosen, in their order."""
+    rows = requests.annotate(was_truncated=Case(When(OUTCOMES["truncated"], then=True), default=False))
+    found = pieces.pages(rows, "position", "params_bytes", "was_truncated", size=PAGE)
+    return [Found(*row) for page in found for row in page]
 
 
 def _again(

@@ -1,4 +1,4 @@
-"""Servers of one's own, to be killed: PostgreSQL, MariaDB and Redis on free ports. The machine's are left alone.
+"""Servers of one's own on free ports, to be killed: databases, Redis, a pooler. The machine's are left alone.
 
 As root the databases run as the users that their packages made, since they refuse root; else as whoever runs the tests.
 """
@@ -17,8 +17,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
-from tests.reliability.databases import MARIADB, POSTGRES, execute
+from tests.reliability.databases import MARIADB, POSTGRES, SERVERS, execute
 
 SECONDS = 30.0
 """To start or to end, on a busy machine."""
@@ -40,7 +41,7 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.program}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{Path(self.program).name}-"))
         self._as: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -180,6 +181,49 @@ class Redis(Server):
 
         with redis.Redis.from_url(self.url, socket_timeout=5) as client:
             return client.execute_command(*words)
+
+
+class PgBouncer(Server):
+    """Pools by transaction before the machine's PostgreSQL: each transaction may run in another connection to it.
+
+    `size` connections to each database are few, so that they go from hand to hand.
+    """
+
+    name, program, user = "PgBouncer", os.environ.get("PGBOUNCER", "pgbouncer"), "postgres"
+
+    def __init__(self, size: int = 8) -> None:
+        super().__init__()
+        self._size = size
+
+    @property
+    def url(self) -> str:
+        return self.url_of(SERVERS[POSTGRES].url)
+
+    def url_of(self, database_url: str) -> str:
+        """Give the URL by which a database of the machine's PostgreSQL is reached through the pooler."""
+        return f"postgres://postgres@127.0.0.1:{self.port}{urlsplit(database_url).path}"
+
+    def prepare(self) -> None:
+        behind = urlsplit(SERVERS[POSTGRES].url)
+        host, port = SERVERS[POSTGRES].address
+        password = f" password={behind.password}" if behind.password else ""
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": self._size,
+        }
+        lines = ["[databases]", f"* = host={host} port={port} user={behind.username}{password}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        (self.folder / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
+
+    def command(self) -> list[str]:
+        return [needed(self.program), str(self.folder / "pgbouncer.ini")]
+
+    def ask(self) -> None:
+        execute(POSTGRES, self.url, "SELECT 1")
 
 
 BY_DATABASE: dict[str, type[Server]] = {POSTGRES: PostgreSQL, MARIADB: MariaDB}

@@ -16,6 +16,7 @@ from django_claude_batches.admin.retry_question import OUTCOMES as OF_REQUESTS
 from django_claude_batches.admin.submit_question import CountQuestion
 from django_claude_batches.estimating import Estimate
 from django_claude_batches.models import DeliveryChunk, JobRun
+from django_claude_batches.models.pieces import pages
 from django_claude_batches.services import confirming
 
 OUTCOMES = {**OF_REQUESTS, "invalid_output": gettext_lazy("not as the schema wants it")}
@@ -41,8 +42,8 @@ class RetryRunQuestion(CountQuestion):
         """How many rows failed for good, by outcome; the most frequent first."""
         chunks = DeliveryChunk.objects.primary().filter(batch__run__in=[run.pk for run in self.rows])
         counts: Counter[str] = Counter()
-        for failed in chunks.with_failures().values_list("failed", flat=True).iterator():
-            counts.update(outcome for _position, outcome in failed)
+        for page in pages(chunks.with_failures(), "pk", "failed", size=100):  # each names up to 1,000 rows
+            counts.update(outcome for _pk, failed in page for _position, outcome in failed)
         return Counter(dict(counts.most_common()))
 
     @property
