@@ -104,13 +104,15 @@ LANES = [
     ),
     tox("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite", each_time=False),
     tox("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite", each_time=False),
-    tox("trials", "Each fault, three times, with other seeds and points; the protocol, 2,000 examples.", each_time=False),
+    tox(
+        "trials", "Each fault, three times, with other seeds and points; the protocol, 2,000 examples.", each_time=False
+    ),
 ]
 
 
 @dataclass
 class Run:
-    """Runs lanes beside each other; what a lane printed is shown when it has ended, since lanes print at the same time."""
+    """Runs lanes beside each other. What a lane printed is shown when it has ended: lanes print at the same time."""
 
     lanes: list[Lane]
     work: Path
@@ -143,7 +145,9 @@ class Run:
 
     def _start(self, lane: Lane) -> None:
         log = (self.work / f"{lane.name}.log").open("wb")
-        command = lane.shell.replace("{environments}", ",".join(one.environment for one in self.lanes if one.environment))
+        command = lane.shell.replace(
+            "{environments}", ",".join(one.environment for one in self.lanes if one.environment)
+        )
         process = subprocess.Popen(
             ["bash", "-c", command],
             cwd=HERE.parent,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -56,3 +58,11 @@ def batch(db: None) -> MessageBatch:
 def redis_url() -> str:
     """For tests marked `redis`."""
     return lanes.BY_MARKER["redis"].url
+
+
+@pytest.fixture
+def quick() -> Iterator[list[float]]:
+    """Nobody sleeps: the pauses before retries are noted instead."""
+    pauses: list[float] = []
+    with mock.patch("django_claude_batches.client.transport.time", SimpleNamespace(sleep=pauses.append)):
+        yield pauses

@@ -32,7 +32,7 @@ DEFAULT = f"not ({' or '.join(LEFT_OUT)})"
 
 @dataclass(frozen=True)
 class Selection:
-    """The tests that a lane runs: a marker expression, the paths it names and those it ignores, relative to the root."""
+    """The tests that a lane runs: a marker expression, and the paths it names and ignores, relative to the root."""
 
     expression: str
     paths: tuple[str, ...] = ("tests",)
@@ -107,7 +107,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 def choose(config: pytest.Config) -> None:
     """Without `-m`, leave out what takes long; of what is named only what measures, which wants to be asked for."""
-    if config.option.markexpr or is_worker(config):
+    if config.option.markexpr:
         return
     paths = named(config)
     if not paths:

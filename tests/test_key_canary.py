@@ -26,7 +26,7 @@ from tests.making import draft
 KEY = "sk-ant-api03-CANARY-4f1d0c77"
 CANARY = "CANARY"
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture

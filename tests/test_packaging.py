@@ -69,4 +69,4 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 @pytest.mark.parametrize("command", ['python -m pip install -e ".[test]"', "python -m pytest"])
 def test_ci_runs_the_readmes_commands(command: str) -> None:
-    assert command in (ROOT / ".ci/run").read_text()
+    assert command in (ROOT / ".ci/lanes.py").read_text()

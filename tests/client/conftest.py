@@ -3,9 +3,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -45,11 +43,3 @@ def closed_port() -> int:
         unused.bind(("127.0.0.1", 0))
         port: int = unused.getsockname()[1]
     return port
-
-
-@pytest.fixture
-def quick() -> Iterator[list[float]]:
-    """Nobody sleeps: the pauses before retries are noted instead."""
-    pauses: list[float] = []
-    with mock.patch("django_claude_batches.client.transport.time", SimpleNamespace(sleep=pauses.append)):
-        yield pauses

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 MANAGE = Path(__file__).parents[2] / "example_project" / "manage.py"
+LOOKS = """
+UPDATE django_claude_batches_messagebatch SET next_action_at = '2000-01-01 00:00:00'
+WHERE state = 'in_progress' AND next_action_at > '2000-01-02'
+"""
+
 OF_THE_SUITE = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
 OF_CLAUDE = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_WORKSPACE_ID")
 
@@ -50,3 +58,22 @@ def run(start: Start) -> Run:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return finish
+
+
+@pytest.fixture
+def no_wait(tmp_path: Path) -> Iterator[None]:
+    """Let each batch that runs be looked at with the next tick: the first look is due after 30 seconds."""
+    database, is_over = tmp_path / "var" / "db.sqlite3", threading.Event()
+
+    def age() -> None:
+        while not is_over.wait(0.3):
+            with contextlib.suppress(sqlite3.OperationalError):  # it is being made, or written to
+                if database.exists():
+                    with contextlib.closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as connection:
+                        connection.execute(LOOKS)
+
+    thread = threading.Thread(target=age)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()

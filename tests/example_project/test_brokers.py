@@ -17,7 +17,7 @@ pytestmark = pytest.mark.process
 @pytest.mark.parametrize(
     "marker", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("redis", "rabbitmq")]
 )
-def test_the_main_job(start: Start, marker: str) -> None:
+def test_the_main_job(start: Start, no_wait: None, marker: str) -> None:
     variables = {"CELERY_BROKER_URL": lanes.BY_MARKER[marker].url, "DEMO_QUEUE": f"test-{secrets.token_hex(4)}"}
     with start("demo", "--processes", "2", **variables) as process:
         out, err = process.communicate(timeout=115)

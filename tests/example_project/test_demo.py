@@ -72,8 +72,7 @@ def write(path: Path, *requests: dict[str, object]) -> Path:
     return path
 
 
-def test_the_main_job_and_the_admin_kept_up_until_ctrl_c(start: Start, tmp_path: Path) -> None:
-    """In one test, because the first look at a batch is after 30 seconds."""
+def test_the_main_job_and_the_admin_kept_up_until_ctrl_c(start: Start, no_wait: None, tmp_path: Path) -> None:
     failing = item(2)
     del failing["params"]["model"]
     path = write(tmp_path / "requests.jsonl", item(0), item(1), failing)
@@ -217,7 +216,7 @@ def test_a_table_needs_a_prompt_and_a_prompt_a_table(run: Run, tmp_path: Path) -
     assert not (tmp_path / "var" / "worker.log").exists()
 
 
-def test_each_row_of_a_table_is_asked(start: Start, tmp_path: Path) -> None:
+def test_each_row_of_a_table_is_asked(start: Start, no_wait: None, tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text('review,n\n"Warm, and it does not itch.",1\nThin.,2\n')
     with start("demo", "--input", path, "--prompt", "Tag: {review} ({n})", "--processes", "1") as demo:

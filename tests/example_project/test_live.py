@@ -90,8 +90,7 @@ def test_without_a_price_nothing_is_sent(typing: Typing, run: Run, claude: Claud
     assert (claude.requests, batches(run)) == ([], [])
 
 
-def test_what_was_agreed_to_goes_the_same_way(typing: Typing) -> None:
-    """In a minute: the first look at a batch is after 30 seconds."""
+def test_what_was_agreed_to_goes_the_same_way(typing: Typing, no_wait: None) -> None:
     with ClaudeEmulator(seconds=1, replies=always({"tags": ["warm", "soft"]})) as claude:
         url, ran = claude.url, typing("--requests", 2, "--rows", 1, "--processes", 1, claude=claude, typed="2\n")
     assert (ran.returncode, ran.stderr) == (0, "")

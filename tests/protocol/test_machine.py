@@ -16,17 +16,18 @@ from tests.protocol.network import Network
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
-MANY = 100
+FEW, SOME, MANY = 4, 20, 100
 EXAMPLES = int(os.environ.get("PROTOCOL_EXAMPLES", "0"))
 
 
 @pytest.mark.timeout(120 + EXAMPLES * 5)
-def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network) -> None:
+@pytest.mark.parametrize("examples", [FEW, pytest.param(SOME, marks=pytest.mark.slow)])
+def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network, examples: int) -> None:
     machines = Protocol.kind_on(network)
     run_state_machine_as_test(
         machines,
         settings=settings(
-            max_examples=EXAMPLES or 20,
+            max_examples=EXAMPLES or examples,
             stateful_step_count=15,
             deadline=None,
             derandomize=not EXAMPLES,
@@ -37,4 +38,5 @@ def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network) -> None:
     # A machine that goes nowhere finds nothing. Few examples need not reach the rarer ways, since tags are random:
     # tests/services/test_reconciliation.py goes there by script.
     rarer = {"proven", "not_received"} if EXAMPLES >= MANY else set()
-    assert {"accepted", "uncertain", "ingested"} | rarer <= set(machines.reached)
+    common = {"accepted", "uncertain", "ingested"} if examples >= SOME else {"accepted"}
+    assert common | rarer <= set(machines.reached)

@@ -69,7 +69,9 @@ def everything_there_is(clock: Clock) -> None:
     given_up.attempts.update(watch_until=clock.now + timedelta(hours=25))
 
 
-@pytest.mark.parametrize("storm", STORMS)
+@pytest.mark.parametrize(
+    "storm", [pytest.param(name, marks=pytest.mark.slow if name == "500" else ()) for name in STORMS]
+)
 def test_an_hour_of_refusals(claude: ClaudeEmulator, clock: Clock, storm: str) -> None:
     everything_there_is(clock)
     name, options, budget = STORMS[storm]

@@ -386,6 +386,7 @@ class TestTheWholeListing:
         assert len(claude.requests) - calls == 4, "three pages, and the one that was not listed"
         assert oldest.events.filter(what__startswith="audit").count() == 0
 
+    @pytest.mark.slow
     def test_a_thousand_rows_cost_a_few_queries_and_two_calls(
         self, claude: ClaudeEmulator, django_assert_max_num_queries: Any
     ) -> None:
@@ -399,6 +400,7 @@ class TestTheWholeListing:
             assert found() == []
         assert len(claude.requests) - calls == 2
 
+    @pytest.mark.slow
     def test_batches_of_one_moment_on_both_sides_of_a_page(self, claude: ClaudeEmulator) -> None:
         for _ in range(1200):
             claude.add_stranger(1)

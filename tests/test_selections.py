@@ -1,0 +1,85 @@
+"""Nothing drops out silently: what `python -m pytest` leaves out, and what finds a test that no lane runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.selections import DEFAULT, LANES, ROOT, Selection, selection_of, selections
+
+PLANTED = """
+import pytest
+
+@pytest.mark.benchmark
+def test_planted() -> None: ...
+"""
+
+pytestmark = pytest.mark.skipif(not LANES.exists(), reason="the source distribution has no lanes")
+
+
+def collect(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-qq", "-p", "no:hypothesispytest", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+@pytest.fixture
+def planted() -> Iterator[Path]:
+    """A test that no lane runs: a `benchmark` outside tests/benchmarks. Its file is collected only if it is named."""
+    path = ROOT / "tests/browser/planted_without_a_lane.py"
+    path.write_text(PLANTED)
+    yield path
+    path.unlink()
+
+
+def test_a_test_without_a_lane_is_an_error(planted: Path) -> None:
+    ran = collect(str(planted))
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR
+    said = ran.stdout + ran.stderr
+    assert "1 tests are run neither by `python -m pytest` nor by a lane of .ci/lanes.py:" in said
+    assert "tests/browser/planted_without_a_lane.py::test_planted" in said
+
+
+@pytest.mark.slow
+def test_each_test_has_a_lane() -> None:
+    ran = collect("-m", "fault or not fault")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "tests/reliability/" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "selection"),
+    [
+        ("python -m pytest", Selection(DEFAULT)),
+        ("python -m pytest -m database {posargs}", Selection("database")),
+        ("python -m pytest -n0 -m benchmark {posargs:tests/benchmarks}", Selection("benchmark", ("tests/benchmarks",))),
+        ('pytest -m "not slow" --ignore=tests/a tests/b', Selection("not slow", ("tests/b",), ("tests/a",))),
+    ],
+)
+def test_the_selection_of_a_command(command: str, selection: Selection) -> None:
+    assert selection_of(command) == selection
+
+
+@pytest.mark.parametrize(
+    ("path", "markers", "is_in"),
+    [
+        ("tests/b/test_x.py", {"database"}, True),
+        ("tests/b/test_x.py", {"database", "slow"}, False),
+        ("tests/b/test_x.py", set(), False),
+        ("tests/bc/test_x.py", {"database"}, False),
+        ("tests/b/ignored/test_x.py", {"database"}, False),
+    ],
+)
+def test_a_selection_has_what_its_marks_and_paths_say(path: str, markers: set[str], is_in: bool) -> None:
+    selection = Selection("database and not slow", ("tests/b",), ("tests/b/ignored",))
+    assert selection.has(path, markers) is is_in
+
+
+def test_what_python_m_pytest_leaves_out_is_run_by_a_lane() -> None:
+    for marker in ("process", "fault", "slow"):
+        assert any(one.has("tests/services/test_x.py", {marker}) for one in selections()), marker
+    assert any(one.has("tests/browser/test_x.py", {"browser"}) for one in selections())
+    assert any(one.has("tests/benchmarks/test_x.py", {"benchmark"}) for one in selections())
