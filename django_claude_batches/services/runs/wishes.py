@@ -78,7 +78,7 @@ def cancel_run(run: JobRun, *, by: Any = None) -> JobRun:
 
 
 def _of(run: JobRun) -> Any:
-    return MessageBatch.objects.primary().filter(run=run)
+    return MessageBatch.objects.primary().filter(run=run).order_by("pk")
 
 
 def _taken_back(batch: MessageBatch, by: Any) -> bool:
