@@ -53,7 +53,15 @@ def check_contents(wheel: Path, sdist: Path) -> None:
             sys.exit(f"The wheel lacks {PACKAGE}{name}.")
     with tarfile.open(sdist) as archive:
         shipped = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    missing = {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tox.ini", "tests/settings.py"} - shipped
+    missing = {
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "pyproject.toml",
+        "tox.ini",
+        "tests/settings.py",
+        ".ci/lanes.py",
+    } - shipped
     if missing:
         sys.exit(f"The source distribution lacks {sorted(missing)}.")
 

@@ -62,7 +62,7 @@ def redis_url() -> str:
 
 @pytest.fixture
 def quick() -> Iterator[list[float]]:
-    """Nobody sleeps: the pauses before retries are noted instead."""
+    """Record the pauses before retries instead of sleeping."""
     pauses: list[float] = []
     with mock.patch("django_claude_batches.client.transport.time", SimpleNamespace(sleep=pauses.append)):
         yield pauses

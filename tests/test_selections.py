@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.selections import DEFAULT, LANES, ROOT, Selection, selection_of, selections
+from tests.selections import DEFAULT, ROOT, Selection, selection_of, selections
 
 PLANTED = """
 import pytest
@@ -17,8 +17,6 @@ import pytest
 @pytest.mark.benchmark
 def test_planted() -> None: ...
 """
-
-pytestmark = pytest.mark.skipif(not LANES.exists(), reason="the source distribution has no lanes")
 
 
 def collect(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,6 @@
 """The protocol holds, whatever happens in whatever order: see the package's docstring.
 
-`PROTOCOL_EXAMPLES=2000 pytest -n 0 tests/protocol/test_machine.py` looks longer, and each time elsewhere.
+`PROTOCOL_EXAMPLES=2000 python -m pytest -n0 -m slow tests/protocol` looks longer, and each time elsewhere.
 """
 
 from __future__ import annotations
