@@ -27,8 +27,9 @@ LONGEST = 2400
 class Lane:
     """A command of the shell, run when the lanes that it comes `after` have ended.
 
-    `cores` is how many it keeps busy: the lanes that run beside each other have no more than the machine.
-    `environment` is the one of tox.ini that it runs in. Without `each_time` it runs with `--everything` only.
+    `cores` is how many it keeps busy, none if it mostly waits: lanes beside each other have no more than the machine.
+    `environment` is the one of tox.ini that it runs in. Without `each_time` it runs with `--everything` only. An
+    `alone` lane runs last, and nothing beside it: it measures.
     """
 
     name: str
@@ -66,6 +67,7 @@ LANES = [
         'python3.11 -m venv "$WORK/demo"'
         + newcomer("demo", 'python -m pip install -e ".[demo]"')
         + newcomer("demo", "python example_project/manage.py demo"),
+        cores=0,
     ),
     tox("lint", "The code is formatted, and imports point down.", cores=1),
     tox("types", "The package is typed strictly, and the migration is that of the models.", cores=1),
@@ -76,6 +78,7 @@ LANES = [
         "The demo on PostgreSQL and Redis, with more requests than fit into one chunk of anything.",
         "bash .ci/demo_on_services",
         after=("demo",),
+        cores=0,
     ),
     Lane(
         "newcomer",
@@ -85,12 +88,12 @@ LANES = [
         + newcomer("tests", "python -m pytest"),
         cores=CORES,
     ),
-    tox("processes", "Real workers, beats, commands and the demo; tests that take long; the main job by each broker."),
-    tox("reliability", "Nothing is paid twice or lost when processes, databases and brokers are killed."),
+    tox("reliability", "Nothing is paid twice or lost when processes, databases and brokers are killed.", cores=1),
+    tox("processes", "Real workers, beats, commands, the demo, each broker; tests that take long.", cores=1),
+    tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility.", cores=1),
     tox("lowest", "The lowest versions that pyproject.toml allows."),
     tox("postgres", "COPY, row locks and plans on PostgreSQL; a pooler.", environment="py313-django61-postgres"),
     tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb"),
-    tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility."),
     tox("benchmark", "The ratios and the memory of docs/performance.md hold at 10,000 requests.", alone=True),
     tox("older-postgres", "PostgreSQL with Django 6.0.", environment="py312-django60-postgres", each_time=False),
     Lane(

@@ -30,7 +30,8 @@ CHUNK_SIZE = 2000
 """Django's own, of `iterator()`."""
 
 KEYS = 10_000
-"""Primary keys that are read at a time."""
+"""Primary keys that are read, and that a query names, at a time: databases limit the parameters of a query (SQLite to
+32,766, PostgreSQL with server-side binding to 65,535)."""
 
 
 class DatabaseNow(Now):
@@ -61,7 +62,7 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
         return self.using(router.db_for_write(self.model))
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
-        """Read the rows `chunk_size` (2,000) at a time, as Django's does, but without a cursor at the server.
+        """Read the rows `chunk_size` (2,000; 10,000 at most) at a time, as Django does, without a server-side cursor.
 
         Behind a transaction pooler such a cursor returns the rows of other processes' queries. Here the primary keys
         come first, and each chunk of rows is a query of its own, which prefetches too. Slices, groups, distinct rows
@@ -72,7 +73,7 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
         query = self.query
         if query.is_sliced or query.combinator or query.distinct or isinstance(query.group_by, tuple):
             return iter(self.all())
-        return self._in_chunks(chunk_size or CHUNK_SIZE)
+        return self._in_chunks(min(chunk_size or CHUNK_SIZE, KEYS))
 
     async def aiterator(self, chunk_size: int = CHUNK_SIZE) -> AsyncIterator[Any]:
         rows = self.iterator(chunk_size)

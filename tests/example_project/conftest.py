@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 MANAGE = Path(__file__).parents[2] / "example_project" / "manage.py"
-LOOKS = """
+MAKE_DUE = """
 UPDATE django_claude_batches_messagebatch SET next_action_at = '2000-01-01 00:00:00'
 WHERE state = 'in_progress' AND next_action_at > '2000-01-02'
 """
@@ -70,7 +70,7 @@ def no_wait(tmp_path: Path) -> Iterator[None]:
             with contextlib.suppress(sqlite3.OperationalError):  # it is being made, or written to
                 if database.exists():
                     with contextlib.closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as connection:
-                        connection.execute(LOOKS)
+                        connection.execute(MAKE_DUE)
 
     thread = threading.Thread(target=age)
     thread.start()

@@ -138,3 +138,10 @@ def test_asynchronously_too(batch: MessageBatch) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("an in-memory database is its thread's")
     assert asyncio.run(read()) == list(rows.values_list("custom_id", flat=True))
+
+
+def test_no_query_names_more_keys_than_databases_take(batch: MessageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "KEYS", 10)
+    with CaptureQueriesContext(connection) as queries:
+        assert len(list(batch.results.order_by("-pk").iterator(chunk_size=1_000_000))) == 24
+    assert len(queries) == 1 + 3
