@@ -48,9 +48,9 @@ class Ledger:
         self.downloads: list[Download] = []
 
     def received(self, request: ReceivedRequest) -> None:
-        self.requests.append(request)
-        if self._journal.kept:
+        if self._journal.kept:  # first: what the ledger shows has to survive a kill
             self._journal.write("request", _request(request))
+        self.requests.append(request)
 
     def begun(self, download: Download) -> None:
         self.downloads.append(download)
