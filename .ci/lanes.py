@@ -21,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 TOX = 'tox run --workdir "$WORK/tox" --no-list-dependencies'
 # Seconds after which a lane is ended: it hangs.
 LONGEST = 2400
+# More workers than cores for tests that mostly wait for processes, leases and servers.
+WAITING = CORES + 3
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Lane:
     """A command of the shell, run when the lanes that it comes `after` have ended.
 
     `cores` is how many it keeps busy, none if it mostly waits: lanes beside each other have no more than the machine.
-    `environment` is the one of tox.ini that it runs in. Without `each_time` it runs with `--everything` only. An
-    `alone` lane runs last, and nothing beside it: it measures.
+    `workers` are pytest's. `environment` is the one of tox.ini that it runs in. Without `each_time` it runs with
+    `--everything` only. An `alone` lane runs last, and nothing beside it: it measures.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Lane:
     cores: int = 1
     each_time: bool = True
     alone: bool = False
+    workers: int = CORES
 
     @property
     def shell(self) -> str:
@@ -86,14 +89,17 @@ LANES = [
         'python3.13 -m venv "$WORK/tests"'
         + newcomer("tests", 'python -m pip install -e ".[test]"')
         + newcomer("tests", "python -m pytest"),
-        cores=CORES,
     ),
-    tox("reliability", "Nothing is paid twice or lost when processes, databases and brokers are killed."),
-    tox("processes", "Real workers, beats, commands, the demo, each broker; tests that take long."),
-    tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility."),
-    tox("lowest", "The lowest versions that pyproject.toml allows."),
-    tox("postgres", "COPY, row locks and plans on PostgreSQL; a pooler.", environment="py313-django61-postgres"),
-    tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb"),
+    tox(
+        "reliability",
+        "Nothing is paid twice or lost when all that can be is killed; a pooler mixes up nothing.",
+        workers=WAITING,
+    ),
+    tox("processes", "Real workers, beats, commands, the demo, each broker; tests that take long.", workers=WAITING),
+    tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility.", cores=1),
+    tox("lowest", "The lowest versions that pyproject.toml allows.", cores=1),
+    tox("postgres", "COPY, row locks and plans on PostgreSQL.", environment="py313-django61-postgres", cores=1),
+    tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb", cores=1),
     tox("benchmark", "The ratios and the memory of docs/performance.md hold at 10,000 requests.", alone=True),
     tox("older-postgres", "PostgreSQL with Django 6.0.", environment="py312-django60-postgres", each_time=False),
     Lane(
@@ -153,7 +159,7 @@ class Run:
         process = subprocess.Popen(
             ["bash", "-c", command],
             cwd=HERE.parent,
-            env=os.environ | {"WORK": str(self.work)},
+            env=os.environ | {"WORK": str(self.work), "PYTEST_XDIST_AUTO_NUM_WORKERS": str(lane.workers)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -18,6 +18,8 @@ from tests.reliability import databases
 from tests.reliability.servers import Redis, Server
 from tests.reliability.site import Site
 
+TAKES_LONGEST = {"test_crash_points", "test_killed_runs", "test_many_rows", "test_crashing_workers", "test_pooled"}
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test with a `database` on those that its mark `fault` names, and each as often as asked."""
@@ -28,6 +30,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", fault.kwargs.get("on", databases.ALL))
     trials = metafunc.config.getoption("--trials")
     metafunc.parametrize("trial", range(trials), ids=[f"trial{number}" for number in range(trials)])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest: at the end all other workers would wait for it."""
+    items.sort(key=lambda item: item.path.stem not in TAKES_LONGEST)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
