@@ -97,10 +97,10 @@ LANES = [
     ),
     tox("processes", "Real workers, beats, commands, the demo, each broker; tests that take long.", workers=WAITING),
     tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility.", cores=1),
-    tox("lowest", "The lowest versions that pyproject.toml allows.", cores=1),
-    tox("postgres", "COPY, row locks and plans on PostgreSQL.", environment="py313-django61-postgres", cores=1),
+    tox("lowest", "The lowest versions that pyproject.toml allows; COPY, row locks and plans on PostgreSQL.", cores=1),
     tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb", cores=1),
     tox("benchmark", "The ratios and the memory of docs/performance.md hold at 10,000 requests.", alone=True),
+    tox("newest-postgres", "PostgreSQL with Django 6.1.", environment="py313-django61-postgres", each_time=False),
     tox("older-postgres", "PostgreSQL with Django 6.0.", environment="py312-django60-postgres", each_time=False),
     Lane(
         "western-mariadb",
