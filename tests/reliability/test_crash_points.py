@@ -36,8 +36,8 @@ def test_a_process_killed_at_each_point(
             for order in orders if journey.repeats else []:
                 crew.do(**order)
             crew.go_on()
-            site.check()
-            check_receivers(site)
+        site.check()
+        check_receivers(site)
 
 
 def goes_as_written(crew: Crew, journey: Journey, order: Order) -> None:
