@@ -17,7 +17,7 @@ from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally,
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.expected import Expected
 from django_claude_batches.models.facts import FACTS
-from django_claude_batches.models.fields import IdentifierField
+from django_claude_batches.models.fields import IdentifierField, StorableCharField
 from django_claude_batches.models.lease import is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
@@ -144,7 +144,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     discard_results = models.BooleanField(
         _("discard results"), default=False, help_text=_("Delete at Anthropic without fetching the results first.")
     )
-    workspace_id = models.CharField(_("Workspace"), max_length=100, blank=True, default="")
+    workspace_id = StorableCharField(_("Workspace"), max_length=100, blank=True, default="")
     misses = models.PositiveIntegerField(
         default=0, editable=False, help_text=_("Times in a row that it was not found.")
     )
