@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django_claude_batches import storable
 from django_claude_batches.client.retries import retry_after
 from django_claude_batches.exceptions import (
     AccessRefused,
@@ -57,6 +58,12 @@ matched: their wording can change."""
 MAX_FOREIGN_TEXT = 500
 """Characters kept of an answer that isn't the API's."""
 
+MAX_FOREIGN_READ = 64 * 1024
+"""Characters of it that are looked at."""
+
+MAX_MESSAGE, MAX_IDENTIFIER = 5000, 100
+"""Characters kept of the API's own words, and of its short ones: types, codes, request ids."""
+
 
 def refusal(status: int, reason: str, headers: Mapping[str, str], text: str, *, about_results: bool) -> APIError:
     """Make the error that an answer outside 200-299 stands for.
@@ -73,17 +80,23 @@ def refusal(status: int, reason: str, headers: Mapping[str, str], text: str, *, 
     kind = _kind(status, error)
     if kind is RemoteNotFound and about_results:
         kind = ResultsUnavailable
-    return _error(kind, _text(error.get("message")) or plain_text(text), status, headers, body=body)
+    message = _text(error.get("message"), MAX_MESSAGE) or plain_text(text)
+    return _error(kind, message, status, headers, body=body)
 
 
 def plain_text(text: str) -> str:
     """Return the beginning of a foreign answer as one line, without markup and control characters."""
-    words = re.sub(r"<[^>]*>|[\x00-\x1f\x7f-\x9f]", " ", text)
-    return " ".join(words.split())[:MAX_FOREIGN_TEXT]
+    words = re.sub(r"<[^>]*>|[\x00-\x1f\x7f-\x9f]", " ", text[:MAX_FOREIGN_READ])
+    return storable.text(" ".join(words.split()), MAX_FOREIGN_TEXT)
+
+
+def identifier(value: object) -> str | None:
+    """Return a short text of the wire, cleaned and cut; None for what is none."""
+    return _text(value, MAX_IDENTIFIER)
 
 
 def _kind(status: int, error: dict[str, Any]) -> type[APIError]:
-    code, type_ = _text(_details(error).get("error_code")), _text(error.get("type"))
+    code, type_ = identifier(_details(error).get("error_code")), identifier(error.get("type"))
     if code in BY_CODE:
         return BY_CODE[code]
     if status == 400 and str(error.get("message")).startswith(USER_SET_LIMITS):
@@ -101,9 +114,9 @@ def _error(
     return kind(
         message,
         status=status,
-        type=_text(error.get("type")),
-        error_code=_text(_details(error).get("error_code")),
-        request_id=_text(body.get("request_id")) or headers.get("request-id"),
+        type=identifier(error.get("type")),
+        error_code=identifier(_details(error).get("error_code")),
+        request_id=identifier(body.get("request_id")) or identifier(headers.get("request-id")),
         retry_after=retry_after(headers),
         details=_details(error),
     )
@@ -122,8 +135,8 @@ def _details(error: dict[str, Any]) -> dict[str, Any]:
     return details if isinstance(details, dict) else {}
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _text(value: object, longest: int) -> str | None:
+    return storable.text(value, longest) if isinstance(value, str) and value else None
 
 
 def _refused_redirect(headers: Mapping[str, str]) -> str:
