@@ -60,9 +60,16 @@ def tick(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
     alias, and stops no other. `rest` is for who sends messages: for so long a batch is not dispatched again, unless it
     was advanced meanwhile.
     """
-    first = _dispatch_due(dispatch, rest)
+    first: list[int] = []
+    failure: Exception | None = None
+    try:
+        first = _dispatch_due(dispatch, rest)
+    except Exception as error:  # noqa: BLE001 (a broker that is away: what runs is mirrored all the same)
+        failure = error
     for alias in _accounts():
         _look_after(alias)
+    if failure is not None:
+        raise failure
     return len(first) + len(_dispatch_due(dispatch, rest, besides=first))
 
 

@@ -55,6 +55,8 @@ def _judged(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesErr
 def _answered(batch: MessageBatch, attempt: SubmitAttempt, error: APIError) -> bool:
     answered = {"http_status": error.status, "api_request_id": error.request_id or ""}
     about, words = judged(error, batch, attempt)
+    if error.retry_after:
+        words = ""  # the account is resumed by itself: that they come back then does not show that they are the batch's
     refused: dict[str, Any] = {"error": str(error), "outcome": Outcome.REFUSED, **answered}
     if about is About.ACCOUNT:
         return not_sent(batch, attempt, delay=backoff(0), pausing=error, words=words, **refused)

@@ -263,6 +263,21 @@ def failing_at_the_first_mark() -> Callable[..., Any]:
     return fail
 
 
+def test_accounts_are_polled_also_where_no_message_can_be_sent(claude: ClaudeEmulator, running_ones: Both) -> None:
+    """The broker is away: what is due stays due, and what runs is mirrored."""
+
+    def dispatch(pk: int) -> None:
+        raise ConnectionError("no broker")
+
+    services.submit(draft(1))
+    claude.finish()
+    with pytest.raises(ConnectionError):
+        services.tick(dispatch)
+    for batch in running_ones:
+        batch.refresh_from_db()
+        assert batch.state == State.ENDED
+
+
 def test_work_is_handed_out_before_and_after_polling(claude: ClaudeEmulator, relay: Relay, running_ones: Both) -> None:
     queued = services.submit(draft(1))
     claude.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -193,6 +194,18 @@ def test_the_same_words_after_a_resume_reject_that_batch_and_pause_nobody(claude
         services.advance(services.submit(odd))
         assert (odd.state, is_paused()) == (State.QUEUED, True), "other words pause again"
     assert len(calls) == 3
+
+
+def test_words_that_say_when_to_come_back_never_reject(claude: ClaudeEmulator) -> None:
+    """Then the account is resumed by itself, and no person has said that it is mended."""
+    batch = services.submit(draft(1))
+    claude.fault("refusal", on="create", message="The quota is used up.", retry_after=60, times=2)
+    for _ in range(2):
+        services.advance(batch)
+        state = AccountState.objects.paused().get()
+        assert (batch.state, state.paused_until is None) == (State.QUEUED, False)
+        AccountState.objects.update(paused_until=timezone.now() - timedelta(seconds=1))
+    assert services.advance(batch).state == State.IN_PROGRESS
 
 
 def test_what_the_table_knows_as_the_accounts_never_rejects(claude: ClaudeEmulator) -> None:
