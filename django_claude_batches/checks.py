@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
 
 from django_claude_batches import conf, registry
+from django_claude_batches.client.arguments import checked_base_url
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 OURS = "django_claude_batches"
@@ -75,15 +76,30 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         conf.confirm_above_usd,
         conf.confirm_above_requests,
     )
-    found: list[CheckMessage] = []
     try:
         for read in readers:
             read()
-        for alias in conf.accounts():
-            found += _insecure(conf.account(alias))
+        aliases = conf.every_alias()
     except conf.ConfigurationError as error:
-        found.append(Error(str(error), hint="See the settings table.", id="django_claude_batches.E003"))
-    return found
+        return [_wrong(error)]
+    return [message for alias in aliases for message in _about_account(alias)]
+
+
+def _about_account(alias: str) -> Iterator[CheckMessage]:
+    """Read all of an account's settings, but ask for no key: a vault may be slow, or sealed."""
+    try:
+        account = conf.account(alias)
+        checked_base_url(account.base_url)
+    except conf.ConfigurationError as error:
+        yield _wrong(error)
+    except ValueError as error:
+        yield _wrong(conf.ConfigurationError(f'Account "{alias}": {error}'))
+    else:
+        yield from _insecure(account)
+
+
+def _wrong(error: Exception) -> CheckMessage:
+    return Error(str(error), hint="See the settings table.", id="django_claude_batches.E003")
 
 
 def _insecure(account: conf.Account) -> Iterator[CheckMessage]:

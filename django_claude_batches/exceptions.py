@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
+
+
+class About(StrEnum):
+    """What an error of the API is about; `client.error_table` says it of each."""
+
+    ACCOUNT = "account"
+    """Every batch of the account would be refused: it is paused until a person has mended that."""
+    BATCH = "batch"
+    """This batch would be refused again."""
+    NOTHING_DONE = "nothing_done"
+    """Neither: it was refused before work, and can be sent again later."""
+    ITS_WORDS = "its_words"
+    """A 400 that nobody knows: nothing was done, and its words tell whether the account or the batch was meant."""
+    UNKNOWN = "unknown"
+    """Nobody knows whether anything was done."""
 
 
 class ClaudeBatchesError(Exception):
@@ -74,6 +90,7 @@ class APIError(ClaudeBatchesError):
 
     `status` is the HTTP status, `type` the envelope's `error.type`, `error_code` its `error.details.error_code`,
     `request_id` the id to quote to Anthropic's support, `retry_after` the seconds that the server asked us to wait.
+    `about` says whether the account, the request, or neither was refused.
     """
 
     def __init__(
@@ -86,8 +103,10 @@ class APIError(ClaudeBatchesError):
         request_id: str | None = None,
         retry_after: float | None = None,
         details: dict[str, Any] | None = None,
+        about: About = About.UNKNOWN,
     ) -> None:
         self.message = message
+        self.about = about
         self.status = status
         self.type = type
         self.error_code = error_code
@@ -104,7 +123,8 @@ class KeyRefused(APIError):
 
 
 class AccessRefused(APIError):
-    """402 or 403, or an organization on hold: the key is known and may not do this."""
+    """402, 403, or a 400 about the credit, the organization, the Workspace or the key's owner: the key is known, and
+    may not do this."""
 
 
 class RemoteNotFound(APIError):

@@ -8,6 +8,7 @@ project-wide limit must not kill an ingest.
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -48,12 +49,16 @@ WITHIN_AN_HOUR: dict[str, Any] = {
     time_limit=11 * MINUTE,
 )
 def tick() -> None:
-    """Poll what runs at Anthropic, and send one task for each batch, run, delivery and uploaded file that is due."""
-    services.hand_out_uploads(lambda pk: prepare.apply_async((pk,), expires=TICK_SECONDS))
-    _send_drives()
-    services.release()
-    services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
-    _send_deliveries()
+    """Poll what runs at Anthropic, and send one task for each batch, run, delivery and uploaded file that is due.
+
+    An error in one of these steps does not keep the others from being done; the first one is raised at the end.
+    """
+    with ExitStack() as steps:  # called last in, first out, whatever the others raise
+        steps.callback(_send_deliveries)
+        steps.callback(_send_advances)
+        steps.callback(services.release)
+        steps.callback(_send_drives)
+        steps.callback(_send_prepares)
 
 
 @shared_task(name="django_claude_batches.advance", **WITHIN_AN_HOUR)
@@ -82,6 +87,14 @@ def start_job(name: str, label: str = "") -> None:
     """Start a job, for an entry in beat's schedule; while it runs already, only say so."""
     services.start_job_if_free(name, label=label)
     tick.apply_async(expires=TICK_SECONDS)
+
+
+def _send_prepares() -> None:
+    services.hand_out_uploads(lambda pk: prepare.apply_async((pk,), expires=TICK_SECONDS))
+
+
+def _send_advances() -> None:
+    services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
 
 
 def _send_drives() -> None:

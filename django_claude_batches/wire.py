@@ -23,6 +23,9 @@ BATCH_ID_PATTERN = re.compile(r"msgbatch_[a-zA-Z0-9_-]{1,119}", re.ASCII)
 """To be used with `fullmatch`. The API says that "format and length may change", so only the prefix and a safe alphabet
 are asked for: whatever matches can stand in a URL's path as it is."""
 
+WORKSPACE_ID_PATTERN = re.compile(r"[\x21-\x7e]{1,100}")
+"""To be used with `fullmatch`: whatever can stand in a header and in its column."""
+
 MAX_PAGE = 1000
 """Batches on one page of a listing (the default is 20)."""
 

@@ -129,8 +129,8 @@ class Relay:
                     self.close_connection = True
                     return
                 status, headers, content = exchange.reply
-                self.send_response(status)
-                for name, value in headers.items():
+                self.send_response_only(status)
+                for name, value in ({"date": self.date_time_string()} | headers).items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content) + exchange.withheld))
                 self.end_headers()

@@ -88,7 +88,27 @@ WRONG = [
     ({"ACCOUNTS": {"default": {"ANTHROPIC_VERSION": "2024"}}}, "must be one of 2023-06-01, 2026-10-21"),
     ({"ACCOUNTS": {"default": {"TIMEOUTS": 5}}}, "two positive numbers"),
     ({"ACCOUNTS": {"default": {"TIMEOUTS": (0, 5)}}}, "two positive numbers"),
+    ({"ACCOUNTS": {"default": {"TIMEOUTS": "12"}}}, "two positive numbers"),
+    ({"ACCOUNTS": {"default": {"TIMEOUTS": (float("nan"), 5)}}}, "two positive numbers"),
+    ({"ACCOUNTS": {"default": {"TIMEOUTS": (5, float("inf"))}}}, "each at most 86,400"),
     ({"ACCOUNTS": {"default": {"API_KEY": 7}}}, "a text, a callable or a dotted path"),
+    ({"ACCOUNTS": {"default": {"API_KEY": "sk-ant-\u00e9"}}}, "cannot stand in a header"),
+    ({"ACCOUNTS": {"default": {"BASE_URL": 7}}}, "must be a text, not int"),
+    ({"ACCOUNTS": {"default": {"BASE_URL": "api.anthropic.com"}}}, 'Account "default": base_url must be like https://'),
+    ({"ACCOUNTS": {"default": {"BASE_URL": "https://["}}}, 'Account "default": base_url must be like https://'),
+    ({"ACCOUNTS": {"default": {"BASE_URL": "https://a:99999"}}}, 'Account "default": base_url must be like https://'),
+    ({"ACCOUNTS": {"default": {"WORKSPACE_ID": 7}}}, '["WORKSPACE_ID"] must be a Workspace'),
+    ({"ACCOUNTS": {"default": {"WORKSPACE_ID": "a b"}}}, '["WORKSPACE_ID"] must be a Workspace'),
+    ({"ACCOUNTS": {"default": {"AUTH": ["bearer"]}}}, "must be one of bearer, x-api-key"),
+    ({"ACCOUNTS": {"default": {"PROXIES": "http://proxy:3128"}}}, '["PROXIES"] must be a dictionary, such as'),
+    ({"ACCOUNTS": {"default": {"PROXIES": {"https": 3128}}}}, "must be the URL of a proxy"),
+    ({"ACCOUNTS": {"default": {"PROXIES": {"https": "proxy"}}}}, "must be the URL of a proxy"),
+    ({"ACCOUNTS": {"default": {"PROXIES": {1: "http://proxy"}}}}, "must be the URL of a proxy"),
+    ({"ACCOUNTS": {"default": {"VERIFY": 0}}}, '["VERIFY"] must be True, False, or the path'),
+    ({"ACCOUNTS": {"default": {"VERIFY": ""}}}, '["VERIFY"] must be True, False, or the path'),
+    ({"ACCOUNTS": {"default": {}, "other": 7}}, '["other"] must be a dictionary, not int'),
+    ({"ACCOUNTS": {7: {}}}, "The alias 7"),
+    ({"ACCOUNTS": {"x" * 65: {}}}, "must be a text of 1 to 64 characters"),
     ({"ACCOUNTS": {"default": {"API_KEY": "no.such.path"}}}, "cannot be imported"),
     ({"SEND_DEADLINE": 0}, "positive timedelta"),
     ({"SUBMIT_QUIET_PERIOD": "soon"}, "positive timedelta"),
@@ -126,13 +146,31 @@ def test_a_wrong_setting_is_said_at_start_up(settings: Any, value: Any, words: s
     assert words in error.msg
 
 
+def test_each_account_is_checked_and_one_that_is_wrong_stops_no_other(settings: Any) -> None:
+    settings.CLAUDE_BATCHES = {
+        "ACCOUNTS": {"a": {"AUTH": "x"}, "b": {"PROXIES": "y"}, "c": {"API_KEY": "z"}, 7: {}, "d": 7}
+    }
+    found = checks.check_settings(app_configs=None)
+    assert [error.id for error in found] == ["django_claude_batches.E003"] * 4
+    assert conf.account("c").api_key == "z"
+    assert conf.accounts() == ["default", "a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("kept", [{"PROXIES": {"https": "http://user:hunter2@["}}, {"API_KEY": "hunter2 \u20ac"}])
+def test_no_error_about_a_setting_shows_a_secret(settings: Any, kept: Any) -> None:
+    given(settings, **kept)
+    (error,) = checks.check_settings(app_configs=None)
+    assert "hunter2" not in error.msg
+
+
 @pytest.mark.parametrize(
     "given",
     [
         {"ACCOUNTS": {"default": {"API_KEY": KEY, "AUTH": "digest"}}},
         {"ACCOUNTS": {"default": {"API_KEY": KEY, "TIMEOUTS": 7}}},
         {"ACCOUNTS": {"default": {"API_KEY": KEY, "TIMEOUT": 7}}},
-        {"ACCOUNTS": {"default": {"API_KEY": KEY}, "other": 7}},
+        {"ACCOUNTS": {"default": {"API_KEY": KEY, "PROXIES": "http://proxy:3128"}}},
+        {"ACCOUNTS": {"default": KEY}},
         {"ACCOUNTS": {"default": {"API_KEY": KEY}}, "KICKS": True},
         {"ACCOUNTS": {"defualt": {"API_KEY": KEY}}},
     ],

@@ -25,8 +25,12 @@ def problem_with_key(api_key: object) -> str | None:
 
 def checked_base_url(base_url: str) -> str:
     """Return the base URL without its last slash; raise ValueError if it isn't one, or holds a password."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+    try:
+        parts = urlsplit(base_url)
+        is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket too many, a port that is none
+        is_usable = False
+    if not is_usable or parts.query or parts.fragment or parts.username:
         raise ValueError("base_url must be like https://api.anthropic.com, without user, query and fragment")
     return base_url.rstrip("/")
 

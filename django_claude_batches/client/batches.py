@@ -139,7 +139,7 @@ class BatchesClient:
         reply = self._transport.post_once(PATH, body, size=size, headers=headers, timeout=timeout)
         batch = shapes.message_batch(reply.data)
         if batch is None:
-            words = f"The answer to create is not a batch: {json.dumps(reply.data):.300}"
+            words = f"The answer to create is not a batch: {_excerpt(reply.data)}"
             raise APIUnreachable(f"{words} (request id {reply.request_id})", sent=True)
         return replace(reply, data=batch)
 
@@ -230,9 +230,16 @@ class BatchesClient:
         return _read(shapes.message_batch, self._transport.request("GET", path))
 
 
+def _excerpt(data: object) -> str:
+    try:
+        return f"{json.dumps(data):.300}"
+    except (ValueError, RecursionError):  # an integer of 5,000 digits, too many levels
+        return f"{type(data).__name__} that cannot be shown"
+
+
 def _read(read: Callable[[object], T | None], reply: Reply[Any]) -> Reply[T]:
     data = read(reply.data)
     if data is None:
-        words = f"not what was asked for: {json.dumps(reply.data):.300}"
+        words = f"not what was asked for: {_excerpt(reply.data)}"
         raise ServerFault(words, status=200, request_id=reply.request_id)
     return replace(cast("Reply[T]", reply), data=data)

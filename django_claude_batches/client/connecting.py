@@ -5,13 +5,18 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+import zlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
+
+from django_claude_batches.storable import text
 
 Timeout = tuple[float, float]
 """Seconds to connect (and for each piece sent), seconds without a byte while reading."""
@@ -25,6 +30,10 @@ NEVER_CONNECTED = (
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.NewConnectionError,
 )
+
+GZIP_MAGIC = b"\x1f\x8b"
+ENCODING = "gzip"
+"""The one that is asked for: `plain` knows no other."""
 
 AUTH_HEADERS = {"bearer": "Authorization", "x-api-key": "x-api-key"}
 
@@ -50,6 +59,17 @@ class KeyAuth(AuthBase):
         return text.replace(self._api_key, "[key]")
 
 
+class _Adapter(HTTPAdapter):
+    """An adapter that keeps from requests a header that nobody asks for here.
+
+    Before 2.33 it raises AttributeError for a `Content-Type` whose charset has no value: the answer would be lost.
+    """
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        resp.headers.discard("content-type")
+        return super().build_response(req, resp)
+
+
 class _Session(requests.Session):
     """A session that sees no redirect: requests would send `x-api-key` along to the other host (§11.11)."""
 
@@ -62,13 +82,28 @@ def new_session(
 ) -> requests.Session:
     """Make a session that takes from the environment its proxies and certificates, and nothing else (no `.netrc`)."""
     session = _Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _Adapter())
     session.trust_env = False
     session.auth = auth
-    session.headers.update(headers)
+    session.headers.update({"Accept-Encoding": ENCODING, **headers})
     session.proxies.update(_environment_proxies(base_url) if proxies is None else proxies)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     session.verify = bundle if verify is True and bundle else verify
     return session
+
+
+def plain(body: bytes, longest: int = 0) -> bytes:
+    """Return a body without its compression, if it has one: what its headers say of that may be wrong.
+
+    Of a compressed one at most the `longest` first bytes; 0 is all of it.
+    """
+    if not body.startswith(GZIP_MAGIC):
+        return body
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, longest)
+    except zlib.error:
+        return body
 
 
 def was_sent(error: BaseException) -> bool:
@@ -79,7 +114,7 @@ def was_sent(error: BaseException) -> bool:
 def words(error: BaseException) -> str:
     """Say what broke in one line: the kind of requests' error, and the innermost reason for it."""
     *_, innermost = _causes(error)
-    reason = " ".join(str(innermost).split())[:300]
+    reason = text(" ".join(str(innermost).split()), 300)
     return f"No complete answer from the API ({type(error).__name__}): {reason}"
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from django_claude_batches.exceptions import APIError, APIUnreachable, ServerFault, SpendLimitReached
+from django_claude_batches.storable import moment
 
 RETRIED_STATUSES = frozenset({408, 409, 429})
 """Besides all from 500 on (docs/reference/wire.md §7)."""
@@ -67,10 +68,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read the seconds that the server asks us to wait: `retry-after-ms`, else `retry-after` as seconds or a date."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return milliseconds / 1000
+        return max(milliseconds / 1000, 0.0)
     seconds = _number(headers.get("retry-after"))
     if seconds is not None:
-        return seconds
+        return max(seconds, 0.0)
     until = http_date(headers.get("retry-after"))
     if until is None:
         return None
@@ -80,12 +81,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(value: str | None) -> datetime | None:
-    """Read the date of an HTTP header as an aware datetime, None where there is none to read."""
+    """Read the date of an HTTP header in UTC, None where there is none to read, or none that can be stored."""
     try:
-        moment = parsedate_to_datetime(value or "")
-    except ValueError:
+        found = parsedate_to_datetime(value or "")
+    except (ValueError, TypeError, ArithmeticError, LookupError):  # an OverflowError for a year of 20 digits
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
 def _number(value: str | None) -> float | None:

@@ -1,6 +1,7 @@
 """What a good answer holds: the wire's objects with their missing keys filled in, None where it isn't one.
 
-Every key that the API sends is kept, known or not, and no value is judged but the id.
+Every key that the API sends is kept, known or not. A value of another type than the API's counts as missing; beyond
+that none is judged but the id.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ def message_batch(data: object) -> MessageBatch | None:
     if not _has_batch_id(data):
         return None
     counts = data.get("request_counts")
-    known = {key: value for key, value in counts.items() if value is not None} if isinstance(counts, dict) else {}
-    return cast("MessageBatch", {**NOTHING_SAID, **data, "request_counts": {**NO_COUNTS, **known}})
+    known = {key: value for key, value in counts.items() if type(value) is int} if isinstance(counts, dict) else {}
+    texts = {key: data[key] if isinstance(data.get(key), str) else missing for key, missing in NOTHING_SAID.items()}
+    return cast("MessageBatch", {**data, **texts, "request_counts": {**NO_COUNTS, **known}})
 
 
 def page(data: object) -> Page | None:

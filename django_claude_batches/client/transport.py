@@ -23,15 +23,16 @@ from django_claude_batches.client import connecting, retries
 from django_claude_batches.client.arguments import checked_base_url
 from django_claude_batches.client.body import BodyReadError, Upload
 from django_claude_batches.client.connecting import KeyAuth, Timeout
-from django_claude_batches.client.refusals import plain_text, refusal
+from django_claude_batches.client.refusals import identifier, plain_text, refusal
 from django_claude_batches.client.retries import Failure
 from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
+from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
 READ_BYTES = 256 * 1024
 """Bytes asked of the socket at a time. `iter_lines` asks for 512, which is quadratic in the length of a line."""
 
-MAX_ERROR_BYTES = 64 * 1024
-"""Bytes read of an answer that is an error."""
+MAX_ERROR_BYTES = 1024 * 1024
+"""Bytes read of an answer that is an error: one that is cut is not known as the API's."""
 
 T = TypeVar("T")
 
@@ -194,18 +195,18 @@ class Transport:
         if isinstance(response, Failure):
             return response
         with response:
-            content = _shielded(lambda: response.content)
+            content = _shielded(lambda: b"".join(_undecoded(response)))
         if isinstance(content, APIUnreachable):
             return Failure(content)
         headers = response.headers
-        request_id = headers.get("request-id")
-        text = self._auth.redacted(content.decode(errors="replace"))
+        request_id = identifier(headers.get("request-id"))
+        text = self._auth.redacted(connecting.plain(content).decode(errors="replace"))
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
             message = f"the answer is not JSON: {plain_text(text)}"
             return Failure(ServerFault(message, status=response.status_code, request_id=request_id))
-        date, workspace_id = retries.http_date(headers.get("date")), headers.get("anthropic-workspace-id")
+        date, workspace_id = retries.http_date(headers.get("date")), _workspace_id(headers)
         return Reply(data, request_id, date, retries.retry_after(headers), workspace_id)
 
     def _session(self) -> requests.Session:
@@ -240,10 +241,21 @@ def _beginning(response: requests.Response) -> str:
     body = bytearray()
 
     def fill() -> None:
-        for piece in response.iter_content(MAX_ERROR_BYTES):
+        for piece in _undecoded(response):
             body.extend(piece)
             if len(body) >= MAX_ERROR_BYTES:
                 return
 
     _shielded(fill)
-    return body[:MAX_ERROR_BYTES].decode(errors="replace")
+    return connecting.plain(bytes(body[:MAX_ERROR_BYTES]), MAX_ERROR_BYTES).decode(errors="replace")
+
+
+def _undecoded(response: requests.Response) -> Iterator[bytes]:
+    """Give out a body as it came: an encoding that it has not would make the call fail."""
+    return response.raw.stream(READ_BYTES, decode_content=False)
+
+
+def _workspace_id(headers: Mapping[str, str]) -> str | None:
+    """Read the Workspace's id; None for what can be none: cut, it would be another's."""
+    named = headers.get("anthropic-workspace-id")
+    return named if WORKSPACE_ID_PATTERN.fullmatch(named or "") else None

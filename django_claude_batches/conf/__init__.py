@@ -29,6 +29,7 @@ from django_claude_batches.conf.per_account import (
     Account,
     account,
     accounts,
+    every_alias,
 )
 from django_claude_batches.conf.reading import DEFAULTS, ConfigurationError
 
@@ -47,6 +48,7 @@ __all__ = [
     "announce_attempts",
     "confirm_above_requests",
     "confirm_above_usd",
+    "every_alias",
     "ingest_attempts",
     "installation",
     "kick",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.utils.module_loading import import_string
 
@@ -17,12 +19,16 @@ from django_claude_batches.conf.reading import (
     refuse_unknown,
     whole,
 )
+from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
 DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 API_VERSIONS = ("2023-06-01", "2026-10-21")
 AUTH_FORMS = ("bearer", "x-api-key")
+MAX_ALIAS = 64
+MAX_TIMEOUT = 86_400
+"""Seconds. Sockets take no number of any size."""
 
 ACCOUNT_DEFAULTS: dict[str, Any] = {
     "API_KEY": None,
@@ -82,19 +88,36 @@ def account(alias: str) -> Account:
 
 
 def accounts() -> list[str]:
-    """Give the aliases of the accounts; `default` is always one of them."""
+    """Give the aliases of the accounts; `default` is always one of them. What can be no alias is left out."""
+    return outside(lambda: list(_usable()))
+
+
+def every_alias() -> list[Any]:
+    """Give what the settings have as aliases, for a check: `account` says what is wrong with each."""
     return outside(lambda: list(_accounts()))
 
 
-def _accounts() -> dict[str, Mapping[str, Any]]:
+def _accounts() -> dict[Any, Any]:
     given = whole().get("ACCOUNTS", {})
-    if not isinstance(given, Mapping) or not all(isinstance(value, Mapping) for value in given.values()):
+    if not isinstance(given, Mapping):
         raise ConfigurationError('CLAUDE_BATCHES["ACCOUNTS"] must map aliases to dictionaries.')
     return {DEFAULT_ACCOUNT: {}, **given}
 
 
+def _usable() -> dict[str, Any]:
+    return {alias: given for alias, given in _accounts().items() if _can_be_alias(alias)}
+
+
+def _can_be_alias(alias: object) -> bool:
+    return isinstance(alias, str) and 0 < len(alias) <= MAX_ALIAS
+
+
 def _account(alias: str) -> Account:
-    known = _accounts()
+    known = _usable()
+    if not _can_be_alias(alias):
+        raise ConfigurationError(
+            f'The alias {alias!r:.80} in CLAUDE_BATCHES["ACCOUNTS"] must be a text of 1 to {MAX_ALIAS} characters.'
+        )
     if alias not in known:
         raise ConfigurationError(
             f'Unknown account "{alias}"{did_you_mean(alias, known) or "."} CLAUDE_BATCHES["ACCOUNTS"] has: '
@@ -102,6 +125,8 @@ def _account(alias: str) -> Account:
         )
     given = known[alias]
     where = f'CLAUDE_BATCHES["ACCOUNTS"]["{alias}"]'
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{where} must be a dictionary, not {type(given).__name__}.")
     refuse_unknown(given, ACCOUNT_DEFAULTS, where)
     merged = {**ACCOUNT_DEFAULTS, **given}
     of_environment = os.environ.get if alias == DEFAULT_ACCOUNT else _nothing
@@ -109,12 +134,14 @@ def _account(alias: str) -> Account:
     return Account(
         alias=alias,
         base_url=_base_url(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL, where),
-        workspace_id=merged["WORKSPACE_ID"] or of_environment("ANTHROPIC_WORKSPACE_ID") or None,
+        workspace_id=_workspace_id(
+            merged["WORKSPACE_ID"] or of_environment("ANTHROPIC_WORKSPACE_ID"), f'{where}["WORKSPACE_ID"]'
+        ),
         auth=one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
         anthropic_version=one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
         timeouts=_timeouts(merged["TIMEOUTS"], f'{where}["TIMEOUTS"]'),
-        proxies=merged["PROXIES"],
-        verify=merged["VERIFY"],
+        proxies=_proxies(merged["PROXIES"], f'{where}["PROXIES"]'),
+        verify=_verify(merged["VERIFY"], f'{where}["VERIFY"]'),
         key_setting=f'{where}["API_KEY"]' if own_key else "ANTHROPIC_API_KEY" if key_of_environment else "",
         _key=own_key or key_of_environment,
     )
@@ -130,6 +157,8 @@ def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
     if not isinstance(given, str):
         raise ConfigurationError(f'{where}["API_KEY"] must be a text, a callable or a dotted path.')
     if "." not in given or "-" in given:
+        if not re.fullmatch(r"\s*[\x21-\x7e]*\s*", given):
+            raise ConfigurationError(f'{where}["API_KEY"] holds characters that cannot stand in a header.')
         return given
     try:
         found = import_string(given)
@@ -146,14 +175,55 @@ def _base_url(value: Any, where: str) -> str:
     return value.rstrip("/")
 
 
+def _workspace_id(value: Any, where: str) -> str | None:
+    if not value:
+        return None
+    if not isinstance(value, str) or not WORKSPACE_ID_PATTERN.fullmatch(value):
+        raise ConfigurationError(f"{where} must be a Workspace's id, like wrkspc_01…, or None.")
+    return value
+
+
 def _timeouts(value: Any, where: str) -> tuple[float, float]:
+    pair = tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(pair) != 2 or not all(_is_timeout(seconds) for seconds in pair):
+        raise ConfigurationError(
+            f"{where} must be two positive numbers of seconds: (connect, read), each at most {MAX_TIMEOUT:,}."
+        )
+    connect, read = pair
+    return float(connect), float(read)
+
+
+def _is_timeout(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_TIMEOUT
+
+
+def _proxies(value: Any, where: str) -> Mapping[str, str] | None:
+    """Check requests' own form. Its values may hold a password, so no error shows one."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(
+            f'{where} must be a dictionary, such as {{"https": "http://proxy:3128"}}, or None, not '
+            f"{type(value).__name__}."
+        )
+    for key, url in value.items():
+        if not isinstance(key, str) or not isinstance(url, str) or not _is_url(url):
+            raise ConfigurationError(f"{where}[{key!r:.80}] must be the URL of a proxy, such as http://proxy:3128.")
+    return value
+
+
+def _verify(value: Any, where: str) -> bool | str:
+    if isinstance(value, bool) or (isinstance(value, str) and value):
+        return value
+    raise ConfigurationError(f"{where} must be True, False, or the path of a certificate authority's bundle.")
+
+
+def _is_url(value: str) -> bool:
     try:
-        connect, read = map(float, value)
-    except (TypeError, ValueError):
-        connect = read = 0
-    if connect <= 0 or read <= 0:
-        raise ConfigurationError(f"{where} must be two positive numbers of seconds: (connect, read).")
-    return connect, read
+        parts = urlsplit(value)
+        return bool(parts.scheme and parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket too many, a port that is none
+        return False
 
 
 def _nothing(_name: str) -> None:

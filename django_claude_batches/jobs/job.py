@@ -9,7 +9,7 @@ from django.db import models
 from django_claude_batches import registry, services, tasks
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
-from django_claude_batches.services.cleaning import Cleaner
+from django_claude_batches.storable import Cleaner
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens of an answer, unless the job says how many."""

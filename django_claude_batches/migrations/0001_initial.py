@@ -313,6 +313,15 @@ class Migration(migrations.Migration):
                 ("body_bytes", models.PositiveBigIntegerField(default=0, verbose_name="bytes")),
                 ("missing_count", models.PositiveIntegerField(default=0, verbose_name="missing")),
                 (
+                    "missing_reason",
+                    models.TextField(
+                        blank=True,
+                        default="",
+                        editable=False,
+                        help_text="Why a complete batch lacks results.",
+                    ),
+                ),
+                (
                     "error_groups",
                     models.JSONField(
                         editable=False,

@@ -7,6 +7,7 @@ from django.db.models import Max, Q
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.models.fields import StorableTextField
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
 
 SILENCE = timedelta(seconds=90)
@@ -35,7 +36,7 @@ class AccountState(Leased):
     alias = models.CharField(_("account"), max_length=64, unique=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
-    pause_reason = models.TextField(_("why"), blank=True)
+    pause_reason = StorableTextField(_("why"), blank=True)
     installation = models.CharField(
         _("installation"), max_length=100, blank=True, default="", help_text=_("Whose batches the account's rows are.")
     )

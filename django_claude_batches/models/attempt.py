@@ -5,7 +5,12 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.drafting import TAG_LENGTH
-from django_claude_batches.models.fields import IdentifierField
+from django_claude_batches.models.fields import (
+    IdentifierField,
+    StorableCharField,
+    StorableDateTimeField,
+    StorableJSONField,
+)
 from django_claude_batches.models.lease import PrimaryQuerySet
 
 
@@ -44,11 +49,11 @@ class SubmitAttempt(models.Model):
     account_fingerprint = models.CharField(
         max_length=16, blank=True, help_text=_("Tells two servers, Workspaces or keys apart, and gives none away.")
     )
-    workspace_id = models.CharField(max_length=100, blank=True)
+    workspace_id = StorableCharField(max_length=100, blank=True)
     baseline_id = IdentifierField(
         max_length=127, null=True, blank=True, help_text=_("The newest batch at Anthropic just before the call.")
     )
-    baseline_created_at = models.DateTimeField(null=True, blank=True)
+    baseline_created_at = StorableDateTimeField(null=True, blank=True)
     body_bytes = models.PositiveBigIntegerField(_("body bytes"), null=True, blank=True)
     body_sha256 = models.CharField(_("body SHA-256"), max_length=64, blank=True)
     intent_at = models.DateTimeField(_("intent at"))
@@ -56,9 +61,9 @@ class SubmitAttempt(models.Model):
     watch_until = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices, default=Outcome.OPEN)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
-    api_request_id = models.CharField(_("request id"), max_length=100, blank=True)
+    api_request_id = StorableCharField(_("request id"), max_length=100, blank=True)
     remote_id = IdentifierField(_("remote id"), max_length=127, null=True, blank=True, db_index=True)
-    candidates = models.JSONField(
+    candidates = StorableJSONField(
         default=list, blank=True, help_text=_("What may be it: id, created_at, requests, status, and why that is open.")
     )
     excluded_ids = models.JSONField(default=list, blank=True)

@@ -17,7 +17,7 @@ from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally,
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.expected import Expected
 from django_claude_batches.models.facts import FACTS
-from django_claude_batches.models.fields import IdentifierField
+from django_claude_batches.models.fields import IdentifierField, StorableCharField, StorableTextField
 from django_claude_batches.models.lease import is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
@@ -133,6 +133,9 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     request_count = models.PositiveIntegerField(_("requests"), default=0)
     body_bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
     missing_count = models.PositiveIntegerField(_("missing"), default=0)
+    missing_reason = StorableTextField(
+        blank=True, default="", editable=False, help_text=_("Why a complete batch lacks results.")
+    )
     error_groups = models.JSONField(
         null=True, editable=False, help_text=_("Its errored results by kind, as they were when it was last fetched.")
     )
@@ -144,7 +147,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     discard_results = models.BooleanField(
         _("discard results"), default=False, help_text=_("Delete at Anthropic without fetching the results first.")
     )
-    workspace_id = models.CharField(_("Workspace"), max_length=100, blank=True, default="")
+    workspace_id = StorableCharField(_("Workspace"), max_length=100, blank=True, default="")
     misses = models.PositiveIntegerField(
         default=0, editable=False, help_text=_("Times in a row that it was not found.")
     )

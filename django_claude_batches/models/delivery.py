@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.models.fields import StorableCharField, StorableTextField
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, PrimaryQuerySet, after, is_due
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.run import ACTIVE, JobRun
@@ -156,7 +157,7 @@ class DeliveryChunk(Leased):
     next_action_at = models.DateTimeField(null=True, blank=True, db_index=True)
     handed_out_at = models.DateTimeField(null=True, blank=True, editable=False)
     tries = models.PositiveIntegerField(default=0, editable=False, help_text=_("In a row that came to nothing."))
-    last_error = models.TextField(_("last error"), blank=True)
+    last_error = StorableTextField(_("last error"), blank=True)
     done_at = models.DateTimeField(_("done at"), null=True, blank=True)
     outcomes = models.JSONField(default=dict, help_text=_("How many requests had each outcome."))
     delivered_count = models.PositiveIntegerField(
@@ -224,8 +225,8 @@ class ParkedResult(models.Model):
     )
     position = models.PositiveIntegerField(_("position"))
     outcome = models.CharField(_("outcome"), max_length=40)
-    error = models.CharField(_("error"), max_length=300)
-    traceback = models.TextField(_("traceback"))
+    error = StorableCharField(_("error"), max_length=300)
+    traceback = StorableTextField(_("traceback"))
     parked_at = models.DateTimeField(_("parked at"), auto_now_add=True)
     was_delivered = models.BooleanField(
         default=False, editable=False, help_text=_("Counts as delivered since a time before.")

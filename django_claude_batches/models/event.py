@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.models.fields import StorableTextField
 from django_claude_batches.models.lease import PrimaryQuerySet
 
 
@@ -21,7 +22,7 @@ class BatchEvent(models.Model):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     by_name = models.CharField(_("by"), max_length=150, blank=True, help_text=_("Empty: the app itself."))
     what = models.SlugField(_("what"), max_length=40)
-    text = models.TextField(_("text"), blank=True)
+    text = StorableTextField(_("text"), blank=True)
 
     objects = BatchEventQuerySet.as_manager()
 

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models.fields import StorableTextField
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
 from django_claude_batches.models.state import State, named
 
@@ -30,7 +31,7 @@ class Machine(Leased):
     failures = models.PositiveIntegerField(
         default=0, editable=False, help_text=_("In a row, of a passing kind: they stretch the back-off.")
     )
-    last_error = models.TextField(_("last error"), blank=True)
+    last_error = StorableTextField(_("last error"), blank=True)
 
     class Meta(Leased.Meta):
         abstract = True

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models.fields import StorableTextField
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due
 
 
@@ -87,11 +88,11 @@ class JobRun(Leased):
     drafted_at = models.DateTimeField(_("drafted at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
-    pause_reason = models.TextField(_("why"), blank=True)
+    pause_reason = StorableTextField(_("why"), blank=True)
     next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
     handed_out_at = models.DateTimeField(null=True, blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False)
-    last_error = models.TextField(_("last error"), blank=True)
+    last_error = StorableTextField(_("last error"), blank=True)
 
     objects = JobRunQuerySet.as_manager()
 

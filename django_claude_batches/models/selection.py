@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Self, TypeVar
 
@@ -68,9 +69,9 @@ class SelectingQuerySet(LeasedQuerySet[_M_co]):
         """Those whose time has come and on which nobody works, by the database's clock."""
         return self.filter(is_due())
 
-    def hand_out(self, limit: int, rest: timedelta) -> list[int]:
+    def hand_out(self, limit: int, rest: timedelta, *, besides: Collection[int] = ()) -> list[int]:
         """Give the primary keys of the first due ones, without those given within `rest` and not taken yet."""
-        waiting = Q(handed_out_at__gt=after(-rest))
+        waiting = Q(handed_out_at__gt=after(-rest)) | Q(pk__in=besides)
         due = self.primary().to_advance().due().exclude(waiting).order_by("next_action_at", "pk")
         pks = list(due.values_list("pk", flat=True)[:limit])
         if rest:

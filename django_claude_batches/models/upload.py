@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected import Expected
+from django_claude_batches.models.fields import StorableTextField
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due
 from django_claude_batches.models.upload_part import PartReader, UploadPart, in_parts
 from django_claude_batches.wire import MAX_BODY_BYTES
@@ -78,7 +79,7 @@ class BatchUpload(Leased, Expected):
     state = models.CharField(_("state"), max_length=20, choices=UploadState.choices, default=UploadState.UNCHECKED)
     next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
     failures = models.PositiveIntegerField(default=0, editable=False)
-    last_error = models.TextField(_("last error"), blank=True)
+    last_error = StorableTextField(_("last error"), blank=True)
     name = models.CharField(_("file"), max_length=200, help_text=_("As it was called where it came from."))
     bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
     prompt = models.TextField(_("prompt"), blank=True, help_text=_("Of a table; empty: requests, one a line."))

@@ -37,12 +37,13 @@ def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.Mess
     delay = NOW
     if reply is not None:
         attempt.remote_id = reply.data["id"]
-        attempt.api_request_id = reply.request_id or ""
         _write_down(attempt)
         mirror = mirrored(reply.data)
         delay = next_poll(mirror["created_at"])
-    batches = MessageBatch.objects.primary()
-    with transaction.atomic(using=batches.db, durable=True):
+    attempts = SubmitAttempt.objects.primary()
+    with transaction.atomic(using=attempts.db, durable=True):
+        if reply is not None:
+            attempts.filter(pk=attempt.pk).update(api_request_id=reply.request_id or "")
         taken = _take(batch, attempt, mirror, delay)
     return _told(batch, attempt, taken)
 
@@ -133,7 +134,10 @@ def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
 
 
 def _write_down(attempt: SubmitAttempt) -> None:
-    """Write the attempt's remote id, whatever the lease says; where that cannot be done, the log has it."""
+    """Write the attempt's remote id, whatever the lease says; where that cannot be done, the log has it.
+
+    Nothing else of the answer is in this statement: what a column refuses of it would take the id along.
+    """
     attempts = SubmitAttempt.objects.primary()
     written = False
     try:
@@ -142,7 +146,6 @@ def _write_down(attempt: SubmitAttempt) -> None:
                 remote_id=attempt.remote_id,
                 outcome=Outcome.ACCEPTED,
                 http_status=200,
-                api_request_id=attempt.api_request_id,
             )
         )
         written = True

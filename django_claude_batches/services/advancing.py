@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from django.db import Error as DatabaseError
@@ -21,7 +21,7 @@ from django_claude_batches.services.connection import connect, outside_transacti
 from django_claude_batches.services.delays import NOW, backoff
 from django_claude_batches.services.ingestion import ingest
 from django_claude_batches.services.pausing import account_state, is_paused
-from django_claude_batches.services.synchronization import poll, poll_account
+from django_claude_batches.services.synchronization import poll, poll_account, poll_later
 from django_claude_batches.services.vanishing import alarm
 from django_claude_batches.services.watching import watch
 
@@ -54,21 +54,53 @@ def advance_if_due(pk: int) -> None:
 
 
 def tick(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
-    """Mirror what runs at Anthropic, then `dispatch` the primary key of each batch that is due; give their number.
+    """Dispatch each batch that is due, mirror what runs at Anthropic, and dispatch what became due by that.
 
-    `rest` is for who sends messages: for so long a batch is not dispatched again, unless it was advanced meanwhile.
+    `dispatch` is called with the primary key; return how often. What goes wrong with one account is logged with its
+    alias, and stops no other. `rest` is for who sends messages: for so long a batch is not dispatched again, unless it
+    was advanced meanwhile.
     """
-    batches = MessageBatch.objects.primary()
-    used = batches.to_poll().due().order_by().values_list("account", flat=True).distinct()
-    for alias in sorted({*conf.accounts(), *used}):
+    first: list[int] = []
+    failure: Exception | None = None
+    try:
+        first = _dispatch_due(dispatch, rest)
+    except Exception as error:  # noqa: BLE001 (a broker that is away: what runs is mirrored all the same)
+        failure = error
+    for alias in _accounts():
+        _look_after(alias)
+    if failure is not None:
+        raise failure
+    return len(first) + len(_dispatch_due(dispatch, rest, besides=first))
+
+
+def _dispatch_due(dispatch: Callable[[int], object], rest: timedelta, besides: Sequence[int] = ()) -> list[int]:
+    pks = MessageBatch.objects.hand_out(TICK_ROWS - len(besides), rest, besides=besides)
+    for pk in pks:
+        dispatch(pk)
+    return pks
+
+
+def _accounts() -> list[str]:
+    """Return the aliases of the settings, and of the batches that are to be polled."""
+    used = MessageBatch.objects.primary().to_poll().due().order_by().values_list("account", flat=True).distinct()
+    configured: list[str] = []
+    try:
+        configured = conf.accounts()
+    except conf.ConfigurationError:
+        logger.exception("The accounts of the settings cannot be read.")
+    return sorted({*configured, *used})
+
+
+def _look_after(alias: str) -> None:
+    """Poll an account, look for its late batches, and raise its alarms. What goes wrong is logged; come back later."""
+    try:
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
         poll_account(alias)
         watch(alias)
         alarm(alias)
-    pks = batches.hand_out(TICK_ROWS, rest)
-    for pk in pks:
-        dispatch(pk)
-    return len(pks)
+    except Exception as error:
+        logger.exception("Account %s could not be looked after.", alias)
+        poll_later(alias, error)
 
 
 def wait(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, Q, When
+from django.db.models import Case, F, Q, When
 from django.dispatch import Signal
 
 from django_claude_batches import conf
@@ -60,7 +60,7 @@ def announce(batch: MessageBatch, token: str) -> bool:
             token=token,
             next_action_at=Case(unfulfilled, default=None),
             announced_at=DatabaseNow(),
-            last_error="; ".join(errors),
+            last_error="; ".join(filter(None, [batch.missing_reason, *errors])),
         )
         if announced:
             batch.note("announcing_failed" if errors else "announced", "; ".join(errors))
@@ -72,7 +72,8 @@ def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:
 
     Raise InvalidTransition for any other, and for one whose answers were purged: receivers would store empty ones.
     """
-    if not batch.wish({State.INGESTED}, where=ANSWERS_ARE_THERE, announced_at=None, tries=0, last_error=""):
+    anew: dict[str, Any] = {"announced_at": None, "tries": 0, "last_error": F("missing_reason")}
+    if not batch.wish({State.INGESTED}, where=ANSWERS_ARE_THERE, **anew):
         purged = f"its answers are gone. {batch.result_purge_note}" if batch.result_purge_note else ""
         raise batch.forbidden("announce", {State.INGESTED}, purged)
     batch.note("announce_requested", by=by)

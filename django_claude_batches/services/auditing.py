@@ -80,6 +80,9 @@ def _audited(alias: str, progress: Callable[[AuditReport], object] | None) -> Au
                 _tell(finding)
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
+    except Exception as error:  # one account's oddity stops no other's audit
+        report.problem = f"{type(error).__name__}: {error}"
+        logger.exception("The audit of account %s failed.", alias)
     if report.problem:
         logger.warning("The audit of account %s ended early: %s", alias, report.problem)
         return report

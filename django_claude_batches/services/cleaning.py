@@ -1,51 +1,16 @@
-"""What of a line any database can hold, and the rest made so that it can."""
+"""Whether a line's text can be stored as it is: read without parsing what is only prose."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from codecs import getincrementaldecoder
-from dataclasses import dataclass
 from typing import Any
+
+from django_claude_batches.storable import DEEPEST
 
 SURE_DIGITS = 15
 """Characters of a decimal that a float gives back as it was."""
-
-DEEPEST = 24
-"""Levels of nesting that are stored as JSON; MariaDB's JSON_VALID stops at 32, and `message` is not at the top."""
-
-
-@dataclass(slots=True)
-class Cleaner:
-    """Makes any parsed JSON storable on every database, and remembers whether it had to change something."""
-
-    changed: bool = False
-
-    def clean(self, value: Any, depth: int = 1) -> Any:
-        """Replace NUL and half characters, NaN and infinities; fold what is nested too deeply into its JSON text."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            self.changed = True
-            return None
-        if not isinstance(value, (dict, list)):
-            return value
-        if depth >= DEEPEST:
-            self.changed = True
-            return self.text(json.dumps(value, ensure_ascii=False))
-        if isinstance(value, list):
-            return [self.clean(item, depth + 1) for item in value]
-        return {self.text(key): self.clean(item, depth + 1) for key, item in value.items()}
-
-    def text(self, value: str, longest: int | None = None) -> str:
-        """Replace what UTF-8 or PostgreSQL cannot hold by U+FFFD, and cut at `longest` characters."""
-        clean = value.replace("\0", "\ufffd")
-        if not clean.isascii():
-            clean = clean.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        clean = clean[:longest]
-        self.changed |= clean != value
-        return clean
 
 
 class _Unusual(ValueError):

@@ -85,7 +85,7 @@ def _is_refusal(failure: ClaudeBatchesError) -> bool:
 
 
 def _deleted(batch: MessageBatch, token: str) -> bool:
-    changes: dict[str, Any] = {"remote_deleted_at": DatabaseNow(), "last_error": ""}
+    changes: dict[str, Any] = {"remote_deleted_at": DatabaseNow(), "last_error": batch.missing_reason}
     state = State(batch.state)
     if state in FETCHING:
         state, without = without_results(batch)

@@ -26,8 +26,11 @@ from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.services.vanishing import RESULTS_LAST
 
 COMPLETE = Q(state=State.INGESTED, announced_at__isnull=False)
-NOT_TAKEN = Q(state=State.INGESTED) & ~Q(last_error="")
-"""A receiver of the app's kept raising: what it did not take is not stored anywhere else."""
+NOT_TAKEN = Q(state=State.INGESTED) & ~Q(last_error="") & ~Q(last_error=F("missing_reason"))
+"""A receiver of the app's kept raising: what it did not take is not stored anywhere else.
+
+That results are missing is no such error, and stays in `last_error`.
+"""
 
 _of_batch: dict[str, Any] = {"batch": OuterRef("pk")}
 NOT_DELIVERED = (

@@ -119,6 +119,7 @@ def _close(batch: MessageBatch, token: str, download: Download, prices: PriceTab
             due=NOW,
             ingested_at=DatabaseNow(),
             missing_count=missing,
+            missing_reason=imbalance if missing else "",
             error_groups=summary.error_groups,
             last_error=imbalance,
             cost_usd=summary.cost_usd,

@@ -13,9 +13,10 @@ from django_claude_batches import wire
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
 from django_claude_batches.models.rows import ResultRow
-from django_claude_batches.services.cleaning import Cleaner, skeleton
+from django_claude_batches.services.cleaning import skeleton
 from django_claude_batches.services.decoding import decode
 from django_claude_batches.services.messages import Forms, fill, mapping, short
+from django_claude_batches.storable import Cleaner
 
 EXCERPT = 500
 """Bytes of a problem line that are shown; its hash tells it from others."""

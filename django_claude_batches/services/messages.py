@@ -12,7 +12,8 @@ from typing import Any
 from django_claude_batches import wire
 from django_claude_batches.models.rows import ResultRow
 from django_claude_batches.models.usage import COUNTED
-from django_claude_batches.services.cleaning import Cleaner, parsed
+from django_claude_batches.services.cleaning import parsed
+from django_claude_batches.storable import Cleaner
 
 LARGEST = (2**63 - 1) // wire.MAX_REQUESTS
 """Tokens of one answer. More is no count: a batch's sum must fit into its column, too."""

@@ -87,6 +87,9 @@ def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
         logger.warning("The purge of account %s ended early: %s", report.account, error)
+    except Exception as error:  # one account's oddity stops no other's purge
+        report.problem = f"{type(error).__name__}: {error}"
+        logger.exception("The purge of account %s failed.", report.account)
     if not dry_run and report.is_whole and not report.problem:
         states = AccountState.objects.primary().filter(pk=account_state(report.account).pk)
         states.update(next_purge_at=after(INTERVAL))

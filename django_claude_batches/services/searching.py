@@ -75,7 +75,7 @@ def _unless_elsewhere(
 
 def is_same_workspace(attempt: SubmitAttempt, alias: str, reply: Reply[wire.Page]) -> bool:
     if attempt.workspace_id and reply.workspace_id:
-        return attempt.workspace_id == reply.workspace_id
+        return bool(attempt.workspace_id == reply.workspace_id)
     return attempt.account_fingerprint == fingerprint(alias)
 
 

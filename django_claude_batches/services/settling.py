@@ -14,16 +14,7 @@ from typing import Any
 from django.db import transaction
 
 from django_claude_batches import conf
-from django_claude_batches.exceptions import (
-    AccessRefused,
-    APIError,
-    APIUnreachable,
-    ClaudeBatchesError,
-    InvalidRequest,
-    KeyRefused,
-    RateLimited,
-    SpendLimitReached,
-)
+from django_claude_batches.exceptions import About, APIError, APIUnreachable, ClaudeBatchesError, InvalidRequest
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.state import SENT, State
@@ -31,21 +22,18 @@ from django_claude_batches.services.accepting import insist
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import FIRST_POLL, NOW, backoff, respecting
 from django_claude_batches.services.pausing import pause
+from django_claude_batches.services.refusing import ACCOUNT_PAUSED, judged, words_of_the_account
 from django_claude_batches.signals import batch_failed, submission_uncertain
 
 logger = logging.getLogger(__name__)
 
-ABOUT_THE_ACCOUNT = (KeyRefused, AccessRefused, SpendLimitReached)
-REFUSED = frozenset({400, 404, 413, 422})
-BEFORE_WORK = frozenset({"request_body_timeout"})
-OVERLOADED = 529
-
 
 def before_sending(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
     """The call before the create call failed: nothing was sent, and nothing is lost."""
-    if isinstance(error, ABOUT_THE_ACCOUNT):
-        pause(batch.account, error)
-    return not_sent(batch, attempt, error=str(error), delay=respecting(error, backoff(batch.failures)))
+    delay = respecting(error, backoff(batch.failures))
+    if isinstance(error, APIError) and _is_of_the_account(error, batch, attempt):
+        return not_sent(batch, attempt, error=str(error), delay=delay, pausing=error)
+    return not_sent(batch, attempt, error=str(error), delay=delay)
 
 
 def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
@@ -54,28 +42,36 @@ def refused_or_uncertain(batch: MessageBatch, attempt: SubmitAttempt, error: Cla
 
 
 def _judged(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
-    status = error.status if isinstance(error, APIError) else None
-    answered = {"http_status": status, "api_request_id": getattr(error, "request_id", None) or ""}
-    if isinstance(error, ABOUT_THE_ACCOUNT):
-        not_sent(batch, attempt, error=str(error), delay=backoff(0), outcome=Outcome.REFUSED, **answered)
-        pause(batch.account, error)
-        return False
-    if _never_began(error):
-        delay = respecting(error, backoff(batch.failures))
-        return not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED, **answered)
     if isinstance(error, InvalidRequest):  # the client's own word, before a byte was sent: a header that cannot be one
-        return _rejected(batch, attempt, error, str(error), answered)
-    if isinstance(error, APIError) and error.status in REFUSED:
+        return _rejected(batch, attempt, error, str(error), {"http_status": None})
+    if isinstance(error, APIError):
+        return _answered(batch, attempt, error)
+    if isinstance(error, APIUnreachable) and not error.sent:
+        delay = respecting(error, backoff(batch.failures))
+        return not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED)
+    return uncertain(batch, attempt, str(error))
+
+
+def _answered(batch: MessageBatch, attempt: SubmitAttempt, error: APIError) -> bool:
+    answered = {"http_status": error.status, "api_request_id": error.request_id or ""}
+    about, words = judged(error, batch, attempt)
+    if error.retry_after:
+        words = ""  # the account is resumed by itself: that they come back then does not show that they are the batch's
+    refused: dict[str, Any] = {"error": str(error), "outcome": Outcome.REFUSED, **answered}
+    if about is About.ACCOUNT:
+        return not_sent(batch, attempt, delay=backoff(0), pausing=error, words=words, **refused)
+    if about is About.NOTHING_DONE:
+        return not_sent(batch, attempt, delay=respecting(error, backoff(batch.failures)), **refused)
+    if about is About.BATCH:
         return _rejected(batch, attempt, error, error.message, answered)
     return uncertain(batch, attempt, str(error), **answered)
 
 
-def _never_began(error: ClaudeBatchesError) -> bool:
-    if isinstance(error, APIUnreachable):
-        return not error.sent
-    if not isinstance(error, APIError):
-        return False
-    return isinstance(error, RateLimited) or error.status == OVERLOADED or error.error_code in BEFORE_WORK
+def _is_of_the_account(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> bool:
+    """Whether a refused listing is the account's; nothing of the batch is in it, so its words never reject one."""
+    if error.about is About.ITS_WORDS:
+        return bool(words_of_the_account(error.message, batch, attempt))
+    return error.about is About.ACCOUNT
 
 
 def not_sent(
@@ -85,20 +81,26 @@ def not_sent(
     error: str,
     delay: timedelta | None = None,
     outcome: Outcome = Outcome.NOT_SENT,
+    pausing: APIError | None = None,
+    words: str = "",
     **answered: Any,
 ) -> bool:
     """Queue the batch again; back to a draft if somebody asked to cancel or delete it meanwhile.
 
     One that was uncertain already, and is proved by a late refusal, is held instead where ON_NOT_CREATED says so.
+    `pausing` is the error that pauses the account, in the same transaction; `words` are kept in the timeline where they
+    alone decided that.
     """
     delay = backoff(batch.failures) if delay is None else delay
     failures = batch.failures + 1
     late = batch.state == State.UNCERTAIN
 
     def back() -> bool:
+        if words:
+            batch.note(ACCOUNT_PAUSED, words)
         return _put_back(batch, SENT, "not_sent", error, is_held=late, due=delay, last_error=error, failures=failures)
 
-    _settle(batch, attempt, outcome, back, **answered)
+    _settle(batch, attempt, outcome, back, pausing=pausing, **answered)
     return False
 
 
@@ -158,11 +160,19 @@ def _rejected(
 
 
 def _settle(
-    batch: MessageBatch, attempt: SubmitAttempt | None, outcome: Outcome, then: Callable[[], bool], **answered: Any
+    batch: MessageBatch,
+    attempt: SubmitAttempt | None,
+    outcome: Outcome,
+    then: Callable[[], bool],
+    *,
+    pausing: APIError | None = None,
+    **answered: Any,
 ) -> bool:
     """Close the attempt if it was undecided, and move the batch if this is its last attempt."""
     attempts = SubmitAttempt.objects.primary()
     with transaction.atomic(using=attempts.db, durable=True):
+        if pausing is not None:  # first: whoever queues an account's batches locks its row before theirs
+            pause(batch.account, pausing)
         if attempt is None:
             return then()
         undecided = attempts.undecided().filter(pk=attempt.pk)

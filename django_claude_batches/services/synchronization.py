@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Max
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
@@ -127,15 +128,45 @@ def _round(alias: str, oldest: datetime | None) -> int:
             if is_as_before(batch, data):
                 as_before.append(batch)
             else:
-                observe(batch, data)
+                _observe_or_put_off(batch, data)
     except (ClaudeBatchesError, ConfigurationError) as error:
         failure = error
+        logger.warning("Polling account %s: %s", alias, failure)
+    except Exception as error:
+        failure = error
+        logger.exception("Polling account %s failed.", alias)
     look_again_later(as_before)
     if failure is not None:
-        logger.warning("Polling account %s: %s", alias, failure)
-        left = rows.to_poll().filter(pk__in=[batch.pk for batch in waiting.values()])
-        left.update(next_action_at=after(respecting(failure, backoff(1))), last_error=str(failure))
+        _put_off([batch.pk for batch in waiting.values()], failure)
     return seen
+
+
+def poll_later(alias: str, error: Exception) -> None:
+    """Put off the account's batches that are due: something went wrong that nobody foresaw."""
+    due = MessageBatch.objects.primary().to_poll().due().filter(account=alias)
+    _put_off(list(due.values_list("pk", flat=True)), error)
+
+
+def _put_off(pks: list[int], error: Exception) -> None:
+    rows = MessageBatch.objects.primary().to_poll().filter(pk__in=pks)
+    failures = rows.aggregate(most=Max("failures"))["most"] or 0
+    # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.
+    delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
+    rows.update(next_action_at=after(respecting(error, delay)), last_error=_words(error), failures=F("failures") + 1)
+
+
+def _observe_or_put_off(batch: MessageBatch, data: wire.MessageBatch) -> None:
+    """Write what was seen of one batch; where that cannot be done, the others are written all the same."""
+    try:
+        observe(batch, data)
+    except Exception as error:
+        logger.exception("Account %s: what was seen of batch %s could not be stored.", batch.account, batch.pk)
+        _put_off([batch.pk], error)
+
+
+def _words(error: Exception) -> str:
+    is_ours = isinstance(error, (ClaudeBatchesError, ConfigurationError))
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _listed(

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from django_claude_batches.client.error_table import ROWS
 from django_claude_batches.client.refusals import refusal
 from django_claude_batches.exceptions import (
+    About,
     AccessRefused,
     APIError,
     KeyRefused,
@@ -65,7 +67,12 @@ def test_status_and_type(status: int, type_: str, kind: type[APIError]) -> None:
         (429, "contract_spend_limit_reached", SpendLimitReached),
         (402, "linked_organization_spend_limit_reached", SpendLimitReached),
         (400, "organization_on_hold", AccessRefused),
-        (400, "cmek_key_disabled", APIError),
+        (400, "cmek_key_disabled", AccessRefused),
+        (400, "workspace_human_review_disabled", AccessRefused),
+        (400, "claude_code_key_creator_not_member", AccessRefused),
+        (403, "user_profile_not_billable", APIError),
+        (500, "organization_on_hold", ServerFault),
+        (409, "organization_on_hold", APIError),
         (400, "request_body_timeout", APIError),
         (402, "linked_organization_billing_unavailable", AccessRefused),
         (429, "ramp_limit_exceeded", RateLimited),
@@ -86,6 +93,62 @@ def test_limit_set_by_the_user_is_known_by_the_beginning_of_its_message(whose: s
     assert type(judged(400, envelope(message=message))) is SpendLimitReached
     assert type(judged(400, envelope(message="Why? " + message))) is APIError
     assert type(judged(404, envelope(message=message))) is RemoteNotFound
+
+
+ABOUT = [
+    *((400, "x", code, "words", About.ACCOUNT) for code in ("organization_on_hold", "workspace_human_review_disabled")),
+    *((400, "x", code, "words", About.ACCOUNT) for code in ("cmek_key_disabled", "claude_code_key_creator_not_member")),
+    (400, "x", "cmek_key_network_blocked", "words", About.ACCOUNT),
+    (429, "x", "enforced_spend_limit_reached", "words", About.ACCOUNT),
+    (429, "x", "contract_spend_limit_reached", "words", About.ACCOUNT),
+    (402, "x", "linked_organization_spend_limit_reached", "words", About.ACCOUNT),
+    (402, "x", "linked_organization_billing_unavailable", "words", About.ACCOUNT),
+    *((400, "x", code, "words", About.BATCH) for code in ("user_profile_required", "user_profile_not_found")),
+    *((403, "x", code, "words", About.BATCH) for code in ("user_profile_not_billable", "user_profile_of_tomorrow")),
+    (403, "permission_error", "sandbox_egress_restricted", "words", About.ACCOUNT),
+    (400, "x", "request_body_timeout", "words", About.NOTHING_DONE),
+    (429, "x", "ramp_limit_exceeded", "words", About.NOTHING_DONE),
+    (400, "invalid_request_error", None, "Your credit balance is too low to access the Anthropic API.", About.ACCOUNT),
+    (400, "invalid_request_error", None, "You have reached your specified API usage limits.", About.ACCOUNT),
+    (400, "invalid_request_error", None, "requests.0: no", About.ITS_WORDS),
+    (400, "invalid_request_error", "request_body_encoding_invalid", "words", About.ITS_WORDS),
+    *((status, "x", None, "words", About.ACCOUNT) for status in (401, 402, 403)),
+    *((status, "x", None, "words", About.BATCH) for status in (404, 413, 422)),
+    *((status, "x", None, "words", About.NOTHING_DONE) for status in (429, 529)),
+    (418, "rate_limit_error", None, "words", About.NOTHING_DONE),
+    (418, "billing_error", None, "words", About.ACCOUNT),
+    (418, "x", None, "words", About.UNKNOWN),
+    *((status, "billing_error", "organization_on_hold", "words", About.UNKNOWN) for status in (408, 409, 500, 503)),
+    *((status, "rate_limit_error", "user_profile_required", "words", About.UNKNOWN) for status in (408, 409, 502)),
+]
+
+
+@pytest.mark.parametrize(("status", "type_", "code", "message", "about"), ABOUT)
+def test_what_an_error_is_about(status: int, type_: str, code: str | None, message: str, about: About) -> None:
+    details = {} if code is None else {"details": {"error_code": code}}
+    assert judged(status, envelope(type_, message, **details)).about is about
+
+
+@pytest.mark.parametrize(
+    ("status", "about"),
+    [
+        (413, About.BATCH),
+        (429, About.NOTHING_DONE),
+        (529, About.NOTHING_DONE),
+        *((status, About.UNKNOWN) for status in (400, 401, 402, 403, 404, 408, 409, 422, 500, 503)),
+    ],
+)
+def test_a_page_of_a_proxys_proves_nothing_but_for_three(status: int, about: About) -> None:
+    assert judged(status, "<html>no</html>").about is about
+
+
+def test_each_row_has_a_source_and_can_be_reached() -> None:
+    for row in ROWS:
+        assert row.source.startswith("§")
+        status = row.status or 400
+        code, type_ = row.code.replace("*", "x"), row.type
+        found = next(each for each in ROWS if each.matches(status, code, type_, row.beginning))
+        assert found is row
 
 
 def test_results_that_are_not_there() -> None:

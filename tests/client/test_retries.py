@@ -1,15 +1,28 @@
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_claude_batches import exceptions
 from django_claude_batches.client import retries
 from django_claude_batches.client.retries import Failure, pause_before_retry
 from django_claude_batches.exceptions import APIError, APIUnreachable
+
+numbers = st.integers().map(str) | st.floats().map(str)
+dates = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    st.sampled_from(["Mon", ""]),
+    numbers,
+    st.sampled_from(["Jan", "x"]),
+    *[numbers] * 5,
+)
+header_values = numbers | dates | st.text(st.characters(max_codepoint=255))
 
 
 def failed(status: int, kind: type[APIError] = APIError, *, advice: bool | None = None, **options: Any) -> Failure:
@@ -101,3 +114,12 @@ def test_advice_is_true_or_false_or_none(value: str, advice: bool | None) -> Non
 )
 def test_what_may_have_worked(failure: Failure, expected: bool) -> None:
     assert retries.may_have_worked(failure) is expected
+
+
+@given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date", "x-should-retry"]), header_values))
+def test_no_header_breaks_its_parser(headers: dict[str, str]) -> None:
+    asked = retries.retry_after(headers)
+    assert asked is None or (asked >= 0 and math.isfinite(asked))
+    assert retries.advice(headers) in {True, False, None}
+    date = retries.http_date(headers.get("date"))
+    assert date is None or 1001 <= date.year <= 9998

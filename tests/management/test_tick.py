@@ -6,18 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DataError, OperationalError, connection
 
-from django_claude_batches import services
+from django_claude_batches import services, tasks
 from django_claude_batches.models import BatchUpload, MessageBatch, State, UploadState
 from django_claude_batches.signals import batch_submitted
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, item
+from tests.making import draft, item, make_due, running
 from tests.management.conftest import Manage
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,52 @@ def test_a_loop_finishes_the_batch_in_hand_and_no_other(manage: Manage, claude: 
     assert (ran.code, ran.document["advanced"]) == (0, [one.pk])
     assert [MessageBatch.objects.get(pk=batch.pk).state for batch in (one, two)] == [State.IN_PROGRESS, State.QUEUED]
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def failing(part: str, error: Exception, *, signal_number: int | None = None) -> Callable[..., Any]:
+    """Let each statement that holds `part` fail; with `signal_number`, this process gets that signal, too."""
+
+    def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if part not in sql:
+            return execute(sql, params, many, context)
+        if signal_number is not None:
+            os.kill(os.getpid(), signal_number)
+        raise error
+
+    return fail
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("terminate_when_one_was_sent")
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), DataError("a value"), MemoryError(), RecursionError()])
+def test_an_error_in_one_step_keeps_no_other_from_being_done(
+    manage: Manage, claude: ClaudeEmulator, error: Exception
+) -> None:
+    batch = services.submit(draft())
+    with connection.execute_wrapper(failing("_jobrun", error)):
+        ran = manage("tick", "--loop", "--json")
+    assert (ran.code, ran.document["advanced"]) == (0, [batch.pk])
+    assert {"step": "runs", "error": str(error)} in ran.document["failed"]
+    assert f"runs: {type(error).__name__}" in ran.err
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), OperationalError("gone"), MemoryError()])
+def test_only_a_signal_ends_a_loop(manage: Manage, claude: ClaudeEmulator, error: Exception) -> None:
+    services.submit(draft())
+    with connection.execute_wrapper(failing("_messagebatch", error, signal_number=signal.SIGTERM)):
+        ran = manage("tick", "--loop")
+    assert ran.code == 0
+    assert str(error) in ran.err
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_task_does_each_step_too(claude: ClaudeEmulator) -> None:
+    batch = running()
+    make_due(batch)
+    with connection.execute_wrapper(failing("_jobrun", RuntimeError("a defect"))), pytest.raises(RuntimeError):
+        tasks.tick()
+    assert claude.requests[-1].method == "GET"
 
 
 @pytest.mark.process

@@ -73,7 +73,7 @@ JOURNEYS: dict[str, Journey] = {
     ),
     "send, with a key that is refused": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, "pausing.pause: UPDATE accountstate", RELEASED),
+        (CLAIMED, *SENT_ONCE, SETTLED, RELEASED),
         set_up=refused_key,
     ),
     "send, and get no answer": Journey(
@@ -96,7 +96,7 @@ JOURNEYS: dict[str, Journey] = {
         ordered("poll", running),
         (
             "pausing.account_state: COMMIT",
-            "advancing.tick: UPDATE accountstate",
+            "advancing._look_after: UPDATE accountstate",
             "synchronization.poll_account > LeasedQuerySet.claim: UPDATE accountstate",
             "synchronization._listed: GET /batches",
             OBSERVED,
@@ -169,7 +169,7 @@ JOURNEYS: dict[str, Journey] = {
     ),
     "find what was given up": Journey(
         ordered("poll", wished(services.give_up, unanswered("lost_answer"))),
-        ("advancing.tick: UPDATE accountstate", "watching._its_time: UPDATE accountstate", *PROVEN),
+        ("advancing._look_after: UPDATE accountstate", "watching._its_time: UPDATE accountstate", *PROVEN),
         set_up=finished,
     ),
     "wish to cancel": Journey(

@@ -257,6 +257,17 @@ class TestResults:
         assert (report.request_bodies, report.result_bodies, report.remote_copies) == (kept, kept, kept)
         assert (full_requests(batch), full_results(batch)) == (3, 3)
 
+    @pytest.mark.database
+    def test_that_results_are_missing_keeps_none_of_the_others(self, claude: ClaudeEmulator, keep: Keep) -> None:
+        keep(RESULT_BODIES=30 * DAY)
+        missing = {"missing_count": 1, "missing_reason": "2 results came for 3 requests"}
+        batch = complete(claude, last_error=missing["missing_reason"], **missing)
+        assert purged().result_bodies == Purged(batches=1, rows=3)
+        assert full_results(batch) == 0
+        raised = complete(claude, last_error=f"{missing['missing_reason']}; store raised KeyError: 'x'", **missing)
+        assert purged().result_bodies == Purged(kept=1)
+        assert full_results(raised) == 3
+
     def test_receivers_are_not_sent_empty_answers(self, claude: ClaudeEmulator, keep: Keep) -> None:
         keep(RESULT_BODIES=30 * DAY)
         batch = complete(claude)

@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from django_claude_batches import services
-from django_claude_batches.exceptions import InvalidTransition, RateLimited
+from django_claude_batches.exceptions import About, InvalidTransition, RateLimited
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.state import ALWAYS_DUE, REMOTE
 from django_claude_batches.services import settling
@@ -381,6 +381,6 @@ def reread(batch: MessageBatch) -> MessageBatch:
 
 def refused_late(batch: MessageBatch, attempt: SubmitAttempt | None = None) -> None:
     """A sender that was taken for lost hears after all that nothing was begun."""
-    error = RateLimited("Slow down.", status=429, type="rate_limit_error")
+    error = RateLimited("Slow down.", status=429, type="rate_limit_error", about=About.NOTHING_DONE)
     settling.refused_or_uncertain(batch, attempt or batch.attempts.get(), error)
     batch.refresh_from_db()

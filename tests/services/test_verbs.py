@@ -90,6 +90,49 @@ class TestAnnouncing:
         assert batch.last_error == ""
         assert batch not in MessageBatch.objects.needing_attention()
 
+    @pytest.mark.database
+    @pytest.mark.parametrize("failures", [0, 1])
+    def test_why_results_are_missing_is_still_said_when_receivers_were_told(
+        self, claude: ClaudeEmulator, receivers: list[Any], settings: Any, failures: int
+    ) -> None:
+        settings.CLAUDE_BATCHES = {"INGEST_ATTEMPTS": 1}
+        left = [ValueError("not yet")] * failures
+
+        def receiver(batch: MessageBatch) -> None:
+            if left:
+                raise left.pop()
+
+        receivers.append(receiver)
+        batch = running()
+        claude.finish()
+        claude.fault("missing_line")
+        for _ in range(1 + failures):
+            services.advance(batch)
+        assert (batch.state, batch.missing_count, batch.announced_at is None) == (State.INGESTED, 1, False)
+        assert "2 results came for 3 requests" in batch.last_error
+        assert "not yet" not in batch.last_error
+        services.advance(services.announce_again(batch))
+        assert "2 results came for 3 requests" in batch.last_error
+        services.advance(services.delete_remote(batch))
+        assert batch.remote_deleted_at is not None
+        assert "2 results came for 3 requests" in batch.last_error
+
+    def test_both_are_said_where_receivers_kept_raising_too(
+        self, claude: ClaudeEmulator, receivers: list[Any], settings: Any
+    ) -> None:
+        settings.CLAUDE_BATCHES = {"INGEST_ATTEMPTS": 1, "ANNOUNCE_ATTEMPTS": 1}
+
+        def receiver(batch: MessageBatch) -> None:
+            raise ValueError("broken")
+
+        receivers.append(receiver)
+        batch = running()
+        claude.finish()
+        claude.fault("missing_line")
+        services.advance(batch)
+        assert "2 results came for 3 requests" in batch.last_error
+        assert "broken" in batch.last_error
+
     def test_a_receiver_without_a_name_of_its_own_uses_up_its_tries_too(
         self, claude: ClaudeEmulator, settings: Any
     ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from django_claude_batches import services
 from django_claude_batches.management.console import Console
@@ -18,6 +19,8 @@ from django_claude_batches.management.showing import counted
 from django_claude_batches.management.subcommand import Subcommand
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.schedule import TICK_SECONDS
+
+logger = logging.getLogger(__name__)
 
 NO_REST = timedelta(0)
 
@@ -67,15 +70,26 @@ class _Work:
             self.interruption.pause(self._round())
 
     def once(self) -> None:
-        services.hand_out_runs(self.drive, rest=NO_REST)
-        services.release()
-        services.tick(self.advance)
-        services.hand_out_deliveries(self.deliver, rest=NO_REST)
-        services.hand_out_uploads(self.prepare)
-        if not self.interruption.wished:
-            services.audit_due()
-        if not self.interruption.wished:
-            services.purge_due()
+        """Do each step. An error in one does not keep the others from being done; a lost database does."""
+        self._step("runs", lambda: services.hand_out_runs(self.drive, rest=NO_REST))
+        self._step("queue", services.release)
+        self._step("batches", lambda: services.tick(self.advance))
+        self._step("deliveries", lambda: services.hand_out_deliveries(self.deliver, rest=NO_REST))
+        self._step("files", lambda: services.hand_out_uploads(self.prepare))
+        self._step("audit", services.audit_due)
+        self._step("purge", services.purge_due)
+
+    def _step(self, name: str, do: Callable[[], object]) -> None:
+        if self.interruption.wished:
+            return
+        try:
+            do()
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            logger.exception("Step %s of the tick failed.", name)
+            self.console.complain(f"{name}: {type(error).__name__}: {error}")
+            self.failed.append({"step": name, "error": str(error)})
 
     def _round(self) -> float:
         """Do one round; give the seconds until the next."""
@@ -86,6 +100,10 @@ class _Work:
             more = len(self.failed) == failures and is_work_due()
         except DatabaseError as error:
             self.console.complain(f"The database: {error}")
+            more = False
+        except Exception as error:
+            logger.exception("A round failed; the next one begins as ever.")
+            self.console.complain(f"{type(error).__name__}: {error}")
             more = False
         return SOON if more else TICK_SECONDS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from django_claude_batches.models.run import WORKING, JobRunQuerySet
 from django_claude_batches.models.state import RUNNING, SENT
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.services.submission import submit
+
+logger = logging.getLogger(__name__)
 
 QUEUED = frozenset({State.QUEUED}) | SENT | RUNNING
 """The states of batches whose requests count: those in Anthropic's queue, and those that are about to be."""
@@ -39,7 +42,15 @@ def release(limit: int | None = None) -> int:
     """
     most = conf.max_in_flight_requests() if limit is None else limit
     accounts = _to_release().order_by().values_list("account", flat=True).distinct()
-    return sum(_release(alias, most) for alias in sorted(accounts))
+    return sum(_release_or_log(alias, most) for alias in sorted(accounts))
+
+
+def _release_or_log(alias: str, most: int | None) -> int:
+    try:
+        return _release(alias, most)
+    except Exception:  # one account's oddity stops no other's runs; the next tick tries again
+        logger.exception("Batches of runs of account %s could not be queued.", alias)
+        return 0
 
 
 def _to_release() -> Any:

@@ -34,6 +34,28 @@ STATUSES = {
     "on_hold": Refusal(
         400, "invalid_request_error", "This organization is on hold.", {"error_code": "organization_on_hold"}
     ),
+    "human_review_disabled": Refusal(
+        400,
+        "invalid_request_error",
+        "Human review is disabled for this workspace.",
+        {"error_code": "workspace_human_review_disabled"},
+    ),
+    "encryption_key_disabled": Refusal(
+        400, "invalid_request_error", "The encryption key is disabled.", {"error_code": "cmek_key_disabled"}
+    ),
+    "key_creator_gone": Refusal(
+        400,
+        "invalid_request_error",
+        "The creator of this API key is not a member of the organization any more.",
+        {"error_code": "claude_code_key_creator_not_member"},
+    ),
+    "user_profile_refused": Refusal(
+        403, "permission_error", "This user profile cannot be billed.", {"error_code": "user_profile_not_billable"}
+    ),
+    "credit_too_low": errors.invalid(
+        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
+        "purchase credits."
+    ),
     "spend_limit": errors.invalid(
         "You have reached your specified API usage limits. You will regain access on 2027-01-01 at 00:00 UTC."
     ),
@@ -45,7 +67,7 @@ STATUSES = {
         {"error_code": "enforced_spend_limit_reached"},
     ),
 }
-"""§5.1 to §5.3. The texts of 402, 403, 408, 409, 503 and 504, and of "on hold", are inferred."""
+"""§5.1 to §5.3. The texts of 402, 403, 408, 409, 503 and 504, and of what has a code but `spend_cap`, are inferred."""
 
 RATE_LIMITED = Refusal(429, "rate_limit_error", "This request would exceed your organization's rate limit.")
 """The text is inferred."""
@@ -58,6 +80,22 @@ def rate_limited(
 ) -> Response:
     """429; with `retry_after` None, without that header."""
     return _answer(turn, RATE_LIMITED, retry_after=retry_after, should_retry=should_retry, happens=happens)
+
+
+def refusal(
+    turn: Turn,
+    *,
+    status: int = 400,
+    type: str = "invalid_request_error",  # noqa: A002 (the API's word)
+    message: str = "Your plan does not include the Message Batches API.",
+    code: str | None = None,
+    retry_after: RetryAfter = None,
+    should_retry: bool | None = None,
+    happens: bool = False,
+) -> Response:
+    """Any error in the API's envelope, with this `message`, and `code` as its `error_code`."""
+    refusal = Refusal(status, type, message, {} if code is None else {"error_code": code})
+    return _answer(turn, refusal, retry_after=retry_after, should_retry=should_retry, happens=happens)
 
 
 def not_found(turn: Turn, *, happens: bool = False) -> Response:
@@ -112,6 +150,7 @@ def _hints(retry_after: RetryAfter, *, should_retry: bool | None = None) -> dict
 
 FAULTS = {name: Fault(_refusing(refusal), VERBS) for name, refusal in STATUSES.items()} | {
     "rate_limited": Fault(rate_limited, VERBS),
+    "refusal": Fault(refusal, VERBS),
     "not_found": Fault(not_found, ("retrieve", "results")),
     "html": Fault(html, VERBS),
     "redirect": Fault(redirect, VERBS),

@@ -17,6 +17,12 @@ STATUSES = {
     "gateway_timeout": (504, "timeout_error"),
     "overloaded": (529, "overloaded_error"),
     "on_hold": (400, "invalid_request_error"),
+    "credit_too_low": (400, "invalid_request_error"),
+    "human_review_disabled": (400, "invalid_request_error"),
+    "encryption_key_disabled": (400, "invalid_request_error"),
+    "key_creator_gone": (400, "invalid_request_error"),
+    "user_profile_refused": (403, "permission_error"),
+    "refusal": (400, "invalid_request_error"),
     "spend_limit": (400, "invalid_request_error"),
     "spend_cap": (429, "rate_limit_error"),
     "rate_limited": (429, "rate_limit_error"),
@@ -51,6 +57,12 @@ def test_what_the_two_about_spending_say(claude):
     first, second = (call(claude, "GET", BATCHES) for _ in range(2))
     assert first.json["error"]["message"].startswith("You have reached your specified API usage limits")
     assert second.json["error"]["details"] == {"error_code": "enforced_spend_limit_reached"}
+
+
+def test_any_refusal(claude):
+    claude.fault("refusal", status=429, type="rate_limit_error", message="Ramp.", code="ramp_limit_exceeded")
+    error = call(claude, "GET", BATCHES).json["error"]
+    assert error == {"type": "rate_limit_error", "message": "Ramp.", "details": {"error_code": "ramp_limit_exceeded"}}
 
 
 def test_hints(claude):

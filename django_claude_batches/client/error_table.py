@@ -1,0 +1,128 @@
+"""Which of our errors an answer of the API is, and whether it is about the account, the batch, or neither: one table.
+
+The first row that matches counts: an error's code decides before its message, that before its status, and the status
+before its type. The table is closed: what no row names leaves open whether anything was done. Rows for refusals match
+no 408, no 409 and no 5xx, whatever code or type these bear: there the call may have been carried out.
+
+Sources are sections of docs/reference/wire.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django_claude_batches.exceptions import (
+    About,
+    AccessRefused,
+    APIError,
+    KeyRefused,
+    RateLimited,
+    RemoteNotFound,
+    ServerFault,
+    SpendLimitReached,
+)
+
+MAY_HAVE_WORKED = frozenset({408, 409})
+OVERLOADED = 529
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An error, by whatever of it is named; `code` may end with `*`. Without a `status`, any that is a refusal."""
+
+    about: About
+    kind: type[APIError]
+    source: str
+    status: int | None = None
+    code: str = ""
+    type: str = ""
+    beginning: str = ""
+
+    def matches(self, status: int, code: str, type_: str, message: str) -> bool:
+        if not (is_refusal(status) if self.status is None else status == self.status):
+            return False
+        if self.code:
+            return code.startswith(self.code[:-1]) if self.code.endswith("*") else code == self.code
+        if self.beginning:
+            return message.startswith(self.beginning)
+        return not self.type or type_ == self.type
+
+
+def is_refusal(status: int) -> bool:
+    """Whether the status says that nothing was done."""
+    return 400 <= status < 500 and status not in MAY_HAVE_WORKED
+
+
+ROWS: tuple[Row, ...] = (
+    Row(About.ACCOUNT, AccessRefused, "§5.2 [SDK]", code="organization_on_hold"),
+    Row(About.ACCOUNT, AccessRefused, "§5.2 [SDK14]", code="workspace_human_review_disabled"),
+    Row(About.ACCOUNT, AccessRefused, "§5.2 [SDK]", code="cmek_key_disabled"),
+    Row(About.ACCOUNT, AccessRefused, "§5.2 [SDK; INF]", code="cmek_key_network_blocked"),
+    Row(About.ACCOUNT, AccessRefused, "§5.2 [SDK]", code="claude_code_key_creator_not_member"),
+    Row(About.ACCOUNT, SpendLimitReached, "§5.2 [SDK, DOC-08]", code="enforced_spend_limit_reached"),
+    Row(About.ACCOUNT, SpendLimitReached, "§5.2 [SDK; INF]", code="contract_spend_limit_reached"),
+    Row(About.ACCOUNT, SpendLimitReached, "§5.2 [SDK; INF]", code="linked_organization_spend_limit_reached"),
+    Row(About.ACCOUNT, AccessRefused, "§5.2 [SDK; INF]", code="linked_organization_billing_unavailable"),
+    Row(About.BATCH, APIError, "§5.2 [SDK; INF]: the profile that the batch names", code="user_profile_*"),
+    Row(About.NOTHING_DONE, APIError, '§5.2 [SDK]: "so nothing was done"', code="request_body_timeout"),
+    Row(About.NOTHING_DONE, RateLimited, "§5.2 [SDK; INF]", code="ramp_limit_exceeded"),
+    # The only messages that are matched, by their beginnings: these have no code. Wording can change (§5).
+    Row(
+        About.ACCOUNT,
+        SpendLimitReached,
+        "§5.1 [DOC-08/09]: set by the user",
+        status=400,
+        beginning="You have reached your specified API usage limits",
+    ),
+    Row(
+        About.ACCOUNT,
+        SpendLimitReached,
+        "§5.1 [DOC-08/09]: set by the user",
+        status=400,
+        beginning="You have reached your specified workspace API usage limits",
+    ),
+    Row(
+        About.ACCOUNT,
+        AccessRefused,
+        "§5.3 [3P claude-code #66314, #91322; continue #5499]: in the field a 400",
+        status=400,
+        beginning="Your credit balance is too low",
+    ),
+    Row(About.ACCOUNT, KeyRefused, "§5.1 [DOC-09, CAP, SDK]", status=401),
+    Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", status=402),
+    Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", status=403),
+    Row(About.BATCH, RemoteNotFound, "§5.1 [DOC-09, CAP]", status=404),
+    Row(About.BATCH, APIError, "§5.1 [DOC-09]", status=413),
+    Row(About.BATCH, APIError, "§5.1 [SDK]", status=422),
+    Row(About.NOTHING_DONE, RateLimited, "§5.1 [DOC-09, SDK]", status=429),
+    Row(About.NOTHING_DONE, ServerFault, "§5.1 [DOC-09]", status=OVERLOADED),
+    Row(About.ACCOUNT, KeyRefused, "§5.1 [DOC-09]", type="authentication_error"),
+    Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", type="billing_error"),
+    Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", type="permission_error"),
+    Row(About.BATCH, RemoteNotFound, "§5.1 [DOC-09, CAP]", type="not_found_error"),
+    Row(About.NOTHING_DONE, RateLimited, "§5.1 [DOC-09]", type="rate_limit_error"),
+    Row(About.ITS_WORDS, APIError, "§5.1 [DOC-09]: any other; most are about a custom_id (§5.3 [CAP])", status=400),
+)
+
+FROM_THE_EDGE: tuple[Row, ...] = (
+    Row(About.BATCH, APIError, "§11.20: Cloudflare answers before the API", status=413),
+    Row(About.NOTHING_DONE, RateLimited, "§11.20", status=429),
+    Row(About.NOTHING_DONE, ServerFault, "§5.1", status=OVERLOADED),
+)
+"""Answers without the API's envelope. Any other page of a proxy's proves nothing: the call may have gone through it."""
+
+
+def kind_and_about(status: int, code: str, type_: str, message: str) -> tuple[type[APIError], About]:
+    """Return what an error in the API's envelope is, and what it is about."""
+    for row in ROWS:
+        if row.matches(status, code, type_, message):
+            return row.kind, row.about
+    return (ServerFault if status >= 500 else APIError), About.UNKNOWN
+
+
+def of_the_edge(status: int) -> tuple[type[APIError], About]:
+    """Return the same for an answer without the envelope."""
+    for row in FROM_THE_EDGE:
+        if row.status == status:
+            return row.kind, row.about
+    return ServerFault, About.UNKNOWN

@@ -1,0 +1,90 @@
+"""Whether a refused create call was the account's or the batch's, also where only the words of the error tell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from django_claude_batches.exceptions import About, APIError
+from django_claude_batches.models import MessageBatch, SubmitAttempt
+
+ACCOUNT_PAUSED = "account_paused"
+"""What the timeline says of a batch whose refusal, by its words alone, paused its account; the text is those words."""
+
+OF_THE_ACCOUNT = re.compile(r"\b(billing|credits?|quotas?|plans?|organi[sz]ations?|workspaces?)\b", re.IGNORECASE)
+
+_QUOTED = re.compile(r"""(?s)"([^"]{3,})"|'([^']{3,})'|`([^`]{3,})`|“([^”]{3,})”""")
+_TOKEN = re.compile(r"[^\s\"'`“”,;!?()<>{}\[\]]+")
+_FIELD = re.compile(r"[\w-]+(\.[\w-]+)+:?")
+"""A place in the request, such as `requests.0.params.plan`: it says nothing about an account."""
+
+MAX_QUOTED = 20
+TAKEN_OUT = "…"
+
+
+def judged(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> tuple[About, str]:
+    """Return what a refusal is about, and the words that decided it; these only for an error that no table knows.
+
+    Such a one is the account's if it speaks of billing, credit, quota, a plan, an organization or a Workspace, when the
+    values of ours that it quotes are taken out. But the same words for the same batch once more are the batch's: they
+    came back after a person resumed the account, and one batch must not pause all others again and again.
+    """
+    if error.about is not About.ITS_WORDS:
+        return error.about, ""
+    words = words_of_the_account(error.message, batch, attempt)
+    if not words or _paused_before(batch, words):
+        return About.BATCH, ""
+    return About.ACCOUNT, words
+
+
+def words_of_the_account(message: str, batch: MessageBatch, attempt: SubmitAttempt) -> str:
+    """Return the message without values of ours, and without what differs from call to call; nothing if it is silent.
+
+    Words with a digit differ: ids, times, amounts.
+    """
+    if not OF_THE_ACCOUNT.search(message):
+        return ""
+    words = _without_tokens(_without_quoted(message, batch), batch, attempt)
+    if not OF_THE_ACCOUNT.search(words):
+        return ""
+    return " ".join(word for word in words.split() if not any(letter.isdigit() for letter in word))
+
+
+def _paused_before(batch: MessageBatch, words: str) -> bool:
+    events = batch.events.using(MessageBatch.objects.primary().db).filter(what=ACCOUNT_PAUSED)
+    return words in events.values_list("text", flat=True)  # compared here: MariaDB's comparison ignores case
+
+
+def _without_quoted(message: str, batch: MessageBatch) -> str:
+    """Take out what is quoted and stands in a request."""
+    for match in list(_QUOTED.finditer(message))[:MAX_QUOTED]:
+        quoted = next(filter(None, match.groups()))
+        as_json = json.dumps(quoted, ensure_ascii=False)[1:-1]
+        requests = batch.requests.using(MessageBatch.objects.primary().db)
+        if OF_THE_ACCOUNT.search(quoted) and requests.filter(params_text__contains=as_json).exists():
+            message = message.replace(match[0], TAKEN_OUT)
+    return message
+
+
+def _without_tokens(message: str, batch: MessageBatch, attempt: SubmitAttempt) -> str:
+    """Take out custom_ids, with our tag and without, models, headers of ours, and names of fields."""
+    ours = _ours(_TOKEN.findall(message), batch, attempt)
+
+    def replaced(match: re.Match[str]) -> str:
+        token = match[0].rstrip(".:")
+        return TAKEN_OUT if token in ours or _FIELD.fullmatch(match[0].rstrip(".")) else match[0]
+
+    return _TOKEN.sub(replaced, message)
+
+
+def _ours(tokens: Iterable[str], batch: MessageBatch, attempt: SubmitAttempt) -> set[str]:
+    """Return which of these are values of the batch. A bare word is none: "plan" is more than somebody's custom_id."""
+    candidates = {token.rstrip(".:") for token in tokens}
+    candidates = {token for token in candidates if not OF_THE_ACCOUNT.fullmatch(token)}
+    requests = batch.requests.using(MessageBatch.objects.primary().db).order_by()
+    found = {token for token in candidates if token.startswith(f"{attempt.tag}_")}
+    found |= {*requests.filter(custom_id__in=candidates).values_list("custom_id", flat=True)}
+    found |= {*requests.filter(model__in=candidates).values_list("model", flat=True).distinct()}
+    sent_as_headers = {*batch.betas, batch.user_profile_id, batch.anthropic_version, attempt.workspace_id}
+    return found | (sent_as_headers & candidates)
