@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.selections import DEFAULT, ROOT, Selection, selection_of, selections
+from tests.selections import DEFAULT, LEFT_OUT, ROOT, Selection, selection_of, selections
 
 PLANTED = """
 import pytest
@@ -77,7 +77,13 @@ def test_a_selection_has_what_its_marks_and_paths_say(path: str, markers: set[st
 
 
 def test_what_python_m_pytest_leaves_out_is_run_by_a_lane() -> None:
-    for marker in ("process", "fault", "slow"):
-        assert any(one.has("tests/services/test_x.py", {marker}) for one in selections()), marker
-    assert any(one.has("tests/browser/test_x.py", {"browser"}) for one in selections())
-    assert any(one.has("tests/benchmarks/test_x.py", {"benchmark"}) for one in selections())
+    places = {
+        "process": "services",
+        "slow": "services",
+        "fault": "reliability",
+        "browser": "browser",
+        "benchmark": "benchmarks",
+    }
+    assert places.keys() == set(LEFT_OUT)
+    for marker, folder in places.items():
+        assert any(one.has(f"tests/{folder}/test_x.py", {marker}) for one in selections()), marker
