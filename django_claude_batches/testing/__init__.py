@@ -11,6 +11,8 @@ and as a pytest fixture `claude_emulator`. `testing.jobs`, which is not imported
 from __future__ import annotations
 
 from .emulator import ClaudeEmulator
+from .emulator.faults.bends import Bend
+from .emulator.faults.drawn import RandomBends
 from .emulator.judging import Failure
 from .emulator.replies import (
     Reply,
@@ -27,9 +29,11 @@ from .emulator.replies import (
 from .process import EmulatorProcess
 
 __all__ = [
+    "Bend",
     "ClaudeEmulator",
     "EmulatorProcess",
     "Failure",
+    "RandomBends",
     "Reply",
     "always",
     "echo",

@@ -10,7 +10,10 @@ import sys
 from typing import Any
 
 from .emulator import ClaudeEmulator
-from .emulator.faults.script import KNOWN, parse
+from .emulator.faults.bends import Bend
+from .emulator.faults.drawn import RandomBends
+from .emulator.faults.script import KNOWN
+from .emulator.faults.texts import parse, parse_bend
 from .emulator.replies import Replies
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -54,6 +57,8 @@ def _emulator(options: argparse.Namespace) -> ClaudeEmulator:
     )
     for fault in options.fault:
         emulator.fault(**fault)
+    for bend in options.bend:
+        emulator.bend(bend)
     return emulator
 
 
@@ -87,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
         help="spoil the N-th request that the fault concerns (@N), or @N-M, @* for each, @P%% for a share of them; "
         f"may be repeated. NAME is one of {', '.join(sorted(KNOWN))}",
     )
+    parser.add_argument(
+        "--bend",
+        action="append",
+        default=[],
+        type=_bend,
+        metavar="ENDPOINT[@WHEN]:KEY=VALUE,...",
+        help="bend each answer to this verb, or those of WHEN (as for --fault): KEY is field, header, status, listing "
+        "or body, with to or how; random@P%% bends that share of all answers at random; may be repeated",
+    )
     return parser
 
 
@@ -106,6 +120,13 @@ def _replies(text: str) -> Replies:
 def _fault(text: str) -> dict[str, Any]:
     try:
         return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _bend(text: str) -> Bend | RandomBends:
+    try:
+        return parse_bend(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .emulator.faults.bends import Bend
+from .emulator.faults.drawn import RandomBends, arguments_of
+
 
 class EmulatorProcess:
     """`python -m django_claude_batches.testing` with these `arguments`, while entered.
@@ -91,6 +94,12 @@ class EmulatorProcess:
 
     def clear_faults(self) -> None:
         self._ask("POST", "clear_faults")
+
+    def bend(self, bend: Bend | RandomBends) -> None:
+        self._ask("POST", "bend", **arguments_of(bend))
+
+    def unbend(self, bend: Bend | RandomBends) -> None:
+        self._ask("POST", "unbend", **arguments_of(bend))
 
     def add_stranger(self, count: int, *, workspace_id: str | None = None) -> str:
         return str(self._ask("POST", "add_stranger", count=count, workspace_id=workspace_id)["returned"])

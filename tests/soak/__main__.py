@@ -37,7 +37,7 @@ def main() -> int:
     memory = MEMORY if MEMORY.is_dir() else None
     with (
         tempfile.TemporaryDirectory(dir=memory, ignore_cleanup_errors=True) as name,
-        _database(options.db, Path(name)) as url,
+        database(options.db, Path(name)) as url,
     ):
         folder = Path(name)
         with EmulatorProcess("--seed", str(options.seed)) as claude, Site(url, folder, claude).open() as site:
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 @contextmanager
-def _database(db: str, folder: Path) -> Iterator[str]:
+def database(db: str, folder: Path) -> Iterator[str]:
     """Make a database of this kind; one that is given by its URL is there, and empty."""
     if db not in KINDS:
         yield db

@@ -12,7 +12,9 @@ from .run import Soak
 
 
 def show(soak: Soak, findings: Findings, ledger: Ledger, *, seed: int, database: str, seconds: float) -> None:
-    fired = Counter(name for request in ledger["requests"] for name in request["faults"])
+    named = [name for request in ledger["requests"] for name in request["faults"]]
+    fired = Counter(name for name in named if ":" not in name)
+    bent = Counter(name for name in named if ":" in name)
     strangers = sum(batch["stranger"] for batch in ledger["batches"])
     errors = soak.crew.errors
     rows = {
@@ -26,6 +28,7 @@ def show(soak: Soak, findings: Findings, ledger: Ledger, *, seed: int, database:
         "Workers killed": f"{soak.crew.kills:,}",
         "Errors that workers raised": f"{len(errors):,}",
         "Seconds": f"{seconds:.0f}",
+        "Answers bent": f"{bent.total():,}, in {len(bent):,} ways",
         "Faults": f"{fired.total():,}",
         **{f"- {name}": f"{count:,}" for name, count in sorted(fired.items())},
         **{f"Explained: {why}": f"{count:,}" for why, count in sorted(findings.explained.items())},

@@ -1,4 +1,4 @@
-"""Which faults the server shows for the next few rounds, drawn by the seed."""
+"""Which faults the server shows for the next few rounds, and what share of its answers it bends, drawn by the seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from django_claude_batches.testing import EmulatorProcess
+from django_claude_batches.testing import EmulatorProcess, RandomBends
+from tests.bending.spared import SPARED
 
 from .clock import LATEST_LANDING, LATEST_SEEING
 
@@ -90,8 +91,16 @@ GUSTS: list[Gust] = [
 refusal (4xx, but 408) of what happened, and a batch that lands later than it is waited for."""
 
 
+ALSO_SPARED = (
+    # Of these the check at the end would say that they are another's, lost, or nobody's wish.
+    *("results:field=result*", "*:field=created_at", "*:field=archived_at"),
+    "*:header=retry-after*",  # nobody waits for a minute
+)
+
+
 def change(claude: EmulatorProcess, random: Random) -> None:
-    """Let other faults begin in place of those before."""
+    """Let other faults and bends begin in place of those before."""
     claude.clear_faults()
+    claude.bend(RandomBends(share=random.uniform(0, SELDOM), spare=SPARED + ALSO_SPARED))
     for name, on, at_most, options in random.sample(GUSTS, MANY):
         claude.fault(name, on=on, times=None, share=random.uniform(0, at_most), **options(random))

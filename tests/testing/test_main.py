@@ -87,6 +87,20 @@ def test_a_fault_that_there_is_not_is_said_with_those_that_there_are():
     assert "unknown fault 'lost_anser'. Did you mean lost_answer? There are: access_refused, " in done.stderr
 
 
+def test_answers_are_bent():
+    bends = ["--bend", "list@2:field=has_more,to=true", "--bend", "list@3-4:status=503", "--bend", "random@0%:seed=7"]
+    with running(*bends) as (_, claude):
+        answers = [call(claude, "GET", BATCHES) for _ in range(5)]
+    assert [answer.status for answer in answers] == [200, 200, 503, 503, 200]
+    assert [answer.json["has_more"] for answer in answers] == [False, True, False, False, False]
+
+
+def test_a_bend_that_there_is_not_is_said_with_those_that_there_are():
+    done = subprocess.run([*COMMAND, "--bend", "list:field=hasmore,to=1"], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the answer to list has no field 'hasmore'. Did you mean has_more? It has: data, " in done.stderr
+
+
 def test_batches_that_never_end_by_themselves():
     with running("--seconds", "never") as (_, claude):
         path = f"{BATCHES}/{create(claude, 'a')}"

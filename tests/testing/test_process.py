@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from django_claude_batches.testing import EmulatorProcess
+from django_claude_batches.testing import Bend, EmulatorProcess, RandomBends
 from tests.testing.caller import BATCHES, call, create
 
 pytestmark = pytest.mark.process
@@ -46,6 +46,21 @@ def test_steering():
     assert ledger["batches_by_tag"] == {"t": 1}
     assert dict(os.environ) == environment
     assert claude.pid is None
+
+
+def test_bends():
+    bend = Bend(endpoint=("list", "retrieve"), field="request_counts.processing", to=None)
+    with EmulatorProcess() as claude:
+        create(claude, "t_a")
+        claude.bend(bend)
+        claude.bend(RandomBends(share=0, spare=("create:status=*",)))
+        assert call(claude, "GET", BATCHES).json["data"][0]["request_counts"]["processing"] is None
+        claude.unbend(bend)
+        assert call(claude, "GET", BATCHES).json["data"][0]["request_counts"]["processing"] == 1
+        with pytest.raises(ValueError, match="there is no such bend here"):
+            claude.unbend(bend)
+        with pytest.raises(ValueError, match="shares from 0 to 1"):
+            claude.bend(RandomBends(share=2))
 
 
 def test_a_kill_while_a_create_call_waits_for_its_answer(path):

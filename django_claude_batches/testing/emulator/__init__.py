@@ -21,6 +21,8 @@ from .batch import BatchSnapshot
 from .control import Control
 from .downloads import Download
 from .exchange import Request, Response
+from .faults.bends import Bend
+from .faults.drawn import RandomBends
 from .faults.script import Faults
 from .identifiers import Identifiers
 from .journal import Journal
@@ -101,7 +103,9 @@ class ClaudeEmulator:
         routes = self._routes()
 
         def respond(request: Request) -> Response:
-            return self._faults.respond(request, routes.respond, draw_request_id=self._world.identifiers.request)
+            return self._faults.respond(
+                request, routes.respond, draw_request_id=self._world.identifiers.request, now=self.now
+            )
 
         server.start(respond, control=Control(self).respond)
         self._set_environment({"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": self.api_key})
@@ -172,18 +176,28 @@ class ClaudeEmulator:
         share: float = 1.0,
         on: str | Iterable[str] | None = None,
         batch: str | None = None,
+        key: str | None = None,
         **options: Any,
     ) -> None:
         """Script a fault: the `at`-th request from now that it concerns meets it, and `times` in all (None: each one).
 
         `on` names the verbs concerned, where not the fault's own: "create", "retrieve", "list", "cancel", "delete",
-        "results". `batch` leaves only the requests about the batch of this id. Of those, a `share` (0 to 1) meets the
-        fault, drawn by the emulator's seed. ValueError for a name or an option that there is not.
+        "results". `batch` leaves only the requests about the batch of this id, `key` those with this API key. Of those,
+        a `share` (0 to 1) meets the fault, drawn by the emulator's seed. ValueError for a name or an option that there
+        is not.
         """
-        self._faults.add(name, at=at, times=times, share=share, on=on, batch=batch, **options)
+        self._faults.add(name, at=at, times=times, share=share, on=on, batch=batch, key=key, **options)
+
+    def bend(self, bend: Bend | RandomBends) -> None:
+        """Answer otherwise than the API would, as `Bend` says, or at random."""
+        self._faults.add_bend(bend)
+
+    def unbend(self, bend: Bend | RandomBends) -> None:
+        """Remove that bend. LookupError where there is none like it."""
+        self._faults.remove_bend(bend)
 
     def clear_faults(self) -> None:
-        """Let every request be answered as it should, from now."""
+        """Let every request be answered as it should, from now: no fault and no bend is left."""
         self._faults.clear()
 
     def add_stranger(self, count: int, *, workspace_id: str | None = None) -> str:

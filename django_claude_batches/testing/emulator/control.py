@@ -1,7 +1,8 @@
 """Steering an emulator over HTTP, for one that runs as a process: calls of `ClaudeEmulator` by name.
 
-Below `/_emulator/`: `GET ledger`, and `POST` of `finish`, `expire`, `archive`, `pass_time`, `fault`, `clear_faults` or
-`add_stranger` with the method's arguments as a JSON object. It needs no key; the server is on loopback only.
+Below `/_emulator/`: `GET ledger`, and `POST` of `finish`, `expire`, `archive`, `pass_time`, `fault`, `clear_faults`,
+`bend`, `unbend` or `add_stranger` with the method's arguments as a JSON object: for `bend` and `unbend` those of
+`Bend`, or of `RandomBends` with `"at_random": true`. It needs no key; the server is on loopback only.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .exchange import Request, Response, as_json
+from .faults.bends import Bend
+from .faults.drawn import RandomBends, bend_of
 
-VERBS = ("finish", "expire", "archive", "pass_time", "fault", "clear_faults", "add_stranger")
+VERBS = ("finish", "expire", "archive", "pass_time", "fault", "clear_faults", "bend", "unbend", "add_stranger")
+BENDS = frozenset({"bend", "unbend"})
 
 
 class Steered(Protocol):
@@ -35,9 +39,14 @@ class Control:
             case "GET", "ledger":
                 return as_json({"now": self._emulator.now().isoformat()} | self._emulator.ledger())
             case "POST", verb if verb in VERBS:
-                return _called(getattr(self._emulator, verb), request.body)
+                method = getattr(self._emulator, verb)
+                return _called(_of_bend(method) if verb in BENDS else method, request.body)
             case _:
                 return as_json({"error": f"GET ledger, or POST {', '.join(VERBS)}"}, status=404)
+
+
+def _of_bend(method: Callable[[Bend | RandomBends], None]) -> Callable[..., None]:
+    return lambda **arguments: method(bend_of(**arguments))
 
 
 def _called(method: Callable[..., Any], body: bytes | None) -> Response:

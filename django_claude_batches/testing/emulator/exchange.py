@@ -56,13 +56,17 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Response:
-    """A response to send: `body` is whole, or pieces to be sent chunked. `batch_id` is the batch it is about."""
+    """A response to send: `body` is whole, or pieces to be sent chunked. `batch_id` is the batch it is about.
+
+    `omits` are headers that would be sent otherwise. `faults` are the names of those that it met.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes | Iterable[bytes]
     batch_id: str | None = None
     delivery: Delivery = Delivery()
+    omits: frozenset[str] = frozenset()
     faults: list[str] = field(default_factory=list)
 
 

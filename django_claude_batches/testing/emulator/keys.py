@@ -20,7 +20,7 @@ class Keys:
 
     def workspace_for(self, headers: Mapping[str, str]) -> str:
         """Return the id of the Workspace that the call acts on, or raise a 401 or 403."""
-        key = _key_in(headers)
+        key = key_in(headers)
         named = headers.get("anthropic-workspace-id")
         if key in self._workspace_ids:
             own = self._workspace_ids[key]
@@ -33,7 +33,7 @@ class Keys:
         return own
 
 
-def _key_in(headers: Mapping[str, str]) -> str:
+def key_in(headers: Mapping[str, str]) -> str:
     """Return the key sent: `x-api-key` counts where both forms are there."""
     if "x-api-key" in headers:
         return headers["x-api-key"].strip()

@@ -189,18 +189,26 @@ class Handler(BaseHTTPRequestHandler):
         how = response.delivery
         self.server.stopping.wait(how.delay)
         if not how.lost:
-            self.send_response(response.status)
-            for name, value in response.headers.items():
-                self.send_header(name, value)
+            self._send_head(response)
             if isinstance(response.body, bytes):
-                self._send_whole(response.body, how)
+                self._send_whole(response.body, how, is_sized="content-length" in response.headers)
             else:
                 self._send_pieces(response.body, how)
         if how.lost or how.cut:
             self._cut(reset=how.reset)
 
-    def _send_whole(self, body: bytes, how: Delivery) -> None:
-        self.send_header("content-length", str(len(body)))
+    def _send_head(self, response: Response) -> None:
+        self.send_response_only(response.status)
+        own = {"server": self.version_string(), "date": self.date_time_string()}
+        for name, value in (own | response.headers).items():
+            if name not in response.omits:
+                self.send_header(name, value)
+        if "content-length" in {*response.headers, *response.omits}:
+            self.close_connection = True  # where the body ends is told otherwise than by the server
+
+    def _send_whole(self, body: bytes, how: Delivery, *, is_sized: bool) -> None:
+        if not is_sized:
+            self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             for piece in self._paced([body[: how.sent_bytes]], how):
@@ -241,6 +249,11 @@ class Handler(BaseHTTPRequestHandler):
             os.close(self.connection.detach())
         else:
             _shut(self.connection)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Give the `Date` by the clock by which batches are made, which a test moves."""
+        server: Any = self.server
+        return super().date_time_string(server.now().timestamp() if timestamp is None else timestamp)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Print nothing: the log is `ClaudeEmulator.requests`."""

@@ -6,6 +6,8 @@ import http.client
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -47,6 +49,12 @@ def test_a_connection_serves_one_request_after_another(claude, connection, heade
         local_ports.add(connection.sock.getsockname())
     assert [request.status for request in claude.requests] == [200, 400, 404, 200]
     assert len(local_ports) == 1
+
+
+def test_the_date_is_the_emulators(claude):
+    claude.pass_time(86_400)
+    shown = parsedate_to_datetime(call(claude, "GET", BATCHES).headers["date"])
+    assert abs(shown - claude.now()) < timedelta(seconds=5)
 
 
 def test_results_leave_the_connection_usable(claude, connection, headers):

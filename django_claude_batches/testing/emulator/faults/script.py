@@ -1,27 +1,26 @@
-"""Which requests meet which fault, said from a test or, as a text, on the command line."""
+"""Which requests meet which fault or bend."""
 
 from __future__ import annotations
 
 import difflib
-import json
-import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from random import Random
 from typing import Any
 
 from django_claude_batches.testing.emulator import errors
 from django_claude_batches.testing.emulator.exchange import VERBS, Request, Response, asked, refused
+from django_claude_batches.testing.emulator.keys import key_in
 
-from . import connection, objects, refusals, results, values
+from . import connection, listings, objects, refusals, results, values
+from .bends import Bend
+from .drawn import DRAWN, RandomBends
 from .turn import Fault, Turn
 
-KNOWN: dict[str, Fault] = connection.FAULTS | refusals.FAULTS | objects.FAULTS | results.FAULTS | values.FAULTS
-
-SCRIPT = re.compile(
-    r"(?P<name>\w+)(@((?P<first>\d+)(-(?P<last>\d+))?|(?P<always>\*)|(?P<percent>[\d.]+)%))?(:(?P<options>.*))?",
-    re.DOTALL,
+KNOWN: dict[str, Fault] = (
+    connection.FAULTS | refusals.FAULTS | objects.FAULTS | listings.FAULTS | results.FAULTS | values.FAULTS
 )
 
 
@@ -36,13 +35,15 @@ class Scripted:
     last: int | None
     share: float
     batch_id: str | None
+    key: str | None
     options: dict[str, Any]
     random: Random
+    bend: Bend | RandomBends | None = None
     seen: int = 0
 
-    def meets(self, verb: str, batch_id: str) -> bool:
+    def meets(self, verb: str, batch_id: str, key: str) -> bool:
         """Count a request, if it is one that this concerns, and say whether it is to be spoiled."""
-        if verb not in self.verbs or self.batch_id not in (None, batch_id):
+        if verb not in self.verbs or self.batch_id not in (None, batch_id) or self.key not in (None, key):
             return False
         self.seen += 1
         if self.seen < self.first or (self.last is not None and self.seen > self.last):
@@ -67,64 +68,104 @@ class Faults:
         share: float = 1.0,
         on: str | Iterable[str] | None = None,
         batch: str | None = None,
+        key: str | None = None,
         **options: Any,
     ) -> None:
         """See `ClaudeEmulator.fault`."""
-        fault = _known(name, options)
+        fault = known(name, options)
+        fault = fault if on is None else fault._replace(verbs=verbs_of(on))
+        with self._lock:
+            random = self._random(name)
+            self._script(name, fault, options, random, at=at, times=times, share=share, batch_id=batch, key=key)
+
+    def add_bend(self, bend: Bend | RandomBends) -> None:
+        """See `ClaudeEmulator.bend`."""
+        placed: dict[str, Any] = {"at": bend.at, "times": bend.times, "share": bend.share}
+        with self._lock:
+            random = self._random("bend")
+            name, fault, options = bend.spoiling(random)
+            self._script(name, fault, options, random, batch_id=bend.batch, key=bend.key, bend=bend, **placed)
+
+    def remove_bend(self, bend: Bend | RandomBends) -> None:
+        """Remove it, each time it was added; LookupError where it was not."""
+        with self._lock:
+            left = [each for each in self._scripted if each.bend != bend]
+            if len(left) == len(self._scripted):
+                raise LookupError(f"there is no such bend here: {bend}")
+            self._scripted[:] = left
+
+    def _random(self, name: str) -> Random:
+        return Random(f"{self._seed}:{name}:{len(self._scripted)}")  # noqa: S311
+
+    def _script(
+        self,
+        name: str,
+        fault: Fault,
+        options: dict[str, Any],
+        random: Random,
+        *,
+        at: int,
+        times: int | None,
+        share: float,
+        **concerned: Any,
+    ) -> None:
         if at < 1 or (times is not None and times < 1) or not 0 <= share <= 1:
             raise ValueError(f"at is {at}, times {times}, share {share}: requests count from 1, shares from 0 to 1")
-        with self._lock:
-            self._scripted.append(
-                Scripted(
-                    name=name,
-                    fault=fault,
-                    verbs=fault.verbs if on is None else _verbs(on),
-                    first=at,
-                    last=None if times is None else at + times - 1,
-                    share=share,
-                    batch_id=batch,
-                    options=options,
-                    random=Random(f"{self._seed}:{name}:{len(self._scripted)}"),  # noqa: S311
-                )
+        self._scripted.append(
+            Scripted(
+                name=name,
+                fault=fault,
+                verbs=fault.verbs,
+                first=at,
+                last=None if times is None else at + times - 1,
+                share=share,
+                options=options,
+                random=random,
+                **concerned,
             )
+        )
 
     def clear(self) -> None:
         with self._lock:
             self._scripted.clear()
 
     def respond(
-        self, request: Request, respond: Callable[[Request], Response], *, draw_request_id: Callable[[], str]
+        self,
+        request: Request,
+        respond: Callable[[Request], Response],
+        *,
+        draw_request_id: Callable[[], str],
+        now: Callable[[], datetime],
     ) -> Response:
         """Return the response to `request`, spoiled by the faults that it meets."""
         try:
             verb, batch_id = asked(request)
         except errors.Refusal:
             return respond(request)
+        key = key_in(request.headers)
         with self._lock:
-            met = [each for each in self._scripted if each.meets(verb, batch_id)]
+            met = [each for each in self._scripted if each.meets(verb, batch_id, key)]
         if not met:
             return respond(request)
         request_id = draw_request_id()
         for each in met:
-            respond = _spoiled(each, respond, request_id=request_id, batch_id=batch_id)
+            respond = _spoiled(each, respond, verb=verb, request_id=request_id, batch_id=batch_id, now=now())
         try:
             response = respond(request)
         except Exception as error:  # noqa: BLE001  as in `Routes.respond`: the caller waits for a response
             response = refused(errors.emulator_failed(error), {"request-id": request_id})
-        return replace(response, faults=[each.name for each in met])
+        return replace(response, faults=[each.name for each in met if each.name != DRAWN] + response.faults)
 
 
-def _spoiled(
-    scripted: Scripted, respond: Callable[[Request], Response], *, request_id: str, batch_id: str
-) -> Callable[[Request], Response]:
+def _spoiled(scripted: Scripted, respond: Callable[[Request], Response], **about: Any) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
-        turn = Turn(request, respond, request_id, batch_id, scripted.random)
+        turn = Turn(request=request, respond=respond, random=scripted.random, **about)
         return scripted.fault.spoil(turn, **scripted.options)
 
     return answer
 
 
-def _known(name: str, options: dict[str, Any]) -> Fault:
+def known(name: str, options: dict[str, Any]) -> Fault:
     """Return the fault, or raise a ValueError that says what there is."""
     if name not in KNOWN:
         raise ValueError(f"unknown fault {name!r}.{_meant(name)} There are: {', '.join(sorted(KNOWN))}")
@@ -140,47 +181,9 @@ def _meant(name: str) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def _verbs(on: str | Iterable[str]) -> tuple[str, ...]:
+def verbs_of(on: str | Iterable[str]) -> tuple[str, ...]:
     verbs = (on,) if isinstance(on, str) else tuple(on)
     for verb in verbs:
         if verb not in VERBS:
             raise ValueError(f"unknown verb {verb!r}. There are: {', '.join(VERBS)}")
     return verbs
-
-
-def parse(text: str) -> dict[str, Any]:
-    """Return what `NAME@WHEN:key=value,key=value` says, as arguments for `Faults.add`, or raise ValueError.
-
-    WHEN is the N-th request that the fault concerns, `N-M`, `*` for each, or `P%` for a share; left out, the first.
-    Values are JSON, or else texts. `on=` takes one verb or several, joined by `+`; `batch=` an id.
-    """
-    matched = SCRIPT.fullmatch(text)
-    if matched is None:
-        raise ValueError(f"{text!r} is no fault: write NAME, NAME@N, NAME@N-M, NAME@* or NAME@P%, then :key=value,…")
-    name, options = matched["name"], _options(matched["options"])
-    placed = {key: options.pop(key) for key in ("on", "batch") if key in options}
-    if "on" in placed:
-        placed["on"] = _verbs(placed["on"].split("+"))
-    _known(name, options)
-    return {"name": name} | _when(matched) | placed | options
-
-
-def _when(matched: re.Match[str]) -> dict[str, Any]:
-    if matched["always"]:
-        return {"times": None}
-    if matched["percent"]:
-        return {"times": None, "share": float(matched["percent"]) / 100}
-    first = int(matched["first"] or 1)
-    return {"at": first, "times": int(matched["last"] or first) - first + 1}
-
-
-def _options(text: str | None) -> dict[str, Any]:
-    pairs = (pair.partition("=") for pair in text.split(",")) if text else ()
-    return {key: _value(value) for key, _, value in pairs}
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from random import Random
 from typing import Any, NamedTuple
 
@@ -17,9 +18,11 @@ class Turn:
 
     request: Request
     respond: Callable[[Request], Response]
+    verb: str
     request_id: str
     batch_id: str
     random: Random
+    now: datetime
 
     def answer(self) -> Response:
         """Let happen what was asked, and return the answer."""

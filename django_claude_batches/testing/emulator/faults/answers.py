@@ -1,0 +1,112 @@
+"""Faults in an answer as a whole: in its fields, its headers, its status and its size.
+
+`Bend` and `RandomBends` say which; each function here does one of them to the answer of a `Turn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from django_claude_batches.testing.emulator.downloads import Outgoing
+from django_claude_batches.testing.emulator.exchange import Response
+from django_claude_batches.testing.emulator.lines import Line
+
+from .connection import cut_answer
+from .fields import PAGE, Path, decoded, encoded, put, read
+from .results import cut_at_line_end, cut_mid_line
+from .turn import Turn
+
+BODILESS = frozenset({204, 304})
+
+ERROR_ONLY = ("error", "request_id")
+"""The fields of an error's answer that no other has; both have a `type`."""
+
+Change = Callable[[Any], Any]
+
+
+def bent_field(turn: Turn, *, path: Path, change: Change, entry: int | None = None) -> Response:
+    """The value at `path` is what `change` makes of it: of the answer, or of each of its entries or lines.
+
+    `entry` leaves only the entry or line of this number, counted from 1.
+    """
+    answer = turn.answer()
+    if isinstance(answer.body, Outgoing):
+        lines = [
+            _bent_line(line, path, change) if entry in (None, number) else line
+            for number, line in enumerate(answer.body.lines, start=1)
+        ]
+        return replace(answer, body=replace(answer.body, lines=lines))
+    document = decoded(answer)
+    bent = [put(part, path, change) for part in _parts(document, path, entry)]
+    return replace(answer, body=encoded(document)) if any(bent) else answer
+
+
+def _parts(document: Any, path: Path, entry: int | None) -> list[Any]:
+    """Return the objects of an answer in which `path` is to be looked for."""
+    if not isinstance(document, dict):
+        return []
+    if path[0] not in ("type", *ERROR_ONLY) if "error" in document else path[0] in ERROR_ONLY:
+        return []
+    entries = document.get("data")
+    if path[0] in PAGE or not isinstance(entries, list):
+        return [document] if entry is None else []
+    return [each for number, each in enumerate(entries, start=1) if entry in (None, number)]
+
+
+def _bent_line(line: Line, path: Path, change: Change) -> Line:
+    document = read(line.raw)  # None for garbage, by a fault before
+    if not isinstance(document, dict) or not put(document, path, change):
+        return line
+    custom_id = document.get("custom_id")
+    return line._replace(raw=encoded(document) + b"\n", custom_id=custom_id if isinstance(custom_id, str) else "")
+
+
+def bent_header(turn: Turn, *, header: str, change: Callable[[str], str | None]) -> Response:
+    """The header is what `change` makes of it, added where the answer had none; None leaves it out."""
+    answer = turn.answer()
+    value = change(answer.headers.get(header, ""))
+    if value is None:
+        left = {name: each for name, each in answer.headers.items() if name != header}
+        return replace(answer, headers=left, omits=answer.omits | {header})
+    return replace(answer, headers=answer.headers | {header: value})
+
+
+def bent_status(turn: Turn, *, status: int) -> Response:
+    """What was asked happens and is answered, with another status."""
+    answer = turn.answer()
+    body = b"" if status in BODILESS else answer.body
+    return replace(answer, status=status, body=body)
+
+
+def slowed(turn: Turn, *, seconds: float = 1.0) -> Response:
+    """The body takes so many seconds, in ten pieces."""
+    answer = turn.answer()
+    body = answer.body
+    size = sum(len(line.raw) for line in body.lines) if isinstance(body, Outgoing) else len(_whole(answer))
+    delivery = replace(answer.delivery, piece_bytes=max(1, -(-size // 10)), pause=seconds / 10)
+    return replace(answer, delivery=delivery)
+
+
+def cut(turn: Turn) -> Response:
+    """The connection ends after half of the body: of results, in the middle of a line."""
+    answer = turn.answer()
+    answered = replace(turn, respond=lambda _request: answer)
+    if isinstance(answer.body, Outgoing):
+        return (cut_mid_line if answer.body.lines else cut_at_line_end)(answered)
+    return cut_answer(answered)
+
+
+def inflated(turn: Turn, *, size: int = 1_000_000) -> Response:
+    """The body is longer by `size` bytes of white space; of results, by as many blank lines."""
+    answer = turn.answer()
+    if isinstance(answer.body, Outgoing):
+        lines = [*answer.body.lines, Line("", "", b"\n" * size)]
+        return replace(answer, body=replace(answer.body, lines=lines))
+    return replace(answer, body=_whole(answer) + b" " * size)
+
+
+def _whole(answer: Response) -> bytes:
+    assert isinstance(answer.body, bytes)
+    return answer.body

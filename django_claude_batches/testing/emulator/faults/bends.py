@@ -1,0 +1,213 @@
+"""A bend as a test says it: which answers are bent, where, and to what. It is scripted as faults are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Any, Literal, NamedTuple, get_args
+
+from django_claude_batches.testing.emulator.exchange import VERBS, Response
+
+from . import answers, listings
+from .bending import HOWS, NOTHING, as_header, bent_header_value
+from .fields import check_field, path_of, verbs_with
+from .turn import Fault
+
+Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results"]
+How = Literal["replace", "drop", "retype", "huge", "null", "nul", "surrogate", "out_of_range"]
+Listing = Literal["delayed", "empty", "short", "reordered"]
+Body = Literal["slow", "cut", "inflated"]
+
+KINDS = ("field", "header", "status", "listing", "body")
+IS_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+
+
+class Spoiling(NamedTuple):
+    """What is scripted for a bend: the fault, its options, and what the ledger calls it."""
+
+    label: str
+    fault: Fault
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bend:
+    """One way in which answers are not what the API would say. ValueError, with what is allowed, for one that is none.
+
+    `endpoint` is a verb or several; by default each whose answers can be bent so. One of these says what is bent:
+
+    - `field`: its path, as "request_counts.processing". In a listing and in results it is that of each entry or line,
+      or only of the `entry`-th, counted from 1. `to` is its new value (JSON), or `how` says what becomes of it.
+    - `header`: its name; likewise `to` or `how`.
+    - `status`: the new one, 200 to 599. What was asked happens all the same.
+    - `listing`: "delayed" (entries younger than `seconds` of the emulator's clock are missing), "empty", "short" (half
+      of the entries are missing, others each time), "reordered".
+    - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes).
+
+    `how` is "replace" (another value of its type), "drop", "retype", "huge", "null", "nul", "surrogate" (half of a
+    character) or "out_of_range".
+
+    It is for the calls with the API key `key`, and for those about the batch `batch`, where these are given: from the
+    `at`-th of them on, for `times` of them (None: until it is removed), and for a `share` of those (0 to 1), drawn by
+    the emulator's seed.
+    """
+
+    endpoint: Endpoint | tuple[Endpoint, ...] = ()
+    field: str | None = None
+    header: str | None = None
+    status: int | None = None
+    listing: Listing | None = None
+    body: Body | None = None
+    to: Any = NOTHING
+    how: How | None = None
+    entry: int | None = None
+    seconds: float = 1.0
+    size: int = 1_000_000
+    key: str | None = None
+    batch: str | None = None
+    at: int = 1
+    times: int | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_endpoints(self.endpoints)
+        kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"a bend names one of {', '.join(KINDS)}; this one names {' and '.join(kinds) or 'none'}")
+        CHECKS[kinds[0]](self)
+        if kinds[0] in ("field", "header"):
+            _check_change(self)
+        elif self.to is not NOTHING or self.how is not None:
+            raise ValueError(f"to and how are for a field or a header; this bend names a {kinds[0]}")
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return (self.endpoint,) if isinstance(self.endpoint, str) else tuple(self.endpoint)
+
+    @property
+    def kind(self) -> str:
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def what(self) -> str:
+        """What is bent, as `field=id`."""
+        return f"{self.kind}={getattr(self, self.kind)}"
+
+    def spoiling(self, random: Random) -> Spoiling:
+        """Return what is to be scripted. `random` draws what is not said."""
+        spoil, verbs, options = SPOILING[self.kind](self, random)
+        verbs = self.endpoints or verbs
+        return Spoiling(self._label(verbs), Fault(spoil, verbs), options)
+
+    def _label(self, verbs: tuple[str, ...]) -> str:
+        change = "" if self.to is NOTHING else f",to={json.dumps(self.to):.40}"
+        change = change if self.how is None else f",how={self.how}"
+        return f"{'+'.join(verbs)}:{self.what}{change}"
+
+
+def check_endpoints(verbs: tuple[str, ...]) -> None:
+    for verb in verbs:
+        if verb not in VERBS:
+            raise ValueError(f"unknown endpoint {verb!r}. There are: {', '.join(VERBS)}")
+
+
+def _check_field(bend: Bend) -> None:
+    check_field(str(bend.field), bend.endpoints or verbs_with(str(bend.field)))
+    if bend.entry is not None and bend.entry < 1:
+        raise ValueError(f"entry is {bend.entry}: entries and lines count from 1")
+
+
+def _check_header(bend: Bend) -> None:
+    if not IS_HEADER.fullmatch(str(bend.header).lower()):
+        raise ValueError(f"{bend.header!r} is no name of a header: letters, digits and hyphens, as retry-after")
+    if bend.to is not NOTHING:
+        as_header(bend.to)
+
+
+def _check_status(bend: Bend) -> None:
+    if not isinstance(bend.status, int) or not 200 <= bend.status <= 599:
+        raise ValueError(f"status is {bend.status!r}: it is a number from 200 to 599")
+
+
+def _check_listing(bend: Bend) -> None:
+    _check_choice("listing", bend.listing, get_args(Listing))
+    if set(bend.endpoints) - {"list"}:
+        raise ValueError(f"a listing is the answer to list, not to {', '.join(bend.endpoints)}")
+
+
+def _check_body(bend: Bend) -> None:
+    _check_choice("body", bend.body, get_args(Body))
+
+
+def _check_change(bend: Bend) -> None:
+    if (bend.to is NOTHING) == (bend.how is None):
+        raise ValueError(f"a {bend.kind} is bent either to=VALUE or by how, which is one of {', '.join(HOWS)}")
+    if bend.how is not None:
+        _check_choice("how", bend.how, tuple(HOWS))
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, and can be {', '.join(choices)}")
+
+
+CHECKS: dict[str, Callable[[Bend], None]] = {
+    "field": _check_field,
+    "header": _check_header,
+    "status": _check_status,
+    "listing": _check_listing,
+    "body": _check_body,
+}
+
+Concerned = tuple[Callable[..., Response], tuple[str, ...], dict[str, Any]]
+"""What spoils an answer, the verbs that it is for unless the bend names some, and its options."""
+
+
+def _field(bend: Bend, random: Random) -> Concerned:
+    path = path_of(str(bend.field))
+    how, name = bend.how, str(path[-1])
+    change = (lambda value: HOWS[how](value, name, random)) if how else partial(_to, bend.to)
+    return answers.bent_field, verbs_with(str(bend.field)), {"path": path, "change": change, "entry": bend.entry}
+
+
+def _to(value: Any, _before: Any) -> Any:
+    return json.loads(json.dumps(value))  # a copy, which the next bend may change
+
+
+def _header(bend: Bend, random: Random) -> Concerned:
+    name = str(bend.header).lower()
+    how = bend.how
+    change = (lambda value: bent_header_value(value, name, how, random)) if how else lambda _value: as_header(bend.to)
+    return answers.bent_header, VERBS, {"header": name, "change": change}
+
+
+def _status(bend: Bend, random: Random) -> Concerned:
+    return answers.bent_status, VERBS, {"status": bend.status}
+
+
+def _listing(bend: Bend, random: Random) -> Concerned:
+    options = {"seconds": bend.seconds} if bend.listing == "delayed" else {}
+    return listings.FAULTS[f"{bend.listing}_listing"].spoil, ("list",), options
+
+
+def _body(bend: Bend, random: Random) -> Concerned:
+    match bend.body:
+        case "slow":
+            return answers.slowed, VERBS, {"seconds": bend.seconds}
+        case "inflated":
+            return answers.inflated, VERBS, {"size": bend.size}
+        case _:
+            return answers.cut, VERBS, {}
+
+
+SPOILING: dict[str, Callable[[Bend, Random], Concerned]] = {
+    "field": _field,
+    "header": _header,
+    "status": _status,
+    "listing": _listing,
+    "body": _body,
+}

@@ -1,0 +1,62 @@
+"""Faults in a listing: entries that come late, not at all, or in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django_claude_batches.testing.emulator.exchange import Response
+
+from .fields import decoded, encoded
+from .turn import Fault, Turn
+
+Entries = list[dict[str, Any]]
+LISTING = ("list",)
+
+
+def delayed_listing(turn: Turn, *, seconds: float = 60.0) -> Response:
+    """Entries younger than so many seconds, by the emulator's clock, are not listed yet."""
+    latest = turn.now - timedelta(seconds=seconds)
+    return _changed(turn, lambda entries: [entry for entry in entries if not _is_after(entry, latest)])
+
+
+def empty_listing(turn: Turn) -> Response:
+    """Nothing is listed, and there is no more."""
+    return _changed(turn, lambda entries: [], has_more=False)
+
+
+def short_listing(turn: Turn, *, missing: float = 0.5) -> Response:
+    """A share of the entries (0 to 1), drawn anew for each answer, is not listed."""
+    return _changed(turn, lambda entries: [entry for entry in entries if turn.random.random() >= missing])
+
+
+def reordered_listing(turn: Turn) -> Response:
+    """The entries are listed in another order, drawn anew for each answer."""
+    return _changed(turn, lambda entries: turn.random.sample(entries, len(entries)))
+
+
+def _is_after(entry: dict[str, Any], moment: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(entry["created_at"]) > moment
+    except (KeyError, TypeError, ValueError):
+        return False  # bent before
+
+
+def _changed(turn: Turn, change: Callable[[Entries], Entries], **page: Any) -> Response:
+    """Return the answer with other entries, and the cursors that go with them."""
+    answer = turn.answer()
+    document = decoded(answer)
+    if not isinstance(document, dict) or not isinstance(document.get("data"), list):
+        return answer
+    entries = change([entry for entry in document["data"] if isinstance(entry, dict)])
+    ends = {"first_id": entries[0].get("id"), "last_id": entries[-1].get("id")} if entries else {}
+    cursors = {"first_id": None, "last_id": None} | ends
+    return replace(answer, body=encoded(document | {"data": entries} | cursors | page))
+
+
+FAULTS = {
+    fault.__name__: Fault(fault, LISTING)
+    for fault in (delayed_listing, empty_listing, short_listing, reordered_listing)
+}
