@@ -21,6 +21,9 @@ that is replaced, and one that is restarted every day would never come to it. A 
 PURGE_SECONDS = 3600
 """Seconds between two looks whether an account's purge is due: once a day, or while there is more, each time."""
 
+WATCH_SECONDS = 600
+"""Seconds between two looks for batches that turn up late, of accounts that have such to look for."""
+
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "django_claude_batches.tick": {
         "task": "django_claude_batches.tick",
@@ -36,5 +39,10 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "django_claude_batches.purge",
         "schedule": float(PURGE_SECONDS),
         "options": {"expires": PURGE_SECONDS},
+    },
+    "django_claude_batches.watch": {
+        "task": "django_claude_batches.watch",
+        "schedule": float(WATCH_SECONDS),
+        "options": {"expires": WATCH_SECONDS},
     },
 }

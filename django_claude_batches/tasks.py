@@ -123,6 +123,12 @@ def purge() -> None:
     services.purge_due()
 
 
+@shared_task(name="django_claude_batches.watch", **WITHIN_AN_HOUR)
+def watch() -> None:
+    """Look for batches of create calls without an answer that turn up when nobody waits for them any more."""
+    services.watch_due()
+
+
 def kick() -> None:
     """Send one tick when the transaction commits, so that nobody waits for the next.
 

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
+from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, State, SubmitAttempt
 from django_claude_batches.models.drafting import Prepared, check
 from django_claude_batches.models.state import ALWAYS_DUE, REMOTE
 
@@ -71,3 +72,10 @@ def make_due(batch: MessageBatch) -> None:
     rows = MessageBatch.objects.filter(pk=batch.pk)
     rows.filter(next_action_at__isnull=False).update(next_action_at=past)
     rows.exclude(lease_token="").update(lease_until=past)
+
+
+def let_ten_minutes_pass(by: timedelta = timedelta(minutes=11)) -> None:
+    """As far as searches go: since the last listing that counted, the last reading, and the first 404."""
+    SubmitAttempt.objects.filter(last_listing_at__isnull=False).update(last_listing_at=F("last_listing_at") - by)
+    RemoteBatch.objects.filter(digest_at__isnull=False).update(digest_at=F("digest_at") - by)
+    RemoteBatch.objects.filter(missed_at__isnull=False).update(missed_at=F("missed_at") - by)

@@ -38,7 +38,7 @@ class Exchange:
         connection = http.client.HTTPConnection(host, timeout=30)
         connection.request(self.method, self.path, self.body or None, {**self.headers, "Host": host})
         response = connection.getresponse()
-        kept = {"anthropic-workspace-id", "content-type", "request-id", "retry-after", "x-should-retry"}
+        kept = {"anthropic-workspace-id", "content-type", "date", "request-id", "retry-after", "x-should-retry"}
         headers = {name: value for name, value in response.getheaders() if name.lower() in kept}
         body = response.read()
         connection.close()
@@ -78,6 +78,33 @@ def rewrite(change: Callable[[bytes], bytes]) -> Rule:
     return rule
 
 
+def counting(change: Callable[[dict[str, Any]], Any]) -> Rule:
+    """Show other `request_counts`, of a batch or of each one that is listed."""
+
+    def changed(body: bytes) -> bytes:
+        data = json.loads(body)
+        for batch in data.get("data", [data]):
+            if "request_counts" in batch:
+                batch["request_counts"] = change(batch["request_counts"])
+        return json.dumps(data).encode()
+
+    return rewrite(changed)
+
+
+def listing(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Rule:
+    """Show other entries on a page of a listing; where none are left it is the last one."""
+
+    def changed(body: bytes) -> bytes:
+        page = json.loads(body)
+        page["data"] = change(page["data"])
+        ids = [batch["id"] for batch in page["data"]] or [None]
+        return json.dumps(
+            page | {"first_id": ids[0], "last_id": ids[-1], "has_more": page["has_more"] and ids != [None]}
+        ).encode()
+
+    return rewrite(changed)
+
+
 def cut(keep: Callable[[bytes], bytes]) -> Rule:
     """The connection breaks when this much of the answer has come."""
 
@@ -101,6 +128,9 @@ class Relay:
     def on(self, method: str, suffix: str, rule: Rule, *, times: int = 1_000_000) -> None:
         self.rules.append([method, suffix, rule, times])
 
+    def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Exchange:
+        return Exchange(method, path, headers, body, self.upstream)
+
     def calls(self, method: str, suffix: str) -> int:
         return sum(1 for m, path in self.seen if m == method and path.partition("?")[0].endswith(suffix))
 
@@ -123,14 +153,14 @@ class Relay:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                exchange = Exchange(self.command, self.path, dict(self.headers), body, relay.upstream)
+                exchange = relay.exchange(self.command, self.path, dict(self.headers), body)
                 relay.decide(exchange)
                 if exchange.reply is None:
                     self.close_connection = True
                     return
                 status, headers, content = exchange.reply
-                self.send_response_only(status)
-                for name, value in ({"date": self.date_time_string()} | headers).items():
+                self.send_response_only(status)  # the server's own Date, or none
+                for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content) + exchange.withheld))
                 self.end_headers()

@@ -6,6 +6,7 @@ What happens then is seen by `python -m tests.reliability.pooled`.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "django_claude_batches"
 
 NAMES = {"iterator", "aiterator", "chunked_cursor", "scroll"}
 """Methods that open a cursor at the server: Django's, and its connections'."""
+
+DECLARED = re.compile(r"\s*DECLARE\s.*\bCURSOR\b", re.IGNORECASE | re.DOTALL)
 
 ARGUMENTS = {"chunked_fetch", "use_chunked_fetch"}
 
@@ -30,7 +33,7 @@ def _opens(call: ast.Call) -> bool:
         return False
     named = method == "cursor" and bool(call.args or call.keywords)
     texts = (node.value for each in call.args for node in ast.walk(each) if isinstance(node, ast.Constant))
-    declared = any(isinstance(text, str) and text.lstrip().upper().startswith("DECLARE ") for text in texts)
+    declared = any(isinstance(text, str) and DECLARED.match(text) for text in texts)
     return method in NAMES or named or declared or any(keyword.arg in ARGUMENTS for keyword in call.keywords)
 
 

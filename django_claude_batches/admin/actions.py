@@ -68,8 +68,9 @@ def _wrong_number(verb: Verb, rows: int) -> str:
 def _sorted(verb: Verb, rows: QuerySet[Any]) -> tuple[list[Any], list[str]]:
     """Give the rows that the verb is for, and what is to be said of those that are skipped."""
     legal, skipped = [], []
-    for row in verb.knowing(rows).order_by("pk"):
-        if reason := verb.refusal(row):
+    found = list(verb.knowing(rows).order_by("pk"))
+    for row in found:
+        if reason := verb.refusal(row) or (verb.alone(row) if len(found) > 1 else ""):
             skipped.append(f"{row} {reason}")
         else:
             legal.append(row)

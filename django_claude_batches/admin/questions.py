@@ -6,11 +6,13 @@ from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from django.utils.functional import Promise
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_claude_batches.admin.unconfirmed import candidates
+from django_claude_batches.models import MessageBatch
 from django_claude_batches.wire import BATCH_ID_PATTERN
 
 
@@ -33,8 +35,10 @@ class Question(forms.Form):
         return {}
 
 
-class GiveUpQuestion(Question):
-    WORD = gettext_lazy("give up")
+class WordQuestion(Question):
+    """Asks for a word to be typed."""
+
+    WORD: Promise
 
     word = forms.CharField(
         required=False, max_length=50, widget=forms.TextInput({"autocomplete": "off", "class": "vTextField"})
@@ -45,10 +49,42 @@ class GiveUpQuestion(Question):
         self.fields["word"].label = _("Type “%(word)s” to confirm:") % {"word": self.WORD}
 
     def clean_word(self) -> str:
-        word = str(self.cleaned_data["word"])
-        if word.strip().lower() != str(self.WORD):
-            raise forms.ValidationError(_("Nothing was done: type “%(word)s” to confirm.") % {"word": self.WORD})
-        return word
+        return checked_word(self.cleaned_data["word"], self.WORD)
+
+
+def checked_word(typed: str, word: Promise) -> str:
+    """Raise ValidationError unless that word was typed."""
+    if typed.strip().lower() != str(word):
+        raise forms.ValidationError(_("Nothing was done: type “%(word)s” to confirm.") % {"word": word})
+    return typed
+
+
+class GiveUpQuestion(WordQuestion):
+    WORD = gettext_lazy("give up")
+
+
+class DeclareLostQuestion(WordQuestion):
+    WORD = gettext_lazy("declare lost")
+
+    @property
+    def note(self) -> str:
+        """Name what is not known of them."""
+        return " ".join(_unknown(row) for row in self.rows[:MOST_NAMED])
+
+
+MOST_NAMED = 20
+
+
+def _unknown(batch: MessageBatch) -> str:
+    if not batch.anthropic_id:
+        return _("Of %(batch)s it is not known whether it ran, and was billed.") % {"batch": batch}
+    if batch.workspace_id:
+        text = _("Of %(batch)s it is not known whether it was deleted, or the key is of another Workspace than %(id)s.")
+        return text % {"batch": batch, "id": batch.workspace_id}
+    text = _(
+        "Of %(batch)s it is not known in which Workspace it was made: it may be there if the key is another one's."
+    )
+    return text % {"batch": batch}
 
 
 class WhichQuestion(Question):

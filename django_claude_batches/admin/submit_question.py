@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_claude_batches.admin import display
-from django_claude_batches.admin.questions import Question
+from django_claude_batches.admin.questions import Question, checked_word
 from django_claude_batches.estimating import Estimate
 from django_claude_batches.services import confirming
 
@@ -56,7 +56,22 @@ class CountQuestion(Question):
 
 
 class SubmitQuestion(CountQuestion):
-    """Of drafts."""
+    """Of drafts; and, in words, of the one batch that may have been billed before."""
+
+    WORD = gettext_lazy("send again")
+
+    word = forms.CharField(
+        required=False, max_length=50, widget=forms.TextInput({"autocomplete": "off", "class": "vTextField"})
+    )
+
+    def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
+        super().__init__(rows, data)
+        self._is_second = len(rows) == 1 and rows[0].may_have_been_billed
+        if self._is_second:
+            label = _("It may have been billed before, and is then paid for twice. Type “%(word)s” to confirm:")
+            self.fields["word"].label = label % {"word": self.WORD}
+        else:
+            del self.fields["word"]
 
     @property
     def count(self) -> int:
@@ -64,3 +79,10 @@ class SubmitQuestion(CountQuestion):
 
     def estimate(self) -> Estimate:
         return confirming.estimate(self.rows)
+
+    def clean_word(self) -> str:
+        return checked_word(self.cleaned_data["word"], self.WORD)
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        return {"allow_duplicate": True} if self._is_second else {}

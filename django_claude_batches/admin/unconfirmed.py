@@ -11,10 +11,11 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from django_claude_batches import conf
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.state import ADOPTING
-from django_claude_batches.services.reconciliation import LISTINGS, READ_TIMEOUT
+from django_claude_batches.services.baseline import quiet_after
+from django_claude_batches.services.deciding import LISTINGS
+from django_claude_batches.services.remembering import foreign_to
 
 MOST_NAMED = 20
 """Candidates, and excluded ids, that are named on one page."""
@@ -25,12 +26,13 @@ def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:
     attempt = batch.last_attempt if batch.state in ADOPTING else None
     if attempt is None or attempt.sent_at is None:
         return None
+    excluded = foreign_to(attempt)
     return {
         "facts": list(_facts(batch, attempt)),
         "candidates": attempt.candidates[:MOST_NAMED],
         "more_candidates": len(attempt.candidates[MOST_NAMED:]),
-        "excluded": attempt.excluded_ids[-MOST_NAMED:],
-        "more_excluded": len(attempt.excluded_ids[:-MOST_NAMED]),
+        "excluded": excluded[-MOST_NAMED:],
+        "more_excluded": len(excluded[:-MOST_NAMED]),
     }
 
 
@@ -48,8 +50,9 @@ def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, s
     made = {"made": attempt.listings_made, "needed": LISTINGS}
     yield _("Complete listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
     if batch.state == State.UNCERTAIN and attempt.sent_at is not None:
-        quiet = conf.send_deadline() + READ_TIMEOUT + conf.submit_quiet_period()
-        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet)
+        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_after())
+    if attempt.window_until is not None:
+        yield _("What was made at Anthropic later is not it"), _moment(attempt.window_until)
     if attempt.watch_until is not None:
         yield _("Watched for late proofs until"), _moment(attempt.watch_until)
 

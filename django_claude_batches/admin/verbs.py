@@ -8,18 +8,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from django_claude_batches import conf, services
-from django_claude_batches.admin.questions import GiveUpQuestion, WhichQuestion
+from django_claude_batches.admin.questions import DeclareLostQuestion, GiveUpQuestion, WhichQuestion
 from django_claude_batches.admin.retry_question import RetryQuestion
 from django_claude_batches.admin.submit_question import SubmitQuestion
 from django_claude_batches.admin.verb import STANDING, Verb, being_drafted, only, standing
 from django_claude_batches.models import AccountState, MessageBatch, RunState, State
-from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, RUNNING, SENT
-from django_claude_batches.services import reingesting, retrying
+from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, FETCHING, RUNNING, SENT
+from django_claude_batches.services import reingesting, retrying, vanishing
 from django_claude_batches.services.deletion import DELETABLE_REMOTELY
 
 
 def _cannot_submit(batch: MessageBatch) -> str:
     return only(EDITABLE)(batch) or being_drafted(batch) or _held_back(batch)
+
+
+def _must_be_submitted_alone(batch: MessageBatch) -> str:
+    return _("may have been billed already: submit it alone") if batch.may_have_been_billed else ""
 
 
 def _held_back(batch: MessageBatch) -> str:
@@ -69,6 +73,12 @@ def _cannot_retry(batch: MessageBatch) -> str:
     return only(retrying.RETRYABLE)(batch) or retrying.obstacle(batch)
 
 
+def _cannot_declare_lost(batch: MessageBatch) -> str:
+    if batch.state in RUNNING | FETCHING or batch.is_claimed or batch.may_have_been_billed:
+        return vanishing.obstacle(batch)
+    return standing(batch)
+
+
 def _check(batch: MessageBatch, by: Any) -> None:
     if not batch.wish(ALWAYS_DUE | {State.INGESTED}):
         raise batch.forbidden("check", ALWAYS_DUE)
@@ -99,7 +109,8 @@ SUBMIT = Verb(
     done=ngettext_lazy("%d batch is queued and goes out shortly.", "%d batches are queued and go out shortly."),
     asks=SubmitQuestion,
     refusal=_cannot_submit,
-    perform=lambda batch, by: services.submit(batch, by=by),
+    alone=_must_be_submitted_alone,
+    perform=lambda batch, by, **answers: services.submit(batch, by=by, **answers),
 )
 TAKE_BACK = Verb(
     name="take_back",
@@ -187,8 +198,8 @@ CLAIM = Verb(
     label=gettext_lazy("This is it"),
     permission="claim",
     words=gettext_lazy(
-        "A worker verifies the id: that batch must have as many requests, and its results must bear our tag. While it "
-        "still runs, that waits. What does not hold is said on the batch's page, and changes nothing."
+        "A worker verifies the id: the results of that batch must bear our tag. While it still runs, that waits. What "
+        "does not hold is said on the batch's page, and changes nothing."
     ),
     rule=gettext_lazy("Only batches that are not confirmed, were not received or were given up can turn up."),
     done=ngettext_lazy("%d id is verified shortly.", "%d ids are verified shortly."),
@@ -209,6 +220,23 @@ GIVE_UP = Verb(
     perform=lambda batch, by: services.give_up(batch, by=by),
     asks=GiveUpQuestion,
 )
+DECLARE_LOST = Verb(
+    name="declare_lost",
+    label=gettext_lazy("Declare lost"),
+    permission="claim",
+    words=gettext_lazy(
+        "Nothing is fetched any more, and what is missing counts as failed. What ran was billed all the same. What is "
+        "stored stays."
+    ),
+    rule=gettext_lazy(
+        "Only batches that Anthropic did not find three times over half an hour, and held ones that may have been "
+        "billed, can be declared lost."
+    ),
+    done=ngettext_lazy("%d batch is declared lost.", "%d batches are declared lost."),
+    refusal=_cannot_declare_lost,
+    perform=lambda batch, by: services.declare_lost(batch, by=by),
+    asks=DeclareLostQuestion,
+)
 DELETE_HERE = Verb(
     name="delete_selected",  # takes the place of Django's, which would load every request and result first
     label=gettext_lazy("Delete the rows here"),
@@ -222,7 +250,7 @@ DELETE_HERE = Verb(
 )
 BATCH_VERBS = (
     *(SUBMIT, TAKE_BACK, CANCEL, CHECK, FETCH_AGAIN, RETRY, ANNOUNCE),
-    *(DELETE_REMOTE, CLAIM, GIVE_UP, DELETE_HERE),
+    *(DELETE_REMOTE, CLAIM, GIVE_UP, DECLARE_LOST, DELETE_HERE),
 )
 
 CONFIRM = Verb(

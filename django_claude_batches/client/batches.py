@@ -18,6 +18,7 @@ from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeo
 from django_claude_batches.client.jsonl import MAX_LINE_BYTES, Line, split_lines
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
+from django_claude_batches.client.result_body import ResultBody
 from django_claude_batches.client.transport import Reply, Transport
 from django_claude_batches.exceptions import APIUnreachable, InvalidRequest, ServerFault
 from django_claude_batches.wire import (
@@ -190,8 +191,13 @@ class BatchesClient:
 
     @contextmanager
     def _result_lines(self, path: str, max_line_bytes: int) -> Iterator[Iterator[Line]]:
-        with self._transport.stream(path) as pieces:
-            yield split_lines(pieces, max_line_bytes=max_line_bytes)
+        with self._transport.stream(path) as stream:
+            yield split_lines(stream.pieces, max_line_bytes=max_line_bytes)
+
+    @contextmanager
+    def _result_body(self, path: str) -> Iterator[ResultBody]:
+        with self._transport.stream(path) as stream:
+            yield ResultBody(stream)
 
     def result_lines(self, id: str, *, max_line_bytes: int = MAX_LINE_BYTES) -> AbstractContextManager[Iterator[Line]]:
         """Open the results as raw lines, in the order in which they come (not that of the requests).
@@ -200,6 +206,10 @@ class BatchesClient:
         that breaks raises `APIUnreachable` after the last complete line. `ResultsUnavailable`: not ended, or archived.
         """
         return self._result_lines(path_of(id, "/results"), max_line_bytes)
+
+    def result_body(self, id: str) -> AbstractContextManager[ResultBody]:
+        """Open the results as `result_lines` does, and say after the last line whether all of it came."""
+        return self._result_body(path_of(id, "/results"))
 
     def results(self, id: str) -> Iterator[ResultLine]:
         """Give out the results, parsed, as they come.

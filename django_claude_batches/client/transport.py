@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from django_claude_batches.client.arguments import checked_base_url
 from django_claude_batches.client.body import BodyReadError, Upload
 from django_claude_batches.client.connecting import KeyAuth, Timeout
 from django_claude_batches.client.refusals import identifier, plain_text, refusal
+from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.retries import Failure
 from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
@@ -129,13 +131,13 @@ class Transport:
         raise error
 
     @contextmanager
-    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
+    def stream(self, path: str) -> Iterator[Stream]:
         """Open the results and give out their bytes as they come. Opening is retried, reading is not."""
         # A gzip body that was cut raises nothing, so ask for none (docs/reference/wire.md §11.15).
         headers = {"Accept": "application/binary", "Accept-Encoding": "identity"}
         response = self._persist(lambda: self._open("GET", path, about_results=True, headers=headers))
         with response:
-            yield self._pieces(response)
+            yield Stream(self._pieces(response), _length(response), bool(response.raw.chunked))
 
     def _pieces(self, response: requests.Response) -> Iterator[bytes]:
         if response.raw.chunked:
@@ -234,6 +236,13 @@ def _shielded(
         foreign = error.with_traceback(None)
         foreign.__context__ = foreign.__cause__ = None
     raise foreign
+
+
+def _length(response: requests.Response) -> int | None:
+    """Read the announced number of bytes; None where there is none, or where they are another encoding's."""
+    text = response.headers.get("content-length", "")
+    is_encoded = response.headers.get("content-encoding", "identity") != "identity"
+    return int(text) if not is_encoded and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _beginning(response: requests.Response) -> str:

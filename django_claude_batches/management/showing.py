@@ -11,6 +11,7 @@ from django_claude_batches.estimating import Estimate
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import ADOPTING, UNSENT
+from django_claude_batches.services.remembering import foreign_to
 
 WAITING_FOR_A_PERSON = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.LOST, State.ABANDONED})
 
@@ -18,6 +19,8 @@ TIMES = (
     *("drafted", "queued", "created", "expires", "ended", "ingested", "announced", "next_action"),
     *("request_bodies_purged", "result_bodies_purged", "remote_deleted"),
 )
+
+SEARCH_TIMES = ("sent_at", "baseline_created_at", "window_until", "watch_until")
 
 
 def line(batch: MessageBatch) -> str:
@@ -105,8 +108,8 @@ def search_lines(batch: MessageBatch) -> Iterator[str]:
     for candidate in attempt.candidates:
         made = f"made at {candidate['created_at']}, {counted(candidate['requests'], 'request')}"
         yield f"May be it: {candidate['id']} ({made}). Not ours yet: {candidate['why']}."
-    if attempt.excluded_ids:
-        yield f"Not it, because their results bear no tag of ours: {', '.join(attempt.excluded_ids)}."
+    if excluded := foreign_to(attempt):
+        yield f"Not it, because their results bear no tag of ours: {', '.join(excluded)}."
 
 
 def search_data(batch: MessageBatch) -> dict[str, Any] | None:
@@ -120,8 +123,11 @@ def search_data(batch: MessageBatch) -> dict[str, Any] | None:
         "baseline_id": attempt.baseline_id,
         "listings_made": attempt.listings_made,
         "candidates": attempt.candidates,
-        "excluded_ids": attempt.excluded_ids,
-        **{name: _iso(getattr(attempt, name)) for name in ("sent_at", "baseline_created_at", "watch_until")},
+        "excluded_ids": foreign_to(attempt),
+        **{
+            name: _iso(getattr(attempt, name))
+            for name in ("sent_at", "baseline_created_at", "window_until", "watch_until")
+        },
     }
 
 

@@ -46,6 +46,17 @@ class Migration(migrations.Migration):
                         default=0, help_text="Of the last audit: those that need a person.", verbose_name="findings"
                     ),
                 ),
+                (
+                    "search_after_id",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True,
+                        default="",
+                        editable=False,
+                        help_text="Where a search's listing may begin.",
+                        max_length=127,
+                    ),
+                ),
+                ("search_after_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("last_tick_at", models.DateTimeField(blank=True, null=True, verbose_name="last tick")),
             ],
             options={
@@ -361,6 +372,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("missed_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="missed since")),
+                (
+                    "may_have_been_billed",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="It was sent, and what came of that cannot be known any more: sending it again may pay twice.",
+                        verbose_name="may have been billed",
+                    ),
+                ),
                 (
                     "alarmed_at",
                     models.DateTimeField(blank=True, editable=False, null=True, verbose_name="alarm raised at"),
@@ -779,6 +799,57 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RemoteBatch",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("account", models.CharField(max_length=64, verbose_name="account")),
+                (
+                    "remote_id",
+                    django_claude_batches.models.fields.IdentifierField(max_length=127, verbose_name="remote id"),
+                ),
+                (
+                    "workspace_id",
+                    models.CharField(blank=True, help_text="Where it was listed, if that was said.", max_length=100),
+                ),
+                ("created_at", models.DateTimeField(blank=True, null=True, verbose_name="created at")),
+                (
+                    "requests",
+                    models.PositiveIntegerField(
+                        default=0, help_text="What its counts add up to.", verbose_name="requests"
+                    ),
+                ),
+                ("status", models.CharField(blank=True, max_length=40, verbose_name="status")),
+                ("first_seen_at", models.DateTimeField(verbose_name="first seen at")),
+                ("asked_at", models.DateTimeField(blank=True, null=True, verbose_name="asked for at")),
+                ("misses", models.PositiveIntegerField(default=0, help_text="Times in a row that it was not found.")),
+                ("missed_at", models.DateTimeField(blank=True, null=True, verbose_name="missed since")),
+                ("last_missed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "is_foreign",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Its results bear no tag of ours: it is opened no more.",
+                        verbose_name="another call's",
+                    ),
+                ),
+                ("why", models.TextField(blank=True, verbose_name="why that is open")),
+                (
+                    "lines_read",
+                    models.PositiveIntegerField(default=0, help_text="Well-formed lines that were read last."),
+                ),
+                (
+                    "digest",
+                    models.CharField(blank=True, help_text="SHA-256 of a short body that came whole.", max_length=64),
+                ),
+                ("digest_at", models.DateTimeField(blank=True, help_text="When that was read first.", null=True)),
+            ],
+            options={
+                "verbose_name": "remote batch",
+                "verbose_name_plural": "remote batches",
+                "constraints": [models.UniqueConstraint(fields=("account", "remote_id"), name="dcb_remote_batch")],
+            },
+        ),
+        migrations.CreateModel(
             name="SubmitAttempt",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -821,6 +892,7 @@ class Migration(migrations.Migration):
                             ("refused", "Refused"),
                             ("uncertain", "No answer"),
                             ("not_received", "Not received"),
+                            ("undecided", "Never known"),
                         ],
                         default="open",
                         max_length=20,
@@ -843,8 +915,36 @@ class Migration(migrations.Migration):
                         help_text="What may be it: id, created_at, requests, status, and why that is open.",
                     ),
                 ),
-                ("excluded_ids", models.JSONField(blank=True, default=list)),
-                ("listings_made", models.PositiveIntegerField(default=0)),
+                (
+                    "anchors",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="The newest ids before the call, and when they were made: a listing is full if it shows one.",
+                    ),
+                ),
+                (
+                    "noted_ids",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="What was listed before the call, so that it did not make it.",
+                    ),
+                ),
+                (
+                    "window_until",
+                    models.DateTimeField(
+                        blank=True, help_text="By the server's clock: what was made later, it did not make.", null=True
+                    ),
+                ),
+                (
+                    "listings_made",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Full listings after the quiet period, ten minutes apart, without a candidate.",
+                    ),
+                ),
+                ("last_listing_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "batch",
                     models.ForeignKey(

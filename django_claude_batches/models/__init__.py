@@ -6,6 +6,7 @@ from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
 from django_claude_batches.models.drafting import DraftRequest
 from django_claude_batches.models.event import BatchEvent
+from django_claude_batches.models.remote_batch import RemoteBatch
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType
 from django_claude_batches.models.run import JobRun, RunState
@@ -29,6 +30,7 @@ __all__ = [
     "MessageBatch",
     "Outcome",
     "ParkedResult",
+    "RemoteBatch",
     "ResultProblem",
     "ResultType",
     "RunState",

@@ -7,7 +7,7 @@ from django.db.models import Max, Q
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.models.fields import StorableTextField
+from django_claude_batches.models.fields import IdentifierField, StorableTextField
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
 
 SILENCE = timedelta(seconds=90)
@@ -22,6 +22,16 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def ticking(self) -> AccountStateQuerySet:
         """Those that a tick looked after lately."""
         return self.filter(last_tick_at__gte=after(-SILENCE))
+
+    def take_turn(self, alias: str, field: str, interval: timedelta) -> bool:
+        """Move the account's time in `field` (such as `next_audit_at`) if it has come; give whether we moved it.
+
+        Of several processes one gets True, and does the work.
+        """
+        rows = self.primary()
+        rows.get_or_create(alias=alias)
+        is_due = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
+        return bool(rows.filter(is_due, alias=alias).update(**{field: after(interval)}))
 
     def clock(self) -> datetime:
         """Give the database's time. An aggregate over no row is one row, also where the table is empty."""
@@ -47,6 +57,10 @@ class AccountState(Leased):
     audit_findings = models.PositiveIntegerField(
         _("findings"), default=0, help_text=_("Of the last audit: those that need a person.")
     )
+    search_after_id = IdentifierField(
+        max_length=127, blank=True, default="", editable=False, help_text=_("Where a search's listing may begin.")
+    )
+    search_after_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
 
     objects = AccountStateQuerySet.as_manager()

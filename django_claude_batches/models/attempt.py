@@ -23,15 +23,19 @@ class Outcome(models.TextChoices):
     REFUSED = "refused", _("Refused")
     UNCERTAIN = "uncertain", _("No answer")
     NOT_RECEIVED = "not_received", _("Not received")
+    UNDECIDED = "undecided", _("Never known")
 
 
 class SubmitAttemptQuerySet(PrimaryQuerySet["SubmitAttempt"]):
-    def undecided(self) -> SubmitAttemptQuerySet:
-        """Those whose batch may exist at Anthropic without our knowing its id."""
+    def unresolved(self) -> SubmitAttemptQuerySet:
+        """Those that wait for an answer or are searched for."""
         return self.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], remote_id__isnull=True)
 
     def maybe_made(self) -> SubmitAttemptQuerySet:
-        """Those that made a batch at Anthropic, or may have made one: after such a call there must not be another."""
+        """Those that made a batch at Anthropic, or may have made one: after such a call there must not be another.
+
+        Without the undecided ones, after which only a person can have it sent again.
+        """
         unknown = Q(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], sent_at__isnull=False)
         return self.filter(unknown | Q(remote_id__isnull=False))
 
@@ -54,6 +58,17 @@ class SubmitAttempt(models.Model):
         max_length=127, null=True, blank=True, help_text=_("The newest batch at Anthropic just before the call.")
     )
     baseline_created_at = StorableDateTimeField(null=True, blank=True)
+    anchors = StorableJSONField(
+        default=list,
+        blank=True,
+        help_text=_("The newest ids before the call, and when they were made: a listing is full if it shows one."),
+    )
+    noted_ids = StorableJSONField(
+        default=list, blank=True, help_text=_("What was listed before the call, so that it did not make it.")
+    )
+    window_until = StorableDateTimeField(
+        null=True, blank=True, help_text=_("By the server's clock: what was made later, it did not make.")
+    )
     body_bytes = models.PositiveBigIntegerField(_("body bytes"), null=True, blank=True)
     body_sha256 = models.CharField(_("body SHA-256"), max_length=64, blank=True)
     intent_at = models.DateTimeField(_("intent at"))
@@ -66,8 +81,10 @@ class SubmitAttempt(models.Model):
     candidates = StorableJSONField(
         default=list, blank=True, help_text=_("What may be it: id, created_at, requests, status, and why that is open.")
     )
-    excluded_ids = models.JSONField(default=list, blank=True)
-    listings_made = models.PositiveIntegerField(default=0)
+    listings_made = models.PositiveIntegerField(
+        default=0, help_text=_("Full listings after the quiet period, ten minutes apart, without a candidate.")
+    )
+    last_listing_at = models.DateTimeField(null=True, blank=True)
 
     objects = SubmitAttemptQuerySet.as_manager()
 

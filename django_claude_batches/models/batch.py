@@ -26,7 +26,15 @@ from django_claude_batches.models.purge import Purge
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.selection import SelectingQuerySet
-from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EXPLANATIONS, FETCHING, State
+from django_claude_batches.models.state import (
+    ADOPTING,
+    ALWAYS_DUE,
+    DELETABLE,
+    EXPLANATIONS,
+    FETCHING,
+    MAY_HAVE_BEEN_BILLED,
+    State,
+)
 from django_claude_batches.models.usage import Summary, UsageRollup
 
 UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
@@ -152,6 +160,12 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         default=0, editable=False, help_text=_("Times in a row that it was not found.")
     )
     missed_at = models.DateTimeField(_("missed since"), null=True, blank=True, editable=False)
+    may_have_been_billed = models.BooleanField(
+        _("may have been billed"),
+        default=False,
+        editable=False,
+        help_text=_("It was sent, and what came of that cannot be known any more: sending it again may pay twice."),
+    )
     alarmed_at = models.DateTimeField(_("alarm raised at"), null=True, blank=True, editable=False)
     claimed_id = IdentifierField(
         _("claimed id"), max_length=127, blank=True, default="", help_text=_("Somebody says that this is it.")
@@ -212,6 +226,8 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     def explanation(self) -> str:
         """What the state means for the person who looks at this batch."""
         state = State(self.state)
+        if state == State.HELD and self.may_have_been_billed:
+            return self.last_error or str(MAY_HAVE_BEEN_BILLED)
         return str(EXPLANATIONS[state]).format(
             last_error=self.last_error,
             expires_at=_moment(self.expires_at),

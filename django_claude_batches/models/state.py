@@ -43,6 +43,9 @@ EXPLANATIONS = {
     State.LOST: _("Archived or deleted at Anthropic before we fetched them."),
 }
 
+MAY_HAVE_BEEN_BILLED = _("It may have been billed, and that cannot be known any more. Submitting it may pay twice.")
+"""The explanation of a held batch of which it was never known whether it was received."""
+
 EDITABLE = frozenset({State.DRAFT, State.REJECTED, State.HELD})
 """Nothing of these is at Anthropic, and nobody is about to send them: they can be submitted, edited and deleted."""
 

@@ -32,6 +32,8 @@ from django_claude_batches.services.runs.wishes import (
 )
 from django_claude_batches.services.submission import submit
 from django_claude_batches.services.uploading import confirm_upload, discard_upload, hand_out_uploads
+from django_claude_batches.services.vanishing import declare_lost
+from django_claude_batches.services.watching import watch_due
 
 __all__ = [
     "DryRun",
@@ -48,6 +50,7 @@ __all__ = [
     "claim",
     "confirm_installation",
     "confirm_upload",
+    "declare_lost",
     "delete_remote",
     "deliver_if_due",
     "deliver_parked",
@@ -76,4 +79,5 @@ __all__ = [
     "submit",
     "tick",
     "wait",
+    "watch_due",
 ]

@@ -91,6 +91,7 @@ def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], d
             anthropic_id=remote_id,
             workspace_id=attempt.workspace_id,
             claimed_id="",
+            may_have_been_billed=False,
             last_error="",
             **mirror,
         )

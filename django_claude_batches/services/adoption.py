@@ -15,16 +15,16 @@ from django_claude_batches.exceptions import (
     RateLimited,
     ServerFault,
 )
-from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.state import ADOPTING, State
 from django_claude_batches.services import accepting
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import NOW, next_poll
-from django_claude_batches.services.mirroring import mirrored, moment, total
-from django_claude_batches.services.reconciliation import is_candidate
-from django_claude_batches.services.searching import judge
-from django_claude_batches.services.watching import searched_for
+from django_claude_batches.services.mirroring import mirrored, total
+from django_claude_batches.services.proving import Reading, read
+from django_claude_batches.services.remembering import may_be_lost, remember_page, searched_for
+from django_claude_batches.services.windows import Window
 
 
 class NotOurs(ClaudeBatchesError):
@@ -51,9 +51,9 @@ def adopt(
     """Mirror a batch that was made elsewhere, or claim one for an unconfirmed row of ours.
 
     Elsewhere: a new row, whose results are fetched like any other's; its requests cannot be read back. An id that a
-    row already has gives that row. `for_batch`: the number of requests must be the same, and a line of its results
-    must bear the tag of one of the batch's attempts, so it can be claimed only when it has ended; NotOurs says why
-    not. Raise APIError or APIUnreachable for what Anthropic says, InvalidTransition if the row waits for nothing.
+    row already has gives that row. `for_batch`: a line of its results must bear the tag of one of the batch's
+    attempts, so it can be claimed only when it has ended; NotOurs says why not, and its counts say nothing. Raise
+    APIError or APIUnreachable for what Anthropic says, InvalidTransition if the row waits for nothing.
     """
     outside_transactions("adopt()")
     if for_batch is not None:
@@ -138,23 +138,16 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     """
     outside_transactions("adopt_all()")
     adopted, left_out = [], []
-    attempts = [*searched_for(account)]
+    windows = [Window.of(attempt) for attempt in searched_for(account)]
     for data in connect(account).list_all():
+        remember_page(account, [data], None)
         if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
             continue
-        if any(may_be(attempt, data) for attempt in attempts):
+        if may_be_lost(account, data, windows):
             left_out.append(data["id"])
         else:
             adopted.append(_mirror(data, account=account, by=by))
     return adopted, left_out
-
-
-def may_be(attempt: SubmitAttempt, data: wire.MessageBatch) -> bool:
-    """Whether a remote batch may be what an unconfirmed attempt made: newer than its baseline, and a candidate."""
-    created_at, baseline = moment(data["created_at"]), attempt.baseline_created_at
-    newer = baseline is None or created_at is None or created_at >= baseline
-    newer = newer and data["id"] != attempt.baseline_id
-    return newer and attempt.batch is not None and is_candidate(data, attempt, attempt.batch.request_count)
 
 
 def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
@@ -168,15 +161,20 @@ def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
         raise NotOurs(f"{remote_id} is batch {owner} here, which submitted it.")
     client = connect(batch.account, anthropic_version=batch.anthropic_version)
     data = client.retrieve(remote_id)
-    if total(data) != batch.request_count:
-        raise NotOurs(f"{remote_id} has {total(data):,} requests, and batch {batch} has {batch.request_count:,}.")
-    verdict = judge(client, data)
-    if verdict.attempt is None or verdict.attempt.batch_id != batch.pk:
-        why = "it bears the tag of another batch's attempt" if verdict.attempt else verdict.why
-        again = "" if verdict.is_excluded or verdict.attempt else " Try again when it has ended."
-        reason = f"{remote_id} cannot be shown to be batch {batch}: {why}.{again}"
-        raise NotOurs(reason) if data["processing_status"] == "ended" else NotEnded(reason)
+    is_ended = data["processing_status"] == "ended"
+    reading = read(client, remote_id) if is_ended else Reading(why=f"it is {data['processing_status']}")
+    if reading.attempt is None or reading.attempt.batch_id != batch.pk:
+        reason = f"{remote_id} cannot be shown to be batch {batch}: {_why_not(reading, is_ended=is_ended)}"
+        raise NotOurs(reason) if is_ended else NotEnded(reason)
     batch.note("claimed", remote_id, by=by)
-    accepting.proven(verdict.attempt, remote_id)
+    accepting.proven(reading.attempt, remote_id)
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     return batch
+
+
+def _why_not(reading: Reading, *, is_ended: bool) -> str:
+    if reading.attempt is not None:
+        return "it bears the tag of another batch's attempt."
+    if reading.is_foreign or reading.digest:
+        return "its first results bear no tag of ours: another call made it."
+    return f"{reading.why}. {'Try again later.' if is_ended else 'Try again when it has ended.'}"

@@ -23,7 +23,6 @@ from django_claude_batches.services.ingestion import ingest
 from django_claude_batches.services.pausing import account_state, is_paused
 from django_claude_batches.services.synchronization import poll, poll_account, poll_later
 from django_claude_batches.services.vanishing import alarm
-from django_claude_batches.services.watching import watch
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +95,6 @@ def _look_after(alias: str) -> None:
     try:
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
         poll_account(alias)
-        watch(alias)
         alarm(alias)
     except Exception as error:
         logger.exception("Account %s could not be looked after.", alias)

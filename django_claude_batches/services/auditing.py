@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from django.db.models import Q
-
 from django_claude_batches import conf
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch
@@ -19,6 +17,7 @@ from django_claude_batches.services.guarding import guard
 from django_claude_batches.services.listing import Stretch, stretches
 from django_claude_batches.services.pausing import account_state, known_accounts
 from django_claude_batches.services.presence import other_workspace, unknown_here, unknown_there
+from django_claude_batches.services.remembering import remember_page
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def audit_due() -> list[AuditReport]:
     When it is due stands in the account's row. A failed one is tried again in an hour.
     """
     outside_transactions("audit_due()")
-    due = [alias for alias in known_accounts() if _its_time(alias)]
+    due = [alias for alias in known_accounts() if AccountState.objects.take_turn(alias, "next_audit_at", AGAIN)]
     return [_audited(alias, None) for alias in due if _is_used(alias)]
 
 
@@ -63,13 +62,6 @@ def _is_used(alias: str) -> bool:
         return bool(conf.account(alias).api_key)
     except conf.ConfigurationError:
         return False
-
-
-def _its_time(alias: str) -> bool:
-    """Take the turn: whoever moves the hour audits, and what became of it says when the next one is."""
-    states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
-    due = states.filter(Q(next_audit_at__isnull=True) | Q(next_audit_at__lte=DatabaseNow()))
-    return bool(due.update(next_audit_at=after(AGAIN)))
 
 
 def _audited(alias: str, progress: Callable[[AuditReport], object] | None) -> AuditReport:
@@ -99,6 +91,7 @@ def _findings(report: AuditReport, progress: Callable[[AuditReport], object] | N
     client = connect(alias)
     stretch: Stretch | None = None
     for stretch in stretches(client, budget=BUDGET):
+        remember_page(alias, list(stretch.batches.values()), stretch.workspace_id)
         report.listed += len(stretch.batches)
         report.is_whole = stretch.is_last
         rows = MessageBatch.objects.primary().in_bulk(list(stretch.batches), field_name="anthropic_id")

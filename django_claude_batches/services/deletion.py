@@ -6,12 +6,13 @@ from django.db.models import Q
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import APIError, ClaudeBatchesError, RemoteNotFound, ServerFault
-from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
 from django_claude_batches.services.delays import LONGEST, NOW, backoff, respecting
 from django_claude_batches.services.vanishing import without_results
+from django_claude_batches.services.windows import Window, unowned
 
 DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
 UNFINISHED = SENT | RUNNING
@@ -49,9 +50,8 @@ def is_wanted(batch: MessageBatch) -> bool:
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
-    if search_begins_at(batch):
-        # The newest batch before a lost create is where its search begins.
-        batch.put_off(LONGEST, token=token, last_error="Kept for now: a search for a lost batch begins at this one.")
+    if is_searched_for(batch):
+        batch.put_off(LONGEST, token=token, last_error="Kept for now: the search for a lost batch needs this one.")
         return False
     maybe_deleted = _maybe_deleted(batch)
     batch.note("delete_sent")
@@ -67,10 +67,21 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     return _failed(batch, token, failure)
 
 
-def search_begins_at(batch: MessageBatch) -> bool:
-    """Whether a lost create may still be searched for from here: not if it was given up and is watched no longer."""
+def is_searched_for(batch: MessageBatch) -> bool:
+    """Whether the search for a lost create may need it: it begins at it, or it may be the one, adopted meanwhile.
+
+    Not if that was given up and is watched no longer.
+    """
     over = Q(watch_until__lt=DatabaseNow()) & (Q(batch__isnull=True) | Q(batch__state=State.ABANDONED))
-    return SubmitAttempt.objects.primary().undecided().filter(baseline_id=batch.anthropic_id).exclude(over).exists()
+    unresolved = SubmitAttempt.objects.primary().unresolved().exclude(over)
+    if unresolved.filter(baseline_id=batch.anthropic_id).exists():
+        return True
+    remote_id = str(batch.anthropic_id)
+    of_account = unresolved.filter(sent_at__isnull=False, batch__account=batch.account).exclude(batch=batch)
+    windows = [Window.of(attempt) for attempt in of_account]
+    maybe = any(window.may_have(remote_id, batch.created_at) for window in windows)
+    foreign = RemoteBatch.objects.of(batch.account).filter(remote_id=remote_id, is_foreign=True)
+    return maybe and bool(unowned([remote_id])) and not foreign.exists()
 
 
 def _maybe_deleted(batch: MessageBatch) -> bool:

@@ -13,12 +13,12 @@ from django_claude_batches.exceptions import RemoteNotFound
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.lease import after
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.adoption import may_be
 from django_claude_batches.services.findings import AuditReport, Finding, Kind, about
 from django_claude_batches.services.listing import Stretch
 from django_claude_batches.services.mirroring import moment, total
+from django_claude_batches.services.remembering import may_be_lost, searched_for
 from django_claude_batches.services.vanishing import RESULTS_LAST
-from django_claude_batches.services.watching import searched_for
+from django_claude_batches.services.windows import Window
 
 SETTLED = timedelta(hours=1)
 """What is younger is left for the next audit: a listing may lag behind a create call."""
@@ -90,7 +90,7 @@ def _bought_twice(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -
 def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt]) -> Finding:
     words = f"{data['id']}, made at {data['created_at']} with {total(data):,} requests, is no batch here."
     for attempt in open_ones:
-        if may_be(attempt, data):
+        if may_be_lost(alias, data, [Window.of(attempt)]):
             words = f"{words} It may be what became of batch {attempt.batch}, which is not confirmed."
             remedy = "Nothing: the search settles it. `claude_batches reconcile` says how far that is."
             return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"], needs_a_person=False)

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
 
 from django_claude_batches import conf
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, MessageBatch
-from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.models.lease import after
 from django_claude_batches.services.clearing import Cleared, Pace, Purged, PurgeReport, clear
 from django_claude_batches.services.connection import outside_transactions
-from django_claude_batches.services.deletion import delete_remote, search_begins_at
+from django_claude_batches.services.deletion import delete_remote, is_searched_for
 from django_claude_batches.services.expiring import KEPT_REMOTELY, REQUESTS, RESULTS, Kind, expired, expired_remotely
 from django_claude_batches.services.guarding import guard
 from django_claude_batches.services.pausing import account_state, known_accounts
@@ -66,15 +65,8 @@ def purge_due() -> list[PurgeReport]:
     outside_transactions("purge_due()")
     if conf.retention().is_for_ever:
         return []
-    due = (alias for alias in known_accounts() if _its_time(alias))
+    due = (alias for alias in known_accounts() if AccountState.objects.take_turn(alias, "next_purge_at", AGAIN))
     return [report for alias in due for report in purge(alias, budget=BUDGET)]
-
-
-def _its_time(alias: str) -> bool:
-    """Take the turn: whoever moves the hour purges, and what became of it says when the next one is."""
-    states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
-    due = states.filter(Q(next_purge_at__isnull=True) | Q(next_purge_at__lte=DatabaseNow()))
-    return bool(due.update(next_purge_at=after(AGAIN)))
 
 
 def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
@@ -135,7 +127,7 @@ def _delete_copies(pace: Pace, *, dry_run: bool) -> None:
     for batch in list(there.exclude(KEPT_REMOTELY)):
         if pace.is_over:
             return
-        if search_begins_at(batch):
+        if is_searched_for(batch):
             copies.kept += 1
             continue
         if not dry_run:

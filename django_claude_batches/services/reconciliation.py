@@ -3,36 +3,58 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F
 
-from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import MessageBatch, SubmitAttempt
-from django_claude_batches.models.lease import after
+from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
+from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import State
 from django_claude_batches.services import accepting, settling
+from django_claude_batches.services.baseline import quiet_after
+from django_claude_batches.services.deciding import LISTINGS, Facts, Fullness, Step, decide
 from django_claude_batches.services.delays import next_poll, respecting
-from django_claude_batches.services.mirroring import total
-from django_claude_batches.services.searching import Listing, judge, list_since
+from django_claude_batches.services.examining import ask_for_anchors, examine
+from django_claude_batches.services.remembering import gone_ids, open_ones, remember, remember_adopted
+from django_claude_batches.services.searching import Listing, attempts_without_anchor, fullness, list_for
+from django_claude_batches.services.windows import Window
 
 logger = logging.getLogger(__name__)
 
-READ_TIMEOUT = timedelta(seconds=600)
-"""How long after the last byte of a create call its answer is waited for (the client's own timeout)."""
+APART = timedelta(minutes=10)
+"""Between two listings that count: what one of them lacks by chance, the other one shows."""
 
-LISTINGS = 2
-"""Full listings without a candidate, before a call counts as not received."""
+OVERDUE = timedelta(hours=48)
+"""After `sent_at`: by then what it made has ended, and its results could have been read for a day."""
+
+TOGETHER = 200
+"""Unconfirmed batches that one listing serves."""
+
+SHOWN = 100
+"""Candidates that an attempt keeps for people to see."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An unconfirmed batch that this process holds, and its last create call."""
+
+    batch: MessageBatch
+    token: str
+    attempt: SubmitAttempt
 
 
 def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Search for what an unconfirmed create call made; give whether there is more to do at once.
 
-    A tag in the results proves it. That nothing was received is proved by two full listings without a candidate, the
-    last of them long after the call could still have been running. Until then it is not sent again.
+    A tag in the results proves it. That nothing was received is proved by two full listings without a candidate, ten
+    minutes apart and both long after the call could still have been running. Until then it is not sent again. The same
+    search serves all unconfirmed batches of the account that are due.
     """
     if _found_its_answer(batch):
         return True
@@ -40,22 +62,8 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if attempt is None or attempt.sent_at is None:
         batch.put_off(accepting.UNCERTAIN_RECHECK, token=token)
         return False
-    is_late = _is_past_quiet_period(attempt)
-    failure: ClaudeBatchesError | None = None
-    try:
-        listing = list_since(client, attempt, batch.account)
-        candidates = _candidates(batch, attempt, client, listing)
-    except ClaudeBatchesError as error:
-        failure = error
-    if failure is not None:
-        batch.put_off(respecting(failure, next_poll(attempt.sent_at)), token=token, error=str(failure))
-        return False
-    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
-    if batch.state != State.UNCERTAIN:
-        return True
-    if candidates or not listing.is_full or batch.is_claimed:
-        return _still_open(batch, attempt, token, candidates, listing)
-    return _nothing_found(batch, attempt, token, is_late=is_late)
+    with _others(batch) as others:
+        return _search([Lost(batch, token, attempt), *others], client)
 
 
 def give_up(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -72,30 +80,6 @@ def give_up(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     return batch
 
 
-def examine(client: BatchesClient, attempts: list[SubmitAttempt], data: wire.MessageBatch) -> str:
-    """Judge one remote batch for some attempts: give it to its owner, or exclude it for all of them; say why.
-
-    An empty text means that it is settled.
-    """
-    verdict = judge(client, data)
-    if verdict.attempt is not None:
-        accepting.proven(verdict.attempt, data["id"])
-        return ""
-    if not verdict.is_excluded:
-        return verdict.why
-    for attempt in attempts:
-        attempt.excluded_ids = [*attempt.excluded_ids, data["id"]]
-        SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(excluded_ids=attempt.excluded_ids)
-    return ""
-
-
-def is_candidate(data: wire.MessageBatch, attempt: SubmitAttempt, request_count: int) -> bool:
-    """Whether a remote batch may be this attempt's: as many requests, not excluded, no other attempt's."""
-    if total(data) != request_count or data["id"] in attempt.excluded_ids:
-        return False
-    return not SubmitAttempt.objects.primary().filter(remote_id=data["id"]).exclude(pk=attempt.pk).exists()
-
-
 def _found_its_answer(batch: MessageBatch) -> bool:
     """Look whether an answer was written down after all, on any attempt."""
     for attempt in batch.attempts.using(MessageBatch.objects.primary().db).filter(remote_id__isnull=False):
@@ -105,47 +89,137 @@ def _found_its_answer(batch: MessageBatch) -> bool:
     return False
 
 
-def _is_past_quiet_period(attempt: SubmitAttempt) -> bool:
-    """Whether the call can no longer be running, and what it made has had time to appear; by the database's clock."""
-    quiet = conf.send_deadline() + READ_TIMEOUT + conf.submit_quiet_period()
-    return SubmitAttempt.objects.primary().filter(pk=attempt.pk, sent_at__lt=after(-quiet)).exists()
+@contextmanager
+def _others(batch: MessageBatch) -> Iterator[list[Lost]]:
+    """Hold the account's other unconfirmed batches that are due, but for those that need something else first."""
+    rows = MessageBatch.objects.primary()
+    due = rows.due().filter(state=State.UNCERTAIN, account=batch.account, claimed_id="").exclude(pk=batch.pk)
+    due = due.exclude(attempts__remote_id__isnull=False)
+    held: dict[int, str] = {}
+    try:
+        for pk in list(due.order_by("pk").values_list("pk", flat=True)[:TOGETHER]):
+            token = rows.filter(state=State.UNCERTAIN).claim(pk, handed_out_at=None)
+            if token is not None:
+                held[pk] = token
+        yield list(_lost(held)) if held else []
+    finally:
+        for pk, token in held.items():
+            rows.release(pk, token)
 
 
-def _candidates(
-    batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, listing: Listing
-) -> list[dict[str, Any]]:
-    """Examine what may be the batch, and give what stays open, with the reason, for people to see."""
-    open_ones = []
-    for data in listing.batches:
-        if not is_candidate(data, attempt, batch.request_count):
-            continue
-        if why := examine(client, [attempt], data):
-            about = {"id": data["id"], "created_at": data["created_at"], "requests": total(data)}
-            open_ones.append({**about, "status": data["processing_status"], "why": why})
-    return open_ones
+def _lost(held: dict[int, str]) -> Iterator[Lost]:
+    """Give the batches with their last attempts, where these were sent."""
+    last: dict[int, SubmitAttempt] = {}
+    for attempt in SubmitAttempt.objects.primary().filter(batch__in=held).order_by("number"):
+        last[attempt.batch_id or 0] = attempt
+    for batch in MessageBatch.objects.primary().filter(pk__in=held).order_by("pk"):
+        found = last.get(batch.pk)
+        if found is not None and found.sent_at is not None:
+            yield Lost(batch, held[batch.pk], found)
 
 
-def _still_open(
-    batch: MessageBatch, attempt: SubmitAttempt, token: str, candidates: list[dict[str, Any]], listing: Listing
+def _search(lost: list[Lost], client: BatchesClient) -> bool:
+    """Search for all of them; give whether there is more to do at once for the first."""
+    alias = lost[0].batch.account
+    began_at = AccountState.objects.primary().clock()
+    attempts = [each.attempt for each in lost]
+    failure: ClaudeBatchesError | None = None
+    try:
+        listing = list_for(client, alias, attempts, gone_ids(alias))
+    except ClaudeBatchesError as error:
+        failure = error
+    if failure is not None:
+        for each in lost:
+            delay = respecting(failure, next_poll(each.attempt.sent_at))
+            each.batch.put_off(delay, token=each.token, error=str(failure))
+        return False
+    _look_at(client, alias, lost, listing)
+    gone = gone_ids(alias)
+    candidates = open_ones(alias, [Window.of(attempt) for attempt in attempts])
+    more = [_judge(each, listing, candidates, gone, began_at) for each in lost]
+    return more[0]
+
+
+def _look_at(client: BatchesClient, alias: str, lost: list[Lost], listing: Listing) -> None:
+    attempts = [each.attempt for each in lost]
+    windows = [Window.of(attempt) for attempt in attempts]
+    remember(alias, listing, windows)
+    remember_adopted(alias, windows)
+    ask_for_anchors(client, alias, attempts_without_anchor(listing, attempts, gone_ids(alias)), listing.workspace_id)
+    examine(client, open_ones(alias, windows), listing, likely=[each.batch.request_count for each in lost])
+
+
+def _judge(
+    lost: Lost, listing: Listing, candidates: list[RemoteBatch], gone: frozenset[str], began_at: datetime
 ) -> bool:
-    if candidates or listing.is_full:  # what a search that saw less did not see may still be it
-        SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(candidates=candidates)
-    reasons = [f"{candidate['id']} may be it, but {candidate['why']}" for candidate in candidates[:3]]
-    if not listing.is_full:
-        reasons.append(f"the search was not complete: {listing.why_not}")
+    """Do what follows for one batch; give whether there is more to do at once."""
+    batch, attempt = lost.batch, lost.attempt
+    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
+    if batch.state != State.UNCERTAIN:
+        return True
+    window = Window.of(attempt)
+    maybe = [row for row in candidates if window.may_have(row.remote_id, row.created_at)]
+    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after() < began_at
+    full, why_not = fullness(listing, attempt, gone)
+    facts = Facts(
+        is_quiet=is_quiet,
+        is_overdue=attempt.sent_at is not None and attempt.sent_at + OVERDUE < began_at,
+        is_claimed=batch.is_claimed,
+        listing=full,
+        candidates=sum(not row.is_gone for row in maybe),
+        gone=sum(row.is_gone for row in maybe),
+        listings=_count(attempt, began_at, counts=is_quiet and full is Fullness.FULL and not maybe, anew=bool(maybe)),
+    )
+    _show(attempt, maybe)
+    decision = decide(facts)
+    if decision.step is Step.NOT_RECEIVED:
+        return settling.not_received(batch, attempt)
+    if decision.step is Step.HOLD:
+        return settling.never_known(batch, attempt, decision.why)
+    why = _why_open(batch, maybe, why_not)
+    batch.put_off(next_poll(attempt.sent_at), token=lost.token, last_error=why)
+    return False
+
+
+def _count(attempt: SubmitAttempt, began_at: datetime, *, counts: bool, anew: bool) -> int:
+    """Count a full listing without a candidate, if the last one is long enough ago; begin anew when there is one."""
+    rows = SubmitAttempt.objects.primary().filter(pk=attempt.pk, listings_made=attempt.listings_made)
+    if anew and attempt.listings_made:
+        rows.update(listings_made=0, last_listing_at=None)
+        return 0
+    last = attempt.last_listing_at
+    if counts and (last is None or last + APART <= began_at):
+        # Only if no other process has counted meanwhile.
+        return attempt.listings_made + rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
+    return attempt.listings_made if counts else min(attempt.listings_made, LISTINGS - 1)
+
+
+def _show(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:
+    """Keep for people what may be it, and why that is open."""
+    shown = [
+        {
+            "id": row.remote_id,
+            "created_at": row.created_at.isoformat() if row.created_at else "",
+            "requests": row.requests,
+            "status": "gone" if row.is_gone else row.status,
+            "why": "it was deleted at Anthropic before its results were read" if row.is_gone else _why(row),
+        }
+        for row in maybe[:SHOWN]
+    ]
+    if shown != attempt.candidates:
+        SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(candidates=shown)
+
+
+def _why(row: RemoteBatch) -> str:
+    return row.why or "its results are still to be read"
+
+
+def _why_open(batch: MessageBatch, maybe: list[RemoteBatch], why_not: str) -> str:
+    reasons = [f"{row.remote_id} may be it, but {_why(row)}" for row in maybe[:3]]
+    if why_not:
+        reasons.append(f"the search was not complete: {why_not}")
     if batch.is_claimed:
         reasons.append(f"somebody says that it is {batch.claimed_id}, which is still to be verified")
-    why = "; ".join(reasons)
-    batch.put_off(next_poll(attempt.sent_at), token=token, last_error=f"Not known yet whether it was received: {why}.")
-    return False
-
-
-def _nothing_found(batch: MessageBatch, attempt: SubmitAttempt, token: str, *, is_late: bool) -> bool:
-    rows = SubmitAttempt.objects.primary().filter(pk=attempt.pk)
-    rows.update(candidates=[], listings_made=F("listings_made") + 1)
-    attempt.refresh_from_db(using=rows.db)
-    if is_late and attempt.listings_made >= LISTINGS:
-        return settling.not_received(batch, attempt)
-    why = "No batch of Anthropic's is it so far; what was sent may still appear."
-    batch.put_off(next_poll(attempt.sent_at), token=token, last_error=why)
-    return False
+    if not reasons:
+        return "No batch of Anthropic's is it so far; what was sent may still appear."
+    return f"Not known yet whether it was received: {'; '.join(reasons)}."

@@ -1,119 +1,159 @@
-"""Looking at Anthropic for batches whose create call got no answer: what is there, and whose it is."""
+"""Listing what an account has at Anthropic, back to before its create calls without an answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from datetime import datetime
+from functools import cached_property
+
+from django.utils.dateparse import parse_datetime
 
 from django_claude_batches import wire
-from django_claude_batches.client import BatchesClient, Line, Reply
-from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import BatchResult, SubmitAttempt
-from django_claude_batches.models.drafting import TAG_LENGTH
-from django_claude_batches.services.connection import fingerprint
-from django_claude_batches.services.lines import parse
-from django_claude_batches.services.mirroring import moment, total
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import APIError
+from django_claude_batches.models import AccountState, SubmitAttempt
+from django_claude_batches.services.deciding import Fullness
+from django_claude_batches.services.windows import MARGIN, made_at
 
 PAGES = 50
 """Pages of a thousand in one search; a search that would need more proves nothing."""
 
-PROOF_LINES = 20
-"""Well-formed lines to look at for a tag: every line of a batch of ours bears it."""
+Anchor = tuple[str, datetime | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
-    """What Anthropic lists back to an attempt's baseline; full only if nothing can be missing from it."""
+    """The batches that were listed, newest first. `workspace_id` is the one that every page named, else empty."""
 
     batches: list[wire.MessageBatch]
-    is_full: bool
-    why_not: str = ""
+    workspace_id: str
+    is_end: bool
+
+    @cached_property
+    def times(self) -> list[datetime | None]:
+        """When each of them was made."""
+        return [made_at(data) for data in self.batches]
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        return frozenset(data["id"] for data in self.batches)
+
+    def is_past(self, at: datetime | None) -> bool:
+        """Whether it goes further back than a moment, and whatever the server's nodes are apart."""
+        return self.is_end or (at is not None and _reaches(self.times, at))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whose a batch is, by its first lines: an attempt's, nobody's of ours (excluded), or not known."""
-
-    attempt: SubmitAttempt | None = None
-    is_excluded: bool = False
-    why: str = ""
+def _reaches(times: Iterable[datetime | None], at: datetime) -> bool:
+    # Twice: it may have been listed out of order, and have been made by a node whose clock is behind.
+    return any(time is not None and time < at - 2 * MARGIN for time in times)
 
 
-def list_since(client: BatchesClient, attempt: SubmitAttempt, alias: str) -> Listing:
-    """List the batches that are newer than the attempt's baseline.
+def list_back(client: BatchesClient, to: datetime | None, *, after_id: str = "") -> Listing:
+    """List the batches older than `after_id`, or all, back to that moment (None: to the end).
 
-    Full is a listing that reached the baseline itself. One that reached only what is older, or the end, may be that of
-    another Workspace: it is full if the server names the attempt's, or, where either names none, if it was reached in
-    the same way: the same server, by the same key.
+    A page's own last id is the way to the next one, whatever the server calls it.
     """
-    found: list[wire.MessageBatch] = []
-    after_id: str | None = None
+    found: dict[str, wire.MessageBatch] = {}
+    workspaces: set[str] = set()
+    cursor = after_id or None
+    is_end = False
     for _page in range(PAGES):
-        reply = client.page(limit=wire.MAX_PAGE, after_id=after_id)
-        for data in reply.data["data"]:
-            if data["id"] == attempt.baseline_id:
-                return Listing(found, is_full=True)
-            created_at = moment(data["created_at"])
-            if attempt.baseline_created_at and created_at and created_at < attempt.baseline_created_at:
-                return _unless_elsewhere(found, attempt, alias, reply)
-            found.append(data)
-        after_id = reply.data["last_id"]
-        if not reply.data["has_more"] or not after_id:
-            return _unless_elsewhere(found, attempt, alias, reply)
-    return Listing(found, is_full=False, why_not=f"more than {PAGES * wire.MAX_PAGE:,} batches are newer than the call")
+        reply = client.page(limit=wire.MAX_PAGE, after_id=cursor)
+        workspaces.add(reply.workspace_id or "")
+        page = reply.data["data"]
+        new = {data["id"]: data for data in page if data["id"] not in found}
+        found |= new
+        is_end = not reply.data["has_more"]
+        if is_end or not new or (to is not None and _reaches(map(made_at, page), to)):
+            break
+        cursor = page[-1]["id"]
+    return Listing(list(found.values()), workspaces.pop() if len(workspaces) == 1 else "", is_end)
 
 
-def _unless_elsewhere(
-    found: list[wire.MessageBatch], attempt: SubmitAttempt, alias: str, reply: Reply[wire.Page]
+def list_for(
+    client: BatchesClient,
+    alias: str,
+    attempts: list[SubmitAttempt],
+    gone: frozenset[str],
+    *,
+    to_the_newest: bool = False,
 ) -> Listing:
-    if is_same_workspace(attempt, alias, reply):
-        return Listing(found, is_full=True)
-    why_not = "the listing may be of another Workspace or server than it was sent to"
-    return Listing(found, is_full=False, why_not=why_not)
+    """Make the one listing that serves all these attempts.
 
-
-def is_same_workspace(attempt: SubmitAttempt, alias: str, reply: Reply[wire.Page]) -> bool:
-    if attempt.workspace_id and reply.workspace_id:
-        return bool(attempt.workspace_id == reply.workspace_id)
-    return attempt.account_fingerprint == fingerprint(alias)
-
-
-def judge(client: BatchesClient, data: wire.MessageBatch) -> Verdict:
-    """Read the first lines of a batch until one bears the tag of any attempt of ours; then hang up.
-
-    It is excluded only after 20 well-formed lines without one, or all of a shorter body that came whole: empty, cut or
-    unreadable results prove nothing. As many lines as it has requests are not all of it: lines that answer none may
-    stand before those that do.
+    Where their windows are closed, it begins above the last of them, unless it is wanted `to_the_newest`.
     """
-    if data["processing_status"] != "ended":
-        return Verdict(why=f"it is {data['processing_status']}: only its results can prove whose it is")
-    seen = 0
-    failure = ""
-    try:
-        with client.result_lines(data["id"]) as lines:
-            for custom_id in islice(_custom_ids(lines), PROOF_LINES):
-                seen += 1
-                attempt = _attempt_of(custom_id)
-                if attempt is not None:
-                    return Verdict(attempt=attempt, why=f"it bears the tag of attempt {attempt.number}")
-    except ClaudeBatchesError as error:
-        failure = str(error)
-    came_whole = not failure and 0 < total(data) <= seen
-    if seen >= PROOF_LINES or came_whole:
-        return Verdict(is_excluded=True, why="its first results bear no tag of ours: another call made it")
-    return Verdict(why=failure or "its results cannot be read, which proves nothing")
+    remaining = [anchor_of(attempt, gone) for attempt in attempts]
+    times = [anchor[1] for anchor in remaining if anchor is not None and anchor[1] is not None]
+    to = min(times) if len(times) == len(attempts) else None
+    ends = [attempt.window_until for attempt in attempts if attempt.window_until is not None]
+    above = max(ends) if len(ends) == len(attempts) and not to_the_newest else None
+    after_id = _cursor(alias, above) if to is not None else ""  # an unknown cursor may look like the end of the list
+    listing = None
+    if after_id:
+        try:
+            listing = list_back(client, to, after_id=after_id)
+        except APIError:  # somebody may have deleted it
+            after_id = ""
+    if listing is None:
+        listing = list_back(client, to)
+    if above is not None:
+        _keep_cursor(alias, listing, above)
+    return listing
 
 
-def _attempt_of(custom_id: str) -> SubmitAttempt | None:
-    tag, separator, _rest = custom_id.partition("_")
-    if len(tag) != TAG_LENGTH or not separator:
-        return None
-    return SubmitAttempt.objects.primary().filter(tag=tag).first()
+def _cursor(alias: str, above: datetime | None) -> str:
+    state = AccountState.objects.primary().filter(alias=alias).first()
+    if state is None or above is None or state.search_after_at is None or state.search_after_at <= above + 2 * MARGIN:
+        return ""
+    return str(state.search_after_id)
 
 
-def _custom_ids(lines: Iterable[Line]) -> Iterator[str]:
-    for line in lines:
-        row = parse(line)
-        if isinstance(row, BatchResult):
-            yield row.custom_id
+def _keep_cursor(alias: str, listing: Listing, above: datetime) -> None:
+    """Keep the oldest batch that is surely above all windows: below it nothing newer is listed but by the margin."""
+    newer = [
+        (time, data["id"])
+        for time, data in zip(listing.times, listing.batches, strict=True)
+        if time is not None and time > above + 2 * MARGIN
+    ]
+    if newer:
+        at, id_ = min(newer)
+        AccountState.objects.primary().filter(alias=alias).update(search_after_id=id_, search_after_at=at)
+
+
+def anchor_of(attempt: SubmitAttempt, gone: frozenset[str]) -> Anchor | None:
+    """Give the newest batch before the call that is not known to be gone."""
+    for id_, at in attempt.anchors:
+        if id_ not in gone:
+            return id_, None if at is None else parse_datetime(at)
+    return None
+
+
+def fullness(listing: Listing, attempt: SubmitAttempt, gone: frozenset[str]) -> tuple[Fullness, str]:
+    """Say whether anything can be missing from the listing, and what speaks for it.
+
+    It is full if it shows the newest batch before the call that is still there, and goes back past that one's margin.
+    Where none is left, or there never was one, the end of the list in the same Workspace is needed.
+    """
+    anchor = anchor_of(attempt, gone)
+    if anchor is not None:
+        if anchor[0] not in listing.ids:
+            return Fullness.PARTIAL, f"the listing does not show {anchor[0]}, which was there before the call"
+        if listing.is_past(anchor[1]):
+            return Fullness.FULL, ""
+        return Fullness.PARTIAL, "the listing does not go back far enough"
+    if not listing.is_end:
+        return Fullness.PARTIAL, "the listing does not go back to its end"
+    if not attempt.workspace_id:
+        return Fullness.UNPROVABLE, "the listing may be of another Workspace than it was sent to"
+    if listing.workspace_id != attempt.workspace_id:
+        return Fullness.PARTIAL, "the listing is of another Workspace than it was sent to"
+    return Fullness.FULL, ""
+
+
+def attempts_without_anchor(
+    listing: Listing, attempts: Iterable[SubmitAttempt], gone: frozenset[str]
+) -> dict[Anchor, SubmitAttempt]:
+    """Give the newest anchors that the listing lacks: one that still answers shows that the listing is stale."""
+    found = ((anchor_of(attempt, gone), attempt) for attempt in attempts)
+    return {anchor: attempt for anchor, attempt in found if anchor is not None and anchor[0] not in listing.ids}

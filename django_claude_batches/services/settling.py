@@ -20,6 +20,7 @@ from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.state import SENT, State
 from django_claude_batches.services.accepting import insist
 from django_claude_batches.services.announcing import tell
+from django_claude_batches.services.deciding import LISTINGS
 from django_claude_batches.services.delays import FIRST_POLL, NOW, backoff, respecting
 from django_claude_batches.services.pausing import pause
 from django_claude_batches.services.refusing import ACCOUNT_PAUSED, judged, words_of_the_account
@@ -114,6 +115,23 @@ def not_received(batch: MessageBatch, attempt: SubmitAttempt) -> bool:
     return _settle(batch, attempt, Outcome.NOT_RECEIVED, back) and batch.state == State.QUEUED
 
 
+def never_known(batch: MessageBatch, attempt: SubmitAttempt, why: str) -> bool:
+    """Hold the batch for a person: it may have been billed, and it cannot be known any more."""
+    words = f"It may have been billed: {why}. Look for it in Anthropic's Console before you submit it again."
+
+    def hold() -> bool:
+        if not batch.move(State.HELD, allowed={State.UNCERTAIN}, last_error=words, may_have_been_billed=True):
+            return False
+        if batch.is_claimed:
+            batch.wish({State.HELD})  # what somebody said is still to be verified
+        return _noted(batch, "held", words)
+
+    if _settle(batch, attempt, Outcome.UNDECIDED, hold):
+        logger.error("Batch %s is held. %s", batch.pk, words)
+        tell(submission_uncertain, batch)
+    return False
+
+
 def _put_back(
     batch: MessageBatch, allowed: Iterable[State], what: str, why: str, *, is_held: bool, **changes: Any
 ) -> bool:
@@ -168,17 +186,19 @@ def _settle(
     pausing: APIError | None = None,
     **answered: Any,
 ) -> bool:
-    """Close the attempt if it was undecided, and move the batch if this is its last attempt."""
+    """Close the attempt if it was unresolved, and move the batch if this is its last attempt."""
     attempts = SubmitAttempt.objects.primary()
     with transaction.atomic(using=attempts.db, durable=True):
         if pausing is not None:  # first: whoever queues an account's batches locks its row before theirs
             pause(batch.account, pausing)
         if attempt is None:
             return then()
-        undecided = attempts.undecided().filter(pk=attempt.pk)
+        unresolved = attempts.unresolved().filter(pk=attempt.pk)
         if outcome == Outcome.NOT_SENT:
-            undecided = undecided.filter(sent_at__isnull=True)
-        closed = undecided.update(outcome=outcome, **answered)
+            unresolved = unresolved.filter(sent_at__isnull=True)
+        if outcome == Outcome.NOT_RECEIVED:  # another process may have seen a candidate since we looked
+            unresolved = unresolved.filter(listings_made__gte=LISTINGS)
+        closed = unresolved.update(outcome=outcome, **answered)
         overtaken = attempts.filter(batch=batch, number__gt=attempt.number).exists()
         return bool(closed) and not overtaken and then()
 

@@ -21,18 +21,19 @@ from django.db.models import F, Q
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import JobRun, MessageBatch, RunState, SubmitAttempt
+from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.selection import UNCLAIMED
 from django_claude_batches.models.state import EDITABLE, State
 from django_claude_batches.services import accepting, settling
+from django_claude_batches.services.baseline import Baseline, note, take, window_until
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.delays import NOW
-from django_claude_batches.services.mirroring import moment
 from django_claude_batches.services.pausing import is_paused
+from django_claude_batches.services.remembering import remember_page
 
 logger = logging.getLogger(__name__)
 
@@ -45,23 +46,28 @@ WATCH = timedelta(hours=25)
 PAUSED_RECHECK = timedelta(minutes=5)
 
 
-def submit(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+def submit(batch: MessageBatch, *, allow_duplicate: bool = False, by: Any = None) -> MessageBatch:
     """Queue the batch; a worker sends it. No HTTP: inside your transaction, the row is the outbox.
 
     Raise InvalidTransition unless it is a draft, was refused or was not received, and while somebody's word that it was
-    is verified. Repeating it on a queued batch does nothing; an account that the settings do not know raises
-    ConfigurationError.
+    is verified. One that may have been billed already (`may_have_been_billed`) needs `allow_duplicate`: a person knows
+    that it may be paid for twice. Repeating it on a queued batch does nothing; an account that the settings do not know
+    raises ConfigurationError.
     """
     conf.account(batch.account)
     ready = Q(is_filling=False) & UNCLAIMED
-    if batch.move(
-        State.QUEUED, allowed=EDITABLE, where=ready, due=NOW, queued_at=DatabaseNow(), last_error="", **UNWISHED
-    ):
-        batch.note("submitted", by=by)
+    if not allow_duplicate:
+        ready &= Q(may_have_been_billed=False)
+    queued: dict[str, Any] = {"queued_at": DatabaseNow(), "last_error": "", **UNWISHED}
+    if batch.move(State.QUEUED, allowed=EDITABLE, where=ready, due=NOW, **queued):
+        said = "although it may have been billed before" if batch.may_have_been_billed else ""
+        batch.note("submitted", said, by=by)
     elif batch.is_filling:
         raise batch.forbidden("submit", EDITABLE, "its run still adds requests to it.")
     elif batch.is_claimed:
         raise batch.forbidden("submit", EDITABLE, f"a worker verifies that it is {batch.claimed_id}: wait for that.")
+    elif batch.state in EDITABLE and batch.may_have_been_billed:
+        raise batch.forbidden("submit", EDITABLE, "it may have been billed already: submit it with allow_duplicate.")
     elif batch.state != State.QUEUED:
         raise batch.forbidden("submit", EDITABLE)
     return batch
@@ -81,9 +87,13 @@ def send(batch: MessageBatch, token: str) -> bool:
         return batch.state == State.UNCERTAIN
     file, written = _written(batch, attempt)
     with file:
-        if not _take_baseline(batch, attempt, client, written):
+        baseline = _take_baseline(batch, attempt, client, written)
+        if baseline is None:
             return False
-        return _post(batch, attempt, token, client, file, written)
+        reader = DeadlineReader(file, conf.send_deadline())  # its clock runs before `sent_at` is set
+        if not _fence(batch, attempt, token, baseline):
+            return settling.not_sent(batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW)
+        return _post(batch, attempt, client, reader, written)
 
 
 def recover(batch: MessageBatch, _token: str) -> bool:
@@ -163,31 +173,26 @@ def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Wr
         raise OSError(error.errno, why, error.filename) from error
 
 
-def _take_baseline(batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, written: Written) -> bool:
-    """Note the newest batch at Anthropic: whatever this call makes is newer. Failing here is harmless."""
+def _take_baseline(
+    batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, written: Written
+) -> Baseline | None:
+    """Note what is at Anthropic already: this call makes none of it. Failing here is harmless."""
+    failure: ClaudeBatchesError | None = None
     try:
-        reply = client.page(limit=1)
+        baseline = take(client)
     except ClaudeBatchesError as error:
-        settling.before_sending(batch, attempt, error)
-        return False
-    newest = next(iter(reply.data["data"]), None)
-    attempt.workspace_id = reply.workspace_id or attempt.workspace_id
-    SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(
-        workspace_id=attempt.workspace_id,
-        baseline_id=newest["id"] if newest else None,
-        baseline_created_at=moment(newest["created_at"]) if newest else None,
-        body_bytes=written.size,
-        body_sha256=written.sha256,
-    )
-    return True
+        failure = error
+    if failure is not None:
+        settling.before_sending(batch, attempt, failure)
+        return None
+    note(attempt, baseline, written)
+    remember_page(batch.account, baseline.batches, baseline.workspace_id)
+    return baseline
 
 
 def _post(
-    batch: MessageBatch, attempt: SubmitAttempt, token: str, client: BatchesClient, file: IO[bytes], written: Written
+    batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, reader: DeadlineReader, written: Written
 ) -> bool:
-    reader = DeadlineReader(file, conf.send_deadline())
-    if not _fence(batch, attempt, token):
-        return settling.not_sent(batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW)
     failure: ClaudeBatchesError | None = None
     try:
         reply = client.send(
@@ -203,7 +208,7 @@ def _post(
     return accepting.accepted(batch, attempt, reply)
 
 
-def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str) -> bool:
+def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Baseline) -> bool:
     """Set `sent_at`, if and only if the batch is still ours to send. No row, no sending."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
@@ -213,7 +218,8 @@ def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str) -> bool:
         if not ours.update(lease_until=after(sending_lease())):
             return False
         unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
-        return bool(unsent.update(sent_at=DatabaseNow(), watch_until=after(WATCH)))
+        until = window_until(baseline, AccountState.objects.using(rows.db).clock())
+        return bool(unsent.update(sent_at=DatabaseNow(), watch_until=after(WATCH), window_until=until))
 
 
 def sending_lease() -> timedelta:

@@ -25,6 +25,7 @@ from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, nex
 from django_claude_batches.services.mirroring import mirrored, moment
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.services.quiet import is_as_before, look_again_later
+from django_claude_batches.services.remembering import remember_page
 from django_claude_batches.services.vanishing import missed
 from django_claude_batches.signals import batch_ended
 
@@ -120,7 +121,7 @@ def _round(alias: str, oldest: datetime | None) -> int:
     as_before: list[MessageBatch] = []
     failure: Exception | None = None
     try:
-        for data in _listed(connect(alias), waiting, oldest):
+        for data in _listed(alias, connect(alias), waiting, oldest):
             batch = waiting.pop(data["id"], None)
             if batch is None:
                 continue
@@ -170,13 +171,15 @@ def _words(error: Exception) -> str:
 
 
 def _listed(
-    client: BatchesClient, waiting: dict[str | None, MessageBatch], oldest: datetime | None
+    alias: str, client: BatchesClient, waiting: dict[str | None, MessageBatch], oldest: datetime | None
 ) -> Iterator[wire.MessageBatch]:
     """Give the account's batches down to the oldest that we wait for, then single ones that were not among them."""
     give_up_at = time.monotonic() + BUDGET.total_seconds()
     after_id: str | None = None
     for _page in range(PAGES):
-        page = client.list(limit=wire.MAX_PAGE, after_id=after_id)
+        reply = client.page(limit=wire.MAX_PAGE, after_id=after_id)
+        page = reply.data
+        remember_page(alias, page["data"], reply.workspace_id)
         yield from page["data"]
         after_id = page["last_id"]
         last = moment(page["data"][-1]["created_at"]) if page["data"] else None

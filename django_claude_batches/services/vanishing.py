@@ -8,24 +8,29 @@ from typing import Any
 
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, UsageRollup
 from django_claude_batches.models.lease import DatabaseNow, after
-from django_claude_batches.models.selection import NEARS_ARCHIVING, NEARS_EXPIRY
+from django_claude_batches.models.remote_batch import MISSED_FOR, MISSES
+from django_claude_batches.models.selection import NEARS_ARCHIVING, NEARS_EXPIRY, UNCLAIMED
 from django_claude_batches.models.state import FETCHING, RUNNING, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import NOW
 from django_claude_batches.services.mirroring import moment
+from django_claude_batches.services.remembering import remember_page
 from django_claude_batches.signals import batch_failed
 
 logger = logging.getLogger(__name__)
 
-MISSES = 3
-MISSED_FOR = timedelta(minutes=30)
-"""A 404 was seen in passing up to 2 minutes after a create (docs/reference/wire.md §5.1)."""
+MISSING = Q(misses__gte=MISSES, missed_at__lte=after(-MISSED_FOR))
+"""Not found three times over half an hour."""
+
+DECLARABLE = RUNNING | FETCHING | {State.HELD}
+"""Those that a person may say are lost."""
 
 PAGES = 50
 RESULTS_LAST = timedelta(days=wire.RESULTS_LAST_DAYS)
@@ -40,12 +45,15 @@ def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
     """Count a 404, and give whether it is proved by now that the batch is gone: then it is lost.
 
     That takes three of them over half an hour, and a full listing of the Workspace that it was made in, without it. A
-    key that sees another Workspace proves nothing; nor does any key where the Workspace is not known.
+    key that sees another Workspace proves nothing; nor does any key where the Workspace is not known: then it is lost
+    when Anthropic keeps its results no longer, or when a person says so.
     """
     rows = MessageBatch.objects.primary().filter(pk=batch.pk, state__in=RUNNING | FETCHING)
     rows.update(misses=F("misses") + 1, missed_at=Coalesce("missed_at", DatabaseNow()), last_error=why)
-    if not rows.filter(misses__gte=MISSES, missed_at__lte=after(-MISSED_FOR)).exists():
+    if not rows.filter(MISSING).exists():
         return False
+    if is_past_keeping(batch):
+        return lose(batch, f"{batch.anthropic_id} was not found, and Anthropic keeps its results no longer.")
     if not _is_absent(batch, client):
         return False
     return lose(batch, f"{batch.anthropic_id} is not at Anthropic any more: it was deleted there.")
@@ -66,21 +74,56 @@ def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
 
 def lose(batch: MessageBatch, why: str) -> bool:
     """Say that the results cannot be had any more. Stored rows stay."""
-    state, columns = without_results(batch)
-    lost = batch.move(state, allowed=RUNNING | FETCHING, last_error=why, **columns)
-    if lost and state == State.INGESTED:
-        batch.note("not_fetched_again", why)
-    elif lost:
-        batch.note("lost", why)
+    lost = _lose(batch, why)
+    if lost and batch.state == State.LOST:
         logger.error("Batch %s is lost: %s", batch.pk, why)
         tell(batch_failed, batch)
     return lost
 
 
+def _lose(batch: MessageBatch, why: str, *, where: Q | None = None, by: Any = None) -> bool:
+    state, columns = without_results(batch)
+    lost = batch.move(state, allowed=RUNNING | FETCHING, where=where, last_error=why, **columns)
+    if lost:
+        batch.note("lost" if state == State.LOST else "not_fetched_again", why, by=by)
+    return lost
+
+
+def declare_lost(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+    """Say that nothing of the batch can be had any more. What is stored stays; a run of a job goes on without it.
+
+    For a batch that Anthropic did not find three times over half an hour, where no listing can prove that it was
+    deleted: it is lost. And for one that may have been billed and is held: it is given up. Repeating it does nothing;
+    raise InvalidTransition for any other batch.
+    """
+    why = f"A person says that {batch.anthropic_id or 'what it made'} is not at Anthropic any more."
+    if _lose(batch, why, where=MISSING, by=by):
+        return batch
+    if batch.move(State.ABANDONED, allowed={State.HELD}, where=Q(may_have_been_billed=True) & UNCLAIMED):
+        batch.note("given_up", why, by=by)
+        return batch
+    if batch.state in {State.LOST, State.ABANDONED}:
+        return batch
+    why_not = obstacle(batch)
+    raise batch.forbidden("declare lost", DECLARABLE, f"it {why_not}." if why_not else "")
+
+
+def obstacle(batch: MessageBatch) -> str:
+    """Say why a person cannot declare it lost; nothing where that is possible."""
+    if batch.state in RUNNING | FETCHING:
+        long_ago = timezone.now() - MISSED_FOR  # about: the database's clock decides
+        is_missing = batch.misses >= MISSES and batch.missed_at is not None and batch.missed_at <= long_ago
+        return "" if is_missing else "was not yet missed three times over half an hour"
+    if batch.state == State.HELD and batch.is_claimed:
+        return f"is being verified as {batch.claimed_id}"
+    return "" if batch.state == State.HELD and batch.may_have_been_billed else "has nothing to lose"
+
+
 def is_past_keeping(batch: MessageBatch) -> bool:
     """Whether Anthropic keeps its results no longer, by the database's clock."""
     rows = MessageBatch.objects.primary().filter(pk=batch.pk)
-    return rows.filter(created_at__lt=after(-RESULTS_LAST)).exists()
+    made_at = Coalesce("created_at", "queued_at")
+    return rows.alias(made_at=made_at).filter(made_at__lt=after(-RESULTS_LAST)).exists()
 
 
 def alarm(alias: str) -> int:
@@ -111,6 +154,7 @@ def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
     after_id: str | None = None
     for _page in range(PAGES):
         reply = client.page(limit=wire.MAX_PAGE, after_id=after_id)
+        remember_page(batch.account, reply.data["data"], reply.workspace_id)
         if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
             return False
         for data in reply.data["data"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from itertools import filterfalse
 from typing import Any
@@ -11,6 +12,7 @@ import django
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.utils import timezone
 
 from django_claude_batches.models import BatchEvent, MessageBatch, State
 from tests.admin.conftest import Staff
@@ -76,6 +78,9 @@ TABLE = {
     "give_up": Row(
         "claim_messagebatch", "...+.........", "given_up", "Only batches that were sent", {"word": "give up"}
     ),
+    "declare_lost": Row(
+        "claim_messagebatch", ".......++++..", "lost", "Only batches that Anthropic did not", {"word": "declare lost"}
+    ),
     "delete_selected": Row("delete_messagebatch", "+...+++....++", "", "Only drafts, refused or held batches"),
 }
 PERMISSIONS = sorted({row.permission for row in TABLE.values()} | {"change_messagebatch", "view_batchresult"})
@@ -87,7 +92,9 @@ def is_for(action: str, state: str) -> bool:
 
 def of(state: str) -> MessageBatch:
     """A batch of three requests in that state, without results."""
-    gone = {"missing_count": 3} if state in {"ingested", "lost"} else {}
+    gone: dict[str, Any] = {"missing_count": 3} if state in {"ingested", "lost"} else {}
+    if state in {"in_progress", "canceling", "ended", "incomplete"}:
+        gone = {"misses": 3, "missed_at": timezone.now() - timedelta(hours=1)}
     return in_state(draft(3), State(state), **gone) if state != "draft" else draft(3)
 
 

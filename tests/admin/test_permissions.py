@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -100,8 +102,11 @@ ACTIONS = {
     "announce_again": ("advance_messagebatch", State.INGESTED),
     "claim": ("claim_messagebatch", State.UNCERTAIN),
     "give_up": ("claim_messagebatch", State.UNCERTAIN),
+    "declare_lost": ("claim_messagebatch", State.IN_PROGRESS),
     "delete_selected": ("delete_messagebatch", State.DRAFT),
 }
+MISSING: dict[str, Any] = {"misses": 3, "missed_at": timezone.now() - timedelta(hours=1)}
+"""Not found at Anthropic, so that it can be declared lost."""
 ALL_BUT = {codename for codename, _state in ACTIONS.values()}
 
 
@@ -111,7 +116,7 @@ def test_an_action_is_hidden_and_refused_without_its_own_permission(
     staff: Staff, batch: MessageBatch, action: str, confirmed: bool
 ) -> None:
     codename, state = ACTIONS[action]
-    in_state(batch, state)
+    in_state(batch, state, **MISSING)
     before = MessageBatch.objects.values().get()
     client = staff("view_messagebatch", *(ALL_BUT - {codename}))
     assert f'value="{action}"' not in page(client, url(BATCHES))
@@ -132,7 +137,7 @@ def test_an_action_is_hidden_and_refused_without_its_own_permission(
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_action_needs_no_other_permission(staff: Staff, batch: MessageBatch, action: str) -> None:
     codename, state = ACTIONS[action]
-    in_state(batch, state)
+    in_state(batch, state, **MISSING)
     client = staff("view_messagebatch", codename)
     assert f'value="{action}"' in page(client, url(BATCHES))
     if action != "delete_selected":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
+from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, State, SubmitAttempt
 from django_claude_batches.models.state import ADOPTING
+from django_claude_batches.services import settling
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff
 from tests.admin.making import BATCHES, HOSTILE, act, in_state, page, said, url
@@ -28,12 +31,22 @@ CANDIDATE = {
     "why": f"it is in_progress: only its results can prove whose it is {HOSTILE}",
 }
 
+THEIRS = "msgbatch_theirs"
 
-def searched_for(batch: MessageBatch, state: State = State.UNCERTAIN, **columns: Any) -> MessageBatch:
+
+def searched_for(
+    batch: MessageBatch,
+    state: State = State.UNCERTAIN,
+    *,
+    excluded: Sequence[str] = ("msgbatch_theirs",),
+    **columns: Any,
+) -> MessageBatch:
     now = timezone.now()
+    for number, name in enumerate(excluded):
+        at = now + timedelta(seconds=number)
+        RemoteBatch.objects.create(account="default", remote_id=name, created_at=at, first_seen_at=now, is_foreign=True)
     known: dict[str, Any] = {
         "candidates": [CANDIDATE],
-        "excluded_ids": ["msgbatch_theirs"],
         "listings_made": 1,
         "body_bytes": 2048,
     }
@@ -75,7 +88,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
 
 
 def test_where_nothing_was_found_the_page_says_so(root: Client, batch: MessageBatch) -> None:
-    searched_for(batch, candidates=[], excluded_ids=[], body_bytes=None)
+    searched_for(batch, candidates=[], excluded=[], body_bytes=None)
     shown = page(root, url(BATCHES, "change", batch.pk))
     assert "Nothing that was listed so far." in shown
     assert "bear no tag of ours" not in shown
@@ -85,7 +98,7 @@ def test_where_nothing_was_found_the_page_says_so(root: Client, batch: MessageBa
 
 def test_many_candidates_are_counted(root: Client, batch: MessageBatch) -> None:
     ids = [f"msgbatch_{number:02d}" for number in range(25)]
-    searched_for(batch, candidates=[{**CANDIDATE, "id": name} for name in ids], excluded_ids=ids[:22])
+    searched_for(batch, candidates=[{**CANDIDATE, "id": name} for name in ids], excluded=ids[:22])
     shown = page(root, url(BATCHES, "change", batch.pk))
     assert "<p>and 5 more</p>" in shown
     assert "msgbatch_21 and 2 more" in shown
@@ -186,3 +199,63 @@ def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Clie
     assert "Claim refused" in shown
     assert claude.batches[0].id in shown
     assert "only its results can prove whose it is" in shown
+
+
+def in_doubt(batch: MessageBatch) -> MessageBatch:
+    """Held: it may have been billed, and that cannot be known any more."""
+    searched_for(batch)
+    settling.never_known(batch, batch.attempts.get(), "it is a test")
+    assert batch.state == State.HELD
+    return batch
+
+
+class TestMayHaveBeenBilled:
+    def test_the_page_says_so(self, root: Client, batch: MessageBatch) -> None:
+        shown = page(root, url(BATCHES, "change", in_doubt(batch).pk))
+        assert "It may have been billed: it is a test." in shown
+        assert 'value="declare_lost"' in shown
+
+    def test_one_is_submitted_again_by_a_person_who_types_that(self, root: Client, batch: MessageBatch) -> None:
+        in_doubt(batch)
+        shown = act(root, "submit", batch, confirmed=False).content.decode()
+        assert "It may have been billed before, and is then paid for twice." in shown
+        for word in ("", "yes"):
+            assert "type “send again” to confirm" in act(root, "submit", batch, word=word).content.decode()
+        batch.refresh_from_db()
+        assert batch.state == State.HELD
+        act(root, "submit", batch, word="Send again")
+        batch.refresh_from_db()
+        assert batch.state == State.QUEUED
+        assert batch.events.last().text == "although it may have been billed before"
+
+    def test_among_several_it_is_skipped(self, root: Client, batch: MessageBatch) -> None:
+        other = draft(1)
+        response = act(root, "submit", in_doubt(batch), other)
+        assert any(f"#{batch.pk} may have been billed already: submit it alone" in text for text in said(response))
+        for row, state in ((batch, State.HELD), (other, State.QUEUED)):
+            row.refresh_from_db()
+            assert row.state == state
+
+    def test_it_is_declared_lost_on_a_page_that_names_what_is_unknown(self, root: Client, batch: MessageBatch) -> None:
+        in_doubt(batch)
+        shown = act(root, "declare_lost", batch, confirmed=False).content.decode()
+        assert "it is not known whether it ran, and was billed" in shown
+        act(root, "declare_lost", batch, word="declare lost")
+        batch.refresh_from_db()
+        assert batch.state == State.ABANDONED
+
+
+@pytest.mark.parametrize(
+    ("workspace_id", "unknown"),
+    [("", "it is not known in which Workspace it was made"), ("wrkspc_x", "of another Workspace than wrkspc_x")],
+)
+def test_what_is_missing_is_declared_lost_on_a_page_that_names_what_is_unknown(
+    root: Client, batch: MessageBatch, workspace_id: str, unknown: str
+) -> None:
+    in_state(
+        batch, State.IN_PROGRESS, workspace_id=workspace_id, misses=3, missed_at=timezone.now() - timedelta(hours=1)
+    )
+    assert unknown in act(root, "declare_lost", batch, confirmed=False).content.decode()
+    act(root, "declare_lost", batch, word="declare lost")
+    batch.refresh_from_db()
+    assert batch.state == State.LOST

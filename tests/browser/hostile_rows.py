@@ -19,6 +19,7 @@ from django_claude_batches.models import (
     MessageBatch,
     Outcome,
     ParkedResult,
+    RemoteBatch,
     ResultProblem,
     RunState,
     SubmitAttempt,
@@ -145,9 +146,12 @@ def unconfirmed() -> MessageBatch:
     last.candidates = [
         {"id": text, "created_at": text, "requests": text, "status": text, "why": text} for text in TEXTS
     ]
-    last.excluded_ids = TEXTS
     last.save()
     now = timezone.now()
+    names = sorted({text[:127] for text in TEXTS})
+    RemoteBatch.objects.bulk_create(
+        RemoteBatch(account=batch.account, remote_id=name, first_seen_at=now, is_foreign=True) for name in names
+    )
     MessageBatch.objects.filter(pk=batch.pk).update(state="uncertain", queued_at=now, next_action_at=now)
     return batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +11,15 @@ from django.utils import timezone
 from django_claude_batches import registry, services
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, ParkedResult, RunState, State
+from django_claude_batches.services import settling
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import deliver_all, effects, fetched, job, over, reviews
 from tests.library.models import Review
 from tests.making import make_due
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+DAYS = timedelta(days=3)
 
 
 def incomplete(run: JobRun, claude: ClaudeEmulator, *, line: int = 2) -> MessageBatch:
@@ -116,6 +120,32 @@ def test_lost_rows_fail_as_missing_and_are_not_asked_again(claude: ClaudeEmulato
     over(run, claude)
     assert (run.state, failures, run.batches.count()) == (RunState.FINISHED, ["missing"] * 3, 1)
     assert services.retry_run(run) == 3, "a person may"
+
+
+def test_a_missing_batch_that_a_person_declares_lost_ends_its_run(claude: ClaudeEmulator) -> None:
+    """Behind a server that names no Workspace nothing proves that it was deleted."""
+    reviews(3)
+    failures: list[str] = []
+    run = services.advance_run(watching(failures).start())
+    long_ago = timezone.now() - timedelta(hours=1)
+    MessageBatch.objects.filter(run=run).update(misses=3, missed_at=long_ago, next_action_at=long_ago + DAYS)
+    batch = run.batches.get()
+    assert (batch.state, run.state) == (State.IN_PROGRESS, RunState.RUNNING)
+    services.declare_lost(batch)
+    over(run, claude)
+    assert (run.state, failures, batch.state) == (RunState.FINISHED, ["missing"] * 3, State.LOST)
+
+
+def test_a_held_batch_that_a_person_declares_lost_ends_its_run(claude: ClaudeEmulator) -> None:
+    reviews(3)
+    claude.fault("never_lands", times=1)
+    run = services.advance_run(job().start())
+    batch = run.batches.get()
+    settling.never_known(batch, batch.attempts.get(), "it is a test")
+    assert over(run, claude).state == RunState.RUNNING, "it waits for a person"
+    services.declare_lost(batch)
+    over(run, claude)
+    assert (run.state, batch.state, effects()) == (RunState.FINISHED, State.ABANDONED, [0, 0, 0])
 
 
 def test_given_up_and_then_found(claude: ClaudeEmulator) -> None:

@@ -12,7 +12,7 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import item, running
+from tests.making import item, let_ten_minutes_pass, running
 from tests.management.conftest import Manage
 from tests.management.losing import lose
 from tests.relay import Exchange, Relay, lose_request
@@ -58,9 +58,11 @@ def test_what_was_excluded_is_told(manage: Manage, claude: ClaudeEmulator) -> No
     stranger = client.create([item(number) for number in range(3)])["id"]
     client.close()
     claude.finish()
+    manage("reconcile")
+    let_ten_minutes_pass()
     ran = manage("reconcile")
     assert f"Not it, because their results bear no tag of ours: {stranger}." in ran.out
-    assert "Complete listings without a candidate: 1." in ran.out
+    assert "Complete listings without a candidate: 0." in ran.out, "none after the quiet period"
     assert manage("status", batch.pk).code == 4
 
 
@@ -72,6 +74,7 @@ def test_what_was_not_received_is_held_or_sent_again(
     batch = lose(claude, how=lose_request)
     batch.attempts.update(sent_at=timezone.now() - timedelta(hours=2))
     manage("reconcile", batch.pk)
+    let_ten_minutes_pass()
     ran = manage("reconcile", batch.pk)
     batch.refresh_from_db()
     assert (ran.code, batch.state) == (code, state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django_claude_batches import services
-from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch
 from tests.making import draft
 from tests.reliability.crew import Crew, Order
 
@@ -89,6 +89,11 @@ def finished(crew: Crew, order: Order) -> None:
     crew.finish(order["pk"])
 
 
+def finished_and_never_listed(crew: Crew, order: Order) -> None:
+    finished(crew, order)
+    RemoteBatch.objects.all().delete()
+
+
 def finished_for_the_first_tick(crew: Crew, order: Order) -> None:
     finished(crew, order)
     AccountState.objects.all().delete()
@@ -97,4 +102,5 @@ def finished_for_the_first_tick(crew: Crew, order: Order) -> None:
 def searched_once(crew: Crew, order: Order) -> None:
     crew.site.let_the_quiet_period_pass()
     crew.do(**order)
+    crew.site.let_the_quiet_period_pass()
     crew.let_its_time_come(order)

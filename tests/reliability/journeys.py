@@ -8,7 +8,7 @@ from tests.reliability.beginnings import (
     drafts,
     ended,
     fault,
-    finished,
+    finished_and_never_listed,
     finished_for_the_first_tick,
     killed_at,
     ordered,
@@ -25,21 +25,25 @@ CLAIMED = "advancing._work > LeasedQuerySet.claim: UPDATE messagebatch"
 RELEASED = "advancing._work > LeasedQuerySet.release: UPDATE messagebatch"
 OBSERVED = "synchronization.observe: COMMIT"
 SETTLED = "settling._settle: COMMIT"
-LISTED = "searching.list_since: GET /batches"
+LISTED = "searching.list_back: GET /batches"
 TOLD_SUBMITTED = "announcing.tell: receiver of batch_submitted"
 TOLD_UNCERTAIN = "announcing.tell: receiver of submission_uncertain"
 TOLD_ENDED = "announcing.tell: receiver of batch_ended"
+OLDER = "baseline._older: GET /batches"
+"""Where more than 20 batches are a few minutes old."""
 SENT_ONCE = (
     "submission._intend: COMMIT",
-    "submission._take_baseline: GET /batches",
-    "submission._take_baseline: UPDATE submitattempt",
+    "baseline.take: GET /batches",
+    OLDER,
+    "baseline.note: UPDATE submitattempt",
     "submission._fence: COMMIT",
     "submission._post: POST /batches",
 )
 ACCEPTED = ("accepting._write_down: UPDATE submitattempt", "accepting.accepted: COMMIT", TOLD_SUBMITTED)
 PROVEN = (
     LISTED,
-    "searching.judge: GET /batches/ID/results",
+    "remembering._add: COMMIT",
+    "proving.read: GET /batches/ID/results",
     "accepting.proven: COMMIT",
     TOLD_SUBMITTED,
 )
@@ -142,15 +146,14 @@ JOURNEYS: dict[str, Journey] = {
             *ANNOUNCED,
             RELEASED,
         ),
-        set_up=finished,
+        set_up=finished_and_never_listed,
     ),
     "find nothing": Journey(
         ordered("advance", unanswered("never_lands")),
         (
             CLAIMED,
             LISTED,
-            "reconciliation._nothing_found: UPDATE submitattempt",
-            "reconciliation._nothing_found > Machine.put_off: UPDATE messagebatch",
+            "reconciliation._judge > Machine.put_off: UPDATE messagebatch",
             RELEASED,
         ),
     ),
@@ -159,7 +162,7 @@ JOURNEYS: dict[str, Journey] = {
         (
             CLAIMED,
             LISTED,
-            "reconciliation._nothing_found: UPDATE submitattempt",
+            "reconciliation._count: UPDATE submitattempt",
             SETTLED,
             *SENT_ONCE,
             *ACCEPTED,
@@ -168,9 +171,9 @@ JOURNEYS: dict[str, Journey] = {
         set_up=searched_once,
     ),
     "find what was given up": Journey(
-        ordered("poll", wished(services.give_up, unanswered("lost_answer"))),
-        ("advancing._look_after: UPDATE accountstate", "watching._its_time: UPDATE accountstate", *PROVEN),
-        set_up=finished,
+        ordered("watch", wished(services.give_up, unanswered("lost_answer"))),
+        ("watching._is_due > AccountStateQuerySet.take_turn: UPDATE accountstate", *PROVEN),
+        set_up=finished_and_never_listed,
     ),
     "wish to cancel": Journey(
         ordered("cancel", running),

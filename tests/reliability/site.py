@@ -31,6 +31,7 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.state import State
 from django_claude_batches.testing import EmulatorProcess
+from tests.making import let_ten_minutes_pass
 from tests.reliability.settings import UNSYNCED
 
 ALIAS = "site"
@@ -144,6 +145,7 @@ class Site:
         """When no process lives: what unanswered create calls made has appeared by now, or never will."""
         unanswered = SubmitAttempt.objects.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN])
         unanswered.filter(sent_at__isnull=False).update(sent_at=timezone.now() - timedelta(hours=2))
+        let_ten_minutes_pass()
 
     def let_due_times_come(self) -> None:
         for model in (MessageBatch, JobRun, DeliveryChunk):

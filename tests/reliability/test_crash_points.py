@@ -19,6 +19,9 @@ JOURNEYS_SO_FAR = [list(JOURNEYS.values())[:index] for index in range(len(JOURNE
 POINTS = {
     name: new_points(before, journey) for (name, journey), before in zip(JOURNEYS.items(), JOURNEYS_SO_FAR, strict=True)
 }
+MANY = 25
+"""Batches that others made a moment ago: more than one page of a baseline."""
+
 IN_ALL = Counter(fault_of(point) for points in POINTS.values() for point in points)
 
 
@@ -27,6 +30,8 @@ def test_a_process_killed_at_each_point(
     site: Site, database: str, trial: int, tried: Callable[[str, str], None]
 ) -> None:
     with Crew(site).open() as crew:
+        for _ in range(MANY):
+            site.claude.add_stranger(1)
         for name, journey in JOURNEYS.items():
             orders = journey.prepare(crew, 1 + len(POINTS[name]))
             goes_as_written(crew, journey, orders[0])

@@ -81,6 +81,7 @@ def test_an_hour_of_refusals(claude: ClaudeEmulator, clock: Clock, storm: str) -
     while next_tick < over:
         clock.now = max(clock.now, next_tick)
         services.tick(services.advance_if_due)
+        services.watch_due()
         next_tick += TICK
     asked = len(claude.requests)
     assert asked <= budget

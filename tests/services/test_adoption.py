@@ -9,7 +9,7 @@ from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.services.adoption import NotOurs
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, running
-from tests.relay import Relay, lose_answer
+from tests.relay import Relay, counting, lose_answer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -84,10 +84,18 @@ class TestForABatch:
         batch.refresh_from_db()
         assert batch.state == State.UNCERTAIN
 
-    def test_another_count_is_refused(self, claude: ClaudeEmulator) -> None:
-        batch = lost(claude)
-        with pytest.raises(NotOurs, match="has 5 requests, and batch"):
-            services.adopt(elsewhere(claude, 5), for_batch=batch)
+    def test_counts_say_nothing(self, claude: ClaudeEmulator) -> None:
+        """Neither for it nor against it: a batch of another size is refused by its results, when it has ended."""
+        batch, other = lost(claude), elsewhere(claude, 5)
+        with pytest.raises(NotOurs, match="Try again when it has ended"):
+            services.adopt(other, for_batch=batch)
+        claude.finish()
+        with pytest.raises(NotOurs, match="bear no tag of ours"):
+            services.adopt(other, for_batch=batch)
+        with Relay(claude.url) as relay:
+            relay.on("GET", claude.batches[0].id, counting(lambda counts: dict.fromkeys(counts, 0)))
+            services.adopt(claude.batches[0].id, for_batch=batch)
+        assert batch.anthropic_id == claude.batches[0].id
 
     def test_before_it_has_ended_nothing_can_be_proved(self, claude: ClaudeEmulator) -> None:
         batch = lost(claude)

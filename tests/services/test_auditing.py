@@ -139,16 +139,18 @@ class TestUnknownHere:
         assert AccountState.objects.get().audit_findings == 1
 
     def test_one_that_may_be_an_unconfirmed_batchs_is_left_to_the_search(self, claude: ClaudeEmulator) -> None:
+        before = claude.add_stranger(3)
         with Relay(claude.url) as relay:
             relay.on("POST", "/batches", lose_answer, times=1)
             batch = services.advance(services.submit(draft(3)))
         assert batch.state == State.UNCERTAIN
         other = claude.add_stranger(4)
         by_id = {finding.remote_id: finding for finding in found()}
-        assert set(by_id) == {claude.batches[0].id, other}
-        maybe = by_id[claude.batches[0].id]
-        assert f"It may be what became of batch #{batch.pk}" in maybe.words
-        assert [maybe.needs_a_person, by_id[other].needs_a_person] == [False, True]
+        assert set(by_id) == {before, claude.batches[1].id, other}
+        for maybe in (claude.batches[1].id, other):  # whatever it counts
+            assert f"It may be what became of batch #{batch.pk}" in by_id[maybe].words
+            assert not by_id[maybe].needs_a_person
+        assert by_id[before].needs_a_person
         assert audited().needing == 1
 
     def test_what_was_deleted_here_is_not_missed(self, claude: ClaudeEmulator) -> None:

@@ -15,12 +15,12 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
-from django_claude_batches.models import AccountState, BatchResult, MessageBatch, State, SubmitAttempt
+from django_claude_batches.models import AccountState, BatchResult, MessageBatch, RemoteBatch, State, SubmitAttempt
 from django_claude_batches.services import settling
 from django_claude_batches.services.accepting import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, in_state, item, make_due, running
+from tests.making import draft, in_state, item, let_ten_minutes_pass, make_due, running
 from tests.protocol.processes import Crash, dying
 from tests.relay import Exchange, Relay, cut, lose_answer, lose_request, refuse, rewrite
 
@@ -54,8 +54,10 @@ def age(batch: MessageBatch, by: timedelta = QUIET + timedelta(minutes=1)) -> No
 
 
 def search(batch: MessageBatch, times: int = 3) -> MessageBatch:
+    """Search so often, ten minutes apart."""
     for _ in range(times):
         make_due(batch)
+        let_ten_minutes_pass()
         services.tick(services.advance_if_due)
     batch.refresh_from_db()
     return batch
@@ -83,7 +85,8 @@ class TestFound:
         claude.finish()
         services.advance(batch)
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[1].id)
-        assert set(batch.attempts.get().excluded_ids) <= set(others)
+        foreign = RemoteBatch.objects.filter(is_foreign=True).values_list("remote_id", flat=True)
+        assert set(foreign) <= set(others)
 
     @pytest.mark.parametrize("count", [1, 3])
     def test_behind_lines_that_are_nobodys(self, claude: ClaudeEmulator, count: int) -> None:
@@ -158,12 +161,12 @@ class TestNotReceived:
     def test_it_is_sent_again_with_a_new_tag_and_only_then(self, claude: ClaudeEmulator) -> None:
         batch = lost(claude, rule=lose_request)
         search(batch, 4)
-        assert (batch.state, batch.attempts.get().listings_made) == (State.UNCERTAIN, 4)
+        assert (batch.state, batch.attempts.get().listings_made) == (State.UNCERTAIN, 0)
         age(batch, QUIET - timedelta(minutes=1))
         assert search(batch).state == State.UNCERTAIN
         age(batch)
-        search(batch, 1)
-        assert batch.state == State.IN_PROGRESS
+        assert search(batch, 1).state == State.UNCERTAIN, "both listings have to begin after the quiet period"
+        assert search(batch, 1).state == State.IN_PROGRESS
         first, second = batch.attempts.all()
         assert (first.outcome, second.outcome) == ("not_received", "accepted")
         assert first.tag != second.tag
@@ -174,7 +177,9 @@ class TestNotReceived:
         age(batch)
         search(batch, 1)
         assert batch.state == State.UNCERTAIN
-        search(batch, 1)
+        services.advance(batch)
+        assert (batch.state, batch.attempts.get().listings_made) == (State.UNCERTAIN, 1), "not ten minutes apart"
+        search(batch, 2)
         assert batch.state == State.IN_PROGRESS
 
     def test_it_is_held_if_the_settings_say_so(self, claude: ClaudeEmulator, settings: Any) -> None:
@@ -198,9 +203,11 @@ class TestNotReceived:
         age(batch)
         assert search(batch).state == State.UNCERTAIN, "while it runs, the stranger may be ours"
         claude.finish()
-        search(batch)
+        assert search(batch, 1).state == State.UNCERTAIN, "its few results have to be read twice"
+        assert not RemoteBatch.objects.filter(is_foreign=True).exists()
+        search(batch, 4)
         assert batch.state in {State.IN_PROGRESS, State.QUEUED}
-        assert batch.attempts.first().excluded_ids == [other]
+        assert RemoteBatch.objects.get(remote_id=other).is_foreign
 
     def test_a_baseline_that_was_deleted_hides_nothing(self, claude: ClaudeEmulator) -> None:
         older, newest = running(), running()
@@ -212,7 +219,9 @@ class TestNotReceived:
         client.delete(str(newest.anthropic_id))
         client.close()
         age(batch)
-        assert search(batch).state == State.IN_PROGRESS
+        assert search(batch, 1).attempts.get().listings_made == 0, "one 404 may pass"
+        search(batch, 6)
+        assert batch.state == State.IN_PROGRESS
         assert older.pk
 
 
@@ -253,7 +262,7 @@ class TestProvesNothing:
         age(batch)
         search(batch)
         assert batch.state == State.UNCERTAIN
-        assert "another Workspace" in batch.last_error
+        assert "does not show" in batch.last_error
         assert len([remote for remote in claude.batches if len(remote.custom_ids) == 3]) == 2
 
     def test_another_server_by_the_same_key(self, claude: ClaudeEmulator) -> None:
@@ -265,7 +274,7 @@ class TestProvesNothing:
             gateway.on("GET", "/batches", nameless)
             search(batch)
             assert (batch.state, other.batches) == (State.UNCERTAIN, [])
-        assert "another Workspace or server" in batch.last_error
+        assert "does not show" in batch.last_error
 
     @pytest.mark.parametrize("status", [401, 429, 500])
     def test_a_listing_that_fails(self, claude: ClaudeEmulator, status: int) -> None:
@@ -282,8 +291,9 @@ class TestWatching:
     """What turns up when nobody waits for it any more."""
 
     def look(self) -> None:
+        let_ten_minutes_pass()
         AccountState.objects.update(next_watch_at=None)
-        services.tick(services.advance_if_due)
+        services.watch_due()
 
     def test_a_late_batch_is_a_duplicate_and_both_ids_are_kept(
         self, claude: ClaudeEmulator, caplog: pytest.LogCaptureFixture
@@ -332,12 +342,12 @@ class TestWatching:
             AccountState.objects.update(next_watch_at=None, lease_until=None)
             try:
                 with dying(at):
-                    services.tick(lambda pk: None)
+                    services.watch_due()
                 survived.append(at)
             except Crash:
                 pass
             AccountState.objects.update(next_watch_at=None, lease_until=None)
-            services.tick(lambda pk: None)
+            services.watch_due()
             batch.refresh_from_db()
             assert batch.state != State.ABANDONED, f"died before statement {at}"
             assert batch.anthropic_id == claude.batches[-1].id
@@ -358,7 +368,7 @@ class TestWatching:
             services.give_up(lost(claude))
         calls = len(claude.requests)
         for _ in range(5):
-            services.tick(lambda pk: None)
+            services.watch_due()
         assert len(claude.requests) == calls + 1
 
 
@@ -431,7 +441,7 @@ class TestClaiming:
         services.advance(services.claim(batch, claude.batches[0].id))
         assert batch.claimed_id
         claude.finish()
-        services.tick(lambda pk: None)
+        services.watch_due()
         batch.refresh_from_db()
         assert (batch.anthropic_id, batch.claimed_id) == (claude.batches[0].id, "")
 
@@ -459,6 +469,7 @@ class TestClaiming:
     def test_one_that_comes_while_the_search_ends_is_verified_before_anything_is_sent(self) -> None:
         batch = in_state(State.UNCERTAIN)
         MessageBatch.objects.update(claimed_id="msgbatch_01x")  # since the search read the row
+        SubmitAttempt.objects.update(listings_made=2)
         assert not settling.not_received(batch, batch.attempts.get())
         assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.HELD, "msgbatch_01x", False)
 
@@ -481,9 +492,13 @@ class TestClaiming:
         batch.refresh_from_db()
         assert (batch.state, batch.claimed_id) == (State.HELD, "msgbatch_01x")
 
-    def test_another_count_is_refused_at_once(self, claude: ClaudeEmulator) -> None:
+    def test_another_count_says_nothing(self, claude: ClaudeEmulator) -> None:
         batch = services.give_up(lost(claude))
-        services.advance(services.claim(batch, stranger(claude, 5)))
+        other = stranger(claude, 5)
+        services.advance(services.claim(batch, other))
+        assert (batch.claimed_id, batch.events.last().what) == (other, "claim_waits")
+        claude.finish()
+        services.advance(batch)
         assert (batch.claimed_id, batch.events.last().what) == ("", "claim_refused")
 
     def test_only_an_id_and_only_where_one_is_missing(self) -> None:
@@ -499,14 +514,14 @@ class TestAdoptingAll:
         batch, known = lost(claude), running(2)
         newer, other = stranger(claude), stranger(claude, 5)
         adopted, left_out = services.adopt_all()
-        assert {row.anthropic_id for row in adopted} == {older, other}
-        assert set(left_out) == {claude.batches[1].id, newer}
+        assert {row.anthropic_id for row in adopted} == {older}
+        assert set(left_out) == {claude.batches[1].id, newer, other}, "whatever they count"
         assert known.anthropic_id not in left_out
         assert services.adopt_all() == ([], left_out)
         claude.finish()
         assert services.advance(batch).anthropic_id == claude.batches[1].id
         adopted, left_out = services.adopt_all()
-        assert ([row.anthropic_id for row in adopted], left_out) == ([newer], [])
+        assert ({row.anthropic_id for row in adopted}, left_out) == ({newer, other}, [])
 
 
 def test_attempts_are_never_reused(claude: ClaudeEmulator) -> None:
@@ -516,5 +531,6 @@ def test_attempts_are_never_reused(claude: ClaudeEmulator) -> None:
             relay.on("POST", "/batches", lose_request)
             age(batch)
             search(batch)
+            assert batch.state == State.UNCERTAIN
     tags = list(SubmitAttempt.objects.values_list("tag", flat=True))
     assert len(tags) == len(set(tags)) == 3

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.services.body import DeadlineReader, SendDeadlinePassed
 from django_claude_batches.services.connection import InsideTransaction
@@ -170,6 +171,30 @@ def test_a_connection_that_was_never_made_is_tried_again_later(
     assert batch.next_action_at > timezone.now()
     monkeypatch.setenv("ANTHROPIC_BASE_URL", claude.url)
     assert services.advance(batch).state == State.IN_PROGRESS
+
+
+class TestWhatMayHaveBeenBilled:
+    def test_it_is_still_known_when_it_was_taken_back(self) -> None:
+        batch = services.submit(in_state(State.HELD, may_have_been_billed=True), allow_duplicate=True)
+        services.cancel(batch)
+        assert (batch.state, batch.may_have_been_billed) == (State.DRAFT, True)
+        with pytest.raises(InvalidTransition, match="may have been billed already"):
+            services.submit(batch)
+
+    def test_it_is_still_known_when_the_second_call_was_refused(self, claude: ClaudeEmulator) -> None:
+        with Relay(claude.url) as relay:
+            relay.on("POST", "/batches", refuse(400, "invalid_request_error"), times=1)
+            batch = in_state(State.HELD, may_have_been_billed=True)
+            services.advance(services.submit(batch, allow_duplicate=True))
+            assert (batch.state, batch.may_have_been_billed) == (State.REJECTED, True)
+            services.advance(services.submit(batch, allow_duplicate=True))
+            assert (batch.state, batch.may_have_been_billed) == (State.IN_PROGRESS, False)
+
+    def test_only_of_such_a_batch_the_timeline_says_so(self) -> None:
+        for is_billed in (True, False):
+            batch = services.submit(in_state(State.HELD, may_have_been_billed=is_billed), allow_duplicate=True)
+            said = batch.events.get(what="submitted").text
+            assert said == ("although it may have been billed before" if is_billed else "")
 
 
 class TestPausing:

@@ -10,11 +10,14 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models.state import FETCHING, RUNNING
+from django_claude_batches.services import settling
 from django_claude_batches.signals import batch_failed
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import make_due, running
-from tests.relay import Relay, refuse
+from tests.making import in_state, make_due, running
+from tests.relay import Exchange, Relay, refuse
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -124,3 +127,64 @@ class TestTooLate:
             services.tick(lambda pk: None)
         assert failed == [batch]
         assert batch.events.filter(what="alarm").count() == 1
+
+
+def nameless(exchange: Exchange) -> None:
+    status, headers, body = exchange.forward()
+    kept = {name: value for name, value in headers.items() if name.lower() != "anthropic-workspace-id"}
+    exchange.reply = (status, kept, body)
+
+
+@pytest.fixture
+def missing(claude: ClaudeEmulator) -> MessageBatch:
+    """A batch that was deleted elsewhere, behind a server that names no Workspace: no listing can prove it."""
+    with Relay(claude.url) as gateway:
+        gateway.on("POST", "/batches", nameless)
+        gateway.on("GET", "/batches", nameless)
+        batch = running()
+    assert batch.workspace_id == ""
+    delete_elsewhere(claude, batch)
+    assert look(batch, 6).state == State.IN_PROGRESS
+    return batch
+
+
+class TestWorkspaceUnknown:
+    """What no listing can prove ends by time, or by a person's word."""
+
+    def test_it_is_lost_after_the_keeping_time(self, missing: MessageBatch, failed: list[Any]) -> None:
+        MessageBatch.objects.filter(pk=missing.pk).update(created_at=timezone.now() - timedelta(days=30))
+        assert look(missing, 1).state == State.LOST
+        assert "keeps its results no longer" in missing.last_error
+        assert missing in failed
+
+    def test_a_person_declares_it_lost(self, missing: MessageBatch, django_user_model: Any) -> None:
+        ada = django_user_model.objects.create(username="ada")
+        services.declare_lost(missing, by=ada)
+        assert (missing.state, missing.missing_count) == (State.LOST, 3)
+        services.declare_lost(missing)
+        assert [event.by for event in missing.events.filter(what="lost")] == [ada]
+
+    @pytest.mark.parametrize("columns", [{}, {"misses": 2}, {"missed_at": timezone.now() + timedelta(days=1)}])
+    def test_not_one_that_was_found(self, columns: dict[str, Any]) -> None:
+        long_ago = timezone.now() - timedelta(hours=1)
+        batch = in_state(State.IN_PROGRESS, **({"misses": 3, "missed_at": long_ago} | columns if columns else {}))
+        with pytest.raises(InvalidTransition, match="was not yet missed three times"):
+            services.declare_lost(batch)
+
+    @pytest.mark.parametrize("state", [s for s in State if s not in {*RUNNING, *FETCHING, State.LOST, State.ABANDONED}])
+    def test_no_other_state(self, state: State) -> None:
+        with pytest.raises(InvalidTransition, match="has nothing to lose"):
+            services.declare_lost(in_state(state))
+
+    def test_a_held_one_that_may_have_been_billed_is_given_up(self) -> None:
+        batch = held_in_doubt()
+        services.declare_lost(batch)
+        assert (batch.state, batch.events.last().what) == (State.ABANDONED, "given_up")
+        assert services.declare_lost(batch).events.filter(what="given_up").count() == 1
+
+
+def held_in_doubt() -> MessageBatch:
+    batch = in_state(State.UNCERTAIN)
+    settling.never_known(batch, batch.attempts.get(), "it is a test")
+    assert (batch.state, batch.may_have_been_billed) == (State.HELD, True)
+    return batch

@@ -19,7 +19,7 @@ from django_claude_batches.management.subcommands.runs import Runs
 from django_claude_batches.management.subcommands.status import Status
 from django_claude_batches.management.subcommands.tick import Tick
 from django_claude_batches.management.subcommands.wait import Wait
-from django_claude_batches.management.subcommands.wishes import Cancel, Delete, GiveUp, Reingest, Submit
+from django_claude_batches.management.subcommands.wishes import Cancel, DeclareLost, Delete, GiveUp, Reingest, Submit
 
 ALL: tuple[Subcommand, ...] = (
     Draft(),
@@ -44,6 +44,7 @@ ALL: tuple[Subcommand, ...] = (
     Doctor(),
     Purge(),
     GiveUp(),
+    DeclareLost(),
     Resume(),
     Confirm(),
 )

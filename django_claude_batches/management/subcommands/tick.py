@@ -76,6 +76,7 @@ class _Work:
         self._step("batches", lambda: services.tick(self.advance))
         self._step("deliveries", lambda: services.hand_out_deliveries(self.deliver, rest=NO_REST))
         self._step("files", lambda: services.hand_out_uploads(self.prepare))
+        self._step("watch", services.watch_due)
         self._step("audit", services.audit_due)
         self._step("purge", services.purge_due)
 

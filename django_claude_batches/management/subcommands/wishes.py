@@ -5,7 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from django_claude_batches import services
+from django_claude_batches.management.exits import Exit
 from django_claude_batches.management.spending import add_yes, refuse_large
 from django_claude_batches.management.subcommand import Wish
 from django_claude_batches.models import MessageBatch
@@ -19,12 +22,19 @@ class Submit(Wish):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         add_yes(parser)
+        parser.add_argument(
+            "--allow-duplicate",
+            action="store_true",
+            help="send one held batch again that may have been billed already: it may be paid for twice",
+        )
 
     def check(self, batches: list[MessageBatch], options: dict[str, Any]) -> None:
         refuse_large(batches, yes=options["yes"])
+        if options["allow_duplicate"] and len(batches) > 1:
+            raise CommandError("--allow-duplicate is for one batch at a time.", returncode=Exit.WRONG_USAGE)
 
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
-        return services.submit(batch)
+        return services.submit(batch, allow_duplicate=options["allow_duplicate"])
 
 
 class Cancel(Wish):
@@ -73,3 +83,15 @@ class GiveUp(Wish):
 
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
         return services.give_up(batch)
+
+
+class DeclareLost(Wish):
+    name = "declare-lost"
+    help = (
+        "Fetch no more of batches that Anthropic did not find three times over half an hour, where nothing proves that "
+        "they were deleted; and give held ones up that may have been billed. What is stored stays."
+    )
+    example = "manage.py claude_batches declare-lost 12"
+
+    def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
+        return services.declare_lost(batch)

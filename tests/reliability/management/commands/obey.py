@@ -49,8 +49,9 @@ def of_batch(verb: Callable[[MessageBatch], object]) -> Callable[..., object]:
 
 VERBS: dict[str, Callable[..., object]] = {
     # What `manage.py claude_batches tick` does; and what the task does, which leaves the batches to theirs.
-    "tick": lambda: services.tick(services.advance_if_due),
+    "tick": lambda: (services.tick(services.advance_if_due), services.watch_due()),
     "poll": lambda pk=None: services.tick(lambda pk: None),
+    "watch": lambda pk: services.watch_due(),
     "adopt": services.adopt,
     "draft": draft,
     "advance": of_batch(services.advance),

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.fields import (
+    IdentifierField,
+    StorableCharField,
+    StorableDateTimeField,
+    StorableTextField,
+)
+from django_claude_batches.models.lease import DatabaseNow, PrimaryQuerySet
+
+MISSES = 3
+MISSED_FOR = timedelta(minutes=30)
+"""A 404 was seen in passing up to 2 minutes after a create (docs/reference/wire.md §5.1)."""
+
+
+class RemoteBatchQuerySet(PrimaryQuerySet["RemoteBatch"]):
+    def of(self, account: str) -> Self:
+        return self.primary().filter(account=account)
+
+    def count_miss(self, pk: int, why: str) -> None:
+        """Count one 404, by the Workspace in which it was listed."""
+        missed_at = Coalesce("missed_at", DatabaseNow())
+        last = {"misses": F("misses") + 1, "missed_at": missed_at, "last_missed_at": DatabaseNow()}
+        self.primary().filter(pk=pk).update(**last, why=why)
+
+
+class RemoteBatch(models.Model):
+    """A batch that an account lists at Anthropic and that a create call without an answer may have made.
+
+    What was seen once is not forgotten: a listing that lacks it later proves nothing. One row serves all attempts of
+    the account; whose it may be follows from when it was made (`services.windows`).
+    """
+
+    account = models.CharField(_("account"), max_length=64)
+    remote_id = IdentifierField(_("remote id"), max_length=127)
+    workspace_id = StorableCharField(max_length=100, blank=True, help_text=_("Where it was listed, if that was said."))
+    created_at = StorableDateTimeField(_("created at"), null=True, blank=True)
+    requests = models.PositiveIntegerField(_("requests"), default=0, help_text=_("What its counts add up to."))
+    status = StorableCharField(_("status"), max_length=40, blank=True)
+    first_seen_at = models.DateTimeField(_("first seen at"))
+    asked_at = models.DateTimeField(_("asked for at"), null=True, blank=True)
+    misses = models.PositiveIntegerField(default=0, help_text=_("Times in a row that it was not found."))
+    missed_at = models.DateTimeField(_("missed since"), null=True, blank=True)
+    last_missed_at = models.DateTimeField(null=True, blank=True)
+    is_foreign = models.BooleanField(
+        _("another call's"), default=False, help_text=_("Its results bear no tag of ours: it is opened no more.")
+    )
+    why = StorableTextField(_("why that is open"), blank=True)
+    lines_read = models.PositiveIntegerField(default=0, help_text=_("Well-formed lines that were read last."))
+    digest = models.CharField(max_length=64, blank=True, help_text=_("SHA-256 of a short body that came whole."))
+    digest_at = models.DateTimeField(null=True, blank=True, help_text=_("When that was read first."))
+
+    objects = RemoteBatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("remote batch")
+        verbose_name_plural = _("remote batches")
+        constraints = [models.UniqueConstraint(fields=["account", "remote_id"], name="dcb_remote_batch")]
+
+    def __str__(self) -> str:
+        return str(self.remote_id)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was not found three times, over half an hour, in the Workspace in which it was listed."""
+        if self.misses < MISSES or self.missed_at is None or self.last_missed_at is None:
+            return False
+        return self.last_missed_at - self.missed_at >= MISSED_FOR

@@ -1,0 +1,67 @@
+"""What follows from what is known of a create call without an answer. Pure: no database, no network, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+LISTINGS = 2
+"""Full listings without a candidate, ten minutes apart, before a call counts as not received."""
+
+
+class Fullness(Enum):
+    """What a listing says of an attempt by what it does not show."""
+
+    FULL = auto()
+    PARTIAL = auto()
+    """Something may be missing from it; another one may be full."""
+    UNPROVABLE = auto()
+    """No listing can be shown to be full any more."""
+
+
+class Step(Enum):
+    WAIT = auto()
+    NOT_RECEIVED = auto()
+    HOLD = auto()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`candidates` may be it and are at Anthropic; `gone` may have been it and are not there any more.
+
+    `listings` are the full ones so far without a candidate, this one included.
+    """
+
+    is_quiet: bool
+    is_overdue: bool
+    is_claimed: bool
+    listing: Fullness
+    candidates: int
+    gone: int
+    listings: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    step: Step
+    why: str = ""
+
+
+def decide(facts: Facts) -> Decision:
+    """Give what to do: wait, count it as not received, or hold it for a person, who is told why."""
+    if facts.candidates:
+        why = "48 hours were not enough to tell whose the batches are that may be it"
+        return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)
+    if not facts.is_quiet:
+        return Decision(Step.WAIT)
+    if facts.gone:
+        return Decision(Step.HOLD, "a batch that may be it was deleted at Anthropic before its results were read")
+    if facts.is_claimed:
+        return Decision(Step.WAIT)
+    if facts.listing is Fullness.UNPROVABLE:
+        why = "no batch from before the call is left, and the server names no Workspace: no listing can prove anything"
+        return Decision(Step.HOLD, why)
+    if facts.listing is Fullness.PARTIAL:
+        why = "no listing within 48 hours was complete"
+        return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)
+    return Decision(Step.NOT_RECEIVED if facts.listings >= LISTINGS else Step.WAIT)

@@ -1,0 +1,56 @@
+"""The decision about a create call without an answer, cell by cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from django_claude_batches.services.deciding import Facts, Fullness, Step, decide
+
+PROVED = Facts(
+    is_quiet=True,
+    is_overdue=False,
+    is_claimed=False,
+    listing=Fullness.FULL,
+    candidates=0,
+    gone=0,
+    listings=2,
+)
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "step"),
+    [
+        ({}, Step.NOT_RECEIVED),
+        ({"is_overdue": True}, Step.NOT_RECEIVED),
+        ({"listings": 1}, Step.WAIT),
+        ({"is_quiet": False}, Step.WAIT),
+        ({"is_claimed": True}, Step.WAIT),
+        ({"candidates": 1}, Step.WAIT),
+        ({"candidates": 1, "gone": 1}, Step.WAIT),
+        ({"candidates": 1, "is_overdue": True}, Step.HOLD),
+        ({"gone": 1}, Step.HOLD),
+        ({"gone": 1, "is_quiet": False}, Step.WAIT),
+        ({"listing": Fullness.PARTIAL}, Step.WAIT),
+        ({"listing": Fullness.PARTIAL, "is_overdue": True}, Step.HOLD),
+        ({"listing": Fullness.UNPROVABLE}, Step.HOLD),
+        ({"listing": Fullness.UNPROVABLE, "is_quiet": False}, Step.WAIT),
+    ],
+)
+def test_what_follows(otherwise: dict[str, Any], step: Step) -> None:
+    decision = decide(replace(PROVED, **otherwise))
+    assert decision.step is step
+    assert bool(decision.why) == (step is Step.HOLD), "a person is told why, and nobody else is"
+
+
+def test_nothing_is_sent_again_but_in_one_way() -> None:
+    flags = (True, False)
+    for quiet, overdue, claimed, listing, candidates, gone, listings in product(
+        flags, flags, flags, Fullness, (0, 1), (0, 1), (0, 1, 2)
+    ):
+        facts = Facts(quiet, overdue, claimed, listing, candidates, gone, listings)
+        if decide(facts).step is Step.NOT_RECEIVED:
+            assert replace(facts, is_overdue=False) == PROVED

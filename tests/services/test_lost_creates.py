@@ -1,0 +1,349 @@
+"""A create call without an answer, and a server of which nothing is believed: counts, listings, clocks.
+
+Time is the test's, for us and for the server. What was paid is asked of the emulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from django_claude_batches import services
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.signals import duplicate_detected
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, item, running
+from tests.protocol.clock import Clock
+from tests.relay import Exchange, Relay, counting, listing, lose_answer, lose_request
+
+pytestmark = pytest.mark.django_db
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+class World:
+    """A server behind a relay, and the ticks of a project."""
+
+    def __init__(self, claude: ClaudeEmulator, clock: Clock, relay: Relay) -> None:
+        self.claude, self.clock, self.relay = claude, clock, relay
+
+    def lost(self, rule: Callable[[Exchange], None] = lose_answer, count: int = 3, **options: Any) -> MessageBatch:
+        self.relay.on("POST", "/batches", rule, times=1)
+        batch = services.advance(services.submit(draft(count, **options)))
+        assert batch.state == State.UNCERTAIN
+        return batch
+
+    def older(self) -> str:
+        """A batch from before, which is the baseline of what comes."""
+        older = str(running(1).anthropic_id)
+        self.pass_time(2 * MINUTE)
+        return older
+
+    def pass_time(self, by: timedelta, *, step: timedelta = 10 * MINUTE) -> None:
+        over = self.clock.now + by
+        while self.clock.now < over:
+            passed = min(step, over - self.clock.now)
+            self.claude.pass_time(passed.total_seconds())
+            self.clock.pass_time(passed)
+            services.tick(services.advance_if_due)
+            services.watch_due()
+
+    def paid(self, count: int = 3) -> int:
+        """How many batches of ours were made: those of as many requests, by their tags."""
+        return sum(len(batch.custom_ids) == count and "_" in batch.custom_ids[0] for batch in self.claude.batches)
+
+
+@pytest.fixture
+def world(claude: ClaudeEmulator) -> Iterator[World]:
+    clock = Clock(claude.now())
+    with Relay(claude.url) as relay, clock.ruling(lambda seconds: clock.pass_time(timedelta(seconds=seconds))):
+        yield World(claude, clock, relay)
+
+
+def ended_once(world: World, batch: MessageBatch) -> None:
+    batch.refresh_from_db()
+    assert (world.paid(), batch.state) == (1, State.INGESTED), batch.last_error
+
+
+FALLING = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "processing falls, and the others stay 0": lambda counts: FALLING,
+    "one too many": lambda counts: {**counts, "processing": 4},
+    "null": lambda counts: None,
+}
+
+
+class TestCounts:
+    """They exclude nothing, neither while it runs nor when it has ended."""
+
+    @pytest.mark.parametrize("counts", COUNTS)
+    def test_counts_that_do_not_add_up(self, world: World, counts: str) -> None:
+        batch = world.lost()
+        world.relay.on("GET", "/batches", counting(COUNTS[counts]))
+        world.relay.on("GET", world.claude.batches[0].id, counting(COUNTS[counts]))
+        world.pass_time(2 * HOUR)
+        assert world.paid() == 1
+        world.claude.finish()
+        world.pass_time(HOUR / 2)
+        assert world.paid() == 1
+        batch.refresh_from_db()
+        assert batch.anthropic_id == world.claude.batches[0].id
+
+    def test_counts_that_are_wrong_for_a_moment(self, world: World) -> None:
+        batch = world.lost()
+        world.pass_time(49 * MINUTE)
+        world.relay.on("GET", "/batches", counting(COUNTS["one too many"]), times=3)
+        world.pass_time(HOUR)
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+    def test_a_person_identifies_it_all_the_same(self, world: World) -> None:
+        batch = services.give_up(world.lost())
+        world.claude.finish()
+        world.relay.on("GET", world.claude.batches[0].id, counting(COUNTS["one too many"]))
+        services.adopt(world.claude.batches[0].id, for_batch=batch)
+        assert batch.anthropic_id == world.claude.batches[0].id
+
+    def test_the_watch_finds_it_too(self, world: World) -> None:
+        told: list[MessageBatch] = []
+        duplicate_detected.connect(hear := lambda batch, **kwargs: told.append(batch))
+        batch = world.lost(lose_request)
+        world.pass_time(90 * MINUTE)
+        batch.refresh_from_db()
+        assert batch.state == State.IN_PROGRESS
+        tag = batch.attempts.first().tag
+        client = BatchesClient(api_key=world.claude.api_key, base_url=world.claude.url)
+        late = client.create([{**item(number), "custom_id": f"{tag}_r-{number}"} for number in range(3)])
+        client.close()
+        world.claude.finish(late["id"])
+        world.relay.on("GET", "/batches", counting(COUNTS["one too many"]))
+        world.pass_time(HOUR / 2)
+        duplicate_detected.disconnect(hear)
+        assert told == [batch]
+
+
+class TestCandidates:
+    """What was seen once is not forgotten."""
+
+    @pytest.mark.parametrize("after", [45 * MINUTE, 90 * MINUTE, 5 * HOUR])
+    def test_one_that_the_listing_lacks_later(self, world: World, after: timedelta) -> None:
+        world.older()
+        batch = world.lost()
+        ours = world.claude.batches[1].id
+        world.pass_time(after)
+        world.relay.on("GET", "/batches", listing(lambda data: [each for each in data if each["id"] != ours]))
+        world.pass_time(3 * HOUR)
+        assert world.paid() == 1
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+    def test_one_empty_listing(self, world: World) -> None:
+        world.older()
+        batch = world.lost()
+        world.pass_time(90 * MINUTE)
+        world.relay.on("GET", "/batches", listing(lambda data: []), times=8)
+        world.pass_time(HOUR)
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+    @pytest.mark.parametrize("has_older", [True, False])
+    def test_one_that_somebody_deletes_is_held_for_a_person(self, world: World, has_older: bool) -> None:
+        if has_older:
+            world.older()
+        batch = deleted_unread(world)
+        assert (world.paid(), batch.state, batch.attempts.get().outcome) == (1, State.HELD, "undecided")
+        assert "may have been billed" in batch.explanation
+        assert "may have been billed" in batch.last_error
+        world.pass_time(5 * HOUR)
+        batch.refresh_from_db()
+        assert batch.state == State.HELD, "it does not go back by itself"
+
+    def test_what_may_have_been_billed_is_sent_again_only_by_a_person_who_knows(self, world: World) -> None:
+        batch = deleted_unread(world)
+        with pytest.raises(InvalidTransition, match="may have been billed already"):
+            services.submit(batch)
+        services.advance(services.submit(batch, allow_duplicate=True, by=None))
+        assert (batch.state, world.paid()) == (State.IN_PROGRESS, 2)
+        assert not batch.may_have_been_billed
+        world.claude.finish()
+        world.pass_time(HOUR / 2)
+        batch.refresh_from_db()
+        assert batch.state == State.INGESTED
+
+    def test_an_adopted_one_is_judged_by_its_rows(self, world: World) -> None:
+        """Somebody adopted it, its results were fetched, and then it was deleted at Anthropic."""
+        batch = world.lost()
+        adopted = services.adopt(world.claude.batches[0].id)
+        world.claude.finish()
+        services.advance(adopted)
+        assert adopted.state == State.INGESTED
+        delete_elsewhere(world, str(adopted.anthropic_id))
+        world.pass_time(HOUR)
+        batch.refresh_from_db()
+        assert batch.anthropic_id == world.claude.batches[0].id
+        assert world.paid() == 1
+
+    def test_we_delete_none_ourselves(self, world: World) -> None:
+        batch = world.lost()
+        adopted = services.adopt(world.claude.batches[0].id)
+        world.claude.finish()
+        services.give_up(batch)
+        services.advance(services.delete_remote(adopted))
+        assert not world.claude.batches[0].deleted
+        assert "search for a lost batch" in adopted.last_error
+
+
+def deleted_unread(world: World) -> MessageBatch:
+    """One that was listed while it ran, ended, and was deleted before anybody read its results."""
+    batch = world.lost()
+    world.pass_time(30 * MINUTE)
+    world.claude.finish(world.claude.batches[-1].id)
+    delete_elsewhere(world, world.claude.batches[-1].id)
+    world.pass_time(2 * HOUR)
+    batch.refresh_from_db()
+    return batch
+
+
+def delete_elsewhere(world: World, remote_id: str) -> None:
+    client = BatchesClient(api_key=world.claude.api_key, base_url=world.claude.url)
+    client.delete(remote_id)
+    client.close()
+
+
+class TestListings:
+    """One that lacks what is there proves nothing."""
+
+    @pytest.mark.parametrize("kept", [0, 1], ids=["empty", "stale"])
+    def test_beside_single_calls_that_work(self, world: World, kept: int) -> None:
+        first = world.older()
+        world.pass_time(HOUR)
+        world.older()
+        world.relay.on(
+            "GET", "/batches", listing(lambda data: [each for each in data if kept and each["id"] == first]), times=0
+        )
+        batch = world.lost()
+        world.relay.rules[-2][3] = 1_000_000  # from now
+        world.pass_time(5 * HOUR)
+        assert world.paid() == 1
+        world.relay.rules.clear()
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+    def test_without_end_it_is_held_after_two_days(self, world: World) -> None:
+        world.older()
+        batch = world.lost(lose_request)
+        world.relay.on("GET", "/batches", listing(lambda data: []))
+        world.pass_time(49 * HOUR, step=HOUR)
+        batch.refresh_from_db()
+        assert (batch.state, batch.attempts.get().outcome, world.paid()) == (State.HELD, "undecided", 0)
+        assert "48 hours" in batch.explanation
+
+    def test_a_server_that_names_no_workspace_and_had_nothing_before(self, world: World) -> None:
+        world.relay.on("GET", "/batches", nameless)
+        batch = world.lost(lose_request)
+        world.pass_time(2 * HOUR)
+        batch.refresh_from_db()
+        assert (batch.state, batch.attempts.get().outcome) == (State.HELD, "undecided")
+        assert "names no Workspace" in batch.explanation
+
+
+def nameless(exchange: Exchange) -> None:
+    status, headers, body = exchange.forward()
+    kept = {name: value for name, value in headers.items() if name.lower() != "anthropic-workspace-id"}
+    exchange.reply = (status, kept, body)
+
+
+class TestClocks:
+    """Those of the server's nodes differ."""
+
+    @pytest.mark.parametrize("behind", [timedelta(seconds=1), 14 * MINUTE])
+    @pytest.mark.parametrize("is_listed_behind", [False, True])
+    def test_a_node_behind_the_one_that_made_the_baseline(
+        self, world: World, behind: timedelta, is_listed_behind: bool
+    ) -> None:
+        world.older()
+        older = str(running(1).anthropic_id)
+
+        def shifted(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            baseline = datetime.fromisoformat(next(each["created_at"] for each in data if each["id"] == older))
+            for each in data:
+                if each["id"] == world.claude.batches[-1].id != older:
+                    each["created_at"] = (baseline - behind).isoformat()
+            return sorted(data, key=lambda each: each["created_at"], reverse=True) if is_listed_behind else data
+
+        batch = world.lost()
+        world.relay.on("GET", "/batches", listing(shifted))
+        world.pass_time(2 * HOUR)
+        assert world.paid() == 1
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+    @pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "never", None])
+    def test_a_date_that_cannot_be(self, world: World, date: str | None) -> None:
+        def dated(exchange: Exchange) -> None:
+            status, headers, body = exchange.forward()
+            kept = {name: value for name, value in headers.items() if name.lower() != "date"}
+            exchange.reply = (status, kept if date is None else {**kept, "Date": date}, body)
+
+        world.older()
+        world.relay.on("GET", "/batches", dated, times=1)
+        batch = world.lost()
+        world.pass_time(2 * HOUR)
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+
+class TestEnds:
+    """Every row ends."""
+
+    def test_a_truly_lost_one_is_sent_again_exactly_once(self, world: World) -> None:
+        world.older()
+        batch = world.lost(lose_request)
+        world.pass_time(2 * HOUR)
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+        assert [attempt.outcome for attempt in batch.attempts.all()] == ["not_received", "accepted"]
+
+    @pytest.mark.parametrize(
+        ("every", "size"), [(10 * MINUTE, 2), pytest.param(MINUTE, 3, marks=pytest.mark.slow), (20 * MINUTE, 30)]
+    )
+    def test_beside_strangers_without_end(self, world: World, every: timedelta, size: int) -> None:
+        """They start batches all the time, which end after half an hour."""
+        world.older()
+        received, not_received = world.lost(), world.lost(lose_request)
+        strangers: list[str] = []
+        for _ in range(4 * HOUR // every):
+            strangers.append(world.claude.add_stranger(size))
+            if len(strangers) > HOUR / 2 // every:
+                world.claude.finish(strangers[-1 - int(HOUR / 2 // every)])
+            world.pass_time(every)
+        for batch in world.claude.batches:
+            if batch.id not in strangers and batch.processing_status == "in_progress":
+                world.claude.finish(batch.id)
+        world.pass_time(HOUR)
+        for batch in (received, not_received):
+            batch.refresh_from_db()
+            assert batch.state == State.INGESTED, batch.last_error
+        assert len(world.claude.batches) - len(strangers) == 3
+
+
+def test_one_listing_serves_all_that_are_lost(world: World) -> None:
+    world.older()
+    for _ in range(5):
+        world.lost()
+    calls = world.relay.calls("GET", "/batches")
+    MessageBatch.objects.filter(state=State.UNCERTAIN).update(next_action_at=world.clock.now - MINUTE)
+    services.tick(services.advance_if_due)
+    assert world.relay.calls("GET", "/batches") == calls + 1
