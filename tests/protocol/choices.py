@@ -23,10 +23,13 @@ from tests.protocol.network import (
     RETRIEVE,
     Fault,
 )
+from tests.protocol.server import ABSENT, NODES, SAID
 from tests.protocol.world import SECOND
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ROWS = 3
+ROUNDS = 24
+"""Of two and a half hours each: a search takes 48 hours at most."""
 OUTCOMES = st.sampled_from(["accepted", *[LATE] * 3, *CREATES])
 ACCOUNT = st.sampled_from(["default", "default", SECOND])
 COUNTS = st.integers(1, 2)
@@ -51,8 +54,14 @@ NAPS = st.lists(st.sampled_from([5 * MINUTE, 31 * MINUTE]), min_size=1, max_size
 SLEEPS = st.one_of(st.just(0), st.integers(1, 40))
 """Before which statement, or, 0, before the body of its create call is read."""
 
+SAYINGS = st.sampled_from(sorted(SAID))
+LASTING = st.sampled_from([timedelta(seconds=8), HOUR, None])
+LISTING = st.sampled_from(sorted(ABSENT))
+NODE = st.sampled_from(NODES)
+
 WISHES: dict[str, Callable[[MessageBatch], object]] = {
     "submit": services.submit,
+    "declare lost": services.declare_lost,
     "cancel": services.cancel,
     "delete": services.delete_remote,
     "delete, discarding": lambda row: services.delete_remote(row, discard_results=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from django_claude_batches import services
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import BatchEvent, MessageBatch
+from django_claude_batches.models import BatchEvent, MessageBatch, Outcome
 from tests.making import draft
 from tests.protocol import invariants
 from tests.protocol.choices import (
@@ -24,18 +24,24 @@ from tests.protocol.choices import (
     DAY,
     FAULTS,
     HOUR,
+    LASTING,
     LINES,
+    LISTING,
     MINUTE,
     NAPS,
+    NODE,
     OTHER,
     OUTCOMES,
     PASSING,
+    ROUNDS,
     ROWS,
+    SAYINGS,
     SLEEPS,
     WHICH,
     WISHES,
 )
 from tests.protocol.network import CREATE, RESULTS, Fault, Meanwhile, Network
+from tests.protocol.server import FREEDOMS, HONEST, NODES, WHOLE
 from tests.protocol.world import ACCOUNTS, World, is_strangers
 
 Step = Callable[..., None]
@@ -58,24 +64,43 @@ class Protocol(RuleBasedStateMachine):
     reached: Counter[str]
     """How often each event came, over all examples."""
 
-    @classmethod
-    def on(cls, network: Network) -> Protocol:
-        """Give a machine whose steps are called by hand."""
-        return cls.kind_on(network)()
+    freedoms: frozenset[str]
+    """Those of the server."""
 
     @classmethod
-    def kind_on(cls, network: Network) -> type[Protocol]:
+    def on(cls, network: Network, freedoms: Collection[str] = FREEDOMS) -> Protocol:
+        """Give a machine whose steps are called by hand."""
+        return cls.kind_on(network, freedoms)()
+
+    @classmethod
+    def kind_on(cls, network: Network, freedoms: Collection[str] = FREEDOMS) -> type[Protocol]:
         """Give a class of machines that share a network, and count together what they reach."""
-        return type(cls.__name__, (cls,), {"network": network, "reached": Counter()})
+        shared = {"network": network, "reached": Counter(), "freedoms": frozenset(freedoms)}
+        return type(cls.__name__, (cls,), shared)
 
     @initialize(
         on_not_created=st.sampled_from(["retry", "hold"]),
         outcomes=st.lists(OUTCOMES, min_size=1, max_size=2),
         is_shared=st.booleans(),
+        counts=SAYINGS,
+        listing=LISTING,
+        nodes=NODE,
     )
-    def begin(self, on_not_created: str, outcomes: list[str], *, is_shared: bool = True) -> None:
-        self.world = World(self.network, on_not_created=on_not_created, is_shared=is_shared)
+    def begin(
+        self,
+        on_not_created: str,
+        outcomes: list[str],
+        *,
+        is_shared: bool = True,
+        counts: str = HONEST,
+        listing: str = WHOLE,
+        nodes: Sequence[timedelta] = NODES[0],
+    ) -> None:
+        self.world = World(self.network, on_not_created=on_not_created, is_shared=is_shared, freedoms=self.freedoms)
         self.world.open()
+        self.say_of_counts(counts, None)
+        self.list_as(listing)
+        self.answer_from(nodes)
         self.stored: invariants.Stored = {}
         for outcome in outcomes:
             self.send(1, outcome, None)
@@ -151,6 +176,17 @@ class Protocol(RuleBasedStateMachine):
     def wish(self, which: int, wish: str) -> None:
         self.to_row(which, WISHES[wish])
 
+    @step(which=WHICH)
+    def pay_twice(self, which: int) -> None:
+        """Somebody submits what may have been billed, and says that it may be paid for twice."""
+
+        def submit(row: MessageBatch) -> None:
+            unknown = row.attempts.filter(outcome=Outcome.UNDECIDED).count()
+            services.submit(row, allow_duplicate=True)
+            self.world.allowed[row.pk] = unknown
+
+        self.to_row(which, submit)
+
     @step(which=WHICH, remote=WHICH, is_now=st.booleans())
     def claim(self, which: int, remote: int, is_now: bool) -> None:
         def this_is_it(row: MessageBatch, id: str) -> None:
@@ -185,14 +221,15 @@ class Protocol(RuleBasedStateMachine):
     def decoy(self, count: int) -> None:
         self.world.decoy(count)
 
-    @step(which=WHICH)
+    @step(weight=2, which=WHICH)
     def delete_elsewhere(self, which: int) -> None:
-        """Somebody deletes an ended batch: a stranger's (which may be a baseline), or one that a row of ours has."""
-        known = set(MessageBatch.objects.values_list("anthropic_id", flat=True))
+        """Somebody deletes an ended batch: one that is searched for, a stranger's (an anchor?), or a row's."""
         ended = [batch for batch in self.world.remote if batch.processing_status == "ended" and not batch.deleted]
-        # One that is still searched for, and gone before anybody saw its results, cannot be told from none.
-        deletable = [batch.id for batch in ended if batch.id in known or is_strangers(batch)]
-        if deletable:
+        # One that is still searched for, and gone before any listing of ours showed it, cannot be told from none.
+        rows = set(MessageBatch.objects.values_list("anthropic_id", flat=True))
+        shown = [batch.id for batch in ended if batch.id in self.world.shown - rows]
+        known = [batch.id for batch in ended if batch.id in rows or is_strangers(batch)]
+        if deletable := shown or known:
             self.world.delete_elsewhere(deletable[which % len(deletable)])
 
     @step()
@@ -219,6 +256,18 @@ class Protocol(RuleBasedStateMachine):
     def set_clock(self, by: timedelta) -> None:
         self.world.set_clock(by)
 
+    @step(counts=SAYINGS, lasting=LASTING)
+    def say_of_counts(self, counts: str, lasting: timedelta | None) -> None:
+        self.world.server.say_of_counts(counts, lasting)
+
+    @step(weight=2, listing=LISTING)
+    def list_as(self, listing: str) -> None:
+        self.world.server.list_as(listing)
+
+    @step(nodes=NODE)
+    def answer_from(self, nodes: Sequence[timedelta]) -> None:
+        self.world.server.answer_from(nodes)
+
     # What must hold.
 
     @invariant()
@@ -231,7 +280,7 @@ class Protocol(RuleBasedStateMachine):
             return
         try:
             self.world.heal()
-            for _round in range(12):
+            for _round in range(ROUNDS):
                 self.holds()
                 if all(invariants.at_rest(self.world, row) for row in self.world.rows):
                     break

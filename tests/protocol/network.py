@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import urlsplit
 
+from django_claude_batches.services.baseline import ANCHORS
+from tests.protocol.server import Reply, Server
 from tests.relay import Exchange, Relay, Rule, lose_answer, lose_request, refuse
 
 CREATE, BASELINE, LIST, RETRIEVE, RESULTS, CANCEL, DELETE = (
@@ -24,37 +24,38 @@ def call_of(exchange: Exchange) -> str:
     if path.endswith("/cancel"):
         return CANCEL
     if path.endswith("/batches"):
-        listing = BASELINE if query == "limit=1" else LIST
+        listing = BASELINE if query == f"limit={ANCHORS}" else LIST
         return CREATE if exchange.method == "POST" else listing
     return DELETE if exchange.method == "DELETE" else RETRIEVE
+
+
+def first_custom_id(exchange: Exchange) -> str:
+    return str(json.loads(exchange.body)["requests"][0]["custom_id"])
 
 
 def tag_of(custom_id: str) -> str:
     return custom_id.partition("_")[0]
 
 
-def forward(exchange: Exchange) -> tuple[int, dict[str, str], bytes]:
-    """Pass it on, and give the answer with the Workspace's name in it, which a search depends on."""
-    host = urlsplit(exchange.upstream).netloc
-    connection = http.client.HTTPConnection(host, timeout=30)
-    connection.request(exchange.method, exchange.path, exchange.body or None, {**exchange.headers, "Host": host})
-    response = connection.getresponse()
-    dropped = {"content-length", "transfer-encoding", "connection", "date", "server"}
-    headers = {name: value for name, value in response.getheaders() if name.lower() not in dropped}
-    body = response.read()
-    connection.close()
-    return response.status, headers, body
+@dataclass
+class Call(Exchange):
+    """An exchange with a server that has freedoms."""
+
+    server: Server = field(kw_only=True)
+
+    def forward(self) -> Reply:
+        return self.server.answer(self)
 
 
 def answer(exchange: Exchange) -> None:
-    exchange.reply = forward(exchange)
+    exchange.reply = exchange.forward()
 
 
 def cut_at(share: float) -> Rule:
     """The connection breaks when this share (0 to 1) of the answer has come."""
 
     def rule(exchange: Exchange) -> None:
-        status, headers, body = forward(exchange)
+        status, headers, body = exchange.forward()
         kept = body[: int(len(body) * share)]
         exchange.reply, exchange.withheld = (status, headers, kept), len(body) - len(kept)
 
@@ -65,7 +66,7 @@ def done_but(refusal: Rule) -> Rule:
     """It happens at the server, which answers that it failed."""
 
     def rule(exchange: Exchange) -> None:
-        forward(exchange)
+        exchange.forward()
         refusal(exchange)
 
     return rule
@@ -73,7 +74,7 @@ def done_but(refusal: Rule) -> Rule:
 
 def _lines(change: Callable[[list[bytes]], list[bytes]]) -> Rule:
     def rule(exchange: Exchange) -> None:
-        status, headers, body = forward(exchange)
+        status, headers, body = exchange.forward()
         exchange.reply = (status, headers, b"".join(change(body.splitlines(keepends=True))))
 
     return rule
@@ -86,7 +87,7 @@ CREATES: dict[str, Rule] = {
     "answer lost": lose_answer,
     "request lost": lose_request,
     "answer cut": cut_at(0.5),
-    "answer is no batch": lambda exchange: (forward(exchange), setattr(exchange, "reply", (200, {}, b"<html>")))[0],
+    "answer is no batch": lambda exchange: (exchange.forward(), setattr(exchange, "reply", (200, {}, b"<html>")))[0],
     "400": refuse(400, "invalid_request_error"),
     "401": refuse(401, "authentication_error"),
     "413": refuse(413, "request_too_large"),
@@ -135,6 +136,7 @@ class Meanwhile:
 class Network(Relay):
     """The relay of one test, used by one world after the other."""
 
+    server: Server = field(init=False)
     fault: Fault | None = None
     meanwhile: Meanwhile | None = None
     late: list[Exchange] = field(default_factory=list)
@@ -152,13 +154,17 @@ class Network(Relay):
         self._server.RequestHandlerClass.disable_nagle_algorithm = True  # type: ignore[attr-defined]
         return self
 
-    def begin(self, upstream: str) -> None:
+    def begin(self, upstream: str, server: Server) -> None:
         """Serve another world."""
-        self.upstream, self.fault, self.meanwhile = upstream, None, None
+        self.upstream, self.server = upstream, server
+        self.fault = self.meanwhile = None
         self.seen.clear()
         self.late.clear()
         self.creates.clear()
         self.errors.clear()
+
+    def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Call:
+        return Call(method, path, headers, body, self.upstream, server=self.server)
 
     def decide(self, exchange: Exchange) -> None:
         if len(exchange.body) < int(exchange.headers.get("Content-Length") or 0):
@@ -166,7 +172,8 @@ class Network(Relay):
         call = call_of(exchange)
         self.seen.append((exchange.method, exchange.path))
         if call == CREATE:
-            self.creates[tag_of(json.loads(exchange.body)["requests"][0]["custom_id"])] += 1
+            self.creates[tag_of(first_custom_id(exchange))] += 1
+            self.server.create_arrives(first_custom_id(exchange))
         rule = self._rule(call)
         meanwhile = self.meanwhile if self.meanwhile and self.meanwhile.call == call else None
         if meanwhile is None:
@@ -185,7 +192,7 @@ class Network(Relay):
     def land(self) -> None:
         """Let a create call that was held back arrive, if there is one; nobody hears the answer."""
         if self.late:
-            forward(self.late.pop(0))
+            self.late.pop(0).forward()
 
     def _rule(self, call: str) -> Rule:
         fault = self.fault

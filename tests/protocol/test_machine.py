@@ -11,8 +11,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from django_claude_batches.models import Outcome, State
+from tests.protocol.choices import MINUTE
 from tests.protocol.machine import Protocol
 from tests.protocol.network import Network
+from tests.protocol.server import ABSENT, NODES, WHOLE
+from tests.protocol.world import is_strangers
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -35,8 +39,63 @@ def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network, examples: int)
             suppress_health_check=list(HealthCheck),
         ),
     )
+    if EXAMPLES:
+        print(f"{EXAMPLES} examples reached {dict(machines.reached)}")
     # A machine that goes nowhere finds nothing. Few examples need not reach the rarer ways, since tags are random:
     # tests/services/test_reconciliation.py goes there by script.
-    rarer = {"proven", "not_received"} if EXAMPLES >= MANY else set()
+    rarer = {"proven", "not_received", "held"} if EXAMPLES >= MANY else set()
     common = {"accepted", "uncertain", "ingested"} if examples >= SOME else {"accepted"}
     assert common | rarer <= set(machines.reached)
+
+
+@pytest.mark.parametrize(
+    ("listing", "minutes"),
+    [
+        (WHOLE, 20),
+        ("empty", 20),
+        *(pytest.param(listing, 10, marks=pytest.mark.slow) for listing in sorted(ABSENT)),
+        pytest.param(WHOLE, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_create_that_was_lost_is_sent_again_once(network: Network, listing: str, minutes: int) -> None:
+    """Whatever the listings lack, the counts say and the clocks show, and however many batches strangers make."""
+    machine = Protocol.on(network)
+    machine.begin("retry", [], counts="one too many", nodes=NODES[-1])
+    try:
+        machine.decoy(1)
+        machine.send(1, "request lost", None)
+        machine.list_as(listing)
+        for _ in range(300 // minutes):
+            machine.decoy(1)
+            machine.tick(minutes * MINUTE, None, None, ends=True)
+            machine.holds()
+        [row] = machine.world.rows
+        assert sorted(machine.network.creates.values()) == [1, 1]
+        [made] = [batch for batch in machine.world.remote if not is_strangers(batch)]
+        assert made.id == row.anthropic_id
+    finally:
+        machine.teardown()
+
+
+def test_what_a_stranger_deleted_is_held_and_sent_again_only_by_a_person(network: Network) -> None:
+    machine = Protocol.on(network)
+    machine.begin("retry", ["answer lost"])
+    try:
+        machine.tick(11 * MINUTE, None, None)
+        machine.end_all()
+        machine.delete_elsewhere(0)
+        for _ in range(8):
+            machine.tick(11 * MINUTE, None, None)
+        [row] = machine.world.rows
+        assert (row.state, row.last_attempt.outcome) == (State.HELD, Outcome.UNDECIDED)
+        machine.wish(0, "submit")
+        machine.tick(11 * MINUTE, None, None)
+        machine.pass_a_month()
+        machine.tick(11 * MINUTE, None, None)
+        assert sorted(machine.network.creates.values()) == [1]
+        machine.pay_twice(0)
+        machine.tick(11 * MINUTE, None, None)
+        assert sorted(machine.network.creates.values()) == [1, 1]
+        machine.holds()
+    finally:
+        machine.teardown()

@@ -1,25 +1,41 @@
-"""That the machine can fail: six policies that look reasonable, each refuted by a few of its steps.
+"""That the machine can fail: policies that look reasonable, each refuted by a few of its steps.
 
 The only place where our own code is replaced: what is tested here is the test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.dispatch import Signal
 
-from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
-from django_claude_batches.services import accepting, announcing, reconciliation, searching, settling, submission
+from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt
+from django_claude_batches.services import (
+    accepting,
+    announcing,
+    baseline,
+    deciding,
+    examining,
+    proving,
+    reconciliation,
+    settling,
+    submission,
+    windows,
+)
 from django_claude_batches.services.body import DeadlineReader
+from django_claude_batches.services.deciding import Fullness
+from django_claude_batches.services.proving import Reading
+from django_claude_batches.services.remembering import open_ones, remember
+from django_claude_batches.services.searching import Listing
+from django_claude_batches.services.windows import Window
 from tests.protocol.invariants import Violation
 from tests.protocol.machine import MINUTE, Protocol
 from tests.protocol.network import Network
+from tests.protocol.server import SECONDS_BEHIND, WHOLE
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -33,25 +49,32 @@ def blind_retry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settling, "uncertain", again)
 
 
+def take_one_listing(patch: pytest.MonkeyPatch) -> None:
+    for module in (deciding, reconciliation, settling):
+        patch.setattr(module, "LISTINGS", 1)
+
+
 def resubmit_if_none_is_listed(patch: pytest.MonkeyPatch) -> None:
     """No answer: look once, and send it again if it is not there."""
-    patch.setattr(reconciliation, "READ_TIMEOUT", timedelta(days=-1))
-    patch.setattr(reconciliation, "LISTINGS", 1)
+    patch.setattr(baseline, "READ_TIMEOUT", timedelta(days=-1))
+    take_one_listing(patch)
 
 
 def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
     """No answer: the batch with as many requests will be it."""
 
-    def take(client: BatchesClient, attempts: list[SubmitAttempt], data: wire.MessageBatch) -> str:
-        accepting.proven(attempts[0], data["id"])
-        return ""
+    def take(client: BatchesClient, row: RemoteBatch, *_more: object) -> Reading:
+        attempt = SubmitAttempt.objects.filter(batch__request_count=row.requests).last()
+        if attempt is not None:
+            accepting.proven(attempt, row.remote_id)
+        return Reading(attempt)
 
-    patch.setattr(reconciliation, "examine", take)
+    patch.setattr(examining, "judge", take)
 
 
 def one_line_is_enough(patch: pytest.MonkeyPatch) -> None:
     """Its first line is not ours: it is another's."""
-    patch.setattr(searching, "PROOF_LINES", 1)
+    patch.setattr(proving, "PROOF_LINES", 1)
 
 
 def no_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -67,6 +90,38 @@ def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
         return []
 
     patch.setattr(announcing, "tell", tell)
+
+
+def counts_exclude(patch: pytest.MonkeyPatch) -> None:
+    """It has another number of requests: it is another's."""
+
+    def of_the_same_size(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
+        sizes = {window.attempt.batch.request_count for window in windows if window.attempt.batch is not None}
+        return [row for row in open_ones(alias, windows) if row.requests in sizes]
+
+    patch.setattr(reconciliation, "open_ones", of_the_same_size)
+
+
+def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """It is not listed any more: it was none of ours."""
+
+    def keep_only(alias: str, listing: Listing, windows: list[Window]) -> None:
+        RemoteBatch.objects.of(alias).exclude(remote_id__in=listing.ids).delete()
+        remember(alias, listing, windows)
+
+    patch.setattr(reconciliation, "remember", keep_only)
+    take_one_listing(patch)
+
+
+def one_listing_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """The listing was read to its end: it shows all that there is."""
+    patch.setattr(reconciliation, "fullness", lambda listing, attempt, gone: (Fullness.FULL, ""))
+    take_one_listing(patch)
+
+
+def clocks_agree(patch: pytest.MonkeyPatch) -> None:
+    """It was made before the newest one before the call: another call made it."""
+    patch.setattr(windows, "MARGIN", timedelta())
 
 
 def answer_lost(machine: Protocol) -> None:
@@ -108,6 +163,67 @@ def receivers_break(machine: Protocol) -> None:
     machine.tick(MINUTE, None, None)
 
 
+# What a server may do although nothing is wrong with it.
+
+
+def counts_do_not_add_up(machine: Protocol) -> None:
+    machine.begin("retry", [], counts="one too many")
+    machine.send(1, "answer lost", None)
+    for _ in range(6):
+        machine.tick(11 * MINUTE, None, None)
+
+
+def counts_fall_and_do_not_rise(machine: Protocol) -> None:
+    machine.begin("retry", [], counts="processing falls, and nothing rises")
+    machine.send(2, "answer lost", None)
+    for _ in range(6):
+        machine.tick(11 * MINUTE, None, None)
+
+
+def shown_late(machine: Protocol) -> None:
+    """Listings show it only after half an hour: the search has seen it running."""
+    machine.begin("retry", [], listing="new ones are absent")
+    machine.send(1, "answer lost", None)
+    machine.tick(11 * MINUTE, None, None)
+    machine.tick(11 * MINUTE, None, None)
+    machine.list_as(WHOLE)
+    machine.tick(11 * MINUTE, None, None)
+
+
+def shown_and_then_absent_once(machine: Protocol) -> None:
+    shown_late(machine)
+    machine.tick(16 * MINUTE, None, None)
+    machine.list_as("empty")
+    machine.tick(11 * MINUTE, None, None)
+    machine.tick(11 * MINUTE, None, None)
+
+
+def shown_and_then_deleted_by_a_stranger(machine: Protocol) -> None:
+    shown_late(machine)
+    machine.end_all()
+    machine.delete_elsewhere(0)
+    for _ in range(5):
+        machine.tick(16 * MINUTE, None, None)
+
+
+def an_empty_listing_when_the_quiet_period_is_over(machine: Protocol) -> None:
+    """Single GETs answer all the while."""
+    machine.begin("retry", [], listing="empty")
+    machine.send(1, "answer lost", None)
+    machine.tick(31 * MINUTE, None, None)
+    machine.tick(31 * MINUTE, None, None)
+    machine.tick(MINUTE, None, None)
+
+
+def made_by_a_node_whose_clock_is_behind(machine: Protocol) -> None:
+    machine.begin("retry", [])
+    machine.decoy(1)
+    machine.answer_from([SECONDS_BEHIND])
+    machine.send(1, "answer lost", None)
+    for _ in range(6):
+        machine.tick(11 * MINUTE, None, None)
+
+
 @pytest.mark.parametrize(
     ("policy", "happens", "refuted"),
     [
@@ -117,6 +233,12 @@ def receivers_break(machine: Protocol) -> None:
         (one_line_is_enough, foreign_line_first, "paid twice"),
         (no_deadline, sender_sleeps, "paid twice"),
         (receivers_are_called_once, receivers_break, "nobody heard it"),
+        (counts_exclude, counts_do_not_add_up, "paid twice"),
+        (counts_exclude, counts_fall_and_do_not_rise, "paid twice"),
+        (what_is_not_listed_is_forgotten, shown_and_then_absent_once, "paid twice"),
+        (what_is_not_listed_is_forgotten, shown_and_then_deleted_by_a_stranger, "paid twice"),
+        (one_listing_is_enough, an_empty_listing_when_the_quiet_period_is_over, "paid twice"),
+        (clocks_agree, made_by_a_node_whose_clock_is_behind, "paid twice"),
     ],
 )
 def test_a_naive_policy_is_refuted_and_ours_is_not(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -11,21 +12,18 @@ from django.test import override_settings
 
 from django_claude_batches import models, services
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.models import AccountState, MessageBatch, SubmitAttempt
+from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator import BatchSnapshot
 from tests.making import item
 from tests.protocol.clock import Clock
-from tests.protocol.network import Network, tag_of
+from tests.protocol.network import Network, first_custom_id, tag_of
 from tests.protocol.processes import Crash, dying, suspended
 from tests.protocol.receivers import Receivers
+from tests.protocol.server import DELETION, Server
 
 STRANGER = "strangerstran"
 """As long as a tag of ours."""
-
-LANDS_WITHIN = timedelta(minutes=45)
-"""A create call that is held back arrives within this time of the database's clock. The quiet period is an assumption
-about the server: what arrives later than 50 minutes is outside the promise."""
 
 SECOND = "second"
 ACCOUNTS = ("default", SECOND)
@@ -37,7 +35,9 @@ class World:
     With `is_shared`, the second account's key is of the default one's Workspace, so that each sees the other's batches.
     """
 
-    def __init__(self, network: Network, *, on_not_created: str, is_shared: bool) -> None:
+    def __init__(
+        self, network: Network, *, on_not_created: str, is_shared: bool, freedoms: Collection[str] = ()
+    ) -> None:
         self.network = network
         self.claude = ClaudeEmulator(seed=1)
         self.keys = [self.claude.api_key, "sk-ant-api03-of-another-workspace"]
@@ -53,7 +53,12 @@ class World:
             self.claude.add_key(key, workspace_id=self._workspaces[key])
         self.receivers = Receivers()
         self.clock = Clock(self.claude.now())
+        self.server = Server(self.claude, self.clock, freedoms)
+        self.shown: set[str] = set()
+        """What a listing showed to an account that was searching for it."""
         self.deleted_elsewhere: set[str] = set()
+        self.allowed: Counter[int | None] = Counter()
+        """How many calls of a row may have been billed when somebody said, knowing that, to send it once more."""
         self._open = ExitStack()
         accounts = {
             "default": {"API_KEY": lambda: self.key, "BASE_URL": network.url},
@@ -63,7 +68,7 @@ class World:
 
     def open(self) -> None:
         self._open.enter_context(self.claude)
-        self.network.begin(self.claude.url)
+        self.network.begin(self.claude.url, self.server)
         self._open.enter_context(override_settings(CLAUDE_BATCHES=self._settings))
         self._open.enter_context(self.clock.ruling(lambda seconds: self.pass_time(timedelta(seconds=seconds))))
         self._open.enter_context(self.receivers.connected())
@@ -88,28 +93,25 @@ class World:
 
     def pass_time(self, by: timedelta) -> None:
         """Everywhere; create calls that were held back arrive while they may."""
-        self._let_land(by)
+        self._let_land(passing=by)
         self.claude.pass_time(by.total_seconds())
         self.clock.pass_time(by)
 
     def set_clock(self, by: timedelta) -> None:
         """Only the database's clock jumps, and ours."""
-        self._let_land(by)
+        self._let_land(jump=by)
         self.clock.set(by)
 
-    def _let_land(self, by: timedelta) -> None:
-        oldest = SubmitAttempt.objects.filter(sent_at__isnull=False, tag__in=self._late_tags()).order_by("sent_at")
-        for attempt in oldest:
-            if attempt.sent_at is not None and attempt.sent_at + LANDS_WITHIN < self.clock.now + by:
-                self.network.land()
-
-    def _late_tags(self) -> list[str]:
-        return [tag for tag in self.network.creates if any(tag.encode() in late.body for late in self.network.late)]
+    def _let_land(self, **what: timedelta) -> None:
+        late = self.network.late
+        while late and self.server.is_out_of_time(first_custom_id(late[0]), **what):
+            self.network.land()
 
     # Processes.
 
     def tick(self) -> None:
         services.tick(services.advance_if_due)
+        services.watch_due()
 
     def work(
         self,
@@ -127,9 +129,12 @@ class World:
         # What is due now is due a moment later: SQLite's clock counts milliseconds, and its times are compared as text.
         self.pass_time(timedelta(seconds=1))
         self.clock.of_sender.sleep_once(meanwhile if sleep_at == 0 else None)
+        searching = self._searching()
+        self.server.showing.clear()
         try:
             with dying(crash_at), suspended(sleep_at or None, meanwhile):
                 does()
+            self._note_shown(searching)
         except Crash:
             pass
         finally:
@@ -137,6 +142,22 @@ class World:
             self.clock.of_sender.sleep_once(None)
         for error in self.network.errors:
             raise error
+
+    def _searching(self) -> dict[str, str]:
+        """The tags that are searched for, each with its account."""
+        attempts = SubmitAttempt.objects.filter(batch__state=State.UNCERTAIN).select_related("batch")
+        return {attempt.tag: attempt.batch.account for attempt in attempts if attempt.batch is not None}
+
+    def _note_shown(self, searching: dict[str, str]) -> None:
+        """A process that dies may have forgotten what it was shown; others had to write it down."""
+        if DELETION not in self.server.freedoms:
+            return
+        keys = {"default": self.keys, SECOND: [self.second_key]}
+        tags = {batch.id: tag_of(batch.custom_ids[0]) for batch in self.remote}
+        for key, remote_id in self.server.showing:
+            account = searching.get(tags[remote_id])
+            if account is not None and key in keys[account]:
+                self.shown.add(remote_id)
 
     def elsewhere(self, does: Callable[[], object]) -> Callable[[], None]:
         """Give what does it in another process: in the relay's thread, while ours waits for the network."""
@@ -197,7 +218,7 @@ def is_strangers(batch: BatchSnapshot) -> bool:
 def forget_all() -> None:
     for model in (
         *(models.BatchResult, models.ResultProblem, models.UsageRollup, models.BatchEvent, models.BatchRequest),
-        *(SubmitAttempt, MessageBatch, AccountState),
+        *(SubmitAttempt, MessageBatch, AccountState, models.RemoteBatch),
     ):
         rows = model._default_manager.all()
         rows._raw_delete(rows.db)
