@@ -23,6 +23,8 @@ TOX = 'tox run --workdir "$WORK/tox" --no-list-dependencies'
 LONGEST = 2400
 # More workers than cores for tests that mostly wait for processes, leases and servers.
 WAITING = CORES + 3
+# Of the tests that run on each database, those too that `processes` runs on SQLite with each change.
+SLOW_TOO = "-- database"
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Lane:
     """A command of the shell, run when the lanes that it comes `after` have ended.
 
     `cores` is how many it keeps busy, none if it mostly waits: lanes beside each other have no more than the machine.
-    `workers` are pytest's. `environment` is the one of tox.ini that it runs in. Without `each_time` it runs with
-    `--everything` only. An `alone` lane runs last, and nothing beside it: it measures.
+    `workers` are pytest's. `environment` is the one of tox.ini that it runs in, with `arguments`. Without `each_time`
+    it runs with `--everything` only. An `alone` lane runs last, and nothing beside it: it measures.
     """
 
     name: str
@@ -43,14 +45,20 @@ class Lane:
     each_time: bool = True
     alone: bool = False
     workers: int = CORES
+    arguments: str = ""
 
     @property
     def shell(self) -> str:
-        return self.command or f"{TOX} --skip-pkg-install -e {self.environment}"
+        return self.command or f"{TOX} --skip-pkg-install -e {self.environment} {self.arguments}"
 
 
 def tox(name: str, shows: str, *, environment: str = "", cores: int = CORES, **more: object) -> Lane:
     return Lane(name, shows, environment=environment or name, after=("environments",), cores=cores, **more)  # type: ignore[arg-type]
+
+
+def extra(name: str, shows: str, **more: object) -> Lane:
+    """A lane of `--everything`."""
+    return tox(name, shows, each_time=False, **more)  # type: ignore[arg-type]
 
 
 def newcomer(environment: str, command: str) -> str:
@@ -100,21 +108,21 @@ LANES = [
     tox("lowest", "The lowest versions that pyproject.toml allows; COPY, row locks and plans on PostgreSQL.", cores=1),
     tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb", cores=1),
     tox("benchmark", "The ratios and the memory of docs/performance.md hold at 10,000 requests.", alone=True),
-    tox("newest-postgres", "PostgreSQL with Django 6.1.", environment="py313-django61-postgres", each_time=False),
-    tox("older-postgres", "PostgreSQL with Django 6.0.", environment="py312-django60-postgres", each_time=False),
+    extra("newest-postgres", "PostgreSQL with Django 6.1.", environment="py313-django61-postgres", arguments=SLOW_TOO),
+    extra("older-postgres", "PostgreSQL with Django 6.0.", environment="py312-django60-postgres", arguments=SLOW_TOO),
     Lane(
         "western-mariadb",
         "MariaDB with Django 5.2, and a server whose clock is not UTC's: due rows were not found on such.",
-        f"bash .ci/in_western_time {TOX} --skip-pkg-install -e py311-django52-mariadb",
+        f"bash .ci/in_western_time {TOX} --skip-pkg-install -e py311-django52-mariadb {SLOW_TOO}",
         environment="py311-django52-mariadb",
         after=("environments",),
         cores=CORES,
         each_time=False,
     ),
-    tox("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite", each_time=False),
-    tox("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite", each_time=False),
-    tox("trials", "Each fault three times: other seeds, and all points of killed runs.", each_time=False),
-    tox("protocol", "The state machine of the protocol holds for 2,000 examples.", cores=1, each_time=False),
+    extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
+    extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
+    extra("trials", "Each fault three times: other seeds, and all points of killed runs."),
+    extra("protocol", "The state machine of the protocol holds for 500 other examples.", cores=1),
 ]
 
 

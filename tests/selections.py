@@ -46,6 +46,12 @@ class Selection:
         return not self.expression or bool(eval(self.expression, {"__builtins__": {}}, names))
 
 
+def slow_but(few: int, values: Iterable[Any]) -> list[Any]:
+    """Give the values of a parameter, or tuples of several: the first few are the small case, the others `slow`."""
+    params = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*param, marks=pytest.mark.slow if few <= at else ()) for at, param in enumerate(params)]
+
+
 def is_below(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
@@ -56,7 +62,7 @@ def selection_of(command: str) -> Selection:
     parser.add_argument("-m", default=DEFAULT)
     parser.add_argument("--ignore", action="append", default=[])
     parser.add_argument("paths", nargs="*")
-    words = shlex.split(command.partition("pytest")[2].replace("{posargs}", "").replace("{posargs:", "").strip(" }"))
+    words = shlex.split(re.sub(r"\{posargs:?(.*?)\}", r"\1", command.partition("pytest")[2]))
     known, _others = parser.parse_known_args(words)
     return Selection(known.m, tuple(known.paths) or ("tests",), tuple(known.ignore))
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from tests.selections import slow_but
+
 
 @pytest.fixture
 def closed_port() -> int:
@@ -43,7 +45,7 @@ def without_redis(elsewhere: Callable[..., str]) -> Callable[..., str]:
     return functools.partial(elsewhere, "-m", "redis", "tests/test_lanes.py")
 
 
-@pytest.mark.parametrize(("variables", "outcome"), [({}, "1 skipped"), ({"CI": "true"}, "1 error")])
+@pytest.mark.parametrize(("variables", "outcome"), slow_but(1, [({}, "1 skipped"), ({"CI": "true"}, "1 error")]))
 def test_without_a_browser_its_tests_are_skipped_or_fail(
     elsewhere: Callable[..., str], variables: dict[str, str], outcome: str
 ) -> None:
@@ -52,7 +54,7 @@ def test_without_a_browser_its_tests_are_skipped_or_fail(
     assert "needs a browser, and " in said
 
 
-@pytest.mark.parametrize(("variables", "outcome"), [({}, "1 skipped"), ({"CI": "true"}, "1 error")])
+@pytest.mark.parametrize(("variables", "outcome"), slow_but(1, [({}, "1 skipped"), ({"CI": "true"}, "1 error")]))
 def test_without_a_pooler_its_test_is_skipped_or_fails(
     elsewhere: Callable[..., str], variables: dict[str, str], outcome: str
 ) -> None:
@@ -75,6 +77,7 @@ def test_with_ci_it_is_a_failure(without_redis: Callable[..., str], closed_port:
     assert "1 error" in said or "1 failed" in said
 
 
+@pytest.mark.slow
 def test_services_none_asks_no_server_even_with_ci(without_redis: Callable[..., str]) -> None:
     said = without_redis("--services=none", CI="true")
     assert "1 skipped" in said

@@ -53,6 +53,7 @@ def test_each_test_has_a_lane() -> None:
     [
         ("python -m pytest", Selection(DEFAULT)),
         ("python -m pytest -m database {posargs}", Selection("database")),
+        ('python -m pytest -m {posargs:"database and not slow"}', Selection("database and not slow")),
         ("python -m pytest -n0 -m benchmark {posargs:tests/benchmarks}", Selection("benchmark", ("tests/benchmarks",))),
         ('pytest -m "not slow" --ignore=tests/a tests/b', Selection("not slow", ("tests/b",), ("tests/a",))),
     ],

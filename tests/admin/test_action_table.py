@@ -18,6 +18,7 @@ from django_claude_batches.models import BatchEvent, MessageBatch, State
 from tests.admin.conftest import Staff
 from tests.admin.making import BATCHES, in_state, page, said, url
 from tests.making import draft
+from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -195,7 +196,7 @@ def test_who_may_only_look_does_nothing(staff: Staff, action: str, place: str) -
         assert everything() == before, state
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", slow_but(4, STATES))
 def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staff, state: str) -> None:
     batch = of(state)
     for permission in PERMISSIONS:

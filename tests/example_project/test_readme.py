@@ -136,8 +136,9 @@ def test_the_four_steps_make_a_project_that_a_worker_loads(tmp_path: Path) -> No
     assert tasks == (
         "django_claude_batches.advance django_claude_batches.audit django_claude_batches.deliver "
         "django_claude_batches.drive django_claude_batches.prepare django_claude_batches.purge "
-        "django_claude_batches.start_job django_claude_batches.tick dict_keys(['django_claude_batches.tick', "
-        "'django_claude_batches.audit', 'django_claude_batches.purge'])\n"
+        "django_claude_batches.start_job django_claude_batches.tick django_claude_batches.watch "
+        "dict_keys(['django_claude_batches.tick', "
+        "'django_claude_batches.audit', 'django_claude_batches.purge', 'django_claude_batches.watch'])\n"
     )
 
 

@@ -16,7 +16,7 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.schedule import TICK_SECONDS
 from tests import lanes
 from tests.conftest import GATE
-from tests.making import draft
+from tests.making import draft, let_ten_minutes_pass
 from tests.reliability.crashing import AFTER, SENT, CrashFolder
 from tests.reliability.crew import check_receivers
 from tests.reliability.databases import POSTGRES
@@ -116,6 +116,7 @@ class Team:
 
         def pass_time() -> None:
             self.site.claude.finish()
+            let_ten_minutes_pass()
             self.let_due_times_come()
 
         self.site.until(self.site.is_complete, seconds=120, do=pass_time)

@@ -14,7 +14,7 @@ from django.db.models import F
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
-from tests.making import draft
+from tests.making import draft, let_ten_minutes_pass
 from tests.reliability.gate import Gate
 from tests.reliability.site import Site
 
@@ -60,8 +60,9 @@ def test_between_the_fence_and_the_body(site: Site, database: str, trial: int) -
         stopped_at = time.monotonic()
         others_go_on(site)
         SubmitAttempt.objects.update(sent_at=F("sent_at") - timedelta(hours=1))
-        for _ in range(2):
+        for _ in range(2):  # two listings, ten minutes apart
             others_go_on(site)
+            let_ten_minutes_pass()
         batch.refresh_from_db()
         assert (batch.state, batch.attempts.count()) == (State.IN_PROGRESS, 2)
         assert batch.attempts.get(number=1).outcome == Outcome.NOT_RECEIVED

@@ -15,6 +15,7 @@ from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft
 from tests.relay import Exchange, Relay, refuse
+from tests.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -94,7 +95,7 @@ def test_no_field_takes_away_an_id(claude: ClaudeEmulator, fields: dict[str, Any
 REFUSALS = {400: State.REJECTED, 401: State.QUEUED, 403: State.QUEUED, 429: State.QUEUED, 529: State.QUEUED}
 
 
-@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("status", slow_but(2, REFUSALS))
 @pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
 def test_no_header_makes_a_refusal_uncertain(claude: ClaudeEmulator, status: int, headers: dict[str, str]) -> None:
     batch = sent_through(claude, refuse(status, "x_error", "No.", **headers))
@@ -112,7 +113,7 @@ MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("status", slow_but(2, REFUSALS))
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 def test_no_message_makes_a_refusal_uncertain(claude: ClaudeEmulator, status: int, message: Any) -> None:
     batch = sent_through(claude, refuse(status, "x\0_\udfff", message))

@@ -22,6 +22,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.hostile import CHANGED, EITHER, KEPT, REFUSED, VALUES, Value
 from tests.making import running
 from tests.relay import Relay, rewrite
+from tests.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -220,7 +221,7 @@ def long_line(line: Document, size: int, **changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("changes", [{}, {"odd": "\0"}], ids=["plain", "with its original"])
-@pytest.mark.parametrize("size", [7_500_000, 32_000_000])
+@pytest.mark.parametrize("size", slow_but(1, [7_500_000, 32_000_000]))
 def test_a_long_line(claude: ClaudeEmulator, settings: Any, size: int, changes: Document) -> None:
     """MariaDB takes 16 MB in a statement: what does not fit is a problem there, and a row elsewhere."""
     names = ["long", *NEIGHBORS]

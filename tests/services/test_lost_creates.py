@@ -20,6 +20,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, item, running
 from tests.protocol.clock import Clock
 from tests.relay import Exchange, Relay, counting, listing, lose_answer, lose_request
+from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -131,7 +132,7 @@ class TestCounts:
 class TestCandidates:
     """What was seen once is not forgotten."""
 
-    @pytest.mark.parametrize("after", [45 * MINUTE, 90 * MINUTE, 5 * HOUR])
+    @pytest.mark.parametrize("after", slow_but(1, [45 * MINUTE, 90 * MINUTE, 5 * HOUR]))
     def test_one_that_the_listing_lacks_later(self, world: World, after: timedelta) -> None:
         world.older()
         batch = world.lost()
@@ -265,7 +266,7 @@ def nameless(exchange: Exchange) -> None:
 class TestClocks:
     """Those of the server's nodes differ."""
 
-    @pytest.mark.parametrize("behind", [timedelta(seconds=1), 14 * MINUTE])
+    @pytest.mark.parametrize("behind", slow_but(1, [timedelta(seconds=1), 14 * MINUTE]))
     @pytest.mark.parametrize("is_listed_behind", [False, True])
     def test_a_node_behind_the_one_that_made_the_baseline(
         self, world: World, behind: timedelta, is_listed_behind: bool
@@ -288,7 +289,7 @@ class TestClocks:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
-    @pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "never", None])
+    @pytest.mark.parametrize("date", slow_but(1, ["Thu, 01 Jan 1970 00:00:00 GMT", "never", None]))
     def test_a_date_that_cannot_be(self, world: World, date: str | None) -> None:
         def dated(exchange: Exchange) -> None:
             status, headers, body = exchange.forward()

@@ -17,6 +17,7 @@ from django_claude_batches.services.connection import client_of
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, make_due, running
 from tests.relay import Exchange, Relay, refuse
+from tests.selections import slow_but
 from tests.services.test_bent_answers import BODIES, HEADERS, MESSAGES
 
 pytestmark = pytest.mark.django_db
@@ -159,7 +160,7 @@ def test_a_listing_that_is_refused_in_odd_words(
 @pytest.mark.database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("status", [200, 429, 503])
+@pytest.mark.parametrize("status", slow_but(1, [200, 429, 503]))
 @pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
 def test_a_listing_with_odd_headers(
     claude: ClaudeEmulator, relay: Relay, running_ones: Both, status: int, headers: dict[str, str]

@@ -14,6 +14,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import drive, job, let_time_come, over, release, reviews
 from tests.making import draft, item, make_due
 from tests.relay import Exchange, Relay, refuse
+from tests.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -41,7 +42,7 @@ def is_paused() -> bool:
     return AccountState.objects.paused().exists()
 
 
-@pytest.mark.parametrize("name", OF_THE_ACCOUNT)
+@pytest.mark.parametrize("name", slow_but(4, OF_THE_ACCOUNT))
 def test_an_account_is_paused_and_all_goes_out_when_it_is_resumed(claude: ClaudeEmulator, name: str) -> None:
     batches = [services.submit(draft(1)) for _ in range(3)]
     fault, options = OF_THE_ACCOUNT[name]

@@ -112,6 +112,7 @@ def _work(connection: Connection, environment: dict[str, str], log: Path) -> Non
     while connection.recv():
         try:
             services.tick(_advance)
+            services.watch_due()
         except Exception as error:  # noqa: BLE001
             _tell(error)
         connection.send("done")

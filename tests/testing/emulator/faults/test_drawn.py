@@ -33,6 +33,7 @@ def test_a_seed_repeats_them():
     assert first != story(RandomBends(share=0.5, seed=8), count=30)
 
 
+@pytest.mark.slow
 def test_all_that_can_be_bent_is():
     names = story(RandomBends(share=1))
     kinds = {name.partition("=")[0] for name in names}
