@@ -51,7 +51,8 @@ WITHIN_AN_HOUR: dict[str, Any] = {
 def tick() -> None:
     """Poll what runs at Anthropic, and send one task for each batch, run, delivery and uploaded file that is due.
 
-    An error in one of these steps does not keep the others from being done; the first one is raised at the end.
+    An error in one of these steps does not prevent the others. The last one is raised at the end, with those before it
+    as its context.
     """
     with ExitStack() as steps:  # called last in, first out, whatever the others raise
         steps.callback(_send_deliveries)

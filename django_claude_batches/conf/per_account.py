@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from django.utils.module_loading import import_string
 
+from django_claude_batches import storable
 from django_claude_batches.conf.reading import (
     ConfigurationError,
     did_you_mean,
@@ -109,7 +110,7 @@ def _usable() -> dict[str, Any]:
 
 
 def _can_be_alias(alias: object) -> bool:
-    return isinstance(alias, str) and 0 < len(alias) <= MAX_ALIAS
+    return isinstance(alias, str) and 0 < len(alias) <= MAX_ALIAS and alias == storable.text(alias)
 
 
 def _account(alias: str) -> Account:
@@ -208,7 +209,9 @@ def _proxies(value: Any, where: str) -> Mapping[str, str] | None:
         )
     for key, url in value.items():
         if not isinstance(key, str) or not isinstance(url, str) or not _is_url(url):
-            raise ConfigurationError(f"{where}[{key!r:.80}] must be the URL of a proxy, such as http://proxy:3128.")
+            raise ConfigurationError(
+                f'{where} must map schemes to the URLs of proxies, such as {{"https": "http://proxy:3128"}}.'
+            )
     return value
 
 

@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                         default="",
                         editable=False,
                         help_text="Where a search's listing may begin.",
-                        max_length=127,
+                        max_length=128,
                     ),
                 ),
                 ("search_after_at", models.DateTimeField(blank=True, editable=False, null=True)),
@@ -237,7 +237,7 @@ class Migration(migrations.Migration):
                 (
                     "anthropic_id",
                     django_claude_batches.models.fields.IdentifierField(
-                        blank=True, max_length=127, null=True, unique=True, verbose_name="id at Anthropic"
+                        blank=True, max_length=128, null=True, unique=True, verbose_name="id at Anthropic"
                     ),
                 ),
                 ("processing_status", models.CharField(blank=True, max_length=40, verbose_name="processing status")),
@@ -391,7 +391,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default="",
                         help_text="Somebody says that this is it.",
-                        max_length=127,
+                        max_length=128,
                         verbose_name="claimed id",
                     ),
                 ),
@@ -805,7 +805,7 @@ class Migration(migrations.Migration):
                 ("account", models.CharField(max_length=64, verbose_name="account")),
                 (
                     "remote_id",
-                    django_claude_batches.models.fields.IdentifierField(max_length=127, verbose_name="remote id"),
+                    django_claude_batches.models.fields.IdentifierField(max_length=128, verbose_name="remote id"),
                 ),
                 (
                     "workspace_id",
@@ -872,7 +872,7 @@ class Migration(migrations.Migration):
                     django_claude_batches.models.fields.IdentifierField(
                         blank=True,
                         help_text="The newest batch at Anthropic just before the call.",
-                        max_length=127,
+                        max_length=128,
                         null=True,
                     ),
                 ),
@@ -904,7 +904,7 @@ class Migration(migrations.Migration):
                 (
                     "remote_id",
                     django_claude_batches.models.fields.IdentifierField(
-                        blank=True, db_index=True, max_length=127, null=True, verbose_name="remote id"
+                        blank=True, db_index=True, max_length=128, null=True, verbose_name="remote id"
                     ),
                 ),
                 (

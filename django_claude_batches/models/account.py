@@ -58,7 +58,7 @@ class AccountState(Leased):
         _("findings"), default=0, help_text=_("Of the last audit: those that need a person.")
     )
     search_after_id = IdentifierField(
-        max_length=127, blank=True, default="", editable=False, help_text=_("Where a search's listing may begin.")
+        max_length=128, blank=True, default="", editable=False, help_text=_("Where a search's listing may begin.")
     )
     search_after_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)

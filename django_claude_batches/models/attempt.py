@@ -55,7 +55,7 @@ class SubmitAttempt(models.Model):
     )
     workspace_id = StorableCharField(max_length=100, blank=True)
     baseline_id = IdentifierField(
-        max_length=127, null=True, blank=True, help_text=_("The newest batch at Anthropic just before the call.")
+        max_length=128, null=True, blank=True, help_text=_("The newest batch at Anthropic just before the call.")
     )
     baseline_created_at = StorableDateTimeField(null=True, blank=True)
     anchors = StorableJSONField(
@@ -77,7 +77,7 @@ class SubmitAttempt(models.Model):
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices, default=Outcome.OPEN)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
     api_request_id = StorableCharField(_("request id"), max_length=100, blank=True)
-    remote_id = IdentifierField(_("remote id"), max_length=127, null=True, blank=True, db_index=True)
+    remote_id = IdentifierField(_("remote id"), max_length=128, null=True, blank=True, db_index=True)
     candidates = StorableJSONField(
         default=list, blank=True, help_text=_("What may be it: id, created_at, requests, status, and why that is open.")
     )

@@ -168,7 +168,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     )
     alarmed_at = models.DateTimeField(_("alarm raised at"), null=True, blank=True, editable=False)
     claimed_id = IdentifierField(
-        _("claimed id"), max_length=127, blank=True, default="", help_text=_("Somebody says that this is it.")
+        _("claimed id"), max_length=128, blank=True, default="", help_text=_("Somebody says that this is it.")
     )
     ingested_at = models.DateTimeField(_("ingested at"), null=True, blank=True)
     announced_at = models.DateTimeField(_("announced at"), null=True, blank=True)

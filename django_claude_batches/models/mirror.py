@@ -15,7 +15,7 @@ LENGTHS = {"processing_status": 40, "results_url": 500}
 class Mirror(models.Model):
     """A batch as Anthropic last showed it, word for word: values that we do not know are kept too."""
 
-    anthropic_id = IdentifierField(_("id at Anthropic"), max_length=127, unique=True, null=True, blank=True)
+    anthropic_id = IdentifierField(_("id at Anthropic"), max_length=128, unique=True, null=True, blank=True)
     processing_status = StorableCharField(_("processing status"), max_length=LENGTHS["processing_status"], blank=True)
     processing_count = models.PositiveIntegerField(_("processing"), default=0)
     succeeded_count = models.PositiveIntegerField(_("succeeded"), default=0)

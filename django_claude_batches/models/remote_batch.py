@@ -40,7 +40,7 @@ class RemoteBatch(models.Model):
     """
 
     account = models.CharField(_("account"), max_length=64)
-    remote_id = IdentifierField(_("remote id"), max_length=127)
+    remote_id = IdentifierField(_("remote id"), max_length=128)
     workspace_id = StorableCharField(max_length=100, blank=True, help_text=_("Where it was listed, if that was said."))
     created_at = StorableDateTimeField(_("created at"), null=True, blank=True)
     requests = models.PositiveIntegerField(_("requests"), default=0, help_text=_("What its counts add up to."))

@@ -98,7 +98,14 @@ def _look_after(alias: str) -> None:
         alarm(alias)
     except Exception as error:
         logger.exception("Account %s could not be looked after.", alias)
+        _poll_later_or_log(alias, error)
+
+
+def _poll_later_or_log(alias: str, error: Exception) -> None:
+    try:
         poll_later(alias, error)
+    except Exception:
+        logger.exception("When to look after account %s again could not be written.", alias)
 
 
 def wait(

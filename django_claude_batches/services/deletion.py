@@ -11,6 +11,8 @@ from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, RUNNING, SENT, State
 from django_claude_batches.services.delays import LONGEST, NOW, backoff, respecting
+from django_claude_batches.services.remembering import gone_ids
+from django_claude_batches.services.searching import anchor_of
 from django_claude_batches.services.vanishing import without_results
 from django_claude_batches.services.windows import Window, unowned
 
@@ -78,6 +80,9 @@ def is_searched_for(batch: MessageBatch) -> bool:
         return True
     remote_id = str(batch.anthropic_id)
     of_account = unresolved.filter(sent_at__isnull=False, batch__account=batch.account).exclude(batch=batch)
+    gone = gone_ids(batch.account)
+    if any(anchor is not None and anchor[0] == remote_id for anchor in (anchor_of(each, gone) for each in of_account)):
+        return True
     windows = [Window.of(attempt) for attempt in of_account]
     maybe = any(window.may_have(remote_id, batch.created_at) for window in windows)
     foreign = RemoteBatch.objects.of(batch.account).filter(remote_id=remote_id, is_foreign=True)

@@ -15,6 +15,7 @@ from django_claude_batches.services import accepting
 from django_claude_batches.services.proving import read, read_rows
 from django_claude_batches.services.remembering import keep_anchor, seen
 from django_claude_batches.services.searching import Anchor, Listing
+from django_claude_batches.services.windows import unowned
 
 AT_A_TIME = 50
 """Batches that are asked for, and whose results are opened, in one round."""
@@ -92,6 +93,8 @@ def judge(client: BatchesClient, row: RemoteBatch, adopted: MessageBatch | None,
     reading = read(client, row.remote_id) if adopted is None else read_rows(adopted)
     if reading.attempt is not None:
         accepting.proven(reading.attempt, row.remote_id)
+        if unowned([row.remote_id]):  # that attempt has another one: it is a duplicate, and no other attempt's
+            RemoteBatch.objects.primary().filter(pk=row.pk).update(is_foreign=True, why="")
         return
     is_as_before = bool(reading.digest) and reading.digest == row.digest
     row.is_foreign = reading.is_foreign or is_as_before

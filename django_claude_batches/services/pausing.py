@@ -27,13 +27,16 @@ def is_paused(alias: str) -> bool:
     return AccountState.objects.primary().paused().filter(alias=alias).exists()
 
 
-def pause(alias: str, error: APIError) -> None:
-    """Stop sending for the account: until the time that the API names, else until somebody resumes it."""
-    state = account_state(alias)
-    until = after(respecting(error, backoff(0))) if error.retry_after else None
-    AccountState.objects.primary().filter(pk=state.pk).update(
-        paused_at=DatabaseNow(), paused_until=until, pause_reason=str(error)
-    )
+def pause(alias: str, error: APIError, *, until_resumed: bool = False) -> None:
+    """Stop sending for the account: until the time that the API names, else, or `until_resumed`, until it is resumed.
+
+    A pause that waits for a person stays one, whatever is refused meanwhile.
+    """
+    rows = AccountState.objects.primary().filter(pk=account_state(alias).pk)
+    until = after(respecting(error, backoff(0))) if error.retry_after and not until_resumed else None
+    if until is not None:
+        rows = rows.exclude(paused_at__isnull=False, paused_until__isnull=True)
+    rows.update(paused_at=DatabaseNow(), paused_until=until, pause_reason=str(error))
     logger.error("Sending is paused for account %s: %s", alias, error)
 
 

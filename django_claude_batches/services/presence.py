@@ -127,5 +127,8 @@ def _absent(row: MessageBatch) -> Finding:
             "retry then drafts its requests anew."
         )
     else:
-        remedy = "Look whether the key is of its Workspace. That is not known here: so it never becomes lost by itself."
+        remedy = (
+            "Check that the key belongs to its Workspace, which is not known here. It becomes lost after 29 days, or "
+            "at once with `manage.py claude_batches declare-lost`."
+        )
     return about(row, Kind.UNKNOWN_THERE, words, remedy)

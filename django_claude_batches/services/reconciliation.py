@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db.models import F
@@ -21,7 +22,7 @@ from django_claude_batches.services.baseline import quiet_after
 from django_claude_batches.services.deciding import LISTINGS, Facts, Fullness, Step, decide
 from django_claude_batches.services.delays import next_poll, respecting
 from django_claude_batches.services.examining import ask_for_anchors, examine
-from django_claude_batches.services.remembering import gone_ids, open_ones, remember, remember_adopted
+from django_claude_batches.services.remembering import gone_ids, open_ones, remember, remember_adopted, remember_page
 from django_claude_batches.services.searching import Listing, attempts_without_anchor, fullness, list_for
 from django_claude_batches.services.windows import Window
 
@@ -81,12 +82,12 @@ def give_up(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
 
 
 def _found_its_answer(batch: MessageBatch) -> bool:
-    """Look whether an answer was written down after all, on any attempt."""
-    for attempt in batch.attempts.using(MessageBatch.objects.primary().db).filter(remote_id__isnull=False):
-        accepting.accepted(batch, attempt)
-        if batch.state != State.UNCERTAIN:
-            return True
-    return False
+    """Look whether an answer was written down after all, on the last attempt that may have made a batch."""
+    made = batch.attempts.using(MessageBatch.objects.primary().db).maybe_made().last()
+    if made is None or not made.remote_id:
+        return False
+    accepting.accepted(batch, made)
+    return bool(batch.state != State.UNCERTAIN)
 
 
 @contextmanager
@@ -125,11 +126,14 @@ def _search(lost: list[Lost], client: BatchesClient) -> bool:
     attempts = [each.attempt for each in lost]
     failure: ClaudeBatchesError | None = None
     try:
-        listing = list_for(client, alias, attempts, gone_ids(alias))
+        listing = list_for(client, alias, attempts, gone_ids(alias), partial(remember_page, alias))
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
         for each in lost:
+            if each.attempt.sent_at is not None and each.attempt.sent_at + OVERDUE < began_at:
+                settling.never_known(each.batch, each.attempt, f"no listing within 48 hours was complete: {failure}")
+                continue
             delay = respecting(failure, next_poll(each.attempt.sent_at))
             each.batch.put_off(delay, token=each.token, error=str(failure))
         return False

@@ -53,7 +53,9 @@ def remember(alias: str, listing: Listing, windows: list[Window]) -> None:
     }
     for ids in _parts(sorted(unowned(maybe)) if maybe else []):
         known = {row.remote_id: row for row in RemoteBatch.objects.of(alias).filter(remote_id__in=ids)}
-        _add(alias, [maybe[id_] for id_ in ids if id_ not in known], listing.workspace_id)
+        new = [maybe[id_] for id_ in ids if id_ not in known]
+        if new:
+            _add(alias, new, listing.workspace_id, windows)
         for id_, row in known.items():
             seen(row, maybe[id_], workspace_id=listing.workspace_id)
     _found_again(alias, listing)
@@ -75,7 +77,7 @@ def remember_adopted(alias: str, windows: list[Window]) -> None:
     until = [window.until for window in windows if window.until is not None]
     submitted = SubmitAttempt.objects.using(rows.db).filter(remote_id=OuterRef("anthropic_id"))
     known = RemoteBatch.objects.of(alias).filter(remote_id=OuterRef("anthropic_id"))
-    adopted = rows.filter(~Exists(submitted), ~Exists(known), anthropic_id__isnull=False)
+    adopted = rows.filter(~Exists(submitted), ~Exists(known), anthropic_id__isnull=False, account=alias)
     if len(since) == len(windows):
         adopted = adopted.filter(Q(created_at__isnull=True) | Q(created_at__gte=min(since)))
     if len(until) == len(windows):
@@ -107,14 +109,24 @@ def _parts(ids: list[str]) -> Iterator[list[str]]:
         yield ids[start : start + AT_ONCE]
 
 
-def _add(alias: str, batches: list[wire.MessageBatch], workspace_id: str) -> None:
+def _add(alias: str, batches: list[wire.MessageBatch], workspace_id: str, windows: list[Window]) -> None:
     rows = [_row(alias, data, workspace_id) for data in batches]
     try:
         with transaction.atomic(using=RemoteBatch.objects.primary().db):
             RemoteBatch.objects.primary().bulk_create(rows, batch_size=AT_ONCE)
+            _count_anew(windows, batches)
     except IntegrityError:  # another process has just seen some of them
         for row in rows:
             _keep(row)
+        _count_anew(windows, batches)
+
+
+def _count_anew(windows: list[Window], new: list[wire.MessageBatch]) -> None:
+    """Let no listing from before count for attempts that may have made one of these: a search may be judging them."""
+    attempts = [window.attempt.pk for window in windows if any(window.may_have(d["id"], made_at(d)) for d in new)]
+    counted = SubmitAttempt.objects.primary().filter(pk__in=attempts, listings_made__gt=0)
+    if attempts:
+        counted.update(listings_made=0, last_listing_at=None)
 
 
 def keep_anchor(alias: str, attempt: SubmitAttempt, remote_id: str, created_at: datetime | None) -> RemoteBatch:

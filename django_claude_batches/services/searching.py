@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,6 +20,7 @@ PAGES = 50
 """Pages of a thousand in one search; a search that would need more proves nothing."""
 
 Anchor = tuple[str, datetime | None]
+Keep = Callable[[list[wire.MessageBatch], str | None], object]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ def _reaches(times: Iterable[datetime | None], at: datetime) -> bool:
     return any(time is not None and time < at - 2 * MARGIN for time in times)
 
 
-def list_back(client: BatchesClient, to: datetime | None, *, after_id: str = "") -> Listing:
+def list_back(client: BatchesClient, to: datetime | None, keep: Keep, *, after_id: str = "") -> Listing:
     """List the batches older than `after_id`, or all, back to that moment (None: to the end).
+
+    `keep` is called with each page and the Workspace that it names, at once: a later page may fail.
 
     A page's own last id is the way to the next one, whatever the server calls it.
     """
@@ -62,6 +65,7 @@ def list_back(client: BatchesClient, to: datetime | None, *, after_id: str = "")
         reply = client.page(limit=wire.MAX_PAGE, after_id=cursor)
         workspaces.add(reply.workspace_id or "")
         page = reply.data["data"]
+        keep(page, reply.workspace_id)
         new = {data["id"]: data for data in page if data["id"] not in found}
         found |= new
         is_end = not reply.data["has_more"]
@@ -76,6 +80,7 @@ def list_for(
     alias: str,
     attempts: list[SubmitAttempt],
     gone: frozenset[str],
+    keep: Keep,
     *,
     to_the_newest: bool = False,
 ) -> Listing:
@@ -92,11 +97,13 @@ def list_for(
     listing = None
     if after_id:
         try:
-            listing = list_back(client, to, after_id=after_id)
+            listing = list_back(client, to, keep, after_id=after_id)
+            if attempts_without_anchor(listing, attempts, gone):  # what it began at may not be known any more
+                listing = None
         except APIError:  # somebody may have deleted it
             after_id = ""
     if listing is None:
-        listing = list_back(client, to)
+        listing = list_back(client, to, keep)
     if above is not None:
         _keep_cursor(alias, listing, above)
     return listing

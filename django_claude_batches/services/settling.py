@@ -56,8 +56,6 @@ def _judged(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesErr
 def _answered(batch: MessageBatch, attempt: SubmitAttempt, error: APIError) -> bool:
     answered = {"http_status": error.status, "api_request_id": error.request_id or ""}
     about, words = judged(error, batch, attempt)
-    if error.retry_after:
-        words = ""  # the account is resumed by itself: that they come back then does not show that they are the batch's
     refused: dict[str, Any] = {"error": str(error), "outcome": Outcome.REFUSED, **answered}
     if about is About.ACCOUNT:
         return not_sent(batch, attempt, delay=backoff(0), pausing=error, words=words, **refused)
@@ -101,7 +99,7 @@ def not_sent(
             batch.note(ACCOUNT_PAUSED, words)
         return _put_back(batch, SENT, "not_sent", error, is_held=late, due=delay, last_error=error, failures=failures)
 
-    _settle(batch, attempt, outcome, back, pausing=pausing, **answered)
+    _settle(batch, attempt, outcome, back, pausing=pausing, until_resumed=bool(words), **answered)
     return False
 
 
@@ -184,13 +182,14 @@ def _settle(
     then: Callable[[], bool],
     *,
     pausing: APIError | None = None,
+    until_resumed: bool = False,
     **answered: Any,
 ) -> bool:
     """Close the attempt if it was unresolved, and move the batch if this is its last attempt."""
     attempts = SubmitAttempt.objects.primary()
     with transaction.atomic(using=attempts.db, durable=True):
         if pausing is not None:  # first: whoever queues an account's batches locks its row before theirs
-            pause(batch.account, pausing)
+            pause(batch.account, pausing, until_resumed=until_resumed)
         if attempt is None:
             return then()
         unresolved = attempts.unresolved().filter(pk=attempt.pk)

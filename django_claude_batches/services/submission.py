@@ -13,6 +13,7 @@ import secrets
 import tempfile
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import IO, Any, BinaryIO, cast
 
 from django.db import transaction
@@ -179,14 +180,13 @@ def _take_baseline(
     """Note what is at Anthropic already: this call makes none of it. Failing here is harmless."""
     failure: ClaudeBatchesError | None = None
     try:
-        baseline = take(client)
+        baseline = take(client, partial(remember_page, batch.account))
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
         settling.before_sending(batch, attempt, failure)
         return None
     note(attempt, baseline, written)
-    remember_page(batch.account, baseline.batches, baseline.workspace_id)
     return baseline
 
 

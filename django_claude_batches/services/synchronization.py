@@ -16,7 +16,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
 from django_claude_batches.models import AccountState, MessageBatch
-from django_claude_batches.models.lease import after
+from django_claude_batches.models.lease import KEYS, after
 from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import RUNNING, State
 from django_claude_batches.services.announcing import tell
@@ -149,6 +149,11 @@ def poll_later(alias: str, error: Exception) -> None:
 
 
 def _put_off(pks: list[int], error: Exception) -> None:
+    for start in range(0, len(pks), KEYS):
+        _put_off_some(pks[start : start + KEYS], error)
+
+
+def _put_off_some(pks: list[int], error: Exception) -> None:
     rows = MessageBatch.objects.primary().to_poll().filter(pk__in=pks)
     failures = rows.aggregate(most=Max("failures"))["most"] or 0
     # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.

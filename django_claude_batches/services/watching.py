@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
@@ -11,7 +12,15 @@ from django_claude_batches.models import AccountState
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.examining import examine
 from django_claude_batches.services.pausing import known_accounts
-from django_claude_batches.services.remembering import forget, gone_ids, open_ones, remember, remember_adopted, watched
+from django_claude_batches.services.remembering import (
+    forget,
+    gone_ids,
+    open_ones,
+    remember,
+    remember_adopted,
+    remember_page,
+    watched,
+)
 from django_claude_batches.services.searching import list_for
 from django_claude_batches.services.windows import Window
 
@@ -27,11 +36,19 @@ def watch_due() -> int:
     account that fails says so in the log, and ends no other's watch. Not inside a transaction.
     """
     outside_transactions("watch_due()")
-    return sum(_watch(alias) for alias in known_accounts() if _is_due(alias))
+    return sum(_watch_or_log(alias) for alias in known_accounts() if _is_due(alias))
 
 
 def _is_due(alias: str) -> bool:
     return AccountState.objects.take_turn(alias, "next_watch_at", INTERVAL)
+
+
+def _watch_or_log(alias: str) -> int:
+    try:
+        return _watch(alias)
+    except Exception:  # one account's oddity ends no other's watch
+        logger.exception("Account %s could not be watched for late batches.", alias)
+        return 0
 
 
 def _watch(alias: str) -> int:
@@ -52,7 +69,7 @@ def _watch(alias: str) -> int:
 def _look(alias: str, windows: list[Window]) -> None:
     client = connect(alias)
     attempts = [window.attempt for window in windows]
-    listing = list_for(client, alias, attempts, gone_ids(alias), to_the_newest=True)
+    listing = list_for(client, alias, attempts, gone_ids(alias), partial(remember_page, alias), to_the_newest=True)
     remember(alias, listing, windows)
     remember_adopted(alias, windows)
     counts = [attempt.batch.request_count for attempt in attempts if attempt.batch is not None]

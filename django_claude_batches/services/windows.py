@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django_claude_batches import wire
 from django_claude_batches.models import SubmitAttempt
+from django_claude_batches.models.lease import KEYS
 from django_claude_batches.storable import moment
 
 MARGIN = timedelta(minutes=15)
@@ -50,5 +51,8 @@ def made_at(data: wire.MessageBatch) -> datetime | None:
 def unowned(remote_ids: Iterable[str]) -> set[str]:
     """Leave out what an attempt is known to have made."""
     ids = list(remote_ids)
-    owned = SubmitAttempt.objects.primary().filter(remote_id__in=ids).values_list("remote_id", flat=True)
-    return set(ids) - set(owned)
+    attempts = SubmitAttempt.objects.primary()
+    owned: set[str | None] = set()
+    for start in range(0, len(ids), KEYS):
+        owned.update(attempts.filter(remote_id__in=ids[start : start + KEYS]).values_list("remote_id", flat=True))
+    return {id_ for id_ in ids if id_ not in owned}

@@ -151,6 +151,17 @@ def test_pausing_takes_back_what_resuming_releases_again() -> None:
     assert release() == 2
 
 
+def test_what_a_person_sent_again_knowingly_is_released_again_too() -> None:
+    run = drafted(4, 4)
+    run.batches.order_by("pk")[:1].get().move(State.HELD, allowed={State.DRAFT}, may_have_been_billed=True)
+    held = run.batches.get(state=State.HELD)
+    services.submit(held, allow_duplicate=True)
+    services.pause_run(run)
+    assert run.batches.filter(state=State.DRAFT).count() == 2
+    services.resume_run(run)
+    assert release() == 2
+
+
 def test_what_is_queued_when_its_run_is_paused_by_itself_is_not_sent(claude: ClaudeEmulator) -> None:
     """By a worker that does not know its job, or by a handler that kills: nobody takes its batches back."""
     run = drafted(2, 2)

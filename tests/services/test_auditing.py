@@ -219,12 +219,12 @@ class TestUnknownThere:
         [finding] = found()
         assert (finding.needs_a_person, finding.remedy) == (True, "A retry drafts the 2 missing ones anew.")
 
-    def test_an_adopted_one_is_never_lost_by_itself(self, claude: ClaudeEmulator) -> None:
+    def test_an_adopted_one_is_lost_only_after_29_days(self, claude: ClaudeEmulator) -> None:
         batch = services.adopt(claude.add_stranger(1))
         delete_there(claude, batch)
         age(batch, 2 * HOUR)
         [finding] = found()
-        assert "never becomes lost by itself" in finding.remedy
+        assert "becomes lost after 29 days" in finding.remedy
 
     def test_one_made_just_now_is_left_for_the_next_audit(self, claude: ClaudeEmulator) -> None:
         batch = running()

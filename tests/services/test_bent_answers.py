@@ -86,6 +86,13 @@ def test_no_header_takes_away_an_id(claude: ClaudeEmulator, headers: dict[str, s
     assert len(attempt.api_request_id) <= 100
 
 
+@pytest.mark.parametrize("length", [127, 128])
+def test_the_longest_id_has_room(claude: ClaudeEmulator, length: int) -> None:
+    longest = "msgbatch_".ljust(length, "x")
+    batch = sent_through(claude, bent(id=longest))
+    assert (batch.state, batch.anthropic_id) == (State.IN_PROGRESS, longest), batch.last_error
+
+
 @pytest.mark.parametrize("fields", BODIES.values(), ids=BODIES)
 def test_no_field_takes_away_an_id(claude: ClaudeEmulator, fields: dict[str, Any]) -> None:
     batch = sent_through(claude, bent(**fields))

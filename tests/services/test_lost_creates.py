@@ -5,21 +5,23 @@ Time is the test's, for us and for the server. What was paid is asked of the emu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import DataError, connection
 
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, item, running
 from tests.protocol.clock import Clock
-from tests.relay import Exchange, Relay, counting, listing, lose_answer, lose_request
+from tests.relay import Exchange, Relay, counting, listing, lose_answer, lose_request, refuse, rewrite
 from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db
@@ -127,6 +129,22 @@ class TestCounts:
         world.pass_time(HOUR / 2)
         duplicate_detected.disconnect(hear)
         assert told == [batch]
+
+
+def test_what_goes_wrong_with_one_account_ends_no_other_s_watch(world: World) -> None:
+    batch = services.give_up(world.lost())
+    world.claude.finish()
+    AccountState.objects.create(alias="a")
+
+    def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "submitattempt" in sql and "a" in params:
+            raise DataError("a value that nobody foresaw")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail):
+        assert services.watch_due() == 1
+    ended_soon = MessageBatch.objects.get(pk=batch.pk)
+    assert ended_soon.anthropic_id == world.claude.batches[0].id
 
 
 class TestCandidates:
@@ -238,6 +256,43 @@ class TestListings:
         world.claude.finish()
         world.pass_time(HOUR)
         ended_once(world, batch)
+
+    def test_one_that_breaks_off_has_shown_its_first_pages(self, world: World) -> None:
+        """One full listing lacks it, the next one shows it and breaks off, and the one after that lacks it again."""
+        world.older()
+        batch = world.lost()
+        ours = world.claude.batches[1].id
+        absent = listing(lambda data: [each for each in data if each["id"] != ours])
+        world.relay.on("GET", "/batches", absent)
+        while not batch.attempts.get().listings_made:
+            world.pass_time(5 * MINUTE)
+        first_of_two = rewrite(lambda body: json.dumps(json.loads(body) | {"has_more": True}).encode())
+        world.relay.rules[:0] = [["GET", "/batches", first_of_two, 1], ["GET", "/batches", refuse(500), 3]]
+        world.pass_time(3 * HOUR)
+        assert world.paid() == 1
+
+    def test_one_that_always_fails_holds_it_after_two_days(self, world: World) -> None:
+        batch = world.lost()
+        world.relay.on("GET", "/batches", refuse(400))
+        world.pass_time(50 * HOUR, step=HOUR)
+        batch.refresh_from_db()
+        assert (world.paid(), batch.state, batch.may_have_been_billed) == (1, State.HELD, True)
+        assert "no listing within 48 hours was complete" in batch.last_error
+
+    def test_one_that_begins_where_nothing_is_any_more(self, world: World) -> None:
+        """Somebody deleted the batch at which searches began: an unknown one looks like the end of the list."""
+        world.older()
+        world.lost(lose_request)
+        AccountState.objects.update(search_after_id="msgbatch_01gone", search_after_at=world.clock.now + 24 * HOUR)
+        end = json.dumps({"data": [], "has_more": False, "first_id": None, "last_id": None}).encode()
+
+        def rule(exchange: Exchange) -> None:
+            status, headers, body = exchange.forward()
+            exchange.reply = (200, headers, end) if "msgbatch_01gone" in exchange.path else (status, headers, body)
+
+        world.relay.on("GET", "/batches", rule)
+        world.pass_time(2 * HOUR)
+        assert world.paid() == 1
 
     def test_without_end_it_is_held_after_two_days(self, world: World) -> None:
         world.older()

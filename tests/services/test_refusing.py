@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from django_claude_batches import services
+from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, RunState, State
+from django_claude_batches.services.pausing import pause
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import drive, job, let_time_come, over, release, reviews
 from tests.making import draft, item, make_due
@@ -197,16 +198,25 @@ def test_the_same_words_after_a_resume_reject_that_batch_and_pause_nobody(claude
     assert len(calls) == 3
 
 
-def test_words_that_say_when_to_come_back_never_reject(claude: ClaudeEmulator) -> None:
-    """Then the account is resumed by itself, and no person has said that it is mended."""
+def test_a_pause_by_words_waits_for_a_person_whenever_the_answer_says_to_come_back(claude: ClaudeEmulator) -> None:
+    """Else one batch could pause everybody again and again, and never be rejected."""
     batch = services.submit(draft(1))
     claude.fault("refusal", on="create", message="The quota is used up.", retry_after=60, times=2)
-    for _ in range(2):
-        services.advance(batch)
-        state = AccountState.objects.paused().get()
-        assert (batch.state, state.paused_until is None) == (State.QUEUED, False)
-        AccountState.objects.update(paused_until=timezone.now() - timedelta(seconds=1))
-    assert services.advance(batch).state == State.IN_PROGRESS
+    services.advance(batch)
+    assert (batch.state, AccountState.objects.paused().get().paused_until) == (State.QUEUED, None)
+    services.resume("default")
+    assert services.advance(batch).state == State.REJECTED
+
+
+def test_a_refusal_for_a_while_does_not_lift_a_pause_that_waits_for_a_person(claude: ClaudeEmulator) -> None:
+    first, second = services.submit(draft(1)), services.submit(draft(1))
+    claude.fault("refusal", on="create", message="The quota is used up.")
+    services.advance(first)
+    reason = AccountState.objects.get().pause_reason
+    pause("default", APIError("Later.", status=403, retry_after=60))  # of a call that was on its way then
+    state = AccountState.objects.paused().get()
+    assert (state.paused_until, state.pause_reason) == (None, reason)
+    assert services.advance(second).state == State.QUEUED
 
 
 def test_what_the_table_knows_as_the_accounts_never_rejects(claude: ClaudeEmulator) -> None:

@@ -76,7 +76,8 @@ def _release(alias: str, most: int | None) -> int:
         in_flight = _in_flight(alias)
         released = _fitting(list(_waiting(alias, in_flight)), most, in_flight.total())
         for batch in released:
-            submit(batch)
+            # A draft that may have been billed was submitted before, by a person who knew that.
+            submit(batch, allow_duplicate=batch.may_have_been_billed)
             MessageBatch.objects.using(states.db).filter(pk=batch.pk).update(released_at=DatabaseNow())
     return len(released)
 
