@@ -88,6 +88,18 @@ class TestFound:
         foreign = RemoteBatch.objects.filter(is_foreign=True).values_list("remote_id", flat=True)
         assert set(foreign) <= set(others)
 
+    def test_a_second_one_of_another_attempt_is_not_it(self, claude: ClaudeEmulator) -> None:
+        """A proxy repeated a create call: what the other attempt has twice is no candidate of this one."""
+        first = lost(claude)
+        claude.finish()
+        services.advance(first)
+        batch = lost(claude, rule=lose_request)
+        twice = stranger(claude, tag=first.attempts.get().tag)
+        claude.finish()
+        services.advance(batch)
+        assert RemoteBatch.objects.get(remote_id=twice).is_foreign
+        assert batch.attempts.get().candidates == []
+
     @pytest.mark.parametrize("count", [1, 3])
     def test_behind_lines_that_are_nobodys(self, claude: ClaudeEmulator, count: int) -> None:
         batch = lost(claude, count)
