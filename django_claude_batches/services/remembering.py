@@ -77,7 +77,7 @@ def remember_adopted(alias: str, windows: list[Window]) -> None:
     until = [window.until for window in windows if window.until is not None]
     submitted = SubmitAttempt.objects.using(rows.db).filter(remote_id=OuterRef("anthropic_id"))
     known = RemoteBatch.objects.of(alias).filter(remote_id=OuterRef("anthropic_id"))
-    adopted = rows.filter(~Exists(submitted), ~Exists(known), anthropic_id__isnull=False, account=alias)
+    adopted = rows.filter(~Exists(submitted), ~Exists(known), anthropic_id__isnull=False)
     if len(since) == len(windows):
         adopted = adopted.filter(Q(created_at__isnull=True) | Q(created_at__gte=min(since)))
     if len(until) == len(windows):
