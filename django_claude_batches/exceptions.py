@@ -10,15 +10,15 @@ class About(StrEnum):
     """What an error of the API is about; `client.error_table` says it of each."""
 
     ACCOUNT = "account"
-    """Every batch of the account would be refused: it is paused until a person has mended that."""
+    """The account: every batch of it would be refused, so it is paused until a person resumes it."""
     BATCH = "batch"
     """This batch would be refused again."""
     NOTHING_DONE = "nothing_done"
     """Neither: it was refused before work, and can be sent again later."""
     ITS_WORDS = "its_words"
-    """A 400 that nobody knows: nothing was done, and its words tell whether the account or the batch was meant."""
+    """An unknown 400: nothing was done; its message decides whether it concerns the account or the batch."""
     UNKNOWN = "unknown"
-    """Nobody knows whether anything was done."""
+    """Unknown: the call may have been carried out."""
 
 
 class ClaudeBatchesError(Exception):

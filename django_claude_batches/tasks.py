@@ -126,7 +126,7 @@ def purge() -> None:
 
 @shared_task(name="django_claude_batches.watch", **WITHIN_AN_HOUR)
 def watch() -> None:
-    """Look for batches of create calls without an answer that turn up when nobody waits for them any more."""
+    """Look for batches of unanswered create calls that appear after the search has ended."""
     services.watch_due()
 
 

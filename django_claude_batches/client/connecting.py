@@ -60,7 +60,7 @@ class KeyAuth(AuthBase):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter that keeps from requests a header that nobody asks for here.
+    """An adapter that removes a header which requests would parse and this client does not need.
 
     Before 2.33 it raises AttributeError for a `Content-Type` whose charset has no value: the answer would be lost.
     """

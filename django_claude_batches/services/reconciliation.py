@@ -75,7 +75,7 @@ def give_up(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     if batch.move(State.ABANDONED, allowed={State.UNCERTAIN}):
         batch.note("given_up", by=by)
         if batch.is_claimed:
-            batch.wish({State.ABANDONED})  # what somebody said is still to be verified
+            batch.wish({State.ABANDONED})  # the claim is still to be verified
     elif batch.state != State.ABANDONED:
         raise batch.forbidden("give up", {State.UNCERTAIN})
     return batch

@@ -57,7 +57,7 @@ def _paused_before(batch: MessageBatch, words: str) -> bool:
 
 
 def _without_quoted(message: str, batch: MessageBatch) -> str:
-    """Take out what is quoted and stands in a request."""
+    """Remove quoted text that appears in a request of the batch."""
     for match in list(_QUOTED.finditer(message))[:MAX_QUOTED]:
         quoted = next(filter(None, match.groups()))
         as_json = json.dumps(quoted, ensure_ascii=False)[1:-1]
@@ -68,7 +68,7 @@ def _without_quoted(message: str, batch: MessageBatch) -> str:
 
 
 def _without_tokens(message: str, batch: MessageBatch, attempt: SubmitAttempt) -> str:
-    """Take out custom_ids, with our tag and without, models, headers of ours, and names of fields."""
+    """Remove custom_ids (tagged or not), models, headers we sent, and field names."""
     ours = _ours(_TOKEN.findall(message), batch, attempt)
 
     def replaced(match: re.Match[str]) -> str:
@@ -79,7 +79,7 @@ def _without_tokens(message: str, batch: MessageBatch, attempt: SubmitAttempt) -
 
 
 def _ours(tokens: Iterable[str], batch: MessageBatch, attempt: SubmitAttempt) -> set[str]:
-    """Return which of these are values of the batch. A bare word is none: "plan" is more than somebody's custom_id."""
+    """Return which of these are values of the batch. A bare word such as "plan" never is, even if it is a custom_id."""
     candidates = {token.rstrip(".:") for token in tokens}
     candidates = {token for token in candidates if not OF_THE_ACCOUNT.fullmatch(token)}
     requests = batch.requests.using(MessageBatch.objects.primary().db).order_by()

@@ -183,7 +183,7 @@ def _why(data: wire.MessageBatch) -> str:
 
 
 def open_ones(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
-    """Give what was seen and may be one of these attempts' batch, as far as nobody knows whose it is."""
+    """Return the remote batches that one of these attempts may have made and whose owner is not known."""
     windows = list(windows)
     rows = list(RemoteBatch.objects.of(alias).filter(is_foreign=False).order_by("created_at", "pk"))
     maybe = [row for row in rows if any(window.may_have(row.remote_id, row.created_at) for window in windows)]

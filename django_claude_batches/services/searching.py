@@ -100,7 +100,7 @@ def list_for(
             listing = list_back(client, to, keep, after_id=after_id)
             if attempts_without_anchor(listing, attempts, gone):  # what it began at may not be known any more
                 listing = None
-        except APIError:  # somebody may have deleted it
+        except APIError:  # it may have been deleted
             after_id = ""
     if listing is None:
         listing = list_back(client, to, keep)

@@ -121,7 +121,7 @@ def never_known(batch: MessageBatch, attempt: SubmitAttempt, why: str) -> bool:
         if not batch.move(State.HELD, allowed={State.UNCERTAIN}, last_error=words, may_have_been_billed=True):
             return False
         if batch.is_claimed:
-            batch.wish({State.HELD})  # what somebody said is still to be verified
+            batch.wish({State.HELD})  # the claim is still to be verified
         return _noted(batch, "held", words)
 
     if _settle(batch, attempt, Outcome.UNDECIDED, hold):
@@ -141,7 +141,7 @@ def _put_back(
     if is_held and (conf.on_not_created() == "hold" or batch.is_claimed):
         moved = batch.move(State.HELD, allowed=allowed, last_error=changes["last_error"])
         if batch.is_claimed:
-            batch.wish({State.HELD})  # what somebody said is still to be verified
+            batch.wish({State.HELD})  # the claim is still to be verified
         return moved and _noted(batch, "held", why)
     if not batch.move(State.QUEUED, allowed=allowed, **changes):
         return False

@@ -143,7 +143,7 @@ def _round(alias: str, oldest: datetime | None) -> int:
 
 
 def poll_later(alias: str, error: Exception) -> None:
-    """Put off the account's batches that are due: something went wrong that nobody foresaw."""
+    """Delay the account's due batches after an unexpected error."""
     due = MessageBatch.objects.primary().to_poll().due().filter(account=alias)
     _put_off(list(due.values_list("pk", flat=True)), error)
 
