@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -43,7 +43,8 @@ T = TypeVar("T")
 class Reply(Generic[T]):
     """A good answer: its JSON, the id to quote to support, the server's clock, and its hint in seconds to wait.
 
-    `workspace_id` is the Workspace that the key acts in, as the server says; gateways may leave it out.
+    `workspace_id` is the Workspace that the key acts in, as the server says; gateways may leave it out. `is_repeated`
+    says that a try before it may have worked at the server, and its answer was lost.
     """
 
     data: T
@@ -51,6 +52,7 @@ class Reply(Generic[T]):
     date: datetime | None = None
     retry_after: float | None = None
     workspace_id: str | None = None
+    is_repeated: bool = False
 
 
 class Transport:
@@ -82,7 +84,15 @@ class Transport:
 
     def request(self, method: str, path: str, *, query: Mapping[str, Any] | None = None) -> Reply[Any]:
         """Make a call that may be repeated, and repeat it as `retries` decides."""
-        return self._persist(lambda: self._ask(method, path, params=query))
+        lost = False
+
+        def attempt() -> Reply[Any] | Failure:
+            nonlocal lost
+            outcome = self._ask(method, path, params=query)
+            lost = lost or (isinstance(outcome, Failure) and retries.may_have_worked(outcome))
+            return outcome
+
+        return replace(self._persist(attempt), is_repeated=lost)
 
     def delete(self, path: str) -> Reply[Any] | None:
         """Delete; None where the thing is gone after a try whose answer was lost: that try deleted it."""

@@ -33,8 +33,8 @@ from django_claude_batches.services.baseline import Baseline, note, take, window
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.delays import NOW
+from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import is_paused
-from django_claude_batches.services.remembering import remember_page
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def _take_baseline(
     """Note what is at Anthropic already: this call makes none of it. Failing here is harmless."""
     failure: ClaudeBatchesError | None = None
     try:
-        baseline = take(client, partial(remember_page, batch.account))
+        baseline = take(partial(page_of, client, batch.account))
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:

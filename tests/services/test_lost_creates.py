@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,11 +17,13 @@ from django.db import DataError, connection
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models import AccountState, MessageBatch, OpenListing, State
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, item, running
 from tests.protocol.clock import Clock
+from tests.protocol.network import cut_at
+from tests.protocol.processes import Crash
 from tests.relay import Exchange, Relay, counting, listing, lose_answer, lose_request, refuse, rewrite
 from tests.selections import slow_but
 
@@ -71,6 +74,25 @@ def world(claude: ClaudeEmulator) -> Iterator[World]:
 def ended_once(world: World, batch: MessageBatch) -> None:
     batch.refresh_from_db()
     assert (world.paid(), batch.state) == (1, State.INGESTED), batch.last_error
+
+
+@contextmanager
+def dies_after_listing(world: World) -> Iterator[None]:
+    """Let the process die that hears the next listing, before it keeps anything of it."""
+    heard: list[int] = []
+
+    def hear(exchange: Exchange) -> None:
+        exchange.reply = exchange.forward()
+        heard.append(1)
+
+    def die(execute: Any, *arguments: Any) -> Any:
+        if heard:
+            raise Crash
+        return execute(*arguments)
+
+    world.relay.rules[:0] = [["GET", "/batches", hear, 1]]
+    with connection.execute_wrapper(die), suppress(Crash):
+        yield
 
 
 FALLING = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
@@ -270,6 +292,36 @@ class TestListings:
         world.relay.rules[:0] = [["GET", "/batches", first_of_two, 1], ["GET", "/batches", refuse(500), 3]]
         world.pass_time(3 * HOUR)
         assert world.paid() == 1
+
+    @pytest.mark.parametrize("loss", ["the answer", "its end", "the process"])
+    def test_one_that_shows_it_and_is_not_heard(self, world: World, loss: str) -> None:
+        """One full listing lacks it, nobody learns what the next one shows, and the one after that lacks it again."""
+        world.older()
+        batch = world.lost()
+        ours = world.claude.batches[1].id
+        absent = listing(lambda data: [each for each in data if each["id"] != ours])
+        world.relay.on("GET", "/batches", absent)
+        while not batch.attempts.get().listings_made:
+            world.pass_time(5 * MINUTE)
+        unheard = {
+            "the answer": [["GET", "/batches", lose_answer, 1]],
+            "its end": [["GET", "/batches", cut_at(0.9), 1]],
+        }
+        world.relay.rules[:] = [*unheard.get(loss, []), ["GET", "/batches", absent, 1]]
+        with dies_after_listing(world) if loss == "the process" else nullcontext():
+            world.pass_time(11 * MINUTE)
+        world.pass_time(11 * MINUTE)
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+    def test_a_process_that_died_listing_delays_what_is_truly_lost(self, world: World) -> None:
+        batch = world.lost(lose_request)
+        with dies_after_listing(world):
+            world.pass_time(11 * MINUTE)
+        world.pass_time(3 * HOUR)
+        assert (world.paid(), OpenListing.objects.count()) == (1, 0)
+        assert batch.attempts.count() == 2
 
     def test_one_that_always_fails_holds_it_after_two_days(self, world: World) -> None:
         batch = world.lost()
