@@ -220,8 +220,8 @@ class BatchesClient:
             yield split_lines(stream.pieces, max_line_bytes=max_line_bytes)
 
     @contextmanager
-    def _result_body(self, path: str) -> Iterator[ResultBody]:
-        with self._transport.stream(path) as stream:
+    def _result_body(self, path: str, on_read: Callable[[], object] | None) -> Iterator[ResultBody]:
+        with self._transport.stream(path, on_read=on_read) as stream:
             yield ResultBody(stream)
 
     def result_lines(
@@ -236,9 +236,11 @@ class BatchesClient:
         """
         return self._result_lines(path_of(id, "/results"), max_line_bytes, on_read)
 
-    def result_body(self, id: str) -> AbstractContextManager[ResultBody]:
+    def result_body(
+        self, id: str, *, on_read: Callable[[], object] | None = None
+    ) -> AbstractContextManager[ResultBody]:
         """Open the results as `result_lines` does, and say after the last line whether all of it came."""
-        return self._result_body(path_of(id, "/results"))
+        return self._result_body(path_of(id, "/results"), on_read)
 
     def results(self, id: str) -> Iterator[ResultLine]:
         """Give out the results, parsed, as they come.

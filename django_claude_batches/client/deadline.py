@@ -46,7 +46,7 @@ class Pace:
 
         Only time inside reads counts: what the caller does between them takes none of it.
         """
-        self._words = f"The results came at less than {rate:g} bytes per second (min_results_rate, MIN_RESULTS_RATE)"
+        self._words = f"The results came at less than {rate:,.0f} bytes per second (min_results_rate, MIN_RESULTS_RATE)"
         self._is_stream, self._on_read = True, on_read
         self._rate, self._window = rate, window
         self._spent, self._size = 0.0, 0
