@@ -22,6 +22,9 @@ from typing import Any
 SHORTEST = 0.001
 """Seconds. A socket timeout of 0 would mean that it does not block."""
 
+MAX_UNSEEN_BYTES = 1024 * 1024
+"""Bytes of a stream that may come between two pieces of it: a piece has 256 kB, and the rest is framing."""
+
 _thread = threading.local()
 
 
@@ -49,7 +52,7 @@ class Pace:
         self._words = f"The results came at less than {rate:,.0f} bytes per second (min_results_rate, MIN_RESULTS_RATE)"
         self._is_stream, self._on_read = True, on_read
         self._rate, self._window = rate, window
-        self._spent, self._size = 0.0, 0
+        self._spent, self._size, self._unseen = 0.0, 0, 0
 
     @property
     def left(self) -> float:
@@ -69,11 +72,17 @@ class Pace:
         return max(min(timeout, left), SHORTEST)
 
     def read(self, size: int, seconds: float) -> None:
-        """Note a read of `size` bytes that took so long. Raise TooSlow for a stream that is below its rate."""
+        """Note a read of `size` bytes that took so long.
+
+        Raise TooSlow for a stream that is below its rate, and OSError for one of which trailers come without end.
+        """
         if not self._is_stream:
             return
         self._spent += seconds
         self._size += size
+        self._unseen += size
+        if self._unseen > MAX_UNSEEN_BYTES:
+            raise OSError(f"more than {MAX_UNSEEN_BYTES:,} bytes came that are no part of the results")
         if size and self._spent >= self._window:
             self._is_too_slow = self._size < self._rate * self._spent
             if self._is_too_slow:
@@ -81,6 +90,10 @@ class Pace:
             self._spent, self._size = 0.0, 0
         if self._on_read is not None:
             self._on_read()
+
+    def piece_came(self) -> None:
+        """Note that the stream gave out a piece."""
+        self._unseen = 0
 
 
 @contextmanager

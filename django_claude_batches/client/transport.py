@@ -186,6 +186,7 @@ class Transport:
                 raise piece
             if piece is None:
                 return
+            pace.piece_came()
             yield piece
 
     def _pace(self, at_most: float = math.inf) -> Pace:

@@ -251,6 +251,7 @@ def test_what_there_is_not_is_said(arguments, message):
         (f"list:field={PROCESSING},to=null", Bend(endpoint="list", field=PROCESSING, to=None)),
         ("list+cancel@2-4:field=id,how=nul", Bend(endpoint=("list", "cancel"), field="id", how="nul", at=2, times=3)),
         ("*@10%:status=503", Bend(status=503, share=0.1)),
+        ("*:body=endless_continue,seconds=0.1", Bend(body="endless_continue", seconds=0.1)),
         ('list:field=data,to=[{"a":1,"b":2}]', Bend(endpoint="list", field="data", to=[{"a": 1, "b": 2}])),
         ("random@25%:seed=7,key=k", RandomBends(share=0.25, seed=7, key="k")),
         ("random:spare=create:*+*:header=date", RandomBends(spare=("create:*", "*:header=date"))),
