@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from tests.client.scripted import BATCH_ID, Answer, Script, batch, refused
 
 pytestmark = pytest.mark.timeout(10)  # without a total time these calls do not end
 
+ROOT = Path(__file__).parents[2]
 TOTAL = 0.3
 HOSTILE = [body for body in get_args(Body) if body.startswith(("dripped", "endless"))]
 BODY = b'{"requests":[{"custom_id":"a","params":{"model":"claude-haiku-4-5","max_tokens":1,"messages":[]}}]}'
@@ -147,6 +149,33 @@ def test_threads_do_not_share_their_time(claude: ClaudeEmulator, ended: str) -> 
             while thread.is_alive():
                 assert impatient.retrieve(other)["id"] == other
     assert len(failures) == 1
+
+
+FORKING = """
+import os, sys
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import APIUnreachable
+
+client = BatchesClient(api_key=sys.argv[2], base_url=sys.argv[1], total_timeout=0.3)
+
+def is_ended():
+    try:
+        client.list()
+    except APIUnreachable as error:
+        return error.too_slow
+
+before = is_ended()
+child = os.fork()
+if child == 0:
+    os._exit(0 if is_ended() else 1)
+_, status = os.waitpid(child, 0)
+sys.exit(0 if before and status == 0 else 1)
+"""
+
+
+def test_calls_end_in_a_forked_process_too(claude: ClaudeEmulator) -> None:
+    claude.bend(Bend(body="endless_continue", seconds=0.02))
+    subprocess.run([sys.executable, "-c", FORKING, claude.url, claude.api_key], cwd=ROOT, check=True, timeout=8)
 
 
 # Which limits count as time ----------------------------------------------------------------------------------------
