@@ -7,6 +7,7 @@ import os
 import ssl
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
+from django_claude_batches.client.deadline import PacedConnection
 from django_claude_batches.storable import text
 
 Timeout = tuple[float, float]
@@ -30,6 +32,8 @@ NEVER_CONNECTED = (
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.NewConnectionError,
 )
+
+TIMED_OUT = (TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout)
 
 GZIP_MAGIC = b"\x1f\x8b"
 ENCODING = "gzip"
@@ -60,14 +64,38 @@ class KeyAuth(AuthBase):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter that removes a header which requests would parse and this client does not need.
+    """An adapter whose connections keep the pace of the call.
 
-    Before 2.33 it raises AttributeError for a `Content-Type` whose charset has no value: the answer would be lost.
+    It removes a header which requests would parse and this client does not need: before 2.33 requests raises
+    AttributeError for a `Content-Type` whose charset has no value, and the answer would be lost.
     """
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        _set_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        _set_pools(manager)
+        return manager
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         resp.headers.discard("content-type")
         return super().build_response(req, resp)
+
+
+def _set_pools(manager: Any) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _paced(pool) for scheme, pool in pools.items()}
+
+
+@lru_cache
+def _paced(pool: Any) -> Any:
+    """Return a subclass of the pool, which may be one for SOCKS, with connections that keep the pace."""
+    if issubclass(pool.ConnectionCls, PacedConnection):
+        return pool
+    connection = type(pool.ConnectionCls.__name__, (PacedConnection, pool.ConnectionCls), {})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 class _Session(requests.Session):
@@ -109,6 +137,12 @@ def plain(body: bytes, longest: int = 0) -> bytes:
 def was_sent(error: BaseException) -> bool:
     """Return whether a call without a body may have arrived: not if there never was a connection."""
     return not any(isinstance(item, NEVER_CONNECTED) for item in _causes(error))
+
+
+def timed_out(error: BaseException) -> bool:
+    """Return whether a timeout ended the call. urllib3 1.26 counts a refused connection as one."""
+    causes = [item for item in _causes(error) if not isinstance(item, urllib3.exceptions.NewConnectionError)]
+    return any(isinstance(item, TIMED_OUT) for item in causes)
 
 
 def words(error: BaseException) -> str:

@@ -41,6 +41,8 @@ def client_of(alias: str, *, anthropic_version: str = "") -> BatchesClient:
             anthropic_version or account.anthropic_version,
             account.workspace_id,
             account.timeouts,
+            account.total_timeout,
+            account.min_results_rate,
             _pairs(account.proxies),
             account.verify,
         )
@@ -82,6 +84,8 @@ def _client(
     anthropic_version: str,
     workspace_id: str | None,
     timeouts: tuple[float, float],
+    total_timeout: float | None,
+    min_results_rate: float,
     proxies: tuple[tuple[str, str], ...] | None,
     verify: bool | str,  # noqa: FBT001 (requests' own argument)
 ) -> BatchesClient:
@@ -92,6 +96,8 @@ def _client(
         anthropic_version=anthropic_version,
         workspace_id=workspace_id,
         timeout=timeouts,
+        total_timeout=total_timeout,
+        min_results_rate=min_results_rate,
         proxies=None if proxies is None else dict(proxies),
         verify=verify,
     )

@@ -40,9 +40,7 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     download = Download(batch, prices, using=MessageBatch.objects.primary().db)
     failure: ClaudeBatchesError | None = None
     try:
-        for chunk in download.chunks(client):
-            _store(batch, token, chunk, download.rows(chunk))
-            del chunk  # before the next one is read: they are as large as the memory that this takes
+        download.run(client, lambda chunk: _store(batch, token, chunk, download.rows(chunk)))
     except LeaseLost:
         logger.warning("Batch %s is fetched by another process now.", batch.pk)
         return False

@@ -49,7 +49,7 @@ PROOF = (
 )
 REMEMBERED = "remembering._add: COMMIT"
 FETCHED = (
-    "downloading.Download.chunks: GET /batches/ID/results",
+    "downloading.Download.run: GET /batches/ID/results",
     "ingestion._store: COMMIT",
     "ingestion._store: COMMIT",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -151,6 +152,36 @@ def test_a_body_that_is_slow(claude, shown, download):
         assert time.monotonic() - begun > 0.25
 
 
+def read_until(claude, enough):
+    """Ask for a listing and return the bytes that came until they are enough; then go away."""
+    request = (
+        f"GET {BATCHES} HTTP/1.1\r\nhost: x\r\nx-api-key: {claude.api_key}\r\nanthropic-version: 2023-06-01\r\n\r\n"
+    )
+    pieces = []
+    with socket.create_connection(("127.0.0.1", int(claude.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(request.encode())
+        while not enough(b"".join(pieces)):
+            pieces.append(connection.recv(65536))
+            assert pieces[-1]
+    return pieces
+
+
+def test_an_answer_that_comes_byte_by_byte(claude):
+    claude.bend(Bend(body="dripped", seconds=0.005))
+    pieces = read_until(claude, lambda came: b"\r\ndate: " in came)
+    assert pieces[0] == b"H"
+    assert len(pieces) > 30
+
+
+def test_answers_that_never_end(claude):
+    claude.bend(Bend(body="endless_continue", seconds=0.005, times=1))
+    came = b"".join(read_until(claude, lambda came: came.count(b"\r\n") > 20))
+    assert came.startswith(b"HTTP/1.1 100 Continue\r\n\r\n" * 10)
+    claude.bend(Bend(body="endless_trailers", seconds=0.005, times=1))
+    came = b"".join(read_until(claude, lambda came: came.count(b"x-trailer: 1\r\n") > 10))
+    assert b'"data":[]' in came
+
+
 def test_a_body_that_is_inflated(claude, shown, download):
     claude.bend(Bend(body="inflated", size=50_000))
     assert len(shown().body) > 50_000
@@ -204,7 +235,7 @@ def test_the_ledger_names_them(claude, shown):
         ({"status": 500, "to": 1}, "to and how are for a field or a header; this bend names a status"),
         ({"listing": "gone"}, "listing is 'gone', and can be delayed, empty, short, reordered"),
         ({"listing": "empty", "endpoint": "create"}, "a listing is the answer to list, not to create"),
-        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated"),
+        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated, dripped, endless_continue, endless_tr"),
         ({"status": 500, "share": 2}, "shares from 0 to 1"),
         ({"status": 500, "at": 0}, "requests count from 1"),
     ],
@@ -220,6 +251,7 @@ def test_what_there_is_not_is_said(arguments, message):
         (f"list:field={PROCESSING},to=null", Bend(endpoint="list", field=PROCESSING, to=None)),
         ("list+cancel@2-4:field=id,how=nul", Bend(endpoint=("list", "cancel"), field="id", how="nul", at=2, times=3)),
         ("*@10%:status=503", Bend(status=503, share=0.1)),
+        ("*:body=endless_continue,seconds=0.1", Bend(body="endless_continue", seconds=0.1)),
         ('list:field=data,to=[{"a":1,"b":2}]', Bend(endpoint="list", field="data", to=[{"a": 1, "b": 2}])),
         ("random@25%:seed=7,key=k", RandomBends(share=0.25, seed=7, key="k")),
         ("random:spare=create:*+*:header=date", RandomBends(spare=("create:*", "*:header=date"))),
