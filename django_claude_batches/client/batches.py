@@ -12,9 +12,18 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 from django_claude_batches.client import shapes
-from django_claude_batches.client.arguments import PATH, beta_header, checked_id, header, path_of, problem_with_key
+from django_claude_batches.client.answer import MAX_LISTING_BYTES
+from django_claude_batches.client.arguments import (
+    PATH,
+    beta_header,
+    checked_id,
+    header,
+    path_of,
+    problem_with_key,
+    problem_with_url,
+)
 from django_claude_batches.client.body import write_body
-from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout
+from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout, environment_proxies
 from django_claude_batches.client.jsonl import MAX_LINE_BYTES, Line, split_lines
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
@@ -41,8 +50,9 @@ class BatchesClient:
 
     Safe to share between threads and to keep across a fork. `timeout` is seconds to connect and seconds without a byte
     while reading; `max_retries` is for everything but create. `proxies` and `verify` are those of requests; without
-    them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). Arguments that cannot work
-    raise ValueError.
+    them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). A `base_url` of
+    http beyond loopback needs `allow_http`: the key would be sent in the clear. Arguments that cannot work raise
+    ValueError.
 
     Every method may raise `APIError` (the API said no) and `APIUnreachable` (it said nothing); none raises an error of
     requests.
@@ -61,30 +71,32 @@ class BatchesClient:
         max_retries: int = 2,
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
+        allow_http: bool = False,
     ) -> None:
-        problem = problem_with_key(api_key)
+        problem = problem_with_key(api_key) or problem_with_url(base_url, allow_http=allow_http)
         if auth not in AUTH_HEADERS:
             problem = f"auth is one of {sorted(AUTH_HEADERS)}, not {auth!r}"
-        key = None if problem else KeyAuth(api_key, auth)
-        del api_key  # error reports print the locals of this frame
+        key = None
+        if not problem:
+            key = KeyAuth(api_key, auth, proxies=environment_proxies(base_url) if proxies is None else proxies)
+            self._base_url = base_url.rstrip("/")
+        del api_key, base_url, proxies  # error reports print the locals of this frame
         if key is None:
             raise ValueError(problem)
         self._betas = tuple(betas)
         headers = header("anthropic-version", anthropic_version) | header("anthropic-workspace-id", workspace_id)
         self._transport = Transport(
-            base_url=base_url,
+            base_url=self._base_url,
             auth=key,
             headers=headers | beta_header(self._betas),
             timeout=timeout,
             max_retries=max_retries,
-            proxies=proxies,
             verify=verify,
         )
 
     def __repr__(self) -> str:
         # An error report may show a client that could not be made.
-        transport = getattr(self, "_transport", None)
-        return f"<BatchesClient {transport.base_url if transport else 'not made'}>"
+        return f"<BatchesClient {getattr(self, '_base_url', 'not made')}>"
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -172,7 +184,7 @@ class BatchesClient:
             raise InvalidRequest(f"limit is 1 to {MAX_PAGE}, not {limit}")
         cursors = {"after_id": after_id, "before_id": before_id}
         query = {"limit": limit} | {name: checked_id(cursor) for name, cursor in cursors.items() if cursor is not None}
-        return _read(shapes.page, self._transport.request("GET", PATH, query=query))
+        return _read(shapes.page, self._transport.request("GET", PATH, query=query, max_bytes=MAX_LISTING_BYTES))
 
     def list_all(
         self, *, limit: int = MAX_PAGE, after_id: str | None = None, before_id: str | None = None
