@@ -20,7 +20,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchUpload, MessageBatch, State
 from django_claude_batches.services.connection import connect
 from django_claude_batches.signals import results_ingested
-from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.client.scripted import Answer, Hangup, Raw, Script, batch, page, refused, serving
 from tests.making import draft
 
@@ -80,6 +80,18 @@ def logged(log: pytest.LogCaptureFixture) -> str:
 def test_the_canary_is_really_sent(claude: ClaudeEmulator) -> None:
     services.advance(services.submit(draft(3)))
     assert KEY in str([request.headers for request in claude.requests])
+
+
+def test_lines_that_are_no_results_are_shown_without_it(claude: ClaudeEmulator, log: pytest.LogCaptureFixture) -> None:
+    batch = services.submit(draft(3))
+    services.advance(batch)
+    claude.finish()
+    for text in (KEY, "x" * 490 + KEY, f'{{"custom_id": "{KEY}", "result": {{"type": "canceled"}}}}'):
+        claude.fault("garbage_line", text=text)
+    claude.bend(Bend(endpoint="results", field="custom_id", to=KEY, entry=2))
+    services.advance(batch)
+    assert batch.problems.count() == 3
+    assert CANARY not in logged(log) + rows()
 
 
 def test_the_journey_leaves_it_in_no_log_and_no_row(claude: ClaudeEmulator, log: pytest.LogCaptureFixture) -> None:

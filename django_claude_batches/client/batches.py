@@ -24,7 +24,7 @@ from django_claude_batches.client.arguments import (
 )
 from django_claude_batches.client.body import write_body
 from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout, environment_proxies
-from django_claude_batches.client.jsonl import MAX_LINE_BYTES, Line, split_lines
+from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.result_body import ResultBody
@@ -97,6 +97,10 @@ class BatchesClient:
     def __repr__(self) -> str:
         # An error report may show a client that could not be made.
         return f"<BatchesClient {getattr(self, '_base_url', 'not made')}>"
+
+    def redacted(self, text: str) -> str:
+        """Return a text of an answer without the key and the passwords of proxies."""
+        return self._transport.redacted(text)
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -202,22 +206,25 @@ class BatchesClient:
             after_id, before_id = (after_id, cursor) if before_id else (cursor, None)
 
     @contextmanager
-    def _result_lines(self, path: str, max_line_bytes: int) -> Iterator[Iterator[Line]]:
+    def _result_lines(self, path: str, **bounds: int) -> Iterator[Iterator[Line]]:
         with self._transport.stream(path) as stream:
-            yield split_lines(stream.pieces, max_line_bytes=max_line_bytes)
+            yield split_lines(stream.pieces, **bounds)
 
     @contextmanager
     def _result_body(self, path: str) -> Iterator[ResultBody]:
         with self._transport.stream(path) as stream:
             yield ResultBody(stream)
 
-    def result_lines(self, id: str, *, max_line_bytes: int = MAX_LINE_BYTES) -> AbstractContextManager[Iterator[Line]]:
+    def result_lines(
+        self, id: str, *, max_line_bytes: int = MAX_LINE_BYTES, max_lines: int = MAX_LINES
+    ) -> AbstractContextManager[Iterator[Line]]:
         """Open the results as raw lines, in the order in which they come (not that of the requests).
 
         The path is built from the id: `results_url` could name another host, which must not get the key. A connection
-        that breaks raises `APIUnreachable` after the last complete line. `ResultsUnavailable`: not ended, or archived.
+        that breaks raises `APIUnreachable` after the last complete line, and more than `max_lines` lines, blank ones
+        included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
         """
-        return self._result_lines(path_of(id, "/results"), max_line_bytes)
+        return self._result_lines(path_of(id, "/results"), max_line_bytes=max_line_bytes, max_lines=max_lines)
 
     def result_body(self, id: str) -> AbstractContextManager[ResultBody]:
         """Open the results as `result_lines` does, and say after the last line whether all of it came."""

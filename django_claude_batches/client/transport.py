@@ -24,6 +24,7 @@ from django_claude_batches.client import answer, connecting, retries
 from django_claude_batches.client.answer import MAX_OBJECT_BYTES, READ_BYTES
 from django_claude_batches.client.body import BodyReadError, Upload
 from django_claude_batches.client.connecting import KeyAuth, Timeout
+from django_claude_batches.client.redaction import REDACTED
 from django_claude_batches.client.refusals import identifier, plain_text, refusal
 from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.retries import Failure
@@ -62,6 +63,7 @@ class Transport:
     ) -> None:
         self._base_url = base_url
         self._auth = auth
+        self.redacted = auth.redacted
         self._headers = {"User-Agent": f"django-claude-batches/{__version__}", "Accept": "application/json", **headers}
         self._timeout = timeout
         self._max_retries = max_retries
@@ -180,7 +182,7 @@ class Transport:
         body = bytearray()
         with response:  # as far as it comes: a cut one still has its status
             self._shielded(lambda: answer.collect(_undecoded(response), body, MAX_OBJECT_BYTES))
-        text = self._auth.redacted(answer.unpacked(body, MAX_OBJECT_BYTES).decode(errors="replace"))
+        text = self.redacted(answer.unpacked(body, MAX_OBJECT_BYTES).decode(errors="replace"))
         error = refusal(response.status_code, response.reason, response.headers, text, about_results=about_results)
         return Failure(error, retries.advice(response.headers))
 
@@ -207,7 +209,7 @@ class Transport:
         content = answer.unpacked(body, max_bytes)
         if len(content) > max_bytes:
             return None, f"the answer has more than {max_bytes:,} bytes, so it is not what was asked for"
-        text = self._auth.redacted(content.decode(errors="replace"))
+        text = self.redacted(content.decode(errors="replace"))
         try:
             return json.loads(text), ""
         except (ValueError, RecursionError):
@@ -220,7 +222,7 @@ class Transport:
         try:
             return call()
         except (BodyReadError, *connecting.BROKEN) as error:
-            return APIUnreachable(connecting.words(error, self._auth.redacted), sent=sent(error))
+            return APIUnreachable(connecting.words(error, self.redacted), sent=sent(error))
         except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
             foreign = error.with_traceback(None)
             foreign.__context__ = foreign.__cause__ = None
@@ -250,6 +252,6 @@ def _undecoded(response: requests.Response) -> Iterator[bytes]:
 
 
 def _workspace_id(headers: Mapping[str, str]) -> str | None:
-    """Read the Workspace's id; None for what can be none: cut, it would be another's."""
-    named = headers.get("anthropic-workspace-id")
-    return named if WORKSPACE_ID_PATTERN.fullmatch(named or "") else None
+    """Read the Workspace's id; None for what can be none: cut or redacted, it would be another's."""
+    named = headers.get("anthropic-workspace-id", "")
+    return named if WORKSPACE_ID_PATTERN.fullmatch(named) and REDACTED not in named else None

@@ -8,19 +8,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from django_claude_batches.client import BatchesClient, Line
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.client.jsonl import max_lines
+from django_claude_batches.exceptions import ClaudeBatchesError, ResultsTooLarge
 from django_claude_batches.models import MessageBatch, ResultProblem
 from django_claude_batches.models.rows import ResultRow, Values, of_result
 from django_claude_batches.pricing import PriceTable
 from django_claude_batches.services.awaiting import AWAITED, CAME, Awaited
 from django_claude_batches.services.costing import cost
-from django_claude_batches.services.lines import glance, problem, read
+from django_claude_batches.services.lines import excerpt, glance, problem, read
 from django_claude_batches.services.messages import Forms
+from django_claude_batches.wire import MAX_REQUESTS
 
 CHUNK_ROWS = 4000
 CHUNK_BYTES = 8_000_000
 CHUNK_SECONDS = 60.0
 """Well below the lease, which each chunk renews: lines that trickle in must be stored before it is over."""
+
+
+MAX_PROBLEMS = 200
+"""Problem lines of a download that are kept; the others are counted."""
 
 
 @dataclass(slots=True)
@@ -45,30 +51,40 @@ class Chunk:
 class Download:
     """One reading of a batch's results: how many came, and how often each outcome."""
 
-    def __init__(self, batch: MessageBatch, prices: PriceTable, *, using: str) -> None:
-        self._batch, self._prices = batch, prices
+    def __init__(self, batch: MessageBatch, client: BatchesClient, prices: PriceTable, *, using: str) -> None:
+        self._batch, self._client, self._prices = batch, client, prices
         own = batch.attempts.using(using).filter(remote_id=batch.anthropic_id)
         self._tags = frozenset(tag.encode() for tag in own.values_list("tag", flat=True))
         """Those that our lines may bear; none for a batch that was made elsewhere: its ids are kept as they are."""
         self._awaited = Awaited(batch, using=using)
         self._forms = Forms()
         self.types: Counter[str] = Counter()
+        self.problems = 0
+        self.surplus = ""
+        """Why the rest was not read; empty where all was."""
 
     @property
     def count(self) -> int:
         """Different custom_ids that came."""
         return self.types.total()
 
-    def chunks(self, client: BatchesClient) -> Iterator[Chunk]:
-        """Give what came, also when the connection breaks: the lines before are whole."""
+    def chunks(self) -> Iterator[Chunk]:
+        """Give what came, also when the connection breaks: the lines before are whole.
+
+        The number of lines is bounded by our own requests, and of a batch made elsewhere, whose number only the server
+        says, by what any batch may have.
+        """
         chunk = Chunk()
         failure: ClaudeBatchesError | None = None
-        with client.result_lines(str(self._batch.anthropic_id)) as lines:
+        bound = max_lines(self._batch.request_count if self._tags else MAX_REQUESTS)
+        with self._client.result_lines(str(self._batch.anthropic_id), max_lines=bound) as lines:
             try:
                 for line in lines:
                     if chunk.add(line):
                         yield chunk
                         chunk = Chunk()
+            except ResultsTooLarge as error:
+                self.surplus = str(error)
             except ClaudeBatchesError as error:
                 failure = error
         yield chunk
@@ -84,7 +100,15 @@ class Download:
                 chunk.made.append((found.custom_id, line))
                 yield of_result(self._batch.pk, found)
             elif found is not None:
-                chunk.problems.append(found)
+                self.add_problem(chunk, line, found.reason)
+
+    def add_problem(self, chunk: Chunk, line: Line, reason: str) -> None:
+        """Count a problem line, and keep it with its chunk unless there are many already."""
+        self.problems += 1
+        if self.problems <= MAX_PROBLEMS:
+            kept = problem(line, self._client.redacted(reason))
+            kept.excerpt = excerpt(line, self._client.redacted)
+            chunk.problems.append(kept)
 
     def _row(self, line: Line) -> ResultRow | ResultProblem | None:
         """Give the line's row or its problem; nothing if its row is stored, for which its beginning is enough."""

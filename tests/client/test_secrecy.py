@@ -7,6 +7,7 @@ import logging
 import traceback
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from tests.client.conftest import KEY
-from tests.client.scripted import BATCH_ID, Answer, Hangup, Raw, Script, batch, refused
+from tests.client.scripted import BATCH_ID, Answer, Hangup, Raw, Script, batch, page, refused
 
 SECRET = "canary-0123456789"  # its core, so that quoting and escaping don't hide it; looked for in lower case
 PASSWORD = "Hunter2-Hunter2"
@@ -196,6 +197,12 @@ def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(key: Any, words
     assert error.__traceback__ is not None
     ours = error.with_traceback(error.__traceback__.tb_next)  # this test's own frame holds the key
     assert SECRET not in everything_that_an_error_shows(ours)
+
+
+def test_a_workspace_that_is_the_key_is_none(client: BatchesClient, server: Script) -> None:
+    server.answers(page(batch()), replace(page(batch()), headers={"anthropic-workspace-id": f"wrkspc-{KEY}"}))
+    assert client.page().workspace_id is None
+    assert client.page().workspace_id is None
 
 
 PROXY = f"http://user:{PASSWORD}@127.0.0.1:9"
