@@ -188,21 +188,29 @@ class BatchesClient:
             raise InvalidRequest(f"limit is 1 to {MAX_PAGE}, not {limit}")
         cursors = {"after_id": after_id, "before_id": before_id}
         query = {"limit": limit} | {name: checked_id(cursor) for name, cursor in cursors.items() if cursor is not None}
-        return _read(shapes.page, self._transport.request("GET", PATH, query=query, max_bytes=MAX_LISTING_BYTES))
+        reply = _read(shapes.page, self._transport.request("GET", PATH, query=query, max_bytes=MAX_LISTING_BYTES))
+        count = len(reply.data["data"])
+        if count > limit:
+            words = f"not what was asked for: {count:,} batches on a page of {limit:,}"
+            raise ServerFault(words, status=200, request_id=reply.request_id)
+        return reply
 
     def list_all(
         self, *, limit: int = MAX_PAGE, after_id: str | None = None, before_id: str | None = None
     ) -> Iterator[MessageBatch]:
         """Give out batches page by page, each page asked for when it is needed.
 
-        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first.
+        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first. A page that
+        ends where one before did is the last.
         """
+        ends: set[str] = set()
         while True:
             page = self.list(limit=limit, after_id=after_id, before_id=before_id)
             yield from page["data"]
             cursor = page["first_id"] if before_id else page["last_id"]
-            if not page["has_more"] or not page["data"] or not cursor:
+            if not page["has_more"] or not page["data"] or not cursor or cursor in ends:
                 return
+            ends.add(cursor)
             after_id, before_id = (after_id, cursor) if before_id else (cursor, None)
 
     @contextmanager

@@ -7,6 +7,7 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -90,6 +91,7 @@ def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str
         session.mount(scheme, _Adapter(auth.redacted))
     session.trust_env = False
     session.auth = auth
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none: each answer could add some, for ever
     session.headers.update({"Accept-Encoding": "identity", **headers})
     session.proxies.update(auth.proxies)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")

@@ -74,6 +74,26 @@ def test_a_thousand_batches_with_fields_to_come_are_a_listing(client: BatchesCli
     assert len(client.list(limit=1000)["data"]) == 1000
 
 
+def test_a_page_with_more_batches_than_were_asked_for(client: BatchesClient, server: Script) -> None:
+    server.answers(page(*(batch() for _ in range(11))))
+    assert "11 batches on a page of 10" in str(failure_of(lambda: client.list(limit=10)))
+    assert len(client.list(limit=11)["data"]) == 11
+
+
+@pytest.mark.parametrize("before_id", [None, "msgbatch_z"])
+def test_pages_that_lead_in_a_circle_end(client: BatchesClient, server: Script, before_id: str | None) -> None:
+    circle = [page(batch(id=f"msgbatch_{name}"), has_more=True) for name in "abab"]
+    server.answers(*circle)
+    assert len(list(client.list_all(before_id=before_id))) == 3
+
+
+def test_cookies_are_not_kept(client: BatchesClient, server: Script) -> None:
+    server.answers(Answer(data=batch(), headers={"set-cookie": "a=b; Path=/"}))
+    client.retrieve(BATCH_ID)
+    client.retrieve(BATCH_ID)
+    assert "cookie" not in server.received[1].headers
+
+
 def test_an_error_beyond_its_bound_is_still_an_error(client: BatchesClient, server: Script) -> None:
     server.answers(Answer(404, body=gzip_bomb(b'{"error": {"type": "not_found_error"}, "x": "', 5_000_000)))
     error = failure_of(lambda: client.retrieve(BATCH_ID))
