@@ -7,6 +7,7 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
 from django_claude_batches.client.arguments import is_loopback
+from django_claude_batches.client.deadline import PacedConnection
 from django_claude_batches.client.redaction import Redactor
 from django_claude_batches.storable import text
 
@@ -33,6 +35,8 @@ NEVER_CONNECTED = (
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.NewConnectionError,
 )
+
+TIMED_OUT = (TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout)
 
 AUTH_HEADERS = {"bearer": "Authorization", "x-api-key": "x-api-key"}
 
@@ -59,14 +63,24 @@ class KeyAuth(AuthBase):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter that redacts the head of each answer, and removes a header of it that this client does not need.
+    """An adapter whose connections keep the pace of the call. It redacts the head of each answer.
 
-    Before 2.33 requests raises AttributeError for a `Content-Type` whose charset has no value, and the answer is lost.
+    It removes a header which requests would parse and this client does not need: before 2.33 requests raises
+    AttributeError for a `Content-Type` whose charset has no value, and the answer would be lost.
     """
 
     def __init__(self, redacted: Redactor) -> None:
         self._redacted = redacted
         super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        _set_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        _set_pools(manager)
+        return manager
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         resp.headers.discard("content-type")
@@ -75,6 +89,20 @@ class _Adapter(HTTPAdapter):
         for name, value in response.headers.items():
             response.headers[name] = self._redacted(value)
         return response
+
+
+def _set_pools(manager: Any) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _paced(pool) for scheme, pool in pools.items()}
+
+
+@lru_cache
+def _paced(pool: Any) -> Any:
+    """Return a subclass of the pool, which may be one for SOCKS, with connections that keep the pace."""
+    if issubclass(pool.ConnectionCls, PacedConnection):
+        return pool
+    connection = type(pool.ConnectionCls.__name__, (PacedConnection, pool.ConnectionCls), {})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 class _Session(requests.Session):
@@ -102,6 +130,12 @@ def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str
 def was_sent(error: BaseException) -> bool:
     """Return whether a call without a body may have arrived: not if there never was a connection."""
     return not any(isinstance(item, NEVER_CONNECTED) for item in _causes(error))
+
+
+def timed_out(error: BaseException) -> bool:
+    """Return whether a timeout ended the call. urllib3 1.26 counts a refused connection as one."""
+    causes = [item for item in _causes(error) if not isinstance(item, urllib3.exceptions.NewConnectionError)]
+    return any(isinstance(item, TIMED_OUT) for item in causes)
 
 
 def words(error: BaseException, redacted: Redactor) -> str:

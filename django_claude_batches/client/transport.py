@@ -7,6 +7,7 @@ whatever is raised here is raised outside the `except` that caught theirs, with 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
@@ -15,21 +16,29 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, BinaryIO, Generic, TypeVar
 
 import requests
 
 from django_claude_batches import __version__
-from django_claude_batches.client import answer, connecting, retries
+from django_claude_batches.client import answer, connecting, deadline, retries
 from django_claude_batches.client.answer import MAX_OBJECT_BYTES, READ_BYTES
 from django_claude_batches.client.body import BodyReadError, Upload
 from django_claude_batches.client.connecting import KeyAuth, Timeout
+from django_claude_batches.client.deadline import Pace
 from django_claude_batches.client.redaction import REDACTED
 from django_claude_batches.client.refusals import identifier, plain_text, refusal
 from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.retries import Failure
 from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
+
+TOTAL_SECONDS = 60.0
+"""The total time of a call, if nothing else is said: this, or the read timeout where that is longer."""
+
+SENDING_SECONDS = 600.0
+"""Seconds that a create call may take for its body, if nothing else is said: 256 MB at 430 kB per second."""
 
 T = TypeVar("T")
 
@@ -58,6 +67,8 @@ class Transport:
         auth: KeyAuth,
         headers: Mapping[str, str],
         timeout: Timeout,
+        total_timeout: float | None,
+        min_results_rate: float,
         max_retries: int,
         verify: bool | str,
     ) -> None:
@@ -66,6 +77,8 @@ class Transport:
         self.redacted = auth.redacted
         self._headers = {"User-Agent": f"django-claude-batches/{__version__}", "Accept": "application/json", **headers}
         self._timeout = timeout
+        self._total_timeout = max(TOTAL_SECONDS, timeout[1]) if total_timeout is None else total_timeout
+        self._min_results_rate = min_results_rate
         self._max_retries = max_retries
         self._verify = verify
         self._held = threading.local()
@@ -75,10 +88,20 @@ class Transport:
         self._session().close()
 
     def request(
-        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, max_bytes: int = MAX_OBJECT_BYTES
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        max_bytes: int = MAX_OBJECT_BYTES,
+        at_most: float = math.inf,
     ) -> Reply[Any]:
-        """Make a call that may be repeated, and repeat it as `retries` decides. `max_bytes` bounds a good answer."""
-        return self._persist(lambda: self._reply(self._open(method, path, params=query), max_bytes))
+        """Make a call that may be repeated, and repeat it as `retries` decides, within its total time.
+
+        `max_bytes` bounds a good answer; `at_most` is a shorter total, in seconds.
+        """
+        attempt = partial(self._ask, method, path, params=query, max_bytes=max_bytes)
+        return self._persist(attempt, self._pace(at_most))
 
     def delete(self, path: str) -> Reply[Any] | None:
         """Delete; None where the thing is gone after a try whose answer was lost: that try deleted it."""
@@ -86,7 +109,7 @@ class Transport:
 
         def attempt() -> Reply[Any] | Failure | None:
             nonlocal maybe_done
-            outcome = self._reply(self._open("DELETE", path))
+            outcome = self._ask("DELETE", path)
             if isinstance(outcome, Failure):
                 if maybe_done and isinstance(outcome.error, RemoteNotFound):
                     return None
@@ -95,7 +118,7 @@ class Transport:
 
         failure: APIError | None = None
         try:
-            return self._persist(attempt)
+            return self._persist(attempt, self._pace())
         except APIError as error:
             failure = error
         if not maybe_done or retries.may_have_worked(Failure(failure)):
@@ -105,15 +128,24 @@ class Transport:
         raise APIUnreachable(words, sent=True, retry_after=failure.retry_after)
 
     def post_once(
-        self, path: str, body: BinaryIO, *, size: int, headers: Mapping[str, str], timeout: Timeout
+        self,
+        path: str,
+        body: BinaryIO,
+        *,
+        size: int,
+        headers: Mapping[str, str],
+        timeout: Timeout,
+        total_timeout: float | None,
     ) -> Reply[Any]:
-        """Post `size` bytes of JSON on a connection of their own, once.
+        """Post `size` bytes of JSON on a connection of their own, once, within the total time.
 
         Every answer in 200-299 that isn't JSON counts as lost: `APIUnreachable(sent=True)`.
         """
-        upload = Upload(body, size)
+        total = SENDING_SECONDS + sum(timeout) if total_timeout is None else total_timeout
+        pace = Pace(total, limit="the total time of a create call")
+        upload = Upload(body, size, pace)
         headers = {"Content-Type": "application/json", **headers}
-        with self._new_session() as session:
+        with deadline.keeping(pace), self._new_session() as session:
             response = self._shielded(
                 lambda: self._call(session, "POST", path, data=upload, headers=headers, timeout=timeout),
                 sent=lambda error: upload.started,
@@ -127,14 +159,20 @@ class Transport:
         raise error
 
     @contextmanager
-    def stream(self, path: str) -> Iterator[Stream]:
-        """Open the results and give out their bytes as they come. Opening is retried, reading is not."""
-        headers = {"Accept": "application/binary"}
-        response = self._persist(lambda: self._open("GET", path, about_results=True, headers=headers))
-        with response:
-            yield Stream(self._pieces(response), _length(response), bool(response.raw.chunked))
+    def stream(self, path: str, *, on_read: Callable[[], object] | None = None) -> Iterator[Stream]:
+        """Open the results and give out their bytes as they come. Opening is retried, reading is not.
 
-    def _pieces(self, response: requests.Response) -> Iterator[bytes]:
+        The total time is that of the opening; then the least rate holds, and `on_read` is called after each read.
+        """
+        pace = self._pace()
+        headers = {"Accept": "application/binary"}
+        response = self._persist(lambda: self._open("GET", path, about_results=True, headers=headers), pace)
+        # Twice the read timeout: a silence that the read timeout allows leaves as long to catch up.
+        pace.stream(rate=self._min_results_rate, window=2 * self._timeout[1], on_read=on_read)
+        with response:
+            yield Stream(self._pieces(response, pace), _length(response), bool(response.raw.chunked))
+
+    def _pieces(self, response: requests.Response, pace: Pace) -> Iterator[bytes]:
         if response.raw.chunked:
             pieces = response.raw.stream(READ_BYTES, decode_content=False)  # twice as fast as `read1`
         else:
@@ -144,22 +182,32 @@ class Transport:
             pieces = iter(lambda: read(READ_BYTES, decode_content=False), b"")
         pieces = answer.unpacked_pieces(pieces)
         while True:
-            piece: bytes | APIUnreachable | None = self._shielded(lambda: next(pieces, None))
+            with deadline.keeping(pace):
+                piece: bytes | APIUnreachable | None = self._shielded(lambda: next(pieces, None))
             if isinstance(piece, APIUnreachable):
                 raise piece
             if piece is None:
                 return
             yield piece
 
-    def _persist(self, attempt: Callable[[], T | Failure]) -> T:
+    def _pace(self, at_most: float = math.inf) -> Pace:
+        return Pace(min(self._total_timeout, at_most), limit="the total time of a call (total_timeout, TOTAL_TIMEOUT)")
+
+    def _persist(self, attempt: Callable[[], T | Failure], pace: Pace) -> T:
         tries = 0
-        while isinstance(outcome := attempt(), Failure):
-            pause = retries.pause_before_retry(outcome, tries=tries) if tries < self._max_retries else None
-            if pause is None:
-                raise outcome.error
-            time.sleep(pause)
-            tries += 1
+        with deadline.keeping(pace):
+            while isinstance(outcome := attempt(), Failure):
+                pause = retries.pause_before_retry(outcome, tries=tries) if tries < self._max_retries else None
+                if pause is None or pause >= pace.left:
+                    raise outcome.error
+                time.sleep(pause)
+                tries += 1
         return outcome
+
+    def _ask(
+        self, method: str, path: str, *, max_bytes: int = MAX_OBJECT_BYTES, **options: Any
+    ) -> Reply[Any] | Failure:
+        return self._reply(self._open(method, path, **options), max_bytes)
 
     def _open(
         self, method: str, path: str, *, about_results: bool = False, **options: Any
@@ -222,7 +270,10 @@ class Transport:
         try:
             return call()
         except (BodyReadError, *connecting.BROKEN) as error:
-            return APIUnreachable(connecting.words(error, self.redacted), sent=sent(error))
+            exceeded = deadline.exceeded()
+            is_too_slow = bool(exceeded) or connecting.timed_out(error)
+            words = exceeded or connecting.words(error, self.redacted)
+            return APIUnreachable(words, sent=sent(error), too_slow=is_too_slow)
         except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
             foreign = error.with_traceback(None)
             foreign.__context__ = foreign.__cause__ = None

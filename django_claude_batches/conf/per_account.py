@@ -30,6 +30,9 @@ MAX_ALIAS = 64
 MAX_TIMEOUT = 86_400
 """Seconds. Sockets take no number of any size."""
 
+MAX_RATE = 1_000_000_000
+"""Bytes per second."""
+
 ACCOUNT_DEFAULTS: dict[str, Any] = {
     "API_KEY": None,
     "BASE_URL": None,
@@ -37,6 +40,8 @@ ACCOUNT_DEFAULTS: dict[str, Any] = {
     "AUTH": "bearer",
     "ANTHROPIC_VERSION": "2023-06-01",
     "TIMEOUTS": (10.0, 60.0),
+    "TOTAL_TIMEOUT": None,
+    "MIN_RESULTS_RATE": 1000,
     "PROXIES": None,
     "VERIFY": True,
     "ALLOW_HTTP": False,
@@ -53,6 +58,8 @@ class Account:
     auth: str
     anthropic_version: str
     timeouts: tuple[float, float]
+    total_timeout: float | None
+    min_results_rate: float
     proxies: Mapping[str, str] | None = field(repr=False)  # their URLs may hold a password
     verify: bool | str
     allow_http: bool
@@ -145,6 +152,8 @@ def _account(alias: str) -> Account:
         auth=one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
         anthropic_version=one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
         timeouts=_timeouts(merged["TIMEOUTS"], f'{where}["TIMEOUTS"]'),
+        total_timeout=_total_timeout(merged["TOTAL_TIMEOUT"], f'{where}["TOTAL_TIMEOUT"]'),
+        min_results_rate=_min_results_rate(merged["MIN_RESULTS_RATE"], f'{where}["MIN_RESULTS_RATE"]'),
         proxies=_proxies(merged["PROXIES"], f'{where}["PROXIES"]'),
         verify=_verify(merged["VERIFY"], f'{where}["VERIFY"]'),
         allow_http=_switch(merged["ALLOW_HTTP"], f'{where}["ALLOW_HTTP"]'),
@@ -203,6 +212,20 @@ def _timeouts(value: Any, where: str) -> tuple[float, float]:
 
 def _is_timeout(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_TIMEOUT
+
+
+def _total_timeout(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if not _is_timeout(value):
+        raise ConfigurationError(f"{where} must be a positive number of seconds, at most {MAX_TIMEOUT:,}, or None.")
+    return float(value)
+
+
+def _min_results_rate(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_RATE:
+        raise ConfigurationError(f"{where} must be a number of bytes per second, 0 to {MAX_RATE:,}.")
+    return float(value)
 
 
 def _proxies(value: Any, where: str) -> Mapping[str, str] | None:

@@ -75,6 +75,8 @@ class _Arguments:
     anthropic_version: str
     workspace_id: str | None
     timeouts: tuple[float, float]
+    total_timeout: float | None
+    min_results_rate: float
     proxies: tuple[tuple[str, str], ...] | None
     verify: bool | str
     allow_http: bool
@@ -88,6 +90,8 @@ class _Arguments:
             anthropic_version=anthropic_version or account.anthropic_version,
             workspace_id=account.workspace_id,
             timeouts=account.timeouts,
+            total_timeout=account.total_timeout,
+            min_results_rate=account.min_results_rate,
             proxies=None if account.proxies is None else tuple(sorted(account.proxies.items())),
             verify=account.verify,
             allow_http=account.allow_http,
@@ -103,6 +107,8 @@ def _client(arguments: _Arguments) -> BatchesClient:
         anthropic_version=arguments.anthropic_version,
         workspace_id=arguments.workspace_id,
         timeout=arguments.timeouts,
+        total_timeout=arguments.total_timeout,
+        min_results_rate=arguments.min_results_rate,
         proxies=None if arguments.proxies is None else dict(arguments.proxies),
         verify=arguments.verify,
         allow_http=arguments.allow_http,

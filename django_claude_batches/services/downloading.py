@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.client.jsonl import max_lines
-from django_claude_batches.exceptions import ClaudeBatchesError, ResultsTooLarge
+from django_claude_batches.exceptions import APIUnreachable, ResultsTooLarge
 from django_claude_batches.models import MessageBatch, ResultProblem
 from django_claude_batches.models.rows import ResultRow, Values, of_result
 from django_claude_batches.pricing import PriceTable
@@ -22,7 +23,7 @@ from django_claude_batches.wire import MAX_REQUESTS
 CHUNK_ROWS = 4000
 CHUNK_BYTES = 8_000_000
 CHUNK_SECONDS = 60.0
-"""Well below the lease, which each chunk renews: lines that trickle in must be stored before it is over."""
+"""Well below the lease, which each chunk renews, also one without lines: a long line may take longer to come."""
 
 
 MAX_PROBLEMS = 200
@@ -40,12 +41,17 @@ class Chunk:
     """The custom_id and the line of each row."""
     problems: list[ResultProblem] = field(default_factory=list)
 
-    def add(self, line: Line) -> bool:
-        """Take one more, and say whether that is enough."""
+    def add(self, line: Line) -> None:
         self.lines.append(line)
         self.size += len(line.data)
-        many = len(self.lines) >= CHUNK_ROWS or self.size >= CHUNK_BYTES
-        return many or time.monotonic() - self.begun >= CHUNK_SECONDS
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.lines) >= CHUNK_ROWS or self.size >= CHUNK_BYTES or self.is_old
+
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() - self.begun >= CHUNK_SECONDS
 
 
 class Download:
@@ -58,6 +64,7 @@ class Download:
         """Those that our lines may bear; none for a batch that was made elsewhere: its ids are kept as they are."""
         self._awaited = Awaited(batch, using=using)
         self._forms = Forms()
+        self._chunk = Chunk()
         self.types: Counter[str] = Counter()
         self.problems = 0
         self.surplus = ""
@@ -68,26 +75,36 @@ class Download:
         """Different custom_ids that came."""
         return self.types.total()
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Give what came, also when the connection breaks: the lines before are whole.
+    def run(self, store: Callable[[Chunk], object]) -> None:
+        """Read the lines and have them stored chunk by chunk, the last one also when the connection breaks.
+
+        A chunk is stored after CHUNK_SECONDS even if a line is still coming, and even if it has no lines. What `store`
+        raises ends the download.
 
         The number of lines is bounded by our own requests, and of a batch made elsewhere, whose number only the server
         says, by what any batch may have.
         """
-        chunk = Chunk()
-        failure: ClaudeBatchesError | None = None
+
+        def close(*, only_old: bool = False) -> None:
+            if not only_old or self._chunk.is_old:
+                chunk, self._chunk = self._chunk, Chunk()
+                store(chunk)
+
+        failure: APIUnreachable | None = None
+        on_read = partial(close, only_old=True)
         bound = max_lines(self._batch.request_count if self._tags else MAX_REQUESTS)
-        with self._client.result_lines(str(self._batch.anthropic_id), max_lines=bound) as lines:
+        remote_id = str(self._batch.anthropic_id)
+        with self._client.result_lines(remote_id, max_lines=bound, on_read=on_read) as lines:
             try:
                 for line in lines:
-                    if chunk.add(line):
-                        yield chunk
-                        chunk = Chunk()
+                    self._chunk.add(line)
+                    if self._chunk.is_full:
+                        close()
             except ResultsTooLarge as error:
                 self.surplus = str(error)
-            except ClaudeBatchesError as error:
+            except APIUnreachable as error:
                 failure = error
-        yield chunk
+        close()
         if failure is not None:
             raise failure
 

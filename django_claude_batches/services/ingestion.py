@@ -37,9 +37,7 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     download = Download(batch, client, prices, using=MessageBatch.objects.primary().db)
     failure: ClaudeBatchesError | None = None
     try:
-        for chunk in download.chunks():
-            _store(batch, token, chunk, download)
-            del chunk  # before the next one is read: they are as large as the memory that this takes
+        download.run(lambda chunk: _store(batch, token, chunk, download))
     except LeaseLost:
         logger.warning("Batch %s is fetched by another process now.", batch.pk)
         return False

@@ -106,6 +106,7 @@ ECHOES: dict[str, Any] = {
     "as the version": Raw(f"HTTP/{KEY} 200 OK\r\n\r\n".encode()),
     "as the status line": Raw(f"{KEY}\r\n\r\n".encode()),
     "as a chunk's size": Raw(f"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{KEY}\r\n".encode()),
+    "as a header without a name": Raw(f"HTTP/1.1 500 no\r\nx: y\r\n{KEY}\r\nz: z\r\n\r\n".encode()),
     "in a trailer": Raw(
         f"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{]\r\n0\r\nx: {KEY}\r\n\r\n".encode()
     ),

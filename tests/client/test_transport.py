@@ -281,10 +281,12 @@ def test_closed_client_opens_again(client: BatchesClient, server: Script) -> Non
         {"betas": ["é"]},
         {"workspace_id": ""},
         {"anthropic_version": "2023 06"},
+        {"total_timeout": 0},
+        {"min_results_rate": -1},
     ],
 )
 def test_arguments_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"auth|base_url|anthropic"):
+    with pytest.raises(ValueError, match=r"auth|base_url|anthropic|total_timeout"):
         BatchesClient(**{"api_key": KEY} | options)
 
 

@@ -48,7 +48,7 @@ PROVEN = (
     TOLD_SUBMITTED,
 )
 FETCHED = (
-    "downloading.Download.chunks: GET /batches/ID/results",
+    "downloading.Download.run: GET /batches/ID/results",
     "ingestion._store: COMMIT",
     "ingestion._store: COMMIT",
 )

@@ -20,7 +20,7 @@ from .turn import Fault
 Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results"]
 How = Literal["replace", "drop", "retype", "huge", "null", "nul", "surrogate", "out_of_range"]
 Listing = Literal["delayed", "empty", "short", "reordered"]
-Body = Literal["slow", "cut", "inflated", "bomb", "markup", "flood"]
+Body = Literal["slow", "cut", "inflated", "bomb", "markup", "flood", "dripped", "endless_continue", "endless_trailers"]
 
 KINDS = ("field", "header", "status", "reason", "listing", "body")
 IS_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -47,9 +47,11 @@ class Bend:
     - `reason`: the phrase beside the status.
     - `listing`: "delayed" (entries younger than `seconds` of the emulator's clock are missing), "empty", "short" (half
       of the entries are missing, others each time), "reordered".
-    - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes), "bomb" (a gzip that
+    - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes); "bomb" (a gzip that
       nobody asked for, which unpacks to `size` bytes more), "markup" (`size` times "<", and nothing else), "flood"
-      (after the lines of results, `size` bytes of lines that answer nothing).
+      (after the lines of results, `size` bytes of lines that answer nothing); "dripped" (the answer comes byte by byte
+      from its status line on, `seconds` between), "endless_continue" (`100 Continue` again and again and no answer,
+      `seconds` between), "endless_trailers" (trailers without end after the body, likewise).
 
     `how` is "replace" (another value of its type), "drop", "retype", "huge", "null", "nul", "surrogate" (half of a
     character) or "out_of_range".
@@ -223,6 +225,10 @@ def _body(bend: Bend, random: Random) -> Concerned:
             return hostile.markup, VERBS, {"size": bend.size}
         case "flood":
             return hostile.flood, ("results",), {"size": bend.size}
+        case "dripped":
+            return answers.dripped, VERBS, {"seconds": bend.seconds}
+        case "endless_continue" | "endless_trailers":
+            return answers.endless, VERBS, {"what": bend.body.removeprefix("endless_"), "seconds": bend.seconds}
         case _:
             return answers.cut, VERBS, {}
 

@@ -6,13 +6,13 @@ import dataclasses
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from django_claude_batches.testing.emulator.downloads import Outgoing
 from django_claude_batches.testing.emulator.exchange import VERBS, Response
 
 from .bending import HOWS
-from .bends import KINDS, Bend, Listing, Spoiling, check_endpoints
+from .bends import KINDS, Bend, Body, Listing, Spoiling, check_endpoints
 from .fields import ERROR, FIELDS, PAGE, decoded, is_field, paths, read
 from .turn import Fault, Turn
 
@@ -29,13 +29,14 @@ STATUSES = (
     *(200, 201, 202, 204, 206, 299, 301, 302, 304, 307, 400, 401, 402, 403, 404, 408, 409, 410, 413, 418, 422, 429),
     *(451, 499, 500, 501, 502, 503, 504, 520, 529, 599),
 )
-BODIES: tuple[Literal["slow", "cut", "inflated"], ...] = ("slow", "cut", "inflated")
-"""Without those that are made to be dear."""
 WEIGHTS = {"field": 10, "header": 5, "listing": 3, "body": 2, "status": 1}
 LISTS = frozenset({"endpoint", "spare"})
 
 DRAWN = "drawn"
 """The script's name of random bends; the ledger names what was drawn."""
+
+BODIES: tuple[Body, ...] = ("slow", "cut", "inflated")
+"""Not those that last until the client gives up, each its total time, nor those that are made to be dear."""
 
 SLOWEST = 0.2
 """Seconds that a slow body takes, so that thousands of answers can be bent in a minute."""

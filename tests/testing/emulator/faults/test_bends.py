@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -152,6 +153,36 @@ def test_a_body_that_is_slow(claude, shown, download):
         assert time.monotonic() - begun > 0.25
 
 
+def read_until(claude, enough):
+    """Ask for a listing and return the bytes that came until they are enough; then go away."""
+    request = (
+        f"GET {BATCHES} HTTP/1.1\r\nhost: x\r\nx-api-key: {claude.api_key}\r\nanthropic-version: 2023-06-01\r\n\r\n"
+    )
+    pieces = []
+    with socket.create_connection(("127.0.0.1", int(claude.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(request.encode())
+        while not enough(b"".join(pieces)):
+            pieces.append(connection.recv(65536))
+            assert pieces[-1]
+    return pieces
+
+
+def test_an_answer_that_comes_byte_by_byte(claude):
+    claude.bend(Bend(body="dripped", seconds=0.005))
+    pieces = read_until(claude, lambda came: b"\r\ndate: " in came)
+    assert pieces[0] == b"H"
+    assert len(pieces) > 30
+
+
+def test_answers_that_never_end(claude):
+    claude.bend(Bend(body="endless_continue", seconds=0.005, times=1))
+    came = b"".join(read_until(claude, lambda came: came.count(b"\r\n") > 20))
+    assert came.startswith(b"HTTP/1.1 100 Continue\r\n\r\n" * 10)
+    claude.bend(Bend(body="endless_trailers", seconds=0.005, times=1))
+    came = b"".join(read_until(claude, lambda came: came.count(b"x-trailer: 1\r\n") > 10))
+    assert b'"data":[]' in came
+
+
 def test_a_body_that_is_inflated(claude, shown, download):
     claude.bend(Bend(body="inflated", size=50_000))
     assert len(shown().body) > 50_000
@@ -240,7 +271,7 @@ def test_the_ledger_names_them(claude, shown):
         ({"listing": "empty", "endpoint": "create"}, "a listing is the answer to list, not to create"),
         ({"reason": 7}, "reason is 7: it is a text"),
         ({"body": "flood", "endpoint": "list"}, "a flood is of lines of results, not of list"),
-        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated"),
+        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated, bomb, markup, flood, dripped, endless_con"),
         ({"status": 500, "share": 2}, "shares from 0 to 1"),
         ({"status": 500, "at": 0}, "requests count from 1"),
     ],
