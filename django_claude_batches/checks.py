@@ -190,7 +190,7 @@ def check_clear_text(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any)
         Warning(
             f'Account "{alias}" has ALLOW_HTTP = True: with an http:// BASE_URL its key is sent in the clear.',
             hint="Leave it so only where nobody else can read on the way to the gateway.",
-            id="django_claude_batches.W005",
+            id="django_claude_batches.W007",
         )
         for alias in aliases
         if _allows_http(alias)

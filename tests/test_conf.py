@@ -316,7 +316,7 @@ class TestChecks:
     def test_http_that_is_allowed_is_said_at_deployment(self, settings: Any) -> None:
         settings.CLAUDE_BATCHES = {"ACCOUNTS": {"a": {"ALLOW_HTTP": True}, "b": {"ALLOW_HTTP": 1}, "c": {}}}
         (warning,) = checks.check_clear_text(app_configs=None)
-        assert (warning.id, warning.msg[:11]) == ("django_claude_batches.W005", 'Account "a"')
+        assert (warning.id, warning.msg[:11]) == ("django_claude_batches.W007", 'Account "a"')
         settings.CLAUDE_BATCHES = []
         assert checks.check_clear_text(app_configs=None) == []
 
