@@ -13,10 +13,19 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 from django_claude_batches.client import shapes
-from django_claude_batches.client.arguments import PATH, beta_header, checked_id, header, path_of, problem_with_key
+from django_claude_batches.client.answer import MAX_LISTING_BYTES
+from django_claude_batches.client.arguments import (
+    PATH,
+    beta_header,
+    checked_id,
+    header,
+    path_of,
+    problem_with_key,
+    problem_with_url,
+)
 from django_claude_batches.client.body import write_body
-from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout
-from django_claude_batches.client.jsonl import MAX_LINE_BYTES, Line, split_lines
+from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout, environment_proxies
+from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.result_body import ResultBody
@@ -45,8 +54,9 @@ class BatchesClient:
     them (None: 60, or the read timeout where that is longer); create has its own. For results it holds until they
     begin to come; then `min_results_rate` is the least number of bytes per second, over each stretch of twice the read
     timeout that is spent reading (0: none). `max_retries` is for everything but create. `proxies` and `verify` are
-    those of requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback).
-    Arguments that cannot work raise ValueError.
+    those of requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). A
+    `base_url` of http beyond loopback needs `allow_http`: the key would be sent in the clear. Arguments that cannot
+    work raise ValueError.
 
     Every method may raise `APIError` (the API said no) and `APIUnreachable` (it said nothing); none raises an error of
     requests.
@@ -67,34 +77,40 @@ class BatchesClient:
         max_retries: int = 2,
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
+        allow_http: bool = False,
     ) -> None:
-        problem = problem_with_key(api_key)
+        problem = problem_with_key(api_key) or problem_with_url(base_url, allow_http=allow_http)
         if auth not in AUTH_HEADERS:
             problem = f"auth is one of {sorted(AUTH_HEADERS)}, not {auth!r}"
         if (total_timeout is not None and total_timeout <= 0) or min_results_rate < 0:
             problem = f"total_timeout {total_timeout!r} or min_results_rate {min_results_rate!r} is not positive"
-        key = None if problem else KeyAuth(api_key, auth)
-        del api_key  # error reports print the locals of this frame
+        key = None
+        if not problem:
+            key = KeyAuth(api_key, auth, proxies=environment_proxies(base_url) if proxies is None else proxies)
+            self._base_url = base_url.rstrip("/")
+        del api_key, base_url, proxies  # error reports print the locals of this frame
         if key is None:
             raise ValueError(problem)
         self._betas = tuple(betas)
         headers = header("anthropic-version", anthropic_version) | header("anthropic-workspace-id", workspace_id)
         self._transport = Transport(
-            base_url=base_url,
+            base_url=self._base_url,
             auth=key,
             headers=headers | beta_header(self._betas),
             timeout=timeout,
             total_timeout=total_timeout,
             min_results_rate=min_results_rate,
             max_retries=max_retries,
-            proxies=proxies,
             verify=verify,
         )
 
     def __repr__(self) -> str:
         # An error report may show a client that could not be made.
-        transport = getattr(self, "_transport", None)
-        return f"<BatchesClient {transport.base_url if transport else 'not made'}>"
+        return f"<BatchesClient {getattr(self, '_base_url', 'not made')}>"
+
+    def redacted(self, text: str) -> str:
+        """Return a text of an answer without the key and the passwords of proxies."""
+        return self._transport.redacted(text)
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -195,29 +211,35 @@ class BatchesClient:
             raise InvalidRequest(f"limit is 1 to {MAX_PAGE}, not {limit}")
         cursors = {"after_id": after_id, "before_id": before_id}
         query = {"limit": limit} | {name: checked_id(cursor) for name, cursor in cursors.items() if cursor is not None}
-        return _read(shapes.page, self._transport.request("GET", PATH, query=query))
+        reply = _read(shapes.page, self._transport.request("GET", PATH, query=query, max_bytes=MAX_LISTING_BYTES))
+        count = len(reply.data["data"])
+        if count > limit:
+            words = f"not what was asked for: {count:,} batches on a page of {limit:,}"
+            raise ServerFault(words, status=200, request_id=reply.request_id)
+        return reply
 
     def list_all(
         self, *, limit: int = MAX_PAGE, after_id: str | None = None, before_id: str | None = None
     ) -> Iterator[MessageBatch]:
         """Give out batches page by page, each page asked for when it is needed.
 
-        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first.
+        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first. A page that
+        ends where one before did is the last.
         """
+        ends: set[str] = set()
         while True:
             page = self.list(limit=limit, after_id=after_id, before_id=before_id)
             yield from page["data"]
             cursor = page["first_id"] if before_id else page["last_id"]
-            if not page["has_more"] or not page["data"] or not cursor:
+            if not page["has_more"] or not page["data"] or not cursor or cursor in ends:
                 return
+            ends.add(cursor)
             after_id, before_id = (after_id, cursor) if before_id else (cursor, None)
 
     @contextmanager
-    def _result_lines(
-        self, path: str, max_line_bytes: int, on_read: Callable[[], object] | None
-    ) -> Iterator[Iterator[Line]]:
+    def _result_lines(self, path: str, on_read: Callable[[], object] | None, **bounds: int) -> Iterator[Iterator[Line]]:
         with self._transport.stream(path, on_read=on_read) as stream:
-            yield split_lines(stream.pieces, max_line_bytes=max_line_bytes)
+            yield split_lines(stream.pieces, **bounds)
 
     @contextmanager
     def _result_body(self, path: str, on_read: Callable[[], object] | None) -> Iterator[ResultBody]:
@@ -225,16 +247,23 @@ class BatchesClient:
             yield ResultBody(stream)
 
     def result_lines(
-        self, id: str, *, max_line_bytes: int = MAX_LINE_BYTES, on_read: Callable[[], object] | None = None
+        self,
+        id: str,
+        *,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        max_lines: int = MAX_LINES,
+        on_read: Callable[[], object] | None = None,
     ) -> AbstractContextManager[Iterator[Line]]:
         """Open the results as raw lines, in the order in which they come (not that of the requests).
 
         The path is built from the id: `results_url` could name another host, which must not get the key. A connection
-        that breaks raises `APIUnreachable` after the last complete line. `ResultsUnavailable`: not ended, or archived.
+        that breaks raises `APIUnreachable` after the last complete line, and more than `max_lines` lines, blank ones
+        included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
 
         `on_read` is called whenever bytes came, also in the middle of a long line; what it raises ends the reading.
         """
-        return self._result_lines(path_of(id, "/results"), max_line_bytes, on_read)
+        bounds = {"max_line_bytes": max_line_bytes, "max_lines": max_lines}
+        return self._result_lines(path_of(id, "/results"), on_read, **bounds)
 
     def result_body(
         self, id: str, *, on_read: Callable[[], object] | None = None

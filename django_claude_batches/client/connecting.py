@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import re
 import ssl
-import zlib
-from collections.abc import Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -17,7 +18,9 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
+from django_claude_batches.client.arguments import is_loopback
 from django_claude_batches.client.deadline import PacedConnection
+from django_claude_batches.client.redaction import Redactor
 from django_claude_batches.storable import text
 
 Timeout = tuple[float, float]
@@ -35,40 +38,40 @@ NEVER_CONNECTED = (
 
 TIMED_OUT = (TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout)
 
-GZIP_MAGIC = b"\x1f\x8b"
-ENCODING = "gzip"
-"""The one that is asked for: `plain` knows no other."""
-
 AUTH_HEADERS = {"bearer": "Authorization", "x-api-key": "x-api-key"}
 
 
 class KeyAuth(AuthBase):
-    """Puts the key into its header, at the last moment before a request leaves.
+    """Puts the key into its header, at the last moment before a request leaves; also holds the proxies.
 
     As `auth=` and not as a header of the session, since requests lets an entry of `~/.netrc` replace the latter
-    (docs/reference/wire.md §11.12). It has no repr of its own, so the key is in none.
+    (docs/reference/wire.md §11.12). It has no repr of its own, so neither the key nor a proxy's password is in one.
+
+    `redacted` returns a text of an answer without them: some gateways echo what they received.
     """
 
-    def __init__(self, api_key: str, form: str) -> None:
+    def __init__(self, api_key: str, form: str, *, proxies: Mapping[str, str]) -> None:
         self._api_key = api_key
         self._header = AUTH_HEADERS[form]
+        self.proxies = dict(proxies)
+        self.redacted = Redactor([api_key, *_passwords(proxies.values())])
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         bearer = self._header == "Authorization"
         request.headers[self._header] = f"Bearer {self._api_key}" if bearer else self._api_key
         return request
 
-    def redacted(self, text: str) -> str:
-        """Return the text of an answer without the key: some gateways echo what they received."""
-        return text.replace(self._api_key, "[key]")
-
 
 class _Adapter(HTTPAdapter):
-    """An adapter whose connections keep the pace of the call.
+    """An adapter whose connections keep the pace of the call. It redacts the head of each answer.
 
     It removes a header which requests would parse and this client does not need: before 2.33 requests raises
     AttributeError for a `Content-Type` whose charset has no value, and the answer would be lost.
     """
+
+    def __init__(self, redacted: Redactor) -> None:
+        self._redacted = redacted
+        super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -81,7 +84,11 @@ class _Adapter(HTTPAdapter):
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         resp.headers.discard("content-type")
-        return super().build_response(req, resp)
+        response = super().build_response(req, resp)
+        response.reason = self._redacted(response.reason or "")
+        for name, value in response.headers.items():
+            response.headers[name] = self._redacted(value)
+        return response
 
 
 def _set_pools(manager: Any) -> None:
@@ -105,33 +112,19 @@ class _Session(requests.Session):
         return None
 
 
-def new_session(
-    base_url: str, *, auth: KeyAuth, headers: Mapping[str, str], proxies: Mapping[str, str] | None, verify: bool | str
-) -> requests.Session:
-    """Make a session that takes from the environment its proxies and certificates, and nothing else (no `.netrc`)."""
+def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str) -> requests.Session:
+    """Make a session that takes from the environment its certificates, and nothing else (no `.netrc`)."""
     session = _Session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter())
+        session.mount(scheme, _Adapter(auth.redacted))
     session.trust_env = False
     session.auth = auth
-    session.headers.update({"Accept-Encoding": ENCODING, **headers})
-    session.proxies.update(_environment_proxies(base_url) if proxies is None else proxies)
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none: each answer could add some, for ever
+    session.headers.update({"Accept-Encoding": "identity", **headers})
+    session.proxies.update(auth.proxies)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     session.verify = bundle if verify is True and bundle else verify
     return session
-
-
-def plain(body: bytes, longest: int = 0) -> bytes:
-    """Return a body without its compression, if it has one: what its headers say of that may be wrong.
-
-    Of a compressed one at most the `longest` first bytes; 0 is all of it.
-    """
-    if not body.startswith(GZIP_MAGIC):
-        return body
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, longest)
-    except zlib.error:
-        return body
 
 
 def was_sent(error: BaseException) -> bool:
@@ -145,10 +138,14 @@ def timed_out(error: BaseException) -> bool:
     return any(isinstance(item, TIMED_OUT) for item in causes)
 
 
-def words(error: BaseException) -> str:
-    """Say what broke in one line: the kind of requests' error, and the innermost reason for it."""
+def words(error: BaseException, redacted: Redactor) -> str:
+    """Say what broke in one line: the kind of requests' error, and the innermost reason for it.
+
+    That may quote the URL of a proxy, or a line of the answer.
+    """
     *_, innermost = _causes(error)
-    reason = text(" ".join(str(innermost).split()), 300)
+    reason = re.sub(r"//[^/\s@]*@", "//", redacted(str(innermost)))
+    reason = text(" ".join(reason.split()), 300)
     return f"No complete answer from the API ({type(error).__name__}): {reason}"
 
 
@@ -165,12 +162,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         )
 
 
-def _environment_proxies(base_url: str) -> dict[str, str]:
-    return {} if _is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
+def environment_proxies(base_url: str) -> dict[str, str]:
+    """Return the proxies that `HTTPS_PROXY`, `NO_PROXY` and the like name for this URL; none for loopback."""
+    return {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+def _passwords(proxies: Iterable[str]) -> Iterator[str]:
+    """Give out the passwords in the URLs of proxies, as they stand there, decoded, and as they are sent."""
+    for url in proxies:
+        user, colon, password = url.rpartition("@")[0].rpartition("//")[2].partition(":")
+        if colon:
+            plain_one = unquote(password)
+            yield from (password, plain_one, b64encode(f"{unquote(user)}:{plain_one}".encode()).decode())

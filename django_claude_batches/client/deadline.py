@@ -121,6 +121,12 @@ class PacedResponse(http.client.HTTPResponse):
         file: Any = self.fp
         self.fp = io.BufferedReader(_PacedReads(file.detach(), sock, _thread.pace))
 
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 logs what of the head is no header, which may be the key if a gateway repeats it.
+        self.msg.set_payload("")
+        self.msg.defects.clear()
+
 
 class _PacedReads(io.RawIOBase):
     def __init__(self, raw: Any, sock: Any, pace: Pace) -> None:

@@ -353,9 +353,8 @@ def test_a_tls_handshake_that_drips_is_ended_and_sent_nothing() -> None:
 def test_a_proxy_changes_nothing(scheme: str) -> None:
     with dripping(b"HTTP/1.1 200 OK\r\nx: ", b"x") as port:  # of an https call this answers the CONNECT
         proxies = {scheme: f"http://127.0.0.1:{port}"}
-        client = BatchesClient(
-            api_key="key", base_url=f"{scheme}://api.invalid", proxies=proxies, total_timeout=TOTAL, max_retries=0
-        )
+        options: dict[str, Any] = {"proxies": proxies, "total_timeout": TOTAL, "max_retries": 0, "allow_http": True}
+        client = BatchesClient(api_key="key", base_url=f"{scheme}://api.invalid", **options)
         with closing(client), in_time(), pytest.raises(APIUnreachable, match="TOTAL_TIMEOUT") as caught:
             client.retrieve(BATCH_ID)
     assert caught.value.too_slow

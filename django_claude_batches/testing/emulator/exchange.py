@@ -62,7 +62,8 @@ class Delivery:
 class Response:
     """A response to send: `body` is whole, or pieces to be sent chunked. `batch_id` is the batch it is about.
 
-    `omits` are headers that would be sent otherwise. `faults` are the names of those that it met.
+    `omits` are headers that would be sent otherwise. `faults` are the names of those that it met. `reason` is the
+    status line's phrase, None the usual one.
     """
 
     status: int
@@ -72,6 +73,7 @@ class Response:
     delivery: Delivery = Delivery()
     omits: frozenset[str] = frozenset()
     faults: list[str] = field(default_factory=list)
+    reason: str | None = None
 
 
 def asked(request: Request) -> tuple[str, str]:

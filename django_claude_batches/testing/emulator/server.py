@@ -229,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
             self._cut(reset=how.reset)
 
     def _send_head(self, response: Response) -> None:
-        self.send_response_only(response.status)
+        self.send_response_only(response.status, response.reason)
         own = {"server": self.version_string(), "date": self.date_time_string()}
         for name, value in (own | response.headers).items():
             if name not in response.omits:

@@ -36,7 +36,7 @@ DRAWN = "drawn"
 """The script's name of random bends; the ledger names what was drawn."""
 
 BODIES: tuple[Body, ...] = ("slow", "cut", "inflated")
-"""Not those that last until the client gives up: each would take its total time."""
+"""Not those that last until the client gives up, each its total time, nor those that are made to be dear."""
 
 SLOWEST = 0.2
 """Seconds that a slow body takes, so that thousands of answers can be bent in a minute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
@@ -189,6 +190,39 @@ def test_a_body_that_is_inflated(claude, shown, download):
     assert download().body.count(b"\n") == 50_004
 
 
+def test_a_gzip_bomb(claude, shown, download):
+    right, lines = shown().body, download().body
+    claude.bend(Bend(body="bomb", size=3_500_000))
+    for answer, before, filling in ((shown(), right, b" "), (download(), lines, b"\n")):
+        assert answer.headers["content-encoding"] == "gzip"
+        assert len(answer.body) < 10_000
+        unpacked = gzip.decompress(answer.body)
+        assert sorted(unpacked.rstrip().splitlines()) == sorted(before.rstrip().splitlines())
+        assert unpacked.count(filling) - before.count(filling) == 3_500_000
+
+
+def test_markup_and_nothing_else(claude, shown, download):
+    claude.bend(Bend(body="markup", size=1000))
+    assert shown().body == download().body == b"<" * 1000
+
+
+def test_a_flood_of_lines(claude, shown, download):
+    claude.bend(Bend(body="flood", size=10_000))
+    lines = download().lines
+    assert list(lines)[4:6] == ["surplus-0", "surplus-1"]
+    assert 150 < len(lines) < 250
+    assert shown().json["id"]
+
+
+def test_another_reason(claude):
+    claude.bend(Bend(endpoint="list", reason="see sk-ant-x"))
+    connection = http.client.HTTPConnection(claude.url.removeprefix("http://"), timeout=20)
+    connection.request("GET", BATCHES, headers={"x-api-key": claude.api_key, "anthropic-version": "2023-06-01"})
+    response = connection.getresponse()
+    connection.close()
+    assert (response.status, response.reason) == (200, "see sk-ant-x")
+
+
 def test_for_one_key_for_some_answers_and_until_removed(claude, batch_id):
     claude.add_key("another")
     bend = Bend(endpoint="list", field="data", to=[], key="another", at=2, times=2)
@@ -217,7 +251,7 @@ def test_the_ledger_names_them(claude, shown):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "a bend names one of field, header, status, listing, body; this one names none"),
+        ({}, "a bend names one of field, header, status, reason, listing, body; this one names none"),
         ({"field": "id", "header": "date", "to": 1}, "this one names field and header"),
         ({"field": "id"}, "a field is bent either to=VALUE or by how, which is one of replace, drop, retype, huge, "),
         ({"field": "id", "to": 1, "how": "nul"}, "a field is bent either to=VALUE or by how"),
@@ -235,7 +269,9 @@ def test_the_ledger_names_them(claude, shown):
         ({"status": 500, "to": 1}, "to and how are for a field or a header; this bend names a status"),
         ({"listing": "gone"}, "listing is 'gone', and can be delayed, empty, short, reordered"),
         ({"listing": "empty", "endpoint": "create"}, "a listing is the answer to list, not to create"),
-        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated, dripped, endless_continue, endless_tr"),
+        ({"reason": 7}, "reason is 7: it is a text"),
+        ({"body": "flood", "endpoint": "list"}, "a flood is of lines of results, not of list"),
+        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated, bomb, markup, flood, dripped, endless_con"),
         ({"status": 500, "share": 2}, "shares from 0 to 1"),
         ({"status": 500, "at": 0}, "requests count from 1"),
     ],
