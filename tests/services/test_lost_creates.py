@@ -106,7 +106,7 @@ COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 class TestCounts:
     """They exclude nothing, neither while it runs nor when it has ended."""
 
-    @pytest.mark.parametrize("counts", COUNTS)
+    @pytest.mark.parametrize("counts", slow_but(1, COUNTS))
     def test_counts_that_do_not_add_up(self, world: World, counts: str) -> None:
         batch = world.lost()
         world.relay.on("GET", "/batches", counting(COUNTS[counts]))
@@ -119,6 +119,7 @@ class TestCounts:
         batch.refresh_from_db()
         assert batch.anthropic_id == world.claude.batches[0].id
 
+    @pytest.mark.slow
     def test_counts_that_are_wrong_for_a_moment(self, world: World) -> None:
         batch = world.lost()
         world.pass_time(49 * MINUTE)
@@ -135,6 +136,7 @@ class TestCounts:
         services.adopt(world.claude.batches[0].id, for_batch=batch)
         assert batch.anthropic_id == world.claude.batches[0].id
 
+    @pytest.mark.slow
     def test_the_watch_finds_it_too(self, world: World) -> None:
         told: list[MessageBatch] = []
         duplicate_detected.connect(hear := lambda batch, **kwargs: told.append(batch))
@@ -185,6 +187,7 @@ class TestCandidates:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
+    @pytest.mark.slow
     def test_one_empty_listing(self, world: World) -> None:
         world.older()
         batch = world.lost()
@@ -195,7 +198,7 @@ class TestCandidates:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
-    @pytest.mark.parametrize("has_older", [True, False])
+    @pytest.mark.parametrize("has_older", slow_but(1, [False, True]))
     def test_one_that_somebody_deletes_is_held_for_a_person(self, world: World, has_older: bool) -> None:
         if has_older:
             world.older()
@@ -262,7 +265,7 @@ def delete_elsewhere(world: World, remote_id: str) -> None:
 class TestListings:
     """One that lacks what is there proves nothing."""
 
-    @pytest.mark.parametrize("kept", [0, 1], ids=["empty", "stale"])
+    @pytest.mark.parametrize("kept", slow_but(1, [0, 1]))
     def test_beside_single_calls_that_work(self, world: World, kept: int) -> None:
         first = world.older()
         world.pass_time(HOUR)
@@ -293,7 +296,7 @@ class TestListings:
         world.pass_time(3 * HOUR)
         assert world.paid() == 1
 
-    @pytest.mark.parametrize("loss", ["the answer", "its end", "the process"])
+    @pytest.mark.parametrize("loss", slow_but(1, ["the answer", "its end", "the process"]))
     def test_one_that_shows_it_and_is_not_heard(self, world: World, loss: str) -> None:
         """One full listing lacks it, nobody learns what the next one shows, and the one after that lacks it again."""
         world.older()
@@ -323,6 +326,7 @@ class TestListings:
         assert (world.paid(), OpenListing.objects.count()) == (1, 0)
         assert batch.attempts.count() == 2
 
+    @pytest.mark.slow
     def test_one_that_always_fails_holds_it_after_two_days(self, world: World) -> None:
         batch = world.lost()
         world.relay.on("GET", "/batches", refuse(400))
@@ -346,6 +350,7 @@ class TestListings:
         world.pass_time(2 * HOUR)
         assert world.paid() == 1
 
+    @pytest.mark.slow
     def test_without_end_it_is_held_after_two_days(self, world: World) -> None:
         world.older()
         batch = world.lost(lose_request)
@@ -374,7 +379,7 @@ class TestClocks:
     """Those of the server's nodes differ."""
 
     @pytest.mark.parametrize("behind", slow_but(1, [timedelta(seconds=1), 14 * MINUTE]))
-    @pytest.mark.parametrize("is_listed_behind", [False, True])
+    @pytest.mark.parametrize("is_listed_behind", slow_but(1, [False, True]))
     def test_a_node_behind_the_one_that_made_the_baseline(
         self, world: World, behind: timedelta, is_listed_behind: bool
     ) -> None:
@@ -396,7 +401,7 @@ class TestClocks:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
-    @pytest.mark.parametrize("date", slow_but(1, ["Thu, 01 Jan 1970 00:00:00 GMT", "never", None]))
+    @pytest.mark.parametrize("date", slow_but(1, ["never", "Thu, 01 Jan 1970 00:00:00 GMT", None]))
     def test_a_date_that_cannot_be(self, world: World, date: str | None) -> None:
         def dated(exchange: Exchange) -> None:
             status, headers, body = exchange.forward()
@@ -424,9 +429,7 @@ class TestEnds:
         ended_once(world, batch)
         assert [attempt.outcome for attempt in batch.attempts.all()] == ["not_received", "accepted"]
 
-    @pytest.mark.parametrize(
-        ("every", "size"), [(10 * MINUTE, 2), pytest.param(MINUTE, 3, marks=pytest.mark.slow), (20 * MINUTE, 30)]
-    )
+    @pytest.mark.parametrize(("every", "size"), slow_but(1, [(10 * MINUTE, 2), (MINUTE, 3), (20 * MINUTE, 30)]))
     def test_beside_strangers_without_end(self, world: World, every: timedelta, size: int) -> None:
         """They start batches all the time, which end after half an hour."""
         world.older()

@@ -54,7 +54,7 @@ class Server(ThreadingHTTPServer):
 
     def start(self, respond: Callable[[Request], Response], *, control: Callable[[Request], Response]) -> None:
         self.respond, self.control = respond, control
-        thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="claude-emulator", daemon=True)
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,), name="claude-emulator", daemon=True)
         thread.start()
 
     def stop(self) -> None:
