@@ -22,7 +22,7 @@ REFERENCES = ("$ref", "$dynamicRef")
 """Keywords whose value names another schema."""
 
 SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 60.0
-"""CPU time to check one answer: of any, more for each million characters (most schemas take 2 s for these), and at most,
+"""CPU time to check one answer: of any, more for each million characters (most schemas take 2 s), and at most,
 so that a worker's lease on what it delivers is not over before the check."""
 
 
