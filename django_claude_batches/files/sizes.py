@@ -8,8 +8,11 @@ from itertools import islice
 MAX_LINE_BYTES = 32_000_000
 """Bytes of a request in a file of requests: one with a document of some 20 MB in base64."""
 
-MAX_DECODED_BYTES = 64_000_000
-"""Bytes of such a line in memory. Python keeps a text that has an emoji in 4 bytes for each character."""
+MAX_DECODED_BYTES = 40_000_000
+"""Bytes of such a line as a text, of which there are several copies at a time: 130 MB in all.
+
+Python takes 1 byte for each character up to U+00FF, 2 for each where a text has one up to U+FFFF, and 4 otherwise.
+"""
 
 MAX_VALUES = 100_000
 """Objects, lists and members of such a line: each takes some 200 bytes, so 20 MB of `{},{},…` took 1.5 GB."""
@@ -25,17 +28,18 @@ MAX_PLACES = 1000
 
 _MARKS = (b",", b"[", b"{")
 _STRING_OR_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
-_WIDE = (*(bytes([first]) for first in range(0xF0, 0xF5)), b"\\u")
+_ABOVE_FF = re.compile(rb"[\xc4-\xf4]|\\u(?!00)")
+_ABOVE_FFFF = re.compile(rb"[\xf0-\xf4]|\\u[dD]")
 
 
 def problem_with_line(data: bytes) -> str:
     """Say why a line of JSON takes too much memory to be read; nothing if it does not. Take linear time."""
     if len(data) > MAX_LINE_BYTES:
         return f"it has more than {MAX_LINE_BYTES:,} bytes, and a request in a file has at most so many"
-    width = 1 if data.isascii() and b"\\u" not in data else 4 if any(mark in data for mark in _WIDE) else 2
-    if len(data) * width > MAX_DECODED_BYTES:
+    for width, characters in ((4, _ABOVE_FFFF), (2, _ABOVE_FF)):
         most = MAX_DECODED_BYTES // width
-        return f"it has {len(data):,} bytes, and with characters such as it has a request has at most {most:,}"
+        if len(data) > most and characters.search(data):
+            return f"it has {len(data):,} bytes, and a request with such characters as it has has at most {most:,}"
     if sum(map(data.count, _MARKS)) > MAX_VALUES and _has_many_values(data):
         return f"it has more than {MAX_VALUES:,} values, and a request in a file has at most so many"
     return ""

@@ -62,7 +62,8 @@ def test_commas_and_brackets_of_a_text_are_no_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wide", "width"), [("a", 1), ("ä", 2), ("\u4e2d", 2), ("\U0001f600", 4), ("\\ud83d\\ude00", 4)]
+    ("wide", "width"),
+    [("ä", 1), ("\\u00e4", 1), ("\u4e2d", 2), ("\\u4e2d", 2), ("\U0001f600", 4), ("\\ud83d\\ude00", 4)],
 )
 def test_a_line_may_take_so_much_memory(wide: str, width: int) -> None:
     most = min(MAX_LINE_BYTES, MAX_DECODED_BYTES // width)
