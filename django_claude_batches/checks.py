@@ -205,9 +205,10 @@ def _allows_http(alias: str) -> bool:
 
 
 def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    hint = "See docs/reference/jobs.md."
     return [
-        Error(problem, hint="See docs/reference/jobs.md.", obj=job, id="django_claude_batches.E007")
-        for job, problem in registry.problems()
+        *(Error(said, hint=hint, obj=job, id="django_claude_batches.E007") for job, said in registry.problems()),
+        *(Warning(said, hint=hint, obj=job, id="django_claude_batches.W006") for job, said in registry.warnings()),
     ]
 
 

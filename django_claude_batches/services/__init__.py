@@ -31,7 +31,12 @@ from django_claude_batches.services.runs.wishes import (
     retry_run,
 )
 from django_claude_batches.services.submission import submit
-from django_claude_batches.services.uploading import confirm_upload, discard_upload, hand_out_uploads
+from django_claude_batches.services.uploading import (
+    confirm_upload,
+    discard_upload,
+    hand_out_uploads,
+    recheck_upload,
+)
 from django_claude_batches.services.vanishing import declare_lost
 from django_claude_batches.services.watching import watch_due
 
@@ -67,6 +72,7 @@ __all__ = [
     "prepare_if_due",
     "purge",
     "purge_due",
+    "recheck_upload",
     "redeliver",
     "reingest",
     "release",

@@ -46,6 +46,16 @@ def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
     )
 
 
+def recheck_upload(upload: BatchUpload) -> BatchUpload:
+    """Have a file checked again whose check failed; a repeat does nothing. Raise InvalidTransition for any other."""
+    rows = BatchUpload.objects.primary()
+    failed = rows.filter(state=UploadState.FAILED, checked_at__isnull=True)
+    again = {"state": UploadState.UNCHECKED, "next_action_at": DatabaseNow(), "last_error": "", "failures": 0}
+    if upload.record(failed, **again) or upload.state == UploadState.UNCHECKED:
+        return upload
+    raise InvalidTransition(f"Cannot check {upload} again, which is {UploadState(upload.state).label!s}.")
+
+
 def discard_upload(upload: BatchUpload) -> None:
     """Delete the file; raise InvalidTransition where it is being drafted, or a draft. A repeat does nothing."""
     rows = BatchUpload.objects.primary().filter(pk=upload.pk)
