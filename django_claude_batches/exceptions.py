@@ -150,11 +150,13 @@ class ServerFault(APIError):
 class APIUnreachable(ClaudeBatchesError):
     """There was no complete answer.
 
-    `sent` says whether the request may have arrived: False only where the connection was never made. `retry_after` is
-    in seconds, where a later try was answered with it.
+    `sent` says whether the request may have arrived: False only where the connection was never made. `too_slow` says
+    that the call ran into one of its time limits (connect, read, total or the least rate). `retry_after` is in seconds,
+    where a later try was answered with it.
     """
 
-    def __init__(self, message: str, *, sent: bool, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, sent: bool, too_slow: bool = False, retry_after: float | None = None) -> None:
         self.sent = sent
+        self.too_slow = too_slow
         self.retry_after = retry_after
         super().__init__(message)
