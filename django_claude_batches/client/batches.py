@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, TypeVar, cast
@@ -19,7 +19,8 @@ from django_claude_batches.client.jsonl import MAX_LINE_BYTES, Line, split_lines
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.result_body import ResultBody
-from django_claude_batches.client.transport import Reply, Transport
+from django_claude_batches.client.transport import Reply
+from django_claude_batches.client.watching import WatchedTransport
 from django_claude_batches.exceptions import APIUnreachable, InvalidRequest, ServerFault
 from django_claude_batches.wire import (
     MAX_BODY_BYTES,
@@ -41,8 +42,9 @@ class BatchesClient:
 
     Safe to share between threads and to keep across a fork. `timeout` is seconds to connect and seconds without a byte
     while reading; `max_retries` is for everything but create. `proxies` and `verify` are those of requests; without
-    them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). Arguments that cannot work
-    raise ValueError.
+    them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). `around` makes a context
+    manager in which each call is made, with its retries: it sees the call's error, and may refuse the call with one.
+    Arguments that cannot work raise ValueError.
 
     Every method may raise `APIError` (the API said no) and `APIUnreachable` (it said nothing); none raises an error of
     requests.
@@ -61,6 +63,7 @@ class BatchesClient:
         max_retries: int = 2,
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         problem = problem_with_key(api_key)
         if auth not in AUTH_HEADERS:
@@ -71,7 +74,8 @@ class BatchesClient:
             raise ValueError(problem)
         self._betas = tuple(betas)
         headers = header("anthropic-version", anthropic_version) | header("anthropic-workspace-id", workspace_id)
-        self._transport = Transport(
+        self._transport = WatchedTransport(
+            around=around,
             base_url=base_url,
             auth=key,
             headers=headers | beta_header(self._betas),

@@ -31,6 +31,8 @@ NEVER_CONNECTED = (
     urllib3.exceptions.NewConnectionError,
 )
 
+TIMED_OUT = (TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout)
+
 GZIP_MAGIC = b"\x1f\x8b"
 ENCODING = "gzip"
 """The one that is asked for: `plain` knows no other."""
@@ -109,6 +111,12 @@ def plain(body: bytes, longest: int = 0) -> bytes:
 def was_sent(error: BaseException) -> bool:
     """Return whether a call without a body may have arrived: not if there never was a connection."""
     return not any(isinstance(item, NEVER_CONNECTED) for item in _causes(error))
+
+
+def timed_out(error: BaseException) -> bool:
+    """Return whether a timeout ended the call. urllib3 1.26 counts a refused connection as one."""
+    causes = [item for item in _causes(error) if not isinstance(item, urllib3.exceptions.NewConnectionError)]
+    return any(isinstance(item, TIMED_OUT) for item in causes)
 
 
 def words(error: BaseException) -> str:

@@ -231,7 +231,7 @@ def _shielded(
     try:
         return call()
     except (BodyReadError, *connecting.BROKEN) as error:
-        return APIUnreachable(connecting.words(error), sent=sent(error))
+        return APIUnreachable(connecting.words(error), sent=sent(error), too_slow=connecting.timed_out(error))
     except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
         foreign = error.with_traceback(None)
         foreign.__context__ = foreign.__cause__ = None

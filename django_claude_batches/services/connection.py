@@ -13,6 +13,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.services.guarding import guard
+from django_claude_batches.services.slowness import noticing
 
 
 class InsideTransaction(ClaudeBatchesError, RuntimeError):
@@ -35,6 +36,7 @@ def client_of(alias: str, *, anthropic_version: str = "") -> BatchesClient:
     problem = ""
     try:
         return _client(
+            alias,
             account.api_key,
             account.base_url,
             account.auth,
@@ -76,6 +78,7 @@ def outside_transactions(name: str) -> None:
 
 @lru_cache(maxsize=16)
 def _client(
+    alias: str,
     key: str,
     base_url: str,
     auth: str,
@@ -94,6 +97,7 @@ def _client(
         timeout=timeouts,
         proxies=None if proxies is None else dict(proxies),
         verify=verify,
+        around=noticing(alias),
     )
 
 
