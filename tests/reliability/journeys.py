@@ -39,6 +39,7 @@ SENT_ONCE = (
     "submission._fence: COMMIT",
     "submission._post: POST /batches",
 )
+ANSWERED = "slowness.create_was_answered: UPDATE accountstate"
 ACCEPTED = ("accepting._write_down: UPDATE submitattempt", "accepting.accepted: COMMIT", TOLD_SUBMITTED)
 PROVEN = (
     LISTED,
@@ -69,15 +70,15 @@ JOURNEYS: dict[str, Journey] = {
         ),
         repeats=True,
     ),
-    "send": Journey(ordered("advance", queued), (CLAIMED, *SENT_ONCE, *ACCEPTED, RELEASED)),
+    "send": Journey(ordered("advance", queued), (CLAIMED, *SENT_ONCE, *ACCEPTED, ANSWERED, RELEASED)),
     "send, and be told to wait": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, RELEASED),
+        (CLAIMED, *SENT_ONCE, SETTLED, ANSWERED, RELEASED),
         set_up=fault("rate_limited", on="create"),
     ),
     "send, with a key that is refused": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, RELEASED),
+        (CLAIMED, *SENT_ONCE, SETTLED, ANSWERED, RELEASED),
         set_up=refused_key,
     ),
     "send, and get no answer": Journey(
@@ -166,13 +167,14 @@ JOURNEYS: dict[str, Journey] = {
             SETTLED,
             *SENT_ONCE,
             *ACCEPTED,
+            ANSWERED,
             RELEASED,
         ),
         set_up=searched_once,
     ),
     "find what was given up": Journey(
         ordered("watch", wished(services.give_up, unanswered("lost_answer"))),
-        ("watching._is_due > AccountStateQuerySet.take_turn: UPDATE accountstate", *PROVEN),
+        ("watching._due > AccountStateQuerySet.take_turn: UPDATE accountstate", *PROVEN),
         set_up=finished_and_never_listed,
     ),
     "wish to cancel": Journey(
