@@ -33,9 +33,9 @@ def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
 
 def _accounts() -> list[Any]:
     accounts = AccountState.objects.primary()
-    own = {"pk": OuterRef("pk")}
-    is_paused, is_ticking = Exists(accounts.paused().filter(**own)), Exists(accounts.ticking().filter(**own))
-    return list(accounts.annotate(is_paused=is_paused, is_ticking=is_ticking, **_counts()))
+    same = accounts.filter(pk=OuterRef("pk"))
+    is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
+    return list(accounts.annotate(**{name: Exists(rows) for name, rows in is_so.items()}, **_counts()))
 
 
 def _live(accounts: Sequence[Any]) -> Any:

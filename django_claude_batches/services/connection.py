@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 
 from django.db import connections, transaction
@@ -27,16 +28,19 @@ def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
     what may be a copy of the database.
     """
     guard(alias)
-    return client_of(alias, anthropic_version=anthropic_version)
+    return client_of(alias, anthropic_version=anthropic_version, is_noticed=True)
 
 
-def client_of(alias: str, *, anthropic_version: str = "") -> BatchesClient:
-    """Give the same client also in what may be a copy of the database: to look, and not to act."""
+def client_of(alias: str, *, anthropic_version: str = "", is_noticed: bool = False) -> BatchesClient:
+    """Give a client also in what may be a copy of the database: to look, and not to act.
+
+    With `is_noticed` calls that are too slow are noted on the account's row.
+    """
     account = conf.account(alias)
     problem = ""
     try:
         return _client(
-            alias,
+            alias if is_noticed else "",
             account.api_key,
             account.base_url,
             account.auth,
@@ -97,7 +101,7 @@ def _client(
         timeout=timeouts,
         proxies=None if proxies is None else dict(proxies),
         verify=verify,
-        around=noticing(alias),
+        around=noticing(alias) if alias else nullcontext,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.making import draft, in_state, make_due, running
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("quick", "accounts")]
 
+ROOT = Path(__file__).parents[2]
 SLOW = "a slow"
 KEY = "sk-ant-api03-slow"
 READ_TIMEOUT = 0.1
@@ -338,3 +340,20 @@ class TestHandingOut:
         services.poll_if_due(SLOW)
         make_due(MessageBatch.objects.get())
         assert hand_out(ZERO) == 1, "since it was polled"
+
+    def test_an_account_may_have_a_queue_of_its_own(self) -> None:
+        """With the router of the documentation."""
+        page = (ROOT / "docs/topics/slow-accounts.md").read_text()
+        code: dict[str, Any] = {}
+        exec(page.partition(":caption: config/routes.py")[2].partition("```")[0], code)
+        slow, other = draft(1, account="gateway"), draft(1)
+        routes = [code["by_account"], {"django_claude_batches.*": {"queue": "claude"}}]
+        with Celery("tests", broker="memory://", set_as_current=True, task_routes=routes) as app:
+            for task, argument in [(tasks.advance, slow.pk), (tasks.advance, other.pk), (tasks.poll, "gateway")]:
+                task.apply_async((argument,))
+            tasks.audit.apply_async()
+            with app.connection() as connection:
+                queues = {name: connection.SimpleQueue(name) for name in ("claude-gateway", "claude")}
+                sent = {name: [queue.get(timeout=5) for _ in range(queue.qsize())] for name, queue in queues.items()}
+        found = {name: {message.headers["argsrepr"] for message in messages} for name, messages in sent.items()}
+        assert found == {"claude-gateway": {f"({slow.pk},)", "('gateway',)"}, "claude": {f"({other.pk},)", "()"}}
