@@ -125,15 +125,15 @@ def prepare(pk: int) -> None:
 
 
 @shared_task(name="django_claude_batches.audit", **WITHIN_AN_HOUR)
-def audit(alias: str = "") -> None:
-    """Compare what Anthropic lists with our rows; without an alias, send such a task for each account that is due.
+def audit() -> None:
+    """Send a task for each account whose last audit is a day old."""
+    services.hand_out_audits(lambda alias: audit_account.apply_async((alias,), expires=AUDIT_SECONDS))
 
-    That is one whose last audit is a day old.
-    """
-    if alias:
-        services.audit(alias)
-    else:
-        services.hand_out_audits(lambda due: audit.apply_async((due,), expires=AUDIT_SECONDS))
+
+@shared_task(name="django_claude_batches.audit_account", **WITHIN_AN_HOUR)
+def audit_account(alias: str) -> None:
+    """Compare what Anthropic lists for an account with our rows."""
+    services.audit(alias)
 
 
 @shared_task(name="django_claude_batches.purge", **WITHIN_AN_HOUR)
@@ -143,15 +143,15 @@ def purge() -> None:
 
 
 @shared_task(name="django_claude_batches.watch", **WITHIN_AN_HOUR)
-def watch(alias: str = "") -> None:
-    """Look for batches of unanswered create calls that appear after the search has ended.
+def watch() -> None:
+    """Send a task for each account whose last look for late batches is ten minutes old."""
+    services.hand_out_watches(lambda alias: watch_account.apply_async((alias,), expires=WATCH_SECONDS))
 
-    Without an alias, send such a task for each account whose last look is ten minutes old.
-    """
-    if alias:
-        services.watch(alias)
-    else:
-        services.hand_out_watches(lambda due: watch.apply_async((due,), expires=WATCH_SECONDS))
+
+@shared_task(name="django_claude_batches.watch_account", **WITHIN_AN_HOUR)
+def watch_account(alias: str) -> None:
+    """Look for batches of an account's unanswered create calls that appear after the search has ended."""
+    services.watch(alias)
 
 
 def kick() -> None:

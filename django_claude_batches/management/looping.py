@@ -21,6 +21,9 @@ from django_claude_batches.schedule import TICK_SECONDS
 SOON = 1.0
 """Seconds until the next round while more is due."""
 
+MAIN, ACCOUNTS = "main", "accounts"
+"""Kinds of threads: what one of them did may be work for the other."""
+
 
 class Loop:
     """Rounds until somebody wishes to stop; then each thread finishes the batch in hand."""
@@ -29,11 +32,11 @@ class Loop:
         self._work = work
         self._interruption = interruption
         self._threads: dict[str, threading.Thread] = {}
-        self._news = 0
+        self._news = {MAIN: 0, ACCOUNTS: 0}
 
     def run(self) -> None:
         while not self._interruption.wished:
-            self._rest(self._round())
+            self._rest(self._round(), MAIN)
         for thread in self._threads.values():
             thread.join()
 
@@ -41,7 +44,7 @@ class Loop:
         """Do one round of the main thread; return the seconds until the next."""
         before = self._work.done
         more = self._work.round(self._steps)
-        self._tell(self._work.done > before)
+        self._news[ACCOUNTS] += self._work.done > before
         return SOON if more else TICK_SECONDS
 
     def _steps(self) -> bool:
@@ -76,19 +79,15 @@ class Loop:
         while not self._interruption.wished:
             before = work.done
             more = work.round(steps)
-            self._tell(work.done > before)
+            self._news[MAIN] += work.done > before
             if not more:
                 connections.close_all()  # an idle account holds no connection
-            self._rest(SOON if more else TICK_SECONDS)
+            self._rest(SOON if more else TICK_SECONDS, ACCOUNTS)
         connections.close_all()
 
-    def _tell(self, is_news: bool) -> None:  # noqa: FBT001 (it says what it is)
-        """Wake the other threads where something was done: its results may be for them."""
-        self._news += is_news
-
-    def _rest(self, seconds: float) -> None:
-        """Sleep for so long, or until another thread has news, or somebody wishes to stop."""
-        news, until = self._news, time.monotonic() + seconds
+    def _rest(self, seconds: float, who: str) -> None:
+        """Sleep for so long, or until there is news for this kind of thread, or somebody wishes to stop."""
+        news, until = self._news[who], time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            if self._interruption.pause(min(left, SOON)) or self._news != news:
+            if self._interruption.pause(min(left, SOON)) or self._news[who] != news:
                 return

@@ -101,8 +101,8 @@ def may_create(batch: MessageBatch) -> bool:
     """Whether a create call for the batch may begin. Inside a transaction that has not locked the batch's row yet.
 
     A create call may wait for many minutes, so a server that keeps silent would soon hold every worker. Until one is
-    answered they are made one at a time; and none begins while another one is overdue, unless one that began later was
-    answered.
+    answered they are made one at a time; and none begins while another one is overdue, unless a third one was answered
+    meanwhile.
     """
     states = AccountState.objects.primary().filter(pk=account_state(batch.account).pk)
     states.update(alias=F("alias"))  # locks it: two workers must not both be the first

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from django.test import override_settings
+from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch, State
@@ -28,7 +32,8 @@ MANY = 4
 HEALTHY = 15
 """Batches of the other account, one after the other."""
 
-Start = Callable[[Site], object]
+Process = subprocess.Popen[bytes]
+Start = Callable[[Site], Process]
 
 
 @pytest.fixture
@@ -56,6 +61,12 @@ def work_in_all_states(site: Site) -> None:
     site.let_due_times_come()
 
 
+def started(site: Site, start: Start) -> Process:
+    began, process = timezone.now(), start(site)
+    site.until(lambda: AccountState.objects.filter(last_tick_at__gt=began).exists())
+    return process
+
+
 def healthy_ones_go_out(site: Site) -> None:
     """Submit batches of the other account, each when the one before is at Anthropic."""
     for _ in range(HEALTHY):
@@ -74,31 +85,28 @@ def all_goes_on(site: Site) -> None:
     site.check()
 
 
-def by_worker(site: Site) -> None:
-    site.team()
-
-
-def by_loop(site: Site) -> None:
-    site.start("-m", "django", "claude_batches", "tick", "--loop")
-
-
-def is_slow_and_then_not(site: Site, start: Start) -> None:
+def is_slow(site: Site, start: Start) -> Process:
+    """Have one account's server answer nothing in time; give the process that works meanwhile."""
     work_in_all_states(site)
     site.claude.fault("slow_answer", delay=3 * READ_TIMEOUT, times=None, key=KEY)
-    start(site)
+    process = started(site, start)
     healthy_ones_go_out(site)
     assert AccountState.objects.get(alias=SLOW).slow_since
-    all_goes_on(site)
+    return process
 
 
-def keeps_creates_waiting(site: Site, start: Start) -> None:
+def keeps_creates_waiting(site: Site, start: Start) -> Process:
     for _ in range(MANY):
         services.submit(draft(2, account=SLOW))
     site.claude.fault("lost_answer", on="create", hold=600, times=None, key=KEY)
-    start(site)
+    process = started(site, start)
     healthy_ones_go_out(site)
     assert MessageBatch.objects.filter(account=SLOW, state=State.SUBMITTING).count() == 1
-    all_goes_on(site)
+    return process
+
+
+def loop(site: Site) -> Process:
+    return site.start("-m", "django", "claude_batches", "tick", "--loop")
 
 
 ONE = "two accounts, and {} for one of them, with 15 batches of the other one to be sent"
@@ -109,12 +117,20 @@ ONE = "two accounts, and {} for one of them, with 15 batches of the other one to
 )
 @pytest.mark.usefixtures("broker")
 def test_a_slow_server_and_two_workers(two: Site, trial: int) -> None:
-    is_slow_and_then_not(two, by_worker)
+    is_slow(two, Site.team)
+    all_goes_on(two)
 
 
-@pytest.mark.fault(ONE.format("no answer in time"), "`tick --loop`; then it answers again", on=[SQLITE])
+@pytest.mark.fault(
+    ONE.format("no answer in time"), "`tick --loop`, which gets TERM; then it answers again", on=[SQLITE]
+)
 def test_a_slow_server_and_a_loop(two: Site, trial: int) -> None:
-    is_slow_and_then_not(two, by_loop)
+    process = is_slow(two, loop)
+    process.terminate()
+    assert process.wait(timeout=3 * HELD) == 0, two.said()
+    [advanced, failed] = re.findall(r"Advanced (\d+) batches; (\d+) failed", two.said())[0]
+    assert (int(advanced) > HEALTHY, failed) == (True, "0")
+    all_goes_on(two)
 
 
 @pytest.mark.fault(
@@ -124,11 +140,15 @@ def test_a_slow_server_and_a_loop(two: Site, trial: int) -> None:
 )
 @pytest.mark.usefixtures("broker")
 def test_silent_creates_and_two_workers(two: Site, trial: int) -> None:
-    keeps_creates_waiting(two, by_worker)
+    keeps_creates_waiting(two, Site.team)
+    all_goes_on(two)
 
 
 @pytest.mark.fault(
-    ONE.format("no answer to create calls"), "`tick --loop`, which is killed then; then it answers again", on=[SQLITE]
+    ONE.format("no answer to create calls"), "`tick --loop`, which gets TERM twice; then it answers again", on=[SQLITE]
 )
 def test_silent_creates_and_a_loop(two: Site, trial: int) -> None:
-    keeps_creates_waiting(two, by_loop)
+    process = keeps_creates_waiting(two, loop)
+    two.until(lambda: process.poll() is not None, do=process.terminate, pause=0.5, seconds=20)
+    assert process.returncode == -signal.SIGTERM, two.said()
+    all_goes_on(two)
