@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.schedule import TICK_SECONDS
 from tests.making import draft
 from tests.reliability import settings as of_site
 from tests.reliability.databases import POSTGRES, SQLITE
@@ -25,11 +26,12 @@ SLOW, KEY = "a slow", "sk-ant-api03-slow"
 READ_TIMEOUT = 2.0
 HELD = 3 * READ_TIMEOUT + 2
 """Seconds that a call to the slow server holds its worker: three tries and the pauses between them."""
-IN_TIME = HELD + 8
-"""Seconds until a batch of the other account has to be at Anthropic: a minute where the limits are the default ones."""
+IN_TIME = TICK_SECONDS + HELD + 7
+"""Seconds until a batch of the other account has to be at Anthropic: a round of a loop, a call of the slow server,
+and what a busy machine takes."""
 MANY = 4
 """Batches of the slow account in each state."""
-HEALTHY = 15
+HEALTHY = 10
 """Batches of the other account, one after the other."""
 
 Process = subprocess.Popen[bytes]
@@ -109,7 +111,7 @@ def loop(site: Site) -> Process:
     return site.start("-m", "django", "claude_batches", "tick", "--loop")
 
 
-ONE = "two accounts, and {} for one of them, with 15 batches of the other one to be sent"
+ONE = "two accounts, and {} for one of them, with ten batches of the other one to be sent"
 
 
 @pytest.mark.fault(
