@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
 
 from django_claude_batches import conf, registry
-from django_claude_batches.client.arguments import checked_base_url
+from django_claude_batches.client.arguments import is_loopback, problem_with_url
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 OURS = "django_claude_batches"
@@ -89,11 +89,12 @@ def _about_account(alias: str) -> Iterator[CheckMessage]:
     """Read all of an account's settings, but ask for no key: a vault may be slow, or sealed."""
     try:
         account = conf.account(alias)
-        checked_base_url(account.base_url)
     except conf.ConfigurationError as error:
         yield _wrong(error)
-    except ValueError as error:
-        yield _wrong(conf.ConfigurationError(f'Account "{alias}": {error}'))
+        return
+    problem = problem_with_url(account.base_url, allow_http=True)
+    if problem:
+        yield _wrong(conf.ConfigurationError(f'Account "{alias}": {problem}'))
     else:
         yield from _insecure(account)
 
@@ -104,12 +105,12 @@ def _wrong(error: Exception) -> CheckMessage:
 
 def _insecure(account: conf.Account) -> Iterator[CheckMessage]:
     url = urlsplit(account.base_url)
-    if url.hostname in conf.LOOPBACK:
+    if is_loopback(url.hostname or ""):
         return
-    if url.scheme != "https":
+    if url.scheme != "https" and not account.allow_http:
         yield Error(
-            f'Account "{account.alias}" would send its key in the clear to {url.hostname or account.base_url}.',
-            hint="Use an https:// BASE_URL; http is for loopback only.",
+            f'Account "{account.alias}" would send its key in the clear to {url.hostname}: nothing is sent.',
+            hint="Use an https:// BASE_URL, or set ALLOW_HTTP = True for a gateway in a private network.",
             id="django_claude_batches.E004",
         )
     if account.verify is False:
@@ -180,6 +181,29 @@ def check_installation(*, app_configs: Sequence[AppConfig] | None, **_kwargs: An
     ]
 
 
+def check_clear_text(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    try:
+        aliases = conf.accounts()
+    except conf.ConfigurationError:
+        return []  # check_settings says it
+    return [
+        Warning(
+            f'Account "{alias}" has ALLOW_HTTP = True: with an http:// BASE_URL its key is sent in the clear.',
+            hint="Leave it so only where nobody else can read on the way to the gateway.",
+            id="django_claude_batches.W007",
+        )
+        for alias in aliases
+        if _allows_http(alias)
+    ]
+
+
+def _allows_http(alias: str) -> bool:
+    try:
+        return conf.account(alias).allow_http
+    except conf.ConfigurationError:
+        return False  # check_settings says it
+
+
 def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     return [
         Error(problem, hint="See docs/reference/jobs.md.", obj=job, id="django_claude_batches.E007")
@@ -197,4 +221,4 @@ ALL = (
     check_jobs,
 )
 
-DEPLOYMENT = (check_installation,)
+DEPLOYMENT = (check_installation, check_clear_text)

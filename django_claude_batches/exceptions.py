@@ -85,6 +85,13 @@ class UnreadableLines(ClaudeBatchesError):
         super().__init__(message)
 
 
+class ResultsTooLarge(ClaudeBatchesError):
+    """The results have far more lines than the batch can have results, or a line without an end.
+
+    What came before was given out; the rest is not read.
+    """
+
+
 class APIError(ClaudeBatchesError):
     """The API answered, and the answer was an error. Everything here is in the API's own words.
 

@@ -91,6 +91,12 @@ WRONG = [
     ({"ACCOUNTS": {"default": {"TIMEOUTS": "12"}}}, "two positive numbers"),
     ({"ACCOUNTS": {"default": {"TIMEOUTS": (float("nan"), 5)}}}, "two positive numbers"),
     ({"ACCOUNTS": {"default": {"TIMEOUTS": (5, float("inf"))}}}, "each at most 86,400"),
+    ({"ACCOUNTS": {"default": {"TOTAL_TIMEOUT": 0}}}, "positive number of seconds, at most 86,400, or None"),
+    ({"ACCOUNTS": {"default": {"TOTAL_TIMEOUT": True}}}, "positive number of seconds, at most 86,400, or None"),
+    ({"ACCOUNTS": {"default": {"TOTAL_TIMEOUT": float("nan")}}}, "positive number of seconds"),
+    ({"ACCOUNTS": {"default": {"MIN_RESULTS_RATE": -1}}}, "bytes per second, 0 to 1,000,000,000"),
+    ({"ACCOUNTS": {"default": {"MIN_RESULTS_RATE": False}}}, "bytes per second"),
+    ({"ACCOUNTS": {"default": {"MIN_RESULTS_RATE": None}}}, "bytes per second"),
     ({"ACCOUNTS": {"default": {"API_KEY": 7}}}, "a text, a callable or a dotted path"),
     ({"ACCOUNTS": {"default": {"API_KEY": "sk-ant-\u00e9"}}}, "cannot stand in a header"),
     ({"ACCOUNTS": {"default": {"BASE_URL": 7}}}, "must be a text, not int"),
@@ -106,6 +112,8 @@ WRONG = [
     ({"ACCOUNTS": {"default": {"PROXIES": {1: "http://proxy"}}}}, "must map schemes to the URLs of proxies"),
     ({"ACCOUNTS": {"default": {"VERIFY": 0}}}, '["VERIFY"] must be True, False, or the path'),
     ({"ACCOUNTS": {"default": {"VERIFY": ""}}}, '["VERIFY"] must be True, False, or the path'),
+    ({"ACCOUNTS": {"default": {"ALLOW_HTTP": "yes"}}}, '["ALLOW_HTTP"] must be True or False'),
+    ({"ACCOUNTS": {"default": {"BASE_URL": "https://user:hunter2@gateway"}}}, "must not hold a user or a password"),
     ({"ACCOUNTS": {"default": {}, "other": 7}}, '["other"] must be a dictionary, not int'),
     ({"ACCOUNTS": {7: {}}}, "The alias 7"),
     ({"ACCOUNTS": {"x" * 65: {}}}, "must be a text of 1 to 64 characters"),
@@ -156,7 +164,15 @@ def test_each_account_is_checked_and_one_that_is_wrong_stops_no_other(settings: 
     assert conf.accounts() == ["default", "a", "b", "c", "d"]
 
 
-@pytest.mark.parametrize("kept", [{"PROXIES": {"https": "http://user:hunter2@["}}, {"API_KEY": "hunter2 \u20ac"}])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"PROXIES": {"https": "http://user:hunter2@["}},
+        {"API_KEY": "hunter2 \u20ac"},
+        {"BASE_URL": "https://user:hunter2@gateway"},
+        {"BASE_URL": "https://user:hunter2@["},
+    ],
+)
 def test_no_error_about_a_setting_shows_a_secret(settings: Any, kept: Any) -> None:
     given(settings, **kept)
     (error,) = checks.check_settings(app_configs=None)
@@ -185,6 +201,32 @@ def test_no_frame_of_a_wrong_setting_holds_the_key(settings: Any, given: Any) ->
     assert frames
     assert KEY not in "".join(str(frame.locals) for frame in frames)
     assert report.__context__ is None
+
+
+def sealed() -> str:
+    try:
+        raise KeyError(f"token {KEY}")
+    except KeyError as error:
+        raise PermissionError(f"vault sealed, last lease {KEY}") from error
+
+
+@pytest.mark.parametrize("key", [sealed, f"{__name__}.sealed"], ids=["callable", "dotted path"])
+def test_what_a_keys_source_raises_is_kept_without_its_text(settings: Any, key: Any) -> None:
+    given(settings, API_KEY=key)
+    with pytest.raises(
+        conf.ConfigurationError, match=r"\"default\" could not be asked for: PermissionError\."
+    ) as caught:
+        _ = conf.account("default").api_key
+    assert KEY not in "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert (caught.value.__context__, caught.value.__cause__) == (None, None)
+
+
+def test_no_repr_of_an_account_shows_a_password(settings: Any) -> None:
+    given(settings, API_KEY=KEY, PROXIES={"https": "http://user:hunter2@proxy:3128"})
+    account = conf.account("default")
+    assert account.proxies == {"https": "http://user:hunter2@proxy:3128"}
+    assert "hunter2" not in repr(account)
+    assert KEY not in repr(account)
 
 
 def test_an_unknown_account_names_those_that_there_are(settings: Any) -> None:
@@ -248,6 +290,8 @@ class TestChecks:
             ({"BASE_URL": "https://gateway.example", "VERIFY": "/etc/ca.pem"}, []),
             ({"BASE_URL": "http://127.0.0.1:8788", "VERIFY": False}, []),
             ({"BASE_URL": "http://localhost:8788"}, []),
+            ({"BASE_URL": "http://127.0.1.1:8788"}, []),
+            ({"BASE_URL": "http://gateway.example", "ALLOW_HTTP": True}, []),
             ({"BASE_URL": "http://[::1]:8788"}, []),
         ],
     )
@@ -268,6 +312,13 @@ class TestChecks:
     def test_databases(self, monkeypatch: pytest.MonkeyPatch, database: Any, ids: list[str]) -> None:
         monkeypatch.setattr("django.conf.settings.DATABASES", {"default": database})
         assert self.ids(checks.check_databases(app_configs=None)) == ids
+
+    def test_http_that_is_allowed_is_said_at_deployment(self, settings: Any) -> None:
+        settings.CLAUDE_BATCHES = {"ACCOUNTS": {"a": {"ALLOW_HTTP": True}, "b": {"ALLOW_HTTP": 1}, "c": {}}}
+        (warning,) = checks.check_clear_text(app_configs=None)
+        assert (warning.id, warning.msg[:11]) == ("django_claude_batches.W007", 'Account "a"')
+        settings.CLAUDE_BATCHES = []
+        assert checks.check_clear_text(app_configs=None) == []
 
     def test_schedule(self, settings: Any) -> None:
         settings.CELERY_BEAT_SCHEDULE = {"other": {"task": "mail.send", "schedule": 60}}

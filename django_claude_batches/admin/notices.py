@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -32,18 +33,29 @@ def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
 
 
 def _accounts() -> list[Any]:
-    accounts = AccountState.objects.primary()
+    return list(_accounts_with_counts(AccountState.objects.primary().db).all())
+
+
+@cache
+def _accounts_with_counts(using: str) -> Any:
+    """Give the query, which holds no time and no setting: to build it takes longer than to ask it."""
+    accounts = AccountState.objects.using(using)
     same = accounts.filter(pk=OuterRef("pk"))
     is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
-    return list(accounts.annotate(**{name: Exists(rows) for name, rows in is_so.items()}, **_counts()))
+    return accounts.annotate(**{name: Exists(rows) for name, rows in is_so.items()}, **_counts())
 
 
 def _live(accounts: Sequence[Any]) -> Any:
     """Give a row that bears the counts: each account does; before the first tick, whatever there is of our rows."""
     if accounts:
         return accounts[0]
-    rows = (kind.objects.primary().order_by("pk").only("pk").annotate(**_counts()).first() for kind in KINDS)
+    rows = (_with_counts(kind, kind.objects.primary().db).first() for kind in KINDS)
     return next(filter(None, rows), None)
+
+
+@cache
+def _with_counts(kind: Any, using: str) -> Any:
+    return kind.objects.using(using).order_by("pk").only("pk").annotate(**_counts())
 
 
 def _counts() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -23,16 +24,29 @@ def problem_with_key(api_key: object) -> str | None:
     return None
 
 
-def checked_base_url(base_url: str) -> str:
-    """Return the base URL without its last slash; raise ValueError if it isn't one, or holds a password."""
+def problem_with_url(base_url: str, *, allow_http: bool = False) -> str | None:
+    """Say what is wrong with a base URL without showing a password in it, None if nothing is."""
     try:
         parts = urlsplit(base_url)
         is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:  # a bracket too many, a port that is none
         is_usable = False
-    if not is_usable or parts.query or parts.fragment or parts.username:
-        raise ValueError("base_url must be like https://api.anthropic.com, without user, query and fragment")
-    return base_url.rstrip("/")
+    if not is_usable or parts.query or parts.fragment or "@" in parts.netloc:
+        return "base_url must be like https://api.anthropic.com, without user, query and fragment"
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        return (
+            f"base_url would send the key in the clear to {parts.hostname}. Use https, or set ALLOW_HTTP (the client's "
+            "allow_http) for a gateway in a private network"
+        )
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host of a URL is this machine by its name or address alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def checked_id(id: object) -> str:  # noqa: A002 (the API's word)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -12,10 +13,19 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 from django_claude_batches.client import shapes
-from django_claude_batches.client.arguments import PATH, beta_header, checked_id, header, path_of, problem_with_key
+from django_claude_batches.client.answer import MAX_LISTING_BYTES
+from django_claude_batches.client.arguments import (
+    PATH,
+    beta_header,
+    checked_id,
+    header,
+    path_of,
+    problem_with_key,
+    problem_with_url,
+)
 from django_claude_batches.client.body import write_body
-from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout
-from django_claude_batches.client.jsonl import MAX_LINE_BYTES, Line, split_lines
+from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout, environment_proxies
+from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.result_body import ResultBody
@@ -41,8 +51,12 @@ class BatchesClient:
     """A client of Anthropic's Message Batches API for one key.
 
     Safe to share between threads and to keep across a fork. `timeout` is seconds to connect and seconds without a byte
-    while reading; `max_retries` is for everything but create. `proxies` and `verify` are those of requests; without
-    them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). `around` makes a context
+    while reading. `total_timeout` is the seconds that a call may take in all, with its retries and the pauses between
+    them (None: 60, or the read timeout where that is longer); create has its own. For results it holds until they
+    begin to come; then `min_results_rate` is the least number of bytes per second, over each stretch of twice the read
+    timeout that is spent reading (0: none). `max_retries` is for everything but create. `proxies` and `verify` are
+    those of requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). A
+    `base_url` of http beyond loopback needs `allow_http`: the key would be sent in the clear. `around` makes a context
     manager in which each call is made, with its retries: it sees the call's error, and may refuse the call with one.
     Arguments that cannot work raise ValueError.
 
@@ -60,35 +74,47 @@ class BatchesClient:
         workspace_id: str | None = None,
         betas: Iterable[str] = (),
         timeout: Timeout = (10, 60),
+        total_timeout: float | None = None,
+        min_results_rate: float = 1000,
         max_retries: int = 2,
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
+        allow_http: bool = False,
         around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        problem = problem_with_key(api_key)
+        problem = problem_with_key(api_key) or problem_with_url(base_url, allow_http=allow_http)
         if auth not in AUTH_HEADERS:
             problem = f"auth is one of {sorted(AUTH_HEADERS)}, not {auth!r}"
-        key = None if problem else KeyAuth(api_key, auth)
-        del api_key  # error reports print the locals of this frame
+        if (total_timeout is not None and total_timeout <= 0) or min_results_rate < 0:
+            problem = f"total_timeout {total_timeout!r} or min_results_rate {min_results_rate!r} is not positive"
+        key = None
+        if not problem:
+            key = KeyAuth(api_key, auth, proxies=environment_proxies(base_url) if proxies is None else proxies)
+            self._base_url = base_url.rstrip("/")
+        del api_key, base_url, proxies  # error reports print the locals of this frame
         if key is None:
             raise ValueError(problem)
         self._betas = tuple(betas)
         headers = header("anthropic-version", anthropic_version) | header("anthropic-workspace-id", workspace_id)
         self._transport = WatchedTransport(
             around=around,
-            base_url=base_url,
+            base_url=self._base_url,
             auth=key,
             headers=headers | beta_header(self._betas),
             timeout=timeout,
+            total_timeout=total_timeout,
+            min_results_rate=min_results_rate,
             max_retries=max_retries,
-            proxies=proxies,
             verify=verify,
         )
 
     def __repr__(self) -> str:
         # An error report may show a client that could not be made.
-        transport = getattr(self, "_transport", None)
-        return f"<BatchesClient {transport.base_url if transport else 'not made'}>"
+        return f"<BatchesClient {getattr(self, '_base_url', 'not made')}>"
+
+    def redacted(self, text: str) -> str:
+        """Return a text of an answer without the key and the passwords of proxies."""
+        return self._transport.redacted(text)
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -115,9 +141,18 @@ class BatchesClient:
         betas: Iterable[str] = (),
         user_profile_id: str | None = None,
         timeout: Timeout = (60, 600),
+        total_timeout: float | None = None,
     ) -> MessageBatch:
         """Create a batch from the JSON of the whole call; see `send`, of whose reply this is the data."""
-        return self.send(body, size=size, betas=betas, user_profile_id=user_profile_id, timeout=timeout).data
+        reply = self.send(
+            body,
+            size=size,
+            betas=betas,
+            user_profile_id=user_profile_id,
+            timeout=timeout,
+            total_timeout=total_timeout,
+        )
+        return reply.data
 
     def send(
         self,
@@ -127,6 +162,7 @@ class BatchesClient:
         betas: Iterable[str] = (),
         user_profile_id: str | None = None,
         timeout: Timeout = (60, 600),
+        total_timeout: float | None = None,
     ) -> Reply[MessageBatch]:
         """Post `size` bytes of `body` (`{"requests":[…]}`, UTF-8) once, and never again: there is no idempotency key.
 
@@ -136,12 +172,15 @@ class BatchesClient:
         deadline on the sending; `read` is not called again once all bytes are out. Other answers raise as `APIError`;
         of those a 5xx, 408 or 409 leaves it open, too, whether there is a batch.
 
-        The connect timeout also holds for each piece sent (urllib3 leaves it on the socket), hence its 60 s.
+        The connect timeout also holds for each piece sent (urllib3 leaves it on the socket), hence its 60 s. The call
+        as a whole takes `total_timeout` seconds at most; None is 10 minutes more than both timeouts together.
         """
         if not 0 < size <= MAX_BODY_BYTES:
             raise InvalidRequest(f"a create call has 1 to {MAX_BODY_BYTES:,} bytes, not {size:,}")
         headers = header("anthropic-user-profile-id", user_profile_id) | beta_header((*self._betas, *betas))
-        reply = self._transport.post_once(PATH, body, size=size, headers=headers, timeout=timeout)
+        reply = self._transport.post_once(
+            PATH, body, size=size, headers=headers, timeout=timeout, total_timeout=total_timeout
+        )
         batch = shapes.message_batch(reply.data)
         if batch is None:
             words = f"The answer to create is not a batch: {_excerpt(reply.data)}"
@@ -176,44 +215,65 @@ class BatchesClient:
             raise InvalidRequest(f"limit is 1 to {MAX_PAGE}, not {limit}")
         cursors = {"after_id": after_id, "before_id": before_id}
         query = {"limit": limit} | {name: checked_id(cursor) for name, cursor in cursors.items() if cursor is not None}
-        return _read(shapes.page, self._transport.request("GET", PATH, query=query))
+        reply = _read(shapes.page, self._transport.request("GET", PATH, query=query, max_bytes=MAX_LISTING_BYTES))
+        count = len(reply.data["data"])
+        if count > limit:
+            words = f"not what was asked for: {count:,} batches on a page of {limit:,}"
+            raise ServerFault(words, status=200, request_id=reply.request_id)
+        return reply
 
     def list_all(
         self, *, limit: int = MAX_PAGE, after_id: str | None = None, before_id: str | None = None
     ) -> Iterator[MessageBatch]:
         """Give out batches page by page, each page asked for when it is needed.
 
-        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first.
+        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first. A page that
+        ends where one before did is the last.
         """
+        ends: set[str] = set()
         while True:
             page = self.list(limit=limit, after_id=after_id, before_id=before_id)
             yield from page["data"]
             cursor = page["first_id"] if before_id else page["last_id"]
-            if not page["has_more"] or not page["data"] or not cursor:
+            if not page["has_more"] or not page["data"] or not cursor or cursor in ends:
                 return
+            ends.add(cursor)
             after_id, before_id = (after_id, cursor) if before_id else (cursor, None)
 
     @contextmanager
-    def _result_lines(self, path: str, max_line_bytes: int) -> Iterator[Iterator[Line]]:
-        with self._transport.stream(path) as stream:
-            yield split_lines(stream.pieces, max_line_bytes=max_line_bytes)
+    def _result_lines(self, path: str, on_read: Callable[[], object] | None, **bounds: int) -> Iterator[Iterator[Line]]:
+        with self._transport.stream(path, on_read=on_read) as stream:
+            yield split_lines(stream.pieces, **bounds)
 
     @contextmanager
-    def _result_body(self, path: str) -> Iterator[ResultBody]:
-        with self._transport.stream(path) as stream:
+    def _result_body(self, path: str, on_read: Callable[[], object] | None) -> Iterator[ResultBody]:
+        with self._transport.stream(path, on_read=on_read) as stream:
             yield ResultBody(stream)
 
-    def result_lines(self, id: str, *, max_line_bytes: int = MAX_LINE_BYTES) -> AbstractContextManager[Iterator[Line]]:
+    def result_lines(
+        self,
+        id: str,
+        *,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        max_lines: int = MAX_LINES,
+        on_read: Callable[[], object] | None = None,
+    ) -> AbstractContextManager[Iterator[Line]]:
         """Open the results as raw lines, in the order in which they come (not that of the requests).
 
         The path is built from the id: `results_url` could name another host, which must not get the key. A connection
-        that breaks raises `APIUnreachable` after the last complete line. `ResultsUnavailable`: not ended, or archived.
-        """
-        return self._result_lines(path_of(id, "/results"), max_line_bytes)
+        that breaks raises `APIUnreachable` after the last complete line, and more than `max_lines` lines, blank ones
+        included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
 
-    def result_body(self, id: str) -> AbstractContextManager[ResultBody]:
+        `on_read` is called whenever bytes came, also in the middle of a long line; what it raises ends the reading.
+        """
+        bounds = {"max_line_bytes": max_line_bytes, "max_lines": max_lines}
+        return self._result_lines(path_of(id, "/results"), on_read, **bounds)
+
+    def result_body(
+        self, id: str, *, on_read: Callable[[], object] | None = None
+    ) -> AbstractContextManager[ResultBody]:
         """Open the results as `result_lines` does, and say after the last line whether all of it came."""
-        return self._result_body(path_of(id, "/results"))
+        return self._result_body(path_of(id, "/results"), on_read)
 
     def results(self, id: str) -> Iterator[ResultLine]:
         """Give out the results, parsed, as they come.
@@ -233,15 +293,19 @@ class BatchesClient:
         """Poll every `poll_interval` seconds, or less often if the server asks so, until the batch has ended.
 
         `on_poll` is called with each batch seen. Three failed polls in a row (each with its retries) raise their error.
-        After `timeout` seconds, within which no sleep but one last poll may end, `WaitTimeout` is raised.
+        After `timeout` seconds, and one last poll of at most a second, `WaitTimeout` is raised.
         """
         path = path_of(id)
         return poll_until_ended(
-            lambda: self._retrieve(path), name=id, timeout=timeout, poll_interval=poll_interval, on_poll=on_poll
+            lambda at_most: self._retrieve(path, at_most),
+            name=id,
+            timeout=timeout,
+            poll_interval=poll_interval,
+            on_poll=on_poll,
         )
 
-    def _retrieve(self, path: str) -> Reply[MessageBatch]:
-        return _read(shapes.message_batch, self._transport.request("GET", path))
+    def _retrieve(self, path: str, at_most: float = math.inf) -> Reply[MessageBatch]:
+        return _read(shapes.message_batch, self._transport.request("GET", path, at_most=at_most))
 
 
 def _excerpt(data: object) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from django_claude_batches.client.deadline import Pace
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.wire import CUSTOM_ID_PATTERN, MAX_BODY_BYTES, MAX_REQUESTS
 
@@ -70,8 +71,9 @@ class Upload:
     `started` is the proof that we need: until the first block is asked for there was no complete request on any wire.
     """
 
-    def __init__(self, body: BinaryIO, size: int) -> None:
+    def __init__(self, body: BinaryIO, size: int, pace: Pace) -> None:
         self._body = body
+        self._pace = pace
         self._left = self._size = size
         self.started = False
 
@@ -87,6 +89,8 @@ class Upload:
         self.started = True
         if not self._left:
             return b""
+        if self._pace.exceeded:
+            raise BodyReadError(self._pace.exceeded)
         block = self._block(min(amount, self._left) if amount > 0 else self._left)
         if not block:
             raise BodyReadError(f"the body ended {self._left:,} bytes before its announced size of {self._size:,}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import re
 import ssl
-import zlib
-from collections.abc import Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -16,6 +18,9 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
+from django_claude_batches.client.arguments import is_loopback
+from django_claude_batches.client.deadline import PacedConnection
+from django_claude_batches.client.redaction import Redactor
 from django_claude_batches.storable import text
 
 Timeout = tuple[float, float]
@@ -33,43 +38,71 @@ NEVER_CONNECTED = (
 
 TIMED_OUT = (TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout)
 
-GZIP_MAGIC = b"\x1f\x8b"
-ENCODING = "gzip"
-"""The one that is asked for: `plain` knows no other."""
-
 AUTH_HEADERS = {"bearer": "Authorization", "x-api-key": "x-api-key"}
 
 
 class KeyAuth(AuthBase):
-    """Puts the key into its header, at the last moment before a request leaves.
+    """Puts the key into its header, at the last moment before a request leaves; also holds the proxies.
 
     As `auth=` and not as a header of the session, since requests lets an entry of `~/.netrc` replace the latter
-    (docs/reference/wire.md §11.12). It has no repr of its own, so the key is in none.
+    (docs/reference/wire.md §11.12). It has no repr of its own, so neither the key nor a proxy's password is in one.
+
+    `redacted` returns a text of an answer without them: some gateways echo what they received.
     """
 
-    def __init__(self, api_key: str, form: str) -> None:
+    def __init__(self, api_key: str, form: str, *, proxies: Mapping[str, str]) -> None:
         self._api_key = api_key
         self._header = AUTH_HEADERS[form]
+        self.proxies = dict(proxies)
+        self.redacted = Redactor([api_key, *_passwords(proxies.values())])
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         bearer = self._header == "Authorization"
         request.headers[self._header] = f"Bearer {self._api_key}" if bearer else self._api_key
         return request
 
-    def redacted(self, text: str) -> str:
-        """Return the text of an answer without the key: some gateways echo what they received."""
-        return text.replace(self._api_key, "[key]")
-
 
 class _Adapter(HTTPAdapter):
-    """An adapter that removes a header which requests would parse and this client does not need.
+    """An adapter whose connections keep the pace of the call. It redacts the head of each answer.
 
-    Before 2.33 it raises AttributeError for a `Content-Type` whose charset has no value: the answer would be lost.
+    It removes a header which requests would parse and this client does not need: before 2.33 requests raises
+    AttributeError for a `Content-Type` whose charset has no value, and the answer would be lost.
     """
+
+    def __init__(self, redacted: Redactor) -> None:
+        self._redacted = redacted
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        _set_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        _set_pools(manager)
+        return manager
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         resp.headers.discard("content-type")
-        return super().build_response(req, resp)
+        response = super().build_response(req, resp)
+        response.reason = self._redacted(response.reason or "")
+        for name, value in response.headers.items():
+            response.headers[name] = self._redacted(value)
+        return response
+
+
+def _set_pools(manager: Any) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _paced(pool) for scheme, pool in pools.items()}
+
+
+@lru_cache
+def _paced(pool: Any) -> Any:
+    """Return a subclass of the pool, which may be one for SOCKS, with connections that keep the pace."""
+    if issubclass(pool.ConnectionCls, PacedConnection):
+        return pool
+    connection = type(pool.ConnectionCls.__name__, (PacedConnection, pool.ConnectionCls), {})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 class _Session(requests.Session):
@@ -79,33 +112,19 @@ class _Session(requests.Session):
         return None
 
 
-def new_session(
-    base_url: str, *, auth: KeyAuth, headers: Mapping[str, str], proxies: Mapping[str, str] | None, verify: bool | str
-) -> requests.Session:
-    """Make a session that takes from the environment its proxies and certificates, and nothing else (no `.netrc`)."""
+def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str) -> requests.Session:
+    """Make a session that takes from the environment its certificates, and nothing else (no `.netrc`)."""
     session = _Session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter())
+        session.mount(scheme, _Adapter(auth.redacted))
     session.trust_env = False
     session.auth = auth
-    session.headers.update({"Accept-Encoding": ENCODING, **headers})
-    session.proxies.update(_environment_proxies(base_url) if proxies is None else proxies)
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none: each answer could add some, for ever
+    session.headers.update({"Accept-Encoding": "identity", **headers})
+    session.proxies.update(auth.proxies)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     session.verify = bundle if verify is True and bundle else verify
     return session
-
-
-def plain(body: bytes, longest: int = 0) -> bytes:
-    """Return a body without its compression, if it has one: what its headers say of that may be wrong.
-
-    Of a compressed one at most the `longest` first bytes; 0 is all of it.
-    """
-    if not body.startswith(GZIP_MAGIC):
-        return body
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, longest)
-    except zlib.error:
-        return body
 
 
 def was_sent(error: BaseException) -> bool:
@@ -119,10 +138,14 @@ def timed_out(error: BaseException) -> bool:
     return any(isinstance(item, TIMED_OUT) for item in causes)
 
 
-def words(error: BaseException) -> str:
-    """Say what broke in one line: the kind of requests' error, and the innermost reason for it."""
+def words(error: BaseException, redacted: Redactor) -> str:
+    """Say what broke in one line: the kind of requests' error, and the innermost reason for it.
+
+    That may quote the URL of a proxy, or a line of the answer.
+    """
     *_, innermost = _causes(error)
-    reason = text(" ".join(str(innermost).split()), 300)
+    reason = re.sub(r"//[^/\s@]*@", "//", redacted(str(innermost)))
+    reason = text(" ".join(reason.split()), 300)
     return f"No complete answer from the API ({type(error).__name__}): {reason}"
 
 
@@ -139,12 +162,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         )
 
 
-def _environment_proxies(base_url: str) -> dict[str, str]:
-    return {} if _is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
+def environment_proxies(base_url: str) -> dict[str, str]:
+    """Return the proxies that `HTTPS_PROXY`, `NO_PROXY` and the like name for this URL; none for loopback."""
+    return {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+def _passwords(proxies: Iterable[str]) -> Iterator[str]:
+    """Give out the passwords in the URLs of proxies, as they stand there, decoded, and as they are sent."""
+    for url in proxies:
+        user, colon, password = url.rpartition("@")[0].rpartition("//")[2].partition(":")
+        if colon:
+            plain_one = unquote(password)
+            yield from (password, plain_one, b64encode(f"{unquote(user)}:{plain_one}".encode()).decode())

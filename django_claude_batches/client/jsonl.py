@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from django_claude_batches.exceptions import ResultsTooLarge
+from django_claude_batches.wire import MAX_REQUESTS
+
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Bytes of one line before it counts as oversized. Answers of 300,000 tokens make lines of 1 to 2 MB."""
+
+MAX_SKIPPED_BYTES = 4 * MAX_LINE_BYTES
+"""Bytes of an oversized line that are passed over before it counts as one without an end."""
 
 EXCERPT_BYTES = 4096
 """Bytes that are kept of an oversized line: enough to read its `custom_id`, which stands first."""
@@ -48,18 +54,35 @@ class _Pending:
         return line
 
 
-def split_lines(pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+def max_lines(requests: int) -> int:
+    """Return how many lines the results of so many requests may have, blank ones included.
+
+    A line for each is what the API sends. Each may come twice, or have a blank line after it, with 1,000 to spare.
+    """
+    return 2 * requests + 1000
+
+
+MAX_LINES = max_lines(MAX_REQUESTS)
+
+
+def split_lines(
+    pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES, max_lines: int = MAX_LINES
+) -> Iterator[Line]:
     r"""Give out the lines of a stream of bytes, each as soon as it is complete.
 
     Only `\n` ends a line: `str.splitlines` would cut JSON at U+2028 (docs/reference/wire.md §11.14). A `\r` before it
     is trimmed, blank lines are counted and skipped, and the last line needs no newline. Where `pieces` raises, all
     complete lines have been given out; the incomplete one is not. Memory: one line and one piece.
+
+    Raise ResultsTooLarge after `max_lines` lines, blank ones included, and in a line of more than 256 MiB.
     """
     number, offset = 1, 0
     pending = _Pending(max_line_bytes)
     for piece in pieces:
         *ends, rest = piece.split(b"\n")
         for end in ends:
+            if number > max_lines:
+                raise _too_many(max_lines)
             size = len(end)
             if pending.size or size > max_line_bytes:
                 size += pending.size
@@ -73,9 +96,17 @@ def split_lines(pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES
             offset += size + 1
         if rest:
             pending.add(rest)
+            if pending.size > MAX_SKIPPED_BYTES:
+                raise ResultsTooLarge(f"line {number:,} has no end, and the rest was not read")
     last = pending.take(number, offset)
     if last.oversized or not _is_blank(last.data):
+        if number > max_lines:
+            raise _too_many(max_lines)
         yield last
+
+
+def _too_many(max_lines: int) -> ResultsTooLarge:
+    return ResultsTooLarge(f"more than {max_lines:,} lines came, and the rest was not read")
 
 
 def _is_blank(data: bytes) -> bool:

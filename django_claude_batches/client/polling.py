@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -23,23 +24,30 @@ MISSES_IN_A_ROW = 3
 """Failed polls that are borne; each was already retried. 404 is among them: it is seen in passing up to 2 minutes after
 a create (docs/reference/wire.md §11.8)."""
 
+LAST_POLL = 1.0
+"""Seconds that a poll is given where less than that is left of the wait."""
+
 PASSING = (APIUnreachable, RateLimited, RemoteNotFound, ServerFault)
 
 
 def poll_until_ended(
-    poll: Callable[[], Reply[MessageBatch]],
+    poll: Callable[[float], Reply[MessageBatch]],
     *,
     name: str,
     timeout: float | None,
     poll_interval: float,
     on_poll: Callable[[MessageBatch], object] | None,
 ) -> MessageBatch:
-    """Poll until `processing_status` is `ended`; a status that we don't know is not an end."""
+    """Poll until `processing_status` is `ended`; a status that we don't know is not an end.
+
+    `poll` is called with the seconds that it may take.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     last_status: str | None = None
     misses = 0
     while True:
-        outcome = _polled(poll)
+        left = math.inf if deadline is None else deadline - time.monotonic()
+        outcome = _polled(poll, max(left, LAST_POLL))
         if isinstance(outcome, Reply):
             misses, last_status = 0, outcome.data["processing_status"]
             if on_poll is not None:
@@ -55,9 +63,11 @@ def poll_until_ended(
         _sleep(max(poll_interval, hint), deadline, name=name, timeout=timeout, last_status=last_status)
 
 
-def _polled(poll: Callable[[], Reply[MessageBatch]]) -> Reply[MessageBatch] | APIError | APIUnreachable:
+def _polled(
+    poll: Callable[[float], Reply[MessageBatch]], at_most: float
+) -> Reply[MessageBatch] | APIError | APIUnreachable:
     try:
-        return poll()
+        return poll(at_most)
     except PASSING as error:
         return error
 

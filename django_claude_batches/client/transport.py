@@ -7,34 +7,37 @@ whatever is raised here is raised outside the `except` that caught theirs, with 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, BinaryIO, Generic, TypeVar
 
 import requests
 
 from django_claude_batches import __version__
-from django_claude_batches.client import connecting, retries
-from django_claude_batches.client.arguments import checked_base_url
+from django_claude_batches.client import answer, connecting, deadline, retries
+from django_claude_batches.client.answer import MAX_OBJECT_BYTES, READ_BYTES
 from django_claude_batches.client.body import BodyReadError, Upload
 from django_claude_batches.client.connecting import KeyAuth, Timeout
+from django_claude_batches.client.deadline import Pace
+from django_claude_batches.client.redaction import REDACTED
 from django_claude_batches.client.refusals import identifier, plain_text, refusal
 from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.retries import Failure
 from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
-READ_BYTES = 256 * 1024
-"""Bytes asked of the socket at a time. `iter_lines` asks for 512, which is quadratic in the length of a line."""
+TOTAL_SECONDS = 60.0
+"""The total time of a call, if nothing else is said: this, or the read timeout where that is longer."""
 
-MAX_ERROR_BYTES = 1024 * 1024
-"""Bytes read of an answer that is an error: one that is cut is not known as the API's."""
+SENDING_SECONDS = 600.0
+"""Seconds that a create call may take for its body, if nothing else is said: 256 MB at 430 kB per second."""
 
 T = TypeVar("T")
 
@@ -43,7 +46,8 @@ T = TypeVar("T")
 class Reply(Generic[T]):
     """A good answer: its JSON, the id to quote to support, the server's clock, and its hint in seconds to wait.
 
-    `workspace_id` is the Workspace that the key acts in, as the server says; gateways may leave it out.
+    `workspace_id` is the Workspace that the key acts in, as the server says; gateways may leave it out. `is_repeated`
+    says that a try before it may have worked at the server, and its answer was lost.
     """
 
     data: T
@@ -51,6 +55,7 @@ class Reply(Generic[T]):
     date: datetime | None = None
     retry_after: float | None = None
     workspace_id: str | None = None
+    is_repeated: bool = False
 
 
 class Transport:
@@ -63,16 +68,19 @@ class Transport:
         auth: KeyAuth,
         headers: Mapping[str, str],
         timeout: Timeout,
+        total_timeout: float | None,
+        min_results_rate: float,
         max_retries: int,
-        proxies: Mapping[str, str] | None,
         verify: bool | str,
     ) -> None:
-        self.base_url = checked_base_url(base_url)
+        self._base_url = base_url
         self._auth = auth
+        self.redacted = auth.redacted
         self._headers = {"User-Agent": f"django-claude-batches/{__version__}", "Accept": "application/json", **headers}
         self._timeout = timeout
+        self._total_timeout = max(TOTAL_SECONDS, timeout[1]) if total_timeout is None else total_timeout
+        self._min_results_rate = min_results_rate
         self._max_retries = max_retries
-        self._proxies = proxies
         self._verify = verify
         self._held = threading.local()
 
@@ -80,9 +88,28 @@ class Transport:
         """Close this thread's connections; the next call opens new ones."""
         self._session().close()
 
-    def request(self, method: str, path: str, *, query: Mapping[str, Any] | None = None) -> Reply[Any]:
-        """Make a call that may be repeated, and repeat it as `retries` decides."""
-        return self._persist(lambda: self._ask(method, path, params=query))
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        max_bytes: int = MAX_OBJECT_BYTES,
+        at_most: float = math.inf,
+    ) -> Reply[Any]:
+        """Make a call that may be repeated, and repeat it as `retries` decides, within its total time.
+
+        `max_bytes` bounds a good answer; `at_most` is a shorter total, in seconds.
+        """
+        lost = False
+
+        def attempt() -> Reply[Any] | Failure:
+            nonlocal lost
+            outcome = self._ask(method, path, params=query, max_bytes=max_bytes)
+            lost = lost or (isinstance(outcome, Failure) and retries.may_have_worked(outcome))
+            return outcome
+
+        return replace(self._persist(attempt, self._pace(at_most)), is_repeated=lost)
 
     def delete(self, path: str) -> Reply[Any] | None:
         """Delete; None where the thing is gone after a try whose answer was lost: that try deleted it."""
@@ -99,7 +126,7 @@ class Transport:
 
         failure: APIError | None = None
         try:
-            return self._persist(attempt)
+            return self._persist(attempt, self._pace())
         except APIError as error:
             failure = error
         if not maybe_done or retries.may_have_worked(Failure(failure)):
@@ -109,16 +136,25 @@ class Transport:
         raise APIUnreachable(words, sent=True, retry_after=failure.retry_after)
 
     def post_once(
-        self, path: str, body: BinaryIO, *, size: int, headers: Mapping[str, str], timeout: Timeout
+        self,
+        path: str,
+        body: BinaryIO,
+        *,
+        size: int,
+        headers: Mapping[str, str],
+        timeout: Timeout,
+        total_timeout: float | None,
     ) -> Reply[Any]:
-        """Post `size` bytes of JSON on a connection of their own, once.
+        """Post `size` bytes of JSON on a connection of their own, once, within the total time.
 
         Every answer in 200-299 that isn't JSON counts as lost: `APIUnreachable(sent=True)`.
         """
-        upload = Upload(body, size)
+        total = SENDING_SECONDS + sum(timeout) if total_timeout is None else total_timeout
+        pace = Pace(total, limit="the total time of a create call")
+        upload = Upload(body, size, pace)
         headers = {"Content-Type": "application/json", **headers}
-        with self._new_session() as session:
-            response = _shielded(
+        with deadline.keeping(pace), self._new_session() as session:
+            response = self._shielded(
                 lambda: self._call(session, "POST", path, data=upload, headers=headers, timeout=timeout),
                 sent=lambda error: upload.started,
             )
@@ -131,52 +167,66 @@ class Transport:
         raise error
 
     @contextmanager
-    def stream(self, path: str) -> Iterator[Stream]:
-        """Open the results and give out their bytes as they come. Opening is retried, reading is not."""
-        # A gzip body that was cut raises nothing, so ask for none (docs/reference/wire.md §11.15).
-        headers = {"Accept": "application/binary", "Accept-Encoding": "identity"}
-        response = self._persist(lambda: self._open("GET", path, about_results=True, headers=headers))
-        with response:
-            yield Stream(self._pieces(response), _length(response), bool(response.raw.chunked))
+    def stream(self, path: str, *, on_read: Callable[[], object] | None = None) -> Iterator[Stream]:
+        """Open the results and give out their bytes as they come. Opening is retried, reading is not.
 
-    def _pieces(self, response: requests.Response) -> Iterator[bytes]:
+        The total time is that of the opening; then the least rate holds, and `on_read` is called after each read.
+        """
+        pace = self._pace()
+        headers = {"Accept": "application/binary"}
+        response = self._persist(lambda: self._open("GET", path, about_results=True, headers=headers), pace)
+        # Twice the read timeout: a silence that the read timeout allows leaves as long to catch up.
+        pace.stream(rate=self._min_results_rate, window=2 * self._timeout[1], on_read=on_read)
+        with response:
+            yield Stream(self._pieces(response, pace), _length(response), bool(response.raw.chunked))
+
+    def _pieces(self, response: requests.Response, pace: Pace) -> Iterator[bytes]:
         if response.raw.chunked:
-            pieces = response.iter_content(READ_BYTES)  # a whole chunk each: twice as fast as `read1`
+            pieces = response.raw.stream(READ_BYTES, decode_content=False)  # twice as fast as `read1`
         else:
-            # Not `iter_content`: where a connection breaks that keeps back up to READ_BYTES which had come. urllib3
+            # Not `stream`: where a connection breaks that keeps back up to READ_BYTES which had come. urllib3
             # 1.26 has no `read1`: there the same bytes are lost to us, and come with the next download.
             read = getattr(response.raw, "read1", response.raw.read)
-            pieces = iter(lambda: read(READ_BYTES, decode_content=True), b"")
+            pieces = iter(lambda: read(READ_BYTES, decode_content=False), b"")
+        pieces = answer.unpacked_pieces(pieces)
         while True:
-            piece: bytes | APIUnreachable | None = _shielded(lambda: next(pieces, None))
+            with deadline.keeping(pace):
+                piece: bytes | APIUnreachable | None = self._shielded(lambda: next(pieces, None))
             if isinstance(piece, APIUnreachable):
                 raise piece
             if piece is None:
                 return
+            pace.piece_came()
             yield piece
 
-    def _persist(self, attempt: Callable[[], T | Failure]) -> T:
+    def _pace(self, at_most: float = math.inf) -> Pace:
+        return Pace(min(self._total_timeout, at_most), limit="the total time of a call (total_timeout, TOTAL_TIMEOUT)")
+
+    def _persist(self, attempt: Callable[[], T | Failure], pace: Pace) -> T:
         tries = 0
-        while isinstance(outcome := attempt(), Failure):
-            pause = retries.pause_before_retry(outcome, tries=tries) if tries < self._max_retries else None
-            if pause is None:
-                raise outcome.error
-            time.sleep(pause)
-            tries += 1
+        with deadline.keeping(pace):
+            while isinstance(outcome := attempt(), Failure):
+                pause = retries.pause_before_retry(outcome, tries=tries) if tries < self._max_retries else None
+                if pause is None or pause >= pace.left:
+                    raise outcome.error
+                time.sleep(pause)
+                tries += 1
         return outcome
 
-    def _ask(self, method: str, path: str, **options: Any) -> Reply[Any] | Failure:
-        return self._reply(self._open(method, path, **options))
+    def _ask(
+        self, method: str, path: str, *, max_bytes: int = MAX_OBJECT_BYTES, **options: Any
+    ) -> Reply[Any] | Failure:
+        return self._reply(self._open(method, path, **options), max_bytes)
 
     def _open(
         self, method: str, path: str, *, about_results: bool = False, **options: Any
     ) -> requests.Response | Failure:
-        response = _shielded(lambda: self._call(self._session(), method, path, **options))
+        response = self._shielded(lambda: self._call(self._session(), method, path, **options))
         return self._judged(response, about_results=about_results)
 
     def _call(self, session: requests.Session, method: str, path: str, **options: Any) -> requests.Response:
         options.setdefault("timeout", self._timeout)
-        return session.request(method, self.base_url + path, stream=True, allow_redirects=False, **options)
+        return session.request(method, self._base_url + path, stream=True, allow_redirects=False, **options)
 
     def _judged(
         self, response: requests.Response | APIUnreachable, *, about_results: bool = False
@@ -186,30 +236,57 @@ class Transport:
             return Failure(response)
         if 200 <= response.status_code < 300:
             return response
-        with response:
-            text = self._auth.redacted(_beginning(response))
-        error = refusal(
-            response.status_code, response.reason or "", response.headers, text, about_results=about_results
-        )
+        body = bytearray()
+        with response:  # as far as it comes: a cut one still has its status
+            self._shielded(lambda: answer.collect(_undecoded(response), body, MAX_OBJECT_BYTES))
+        text = self.redacted(answer.unpacked(body, MAX_OBJECT_BYTES).decode(errors="replace"))
+        error = refusal(response.status_code, response.reason, response.headers, text, about_results=about_results)
         return Failure(error, retries.advice(response.headers))
 
-    def _reply(self, response: requests.Response | Failure) -> Reply[Any] | Failure:
+    def _reply(self, response: requests.Response | Failure, max_bytes: int = MAX_OBJECT_BYTES) -> Reply[Any] | Failure:
         if isinstance(response, Failure):
             return response
+        body = bytearray()
         with response:
-            content = _shielded(lambda: b"".join(_undecoded(response)))
-        if isinstance(content, APIUnreachable):
-            return Failure(content)
+            failure = self._shielded(lambda: answer.collect(_undecoded(response), body, max_bytes))
+        if isinstance(failure, APIUnreachable):
+            return Failure(failure)
         headers = response.headers
         request_id = identifier(headers.get("request-id"))
-        text = self._auth.redacted(connecting.plain(content).decode(errors="replace"))
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError):
-            message = f"the answer is not JSON: {plain_text(text)}"
-            return Failure(ServerFault(message, status=response.status_code, request_id=request_id))
+        data, problem = self._parsed(body, max_bytes)
+        if problem:
+            encoding = identifier(headers.get("content-encoding"))
+            problem += f" (content-encoding: {encoding})" if encoding else ""
+            return Failure(ServerFault(problem, status=response.status_code, request_id=request_id))
         date, workspace_id = retries.http_date(headers.get("date")), _workspace_id(headers)
         return Reply(data, request_id, date, retries.retry_after(headers), workspace_id)
+
+    def _parsed(self, body: bytearray, max_bytes: int) -> tuple[Any, str]:
+        """Return the JSON of a good answer, or what is wrong with it."""
+        content = answer.unpacked(body, max_bytes)
+        if len(content) > max_bytes:
+            return None, f"the answer has more than {max_bytes:,} bytes, so it is not what was asked for"
+        text = self.redacted(content.decode(errors="replace"))
+        try:
+            return json.loads(text), ""
+        except (ValueError, RecursionError):
+            return None, f"the answer is not JSON: {plain_text(text)}"
+
+    def _shielded(
+        self, call: Callable[[], T], *, sent: Callable[[BaseException], bool] = connecting.was_sent
+    ) -> T | APIUnreachable:
+        """Return what `call` returns, or the lack of an answer as our error, unraised and without requests' frames."""
+        try:
+            return call()
+        except (BodyReadError, *connecting.BROKEN) as error:
+            exceeded = deadline.exceeded()
+            is_too_slow = bool(exceeded) or connecting.timed_out(error)
+            words = exceeded or connecting.words(error, self.redacted)
+            return APIUnreachable(words, sent=sent(error), too_slow=is_too_slow)
+        except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
+            foreign = error.with_traceback(None)
+            foreign.__context__ = foreign.__cause__ = None
+        raise foreign
 
     def _session(self) -> requests.Session:
         """Return this thread's session. One inherited through a fork shares its sockets with the parent: not used."""
@@ -219,23 +296,7 @@ class Transport:
         return session
 
     def _new_session(self) -> requests.Session:
-        return connecting.new_session(
-            self.base_url, auth=self._auth, headers=self._headers, proxies=self._proxies, verify=self._verify
-        )
-
-
-def _shielded(
-    call: Callable[[], T], *, sent: Callable[[BaseException], bool] = connecting.was_sent
-) -> T | APIUnreachable:
-    """Return what `call` returns, or the lack of an answer as our error, unraised and without requests' frames."""
-    try:
-        return call()
-    except (BodyReadError, *connecting.BROKEN) as error:
-        return APIUnreachable(connecting.words(error), sent=sent(error), too_slow=connecting.timed_out(error))
-    except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
-        foreign = error.with_traceback(None)
-        foreign.__context__ = foreign.__cause__ = None
-    raise foreign
+        return connecting.new_session(auth=self._auth, headers=self._headers, verify=self._verify)
 
 
 def _length(response: requests.Response) -> int | None:
@@ -245,26 +306,12 @@ def _length(response: requests.Response) -> int | None:
     return int(text) if not is_encoded and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def _beginning(response: requests.Response) -> str:
-    """Read an error's text as far as it comes: a cut one still has its status."""
-    body = bytearray()
-
-    def fill() -> None:
-        for piece in _undecoded(response):
-            body.extend(piece)
-            if len(body) >= MAX_ERROR_BYTES:
-                return
-
-    _shielded(fill)
-    return connecting.plain(bytes(body[:MAX_ERROR_BYTES]), MAX_ERROR_BYTES).decode(errors="replace")
-
-
 def _undecoded(response: requests.Response) -> Iterator[bytes]:
     """Give out a body as it came: an encoding that it has not would make the call fail."""
     return response.raw.stream(READ_BYTES, decode_content=False)
 
 
 def _workspace_id(headers: Mapping[str, str]) -> str | None:
-    """Read the Workspace's id; None for what can be none: cut, it would be another's."""
-    named = headers.get("anthropic-workspace-id")
-    return named if WORKSPACE_ID_PATTERN.fullmatch(named or "") else None
+    """Read the Workspace's id; None for what can be none: cut or redacted, it would be another's."""
+    named = headers.get("anthropic-workspace-id", "")
+    return named if WORKSPACE_ID_PATTERN.fullmatch(named) and REDACTED not in named else None

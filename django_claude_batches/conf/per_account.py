@@ -24,12 +24,14 @@ from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
 DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://api.anthropic.com"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 API_VERSIONS = ("2023-06-01", "2026-10-21")
 AUTH_FORMS = ("bearer", "x-api-key")
 MAX_ALIAS = 64
 MAX_TIMEOUT = 86_400
 """Seconds. Sockets take no number of any size."""
+
+MAX_RATE = 1_000_000_000
+"""Bytes per second."""
 
 ACCOUNT_DEFAULTS: dict[str, Any] = {
     "API_KEY": None,
@@ -38,8 +40,11 @@ ACCOUNT_DEFAULTS: dict[str, Any] = {
     "AUTH": "bearer",
     "ANTHROPIC_VERSION": "2023-06-01",
     "TIMEOUTS": (10.0, 60.0),
+    "TOTAL_TIMEOUT": None,
+    "MIN_RESULTS_RATE": 1000,
     "PROXIES": None,
     "VERIFY": True,
+    "ALLOW_HTTP": False,
 }
 
 
@@ -53,8 +58,11 @@ class Account:
     auth: str
     anthropic_version: str
     timeouts: tuple[float, float]
-    proxies: Mapping[str, str] | None
+    total_timeout: float | None
+    min_results_rate: float
+    proxies: Mapping[str, str] | None = field(repr=False)  # their URLs may hold a password
     verify: bool | str
+    allow_http: bool
     key_setting: str
     """The setting, or the environment's variable, that the key comes from; empty where there is none."""
     _key: str | Callable[[], str] | None = field(repr=False)
@@ -79,8 +87,11 @@ class Account:
         try:
             return key()
         except Exception as error:  # noqa: BLE001 (whatever a vault raises is about this account, and stops no other)
-            problem = f"{type(error).__name__}: {error}"
-        raise ConfigurationError(f'The API_KEY of account "{self.alias}" could not be asked for: {problem}')
+            kind = type(error).__name__
+        raise ConfigurationError(
+            f'The API_KEY of account "{self.alias}" could not be asked for: {kind}. Its text may hold the key, so '
+            "it is not shown: call the callable in `manage.py shell`, or look into the log of where the key is kept."
+        )
 
 
 def account(alias: str) -> Account:
@@ -141,8 +152,11 @@ def _account(alias: str) -> Account:
         auth=one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
         anthropic_version=one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
         timeouts=_timeouts(merged["TIMEOUTS"], f'{where}["TIMEOUTS"]'),
+        total_timeout=_total_timeout(merged["TOTAL_TIMEOUT"], f'{where}["TOTAL_TIMEOUT"]'),
+        min_results_rate=_min_results_rate(merged["MIN_RESULTS_RATE"], f'{where}["MIN_RESULTS_RATE"]'),
         proxies=_proxies(merged["PROXIES"], f'{where}["PROXIES"]'),
         verify=_verify(merged["VERIFY"], f'{where}["VERIFY"]'),
+        allow_http=_switch(merged["ALLOW_HTTP"], f'{where}["ALLOW_HTTP"]'),
         key_setting=f'{where}["API_KEY"]' if own_key else "ANTHROPIC_API_KEY" if key_of_environment else "",
         _key=own_key or key_of_environment,
     )
@@ -173,6 +187,8 @@ def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
 def _base_url(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise ConfigurationError(f'{where}["BASE_URL"] must be a text, not {type(value).__name__}.')
+    if "@" in value:
+        raise ConfigurationError(f'{where}["BASE_URL"] must not hold a user or a password.')
     return value.rstrip("/")
 
 
@@ -198,6 +214,20 @@ def _is_timeout(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_TIMEOUT
 
 
+def _total_timeout(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if not _is_timeout(value):
+        raise ConfigurationError(f"{where} must be a positive number of seconds, at most {MAX_TIMEOUT:,}, or None.")
+    return float(value)
+
+
+def _min_results_rate(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_RATE:
+        raise ConfigurationError(f"{where} must be a number of bytes per second, 0 to {MAX_RATE:,}.")
+    return float(value)
+
+
 def _proxies(value: Any, where: str) -> Mapping[str, str] | None:
     """Check requests' own form. Its values may hold a password, so no error shows one."""
     if value is None:
@@ -219,6 +249,12 @@ def _verify(value: Any, where: str) -> bool | str:
     if isinstance(value, bool) or (isinstance(value, str) and value):
         return value
     raise ConfigurationError(f"{where} must be True, False, or the path of a certificate authority's bundle.")
+
+
+def _switch(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{where} must be True or False.")
+    return value
 
 
 def _is_url(value: str) -> bool:

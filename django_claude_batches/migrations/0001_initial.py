@@ -827,6 +827,18 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="OpenListing",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("account", models.CharField(max_length=64, verbose_name="account")),
+                ("begun_at", models.DateTimeField(verbose_name="begun at")),
+            ],
+            options={
+                "verbose_name": "open listing",
+                "verbose_name_plural": "open listings",
+            },
+        ),
+        migrations.CreateModel(
             name="RemoteBatch",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

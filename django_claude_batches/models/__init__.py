@@ -6,6 +6,7 @@ from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
 from django_claude_batches.models.drafting import DraftRequest
 from django_claude_batches.models.event import BatchEvent
+from django_claude_batches.models.open_listing import OpenListing
 from django_claude_batches.models.remote_batch import RemoteBatch
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType
@@ -28,6 +29,7 @@ __all__ = [
     "DraftRequest",
     "JobRun",
     "MessageBatch",
+    "OpenListing",
     "Outcome",
     "ParkedResult",
     "RemoteBatch",

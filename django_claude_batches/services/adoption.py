@@ -21,9 +21,10 @@ from django_claude_batches.models.state import ADOPTING, State
 from django_claude_batches.services import accepting
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.delays import NOW, next_poll
+from django_claude_batches.services.listing import stretches
 from django_claude_batches.services.mirroring import mirrored, total
 from django_claude_batches.services.proving import Reading, read
-from django_claude_batches.services.remembering import may_be_lost, remember_page, searched_for
+from django_claude_batches.services.remembering import may_be_lost, searched_for
 from django_claude_batches.services.windows import Window
 
 
@@ -139,8 +140,8 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     outside_transactions("adopt_all()")
     adopted, left_out = [], []
     windows = [Window.of(attempt) for attempt in searched_for(account)]
-    for data in connect(account).list_all():
-        remember_page(account, [data], None)
+    listed = stretches(connect(account), account)
+    for data in (data for stretch in listed for data in stretch.batches.values()):
         if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
             continue
         if may_be_lost(account, data, windows):

@@ -179,7 +179,8 @@ def wait(
 
     That is when it is complete and announced, lost, given up, refused, not received or not confirmed, or when sending
     is paused for its account: look at its state. `timeout` and `poll_interval` are seconds; `progress` is called after
-    each look. Raise WaitTimeout when the time is over (the batch goes on), and InvalidTransition for a draft.
+    each look. Raise WaitTimeout when the time is over (the batch goes on), and InvalidTransition for a draft. What has
+    begun is finished: a look may take the account's `TOTAL_TIMEOUT` longer, sending and fetching their own times.
     """
     outside_transactions("wait()")
     rows = MessageBatch.objects.primary()

@@ -17,7 +17,6 @@ from django_claude_batches.services.guarding import guard
 from django_claude_batches.services.listing import Stretch, stretches
 from django_claude_batches.services.pausing import account_state, known_accounts
 from django_claude_batches.services.presence import other_workspace, unknown_here, unknown_there
-from django_claude_batches.services.remembering import remember_page
 from django_claude_batches.services.slowness import may_work, stopping_at_a_slow_call
 
 logger = logging.getLogger(__name__)
@@ -104,8 +103,7 @@ def _findings(report: AuditReport, progress: Callable[[AuditReport], object] | N
     yield from about_to_archive(alias)  # known without asking: a refused key does not hide it
     client = connect(alias)
     stretch: Stretch | None = None
-    for stretch in stretches(client, budget=BUDGET):
-        remember_page(alias, list(stretch.batches.values()), stretch.workspace_id)
+    for stretch in stretches(client, alias, budget=BUDGET):
         report.listed += len(stretch.batches)
         report.is_whole = stretch.is_last
         rows = MessageBatch.objects.primary().in_bulk(list(stretch.batches), field_name="anthropic_id")

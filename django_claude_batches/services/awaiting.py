@@ -8,6 +8,7 @@ from typing import Any
 
 from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.pieces import pages
+from django_claude_batches.wire import MAX_REQUESTS
 
 PAGE = 10_000
 """Rows that are read at a time; they are short, and of what was just written PostgreSQL may sort the rest anew for each
@@ -28,7 +29,7 @@ class Awaited:
     def __init__(self, batch: MessageBatch, *, using: str) -> None:
         self.pks, self.states = array("q"), bytearray()
         self._ids, self._ends = bytearray(), array("i", [0])
-        self._slots = _empty(2 ** (2 * batch.request_count).bit_length())
+        self._slots = _empty(2 ** (2 * min(batch.request_count, MAX_REQUESTS)).bit_length())
         """A hash table: the number plus 1 of the custom_id that belongs there, or was pushed there by another."""
         results = BatchResult.objects.using(using).filter(batch=batch)
         for page in pages(results, "custom_id", "request", size=PAGE):

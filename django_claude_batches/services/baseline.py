@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django_claude_batches import conf, wire
-from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.body import Written
-from django_claude_batches.services.searching import Keep
+from django_claude_batches.services.searching import Pages
 from django_claude_batches.services.windows import MARGIN, made_at
 
 READ_TIMEOUT = timedelta(seconds=600)
@@ -51,31 +50,26 @@ class Baseline:
         return self.batches[0]["id"] if self.batches else None
 
 
-def take(client: BatchesClient, keep: Keep) -> Baseline:
+def take(pages: Pages) -> Baseline:
     """List the newest batches, back to those that were made 15 minutes before the newest of them."""
     database_at = AccountState.objects.primary().clock()
-    reply = client.page(limit=ANCHORS)
-    keep(reply.data["data"], reply.workspace_id)
+    reply = pages(limit=ANCHORS)
     server_at = max(reply.date or database_at + UNKNOWN_CLOCK, database_at)
     data = list(reply.data["data"])
     if reply.data["has_more"]:
-        data += _older(client, data, server_at, keep)
+        data += _older(pages, data, server_at)
     newest_at = _newest(data, server_at)
     return Baseline(data, newest_at, reply.workspace_id or "", server_at, database_at)
 
 
-def _older(
-    client: BatchesClient, newest: list[wire.MessageBatch], server_at: datetime, keep: Keep
-) -> list[wire.MessageBatch]:
+def _older(pages: Pages, newest: list[wire.MessageBatch], server_at: datetime) -> list[wire.MessageBatch]:
     """List on, where all of the newest ones were made within the margin."""
     data = list(newest)
     for _page in range(PAGES):
         newest_at = _newest(data, server_at)
         if newest_at is None or any(_is_before(at, newest_at) for at in map(made_at, data)):
             break
-        reply = client.page(limit=wire.MAX_PAGE, after_id=data[-1]["id"])
-        page = reply.data
-        keep(page["data"], reply.workspace_id)
+        page = pages(after_id=data[-1]["id"]).data
         data += page["data"]
         if not page["has_more"] or not page["data"]:
             break

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 
 from django.db import connections, transaction
@@ -39,17 +39,7 @@ def client_of(alias: str, *, anthropic_version: str = "", is_noticed: bool = Fal
     account = conf.account(alias)
     problem = ""
     try:
-        return _client(
-            alias if is_noticed else "",
-            account.api_key,
-            account.base_url,
-            account.auth,
-            anthropic_version or account.anthropic_version,
-            account.workspace_id,
-            account.timeouts,
-            _pairs(account.proxies),
-            account.verify,
-        )
+        return _client(_Arguments.of(account, anthropic_version), alias if is_noticed else "")
     except ValueError as error:
         problem = str(error)
     raise conf.ConfigurationError(f'Account "{alias}": {problem}')
@@ -58,8 +48,8 @@ def client_of(alias: str, *, anthropic_version: str = "", is_noticed: bool = Fal
 def fingerprint(alias: str) -> str:
     """Give 16 hexadecimal digits that tell two ways to the API apart (server, Workspace, key) and give none away."""
     account = conf.account(alias)
-    way = "\n".join(["django_claude_batches", account.base_url, account.workspace_id or "", account.api_key])
-    return hashlib.sha256(way.encode()).hexdigest()[:16]
+    way = ["django_claude_batches", account.base_url, account.workspace_id or ""]
+    return hashlib.sha256("\n".join([*way, account.api_key]).encode()).hexdigest()[:16]
 
 
 def outside_transactions(name: str) -> None:
@@ -80,30 +70,52 @@ def outside_transactions(name: str) -> None:
         )
 
 
+@dataclass(frozen=True, repr=False)
+class _Arguments:
+    """Those of a client, by which it is kept. Error reports print what frames hold: this has no repr."""
+
+    key: str
+    base_url: str
+    auth: str
+    anthropic_version: str
+    workspace_id: str | None
+    timeouts: tuple[float, float]
+    total_timeout: float | None
+    min_results_rate: float
+    proxies: tuple[tuple[str, str], ...] | None
+    verify: bool | str
+    allow_http: bool
+
+    @classmethod
+    def of(cls, account: conf.Account, anthropic_version: str) -> _Arguments:
+        return cls(
+            key=account.api_key,
+            base_url=account.base_url,
+            auth=account.auth,
+            anthropic_version=anthropic_version or account.anthropic_version,
+            workspace_id=account.workspace_id,
+            timeouts=account.timeouts,
+            total_timeout=account.total_timeout,
+            min_results_rate=account.min_results_rate,
+            proxies=None if account.proxies is None else tuple(sorted(account.proxies.items())),
+            verify=account.verify,
+            allow_http=account.allow_http,
+        )
+
+
 @lru_cache(maxsize=16)
-def _client(
-    alias: str,
-    key: str,
-    base_url: str,
-    auth: str,
-    anthropic_version: str,
-    workspace_id: str | None,
-    timeouts: tuple[float, float],
-    proxies: tuple[tuple[str, str], ...] | None,
-    verify: bool | str,  # noqa: FBT001 (requests' own argument)
-) -> BatchesClient:
+def _client(arguments: _Arguments, noticed: str) -> BatchesClient:
     return BatchesClient(
-        api_key=key,
-        base_url=base_url,
-        auth="x-api-key" if auth == "x-api-key" else "bearer",
-        anthropic_version=anthropic_version,
-        workspace_id=workspace_id,
-        timeout=timeouts,
-        proxies=None if proxies is None else dict(proxies),
-        verify=verify,
-        around=noticing(alias) if alias else nullcontext,
+        api_key=arguments.key,
+        base_url=arguments.base_url,
+        auth="x-api-key" if arguments.auth == "x-api-key" else "bearer",
+        anthropic_version=arguments.anthropic_version,
+        workspace_id=arguments.workspace_id,
+        timeout=arguments.timeouts,
+        total_timeout=arguments.total_timeout,
+        min_results_rate=arguments.min_results_rate,
+        proxies=None if arguments.proxies is None else dict(arguments.proxies),
+        verify=arguments.verify,
+        allow_http=arguments.allow_http,
+        around=noticing(noticed) if noticed else nullcontext,
     )
-
-
-def _pairs(proxies: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
-    return None if proxies is None else tuple(sorted(proxies.items()))

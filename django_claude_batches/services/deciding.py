@@ -29,7 +29,8 @@ class Step(Enum):
 class Facts:
     """`candidates` may be it and are at Anthropic; `gone` may have been it and are not there any more.
 
-    `listings` are the full ones so far without a candidate, this one included.
+    `listings` are the full ones so far without a candidate, this one included; `are_kept` says that no other one came
+    between them of which it is not known what it showed.
     """
 
     is_quiet: bool
@@ -39,6 +40,7 @@ class Facts:
     candidates: int
     gone: int
     listings: int
+    are_kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,4 +66,4 @@ def decide(facts: Facts) -> Decision:
     if facts.listing is Fullness.PARTIAL:
         why = "no listing within 48 hours was complete"
         return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)
-    return Decision(Step.NOT_RECEIVED if facts.listings >= LISTINGS else Step.WAIT)
+    return Decision(Step.NOT_RECEIVED if facts.listings >= LISTINGS and facts.are_kept else Step.WAIT)

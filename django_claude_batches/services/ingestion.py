@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 from django.db import transaction
@@ -13,13 +12,11 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable
 from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.lease import DatabaseNow
-from django_claude_batches.models.rows import Values
 from django_claude_batches.models.state import FETCHING, State
 from django_claude_batches.models.usage import Summary
 from django_claude_batches.pricing import PriceTable
 from django_claude_batches.services.delays import NOW, backoff, respecting
-from django_claude_batches.services.downloading import Chunk, Download
-from django_claude_batches.services.lines import problem
+from django_claude_batches.services.downloading import MAX_PROBLEMS, Chunk, Download
 from django_claude_batches.services.mirroring import mirrored
 from django_claude_batches.services.vanishing import is_past_keeping, lose, missed
 
@@ -34,15 +31,13 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Fetch the results and store those that are not rows yet; give whether the batch is complete by it.
 
     Always safe to do again: nothing stored is changed. A connection that breaks is tried again for as long as it
-    takes; a download that came whole and does not balance, INGEST_ATTEMPTS times.
+    takes; a download that came whole and does not balance, or has far too many lines, INGEST_ATTEMPTS times.
     """
     prices = conf.prices()
-    download = Download(batch, prices, using=MessageBatch.objects.primary().db)
+    download = Download(batch, client, prices, using=MessageBatch.objects.primary().db)
     failure: ClaudeBatchesError | None = None
     try:
-        for chunk in download.chunks(client):
-            _store(batch, token, chunk, download.rows(chunk))
-            del chunk  # before the next one is read: they are as large as the memory that this takes
+        download.run(lambda chunk: _store(batch, token, chunk, download))
     except LeaseLost:
         logger.warning("Batch %s is fetched by another process now.", batch.pk)
         return False
@@ -56,16 +51,16 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     return _close(batch, token, download, prices)
 
 
-def _store(batch: MessageBatch, token: str, chunk: Chunk, values: Iterator[Values]) -> None:
+def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) -> None:
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         # Heartbeat, fence and row lock in one statement: a late process stores nothing.
         if not rows.renew(batch.pk, token):
             raise LeaseLost(f"The lease on batch {batch.pk} is lost.")
-        for index, why in bulk.insert_results(values, using=rows.db).items():
+        for index, why in bulk.insert_results(download.rows(chunk), using=rows.db).items():
             custom_id, line = chunk.made[index]
             logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, custom_id, why)
-            chunk.problems.append(problem(line, f"The database refused the row of {custom_id}: {why}"))
+            download.add_problem(chunk, line, f"The database refused the row of {custom_id}: {why}")
         for trouble in chunk.problems:
             known = {"batch": batch, "sha256": trouble.sha256}
             shown = {name: getattr(trouble, name) for name in ("number", "offset", "excerpt", "reason")}
@@ -157,4 +152,8 @@ def _imbalance(batch: MessageBatch, download: Download, missing: int) -> str:
         wrong.insert(0, f"{download.count:,} results came for {batch.request_count:,} requests")
     if not wrong and missing:
         wrong = [f"{missing:,} results could not be stored"]
+    if download.surplus:
+        wrong.append(download.surplus)
+    if wrong and download.problems > MAX_PROBLEMS:
+        wrong.append(f"{download.problems:,} lines were no results, of which {MAX_PROBLEMS:,} are kept")
     return "; ".join(wrong)

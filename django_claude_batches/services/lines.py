@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,7 +19,10 @@ from django_claude_batches.services.messages import Forms, fill, mapping, short
 from django_claude_batches.storable import Cleaner
 
 EXCERPT = 500
-"""Bytes of a problem line that are shown; its hash tells it from others."""
+"""Characters of a problem line that are shown; its hash tells it from others."""
+
+MAX_SECRET = 500
+"""Bytes beyond it that are looked at, so that a secret which it would cut is redacted as a whole."""
 
 USUAL_DETAILS: tuple[Any, ...] = (None, {}, {"error_visibility": "user_facing"})
 """`details` of a line's error that say nothing of their own (docs/reference/wire.md §3.5)."""
@@ -45,9 +48,14 @@ def problem(line: Line, reason: str) -> ResultProblem:
         number=line.number,
         offset=line.offset,
         sha256=hashlib.sha256(line.data).hexdigest(),
-        excerpt=Cleaner().text(line.data[:EXCERPT].decode("utf-8", "replace")),
+        excerpt=excerpt(line),
         reason=Cleaner().text(reason),
     )
+
+
+def excerpt(line: Line, redacted: Callable[[str], str] = str) -> str:
+    """Return the beginning of a line as it is shown."""
+    return Cleaner().text(redacted(line.data[: EXCERPT + MAX_SECRET].decode("utf-8", "replace"))[:EXCERPT])
 
 
 def read(line: Line, seen: Glance | None, forms: Forms) -> ResultRow | ResultProblem:

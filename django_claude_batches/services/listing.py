@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.services.mirroring import moment
+from django_claude_batches.services.pages import page_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,14 @@ class Stretch:
     workspace_id: str
 
 
-def stretches(client: BatchesClient, *, budget: timedelta) -> Iterator[Stretch]:
+def stretches(client: BatchesClient, alias: str, *, budget: timedelta = timedelta.max) -> Iterator[Stretch]:
     """Give out all that the account lists, newest first; the last stretch says so, unless the budget ended it."""
     give_up_at = time.monotonic() + budget.total_seconds()
     after_id: str | None = None
     before: frozenset[str] = frozenset()
     newer: datetime | None = None
     while True:
-        reply = client.page(limit=wire.MAX_PAGE, after_id=after_id)
+        reply = page_of(client, alias, after_id=after_id)
         page, after_id = reply.data, reply.data["last_id"]
         batches = {data["id"]: data for data in page["data"]}
         is_last = not page["has_more"] or not after_id

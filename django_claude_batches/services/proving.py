@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import APIUnreachable, ClaudeBatchesError
 from django_claude_batches.models import BatchResult, MessageBatch, SubmitAttempt
 from django_claude_batches.models.drafting import TAG_LENGTH
 from django_claude_batches.services.lines import parse
@@ -14,6 +16,9 @@ PROOF_LINES = 20
 """Well-formed lines to look at for a tag: every line of a batch of ours bears it."""
 
 MAX_BAD_LINES = 1000
+
+READ_SECONDS = 90.0
+"""How long one reading may take: with its opening, a silence and the round that it ends, less than a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ def read(client: BatchesClient, remote_id: str) -> Reading:
     custom_ids: list[str] = []
     bad, digest, failure = 0, "", ""
     try:
-        with client.result_body(remote_id) as body:
+        with client.result_body(remote_id, on_read=_limited(READ_SECONDS)) as body:
             for line in body:
                 row = parse(line)
                 bad += not isinstance(row, BatchResult)
@@ -53,6 +58,17 @@ def read(client: BatchesClient, remote_id: str) -> Reading:
     except ClaudeBatchesError as error:
         failure = str(error)
     return Reading(_owner(custom_ids), len(custom_ids), digest, failure or _why(len(custom_ids), bad, digest))
+
+
+def _limited(seconds: float) -> Callable[[], None]:
+    give_up_at = time.monotonic() + seconds
+
+    def check() -> None:
+        if time.monotonic() > give_up_at:
+            words = f"its first results did not come within {seconds:g} s"
+            raise APIUnreachable(words, sent=True, too_slow=True)
+
+    return check
 
 
 def read_rows(batch: MessageBatch) -> Reading:

@@ -22,7 +22,8 @@ from django_claude_batches.services.baseline import quiet_after
 from django_claude_batches.services.deciding import LISTINGS, Facts, Fullness, Step, decide
 from django_claude_batches.services.delays import next_poll, respecting
 from django_claude_batches.services.examining import ask_for_anchors, examine
-from django_claude_batches.services.remembering import gone_ids, open_ones, remember, remember_adopted, remember_page
+from django_claude_batches.services.pages import are_kept, page_of
+from django_claude_batches.services.remembering import gone_ids, open_ones, remember, remember_adopted
 from django_claude_batches.services.searching import Listing, attempts_without_anchor, fullness, list_for
 from django_claude_batches.services.windows import Window
 
@@ -126,7 +127,7 @@ def _search(lost: list[Lost], client: BatchesClient) -> bool:
     attempts = [each.attempt for each in lost]
     failure: ClaudeBatchesError | None = None
     try:
-        listing = list_for(client, alias, attempts, gone_ids(alias), partial(remember_page, alias))
+        listing = list_for(partial(page_of, client, alias), alias, attempts, gone_ids(alias))
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
@@ -165,6 +166,10 @@ def _judge(
     maybe = [row for row in candidates if window.may_have(row.remote_id, row.created_at)]
     is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after() < began_at
     full, why_not = fullness(listing, attempt, gone)
+    # Of these listings, if there are enough; else the one just made is one of them.
+    are_all_kept = are_kept(batch.account, attempt.last_listing_at if attempt.listings_made >= LISTINGS else None)
+    if not are_all_kept:
+        attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
     facts = Facts(
         is_quiet=is_quiet,
         is_overdue=attempt.sent_at is not None and attempt.sent_at + OVERDUE < began_at,
@@ -173,6 +178,7 @@ def _judge(
         candidates=sum(not row.is_gone for row in maybe),
         gone=sum(row.is_gone for row in maybe),
         listings=_count(attempt, began_at, counts=is_quiet and full is Fullness.FULL and not maybe, anew=bool(maybe)),
+        are_kept=are_all_kept,
     )
     _show(attempt, maybe)
     decision = decide(facts)
@@ -186,15 +192,19 @@ def _judge(
 
 
 def _count(attempt: SubmitAttempt, began_at: datetime, *, counts: bool, anew: bool) -> int:
-    """Count a full listing without a candidate, if the last one is long enough ago; begin anew when there is one."""
+    """Count a full listing without a candidate, if the last one is long enough ago; begin anew when there is one.
+
+    More than are needed are not counted: what came between these is known then, or will be.
+    """
     rows = SubmitAttempt.objects.primary().filter(pk=attempt.pk, listings_made=attempt.listings_made)
     if anew and attempt.listings_made:
         rows.update(listings_made=0, last_listing_at=None)
         return 0
     last = attempt.last_listing_at
-    if counts and (last is None or last + APART <= began_at):
+    if counts and attempt.listings_made < LISTINGS and (last is None or last + APART <= began_at):
         # Only if no other process has counted meanwhile.
-        return attempt.listings_made + rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
+        rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
+        attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
     return attempt.listings_made if counts else min(attempt.listings_made, LISTINGS - 1)
 
 

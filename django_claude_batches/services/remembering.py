@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from django_claude_batches import wire
-from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt
+from django_claude_batches.models import MessageBatch, OpenListing, Outcome, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.attempt import SubmitAttemptQuerySet
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import State
@@ -63,11 +63,15 @@ def remember(alias: str, listing: Listing, windows: list[Window]) -> None:
 
 def remember_page(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
     """Keep what any other listing shows and may be a lost batch: what it shows, the next search's may lack."""
-    unresolved = SubmitAttempt.objects.primary().unresolved()
-    attempts = unresolved.filter(batch__account=alias, sent_at__isnull=False).exclude(batch__state=State.ABANDONED)
-    windows = [Window.of(attempt) for attempt in attempts]
+    windows = [Window.of(attempt) for attempt in sent_and_unresolved(alias)]
     if windows:
         remember(alias, Listing(batches, workspace_id or "", is_end=False), windows)
+
+
+def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
+    """Those that were sent, and of which it is still to be proved whether they made a batch."""
+    unresolved = SubmitAttempt.objects.primary().unresolved()
+    return unresolved.filter(batch__account=alias, sent_at__isnull=False).exclude(batch__state=State.ABANDONED)
 
 
 def remember_adopted(alias: str, windows: list[Window]) -> None:
@@ -124,9 +128,13 @@ def _add(alias: str, batches: list[wire.MessageBatch], workspace_id: str, window
 def _count_anew(windows: list[Window], new: list[wire.MessageBatch]) -> None:
     """Let no listing from before count for attempts that may have made one of these: a search may be judging them."""
     attempts = [window.attempt.pk for window in windows if any(window.may_have(d["id"], made_at(d)) for d in new)]
-    counted = SubmitAttempt.objects.primary().filter(pk__in=attempts, listings_made__gt=0)
     if attempts:
-        counted.update(listings_made=0, last_listing_at=None)
+        count_anew(SubmitAttempt.objects.primary().filter(pk__in=attempts))
+
+
+def count_anew(attempts: SubmitAttemptQuerySet) -> None:
+    """Let no listing from before count as one that does not show what they made."""
+    attempts.filter(listings_made__gt=0).update(listings_made=0, last_listing_at=None)
 
 
 def keep_anchor(alias: str, attempt: SubmitAttempt, remote_id: str, created_at: datetime | None) -> RemoteBatch:
@@ -209,6 +217,7 @@ def forget(alias: str) -> int:
     """Forget what an account listed when nothing of it is searched or watched for any more."""
     if searched_for(alias).exists():
         return 0
+    OpenListing.objects.primary().filter(account=alias).delete()
     return RemoteBatch.objects.of(alias).delete()[0]
 
 

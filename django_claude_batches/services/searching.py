@@ -10,7 +10,7 @@ from functools import cached_property
 from django.utils.dateparse import parse_datetime
 
 from django_claude_batches import wire
-from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.transport import Reply
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.deciding import Fullness
@@ -20,7 +20,8 @@ PAGES = 50
 """Pages of a thousand in one search; a search that would need more proves nothing."""
 
 Anchor = tuple[str, datetime | None]
-Keep = Callable[[list[wire.MessageBatch], str | None], object]
+Pages = Callable[..., Reply[wire.Page]]
+"""`pages.page_of` of one account: lists the page after `after_id`."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,8 @@ def _reaches(times: Iterable[datetime | None], at: datetime) -> bool:
     return any(time is not None and time < at - 2 * MARGIN for time in times)
 
 
-def list_back(client: BatchesClient, to: datetime | None, keep: Keep, *, after_id: str = "") -> Listing:
+def list_back(pages: Pages, to: datetime | None, *, after_id: str = "") -> Listing:
     """List the batches older than `after_id`, or all, back to that moment (None: to the end).
-
-    `keep` is called with each page and the Workspace that it names, at once: a later page may fail.
 
     A page's own last id is the way to the next one, whatever the server calls it.
     """
@@ -62,10 +61,9 @@ def list_back(client: BatchesClient, to: datetime | None, keep: Keep, *, after_i
     cursor = after_id or None
     is_end = False
     for _page in range(PAGES):
-        reply = client.page(limit=wire.MAX_PAGE, after_id=cursor)
+        reply = pages(after_id=cursor)
         workspaces.add(reply.workspace_id or "")
         page = reply.data["data"]
-        keep(page, reply.workspace_id)
         new = {data["id"]: data for data in page if data["id"] not in found}
         found |= new
         is_end = not reply.data["has_more"]
@@ -76,11 +74,10 @@ def list_back(client: BatchesClient, to: datetime | None, keep: Keep, *, after_i
 
 
 def list_for(
-    client: BatchesClient,
+    pages: Pages,
     alias: str,
     attempts: list[SubmitAttempt],
     gone: frozenset[str],
-    keep: Keep,
     *,
     to_the_newest: bool = False,
 ) -> Listing:
@@ -97,13 +94,13 @@ def list_for(
     listing = None
     if after_id:
         try:
-            listing = list_back(client, to, keep, after_id=after_id)
+            listing = list_back(pages, to, after_id=after_id)
             if attempts_without_anchor(listing, attempts, gone):  # what it began at may not be known any more
                 listing = None
         except APIError:  # it may have been deleted
             after_id = ""
     if listing is None:
-        listing = list_back(client, to, keep)
+        listing = list_back(pages, to)
     if above is not None:
         _keep_cursor(alias, listing, above)
     return listing

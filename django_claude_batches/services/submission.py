@@ -29,12 +29,12 @@ from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.selection import UNCLAIMED
 from django_claude_batches.models.state import EDITABLE, State
 from django_claude_batches.services import accepting, settling
-from django_claude_batches.services.baseline import Baseline, note, take, window_until
+from django_claude_batches.services.baseline import READ_TIMEOUT, Baseline, note, take, window_until
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.delays import NOW, jittered
+from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import is_paused
-from django_claude_batches.services.remembering import remember_page
 from django_claude_batches.services.slowness import CREATE_AGAIN, create_was_answered, may_create
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,9 @@ SENDING_LEASE = timedelta(minutes=30)
 
 WATCH = timedelta(hours=25)
 """How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
+
+LAST_PIECE = timedelta(minutes=1)
+"""How long the last piece of a body may take (the connect timeout of a create call), whose sending began in time."""
 
 PAUSED_RECHECK = timedelta(minutes=5)
 
@@ -185,7 +188,7 @@ def _take_baseline(
     """Note what is at Anthropic already: this call makes none of it. Failing here is harmless."""
     failure: ClaudeBatchesError | None = None
     try:
-        baseline = take(client, partial(remember_page, batch.account))
+        baseline = take(partial(page_of, client, batch.account))
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
@@ -205,6 +208,7 @@ def _post(
             size=written.size,
             betas=batch.betas,
             user_profile_id=batch.user_profile_id or None,
+            total_timeout=sending_total().total_seconds(),
         )
     except ClaudeBatchesError as error:
         failure = error
@@ -234,6 +238,11 @@ def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Ba
 def sending_lease() -> timedelta:
     """Give a lease that outlives SEND_DEADLINE and the read timeout: nobody may think that we died while we send."""
     return max(SENDING_LEASE, conf.send_deadline() + timedelta(minutes=20))
+
+
+def sending_total() -> timedelta:
+    """Give what a create call may take in all: SEND_DEADLINE, and the wait for an answer that is whole."""
+    return conf.send_deadline() + LAST_PIECE + READ_TIMEOUT
 
 
 def new_tag() -> str:

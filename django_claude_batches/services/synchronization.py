@@ -23,9 +23,9 @@ from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
 from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll, respecting
 from django_claude_batches.services.mirroring import mirrored, moment
+from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.services.quiet import is_as_before, look_again_later
-from django_claude_batches.services.remembering import remember_page
 from django_claude_batches.services.slowness import may_work, stopping_at_a_slow_call
 from django_claude_batches.services.vanishing import missed
 from django_claude_batches.signals import batch_ended
@@ -184,9 +184,7 @@ def _listed(
     give_up_at = time.monotonic() + BUDGET.total_seconds()
     after_id: str | None = None
     for _page in range(PAGES):
-        reply = client.page(limit=wire.MAX_PAGE, after_id=after_id)
-        page = reply.data
-        remember_page(alias, page["data"], reply.workspace_id)
+        page = page_of(client, alias, after_id=after_id).data
         yield from page["data"]
         after_id = page["last_id"]
         last = moment(page["data"][-1]["created_at"]) if page["data"] else None

@@ -21,7 +21,7 @@ from django_claude_batches.models.state import FETCHING, RUNNING, State
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import NOW
 from django_claude_batches.services.mirroring import moment
-from django_claude_batches.services.remembering import remember_page
+from django_claude_batches.services.pages import page_of
 from django_claude_batches.signals import batch_failed
 
 logger = logging.getLogger(__name__)
@@ -153,8 +153,7 @@ def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
 def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
     after_id: str | None = None
     for _page in range(PAGES):
-        reply = client.page(limit=wire.MAX_PAGE, after_id=after_id)
-        remember_page(batch.account, reply.data["data"], reply.workspace_id)
+        reply = page_of(client, batch.account, after_id=after_id)
         if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
             return False
         for data in reply.data["data"]:

@@ -12,6 +12,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.examining import examine
+from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import known_accounts
 from django_claude_batches.services.remembering import (
     forget,
@@ -19,7 +20,6 @@ from django_claude_batches.services.remembering import (
     open_ones,
     remember,
     remember_adopted,
-    remember_page,
     watched,
 )
 from django_claude_batches.services.searching import list_for
@@ -84,7 +84,7 @@ def _watch(alias: str) -> int:
 def _look(alias: str, windows: list[Window]) -> None:
     client = connect(alias)
     attempts = [window.attempt for window in windows]
-    listing = list_for(client, alias, attempts, gone_ids(alias), partial(remember_page, alias), to_the_newest=True)
+    listing = list_for(partial(page_of, client, alias), alias, attempts, gone_ids(alias), to_the_newest=True)
     remember(alias, listing, windows)
     remember_adopted(alias, windows)
     counts = [attempt.batch.request_count for attempt in attempts if attempt.batch is not None]

@@ -10,7 +10,7 @@ import pytest
 from django_claude_batches.client import BatchesClient
 from tests.client.scripted import Script, serving
 
-KEY = "sk-ant-api03-canary-0123456789"
+KEY = "sk-ant-api03-CANARY-0123456789"
 
 
 @pytest.fixture

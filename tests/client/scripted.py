@@ -34,6 +34,7 @@ class Answer:
 
     status: int = 200
     data: Any = None
+    reason: str | None = None
     body: bytes | None = None
     chunks: tuple[bytes, ...] | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -42,6 +43,13 @@ class Answer:
 
     def bytes(self) -> bytes:
         return json.dumps(self.data).encode() if self.body is None else self.body
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Bytes in place of an answer, head and all, after which the connection is closed."""
+
+    bytes: bytes
 
 
 @dataclass(frozen=True)
@@ -66,13 +74,13 @@ class Script:
     def __init__(self, url: str) -> None:
         self.url = url
         self.received: list[Received] = []
-        self._answers: list[Answer | Hangup] = []
+        self._answers: list[Answer | Raw | Hangup] = []
         self._came = threading.Condition()
 
-    def answers(self, *answers: Answer | Hangup) -> None:
+    def answers(self, *answers: Answer | Raw | Hangup) -> None:
         self._answers = list(answers)
 
-    def next_answer(self, received: Received) -> Answer | Hangup:
+    def next_answer(self, received: Received) -> Answer | Raw | Hangup:
         with self._came:
             self.received.append(received)
             self._came.notify_all()
@@ -97,14 +105,17 @@ class Handler(BaseHTTPRequestHandler):
         answer = self.script.next_answer(received)
         if isinstance(answer, Hangup):
             self.hang_up(reset=answer.reset)
+        elif isinstance(answer, Raw):
+            self.wfile.write(answer.bytes)
+            self.close_connection = True
         else:
             time.sleep(answer.delay)
             self.give(answer)
 
-    do_GET = do_POST = do_DELETE = do_any
+    do_GET = do_POST = do_DELETE = do_CONNECT = do_any
 
     def give(self, answer: Answer) -> None:
-        self.send_response_only(answer.status)
+        self.send_response_only(answer.status, answer.reason)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if answer.chunks is None:

@@ -9,6 +9,7 @@ import pytest
 
 from django_claude_batches.client import body
 from django_claude_batches.client.body import BodyReadError, Upload, write_body
+from django_claude_batches.client.deadline import Pace
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.wire import MAX_REQUESTS
 
@@ -86,7 +87,7 @@ def test_too_many_bytes_are_refused_at_the_request_that_is_too_much(monkeypatch:
 
 
 def test_upload_gives_its_size_and_not_one_byte_more() -> None:
-    upload = Upload(io.BytesIO(b"0123456789tail"), 10)
+    upload = Upload(io.BytesIO(b"0123456789tail"), 10, Pace(60, limit=""))
     assert (len(upload), upload.started) == (10, False)
     assert [upload.read(6), upload.read(6), upload.read(6)] == [b"012345", b"6789", b""]
     assert upload.started
@@ -99,12 +100,12 @@ def test_upload_does_not_read_on_once_all_is_out() -> None:
                 raise TimeoutError("too late")
             return super().read(size)
 
-    upload = Upload(Once(b"body"), 4)
+    upload = Upload(Once(b"body"), 4, Pace(60, limit=""))
     assert [upload.read(), upload.read()] == [b"body", b""]
 
 
 def test_body_shorter_than_announced_breaks() -> None:
-    upload = Upload(io.BytesIO(b"0123"), 10)
+    upload = Upload(io.BytesIO(b"0123"), 10, Pace(60, limit=""))
     upload.read()
     with pytest.raises(BodyReadError, match="6 bytes before"):
         upload.read()

@@ -110,7 +110,7 @@ def test_a_connection_never_made_sent_nothing(closed_port: int, make_client: Cal
 
 def test_a_host_that_is_not_there_sent_nothing(make_client: Callable[..., BatchesClient]) -> None:
     with pytest.raises(APIUnreachable) as caught:
-        make_client(base_url="http://nowhere.invalid", proxies={}).create(ONE)
+        make_client(base_url="https://nowhere.invalid", proxies={}).create(ONE)
     assert caught.value.sent is False
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from django_claude_batches.client.jsonl import EXCERPT_BYTES, Line, split_lines
+from django_claude_batches.exceptions import ResultsTooLarge
 
 
 def lines(*pieces: bytes, limit: int = 1000) -> list[Line]:
@@ -72,3 +74,24 @@ def test_eight_megabytes_in_small_pieces_are_joined_once() -> None:
     (line,) = split_lines(iter([piece] * 8192), max_line_bytes=16_000_000)
     assert len(line.data) == 8 * 1024 * 1024
     assert time.perf_counter() - start < 2  # adding them up takes some 20 s
+
+
+def test_more_lines_than_there_may_be() -> None:
+    for pieces in ([b"a\n\n\nb"], [b"a\n\n\n", b"b\n"], [b"a", b"\n\n\nb\n"]):
+        lines = split_lines(pieces, max_lines=3)
+        assert next(lines).data == b"a"
+        with pytest.raises(ResultsTooLarge, match="more than 3 lines came, and the rest was not read"):
+            next(lines)
+    assert [line.data for line in split_lines([b"a\n\nb\n"], max_lines=3)] == [b"a", b"b"]
+
+
+def test_blank_lines_without_an_end() -> None:
+    with pytest.raises(ResultsTooLarge, match="more than 201,000 lines"):
+        next(split_lines(itertools.repeat(b"\n" * 1000)))
+
+
+def test_a_line_without_an_end() -> None:
+    lines = split_lines(itertools.chain([b"a\n"], itertools.repeat(b"x" * 1_000_000)), max_line_bytes=1000)
+    assert next(lines).data == b"a"
+    with pytest.raises(ResultsTooLarge, match="line 2 has no end"):
+        next(lines)

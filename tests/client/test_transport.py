@@ -171,11 +171,11 @@ def test_proxies_of_the_environment_are_used(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     server.answers(Answer(data=batch()))
-    make_client(base_url="http://api.invalid/gateway/").retrieve(BATCH_ID)
+    make_client(base_url="http://api.invalid/gateway/", allow_http=True).retrieve(BATCH_ID)
     assert server.received[0].path == f"http://api.invalid/gateway/v1/messages/batches/{BATCH_ID}"
     monkeypatch.setenv("no_proxy", "api.invalid")
     with pytest.raises(APIUnreachable):
-        make_client(base_url="http://api.invalid", max_retries=0).retrieve(BATCH_ID)
+        make_client(base_url="http://api.invalid", max_retries=0, allow_http=True).retrieve(BATCH_ID)
 
 
 def test_explicit_proxies_replace_those_of_the_environment(
@@ -183,7 +183,7 @@ def test_explicit_proxies_replace_those_of_the_environment(
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port}")
     server.answers(Answer(data=batch()))
-    make_client(base_url="http://api.invalid", proxies={"http": server.url}).retrieve(BATCH_ID)
+    make_client(base_url="http://api.invalid", proxies={"http": server.url}, allow_http=True).retrieve(BATCH_ID)
     assert len(server.received) == 1
 
 
@@ -281,10 +281,12 @@ def test_closed_client_opens_again(client: BatchesClient, server: Script) -> Non
         {"betas": ["é"]},
         {"workspace_id": ""},
         {"anthropic_version": "2023 06"},
+        {"total_timeout": 0},
+        {"min_results_rate": -1},
     ],
 )
 def test_arguments_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"auth|base_url|anthropic"):
+    with pytest.raises(ValueError, match=r"auth|base_url|anthropic|total_timeout"):
         BatchesClient(**{"api_key": KEY} | options)
 
 

@@ -270,6 +270,7 @@ def test_a_queue_that_is_full_at_anthropic_is_waited_for(claude: ClaudeEmulator,
     assert set(Review.objects.values_list("effects", flat=True)) == {1}
 
 
+@pytest.mark.slow
 def test_a_run_larger_than_the_queue_goes_through_it_piece_by_piece(claude: ClaudeEmulator, settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"KICK": False, "MAX_IN_FLIGHT_REQUESTS": 10}
     reviews(35)

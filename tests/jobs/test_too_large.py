@@ -14,6 +14,7 @@ from tests.library.models import Review
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.slow
 def test_a_row_too_large_for_any_batch_pauses_the_run() -> None:
     rows = reviews(3)
 

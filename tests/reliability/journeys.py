@@ -26,6 +26,8 @@ RELEASED = "advancing._work > LeasedQuerySet.release: UPDATE messagebatch"
 OBSERVED = "synchronization.observe: COMMIT"
 SETTLED = "settling._settle: COMMIT"
 LISTED = "searching.list_back: GET /batches"
+ASKED, KEPT = "pages._opened: INSERT openlisting", "pages._close: COMMIT"
+"""Around a page that is listed while something is searched for."""
 TOLD_SUBMITTED = "announcing.tell: receiver of batch_submitted"
 TOLD_UNCERTAIN = "announcing.tell: receiver of submission_uncertain"
 TOLD_ENDED = "announcing.tell: receiver of batch_ended"
@@ -41,15 +43,14 @@ SENT_ONCE = (
 )
 ANSWERED = "slowness.create_was_answered: UPDATE accountstate"
 ACCEPTED = ("accepting._write_down: UPDATE submitattempt", "accepting.accepted: COMMIT", TOLD_SUBMITTED)
-PROVEN = (
-    LISTED,
-    "remembering._add: COMMIT",
+PROOF = (
     "proving.read: GET /batches/ID/results",
     "accepting.proven: COMMIT",
     TOLD_SUBMITTED,
 )
+REMEMBERED = "remembering._add: COMMIT"
 FETCHED = (
-    "downloading.Download.chunks: GET /batches/ID/results",
+    "downloading.Download.run: GET /batches/ID/results",
     "ingestion._store: COMMIT",
     "ingestion._store: COMMIT",
 )
@@ -139,7 +140,8 @@ JOURNEYS: dict[str, Journey] = {
         ordered("advance", unanswered("lost_answer")),
         (
             CLAIMED,
-            *PROVEN,
+            *(ASKED, LISTED, REMEMBERED, KEPT),
+            *PROOF,
             "synchronization.poll: GET /batches/ID",
             OBSERVED,
             TOLD_ENDED,
@@ -153,7 +155,7 @@ JOURNEYS: dict[str, Journey] = {
         ordered("advance", unanswered("never_lands")),
         (
             CLAIMED,
-            LISTED,
+            *(ASKED, LISTED, KEPT),
             "reconciliation._judge > Machine.put_off: UPDATE messagebatch",
             RELEASED,
         ),
@@ -162,10 +164,10 @@ JOURNEYS: dict[str, Journey] = {
         ordered("advance", unanswered("never_lands")),
         (
             CLAIMED,
-            LISTED,
+            *(ASKED, LISTED, KEPT),
             "reconciliation._count: UPDATE submitattempt",
             SETTLED,
-            *SENT_ONCE,
+            *(SENT_ONCE[0], ASKED, SENT_ONCE[1], KEPT, ASKED, OLDER, KEPT, *SENT_ONCE[3:]),  # others are searched for
             *ACCEPTED,
             ANSWERED,
             RELEASED,
@@ -174,7 +176,7 @@ JOURNEYS: dict[str, Journey] = {
     ),
     "find what was given up": Journey(
         ordered("watch", wished(services.give_up, unanswered("lost_answer"))),
-        ("watching._due > AccountStateQuerySet.take_turn: UPDATE accountstate", *PROVEN),
+        ("watching._due > AccountStateQuerySet.take_turn: UPDATE accountstate", LISTED, REMEMBERED, *PROOF),
         set_up=finished_and_never_listed,
     ),
     "wish to cancel": Journey(

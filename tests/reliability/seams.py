@@ -46,6 +46,10 @@ def watch() -> None:
             signal.connect(_receiver(name), weak=False, dispatch_uid="crash points")
 
 
+PASSED_THROUGH = {"pages.page_of"}
+"""What all listings call: who called it is at work."""
+
+
 def place() -> str:
     """Name who is at work, by the frames of the package on the stack."""
     frame, in_models = inspect.currentframe(), ""
@@ -54,7 +58,8 @@ def place() -> str:
         name = frame.f_code.co_qualname.partition(".<locals>")[0]
         if module.startswith(f"{PACKAGE}.services."):
             service = f"{module.rpartition('.')[2]}.{name}"
-            return f"{service} > {in_models}" if in_models else service
+            if service not in PASSED_THROUGH:
+                return f"{service} > {in_models}" if in_models else service
         if module.startswith(f"{PACKAGE}.models."):
             in_models = name
         frame = frame.f_back

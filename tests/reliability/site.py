@@ -26,6 +26,7 @@ from django_claude_batches.models import (
     DeliveryChunk,
     JobRun,
     MessageBatch,
+    OpenListing,
     Outcome,
     SubmitAttempt,
 )
@@ -145,6 +146,7 @@ class Site:
         """When no process lives: what unanswered create calls made has appeared by now, or never will."""
         unanswered = SubmitAttempt.objects.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN])
         unanswered.filter(sent_at__isnull=False).update(sent_at=timezone.now() - timedelta(hours=2))
+        OpenListing.objects.update(begun_at=timezone.now() - timedelta(hours=2))
         let_ten_minutes_pass()
 
     def let_due_times_come(self) -> None:

@@ -418,7 +418,7 @@ class TestTheWholeListing:
         for _ in range(1001):
             claude.add_stranger(1)
         client = connect("default")
-        [only] = list(stretches(client, budget=timedelta(0)))
+        [only] = list(stretches(client, "default", budget=timedelta(0)))
         assert (len(only.batches), only.is_last) == (1000, False)
 
 

@@ -202,6 +202,7 @@ def test_sums_do_not_overflow(claude: ClaudeEmulator, settings: Any) -> None:
     assert usage.input_tokens == rows_of(batch, names)["a neighbor"].message["usage"]["input_tokens"]
 
 
+@pytest.mark.slow
 def test_the_pages_of_such_rows_open(claude: ClaudeEmulator, settings: Any, admin_client: Any) -> None:
     names = [*CHANGED, *KEPT, *NEIGHBORS]
     batch, _sent = ingested(claude, settings, lambda name, line: spoiled("deep in", VALUES[name], line), names)

@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches import services
@@ -196,6 +198,34 @@ def test_many_chunks(claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch) ->
     services.advance(batch)
     assert (batch.state, batch.results.count()) == (State.INGESTED, 30)
     assert not batch.requests.missing().exists()
+
+
+def test_while_a_line_comes_slowly_the_lease_is_renewed_and_what_came_is_stored(
+    claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloading, "CHUNK_SECONDS", 0.2)
+    batch = ended(claude, 2)
+    claude.fault("huge_line", line=2, size=2_000)
+    claude.fault("trickle", piece_bytes=80, pause=0.02, on="results")
+    with CaptureQueriesContext(connection) as queries:
+        services.advance(batch)
+    assert (batch.state, batch.results.count()) == (State.INGESTED, 2)
+    sql = [query["sql"] for query in queries if "batchresult" in query["sql"] or "lease_until" in query["sql"]]
+    first, *_, last = [number for number, each in enumerate(sql) if "INSERT INTO" in each]
+    assert sum("UPDATE" in each for each in sql[first:last]) > 1
+
+
+def test_results_that_come_too_slowly_end_and_what_came_is_stored(claude: ClaudeEmulator, settings: Any) -> None:
+    limits = {"TIMEOUTS": (5, 0.5), "MIN_RESULTS_RATE": 1_000_000}
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"default": limits}}
+    batch = ended(claude, 20)
+    claude.fault("trickle", piece_bytes=40, pause=0.01, on="results")
+    services.advance(batch)
+    assert 0 < batch.results.count() < 20
+    assert batch.state == State.ENDED
+    assert "less than 1,000,000 bytes per second (min_results_rate, MIN_RESULTS_RATE)" in batch.last_error
+    services.advance(batch)
+    assert (batch.state, batch.results.count()) == (State.INGESTED, 20)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,11 +17,13 @@ from django.db import DataError, connection
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models import AccountState, MessageBatch, OpenListing, State
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, item, running
 from tests.protocol.clock import Clock
+from tests.protocol.network import cut_at
+from tests.protocol.processes import Crash
 from tests.relay import Exchange, Relay, counting, listing, lose_answer, lose_request, refuse, rewrite
 from tests.selections import slow_but
 
@@ -73,6 +76,25 @@ def ended_once(world: World, batch: MessageBatch) -> None:
     assert (world.paid(), batch.state) == (1, State.INGESTED), batch.last_error
 
 
+@contextmanager
+def dies_after_listing(world: World) -> Iterator[None]:
+    """Let the process die that hears the next listing, before it keeps anything of it."""
+    heard: list[int] = []
+
+    def hear(exchange: Exchange) -> None:
+        exchange.reply = exchange.forward()
+        heard.append(1)
+
+    def die(execute: Any, *arguments: Any) -> Any:
+        if heard:
+            raise Crash
+        return execute(*arguments)
+
+    world.relay.rules[:0] = [["GET", "/batches", hear, 1]]
+    with connection.execute_wrapper(die), suppress(Crash):
+        yield
+
+
 FALLING = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "processing falls, and the others stay 0": lambda counts: FALLING,
@@ -84,7 +106,7 @@ COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 class TestCounts:
     """They exclude nothing, neither while it runs nor when it has ended."""
 
-    @pytest.mark.parametrize("counts", COUNTS)
+    @pytest.mark.parametrize("counts", slow_but(1, COUNTS))
     def test_counts_that_do_not_add_up(self, world: World, counts: str) -> None:
         batch = world.lost()
         world.relay.on("GET", "/batches", counting(COUNTS[counts]))
@@ -97,6 +119,7 @@ class TestCounts:
         batch.refresh_from_db()
         assert batch.anthropic_id == world.claude.batches[0].id
 
+    @pytest.mark.slow
     def test_counts_that_are_wrong_for_a_moment(self, world: World) -> None:
         batch = world.lost()
         world.pass_time(49 * MINUTE)
@@ -113,6 +136,7 @@ class TestCounts:
         services.adopt(world.claude.batches[0].id, for_batch=batch)
         assert batch.anthropic_id == world.claude.batches[0].id
 
+    @pytest.mark.slow
     def test_the_watch_finds_it_too(self, world: World) -> None:
         told: list[MessageBatch] = []
         duplicate_detected.connect(hear := lambda batch, **kwargs: told.append(batch))
@@ -163,6 +187,7 @@ class TestCandidates:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
+    @pytest.mark.slow
     def test_one_empty_listing(self, world: World) -> None:
         world.older()
         batch = world.lost()
@@ -173,7 +198,7 @@ class TestCandidates:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
-    @pytest.mark.parametrize("has_older", [True, False])
+    @pytest.mark.parametrize("has_older", slow_but(1, [False, True]))
     def test_one_that_somebody_deletes_is_held_for_a_person(self, world: World, has_older: bool) -> None:
         if has_older:
             world.older()
@@ -240,7 +265,7 @@ def delete_elsewhere(world: World, remote_id: str) -> None:
 class TestListings:
     """One that lacks what is there proves nothing."""
 
-    @pytest.mark.parametrize("kept", [0, 1], ids=["empty", "stale"])
+    @pytest.mark.parametrize("kept", slow_but(1, [0, 1]))
     def test_beside_single_calls_that_work(self, world: World, kept: int) -> None:
         first = world.older()
         world.pass_time(HOUR)
@@ -271,6 +296,37 @@ class TestListings:
         world.pass_time(3 * HOUR)
         assert world.paid() == 1
 
+    @pytest.mark.parametrize("loss", slow_but(1, ["the answer", "its end", "the process"]))
+    def test_one_that_shows_it_and_is_not_heard(self, world: World, loss: str) -> None:
+        """One full listing lacks it, nobody learns what the next one shows, and the one after that lacks it again."""
+        world.older()
+        batch = world.lost()
+        ours = world.claude.batches[1].id
+        absent = listing(lambda data: [each for each in data if each["id"] != ours])
+        world.relay.on("GET", "/batches", absent)
+        while not batch.attempts.get().listings_made:
+            world.pass_time(5 * MINUTE)
+        unheard = {
+            "the answer": [["GET", "/batches", lose_answer, 1]],
+            "its end": [["GET", "/batches", cut_at(0.9), 1]],
+        }
+        world.relay.rules[:] = [*unheard.get(loss, []), ["GET", "/batches", absent, 1]]
+        with dies_after_listing(world) if loss == "the process" else nullcontext():
+            world.pass_time(11 * MINUTE)
+        world.pass_time(11 * MINUTE)
+        world.claude.finish()
+        world.pass_time(HOUR)
+        ended_once(world, batch)
+
+    def test_a_process_that_died_listing_delays_what_is_truly_lost(self, world: World) -> None:
+        batch = world.lost(lose_request)
+        with dies_after_listing(world):
+            world.pass_time(11 * MINUTE)
+        world.pass_time(3 * HOUR)
+        assert (world.paid(), OpenListing.objects.count()) == (1, 0)
+        assert batch.attempts.count() == 2
+
+    @pytest.mark.slow
     def test_one_that_always_fails_holds_it_after_two_days(self, world: World) -> None:
         batch = world.lost()
         world.relay.on("GET", "/batches", refuse(400))
@@ -294,6 +350,7 @@ class TestListings:
         world.pass_time(2 * HOUR)
         assert world.paid() == 1
 
+    @pytest.mark.slow
     def test_without_end_it_is_held_after_two_days(self, world: World) -> None:
         world.older()
         batch = world.lost(lose_request)
@@ -322,7 +379,7 @@ class TestClocks:
     """Those of the server's nodes differ."""
 
     @pytest.mark.parametrize("behind", slow_but(1, [timedelta(seconds=1), 14 * MINUTE]))
-    @pytest.mark.parametrize("is_listed_behind", [False, True])
+    @pytest.mark.parametrize("is_listed_behind", slow_but(1, [False, True]))
     def test_a_node_behind_the_one_that_made_the_baseline(
         self, world: World, behind: timedelta, is_listed_behind: bool
     ) -> None:
@@ -344,7 +401,7 @@ class TestClocks:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
-    @pytest.mark.parametrize("date", slow_but(1, ["Thu, 01 Jan 1970 00:00:00 GMT", "never", None]))
+    @pytest.mark.parametrize("date", slow_but(1, ["never", "Thu, 01 Jan 1970 00:00:00 GMT", None]))
     def test_a_date_that_cannot_be(self, world: World, date: str | None) -> None:
         def dated(exchange: Exchange) -> None:
             status, headers, body = exchange.forward()
@@ -372,9 +429,7 @@ class TestEnds:
         ended_once(world, batch)
         assert [attempt.outcome for attempt in batch.attempts.all()] == ["not_received", "accepted"]
 
-    @pytest.mark.parametrize(
-        ("every", "size"), [(10 * MINUTE, 2), pytest.param(MINUTE, 3, marks=pytest.mark.slow), (20 * MINUTE, 30)]
-    )
+    @pytest.mark.parametrize(("every", "size"), slow_but(1, [(10 * MINUTE, 2), (MINUTE, 3), (20 * MINUTE, 30)]))
     def test_beside_strangers_without_end(self, world: World, every: timedelta, size: int) -> None:
         """They start batches all the time, which end after half an hour."""
         world.older()

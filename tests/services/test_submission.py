@@ -13,10 +13,12 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from django_claude_batches import services
+from django_claude_batches import conf, services
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.services import submission
+from django_claude_batches.services.baseline import READ_TIMEOUT
 from django_claude_batches.services.body import DeadlineReader, SendDeadlinePassed
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
@@ -375,3 +377,10 @@ class expiring_lease:  # noqa: N801 (reads as a verb)
             self._wrapper = connection.execute_wrapper(lambda execute, *args: execute(*args))
             self._wrapper.__enter__()
         return result
+
+
+@pytest.mark.parametrize("deadline", [1, 600, 7200])
+def test_a_create_call_has_time_for_body_and_answer_and_ends_within_its_lease(settings: Any, deadline: int) -> None:
+    settings.CLAUDE_BATCHES = {"SEND_DEADLINE": deadline}
+    total = submission.sending_total()
+    assert conf.send_deadline() + READ_TIMEOUT < total < submission.sending_lease()

@@ -12,7 +12,7 @@ from datetime import timedelta
 from django.db.models import F, Model
 
 from django_claude_batches import conf
-from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
+from django_claude_batches.models import AccountState, MessageBatch, OpenListing, RemoteBatch, SubmitAttempt
 from django_claude_batches.services.baseline import READ_TIMEOUT
 from django_claude_batches.testing import EmulatorProcess
 
@@ -27,6 +27,7 @@ LATEST_SEEING = 120.0
 
 AGED: dict[type[Model], tuple[str, ...]] = {
     MessageBatch: ("next_action_at", "lease_until", "missed_at"),
+    OpenListing: ("begun_at",),
     SubmitAttempt: ("intent_at", "sent_at", "watch_until", "last_listing_at"),
     RemoteBatch: ("first_seen_at", "asked_at", "missed_at", "last_missed_at", "digest_at"),
     AccountState: ("lease_until", "next_watch_at", "paused_at", "paused_until"),

@@ -36,6 +36,8 @@ class Delivery:
 
     `lost` sends not a byte. `cut` ends the connection in place of the response; of a whole body, `sent_bytes` leave
     before. `reset` is a cut that the client sees as a reset connection. `piece_bytes` leave at a time, `pause` between.
+    `drip` is a pause after each byte, those of the status line and the headers too. `endless` is what comes for ever,
+    `pause` between: "continue" in place of the response, or "trailers" after its body.
     """
 
     delay: float = 0.0
@@ -45,6 +47,8 @@ class Delivery:
     reset: bool = False
     piece_bytes: int | None = None
     pause: float = 0.0
+    drip: float = 0.0
+    endless: str = ""
 
     @property
     def outcome(self) -> str:
@@ -58,7 +62,8 @@ class Delivery:
 class Response:
     """A response to send: `body` is whole, or pieces to be sent chunked. `batch_id` is the batch it is about.
 
-    `omits` are headers that would be sent otherwise. `faults` are the names of those that it met.
+    `omits` are headers that would be sent otherwise. `faults` are the names of those that it met. `reason` is the
+    status line's phrase, None the usual one.
     """
 
     status: int
@@ -68,6 +73,7 @@ class Response:
     delivery: Delivery = Delivery()
     omits: frozenset[str] = frozenset()
     faults: list[str] = field(default_factory=list)
+    reason: str | None = None
 
 
 def asked(request: Request) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class Server(ThreadingHTTPServer):
 
     def start(self, respond: Callable[[Request], Response], *, control: Callable[[Request], Response]) -> None:
         self.respond, self.control = respond, control
-        thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="claude-emulator", daemon=True)
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,), name="claude-emulator", daemon=True)
         thread.start()
 
     def stop(self) -> None:
@@ -88,6 +88,24 @@ def _shut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # the client was faster
+
+
+class Dripping:
+    """Writes to a file byte by byte, and waits after each."""
+
+    def __init__(self, file: Any, wait: Callable[[], object]) -> None:
+        self._file = file
+        self._wait = wait
+
+    def write(self, data: bytes) -> int:
+        for byte in data:
+            self._file.write(bytes([byte]))
+            self._file.flush()
+            self._wait()
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -186,11 +204,24 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _send(self, response: Response) -> None:
-        how = response.delivery
+        how, file = response.delivery, self.wfile
         self.server.stopping.wait(how.delay)
+        if how.drip:
+            self.wfile: Any = Dripping(file, lambda: self.server.stopping.wait(how.drip))
+        try:
+            self._deliver(response, how)
+        finally:
+            self.wfile = file
+
+    def _deliver(self, response: Response, how: Delivery) -> None:
+        if how.endless == "continue":
+            self._repeat(b"HTTP/1.1 100 Continue\r\n\r\n", how)
         if not how.lost:
             self._send_head(response)
-            if isinstance(response.body, bytes):
+            if how.endless == "trailers":
+                body = response.body
+                self._send_pieces([body] if isinstance(body, bytes) else body, how)
+            elif isinstance(response.body, bytes):
                 self._send_whole(response.body, how, is_sized="content-length" in response.headers)
             else:
                 self._send_pieces(response.body, how)
@@ -198,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
             self._cut(reset=how.reset)
 
     def _send_head(self, response: Response) -> None:
-        self.send_response_only(response.status)
+        self.send_response_only(response.status, response.reason)
         own = {"server": self.version_string(), "date": self.date_time_string()}
         for name, value in (own | response.headers).items():
             if name not in response.omits:
@@ -226,8 +257,17 @@ class Handler(BaseHTTPRequestHandler):
             for piece in pieces:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 self.wfile.flush()
+        if how.endless == "trailers":
+            self.wfile.write(b"0\r\n")
+            self._repeat(b"x-trailer: 1\r\n", how)
         if not how.cut:
             self.wfile.write(b"0\r\n\r\n")
+
+    def _repeat(self, line: bytes, how: Delivery) -> None:
+        """Send the line until the client goes away or the server stops."""
+        while not self.server.stopping.wait(how.pause):
+            self.wfile.write(line)
+            self.wfile.flush()
 
     def _paced(self, pieces: Iterable[bytes], how: Delivery) -> Generator[bytes, None, None]:
         """Yield the pieces as they are, or smaller ones with pauses between."""

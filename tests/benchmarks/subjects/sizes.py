@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.benchmarks.bench import Bench, finish, run_of
 from tests.benchmarks.figures import OURS, Run
 from tests.benchmarks.subjects.chain import STEPS, lived
+from tests.benchmarks.subjects.hostile import hostile
 
 SMALL = 10_000
 LARGE_MB = 32
@@ -13,7 +14,7 @@ ALONE, TOGETHER = "one process, one batch", "two processes, two batches"
 
 
 def memory(bench: Bench) -> None:
-    """Run our steps at two sizes, and ingest one very long line among others.
+    """Run our steps at two sizes, ingest one very long line among others, and meet hostile answers.
 
     A size that was measured already in this run is not measured again.
     """
@@ -30,6 +31,7 @@ def memory(bench: Bench) -> None:
     else:
         *_others, (_ingest, run) = lived(bench, OURS, count=small, large_mb=LARGE_MB)
         bench.figures.add(sized("ingest", small) + LONG_LINE, OURS, run)
+    hostile(bench)
 
 
 def sized(step: str, count: int) -> str:

@@ -89,6 +89,18 @@ def slowed(turn: Turn, *, seconds: float = 1.0) -> Response:
     return replace(answer, delivery=delivery)
 
 
+def dripped(turn: Turn, *, seconds: float = 1.0) -> Response:
+    """The answer comes byte by byte from its status line on, with so many seconds between."""
+    answer = turn.answer()
+    return replace(answer, delivery=replace(answer.delivery, drip=seconds))
+
+
+def endless(turn: Turn, *, what: str, seconds: float = 1.0) -> Response:
+    """The answer never ends: `100 Continue`s come in place of it, or trailers after its body, `seconds` between."""
+    answer = turn.answer()
+    return replace(answer, delivery=replace(answer.delivery, endless=what, pause=seconds))
+
+
 def cut(turn: Turn) -> Response:
     """The connection ends after half of the body: of results, in the middle of a line."""
     answer = turn.answer()

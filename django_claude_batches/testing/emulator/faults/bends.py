@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from django_claude_batches.testing.emulator.exchange import VERBS, Response
 
-from . import answers, listings
+from . import answers, hostile, listings
 from .bending import HOWS, NOTHING, as_header, bent_header_value
 from .fields import check_field, path_of, verbs_with
 from .turn import Fault
@@ -20,9 +20,9 @@ from .turn import Fault
 Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results"]
 How = Literal["replace", "drop", "retype", "huge", "null", "nul", "surrogate", "out_of_range"]
 Listing = Literal["delayed", "empty", "short", "reordered"]
-Body = Literal["slow", "cut", "inflated"]
+Body = Literal["slow", "cut", "inflated", "bomb", "markup", "flood", "dripped", "endless_continue", "endless_trailers"]
 
-KINDS = ("field", "header", "status", "listing", "body")
+KINDS = ("field", "header", "status", "reason", "listing", "body")
 IS_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
@@ -44,9 +44,14 @@ class Bend:
       or only of the `entry`-th, counted from 1. `to` is its new value (JSON), or `how` says what becomes of it.
     - `header`: its name; likewise `to` or `how`.
     - `status`: the new one, 200 to 599. What was asked happens all the same.
+    - `reason`: the phrase beside the status.
     - `listing`: "delayed" (entries younger than `seconds` of the emulator's clock are missing), "empty", "short" (half
       of the entries are missing, others each time), "reordered".
-    - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes).
+    - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes); "bomb" (a gzip that
+      nobody asked for, which unpacks to `size` bytes more), "markup" (`size` times "<", and nothing else), "flood"
+      (after the lines of results, `size` bytes of lines that answer nothing); "dripped" (the answer comes byte by byte
+      from its status line on, `seconds` between), "endless_continue" (`100 Continue` again and again and no answer,
+      `seconds` between), "endless_trailers" (trailers without end after the body, likewise).
 
     `how` is "replace" (another value of its type), "drop", "retype", "huge", "null", "nul", "surrogate" (half of a
     character) or "out_of_range".
@@ -60,6 +65,7 @@ class Bend:
     field: str | None = None
     header: str | None = None
     status: int | None = None
+    reason: str | None = None
     listing: Listing | None = None
     body: Body | None = None
     to: Any = NOTHING
@@ -133,6 +139,12 @@ def _check_status(bend: Bend) -> None:
         raise ValueError(f"status is {bend.status!r}: it is a number from 200 to 599")
 
 
+def _check_reason(bend: Bend) -> None:
+    if not isinstance(bend.reason, str):
+        raise ValueError(f"reason is {bend.reason!r}: it is a text")
+    as_header(bend.reason)
+
+
 def _check_listing(bend: Bend) -> None:
     _check_choice("listing", bend.listing, get_args(Listing))
     if set(bend.endpoints) - {"list"}:
@@ -141,6 +153,8 @@ def _check_listing(bend: Bend) -> None:
 
 def _check_body(bend: Bend) -> None:
     _check_choice("body", bend.body, get_args(Body))
+    if bend.body == "flood" and set(bend.endpoints) - {"results"}:
+        raise ValueError(f"a flood is of lines of results, not of {', '.join(bend.endpoints)}")
 
 
 def _check_change(bend: Bend) -> None:
@@ -159,6 +173,7 @@ CHECKS: dict[str, Callable[[Bend], None]] = {
     "field": _check_field,
     "header": _check_header,
     "status": _check_status,
+    "reason": _check_reason,
     "listing": _check_listing,
     "body": _check_body,
 }
@@ -189,6 +204,10 @@ def _status(bend: Bend, random: Random) -> Concerned:
     return answers.bent_status, VERBS, {"status": bend.status}
 
 
+def _reason(bend: Bend, random: Random) -> Concerned:
+    return hostile.another_reason, VERBS, {"reason": as_header(bend.reason)}
+
+
 def _listing(bend: Bend, random: Random) -> Concerned:
     options = {"seconds": bend.seconds} if bend.listing == "delayed" else {}
     return listings.FAULTS[f"{bend.listing}_listing"].spoil, ("list",), options
@@ -200,6 +219,16 @@ def _body(bend: Bend, random: Random) -> Concerned:
             return answers.slowed, VERBS, {"seconds": bend.seconds}
         case "inflated":
             return answers.inflated, VERBS, {"size": bend.size}
+        case "bomb":
+            return hostile.bomb, VERBS, {"size": bend.size}
+        case "markup":
+            return hostile.markup, VERBS, {"size": bend.size}
+        case "flood":
+            return hostile.flood, ("results",), {"size": bend.size}
+        case "dripped":
+            return answers.dripped, VERBS, {"seconds": bend.seconds}
+        case "endless_continue" | "endless_trailers":
+            return answers.endless, VERBS, {"what": bend.body.removeprefix("endless_"), "seconds": bend.seconds}
         case _:
             return answers.cut, VERBS, {}
 
@@ -208,6 +237,7 @@ SPOILING: dict[str, Callable[[Bend, Random], Concerned]] = {
     "field": _field,
     "header": _header,
     "status": _status,
+    "reason": _reason,
     "listing": _listing,
     "body": _body,
 }

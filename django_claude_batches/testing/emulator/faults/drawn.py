@@ -35,6 +35,9 @@ LISTS = frozenset({"endpoint", "spare"})
 DRAWN = "drawn"
 """The script's name of random bends; the ledger names what was drawn."""
 
+BODIES: tuple[Body, ...] = ("slow", "cut", "inflated")
+"""Not those that last until the client gives up, each its total time, nor those that are made to be dear."""
+
 SLOWEST = 0.2
 """Seconds that a slow body takes, so that thousands of answers can be bent in a minute."""
 
@@ -136,7 +139,7 @@ def _draw(verb: Any, answer: Response, random: Random) -> Bend:
             return Bend(endpoint=verb, status=random.choice(STATUSES))
         case "body":
             size = random.choice([1_000, 100_000, 3_000_000])
-            return Bend(endpoint=verb, body=random.choice(get_args(Body)), seconds=SLOWEST, size=size)
+            return Bend(endpoint=verb, body=random.choice(BODIES), seconds=SLOWEST, size=size)
     return Bend(endpoint=verb, header=random.choice(sorted({*answer.headers, *HEADERS})), how=how)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -151,11 +153,74 @@ def test_a_body_that_is_slow(claude, shown, download):
         assert time.monotonic() - begun > 0.25
 
 
+def read_until(claude, enough):
+    """Ask for a listing and return the bytes that came until they are enough; then go away."""
+    request = (
+        f"GET {BATCHES} HTTP/1.1\r\nhost: x\r\nx-api-key: {claude.api_key}\r\nanthropic-version: 2023-06-01\r\n\r\n"
+    )
+    pieces = []
+    with socket.create_connection(("127.0.0.1", int(claude.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(request.encode())
+        while not enough(b"".join(pieces)):
+            pieces.append(connection.recv(65536))
+            assert pieces[-1]
+    return pieces
+
+
+def test_an_answer_that_comes_byte_by_byte(claude):
+    claude.bend(Bend(body="dripped", seconds=0.005))
+    pieces = read_until(claude, lambda came: b"\r\ndate: " in came)
+    assert pieces[0] == b"H"
+    assert len(pieces) > 30
+
+
+def test_answers_that_never_end(claude):
+    claude.bend(Bend(body="endless_continue", seconds=0.005, times=1))
+    came = b"".join(read_until(claude, lambda came: came.count(b"\r\n") > 20))
+    assert came.startswith(b"HTTP/1.1 100 Continue\r\n\r\n" * 10)
+    claude.bend(Bend(body="endless_trailers", seconds=0.005, times=1))
+    came = b"".join(read_until(claude, lambda came: came.count(b"x-trailer: 1\r\n") > 10))
+    assert b'"data":[]' in came
+
+
 def test_a_body_that_is_inflated(claude, shown, download):
     claude.bend(Bend(body="inflated", size=50_000))
     assert len(shown().body) > 50_000
     assert shown().json["type"] == "message_batch"
     assert download().body.count(b"\n") == 50_004
+
+
+def test_a_gzip_bomb(claude, shown, download):
+    right, lines = shown().body, download().body
+    claude.bend(Bend(body="bomb", size=3_500_000))
+    for answer, before, filling in ((shown(), right, b" "), (download(), lines, b"\n")):
+        assert answer.headers["content-encoding"] == "gzip"
+        assert len(answer.body) < 10_000
+        unpacked = gzip.decompress(answer.body)
+        assert sorted(unpacked.rstrip().splitlines()) == sorted(before.rstrip().splitlines())
+        assert unpacked.count(filling) - before.count(filling) == 3_500_000
+
+
+def test_markup_and_nothing_else(claude, shown, download):
+    claude.bend(Bend(body="markup", size=1000))
+    assert shown().body == download().body == b"<" * 1000
+
+
+def test_a_flood_of_lines(claude, shown, download):
+    claude.bend(Bend(body="flood", size=10_000))
+    lines = download().lines
+    assert list(lines)[4:6] == ["surplus-0", "surplus-1"]
+    assert 150 < len(lines) < 250
+    assert shown().json["id"]
+
+
+def test_another_reason(claude):
+    claude.bend(Bend(endpoint="list", reason="see sk-ant-x"))
+    connection = http.client.HTTPConnection(claude.url.removeprefix("http://"), timeout=20)
+    connection.request("GET", BATCHES, headers={"x-api-key": claude.api_key, "anthropic-version": "2023-06-01"})
+    response = connection.getresponse()
+    connection.close()
+    assert (response.status, response.reason) == (200, "see sk-ant-x")
 
 
 def test_for_one_key_for_some_answers_and_until_removed(claude, batch_id):
@@ -186,7 +251,7 @@ def test_the_ledger_names_them(claude, shown):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "a bend names one of field, header, status, listing, body; this one names none"),
+        ({}, "a bend names one of field, header, status, reason, listing, body; this one names none"),
         ({"field": "id", "header": "date", "to": 1}, "this one names field and header"),
         ({"field": "id"}, "a field is bent either to=VALUE or by how, which is one of replace, drop, retype, huge, "),
         ({"field": "id", "to": 1, "how": "nul"}, "a field is bent either to=VALUE or by how"),
@@ -204,7 +269,9 @@ def test_the_ledger_names_them(claude, shown):
         ({"status": 500, "to": 1}, "to and how are for a field or a header; this bend names a status"),
         ({"listing": "gone"}, "listing is 'gone', and can be delayed, empty, short, reordered"),
         ({"listing": "empty", "endpoint": "create"}, "a listing is the answer to list, not to create"),
-        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated"),
+        ({"reason": 7}, "reason is 7: it is a text"),
+        ({"body": "flood", "endpoint": "list"}, "a flood is of lines of results, not of list"),
+        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated, bomb, markup, flood, dripped, endless_con"),
         ({"status": 500, "share": 2}, "shares from 0 to 1"),
         ({"status": 500, "at": 0}, "requests count from 1"),
     ],
@@ -220,6 +287,7 @@ def test_what_there_is_not_is_said(arguments, message):
         (f"list:field={PROCESSING},to=null", Bend(endpoint="list", field=PROCESSING, to=None)),
         ("list+cancel@2-4:field=id,how=nul", Bend(endpoint=("list", "cancel"), field="id", how="nul", at=2, times=3)),
         ("*@10%:status=503", Bend(status=503, share=0.1)),
+        ("*:body=endless_continue,seconds=0.1", Bend(body="endless_continue", seconds=0.1)),
         ('list:field=data,to=[{"a":1,"b":2}]', Bend(endpoint="list", field="data", to=[{"a": 1, "b": 2}])),
         ("random@25%:seed=7,key=k", RandomBends(share=0.25, seed=7, key="k")),
         ("random:spare=create:*+*:header=date", RandomBends(spare=("create:*", "*:header=date"))),

@@ -1,0 +1,169 @@
+"""How long a call may take in all, and how slowly a stream may come.
+
+A read timeout bounds one wait for bytes, so a byte now and then holds a call for ever: in the status line, in endless
+`100 Continue`s, in headers, chunks or trailers. Here each read from the connection first asks the call's `Pace` how
+long it may last. A watchdog thread was rejected: it has to duplicate the socket of each call (TLS replaces the first
+one), to be started again after a fork, and can shut down a pooled connection under its next call.
+
+Not bounded: the name lookup, and reads through an HTTPS proxy to an HTTPS server (TLS in TLS: urllib3 reads there until
+a TLS record is complete). Each address of a host has its own connect timeout.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SHORTEST = 0.001
+"""Seconds. A socket timeout of 0 would mean that it does not block."""
+
+MAX_UNSEEN_BYTES = 1024 * 1024
+"""Bytes of a stream that may come between two pieces of it: a piece has 256 kB, and the rest is framing."""
+
+_thread = threading.local()
+
+
+class TooSlow(TimeoutError):
+    """The call is over its total time, or its stream is below the least rate."""
+
+
+class Pace:
+    """The seconds that a call may take, retries and pauses included; once it streams, the least rate instead.
+
+    `limit` says in errors whose time it is.
+    """
+
+    def __init__(self, seconds: float, *, limit: str) -> None:
+        self._until = time.monotonic() + seconds
+        self._words = f"No complete answer from the API within {seconds:g} s, {limit}"
+        self._is_stream = self._is_too_slow = False
+        self._on_read: Callable[[], object] | None = None
+
+    def stream(self, *, rate: float, window: float, on_read: Callable[[], object] | None = None) -> None:
+        """From now on demand `rate` bytes per second over each `window` seconds spent reading, and call `on_read`.
+
+        Only time inside reads counts: what the caller does between them takes none of it.
+        """
+        self._words = f"The results came at less than {rate:,.0f} bytes per second (min_results_rate, MIN_RESULTS_RATE)"
+        self._is_stream, self._on_read = True, on_read
+        self._rate, self._window = rate, window
+        self._spent, self._size, self._unseen = 0.0, 0, 0
+
+    @property
+    def left(self) -> float:
+        """The seconds left, not positive once the time is over; infinite for a stream."""
+        return float("inf") if self._is_stream else self._until - time.monotonic()
+
+    @property
+    def exceeded(self) -> str:
+        """What limit the call ran into; empty if into none."""
+        return self._words if self._is_too_slow or self.left <= 0 else ""
+
+    def shortened(self, timeout: float) -> float:
+        """Return the timeout, or what is left where that is less. Raise TooSlow if nothing is."""
+        left = self.left
+        if left <= 0:
+            raise TooSlow(self._words)
+        return max(min(timeout, left), SHORTEST)
+
+    def read(self, size: int, seconds: float) -> None:
+        """Note a read of `size` bytes that took so long.
+
+        Raise TooSlow for a stream that is below its rate, and OSError for one of which trailers come without end.
+        """
+        if not self._is_stream:
+            return
+        self._spent += seconds
+        self._size += size
+        self._unseen += size
+        if self._unseen > MAX_UNSEEN_BYTES:
+            raise OSError(f"more than {MAX_UNSEEN_BYTES:,} bytes came that are no part of the results")
+        if size and self._spent >= self._window:
+            self._is_too_slow = self._size < self._rate * self._spent
+            if self._is_too_slow:
+                raise TooSlow(self._words)
+            self._spent, self._size = 0.0, 0
+        if self._on_read is not None:
+            self._on_read()
+
+    def piece_came(self) -> None:
+        """Note that the stream gave out a piece."""
+        self._unseen = 0
+
+
+@contextmanager
+def keeping(pace: Pace) -> Iterator[None]:
+    """Let what this thread asks in the block keep this pace, also where the answer is read later."""
+    before = getattr(_thread, "pace", None)
+    _thread.pace = pace
+    try:
+        yield
+    finally:
+        _thread.pace = before
+
+
+def exceeded() -> str:
+    """Return what limit the call of this thread ran into; empty if into none."""
+    pace: Pace = _thread.pace
+    return pace.exceeded
+
+
+class PacedResponse(http.client.HTTPResponse):
+    """An answer of which every read keeps the pace: http.client and urllib3 read through `fp` and nothing else."""
+
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        file: Any = self.fp
+        self.fp = io.BufferedReader(_PacedReads(file.detach(), sock, _thread.pace))
+
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 logs what of the head is no header, which may be the key if a gateway repeats it.
+        self.msg.set_payload("")
+        self.msg.defects.clear()
+
+
+class _PacedReads(io.RawIOBase):
+    def __init__(self, raw: Any, sock: Any, pace: Pace) -> None:
+        self._raw, self._sock, self._pace = raw, sock, pace
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
+    def readinto(self, buffer: Any) -> int | None:
+        timeout = self._sock.gettimeout()
+        shortened = self._pace.shortened(timeout)
+        if shortened < timeout:
+            self._sock.settimeout(shortened)
+        begun = time.monotonic()
+        size: int | None = self._raw.readinto(buffer)
+        self._pace.read(size or 0, time.monotonic() - begun)
+        if shortened < timeout:
+            self._sock.settimeout(timeout)
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class PacedConnection:
+    """To be mixed into a connection of urllib3: connecting and the answers keep the pace."""
+
+    response_class = PacedResponse
+    timeout: float
+
+    def _new_conn(self) -> Any:
+        pace = _thread.pace
+        self.timeout = pace.shortened(self.timeout)
+        sock = super()._new_conn()  # type: ignore[misc]
+        sock.settimeout(pace.shortened(self.timeout))  # the TLS handshake as a whole has this timeout
+        return sock

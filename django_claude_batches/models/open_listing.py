@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.lease import PrimaryQuerySet
+
+
+class OpenListing(models.Model):
+    """A page of a listing that was asked for, and whose answer is not kept yet.
+
+    It may have shown the batch of a create call without an answer. If its process dies, the row stays.
+    """
+
+    account = models.CharField(_("account"), max_length=64)
+    begun_at = models.DateTimeField(_("begun at"))
+
+    objects = PrimaryQuerySet["OpenListing"].as_manager()
+
+    class Meta:
+        verbose_name = _("open listing")
+        verbose_name_plural = _("open listings")
+
+    def __str__(self) -> str:
+        return f"{self.account}, {self.begun_at}"
