@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 
 from django_claude_batches import conf, services
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.schedule import TICK_SECONDS
+from django_claude_batches.schedule import AUDIT_SECONDS, TICK_SECONDS, WATCH_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +49,14 @@ WITHIN_AN_HOUR: dict[str, Any] = {
     time_limit=11 * MINUTE,
 )
 def tick() -> None:
-    """Poll what runs at Anthropic, and send one task for each batch, run, delivery and uploaded file that is due.
+    """Send one task for each batch, run, delivery and uploaded file that is due, and for each account to be polled.
 
-    An error in one of these steps does not prevent the others. The last one is raised at the end, with those before it
-    as its context.
+    It asks no server: a slow one would hold up the work of all accounts. An error in one of these steps does not
+    prevent the others. The last one is raised at the end, with those before it as its context.
     """
     with ExitStack() as steps:  # called last in, first out, whatever the others raise
         steps.callback(_send_deliveries)
+        steps.callback(_send_polls)
         steps.callback(_send_advances)
         steps.callback(services.release)
         steps.callback(_send_drives)
@@ -67,6 +68,13 @@ def advance(pk: int) -> None:
     """Do what is due for one batch; what it fetched for a job is handed out at once."""
     services.advance_if_due(pk)
     _send_deliveries()
+
+
+@shared_task(name="django_claude_batches.poll", **WITHIN_AN_HOUR)
+def poll(alias: str) -> None:
+    """Mirror what an account's batches are doing at Anthropic; what became due by it is sent at once."""
+    services.poll_if_due(alias)
+    _send_advances()
 
 
 @shared_task(name="django_claude_batches.drive", **WITHIN_AN_HOUR)
@@ -94,8 +102,12 @@ def _send_prepares() -> None:
     services.hand_out_uploads(lambda pk: prepare.apply_async((pk,), expires=TICK_SECONDS))
 
 
+def _send_polls() -> None:
+    services.hand_out_polls(lambda alias: poll.apply_async((alias,), expires=TICK_SECONDS), rest=REST)
+
+
 def _send_advances() -> None:
-    services.tick(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
+    services.hand_out_batches(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
 
 
 def _send_drives() -> None:
@@ -114,8 +126,14 @@ def prepare(pk: int) -> None:
 
 @shared_task(name="django_claude_batches.audit", **WITHIN_AN_HOUR)
 def audit() -> None:
-    """Compare what Anthropic lists with our rows, for the accounts whose last audit is a day old."""
-    services.audit_due()
+    """Send a task for each account whose last audit is a day old."""
+    services.hand_out_audits(lambda alias: audit_account.apply_async((alias,), expires=AUDIT_SECONDS))
+
+
+@shared_task(name="django_claude_batches.audit_account", **WITHIN_AN_HOUR)
+def audit_account(alias: str) -> None:
+    """Compare what Anthropic lists for an account with our rows."""
+    services.audit(alias)
 
 
 @shared_task(name="django_claude_batches.purge", **WITHIN_AN_HOUR)
@@ -126,8 +144,14 @@ def purge() -> None:
 
 @shared_task(name="django_claude_batches.watch", **WITHIN_AN_HOUR)
 def watch() -> None:
-    """Look for batches of unanswered create calls that appear after the search has ended."""
-    services.watch_due()
+    """Send a task for each account whose last look for late batches is ten minutes old."""
+    services.hand_out_watches(lambda alias: watch_account.apply_async((alias,), expires=WATCH_SECONDS))
+
+
+@shared_task(name="django_claude_batches.watch_account", **WITHIN_AN_HOUR)
+def watch_account(alias: str) -> None:
+    """Look for batches of an account's unanswered create calls that appear after the search has ended."""
+    services.watch(alias)
 
 
 def kick() -> None:

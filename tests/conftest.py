@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
+from celery import current_app
 
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
@@ -52,6 +53,14 @@ def claude() -> Iterator[ClaudeEmulator]:
 def batch(db: None) -> MessageBatch:
     """A draft of three requests."""
     return draft(3)
+
+
+@pytest.fixture
+def celery_in_this_process() -> Iterator[None]:
+    """Do at once, in this process, what is sent to a worker."""
+    before, current_app.conf.task_always_eager = current_app.conf.task_always_eager, True
+    yield
+    current_app.conf.task_always_eager = before
 
 
 @pytest.fixture

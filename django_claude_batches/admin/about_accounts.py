@@ -29,6 +29,8 @@ def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any
             yield _elsewhere(account, name, url)
         if account.is_paused:
             yield _paused(account, url)
+        if account.is_slow:
+            yield _slow(account, url)
         if account.audit_findings:
             yield _audited(account, url)
 
@@ -59,6 +61,15 @@ def _paused(account: AccountState, url: str) -> Notice:
     reason, remedy = _why_and_remedy(account)
     words = _('Sending is paused for "%(account)s": %(reason)s Running batches are still fetched. %(remedy)s')
     text = words % {"account": account.alias, "reason": reason, "remedy": remedy}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _slow(account: AccountState, url: str) -> Notice:
+    words = _(
+        'The server of "%(account)s" has not answered in time since %(since)s. It is asked less often until it does: '
+        "its batches wait, and those of other accounts go on."
+    )
+    text = words % {"account": account.alias, "since": _moment(account.slow_since)}
     return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
 
 

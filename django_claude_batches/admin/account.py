@@ -33,17 +33,22 @@ class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
         "paused_at",
         "paused_until",
         "pause_reason",
+        "slow_since",
+        "slow_at",
         "last_tick_at",
         "audited_at",
         "audit_findings",
     )
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        paused = AccountState.objects.primary().paused().filter(pk=OuterRef("pk"))
-        return super().get_queryset(request).annotate(is_paused=Exists(paused))
+        same = AccountState.objects.primary().filter(pk=OuterRef("pk"))
+        return super().get_queryset(request).annotate(is_paused=Exists(same.paused()), is_slow=Exists(same.slow()))
 
     @admin.display(description=gettext_lazy("sending"))
     def sending(self, account: Any) -> str:
+        if not account.is_paused and account.is_slow:
+            since = date_filter(timezone.localtime(account.slow_since), "SHORT_DATETIME_FORMAT")
+            return _("Slow since %(since)s") % {"since": since}
         if not account.is_paused:
             return _("Sends")
         if account.paused_until is None:

@@ -40,9 +40,9 @@ def _accounts() -> list[Any]:
 def _accounts_with_counts(using: str) -> Any:
     """Give the query, which holds no time and no setting: to build it takes longer than to ask it."""
     accounts = AccountState.objects.using(using)
-    own = {"pk": OuterRef("pk")}
-    is_paused, is_ticking = Exists(accounts.paused().filter(**own)), Exists(accounts.ticking().filter(**own))
-    return accounts.annotate(is_paused=is_paused, is_ticking=is_ticking, **_counts())
+    same = accounts.filter(pk=OuterRef("pk"))
+    is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
+    return accounts.annotate(**{name: Exists(rows) for name, rows in is_so.items()}, **_counts())
 
 
 def _live(accounts: Sequence[Any]) -> Any:

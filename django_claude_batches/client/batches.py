@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, TypeVar, cast
@@ -29,7 +29,8 @@ from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, 
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.result_body import ResultBody
-from django_claude_batches.client.transport import Reply, Transport
+from django_claude_batches.client.transport import Reply
+from django_claude_batches.client.watching import WatchedTransport
 from django_claude_batches.exceptions import APIUnreachable, InvalidRequest, ServerFault
 from django_claude_batches.wire import (
     MAX_BODY_BYTES,
@@ -55,8 +56,9 @@ class BatchesClient:
     begin to come; then `min_results_rate` is the least number of bytes per second, over each stretch of twice the read
     timeout that is spent reading (0: none). `max_retries` is for everything but create. `proxies` and `verify` are
     those of requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). A
-    `base_url` of http beyond loopback needs `allow_http`: the key would be sent in the clear. Arguments that cannot
-    work raise ValueError.
+    `base_url` of http beyond loopback needs `allow_http`: the key would be sent in the clear. `around` makes a context
+    manager in which each call is made, with its retries: it sees the call's error, and may refuse the call with one.
+    Arguments that cannot work raise ValueError.
 
     Every method may raise `APIError` (the API said no) and `APIUnreachable` (it said nothing); none raises an error of
     requests.
@@ -78,6 +80,7 @@ class BatchesClient:
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
         allow_http: bool = False,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         problem = problem_with_key(api_key) or problem_with_url(base_url, allow_http=allow_http)
         if auth not in AUTH_HEADERS:
@@ -93,7 +96,8 @@ class BatchesClient:
             raise ValueError(problem)
         self._betas = tuple(betas)
         headers = header("anthropic-version", anthropic_version) | header("anthropic-workspace-id", workspace_id)
-        self._transport = Transport(
+        self._transport = WatchedTransport(
+            around=around,
             base_url=self._base_url,
             auth=key,
             headers=headers | beta_header(self._betas),

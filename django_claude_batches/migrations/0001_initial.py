@@ -58,6 +58,34 @@ class Migration(migrations.Migration):
                 ),
                 ("search_after_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("last_tick_at", models.DateTimeField(blank=True, null=True, verbose_name="last tick")),
+                (
+                    "next_poll_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="Until then the message that was sent to poll it counts.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "slow_since",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Its server did not answer in time, again and again.",
+                        null=True,
+                        verbose_name="slow since",
+                    ),
+                ),
+                (
+                    "slow_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When a call last ran into one of its time limits.",
+                        null=True,
+                        verbose_name="slow at",
+                    ),
+                ),
+                ("create_answered_at", models.DateTimeField(blank=True, editable=False, null=True)),
             ],
             options={
                 "verbose_name": "account",

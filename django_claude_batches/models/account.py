@@ -13,6 +13,12 @@ from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQueryS
 SILENCE = timedelta(seconds=90)
 """Without a tick for this long while work is due, nothing is moving: three ticks were missed."""
 
+CAREFUL = timedelta(minutes=10)
+"""After a call that was too slow, so long one worker at a time works for the account."""
+
+PAUSE = timedelta(minutes=1)
+"""After a call that was too slow, so long nothing is asked of the account's server."""
+
 
 class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def paused(self) -> AccountStateQuerySet:
@@ -22,6 +28,14 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def ticking(self) -> AccountStateQuerySet:
         """Those that a tick looked after lately."""
         return self.filter(last_tick_at__gte=after(-SILENCE))
+
+    def slow(self) -> AccountStateQuerySet:
+        """Those of which a call was too slow lately."""
+        return self.filter(slow_at__gte=after(-CAREFUL))
+
+    def resting(self) -> AccountStateQuerySet:
+        """Those of which a call was too slow a moment ago: their servers are asked nothing now."""
+        return self.filter(slow_at__gte=after(-PAUSE))
 
     def take_turn(self, alias: str, field: str, interval: timedelta) -> bool:
         """Move the account's time in `field` (such as `next_audit_at`) if it has come; give whether we moved it.
@@ -62,6 +76,16 @@ class AccountState(Leased):
     )
     search_after_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
+    next_poll_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text=_("Until then the message that was sent to poll it counts.")
+    )
+    slow_since = models.DateTimeField(
+        _("slow since"), null=True, blank=True, help_text=_("Its server did not answer in time, again and again.")
+    )
+    slow_at = models.DateTimeField(
+        _("slow at"), null=True, blank=True, help_text=_("When a call last ran into one of its time limits.")
+    )
+    create_answered_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = AccountStateQuerySet.as_manager()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import Exists
 
+from django_claude_batches.models.account import AccountState
 from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk
 from django_claude_batches.models.run import JobRun
@@ -16,10 +17,18 @@ KINDS: tuple[Any, ...] = (MessageBatch, BatchUpload, JobRun, DeliveryChunk)
 
 def is_work_due() -> bool:
     """Whether the time of anything has come at which nobody works; by the database's clock."""
-    return any(kind.objects.primary().due().exists() for kind in KINDS)
+    return any(_due(kind).exists() for kind in KINDS)
 
 
 def is_work_due_column() -> Any:
     """Give the same as a column of another query."""
-    batches, uploads, runs, chunks = (Exists(kind.objects.primary().due().order_by()) for kind in KINDS)
+    batches, uploads, runs, chunks = (Exists(_due(kind).order_by()) for kind in KINDS)
     return batches | uploads | runs | chunks
+
+
+def _due(kind: Any) -> Any:
+    """Give what is due of a kind: of batches not those of accounts whose servers are asked nothing now."""
+    due = kind.objects.primary().due()
+    if kind is not MessageBatch:
+        return due
+    return due.exclude(account__in=AccountState.objects.primary().resting().values("alias"))

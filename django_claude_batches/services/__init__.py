@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from django_claude_batches.services.adoption import adopt, adopt_all, claim
-from django_claude_batches.services.advancing import advance, advance_if_due, tick, wait
+from django_claude_batches.services.advancing import (
+    accounts_at_work,
+    advance,
+    advance_if_due,
+    hand_out_batches,
+    hand_out_polls,
+    poll_if_due,
+    tick,
+    wait,
+)
 from django_claude_batches.services.announcing import announce_again
-from django_claude_batches.services.auditing import audit, audit_due
+from django_claude_batches.services.auditing import audit, audit_due, hand_out_audits
 from django_claude_batches.services.cancellation import cancel
 from django_claude_batches.services.deletion import delete_remote
 from django_claude_batches.services.diagnosing import diagnose
@@ -38,10 +47,11 @@ from django_claude_batches.services.uploading import (
     recheck_upload,
 )
 from django_claude_batches.services.vanishing import declare_lost
-from django_claude_batches.services.watching import watch_due
+from django_claude_batches.services.watching import hand_out_watches, watch, watch_due
 
 __all__ = [
     "DryRun",
+    "accounts_at_work",
     "adopt",
     "adopt_all",
     "advance",
@@ -64,10 +74,15 @@ __all__ = [
     "drive_if_due",
     "dry_run",
     "give_up",
+    "hand_out_audits",
+    "hand_out_batches",
     "hand_out_deliveries",
+    "hand_out_polls",
     "hand_out_runs",
     "hand_out_uploads",
+    "hand_out_watches",
     "pause_run",
+    "poll_if_due",
     "prepare",
     "prepare_if_due",
     "purge",
@@ -85,5 +100,6 @@ __all__ = [
     "submit",
     "tick",
     "wait",
+    "watch",
     "watch_due",
 ]

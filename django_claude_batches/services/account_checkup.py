@@ -126,6 +126,16 @@ def _sending(subject: Subject) -> Iterator[Diagnosis]:
             f'Its batches are "{state.installation}"\'s, and the settings say "{name}": this may be a copy, and rests.'
         )
         yield subject.failed("copy", words, f"If it is no copy: `claude_batches confirm {alias}`. If it is: nothing.")
+    slow = states.slow().first()
+    if slow is None:
+        yield subject.ok("speed", "Its server has answered in time.")
+    else:
+        words = (
+            f"Since {slow.slow_since:%Y-%m-%d %H:%M:%S} UTC calls have run into their time limits, the last one at "
+            f"{slow.slow_at:%H:%M:%S}: one worker at a time works for it, so that the other accounts go on."
+        )
+        remedy = "Look at its server and the network. Where it needs longer for its answers, raise the TIMEOUTS."
+        yield subject.warning("speed", words, remedy)
     paused = states.paused().first()
     if paused is None:
         yield subject.ok("sending", "It is not paused.")

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import Error as DatabaseError
+from django.db.models import Min
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models.account import PAUSE
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
 from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
 from django_claude_batches.services.announcing import announce
 from django_claude_batches.services.connection import connect, outside_transactions
-from django_claude_batches.services.delays import NOW, backoff
+from django_claude_batches.services.delays import NOW, backoff, jittered
 from django_claude_batches.services.ingestion import ingest
 from django_claude_batches.services.pausing import account_state, is_paused
+from django_claude_batches.services.slowness import closed, may_work, stopping_at_a_slow_call
 from django_claude_batches.services.synchronization import poll, poll_account, poll_later
 from django_claude_batches.services.vanishing import alarm
 
@@ -28,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 TICK_ROWS = 1000
 """Batches that one tick hands out; the rest stays due for the next."""
+
+LONGEST_REST = timedelta(minutes=15)
+"""After which an account that nobody has polled is handed out again at the latest."""
 
 POLL_INTERVAL = 10.0
 """Seconds between two looks of `wait`: the server's own hint (docs/reference/wire.md §2.2)."""
@@ -47,39 +54,84 @@ def advance(batch: MessageBatch) -> MessageBatch:
 
 
 def advance_if_due(pk: int) -> None:
-    """Do the same for the batch with this primary key, if its time has come. For tasks: a repeat does nothing."""
+    """Do the same for the batch with this primary key, if its time has come. For tasks: a repeat does nothing.
+
+    While the account is slow, only if no other process works for it, and not right after a call that was too slow; else
+    the batch is put off.
+    """
     outside_transactions("advance_if_due()")
-    _work(pk, only_due=True)
+    _work(pk, only_due=True, in_turn=True)
 
 
-def tick(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
+def tick(dispatch: Callable[[int], object], *, account: str | None = None) -> int:
     """Dispatch each batch that is due, mirror what runs at Anthropic, and dispatch what became due by that.
 
-    `dispatch` is called with the primary key; return how often. What goes wrong with one account is logged with its
-    alias, and stops no other. `rest` is for who sends messages: for so long a batch is not dispatched again, unless it
-    was advanced meanwhile.
+    Of all accounts, or of one. `dispatch` is called with the primary key; return how often. What goes wrong with one
+    account is logged with its alias, and stops no other.
     """
     first: list[int] = []
     failure: Exception | None = None
     try:
-        first = _dispatch_due(dispatch, rest)
+        first = _dispatch_due(dispatch, account=account)
     except Exception as error:  # noqa: BLE001 (a broker that is away: what runs is mirrored all the same)
         failure = error
-    for alias in _accounts():
+    for alias in accounts_at_work() if account is None else [account]:
         _look_after(alias)
     if failure is not None:
         raise failure
-    return len(first) + len(_dispatch_due(dispatch, rest, besides=first))
+    return len(first) + len(_dispatch_due(dispatch, account=account, besides=first))
 
 
-def _dispatch_due(dispatch: Callable[[int], object], rest: timedelta, besides: Sequence[int] = ()) -> list[int]:
-    pks = MessageBatch.objects.hand_out(TICK_ROWS - len(besides), rest, besides=besides)
+def hand_out_batches(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
+    """`dispatch` the primary key of each batch that is due, and give their number. Asks no server.
+
+    For `rest` a batch is not dispatched again, unless it was advanced meanwhile.
+    """
+    return len(_dispatch_due(dispatch, rest=rest))
+
+
+def hand_out_polls(dispatch: Callable[[str], object], *, rest: timedelta) -> int:
+    """`dispatch` the alias of each account of which batches are to be polled, and give their number. Asks no server.
+
+    An account is not dispatched again for `rest`, or for as long as its batches have been due, up to 15 minutes, unless
+    it was polled meanwhile. What is due without being polled, alarms and the mark of this tick, is done here.
+    """
+    now = AccountState.objects.primary().clock()
+    due = MessageBatch.objects.primary().to_poll().due().exclude(account__in=closed()).order_by()
+    since = dict(due.values_list("account").annotate(since=Min("next_action_at")))
+    for alias in accounts_at_work():
+        _look_after(alias, poll=False)
+    count = 0
+    for alias, at in sorted(since.items()):
+        if AccountState.objects.take_turn(alias, "next_poll_at", min(max(now - at, rest), LONGEST_REST)):
+            dispatch(alias)
+            count += 1
+    return count
+
+
+def poll_if_due(alias: str) -> None:
+    """Poll the account's batches that are due. For tasks: a repeat does nothing."""
+    outside_transactions("poll_if_due()")
+    with _or_later(alias):
+        poll_account(alias)
+
+
+def _dispatch_due(
+    dispatch: Callable[[int], object],
+    *,
+    rest: timedelta = NOW,
+    account: str | None = None,
+    besides: Sequence[int] = (),
+) -> list[int]:
+    rows = MessageBatch.objects.exclude(account__in=closed())
+    rows = rows if account is None else rows.filter(account=account)
+    pks = rows.hand_out(TICK_ROWS - len(besides), rest, besides=besides)
     for pk in pks:
         dispatch(pk)
     return pks
 
 
-def _accounts() -> list[str]:
+def accounts_at_work() -> list[str]:
     """Return the aliases of the settings, and of the batches that are to be polled."""
     used = MessageBatch.objects.primary().to_poll().due().order_by().values_list("account", flat=True).distinct()
     configured: list[str] = []
@@ -90,12 +142,20 @@ def _accounts() -> list[str]:
     return sorted({*configured, *used})
 
 
-def _look_after(alias: str) -> None:
-    """Poll an account, look for its late batches, and raise its alarms. What goes wrong is logged; come back later."""
-    try:
+def _look_after(alias: str, *, poll: bool = True) -> None:
+    """Note that a tick came by, poll the account, and raise its alarms."""
+    with _or_later(alias):
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
-        poll_account(alias)
+        if poll:
+            poll_account(alias)
         alarm(alias)
+
+
+@contextmanager
+def _or_later(alias: str) -> Iterator[None]:
+    """Log what goes wrong with an account, and delay its polls."""
+    try:
+        yield
     except Exception as error:
         logger.exception("Account %s could not be looked after.", alias)
         _poll_later_or_log(alias, error)
@@ -145,7 +205,8 @@ def wait(
         time.sleep(poll_interval if left is None else min(poll_interval, left))
 
 
-def _work(pk: int, *, only_due: bool) -> None:
+@stopping_at_a_slow_call()
+def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
     rows = MessageBatch.objects.primary()
     token = (rows.due() if only_due else rows).claim(pk, handed_out_at=None)
     if token is None:
@@ -153,6 +214,9 @@ def _work(pk: int, *, only_due: bool) -> None:
     batch = None
     try:
         batch = rows.get(pk=pk)
+        if in_turn and not may_work(batch.account, holding=pk):
+            batch.put_off(jittered(PAUSE), token=token)
+            return
         while _step(batch, token):
             batch.refresh_from_db(using=rows.db)
     except Exception as error:

@@ -17,6 +17,7 @@ from django_claude_batches.services.guarding import guard
 from django_claude_batches.services.listing import Stretch, stretches
 from django_claude_batches.services.pausing import account_state, known_accounts
 from django_claude_batches.services.presence import other_workspace, unknown_here, unknown_there
+from django_claude_batches.services.slowness import may_work, stopping_at_a_slow_call
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +44,26 @@ def audit(account: str | None = None, *, progress: Callable[[AuditReport], objec
     return [_audited(alias, progress) for alias in aliases]
 
 
-def audit_due() -> list[AuditReport]:
-    """Audit the accounts whose last audit is a day old; elsewhere do nothing. For whatever comes by every so often.
+def audit_due(account: str | None = None) -> list[AuditReport]:
+    """Audit the accounts, or this one, whose last audit is a day old; elsewhere do nothing.
 
     When it is due stands in the account's row. A failed one is tried again in an hour.
     """
     outside_transactions("audit_due()")
-    due = [alias for alias in known_accounts() if AccountState.objects.take_turn(alias, "next_audit_at", AGAIN)]
-    return [_audited(alias, None) for alias in due if _is_used(alias)]
+    return [_audited(alias, None) for alias in _due(account)]
+
+
+def hand_out_audits(dispatch: Callable[[str], object]) -> None:
+    """`dispatch` the alias of each account whose last audit is a day old. Asks no server."""
+    for alias in _due(None):
+        dispatch(alias)
+
+
+def _due(account: str | None) -> Iterator[str]:
+    for alias in known_accounts() if account is None else [account]:
+        is_due = may_work(alias) and AccountState.objects.take_turn(alias, "next_audit_at", AGAIN)
+        if is_due and _is_used(alias):
+            yield alias
 
 
 def _is_used(alias: str) -> bool:
@@ -63,6 +76,7 @@ def _is_used(alias: str) -> bool:
         return False
 
 
+@stopping_at_a_slow_call()
 def _audited(alias: str, progress: Callable[[AuditReport], object] | None) -> AuditReport:
     report = AuditReport(alias)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.services.guarding import guard
+from django_claude_batches.services.slowness import noticing
 
 
 class InsideTransaction(ClaudeBatchesError, RuntimeError):
@@ -26,15 +28,18 @@ def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
     what may be a copy of the database.
     """
     guard(alias)
-    return client_of(alias, anthropic_version=anthropic_version)
+    return client_of(alias, anthropic_version=anthropic_version, is_noticed=True)
 
 
-def client_of(alias: str, *, anthropic_version: str = "") -> BatchesClient:
-    """Give the same client also in what may be a copy of the database: to look, and not to act."""
+def client_of(alias: str, *, anthropic_version: str = "", is_noticed: bool = False) -> BatchesClient:
+    """Give a client also in what may be a copy of the database: to look, and not to act.
+
+    With `is_noticed` calls that are too slow are noted on the account's row.
+    """
     account = conf.account(alias)
     problem = ""
     try:
-        return _client(_Arguments.of(account, anthropic_version))
+        return _client(_Arguments.of(account, anthropic_version), alias if is_noticed else "")
     except ValueError as error:
         problem = str(error)
     raise conf.ConfigurationError(f'Account "{alias}": {problem}')
@@ -99,7 +104,7 @@ class _Arguments:
 
 
 @lru_cache(maxsize=16)
-def _client(arguments: _Arguments) -> BatchesClient:
+def _client(arguments: _Arguments, noticed: str) -> BatchesClient:
     return BatchesClient(
         api_key=arguments.key,
         base_url=arguments.base_url,
@@ -112,4 +117,5 @@ def _client(arguments: _Arguments) -> BatchesClient:
         proxies=None if arguments.proxies is None else dict(arguments.proxies),
         verify=arguments.verify,
         allow_http=arguments.allow_http,
+        around=noticing(noticed) if noticed else nullcontext,
     )

@@ -21,7 +21,7 @@ from django.db.models import F, Q
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import APIError, ClaudeBatchesError
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
@@ -32,9 +32,10 @@ from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.baseline import READ_TIMEOUT, Baseline, note, take, window_until
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
-from django_claude_batches.services.delays import NOW
+from django_claude_batches.services.delays import NOW, jittered
 from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import is_paused
+from django_claude_batches.services.slowness import CREATE_AGAIN, create_was_answered, may_create
 
 logger = logging.getLogger(__name__)
 
@@ -114,9 +115,13 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     """Write down that we are about to send; None if the batch or the lease is no longer ours."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
+        may_send = may_create(batch)  # first: whoever queues an account's batches locks its row before theirs
         if not rows.renew(batch.pk, token, sending_lease()) or _was_sent_before(batch, token):
             return None
         if _is_held_back(batch, token):
+            return None
+        if not may_send:
+            batch.put_off(jittered(CREATE_AGAIN), token=token)
             return None
         kept: dict[str, Any] = {
             "failures": F("failures")
@@ -208,8 +213,12 @@ def _post(
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
-        return settling.refused_or_uncertain(batch, attempt, failure)
-    return accepting.accepted(batch, attempt, reply)
+        more = settling.refused_or_uncertain(batch, attempt, failure)
+    else:
+        more = accepting.accepted(batch, attempt, reply)
+    if failure is None or isinstance(failure, APIError):
+        create_was_answered(batch.account)
+    return more
 
 
 def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Baseline) -> bool:

@@ -26,6 +26,7 @@ from django_claude_batches.services.mirroring import mirrored, moment
 from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.services.quiet import is_as_before, look_again_later
+from django_claude_batches.services.slowness import may_work, stopping_at_a_slow_call
 from django_claude_batches.services.vanishing import missed
 from django_claude_batches.signals import batch_ended
 
@@ -105,15 +106,16 @@ def poll_account(alias: str) -> int:
     if oldest is None:
         return 0
     state, states = account_state(alias), AccountState.objects.primary()
-    token = states.claim(state.pk)
+    token = states.claim(state.pk, next_poll_at=None)
     if token is None:
         return 0
     try:
-        return _round(alias, oldest.created_at)
+        return _round(alias, oldest.created_at) if may_work(alias, is_polling=True) else 0
     finally:
         states.release(state.pk, token)
 
 
+@stopping_at_a_slow_call()
 def _round(alias: str, oldest: datetime | None) -> int:
     rows = MessageBatch.objects.primary()
     waiting = {batch.anthropic_id: batch for batch in rows.to_poll().due().filter(account=alias)}

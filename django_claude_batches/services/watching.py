@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 
@@ -22,6 +23,7 @@ from django_claude_batches.services.remembering import (
     watched,
 )
 from django_claude_batches.services.searching import list_for
+from django_claude_batches.services.slowness import may_work, stopping_at_a_slow_call
 from django_claude_batches.services.windows import Window
 
 logger = logging.getLogger(__name__)
@@ -29,21 +31,34 @@ logger = logging.getLogger(__name__)
 INTERVAL = timedelta(minutes=10)
 
 
-def watch_due() -> int:
-    """Look for late batches of each account whose last look is ten minutes old; give how many attempts are watched.
+def watch_due(account: str | None = None) -> int:
+    """Look for late batches of each account, or this one, whose last look is ten minutes old.
+
+    Give how many attempts are watched; see `watch`. Not inside a transaction.
+    """
+    return hand_out_watches(watch, account=account)
+
+
+def hand_out_watches(dispatch: Callable[[str], int | None], *, account: str | None = None) -> int:
+    """`dispatch` the alias of each of these accounts, and give the sum of what it returns. Asks no server."""
+    outside_transactions("watch_due()")
+    return sum(dispatch(alias) or 0 for alias in _due(account))
+
+
+def _due(account: str | None) -> Iterator[str]:
+    for alias in known_accounts() if account is None else [account]:
+        if may_work(alias) and AccountState.objects.take_turn(alias, "next_watch_at", INTERVAL):
+            yield alias
+
+
+@stopping_at_a_slow_call()
+def watch(alias: str) -> int:
+    """Look for an account's late batches; give how many attempts are watched.
 
     What is found goes to its owner: a row that moved on meanwhile keeps both ids, and `duplicate_detected` is sent. An
-    account that fails says so in the log, and ends no other's watch. Not inside a transaction.
+    account that fails says so in the log. Not inside a transaction.
     """
-    outside_transactions("watch_due()")
-    return sum(_watch_or_log(alias) for alias in known_accounts() if _is_due(alias))
-
-
-def _is_due(alias: str) -> bool:
-    return AccountState.objects.take_turn(alias, "next_watch_at", INTERVAL)
-
-
-def _watch_or_log(alias: str) -> int:
+    outside_transactions("watch()")
     try:
         return _watch(alias)
     except Exception:  # one account's oddity ends no other's watch

@@ -75,6 +75,18 @@ def test_a_pause_that_ends_by_itself_says_when(root: Client) -> None:
     assert "Sending is paused" not in page(root, url(BATCHES))
 
 
+def test_a_slow_account_is_said_with_since_when(root: Client) -> None:
+    now = timezone.now()
+    account = AccountState.objects.create(alias="default", slow_since=now - timedelta(days=1), slow_at=now)
+    slow = "The server of &quot;default&quot; has not answered in time since "
+    assert slow in page(root, url(BATCHES))
+    assert "Slow since " in page(root, url(ACCOUNTS))
+    assert "Slow since " in page(root, url(ACCOUNTS, "change", account.pk))
+    AccountState.objects.filter(pk=account.pk).update(slow_at=now - timedelta(minutes=11))
+    assert slow not in page(root, url(BATCHES))
+    assert "Sends" in page(root, url(ACCOUNTS))
+
+
 @pytest.mark.parametrize(
     ("state", "hours", "words"),
     [

@@ -106,6 +106,7 @@ def test_only_a_signal_ends_a_loop(manage: Manage, claude: ClaudeEmulator, error
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("celery_in_this_process")
 def test_the_task_does_each_step_too(claude: ClaudeEmulator) -> None:
     batch = running()
     make_due(batch)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.utils import timezone
 
 from django_claude_batches import services
@@ -52,13 +51,6 @@ def test_unknown_batches(manage: Manage, batch: MessageBatch) -> None:
     assert "`claude_batches adopt msgbatch_unknown` takes it over" in remote.err
     batch.refresh_from_db()
     assert batch.state == State.DRAFT
-
-
-@pytest.fixture
-def celery_in_this_process() -> Iterator[None]:
-    before, current_app.conf.task_always_eager = current_app.conf.task_always_eager, True
-    yield
-    current_app.conf.task_always_eager = before
 
 
 def test_submitting_wakes_a_worker(

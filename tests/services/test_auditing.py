@@ -495,7 +495,8 @@ class TestDaily:
         audited(), audited()
         assert services.audit_due() == []
 
-    def test_the_task_does_it(self, claude: ClaudeEmulator) -> None:
+    @pytest.mark.usefixtures("celery_in_this_process")
+    def test_the_task_sends_one_for_each_account(self, claude: ClaudeEmulator) -> None:
         tasks.audit()
         calls = len(claude.requests)
         tasks.audit()

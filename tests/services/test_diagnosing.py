@@ -62,15 +62,17 @@ def test_all_is_well(claude: ClaudeEmulator) -> None:
     found = services.diagnose()
     assert [one for one in found if one.verdict != OK] == []
     names = {"settings", "time_zones", "relations", "schedule", "installation", "retention", "database", "migrations"}
-    names |= {"database_clock", "tick", "key", "listing", "clock", "workspace", "sending"}
+    names |= {"database_clock", "tick", "key", "listing", "clock", "workspace", "speed", "sending"}
     assert {one.name for one in found} == names | OF_VENDORS[connection.vendor]
     assert {one.about for one in found} == {"", "default"}
     [asked] = claude.requests
     assert (asked.method, asked.query) == ("GET", {"limit": "1"})
 
 
-def test_it_changes_nothing(claude: ClaudeEmulator) -> None:
-    services.diagnose()
+def test_it_changes_nothing(claude: ClaudeEmulator, settings: Any) -> None:
+    claude.fault("slow_answer", delay=0.5, times=None)
+    settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"default": {"TIMEOUTS": (5, 0.1)}}}
+    assert verdicts()["listing"] == FAILED
     assert not AccountState.objects.exists()  # to be the first that names the installation is left to what acts
 
 
@@ -175,6 +177,16 @@ class TestAnAccount:
         assert (sending.verdict, sending.words.startswith("Paused until 2")) == (WARNING, True)
         AccountState.objects.filter(pk=state.pk).update(paused_until=timezone.now() - HOUR)
         assert diagnosis("sending").verdict == OK
+
+    @pytest.mark.database
+    def test_a_slow_one(self, claude: ClaudeEmulator) -> None:
+        now = timezone.now()
+        state = AccountState.objects.create(alias="default", slow_since=now - HOUR, slow_at=now)
+        speed = diagnosis("speed")
+        assert speed.verdict == WARNING
+        assert speed.words.startswith(f"Since {now - HOUR:%Y-%m-%d %H:%M:%S} UTC calls have run into their time limits")
+        AccountState.objects.filter(pk=state.pk).update(slow_at=now - HOUR)
+        assert diagnosis("speed").verdict == OK
 
     def test_a_copy_of_the_database(self, claude: ClaudeEmulator) -> None:
         AccountState.objects.create(alias="default", installation="production")

@@ -15,6 +15,7 @@ from django_claude_batches.models import MessageBatch, State
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
+REST = timedelta(seconds=20)
 SOME, MANY = 1_000, 10_000
 
 
@@ -32,6 +33,8 @@ def finish(count: int) -> None:
 def ticked() -> list[str]:
     with CaptureQueriesContext(connection) as queries:
         services.tick(lambda pk: None)
+        services.hand_out_batches(lambda pk: None, rest=REST)
+        services.hand_out_polls(lambda alias: None, rest=REST)
     return [query["sql"] for query in queries.captured_queries]
 
 

@@ -1,0 +1,359 @@
+"""An account whose server is slow holds up no other one: what is asked of it, how often, and by how many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.db.models import F
+from django.utils import timezone
+
+from django_claude_batches import services, tasks
+from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, State, SubmitAttempt
+from django_claude_batches.models.due import is_work_due
+from django_claude_batches.services.pausing import account_state
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, in_state, make_due, running
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("quick", "accounts")]
+
+ROOT = Path(__file__).parents[2]
+SLOW = "a slow"
+KEY = "sk-ant-api03-slow"
+READ_TIMEOUT = 0.1
+MINUTE = timedelta(minutes=1)
+ZERO = timedelta(0)
+
+
+@pytest.fixture
+def accounts(claude: ClaudeEmulator, settings: Any) -> None:
+    claude.add_key(KEY)
+    slow = {"API_KEY": KEY, "BASE_URL": claude.url, "TIMEOUTS": (5, READ_TIMEOUT)}
+    default = {"API_KEY": claude.api_key, "BASE_URL": claude.url}
+    settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {SLOW: slow, "default": default}}
+
+
+def be_slow(claude: ClaudeEmulator, *verbs: str) -> None:
+    claude.fault("slow_answer", delay=3 * READ_TIMEOUT, times=None, key=KEY, **({"on": verbs} if verbs else {}))
+
+
+def was_slow(ago: timedelta) -> None:
+    """The last call that was too slow is so long ago."""
+    account_state(SLOW)
+    at = timezone.now() - ago
+    AccountState.objects.filter(alias=SLOW).update(slow_since=at, slow_at=at)
+
+
+def hold(batch: MessageBatch) -> None:
+    """Another process works on it."""
+    assert MessageBatch.objects.claim(batch.pk)
+
+
+def state() -> AccountState:
+    return AccountState.objects.get(alias=SLOW)
+
+
+def handed_out() -> list[int]:
+    handed: list[int] = []
+    services.hand_out_batches(handed.append, rest=ZERO)
+    return handed
+
+
+def in_progress() -> MessageBatch:
+    batch = running(1, account=SLOW)
+    make_due(batch)
+    return batch
+
+
+def ended(claude: ClaudeEmulator) -> MessageBatch:
+    batch = in_progress()
+    claude.finish()
+    return services.advance(batch)  # fetched at once: again, when a test asks for it
+
+
+class TestRemembering:
+    """Whichever call it is that runs into a time limit."""
+
+    STEPS: dict[str, Callable[[ClaudeEmulator], Any]] = {
+        "list": lambda claude: services.submit(draft(1, account=SLOW)),
+        "retrieve": lambda claude: in_progress(),
+        "cancel": lambda claude: services.cancel(in_progress()),
+        "results": lambda claude: services.reingest(ended(claude)),
+        "delete": lambda claude: services.delete_remote(ended(claude)),
+    }
+
+    @pytest.mark.parametrize("verb", STEPS)
+    def test_a_call_that_is_too_slow(self, claude: ClaudeEmulator, verb: str) -> None:
+        batch = self.STEPS[verb](claude)
+        assert not AccountState.objects.slow().exists()
+        be_slow(claude, verb)
+        services.advance(batch)
+        assert batch.last_error
+        assert [slow.alias for slow in AccountState.objects.resting()] == [SLOW]
+        assert state().slow_since <= state().slow_at
+
+    def test_a_stream_that_stops(self, claude: ClaudeEmulator) -> None:
+        batch = services.reingest(ended(claude))
+        claude.fault("trickle", piece_bytes=50, pause=3 * READ_TIMEOUT, times=None, on="results", key=KEY)
+        services.advance(batch)
+        assert AccountState.objects.resting().exists()
+
+    def test_an_error_that_comes_in_time_is_none(self, claude: ClaudeEmulator) -> None:
+        batch = in_progress()
+        claude.fault("server_error", times=None, key=KEY)
+        services.advance(batch)
+        assert batch.last_error
+        assert not AccountState.objects.slow().exists()
+
+    def test_since_when(self, claude: ClaudeEmulator) -> None:
+        batch = in_progress()
+        be_slow(claude)
+        for ago, is_longer_ago in [(9 * MINUTE, True), (11 * MINUTE, False)]:
+            was_slow(ago)
+            services.advance(batch)
+            assert (timezone.now() - state().slow_since > MINUTE) == is_longer_ago
+            assert timezone.now() - state().slow_at < MINUTE
+
+    def test_a_poll_makes_no_other_call_then(self, claude: ClaudeEmulator) -> None:
+        """Three batches that the listing does not show are asked for one by one: of the first one it is enough."""
+        for _ in range(3):
+            in_progress()
+        self.only_one_is_asked_for(claude, lambda: services.tick(lambda pk: None))
+
+    def test_a_search_makes_no_other_call_then(self, claude: ClaudeEmulator) -> None:
+        lost = in_state(State.UNCERTAIN, account=SLOW)
+        for _ in range(3):
+            maybe = {"remote_id": claude.add_stranger(1), "status": "in_progress"}
+            RemoteBatch.objects.create(account=SLOW, created_at=claude.now(), first_seen_at=claude.now(), **maybe)
+        self.only_one_is_asked_for(claude, lambda: services.advance(lost))
+
+    def only_one_is_asked_for(self, claude: ClaudeEmulator, step: Callable[[], object]) -> None:
+        claude.fault("empty_listing", times=None, key=KEY)
+        be_slow(claude, "retrieve")
+        asked = len(claude.requests)
+        step()
+        asked_for = {request.path.partition("?")[0] for request in claude.requests[asked:]}
+        assert len(asked_for - {"/v1/messages/batches"}) == 1
+
+
+@pytest.fixture
+def healthy(claude: ClaudeEmulator) -> MessageBatch:
+    """A batch of the other account, to be sent."""
+    return services.submit(draft(1))
+
+
+class TestPausing:
+    """For a minute nothing is asked."""
+
+    def test_a_task_of_it_does_nothing_and_counts_no_failure(self, claude: ClaudeEmulator) -> None:
+        batch = services.submit(draft(1, account=SLOW))
+        was_slow(ZERO)
+        services.advance_if_due(batch.pk)
+        batch.refresh_from_db()
+        assert (batch.state, batch.failures, batch.last_error, batch.lease_token) == (State.QUEUED, 0, "", "")
+        assert timedelta(seconds=40) < batch.next_action_at - timezone.now() < timedelta(seconds=80)
+        assert claude.requests == []
+
+    def test_nothing_of_it_is_handed_out(self, claude: ClaudeEmulator, healthy: MessageBatch) -> None:
+        services.submit(draft(1, account=SLOW)), in_progress()
+        asked = len(claude.requests)
+        was_slow(ZERO)
+        polled: list[str] = []
+        services.hand_out_polls(polled.append, rest=ZERO)
+        services.tick(lambda pk: None)
+        assert (handed_out(), polled, len(claude.requests)) == ([healthy.pk], [], asked)
+        services.advance(healthy)
+        assert not is_work_due()
+
+    def test_then_it_is(self, claude: ClaudeEmulator) -> None:
+        waiting, runs = services.submit(draft(1, account=SLOW)), in_progress()
+        was_slow(MINUTE + timedelta(seconds=1))
+        assert is_work_due()
+        polled: list[str] = []
+        services.hand_out_polls(polled.append, rest=ZERO)
+        assert (handed_out(), polled) == ([waiting.pk], [SLOW])
+        claude.finish()
+        services.tick(services.advance_if_due)
+        assert set(MessageBatch.objects.values_list("state", flat=True)) == {State.IN_PROGRESS, State.INGESTED}
+        runs.refresh_from_db()
+        assert runs.state == State.INGESTED
+
+    def test_what_a_person_asks_for_is_done(self, claude: ClaudeEmulator) -> None:
+        batch = services.submit(draft(1, account=SLOW))
+        was_slow(ZERO)
+        assert services.advance(batch).state == State.IN_PROGRESS
+
+    def test_neither_is_it_watched_nor_audited(self, claude: ClaudeEmulator) -> None:
+        was_slow(ZERO)
+        account_state("default")
+        watched: list[str] = []
+        services.hand_out_watches(watched.append)
+        assert watched == ["default"]
+        assert [report.account for report in services.audit_due()] == ["default"]
+        was_slow(2 * MINUTE)
+        services.hand_out_watches(watched.append)
+        services.hand_out_audits(watched.append)
+        assert watched == ["default", SLOW, SLOW]
+
+
+class TestOneAtATime:
+    """For ten minutes one worker works for it."""
+
+    @pytest.fixture(autouse=True)
+    def slow(self, claude: ClaudeEmulator) -> None:
+        was_slow(2 * MINUTE)
+
+    def test_while_a_batch_is_held(self, claude: ClaudeEmulator, healthy: MessageBatch) -> None:
+        one, other, runs = (
+            services.submit(draft(1, account=SLOW)),
+            services.submit(draft(1, account=SLOW)),
+            in_progress(),
+        )
+        hold(one)
+        asked = len(claude.requests)
+        services.tick(services.advance_if_due)
+        services.advance_if_due(other.pk)
+        assert len(claude.requests) == asked + 2, "a listing and a create call of the other account"
+        other.refresh_from_db()
+        assert (other.state, other.failures) == (State.QUEUED, 0)
+        assert other.next_action_at > timezone.now()
+        for batch in (one, other, runs):
+            make_due(batch)
+        services.tick(services.advance_if_due)
+        assert set(MessageBatch.objects.values_list("state", flat=True)) == {State.IN_PROGRESS}
+
+    def test_while_it_is_polled(self, claude: ClaudeEmulator, healthy: MessageBatch) -> None:
+        batch = services.submit(draft(1, account=SLOW))
+        token = AccountState.objects.claim(state().pk)
+        assert handed_out() == [healthy.pk]
+        services.advance_if_due(batch.pk)
+        assert claude.requests == []
+        make_due(batch)
+        AccountState.objects.release(state().pk, str(token))
+        assert handed_out() == [batch.pk, healthy.pk]
+
+    def test_but_no_longer(self, claude: ClaudeEmulator) -> None:
+        one, other = services.submit(draft(1, account=SLOW)), services.cancel(in_progress())
+        hold(one)
+        was_slow(11 * MINUTE)
+        assert handed_out() == [other.pk]
+        services.advance_if_due(other.pk)
+        assert claude.requests[-1].method == "POST"
+
+
+class TestCreating:
+    """A create call may be silent for ten minutes: until one is answered they are made one at a time."""
+
+    @pytest.fixture
+    def in_flight(self) -> MessageBatch:
+        batch = in_state(State.SUBMITTING, account=SLOW)
+        hold(batch)
+        return batch
+
+    def sent(self) -> bool:
+        batch = services.submit(draft(1, account=SLOW))
+        services.advance_if_due(batch.pk)
+        batch.refresh_from_db()
+        assert (batch.failures, batch.last_error) == (0, "")
+        return batch.state == State.IN_PROGRESS
+
+    def answered(self, ago: timedelta) -> None:
+        account_state(SLOW)
+        AccountState.objects.filter(alias=SLOW).update(create_answered_at=timezone.now() - ago)
+
+    def test_beside_one_that_nothing_was_heard_of(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        assert not self.sent()
+        assert not SubmitAttempt.objects.exclude(batch=in_flight).exists()
+        waiting = MessageBatch.objects.get(state=State.QUEUED)
+        assert timedelta(seconds=5) < waiting.next_action_at - timezone.now() < timedelta(seconds=15)
+        assert services.advance(services.submit(draft(1))).state == State.IN_PROGRESS, "of the other account"
+        make_due(in_flight)
+        assert self.sent()
+
+    def test_each_answer_counts(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        make_due(in_flight)
+        claude.fault("rate_limited", on="create")
+        services.advance(services.submit(draft(1, account=SLOW)))
+        hold(in_flight)
+        assert self.sent()
+
+    def test_no_answer_does_not(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        make_due(in_flight)
+        claude.fault("lost_answer", on="create")
+        services.advance(services.submit(draft(1, account=SLOW)))
+        hold(in_flight)
+        assert not self.sent()
+
+    @pytest.mark.parametrize(
+        ("answered", "sent", "megabytes", "may"),
+        [
+            (1, 0.5, 0, True),
+            (3, 2, 0, False),
+            (1, 2, 0, True),
+            (5, 4, 250, True),
+            (7, 6, 250, False),
+            (11, 0, 0, False),
+        ],
+        ids=["young", "overdue", "answered since", "large", "large and overdue", "long ago"],
+    )
+    def test_beside_one_that_is_in_flight(
+        self, claude: ClaudeEmulator, in_flight: MessageBatch, answered: float, sent: float, megabytes: int, may: bool
+    ) -> None:
+        in_flight.attempts.update(sent_at=timezone.now() - sent * MINUTE, body_bytes=megabytes * 1_000_000)
+        self.answered(answered * MINUTE)
+        assert self.sent() == may
+
+
+class TestHandingOut:
+    """A tick of a worker asks no server."""
+
+    def test_the_tasks(self, claude: ClaudeEmulator) -> None:
+        waiting, runs = services.submit(draft(1, account=SLOW)), in_progress()
+        asked = len(claude.requests)
+        with Celery("tests", broker="memory://", set_as_current=True) as app, app.connection() as connection:
+            queue = connection.SimpleQueue(app.conf.task_default_queue)
+            queue.clear()
+            tasks.tick()
+            messages = [queue.get(timeout=5) for _ in range(queue.qsize())]
+        assert len(claude.requests) == asked
+        found = {(message.headers["task"], message.headers["argsrepr"]) for message in messages}
+        assert found == {(tasks.advance.name, f"({waiting.pk},)"), (tasks.poll.name, f"({SLOW!r},)")}
+        claude.finish()
+        services.poll_if_due(SLOW)
+        runs.refresh_from_db()
+        assert (runs.state, handed_out()) == (State.ENDED, [waiting.pk, runs.pk])
+
+    def test_polls_do_not_pile_up(self, claude: ClaudeEmulator) -> None:
+        in_progress()  # due for an hour
+        polled: list[str] = []
+
+        def hand_out(after: timedelta) -> int:
+            AccountState.objects.update(next_poll_at=F("next_poll_at") - after)
+            return services.hand_out_polls(polled.append, rest=timedelta(seconds=20))
+
+        minutes = [hand_out(MINUTE) for _ in range(31)]
+        assert [at for at, count in enumerate(minutes) if count] == [0, 15, 30]
+        services.poll_if_due(SLOW)
+        make_due(MessageBatch.objects.get())
+        assert hand_out(ZERO) == 1, "since it was polled"
+
+    def test_an_account_may_have_a_queue_of_its_own(self) -> None:
+        """With the router of the documentation."""
+        page = (ROOT / "docs/topics/slow-accounts.md").read_text()
+        code: dict[str, Any] = {}
+        exec(page.partition(":caption: config/routes.py")[2].partition("```")[0], code)
+        slow, other = draft(1, account="gateway"), draft(1)
+        routes = [code["by_account"], {"django_claude_batches.*": {"queue": "claude"}}]
+        with Celery("tests", broker="memory://", set_as_current=True, task_routes=routes) as app:
+            for task, argument in [(tasks.advance, slow.pk), (tasks.advance, other.pk), (tasks.poll, "gateway")]:
+                task.apply_async((argument,))
+            tasks.audit.apply_async()
+            with app.connection() as connection:
+                queues = {name: connection.SimpleQueue(name) for name in ("claude-gateway", "claude")}
+                sent = {name: [queue.get(timeout=5) for _ in range(queue.qsize())] for name, queue in queues.items()}
+        found = {name: {message.headers["argsrepr"] for message in messages} for name, messages in sent.items()}
+        assert found == {"claude-gateway": {f"({slow.pk},)", "('gateway',)"}, "claude": {f"({other.pk},)", "()"}}
