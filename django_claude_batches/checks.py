@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,12 @@ from django_claude_batches.client.arguments import checked_base_url
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 OURS = "django_claude_batches"
+MAX_CALL = timedelta(minutes=50)
+"""Within the hour of a task, with the ten minutes that writing and listing may take before the call."""
+
+MIN_QUIET = timedelta(minutes=10)
+"""Single batches were seen to be missing for 2 minutes (docs/reference/wire.md)."""
+
 TICK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
 
 
@@ -65,6 +72,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     readers = (
         conf.kick,
         conf.send_deadline,
+        conf.create_read_timeout,
         conf.submit_quiet_period,
         conf.on_not_created,
         conf.announce_attempts,
@@ -164,6 +172,34 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     ]
 
 
+def check_waits(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Compare the waits of create calls with what they must stay below or above."""
+    try:
+        call, quiet = conf.send_deadline() + conf.create_read_timeout(), conf.submit_quiet_period()
+    except conf.ConfigurationError:
+        return []  # check_settings says it
+    found: list[CheckMessage] = []
+    if call > MAX_CALL:
+        found.append(
+            Warning(
+                f"SEND_DEADLINE and CREATE_READ_TIMEOUT are {call} together: the time limit of our Celery tasks, an "
+                "hour, may end a worker within its create call, and the batch is not confirmed then.",
+                hint=f"Make them {MAX_CALL} at most, together.",
+                id="django_claude_batches.W005",
+            )
+        )
+    if quiet < MIN_QUIET:
+        found.append(
+            Warning(
+                f"SUBMIT_QUIET_PERIOD is {quiet}: a batch that Anthropic lists later than that after its create call "
+                "is sent, and paid for, a second time.",
+                hint=f"Make it {MIN_QUIET} at least; for tests against the emulator, silence this check.",
+                id="django_claude_batches.W006",
+            )
+        )
+    return found
+
+
 def check_installation(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     try:
         named = bool(conf.installation())
@@ -193,6 +229,7 @@ ALL = (
     check_relations,
     check_settings,
     check_databases,
+    check_waits,
     check_schedule,
     check_jobs,
 )

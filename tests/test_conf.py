@@ -111,6 +111,9 @@ WRONG = [
     ({"ACCOUNTS": {"x" * 65: {}}}, "must be a text of 1 to 64 characters"),
     ({"ACCOUNTS": {"default": {"API_KEY": "no.such.path"}}}, "cannot be imported"),
     ({"SEND_DEADLINE": 0}, "positive timedelta"),
+    ({"CREATE_READ_TIMEOUT": True}, "positive timedelta"),
+    ({"CREATE_READ_TIMEOUT": timedelta(days=2)}, "must be a day at most"),
+    ({"SEND_DEADLINE": 100_000}, "must be a day at most"),
     ({"SUBMIT_QUIET_PERIOD": "soon"}, "positive timedelta"),
     ({"ON_NOT_CREATED": "panic"}, "one of retry, hold"),
     ({"INGEST_ATTEMPTS": 0}, "whole number from 1"),
@@ -196,6 +199,7 @@ def test_an_unknown_account_names_those_that_there_are(settings: Any) -> None:
 def test_durations_are_timedeltas_or_seconds(settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"SEND_DEADLINE": 30, "SUBMIT_QUIET_PERIOD": timedelta(minutes=1)}
     assert (conf.send_deadline(), conf.submit_quiet_period()) == (timedelta(seconds=30), timedelta(minutes=1))
+    assert conf.create_read_timeout() == timedelta(minutes=10)
 
 
 def test_retention_is_for_ever_unless_said(settings: Any) -> None:
@@ -268,6 +272,22 @@ class TestChecks:
     def test_databases(self, monkeypatch: pytest.MonkeyPatch, database: Any, ids: list[str]) -> None:
         monkeypatch.setattr("django.conf.settings.DATABASES", {"default": database})
         assert self.ids(checks.check_databases(app_configs=None)) == ids
+
+    @pytest.mark.parametrize(
+        ("given", "ids"),
+        [
+            ({"SUBMIT_QUIET_PERIOD": 599}, ["W006"]),
+            ({"SUBMIT_QUIET_PERIOD": 600}, []),
+            ({"CREATE_READ_TIMEOUT": 1, "SEND_DEADLINE": 1}, []),
+            ({"CREATE_READ_TIMEOUT": 2400}, []),
+            ({"CREATE_READ_TIMEOUT": 2401}, ["W005"]),
+            ({"SEND_DEADLINE": 3600, "SUBMIT_QUIET_PERIOD": 1}, ["W005", "W006"]),
+            ({"SEND_DEADLINE": -1}, []),  # an error already
+        ],
+    )
+    def test_waits_that_do_not_go_together(self, settings: Any, given: Any, ids: list[str]) -> None:
+        settings.CLAUDE_BATCHES = given
+        assert self.ids(checks.check_waits(app_configs=None)) == ids
 
     def test_schedule(self, settings: Any) -> None:
         settings.CELERY_BEAT_SCHEDULE = {"other": {"task": "mail.send", "schedule": 60}}

@@ -163,7 +163,7 @@ def _judge(
         return True
     window = Window.of(attempt)
     maybe = [row for row in candidates if window.may_have(row.remote_id, row.created_at)]
-    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after() < began_at
+    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after(attempt) < began_at
     full, why_not = fullness(listing, attempt, gone)
     facts = Facts(
         is_quiet=is_quiet,

@@ -61,7 +61,17 @@ def test_all_is_well(claude: ClaudeEmulator) -> None:
     services.tick(lambda pk: None)
     found = services.diagnose()
     assert [one for one in found if one.verdict != OK] == []
-    names = {"settings", "time_zones", "relations", "schedule", "installation", "retention", "database", "migrations"}
+    names = {
+        "settings",
+        "waits",
+        "time_zones",
+        "relations",
+        "schedule",
+        "installation",
+        "retention",
+        "database",
+        "migrations",
+    }
     names |= {"database_clock", "tick", "key", "listing", "clock", "workspace", "sending"}
     assert {one.name for one in found} == names | OF_VENDORS[connection.vendor]
     assert {one.about for one in found} == {"", "default"}
