@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -160,16 +160,37 @@ def about_database(alias: str) -> list[CheckMessage]:
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     """Look for the tick where Celery's Django settings usually stand; silent where another scheduler is set."""
     schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
-    if schedule is None or any(entry.get("task") == TICK for entry in schedule.values()):
+    if schedule is None:
         return []
+    found = [_expiring(name) for name, entry in schedule.items() if _is_ours(entry) and "expires" in _options(entry)]
+    if any(entry.get("task") == TICK for entry in schedule.values()):
+        return found
     return [
+        *found,
         Warning(
             "CELERY_BEAT_SCHEDULE has no entry for our tick: nothing would be sent, polled or fetched.",
             hint="Add **BEAT_SCHEDULE from django_claude_batches.schedule, or run "
             "`manage.py claude_batches tick --loop`.",
             id="django_claude_batches.W003",
-        )
+        ),
     ]
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("task", "")).startswith(f"{OURS}.")
+
+
+def _options(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return entry.get("options") or {}
+
+
+def _expiring(name: str) -> CheckMessage:
+    return Warning(
+        f'The entry "{name}" of CELERY_BEAT_SCHEDULE has "expires": a worker whose clock is that far ahead of beat\'s '
+        "drops each of its messages without a word.",
+        hint="Leave it out: what waits for a worker is not done twice.",
+        id="django_claude_batches.W007",
+    )
 
 
 def check_waits(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:

@@ -297,3 +297,10 @@ class TestChecks:
         assert [found.id for found in checks.check_schedule(app_configs=None)] == ["django_claude_batches.W003"]
         settings.CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
         assert checks.check_schedule(app_configs=None) == []
+
+    def test_a_schedule_that_compares_two_clocks(self, settings: Any) -> None:
+        expiring = {"tick": {**BEAT_SCHEDULE["django_claude_batches.tick"], "options": {"expires": 30}}}
+        nightly = {"nightly": {"task": "django_claude_batches.start_job", "options": {"expires": 3600}}}
+        theirs = {"mail": {"task": "mail.send", "options": {"expires": 3600}}}
+        settings.CELERY_BEAT_SCHEDULE = expiring | nightly | theirs
+        assert self.ids(checks.check_schedule(app_configs=None)) == ["W007", "W007"]

@@ -38,6 +38,16 @@ class Migration(migrations.Migration):
                         verbose_name="installation",
                     ),
                 ),
+                ("tick_began_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "tick_clock_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="The same by the clock of the worker's machine.",
+                        null=True,
+                    ),
+                ),
                 ("next_watch_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("next_audit_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("next_purge_at", models.DateTimeField(blank=True, editable=False, null=True)),
@@ -146,7 +156,23 @@ class Migration(migrations.Migration):
                     "next_action_at",
                     models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next action at"),
                 ),
-                ("handed_out_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "handed_out_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="When a message was sent for it that nobody took yet.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "hand_outs",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Messages in a row that nobody took, since it is due.",
+                    ),
+                ),
                 ("failures", models.PositiveIntegerField(default=0, editable=False)),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 (
@@ -219,6 +245,14 @@ class Migration(migrations.Migration):
                         editable=False,
                         help_text="When a message was sent for it that nobody took yet.",
                         null=True,
+                    ),
+                ),
+                (
+                    "hand_outs",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Messages in a row that nobody took, since it is due.",
                     ),
                 ),
                 (
@@ -471,7 +505,23 @@ class Migration(migrations.Migration):
                 ("last_position", models.PositiveIntegerField(verbose_name="last position")),
                 ("positions", models.JSONField(blank=True, help_text="Only these, where they are named.", null=True)),
                 ("next_action_at", models.DateTimeField(blank=True, db_index=True, null=True)),
-                ("handed_out_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "handed_out_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="When a message was sent for it that nobody took yet.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "hand_outs",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Messages in a row that nobody took, since it is due.",
+                    ),
+                ),
                 (
                     "tries",
                     models.PositiveIntegerField(default=0, editable=False, help_text="In a row that came to nothing."),
@@ -519,6 +569,23 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("lease_token", models.CharField(blank=True, default="", editable=False, max_length=32)),
                 ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "handed_out_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="When a message was sent for it that nobody took yet.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "hand_outs",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Messages in a row that nobody took, since it is due.",
+                    ),
+                ),
                 (
                     "expected_usage",
                     models.JSONField(editable=False, help_text="What its estimate is made of.", null=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_claude_batches.services.adoption import adopt, adopt_all, claim
-from django_claude_batches.services.advancing import advance, advance_if_due, tick, wait
+from django_claude_batches.services.advancing import advance, advance_if_due, begin_tick, tick, wait
 from django_claude_batches.services.announcing import announce_again
 from django_claude_batches.services.auditing import audit, audit_due
 from django_claude_batches.services.cancellation import cancel
@@ -45,6 +45,7 @@ __all__ = [
     "announce_again",
     "audit",
     "audit_due",
+    "begin_tick",
     "cancel",
     "cancel_run",
     "claim",

@@ -57,7 +57,7 @@ def tick(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
 
     `dispatch` is called with the primary key; return how often. What goes wrong with one account is logged with its
     alias, and stops no other. `rest` is for who sends messages: for so long a batch is not dispatched again, unless it
-    was advanced meanwhile.
+    was advanced meanwhile; twice as long the next time, and so on up to 15 minutes.
     """
     first: list[int] = []
     failure: Exception | None = None
@@ -106,6 +106,15 @@ def _poll_later_or_log(alias: str, error: Exception) -> None:
         poll_later(alias, error)
     except Exception:
         logger.exception("When to look after account %s again could not be written.", alias)
+
+
+def begin_tick(*, is_kick: bool) -> bool:
+    """Note that a tick of a worker begins; return whether it has anything to do.
+
+    A tick of beat has not if another one began within 20 seconds, by the database's clock: so what waited for a worker
+    is not done over and over. A kick always has.
+    """
+    return AccountState.objects.begin_tick(conf.DEFAULT_ACCOUNT) or is_kick
 
 
 def wait(

@@ -72,7 +72,7 @@ def _question(upload: BatchUpload) -> Question | None:
 def _work(pk: int, *, only_due: bool) -> None:
     rows = BatchUpload.objects.primary()
     waiting = rows.filter(state__in=ALWAYS_DUE)
-    token = (waiting.due() if only_due else waiting).claim(pk, HOLD)
+    token = (waiting.due() if only_due else waiting).claim(pk, HOLD, handed_out_at=None)
     if token is None:
         return
     upload = rows.filter(pk=pk).first()
