@@ -80,7 +80,7 @@ def _question(upload: BatchUpload) -> Question | None:
 def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
     rows = BatchUpload.objects.primary()
     waiting = rows.filter(state__in=ALWAYS_DUE)
-    token = (waiting.due() if only_due else waiting).claim(pk, HOLD, failures=F("failures") + 1)
+    token = (waiting.due() if only_due else waiting).claim(pk, HOLD, failures=F("failures") + 1, handed_out_at=None)
     if token is None:
         return
     upload = rows.filter(pk=pk).first()
