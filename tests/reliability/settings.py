@@ -32,9 +32,11 @@ if limit := os.environ.get("TASK_TIME_LIMIT"):
 # unless the test is about beat's own.
 BEAT_SECONDS = float(os.environ.get("BEAT_SECONDS", "1"))
 TICK = "django_claude_batches.tick"
-CELERY_BEAT_SCHEDULE = {
-    TICK: {**BEAT_SCHEDULE[TICK], "schedule": BEAT_SECONDS, "kwargs": {"is_kick": "PLAIN_BEAT" not in os.environ}}
-}
+AS_KICKS = {} if "PLAIN_BEAT" in os.environ else {"kwargs": {"is_kick": True}}
+CELERY_BEAT_SCHEDULE = {TICK: {**BEAT_SCHEDULE[TICK], "schedule": BEAT_SECONDS, **AS_KICKS}}
+if "DATABASE_SCHEDULER" in os.environ:
+    INSTALLED_APPS += ["django_celery_beat"]
+    CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 CLAUDE_BATCHES = {
     "KICK": "BROKER_URL" in os.environ,

@@ -63,8 +63,7 @@ def test_no_worker(site: Site, broker: Redis, trial: int) -> None:
 @pytest.mark.fault(
     "1,000 due rows and ten ticks at once",
     "ten kicks are run, as after ten clicks in the admin, and nobody takes what they hand out: one message for each "
-    "row; "
-    "Redis loses these, and a kick sends nothing until 20 seconds have passed; a worker is started",
+    "row; Redis loses these, and a kick sends nothing until 20 seconds have passed; a worker is started",
     on=[SQLITE],
 )
 def test_many_ticks(site: Site, broker: Redis, trial: int) -> None:
