@@ -43,8 +43,8 @@ def off_by(seconds: int, request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.mark.fault(
     "A worker's clock is 40 s ahead of the others', or behind",
-    "libfaketime under a Celery worker, with beat's own scheduler and with django-celery-beat's DatabaseScheduler; what "
-    "beat sent while there was no worker waits in Redis",
+    "libfaketime under a Celery worker, with beat's own scheduler and with django-celery-beat's DatabaseScheduler; "
+    "what beat sent while there was no worker waits in Redis",
     on=[POSTGRES],
 )
 @pytest.mark.parametrize("off", [AHEAD, -AHEAD])
