@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import traceback
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,16 +207,19 @@ def test_no_frame_of_a_wrong_setting_holds_the_key(settings: Any, given: Any) ->
     assert report.__context__ is None
 
 
-def sealed() -> str:
+def sealed(_token: str = "") -> str:
     try:
         raise KeyError(f"token {KEY}")
     except KeyError as error:
         raise PermissionError(f"vault sealed, last lease {KEY}") from error
 
 
-@pytest.mark.parametrize("key", [sealed, f"{__name__}.sealed"], ids=["callable", "dotted path"])
-def test_what_a_keys_source_raises_is_kept_without_its_text(settings: Any, key: Any) -> None:
-    given(settings, API_KEY=key)
+SOURCES = {"callable": sealed, "dotted path": f"{__name__}.sealed", "partial": partial(sealed, KEY)}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_a_keys_source_raises_is_kept_without_its_text(settings: Any, source: str) -> None:
+    given(settings, API_KEY=SOURCES[source])
     with pytest.raises(
         conf.ConfigurationError, match=r"\"default\" could not be asked for: PermissionError\."
     ) as caught:

@@ -88,6 +88,7 @@ class Account:
             return key()
         except Exception as error:  # noqa: BLE001 (whatever a vault raises is about this account, and stops no other)
             kind = type(error).__name__
+        del key  # a partial's repr shows its arguments
         raise ConfigurationError(
             f'The API_KEY of account "{self.alias}" could not be asked for: {kind}. Its text may hold the key, so '
             "it is not shown: call the callable in `manage.py shell`, or look into the log of where the key is kept."
