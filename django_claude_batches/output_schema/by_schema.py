@@ -21,7 +21,7 @@ from django_claude_batches.output_schema.outcome import (
 REFERENCES = ("$ref", "$dynamicRef")
 """Keywords whose value names another schema."""
 
-SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 60.0
+SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 30.0
 """CPU time to check one answer: of any, more for each million characters (most schemas take 2 s), and at most,
 so that a worker's lease on what it delivers is not over before the check."""
 
