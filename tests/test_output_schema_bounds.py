@@ -10,7 +10,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
@@ -119,6 +119,7 @@ SCHEMAS = [
 ]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, st.sampled_from(SCHEMAS))
 def test_verdicts_are_those_of_jsonschema(value: Any, schema: dict[str, Any]) -> None:
     error = best_match(Draft202012Validator(schema).iter_errors(value))
