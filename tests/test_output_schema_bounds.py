@@ -80,7 +80,7 @@ def test_the_next_answer_is_checked_as_ever() -> None:
 
 
 def test_a_longer_answer_has_more_time() -> None:
-    items = [{"n": number} for number in range(10_000)]
+    items = [{"n": number} for number in range(2000)]
     check({"items": {"properties": {"n": {"type": "integer"}}}}, items, seconds=0)
 
 
@@ -95,7 +95,7 @@ def test_unique_items_cost_is_linear(item: Any) -> None:
             taken.append(time.thread_time() - began)
         return min(taken)
 
-    assert seconds(8000) < 8 * seconds(2000)
+    assert seconds(4000) < 8 * seconds(1000)
 
 
 VALUES = st.recursive(
@@ -119,7 +119,7 @@ SCHEMAS = [
 ]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, st.sampled_from(SCHEMAS))
 def test_verdicts_are_those_of_jsonschema(value: Any, schema: dict[str, Any]) -> None:
     error = best_match(Draft202012Validator(schema).iter_errors(value))
