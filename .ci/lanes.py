@@ -119,6 +119,7 @@ LANES = [
         cores=CORES,
         each_time=False,
     ),
+    extra("schedulers", "A tick is taken and done on machines whose clocks are off, with each scheduler.", cores=1),
     extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
     extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
     extra("trials", "Each fault three times: other seeds, and all points of killed runs."),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,12 @@ from django_claude_batches.client.arguments import is_loopback, problem_with_url
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 OURS = "django_claude_batches"
+MAX_CALL = timedelta(minutes=50)
+"""Within the hour of a task, with the ten minutes that writing and listing may take before the call."""
+
+MIN_QUIET = timedelta(minutes=10)
+"""Single batches were seen to be missing for 2 minutes (docs/reference/wire.md)."""
+
 TICK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
 
 
@@ -65,6 +72,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     readers = (
         conf.kick,
         conf.send_deadline,
+        conf.create_read_timeout,
         conf.submit_quiet_period,
         conf.on_not_created,
         conf.announce_attempts,
@@ -153,16 +161,65 @@ def about_database(alias: str) -> list[CheckMessage]:
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     """Look for the tick where Celery's Django settings usually stand; silent where another scheduler is set."""
     schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
-    if schedule is None or any(entry.get("task") == TICK for entry in schedule.values()):
+    if schedule is None:
         return []
+    found = [_expiring(name) for name, entry in schedule.items() if _is_ours(entry) and "expires" in _options(entry)]
+    if any(entry.get("task") == TICK for entry in schedule.values()):
+        return found
     return [
+        *found,
         Warning(
             "CELERY_BEAT_SCHEDULE has no entry for our tick: nothing would be sent, polled or fetched.",
             hint="Add **BEAT_SCHEDULE from django_claude_batches.schedule, or run "
             "`manage.py claude_batches tick --loop`.",
             id="django_claude_batches.W003",
-        )
+        ),
     ]
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("task", "")).startswith(f"{OURS}.")
+
+
+def _options(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return entry.get("options") or {}
+
+
+def _expiring(name: str) -> CheckMessage:
+    return Warning(
+        f'The entry "{name}" of CELERY_BEAT_SCHEDULE has "expires": a worker whose clock is that far ahead of beat\'s '
+        "drops each of its messages without a word.",
+        hint="Leave it out: what waits for a worker is not done twice.",
+        id="django_claude_batches.W009",
+    )
+
+
+def check_waits(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Compare the waits of create calls with what they must stay below or above."""
+    try:
+        call, quiet = conf.send_deadline() + conf.create_read_timeout(), conf.submit_quiet_period()
+    except conf.ConfigurationError:
+        return []  # check_settings says it
+    found: list[CheckMessage] = []
+    if call > MAX_CALL:
+        found.append(
+            Warning(
+                f"SEND_DEADLINE and CREATE_READ_TIMEOUT are {call} together: the time limit of our Celery tasks, an "
+                "hour, may end a worker within its create call, and the batch is not confirmed then.",
+                hint=f"Make them {MAX_CALL} at most, together.",
+                id="django_claude_batches.W005",
+            )
+        )
+    if quiet < MIN_QUIET:
+        found.append(
+            Warning(
+                f"SUBMIT_QUIET_PERIOD is {quiet}: a batch that Anthropic lists later than that after its create call "
+                "is sent, and paid for, a second time.",
+                hint=f"Make it {MIN_QUIET} at least; for tests against the emulator, silence this check.",
+                id="django_claude_batches.W008",
+            )
+        )
+    return found
 
 
 def check_installation(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
@@ -205,9 +262,10 @@ def _allows_http(alias: str) -> bool:
 
 
 def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    hint = "See docs/reference/jobs.md."
     return [
-        Error(problem, hint="See docs/reference/jobs.md.", obj=job, id="django_claude_batches.E007")
-        for job, problem in registry.problems()
+        *(Error(said, hint=hint, obj=job, id="django_claude_batches.E007") for job, said in registry.problems()),
+        *(Warning(said, hint=hint, obj=job, id="django_claude_batches.W006") for job, said in registry.warnings()),
     ]
 
 
@@ -217,6 +275,7 @@ ALL = (
     check_relations,
     check_settings,
     check_databases,
+    check_waits,
     check_schedule,
     check_jobs,
 )

@@ -21,6 +21,10 @@ class Job(Protocol):
     def problems(cls) -> list[str]:
         """Say what is wrong with its declaration, for the system checks."""
 
+    @classmethod
+    def warnings(cls) -> list[str]:
+        """Say what a person should change in it, though the job runs as it is."""
+
     def get_queryset(self) -> Any: ...
     def make_params(self, obj: Any, /) -> Mapping[str, Any]: ...
     def get_betas(self, obj: Any, /) -> Iterable[str]: ...
@@ -71,6 +75,11 @@ def unknown(name: str) -> str:
 def problems() -> list[tuple[type[Job], str]]:
     """Give what is wrong with the declarations of all jobs."""
     return [(job, problem) for _name, job in sorted(_jobs.items()) for problem in job.problems()]
+
+
+def warnings() -> list[tuple[type[Job], str]]:
+    """Give what should be changed in the declarations of all jobs."""
+    return [(job, warning) for _name, job in sorted(_jobs.items()) for warning in job.warnings()]
 
 
 def names() -> list[str]:

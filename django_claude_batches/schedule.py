@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 TICK_SECONDS = 30
-"""Seconds between two ticks. A tick that no worker took within that time expires: the next one does its work."""
+"""Seconds between two ticks. No entry has `expires`, which compares the clocks of two machines: a message that waited
+for a worker does nothing if another one has just done its work, by the database's clock."""
 
 AUDIT_SECONDS = 3600
 """Seconds between two looks whether an account's audit is due: each is audited once a day, as its own row says.
@@ -28,21 +29,17 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "django_claude_batches.tick": {
         "task": "django_claude_batches.tick",
         "schedule": float(TICK_SECONDS),
-        "options": {"expires": TICK_SECONDS},
     },
     "django_claude_batches.audit": {
         "task": "django_claude_batches.audit",
         "schedule": float(AUDIT_SECONDS),
-        "options": {"expires": AUDIT_SECONDS},
     },
     "django_claude_batches.purge": {
         "task": "django_claude_batches.purge",
         "schedule": float(PURGE_SECONDS),
-        "options": {"expires": PURGE_SECONDS},
     },
     "django_claude_batches.watch": {
         "task": "django_claude_batches.watch",
         "schedule": float(WATCH_SECONDS),
-        "options": {"expires": WATCH_SECONDS},
     },
 }

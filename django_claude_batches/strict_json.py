@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 
@@ -23,7 +24,7 @@ def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object for `json.loads`; raise ValueError for a key that stands twice, of which Python takes the last."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [key for key, _value in pairs]
-        repeated = next(key for key in made if names.count(key) > 1)
+        counts = Counter(key for key, _value in pairs)
+        repeated = next(key for key in made if counts[key] > 1)
         raise ValueError(f"the key {repeated!r:.80} stands twice in one object")
     return made

@@ -1,8 +1,8 @@
 """What Celery runs. The names are stable: people route by them.
 
 Rows are the state machine; a task only wakes one up. So arguments are primary keys, there are no countdowns, retries
-or results, and running a task twice does nothing the second time. The time limits are our own, above the lease: a
-project-wide limit must not kill an ingest.
+or results, no message expires, and running a task twice does nothing the second time. The time limits are our own,
+above the lease: a project-wide limit must not kill an ingest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 
 from django_claude_batches import conf, services
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.schedule import AUDIT_SECONDS, TICK_SECONDS, WATCH_SECONDS
+from django_claude_batches.schedule import TICK_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,12 @@ BROKER_SECONDS = 5
 """That a broker has to answer."""
 
 REST = timedelta(seconds=TICK_SECONDS * 2 / 3)
-"""After which a batch whose message nobody took is sent another: less than the time between beat's ticks, so that the
-next one does. Ten clicks in the admin are ten ticks at once, and each would send a message for each due batch."""
+"""After which a row whose message nobody took is sent another, and after twice as long the next, up to 15 minutes. At
+first less than the time between beat's ticks, so that the next one does. Ten clicks in the admin are ten ticks at once,
+and each would send a message for each due row."""
 
+KICK = {"is_kick": True}
+"""The arguments of a tick that does not come from beat."""
 
 WITHIN_AN_HOUR: dict[str, Any] = {
     "ignore_result": True,
@@ -48,12 +51,15 @@ WITHIN_AN_HOUR: dict[str, Any] = {
     soft_time_limit=10 * MINUTE,
     time_limit=11 * MINUTE,
 )
-def tick() -> None:
+def tick(*, is_kick: bool = False) -> None:
     """Send one task for each batch, run, delivery and uploaded file that is due, and for each account to be polled.
 
-    It asks no server: a slow one would hold up the work of all accounts. An error in one of these steps does not
-    prevent the others. The last one is raised at the end, with those before it as its context.
+    One of beat, which has no arguments, does nothing if another tick began within 20 seconds. It asks no server: a slow
+    one would hold up the work of all accounts. An error in one of these steps does not prevent the others. The last one
+    is raised at the end, with those before it as its context.
     """
+    if not services.begin_tick(is_kick=is_kick):
+        return
     with ExitStack() as steps:  # called last in, first out, whatever the others raise
         steps.callback(_send_deliveries)
         steps.callback(_send_polls)
@@ -81,7 +87,7 @@ def poll(alias: str) -> None:
 def drive(pk: int) -> None:
     """Do what is due for one run of a job; what it drafted is sent at once."""
     services.drive_if_due(pk)
-    tick.apply_async(expires=TICK_SECONDS)
+    _send_kick()
 
 
 @shared_task(name="django_claude_batches.deliver", **WITHIN_AN_HOUR)
@@ -95,27 +101,27 @@ def deliver(pk: int) -> None:
 def start_job(name: str, label: str = "") -> None:
     """Start a job, for an entry in beat's schedule; while it runs already, only say so."""
     services.start_job_if_free(name, label=label)
-    tick.apply_async(expires=TICK_SECONDS)
+    _send_kick()
 
 
 def _send_prepares() -> None:
-    services.hand_out_uploads(lambda pk: prepare.apply_async((pk,), expires=TICK_SECONDS))
+    services.hand_out_uploads(lambda pk: prepare.apply_async((pk,)), rest=REST)
 
 
 def _send_polls() -> None:
-    services.hand_out_polls(lambda alias: poll.apply_async((alias,), expires=TICK_SECONDS), rest=REST)
+    services.hand_out_polls(lambda alias: poll.apply_async((alias,)), rest=REST)
 
 
 def _send_advances() -> None:
-    services.hand_out_batches(lambda pk: advance.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
+    services.hand_out_batches(lambda pk: advance.apply_async((pk,)), rest=REST)
 
 
 def _send_drives() -> None:
-    services.hand_out_runs(lambda pk: drive.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
+    services.hand_out_runs(lambda pk: drive.apply_async((pk,)), rest=REST)
 
 
 def _send_deliveries() -> None:
-    services.hand_out_deliveries(lambda pk: deliver.apply_async((pk,), expires=TICK_SECONDS), rest=REST)
+    services.hand_out_deliveries(lambda pk: deliver.apply_async((pk,)), rest=REST)
 
 
 @shared_task(name="django_claude_batches.prepare", **WITHIN_AN_HOUR)
@@ -127,7 +133,7 @@ def prepare(pk: int) -> None:
 @shared_task(name="django_claude_batches.audit", **WITHIN_AN_HOUR)
 def audit() -> None:
     """Send a task for each account whose last audit is a day old."""
-    services.hand_out_audits(lambda alias: audit_account.apply_async((alias,), expires=AUDIT_SECONDS))
+    services.hand_out_audits(lambda alias: audit_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.audit_account", **WITHIN_AN_HOUR)
@@ -145,7 +151,7 @@ def purge() -> None:
 @shared_task(name="django_claude_batches.watch", **WITHIN_AN_HOUR)
 def watch() -> None:
     """Send a task for each account whose last look for late batches is ten minutes old."""
-    services.hand_out_watches(lambda alias: watch_account.apply_async((alias,), expires=WATCH_SECONDS))
+    services.hand_out_watches(lambda alias: watch_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.watch_account", **WITHIN_AN_HOUR)
@@ -161,8 +167,11 @@ def kick() -> None:
     nothing: the rows are due, and the next tick finds them.
     """
     if conf.kick():
-        send = lambda: tick.apply_async(expires=TICK_SECONDS)  # noqa: E731
-        transaction.on_commit(send, using=MessageBatch.objects.primary().db, robust=True)
+        transaction.on_commit(_send_kick, using=MessageBatch.objects.primary().db, robust=True)
+
+
+def _send_kick() -> None:
+    tick.apply_async(kwargs=KICK)
 
 
 def broker_problem() -> str:

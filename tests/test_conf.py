@@ -119,6 +119,9 @@ WRONG = [
     ({"ACCOUNTS": {"x" * 65: {}}}, "must be a text of 1 to 64 characters"),
     ({"ACCOUNTS": {"default": {"API_KEY": "no.such.path"}}}, "cannot be imported"),
     ({"SEND_DEADLINE": 0}, "positive timedelta"),
+    ({"CREATE_READ_TIMEOUT": True}, "positive timedelta"),
+    ({"CREATE_READ_TIMEOUT": timedelta(days=2)}, "must be a day at most"),
+    ({"SEND_DEADLINE": 100_000}, "must be a day at most"),
     ({"SUBMIT_QUIET_PERIOD": "soon"}, "positive timedelta"),
     ({"ON_NOT_CREATED": "panic"}, "one of retry, hold"),
     ({"INGEST_ATTEMPTS": 0}, "whole number from 1"),
@@ -238,6 +241,7 @@ def test_an_unknown_account_names_those_that_there_are(settings: Any) -> None:
 def test_durations_are_timedeltas_or_seconds(settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"SEND_DEADLINE": 30, "SUBMIT_QUIET_PERIOD": timedelta(minutes=1)}
     assert (conf.send_deadline(), conf.submit_quiet_period()) == (timedelta(seconds=30), timedelta(minutes=1))
+    assert conf.create_read_timeout() == timedelta(minutes=10)
 
 
 def test_retention_is_for_ever_unless_said(settings: Any) -> None:
@@ -320,6 +324,22 @@ class TestChecks:
         settings.CLAUDE_BATCHES = []
         assert checks.check_clear_text(app_configs=None) == []
 
+    @pytest.mark.parametrize(
+        ("given", "ids"),
+        [
+            ({"SUBMIT_QUIET_PERIOD": 599}, ["W008"]),
+            ({"SUBMIT_QUIET_PERIOD": 600}, []),
+            ({"CREATE_READ_TIMEOUT": 1, "SEND_DEADLINE": 1}, []),
+            ({"CREATE_READ_TIMEOUT": 2400}, []),
+            ({"CREATE_READ_TIMEOUT": 2401}, ["W005"]),
+            ({"SEND_DEADLINE": 3600, "SUBMIT_QUIET_PERIOD": 1}, ["W005", "W008"]),
+            ({"SEND_DEADLINE": -1}, []),  # an error already
+        ],
+    )
+    def test_waits_that_do_not_go_together(self, settings: Any, given: Any, ids: list[str]) -> None:
+        settings.CLAUDE_BATCHES = given
+        assert self.ids(checks.check_waits(app_configs=None)) == ids
+
     def test_schedule(self, settings: Any) -> None:
         settings.CELERY_BEAT_SCHEDULE = {"other": {"task": "mail.send", "schedule": 60}}
         assert self.ids(checks.check_schedule(app_configs=None)) == ["W003"]
@@ -328,3 +348,10 @@ class TestChecks:
         assert [found.id for found in checks.check_schedule(app_configs=None)] == ["django_claude_batches.W003"]
         settings.CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
         assert checks.check_schedule(app_configs=None) == []
+
+    def test_a_schedule_that_compares_two_clocks(self, settings: Any) -> None:
+        expiring = {"tick": {**BEAT_SCHEDULE["django_claude_batches.tick"], "options": {"expires": 30}}}
+        nightly = {"nightly": {"task": "django_claude_batches.start_job", "options": {"expires": 3600}}}
+        theirs = {"mail": {"task": "mail.send", "options": {"expires": 3600}}}
+        settings.CELERY_BEAT_SCHEDULE = expiring | nightly | theirs
+        assert self.ids(checks.check_schedule(app_configs=None)) == ["W009", "W009"]

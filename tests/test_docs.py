@@ -142,7 +142,7 @@ def test_the_attributes_and_methods_of_a_job_are_these() -> None:
     text = page("reference/jobs").partition("## What")[0]
     told = {row[0].partition("(")[0] for heading in ("attribute", "method") for row in all_rows(text, heading)}
     ours = {name for name in {**vars(BatchJob), **BatchJob.__annotations__} if not name.startswith("_")}
-    for_services = {"make_params", "read_output", "more_tokens", "problems"}
+    for_services = {"make_params", "read_output", "more_tokens", "problems", "warnings"}
     assert told == ours - for_services
 
 
@@ -166,7 +166,7 @@ def test_the_outcomes_are_these() -> None:
 
 def test_the_fields_of_a_run_are_in_the_reference() -> None:
     text = page("reference/jobs")
-    internal = {"id", "exclusive", "cursor", "next_action_at", "handed_out_at", "failures"}
+    internal = {"id", "exclusive", "cursor", "next_action_at", "handed_out_at", "hand_outs", "failures"}
     leased = {"lease_token", "lease_until"}
     ours = {field.name for field in JobRun._meta.concrete_fields} - internal - leased
     assert sorted(name for name in ours if f"`{name}`" not in text) == []

@@ -63,6 +63,7 @@ def test_without_a_pooler_its_test_is_skipped_or_fails(
     assert "needs PgBouncer, and /no/pgbouncer is not installed" in said
 
 
+@pytest.mark.slow
 def test_without_ci_a_missing_server_is_a_skip_that_says_so(
     without_redis: Callable[..., str], closed_port: int
 ) -> None:

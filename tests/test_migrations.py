@@ -60,6 +60,7 @@ def test_only_the_user_model_and_contenttypes_are_needed() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_the_sql_of_each_migration_can_be_shown() -> None:
     for name in names():
         out = StringIO()

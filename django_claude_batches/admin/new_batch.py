@@ -21,7 +21,13 @@ from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, MessageBatch
 
 AT_ONCE = 1_000_000
-"""Bytes of a file that is checked, and drafted, while somebody waits for the page; more is a worker's."""
+"""Bytes of a file that is checked, and of a batch that is drafted, while a person waits; more is a worker's."""
+
+AT_ONCE_REQUESTS = 1000
+"""Requests of such a batch."""
+
+AT_ONCE_SECONDS = 2.0
+"""Of such a check: a short file may have many rows, each with a long prompt."""
 
 MOST_WAITING = 20
 """Files named below the form."""
@@ -71,6 +77,8 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             return HttpResponseRedirect(self._new_url())
         if "_draft" in request.POST:
             return self._draft(request, upload)
+        if "_recheck" in request.POST:
+            return self._recheck(request, upload)
         if "_discard" in request.POST:
             return self._discard(request, upload)
         if upload.batch is not None and self.has_view_or_change_permission(request):
@@ -88,6 +96,15 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             if upload.batch is not None:
                 text = _("Batch %(batch)s is a draft: nothing is sent until somebody submits it.")
                 self.message_user(request, text % {"batch": upload.batch}, messages.SUCCESS)
+        return HttpResponseRedirect(self.upload_url(upload))
+
+    def _recheck(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
+        try:
+            services.recheck_upload(upload)
+        except InvalidTransition as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            tasks.kick()
         return HttpResponseRedirect(self.upload_url(upload))
 
     def _discard(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
@@ -118,7 +135,8 @@ class NewBatchAdminMixin(MirrorAdminMixin):
 
 def _go_on(upload: BatchUpload) -> None:
     """Do what is due for a small file at once; have a worker do it for any other."""
-    if upload.bytes <= AT_ONCE:
-        services.prepare(upload)
-    else:
+    is_small = max(upload.bytes, upload.body_bytes) <= AT_ONCE and upload.request_count <= AT_ONCE_REQUESTS
+    if is_small:
+        services.prepare(upload, seconds=AT_ONCE_SECONDS)
+    if upload.is_moving:
         tasks.kick()

@@ -50,7 +50,7 @@ def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, s
     made = {"made": attempt.listings_made, "needed": LISTINGS}
     yield _("Complete listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
     if batch.state == State.UNCERTAIN and attempt.sent_at is not None:
-        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_after())
+        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_after(attempt))
     if attempt.window_until is not None:
         yield _("What was made at Anthropic later is not it"), _moment(attempt.window_until)
     if attempt.watch_until is not None:

@@ -31,6 +31,7 @@ def upload_page(upload: BatchUpload) -> dict[str, Any]:
         "bad_rows": upload.bad_rows if is_checked else [],
         "more_bad_rows": upload.bad_count - len(upload.bad_rows) if is_checked else 0,
         "may_draft": upload.is_draftable and upload.state in {UploadState.READY, UploadState.FAILED},
+        "may_recheck": upload.state == UploadState.FAILED and not is_checked,
         "may_discard": upload.state in {UploadState.READY, UploadState.FAILED, UploadState.UNCHECKED},
     }
 

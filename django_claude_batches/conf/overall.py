@@ -25,6 +25,9 @@ RETENTION_DEFAULTS: dict[str, Any] = {"REQUEST_BODIES": None, "RESULT_BODIES": N
 LONGEST_RETENTION = timedelta(days=36_500)
 """Databases cannot count back any number of years."""
 
+MAX_CALL = timedelta(days=1)
+"""Of SEND_DEADLINE and CREATE_READ_TIMEOUT, as of an account's TIMEOUTS: not every system's sockets take more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -46,7 +49,12 @@ def kick() -> bool:
 
 def send_deadline() -> timedelta:
     """How long after `sent_at` a create call may still be writing its body."""
-    return duration("SEND_DEADLINE")
+    return _within_a_day("SEND_DEADLINE")
+
+
+def create_read_timeout() -> timedelta:
+    """How long a create call waits for its answer, from when the last byte of its body was sent."""
+    return _within_a_day("CREATE_READ_TIMEOUT")
 
 
 def submit_quiet_period() -> timedelta:
@@ -113,6 +121,13 @@ def confirm_above_usd() -> Decimal | None:
 def confirm_above_requests() -> Decimal | None:
     """Above which number of requests a person is asked to type it; None: never."""
     return limit("CONFIRM_ABOVE_REQUESTS")
+
+
+def _within_a_day(name: str) -> timedelta:
+    value = duration(name)
+    if value > MAX_CALL:
+        raise ConfigurationError(f'CLAUDE_BATCHES["{name}"] must be a day at most.')
+    return value
 
 
 def _kept_for(value: Any, where: str) -> timedelta | None:

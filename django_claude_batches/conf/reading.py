@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "KICK": True,
     "SUBMIT_QUIET_PERIOD": timedelta(minutes=30),
     "SEND_DEADLINE": timedelta(seconds=600),
+    "CREATE_READ_TIMEOUT": timedelta(seconds=600),
     "ON_NOT_CREATED": "retry",
     "INSTALLATION": "",
     "ANNOUNCE_ATTEMPTS": 5,

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import BinaryIO
 
 from django_claude_batches.files.row import Row
+from django_claude_batches.files.sizes import MAX_LINE_BYTES, problem_with_line
 from django_claude_batches.strict_json import decoded
-from django_claude_batches.wire import MAX_BODY_BYTES
 
-LONGEST = MAX_BODY_BYTES + 1
-"""Bytes of a line and its end. A longer one is not read into memory: not even a whole batch may have as much."""
+LIMIT = MAX_LINE_BYTES + len(b"\r\n")
+"""Bytes that are read of a line."""
 
 
 def read_lines(file: BinaryIO) -> Iterator[Row]:
     """Give each line's request, or why it is none, by the line's number from 1. Blank lines are counted and skipped."""
-    number = 0
-    while data := file.readline(LONGEST + 1):
-        number += 1
+    for number in count(1):
+        data = file.readline(LIMIT)
+        if not data:
+            return
+        is_whole = len(data) < LIMIT or data.endswith(b"\n")
         if number == 1:
             data = data.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors put before UTF-8
-        if len(data) > LONGEST:
-            yield Row(number, problem=f"it has more than {MAX_BODY_BYTES:,} bytes, which is all that a batch may have")
-            while data and not data.endswith(b"\n"):
-                data = file.readline(LONGEST)
-        elif data and not data.isspace():
-            yield _row(data, number)
+        data = data.rstrip() if is_whole else data
+        row = _row(data, number) if data else None
+        del data  # and the row: the next line comes when these are not needed any more
+        if row is not None:
+            yield row
+        del row
+        while not is_whole and (rest := file.readline(LIMIT)):
+            is_whole = rest.endswith(b"\n")
 
 
 def _row(data: bytes, number: int) -> Row:
+    if problem := problem_with_line(data):
+        return Row(number, problem=problem)
     try:
-        item = decoded(data.rstrip())
+        item = decoded(data)
     except ValueError as error:
         return Row(number, problem=str(error))
     if not isinstance(item, dict):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
+from django_claude_batches.files.sizes import MAX_PLACES, MAX_PROMPT_CHARACTERS
 from django_claude_batches.strict_json import decoded
 
 DEFAULT_MAX_TOKENS = 1024
@@ -34,13 +35,20 @@ class Prompt:
             raise BadPrompt(f"The prompt has a brace without its other: {problem}. {HINT}") from None
         self.text = text
         self._parts = [(literal, _column(name, spec, conversion)) for literal, name, spec, conversion in parsed]
+        if len(self._parts) > MAX_PLACES:
+            raise BadPrompt(f"The prompt names columns in more than {MAX_PLACES:,} places, and may in so many.")
         self.columns = tuple(dict.fromkeys(name for _literal, name in self._parts if name))
         if not self.columns:
             raise BadPrompt("The prompt names no column, like {review}: each row would be asked the same.")
 
     def fill(self, cells: Mapping[str, str]) -> str:
-        """Give the prompt with a row's cells in the places of its columns."""
-        return "".join(literal + (cells[name] if name else "") for literal, name in self._parts)
+        """Return the prompt with a row's cells in the places of its columns; raise ValueError if that is too long."""
+        texts = [text for literal, name in self._parts for text in (literal, cells[name] if name else "")]
+        if sum(map(len, texts)) > MAX_PROMPT_CHARACTERS:
+            raise ValueError(
+                f"the prompt has more than {MAX_PROMPT_CHARACTERS:,} characters with the cells of this row"
+            )
+        return "".join(texts)
 
 
 def _column(name: str | None, spec: str | None, conversion: str | None) -> str:

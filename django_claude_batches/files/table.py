@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, count
 from typing import BinaryIO, NamedTuple
 
 from django_claude_batches.files.prompt import Question
 from django_claude_batches.files.row import Row
+from django_claude_batches.files.sizes import MAX_RECORD_BYTES
 
 DELIMITERS = ",;\t"
 """What may stand between cells: that which makes the most of the header."""
-
-LONGEST = 16_000_000
-"""Bytes of a line. A file that is no table may be one line, which is not read into memory."""
 
 CUSTOM_ID = "custom_id"
 """The column that names the requests; without it the row of number 2 is `row-2`."""
@@ -59,12 +58,13 @@ def _row(record: _Record, names: list[str], question: Question) -> Row:
 
 
 def _header_problem(names: list[str], question: Question) -> str:
+    counts = Counter(names)
     for name in question.prompt.columns:
-        if name not in names:
+        if name not in counts:
             known = ", ".join(filter(None, names[:MOST_NAMED])) or "no name at all"
             return f"the prompt names a column {name!r:.80}, and the header has: {known}"
     for name in (*question.prompt.columns, CUSTOM_ID):
-        if names.count(name) > 1:
+        if counts[name] > 1:
             return f"the header has the column {name!r:.80} twice"
     return ""
 
@@ -88,9 +88,11 @@ def _records(file: BinaryIO) -> Iterator[_Record]:
     for number in count(1):
         try:
             cells = next(reader)
+            lines.size = 0
         except StopIteration:
             return
         except csv.Error as error:
+            lines.size = 0
             yield _Record(number, [], _csv_problem(error))
             continue
         if any(cell and not cell.isspace() for cell in cells):
@@ -102,6 +104,8 @@ def _delimiter(header: str) -> str:
 
 
 def _csv_problem(error: csv.Error) -> str:
+    if isinstance(error, _TooLarge):
+        return str(error)
     if "new-line" in str(error):  # whose advice is for programmers
         return "a line of it ends with CR alone: save the file with LF or CRLF at the ends of its lines"
     return f"not CSV that can be read: {error}"
@@ -117,8 +121,14 @@ def _text_problem(text: str) -> str:
     return ""
 
 
+class _TooLarge(csv.Error):
+    pass
+
+
 class _Lines:
     """The lines of a file, for a csv reader, which goes on behind an error that it meets here.
+
+    `size` is that of the record so far, which may have many lines: who begins another one sets it to 0.
 
     They end with LF: text of other encodings has none, or others. What is not UTF-8 is kept as halves of characters,
     and found in its record.
@@ -126,16 +136,20 @@ class _Lines:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self.size = 0
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        data = self._file.readline(LONGEST + 1)
+        data = self._file.readline(MAX_RECORD_BYTES + 1)
         if not data:
             raise StopIteration
-        if len(data) > LONGEST:
+        self.size += len(data)
+        if self.size > MAX_RECORD_BYTES:
             while data and not data.endswith(b"\n"):
-                data = self._file.readline(LONGEST)
-            raise csv.Error(f"a line of it has more than {LONGEST:,} bytes")
+                data = self._file.readline(MAX_RECORD_BYTES)
+            raise _TooLarge(
+                f"it has more than {MAX_RECORD_BYTES:,} bytes, and a row has at most so many: a quote may not be closed"
+            )
         return data.decode(errors="surrogateescape")

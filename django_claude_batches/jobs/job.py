@@ -133,6 +133,15 @@ class BatchJob:
             found.append(f"{cls.__name__}.output_schema: {error}")
         return found
 
+    @classmethod
+    def warnings(cls) -> list[str]:
+        """Say what should be changed in it: for `manage.py check`."""
+        try:
+            schema = _schema_of(cls)
+        except BadSchema:  # which `problems` says
+            return []
+        return [] if schema is None else [f"{cls.__name__}.output_schema: {said}" for said in schema.warnings]
+
     def make_params(self, obj: Any, /) -> Mapping[str, Any]:
         """Give the whole body for a row, with the output schema."""
         params = self.get_params(obj)

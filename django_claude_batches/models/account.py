@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.db import models
 from django.db.models import Max, Q
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.fields import IdentifierField, StorableTextField
@@ -18,6 +19,10 @@ CAREFUL = timedelta(minutes=10)
 
 PAUSE = timedelta(minutes=1)
 """After a call that was too slow, so long nothing is asked of the account's server."""
+
+
+TICKS_APART = timedelta(seconds=20)
+"""Less than the time between two ticks of beat, of which one may have waited for a while."""
 
 
 class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
@@ -43,9 +48,25 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         Of several processes one gets True, and does the work.
         """
         rows = self.primary()
+        if rows.filter(alias=alias, **{f"{field}__gt": DatabaseNow()}).exists():
+            return False  # one statement, as for each message of a pile
         rows.get_or_create(alias=alias)
         is_due = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
         return bool(rows.filter(is_due, alias=alias).update(**{field: after(interval)}))
+
+    def begin_tick(self, alias: str) -> bool:
+        """Note on the account's row that a tick begins, unless one began within 20 seconds; return whether it noted it.
+
+        By the database's clock; where that was set back, no tick is too early. One that is too early costs one
+        statement.
+        """
+        rows = self.primary()
+        lately = Q(tick_began_at__gt=after(-TICKS_APART), tick_began_at__lte=DatabaseNow())
+        if rows.filter(lately, alias=alias).exists():
+            return False
+        rows.get_or_create(alias=alias)
+        began = {"tick_began_at": DatabaseNow(), "tick_clock_at": timezone.now()}
+        return bool(rows.filter(alias=alias).exclude(lately).update(**began))
 
     def clock(self) -> datetime:
         """Give the database's time. An aggregate over no row is one row, also where the table is empty."""
@@ -63,6 +84,10 @@ class AccountState(Leased):
     pause_reason = StorableTextField(_("why"), blank=True)
     installation = models.CharField(
         _("installation"), max_length=100, blank=True, default="", help_text=_("Whose batches the account's rows are.")
+    )
+    tick_began_at = models.DateTimeField(null=True, blank=True, editable=False)
+    tick_clock_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text=_("The same by the clock of the worker's machine.")
     )
     next_watch_at = models.DateTimeField(null=True, blank=True, editable=False)
     next_audit_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -12,6 +14,9 @@ from django_claude_batches.models.fields import (
     StorableJSONField,
 )
 from django_claude_batches.models.lease import PrimaryQuerySet
+
+LAST_PIECE = timedelta(minutes=1)
+"""How long the last piece of a body may take (the connect timeout of a create call), whose sending began in time."""
 
 
 class Outcome(models.TextChoices):
@@ -73,6 +78,12 @@ class SubmitAttempt(models.Model):
     body_sha256 = models.CharField(_("body SHA-256"), max_length=64, blank=True)
     intent_at = models.DateTimeField(_("intent at"))
     sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
+    send_deadline = models.DurationField(
+        default=timedelta(seconds=600), help_text=_("From sent_at: after it the body was not sent on.")
+    )
+    read_timeout = models.DurationField(
+        default=timedelta(seconds=600), help_text=_("How long the answer was waited for, after the body's last byte.")
+    )
     watch_until = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices, default=Outcome.OPEN)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
@@ -96,3 +107,8 @@ class SubmitAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number} ({self.outcome})"
+
+    @property
+    def longest(self) -> timedelta:
+        """How long after `sent_at` the call may still be running, by the settings that it was made with."""
+        return self.send_deadline + LAST_PIECE + self.read_timeout

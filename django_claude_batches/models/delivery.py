@@ -16,7 +16,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.fields import StorableCharField, StorableTextField
-from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, PrimaryQuerySet, after, is_due
+from django_claude_batches.models.handing import HandedOut, HandingQuerySet
+from django_claude_batches.models.lease import DatabaseNow, PrimaryQuerySet, after, is_due
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.run import ACTIVE, JobRun
 
@@ -37,7 +38,7 @@ ONCE_MORE = frozenset({DeliveryMode.PARKED, DeliveryMode.AGAIN})
 """Deliveries of rows that were handed out before, at which an answer may be taken that was not."""
 
 
-class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
+class DeliveryChunkQuerySet(HandingQuerySet["DeliveryChunk"]):
     def undone(self) -> Self:
         return self.filter(done_at__isnull=True)
 
@@ -54,12 +55,8 @@ class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
         return self.unpaused().filter(is_due())
 
     def hand_out(self, limit: int, rest: timedelta) -> list[int]:
-        """Give the primary keys of the first due ones, without those given within `rest` and not taken yet."""
-        due = self.primary().due().exclude(handed_out_at__gt=after(-rest)).order_by("next_action_at", "pk")
-        pks = list(due.values_list("pk", flat=True)[:limit])
-        if rest:
-            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
-        return pks
+        """Give the primary keys of the first due ones, without those whose message rests (`HandingQuerySet`)."""
+        return self.due()._hand_out(limit, rest)
 
     def to_follow_up(self) -> Self:
         """Those with rows that are to be asked again, and are in no batch of the next attempt yet."""
@@ -146,7 +143,7 @@ class DeliveryChunkQuerySet(LeasedQuerySet["DeliveryChunk"]):
         return len(starts)
 
 
-class DeliveryChunk(Leased):
+class DeliveryChunk(HandedOut):
     """Some requests of a batch, one after the other, whose results are handed to its job in one go."""
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="deliveries")
@@ -155,7 +152,6 @@ class DeliveryChunk(Leased):
     last_position = models.PositiveIntegerField(_("last position"))
     positions = models.JSONField(null=True, blank=True, help_text=_("Only these, where they are named."))
     next_action_at = models.DateTimeField(null=True, blank=True, db_index=True)
-    handed_out_at = models.DateTimeField(null=True, blank=True, editable=False)
     tries = models.PositiveIntegerField(default=0, editable=False, help_text=_("In a row that came to nothing."))
     last_error = StorableTextField(_("last error"), blank=True)
     done_at = models.DateTimeField(_("done at"), null=True, blank=True)

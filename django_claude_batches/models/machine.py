@@ -10,11 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.fields import StorableTextField
-from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
+from django_claude_batches.models.handing import HandedOut
+from django_claude_batches.models.lease import DatabaseNow, LeasedQuerySet, after
 from django_claude_batches.models.state import State, named
 
 
-class Machine(Leased):
+class Machine(HandedOut):
     """A row that is a state machine: its state, when something has to be done next, and how its tries went.
 
     Each change is one conditional UPDATE, so whoever comes second, or late, changes nothing and is told so.
@@ -22,9 +23,6 @@ class Machine(Leased):
 
     state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.DRAFT, db_index=True)
     next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
-    handed_out_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("When a message was sent for it that nobody took yet.")
-    )
     tries = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text=_("Of the present step: complete downloads, or calls of the receivers.")
     )
@@ -33,7 +31,7 @@ class Machine(Leased):
     )
     last_error = StorableTextField(_("last error"), blank=True)
 
-    class Meta(Leased.Meta):
+    class Meta(HandedOut.Meta):
         abstract = True
 
     def forbidden(self, verb: str, states: Iterable[State], why: str = "") -> InvalidTransition:

@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.fields import StorableTextField
-from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due
+from django_claude_batches.models.handing import HandedOut, HandingQuerySet
+from django_claude_batches.models.lease import DatabaseNow, after, is_due
 
 
 class RunState(models.TextChoices):
@@ -32,7 +33,7 @@ WORKING = (RunState.DRAFTING, RunState.RUNNING)
 """Those in which rows are drafted, sent and tried again."""
 
 
-class JobRunQuerySet(LeasedQuerySet["JobRun"]):
+class JobRunQuerySet(HandingQuerySet["JobRun"]):
     def active(self) -> Self:
         return self.filter(state__in=ACTIVE)
 
@@ -45,12 +46,8 @@ class JobRunQuerySet(LeasedQuerySet["JobRun"]):
         return self.moving().filter(is_due())
 
     def hand_out(self, rest: timedelta) -> list[int]:
-        """Give the primary keys of those that are due, without those given within `rest` and not taken yet."""
-        due = self.primary().due().exclude(handed_out_at__gt=after(-rest)).order_by("next_action_at", "pk")
-        pks = list(due.values_list("pk", flat=True))
-        if rest:
-            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
-        return pks
+        """Give the primary keys of those that are due, without those whose message rests (`HandingQuerySet`)."""
+        return self.due()._hand_out(None, rest)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the runs, and no batch of theirs; raise InvalidTransition, deleting none, if any is not over."""
@@ -62,7 +59,7 @@ class JobRunQuerySet(LeasedQuerySet["JobRun"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class JobRun(Leased):
+class JobRun(HandedOut):
     """One start of a job: its rows become requests in as many batches as they need, and each answer is handed to it."""
 
     job = models.SlugField(_("job"), max_length=100)
@@ -90,7 +87,6 @@ class JobRun(Leased):
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     pause_reason = StorableTextField(_("why"), blank=True)
     next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
-    handed_out_at = models.DateTimeField(null=True, blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False)
     last_error = StorableTextField(_("last error"), blank=True)
 

@@ -9,7 +9,8 @@ from typing import Self, TypeVar
 from django.db import models
 from django.db.models import Q
 
-from django_claude_batches.models.lease import DatabaseNow, LeasedQuerySet, after, is_due
+from django_claude_batches.models.handing import HandingQuerySet
+from django_claude_batches.models.lease import after, is_due
 from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
 
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
@@ -27,7 +28,7 @@ UNCLAIMED = ~Q(state__in=ADOPTING) | Q(claimed_id="")
 """Nobody says which one at Anthropic it is, which a worker would have to verify first."""
 
 
-class SelectingQuerySet(LeasedQuerySet[_M_co]):
+class SelectingQuerySet(HandingQuerySet[_M_co]):
     def drafts(self) -> Self:
         return self.filter(state=State.DRAFT)
 
@@ -70,10 +71,5 @@ class SelectingQuerySet(LeasedQuerySet[_M_co]):
         return self.filter(is_due())
 
     def hand_out(self, limit: int, rest: timedelta, *, besides: Collection[int] = ()) -> list[int]:
-        """Give the primary keys of the first due ones, without those given within `rest` and not taken yet."""
-        waiting = Q(handed_out_at__gt=after(-rest)) | Q(pk__in=besides)
-        due = self.primary().to_advance().due().exclude(waiting).order_by("next_action_at", "pk")
-        pks = list(due.values_list("pk", flat=True)[:limit])
-        if rest:
-            self.primary().filter(pk__in=pks).update(handed_out_at=DatabaseNow())
-        return pks
+        """Give the primary keys of the first due ones, without those whose message rests (`HandingQuerySet`)."""
+        return self.to_advance().due()._hand_out(limit, rest, besides=besides)

@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected import Expected
 from django_claude_batches.models.fields import StorableTextField
-from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after, is_due
+from django_claude_batches.models.handing import HandedOut, HandingQuerySet
+from django_claude_batches.models.lease import DatabaseNow, after, is_due
 from django_claude_batches.models.upload_part import PartReader, UploadPart, in_parts
 from django_claude_batches.wire import MAX_BODY_BYTES
 
@@ -42,7 +43,7 @@ ALWAYS_DUE = (UploadState.UNCHECKED, UploadState.CONFIRMED)
 DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
 
 
-class BatchUploadQuerySet(LeasedQuerySet["BatchUpload"]):
+class BatchUploadQuerySet(HandingQuerySet["BatchUpload"]):
     def keep(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
         """Store a file and what is to be made of it, in constant memory, all or nothing; it waits to be checked."""
         db = self.primary().db
@@ -60,6 +61,10 @@ class BatchUploadQuerySet(LeasedQuerySet["BatchUpload"]):
         """Those for which a worker has something to do now, and on which none works."""
         return self.filter(is_due())
 
+    def hand_out(self, rest: timedelta) -> list[int]:
+        """Give the primary keys of those that are due, without those whose message rests (`HandingQuerySet`)."""
+        return self.due()._hand_out(None, rest)
+
     def waiting(self) -> Self:
         """Those that are no draft yet."""
         return self.exclude(state=UploadState.DRAFTED)
@@ -69,7 +74,7 @@ class BatchUploadQuerySet(LeasedQuerySet["BatchUpload"]):
         return self.filter(created_at__lt=after(-KEPT)).exclude(state=UploadState.CONFIRMED)
 
 
-class BatchUpload(Leased, Expected):
+class BatchUpload(HandedOut, Expected):
     """A file that is to become a draft: kept until it is one, checked before anybody says that it shall be.
 
     It is kept in the database, not in a storage of files: a worker on another machine has it, prompts never stand in a

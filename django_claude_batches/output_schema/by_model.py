@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,11 @@ from django_claude_batches.output_schema.outcome import (
     InvalidOutput,
     Validated,
     joined,
+)
+
+PYTHON_RE = (
+    "{} has patterns that are searched for with Python's re: some take hours for a short answer, and nothing can "
+    "interrupt. Leave out regex_engine='python-re', and write patterns as text for pydantic's own, linear engine."
 )
 
 
@@ -30,6 +36,7 @@ class ByModel:
             self.schema: dict[str, Any] = model.model_json_schema()
         except PydanticUserError as error:
             raise BadSchema(f"{model.__name__} has no JSON Schema: {error.message}") from None
+        self.warnings = [PYTHON_RE.format(model.__name__)] if _uses_re(model.__pydantic_core_schema__) else []
         self._model = model
         self._refusal = ValidationError
 
@@ -41,6 +48,15 @@ class ByModel:
             problems = [f"{_path(found['loc'])}: {found['msg']}" for found in error.errors(include_url=False)]
             raise InvalidOutput(joined(problems[:MOST_PROBLEMS])) from None
         return Validated(parsed.model_dump(mode="json", by_alias=True), parsed)
+
+
+def _uses_re(core_schema: Any) -> bool:
+    """Whether a core schema of pydantic names Python's engine, or has a pattern that `re` has compiled."""
+    if isinstance(core_schema, dict):
+        if core_schema.get("regex_engine") == "python-re" or isinstance(core_schema.get("pattern"), re.Pattern):
+            return True
+        return any(map(_uses_re, core_schema.values()))
+    return isinstance(core_schema, list | tuple) and any(map(_uses_re, core_schema))
 
 
 def _path(location: Iterable[int | str]) -> str:

@@ -17,6 +17,7 @@ INSTRUCTION = "Answer with JSON only, nothing before it or behind it, that fits 
 
 class Checker(Protocol):
     schema: dict[str, Any]
+    warnings: list[str]
 
     def check(self, text: str, value: Any) -> Validated: ...
 
@@ -36,6 +37,11 @@ class OutputSchema:
         It allows more than the schema itself, by which the answers are checked.
         """
         return self._wire
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should change, though answers can be checked by it."""
+        return self._checker.warnings
 
     @property
     def instruction(self) -> str:

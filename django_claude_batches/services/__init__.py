@@ -7,6 +7,7 @@ from django_claude_batches.services.advancing import (
     accounts_at_work,
     advance,
     advance_if_due,
+    begin_tick,
     hand_out_batches,
     hand_out_polls,
     poll_if_due,
@@ -40,7 +41,12 @@ from django_claude_batches.services.runs.wishes import (
     retry_run,
 )
 from django_claude_batches.services.submission import submit
-from django_claude_batches.services.uploading import confirm_upload, discard_upload, hand_out_uploads
+from django_claude_batches.services.uploading import (
+    confirm_upload,
+    discard_upload,
+    hand_out_uploads,
+    recheck_upload,
+)
 from django_claude_batches.services.vanishing import declare_lost
 from django_claude_batches.services.watching import hand_out_watches, watch, watch_due
 
@@ -55,6 +61,7 @@ __all__ = [
     "announce_again",
     "audit",
     "audit_due",
+    "begin_tick",
     "cancel",
     "cancel_run",
     "claim",
@@ -82,6 +89,7 @@ __all__ = [
     "prepare_if_due",
     "purge",
     "purge_due",
+    "recheck_upload",
     "redeliver",
     "reingest",
     "release",

@@ -16,6 +16,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.account import PAUSE
+from django_claude_batches.models.handing import LONGEST_REST
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
 from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
@@ -32,9 +33,6 @@ logger = logging.getLogger(__name__)
 
 TICK_ROWS = 1000
 """Batches that one tick hands out; the rest stays due for the next."""
-
-LONGEST_REST = timedelta(minutes=15)
-"""After which an account that nobody has polled is handed out again at the latest."""
 
 POLL_INTERVAL = 10.0
 """Seconds between two looks of `wait`: the server's own hint (docs/reference/wire.md §2.2)."""
@@ -166,6 +164,15 @@ def _poll_later_or_log(alias: str, error: Exception) -> None:
         poll_later(alias, error)
     except Exception:
         logger.exception("When to look after account %s again could not be written.", alias)
+
+
+def begin_tick(*, is_kick: bool) -> bool:
+    """Note that a tick of a worker begins; return whether it has anything to do.
+
+    A tick of beat has not if another one began within 20 seconds, by the database's clock: so what waited for a worker
+    is not done over and over. A kick always has.
+    """
+    return AccountState.objects.begin_tick(conf.DEFAULT_ACCOUNT) or is_kick
 
 
 def wait(

@@ -11,9 +11,6 @@ from django_claude_batches.services.body import Written
 from django_claude_batches.services.searching import Pages
 from django_claude_batches.services.windows import MARGIN, made_at
 
-READ_TIMEOUT = timedelta(seconds=600)
-"""How long after the last byte of a create call its answer is waited for (the client's own timeout)."""
-
 ANCHORS = 20
 PAGES = 5
 UNKNOWN_CLOCK = timedelta(hours=1)
@@ -102,12 +99,15 @@ def note(attempt: SubmitAttempt, baseline: Baseline, written: Written) -> None:
     )
 
 
-def window_until(baseline: Baseline, sent_at: datetime) -> datetime:
+def window_until(attempt: SubmitAttempt, baseline: Baseline, sent_at: datetime) -> datetime:
     """Give the last moment, by the server's clock, at which what was sent then can have become a batch."""
     waited = max(sent_at - baseline.database_at, timedelta(0))
-    return baseline.latest_server_at + waited + quiet_after() + MARGIN
+    return baseline.latest_server_at + waited + quiet_after(attempt) + MARGIN
 
 
-def quiet_after() -> timedelta:
-    """How long after `sent_at` the call can no longer be running, and what it made has had time to appear."""
-    return conf.send_deadline() + READ_TIMEOUT + conf.submit_quiet_period()
+def quiet_after(attempt: SubmitAttempt) -> timedelta:
+    """How long after `sent_at` the call can no longer be running, and what it made has had time to appear.
+
+    A call that was made with longer settings than those of now is not searched for in less time.
+    """
+    return attempt.longest + conf.submit_quiet_period()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
@@ -23,8 +24,11 @@ class Written:
     sha256: str
 
 
-def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str) -> Written:
-    """Write the batch's body and rewind; each custom_id bears the tag. No JSON is decoded or encoded on the way."""
+def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str, progress: Callable[[], object]) -> Written:
+    """Write the batch's body and rewind; each custom_id bears the tag. No JSON is decoded or encoded on the way.
+
+    `progress` is called after each request.
+    """
     digest, size = hashlib.sha256(), 0
     start, comma, end = ENVELOPE
 
@@ -39,6 +43,7 @@ def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str) -> Writ
     for index, (custom_id, params) in enumerate(bulk.in_order(requests)):
         separator = comma if index else b""
         put(separator + opening(custom_id, tag) + params.encode() + b"}")
+        progress()
     put(end)
     file.flush()
     file.seek(0)

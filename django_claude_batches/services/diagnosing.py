@@ -13,7 +13,7 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.services.account_checkup import check_account
 from django_claude_batches.services.connection import outside_transactions
-from django_claude_batches.services.database_checkup import check_database, is_usable
+from django_claude_batches.services.database_checkup import FAR, check_database, is_usable, told
 from django_claude_batches.services.diagnosis import Diagnosis, Subject, Verdict
 from django_claude_batches.services.pausing import known_accounts
 from django_claude_batches.services.settings_checkup import check_settings
@@ -41,7 +41,7 @@ def diagnose(
     found += check_database(MessageBatch.objects.primary().db)
     rows_are_there = is_usable(found)
     if rows_are_there:
-        found.append(_ticks())
+        found += [_ticks(), _worker_clock()]
     if _are_wrong(found):
         return found
     for alias in aliases or _in_use(rows_are_there=rows_are_there):
@@ -78,6 +78,26 @@ def _ticks() -> Diagnosis:
     if is_work_due():
         return whole.failed("tick", f"{seen}, and work is due: nothing is moving.", remedy)
     return whole.warning("tick", f"{seen}. No work is due.", remedy)
+
+
+def _worker_clock() -> Diagnosis:
+    """Compare the clock of the worker that took the last tick with the database's: each tick notes both."""
+    whole = Subject()
+    ticks = AccountState.objects.primary().filter(tick_began_at__isnull=False).order_by("tick_began_at")
+    last = ticks.values_list("tick_began_at", "tick_clock_at").last()
+    began_at, clock_at = last or (None, None)
+    if began_at is None or clock_at is None:
+        return whole.skipped("worker_clock", "No worker took a tick yet.")
+    apart = clock_at - began_at
+    if abs(apart) <= FAR:
+        return whole.ok("worker_clock", "That of the worker of the last tick goes with the database's.")
+    remedy = (
+        "Set both by NTP. Ticks, leases and due times go by the database's clock, so all work is done; how often a "
+        "batch is polled goes by the worker's. A message of yours that has `expires` may be dropped there in silence."
+    )
+    return whole.warning(
+        "worker_clock", f"That of the worker of the last tick is {told(apart)} the database's.", remedy
+    )
 
 
 def _nothing(_text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from datetime import timedelta
 from typing import Any, BinaryIO
@@ -32,16 +33,23 @@ HEARTBEAT = 1.0
 """Seconds between two notes of how far a check is."""
 
 MOST_FAILURES = 5
-"""Errors of this machine in a row, after which a person has to look."""
+"""Consecutive failed attempts, after which a person has to look. An attempt counts when it begins: a process that is
+killed cannot count it."""
+
+IN_VAIN = (
+    "{} attempts in a row failed or were killed. The machine may have too little memory for this file: look at the "
+    "workers' logs. {}"
+)
 
 
-def prepare(upload: BatchUpload) -> BatchUpload:
+def prepare(upload: BatchUpload, *, seconds: float = math.inf) -> BatchUpload:
     """Do now, in this process, what is due for the file: check it, or draft it. Nothing is sent.
 
-    What is wrong with the file is recorded on it; raised is what this machine does wrong, and tried again later. If
-    another process is at it, nothing is done.
+    A check that takes more than `seconds` is left to a worker, which begins it anew. What is wrong with the file is
+    recorded on it; raised is what this machine does wrong, and tried again later. If another process is at it, nothing
+    is done.
     """
-    _work(upload.pk, only_due=False)
+    _work(upload.pk, only_due=False, seconds=seconds)
     with contextlib.suppress(BatchUpload.DoesNotExist):  # somebody discarded it meanwhile
         upload.refresh_from_db(using=BatchUpload.objects.primary().db)
     return upload
@@ -69,18 +77,22 @@ def _question(upload: BatchUpload) -> Question | None:
     )
 
 
-def _work(pk: int, *, only_due: bool) -> None:
+def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
     rows = BatchUpload.objects.primary()
     waiting = rows.filter(state__in=ALWAYS_DUE)
-    token = (waiting.due() if only_due else waiting).claim(pk, HOLD)
+    token = (waiting.due() if only_due else waiting).claim(pk, HOLD, failures=F("failures") + 1, handed_out_at=None)
     if token is None:
         return
     upload = rows.filter(pk=pk).first()
     if upload is None:
         return  # somebody discarded it meanwhile
     try:
-        step = _check if upload.state == UploadState.UNCHECKED else _draft
-        step(upload, token)
+        if upload.failures > MOST_FAILURES:
+            _fail(upload, token, IN_VAIN.format(MOST_FAILURES, upload.last_error).rstrip())
+        elif upload.state == UploadState.UNCHECKED:
+            _check(upload, token, give_up_at=time.monotonic() + seconds)
+        else:
+            _draft(upload, token)
     except BadPrompt as error:
         _fail(upload, token, str(error))
     except Exception as error:
@@ -90,7 +102,7 @@ def _work(pk: int, *, only_due: bool) -> None:
         rows.release(pk, token)
 
 
-def _check(upload: BatchUpload, token: str) -> None:
+def _check(upload: BatchUpload, token: str, *, give_up_at: float) -> None:
     survey = Survey()
     told = time.monotonic()
     with upload.open() as file:
@@ -98,6 +110,9 @@ def _check(upload: BatchUpload, token: str) -> None:
             survey.take(row)
             if survey.is_full:
                 break
+            if time.monotonic() > give_up_at:
+                upload.record(_ours(token), failures=F("failures") - 1)
+                return
             if time.monotonic() - told > HEARTBEAT:
                 told = time.monotonic()
                 if not _tell(upload, token, survey, file.tell()):
@@ -181,9 +196,9 @@ def _fail(upload: BatchUpload, token: str, problem: str) -> None:
 
 def _record(upload: BatchUpload, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later, a few times; the error goes on to the caller."""
-    changes: dict[str, Any] = {"last_error": f"{type(error).__name__}: {error}", "failures": upload.failures + 1}
-    if changes["failures"] < MOST_FAILURES:
-        changes["next_action_at"] = after(backoff(upload.failures))
+    changes: dict[str, Any] = {"last_error": f"{type(error).__name__}: {error}"}
+    if upload.failures < MOST_FAILURES:
+        changes["next_action_at"] = after(backoff(upload.failures - 1))
     else:
         changes |= {"state": UploadState.FAILED, "next_action_at": None}
     try:

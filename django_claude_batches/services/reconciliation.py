@@ -164,7 +164,7 @@ def _judge(
         return True
     window = Window.of(attempt)
     maybe = [row for row in candidates if window.may_have(row.remote_id, row.created_at)]
-    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after() < began_at
+    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after(attempt) < began_at
     full, why_not = fullness(listing, attempt, gone)
     # Of these listings, if there are enough; else the one just made is one of them.
     are_all_kept = are_kept(batch.account, attempt.last_listing_at if attempt.listings_made >= LISTINGS else None)

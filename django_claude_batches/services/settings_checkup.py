@@ -21,6 +21,9 @@ def check_settings() -> Iterator[Diagnosis]:
         checks.check_settings(app_configs=None),
         otherwise="CLAUDE_BATCHES is understood, and its keys safe.",
     )
+    yield from whole.said(
+        "waits", checks.check_waits(app_configs=None), otherwise="The waits of create calls go together."
+    )
     yield from whole.said("time_zones", checks.check_time_zones(app_configs=None), otherwise="USE_TZ is True.")
     yield from whole.said(
         "relations", checks.check_relations(app_configs=None), otherwise="No GenericRelation would delete paid work."

@@ -11,25 +11,27 @@ import base64
 import logging
 import secrets
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import partial
 from typing import IO, Any, BinaryIO, cast
 
 from django.db import transaction
 from django.db.models import F, Q
 
-from django_claude_batches import conf
+from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.transport import Reply
 from django_claude_batches.exceptions import APIError, ClaudeBatchesError
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
-from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.models.lease import LEASE, DatabaseNow, after
 from django_claude_batches.models.selection import UNCLAIMED
 from django_claude_batches.models.state import EDITABLE, State
 from django_claude_batches.services import accepting, settling
-from django_claude_batches.services.baseline import READ_TIMEOUT, Baseline, note, take, window_until
+from django_claude_batches.services.baseline import Baseline, note, take, window_until
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.delays import NOW, jittered
@@ -39,14 +41,14 @@ from django_claude_batches.services.slowness import CREATE_AGAIN, create_was_ans
 
 logger = logging.getLogger(__name__)
 
-SENDING_LEASE = timedelta(minutes=30)
-"""At least; see `sending_lease`."""
+HEARTBEAT = 60.0
+"""Seconds between two renewals of the lease until `sent_at` is set: a body of 256 MB takes a while to be written."""
+
+CONNECT_TIMEOUT = 60.0
+"""Seconds, also for each piece of the body that is sent (`BatchesClient.send`)."""
 
 WATCH = timedelta(hours=25)
 """How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
-
-LAST_PIECE = timedelta(minutes=1)
-"""How long the last piece of a body may take (the connect timeout of a create call), whose sending began in time."""
 
 PAUSED_RECHECK = timedelta(minutes=5)
 
@@ -90,12 +92,13 @@ def send(batch: MessageBatch, token: str) -> bool:
     attempt = _intend(batch, token)
     if attempt is None:
         return batch.state == State.UNCERTAIN
-    file, written = _written(batch, attempt)
+    renew = _heartbeat(batch, token)
+    file, written = _written(batch, attempt, renew)
     with file:
-        baseline = _take_baseline(batch, attempt, client, written)
+        baseline = _take_baseline(batch, attempt, client, written, renew)
         if baseline is None:
             return False
-        reader = DeadlineReader(file, conf.send_deadline())  # its clock runs before `sent_at` is set
+        reader = DeadlineReader(file, attempt.send_deadline)  # its clock runs before `sent_at` is set
         if not _fence(batch, attempt, token, baseline):
             return settling.not_sent(batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW)
         return _post(batch, attempt, client, reader, written)
@@ -116,7 +119,7 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         may_send = may_create(batch)  # first: whoever queues an account's batches locks its row before theirs
-        if not rows.renew(batch.pk, token, sending_lease()) or _was_sent_before(batch, token):
+        if not rows.renew(batch.pk, token) or _was_sent_before(batch, token):
             return None
         if _is_held_back(batch, token):
             return None
@@ -137,6 +140,8 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
             account_fingerprint=fingerprint(batch.account),
             workspace_id=conf.account(batch.account).workspace_id or "",
             intent_at=DatabaseNow(),
+            send_deadline=conf.send_deadline(),
+            read_timeout=conf.create_read_timeout(),
         )
 
 
@@ -168,12 +173,25 @@ def _is_held_back(batch: MessageBatch, token: str) -> bool:
     return True
 
 
-def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Written]:
+def _heartbeat(batch: MessageBatch, token: str) -> Callable[[], object]:
+    """Return a function that renews the lease, once a minute at most. Whether that succeeds is seen at the fence."""
+    renewed_at = time.monotonic()
+
+    def renew() -> None:
+        nonlocal renewed_at
+        if time.monotonic() - renewed_at >= HEARTBEAT:
+            MessageBatch.objects.primary().renew(batch.pk, token)
+            renewed_at = time.monotonic()
+
+    return renew
+
+
+def _written(batch: MessageBatch, attempt: SubmitAttempt, progress: Callable[[], object]) -> tuple[IO[bytes], Written]:
     """Write the body to a temporary file; where that fails (a full disk), the batch is queued again."""
     try:
         with ExitStack() as on_failure:
             file = on_failure.enter_context(tempfile.TemporaryFile())
-            written = write(file, batch, attempt.tag, using=MessageBatch.objects.primary().db)
+            written = write(file, batch, attempt.tag, using=MessageBatch.objects.primary().db, progress=progress)
             on_failure.pop_all()
             return file, written
     except OSError as error:
@@ -183,12 +201,21 @@ def _written(batch: MessageBatch, attempt: SubmitAttempt) -> tuple[IO[bytes], Wr
 
 
 def _take_baseline(
-    batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, written: Written
+    batch: MessageBatch,
+    attempt: SubmitAttempt,
+    client: BatchesClient,
+    written: Written,
+    progress: Callable[[], object],
 ) -> Baseline | None:
     """Note what is at Anthropic already: this call makes none of it. Failing here is harmless."""
+
+    def pages(**what: Any) -> Reply[wire.Page]:
+        progress()
+        return page_of(client, batch.account, **what)
+
     failure: ClaudeBatchesError | None = None
     try:
-        baseline = take(partial(page_of, client, batch.account))
+        baseline = take(pages)
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
@@ -208,7 +235,8 @@ def _post(
             size=written.size,
             betas=batch.betas,
             user_profile_id=batch.user_profile_id or None,
-            total_timeout=sending_total().total_seconds(),
+            timeout=(CONNECT_TIMEOUT, attempt.read_timeout.total_seconds()),
+            total_timeout=attempt.longest.total_seconds(),
         )
     except ClaudeBatchesError as error:
         failure = error
@@ -228,21 +256,16 @@ def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Ba
         ours = rows.held(batch.pk, token).filter(
             state=State.SUBMITTING, cancel_requested_at__isnull=True, delete_requested_at__isnull=True
         )
-        if not ours.update(lease_until=after(sending_lease())):
+        if not ours.update(lease_until=after(sending_lease(attempt))):
             return False
         unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
-        until = window_until(baseline, AccountState.objects.using(rows.db).clock())
+        until = window_until(attempt, baseline, AccountState.objects.using(rows.db).clock())
         return bool(unsent.update(sent_at=DatabaseNow(), watch_until=after(WATCH), window_until=until))
 
 
-def sending_lease() -> timedelta:
-    """Give a lease that outlives SEND_DEADLINE and the read timeout: nobody may think that we died while we send."""
-    return max(SENDING_LEASE, conf.send_deadline() + timedelta(minutes=20))
-
-
-def sending_total() -> timedelta:
-    """Give what a create call may take in all: SEND_DEADLINE, and the wait for an answer that is whole."""
-    return conf.send_deadline() + LAST_PIECE + READ_TIMEOUT
+def sending_lease(attempt: SubmitAttempt) -> timedelta:
+    """Return a lease that outlives the call, and the writing down of its answer: no other worker recovers it before."""
+    return attempt.longest + LEASE
 
 
 def new_tag() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django_claude_batches.exceptions import InvalidTransition
@@ -10,13 +11,13 @@ from django_claude_batches.models import BatchUpload, UploadState
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.upload import DISCARDABLE
+from django_claude_batches.services.delays import NOW
 
 
-def hand_out_uploads(dispatch: Callable[[int], object]) -> int:
+def hand_out_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
     """`dispatch` the primary key of each file that is due, and give their number; delete those of 7 days ago."""
-    uploads = BatchUpload.objects.primary()
-    uploads.stale().delete()
-    pks = list(uploads.due().order_by("next_action_at", "pk").values_list("pk", flat=True))
+    BatchUpload.objects.primary().stale().delete()
+    pks = BatchUpload.objects.hand_out(rest)
     for pk in pks:
         dispatch(pk)
     return len(pks)
@@ -44,6 +45,16 @@ def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
         f"Cannot draft {upload}, which is {UploadState(upload.state).label!s}: it can be done only to a file that was "
         "checked, has a request and has no bad row. Correct the file, and upload it again."
     )
+
+
+def recheck_upload(upload: BatchUpload) -> BatchUpload:
+    """Have a file checked again whose check failed; a repeat does nothing. Raise InvalidTransition for any other."""
+    rows = BatchUpload.objects.primary()
+    failed = rows.filter(state=UploadState.FAILED, checked_at__isnull=True)
+    again = {"state": UploadState.UNCHECKED, "next_action_at": DatabaseNow(), "last_error": "", "failures": 0}
+    if upload.record(failed, **again) or upload.state == UploadState.UNCHECKED:
+        return upload
+    raise InvalidTransition(f"Cannot check {upload} again, which is {UploadState(upload.state).label!s}.")
 
 
 def discard_upload(upload: BatchUpload) -> None:

@@ -36,13 +36,14 @@ def watch_due(account: str | None = None) -> int:
 
     Give how many attempts are watched; see `watch`. Not inside a transaction.
     """
-    return hand_out_watches(watch, account=account)
-
-
-def hand_out_watches(dispatch: Callable[[str], int | None], *, account: str | None = None) -> int:
-    """`dispatch` the alias of each of these accounts, and give the sum of what it returns. Asks no server."""
     outside_transactions("watch_due()")
-    return sum(dispatch(alias) or 0 for alias in _due(account))
+    return sum(watch(alias) for alias in _due(account))
+
+
+def hand_out_watches(dispatch: Callable[[str], object]) -> None:
+    """`dispatch` the alias of each account whose last look is ten minutes old. Asks no server."""
+    for alias in _due(None):
+        dispatch(alias)
 
 
 def _due(account: str | None) -> Iterator[str]:

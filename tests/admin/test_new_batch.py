@@ -96,6 +96,31 @@ def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: Acco
     assert client.get(upload_url(upload)).url == url(BATCHES, "change", batch.pk)
 
 
+def test_a_short_file_of_many_requests_is_drafted_by_a_worker(staff: Staff) -> None:
+    client = staff(*MAY)
+    upload = kept(client, b"review\n" + b"a\n" * 1001, "reviews.csv", **TABLE)
+    assert upload.state == UploadState.READY
+    client.post(upload_url(upload), {"_draft": "yes"})
+    assert not MessageBatch.objects.exists()
+    services.hand_out_uploads(services.prepare_if_due)
+    assert MessageBatch.objects.get().request_count == 1001
+
+
+def test_a_file_whose_check_failed_is_checked_again(staff: Staff) -> None:
+    client = staff(*MAY)
+    upload = kept(client, large())
+    again = 'name="_recheck"'
+    assert again not in page(client, upload_url(upload))
+    BatchUpload.objects.update(state=UploadState.FAILED, next_action_at=None, failures=6, last_error="In vain.")
+    assert again in page(client, upload_url(upload))
+    client.post(upload_url(upload), {"_recheck": "yes"})
+    services.hand_out_uploads(services.prepare_if_due)
+    assert "This is what would be drafted" in page(client, upload_url(upload))
+    assert said(client.post(upload_url(upload), {"_recheck": "yes"})) == [
+        "Cannot check requests.jsonl again, which is Checked."
+    ]
+
+
 def test_without_a_worker_it_says_what_to_run(staff: Staff) -> None:
     client = staff(*MAY)
     shown = page(client, upload_url(kept(client, large())))

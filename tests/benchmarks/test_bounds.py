@@ -106,6 +106,14 @@ def test_one_long_line_is_held_where_the_database_is_another_process() -> None:
         assert [bound.holds(1.3) for bound in long] == holds
 
 
+@pytest.mark.parametrize("kind", ["postgres", "sqlite"])
+def test_the_check_of_a_large_record_is_held_on_its_own(kind: str) -> None:
+    bench = of(kind)
+    bench.figures.add(sizes.CHECK_FILE + "wide", OURS, ran(1, peak_mb=260, base_mb=60))
+    [bound] = [bound for bound in bounds(bench) if "check a file" in bound.text]
+    assert (bound.value, bound.limit, bound.at_most) == (200, 128, True)
+
+
 def test_a_list_is_timed_only_at_a_million_rows() -> None:
     small, large = of(), of(count=1_000_000)
     for bench in (small, large):

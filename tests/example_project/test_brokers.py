@@ -49,4 +49,4 @@ tasks.tick()
     assert messages["django_claude_batches.tick"]["argsrepr"] == "()"
     assert messages["django_claude_batches.advance"]["argsrepr"] == "(1,)"
     assert all(headers["eta"] is None for headers in messages.values())
-    assert all(headers["expires"] is not None for headers in messages.values())
+    assert all(headers["expires"] is None for headers in messages.values())

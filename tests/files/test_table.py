@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from django_claude_batches.files import BadRow, Prompt, Question, RequestFile
 from django_claude_batches.files.row import Row
-from django_claude_batches.files.table import LONGEST
+from django_claude_batches.files.sizes import MAX_RECORD_BYTES
 
 
 def rows(content: bytes | str, prompt: str = "Tag: {review}") -> list[Row]:
@@ -78,7 +78,7 @@ def test_a_column_may_name_the_requests() -> None:
         (b"\xed\xa0\xbd,1", "not UTF-8: byte 0xed"),
         ('"a" b,1', "not CSV that can be read"),
         ("x" * 131_073 + ",1", "field larger than field limit"),
-        ("x" * (LONGEST + 1), f"a line of it has more than {LONGEST:,} bytes"),
+        ("x" * (MAX_RECORD_BYTES + 1), f"it has more than {MAX_RECORD_BYTES:,} bytes"),
     ],
 )
 def test_a_bad_row_is_named_and_the_others_are_read(bad: bytes | str, why: str) -> None:
@@ -103,7 +103,7 @@ def test_an_empty_name_of_a_request_is_not_made_up() -> None:
         ("custom_id,custom_id,review\na,b,c\n", "the header has the column 'custom_id' twice"),
         ("review,n\nwarm,1\n".encode("utf-16"), "UTF-16"),
         (b"\xff\xfe", "not UTF-8"),
-        ("x" * (LONGEST + 1), "a line of it has more than"),
+        ("x" * (MAX_RECORD_BYTES + 1), "it has more than"),
         ("Review\nwarm\n", "the header has: Review"),
         ("review,n\rwarm,1\r", "ends with CR alone"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from pydantic import BaseModel, Field
 
 from django_claude_batches import registry
 from django_claude_batches.checks import check_jobs
@@ -107,6 +108,16 @@ def test_what_is_wrong_with_a_declaration_is_said(members: dict[str, Any], probl
     messages = [message for message in check_jobs(app_configs=None) if message.obj is made]
     assert [message.msg for message in messages] == found
     assert {(message.id, message.level) for message in messages} <= {("django_claude_batches.E007", 40)}
+
+
+def test_patterns_that_nothing_can_interrupt_are_warned_of() -> None:
+    class Tags(BaseModel, regex_engine="python-re"):
+        tags: str = Field(pattern="^(a|aa)+$")
+
+    made = declared("TagBooks", **WHOLE, output_schema=Tags)
+    (warning,) = [message for message in check_jobs(app_configs=None) if message.obj is made]
+    assert (warning.id, warning.level) == ("django_claude_batches.W006", 30)
+    assert warning.msg.startswith("TagBooks.output_schema: Tags has patterns that are searched for with Python's re")
 
 
 @pytest.mark.django_db

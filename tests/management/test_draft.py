@@ -95,7 +95,7 @@ def test_a_line_larger_than_any_batch_is_not_read_to_its_end() -> None:
         def readline(self, size: int | None = -1) -> bytes:
             return b"x" * (size or 0)
 
-    with pytest.raises(ValueError, match="endless, line 1: it has more than 256,000,000 bytes"):
+    with pytest.raises(ValueError, match="endless, line 1: it has more than 32,000,000 bytes"):
         next(iter(RequestFile(Endless(), name="endless")))  # type: ignore[arg-type]
 
 

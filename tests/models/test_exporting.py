@@ -18,6 +18,7 @@ from django_claude_batches.testing.emulator.replies import Reply, scripted
 from tests.hostile import VALUES
 from tests.library.models import Book
 from tests.making import item, running
+from tests.selections import slow_but
 from tests.services.test_hostile_results import NEIGHBORS, PLACES, Document, ingested, long_line, spoiled, strict
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -45,7 +46,7 @@ def fetched(claude: ClaudeEmulator, count: int = 5) -> MessageBatch:
     return services.advance(batch)
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("name", slow_but(10, VALUES))
 def test_a_line_goes_out_as_it_came(claude: ClaudeEmulator, settings: Any, name: str) -> None:
     value = VALUES[name]
     places = [*(place for place in PLACES if value.is_text or place != "a key"), *NEIGHBORS]

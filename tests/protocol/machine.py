@@ -145,7 +145,7 @@ class Protocol(RuleBasedStateMachine):
         def meanwhile() -> None:
             # The body has been sent by now: what is on its way arrives in time. See `suspend` for one that is not.
             is_sending = call == CREATE and is_before
-            self.world.pass_time(min(absence, 31 * MINUTE) if is_sending else absence)
+            self.world.pass_time(min(absence, self.world.server.takes - 7 * MINUTE) if is_sending else absence)
             OTHERS[other](self)
             self.world.tick()
 
@@ -204,9 +204,9 @@ class Protocol(RuleBasedStateMachine):
         else:
             self.to_remote(remote, lambda remote_id: services.adopt(remote_id, account=account))
 
-    @step(weight=2, what=st.sampled_from(["key", "resume", "receivers"]))
+    @step(weight=2, what=st.sampled_from(["key", "resume", "receivers", "waits"]))
     def administer(self, what: str) -> None:
-        """Replace the key by one of another Workspace, let paused accounts send again, or break or mend receivers."""
+        """Replace the key, let paused accounts send again, break or mend receivers, or change settings."""
         match what:
             case "key":
                 self.world.change_key()
@@ -214,6 +214,8 @@ class Protocol(RuleBasedStateMachine):
                 self.resume()
             case "receivers":
                 self.world.receivers.is_broken = not self.world.receivers.is_broken
+            case "waits":
+                self.world.change_waits()
 
     # Strangers, the server, and clocks.
 

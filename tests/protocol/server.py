@@ -69,16 +69,20 @@ TAKES = timedelta(minutes=38)
 """Within this time of a call's arrival, by each clock, its batch is made and listed. It arrives at most SEND_DEADLINE,
 10 minutes, after `sent_at`; the quiet period, which is an assumption about the server, ends 50 minutes after that."""
 
+TAKES_AT_LEAST = timedelta(minutes=29)
+"""The same where SEND_DEADLINE and CREATE_READ_TIMEOUT are a minute each: the quiet period ends 32 minutes after."""
+
 
 class Arrival(NamedTuple):
     now: datetime
     """By the database's clock, which jumps."""
     passed: timedelta
+    takes: timedelta
 
     def is_over(self, clock: Clock, *, jump: timedelta = NO_TIME, passing: timedelta = NO_TIME) -> bool:
         """Whether the server has had its time, or will have had it after this jump or passing of time."""
         ahead = clock.now + jump + passing, clock.passed + passing
-        return ahead[0] - self.now > TAKES or ahead[1] - self.passed > TAKES
+        return ahead[0] - self.now > self.takes or ahead[1] - self.passed > self.takes
 
 
 class Server:
@@ -87,6 +91,7 @@ class Server:
     def __init__(self, claude: ClaudeEmulator, clock: Clock, freedoms: Collection[str] = ()) -> None:
         self._claude, self._clock = claude, clock
         self.freedoms = frozenset(freedoms)
+        self.takes = TAKES
         self._counts, self._counts_until = HONEST, timedelta.max
         self._listing = WHOLE
         self._nodes = NODES[0]
@@ -127,7 +132,7 @@ class Server:
         return self._calls[custom_id].is_over(self._clock, jump=jump, passing=passing)
 
     def _arrival(self) -> Arrival:
-        return Arrival(self._clock.now, self._clock.passed)
+        return Arrival(self._clock.now, self._clock.passed, self.takes)
 
     def answer(self, exchange: Exchange) -> Reply:
         if exchange.method == "GET" and exchange.path.partition("?")[0].endswith("/batches"):

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from django.dispatch import Signal
 
+from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt
 from django_claude_batches.services import (
     accepting,
     announcing,
-    baseline,
     deciding,
     examining,
     proving,
@@ -34,7 +34,7 @@ from django_claude_batches.services.searching import Listing
 from django_claude_batches.services.windows import Window
 from tests.protocol.invariants import Violation
 from tests.protocol.machine import MINUTE, Protocol
-from tests.protocol.network import Network
+from tests.protocol.network import CREATE, LATE, Fault, Network
 from tests.protocol.server import SECONDS_BEHIND, WHOLE
 from tests.selections import slow_but
 
@@ -50,6 +50,15 @@ def blind_retry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settling, "uncertain", again)
 
 
+def waits_of_now(patch: pytest.MonkeyPatch) -> None:
+    """The settings have become shorter: what was sent before them is searched for as briefly."""
+
+    def quiet_after(_attempt: SubmitAttempt) -> timedelta:
+        return conf.send_deadline() + conf.create_read_timeout() + conf.submit_quiet_period()
+
+    patch.setattr(reconciliation, "quiet_after", quiet_after)
+
+
 def take_one_listing(patch: pytest.MonkeyPatch) -> None:
     for module in (deciding, reconciliation, settling):
         patch.setattr(module, "LISTINGS", 1)
@@ -57,7 +66,7 @@ def take_one_listing(patch: pytest.MonkeyPatch) -> None:
 
 def resubmit_if_none_is_listed(patch: pytest.MonkeyPatch) -> None:
     """No answer: look once, and send it again if it is not there."""
-    patch.setattr(baseline, "READ_TIMEOUT", timedelta(days=-1))
+    patch.setattr(reconciliation, "quiet_after", lambda attempt: timedelta())
     take_one_listing(patch)
 
 
@@ -132,6 +141,16 @@ def answer_lost(machine: Protocol) -> None:
 
 def lands_late(machine: Protocol) -> None:
     machine.begin("retry", ["lands late"])
+    machine.tick(11 * MINUTE, None, None)
+    machine.land()
+
+
+def lands_late_after_a_change(machine: Protocol) -> None:
+    """The body arrives 9 minutes after `sent_at`; then the waits are shortened; then it is carried out."""
+    machine.begin("retry", [])
+    machine.suspend(0, [9 * MINUTE], "nothing", "default", Fault(CREATE, LATE))
+    machine.administer("waits")
+    machine.tick(24 * MINUTE, None, None)
     machine.tick(11 * MINUTE, None, None)
     machine.land()
 
@@ -233,6 +252,7 @@ def made_by_a_node_whose_clock_is_behind(machine: Protocol) -> None:
             (resubmit_if_none_is_listed, lands_late, "paid twice"),
             (counts_exclude, counts_do_not_add_up, "paid twice"),
             (what_is_not_listed_is_forgotten, shown_and_then_absent_once, "paid twice"),
+            (waits_of_now, lands_late_after_a_change, "paid twice"),
             (blind_retry, answer_lost, "paid twice"),
             (adopt_by_count, stranger_with_the_same_count, "another's batch"),
             (one_line_is_enough, foreign_line_first, "paid twice"),

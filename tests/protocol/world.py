@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection, connections
 from django.test import override_settings
@@ -20,10 +21,12 @@ from tests.protocol.clock import Clock
 from tests.protocol.network import Network, first_custom_id, tag_of
 from tests.protocol.processes import Crash, dying, suspended
 from tests.protocol.receivers import Receivers
-from tests.protocol.server import DELETION, Server
+from tests.protocol.server import DELETION, TAKES, TAKES_AT_LEAST, Server
 
 STRANGER = "strangerstran"
 """As long as a tag of ours."""
+
+SHORT_WAITS = {"SEND_DEADLINE": 60, "CREATE_READ_TIMEOUT": 60}
 
 SECOND = "second"
 ACCOUNTS = ("default", SECOND)
@@ -64,7 +67,7 @@ class World:
             "default": {"API_KEY": lambda: self.key, "BASE_URL": network.url},
             SECOND: {"API_KEY": self.second_key, "BASE_URL": network.url},
         }
-        self._settings = {"KICK": False, "ACCOUNTS": accounts, "ON_NOT_CREATED": on_not_created}
+        self._settings: dict[str, Any] = {"KICK": False, "ACCOUNTS": accounts, "ON_NOT_CREATED": on_not_created}
 
     def open(self) -> None:
         self._open.enter_context(self.claude)
@@ -106,6 +109,16 @@ class World:
         late = self.network.late
         while late and self.server.is_out_of_time(first_custom_id(late[0]), **what):
             self.network.land()
+
+    def change_waits(self) -> None:
+        """Let create calls have a minute to be sent and one to be answered, or undo that: it is for the next ones."""
+        if SHORT_WAITS.keys() <= self._settings.keys():
+            for name in SHORT_WAITS:
+                del self._settings[name]
+            self.server.takes = TAKES
+        else:
+            self._settings |= SHORT_WAITS
+            self.server.takes = TAKES_AT_LEAST
 
     # Processes.
 

@@ -35,11 +35,17 @@ def main(mishap: str, row: str, *chunks: str) -> None:
         if mishap in MISHAPS:
             MISHAPS[mishap]()
             return
+        if mishap == CHECKED:
+            return
         mine, other, pk = mishap.split(":")
         meet(Path(mine), Path(other))
         Review.objects.filter(pk=pk).update(tags="of both")
 
-    job(on_result=on_result)
+    def read_output(self: Any, result: Any) -> None:
+        if mishap == CHECKED and str(result.request.object_id) == row:
+            killed()
+
+    job(on_result=on_result, read_output=read_output)
     for pk in chunks:
         deliver(int(pk))
 
@@ -65,6 +71,7 @@ def meet(mine: Path, other: Path) -> None:
         time.sleep(0.01)
 
 
+CHECKED = "killed while its answer is checked"
 MISHAPS: dict[str, Callable[[], object]] = {"none": lambda: None, "killed": killed, "stopped": stopped}
 
 if __name__ == "__main__":

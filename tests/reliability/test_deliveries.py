@@ -14,6 +14,7 @@ from django_claude_batches.models import DeliveryChunk, MessageBatch, ParkedResu
 from tests.jobs.shop import effects, fetched, job, let_time_come, reviews
 from tests.library.models import Review
 from tests.reliability.databases import MARIADB, POSTGRES
+from tests.reliability.handing import CHECKED
 from tests.reliability.site import Site
 
 pytestmark = pytest.mark.process
@@ -49,6 +50,19 @@ def test_killed_in_mid_chunk(site: Site, database: str, trial: int) -> None:
     assert handing(site, chunks).wait(timeout=60) == 0, site.said()
     assert effects() == [1] * 40
     assert DeliveryChunk.objects.get().delivered_count == 40
+
+
+@pytest.mark.fault(
+    "A process that hands results out is killed while it checks an answer",
+    "SIGKILL before the transaction; the lease is aged, and another process takes over",
+)
+def test_killed_while_an_answer_is_checked(site: Site, database: str, trial: int) -> None:
+    chunks = ready(site, 40)
+    assert handing(site, chunks, CHECKED, row_at(25)).wait(timeout=60) == -signal.SIGKILL, site.said()
+    assert effects() == [0] * 40
+    let_time_come()
+    assert handing(site, chunks).wait(timeout=60) == 0, site.said()
+    assert effects() == [1] * 40
 
 
 @pytest.mark.fault(

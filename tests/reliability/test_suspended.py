@@ -76,7 +76,7 @@ def test_between_the_fence_and_the_body(site: Site, database: str, trial: int) -
 
 @pytest.mark.fault(
     "A sender is suspended before its fence",
-    "SIGSTOP while it asks for the baseline; its lease of 30 minutes is aged, others send it; SIGCONT",
+    "SIGSTOP while it asks for the baseline; its lease of 5 minutes is aged, others send it; SIGCONT",
 )
 def test_before_the_fence(site: Site, database: str, trial: int) -> None:
     batch = services.submit(draft(3))

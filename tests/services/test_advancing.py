@@ -175,7 +175,7 @@ def test_one_accounts_trouble_does_not_stop_the_others(claude: ClaudeEmulator, s
     queued.refresh_from_db()
     batch.refresh_from_db()
     assert queued.state == State.IN_PROGRESS
-    assert "the vault is sealed" in batch.last_error
+    assert "could not be asked for: RuntimeError" in batch.last_error
 
 
 class TestDeletingAtAnthropic:

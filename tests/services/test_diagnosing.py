@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import conf, services
@@ -58,11 +59,22 @@ def verdicts(**options: Any) -> dict[str, Verdict]:
 
 @pytest.mark.database
 def test_all_is_well(claude: ClaudeEmulator) -> None:
+    assert services.begin_tick(is_kick=False)
     services.tick(lambda pk: None)
     found = services.diagnose()
     assert [one for one in found if one.verdict != OK] == []
-    names = {"settings", "time_zones", "relations", "schedule", "installation", "retention", "database", "migrations"}
-    names |= {"database_clock", "tick", "key", "listing", "clock", "workspace", "speed", "sending"}
+    names = {
+        "settings",
+        "waits",
+        "time_zones",
+        "relations",
+        "schedule",
+        "installation",
+        "retention",
+        "database",
+        "migrations",
+    }
+    names |= {"database_clock", "tick", "worker_clock", "key", "listing", "clock", "workspace", "speed", "sending"}
     assert {one.name for one in found} == names | OF_VENDORS[connection.vendor]
     assert {one.about for one in found} == {"", "default"}
     [asked] = claude.requests
@@ -154,6 +166,22 @@ class TestAnAccount:
         clock = diagnosis("clock")
         assert (clock.verdict, words in clock.words) == (verdict, True), clock
         assert ("NTP" in clock.remedy) == (verdict == WARNING)
+
+    @pytest.mark.parametrize(
+        ("off", "verdict", "words"),
+        [
+            (timedelta(seconds=25), OK, "goes with the database's."),
+            (timedelta(seconds=40), WARNING, " 40 s ahead of the database's."),
+            (timedelta(hours=-1), WARNING, " 3,600 s behind the database's."),
+        ],
+    )
+    def test_the_clock_of_a_worker(self, off: timedelta, verdict: Verdict, words: str) -> None:
+        assert diagnosis("worker_clock", offline=True).verdict == SKIPPED
+        assert services.begin_tick(is_kick=False)
+        AccountState.objects.update(tick_clock_at=F("tick_began_at") + off)
+        clock = diagnosis("worker_clock", offline=True)
+        assert (clock.verdict, words in clock.words) == (verdict, True), clock
+        assert ("`expires`" in clock.remedy) == (verdict == WARNING)
 
     def test_an_answer_without_a_date_and_a_workspace(self, scripted: Script) -> None:
         scripted.answers(page(batch()))

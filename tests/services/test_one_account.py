@@ -89,7 +89,7 @@ WRONG_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("odd", WRONG_SETTINGS.values(), ids=WRONG_SETTINGS)
+@pytest.mark.parametrize("odd", slow_but(4, WRONG_SETTINGS.values()), ids=WRONG_SETTINGS)
 def test_a_wrong_setting(
     claude: ClaudeEmulator, settings: Any, relay: Relay, running_ones: Both, odd: dict[str, Any]
 ) -> None:
@@ -129,7 +129,7 @@ def shown(**fields: Any) -> Callable[[Exchange], None]:
 
 @pytest.mark.database
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("fields", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("fields", slow_but(4, BODIES.values()), ids=BODIES)
 def test_a_listing_whose_batches_are_bent(
     claude: ClaudeEmulator, relay: Relay, running_ones: Both, fields: dict[str, Any]
 ) -> None:
@@ -161,7 +161,7 @@ def test_a_listing_that_is_refused_in_odd_words(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("status", slow_but(1, [200, 429, 503]))
-@pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("headers", slow_but(4, HEADERS.values()), ids=HEADERS)
 def test_a_listing_with_odd_headers(
     claude: ClaudeEmulator, relay: Relay, running_ones: Both, status: int, headers: dict[str, str]
 ) -> None:

@@ -184,6 +184,24 @@ class TestNotReceived:
         assert first.tag != second.tag
         assert len(claude.batches) == 1
 
+    def test_a_call_keeps_the_waits_that_it_was_made_with(self, claude: ClaudeEmulator, settings: Any) -> None:
+        batch = lost(claude, rule=lose_request)
+        settings.CLAUDE_BATCHES = {"SEND_DEADLINE": 60, "CREATE_READ_TIMEOUT": 60}
+        age(batch, QUIET - timedelta(minutes=1))
+        assert search(batch).state == State.UNCERTAIN
+        age(batch)
+        assert search(batch).state == State.IN_PROGRESS
+
+    def test_shorter_waits_count_from_the_next_call_on(self, claude: ClaudeEmulator, settings: Any) -> None:
+        settings.CLAUDE_BATCHES = {"SEND_DEADLINE": 60, "CREATE_READ_TIMEOUT": 60, "SUBMIT_QUIET_PERIOD": 600}
+        batch = lost(claude, rule=lose_request)
+        attempt = batch.attempts.get()
+        assert abs(attempt.window_until - attempt.sent_at - timedelta(minutes=28)) < timedelta(seconds=10)
+        age(batch, timedelta(minutes=11))
+        assert search(batch).state == State.UNCERTAIN
+        age(batch, timedelta(minutes=13))
+        assert search(batch).state == State.IN_PROGRESS
+
     def test_one_listing_is_not_enough(self, claude: ClaudeEmulator) -> None:
         batch = lost(claude, rule=lose_request)
         age(batch)

@@ -62,7 +62,7 @@ def test_an_account_is_paused_and_all_goes_out_when_it_is_resumed(claude: Claude
     assert len(claude.batches) == 3
 
 
-@pytest.mark.parametrize("name", OF_THE_ACCOUNT)
+@pytest.mark.parametrize("name", slow_but(4, OF_THE_ACCOUNT))
 def test_a_listing_that_is_so_refused_pauses_too(claude: ClaudeEmulator, name: str) -> None:
     batch = services.submit(draft(1))
     fault, options = OF_THE_ACCOUNT[name]
@@ -230,7 +230,7 @@ def test_what_the_table_knows_as_the_accounts_never_rejects(claude: ClaudeEmulat
     assert services.advance(batch).state == State.IN_PROGRESS
 
 
-@pytest.mark.parametrize("name", ["credit_too_low", "human_review_disabled", "refusal"])
+@pytest.mark.parametrize("name", slow_but(1, ["credit_too_low", "human_review_disabled", "refusal"]))
 def test_a_run_of_a_job_gets_no_rejected_batch(claude: ClaudeEmulator, settings: Any, name: str) -> None:
     settings.CLAUDE_BATCHES = {"KICK": False, "MAX_IN_FLIGHT_REQUESTS": 2}
     reviews(6)

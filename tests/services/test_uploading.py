@@ -172,6 +172,49 @@ def test_an_error_of_this_machine_is_said_and_tried_again_a_few_times() -> None:
     assert MessageBatch.objects.get().request_count == 3
 
 
+def dying(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    if UploadPart._meta.db_table in sql:
+        raise SystemExit  # as a killed process, it records nothing
+    return execute(sql, params, many, context)
+
+
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_an_attempt_counts_when_it_begins(is_checked: bool) -> None:
+    file = upload()
+    if is_checked:
+        services.confirm_upload(services.prepare(file))
+    for attempt in range(5):
+        with connection.execute_wrapper(dying), pytest.raises(SystemExit):
+            services.prepare_if_due(file.pk)
+        file.refresh_from_db()
+        assert (file.failures, file.is_moving) == (attempt + 1, True)
+    services.prepare_if_due(file.pk)
+    file.refresh_from_db()
+    assert (file.state, file.next_action_at) == (UploadState.FAILED, None)
+    assert file.last_error.startswith(
+        "5 attempts in a row failed or were killed. The machine may have too little memory"
+    )
+    services.prepare_if_due(file.pk)
+    again = services.confirm_upload(file) if is_checked else services.recheck_upload(file)
+    assert services.prepare(again).state == (UploadState.DRAFTED if is_checked else UploadState.READY)
+
+
+def test_only_a_file_whose_check_failed_is_checked_again() -> None:
+    file = upload()
+    assert services.recheck_upload(file).state == UploadState.UNCHECKED
+    services.prepare(file)
+    with pytest.raises(InvalidTransition, match=r"Cannot check requests\.jsonl again, which is Checked"):
+        services.recheck_upload(file)
+
+
+def test_a_check_that_takes_too_long_here_is_left_to_a_worker() -> None:
+    left = services.prepare(upload(), seconds=0)
+    assert (left.state, left.failures, left.lease_token) == (UploadState.UNCHECKED, 0, "")
+    services.hand_out_uploads(services.prepare_if_due)
+    left.refresh_from_db()
+    assert (left.state, left.failures, left.row_count) == (UploadState.READY, 0, 3)
+
+
 def test_a_file_that_changed_under_the_check_is_refused_by_its_draft() -> None:
     checked = services.prepare(upload())
     UploadPart.objects.update(data=jsonl(1) + b"{}\n")

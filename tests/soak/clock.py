@@ -13,12 +13,11 @@ from django.db.models import F, Model
 
 from django_claude_batches import conf
 from django_claude_batches.models import AccountState, MessageBatch, OpenListing, RemoteBatch, SubmitAttempt
-from django_claude_batches.services.baseline import READ_TIMEOUT
 from django_claude_batches.testing import EmulatorProcess
 
 MINUTE = timedelta(minutes=1)
 STEPS = (MINUTE / 2, 2 * MINUTE, 6 * MINUTE, 11 * MINUTE, 31 * MINUTE, 65 * MINUTE)
-WHOLE_QUIET_PERIOD = conf.send_deadline() + READ_TIMEOUT + conf.submit_quiet_period()
+WHOLE_QUIET_PERIOD = conf.send_deadline() + conf.create_read_timeout() + conf.submit_quiet_period()
 LATEST_LANDING = (WHOLE_QUIET_PERIOD - 10 * MINUTE).total_seconds()
 """How late a batch may land, in seconds: what a slow machine takes is not added to what is promised."""
 

@@ -72,6 +72,7 @@ def test_a_test_with_the_fixture_may_not_leave(suite, how):
     """)
 
 
+@pytest.mark.slow
 def test_a_name_that_cannot_be_looked_up_is_refused_too(suite):
     suite("""
     def test_offline(claude_emulator):
@@ -85,6 +86,7 @@ def test_a_name_that_cannot_be_looked_up_is_refused_too(suite):
     """)
 
 
+@pytest.mark.slow
 def test_this_machine_is_reached(suite):
     suite("""
     def test_loopback(claude_emulator, tmp_path):
@@ -98,6 +100,7 @@ def test_this_machine_is_reached(suite):
     """)
 
 
+@pytest.mark.slow
 def test_a_live_test_may_leave(suite):
     suite(
         """
@@ -109,6 +112,7 @@ def test_a_live_test_may_leave(suite):
     )
 
 
+@pytest.mark.slow
 def test_a_suite_that_does_not_ask_is_left_alone(suite):
     suite("""
     def test_unrelated():
@@ -116,6 +120,7 @@ def test_a_suite_that_does_not_ask_is_left_alone(suite):
     """)
 
 
+@pytest.mark.slow
 def test_all_tests_can_be_guarded(suite):
     suite(
         """
@@ -138,6 +143,7 @@ def test_all_tests_can_be_guarded(suite):
     [("claude_batches_allow_network = true", ()), ("", ("--claude-batches-allow-network",))],
     ids=["setting", "option"],
 )
+@pytest.mark.slow
 def test_the_guard_can_be_taken_away(suite, ini, arguments):
     suite(
         """

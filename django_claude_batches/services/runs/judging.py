@@ -16,7 +16,7 @@ class Judge:
 
     def __init__(self, job: registry.Job, batch: MessageBatch, *, using: str) -> None:
         self._job = job
-        self._batch = batch
+        self.batch = batch
         self._using = using
         self.changed: list[BatchResult] = []
 
@@ -34,10 +34,10 @@ class Judge:
 
     def next_try(self, request: BatchRequest, result: BatchResult | None, outcome: str) -> Change | None:
         """Say how the run asks a failed request again by itself; None: it does not."""
-        run = self._batch.run
-        if run is None or run.state not in WORKING or self._batch.state == State.LOST:
+        run = self.batch.run
+        if run is None or run.state not in WORKING or self.batch.state == State.LOST:
             return None
-        if self._batch.run_attempt >= self._job.max_attempts or self._batch.request_purge_note:
+        if self.batch.run_attempt >= self._job.max_attempts or self.batch.request_purge_note:
             return None
         return change_for(
             outcome,
@@ -57,7 +57,7 @@ class Judge:
     @cached_property
     def _ancestors(self) -> list[int]:
         found: list[int] = []
-        batch = self._batch
+        batch = self.batch
         while batch.parent_id is not None and batch.parent_id not in found:
             found.append(batch.parent_id)
             batch = type(batch).objects.using(self._using).only("parent").get(pk=batch.parent_id)

@@ -13,7 +13,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
 from django_claude_batches import registry
-from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode
+from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, ParkedResult
 from django_claude_batches.models.delivery import ONCE_MORE
 from django_claude_batches.models.lease import LEASE, DatabaseNow, after
 from django_claude_batches.models.outputs import write_outputs
@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 SECONDS = 10.0
 """After which a transaction ends before its rows do: handlers may be slow, and others wait for what they locked."""
 
+JUDGING_SECONDS = 1.0
+"""After which no further answer is checked for one transaction: if its handlers are slow, these checks were in vain."""
+
 BYTES_OF_A_TOKEN = 6
 """At most, about: so that no transaction reads more than 8 MB of answers, however long each is."""
 
@@ -61,7 +64,8 @@ def _let_go(requests: list[BatchRequest]) -> None:
 class Piece:
     """The next rows of a chunk, and what is done with them: all of it is there after the commit, or none.
 
-    `alone`: no more than one row.
+    The rows are read, and their answers checked, before the transaction: a check may take a while, and nobody waits for
+    it. The transaction begins only if the chunk and its rows still are what was read. `alone`: no more than one row.
     """
 
     def __init__(self, pk: int, token: str, job: registry.Job, *, alone: bool = False) -> None:
@@ -71,24 +75,92 @@ class Piece:
         self._alone = alone
         self._using = DeliveryChunk.objects.primary().db
         self._tally = Tally()
-        self._parked: dict[int, bool] = {}
-        """The position of each row that is handed out and was parked, and whether it counts as delivered."""
+        self._requests: list[BatchRequest] = []
+        self._verdicts: dict[int, str | Exception] = {}
+        """What was found of each request, by its primary key: its outcome, or what the job's validator raised."""
+        self._parked: dict[int, tuple[str, bool]] = {}
+        """By the primary key of each row that was parked: its outcome, and whether it counts as delivered."""
 
     def hand_over(self) -> bool:
         """Hand the rows out, and give whether the chunk has more; nothing where its lease is lost or its run paused."""
-        return self._transact(None)
+        return self._read() and self._judge_all() and self._transact(None)
 
     def park(self, error: Exception) -> bool:
         """Park the row that could not be handed out, and give whether the chunk has more."""
-        return self._transact(error)
+        return self._read() and self._transact(error)
+
+    def _read(self) -> bool:
+        """Read the chunk and its next rows; nothing of it is locked. Give whether the chunk is ours to deliver."""
+        if not self._read_chunk():
+            return False
+        self._judge = Judge(self._job, self._batch, using=self._using)
+        rows = waiting(self._chunk, using=self._using)
+        size = Coalesce(F("result__output_tokens"), Value(0)) * BYTES_OF_A_TOKEN
+        piece = rows.order_by("position")[:1] if self._alone else next(pieces(rows, "position", size), None)
+        if piece is not None:
+            piece = piece.select_related("result").defer("params_text", "result__raw")
+            if self._chunk.mode in ONCE_MORE:
+                piece = piece.select_related("parked").defer("parked__traceback")
+            self._requests = list(piece)
+        for request in self._requests:
+            if (result := result_of(request)) is not None:
+                result.request = request
+            if self._chunk.mode in ONCE_MORE and hasattr(request, "parked"):
+                self._parked[request.pk] = (request.parked.outcome, request.parked.was_delivered)
+        return True
+
+    def _read_chunk(self) -> bool:
+        rows = DeliveryChunk.objects.using(self._using).held(self._pk, self._token)
+        chunk = rows.select_related("batch__run").first()
+        if chunk is None:
+            logger.warning("Delivery %s: another process has it now.", self._pk)
+            return False
+        self._chunk, self._batch = chunk, chunk.batch
+        return self._batch.run is None or not self._batch.run.is_paused
+
+    def _parked_now(self) -> dict[int, tuple[str, bool]]:
+        if self._chunk.mode not in ONCE_MORE:
+            return {}
+        pks = [request.pk for request in self._requests]
+        rows = ParkedResult.objects.using(self._using).filter(request__in=pks)
+        return {pk: (outcome, was) for pk, outcome, was in rows.values_list("request", "outcome", "was_delivered")}
+
+    def _judge_all(self) -> bool:
+        """Check the answers until the time is over, and leave the other rows to the next piece."""
+        give_up_at = time.monotonic() + JUDGING_SECONDS
+        for request in self._requests:
+            self._verdicts[request.pk] = self._verdict(request)
+            if time.monotonic() > give_up_at:
+                break
+        del self._requests[len(self._verdicts) :]
+        return True
+
+    def _verdict(self, request: BatchRequest) -> str | Exception:
+        """Judge the request; one that failed when its handler raised has failed, whatever it is read as now."""
+        if self._had_failed(request):
+            return self._parked[request.pk][0]
+        result = result_of(request)
+        if result is not None:
+            result.batch = self._batch
+        try:
+            return self._judge.outcome(result)
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a validator is the project's code)
+            return error
+
+    def _had_failed(self, request: BatchRequest) -> bool:
+        return self._chunk.mode == DeliveryMode.PARKED and self._parked[request.pk][0] != Outcome.SUCCEEDED
 
     def _transact(self, error: Exception | None) -> bool:
-        requests: list[BatchRequest] = []
+        requests = self._requests
         try:
             with transaction.atomic(using=self._using, durable=True):
+                before = self._chunk.position, self._parked
                 if not self._begin():
                     return False
-                requests += self._read()
+                if before != (self._chunk.position, self._parked_now()):
+                    return True  # others were here meanwhile: what was read is not so any more
                 if error is None:
                     self._hand_all(requests)
                 elif requests:
@@ -107,32 +179,20 @@ class Piece:
             _let_go(requests)
 
     def _begin(self) -> bool:
-        """Heartbeat, fence and row lock in one: who comes when the lease is over waits for the commit, and is late."""
+        """Renew the lease, which also locks the row, and give the rows the batch as it is now.
+
+        A worker whose lease expired blocks until this commits, then finds it lost.
+        """
         rows = DeliveryChunk.objects.using(self._using)
         if not rows.renew(self._pk, self._token):
             return False
-        self._chunk = rows.select_related("batch__run").get(pk=self._pk)
-        self._batch = self._chunk.batch
-        self._judge = Judge(self._job, self._batch, using=self._using)
-        return self._batch.run is None or not self._batch.run.is_paused
-
-    def _read(self) -> list[BatchRequest]:
-        rows = waiting(self._chunk, using=self._using)
-        size = Coalesce(F("result__output_tokens"), Value(0)) * BYTES_OF_A_TOKEN
-        piece = rows.order_by("position")[:1] if self._alone else next(pieces(rows, "position", size), None)
-        if piece is None:
-            return []
-        piece = piece.select_related("result").defer("params_text", "result__raw")
-        if self._chunk.mode in ONCE_MORE:
-            piece = piece.select_related("parked").defer("parked__traceback")
-        found = list(piece)
-        for request in found:
+        may_go_on = self._read_chunk()
+        self._judge.batch = self._batch
+        for request in self._requests:
             request.batch = self._batch
             if (result := result_of(request)) is not None:
-                result.batch, result.request = self._batch, request
-            if self._chunk.mode in ONCE_MORE and hasattr(request, "parked"):
-                self._parked[request.position] = request.parked.was_delivered
-        return found
+                result.batch = self._batch
+        return may_go_on
 
     def _hand_all(self, requests: list[BatchRequest]) -> None:
         """Hand the requests out until the time is over."""
@@ -145,13 +205,9 @@ class Piece:
                 break
 
     def _hand(self, request: BatchRequest, targets: dict[Key, models.Model]) -> None:
-        result = result_of(request)
-        try:
-            outcome = self._outcome(request, result)
-        except DatabaseError:
-            raise
-        except Exception as error:  # noqa: BLE001 (a validator is the project's code)
-            self._park(request, Outcome.SUCCEEDED, error)
+        result, outcome = result_of(request), self._verdicts[request.pk]
+        if isinstance(outcome, Exception):
+            self._park(request, Outcome.SUCCEEDED, outcome)
             return
         self._tally.outcomes[outcome] += 1
         if outcome == Outcome.SUCCEEDED and result is not None:
@@ -160,15 +216,6 @@ class Piece:
             self._fail(request, result, outcome, targets)
         else:
             self._tally.passed_over.add(request.pk)
-
-    def _outcome(self, request: BatchRequest, result: BatchResult | None) -> str:
-        """Judge the request; one that failed when its handler raised has failed, whatever it is read as now."""
-        if self._had_failed(request):
-            return request.parked.outcome
-        return self._judge.outcome(result)
-
-    def _had_failed(self, request: BatchRequest) -> bool:
-        return self._chunk.mode == DeliveryMode.PARKED and request.parked.outcome != Outcome.SUCCEEDED
 
     def _fail(
         self, request: BatchRequest, result: BatchResult | None, outcome: str, targets: dict[Key, models.Model]
@@ -212,7 +259,7 @@ class Piece:
         result = result_of(request)
         outcome = Outcome.MISSING if result is None else result.outcome
         if self._had_failed(request):
-            outcome = request.parked.outcome
+            outcome = self._parked[request.pk][0]
         elif outcome != Outcome.SUCCEEDED and self._chunk.mode != DeliveryMode.AGAIN:
             self._tally.failed.append([request.position, outcome])
         self._tally.outcomes[outcome] += 1
@@ -222,7 +269,9 @@ class Piece:
         """Write what became of the rows; give whether the chunk has more."""
         chunk, tally = self._chunk, self._tally
         write_outputs(self._judge.changed, using=self._using)
-        recount(chunk, tally, self._parked, using=self._using)
+        places = {request.pk: request.position for request in self._requests}
+        parked = {places[pk]: was_delivered for pk, (_outcome, was_delivered) in self._parked.items()}
+        recount(chunk, tally, parked, using=self._using)
         if tally.parked or chunk.mode != DeliveryMode.FIRST or chunk.positions is not None:
             handed = [request for request in tally.handed if request.pk not in tally.passed_over]
             handing.park(handed, tally.parked, using=self._using)

@@ -13,8 +13,12 @@ LONG_LINE = f", one of {LARGE_MB} MB"
 ALONE, TOGETHER = "one process, one batch", "two processes, two batches"
 
 
+FILES = ("plain", "wide", "values", "lines", "cells")
+CHECK_FILE = "check a file: "
+
+
 def memory(bench: Bench) -> None:
-    """Run our steps at two sizes, ingest one very long line among others, and meet hostile answers.
+    """Run our steps at two sizes, ingest one very long line among others, and meet hostile answers and files.
 
     A size that was measured already in this run is not measured again.
     """
@@ -32,6 +36,9 @@ def memory(bench: Bench) -> None:
         *_others, (_ingest, run) = lived(bench, OURS, count=small, large_mb=LARGE_MB)
         bench.figures.add(sized("ingest", small) + LONG_LINE, OURS, run)
     hostile(bench)
+    for file in FILES:
+        finish(bench.start(OURS, "uploads", "keep", "--file", file))
+        bench.time(CHECK_FILE + file, OURS, "uploads", "check")
 
 
 def sized(step: str, count: int) -> str:

@@ -1,0 +1,84 @@
+"""The check of an uploaded file whose one record is as large as may be, or larger."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+
+import django
+
+django.setup()
+
+from django.db import connection  # noqa: E402
+
+from django_claude_batches import services  # noqa: E402
+from django_claude_batches.files.sizes import MAX_DECODED_BYTES, MAX_LINE_BYTES, MAX_RECORD_BYTES  # noqa: E402
+from django_claude_batches.models import BatchUpload  # noqa: E402
+from tests.benchmarks.steps.clock import Clock  # noqa: E402
+
+ROOM = 1000
+"""Bytes around a text."""
+
+
+def plain() -> Iterator[bytes]:
+    """One request with an ASCII text, as long as may be."""
+    yield _request("x" * (MAX_LINE_BYTES - ROOM))
+
+
+def wide() -> Iterator[bytes]:
+    """One request with a text of 4 bytes for each character, as long as may be."""
+    yield _request("\U0001f600" + "x" * (MAX_DECODED_BYTES // 4 - ROOM))
+
+
+def values() -> Iterator[bytes]:
+    """A line of 20 MB, all of it empty objects: refused."""
+    yield b'{"params":['
+    yield b"{}," * 7_000_000
+    yield b"{}]}\n"
+
+
+def lines() -> Iterator[bytes]:
+    """A table with a row in many lines that is as long as may be, and one more cell: refused."""
+    yield b"review,n\n"
+    yield b'"\n",' * (MAX_RECORD_BYTES // 4) + b"1\n"
+
+
+def cells() -> Iterator[bytes]:
+    """A table whose header has as many cells as may be."""
+    yield b"a," * (MAX_RECORD_BYTES // 2 - ROOM) + b"review\n"
+    yield b"x," * (MAX_RECORD_BYTES // 2 - ROOM) + b"warm\n"
+
+
+def _request(text: str) -> bytes:
+    messages = [{"role": "user", "content": text}]
+    params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": messages}
+    return json.dumps({"params": params}, ensure_ascii=False).encode() + b"\n"
+
+
+FILES = {"plain": plain, "wide": wide, "values": values, "lines": lines, "cells": cells}
+TABLES = {"lines", "cells"}
+
+
+def keep(name: str) -> BatchUpload:
+    asked = {"prompt": "{review}", "model": "claude-haiku-4-5", "max_tokens": 9} if name in TABLES else {}
+    return BatchUpload.objects.keep(FILES[name](), name=name, **asked)
+
+
+def check(upload: BatchUpload) -> None:
+    clock = Clock()
+    services.prepare(upload)
+    clock.stop()
+    clock.report(upload.row_count, bad=upload.bad_count)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("step", choices=["keep", "check"])
+    parser.add_argument("--file", choices=FILES)
+    options = parser.parse_args()
+    connection.ensure_connection()
+    if options.step == "keep":
+        keep(options.file)
+    else:
+        check(BatchUpload.objects.latest("pk"))
