@@ -134,7 +134,7 @@ def _sending(subject: Subject) -> Iterator[Diagnosis]:
             f"Since {slow.slow_since:%Y-%m-%d %H:%M:%S} UTC calls have run into their time limits, the last one at "
             f"{slow.slow_at:%H:%M:%S}: one worker at a time works for it, so that the other accounts go on."
         )
-        remedy = "Look at its server and the network. Where it needs longer for its answers, raise the TIMEOUTS."
+        remedy = "Look at its server and the network. Where it needs longer, raise its TIMEOUTS and TOTAL_TIMEOUT."
         yield subject.warning("speed", words, remedy)
     paused = states.paused().first()
     if paused is None:
