@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from django_claude_batches import wire
-from django_claude_batches.client import BatchesClient
-from django_claude_batches.client.transport import Reply
+from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.exceptions import APIError, ClaudeBatchesError
 from django_claude_batches.models import OpenListing
 from django_claude_batches.models.lease import DatabaseNow, after

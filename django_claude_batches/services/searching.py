@@ -10,7 +10,7 @@ from functools import cached_property
 from django.utils.dateparse import parse_datetime
 
 from django_claude_batches import wire
-from django_claude_batches.client.transport import Reply
+from django_claude_batches.client import Reply
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.deciding import Fullness

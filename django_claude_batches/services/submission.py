@@ -21,8 +21,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from django_claude_batches import conf, wire
-from django_claude_batches.client import BatchesClient
-from django_claude_batches.client.transport import Reply
+from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.exceptions import APIError, ClaudeBatchesError
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
