@@ -44,8 +44,9 @@ CLAUDE_BATCHES = {
     "SUBMIT_QUIET_PERIOD": float(os.environ.get("SUBMIT_QUIET_PERIOD", "1800")),
 }
 if slow := os.environ.get("SLOW_ACCOUNT"):
-    key, read_timeout = slow.split()
-    CLAUDE_BATCHES["ACCOUNTS"] = {"a slow": {"API_KEY": key, "TIMEOUTS": (5, float(read_timeout))}, "default": {}}
+    key, total = slow.split()
+    one = {"API_KEY": key, "TIMEOUTS": (5, float(total) / 3), "TOTAL_TIMEOUT": float(total)}
+    CLAUDE_BATCHES["ACCOUNTS"] = {"a slow": one, "default": {}}
 if most := os.environ.get("MAX_IN_FLIGHT_REQUESTS"):
     CLAUDE_BATCHES["MAX_IN_FLIGHT_REQUESTS"] = int(most)
 

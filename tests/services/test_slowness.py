@@ -16,7 +16,7 @@ from django_claude_batches import services, tasks
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, State, SubmitAttempt
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.services.pausing import account_state
-from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("quick", "accounts")]
@@ -34,7 +34,8 @@ def accounts(claude: ClaudeEmulator, settings: Any) -> None:
     claude.add_key(KEY)
     slow = {"API_KEY": KEY, "BASE_URL": claude.url, "TIMEOUTS": (5, READ_TIMEOUT)}
     default = {"API_KEY": claude.api_key, "BASE_URL": claude.url}
-    settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {SLOW: slow, "default": default}}
+    accounts = {SLOW: slow, "default": default}
+    settings.CLAUDE_BATCHES = {"KICK": False, "CREATE_READ_TIMEOUT": READ_TIMEOUT, "ACCOUNTS": accounts}
 
 
 def be_slow(claude: ClaudeEmulator, *verbs: str) -> None:
@@ -80,6 +81,7 @@ class TestRemembering:
 
     STEPS: dict[str, Callable[[ClaudeEmulator], Any]] = {
         "list": lambda claude: services.submit(draft(1, account=SLOW)),
+        "create": lambda claude: services.submit(draft(1, account=SLOW)),
         "retrieve": lambda claude: in_progress(),
         "cancel": lambda claude: services.cancel(in_progress()),
         "results": lambda claude: services.reingest(ended(claude)),
@@ -100,6 +102,15 @@ class TestRemembering:
         batch = services.reingest(ended(claude))
         claude.fault("trickle", piece_bytes=50, pause=3 * READ_TIMEOUT, times=None, on="results", key=KEY)
         services.advance(batch)
+        assert AccountState.objects.resting().exists()
+
+    def test_an_answer_that_drips(self, claude: ClaudeEmulator, settings: Any) -> None:
+        batch = in_progress()
+        slow = settings.CLAUDE_BATCHES["ACCOUNTS"][SLOW] | {"TOTAL_TIMEOUT": 3 * READ_TIMEOUT}
+        settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {SLOW: slow}}
+        claude.bend(Bend(body="dripped", seconds=READ_TIMEOUT / 2, key=KEY))
+        services.advance(batch)
+        assert "within 0.3 s" in batch.last_error
         assert AccountState.objects.resting().exists()
 
     def test_an_error_that_comes_in_time_is_none(self, claude: ClaudeEmulator) -> None:
