@@ -52,8 +52,8 @@ class BatchesClient:
 
     Safe to share between threads and to keep across a fork. `timeout` is seconds to connect and seconds without a byte
     while reading. `total_timeout` is the seconds that a call may take in all, with its retries and the pauses between
-    them (None: 60, or the read timeout where that is longer); create has its own. For results it holds until they
-    begin to come; then `min_results_rate` is the least number of bytes per second, over each stretch of twice the read
+    them (None: 50, or the read timeout where that is longer); create has its own. For results it holds until they
+    begin to come; then `min_results_rate` is the least number of bytes per second, over each stretch of the read
     timeout that is spent reading (0: none). `max_retries` is for everything but create. `proxies` and `verify` are
     those of requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). A
     `base_url` of http beyond loopback needs `allow_http`: the key would be sent in the clear. `around` makes a context
@@ -73,7 +73,7 @@ class BatchesClient:
         anthropic_version: str = "2023-06-01",
         workspace_id: str | None = None,
         betas: Iterable[str] = (),
-        timeout: Timeout = (10, 60),
+        timeout: Timeout = (10, 50),
         total_timeout: float | None = None,
         min_results_rate: float = 1000,
         max_retries: int = 2,

@@ -33,8 +33,11 @@ from django_claude_batches.client.retries import Failure
 from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
-TOTAL_SECONDS = 60.0
-"""The total time of a call, if nothing else is said: this, or the read timeout where that is longer."""
+TOTAL_SECONDS = 50.0
+"""The total time of a call, if nothing else is said: this, or the read timeout where that is longer.
+
+Under a minute, so that no other account's work waits longer for a worker.
+"""
 
 SENDING_SECONDS = 600.0
 """Seconds that a create call may take for its body, if nothing else is said: 256 MB at 430 kB per second."""
@@ -175,8 +178,7 @@ class Transport:
         pace = self._pace()
         headers = {"Accept": "application/binary"}
         response = self._persist(lambda: self._open("GET", path, about_results=True, headers=headers), pace)
-        # Twice the read timeout: a silence that the read timeout allows leaves as long to catch up.
-        pace.stream(rate=self._min_results_rate, window=2 * self._timeout[1], on_read=on_read)
+        pace.stream(rate=self._min_results_rate, window=self._timeout[1], on_read=on_read)
         with response:
             yield Stream(self._pieces(response, pace), _length(response), bool(response.raw.chunked))
 

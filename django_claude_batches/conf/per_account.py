@@ -39,7 +39,7 @@ ACCOUNT_DEFAULTS: dict[str, Any] = {
     "WORKSPACE_ID": None,
     "AUTH": "bearer",
     "ANTHROPIC_VERSION": "2023-06-01",
-    "TIMEOUTS": (10.0, 60.0),
+    "TIMEOUTS": (10.0, 50.0),
     "TOTAL_TIMEOUT": None,
     "MIN_RESULTS_RATE": 1000,
     "PROXIES": None,

@@ -107,12 +107,12 @@ def test_a_pause_for_which_no_time_is_left_is_not_begun(
     assert quick == [30, 30]
 
 
-def test_the_default_is_a_minute_or_a_longer_read_timeout(claude: ClaudeEmulator, quick: list[float]) -> None:
+def test_the_default_is_under_a_minute_or_a_longer_read_timeout(claude: ClaudeEmulator, quick: list[float]) -> None:
     claude.fault("rate_limited", retry_after=59, times=None)
     with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimited):
         client.list()
     assert quick == [59, 59]
-    claude.fault("rate_limited", retry_after=60, times=None)
+    claude.fault("rate_limited", retry_after=50, times=None)
     with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimited):
         client.list()
     assert quick == [59, 59]
