@@ -108,17 +108,17 @@ def test_a_pause_for_which_no_time_is_left_is_not_begun(
 
 
 def test_the_default_is_under_a_minute_or_a_longer_read_timeout(claude: ClaudeEmulator, quick: list[float]) -> None:
-    claude.fault("rate_limited", retry_after=59, times=None)
+    claude.fault("rate_limited", retry_after=49, times=None)
     with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimited):
         client.list()
-    assert quick == [59, 59]
+    assert quick == [49, 49]
     claude.fault("rate_limited", retry_after=50, times=None)
     with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimited):
         client.list()
-    assert quick == [59, 59]
+    assert quick == [49, 49]
     with closing(client_of(claude, total_timeout=None, timeout=(1, 70))) as client, pytest.raises(RateLimited):
         client.list()
-    assert quick == [59, 59, 60, 60]
+    assert quick == [49, 49, 50, 50]
 
 
 def test_a_pooled_connection_is_not_shut_by_the_call_before(
