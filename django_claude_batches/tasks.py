@@ -138,8 +138,8 @@ def audit() -> None:
 
 @shared_task(name="django_claude_batches.audit_account", **WITHIN_AN_HOUR)
 def audit_account(alias: str) -> None:
-    """Compare what Anthropic lists for an account with our rows."""
-    services.audit(alias)
+    """Compare what Anthropic lists for an account with our rows, if its last audit is a day old."""
+    services.audit_due(alias)
 
 
 @shared_task(name="django_claude_batches.purge", **WITHIN_AN_HOUR)
@@ -157,7 +157,7 @@ def watch() -> None:
 @shared_task(name="django_claude_batches.watch_account", **WITHIN_AN_HOUR)
 def watch_account(alias: str) -> None:
     """Look for batches of an account's unanswered create calls that appear after the search has ended."""
-    services.watch(alias)
+    services.watch_due(alias)
 
 
 def kick() -> None:

@@ -211,3 +211,12 @@ def test_patterns_of_a_model_that_python_searches_for_are_named(model: type[pyda
 @pytest.mark.parametrize("schema", [Code, {"pattern": BACKTRACKING}])
 def test_other_patterns_are_not(schema: Any) -> None:
     assert OutputSchema(schema).warnings == []
+
+
+class Numbers(pydantic.BaseModel):
+    numbers: list[int]
+
+
+def test_a_model_lists_no_more_errors_than_fit_into_memory() -> None:
+    with pytest.raises(InvalidOutput, match=r"^it has 1,001 errors$"):
+        OutputSchema(Numbers).read(json.dumps({"numbers": ["x"] * 1001}))

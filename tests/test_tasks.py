@@ -122,9 +122,15 @@ class TestTicks:
         assert services.begin_tick(is_kick=False)
 
     @pytest.mark.parametrize("task", [tasks.watch, tasks.audit, tasks.purge])
-    def test_a_pile_of_another_task_costs_three_statements_each(self, task: Any, claude: ClaudeEmulator) -> None:
+    def test_a_pile_of_another_task_costs_few_statements_each(self, task: Any, sent: list[dict[str, Any]]) -> None:
         task()
-        assert statements(task) <= 3  # the accounts, whether the one is slow, and its row
+        for message in names(sent):
+            getattr(tasks, message)("default")
+            # whether the account is slow, and whether its turn has come
+            assert statements(lambda name=message: getattr(tasks, name)("default")) <= 2
+        before = len(sent)
+        assert statements(task) <= 4  # the accounts, and whether the one is slow, used, and its turn has come
+        assert len(sent) == before
 
 
 def due_upload() -> BatchUpload:

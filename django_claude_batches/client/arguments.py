@@ -12,6 +12,9 @@ from django_claude_batches.wire import BATCH_ID_PATTERN
 
 PATH = "/v1/messages/batches"
 
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(?:%[a-z0-9]+)?")
+"""A name or an address. requests ends a host at other characters, such as a backslash, where urllib does not."""
+
 
 def problem_with_key(api_key: object) -> str | None:
     """Say what is wrong with a key without showing it, None if nothing is."""
@@ -31,6 +34,7 @@ def problem_with_url(base_url: str, *, allow_http: bool = False) -> str | None:
         is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:  # a bracket too many, a port that is none
         is_usable = False
+    is_usable = is_usable and bool(HOST.fullmatch(parts.hostname or ""))
     if not is_usable or parts.query or parts.fragment or "@" in parts.netloc:
         return "base_url must be like https://api.anthropic.com, without user, query and fragment"
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):

@@ -24,7 +24,13 @@ from django_claude_batches.client.arguments import (
     problem_with_url,
 )
 from django_claude_batches.client.body import write_body
-from django_claude_batches.client.connecting import AUTH_HEADERS, KeyAuth, Timeout, environment_proxies
+from django_claude_batches.client.connecting import (
+    AUTH_HEADERS,
+    KeyAuth,
+    Timeout,
+    environment_proxies,
+    problem_with_proxies,
+)
 from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
 from django_claude_batches.client.parsing import parsed
 from django_claude_batches.client.polling import poll_until_ended
@@ -83,6 +89,7 @@ class BatchesClient:
         around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         problem = problem_with_key(api_key) or problem_with_url(base_url, allow_http=allow_http)
+        problem = problem or problem_with_proxies(base_url, proxies or {}, allow_http=allow_http)
         if auth not in AUTH_HEADERS:
             problem = f"auth is one of {sorted(AUTH_HEADERS)}, not {auth!r}"
         if (total_timeout is not None and total_timeout <= 0) or min_results_rate < 0:

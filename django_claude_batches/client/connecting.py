@@ -16,7 +16,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 
 from django_claude_batches.client.arguments import is_loopback
 from django_claude_batches.client.deadline import PacedConnection
@@ -167,9 +167,21 @@ def environment_proxies(base_url: str) -> dict[str, str]:
     return {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
 
 
-def _passwords(proxies: Iterable[str]) -> Iterator[str]:
+def problem_with_proxies(base_url: str, proxies: Mapping[str, str], *, allow_http: bool = False) -> str | None:
+    """Say if a proxy would get the key in the clear, on the way to a base URL that may be used; None if none would."""
+    parts = urlsplit(base_url)
+    if parts.scheme != "http" or allow_http:
+        return None
+    proxy = select_proxy(base_url, dict(proxies))
+    host = urlsplit(proxy or "").hostname
+    if host is None or is_loopback(host):
+        return None
+    return f"the proxy {host} would get the key in the clear: use https, or set ALLOW_HTTP (the client's allow_http)"
+
+
+def _passwords(proxies: Iterable[str | None]) -> Iterator[str]:
     """Give out the passwords in the URLs of proxies, as they stand there, decoded, and as they are sent."""
-    for url in proxies:
+    for url in filter(None, proxies):  # requests takes None for "no proxy"
         user, colon, password = url.rpartition("@")[0].rpartition("//")[2].partition(":")
         if colon:
             plain_one = unquote(password)

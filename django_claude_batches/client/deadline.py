@@ -25,6 +25,9 @@ SHORTEST = 0.001
 MAX_UNSEEN_BYTES = 1024 * 1024
 """Bytes of a stream that may come between two pieces of it: a piece has 256 kB, and the rest is framing."""
 
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Bytes of all the tries of another call. A body has a bound of its own; urllib3 1.26 reads framing of any length."""
+
 _thread = threading.local()
 
 
@@ -42,6 +45,7 @@ class Pace:
         self._until = time.monotonic() + seconds
         self._words = f"No complete answer from the API within {seconds:g} s, {limit}"
         self._is_stream = self._is_too_slow = False
+        self._unseen = 0
         self._on_read: Callable[[], object] | None = None
 
     def stream(self, *, rate: float, window: float, on_read: Callable[[], object] | None = None) -> None:
@@ -76,13 +80,14 @@ class Pace:
 
         Raise TooSlow for a stream that is below its rate, and OSError for one of which trailers come without end.
         """
+        self._unseen += size
+        most = MAX_UNSEEN_BYTES if self._is_stream else MAX_ANSWER_BYTES
+        if self._unseen > most:
+            raise OSError(f"more than {most:,} bytes came that are no part of the answer")
         if not self._is_stream:
             return
         self._spent += seconds
         self._size += size
-        self._unseen += size
-        if self._unseen > MAX_UNSEEN_BYTES:
-            raise OSError(f"more than {MAX_UNSEEN_BYTES:,} bytes came that are no part of the results")
         if size and self._spent >= self._window:
             self._is_too_slow = self._size < self._rate * self._spent
             if self._is_too_slow:

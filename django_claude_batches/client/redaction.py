@@ -42,6 +42,6 @@ def _spelled(secret: str) -> str:
 def _character(character: str) -> str:
     # JSON within JSON doubles the backslashes. Their number is bounded, so that the search stays linear.
     forms = [re.escape(character)] if character.isalnum() else [rf"\\{{0,4}}{re.escape(character)}"]
-    for either in sorted({character, character.upper()}):
+    for either in sorted({character, *character.upper()} if len(character.upper()) == 1 else {character}):
         forms += [rf"\\\\{{0,3}}u00{ord(either):02x}", f"%{ord(either):02x}"]
     return f"(?:{'|'.join(forms)})"

@@ -29,7 +29,7 @@ MAX_PLACES = 1000
 _MARKS = (b",", b"[", b"{")
 _STRING_OR_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
 _ABOVE_FF = re.compile(rb"[\xc4-\xf4]|\\u(?!00)")
-_ABOVE_FFFF = re.compile(rb"[\xf0-\xf4]|\\u[dD]")
+_ABOVE_FFFF = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")
 
 
 def problem_with_line(data: bytes) -> str:

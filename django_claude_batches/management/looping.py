@@ -57,12 +57,12 @@ class Loop:
         return is_work_due()
 
     def _start_threads(self) -> None:
-        """Start a thread for each account that has none; for a single account there is none."""
+        """Start a thread for each account that has none, or whose thread died; for a single account there is none."""
         aliases = services.accounts_at_work()
         if len(aliases) == 1 and not self._threads:
             return
         for alias in aliases:
-            if alias not in self._threads:
+            if alias not in self._threads or not self._threads[alias].is_alive():
                 # A daemon: a second Ctrl-C ends the process though a server keeps silent.
                 self._threads[alias] = threading.Thread(target=self._look_after, args=(alias,), name=alias, daemon=True)
                 self._threads[alias].start()

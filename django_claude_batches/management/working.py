@@ -57,9 +57,9 @@ class Work:
 
     def round(self, steps: Callable[[], bool]) -> bool:
         """Do these steps once, whatever goes wrong; return whether there is more to do at once, as they say."""
-        close_old_connections()
         failures = self.failures
         try:
+            close_old_connections()
             return steps() and self.failures == failures
         except DatabaseError as error:
             self.console.complain(f"The database: {error}")

@@ -36,20 +36,24 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
 
     def slow(self) -> AccountStateQuerySet:
         """Those of which a call was too slow lately."""
-        return self.filter(slow_at__gte=after(-CAREFUL))
+        return self.filter(slow_at__gte=after(-CAREFUL), slow_at__lte=DatabaseNow())
 
     def resting(self) -> AccountStateQuerySet:
         """Those of which a call was too slow a moment ago: their servers are asked nothing now."""
-        return self.filter(slow_at__gte=after(-PAUSE))
+        return self.filter(slow_at__gte=after(-PAUSE), slow_at__lte=DatabaseNow())
+
+    def is_turn(self, alias: str, field: str) -> bool:
+        """Whether the account's time in `field` has come."""
+        return not self.primary().filter(alias=alias, **{f"{field}__gt": DatabaseNow()}).exists()
 
     def take_turn(self, alias: str, field: str, interval: timedelta) -> bool:
         """Move the account's time in `field` (such as `next_audit_at`) if it has come; give whether we moved it.
 
         Of several processes one gets True, and does the work.
         """
-        rows = self.primary()
-        if rows.filter(alias=alias, **{f"{field}__gt": DatabaseNow()}).exists():
+        if not self.is_turn(alias, field):
             return False  # one statement, as for each message of a pile
+        rows = self.primary()
         rows.get_or_create(alias=alias)
         is_due = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
         return bool(rows.filter(is_due, alias=alias).update(**{field: after(interval)}))

@@ -15,6 +15,9 @@ from django_claude_batches.output_schema.outcome import (
     joined,
 )
 
+MOST_ERRORS = 1000
+"""Of one answer. An answer of 1 MB may have so many that listing them takes hundreds of MB."""
+
 PYTHON_RE = (
     "{} has patterns that are searched for with Python's re: some take hours for a short answer, and nothing can "
     "interrupt. Leave out regex_engine='python-re', and write patterns as text for pydantic's own, linear engine."
@@ -45,6 +48,8 @@ class ByModel:
             # The text and not the value: read as JSON, a list may be a set and a text a date, however strict the model.
             parsed = self._model.model_validate_json(text)
         except self._refusal as error:
+            if error.error_count() > MOST_ERRORS:  # each would be an object of its own
+                raise InvalidOutput(f"it has {error.error_count():,} errors") from None
             problems = [f"{_path(found['loc'])}: {found['msg']}" for found in error.errors(include_url=False)]
             raise InvalidOutput(joined(problems[:MOST_PROBLEMS])) from None
         return Validated(parsed.model_dump(mode="json", by_alias=True), parsed)

@@ -130,8 +130,8 @@ def _dispatch_due(
 
 
 def accounts_at_work() -> list[str]:
-    """Return the aliases of the settings, and of the batches that are to be polled."""
-    used = MessageBatch.objects.primary().to_poll().due().order_by().values_list("account", flat=True).distinct()
+    """Return the aliases of the settings, and of the batches that are due: those of an account that was removed too."""
+    used = MessageBatch.objects.primary().due().order_by().values_list("account", flat=True).distinct()
     configured: list[str] = []
     try:
         configured = conf.accounts()

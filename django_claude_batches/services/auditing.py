@@ -54,9 +54,10 @@ def audit_due(account: str | None = None) -> list[AuditReport]:
 
 
 def hand_out_audits(dispatch: Callable[[str], object]) -> None:
-    """`dispatch` the alias of each account whose last audit is a day old. Asks no server."""
-    for alias in _due(None):
-        dispatch(alias)
+    """`dispatch` the alias of each account whose last audit is a day old. Asks no server, and takes no turn."""
+    for alias in known_accounts():
+        if may_work(alias) and AccountState.objects.is_turn(alias, "next_audit_at") and _is_used(alias):
+            dispatch(alias)
 
 
 def _due(account: str | None) -> Iterator[str]:

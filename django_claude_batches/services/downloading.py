@@ -59,6 +59,7 @@ class Download:
 
     def __init__(self, batch: MessageBatch, client: BatchesClient, prices: PriceTable, *, using: str) -> None:
         self._batch, self._client, self._prices = batch, client, prices
+        self.redacted = client.redacted
         own = batch.attempts.using(using).filter(remote_id=batch.anthropic_id)
         self._tags = frozenset(tag.encode() for tag in own.values_list("tag", flat=True))
         """Those that our lines may bear; none for a batch that was made elsewhere: its ids are kept as they are."""
@@ -123,8 +124,8 @@ class Download:
         """Count a problem line, and keep it with its chunk unless there are many already."""
         self.problems += 1
         if self.problems <= MAX_PROBLEMS:
-            kept = problem(line, self._client.redacted(reason))
-            kept.excerpt = excerpt(line, self._client.redacted)
+            kept = problem(line, self.redacted(reason))
+            kept.excerpt = excerpt(line, self.redacted)
             chunk.problems.append(kept)
 
     def _row(self, line: Line) -> ResultRow | ResultProblem | None:

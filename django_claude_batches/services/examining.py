@@ -80,7 +80,10 @@ def ask_for_anchors(
     client: BatchesClient, alias: str, anchors: Mapping[Anchor, SubmitAttempt], workspace_id: str
 ) -> None:
     """Ask for what was there before a call and is not listed: it may be gone, or the listing is stale."""
+    give_up_at = time.monotonic() + BUDGET.total_seconds()
     for (id_, at), attempt in list(anchors.items())[:AT_A_TIME]:
+        if time.monotonic() > give_up_at:
+            return
         ask_for(client, keep_anchor(alias, attempt, id_, at), workspace_id)
 
 

@@ -59,6 +59,7 @@ def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) ->
             raise LeaseLost(f"The lease on batch {batch.pk} is lost.")
         for index, why in bulk.insert_results(download.rows(chunk), using=rows.db).items():
             custom_id, line = chunk.made[index]
+            why = download.redacted(why)  # noqa: PLW2901 (PostgreSQL quotes the row in it)
             logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, custom_id, why)
             download.add_problem(chunk, line, f"The database refused the row of {custom_id}: {why}")
         for trouble in chunk.problems:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.db.models import F
 
-from django_claude_batches.client import BatchesClient
+from django_claude_batches import wire
+from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.lease import DatabaseNow
@@ -22,6 +22,7 @@ from django_claude_batches.services.baseline import quiet_after
 from django_claude_batches.services.deciding import LISTINGS, Facts, Fullness, Step, decide
 from django_claude_batches.services.delays import next_poll, respecting
 from django_claude_batches.services.examining import ask_for_anchors, examine
+from django_claude_batches.services.holding import heartbeat
 from django_claude_batches.services.pages import are_kept, page_of
 from django_claude_batches.services.remembering import gone_ids, open_ones, remember, remember_adopted
 from django_claude_batches.services.searching import Listing, attempts_without_anchor, fullness, list_for
@@ -125,9 +126,15 @@ def _search(lost: list[Lost], client: BatchesClient) -> bool:
     alias = lost[0].batch.account
     began_at = AccountState.objects.primary().clock()
     attempts = [each.attempt for each in lost]
+    renew = heartbeat({each.batch.pk: each.token for each in lost})
+
+    def pages(**what: Any) -> Reply[wire.Page]:
+        renew()
+        return page_of(client, alias, **what)
+
     failure: ClaudeBatchesError | None = None
     try:
-        listing = list_for(partial(page_of, client, alias), alias, attempts, gone_ids(alias))
+        listing = list_for(pages, alias, attempts, gone_ids(alias))
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
@@ -138,19 +145,23 @@ def _search(lost: list[Lost], client: BatchesClient) -> bool:
             delay = respecting(failure, next_poll(each.attempt.sent_at))
             each.batch.put_off(delay, token=each.token, error=str(failure))
         return False
-    _look_at(client, alias, lost, listing)
+    _look_at(client, alias, lost, listing, renew)
     gone = gone_ids(alias)
     candidates = open_ones(alias, [Window.of(attempt) for attempt in attempts])
     more = [_judge(each, listing, candidates, gone, began_at) for each in lost]
     return more[0]
 
 
-def _look_at(client: BatchesClient, alias: str, lost: list[Lost], listing: Listing) -> None:
+def _look_at(
+    client: BatchesClient, alias: str, lost: list[Lost], listing: Listing, renew: Callable[[], object]
+) -> None:
     attempts = [each.attempt for each in lost]
     windows = [Window.of(attempt) for attempt in attempts]
     remember(alias, listing, windows)
     remember_adopted(alias, windows)
+    renew()
     ask_for_anchors(client, alias, attempts_without_anchor(listing, attempts, gone_ids(alias)), listing.workspace_id)
+    renew()
     examine(client, open_ones(alias, windows), listing, likely=[each.batch.request_count for each in lost])
 
 

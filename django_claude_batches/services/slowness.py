@@ -97,20 +97,23 @@ def closed() -> list[str]:
     return [alias for alias in slow if not may_work(alias)]
 
 
-def may_create(batch: MessageBatch) -> bool:
-    """Whether a create call for the batch may begin. Inside a transaction that has not locked the batch's row yet.
+def may_create(batch: MessageBatch, state: AccountState) -> bool:
+    """Whether a create call for the batch may begin; `state` is its account's.
+
+    Inside a transaction that has read and locked nothing yet.
 
     A create call may wait for many minutes, so a server that keeps silent would soon hold every worker. Until one is
     answered they are made one at a time; and none begins while another one is overdue, unless a third one was answered
     meanwhile.
     """
-    states = AccountState.objects.primary().filter(pk=account_state(batch.account).pk)
+    states = AccountState.objects.primary().filter(pk=state.pk)
     states.update(alias=F("alias"))  # locks it: two workers must not both be the first
     rows = MessageBatch.objects.primary().leased().filter(account=batch.account, state=State.SUBMITTING)
     in_flight = list(rows.exclude(pk=batch.pk).values_list("pk", flat=True))
     if not in_flight:
         return True
-    answered_at = states.filter(create_answered_at__gte=after(-CAREFUL)).values_list("create_answered_at", flat=True)
+    lately = {"create_answered_at__gte": after(-CAREFUL), "create_answered_at__lte": DatabaseNow()}
+    answered_at = states.filter(**lately).values_list("create_answered_at", flat=True)
     last = answered_at.first()
     if last is None:
         return False

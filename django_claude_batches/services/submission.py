@@ -11,7 +11,6 @@ import base64
 import logging
 import secrets
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
@@ -34,14 +33,12 @@ from django_claude_batches.services.baseline import Baseline, note, take, window
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.delays import NOW, jittered
+from django_claude_batches.services.holding import heartbeat
 from django_claude_batches.services.pages import page_of
-from django_claude_batches.services.pausing import is_paused
+from django_claude_batches.services.pausing import account_state, is_paused
 from django_claude_batches.services.slowness import CREATE_AGAIN, create_was_answered, may_create
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT = 60.0
-"""Seconds between two renewals of the lease until `sent_at` is set: a body of 256 MB takes a while to be written."""
 
 CONNECT_TIMEOUT = 60.0
 """Seconds, also for each piece of the body that is sent (`BatchesClient.send`)."""
@@ -50,6 +47,8 @@ WATCH = timedelta(hours=25)
 """How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
 
 PAUSED_RECHECK = timedelta(minutes=5)
+
+WAITS_FOR_ANOTHER = "Another create call of this account has no answer yet: this batch is sent after it."
 
 
 def submit(batch: MessageBatch, *, allow_duplicate: bool = False, by: Any = None) -> MessageBatch:
@@ -91,7 +90,7 @@ def send(batch: MessageBatch, token: str) -> bool:
     attempt = _intend(batch, token)
     if attempt is None:
         return batch.state == State.UNCERTAIN
-    renew = _heartbeat(batch, token)
+    renew = heartbeat({batch.pk: token})
     file, written = _written(batch, attempt, renew)
     with file:
         baseline = _take_baseline(batch, attempt, client, written, renew)
@@ -116,14 +115,17 @@ def recover(batch: MessageBatch, _token: str) -> bool:
 def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     """Write down that we are about to send; None if the batch or the lease is no longer ours."""
     rows = MessageBatch.objects.primary()
+    # Before the transaction: a key may come from a vault, and the account's row is locked below.
+    fingerprint_, workspace_id = fingerprint(batch.account), conf.account(batch.account).workspace_id or ""
+    state = account_state(batch.account)
     with transaction.atomic(using=rows.db, durable=True):
-        may_send = may_create(batch)  # first: whoever queues an account's batches locks its row before theirs
+        may_send = may_create(batch, state)  # first: whoever queues an account's batches locks its row before theirs
         if not rows.renew(batch.pk, token) or _was_sent_before(batch, token):
             return None
         if _is_held_back(batch, token):
             return None
         if not may_send:
-            batch.put_off(jittered(CREATE_AGAIN), token=token)
+            batch.put_off(jittered(CREATE_AGAIN), token=token, last_error=WAITS_FOR_ANOTHER)
             return None
         kept: dict[str, Any] = {
             "failures": F("failures")
@@ -136,8 +138,8 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
             batch=batch,
             number=last.number + 1 if last else 1,
             tag=new_tag(),
-            account_fingerprint=fingerprint(batch.account),
-            workspace_id=conf.account(batch.account).workspace_id or "",
+            account_fingerprint=fingerprint_,
+            workspace_id=workspace_id,
             intent_at=DatabaseNow(),
             send_deadline=conf.send_deadline(),
             read_timeout=conf.create_read_timeout(),
@@ -170,19 +172,6 @@ def _is_held_back(batch: MessageBatch, token: str) -> bool:
     if batch.move(State.DRAFT, allowed={State.QUEUED}, token=token, queued_at=None, last_error="", released_at=None):
         batch.note("taken_back", why)
     return True
-
-
-def _heartbeat(batch: MessageBatch, token: str) -> Callable[[], object]:
-    """Return a function that renews the lease, once a minute at most. Whether that succeeds is seen at the fence."""
-    renewed_at = time.monotonic()
-
-    def renew() -> None:
-        nonlocal renewed_at
-        if time.monotonic() - renewed_at >= HEARTBEAT:
-            MessageBatch.objects.primary().renew(batch.pk, token)
-            renewed_at = time.monotonic()
-
-    return renew
 
 
 def _written(batch: MessageBatch, attempt: SubmitAttempt, progress: Callable[[], object]) -> tuple[IO[bytes], Written]:

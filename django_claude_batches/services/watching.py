@@ -41,9 +41,10 @@ def watch_due(account: str | None = None) -> int:
 
 
 def hand_out_watches(dispatch: Callable[[str], object]) -> None:
-    """`dispatch` the alias of each account whose last look is ten minutes old. Asks no server."""
-    for alias in _due(None):
-        dispatch(alias)
+    """`dispatch` the alias of each account whose last look is ten minutes old. Asks no server, and takes no turn."""
+    for alias in known_accounts():
+        if may_work(alias) and AccountState.objects.is_turn(alias, "next_watch_at"):
+            dispatch(alias)
 
 
 def _due(account: str | None) -> Iterator[str]:

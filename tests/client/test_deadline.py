@@ -271,7 +271,7 @@ def test_trailers_without_end_end_the_results_however_fast_they_come() -> None:
     chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
     with dripping(chunked, b"x: " + b"y" * 60_000 + b"\r\n") as port:
         client = BatchesClient(api_key="key", base_url=f"http://127.0.0.1:{port}")
-        with closing(client), pytest.raises(APIUnreachable, match="no part of the results"):
+        with closing(client), pytest.raises(APIUnreachable, match="no part of the answer"):
             list(client.results(BATCH_ID))
 
 

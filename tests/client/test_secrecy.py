@@ -298,3 +298,30 @@ def test_interrupt_in_a_read_leaves_without_urllib3s_frames(
         client.retrieve(BATCH_ID)
     assert SECRET not in everything_that_an_error_shows(caught.value)
     assert not {"requests", "urllib3", "http"} & modules_in(caught.value)
+
+
+@pytest.mark.parametrize("password", ["stra\u00dfe1", "stra%C3%9Fe1", "\ufb01nancier", "I\u0307stanbul"])
+def test_a_password_with_characters_that_grow_in_upper_case(password: str) -> None:
+    """Also where no client can be made of it, the key would be in the frames."""
+    client = BatchesClient(api_key=KEY, proxies={"https": f"http://user:{password}@proxy.example:3128"})
+    assert password not in client.redacted(f"407 {password}")
+
+
+def test_no_proxy_may_be_none() -> None:
+    assert BatchesClient(api_key=KEY, proxies={"https": None}).redacted("407") == "407"  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("key", ["http", "all", "http://localhost"])
+def test_a_proxy_elsewhere_does_not_get_the_key_in_the_clear(key: str) -> None:
+    there = {key: "http://user:secret-word@proxy.example:3128"}
+    with pytest.raises(ValueError, match=r"^the proxy proxy.example would get the key in the clear"):
+        BatchesClient(api_key=KEY, base_url="http://localhost:9", proxies=there)
+    BatchesClient(api_key=KEY, base_url="http://localhost:9", proxies=there, allow_http=True)
+    BatchesClient(api_key=KEY, base_url="https://localhost:9", proxies=there)
+    BatchesClient(api_key=KEY, base_url="http://localhost:9", proxies={key: "http://127.0.0.1:3128"})
+
+
+@pytest.mark.parametrize("host", ["evil\\.localhost", "evil;.localhost", "evil,.localhost", "evil%2f.localhost"])
+def test_a_host_that_requests_reads_as_another_one_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match=r"^base_url must be like"):
+        BatchesClient(api_key=KEY, base_url=f"http://{host}")

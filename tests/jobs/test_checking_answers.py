@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchResult, DeliveryChunk, ParkedResult
+from django_claude_batches.services.runs import delivering, piece
 from django_claude_batches.services.runs.delivering import deliver
 from django_claude_batches.services.runs.piece import JUDGING_SECONDS
 from django_claude_batches.testing import ClaudeEmulator
@@ -116,6 +117,28 @@ def test_rows_whose_checks_take_long_are_in_several_transactions(claude: ClaudeE
     fetched(job(read_output=read_output).start(), claude)
     deliver_all()
     assert (positions, effects()) == ([0, 1, 1], [1] * 3)
+
+
+def test_parked_rows_whose_checks_take_long_are_handed_out_too(
+    claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, review: Review, result: Any) -> None:
+        raise LookupError
+
+    def read_output(self: Any, result: Any) -> None:
+        give_up_at = time.monotonic() + 0.06
+        while time.monotonic() < give_up_at:
+            pass
+
+    monkeypatch.setattr(piece, "JUDGING_SECONDS", 0.05)
+    monkeypatch.setattr(delivering, "TURN", 3.0)
+    reviews(3)
+    run = over(job(on_result=broken).start(), claude)
+    job(read_output=read_output)
+    services.deliver_parked(run)
+    chunk = DeliveryChunk.objects.get(done_at__isnull=True)
+    deliver(chunk.pk)
+    assert effects() == [1] * 3
 
 
 def test_the_answer_that_costs_too_much_is_invalid_and_the_others_are_delivered(claude: ClaudeEmulator) -> None:

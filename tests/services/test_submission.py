@@ -321,7 +321,7 @@ class TestWaits:
         batch = services.submit(draft(5))
         with (
             CaptureQueriesContext(connection) as queries,
-            mock.patch("django_claude_batches.services.submission.time", **{"monotonic.side_effect": count(step=61.0)}),
+            mock.patch("django_claude_batches.services.holding.time", **{"monotonic.side_effect": count(step=61.0)}),
         ):
             services.advance(batch)
         renewal = f'UPDATE "{MessageBatch._meta.db_table}" SET "lease_until"'

@@ -133,6 +133,7 @@ class Piece:
             if time.monotonic() > give_up_at:
                 break
         del self._requests[len(self._verdicts) :]
+        self._parked = {pk: parked for pk, parked in self._parked.items() if pk in self._verdicts}
         return True
 
     def _verdict(self, request: BatchRequest) -> str | Exception:
