@@ -80,6 +80,8 @@ LANES = [
         + newcomer("demo", "python example_project/manage.py demo"),
         cores=0,
     ),
+    # The longest that keeps one core busy, beside all others that do: no lane that needs two can run meanwhile.
+    extra("protocol", "The state machine of the protocol holds for 500 other examples.", cores=1),
     tox("lint", "The code is formatted, and imports point down.", cores=1),
     tox("types", "The package is typed strictly, and the migration is that of the models.", cores=1),
     tox("docs", "The docs build without a warning.", cores=1),
@@ -123,7 +125,6 @@ LANES = [
     extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
     extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
     extra("trials", "Each fault three times: other seeds, and all points of killed runs."),
-    extra("protocol", "The state machine of the protocol holds for 500 other examples.", cores=1),
 ]
 
 
