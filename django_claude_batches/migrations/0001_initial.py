@@ -97,7 +97,12 @@ class Migration(migrations.Migration):
                         verbose_name="slow at",
                     ),
                 ),
-                ("create_answered_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "poll_hand_outs",
+                    models.PositiveSmallIntegerField(
+                        default=0, editable=False, help_text="Messages in a row to poll it that nobody took."
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "account",

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.fields import IdentifierField, StorableTextField
+from django_claude_batches.models.handing import rests_from
 from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
 
 SILENCE = timedelta(seconds=90)
@@ -57,6 +58,20 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         rows.get_or_create(alias=alias)
         is_due = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
         return bool(rows.filter(is_due, alias=alias).update(**{field: after(interval)}))
+
+    def hand_out_poll(self, alias: str, rest: timedelta) -> bool:
+        """Note that a message is sent to poll the account, unless the last one rests; return whether it noted it.
+
+        The rests are those of rows that are handed out.
+        """
+        if not self.is_turn(alias, "next_poll_at"):
+            return False
+        rows, rests = self.primary(), rests_from(rest)
+        count = rows.get_or_create(alias=alias)[0].poll_hand_outs
+        is_due = Q(next_poll_at__isnull=True) | Q(next_poll_at__lte=DatabaseNow())
+        until = after(rests[min(count, len(rests) - 1)])
+        handed_out = rows.filter(is_due, alias=alias, poll_hand_outs=count)
+        return bool(handed_out.update(next_poll_at=until, poll_hand_outs=min(count + 1, len(rests))))
 
     def begin_tick(self, alias: str) -> bool:
         """Note on the account's row that a tick begins, unless one began within 20 seconds; return whether it noted it.
@@ -114,7 +129,9 @@ class AccountState(Leased):
     slow_at = models.DateTimeField(
         _("slow at"), null=True, blank=True, help_text=_("When a call last ran into one of its time limits.")
     )
-    create_answered_at = models.DateTimeField(null=True, blank=True, editable=False)
+    poll_hand_outs = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text=_("Messages in a row to poll it that nobody took.")
+    )
 
     objects = AccountStateQuerySet.as_manager()
 

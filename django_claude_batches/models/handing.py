@@ -66,15 +66,15 @@ def _is_sent_again() -> Q:
 
 def _is_resting(rest: timedelta) -> Q:
     """Match rows whose message was sent too lately for another one: by the database's clock."""
-    rests = _rests(rest)
+    rests = rests_from(rest)
     longer = [Q(hand_outs__gte=count, handed_out_at__gt=after(-rests[count - 1])) for count in range(2, len(rests) + 1)]
     lately = Q(handed_out_at__gt=after(-rest))
     return lately | (_is_sent_again() & reduce(or_, longer, lately))
 
 
-def _rests(rest: timedelta) -> list[timedelta]:
+def rests_from(rest: timedelta) -> list[timedelta]:
     """Give the first rest, the second, and so on up to the longest."""
     rests = [rest]
-    while rests[-1] < LONGEST_REST:
+    while timedelta(0) < rests[-1] < LONGEST_REST:
         rests.append(min(rests[-1] * 2, LONGEST_REST))
     return rests

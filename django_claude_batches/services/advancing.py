@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import Error as DatabaseError
-from django.db.models import Min
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.account import PAUSE
-from django_claude_batches.models.handing import LONGEST_REST
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
 from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
@@ -91,17 +89,16 @@ def hand_out_batches(dispatch: Callable[[int], object], *, rest: timedelta) -> i
 def hand_out_polls(dispatch: Callable[[str], object], *, rest: timedelta) -> int:
     """`dispatch` the alias of each account of which batches are to be polled, and give their number. Asks no server.
 
-    An account is not dispatched again for `rest`, or for as long as its batches have been due, up to 15 minutes, unless
-    it was polled meanwhile. What is due without being polled, alarms and the mark of this tick, is done here.
+    An account is not dispatched again for `rest`, unless it was polled meanwhile; then for twice as long, and so on
+    up to 15 minutes. What is due without being polled, alarms and the mark of this tick, is done here.
     """
-    now = AccountState.objects.primary().clock()
     due = MessageBatch.objects.primary().to_poll().due().exclude(account__in=closed()).order_by()
-    since = dict(due.values_list("account").annotate(since=Min("next_action_at")))
+    aliases = sorted(due.values_list("account", flat=True).distinct())
     for alias in accounts_at_work():
         _look_after(alias, poll=False)
     count = 0
-    for alias, at in sorted(since.items()):
-        if AccountState.objects.take_turn(alias, "next_poll_at", min(max(now - at, rest), LONGEST_REST)):
+    for alias in aliases:
+        if AccountState.objects.hand_out_poll(alias, rest):
             dispatch(alias)
             count += 1
     return count

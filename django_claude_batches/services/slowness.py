@@ -2,7 +2,7 @@
 
 A call that runs into one of its time limits holds its worker for that long, and hundreds of rows may be due that would
 make such a call. So the account remembers it: for a minute nothing is asked of its server, and for ten minutes one
-worker at a time works for it. Create calls, which may wait longest, have a rule of their own
+worker at a time works for it. Create calls, which may wait longest, are a limit of this
 (docs/topics/slow-accounts.md).
 """
 
@@ -12,25 +12,15 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
 
 from django.db import Error as DatabaseError
-from django.db.models import F
 
 from django_claude_batches.exceptions import APIUnreachable
-from django_claude_batches.models import AccountState, MessageBatch, SubmitAttempt
-from django_claude_batches.models.account import CAREFUL
-from django_claude_batches.models.lease import DatabaseNow, after
-from django_claude_batches.models.state import State
+from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.services.pausing import account_state
 
 logger = logging.getLogger(__name__)
-
-PATIENCE = timedelta(minutes=1)
-"""So long a create call may be unanswered before another one begins, and besides a second for each MB of its body."""
-
-CREATE_AGAIN = timedelta(seconds=10)
-"""Until a batch is looked at again that waits for another one's create call."""
 
 _slow_ones: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
 """The accounts of which a call was too slow in this step; None outside of steps."""
@@ -95,40 +85,3 @@ def closed() -> list[str]:
     """Give the aliases of the accounts for which nothing may begin now."""
     slow = list(AccountState.objects.primary().slow().values_list("alias", flat=True))
     return [alias for alias in slow if not may_work(alias)]
-
-
-def may_create(batch: MessageBatch, state: AccountState) -> bool:
-    """Whether a create call for the batch may begin; `state` is its account's.
-
-    Inside a transaction that has read and locked nothing yet.
-
-    A create call may wait for many minutes, so a server that keeps silent would soon hold every worker. Until one is
-    answered they are made one at a time; and none begins while another one is overdue, unless a third one was answered
-    meanwhile.
-    """
-    states = AccountState.objects.primary().filter(pk=state.pk)
-    states.update(alias=F("alias"))  # locks it: two workers must not both be the first
-    rows = MessageBatch.objects.primary().leased().filter(account=batch.account, state=State.SUBMITTING)
-    in_flight = list(rows.exclude(pk=batch.pk).values_list("pk", flat=True))
-    if not in_flight:
-        return True
-    lately = {"create_answered_at__gte": after(-CAREFUL), "create_answered_at__lte": DatabaseNow()}
-    answered_at = states.filter(**lately).values_list("create_answered_at", flat=True)
-    last = answered_at.first()
-    if last is None:
-        return False
-    unanswered = SubmitAttempt.objects.primary().filter(batch__in=in_flight, sent_at__gt=last)
-    now = states.clock()
-    return all(now - attempt.sent_at <= _patience(attempt) for attempt in unanswered if attempt.sent_at)
-
-
-def _patience(attempt: SubmitAttempt) -> timedelta:
-    return PATIENCE + timedelta(seconds=(attempt.body_bytes or 0) / 1_000_000)
-
-
-def create_was_answered(alias: str) -> None:
-    """Remember that the account's server answers create calls, whatever it says."""
-    try:
-        AccountState.objects.primary().filter(pk=account_state(alias).pk).update(create_answered_at=DatabaseNow())
-    except DatabaseError:
-        logger.exception("Account %s: that it answers could not be written down.", alias)

@@ -21,7 +21,7 @@ from django.db.models import F, Q
 
 from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient, Reply
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError
+from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.drafting import TAG_LENGTH
@@ -32,11 +32,10 @@ from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.baseline import Baseline, note, take, window_until
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
-from django_claude_batches.services.delays import NOW, jittered
+from django_claude_batches.services.delays import NOW
 from django_claude_batches.services.holding import heartbeat
 from django_claude_batches.services.pages import page_of
-from django_claude_batches.services.pausing import account_state, is_paused
-from django_claude_batches.services.slowness import CREATE_AGAIN, create_was_answered, may_create
+from django_claude_batches.services.pausing import is_paused
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +46,6 @@ WATCH = timedelta(hours=25)
 """How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
 
 PAUSED_RECHECK = timedelta(minutes=5)
-
-WAITS_FOR_ANOTHER = "Another create call of this account has no answer yet: this batch is sent after it."
 
 
 def submit(batch: MessageBatch, *, allow_duplicate: bool = False, by: Any = None) -> MessageBatch:
@@ -115,17 +112,12 @@ def recover(batch: MessageBatch, _token: str) -> bool:
 def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     """Write down that we are about to send; None if the batch or the lease is no longer ours."""
     rows = MessageBatch.objects.primary()
-    # Before the transaction: a key may come from a vault, and the account's row is locked below.
+    # Before the transaction: a key may come from a vault that takes its time.
     fingerprint_, workspace_id = fingerprint(batch.account), conf.account(batch.account).workspace_id or ""
-    state = account_state(batch.account)
     with transaction.atomic(using=rows.db, durable=True):
-        may_send = may_create(batch, state)  # first: whoever queues an account's batches locks its row before theirs
         if not rows.renew(batch.pk, token) or _was_sent_before(batch, token):
             return None
         if _is_held_back(batch, token):
-            return None
-        if not may_send:
-            batch.put_off(jittered(CREATE_AGAIN), token=token, last_error=WAITS_FOR_ANOTHER)
             return None
         kept: dict[str, Any] = {
             "failures": F("failures")
@@ -229,12 +221,8 @@ def _post(
     except ClaudeBatchesError as error:
         failure = error
     if failure is not None:
-        more = settling.refused_or_uncertain(batch, attempt, failure)
-    else:
-        more = accepting.accepted(batch, attempt, reply)
-    if failure is None or isinstance(failure, APIError):
-        create_was_answered(batch.account)
-    return more
+        return settling.refused_or_uncertain(batch, attempt, failure)
+    return accepting.accepted(batch, attempt, reply)
 
 
 def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Baseline) -> bool:

@@ -106,7 +106,7 @@ def poll_account(alias: str) -> int:
     if oldest is None:
         return 0
     state, states = account_state(alias), AccountState.objects.primary()
-    token = states.claim(state.pk, next_poll_at=None)
+    token = states.claim(state.pk, next_poll_at=None, poll_hand_outs=0)
     if token is None:
         return 0
     try:

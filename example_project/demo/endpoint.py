@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.core.management import CommandError
 
 from django_claude_batches import conf
+from django_claude_batches.client.arguments import is_loopback
 from django_claude_batches.models import JobRun, MessageBatch, State
 from django_claude_batches.models.run import WORKING
 
@@ -28,7 +29,7 @@ def choose(*, live: bool) -> Endpoint:
             raise CommandError("--live needs a key: set ANTHROPIC_API_KEY.")
         return Endpoint("emulator", is_emulator=True)
     url = conf.account(conf.DEFAULT_ACCOUNT).base_url
-    if urlsplit(url).hostname not in conf.LOOPBACK and not live:
+    if not is_loopback(urlsplit(url).hostname or "") and not live:
         raise CommandError(
             f"ANTHROPIC_API_KEY is set: this would send the requests to {url}, which bills them. Say --live if you "
             "mean that, or unset the variable: without a key the demo runs on an emulator on this machine."

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from demo.errand import Errand
 from django_claude_batches import conf
+from django_claude_batches.client.arguments import is_loopback
 from django_claude_batches.models import BatchRequest, MessageBatch, bulk
 from django_claude_batches.pricing import PriceTable
 
@@ -78,7 +79,7 @@ def _say(console: Console, batch: MessageBatch, url: str) -> None:
     prices = conf.prices()
     usd = most(batch, prices).quantize(STEP, ROUND_UP)
     where = f"{url}, with ANTHROPIC_API_KEY"
-    if urlsplit(url).hostname in conf.LOOPBACK:
+    if is_loopback(urlsplit(url).hostname or ""):
         where = f"{where}. That is this machine, and not Anthropic, unless it is passed on"
     requests = f"{batch.request_count:,} request{'s' if batch.request_count != 1 else ''}"
     console.print(f"{requests}, {batch.body_bytes:,} bytes, would go to {where}.", soft_wrap=True, markup=False)

@@ -134,9 +134,10 @@ def test_the_four_steps_make_a_project_that_a_worker_loads(tmp_path: Path) -> No
         "print(*sorted(name for name in app.tasks if name.startswith('django_claude')), app.conf.beat_schedule.keys())",
     )
     assert tasks == (
-        "django_claude_batches.advance django_claude_batches.audit django_claude_batches.deliver "
-        "django_claude_batches.drive django_claude_batches.prepare django_claude_batches.purge "
-        "django_claude_batches.start_job django_claude_batches.tick django_claude_batches.watch "
+        "django_claude_batches.advance django_claude_batches.audit django_claude_batches.audit_account "
+        "django_claude_batches.deliver django_claude_batches.drive django_claude_batches.poll "
+        "django_claude_batches.prepare django_claude_batches.purge django_claude_batches.start_job "
+        "django_claude_batches.tick django_claude_batches.watch django_claude_batches.watch_account "
         "dict_keys(['django_claude_batches.tick', "
         "'django_claude_batches.audit', 'django_claude_batches.purge', 'django_claude_batches.watch'])\n"
     )

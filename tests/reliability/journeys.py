@@ -41,7 +41,6 @@ SENT_ONCE = (
     "submission._fence: COMMIT",
     "submission._post: POST /batches",
 )
-ANSWERED = "slowness.create_was_answered: UPDATE accountstate"
 ACCEPTED = ("accepting._write_down: UPDATE submitattempt", "accepting.accepted: COMMIT", TOLD_SUBMITTED)
 PROOF = (
     "proving.read: GET /batches/ID/results",
@@ -71,15 +70,15 @@ JOURNEYS: dict[str, Journey] = {
         ),
         repeats=True,
     ),
-    "send": Journey(ordered("advance", queued), (CLAIMED, *SENT_ONCE, *ACCEPTED, ANSWERED, RELEASED)),
+    "send": Journey(ordered("advance", queued), (CLAIMED, *SENT_ONCE, *ACCEPTED, RELEASED)),
     "send, and be told to wait": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, ANSWERED, RELEASED),
+        (CLAIMED, *SENT_ONCE, SETTLED, RELEASED),
         set_up=fault("rate_limited", on="create"),
     ),
     "send, with a key that is refused": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, ANSWERED, RELEASED),
+        (CLAIMED, *SENT_ONCE, SETTLED, RELEASED),
         set_up=refused_key,
     ),
     "send, and get no answer": Journey(
@@ -169,7 +168,6 @@ JOURNEYS: dict[str, Journey] = {
             SETTLED,
             *(SENT_ONCE[0], ASKED, SENT_ONCE[1], KEPT, ASKED, OLDER, KEPT, *SENT_ONCE[3:]),  # others are searched for
             *ACCEPTED,
-            ANSWERED,
             RELEASED,
         ),
         set_up=searched_once,

@@ -46,7 +46,7 @@ def watch() -> None:
             signal.connect(_receiver(name), weak=False, dispatch_uid="crash points")
 
 
-PASSED_THROUGH = {"pages.page_of"}
+PASSED_THROUGH = {"pages.page_of", "submission._take_baseline", "reconciliation._search"}
 """What all listings call: who called it is at work."""
 
 

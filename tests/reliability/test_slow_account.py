@@ -132,17 +132,6 @@ def test_a_slow_server_and_a_loop(two: Site, trial: int) -> None:
 
 
 @pytest.mark.fault(
-    ONE.format("no answer to create calls"),
-    "two workers and beat, which are killed then; then it answers again",
-    on=[SQLITE, POSTGRES],
-)
-@pytest.mark.usefixtures("broker")
-def test_silent_creates_and_two_workers(two: Site, trial: int) -> None:
-    keeps_creates_waiting(two, Site.team)
-    all_goes_on(two)
-
-
-@pytest.mark.fault(
     ONE.format("no answer to create calls"), "`tick --loop`, which gets TERM twice; then it answers again", on=[SQLITE]
 )
 def test_silent_creates_and_a_loop(two: Site, trial: int) -> None:

@@ -14,9 +14,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import services, tasks
-from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, State, SubmitAttempt
+from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, State
 from django_claude_batches.models.due import is_work_due
-from django_claude_batches.services import submission
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
@@ -258,70 +257,6 @@ class TestOneAtATime:
         assert claude.requests[-1].method == "POST"
 
 
-class TestCreating:
-    """A create call may be silent for ten minutes: until one is answered they are made one at a time."""
-
-    @pytest.fixture
-    def in_flight(self) -> MessageBatch:
-        batch = in_state(State.SUBMITTING, account=SLOW)
-        hold(batch)
-        return batch
-
-    def sent(self) -> bool:
-        batch = services.submit(draft(1, account=SLOW))
-        services.advance_if_due(batch.pk)
-        batch.refresh_from_db()
-        is_sent = bool(batch.state == State.IN_PROGRESS)
-        assert (batch.failures, batch.last_error) == (0, "" if is_sent else submission.WAITS_FOR_ANOTHER)
-        return is_sent
-
-    def answered(self, ago: timedelta) -> None:
-        account_state(SLOW)
-        AccountState.objects.filter(alias=SLOW).update(create_answered_at=timezone.now() - ago)
-
-    def test_beside_one_that_nothing_was_heard_of(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
-        assert not self.sent()
-        assert not SubmitAttempt.objects.exclude(batch=in_flight).exists()
-        waiting = MessageBatch.objects.get(state=State.QUEUED)
-        assert timedelta(seconds=5) < waiting.next_action_at - timezone.now() < timedelta(seconds=15)
-        assert services.advance(services.submit(draft(1))).state == State.IN_PROGRESS, "of the other account"
-        make_due(in_flight)
-        assert self.sent()
-
-    def test_each_answer_counts(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
-        make_due(in_flight)
-        claude.fault("rate_limited", on="create")
-        services.advance(services.submit(draft(1, account=SLOW)))
-        hold(in_flight)
-        assert self.sent()
-
-    def test_no_answer_does_not(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
-        make_due(in_flight)
-        claude.fault("lost_answer", on="create")
-        services.advance(services.submit(draft(1, account=SLOW)))
-        hold(in_flight)
-        assert not self.sent()
-
-    @pytest.mark.parametrize(
-        ("answered", "sent", "megabytes", "may"),
-        [
-            (1, 0.5, 0, True),
-            (3, 2, 0, False),
-            (1, 2, 0, True),
-            (5, 4, 250, True),
-            (7, 6, 250, False),
-            (11, 0, 0, False),
-        ],
-        ids=["young", "overdue", "answered since", "large", "large and overdue", "long ago"],
-    )
-    def test_beside_one_that_is_in_flight(
-        self, claude: ClaudeEmulator, in_flight: MessageBatch, answered: float, sent: float, megabytes: int, may: bool
-    ) -> None:
-        in_flight.attempts.update(sent_at=timezone.now() - sent * MINUTE, body_bytes=megabytes * 1_000_000)
-        self.answered(answered * MINUTE)
-        assert self.sent() == may
-
-
 class TestHandingOut:
     """A tick of a worker asks no server."""
 
@@ -349,8 +284,8 @@ class TestHandingOut:
             AccountState.objects.update(next_poll_at=F("next_poll_at") - after)
             return services.hand_out_polls(polled.append, rest=timedelta(seconds=20))
 
-        minutes = [hand_out(MINUTE) for _ in range(31)]
-        assert [at for at, count in enumerate(minutes) if count] == [0, 15, 30]
+        minutes = [hand_out(MINUTE) for _ in range(60)]
+        assert [at for at, count in enumerate(minutes) if count] == [0, 1, 2, 4, 7, 13, 24, 39, 54]
         services.poll_if_due(SLOW)
         make_due(MessageBatch.objects.get())
         assert hand_out(ZERO) == 1, "since it was polled"
@@ -381,8 +316,8 @@ def test_a_clock_that_was_set_back_closes_no_account(claude: ClaudeEmulator) -> 
     assert batch.state == State.IN_PROGRESS
 
 
-def test_a_key_is_not_asked_for_while_the_accounts_row_is_locked(claude: ClaudeEmulator, settings: Any) -> None:
-    """A tick writes this row: a slow vault would stop all accounts."""
+def test_a_key_is_not_asked_for_inside_a_transaction(claude: ClaudeEmulator, settings: Any) -> None:
+    """A vault may be slow, and what is locked then stops others."""
     depths: list[int] = []
 
     def vault() -> str:
@@ -394,18 +329,6 @@ def test_a_key_is_not_asked_for_while_the_accounts_row_is_locked(claude: ClaudeE
     batch = services.advance(services.submit(draft(1, account=SLOW)))
     assert batch.state == State.IN_PROGRESS
     assert {*depths} == {outside}
-
-
-def test_a_batch_that_waits_for_another_create_call_says_so() -> None:
-    first, second = (services.submit(draft(1, account=SLOW)) for _ in range(2))
-    hold(in_state_of(first))
-    services.advance(second)
-    assert (second.state, second.last_error) == (State.QUEUED, submission.WAITS_FOR_ANOTHER)
-
-
-def in_state_of(batch: MessageBatch) -> MessageBatch:
-    MessageBatch.objects.filter(pk=batch.pk).update(state=State.SUBMITTING)
-    return batch
 
 
 def test_batches_of_an_account_that_was_removed_are_at_work_too(settings: Any) -> None:
