@@ -246,7 +246,7 @@ def check_clear_text(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any)
     return [
         Warning(
             f'Account "{alias}" has ALLOW_HTTP = True: with an http:// BASE_URL its key is sent in the clear.',
-            hint="Leave it so only where nobody else can read on the way to the gateway.",
+            hint="Use it only where the network between this machine and the gateway is private.",
             id="django_claude_batches.W007",
         )
         for alias in aliases

@@ -29,9 +29,9 @@ BROKER_SECONDS = 5
 """That a broker has to answer."""
 
 REST = timedelta(seconds=TICK_SECONDS * 2 / 3)
-"""After which a row whose message nobody took is sent another, and after twice as long the next, up to 15 minutes. At
-first less than the time between beat's ticks, so that the next one does. Ten clicks in the admin are ten ticks at once,
-and each would send a message for each due row."""
+"""The interval after which a row whose message no worker took is sent another; it doubles, up to 15 minutes. At first
+less than the time between beat's ticks, so that the next tick sends it. Ten clicks in the admin are ten ticks at once:
+without it each would send a message for each due row."""
 
 KICK = {"is_kick": True}
 """The arguments of a tick that does not come from beat."""

@@ -26,7 +26,7 @@ MAIN, ACCOUNTS = "main", "accounts"
 
 
 class Loop:
-    """Rounds until somebody wishes to stop; then each thread finishes the batch in hand."""
+    """Do rounds until a signal asks to stop; then each thread finishes its current batch."""
 
     def __init__(self, work: Work, interruption: Interruption) -> None:
         self._work = work
@@ -86,7 +86,7 @@ class Loop:
         connections.close_all()
 
     def _rest(self, seconds: float, who: str) -> None:
-        """Sleep for so long, or until there is news for this kind of thread, or somebody wishes to stop."""
+        """Sleep for so many seconds, until this kind of thread has new work, or until a signal asks to stop."""
         news, until = self._news[who], time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._interruption.pause(min(left, SOON)) or self._news[who] != news:

@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 (
                     "poll_hand_outs",
                     models.PositiveSmallIntegerField(
-                        default=0, editable=False, help_text="Messages in a row to poll it that nobody took."
+                        default=0, editable=False, help_text="Consecutive poll messages that no worker took."
                     ),
                 ),
             ],
@@ -194,7 +194,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent for it that nobody took yet.",
+                        help_text="When a message was sent that no worker has taken yet.",
                         null=True,
                     ),
                 ),
@@ -203,7 +203,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Messages in a row that nobody took, since it is due.",
+                        help_text="Consecutive messages that no worker took since it became due.",
                     ),
                 ),
                 ("failures", models.PositiveIntegerField(default=0, editable=False)),
@@ -276,7 +276,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent for it that nobody took yet.",
+                        help_text="When a message was sent that no worker has taken yet.",
                         null=True,
                     ),
                 ),
@@ -285,7 +285,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Messages in a row that nobody took, since it is due.",
+                        help_text="Consecutive messages that no worker took since it became due.",
                     ),
                 ),
                 (
@@ -543,7 +543,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent for it that nobody took yet.",
+                        help_text="When a message was sent that no worker has taken yet.",
                         null=True,
                     ),
                 ),
@@ -552,7 +552,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Messages in a row that nobody took, since it is due.",
+                        help_text="Consecutive messages that no worker took since it became due.",
                     ),
                 ),
                 (
@@ -607,7 +607,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent for it that nobody took yet.",
+                        help_text="When a message was sent that no worker has taken yet.",
                         null=True,
                     ),
                 ),
@@ -616,7 +616,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Messages in a row that nobody took, since it is due.",
+                        help_text="Consecutive messages that no worker took since it became due.",
                     ),
                 ),
                 (

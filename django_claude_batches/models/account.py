@@ -130,7 +130,7 @@ class AccountState(Leased):
         _("slow at"), null=True, blank=True, help_text=_("When a call last ran into one of its time limits.")
     )
     poll_hand_outs = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text=_("Messages in a row to poll it that nobody took.")
+        default=0, editable=False, help_text=_("Consecutive poll messages that no worker took.")
     )
 
     objects = AccountStateQuerySet.as_manager()

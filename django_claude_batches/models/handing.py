@@ -1,7 +1,8 @@
 """Rows for which a Celery message is sent when they are due, and how long a message waits to be taken.
 
-No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops it. Instead a row
-whose message nobody took is sent the next one later and later: a day without workers leaves about a hundred for each.
+No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops it. Instead the
+interval between the messages for a row doubles while no worker takes them: a day without workers leaves about a hundred
+for each row.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ class HandedOut(Leased):
     """A row that is handed out. Who takes the message claims the row with `handed_out_at=None`."""
 
     handed_out_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("When a message was sent for it that nobody took yet.")
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When a message was sent that no worker has taken yet."),
     )
     hand_outs = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text=_("Messages in a row that nobody took, since it is due.")
+        default=0, editable=False, help_text=_("Consecutive messages that no worker took since it became due.")
     )
 
     class Meta(Leased.Meta):
@@ -60,7 +64,7 @@ class HandingQuerySet(LeasedQuerySet[_M_co]):
 
 
 def _is_sent_again() -> Q:
-    """Match rows that were due already when their last message was sent, which nobody took."""
+    """Match rows that were due already when their last message was sent, which no worker took."""
     return Q(handed_out_at__isnull=False, next_action_at__lte=F("handed_out_at"))
 
 

@@ -1,7 +1,7 @@
 """Listing page by page, so that no page is forgotten that may have shown a lost batch.
 
-A batch may be absent from a listing although it is there, but not from two successive ones. So two listings without a
-candidate prove something only if no other one came between them whose answer nobody kept.
+A batch may be absent from one listing although it exists, but not from two successive ones. So two listings without a
+candidate prove something only if the answer of each listing between them was kept.
 """
 
 from __future__ import annotations

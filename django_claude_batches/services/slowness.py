@@ -28,7 +28,7 @@ _slow_ones: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
 
 @contextmanager
 def stopping_at_a_slow_call() -> Iterator[None]:
-    """Make of a step's calls no more for an account once one of them was too slow: each would cost its whole time."""
+    """Refuse a step's further calls for an account after one that was too slow: each could take its whole time."""
     token = _slow_ones.set(set())
     try:
         yield
@@ -37,7 +37,7 @@ def stopping_at_a_slow_call() -> Iterator[None]:
 
 
 def noticing(alias: str) -> Callable[[], AbstractContextManager[None]]:
-    """Give what a client of this account makes its calls in."""
+    """Return a factory of context managers for the account's calls: they record a slow call, and refuse the next."""
 
     @contextmanager
     def call() -> Iterator[None]:
@@ -65,13 +65,14 @@ def _note(alias: str, error: APIUnreachable) -> None:
             states.update(slow_since=DatabaseNow())
         states.update(slow_at=DatabaseNow())
     except DatabaseError:
-        logger.exception("Account %s: that it is slow could not be written down.", alias)
+        logger.exception("Account %s: recording a slow call failed.", alias)
 
 
 def may_work(alias: str, *, holding: int | None = None, is_polling: bool = False) -> bool:
-    """Whether work for the account may begin: always, but while it is slow only by one worker, and not within a pause.
+    """Return whether work for the account may begin.
 
-    For who holds a batch for this work, or the account's own row to poll it.
+    Always True while the account is not slow. While it is, only one worker may work, and none within the pause. The
+    caller passes the batch (`holding`) or the account's row (`is_polling`) that it has leased for this work.
     """
     states = AccountState.objects.primary().filter(alias=alias)
     if not states.slow().exists():
@@ -82,6 +83,6 @@ def may_work(alias: str, *, holding: int | None = None, is_polling: bool = False
 
 
 def closed() -> list[str]:
-    """Give the aliases of the accounts for which nothing may begin now."""
+    """Return the aliases of the accounts for which no work may begin now."""
     slow = list(AccountState.objects.primary().slow().values_list("alias", flat=True))
     return [alias for alias in slow if not may_work(alias)]

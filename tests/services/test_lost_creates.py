@@ -76,6 +76,18 @@ def ended_once(world: World, batch: MessageBatch) -> None:
     assert (world.paid(), batch.state) == (1, State.INGESTED), batch.last_error
 
 
+def listed_once_without_it(world: World) -> tuple[MessageBatch, Callable[[Exchange], None]]:
+    """Lose a create call's answer, and let one listing that counts lack its batch; return the batch and that rule."""
+    world.older()
+    batch = world.lost()
+    ours = world.claude.batches[1].id
+    absent = listing(lambda data: [each for each in data if each["id"] != ours])
+    world.relay.on("GET", "/batches", absent)
+    while not batch.attempts.get().listings_made:
+        world.pass_time(5 * MINUTE)
+    return batch, absent
+
+
 @contextmanager
 def dies_after_listing(world: World) -> Iterator[None]:
     """Let the process die that hears the next listing, before it keeps anything of it."""
@@ -284,13 +296,7 @@ class TestListings:
 
     def test_one_that_breaks_off_has_shown_its_first_pages(self, world: World) -> None:
         """One full listing lacks it, the next one shows it and breaks off, and the one after that lacks it again."""
-        world.older()
-        batch = world.lost()
-        ours = world.claude.batches[1].id
-        absent = listing(lambda data: [each for each in data if each["id"] != ours])
-        world.relay.on("GET", "/batches", absent)
-        while not batch.attempts.get().listings_made:
-            world.pass_time(5 * MINUTE)
+        listed_once_without_it(world)
         first_of_two = rewrite(lambda body: json.dumps(json.loads(body) | {"has_more": True}).encode())
         world.relay.rules[:0] = [["GET", "/batches", first_of_two, 1], ["GET", "/batches", refuse(500), 3]]
         world.pass_time(3 * HOUR)
@@ -298,14 +304,8 @@ class TestListings:
 
     @pytest.mark.parametrize("loss", slow_but(1, ["the answer", "its end", "the process"]))
     def test_one_that_shows_it_and_is_not_heard(self, world: World, loss: str) -> None:
-        """One full listing lacks it, nobody learns what the next one shows, and the one after that lacks it again."""
-        world.older()
-        batch = world.lost()
-        ours = world.claude.batches[1].id
-        absent = listing(lambda data: [each for each in data if each["id"] != ours])
-        world.relay.on("GET", "/batches", absent)
-        while not batch.attempts.get().listings_made:
-            world.pass_time(5 * MINUTE)
+        """One full listing lacks it, the answer of the next one is lost, and the one after that lacks it again."""
+        batch, absent = listed_once_without_it(world)
         unheard = {
             "the answer": [["GET", "/batches", lose_answer, 1]],
             "its end": [["GET", "/batches", cut_at(0.9), 1]],
