@@ -111,7 +111,7 @@ def loop(site: Site) -> Process:
     return site.start("-m", "django", "claude_batches", "tick", "--loop")
 
 
-ONE = "two accounts, and {} for one of them, with ten batches of the other one to be sent"
+ONE = "Two accounts, and {} for one of them, with ten batches of the other one to be sent"
 
 
 @pytest.mark.fault(ONE.format("dripping answers"), "two workers and beat; then it answers again", on=[SQLITE, POSTGRES])
