@@ -6,7 +6,7 @@ import json
 import re
 import time
 import tracemalloc
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import pytest
@@ -220,3 +220,74 @@ class Numbers(pydantic.BaseModel):
 def test_a_model_lists_no_more_errors_than_fit_into_memory() -> None:
     with pytest.raises(InvalidOutput, match=r"^it has 1,001 errors$"):
         OutputSchema(Numbers).read(json.dumps({"numbers": ["x"] * 1001}))
+
+
+class And(pydantic.BaseModel):
+    both: list[And | Or] | None = None
+
+
+class Or(pydantic.BaseModel):
+    either: And | Or | None = None
+    both: list[And | Or] | None = None
+
+
+class Pile(pydantic.RootModel["list[Pile] | tuple[Pile, ...] | int"]):
+    pass
+
+
+class Query(pydantic.BaseModel):
+    where: Or
+
+
+def nested_models(levels: int, key: str = "either") -> Any:
+    value: Any = "no model"
+    for _level in range(levels):
+        value = {key: value} if key == "either" else {key: [value]}
+    return value
+
+
+UNIONS = [
+    (Or, nested_models),
+    (Or, lambda levels: nested_models(levels, "both")),
+    (Pile, nested),
+    (Query, lambda levels: {"where": nested_models(levels)}),
+]
+
+
+@pytest.mark.parametrize(("model", "answer"), UNIONS)
+def test_a_union_that_contains_itself(model: type[pydantic.BaseModel], answer: Any) -> None:
+    schema = OutputSchema(model)
+    (said,) = schema.warnings
+    assert said.startswith(f"{model.__name__} has a union of models that contain this union again")
+    begun = time.process_time()
+    with pytest.raises(InvalidOutput, match=r"too many levels for a union that contains itself"):
+        schema.read(json.dumps(answer(60)))
+    assert time.process_time() - begun < 1, "of hours"
+
+
+def test_deep_answers_of_a_union_that_contains_itself_are_read() -> None:
+    depth_5 = json.dumps({"both": []})
+    for _level in range(5):
+        depth_5 = f'{{"both": [{depth_5}, {depth_5}]}}'
+    assert OutputSchema(And).read(depth_5).output["both"]
+
+
+class Tree(pydantic.BaseModel):
+    kind: Literal["tree"] = "tree"
+    child: Tree | int | None = None
+    children: list[Tree] | dict[str, int] = []
+
+
+class Leaf(pydantic.BaseModel):
+    kind: Literal["leaf"] = "leaf"
+    one: Tree | Leaf | None = pydantic.Field(default=None, discriminator="kind")
+
+
+@pytest.mark.parametrize("model", [Tree, Leaf])
+def test_what_takes_linear_time_has_any_number_of_levels(model: type[pydantic.BaseModel]) -> None:
+    schema = OutputSchema(model)
+    assert schema.warnings == []
+    value = {"kind": "tree", "child": 1} if model is Tree else {"kind": "leaf", "one": None}
+    for _level in range(60):
+        value = {**value, "child" if model is Tree else "one": value}
+    assert schema.read(json.dumps(value)).parsed
