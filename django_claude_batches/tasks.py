@@ -71,9 +71,10 @@ def tick(*, is_kick: bool = False) -> None:
 
 @shared_task(name="django_claude_batches.advance", **WITHIN_AN_HOUR)
 def advance(pk: int) -> None:
-    """Do what is due for one batch; what it fetched for a job is handed out at once."""
+    """Do what is due for one batch; what it fetched for a job, and a batch that waited for it, is sent at once."""
     services.advance_if_due(pk)
     _send_deliveries()
+    _send_advances()
 
 
 @shared_task(name="django_claude_batches.poll", **WITHIN_AN_HOUR)

@@ -170,6 +170,7 @@ class BatchesClient:
         user_profile_id: str | None = None,
         timeout: Timeout = (60, 600),
         total_timeout: float | None = None,
+        on_wait: Callable[[], object] | None = None,
     ) -> Reply[MessageBatch]:
         """Post `size` bytes of `body` (`{"requests":[…]}`, UTF-8) once, and never again: there is no idempotency key.
 
@@ -181,12 +182,20 @@ class BatchesClient:
 
         The connect timeout also holds for each piece sent (urllib3 leaves it on the socket), hence its 60 s. The call
         as a whole takes `total_timeout` seconds at most; None is 10 minutes more than both timeouts together.
+        `on_wait` is called before each piece that is sent, and each second while the answer is waited for; it
+        must not raise.
         """
         if not 0 < size <= MAX_BODY_BYTES:
             raise InvalidRequest(f"a create call has 1 to {MAX_BODY_BYTES:,} bytes, not {size:,}")
         headers = header("anthropic-user-profile-id", user_profile_id) | beta_header((*self._betas, *betas))
         reply = self._transport.post_once(
-            PATH, body, size=size, headers=headers, timeout=timeout, total_timeout=total_timeout
+            PATH,
+            body,
+            size=size,
+            headers=headers,
+            timeout=timeout,
+            total_timeout=total_timeout,
+            on_wait=on_wait,
         )
         batch = shapes.message_batch(reply.data)
         if batch is None:

@@ -91,6 +91,8 @@ class Upload:
             return b""
         if self._pace.exceeded:
             raise BodyReadError(self._pace.exceeded)
+        if self._pace.on_wait is not None:
+            self._pace.on_wait()
         block = self._block(min(amount, self._left) if amount > 0 else self._left)
         if not block:
             raise BodyReadError(f"the body ended {self._left:,} bytes before its announced size of {self._size:,}")

@@ -19,6 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from urllib3.util.wait import wait_for_read
+
+WAIT = 1.0
+"""Seconds between two calls of `on_wait` while no byte comes."""
+
 SHORTEST = 0.001
 """Seconds. A socket timeout of 0 would mean that it does not block."""
 
@@ -38,10 +43,11 @@ class TooSlow(TimeoutError):
 class Pace:
     """The seconds that a call may take, retries and pauses included; once it streams, the least rate instead.
 
-    `limit` says in errors whose time it is.
+    `limit` says in errors whose time it is. `on_wait` is called while an answer is waited for, each second.
     """
 
-    def __init__(self, seconds: float, *, limit: str) -> None:
+    def __init__(self, seconds: float, *, limit: str, on_wait: Callable[[], object] | None = None) -> None:
+        self.on_wait = on_wait
         self._until = time.monotonic() + seconds
         self._words = f"No complete answer from the API within {seconds:g} s, {limit}"
         self._is_stream = self._is_too_slow = False
@@ -144,16 +150,30 @@ class _PacedReads(io.RawIOBase):
         return int(self._raw.fileno())
 
     def readinto(self, buffer: Any) -> int | None:
-        timeout = self._sock.gettimeout()
+        begun, timeout = time.monotonic(), self._sock.gettimeout()
         shortened = self._pace.shortened(timeout)
+        if self._pace.on_wait is not None:
+            shortened = self._wait(shortened, self._pace.on_wait)
         if shortened < timeout:
             self._sock.settimeout(shortened)
-        begun = time.monotonic()
         size: int | None = self._raw.readinto(buffer)
         self._pace.read(size or 0, time.monotonic() - begun)
         if shortened < timeout:
             self._sock.settimeout(timeout)
         return size
+
+    def _wait(self, seconds: float, on_wait: Callable[[], object]) -> float:
+        """Wait for a byte, and call `on_wait` each second; return what is left of the seconds.
+
+        TLS may hold bytes that it has read from the socket already.
+        """
+        until = time.monotonic() + seconds
+        pending = getattr(self._sock, "pending", None)
+        while not (pending and pending()) and (left := until - time.monotonic()) > 0:
+            if wait_for_read(self._sock, min(left, WAIT)):
+                break
+            on_wait()
+        return max(until - time.monotonic(), SHORTEST)
 
     def close(self) -> None:
         self._raw.close()

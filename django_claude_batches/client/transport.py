@@ -147,13 +147,14 @@ class Transport:
         headers: Mapping[str, str],
         timeout: Timeout,
         total_timeout: float | None,
+        on_wait: Callable[[], object] | None,
     ) -> Reply[Any]:
         """Post `size` bytes of JSON on a connection of their own, once, within the total time.
 
         Every answer in 200-299 that isn't JSON counts as lost: `APIUnreachable(sent=True)`.
         """
         total = SENDING_SECONDS + sum(timeout) if total_timeout is None else total_timeout
-        pace = Pace(total, limit="the total time of a create call")
+        pace = Pace(total, limit="the total time of a create call", on_wait=on_wait)
         upload = Upload(body, size, pace)
         headers = {"Content-Type": "application/json", **headers}
         with deadline.keeping(pace), self._new_session() as session:

@@ -103,6 +103,24 @@ class Migration(migrations.Migration):
                         default=0, editable=False, help_text="Consecutive poll messages that no worker took."
                     ),
                 ),
+                (
+                    "create_batch",
+                    models.BigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="The primary key of the batch whose create call is being made.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "create_until",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="Until then no other create call of the account begins.",
+                        null=True,
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "account",

@@ -22,6 +22,10 @@ PAUSE = timedelta(minutes=1)
 """After a call that was too slow, so long nothing is asked of the account's server."""
 
 
+CREATE_LEASE = timedelta(seconds=90)
+"""After the last sign of life of a create call, so long no other one of the account begins. Sending a piece of the body
+or connecting may take a minute without one."""
+
 TICKS_APART = timedelta(seconds=20)
 """Less than the time between two ticks of beat, of which one may have waited for a while."""
 
@@ -87,6 +91,21 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         began = {"tick_began_at": DatabaseNow(), "tick_clock_at": timezone.now()}
         return bool(rows.filter(alias=alias).exclude(lately).update(**began))
 
+    def begin_create(self, alias: str, batch: int) -> bool:
+        """Note that a create call begins, for the batch with this primary key, unless another one is being made."""
+        self.primary().get_or_create(alias=alias)
+        is_free = Q(create_until__isnull=True) | Q(create_until__lt=DatabaseNow()) | Q(create_batch=batch)
+        begun = {"create_batch": batch, "create_until": after(CREATE_LEASE)}
+        return bool(self.primary().filter(is_free, alias=alias).update(**begun))
+
+    def keep_create(self, alias: str, batch: int) -> None:
+        """Note that the batch's create call is still being made."""
+        self.primary().filter(alias=alias, create_batch=batch).update(create_until=after(CREATE_LEASE))
+
+    def end_create(self, alias: str, batch: int) -> None:
+        """Note that the batch's create call is over."""
+        self.primary().filter(alias=alias, create_batch=batch).update(create_batch=None, create_until=None)
+
     def clock(self) -> datetime:
         """Give the database's time. An aggregate over no row is one row, also where the table is empty."""
         now = Coalesce(Max("last_tick_at"), DatabaseNow(), output_field=models.DateTimeField())
@@ -131,6 +150,16 @@ class AccountState(Leased):
     )
     poll_hand_outs = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text=_("Consecutive poll messages that no worker took.")
+    )
+
+    create_batch = models.BigIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("The primary key of the batch whose create call is being made."),
+    )
+    create_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text=_("Until then no other create call of the account begins.")
     )
 
     objects = AccountStateQuerySet.as_manager()

@@ -221,7 +221,7 @@ def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
         if in_turn and not may_work(batch.account, holding=pk):
             batch.put_off(jittered(PAUSE), token=token)
             return
-        while _step(batch, token):
+        while _step(batch, token, in_turn=in_turn):
             batch.refresh_from_db(using=rows.db)
     except Exception as error:
         if batch is not None:
@@ -231,7 +231,7 @@ def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
         rows.release(pk, token)
 
 
-def _step(batch: MessageBatch, token: str) -> bool:
+def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:
     """Do the next thing; give whether there may be another to do at once."""
     if batch.is_claimed:
         if adoption.verify_claim(batch, token):
@@ -250,7 +250,7 @@ def _step(batch: MessageBatch, token: str) -> bool:
     if batch.state == State.INGESTED and batch.announced_at is None:
         return announce(batch, token)
     if batch.state == State.QUEUED:
-        return submission.send(batch, token)
+        return (submission.send_in_turn if in_turn else submission.send)(batch, token)
     if batch.state == State.SUBMITTING:
         return submission.recover(batch, token)
     if batch.state == State.UNCERTAIN:

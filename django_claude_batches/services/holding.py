@@ -16,13 +16,22 @@ def heartbeat(held: Mapping[int, str]) -> Callable[[], object]:
 
     Whether that succeeds is seen where the lease counts.
     """
-    renewed_at = time.monotonic()
 
     def renew() -> None:
-        nonlocal renewed_at
-        if time.monotonic() - renewed_at >= HEARTBEAT:
-            for pk, token in held.items():
-                MessageBatch.objects.primary().renew(pk, token)
-            renewed_at = time.monotonic()
+        for pk, token in held.items():
+            MessageBatch.objects.primary().renew(pk, token)
 
-    return renew
+    return at_intervals(HEARTBEAT, renew)
+
+
+def at_intervals(seconds: float, do: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that calls `do` if it was not called for so long, counted from now."""
+    done_at = time.monotonic()
+
+    def maybe() -> None:
+        nonlocal done_at
+        if time.monotonic() - done_at >= seconds:
+            do()
+            done_at = time.monotonic()
+
+    return maybe

@@ -2,8 +2,8 @@
 
 A call that runs into one of its time limits holds its worker for that long, and hundreds of rows may be due that would
 make such a call. So the account remembers it: for a minute nothing is asked of its server, and for ten minutes one
-worker at a time works for it. Create calls, which may wait longest, are a limit of this
-(docs/topics/slow-accounts.md).
+worker at a time works for it. A create call may wait for ten minutes until it runs into its limit, so of several
+accounts each makes one at a time.
 """
 
 from __future__ import annotations
@@ -12,13 +12,24 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 
 from django.db import Error as DatabaseError
 
+from django_claude_batches import conf
 from django_claude_batches.exceptions import APIUnreachable
-from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.services.holding import at_intervals
 from django_claude_batches.services.pausing import account_state
+
+AFTER_ANOTHER_CREATE = timedelta(seconds=30)
+"""How long a batch waits while another create call of its account is made. The first to wait is due when that ends."""
+
+WAITS_FOR_ANOTHER = "It waits for another create call of its account to end."
+
+SIGN_OF_LIFE = 20.0
+"""Seconds between two signs of life of a create call."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,3 +97,34 @@ def closed() -> list[str]:
     """Return the aliases of the accounts for which no work may begin now."""
     slow = list(AccountState.objects.primary().slow().values_list("alias", flat=True))
     return [alias for alias in slow if not may_work(alias)]
+
+
+@contextmanager
+def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] | None]:
+    """Give a function that says that the batch's create call is still being made; None while the account makes another.
+
+    A worker that was killed counts for a minute and a half. With a single account there is nobody to hold up, and any
+    number of calls may be made.
+    """
+    if len(conf.accounts()) == 1:
+        yield lambda: None
+        return
+    states, batches = AccountState.objects, MessageBatch.objects.primary()
+    if not states.begin_create(batch.account, batch.pk):
+        yield None
+        return
+
+    def keep() -> None:
+        try:
+            states.keep_create(batch.account, batch.pk)
+        except DatabaseError:  # the answer that is waited for is worth more
+            logger.exception("Batch %s: that its create call goes on could not be written.", batch.pk)
+
+    try:
+        yield at_intervals(SIGN_OF_LIFE, keep)
+    finally:
+        states.end_create(batch.account, batch.pk)
+        waiting = batches.filter(account=batch.account, state=State.QUEUED, last_error=WAITS_FOR_ANOTHER)
+        first = waiting.order_by("queued_at", "pk").first()
+        if first is not None:
+            waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())

@@ -32,10 +32,11 @@ from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.baseline import Baseline, note, take, window_until
 from django_claude_batches.services.body import DeadlineReader, Written, write
 from django_claude_batches.services.connection import connect, fingerprint
-from django_claude_batches.services.delays import NOW
+from django_claude_batches.services.delays import NOW, jittered
 from django_claude_batches.services.holding import heartbeat
 from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import is_paused
+from django_claude_batches.services.slowness import AFTER_ANOTHER_CREATE, WAITS_FOR_ANOTHER, one_create_at_a_time
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,19 @@ def send(batch: MessageBatch, token: str) -> bool:
 
     What the API says is recorded on the row. Only what this machine does wrong is raised: no key, a full disk.
     """
+    return _send(batch, token, lambda: None)
+
+
+def send_in_turn(batch: MessageBatch, token: str) -> bool:
+    """Make the create call, unless it has to wait for another one of the account."""
+    with one_create_at_a_time(batch) as keep:
+        if keep is not None:
+            return _send(batch, token, keep)
+    batch.put_off(jittered(AFTER_ANOTHER_CREATE), token=token, last_error=WAITS_FOR_ANOTHER)
+    return False
+
+
+def _send(batch: MessageBatch, token: str, keep: Callable[[], object]) -> bool:
     if is_paused(batch.account):
         batch.put_off(PAUSED_RECHECK, token=token)
         return False
@@ -88,15 +102,20 @@ def send(batch: MessageBatch, token: str) -> bool:
     if attempt is None:
         return batch.state == State.UNCERTAIN
     renew = heartbeat({batch.pk: token})
-    file, written = _written(batch, attempt, renew)
+
+    def progress() -> None:
+        renew()
+        keep()
+
+    file, written = _written(batch, attempt, progress)
     with file:
-        baseline = _take_baseline(batch, attempt, client, written, renew)
+        baseline = _take_baseline(batch, attempt, client, written, progress)
         if baseline is None:
             return False
         reader = DeadlineReader(file, attempt.send_deadline)  # its clock runs before `sent_at` is set
         if not _fence(batch, attempt, token, baseline):
             return settling.not_sent(batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW)
-        return _post(batch, attempt, client, reader, written)
+        return _post(batch, attempt, client, reader, written, keep)
 
 
 def recover(batch: MessageBatch, _token: str) -> bool:
@@ -206,7 +225,12 @@ def _take_baseline(
 
 
 def _post(
-    batch: MessageBatch, attempt: SubmitAttempt, client: BatchesClient, reader: DeadlineReader, written: Written
+    batch: MessageBatch,
+    attempt: SubmitAttempt,
+    client: BatchesClient,
+    reader: DeadlineReader,
+    written: Written,
+    keep: Callable[[], object],
 ) -> bool:
     failure: ClaudeBatchesError | None = None
     try:
@@ -217,6 +241,7 @@ def _post(
             user_profile_id=batch.user_profile_id or None,
             timeout=(CONNECT_TIMEOUT, attempt.read_timeout.total_seconds()),
             total_timeout=attempt.longest.total_seconds(),
+            on_wait=keep,
         )
     except ClaudeBatchesError as error:
         failure = error

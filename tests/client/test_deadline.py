@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import socket
 import ssl
@@ -119,6 +120,17 @@ def test_the_default_is_under_a_minute_or_a_longer_read_timeout(claude: ClaudeEm
     with closing(client_of(claude, total_timeout=None, timeout=(1, 70))) as client, pytest.raises(RateLimited):
         client.list()
     assert quick == [49, 49, 50, 50]
+
+
+@pytest.mark.parametrize("limits", [{"timeout": (5, 1.4)}, {"total_timeout": 1.4}])
+def test_a_create_call_says_each_second_that_it_waits(claude: ClaudeEmulator, limits: dict[str, Any]) -> None:
+    claude.fault("lost_answer", hold=5)
+    signs: list[float] = []
+    with closing(client_of(claude)) as client, in_time(1.4), pytest.raises(APIUnreachable) as caught:
+        client.send(io.BytesIO(BODY), size=len(BODY), on_wait=lambda: signs.append(time.monotonic()), **limits)
+    assert (caught.value.sent, caught.value.too_slow) == (True, True)
+    assert len(signs) == 3, "before the body, after a second, and at the end"
+    assert 0.9 < signs[1] - signs[0] < 1.3
 
 
 def test_a_pooled_connection_is_not_shut_by_the_call_before(
@@ -339,6 +351,17 @@ def test_tls_changes_nothing(certificate: Path) -> None:
         with closing(client), in_time(), pytest.raises(APIUnreachable, match="TOTAL_TIMEOUT") as caught:
             client.retrieve(BATCH_ID)
     assert (caught.value.sent, caught.value.too_slow) == (True, True)
+
+
+def test_waiting_over_tls(certificate: Path) -> None:
+    """An answer of one TLS record, of which the socket has nothing more to read after the first piece."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    answer = json.dumps(batch() | {"more": "x" * 15_000}).encode()
+    with dripping(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer), b"", context) as port:
+        options: dict[str, Any] = {"base_url": f"https://127.0.0.1:{port}", "verify": f"{certificate}.crt"}
+        with closing(BatchesClient(api_key="key", **options)) as client, in_time(0):
+            assert client.send(io.BytesIO(BODY), size=len(BODY), on_wait=lambda: None).data["id"] == BATCH_ID
 
 
 def test_a_tls_handshake_that_drips_is_ended_and_sent_nothing() -> None:

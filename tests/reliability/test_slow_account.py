@@ -82,7 +82,7 @@ def all_goes_on(site: Site) -> None:
     """The server answers again; what a process that is killed now was about is gone on with."""
     site.stop()
     site.claude.clear_faults()
-    AccountState.objects.update(slow_at=None)
+    AccountState.objects.update(slow_at=None, create_until=None)
     site.until(site.is_complete, do=site.go_on)
     site.check()
 
@@ -128,6 +128,17 @@ def test_a_slow_server_and_a_loop(two: Site, trial: int) -> None:
     assert process.wait(timeout=30) == 0, two.said()
     [advanced, failed] = re.findall(r"Advanced (\d+) batches; (\d+) failed", two.said())[0]
     assert (int(advanced) > HEALTHY, failed) == (True, "0")
+    all_goes_on(two)
+
+
+@pytest.mark.fault(
+    ONE.format("no answer to create calls"),
+    "two workers and beat, which are killed then; then it answers again",
+    on=[SQLITE, POSTGRES],
+)
+@pytest.mark.usefixtures("broker")
+def test_silent_creates_and_two_workers(two: Site, trial: int) -> None:
+    keeps_creates_waiting(two, Site.team)
     all_goes_on(two)
 
 

@@ -257,6 +257,75 @@ class TestOneAtATime:
         assert claude.requests[-1].method == "POST"
 
 
+class TestCreating:
+    """A create call may be silent for ten minutes: of several accounts each makes one at a time."""
+
+    @pytest.fixture
+    def in_flight(self) -> MessageBatch:
+        """A batch whose create call another process makes."""
+        batch = in_state(State.SUBMITTING, account=SLOW)
+        hold(batch)
+        assert AccountState.objects.begin_create(SLOW, batch.pk)
+        return batch
+
+    def sent(self, account: str = SLOW) -> MessageBatch:
+        batch = services.submit(draft(1, account=account))
+        services.advance_if_due(batch.pk)
+        batch.refresh_from_db()
+        return batch
+
+    def test_beside_another(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        waits = self.sent()
+        assert (waits.state, waits.failures, waits.lease_token) == (State.QUEUED, 0, "")
+        assert waits.last_error == "It waits for another create call of its account to end."
+        assert timedelta(seconds=20) < waits.next_action_at - timezone.now() < timedelta(seconds=40)
+        assert (claude.requests, waits.attempts.count()) == ([], 0)
+        assert self.sent("default").state == State.IN_PROGRESS
+
+    def test_when_it_is_over(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        first, second = self.sent(), self.sent()
+        AccountState.objects.end_create(SLOW, in_flight.pk)
+        third = self.sent()
+        assert (third.state, handed_out()) == (State.IN_PROGRESS, [first.pk])
+        services.advance_if_due(first.pk)
+        first.refresh_from_db()
+        assert (first.state, first.last_error, handed_out()) == (State.IN_PROGRESS, "", [second.pk])
+
+    def test_the_next_one_needs_no_tick(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        waits = self.sent()
+        AccountState.objects.end_create(SLOW, in_flight.pk)
+        goes_first = services.submit(draft(1, account=SLOW))
+        with Celery("tests", broker="memory://", set_as_current=True) as app, app.connection() as connection:
+            queue = connection.SimpleQueue(app.conf.task_default_queue)
+            queue.clear()
+            tasks.advance(goes_first.pk)
+            assert queue.get(timeout=5).headers["argsrepr"] == f"({waits.pk},)"
+
+    def test_after_a_worker_was_killed(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        """It counts for a minute and a half after its last sign of life."""
+        AccountState.objects.update(create_until=F("create_until") - timedelta(seconds=88))
+        assert self.sent().state == State.QUEUED
+        AccountState.objects.update(create_until=F("create_until") - timedelta(seconds=3))
+        assert self.sent().state == State.IN_PROGRESS
+
+    @pytest.mark.parametrize("fault", ["lost_answer", "server_error", "rate_limited"])
+    def test_after_any_end(self, claude: ClaudeEmulator, fault: str) -> None:
+        claude.fault(fault, on="create")
+        assert self.sent().state != State.IN_PROGRESS
+        AccountState.objects.update(paused_at=None)
+        assert self.sent().state == State.IN_PROGRESS
+
+    def test_of_a_single_account_any_number(self, claude: ClaudeEmulator, settings: Any) -> None:
+        only = {"default": settings.CLAUDE_BATCHES["ACCOUNTS"]["default"]}
+        settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": only}
+        assert AccountState.objects.begin_create("default", draft(1).pk)
+        assert self.sent("default").state == State.IN_PROGRESS
+
+    def test_what_a_person_asks_for_is_done(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        assert services.advance(services.submit(draft(1, account=SLOW))).state == State.IN_PROGRESS
+        assert AccountState.objects.get(alias=SLOW).create_batch == in_flight.pk
+
+
 class TestHandingOut:
     """A tick of a worker asks no server."""
 
@@ -276,6 +345,7 @@ class TestHandingOut:
         runs.refresh_from_db()
         assert (runs.state, handed_out()) == (State.ENDED, [waiting.pk, runs.pk])
 
+    @pytest.mark.slow
     def test_polls_do_not_pile_up(self, claude: ClaudeEmulator) -> None:
         in_progress()  # due for an hour
         polled: list[str] = []
