@@ -33,29 +33,33 @@ def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
 
 
 def _accounts() -> list[Any]:
-    return list(_accounts_with_counts(AccountState.objects.primary().db).all())
-
-
-@cache
-def _accounts_with_counts(using: str) -> Any:
-    """Give the query, which holds no time and no setting: to build it takes longer than to ask it."""
-    accounts = AccountState.objects.using(using)
-    same = accounts.filter(pk=OuterRef("pk"))
-    is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
-    return accounts.annotate(**{name: Exists(rows) for name, rows in is_so.items()}, **_counts())
+    return _rows(AccountState)
 
 
 def _live(accounts: Sequence[Any]) -> Any:
     """Give a row that bears the counts: each account does; before the first tick, whatever there is of our rows."""
     if accounts:
         return accounts[0]
-    rows = (_with_counts(kind, kind.objects.primary().db).first() for kind in KINDS)
-    return next(filter(None, rows), None)
+    return next((row for kind in KINDS for row in _rows(kind)), None)
+
+
+def _rows(kind: Any) -> list[Any]:
+    using = kind.objects.primary().db
+    return list(kind.objects.using(using).raw(*_sql(kind, using)))
 
 
 @cache
-def _with_counts(kind: Any, using: str) -> Any:
-    return kind.objects.using(using).order_by("pk").only("pk").annotate(**_counts())
+def _sql(kind: Any, using: str) -> tuple[str, tuple[Any, ...]]:
+    """Give the query, which holds no time and no setting: to make it takes longer than to ask it."""
+    rows = kind.objects.using(using).annotate(**_counts())
+    if kind is AccountState:
+        same = kind.objects.using(using).filter(pk=OuterRef("pk"))
+        is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
+        rows = rows.annotate(**{name: Exists(found) for name, found in is_so.items()})
+    else:
+        rows = rows.order_by("pk").only("pk")[:1]
+    sql, params = rows.query.get_compiler(using).as_sql()
+    return sql, tuple(params)
 
 
 def _counts() -> dict[str, Any]:
