@@ -23,6 +23,7 @@ from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.client.scripted import Answer, Hangup, Raw, Script, batch, page, refused, serving
 from tests.making import draft
+from tests.selections import slow_but
 
 KEY = "sk-ant-api03-CANARY-4f1d0c77"
 CANARY = "CANARY"
@@ -277,7 +278,7 @@ def test_no_celery_message_carries_it(claude: ClaudeEmulator) -> None:
 DIAGNOSED = {**FAILURES, "nothing": [page()], "wrong settings": [page()]}
 
 
-@pytest.mark.parametrize("form", ["environment", "text", "callable"])
+@pytest.mark.parametrize("form", slow_but(1, ["environment", "text", "callable"]))
 @pytest.mark.parametrize("failure", DIAGNOSED)
 def test_the_doctor_does_not_show_it(
     failure: str, form: str, scripted: Script, settings: Any, log: pytest.LogCaptureFixture

@@ -71,6 +71,7 @@ def test_the_sql_of_each_migration_can_be_shown() -> None:
     assert all(f"{connection.ops.quote_name(table)}" in shown.getvalue() for table in tables())
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_they_go_backwards_to_nothing_and_forwards_again() -> None:
     executor = MigrationExecutor(connections["default"])

@@ -34,6 +34,7 @@ from tests.jobs.shop import BAD, OVERLOADED, effects, job, over, reviews
 from tests.library.models import Review
 from tests.making import draft, item, make_due
 from tests.relay import Relay, lose_answer
+from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -108,7 +109,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
         assert model.objects.using("other").exists()
 
 
-@pytest.mark.parametrize("router", [OurTablesElsewhere, ReadsLag])
+@pytest.mark.parametrize("router", slow_but(1, [OurTablesElsewhere, ReadsLag]))
 def test_a_run_of_a_job(settings: Any, router: Any) -> None:
     """Its rows are the project's, in the default database; all else of it is in the other one."""
     settings.DATABASE_ROUTERS = [router()]

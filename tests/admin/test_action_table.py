@@ -135,7 +135,7 @@ def test_the_table_is_whole() -> None:
     assert {len(row.states) for row in TABLE.values()} == {len(STATES)}
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(8, SPOTS))
+@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
 def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> None:
     row, client = TABLE[action], staff("view_messagebatch", TABLE[action].permission)
     for state in filter(partial(is_for, action), STATES):
@@ -160,7 +160,7 @@ def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> No
             assert said(again)[-1].startswith(f"1 skipped: {batch} "), state
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(8, SPOTS))
+@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
 def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str, place: str) -> None:
     client = staff("view_messagebatch", TABLE[action].permission)
     for state in filterfalse(partial(is_for, action), STATES):
@@ -171,7 +171,7 @@ def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str,
         assert everything() == before, state
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(8, SPOTS))
+@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
 def test_no_permission_but_its_own_is_enough(staff: Staff, action: str, place: str) -> None:
     """Each alone, and with none but to look, by POSTs that no page of that user offers; on the first legal state."""
     batch = of(STATES[TABLE[action].states.index("+")])
@@ -185,7 +185,7 @@ def test_no_permission_but_its_own_is_enough(staff: Staff, action: str, place: s
         assert everything() == before, permission
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(8, SPOTS))
+@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
 def test_who_may_only_look_does_nothing(staff: Staff, action: str, place: str) -> None:
     client = staff("view_messagebatch", "view_batchrequest", "view_batchresult", "view_accountstate")
     for state in STATES:
@@ -196,7 +196,7 @@ def test_who_may_only_look_does_nothing(staff: Staff, action: str, place: str) -
         assert everything() == before, state
 
 
-@pytest.mark.parametrize("state", slow_but(2, STATES))
+@pytest.mark.parametrize("state", slow_but(1, STATES))
 def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staff, state: str) -> None:
     batch = of(state)
     for permission in PERMISSIONS:

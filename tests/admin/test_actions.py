@@ -16,6 +16,7 @@ from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, 
 from django_claude_batches.services.deletion import DELETABLE_REMOTELY
 from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, said, url
 from tests.making import draft
+from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -68,7 +69,7 @@ def test_nothing_happens_before_it_is_confirmed(root: Client, action: str) -> No
     assert not LogEntry.objects.exists()
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", slow_but(4, State))
 @pytest.mark.parametrize("action", LEGAL)
 def test_an_action_is_for_the_states_that_allow_it(
     root: Client, batch: MessageBatch, action: str, state: State, settings: Any, django_capture_on_commit_callbacks: Any
@@ -236,6 +237,7 @@ def test_an_action_of_a_filtered_list_returns_to_it(root: Client, batch: Message
     assert f'name="next" value="{filtered}"' in response.content.decode()
 
 
+@pytest.mark.slow
 def test_at_most_so_many_at_once(root: Client, batch: MessageBatch) -> None:
     MessageBatch.objects.bulk_create(MessageBatch() for _ in range(500))
     data = {"action": "submit", "_selected_action": [batch.pk], "select_across": "1", "index": "0"}

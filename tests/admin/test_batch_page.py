@@ -29,6 +29,7 @@ from django_claude_batches.models.state import REMOTE, RUNNING
 from tests.admin.conftest import Staff
 from tests.admin.making import ANSWER, BATCHES, HOSTILE, PROMPT, REQUESTS, RESULTS, in_state, ingest, page, url
 from tests.making import draft
+from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -238,7 +239,7 @@ def full(batch: MessageBatch, state: State) -> MessageBatch:
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", slow_but(5, State))
 @pytest.mark.parametrize("is_staff", [False, True])
 def test_the_page_makes_at_most_ten_queries(
     root: Client,

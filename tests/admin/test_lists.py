@@ -81,6 +81,7 @@ def test_a_batch_whose_results_are_fetched_is_not_counted_in_the_list(
     assert not any("batchresult" in query["sql"] for query in captured)
 
 
+@pytest.mark.slow
 def test_rows_are_counted_up_to_the_cap_only(django_assert_num_queries: Any) -> None:
     batch = draft(1)
     BatchResult.objects.bulk_create(

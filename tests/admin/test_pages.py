@@ -229,6 +229,7 @@ def test_accounts_say_whether_they_send(root: Client) -> None:
         assert HOSTILE not in page(root, url(ACCOUNTS, "change", account.pk))
 
 
+@pytest.mark.slow
 def test_a_batch_that_really_lived_can_be_read_back(claude: ClaudeEmulator, root: Client, batch: MessageBatch) -> None:
     services.submit(batch)
     services.advance(batch)

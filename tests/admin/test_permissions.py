@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_claude_batches.models import AccountState, MessageBatch, State
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, ANSWER, BATCHES, PROMPT, REQUESTS, RESULTS, in_state, page, url
+from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -111,7 +112,7 @@ ALL_BUT = {codename for codename, _state in ACTIONS.values()}
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("confirmed", [True, False])
+@pytest.mark.parametrize("confirmed", slow_but(1, [True, False]))
 def test_an_action_is_hidden_and_refused_without_its_own_permission(
     staff: Staff, batch: MessageBatch, action: str, confirmed: bool
 ) -> None:

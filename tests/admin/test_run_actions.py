@@ -115,7 +115,7 @@ def has_happened(action: str, run: JobRun) -> bool:
             return DeliveryChunk.objects.filter(batch__run=run, mode=DeliveryMode.PARKED).count() == 1
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(5, SPOTS))
+@pytest.mark.parametrize(("action", "place"), slow_but(3, SPOTS))
 def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> None:
     row, client = TABLE[action], staff("view_jobrun", TABLE[action].permission)
     for standing in filter(lambda standing: is_for(action, standing), STANDINGS):
@@ -133,7 +133,7 @@ def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> No
             assert row.rule in said(again)[-1], standing
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(5, SPOTS))
+@pytest.mark.parametrize(("action", "place"), slow_but(3, SPOTS))
 def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str, place: str) -> None:
     client = staff("view_jobrun", TABLE[action].permission)
     for standing in filterfalse(lambda standing: is_for(action, standing), STANDINGS):
@@ -145,7 +145,7 @@ def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str,
         assert everything() == before, standing
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(5, SPOTS))
+@pytest.mark.parametrize(("action", "place"), slow_but(3, SPOTS))
 def test_no_permission_but_its_own_is_enough(staff: Staff, action: str, place: str) -> None:
     """Each alone, and with none but to look, by POSTs that no page of that user offers."""
     run = run_in(next(standing for standing in STANDINGS if is_for(action, standing)))
@@ -157,7 +157,7 @@ def test_no_permission_but_its_own_is_enough(staff: Staff, action: str, place: s
             assert everything() == before, permission
 
 
-@pytest.mark.parametrize("standing", slow_but(2, STANDINGS))
+@pytest.mark.parametrize("standing", slow_but(1, STANDINGS))
 def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staff, standing: str) -> None:
     run = run_in(standing)
     for permission in PERMISSIONS:

@@ -44,6 +44,7 @@ def run_of(batch: MessageBatch, **changes: Any) -> JobRun:
     return run
 
 
+@pytest.mark.slow
 def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
     rows = reviews(6)
     broken, bad = str(rows[1].pk), str(rows[2].pk)

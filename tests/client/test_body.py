@@ -70,6 +70,7 @@ def test_no_request_is_refused() -> None:
         written([])
 
 
+@pytest.mark.slow
 def test_one_request_too_many_is_refused() -> None:
     numbered = ({"custom_id": str(n), "params": {}} for n in itertools.count())
     with pytest.raises(LimitExceeded, match="100,000 requests"):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.client.scripted import BATCH_ID, Answer, Script, batch
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,7 @@ def test_twenty_thousand_requests_are_sent_in_constant_memory(server: Script) ->
     assert grown < 10  # MB: the ids, 1 MB of the spool, and what the allocator rounds up
 
 
+@pytest.mark.slow
 def test_fifty_megabytes_of_results_are_read_in_constant_memory(server: Script) -> None:
     line = {"custom_id": "row-123", "result": {"type": "succeeded", "message": {"content": "x" * 1900}}}
     body = (json.dumps(line).encode() + b"\n") * 25_000

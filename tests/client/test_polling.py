@@ -133,6 +133,7 @@ def test_an_errors_wish_is_kept_within_bounds(client: BatchesClient, server: Scr
         client.wait_for(BATCH_ID)
 
 
+@pytest.mark.slow
 def test_the_clock_is_real_otherwise(client: BatchesClient, server: Script) -> None:
     server.answers(RUNNING)
     start = time.monotonic()

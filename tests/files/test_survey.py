@@ -73,6 +73,7 @@ def test_a_long_request_is_shown_cut() -> None:
     assert (len(sample["params"]), sample["bytes"] > 100_000) == (LONGEST_SAMPLE, True)
 
 
+@pytest.mark.slow
 def test_the_row_that_is_one_too_many_is_named() -> None:
     params = item(0)["params"]
     survey = surveyed(Row(number, {"custom_id": str(number), "params": params}) for number in range(1, 100_003))
@@ -80,6 +81,7 @@ def test_the_row_that_is_one_too_many_is_named() -> None:
     assert survey.bad_rows == [(100_001, "a batch holds at most 100,000 requests: put the rest into another batch")]
 
 
+@pytest.mark.slow
 def test_the_row_with_which_the_body_is_too_large_is_named() -> None:
     params = item(0, system="x" * 30_000_000)["params"]
     survey = surveyed(Row(number, {"custom_id": str(number), "params": params}) for number in range(1, 20))

@@ -104,6 +104,7 @@ def test_a_parked_row_that_another_hands_out_meanwhile_is_not_handed_out_twice(c
     assert effects() == [0, 1]
 
 
+@pytest.mark.slow
 def test_rows_whose_checks_take_long_are_in_several_transactions(claude: ClaudeEmulator) -> None:
     reviews(3)
     positions: list[int] = []

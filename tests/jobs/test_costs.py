@@ -43,6 +43,7 @@ def test_outputs_are_written_at_once(claude: ClaudeEmulator) -> None:
     assert many - few == 100 * SAVEPOINT
 
 
+@pytest.mark.slow
 def test_parked_rows_are_taken_away_at_once(claude: ClaudeEmulator) -> None:
     def again(count: int) -> int:
         Review.objects.all().delete()
@@ -62,6 +63,7 @@ def test_parked_rows_are_taken_away_at_once(claude: ClaudeEmulator) -> None:
     assert many - few == 100 * SAVEPOINT
 
 
+@pytest.mark.slow
 def test_nothing_of_a_delivery_stays_in_memory(claude: ClaudeEmulator) -> None:
     """Cycles that Python's collector had still to find were 26 MB at 250,000 rows."""
     reviews(20)

@@ -63,6 +63,7 @@ def dying_at(number: int) -> Iterator[list[str]]:
         yield statements
 
 
+@pytest.mark.slow
 def test_each_row_once_at_whichever_statement_the_process_dies() -> None:
     rows = reviews(24)
     deaths = 0
@@ -264,6 +265,7 @@ def limits_of(queries: CaptureQueriesContext) -> list[int]:
     return [int(sql.rpartition("LIMIT ")[2]) for sql in reads]
 
 
+@pytest.mark.slow
 def test_pages_are_found_by_key_and_their_number_grows_with_the_rows() -> None:
     counts = []
     for pages in (1, 2, 3):

@@ -50,6 +50,7 @@ def watching(failures: list[str], **members: Any) -> Any:
     return job(on_failure=on_failure, **members)
 
 
+@pytest.mark.slow
 def test_one_that_failed_as_missing_is_handed_over_when_it_comes(claude: ClaudeEmulator) -> None:
     reviews(3)
     failures: list[str] = []
@@ -83,6 +84,7 @@ def test_a_late_delivery_that_stands_still_goes_on_when_its_run_is_resumed(claud
     assert (effects(), DeliveryChunk.objects.undone().count(), run.state) == ([1, 1, 1], 0, RunState.FINISHED)
 
 
+@pytest.mark.slow
 def test_one_that_was_asked_again_has_one_effect(claude: ClaudeEmulator) -> None:
     reviews(3)
     failures: list[str] = []
@@ -93,6 +95,7 @@ def test_one_that_was_asked_again_has_one_effect(claude: ClaudeEmulator) -> None
     assert effects() == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_one_whose_on_failure_raised_is_parked_no_more(claude: ClaudeEmulator) -> None:
     reviews(3)
 
@@ -136,6 +139,7 @@ def test_a_missing_batch_that_a_person_declares_lost_ends_its_run(claude: Claude
     assert (run.state, failures, batch.state) == (RunState.FINISHED, ["missing"] * 3, State.LOST)
 
 
+@pytest.mark.slow
 def test_a_held_batch_that_a_person_declares_lost_ends_its_run(claude: ClaudeEmulator) -> None:
     reviews(3)
     claude.fault("never_lands", times=1)

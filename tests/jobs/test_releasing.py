@@ -20,6 +20,7 @@ from tests.jobs.shop import job, over, reviews
 from tests.library.models import Review
 from tests.making import draft, in_state, make_due, prepared
 from tests.relay import Relay, refuse
+from tests.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -251,7 +252,7 @@ def test_an_account_that_is_gone_pauses_its_runs_and_no_others(settings: Any) ->
     assert release() == 1
 
 
-@pytest.mark.parametrize("options", [{}, {"retry_after": None}])
+@pytest.mark.parametrize("options", slow_but(1, [{}, {"retry_after": None}]))
 def test_a_queue_that_is_full_at_anthropic_is_waited_for(claude: ClaudeEmulator, options: dict[str, Any]) -> None:
     reviews(6)
     claude.fault("rate_limited", on="create", times=None, **options)

@@ -19,6 +19,7 @@ from django_claude_batches.testing.emulator.replies import Reply
 from tests.jobs.shop import BAD, OVERLOADED, SCHEMA, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.library.models import Review
 from tests.making import make_due
+from tests.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -82,6 +83,7 @@ class TestAsItIs:
         said = (request.custom_id, request.target) if (request := second.requests.first()) else None
         assert said == (first.requests.first().custom_id, first.requests.first().target)  # type: ignore[union-attr]
 
+    @pytest.mark.slow
     def test_expired(self) -> None:
         reviews(3)
         with ClaudeEmulator(seed=1) as emulator:
@@ -130,6 +132,7 @@ def rounds(run: JobRun, emulator: ClaudeEmulator) -> None:
 
 
 class TestTruncated:
+    @pytest.mark.slow
     def test_with_twice_as_many_tokens_up_to_the_cap(self) -> None:
         cut = Reply("half", stop_reason="max_tokens")
         claude = Claude(cut, cut, cut, cut)
@@ -154,18 +157,21 @@ class TestInvalidOutput:
         assert corrected[2]["role"] == "user"
         assert "$.tags: 3 is not of type 'array'" in corrected[2]["content"]
 
+    @pytest.mark.slow
     def test_an_empty_answer_is_not_quoted(self) -> None:
         claude = Claude("")
         ran(claude, output_schema=SCHEMA)
         assert [message["role"] for message in claude.asked[1]["messages"]] == ["user", "user"]
         assert "there is no text" in claude.asked[1]["messages"][1]["content"]
 
+    @pytest.mark.slow
     def test_not_a_second_time(self) -> None:
         claude = Claude("no", "no", "no")
         _run, watched = ran(claude, output_schema=SCHEMA, max_attempts=9)
         assert len(claude.asked) == 2
         assert [outcome for _pk, outcome in watched.failures] == ["invalid_output"]
 
+    @pytest.mark.slow
     def test_not_a_second_time_after_another_failure_either(self) -> None:
         claude = Claude("no", OVERLOADED, "no", "no")
         _run, watched = ran(claude, output_schema=SCHEMA, max_attempts=9)
@@ -198,6 +204,7 @@ def test_canceled_is_not_tried_again_by_itself(claude: ClaudeEmulator) -> None:
     assert [outcome for _pk, outcome in watched.failures] == ["canceled", "canceled"]
 
 
+@pytest.mark.slow
 def test_what_fails_while_results_are_fetched_again_is_asked_again() -> None:
     reviews(2)
     with ClaudeEmulator(seed=1, replies=Claude(OVERLOADED)) as emulator:
@@ -209,7 +216,7 @@ def test_what_fails_while_results_are_fetched_again_is_asked_again() -> None:
     assert (run.state, effects()) == (RunState.FINISHED, [1, 1])
 
 
-@pytest.mark.parametrize("attempts", [1, 2, 3])
+@pytest.mark.parametrize("attempts", slow_but(2, [1, 2, 3]))
 def test_no_more_often_than_max_attempts(attempts: int) -> None:
     claude = Claude(*[OVERLOADED] * 9)
     run, watched = ran(claude, 2, max_attempts=attempts)
@@ -223,6 +230,7 @@ def test_a_job_without_schema_takes_any_text() -> None:
     assert (effects(), watched.failures) == ([1], [])
 
 
+@pytest.mark.slow
 def test_each_attempts_tokens_and_cost_count() -> None:
     unfit = Reply("no", usage={"input_tokens": 1000, "output_tokens": 100})
     fit = Reply(GOOD, usage={"input_tokens": 3000, "output_tokens": 50})
@@ -235,6 +243,7 @@ def test_each_attempts_tokens_and_cost_count() -> None:
     assert list(costs) == [Decimal(0), Decimal("0.00075"), Decimal("0.001625")]
 
 
+@pytest.mark.slow
 def test_targets_and_betas_are_kept() -> None:
     _run, _watched = ran(Claude(OVERLOADED), betas=["context-1m-2025-08-07"])
     first, second = MessageBatch.objects.order_by("pk")

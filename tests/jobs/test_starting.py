@@ -56,6 +56,7 @@ def test_a_run_that_is_paused_holds_its_place() -> None:
         job().start()
 
 
+@pytest.mark.slow
 def test_runs_of_a_job_that_allows_it_overlap(claude: ClaudeEmulator) -> None:
     reviews(3)
     overlapping = job(allow_overlap=True)

@@ -17,7 +17,7 @@ from django_claude_batches.models.delivery import CHUNK
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 BATCHES = 1_000
-SOME, MANY = 1_000, 10_000
+SOME, MANY = 300, 10_000
 """Delivery chunks."""
 LARGE = ("messagebatch", "deliverychunk")
 REST = timedelta(seconds=20)

@@ -116,6 +116,7 @@ class TestPause:
         over(services.resume_run(run), claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1])
 
+    @pytest.mark.slow
     def test_it_stops_between_two_chunks(self, claude: ClaudeEmulator) -> None:
         reviews(1001)
         pks: list[int] = []
@@ -212,6 +213,7 @@ class TestCancel:
 
 
 class TestRetry:
+    @pytest.mark.slow
     def test_two_clicks_are_one_attempt(self) -> None:
         reviews(3)
         with ClaudeEmulator(seed=1, replies=lambda params, custom_id: BAD) as claude:
@@ -269,6 +271,7 @@ class TestRetry:
         totals = RunTotals.of(run)
         assert (totals.failed, totals.to_retry) == (3, 0)
 
+    @pytest.mark.slow
     def test_a_run_that_is_canceled_is_over_when_the_last_row_has_failed(self) -> None:
         reviews(3)
         told: list[str] = []
@@ -303,6 +306,7 @@ class TestRetry:
             drive(run.pk)
         assert [batch.request_count for batch in run.batches.order_by("pk")] == [3, 3]
 
+    @pytest.mark.slow
     def test_some_outcomes_only_each_with_its_change(self) -> None:
         cut, unfit, bad = (str(row.pk) for row in reviews(3))
         first = {cut: Reply('{"tags":', stop_reason="max_tokens"), unfit: '{"tags": 3}', bad: BAD}
@@ -342,6 +346,7 @@ class TestRetry:
             assert asked[5:] == [(bad, before[bad])]
             assert (run.state, failed(), effects()) == (RunState.FINISHED, [], [1, 1, 1])
 
+    @pytest.mark.slow
     def test_never_a_row_that_succeeded_in_a_child(self) -> None:
         reviews(4)
         calls: list[str] = []
@@ -451,6 +456,7 @@ class TestRedeliver:
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
 
+    @pytest.mark.slow
     def test_what_failed_and_is_raised_at_now_counts_when_it_is_taken(self) -> None:
         run = failed_and_raised_at()
         assert RunTotals.of(run).delivered == 0
@@ -460,6 +466,7 @@ class TestRedeliver:
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
 
+    @pytest.mark.slow
     def test_what_failed_and_fails_again_failed_once(self, claude: ClaudeEmulator) -> None:
         """Else it would be asked twice in one batch, which no batch can hold."""
         run = failed_and_raised_at()
@@ -469,6 +476,7 @@ class TestRedeliver:
         assert services.retry_run(run) == 2
         assert RunTotals.of(over(run, claude)).requests == {1: 2, 2: 2}
 
+    @pytest.mark.slow
     def test_what_was_delivered_and_fails_now_stays_delivered(self) -> None:
         reviews(2)
         with ClaudeEmulator(seed=1, replies=lambda params, custom_id: TAGS) as claude:
@@ -503,6 +511,7 @@ class TestRedeliver:
         services.deliver_parked(run)
         assert counted(run) == (1, 0, 0, 1)
 
+    @pytest.mark.slow
     def test_what_fits_by_now_is_asked_again_as_it_was(self, claude: ClaudeEmulator) -> None:
         """There is nothing to say of its answer any more."""
         run = failed_and_raised_at()
@@ -513,6 +522,7 @@ class TestRedeliver:
             request.params for request in first.requests.all()
         ]
 
+    @pytest.mark.slow
     def test_a_failure_that_is_parked_stays_so(self) -> None:
         """Failures are not handed out again: nothing else would call their handler."""
         reviews(3)
@@ -637,6 +647,7 @@ class TestDeletion:
         assert (run.state, effects()) == (RunState.CANCELED, [0, 0])
 
 
+@pytest.mark.slow
 def test_whatever_is_not_over_is_due_or_says_why(claude: ClaudeEmulator) -> None:
     """Constraints hold it; this looks that every way through leaves them true, and nothing asleep without a word."""
     reviews(5)

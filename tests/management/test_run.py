@@ -103,6 +103,7 @@ def test_nothing_is_looked_at_where_there_is_no_limit(manage: Manage, settings: 
     assert manage("run", "tag-reviews").code == 0
 
 
+@pytest.mark.slow
 def test_waiting_does_all_of_it(manage: Manage) -> None:
     reviews(30)
     job()
@@ -245,6 +246,7 @@ def test_a_wish_is_recorded_on_all_runs_or_on_none(manage: Manage, finished: Job
     assert "names no run" in manage("pause-run", "tag-books").err
 
 
+@pytest.mark.slow
 def test_what_a_retry_of_several_runs_comes_to_is_their_sum(manage: Manage, finished: JobRun, settings: Any) -> None:
     reviews(1)
     with ClaudeEmulator(seed=2, replies=refusing) as claude:
@@ -256,6 +258,7 @@ def test_what_a_retry_of_several_runs_comes_to_is_their_sum(manage: Manage, fini
     assert not DeliveryChunk.objects.to_follow_up().exists()
 
 
+@pytest.mark.slow
 def test_retry(manage: Manage, finished: JobRun, settings: Any) -> None:
     none = manage("retry-run", finished.pk, "--outcome", "expired")
     assert (none.code, "has no row that failed so" in none.err) == (1, True)

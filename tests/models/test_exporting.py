@@ -89,6 +89,7 @@ def test_only_the_custom_id_of_an_original_line_becomes_ours(
     assert line.count(batch.attempts.get().tag.encode()) == kept
 
 
+@pytest.mark.slow
 def test_a_long_line_goes_out_whole(claude: ClaudeEmulator, settings: Any) -> None:
     names = ["plain", "with its original"]
 

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, lease
 from tests.library.models import Book
 from tests.making import draft, item
+from tests.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -56,7 +57,7 @@ READINGS: dict[str, Reading] = {
 
 
 @pytest.mark.parametrize("reading", READINGS)
-@pytest.mark.parametrize("size", [1, 7, 24, 100])
+@pytest.mark.parametrize("size", slow_but(2, [7, 1, 24, 100]))
 def test_the_rows_are_those_of_the_queryset(
     batch: MessageBatch, reading: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

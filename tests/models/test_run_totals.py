@@ -55,6 +55,7 @@ def test_of_a_run_that_is_over(django_assert_num_queries: DjangoAssertNumQueries
         assert RunTotals.of_each([run, other]) == {run.pk: totals, other.pk: RunTotals(rows=0)}
 
 
+@pytest.mark.slow
 def test_rows_that_are_asked_again_are_counted_until_they_are_answered() -> None:
     reviews(10)
     run = job().start()

@@ -20,7 +20,7 @@ from tests.protocol.world import is_strangers
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
-FEW, SOME, MANY = 4, 20, 100
+FEW, SOME, MANY = 2, 20, 100
 EXAMPLES = int(os.environ.get("PROTOCOL_EXAMPLES", "0"))
 
 
@@ -51,8 +51,8 @@ def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network, examples: int)
 @pytest.mark.parametrize(
     ("listing", "minutes"),
     [
-        (WHOLE, 20),
         ("empty", 20),
+        pytest.param(WHOLE, 20, marks=pytest.mark.slow),
         *(pytest.param(listing, 10, marks=pytest.mark.slow) for listing in sorted(ABSENT)),
         pytest.param(WHOLE, 1, marks=pytest.mark.slow),
     ],
@@ -77,6 +77,7 @@ def test_a_create_that_was_lost_is_sent_again_once(network: Network, listing: st
         machine.teardown()
 
 
+@pytest.mark.slow
 def test_what_a_stranger_deleted_is_held_and_sent_again_only_by_a_person(network: Network) -> None:
     machine = Protocol.on(network)
     machine.begin("retry", ["answer lost"])

@@ -247,7 +247,7 @@ def made_by_a_node_whose_clock_is_behind(machine: Protocol) -> None:
 @pytest.mark.parametrize(
     ("policy", "happens", "refuted"),
     slow_but(
-        3,
+        1,
         [
             (resubmit_if_none_is_listed, lands_late, "paid twice"),
             (counts_exclude, counts_do_not_add_up, "paid twice"),

@@ -70,7 +70,11 @@ def everything_there_is(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(
-    "storm", [pytest.param(name, marks=pytest.mark.slow if name in {"500", "429"} else ()) for name in STORMS]
+    "storm",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in {"500", "429", "429, retry-after: 600"} else ())
+        for name in STORMS
+    ],
 )
 def test_an_hour_of_refusals(claude: ClaudeEmulator, clock: Clock, storm: str) -> None:
     everything_there_is(clock)

@@ -331,6 +331,7 @@ class TestAboutToArchive:
         until = timezone.now() + DAY
         assert f"2 of its results are missing, and they can be fetched until {until:%Y-%m-%d}" in finding.words
 
+    @pytest.mark.usefixtures("quick")
     def test_it_is_known_without_anthropic(self, claude: ClaudeEmulator) -> None:
         age(complete(claude), 28 * DAY, missing_count=2)
         claude.fault("server_error", on="list", times=None)
@@ -440,6 +441,7 @@ class TestAccounts:
         succeeded = AccountState.objects.filter(audited_at__isnull=False)
         assert [state.alias for state in succeeded] == ["default"]
 
+    @pytest.mark.usefixtures("quick")
     def test_unreachable(self, claude: ClaudeEmulator, settings: Any) -> None:
         account = {"API_KEY": "sk-ant-x", "BASE_URL": "http://127.0.0.1:9"}
         settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"away": account}}

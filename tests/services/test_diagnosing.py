@@ -81,6 +81,7 @@ def test_all_is_well(claude: ClaudeEmulator) -> None:
     assert (asked.method, asked.query) == ("GET", {"limit": "1"})
 
 
+@pytest.mark.slow
 def test_it_changes_nothing(claude: ClaudeEmulator, settings: Any) -> None:
     claude.fault("slow_answer", delay=0.5, times=None)
     settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"default": {"TIMEOUTS": (5, 0.1)}}}
@@ -143,6 +144,7 @@ class TestAnAccount:
         assert f"Anthropic answered {answer.status}" in found["listing"].words
         assert remedy in found["listing"].remedy
 
+    @pytest.mark.usefixtures("quick")
     def test_nobody_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-x")

@@ -147,7 +147,7 @@ def is_readable(value: Value, place: str) -> bool:
     return value.fate != REFUSED and place not in refused
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("name", slow_but(15, VALUES))
 def test_a_line_becomes_a_row_that_gives_it_back_or_a_problem(claude: ClaudeEmulator, settings: Any, name: str) -> None:
     value = VALUES[name]
     places = [place for place in PLACES if value.is_text or place != "a key"]
@@ -240,6 +240,7 @@ def test_a_long_line(claude: ClaudeEmulator, settings: Any, size: int, changes: 
     assert batch.missing_count == len(names) - len(rows)
 
 
+@pytest.mark.slow
 def test_a_line_longer_than_any_is_a_problem(claude: ClaudeEmulator, settings: Any) -> None:
     names = ["long", *NEIGHBORS]
     batch, sent = ingested(claude, settings, lambda _name, line: long_line(line, MAX_LINE_BYTES + 1), names)

@@ -186,6 +186,7 @@ def test_what_goes_wrong_with_one_account_ends_no_other_s_watch(world: World) ->
 class TestCandidates:
     """What was seen once is not forgotten."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("after", slow_but(1, [45 * MINUTE, 90 * MINUTE, 5 * HOUR]))
     def test_one_that_the_listing_lacks_later(self, world: World, after: timedelta) -> None:
         world.older()
@@ -210,6 +211,7 @@ class TestCandidates:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("has_older", slow_but(1, [False, True]))
     def test_one_that_somebody_deletes_is_held_for_a_person(self, world: World, has_older: bool) -> None:
         if has_older:
@@ -222,6 +224,7 @@ class TestCandidates:
         batch.refresh_from_db()
         assert batch.state == State.HELD, "it does not go back by itself"
 
+    @pytest.mark.slow
     def test_what_may_have_been_billed_is_sent_again_only_by_a_person_who_knows(self, world: World) -> None:
         batch = deleted_unread(world)
         with pytest.raises(InvalidTransition, match="may have been billed already"):
@@ -277,6 +280,7 @@ def delete_elsewhere(world: World, remote_id: str) -> None:
 class TestListings:
     """One that lacks what is there proves nothing."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kept", slow_but(1, [0, 1]))
     def test_beside_single_calls_that_work(self, world: World, kept: int) -> None:
         first = world.older()
@@ -294,6 +298,7 @@ class TestListings:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
+    @pytest.mark.slow
     def test_one_that_breaks_off_has_shown_its_first_pages(self, world: World) -> None:
         """One full listing lacks it, the next one shows it and breaks off, and the one after that lacks it again."""
         listed_once_without_it(world)
@@ -318,6 +323,7 @@ class TestListings:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
+    @pytest.mark.slow
     def test_a_process_that_died_listing_delays_what_is_truly_lost(self, world: World) -> None:
         batch = world.lost(lose_request)
         with dies_after_listing(world):
@@ -378,6 +384,7 @@ def nameless(exchange: Exchange) -> None:
 class TestClocks:
     """Those of the server's nodes differ."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("behind", slow_but(1, [timedelta(seconds=1), 14 * MINUTE]))
     @pytest.mark.parametrize("is_listed_behind", slow_but(1, [False, True]))
     def test_a_node_behind_the_one_that_made_the_baseline(
@@ -429,6 +436,7 @@ class TestEnds:
         ended_once(world, batch)
         assert [attempt.outcome for attempt in batch.attempts.all()] == ["not_received", "accepted"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("every", "size"), slow_but(1, [(10 * MINUTE, 2), (MINUTE, 3), (20 * MINUTE, 30)]))
     def test_beside_strangers_without_end(self, world: World, every: timedelta, size: int) -> None:
         """They start batches all the time, which end after half an hour."""

@@ -70,6 +70,7 @@ def columns(found: ResultRow | ResultProblem) -> Any:
     return {**asdict(replace(found, message=None)), "message": message}
 
 
+@pytest.mark.slow
 @given(st.lists(messages, min_size=1, max_size=5))
 @example(['{"usage":{"input_tokens":1}}', '{"usage":{"input_tokens":2}}'])
 @example([f'{{"usage":{{"input_tokens": {FIRST_PLACE}}}}}', '{"usage":{"input_tokens":5,"x":5}}'])

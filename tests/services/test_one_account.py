@@ -89,7 +89,7 @@ WRONG_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("odd", slow_but(4, WRONG_SETTINGS.values()), ids=WRONG_SETTINGS)
+@pytest.mark.parametrize("odd", slow_but(2, WRONG_SETTINGS.values()), ids=WRONG_SETTINGS)
 def test_a_wrong_setting(
     claude: ClaudeEmulator, settings: Any, relay: Relay, running_ones: Both, odd: dict[str, Any]
 ) -> None:
@@ -129,7 +129,7 @@ def shown(**fields: Any) -> Callable[[Exchange], None]:
 
 @pytest.mark.database
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("fields", slow_but(4, BODIES.values()), ids=BODIES)
+@pytest.mark.parametrize("fields", slow_but(2, BODIES.values()), ids=BODIES)
 def test_a_listing_whose_batches_are_bent(
     claude: ClaudeEmulator, relay: Relay, running_ones: Both, fields: dict[str, Any]
 ) -> None:
@@ -144,7 +144,7 @@ def test_a_listing_whose_batches_are_bent(
 
 @pytest.mark.database
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+@pytest.mark.parametrize("message", slow_but(2, MESSAGES.values()), ids=MESSAGES)
 def test_a_listing_that_is_refused_in_odd_words(
     claude: ClaudeEmulator, relay: Relay, running_ones: Both, message: Any
 ) -> None:
@@ -161,7 +161,7 @@ def test_a_listing_that_is_refused_in_odd_words(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("status", slow_but(1, [200, 429, 503]))
-@pytest.mark.parametrize("headers", slow_but(4, HEADERS.values()), ids=HEADERS)
+@pytest.mark.parametrize("headers", slow_but(2, HEADERS.values()), ids=HEADERS)
 def test_a_listing_with_odd_headers(
     claude: ClaudeEmulator, relay: Relay, running_ones: Both, status: int, headers: dict[str, str]
 ) -> None:
@@ -186,7 +186,7 @@ PAGES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("fields", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("fields", slow_but(2, PAGES.values()), ids=PAGES)
 def test_a_page_that_is_bent(claude: ClaudeEmulator, relay: Relay, running_ones: Both, fields: Any) -> None:
     def rule(exchange: Exchange) -> None:
         status, headers, body = exchange.forward()
@@ -208,6 +208,7 @@ class Refusing:
         return execute(sql, params, many, context)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_what_nobody_foresaw_is_logged_with_the_alias_and_put_off(
     claude: ClaudeEmulator, relay: Relay, running_ones: Both, caplog: pytest.LogCaptureFixture

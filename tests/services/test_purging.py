@@ -384,6 +384,7 @@ class TestCopyOfTheDatabase:
 
 
 class TestInterrupted:
+    @pytest.mark.slow
     def test_what_is_left_goes_with_the_next_purge(self, keep: Keep) -> None:
         keep(RESULT_BODIES=30 * DAY, REQUEST_BODIES=30 * DAY)
         batch = stored(2500)
@@ -406,6 +407,7 @@ class TestInterrupted:
         assert purged() == PurgeReport("default")
         assert whats(batch).count("request_bodies_purged") == 1
 
+    @pytest.mark.slow
     def test_half_a_purge_is_refused_like_a_whole_one(self, keep: Keep) -> None:
         keep(REQUEST_BODIES=30 * DAY, RESULT_BODIES=30 * DAY)
         batch = stored(1500)

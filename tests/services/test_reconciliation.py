@@ -192,6 +192,7 @@ class TestNotReceived:
         age(batch)
         assert search(batch).state == State.IN_PROGRESS
 
+    @pytest.mark.slow
     def test_shorter_waits_count_from_the_next_call_on(self, claude: ClaudeEmulator, settings: Any) -> None:
         settings.CLAUDE_BATCHES = {"SEND_DEADLINE": 60, "CREATE_READ_TIMEOUT": 60, "SUBMIT_QUIET_PERIOD": 600}
         batch = lost(claude, rule=lose_request)
@@ -226,6 +227,7 @@ class TestNotReceived:
         assert search(batch).state == State.DRAFT
         assert claude.batches == []
 
+    @pytest.mark.slow
     def test_strangers_are_excluded_by_proof(self, claude: ClaudeEmulator) -> None:
         batch = lost(claude, rule=lose_request)
         other = stranger(claude)
@@ -239,6 +241,7 @@ class TestNotReceived:
         assert batch.state in {State.IN_PROGRESS, State.QUEUED}
         assert RemoteBatch.objects.get(remote_id=other).is_foreign
 
+    @pytest.mark.slow
     def test_a_baseline_that_was_deleted_hides_nothing(self, claude: ClaudeEmulator) -> None:
         older, newest = running(), running()
         claude.finish()
@@ -363,6 +366,7 @@ class TestWatching:
         assert (batch.anthropic_id, batch.attempts.get().outcome) == (late, "accepted")
         assert services.advance(batch).state == State.INGESTED
 
+    @pytest.mark.slow
     def test_a_process_that_dies_at_the_proof_hides_nothing(self, claude: ClaudeEmulator) -> None:
         """Before any of its statements: whoever looks next finds the batch, and the row has it."""
         survived = []

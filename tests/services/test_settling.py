@@ -153,6 +153,7 @@ def test_wait_keeps_to_the_backoff(claude: ClaudeEmulator) -> None:
         assert relay.calls("POST", "/batches") == 1
 
 
+@pytest.mark.slow
 def test_wait_does_not_use_up_the_downloads(claude: ClaudeEmulator) -> None:
     batch = running()
     claude.finish()

@@ -28,6 +28,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due
 from tests.protocol.processes import Crash
 from tests.relay import Relay, lose_answer, lose_request, refuse, rewrite
+from tests.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -114,7 +115,7 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("fault", LOST)
+@pytest.mark.parametrize("fault", slow_but(5, LOST))
 def test_a_create_whose_fate_is_unknown_is_never_sent_again(claude: ClaudeEmulator, heard: Heard, fault: str) -> None:
     with Relay(claude.url) as relay:
         relay.on("POST", "/batches", LOST[fault])
@@ -167,6 +168,7 @@ def test_refusals_are_about_the_account_or_the_batch_or_the_moment(
     assert len(claude.batches) == (1 if state == State.QUEUED else 0)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_connection_that_was_never_made_is_tried_again_later(
     claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from django_claude_batches.services.awaiting import Awaited
 from django_claude_batches.services.downloading import MAX_PROBLEMS
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.making import make_due, running
+from tests.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -61,6 +62,7 @@ def test_after_the_last_try_the_batch_is_complete_and_says_why(claude: ClaudeEmu
     assert REASON in batch.events.get(what="ingested").text
 
 
+@pytest.mark.slow
 def test_problem_lines_are_kept_up_to_a_number_and_counted(claude: ClaudeEmulator) -> None:
     batch = ended(claude)
     claude.bend(FLOODS["lines of no request of ours"])
@@ -71,6 +73,7 @@ def test_problem_lines_are_kept_up_to_a_number_and_counted(claude: ClaudeEmulato
     assert batch.problems.count() == MAX_PROBLEMS  # the same lines are not kept twice
 
 
+@pytest.mark.slow
 def test_what_came_after_the_flood_can_be_fetched_again(claude: ClaudeEmulator, settings: Any) -> None:
     settings.CLAUDE_BATCHES = {**settings.CLAUDE_BATCHES, "INGEST_ATTEMPTS": 1}
     batch = ended(claude)
@@ -92,7 +95,7 @@ def test_up_to_a_thousand_lines_too_many_are_no_flood(claude: ClaudeEmulator, si
     assert (batch.state, batch.last_error) == (State.INGESTED, "")
 
 
-@pytest.mark.parametrize("count", [0, 1, 5_000_000])
+@pytest.mark.parametrize("count", slow_but(1, [5_000_000, 0, 1]))
 def test_the_counts_of_a_batch_made_elsewhere_bound_nothing(claude: ClaudeEmulator, count: int) -> None:
     """They are the server's, and may be wrong: by them no row is lost, and no memory taken."""
     remote = claude.add_stranger(1200)

@@ -131,6 +131,7 @@ class TestAll:
         assert len(claude.requests) == calls + 1
         assert MessageBatch.objects.filter(state=State.ENDED).count() == 12
 
+    @pytest.mark.slow
     @pytest.mark.database
     def test_what_runs_on_as_before_costs_a_few_statements_together(self, claude: ClaudeEmulator) -> None:
         batches = [running(1) for _ in range(40)]

@@ -16,7 +16,7 @@ from django_claude_batches.models import MessageBatch, State
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 REST = timedelta(seconds=20)
-SOME, MANY = 1_000, 10_000
+SOME, MANY = 300, 10_000
 
 
 def finish(count: int) -> None:

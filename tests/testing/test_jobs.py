@@ -60,6 +60,7 @@ def test_retries_are_taken_too() -> None:
     assert (review.tags, review.effects) == ('{"tags": ["warm"]}', 1)
 
 
+@pytest.mark.slow
 def test_more_rows_than_the_queue_takes(settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"KICK": False, "MAX_IN_FLIGHT_REQUESTS": 2}
     reviews(11)
@@ -71,6 +72,7 @@ def test_no_rows_are_no_mistake() -> None:
     assert run_job(job()).row_count == 0
 
 
+@pytest.mark.slow
 def test_rows_that_failed_are_no_mistake_of_the_job(claude: ClaudeEmulator) -> None:
     failed: list[str] = []
     kept = job(on_failure=lambda self, review, result: failed.append(result.outcome))

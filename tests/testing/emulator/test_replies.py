@@ -74,6 +74,7 @@ def test_always_the_same():
     assert {answer(always("yes"), custom_id).text for custom_id in ("a", "b")} == {"yes"}
 
 
+@pytest.mark.slow
 def test_a_failing_share_is_about_that_share_and_always_the_same():
     def failed(seed, tag):
         return {n for n in range(2000) if isinstance(answer(failing(0.1, seed=seed), f"{tag}_{n}"), Failure)}

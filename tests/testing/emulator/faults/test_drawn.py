@@ -26,6 +26,7 @@ def story(bends, *, seed=1, count=150, key=None):
         return [name for request in claude.requests for name in request.faults]
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_them():
     bends = RandomBends(share=0.5, seed=7)
     first = story(bends, count=30)
@@ -49,6 +50,7 @@ def test_all_that_can_be_bent_is():
         assert any(name.endswith(f"how={how}") for name in names)
 
 
+@pytest.mark.slow
 def test_a_share_of_them():
     assert 60 < len(story(RandomBends(share=0.2), count=100)) < 100
 
@@ -58,6 +60,7 @@ def test_of_one_key_only():
     assert len(story(RandomBends(share=1, key="another"), count=5, key="another")) == 20
 
 
+@pytest.mark.slow
 def test_what_is_spared_is_not_bent():
     spare = ("*:status=*", "*:header=*", "*:body=*", "results:*", "list:listing=*", "list:field=data*", "*:field=id")
     names = story(RandomBends(share=1, spare=spare))
