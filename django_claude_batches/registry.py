@@ -15,6 +15,7 @@ class Job(Protocol):
     name: ClassVar[str]
     account: ClassVar[str]
     allow_overlap: ClassVar[bool]
+    rows_are_replicas: ClassVar[bool]
     max_attempts: ClassVar[int]
 
     @classmethod

@@ -46,6 +46,9 @@ class BatchJob:
     betas: ClassVar[Iterable[str]] = ()
     allow_overlap: ClassVar[bool] = False
     """Whether a run may start while another one is active."""
+    rows_are_replicas: ClassVar[bool] = False
+    """Whether rows that `get_queryset` reads from another database are those of the database that its model is
+    written to, where the handlers find them again. Otherwise such rows are refused."""
     max_attempts: ClassVar[int] = 3
     """How often a row is asked at most, by itself."""
 

@@ -24,7 +24,12 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("lease_token", models.CharField(blank=True, default="", editable=False, max_length=32)),
                 ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("alias", models.CharField(max_length=64, unique=True, verbose_name="account")),
+                (
+                    "alias",
+                    django_claude_batches.models.fields.IdentifierField(
+                        max_length=64, unique=True, verbose_name="account"
+                    ),
+                ),
                 ("paused_at", models.DateTimeField(blank=True, null=True, verbose_name="paused at")),
                 ("paused_until", models.DateTimeField(blank=True, null=True, verbose_name="paused until")),
                 ("pause_reason", models.TextField(blank=True, verbose_name="why")),
@@ -137,10 +142,18 @@ class Migration(migrations.Migration):
                     "custom_id",
                     django_claude_batches.models.fields.IdentifierField(max_length=50, verbose_name="custom_id"),
                 ),
-                ("model", models.CharField(blank=True, max_length=100, verbose_name="model")),
+                (
+                    "model",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=100, verbose_name="model"
+                    ),
+                ),
                 ("params_text", models.TextField(db_column="params", verbose_name="params")),
                 ("params_bytes", models.PositiveIntegerField(verbose_name="bytes")),
-                ("object_id", models.CharField(blank=True, max_length=64, null=True)),
+                (
+                    "object_id",
+                    django_claude_batches.models.fields.IdentifierField(blank=True, max_length=64, null=True),
+                ),
                 (
                     "content_type",
                     models.ForeignKey(
@@ -165,9 +178,14 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("lease_token", models.CharField(blank=True, default="", editable=False, max_length=32)),
                 ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("job", models.SlugField(max_length=100, verbose_name="job")),
+                ("job", django_claude_batches.models.fields.IdentifierSlugField(max_length=100, verbose_name="job")),
                 ("label", models.CharField(blank=True, max_length=200, verbose_name="label")),
-                ("account", models.CharField(default="default", max_length=64, verbose_name="account")),
+                (
+                    "account",
+                    django_claude_batches.models.fields.IdentifierField(
+                        default="default", max_length=64, verbose_name="account"
+                    ),
+                ),
                 (
                     "state",
                     models.CharField(
@@ -183,7 +201,12 @@ class Migration(migrations.Migration):
                         verbose_name="state",
                     ),
                 ),
-                ("exclusive", models.CharField(blank=True, editable=False, max_length=100, null=True, unique=True)),
+                (
+                    "exclusive",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, editable=False, max_length=100, null=True, unique=True
+                    ),
+                ),
                 (
                     "started_at",
                     models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="started at"),
@@ -388,7 +411,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "kind",
-                    models.SlugField(
+                    django_claude_batches.models.fields.IdentifierSlugField(
                         blank=True, help_text="What it is for, set by code.", max_length=100, verbose_name="kind"
                     ),
                 ),
@@ -398,7 +421,12 @@ class Migration(migrations.Migration):
                         blank=True, help_text="What people call it.", max_length=200, verbose_name="label"
                     ),
                 ),
-                ("account", models.CharField(default="default", max_length=64, verbose_name="account")),
+                (
+                    "account",
+                    django_claude_batches.models.fields.IdentifierField(
+                        default="default", max_length=64, verbose_name="account"
+                    ),
+                ),
                 ("betas", models.JSONField(blank=True, default=list, verbose_name="betas")),
                 ("anthropic_version", models.CharField(blank=True, max_length=20, verbose_name="API version")),
                 ("user_profile_id", models.CharField(blank=True, max_length=127, verbose_name="user profile id")),
@@ -675,13 +703,28 @@ class Migration(migrations.Migration):
                         blank=True, help_text="Of a table; empty: requests, one a line.", verbose_name="prompt"
                     ),
                 ),
-                ("model", models.CharField(blank=True, max_length=100, verbose_name="model")),
+                (
+                    "model",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=100, verbose_name="model"
+                    ),
+                ),
                 ("max_tokens", models.PositiveIntegerField(blank=True, null=True, verbose_name="max tokens")),
                 ("system", models.TextField(blank=True, verbose_name="system prompt")),
                 ("schema", models.TextField(blank=True, verbose_name="output schema")),
-                ("kind", models.SlugField(blank=True, max_length=100, verbose_name="kind")),
+                (
+                    "kind",
+                    django_claude_batches.models.fields.IdentifierSlugField(
+                        blank=True, max_length=100, verbose_name="kind"
+                    ),
+                ),
                 ("label", models.CharField(blank=True, max_length=200, verbose_name="label")),
-                ("account", models.CharField(default="default", max_length=64, verbose_name="account")),
+                (
+                    "account",
+                    django_claude_batches.models.fields.IdentifierField(
+                        default="default", max_length=64, verbose_name="account"
+                    ),
+                ),
                 (
                     "created_at",
                     models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="uploaded at"),
@@ -740,8 +783,18 @@ class Migration(migrations.Migration):
                 ("message", models.JSONField(blank=True, null=True, verbose_name="message")),
                 ("output", models.JSONField(blank=True, null=True, verbose_name="output")),
                 ("output_error", models.TextField(blank=True, null=True, verbose_name="output error")),
-                ("stop_reason", models.CharField(blank=True, max_length=60, verbose_name="stop reason")),
-                ("model", models.CharField(blank=True, max_length=100, verbose_name="model")),
+                (
+                    "stop_reason",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=60, verbose_name="stop reason"
+                    ),
+                ),
+                (
+                    "model",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=100, verbose_name="model"
+                    ),
+                ),
                 ("input_tokens", models.BigIntegerField(blank=True, null=True, verbose_name="input tokens")),
                 ("output_tokens", models.BigIntegerField(blank=True, null=True, verbose_name="output tokens")),
                 (
@@ -754,15 +807,30 @@ class Migration(migrations.Migration):
                 ),
                 ("cache_read_tokens", models.BigIntegerField(blank=True, null=True, verbose_name="cache read tokens")),
                 ("web_search_requests", models.BigIntegerField(blank=True, null=True, verbose_name="web searches")),
-                ("service_tier", models.CharField(blank=True, max_length=40, verbose_name="service tier")),
-                ("inference_geo", models.CharField(blank=True, max_length=40, verbose_name="inference geo")),
+                (
+                    "service_tier",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=40, verbose_name="service tier"
+                    ),
+                ),
+                (
+                    "inference_geo",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=40, verbose_name="inference geo"
+                    ),
+                ),
                 (
                     "cost_usd",
                     models.DecimalField(
                         blank=True, decimal_places=9, max_digits=18, null=True, verbose_name="cost (USD)"
                     ),
                 ),
-                ("error_type", models.CharField(blank=True, max_length=100, verbose_name="error type")),
+                (
+                    "error_type",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=100, verbose_name="error type"
+                    ),
+                ),
                 ("error_message", models.TextField(blank=True, verbose_name="error message")),
                 (
                     "error_request_id",
@@ -922,7 +990,7 @@ class Migration(migrations.Migration):
             name="OpenListing",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("account", models.CharField(max_length=64, verbose_name="account")),
+                ("account", django_claude_batches.models.fields.IdentifierField(max_length=64, verbose_name="account")),
                 ("begun_at", models.DateTimeField(verbose_name="begun at")),
             ],
             options={
@@ -934,7 +1002,7 @@ class Migration(migrations.Migration):
             name="RemoteBatch",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("account", models.CharField(max_length=64, verbose_name="account")),
+                ("account", django_claude_batches.models.fields.IdentifierField(max_length=64, verbose_name="account")),
                 (
                     "remote_id",
                     django_claude_batches.models.fields.IdentifierField(max_length=128, verbose_name="remote id"),
@@ -1130,7 +1198,12 @@ class Migration(migrations.Migration):
             name="UsageRollup",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("model", models.CharField(blank=True, max_length=100, verbose_name="model")),
+                (
+                    "model",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=100, verbose_name="model"
+                    ),
+                ),
                 ("results", models.PositiveIntegerField(verbose_name="results")),
                 (
                     "other_tier_results",

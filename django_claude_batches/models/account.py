@@ -116,7 +116,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
 class AccountState(Leased):
     """What is known of an account of the settings: whether sending is paused, and when a tick last came by."""
 
-    alias = models.CharField(_("account"), max_length=64, unique=True)
+    alias = IdentifierField(_("account"), max_length=64, unique=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = StorableTextField(_("why"), blank=True)
@@ -170,7 +170,7 @@ class AccountState(Leased):
         ordering = ["alias"]
 
     def __str__(self) -> str:
-        return self.alias
+        return str(self.alias)
 
     def is_elsewhere(self, installation: str) -> bool:
         """Whether the rows were another installation's than this; never without a name to compare."""

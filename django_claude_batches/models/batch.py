@@ -17,7 +17,12 @@ from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally,
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.expected import Expected
 from django_claude_batches.models.facts import FACTS
-from django_claude_batches.models.fields import IdentifierField, StorableCharField, StorableTextField
+from django_claude_batches.models.fields import (
+    IdentifierField,
+    IdentifierSlugField,
+    StorableCharField,
+    StorableTextField,
+)
 from django_claude_batches.models.lease import is_free
 from django_claude_batches.models.machine import Machine
 from django_claude_batches.models.mirror import Mirror
@@ -57,6 +62,7 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
         anthropic_version: str = "",
         user_profile_id: str = "",
         parent: MessageBatch | None = None,
+        rows_are_replicas: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> MessageBatch:
         """Store a batch and its requests, in constant memory, all or nothing. Nothing is sent.
@@ -65,8 +71,12 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
         for the `anthropic-beta` header, `anthropic_version` is the account's unless given. `progress` is called with
         the number of requests stored, now and then.
 
-        Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse, and LimitExceeded
-        for more than 100,000 requests or 256,000,000 bytes; no row is left behind then.
+        A target is known by its model and key, and looked up again where the model is written to. `rows_are_replicas`
+        says that targets read from another database are the same rows.
+
+        Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse and for a target of
+        another database, and LimitExceeded for more than 100,000 requests or 256,000,000 bytes; no row is left behind
+        then.
         """
         for beta in betas:
             check_header("a beta", beta)
@@ -86,7 +96,8 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
                 created_by_name=user_name(created_by),
             )
             tally = Tally()
-            for stored in bulk.insert(batch.pk, checked(requests, using=db), tally, using=db):
+            items = checked(requests, using=db, rows_are_replicas=rows_are_replicas)
+            for stored in bulk.insert(batch.pk, items, tally, using=db):
                 if progress is not None:
                     progress(stored)
             batch.request_count, batch.body_bytes = tally.requests, tally.bytes
@@ -119,9 +130,9 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
     """
 
-    kind = models.SlugField(_("kind"), max_length=100, blank=True, help_text=_("What it is for, set by code."))
+    kind = IdentifierSlugField(_("kind"), max_length=100, blank=True, help_text=_("What it is for, set by code."))
     label = models.CharField(_("label"), max_length=200, blank=True, help_text=_("What people call it."))
-    account = models.CharField(_("account"), max_length=64, default="default")
+    account = IdentifierField(_("account"), max_length=64, default="default")
     betas = models.JSONField(_("betas"), default=list, blank=True)
     anthropic_version = models.CharField(_("API version"), max_length=20, blank=True)
     user_profile_id = models.CharField(_("user profile id"), max_length=127, blank=True)

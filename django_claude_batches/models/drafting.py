@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from django.contrib.contenttypes.models import ContentType, ContentTypeManager
-from django.db import models
+from django.db import models, router
 
 from django_claude_batches import wire
 from django_claude_batches.estimating import ExpectedUsage
@@ -25,6 +25,12 @@ ENVELOPE = (b'{"requests":[', b",", b"]}")
 
 MAX_MODEL_LENGTH = 100
 MAX_OBJECT_ID = 64
+
+ELSEWHERE = (
+    "target {label} {pk} was read from the database {read!r}, and what is asked about it belongs to the row of the "
+    "same key in {written!r}: read it from there, or say rows_are_replicas = True where both are the same row"
+)
+
 MOST_TOKENS = 1_000_000
 """More than any model answers with: 300,000 is the most (docs/reference/wire.md §4), and beyond it the API refuses."""
 
@@ -152,18 +158,31 @@ def content_types_of(using: str) -> ContentTypeManager:
     return ContentType.objects.db_manager(using)
 
 
-def resolve_target(target: Any, content_types: ContentTypeManager) -> tuple[int | None, str | None]:
-    """Give the target's content type and primary key as text; no query but the first for each model."""
+def resolve_target(
+    target: Any, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
+) -> tuple[int | None, str | None]:
+    """Give the target's content type and primary key as text; no query but the first for each model.
+
+    Raise InvalidRequest for a row of another database than the one in which its key is looked up again, unless the
+    caller says that the rows are replicas.
+    """
     if target is None:
         return None, None
     if not isinstance(target, models.Model) or target.pk is None:
         raise InvalidRequest(f"target must be a saved model instance, not {target!r:.100}")
     if len(str(target.pk)) > MAX_OBJECT_ID:
         raise InvalidRequest(f"target's primary key has more than {MAX_OBJECT_ID} characters")
+    if not rows_are_replicas:
+        read, written = router.db_for_write(type(target), instance=target), router.db_for_write(type(target))
+        if read != written:
+            where = {"label": target._meta.label, "pk": target.pk, "read": read, "written": written}
+            raise InvalidRequest(ELSEWHERE.format(**where))
     return content_types.get_for_model(target).pk, str(target.pk)
 
 
-def check(item: Any, position: int, content_types: ContentTypeManager) -> Checked | Prepared:
+def check(
+    item: Any, position: int, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
+) -> Checked | Prepared:
     """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
     if isinstance(item, Prepared):
         return item._replace(position=position)
@@ -176,7 +195,8 @@ def check(item: Any, position: int, content_types: ContentTypeManager) -> Checke
         custom_id = item.get("custom_id")
         custom_id = str(position) if custom_id is None else custom_id
         check_custom_id(custom_id)
-        params, target = item["params"], resolve_target(item.get("target"), content_types)
+        params = item["params"]
+        target = resolve_target(item.get("target"), content_types, rows_are_replicas=rows_are_replicas)
     except InvalidRequest as error:
         raise _located(error, position, custom_id if isinstance(custom_id, str) else None) from None
     sizes: list[int] = []
@@ -250,11 +270,11 @@ class Tally:
         return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
 
 
-def checked(items: Iterable[Any], *, using: str) -> Iterator[Checked | Prepared]:
+def checked(items: Iterable[Any], *, using: str, rows_are_replicas: bool = False) -> Iterator[Checked | Prepared]:
     """Check the items one by one as they are asked for, for this database; hold none."""
     content_types = content_types_of(using)
     position = -1
     for position, item in enumerate(items):
-        yield check(item, position, content_types)
+        yield check(item, position, content_types, rows_are_replicas=rows_are_replicas)
     if position < 0:
         raise InvalidRequest("a batch needs at least one request, and there was none")

@@ -10,21 +10,39 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_claude_batches import storable
 
 
-class IdentifierField(models.CharField):  # type: ignore[type-arg]
+class Bytewise:
     """Text that is compared and sorted byte by byte on every database.
 
-    MySQL and MariaDB compare text without regard to case unless told otherwise: `a` and `A` would be one custom_id.
-    PostgreSQL sorts by the rules of a language, and an index in that order does not find what begins with something.
-    A plain `db_collation` would name a collation that the other databases do not have.
+    MySQL and MariaDB compare text without regard to case, accents and spaces at its end unless told otherwise: `a`,
+    `A` and `á` would be one key. PostgreSQL sorts by the rules of a language, and an index in that order does not find
+    what begins with something. A plain `db_collation` would name a collation that the other databases do not have.
+
+    `icontains` and its like regard case on MySQL and MariaDB.
     """
 
-    COLLATIONS = {"mysql": "utf8mb4_bin", "postgresql": "C"}
-
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
-        parameters = super().db_parameters(connection)
-        if collation := self.COLLATIONS.get(connection.vendor):
+        parameters: dict[str, Any] = super().db_parameters(connection)  # type: ignore[misc]
+        if collation := _bytewise_collation(connection):
             parameters["collation"] = collation
         return parameters
+
+
+def _bytewise_collation(connection: Any) -> str:
+    if connection.vendor == "postgresql":
+        return "C"
+    if connection.vendor != "mysql":
+        return ""
+    if connection.mysql_is_mariadb:
+        return "utf8mb4_nopad_bin"
+    return "utf8mb4_0900_bin" if connection.mysql_version >= (8, 0, 17) else "utf8mb4_bin"
+
+
+class IdentifierField(Bytewise, models.CharField):  # type: ignore[type-arg]
+    """An id, a key, or a name by which rows are found."""
+
+
+class IdentifierSlugField(Bytewise, models.SlugField):  # type: ignore[type-arg]
+    """A name by which code finds rows."""
 
 
 class Storable:

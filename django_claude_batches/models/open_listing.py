@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
 
 
@@ -12,7 +13,7 @@ class OpenListing(models.Model):
     It may have shown the batch of a create call without an answer. If its process dies, the row stays.
     """
 
-    account = models.CharField(_("account"), max_length=64)
+    account = IdentifierField(_("account"), max_length=64)
     begun_at = models.DateTimeField(_("begun at"))
 
     objects = PrimaryQuerySet["OpenListing"].as_manager()

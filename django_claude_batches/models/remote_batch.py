@@ -39,7 +39,7 @@ class RemoteBatch(models.Model):
     the account; whose it may be follows from when it was made (`services.windows`).
     """
 
-    account = models.CharField(_("account"), max_length=64)
+    account = IdentifierField(_("account"), max_length=64)
     remote_id = IdentifierField(_("remote id"), max_length=128)
     workspace_id = StorableCharField(max_length=100, blank=True, help_text=_("Where it was listed, if that was said."))
     created_at = StorableDateTimeField(_("created at"), null=True, blank=True)

@@ -83,7 +83,7 @@ class BatchRequest(models.Model):
     )
     position = models.PositiveIntegerField(_("position"))
     custom_id = IdentifierField(_("custom_id"), max_length=MAX_OUR_CUSTOM_ID)
-    model = models.CharField(_("model"), max_length=MAX_MODEL_LENGTH, blank=True)
+    model = IdentifierField(_("model"), max_length=MAX_MODEL_LENGTH, blank=True)
     # Text and not JSON: jsonb reorders keys, refuses NUL, and would have to be encoded again to be sent.
     params_text = models.TextField(_("params"), db_column="params")
     params_bytes = models.PositiveIntegerField(_("bytes"))
@@ -91,7 +91,7 @@ class BatchRequest(models.Model):
     content_type = models.ForeignKey(
         ContentType, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
-    object_id = models.CharField(max_length=MAX_OBJECT_ID, null=True, blank=True)  # noqa: DJ001 (null: no target)
+    object_id = IdentifierField(max_length=MAX_OBJECT_ID, null=True, blank=True)
     target = GenericForeignKey("content_type", "object_id")
 
     objects = BatchRequestQuerySet.as_manager()

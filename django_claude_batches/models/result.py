@@ -136,18 +136,18 @@ class BatchResult(models.Model):
     output = models.JSONField(_("output"), null=True, blank=True)
     # Null and not "": an ingest does not write this column.
     output_error = models.TextField(_("output error"), null=True, blank=True)  # noqa: DJ001
-    stop_reason = models.CharField(_("stop reason"), max_length=60, blank=True)
-    model = models.CharField(_("model"), max_length=100, blank=True)
+    stop_reason = IdentifierField(_("stop reason"), max_length=60, blank=True)
+    model = IdentifierField(_("model"), max_length=100, blank=True)
     input_tokens = models.BigIntegerField(_("input tokens"), null=True, blank=True)
     output_tokens = models.BigIntegerField(_("output tokens"), null=True, blank=True)
     cache_write_5m_tokens = models.BigIntegerField(_("cache write tokens (5 minutes)"), null=True, blank=True)
     cache_write_1h_tokens = models.BigIntegerField(_("cache write tokens (1 hour)"), null=True, blank=True)
     cache_read_tokens = models.BigIntegerField(_("cache read tokens"), null=True, blank=True)
     web_search_requests = models.BigIntegerField(_("web searches"), null=True, blank=True)
-    service_tier = models.CharField(_("service tier"), max_length=40, blank=True)
-    inference_geo = models.CharField(_("inference geo"), max_length=40, blank=True)
+    service_tier = IdentifierField(_("service tier"), max_length=40, blank=True)
+    inference_geo = IdentifierField(_("inference geo"), max_length=40, blank=True)
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
-    error_type = models.CharField(_("error type"), max_length=100, blank=True)
+    error_type = IdentifierField(_("error type"), max_length=100, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
     error_request_id = models.CharField(_("request id of the error"), max_length=100, blank=True)
     raw = models.BinaryField(

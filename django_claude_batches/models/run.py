@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models.fields import StorableTextField
+from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
 from django_claude_batches.models.handing import HandedOut, HandingQuerySet
 from django_claude_batches.models.lease import DatabaseNow, after, is_due
 
@@ -62,12 +62,12 @@ class JobRunQuerySet(HandingQuerySet["JobRun"]):
 class JobRun(HandedOut):
     """One start of a job: its rows become requests in as many batches as they need, and each answer is handed to it."""
 
-    job = models.SlugField(_("job"), max_length=100)
+    job = IdentifierSlugField(_("job"), max_length=100)
     label = models.CharField(_("label"), max_length=200, blank=True)
-    account = models.CharField(_("account"), max_length=64, default="default")
+    account = IdentifierField(_("account"), max_length=64, default="default")
     state = models.CharField(_("state"), max_length=20, choices=RunState.choices, default=RunState.DRAFTING)
     # Null as soon as another run may start: a unique column holds any number of nulls, on every database.
-    exclusive = models.CharField(max_length=100, null=True, blank=True, unique=True, editable=False)
+    exclusive = IdentifierField(max_length=100, null=True, blank=True, unique=True, editable=False)
     started_at = models.DateTimeField(_("started at"), default=timezone.now, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected import Expected
-from django_claude_batches.models.fields import StorableTextField
+from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
 from django_claude_batches.models.handing import HandedOut, HandingQuerySet
 from django_claude_batches.models.lease import DatabaseNow, after, is_due
 from django_claude_batches.models.upload_part import PartReader, UploadPart, in_parts
@@ -88,13 +88,13 @@ class BatchUpload(HandedOut, Expected):
     name = models.CharField(_("file"), max_length=200, help_text=_("As it was called where it came from."))
     bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
     prompt = models.TextField(_("prompt"), blank=True, help_text=_("Of a table; empty: requests, one a line."))
-    model = models.CharField(_("model"), max_length=100, blank=True)
+    model = IdentifierField(_("model"), max_length=100, blank=True)
     max_tokens = models.PositiveIntegerField(_("max tokens"), null=True, blank=True)
     system = models.TextField(_("system prompt"), blank=True)
     schema = models.TextField(_("output schema"), blank=True)
-    kind = models.SlugField(_("kind"), max_length=100, blank=True)
+    kind = IdentifierSlugField(_("kind"), max_length=100, blank=True)
     label = models.CharField(_("label"), max_length=200, blank=True)
-    account = models.CharField(_("account"), max_length=64, default="default")
+    account = IdentifierField(_("account"), max_length=64, default="default")
     created_at = models.DateTimeField(_("uploaded at"), default=timezone.now, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"

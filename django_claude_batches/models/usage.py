@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Case, CharField, Count, F, Q, Sum, Value, When
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
 from django_claude_batches.models.result import BATCH_TIERS, BatchResult, ResultType
 
@@ -123,7 +124,7 @@ class UsageRollup(models.Model):
     """
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="usage")
-    model = models.CharField(_("model"), max_length=100, blank=True)
+    model = IdentifierField(_("model"), max_length=100, blank=True)
     results = models.PositiveIntegerField(_("results"))
     other_tier_results = models.PositiveIntegerField(
         _("results of another tier"),

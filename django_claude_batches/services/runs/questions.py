@@ -88,7 +88,8 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
     """Make the row's request, for a table of this database; raise Unaskable with the row's name where that fails."""
     try:
         betas = _sorted(job.get_betas(row))
-        request = check({"params": job.make_params(row), "target": row}, 0, content_types_of(using)).encoded()
+        item, content_types = {"params": job.make_params(row), "target": row}, content_types_of(using)
+        request = check(item, 0, content_types, rows_are_replicas=job.rows_are_replicas).encoded()
         request = request._replace(custom_id=_custom_id(row.pk))
         why = too_large(request, using=using)
     except PASSING:
