@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_claude_batches.admin.filters import NEARING
+from django_claude_batches.admin.filters import ATTENTION, NEARING
 from django_claude_batches.admin.notice import Notice, at_most, count_some, list_url
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.state import FETCHING, RUNNING
@@ -22,6 +22,7 @@ def live_counts() -> dict[str, Any]:
     near = batches.nearing_their_end()
     return {
         "unconfirmed": count_some(batches.filter(state=State.UNCERTAIN)),
+        "failing": count_some(batches.in_flight().exclude(state=State.UNCERTAIN).needing_attention()),
         "running": count_some(near.filter(state__in=RUNNING)),
         "fetching": count_some(near.filter(state__in=FETCHING)),
     }
@@ -40,6 +41,15 @@ def about_batches(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[
         )
         url = list_url(request, site, MessageBatch, state__exact=State.UNCERTAIN)
         yield Notice(words % {"n": at_most(live.unconfirmed)}, url, link)
+    if live.failing:
+        words = ngettext(
+            "%(n)s batch in flight needs attention: it says why.",
+            "%(n)s batches in flight need attention: each says why.",
+            live.failing,
+        )
+        yield Notice(
+            words % {"n": at_most(live.failing)}, list_url(request, site, MessageBatch, **{ATTENTION: "yes"}), link
+        )
     url = list_url(request, site, MessageBatch, **{NEARING: "yes"})
     if live.running:
         words = ngettext(

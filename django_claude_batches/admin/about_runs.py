@@ -12,13 +12,13 @@ from django.utils.translation import ngettext
 
 from django_claude_batches.admin.filters import ATTENTION
 from django_claude_batches.admin.notice import Notice, at_most, count_some, list_url
-from django_claude_batches.admin.runs.troubles import waiting
 from django_claude_batches.models import JobRun
+from django_claude_batches.models.run_attention import needing_attention
 
 
 def run_counts() -> dict[str, Any]:
     """Give how many of the few active runs wait, as a column of another query."""
-    return {"waiting_runs": count_some(waiting(JobRun.objects.primary().active()))}
+    return {"waiting_runs": count_some(needing_attention(JobRun.objects.primary().active()))}
 
 
 def about_runs(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[Notice]:

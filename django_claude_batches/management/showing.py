@@ -13,8 +13,6 @@ from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import ADOPTING, UNSENT
 from django_claude_batches.services.remembering import foreign_to
 
-WAITING_FOR_A_PERSON = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.LOST, State.ABANDONED})
-
 TIMES = (
     *("drafted", "queued", "created", "expires", "ended", "ingested", "announced", "next_action"),
     *("request_bodies_purged", "result_bodies_purged", "remote_deleted"),
@@ -30,6 +28,8 @@ def line(batch: MessageBatch) -> str:
     text = f"{batch}{where}: {label}, {counted(batch.request_count, 'request')}. {batch.explanation}"
     if batch.state in UNSENT:
         text = f"{text} Estimate: {estimated(batch.estimate(conf.prices()))}."
+    if (why := batch.attention()) and why not in text:
+        text = f"{text} {why}"
     error = batch.last_error.partition("\n")[0]
     return text if not error or error in text else f"{text} Last error: {error}"
 
@@ -57,13 +57,6 @@ def paused(batch: MessageBatch) -> AccountState | None:
     return AccountState.objects.primary().paused().filter(alias=batch.account, paused_until=None).first()
 
 
-def needs_a_person(batch: MessageBatch) -> bool:
-    """Whether somebody should know of it: it may be billed unconfirmed, or nothing good happens by itself any more."""
-    if batch.state == State.INGESTED:
-        return batch.missing_count > 0 or (batch.announced_at is not None and batch.last_error != "")
-    return batch.state in WAITING_FOR_A_PERSON or paused(batch) is not None
-
-
 def data(batch: MessageBatch) -> dict[str, Any]:
     """Give what `--json` prints of a batch. Times are ISO 8601; counts are Anthropic's, zero until it ended."""
     return {
@@ -75,7 +68,7 @@ def data(batch: MessageBatch) -> dict[str, Any]:
         "parent": batch.parent_id,
         "state": batch.state,
         "explanation": batch.explanation,
-        "needs_a_person": needs_a_person(batch),
+        "attention": batch.attention(),
         "request_count": batch.request_count,
         "request_counts": {name: getattr(batch, f"{name}_count") for name in COUNTS},
         "missing_count": batch.missing_count,

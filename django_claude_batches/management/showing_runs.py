@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from django_claude_batches.management.showing import counted
 from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, RunState, State
+from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.models.state import ALWAYS_DUE, FINAL
 
@@ -25,7 +26,7 @@ TIMES = ("started", "drafted", "finished", "paused")
 def line(run: JobRun, totals: RunTotals) -> str:
     """Give the run and what it comes to so far, in one line."""
     text = f"{glance(run, totals)}. {_cost(totals)}"
-    return f"{text} {why}" if (why := trouble(run)) else text
+    return f"{text} {why}" if (why := attention(run)) else text
 
 
 def glance(run: JobRun, totals: RunTotals) -> str:
@@ -47,34 +48,25 @@ def _cost(totals: RunTotals) -> str:
     return f"{known}, and what {counted(totals.batches_of_unknown_cost, 'batch', 'batches')} cost, which is not known."
 
 
-def trouble(run: JobRun) -> str:
-    """Say why a person is needed; nothing where all goes on by itself, or is over."""
-    if not run.is_active:
-        return f"Last error: {run.last_error.strip()}" if run.last_error else ""
-    if run.is_paused:
-        return f"Paused: {run.pause_reason.strip()}"
-    if (account := _paused_account(run)) is not None:
-        return f"Account {account.alias} is paused, so nothing is sent: {account.pause_reason}"
-    return _stuck(run)
+def stands_still(run: JobRun) -> bool:
+    """Whether nothing more happens to the run by itself, and it is not over."""
+    return run.is_active and (run.is_paused or _is_account_paused(run) or _is_stuck(run))
 
 
-def _paused_account(run: JobRun) -> AccountState | None:
+def _is_account_paused(run: JobRun) -> bool:
     if not run.batches.using(JobRun.objects.primary().db).filter(state=State.QUEUED).exists():
-        return None
-    return AccountState.objects.primary().paused().filter(alias=run.account, paused_until=None).first()
+        return False
+    return AccountState.objects.primary().paused().filter(alias=run.account, paused_until=None).exists()
 
 
-def _stuck(run: JobRun) -> str:
-    """Name what waits for a person, once nothing else of the run moves."""
+def _is_stuck(run: JobRun) -> bool:
     undone = DeliveryChunk.objects.primary().undone().filter(batch__run=run)
     stuck = undone.stuck()
     waits = MessageBatch.objects.primary().filter(run=run, delivered_at__isnull=True).exclude(deliveries__in=stuck)
     moves = Q(state__in=MOVING | FINAL) | Q(state=State.DRAFT, released_at__isnull=True)
     if run.state == RunState.DRAFTING or waits.filter(moves).exists() or undone.exclude(pk__in=stuck).exists():
-        return ""
-    names = [f"batch {batch} ({State(batch.state).label})" for batch in waits.order_by("pk")]
-    names += [f"delivery {chunk} ({chunk.last_error})" for chunk in stuck.order_by("pk")]
-    return f"Waits for a person: {', '.join(names)}." if names else ""
+        return False
+    return waits.exists() or stuck.exists()
 
 
 def data(run: JobRun, totals: RunTotals) -> dict[str, Any]:
@@ -85,7 +77,7 @@ def data(run: JobRun, totals: RunTotals) -> dict[str, Any]:
         "label": run.label,
         "account": run.account,
         "state": run.state,
-        "trouble": trouble(run),
+        "attention": attention(run),
         "rows": totals.rows,
         "requests": totals.request_count,
         "batches": dict(totals.batches),

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.models import bulk
+from django_claude_batches.models import attention, bulk
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
 from django_claude_batches.models.drafting import DraftRequest, Prepared, Tally, check_header, checked
@@ -38,6 +38,7 @@ from django_claude_batches.models.state import (
     EXPLANATIONS,
     FETCHING,
     MAY_HAVE_BEEN_BILLED,
+    NOT_SENT_YET,
     State,
 )
 from django_claude_batches.models.usage import Summary, UsageRollup
@@ -239,7 +240,8 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         state = State(self.state)
         if state == State.HELD and self.may_have_been_billed:
             return self.last_error or str(MAY_HAVE_BEEN_BILLED)
-        return str(EXPLANATIONS[state]).format(
+        words = NOT_SENT_YET if state == State.QUEUED and self.last_error else EXPLANATIONS[state]
+        return str(words).format(
             last_error=self.last_error,
             expires_at=_moment(self.expires_at),
             next_action_at=_moment(self.next_action_at),
@@ -249,6 +251,11 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
             failed=f"{self.failed_count:,}",
             missing=f"{self.missing_count:,}",
         )
+
+    def attention(self) -> str:
+        """Say why a person should look at this batch; nothing if nobody need. One query."""
+        rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.reason_column())
+        return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
 
     @property
     def last_attempt(self) -> SubmitAttempt | None:

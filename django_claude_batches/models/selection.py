@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from django.db import models
 from django.db.models import Q
 
+from django_claude_batches.models import attention
 from django_claude_batches.models.handing import HandingQuerySet
 from django_claude_batches.models.lease import after, is_due
 from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
@@ -52,10 +53,8 @@ class SelectingQuerySet(HandingQuerySet[_M_co]):
         return self.filter(state__in=FINAL)
 
     def needing_attention(self) -> Self:
-        """Those that wait for a person, and complete ones with something missing or an error of the app's."""
-        waiting = Q(state__in=[State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST])
-        blemished = Q(state=State.INGESTED) & (Q(missing_count__gt=0) | ~Q(last_error=""))
-        return self.filter(waiting | blemished)
+        """Those that a person should look at; `MessageBatch.attention` says why (models/attention.py)."""
+        return self.filter(attention.is_needed())
 
     def nearing_their_end(self) -> Self:
         """Those still being worked on near 24 hours, and those whose results are not all stored near 29 days."""

@@ -43,6 +43,9 @@ EXPLANATIONS = {
     State.LOST: _("Archived or deleted at Anthropic before we fetched them."),
 }
 
+NOT_SENT_YET = _("Not sent yet: {last_error} The next try is at {next_action_at}. You can still take it back.")
+"""The explanation of a queued batch that could not be sent, or waits for something."""
+
 MAY_HAVE_BEEN_BILLED = _("It may have been billed, and that cannot be known any more. Submitting it may pay twice.")
 """The explanation of a held batch of which it was never known whether it was received."""
 

@@ -9,14 +9,18 @@ from django.db import Error as DatabaseError
 from django.db.models import Max
 
 from django_claude_batches import conf
-from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models import AccountState, JobRun, MessageBatch
 from django_claude_batches.models.due import is_work_due
+from django_claude_batches.models.run_attention import attention, needing_attention
 from django_claude_batches.services.account_checkup import check_account
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.database_checkup import FAR, check_database, is_usable, told
 from django_claude_batches.services.diagnosis import Diagnosis, Subject, Verdict
 from django_claude_batches.services.pausing import known_accounts
 from django_claude_batches.services.settings_checkup import check_settings
+
+NAMED = 3
+"""Batches, and runs, that need attention and are named."""
 
 
 def diagnose(
@@ -41,7 +45,7 @@ def diagnose(
     found += check_database(MessageBatch.objects.primary().db)
     rows_are_there = is_usable(found)
     if rows_are_there:
-        found += [_ticks(), _worker_clock()]
+        found += [_ticks(), _worker_clock(), _attention()]
     if _are_wrong(found):
         return found
     for alias in aliases or _in_use(rows_are_there=rows_are_there):
@@ -97,6 +101,22 @@ def _worker_clock() -> Diagnosis:
     )
     return whole.warning(
         "worker_clock", f"That of the worker of the last tick is {told(apart)} the database's.", remedy
+    )
+
+
+def _attention() -> Diagnosis:
+    """Name the newest batches and runs that a person should look at."""
+    whole = Subject()
+    batches = MessageBatch.objects.primary().needing_attention().order_by("-pk")
+    runs = needing_attention(JobRun.objects.primary()).order_by("-pk")
+    found = [f"batch {batch}: {batch.attention()}" for batch in batches[:NAMED]]
+    found += [f"run {run}: {attention(run)}" for run in runs[:NAMED]]
+    if not found:
+        return whole.ok("attention", "No batch and no run needs attention.")
+    return whole.warning(
+        "attention",
+        f"{batches.count():,} batches and {runs.count():,} runs need attention, the newest first: {' '.join(found)}",
+        "Look at each: the admin's filter *needs attention* lists them, and `claude_batches status ID` says more.",
     )
 
 

@@ -153,7 +153,7 @@ def test_a_handler_that_raises_needs_a_person(manage: Manage) -> None:
         ran = manage("run", "tag-reviews", "--wait", "--interval", "0.1")
     assert ran.code == 4
     assert "3 parked" in ran.out
-    assert "its handler raised for 3 rows" in ran.err
+    assert "Its handler raised for 3 rows" in ran.err
 
 
 def test_a_run_that_is_paused_ends_the_wait(manage: Manage, claude: ClaudeEmulator) -> None:
@@ -180,7 +180,7 @@ def test_a_batch_that_waits_for_a_person_ends_the_wait(manage: Manage) -> None:
         ran = manage("run", "tag-reviews", "--wait", "--interval", "0.1")
     batch = MessageBatch.objects.get()
     assert batch.state == State.REJECTED
-    assert (ran.code, f"Waits for a person: batch {batch} (Refused by Anthropic)." in ran.err) == (4, True)
+    assert (ran.code, f"Batches were not accepted: batch {batch} (Refused by Anthropic)." in ran.err) == (4, True)
 
 
 def test_no_key(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:

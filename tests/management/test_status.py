@@ -34,11 +34,11 @@ def test_a_complete_batch_by_its_id(manage: Manage, claude: ClaudeEmulator, batc
     assert ran.code == 0
     assert "Complete, 3 requests. 3 succeeded, 0 failed, 0 missing." in ran.out
     [shown] = manage("status", batch.pk, "--json").document["batches"]
-    assert (shown["anthropic_id"], shown["needs_a_person"]) == (batch.anthropic_id, False)
+    assert (shown["anthropic_id"], shown["attention"]) == (batch.anthropic_id, "")
     assert shown["request_counts"] == {"processing": 0, "succeeded": 3, "errored": 0, "canceled": 0, "expired": 0}
 
 
-@pytest.mark.parametrize("state", [State.UNCERTAIN, State.HELD, State.REJECTED, State.ABANDONED])
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.HELD, State.REJECTED])
 def test_a_named_batch_that_needs_a_person_has_a_code_of_its_own(
     manage: Manage, batch: MessageBatch, state: State
 ) -> None:
@@ -46,7 +46,7 @@ def test_a_named_batch_that_needs_a_person_has_a_code_of_its_own(
     ran = manage("status", batch.pk)
     assert ran.code == 4
     assert str(state.label) in ran.out
-    assert "Needs a person" in ran.err
+    assert "Needs attention" in ran.err
     assert manage("status").code == 0
 
 

@@ -74,7 +74,18 @@ def test_all_is_well(claude: ClaudeEmulator) -> None:
         "database",
         "migrations",
     }
-    names |= {"database_clock", "tick", "worker_clock", "key", "listing", "clock", "workspace", "speed", "sending"}
+    names |= {
+        "database_clock",
+        "tick",
+        "worker_clock",
+        "attention",
+        "key",
+        "listing",
+        "clock",
+        "workspace",
+        "speed",
+        "sending",
+    }
     assert {one.name for one in found} == names | OF_VENDORS[connection.vendor]
     assert {one.about for one in found} == {"", "default"}
     [asked] = claude.requests

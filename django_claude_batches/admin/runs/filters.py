@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import registry
 from django_claude_batches.admin.filters import AttentionFilter
-from django_claude_batches.admin.runs.troubles import needing_attention
+from django_claude_batches.models.run_attention import needing_attention
 
 
 class JobFilter(SimpleListFilter):
@@ -29,7 +29,7 @@ class JobFilter(SimpleListFilter):
 
 
 class RunAttentionFilter(AttentionFilter):
-    """Those that wait for a person, and those with an error."""
+    """Those that a person should look at."""
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return needing_attention(queryset) if self.value() == "yes" else queryset

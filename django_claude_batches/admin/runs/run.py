@@ -18,9 +18,9 @@ from django_claude_batches.admin.runs.display import run_progress, run_state
 from django_claude_batches.admin.runs.filters import JobFilter, RunAttentionFilter
 from django_claude_batches.admin.runs.jobs import JobsAdminMixin
 from django_claude_batches.admin.runs.page import run_page
-from django_claude_batches.admin.runs.troubles import LEFT
 from django_claude_batches.admin.runs.verbs import RUN_VERBS
 from django_claude_batches.models import JobRun, MessageBatch
+from django_claude_batches.models.run_attention import LEFT
 from django_claude_batches.models.run_totals import RunTotals
 
 UNSHOWN = ("expected_usage", "betas")

@@ -71,5 +71,5 @@ def _searched(console: Console, interruption: Interruption, batches: list[Messag
 def _judge(named: list[MessageBatch], failed: list[dict[str, Any]]) -> None:
     if failed:
         raise CommandError(f"{showing.counted(len(failed), 'batch', 'batches')} failed.", returncode=Exit.FAILED)
-    if waiting := [str(batch) for batch in named if showing.needs_a_person(batch)]:
+    if waiting := [str(batch) for batch in named if batch.attention()]:
         raise CommandError(f"Not settled yet: {', '.join(waiting)}.", returncode=Exit.NEEDS_A_PERSON)

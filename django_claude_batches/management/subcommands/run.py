@@ -17,6 +17,7 @@ from django_claude_batches.management.spending import add_yes, refuse_much
 from django_claude_batches.management.subcommand import Subcommand
 from django_claude_batches.management.subcommands.wait import seconds
 from django_claude_batches.models import JobRun, RunState
+from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services.runs.advancing import steps
 
@@ -104,7 +105,7 @@ def _wait(console: Console, run: JobRun, interval: float) -> None:
     """Do what is due until the run is over, needs a person, or somebody wishes to stop."""
     seen = None
     with Interruption() as interruption:
-        while run.is_active and not showing_runs.trouble(run):
+        while run.is_active and not showing_runs.stands_still(run):
             for _step in steps(run):
                 if interruption.wished:
                     break
@@ -117,16 +118,10 @@ def _wait(console: Console, run: JobRun, interval: float) -> None:
 
 
 def _judge(run: JobRun, totals: RunTotals) -> None:
-    if why := showing_runs.trouble(run):
+    why = attention(run)
+    if showing_runs.stands_still(run) or (why and not run.is_active):
         raise CommandError(f"Run {run} needs a person. {why}", returncode=Exit.NEEDS_A_PERSON)
     if run.is_active:
         raise CommandError(
             f"Stopped waiting, and it goes on: run {run} ({RunState(run.state).label}).", returncode=Exit.TIMED_OUT
-        )
-    if totals.parked:
-        rows = counted(totals.parked, "row")
-        raise CommandError(
-            f"Run {run} needs a person: its handler raised for {rows}. Mend it, and deliver them again in the admin or "
-            "with services.deliver_parked().",
-            returncode=Exit.NEEDS_A_PERSON,
         )

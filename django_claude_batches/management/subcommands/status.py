@@ -32,8 +32,8 @@ class Status(Subcommand):
         if not batches:
             console.say("There is no batch yet.")
         console.document(showing.document(batches))
-        if waiting := [str(batch) for batch in named if showing.needs_a_person(batch)]:
-            raise CommandError(f"Needs a person: {', '.join(waiting)}.", returncode=Exit.NEEDS_A_PERSON)
+        if waiting := [str(batch) for batch in named if batch.attention()]:
+            raise CommandError(f"Needs attention: {', '.join(waiting)}.", returncode=Exit.NEEDS_A_PERSON)
 
 
 def _newest(kind: str | None) -> list[MessageBatch]:

@@ -80,7 +80,8 @@ def _judge(batches: list[MessageBatch], pending: list[MessageBatch]) -> None:
                 f"`claude_batches resume {account.alias}`.",
                 returncode=Exit.NEEDS_A_PERSON,
             )
-    stuck = [batch for batch in batches if showing.needs_a_person(batch) or batch.state == State.DRAFT]
+    settled = [batch for batch in batches if batch not in pending]
+    stuck = [batch for batch in settled if batch.attention() or batch.state == State.DRAFT]
     if stuck:
         states = ", ".join(f"{batch} ({State(batch.state).label})" for batch in stuck)
         raise CommandError(f"Needs a person: {states}.", returncode=Exit.NEEDS_A_PERSON)

@@ -1,0 +1,93 @@
+"""Which runs of jobs need a person's attention, and why: for the admin, commands and `doctor` alike."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.models.attention import FAILED_TIMES
+from django_claude_batches.models.batch import MessageBatch
+from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
+from django_claude_batches.models.run import ACTIVE, WORKING, JobRun
+from django_claude_batches.models.state import EDITABLE, State
+
+LEFT = Q(state__in=EDITABLE, released_at__isnull=False, delivered_at__isnull=True)
+"""Batches that the run sent and Anthropic did not take, or somebody took back: it waits until a person sends them."""
+
+
+class Reason(NamedTuple):
+    """Why a run needs attention: its name, the rows that it is about, and the words for one of them."""
+
+    name: str
+    condition: Q
+    words: Any
+
+
+def reasons() -> list[Reason]:
+    """Give the reasons, the weightiest first."""
+    batches = MessageBatch.objects.primary().filter(run=OuterRef("pk"), delivered_at__isnull=True)
+    chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
+    parked = ParkedResult.objects.primary().filter(batch__run=OuterRef("pk"))
+    return [
+        Reason("paused", Q(state__in=ACTIVE, paused_at__isnull=False), _("Paused: {pause_reason}")),
+        Reason("batches", Q(Exists(batches.filter(LEFT)), state__in=WORKING), _("Batches were not accepted: {left}.")),
+        Reason(
+            "waiting",
+            Q(Exists(batches.exclude(state__in=EDITABLE).needing_attention()), state__in=ACTIVE),
+            _("Batches need attention: {waiting}"),
+        ),
+        Reason("stuck", Q(Exists(chunks.stuck())), _("Deliveries stand still: {stuck}")),
+        Reason(
+            "parked",
+            Q(Exists(parked)),
+            _("Its handler raised for {parked} rows: mend it, and deliver them again."),
+        ),
+        Reason("failing", Q(state__in=ACTIVE, failures__gte=FAILED_TIMES), _("It fails again and again: {last_error}")),
+        Reason("error", ~Q(state__in=ACTIVE) & ~Q(last_error=""), _("Last error: {last_error}")),
+    ]
+
+
+def is_needed() -> Q:
+    """Match the runs that need attention."""
+    found = Q()
+    for reason in reasons():
+        found |= reason.condition
+    return found
+
+
+def needing_attention(runs: Any) -> Any:
+    return runs.filter(is_needed())
+
+
+def attention(run: JobRun) -> str:
+    """Say why the run needs attention; nothing if it does not."""
+    found = reasons()
+    column = Case(*(When(reason.condition, then=Value(reason.name)) for reason in found), default=Value(""))
+    name = JobRun.objects.primary().filter(pk=run.pk).annotate(reason=column).values_list("reason", flat=True).first()
+    words = next((reason.words for reason in found if reason.name == name), "")
+    return str(words).format_map(_Details(run)).strip()
+
+
+class _Details(dict[str, Any]):
+    """What the words name, looked for where they do."""
+
+    def __init__(self, run: JobRun) -> None:
+        self._run = run
+
+    def __missing__(self, name: str) -> Any:
+        batches = MessageBatch.objects.primary().filter(run=self._run, delivered_at__isnull=True).order_by("pk")
+        if name == "left":
+            return ", ".join(f"batch {batch} ({State(batch.state).label})" for batch in batches.filter(LEFT)[:10])
+        if name == "waiting":
+            return " ".join(
+                f"{batch}: {batch.attention()}"
+                for batch in batches.exclude(state__in=EDITABLE).needing_attention()[:10]
+            )
+        if name == "stuck":
+            chunks = DeliveryChunk.objects.primary().filter(batch__run=self._run).stuck().order_by("pk")
+            return ", ".join(f"{chunk} ({chunk.last_error})" for chunk in chunks[:10])
+        if name == "parked":
+            return f"{ParkedResult.objects.primary().filter(batch__run=self._run).count():,}"
+        return str(getattr(self._run, name)).strip()

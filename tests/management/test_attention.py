@@ -1,0 +1,85 @@
+"""What needs attention is the same everywhere, and each place can say why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from django_claude_batches import services
+from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.testing import ClaudeEmulator
+from tests.making import draft, in_state, make_due, running
+from tests.management.conftest import Manage
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+LIST = "admin:django_claude_batches_messagebatch_changelist"
+NEEDING = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
+
+
+def paused_account() -> MessageBatch:
+    AccountState.objects.create(alias="default", paused_at=DatabaseNow(), pause_reason="The key was refused.")
+    return in_state(State.QUEUED)
+
+
+STANDING: dict[str, tuple[Any, bool]] = {
+    **{state: (lambda state=state: in_state(state), state in NEEDING) for state in State},
+    "missing results": (lambda: in_state(State.INGESTED, missing_count=2), True),
+    "a receiver raised": (lambda: in_state(State.INGESTED, last_error="LookupError: no such tag"), True),
+    "paused account": (paused_account, True),
+    "not found once": (lambda: in_state(State.IN_PROGRESS, misses=1), False),
+    "not found": (lambda: in_state(State.IN_PROGRESS, misses=2), True),
+    "not found, fetching": (lambda: in_state(State.ENDED, misses=3), True),
+    "failed twice": (lambda: in_state(State.ENDED, failures=2, last_error="A timeout"), False),
+    "failed again and again": (lambda: in_state(State.QUEUED, failures=3, last_error="No key"), True),
+}
+
+
+@pytest.mark.parametrize("standing", STANDING)
+def test_all_go_by_one_definition(standing: str, admin_client: Client, manage: Manage) -> None:
+    make, needs_it = STANDING[standing]
+    batch = make()
+    words = batch.attention()
+    listed = admin_client.get(reverse(LIST), {"attention": "yes"}).context["cl"].result_list
+    told = {one.name: one for one in services.diagnose(offline=True)}["attention"].words
+    status = manage("status", batch.pk, "--json")
+    found = {
+        "queryset": batch in MessageBatch.objects.needing_attention(),
+        "words": bool(words),
+        "filter": batch in listed,
+        "status": status.code == 4,
+        "json": status.document["batches"][0]["attention"] == words != "",
+        "doctor": words in told if words else False,
+    }
+    assert found == dict.fromkeys(found, needs_it)
+
+
+def test_a_batch_whose_account_has_no_key(claude: ClaudeEmulator, settings: Any) -> None:
+    settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"keyless": {}}}
+    batch = services.submit(draft(1, account="keyless"))
+    assert batch.explanation.startswith("Goes out within about 30 seconds.")
+    for tries in range(1, 4):
+        with pytest.raises(ConfigurationError):
+            services.advance(batch)
+        batch.refresh_from_db()
+        assert "No API key" in batch.explanation
+        assert "30 seconds" not in batch.explanation
+        assert bool(batch.attention()) == (tries == 3)
+        make_due(batch)
+    assert batch.attention().startswith("It failed 3 times in a row: ConfigurationError: No API key")
+
+
+def test_a_batch_that_anthropic_does_not_find(claude: ClaudeEmulator) -> None:
+    batch = running(1)
+    claude.fault("empty_listing", times=None)
+    claude.fault("not_found", on="retrieve", times=None)
+    for misses in (1, 2):
+        make_due(batch)
+        services.advance(batch)
+        assert (batch.state, batch.misses) == (State.IN_PROGRESS, misses)
+    assert batch.attention() == "Anthropic answers that it does not exist, 2 times in a row."
