@@ -49,6 +49,15 @@ def test_the_default_account_comes_from_the_environment(monkeypatch: pytest.Monk
     assert "sk-ant-env" not in repr(account)
 
 
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+def test_a_base_url_may_end_with_v1(settings: Any, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", f"https://gateway.example/anthropic{end}")
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"other": {"BASE_URL": f"https://api.anthropic.com{end}"}}}
+    assert conf.account("default").base_url == "https://gateway.example/anthropic"
+    assert conf.account("other").base_url == "https://api.anthropic.com"
+    assert checks.check_settings(app_configs=None) == []
+
+
 @pytest.mark.parametrize(
     "key", ["sk-ant-vault", key_of_a_vault, f"{__name__}.key_of_a_vault"], ids=["text", "callable", "dotted path"]
 )
