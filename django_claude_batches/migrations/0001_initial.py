@@ -679,6 +679,7 @@ class Migration(migrations.Migration):
                 ("max_tokens", models.PositiveIntegerField(blank=True, null=True, verbose_name="max tokens")),
                 ("system", models.TextField(blank=True, verbose_name="system prompt")),
                 ("schema", models.TextField(blank=True, verbose_name="output schema")),
+                ("delimiter", models.CharField(blank=True, max_length=20, verbose_name="delimiter")),
                 ("kind", models.SlugField(blank=True, max_length=100, verbose_name="kind")),
                 ("label", models.CharField(blank=True, max_length=200, verbose_name="label")),
                 ("account", models.CharField(default="default", max_length=64, verbose_name="account")),
