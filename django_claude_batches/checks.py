@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery import current_app
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
@@ -159,10 +160,15 @@ def about_database(alias: str) -> list[CheckMessage]:
 
 
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Look for the tick where Celery's Django settings usually stand; silent where another scheduler is set."""
+    """Look for the tick where Celery's Django settings usually stand, then in Celery's own.
+
+    Silent where neither has any entry, if beat may have a schedule elsewhere, or KICK says that there is no Celery.
+    """
     schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
     if schedule is None:
-        return []
+        schedule = current_app.conf.beat_schedule
+        if not schedule and (_is_scheduled_elsewhere() or not _kicks()):
+            return []
     found = [_expiring(name) for name, entry in schedule.items() if _is_ours(entry) and "expires" in _options(entry)]
     if any(entry.get("task") == TICK for entry in schedule.values()):
         return found
@@ -170,10 +176,37 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         *found,
         Warning(
             "CELERY_BEAT_SCHEDULE has no entry for our tick: nothing would be sent, polled or fetched.",
-            hint="Add **BEAT_SCHEDULE from django_claude_batches.schedule, or run "
-            "`manage.py claude_batches tick --loop`.",
+            hint="Add **BEAT_SCHEDULE from django_claude_batches.schedule; or run "
+            "`manage.py claude_batches tick --loop`, and silence this check or set KICK = False.",
             id="django_claude_batches.W003",
         ),
+    ]
+
+
+def _is_scheduled_elsewhere() -> bool:
+    scheduler = str(current_app.conf.beat_scheduler)
+    return "django_celery_beat" in settings.INSTALLED_APPS or not scheduler.startswith("celery.beat:")
+
+
+def _kicks() -> bool:
+    try:
+        return conf.kick()
+    except conf.ConfigurationError:
+        return False  # check_settings says it
+
+
+def check_celery(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Look whether messages would go to the broker that Celery falls back to where no app was made."""
+    if not _kicks() or current_app.main != "default" or current_app.conf.broker_write_url:
+        return []
+    return [
+        Warning(
+            "This process has not loaded the project's Celery app: its messages go to amqp://guest@localhost, where no "
+            "worker takes them.",
+            hint="Import the app in the __init__.py beside the settings: `from .celery import app as celery_app`. "
+            'Without Celery, set CLAUDE_BATCHES["KICK"] = False.',
+            id="django_claude_batches.W010",
+        )
     ]
 
 
@@ -277,6 +310,7 @@ ALL = (
     check_databases,
     check_waits,
     check_schedule,
+    check_celery,
     check_jobs,
 )
 
