@@ -11,6 +11,7 @@ from celery import current_app
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
+from django.db import router
 
 from django_claude_batches import conf, registry
 from django_claude_batches.client.arguments import is_loopback, problem_with_url
@@ -157,6 +158,28 @@ def about_database(alias: str) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def check_database_time_zone(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    return about_time_zone(router.db_for_write(apps.get_model(OURS, "MessageBatch")))
+
+
+def about_time_zone(alias: str) -> list[CheckMessage]:
+    """Refuse TIME_ZONE in the entry of DATABASES in which our rows are; PostgreSQL stores times with their zone."""
+    database = settings.DATABASES[alias]
+    engine = str(database.get("ENGINE", "")).rpartition(".")[2]
+    zone = database.get("TIME_ZONE")
+    if zone in {None, "UTC", "Etc/UTC"} or engine not in {"mysql", "sqlite3"}:
+        return []
+    return [
+        Error(
+            f'Database "{alias}" has TIME_ZONE = {zone!r}: the times that the database itself writes are UTC, and '
+            "would be read as times of that zone, hours off.",
+            hint=f'Remove TIME_ZONE from DATABASES["{alias}"]. If other tables there need it, route the models of '
+            f"{OURS} to a database without it.",
+            id="django_claude_batches.E008",
+        )
+    ]
 
 
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
@@ -308,6 +331,7 @@ ALL = (
     check_relations,
     check_settings,
     check_databases,
+    check_database_time_zone,
     check_waits,
     check_schedule,
     check_celery,

@@ -340,6 +340,14 @@ class TestChecks:
         monkeypatch.setattr("django.conf.settings.DATABASES", {"default": database})
         assert self.ids(checks.check_databases(app_configs=None)) == ids
 
+    @pytest.mark.parametrize("zone", [None, "UTC", "Etc/UTC", "Asia/Tokyo"])
+    @pytest.mark.parametrize("vendor", ["sqlite3", "mysql", "postgresql"])
+    def test_a_time_zone_of_our_database(self, monkeypatch: pytest.MonkeyPatch, vendor: str, zone: str | None) -> None:
+        ours = {"ENGINE": f"django.db.backends.{vendor}", "TIME_ZONE": zone}
+        monkeypatch.setattr("django.conf.settings.DATABASES", {"default": ours, "theirs": {**ours, "TIME_ZONE": "CET"}})
+        ids = ["E008"] if zone == "Asia/Tokyo" and vendor != "postgresql" else []
+        assert self.ids(checks.check_database_time_zone(app_configs=None)) == ids
+
     def test_http_that_is_allowed_is_said_at_deployment(self, settings: Any) -> None:
         settings.CLAUDE_BATCHES = {"ACCOUNTS": {"a": {"ALLOW_HTTP": True}, "b": {"ALLOW_HTTP": 1}, "c": {}}}
         (warning,) = checks.check_clear_text(app_configs=None)
