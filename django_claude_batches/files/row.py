@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-WORKBOOK = 'it is an Excel workbook: save it as "CSV UTF-8", and upload that file'
+WORKBOOK = 'it is an Excel workbook: save it as "CSV UTF-8"'
 _WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # .xlsx, a zip file; .xls
 
 

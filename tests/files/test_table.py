@@ -43,7 +43,7 @@ TABLES = {
     "quotes": '"review","age"\n"warm","3"\n"itchy","4"\n',
     "a comma in a name": '"age, years",review\n3,warm\n4,itchy\n',
     "commas in names": "Preis, netto;Preis, brutto;review\n3,10;3,50;warm\n4,10;4,50;itchy\n",
-    "semicolons in a quoted name": '"options (a;b;c;d;e)",review\na,warm\nb,itchy\n',
+    "semicolons in a name": 'review, "options (a;b;c;d;e)"\nwarm,a\nitchy,b\n',
     "a name of two lines and semicolons": '"age\nin years";review\n3;warm\n4;itchy\n',
     "a name of two lines and tabs": 'review\t"age, in\nyears"\nwarm\t3\nitchy\t4\n',
     "sep=": "sep=;\nreview;age, years\nwarm;3\nitchy;4\n",
