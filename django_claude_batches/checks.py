@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery import current_app
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
+from django.db import router
 
 from django_claude_batches import conf, registry
 from django_claude_batches.client.arguments import is_loopback, problem_with_url
@@ -158,11 +160,38 @@ def about_database(alias: str) -> list[CheckMessage]:
     return []
 
 
+def check_database_time_zone(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    return about_time_zone(router.db_for_write(apps.get_model(OURS, "MessageBatch")))
+
+
+def about_time_zone(alias: str) -> list[CheckMessage]:
+    """Refuse TIME_ZONE in the entry of DATABASES in which our rows are; PostgreSQL stores times with their zone."""
+    database = settings.DATABASES[alias]
+    engine = str(database.get("ENGINE", "")).rpartition(".")[2]
+    zone = database.get("TIME_ZONE")
+    if zone in {None, "UTC", "Etc/UTC"} or engine not in {"mysql", "sqlite3"}:
+        return []
+    return [
+        Error(
+            f'Database "{alias}" has TIME_ZONE = {zone!r}: the times that the database itself writes are UTC, and '
+            "would be read as times of that zone, hours off.",
+            hint=f'Remove TIME_ZONE from DATABASES["{alias}"]. If other tables there need it, route the models of '
+            f"{OURS} to a database without it.",
+            id="django_claude_batches.E008",
+        )
+    ]
+
+
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Look for the tick where Celery's Django settings usually stand; silent where another scheduler is set."""
+    """Look for the tick where Celery's Django settings usually stand, then in Celery's own.
+
+    Silent where neither has any entry, if beat may have a schedule elsewhere, or KICK says that there is no Celery.
+    """
     schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
     if schedule is None:
-        return []
+        schedule = current_app.conf.beat_schedule
+        if not schedule and (_is_scheduled_elsewhere() or not _kicks()):
+            return []
     found = [_expiring(name) for name, entry in schedule.items() if _is_ours(entry) and "expires" in _options(entry)]
     if any(entry.get("task") == TICK for entry in schedule.values()):
         return found
@@ -170,10 +199,37 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         *found,
         Warning(
             "CELERY_BEAT_SCHEDULE has no entry for our tick: nothing would be sent, polled or fetched.",
-            hint="Add **BEAT_SCHEDULE from django_claude_batches.schedule, or run "
-            "`manage.py claude_batches tick --loop`.",
+            hint="Add **BEAT_SCHEDULE from django_claude_batches.schedule; or run "
+            "`manage.py claude_batches tick --loop`, and silence this check or set KICK = False.",
             id="django_claude_batches.W003",
         ),
+    ]
+
+
+def _is_scheduled_elsewhere() -> bool:
+    scheduler = str(current_app.conf.beat_scheduler)
+    return "django_celery_beat" in settings.INSTALLED_APPS or not scheduler.startswith("celery.beat:")
+
+
+def _kicks() -> bool:
+    try:
+        return conf.kick()
+    except conf.ConfigurationError:
+        return False  # check_settings says it
+
+
+def check_celery(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Look whether messages would go to the broker that Celery falls back to where no app was made."""
+    if not _kicks() or current_app.main != "default" or current_app.conf.broker_write_url:
+        return []
+    return [
+        Warning(
+            "This process has not loaded the project's Celery app: its messages go to amqp://guest@localhost, where no "
+            "worker takes them.",
+            hint="Import the app in the __init__.py beside the settings: `from .celery import app as celery_app`. "
+            'Without Celery, set CLAUDE_BATCHES["KICK"] = False.',
+            id="django_claude_batches.W010",
+        )
     ]
 
 
@@ -275,8 +331,10 @@ ALL = (
     check_relations,
     check_settings,
     check_databases,
+    check_database_time_zone,
     check_waits,
     check_schedule,
+    check_celery,
     check_jobs,
 )
 

@@ -175,13 +175,15 @@ def _send_kick() -> None:
     tick.apply_async(kwargs=KICK)
 
 
-def broker_problem() -> str:
-    """Say why the broker cannot be reached, in some 5 seconds; nothing where it can. No password is shown."""
+def ask_broker() -> tuple[str, str]:
+    """Return the broker's URL, and why it cannot be reached, in some 5 seconds; each may be empty. Show no password."""
+    url = ""
     try:
         with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
+            url = connection.as_uri()
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
     except (OSError, OperationalError) as error:
-        return str(error)
+        return url, str(error)
     except Exception as error:  # noqa: BLE001 (each transport has its own)
-        return type(error).__name__  # its words may quote a URL that could not be read
-    return ""
+        return url, type(error).__name__  # its words may quote a URL that could not be read
+    return url, ""

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery, current_app
 from django.contrib.contenttypes.fields import GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
@@ -47,6 +49,15 @@ def test_the_default_account_comes_from_the_environment(monkeypatch: pytest.Monk
     )
     assert (account.auth, account.anthropic_version) == ("bearer", "2023-06-01")
     assert "sk-ant-env" not in repr(account)
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+def test_a_base_url_may_end_with_v1(settings: Any, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", f"https://gateway.example/anthropic{end}")
+    settings.CLAUDE_BATCHES = {"ACCOUNTS": {"other": {"BASE_URL": f"https://api.anthropic.com{end}"}}}
+    assert conf.account("default").base_url == "https://gateway.example/anthropic"
+    assert conf.account("other").base_url == "https://api.anthropic.com"
+    assert checks.check_settings(app_configs=None) == []
 
 
 @pytest.mark.parametrize(
@@ -256,6 +267,14 @@ def test_retention_is_for_ever_unless_said(settings: Any) -> None:
     assert not conf.retention().is_for_ever
 
 
+@pytest.fixture
+def make_app() -> Iterator[Callable[[str], Celery]]:
+    """Make a Celery app the current one; one called "default" is as the one that Celery makes where there is none."""
+    before = current_app._get_current_object()
+    yield Celery
+    before.set_current()
+
+
 class TestChecks:
     def ids(self, found: list[Any]) -> list[str]:
         assert all(message.hint for message in found)
@@ -321,6 +340,14 @@ class TestChecks:
         monkeypatch.setattr("django.conf.settings.DATABASES", {"default": database})
         assert self.ids(checks.check_databases(app_configs=None)) == ids
 
+    @pytest.mark.parametrize("zone", [None, "UTC", "Etc/UTC", "Asia/Tokyo"])
+    @pytest.mark.parametrize("vendor", ["sqlite3", "mysql", "postgresql"])
+    def test_a_time_zone_of_our_database(self, monkeypatch: pytest.MonkeyPatch, vendor: str, zone: str | None) -> None:
+        ours = {"ENGINE": f"django.db.backends.{vendor}", "TIME_ZONE": zone}
+        monkeypatch.setattr("django.conf.settings.DATABASES", {"default": ours, "theirs": {**ours, "TIME_ZONE": "CET"}})
+        ids = ["E008"] if zone == "Asia/Tokyo" and vendor != "postgresql" else []
+        assert self.ids(checks.check_database_time_zone(app_configs=None)) == ids
+
     def test_http_that_is_allowed_is_said_at_deployment(self, settings: Any) -> None:
         settings.CLAUDE_BATCHES = {"ACCOUNTS": {"a": {"ALLOW_HTTP": True}, "b": {"ALLOW_HTTP": 1}, "c": {}}}
         (warning,) = checks.check_clear_text(app_configs=None)
@@ -352,6 +379,51 @@ class TestChecks:
         assert [found.id for found in checks.check_schedule(app_configs=None)] == ["django_claude_batches.W003"]
         settings.CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
         assert checks.check_schedule(app_configs=None) == []
+
+    @pytest.mark.parametrize(
+        ("changes", "ids"),
+        [
+            ({}, ["W003"]),
+            ({"CLAUDE_BATCHES": {"KICK": False}}, []),
+            ({"CLAUDE_BATCHES": {"KIK": False}}, []),  # an error already
+            ({"INSTALLED_APPS": ["django_celery_beat"]}, []),
+        ],
+    )
+    def test_no_schedule_at_all(
+        self, make_app: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], ids: list[str]
+    ) -> None:
+        make_app("default")
+        for name, value in ({"CLAUDE_BATCHES": {}} | changes).items():
+            monkeypatch.setattr(f"django.conf.settings.{name}", value)
+        assert self.ids(checks.check_schedule(app_configs=None)) == ids
+
+    @pytest.mark.parametrize(
+        ("changes", "ids"),
+        [
+            ({"beat_schedule": BEAT_SCHEDULE}, []),
+            ({"beat_schedule": {"mail": {"task": "mail.send", "schedule": 60}}}, ["W003"]),
+            ({"beat_scheduler": "redbeat.RedBeatScheduler"}, []),
+        ],
+    )
+    def test_a_schedule_that_only_celery_knows(
+        self, make_app: Any, settings: Any, changes: dict[str, Any], ids: list[str]
+    ) -> None:
+        settings.CLAUDE_BATCHES = {}
+        make_app("tests").conf.update(changes)
+        assert self.ids(checks.check_schedule(app_configs=None)) == ids
+
+    def test_messages_that_nobody_takes(self, make_app: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings.CLAUDE_BATCHES = {}
+        make_app("default")
+        assert self.ids(checks.check_celery(app_configs=None)) == ["W010"]
+        settings.CLAUDE_BATCHES = {"KICK": False}
+        assert checks.check_celery(app_configs=None) == []
+        settings.CLAUDE_BATCHES = {}
+        monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1")
+        assert checks.check_celery(app_configs=None) == []
+        monkeypatch.delenv("CELERY_BROKER_URL")
+        make_app("tests")
+        assert checks.check_celery(app_configs=None) == []
 
     def test_a_schedule_that_compares_two_clocks(self, settings: Any) -> None:
         expiring = {"tick": {**BEAT_SCHEDULE["django_claude_batches.tick"], "options": {"expires": 30}}}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
@@ -27,6 +28,10 @@ class LeanChangeList(ChangeList):
     """Leaves the columns that a list never shows in the database."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
+        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL takes in no text; Django answers `?e=1`."""
+        lookups = (values for name, values in request.GET.lists() if name != SEARCH_VAR)  # its form refuses one
+        if any("\0" in value for values in lookups for value in values):
+            raise IncorrectLookupParameters
         heavy = self.model_admin.heavy_fields  # type: ignore[attr-defined]
         return super().get_queryset(request, exclude_parameters).defer(*heavy)
 

@@ -15,7 +15,7 @@ from django_claude_batches.models import BatchUpload
 from django_claude_batches.models.drafting import MOST_TOKENS
 from django_claude_batches.models.upload import MOST_BYTES
 
-OF_A_TABLE = ("prompt", "model", "max_tokens", "system", "schema")
+OF_A_TABLE = ("prompt", "model", "max_tokens", "system", "schema", "delimiter")
 COLUMNS = ("label", "kind", "account", *OF_A_TABLE)
 
 FIELDSETS: list[tuple[Any, dict[str, Any]]] = [
@@ -47,6 +47,19 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
         min_value=1,
         max_value=MOST_TOKENS,
         help_text=gettext_lazy("Of each answer; 1024 unless you say otherwise."),
+    )
+
+    delimiter = forms.ChoiceField(
+        label=gettext_lazy("Delimiter"),
+        required=False,
+        choices=[
+            ("", gettext_lazy("Guessed from the file")),
+            ("comma", gettext_lazy("Comma")),
+            ("semicolon", gettext_lazy("Semicolon")),
+            ("tab", gettext_lazy("Tab")),
+            ("pipe", gettext_lazy("Pipe |")),
+        ],
+        help_text=gettext_lazy("What stands between the cells."),
     )
 
     class Meta:
@@ -83,10 +96,13 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
         return file
 
     def clean_prompt(self) -> str:
-        text: str = self.cleaned_data["prompt"]
+        text = _without_cr(self.cleaned_data["prompt"])
         if text:
             _refused(Prompt, text)
         return text
+
+    def clean_system(self) -> str:
+        return _without_cr(self.cleaned_data["system"])
 
     def clean_schema(self) -> str:
         text: str = self.cleaned_data["schema"]
@@ -116,6 +132,11 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
             columns["max_tokens"] = columns["max_tokens"] or DEFAULT_MAX_TOKENS
         name = "".join(filter(str.isprintable, data["file"].name))[:200] or _("a file")
         return BatchUpload.objects.keep(data["file"].chunks(), name=name, created_by=by, **columns)
+
+
+def _without_cr(text: str) -> str:
+    """Return the text as it was typed: browsers send CRLF for the end of a line."""
+    return text.replace("\r\n", "\n")
 
 
 def _refused(read: Any, text: str) -> None:

@@ -62,9 +62,9 @@ class BatchesClient:
     begin to come; then `min_results_rate` is the least number of bytes per second, over each stretch of the read
     timeout that is spent reading (0: none). `max_retries` is for everything but create. `proxies` and `verify` are
     those of requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). A
-    `base_url` of http beyond loopback needs `allow_http`: the key would be sent in the clear. `around` makes a context
-    manager in which each call is made, with its retries: it sees the call's error, and may refuse the call with one.
-    Arguments that cannot work raise ValueError.
+    `base_url` may end in `/v1`; one of http beyond loopback needs `allow_http`: the key would be sent in the clear.
+    `around` makes a context manager in which each call is made, with its retries: it sees the call's error, and may
+    refuse the call with one. Arguments that cannot work raise ValueError.
 
     Every method may raise `APIError` (the API said no) and `APIUnreachable` (it said nothing); none raises an error of
     requests.
@@ -97,7 +97,7 @@ class BatchesClient:
         key = None
         if not problem:
             key = KeyAuth(api_key, auth, proxies=environment_proxies(base_url) if proxies is None else proxies)
-            self._base_url = base_url.rstrip("/")
+            self._base_url = base_url.rstrip("/").removesuffix("/v1")  # which each path begins with
         del api_key, base_url, proxies  # error reports print the locals of this frame
         if key is None:
             raise ValueError(problem)

@@ -190,7 +190,7 @@ def _base_url(value: Any, where: str) -> str:
         raise ConfigurationError(f'{where}["BASE_URL"] must be a text, not {type(value).__name__}.')
     if "@" in value:
         raise ConfigurationError(f'{where}["BASE_URL"] must not hold a user or a password.')
-    return value.rstrip("/")
+    return value.rstrip("/").removesuffix("/v1")  # as BatchesClient: other libraries want it there
 
 
 def _workspace_id(value: Any, where: str) -> str | None:

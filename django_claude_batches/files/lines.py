@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import BinaryIO
 
-from django_claude_batches.files.row import Row
+from django_claude_batches.files.row import WORKBOOK, Row, is_workbook
 from django_claude_batches.files.sizes import MAX_LINE_BYTES, problem_with_line
 from django_claude_batches.strict_json import decoded
 
@@ -22,6 +22,9 @@ def read_lines(file: BinaryIO) -> Iterator[Row]:
             return
         is_whole = len(data) < LIMIT or data.endswith(b"\n")
         if number == 1:
+            if is_workbook(data):
+                yield Row(number, problem=WORKBOOK)
+                return
             data = data.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors put before UTF-8
         data = data.rstrip() if is_whole else data
         row = _row(data, number) if data else None

@@ -68,13 +68,17 @@ def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt, and the params that it is asked with. `schema` is the JSON schema that each answer has to fit."""
+    """A prompt, and the params that it is asked with. `schema` is the JSON schema that each answer has to fit.
+
+    `delimiter` is what stands between the table's cells, a key of `table.DELIMITERS`; empty: it is guessed.
+    """
 
     prompt: Prompt
     model: str
     max_tokens: int = DEFAULT_MAX_TOKENS
     system: str = ""
     schema: Mapping[str, Any] | None = None
+    delimiter: str = ""
 
     def params(self, cells: Mapping[str, str]) -> dict[str, Any]:
         """Give the body of the Messages call about a row; raise ValueError where it would ask nothing."""

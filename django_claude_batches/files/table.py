@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Iterator
-from itertools import chain, count
+import difflib
+import io
+import re
+import unicodedata
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import BinaryIO, NamedTuple
 
 from django_claude_batches.files.prompt import Question
-from django_claude_batches.files.row import Row
+from django_claude_batches.files.row import WORKBOOK, Row, is_workbook
 from django_claude_batches.files.sizes import MAX_RECORD_BYTES
 
-DELIMITERS = ",;\t"
-"""What may stand between cells: that which makes the most of the header."""
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+"""What may stand between cells."""
 
 CUSTOM_ID = "custom_id"
 """The column that names the requests; without it the row of number 2 is `row-2`."""
 
+HEAD_BYTES = 64 * 1024
+"""Bytes, about, of the lines from which the delimiter is guessed."""
+
 MOST_NAMED = 30
+
+_SEP = re.compile(rb'"?sep=([^\w\s"]|\t)"?\r?\n', re.IGNORECASE)
+"""The line by which Excel is told the delimiter. Excel does not show it, so it is not counted as a row."""
 
 
 class _Record(NamedTuple):
@@ -33,21 +43,25 @@ def read_table(file: BinaryIO, question: Question) -> Iterator[Row]:
     Rows are counted as a spreadsheet does, from 1, which is the header; a cell may have several lines. Rows without
     anything in them are counted and skipped. Without a header that has the prompt's columns there is that one problem.
     """
-    records = _records(file)
+    lines = _Lines(file)
+    if is_workbook(lines.head[0] if lines.head else b""):
+        yield Row(1, problem=WORKBOOK)
+        return
+    records = _records(lines, lines.delimiter(question))
     header = next(records, None)
     if header is None:
         return
-    names = [name.strip() for name in header.cells]
-    if problem := header.problem or _header_problem(names, question):
+    places = _places(header.cells, question)
+    if problem := header.problem or places.problem:
         yield Row(header.number, problem=problem)
         return
     for record in records:
-        problem = record.problem or _shape_problem(record.cells, names)
-        yield Row(record.number, problem=problem) if problem else _row(record, names, question)
+        problem = record.problem or _shape_problem(record.cells, header.cells)
+        yield Row(record.number, problem=problem) if problem else _row(record, places.at, question)
 
 
-def _row(record: _Record, names: list[str], question: Question) -> Row:
-    cells = dict(zip(names, record.cells, strict=True))
+def _row(record: _Record, at: dict[str, int], question: Question) -> Row:
+    cells = {name: record.cells[place] for name, place in at.items()}
     custom_id = cells.get(CUSTOM_ID, f"row-{record.number}").strip()
     if not custom_id:
         return Row(record.number, problem=f"its cell of the column {CUSTOM_ID} is empty")
@@ -57,50 +71,80 @@ def _row(record: _Record, names: list[str], question: Question) -> Row:
         return Row(record.number, problem=str(error))
 
 
-def _header_problem(names: list[str], question: Question) -> str:
-    counts = Counter(names)
-    for name in question.prompt.columns:
-        if name not in counts:
-            known = ", ".join(filter(None, names[:MOST_NAMED])) or "no name at all"
-            return f"the prompt names a column {name!r:.80}, and the header has: {known}"
-    for name in (*question.prompt.columns, CUSTOM_ID):
-        if counts[name] > 1:
-            return f"the header has the column {name!r:.80} twice"
-    return ""
+class _Places(NamedTuple):
+    """The places of columns by the names that the prompt has for them, or what is wrong with the header."""
+
+    at: dict[str, int]
+    problem: str = ""
 
 
-def _shape_problem(cells: list[str], names: list[str]) -> str:
-    if len(cells) == len(names):
+def _places(header: list[str], question: Question) -> _Places:
+    names = [name.strip() for name in header]
+    exact, folded = _index(names), _index(map(_folded, names))
+    at: dict[str, int] = {}
+    for name in dict.fromkeys((*question.prompt.columns, CUSTOM_ID)):
+        found = exact.get(name) or folded.get(_folded(name), [])
+        if len(found) > 1:
+            return _Places(at, f"the header has the column {name!r:.80} twice")
+        if found:
+            at[name] = found[0]
+        elif name in question.prompt.columns:
+            known = list(filter(None, names[:MOST_NAMED]))
+            near = difflib.get_close_matches(name[:80], [one[:80] for one in known], n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            has = ", ".join(known) or "no name at all"
+            return _Places(at, f"the prompt names a column {name!r:.80}{meant}, and the header has: {has}")
+    return _Places(at)
+
+
+def _index(names: Iterable[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return places
+
+
+def _folded(name: str) -> str:
+    """Return a name as it is compared: with one kind of white space, one form of accents, and no case."""
+    return unicodedata.normalize("NFC", " ".join(name.split()).casefold())
+
+
+def _shape_problem(cells: list[str], header: list[str]) -> str:
+    if len(cells) == len(header):
         return ""
-    return f"it has {len(cells):,} cell{'' if len(cells) == 1 else 's'}, and the header has {len(names):,}"
+    return f"it has {len(cells):,} cell{'' if len(cells) == 1 else 's'}, and the header has {len(header):,}"
 
 
-def _records(file: BinaryIO) -> Iterator[_Record]:
+def _records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
     """Give the records that have anything in them."""
-    lines = _Lines(file)
-    try:
-        first = next(lines, "").removeprefix("\ufeff")  # the mark that spreadsheets put before UTF-8
-        # Strict: a quote that is never closed would make one prompt of all the rows behind it.
-        reader = csv.reader(chain([first], lines), delimiter=_delimiter(first), strict=True)
-    except csv.Error as error:
-        yield _Record(1, [], _csv_problem(error))
-        return
+    # Strict: a quote that is never closed would make one prompt of all the rows behind it.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     for number in count(1):
         try:
             cells = next(reader)
-            lines.size = 0
         except StopIteration:
             return
         except csv.Error as error:
-            lines.size = 0
             yield _Record(number, [], _csv_problem(error))
             continue
+        finally:
+            lines.size = 0
         if any(cell and not cell.isspace() for cell in cells):
             yield _Record(number, cells, _text_problem("".join(cells)))
 
 
-def _delimiter(header: str) -> str:
-    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+def _fit(records: list[_Record], question: Question) -> tuple[bool, float, int]:
+    """Return how well records go together that were read with one delimiter, to be compared with those of another.
+
+    First of all the header has the prompt's columns; then the rows have as many cells as it; then there are many.
+    """
+    if not records or records[0].problem:
+        return False, 0, 0
+    header = records[0].cells
+    is_asked = not _places(header, question).problem
+    same = sum(len(record.cells) == len(header) for record in records) / len(records)
+    # Without any delimiter all rows have one cell, which says nothing of a header that has not what is asked.
+    return is_asked, same if is_asked or len(header) > 1 else 0, len(header)
 
 
 def _csv_problem(error: csv.Error) -> str:
@@ -128,7 +172,8 @@ class _TooLarge(csv.Error):
 class _Lines:
     """The lines of a file, for a csv reader, which goes on behind an error that it meets here.
 
-    `size` is that of the record so far, which may have many lines: who begins another one sets it to 0.
+    `head` are the first, which are read at once. `size` is that of the record so far, which may have many lines: who
+    begins another one sets it to 0.
 
     They end with LF: text of other encodings has none, or others. What is not UTF-8 is kept as halves of characters,
     and found in its record.
@@ -137,12 +182,31 @@ class _Lines:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.size = 0
+        self.head: deque[bytes] = deque()
+        read = 0
+        while read < HEAD_BYTES and (data := file.readline(MAX_RECORD_BYTES + 1)):
+            read += len(data)
+            self.head.append(data)
+        if self.head:
+            self.head[0] = self.head[0].removeprefix(b"\xef\xbb\xbf")  # the mark that spreadsheets put before UTF-8
+
+    def delimiter(self, question: Question) -> str:
+        """Return what stands between cells, and leave out the line that says so; before any line is taken."""
+        said = _SEP.fullmatch(self.head[0]) if self.head else None
+        if said:
+            self.head.popleft()
+        if question.delimiter:
+            return DELIMITERS[question.delimiter]
+        if said:
+            return said[1].decode()
+        head = b"".join(self.head)
+        return max(DELIMITERS.values(), key=lambda mark: _fit(list(_records(_Lines(io.BytesIO(head)), mark)), question))
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        data = self._file.readline(MAX_RECORD_BYTES + 1)
+        data = self.head.popleft() if self.head else self._file.readline(MAX_RECORD_BYTES + 1)
         if not data:
             raise StopIteration
         self.size += len(data)

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 from django.core.management.base import CommandError
 
-from django_claude_batches.files import BadPrompt, Prompt, Question, read_schema
+from django_claude_batches.files import DELIMITERS, BadPrompt, Prompt, Question, read_schema
 from django_claude_batches.files.prompt import DEFAULT_MAX_TOKENS
 
 STDIN = "-"
-OF_A_QUESTION = ("model", "max_tokens", "system", "schema")
+OF_A_QUESTION = ("model", "max_tokens", "system", "schema", "delimiter")
 
 
 def add_question(parser: ArgumentParser) -> None:
@@ -27,6 +27,7 @@ def add_question(parser: ArgumentParser) -> None:
     asked.add_argument("--max-tokens", type=int, metavar="N", help=tokens)
     asked.add_argument("--system", metavar="TEXT", help="the system prompt")
     asked.add_argument("--schema", metavar="FILE.json", help="a JSON schema that each answer has to fit")
+    asked.add_argument("--delimiter", choices=DELIMITERS, help="between the cells (default: guessed from the file)")
 
 
 def question(options: dict[str, Any]) -> Question | None:

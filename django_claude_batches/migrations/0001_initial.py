@@ -712,6 +712,7 @@ class Migration(migrations.Migration):
                 ("max_tokens", models.PositiveIntegerField(blank=True, null=True, verbose_name="max tokens")),
                 ("system", models.TextField(blank=True, verbose_name="system prompt")),
                 ("schema", models.TextField(blank=True, verbose_name="output schema")),
+                ("delimiter", models.CharField(blank=True, max_length=20, verbose_name="delimiter")),
                 (
                     "kind",
                     django_claude_batches.models.fields.IdentifierSlugField(

@@ -70,8 +70,9 @@ class JsonlExport(Export):
     """One line for each result as the API sent it, with the custom_id of our row.
 
     Nothing is lost but what only the wire has: the order of keys and, on PostgreSQL, spaces between them. Where the row
-    does not tell all of it, the original line is given. A result whose message was purged is left out, and counted; so
-    is any without one of a batch that was purged: whether an original line stood beside it cannot be told any more.
+    does not tell all of it, the original line is given. Characters that end a line in some readers are escaped. A
+    result whose message was purged is left out, and counted; so is any without one of a batch that was purged: whether
+    an original line stood beside it cannot be told any more.
     """
 
     suffix = "jsonl"

@@ -16,14 +16,20 @@ _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:]')
 """What of valid JSON tells where its members are: strings, and what stands outside of them."""
 
 
+_LINE_ENDS = {mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}
+"""Characters at which str.splitlines and other readers end a line, and the escapes that mean the same."""
+
+
 def line(row: Mapping[str, Any]) -> bytes | None:
     """Give the line, without its newline, under our custom_id; None where what it needs was purged.
+
+    U+0085, U+2028 and U+2029, which JSON has in strings only, are escaped: some readers would end the line there.
 
     `row` has the columns `custom_id`, `result_type`, `raw`, `error_type`, `error_message` and `error_request_id`,
     the message's JSON as `message_text`, and `is_purged`, which says whether a purge of its batch has begun.
     """
     if row["raw"] is not None:
-        return _readable(renamed(bytes(row["raw"]), row["custom_id"]))
+        return _encoded(renamed(bytes(row["raw"]), row["custom_id"]).decode(errors="surrogatepass"))
     text = row["message_text"]
     if text is None and (row["is_purged"] or row["result_type"] == ResultType.SUCCEEDED):
         return None
@@ -32,7 +38,7 @@ def line(row: Mapping[str, Any]) -> bytes | None:
         told += f',"message":{text}'
     if row["error_type"] or row["error_message"]:
         told += f',"error":{_json(_envelope(row))}'
-    return f'{{"custom_id":{_json(row["custom_id"])},"result":{{{told}}}}}'.encode()
+    return _encoded(f'{{"custom_id":{_json(row["custom_id"])},"result":{{{told}}}}}')
 
 
 def renamed(raw: bytes, custom_id: str) -> bytes:
@@ -65,13 +71,11 @@ def _envelope(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "error", "error": error, "request_id": row["error_request_id"] or None}
 
 
-def _readable(data: bytes) -> bytes:
-    """Write halves of characters, which came as bytes, as the escapes that mean the same: all else here is UTF-8."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace")
-    return data
+def _encoded(text: str) -> bytes:
+    """Encode JSON; halves of characters, which came as bytes, and ends of lines as the escapes that mean the same."""
+    for mark, escape in _LINE_ENDS.items():
+        text = text.replace(mark, escape)
+    return text.encode(errors="backslashreplace")
 
 
 def _json(value: Any) -> str:

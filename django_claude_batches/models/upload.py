@@ -92,6 +92,7 @@ class BatchUpload(HandedOut, Expected):
     max_tokens = models.PositiveIntegerField(_("max tokens"), null=True, blank=True)
     system = models.TextField(_("system prompt"), blank=True)
     schema = models.TextField(_("output schema"), blank=True)
+    delimiter = models.CharField(_("delimiter"), max_length=20, blank=True)
     kind = IdentifierSlugField(_("kind"), max_length=100, blank=True)
     label = models.CharField(_("label"), max_length=200, blank=True)
     account = IdentifierField(_("account"), max_length=64, default="default")

@@ -12,6 +12,7 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from django_claude_batches import checks
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.diagnosis import Diagnosis, Subject, Verdict
 from django_claude_batches.services.vendor_checkup import BY_VENDOR
@@ -63,6 +64,9 @@ def _pending(connection: Any) -> list[str]:
 
 
 def _clock(subject: Subject, name: str) -> Iterator[Diagnosis]:
+    if wrong := checks.about_time_zone(subject.about):
+        yield from subject.said(name, wrong, otherwise="")
+        return
     before = timezone.now()
     theirs = AccountState.objects.primary().clock()
     apart = theirs - (before + (timezone.now() - before) / 2)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.db import Error as DatabaseError
 from django.db.models import Max
 
-from django_claude_batches import conf
+from django_claude_batches import checks, conf
 from django_claude_batches.models import AccountState, JobRun, MessageBatch
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.models.run_attention import attention, needing_attention
@@ -87,6 +87,8 @@ def _ticks() -> Diagnosis:
 def _worker_clock() -> Diagnosis:
     """Compare the clock of the worker that took the last tick with the database's: each tick notes both."""
     whole = Subject()
+    if checks.about_time_zone(AccountState.objects.primary().db):
+        return whole.skipped("worker_clock", "The database's times are read in the wrong zone: see its clock.")
     ticks = AccountState.objects.primary().filter(tick_began_at__isnull=False).order_by("tick_began_at")
     last = ticks.values_list("tick_began_at", "tick_clock_at").last()
     began_at, clock_at = last or (None, None)

@@ -74,6 +74,7 @@ def _question(upload: BatchUpload) -> Question | None:
         max_tokens=upload.max_tokens or DEFAULT_MAX_TOKENS,
         system=upload.system,
         schema=read_schema(upload.schema) if upload.schema else None,
+        delimiter=upload.delimiter,
     )
 
 

@@ -28,10 +28,10 @@ def check_settings() -> Iterator[Diagnosis]:
     yield from whole.said(
         "relations", checks.check_relations(app_configs=None), otherwise="No GenericRelation would delete paid work."
     )
-    if getattr(settings, "CELERY_BEAT_SCHEDULE", None) is None:
+    messages = checks.check_schedule(app_configs=None)
+    if not messages and getattr(settings, "CELERY_BEAT_SCHEDULE", None) is None:
         yield whole.skipped("schedule", "There is no CELERY_BEAT_SCHEDULE; whether something ticks is said below.")
     else:
-        messages = checks.check_schedule(app_configs=None)
         yield from whole.said("schedule", messages, otherwise="CELERY_BEAT_SCHEDULE has our tick.")
     try:
         name, kept = conf.installation(), conf.retention()

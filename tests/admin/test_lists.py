@@ -15,7 +15,7 @@ from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.listing import CAP, CappedPaginator
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
 from tests.admin.conftest import Staff
-from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, act, in_state, ingest, page, url
+from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, act, in_state, ingest, page, url
 from tests.making import draft
 
 pytestmark = pytest.mark.django_db
@@ -39,6 +39,33 @@ def test_a_list_makes_at_most_ten_queries_however_many_rows(
         page(client, url(model))
     with django_assert_max_num_queries(10):
         page(client, url(model), q="r-1")
+
+
+@pytest.mark.database
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        (BATCHES, "state__exact attention nearing kind account age run label__icontains"),
+        (RUNS, "state__exact attention job label__icontains"),
+        (RESULTS, "batch outcome error_type tier custom_id__exact"),
+        (REQUESTS, "batch outcome custom_id__exact"),
+        (ACCOUNTS, "alias__exact"),
+    ],
+)
+def test_a_nul_is_an_invalid_lookup(root: Client, ingested: MessageBatch, model: str, parameters: str) -> None:
+    for name in parameters.split():
+        within = {"batch": ingested.pk} if model in {RESULTS, REQUESTS} else {}
+        response = root.get(url(model), {**within, name: "a\0b"})
+        assert (response.status_code, response.headers.get("Location")) == (302, f"{url(model)}?e=1"), name
+    assert "Null characters are not allowed." in page(root, url(model), q="a\0b")
+
+
+@pytest.mark.database
+def test_a_nul_in_what_is_exported_is_refused(root: Client, ingested: MessageBatch) -> None:
+    address = url(RESULTS, "export", ingested.pk)
+    page(root, address, error_type="a\0b", q="a\0b", outcome="a\0b", tier="a\0b")
+    response = root.post(address, {"format": "jsonl", "q": "a\0b"})
+    assert "Null characters are not allowed." in response.content.decode()
 
 
 @pytest.mark.parametrize("model", [RESULTS, REQUESTS])

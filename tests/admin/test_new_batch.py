@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.admin.new_batch import AT_ONCE
 from django_claude_batches.admin.new_batch_form import NewBatchForm
+from django_claude_batches.files import DELIMITERS
 from django_claude_batches.models import AccountState, BatchUpload, MessageBatch, State, UploadState
 from django_claude_batches.models.upload import MOST_BYTES
 from tests.admin.conftest import Staff
@@ -73,6 +74,35 @@ def test_the_whole_way_from_a_table(staff: Staff) -> None:
     assert (batch.state, batch.request_count, batch.label) == (State.DRAFT, 4, "reviews.csv")
     assert (batch.created_by_name, batch.events.get().by_name) == ("grace", "grace")
     assert client.get(upload_url(upload)).url == url(BATCHES, "change", batch.pk)
+
+
+def test_a_prompt_of_several_lines_reaches_claude_as_it_was_typed(staff: Staff) -> None:
+    """Browsers send CRLF for the end of a line."""
+    upload = kept(
+        staff(*MAY),
+        b"review\nwarm\n",
+        "reviews.csv",
+        **{**TABLE, "prompt": "Tag:\r\n{review}\r\n"},
+        system="Be brief.\r\nBe kind.",
+    )
+    params = json.loads(upload.samples[0]["params"])
+    assert (params["messages"][0]["content"], params["system"]) == ("Tag:\nwarm", "Be brief.\nBe kind.")
+
+
+def test_the_delimiter_may_be_chosen(staff: Staff) -> None:
+    table = b"sep=,\nreview;n,x\nwarm;1,y\n"
+    upload = kept(staff(*MAY), table, "reviews.csv", **TABLE, delimiter="semicolon")
+    assert (upload.delimiter, upload.request_count, upload.bad_rows) == ("semicolon", 1, [])
+
+
+def test_the_form_offers_each_delimiter(db: None) -> None:
+    assert [value for value, _label in NewBatchForm().fields["delimiter"].choices] == ["", *DELIMITERS]  # type: ignore[attr-defined]
+
+
+def test_an_excel_workbook_is_one_bad_row(staff: Staff) -> None:
+    client = staff(*MAY)
+    shown = page(client, upload_url(kept(client, b"PK\x03\x04" + b"x\n" * 50, "reviews.xlsx", **TABLE)))
+    assert "it is an Excel workbook" in shown
 
 
 def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: AccountState) -> None:

@@ -27,6 +27,13 @@ ROOT = Path(__file__).parents[2]
 BUSY = refused(529, "overloaded_error", "busy", retry_after_ms="1")
 
 
+@pytest.mark.parametrize("end", ["/", "/v1", "/v1/"])
+def test_a_base_url_may_end_with_v1(make_client: Callable[..., BatchesClient], server: Script, end: str) -> None:
+    server.answers(Answer(data=batch()))
+    make_client(base_url=server.url + end).retrieve(BATCH_ID)
+    assert server.received[0].path == f"/v1/messages/batches/{BATCH_ID}"
+
+
 # Retries -----------------------------------------------------------------------------------------------------------
 
 

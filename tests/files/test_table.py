@@ -16,9 +16,9 @@ from django_claude_batches.files.row import Row
 from django_claude_batches.files.sizes import MAX_RECORD_BYTES
 
 
-def rows(content: bytes | str, prompt: str = "Tag: {review}") -> list[Row]:
+def rows(content: bytes | str, prompt: str = "Tag: {review}", delimiter: str = "") -> list[Row]:
     data = content.encode() if isinstance(content, str) else content
-    question = Question(Prompt(prompt), model="claude-haiku-4-5")
+    question = Question(Prompt(prompt), model="claude-haiku-4-5", delimiter=delimiter)
     return list(RequestFile(io.BytesIO(data), name="a.csv", question=question).rows())
 
 
@@ -42,6 +42,15 @@ TABLES = {
     "spaces around names": " review , age\nwarm,3\nitchy,4\n",
     "quotes": '"review","age"\n"warm","3"\n"itchy","4"\n',
     "a comma in a name": '"age, years",review\n3,warm\n4,itchy\n',
+    "commas in names": "Preis, netto;Preis, brutto;review\n3,10;3,50;warm\n4,10;4,50;itchy\n",
+    "semicolons in a name": 'review, "options (a;b;c;d;e)"\nwarm,a\nitchy,b\n',
+    "a name of two lines and semicolons": '"age\nin years";review\n3;warm\n4;itchy\n',
+    "a name of two lines and tabs": 'review\t"age, in\nyears"\nwarm\t3\nitchy\t4\n',
+    "sep=": "sep=;\nreview;age, years\nwarm;3\nitchy;4\n",
+    "sep= after a byte order mark": '\ufeff"SEP=^"\r\nreview^age\r\nwarm^3\r\nitchy^4\r\n',
+    "pipes": "review|age\nwarm|3\nitchy|4\n",
+    "another case": "Age;Review\n3;warm\n4;itchy\n",
+    "a no-break space": "\xa0review\u202f;age\nwarm;3\nitchy;4\n",
     "columns without a name": "review,,\nwarm,,\nitchy,x,y\n",
 }
 
@@ -53,6 +62,53 @@ def test_the_rows_are_asked(table: str) -> None:
 
 def test_one_column_and_no_delimiter() -> None:
     assert asked("review\nwarm\n") == [("row-2", "warm")]
+    assert asked("review\nwarm, and soft; thin\n") == [("row-2", "warm, and soft; thin")]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("body", "Body"),
+        ("BODY", "body"),
+        ("gr\xf6\xdfe", "Gro\u0308SSE"),
+        ("price\xa0net", "price net"),
+        ('"price\nnet"', "Price  net"),
+    ],
+)
+def test_names_are_compared_without_case_accents_forms_and_kinds_of_white_space(column: str, name: str) -> None:
+    assert asked(f"n;{column}\n1;warm\n", f"{{{name}}}") == [("row-2", "warm")]
+
+
+def test_of_names_that_differ_in_case_the_same_is_taken() -> None:
+    assert asked("Body,body\na,b\n", "{body} {Body}") == [("row-2", "b a")]
+    assert problems("Body,body\na,b\n", "{BODY}") == [(1, "the header has the column 'BODY' twice")]
+
+
+def test_custom_id_may_have_capitals() -> None:
+    assert asked("Custom_ID;review\na-1;warm\n") == [("a-1", "warm")]
+
+
+def test_the_delimiter_may_be_chosen() -> None:
+    table = "sep=,\nreview;n,x\nwarm;1,y\n"
+    assert [row.request["params"]["messages"][0]["content"] for row in rows(table, "{n,x}", "semicolon")] == ["1,y"]
+    [row] = rows("review|n\nwarm|1\n", "{review}", "comma")
+    assert row.problem.startswith("the prompt names a column 'review' (did you mean 'review|n'?)")
+
+
+def test_a_header_may_have_many_lines() -> None:
+    names = ";".join(f'"column {number}, which is\nlong"' for number in range(500))
+    cells = ";".join(["a"] * 500)
+    assert asked(f"{names};review\n{cells};warm\n") == [("row-2", "warm")]
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_an_excel_workbook_is_named_as_one(start: bytes) -> None:
+    data = start + bytes(range(256)) * 10 + b"\n" * 5
+    [of_a_table] = rows(data)
+    [of_requests] = RequestFile(io.BytesIO(data), name="a.xlsx").rows()
+    assert of_a_table == of_requests
+    assert of_a_table.number == 1
+    assert 'an Excel workbook: save it as "CSV UTF-8"' in of_a_table.problem
 
 
 def test_a_cell_may_hold_anything_and_rows_are_counted_as_a_spreadsheet_does() -> None:
@@ -104,7 +160,8 @@ def test_an_empty_name_of_a_request_is_not_made_up() -> None:
         ("review,n\nwarm,1\n".encode("utf-16"), "UTF-16"),
         (b"\xff\xfe", "not UTF-8"),
         ("x" * (MAX_RECORD_BYTES + 1), "it has more than"),
-        ("Review\nwarm\n", "the header has: Review"),
+        ("Reviews\nwarm\n", "a column 'review' (did you mean 'Reviews'?), and the header has: Reviews"),
+        ("stars;n, x;y\n1;2;3\n", "a column 'review', and the header has: stars, n, x, y"),
         ("review,n\rwarm,1\r", "ends with CR alone"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management.base import CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from django_claude_batches.management.commands.claude_batches import BY_NAME, Command
 from tests.management.conftest import Manage
@@ -70,6 +70,21 @@ def test_a_name_of_the_wrong_shape_says_what_names_look_like(manage: Manage) -> 
 def test_djangos_options_may_stand_behind_the_word(parser: CommandParser) -> None:
     options = parser.parse_args(["status", "--settings", "a.b", "--traceback", "--no-color"])
     assert (options.settings, options.traceback, options.no_color) == ("a.b", True, True)
+
+
+def test_the_help_of_the_command_has_the_exit_codes(parser: CommandParser) -> None:
+    assert "exit codes:\n  0  " in parser.format_help()
+
+
+def test_create_parser_may_take_no_keyword_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As django-configurations replaces it: manage.py calls it with these two arguments, as do Django's commands."""
+    original = BaseCommand.create_parser
+
+    def create_parser(self: BaseCommand, prog_name: str, subcommand: str) -> CommandParser:
+        return original(self, prog_name, subcommand)
+
+    monkeypatch.setattr(BaseCommand, "create_parser", create_parser)
+    assert Command().create_parser("manage.py", "claude_batches").parse_args(["status"]).word == "status"
 
 
 @pytest.mark.process

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import current_app
+from celery import Celery, current_app
 
 from django_claude_batches import services
 from django_claude_batches.management.subcommands.doctor import MARKS
@@ -127,6 +127,17 @@ class TestTheBroker:
         broker_url("memory://")
         ran = manage("doctor", "--offline")
         assert (ran.code, line_of("broker", ran.out)[:6]) == (0, "ok    ")
+        assert line_of("broker", ran.out).endswith("memory://:**@localhost// answers.")
+        assert line_of("celery", ran.out)[:6] == "ok    "
+
+    def test_without_an_app_it_is_not_the_brokers_fault(self, manage: Manage, claude: ClaudeEmulator) -> None:
+        """A process that did not import the project's app gets one that Celery makes."""
+        before = current_app._get_current_object()
+        Celery("default")
+        out = manage("doctor", "--offline").out
+        before.set_current()
+        assert line_of("celery", out).startswith("warn  celery")
+        assert "amqp://guest:**@" in line_of("broker", out)
 
     @pytest.mark.parametrize("scheme", ["redis", "amqp"])
     def test_one_that_is_down(
@@ -136,7 +147,7 @@ class TestTheBroker:
         ran = manage("doctor", "--offline")
         assert (ran.code, "CANARY" in ran.out + ran.err) == (4, False)
         assert line_of("broker", ran.out).startswith("FAIL  ")
-        assert "It does not answer." in ran.out
+        assert f"{scheme}://user:**@127.0.0.1:{closed_port}/0 does not answer." in ran.out
         assert "Connection refused" in ran.out
         assert "What to do: Start it, or set CELERY_BROKER_URL." in ran.out
 

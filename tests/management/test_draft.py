@@ -160,6 +160,12 @@ def test_each_row_of_a_table_is_asked(manage: Manage, table: Path, tmp_path: Pat
     }
 
 
+def test_the_delimiter_of_a_table_may_be_chosen(manage: Manage, table: Path) -> None:
+    table.write_text("review|n\nwarm|1\n")
+    assert manage("draft", table, *ASKED, "--delimiter", "pipe").code == 0
+    assert "the header has: review|n" in manage("draft", table, *ASKED, "--delimiter", "tab").err
+
+
 def test_a_bad_row_of_a_table_is_named_and_nothing_is_drafted(manage: Manage, table: Path) -> None:
     table.write_text("review,age\nwarm,3\nitchy\n")
     ran = manage("draft", table, *ASKED)
@@ -172,6 +178,7 @@ def test_a_bad_row_of_a_table_is_named_and_nothing_is_drafted(manage: Manage, ta
     ("options", "reason"),
     [
         ([], "needs --prompt: what shall its rows be asked?"),
+        (["--delimiter", "tab"], "--delimiter is for CSV files, and needs --prompt"),
         (["--model", "m"], "--model is for CSV files, and needs --prompt"),
         (["--prompt", "{review}"], "--prompt needs --model"),
         (["--prompt", "{review.__class__}", "--model", "m"], "is not just a column's name"),

@@ -308,6 +308,24 @@ class TestTheSettings:
 
 
 @pytest.mark.database
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="it stores times with their zone")
+def test_a_time_zone_of_the_database_is_not_blamed_on_ntp(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert services.begin_tick(is_kick=False)
+    monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "Asia/Tokyo")
+    for name in ("timezone", "timezone_name"):
+        connection.__dict__.pop(name, None)
+    try:
+        found = {one.name: one for one in services.diagnose(offline=True)}
+    finally:
+        monkeypatch.undo()
+        for name in ("timezone", "timezone_name"):
+            connection.__dict__.pop(name, None)
+    assert (found["database_clock"].verdict, found["worker_clock"].verdict) == (FAILED, SKIPPED)
+    assert "TIME_ZONE = 'Asia/Tokyo'" in found["database_clock"].words
+    assert not [one for one in found.values() if "NTP" in one.remedy]
+
+
+@pytest.mark.database
 class TestTicks:
     def put_last(self, before: timedelta) -> None:
         AccountState.objects.update_or_create(alias="default", defaults={"last_tick_at": timezone.now() - before})

@@ -21,10 +21,9 @@ BY_NAME = {subcommand.name: subcommand for subcommand in ALL}
 class Command(BaseCommand):
     help = "Draft, submit, watch and fetch batches of Claude's. See `claude_batches SUB-COMMAND --help`."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, epilog=LEGEND, **kwargs)
-
     def add_arguments(self, parser: CommandParser) -> None:
+        # Not as arguments of create_parser: django-configurations replaces that method by one that takes none.
+        parser.epilog = LEGEND
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         words = parser.add_subparsers(dest="word", metavar="SUB-COMMAND", required=True)
         for subcommand in ALL:

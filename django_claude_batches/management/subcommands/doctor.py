@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_claude_batches import conf, services, tasks
+from django_claude_batches import checks, conf, services, tasks
 from django_claude_batches.management.console import Console
 from django_claude_batches.management.exits import Exit
 from django_claude_batches.management.showing import counted
@@ -36,7 +37,7 @@ class Doctor(Subcommand):
 
         found = services.diagnose(options["account"], offline=options["offline"], progress=progress)
         progress("the broker")
-        found.append(_broker())
+        found += _broker()
         _show(console, found)
         counts = Counter(one.verdict for one in found)
         console.document(
@@ -46,18 +47,23 @@ class Doctor(Subcommand):
             raise CommandError(f"{counted(failed, 'thing')} to be mended.", returncode=Exit.NEEDS_A_PERSON)
 
 
-def _broker() -> Diagnosis:
+def _broker() -> Iterator[Diagnosis]:
     whole = Subject()
     try:
         is_used = conf.kick()
     except conf.ConfigurationError:
-        return whole.skipped("broker", "The settings do not say whether there is one.")
+        yield whole.skipped("broker", "The settings do not say whether there is one.")
+        return
     if not is_used:
-        return whole.skipped("broker", "KICK is False: nothing here speaks to one.")
-    if not (problem := tasks.broker_problem()):
-        return whole.ok("broker", "It answers.")
-    remedy = "Start it, or set CELERY_BROKER_URL. Without Celery: KICK = False, and `claude_batches tick --loop`."
-    return whole.failed("broker", f"It does not answer. {problem}", remedy)
+        yield whole.skipped("broker", "KICK is False: nothing here speaks to one.")
+        return
+    yield from whole.said("celery", checks.check_celery(app_configs=None), otherwise="The project's app is loaded.")
+    url, problem = tasks.ask_broker()
+    if problem:
+        remedy = "Start it, or set CELERY_BROKER_URL. Without Celery: KICK = False, and `claude_batches tick --loop`."
+        yield whole.failed("broker", f"{url or 'It'} does not answer. {problem}", remedy)
+    else:
+        yield whole.ok("broker", f"{url} answers.")
 
 
 def _show(console: Console, found: list[Diagnosis]) -> None:
