@@ -5,7 +5,7 @@ A batch's `kind` is its job's name. Whoever handles one calls `register`; `jobs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 
@@ -26,7 +26,14 @@ class Job(Protocol):
     def warnings(cls) -> list[str]:
         """Say what a person should change in it, though the job runs as it is."""
 
+    @property
+    def row_model(self) -> Any:
+        """The model of `get_queryset`'s rows, a proxy too; None for a job without `get_queryset`."""
+
     def get_queryset(self) -> Any: ...
+    def get_targets(self, pks: Sequence[Any], /) -> Any:
+        """Fetch rows of `row_model` anew, by their primary keys."""
+
     def make_params(self, obj: Any, /) -> Mapping[str, Any]: ...
     def get_betas(self, obj: Any, /) -> Iterable[str]: ...
     def read_output(self, result: Any, /) -> str | None:

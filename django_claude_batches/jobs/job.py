@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
-from django.db import models
+from django.db import models, router
 
 from django_claude_batches import registry, services, tasks
+from django_claude_batches.jobs import functions
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
+from django_claude_batches.services.runs.calling import sync_result
 from django_claude_batches.storable import Cleaner
 
 DEFAULT_MAX_TOKENS = 1024
@@ -28,6 +31,9 @@ class BatchJob:
     Write `get_queryset`, `get_prompt` (or `get_params` for the whole body) and `on_result`. A subclass is known by its
     name as soon as it is defined, unless it says `abstract=True`. Each call is made on an instance of its own: keep
     nothing on it.
+
+    `on_result`, `on_failure` and `on_finished` may be `async def`; no other method may. A class whose methods are
+    coroutine functions or generator functions where nothing would run them raises TypeError when it is defined.
     """
 
     name: ClassVar[str] = ""
@@ -54,6 +60,8 @@ class BatchJob:
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if found := functions.problems_of(cls):
+            raise TypeError(" ".join(found))
         if "name" not in cls.__dict__:
             cls.name = "" if abstract else _named_after(cls.__name__)
         if not abstract:
@@ -62,6 +70,24 @@ class BatchJob:
     def get_queryset(self) -> models.QuerySet[Any]:
         """Give the rows to ask about, in any order, unsliced; called for each page. Each row is drafted once."""
         raise NotImplementedError
+
+    def get_targets(self, pks: Sequence[Any], /) -> models.QuerySet[Any]:
+        """Return the rows with these primary keys, of the model of `get_queryset`, as they are now: for the handlers.
+
+        One call, so one query, for the many rows of a transaction, and within it; one more call where a handler
+        raised, to see whether its row was deleted meanwhile. By default the rows are those of the model's base manager,
+        whole, from the database that the model is written to. A row that is not returned counts as deleted, and its
+        handler is not called. What this raises costs each of the rows as an error of its handler does.
+        """
+        model: Any = self.row_model
+        return model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)  # type: ignore[no-any-return]
+
+    @cached_property
+    def row_model(self) -> type[models.Model] | None:
+        """The model of `get_queryset`'s rows, which is asked for once; None for a job without `get_queryset`."""
+        if type(self).get_queryset is BatchJob.get_queryset:
+            return None
+        return sync_result(self, "get_queryset", self.get_queryset()).model
 
     def get_prompt(self, obj: Any, /) -> str:
         """Give what the user's message says about the row."""
@@ -72,7 +98,7 @@ class BatchJob:
         params: dict[str, Any] = {
             "model": self.claude_model,
             "max_tokens": self.max_tokens,
-            "messages": [{"role": "user", "content": self.get_prompt(obj)}],
+            "messages": [{"role": "user", "content": sync_result(self, "get_prompt", self.get_prompt(obj))}],
         }
         return {**params, "system": self.system} if self.system else params
 
@@ -81,7 +107,10 @@ class BatchJob:
         return self.betas
 
     def on_result(self, obj: Any, result: BatchResult, /) -> object:
-        """Do something with a usable answer: once for what it writes to this database, at least once for all else."""
+        """Do something with a usable answer: once for what it writes to this database, at least once for all else.
+
+        It may be `async def`, as may the two below: it is awaited, in the same transaction.
+        """
 
     def on_failure(self, obj: Any, result: BatchResult, /) -> object:
         """Do something about a row that failed and is not asked again by itself; `result.outcome` says how.
@@ -120,7 +149,7 @@ class BatchJob:
     @classmethod
     def problems(cls) -> list[str]:
         """Say what is wrong with the declaration: for `manage.py check`."""
-        found = []
+        found = functions.problems_of(cls)
         if not NAME.fullmatch(cls.name):
             found.append(f"{cls.__name__}.name is {cls.name!r}: it may hold the characters a-z, A-Z, 0-9, _ and -.")
         if cls.get_queryset is BatchJob.get_queryset:
@@ -147,7 +176,7 @@ class BatchJob:
 
     def make_params(self, obj: Any, /) -> Mapping[str, Any]:
         """Give the whole body for a row, with the output schema."""
-        params = self.get_params(obj)
+        params = sync_result(self, "get_params", self.get_params(obj))
         schema = _schema_of(type(self))
         return params if schema is None else schema.added_to(params)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -48,6 +49,8 @@ class ByModel:
         except PydanticUserError as error:
             raise BadSchema(f"{model.__name__} has no JSON Schema: {error.message}") from None
         core_schema = model.__pydantic_core_schema__
+        if names := _coroutine_functions(core_schema):
+            raise BadSchema(f"{model.__name__} has validators that are async def, which nothing awaits: {names}")
         self._choices = _recursive_choices(core_schema)
         found = {PYTHON_RE: _uses_re(core_schema), RECURSIVE_UNION: self._choices > 1}
         self.warnings = [words.format(model.__name__) for words, is_so in found.items() if is_so]
@@ -78,6 +81,12 @@ def _schemas(core_schema: Any) -> Iterator[dict[str, Any]]:
             waiting += found.values()
         elif isinstance(found, list | tuple):
             waiting += found
+
+
+def _coroutine_functions(core_schema: Any) -> str:
+    """Return the names of the validators and serializers that are coroutine functions."""
+    called = [schema["function"] for schema in _schemas(core_schema) if callable(schema.get("function"))]
+    return ", ".join(sorted({each.__qualname__ for each in called if inspect.iscoroutinefunction(each)}))
 
 
 def _uses_re(core_schema: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.db import models
 
@@ -62,6 +63,36 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class SignedReview(Review):
+    """A proxy that does more: what a job over it has to get."""
+
+    class Meta:
+        proxy = True
+
+    def save(self, **options: Any) -> None:
+        self.tags = self.sign(self.tags)
+        super().save(**options)
+
+    def sign(self, text: str) -> str:
+        return f"{text}, signed"
+
+
+class Visible(models.Manager["ModeratedReview"]):
+    def get_queryset(self) -> models.QuerySet[ModeratedReview]:
+        return super().get_queryset().exclude(text="deleted")
+
+
+class ModeratedReview(Review):
+    """Its deleted rows stay, and even its base manager hides them."""
+
+    objects = Visible()
+    everything = models.Manager["ModeratedReview"]()
+
+    class Meta:
+        proxy = True
+        base_manager_name = "objects"
 
 
 class Chapter(models.Model):

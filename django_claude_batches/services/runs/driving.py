@@ -144,7 +144,7 @@ def _finish(run: JobRun, token: str, job: registry.Job) -> bool:
 def _tell(run: JobRun, job: registry.Job, *, using: str) -> str:
     error: Exception | None
     try:
-        error = guarded(lambda: job.on_finished(run), using=using)
+        error = guarded(job, "on_finished", run, using=using)
     except PASSING as passing:
         if run.failures < MOST_TRIES:
             raise

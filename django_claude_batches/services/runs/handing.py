@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, models, router, transaction
 
+from django_claude_batches import registry
 from django_claude_batches.models import BatchRequest, BatchResult, ParkedResult
 from django_claude_batches.models.drafting import content_types_of
+from django_claude_batches.services.runs.calling import call, sync_result
 
 MOST_TRACEBACK = 20_000
 """Characters of its end that are kept."""
@@ -24,8 +27,12 @@ class Swallowed(Exception):
     """The project's code caught a database error that had undone its transaction."""
 
 
-def targets_of(requests: Iterable[BatchRequest], *, using: str) -> dict[Key, models.Model]:
-    """Fetch what requests of this database are about: a query for each kind of target, not from a replica that lags."""
+def targets_of(requests: Iterable[BatchRequest], job: registry.Job, *, using: str) -> dict[Key, models.Model]:
+    """Fetch what requests of this database are about: a query for each model.
+
+    The job fetches those of its own model. Others, which a request that no run drafted may be about, are read by their
+    base manager from the database that they are written to.
+    """
     content_types = content_types_of(using)
     wanted: dict[int, list[str]] = {}
     for request in requests:
@@ -35,15 +42,21 @@ def targets_of(requests: Iterable[BatchRequest], *, using: str) -> dict[Key, mod
     for content_type, pks in wanted.items():
         model = content_types.get_for_id(content_type).model_class()
         if model is not None:
-            rows = model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)
-            found |= {(content_type, str(row.pk)): row for row in rows}
+            found |= {(content_type, str(row.pk)): row for row in _rows(model, pks, job)}
     return found
 
 
-def is_there(target: models.Model) -> bool:
-    """Look whether a target was not deleted since it was fetched."""
-    model = type(target)
-    return model._base_manager.using(router.db_for_write(model)).filter(pk=target.pk).exists()
+def _rows(model: type[models.Model], pks: list[str], job: registry.Job) -> Iterator[models.Model]:
+    concrete: Any = model._meta.concrete_model
+    if job.row_model is None or job.row_model._meta.concrete_model is not concrete:
+        yield from model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)
+        return
+    rows = job.get_targets([concrete._meta.pk.to_python(pk) for pk in pks])
+    for row in sync_result(job, "get_targets", rows):
+        if not isinstance(row, concrete):
+            name = f"{type(job).__name__}.get_targets()"
+            raise TypeError(f"{name} must return rows of {concrete._meta.label}, not {row!r:.100}")
+        yield row
 
 
 def result_of(request: BatchRequest) -> BatchResult | None:
@@ -59,11 +72,11 @@ def missing_result(request: BatchRequest) -> BatchResult:
     )
 
 
-def guarded(call: Callable[[], object], *, using: str) -> Exception | None:
-    """Call the project's code; give what it raised, with all undone that it wrote. What may pass is raised."""
+def guarded(job: registry.Job, handler: str, *args: Any, using: str) -> Exception | None:
+    """Call the job's handler; give what it raised, with all undone that it wrote. What may pass is raised."""
     try:
         with transaction.atomic(using=using):
-            call()
+            call(job, handler, *args)
             if transaction.get_rollback(using):
                 raise Swallowed(
                     "It caught a database error, and what it had written until then was undone with that: put the "

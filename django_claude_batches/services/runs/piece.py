@@ -23,7 +23,6 @@ from django_claude_batches.services.runs import handing
 from django_claude_batches.services.runs.handing import (
     Key,
     guarded,
-    is_there,
     missing_result,
     result_of,
     targets_of,
@@ -197,7 +196,7 @@ class Piece:
 
     def _hand_all(self, requests: list[BatchRequest]) -> None:
         """Hand the requests out until the time is over."""
-        targets = targets_of(requests, using=self._using)
+        targets = targets_of(requests, self._job, using=self._using)
         give_up_at = time.monotonic() + SECONDS
         for request in requests:
             self._tally.handed.append(request)
@@ -236,9 +235,9 @@ class Piece:
             self._gone(request)
             return
         is_success = outcome == Outcome.SUCCEEDED
-        handler = self._job.on_result if is_success else self._job.on_failure
-        error = guarded(lambda: handler(target, result), using=self._using)
-        if error is not None and not is_there(target):
+        handler = "on_result" if is_success else "on_failure"
+        error = guarded(self._job, handler, target, result, using=self._using)
+        if error is not None and not targets_of([request], self._job, using=self._using):  # deleted meanwhile
             self._gone(request)
         elif error is not None:
             self._park(request, outcome, error)

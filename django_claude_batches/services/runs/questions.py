@@ -14,6 +14,7 @@ from django_claude_batches import registry, wire
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
 from django_claude_batches.models.drafting import MAX_OUR_CUSTOM_ID, Prepared, check, check_header, content_types_of
 from django_claude_batches.models.filling import Betas, too_large
+from django_claude_batches.services.runs.calling import sync_result
 from django_claude_batches.services.runs.handing import PASSING
 
 PAGE = 500
@@ -60,7 +61,7 @@ def page_size(rows: int, size: int) -> int:
 
 def rows_of(job: registry.Job) -> models.QuerySet[Any]:
     """Give the job's rows in the order of their primary keys; raise Unaskable for what cannot be read in pages."""
-    rows: models.QuerySet[Any] = job.get_queryset()
+    rows: models.QuerySet[Any] = sync_result(job, "get_queryset", job.get_queryset())
     if problem := _unreadable(rows):
         raise Unaskable(f"get_queryset() {problem}")
     rows = rows.order_by("pk")
@@ -87,7 +88,7 @@ def _unreadable(rows: Any) -> str:
 def question(job: registry.Job, row: Any, *, using: str) -> Question:
     """Make the row's request, for a table of this database; raise Unaskable with the row's name where that fails."""
     try:
-        betas = _sorted(job.get_betas(row))
+        betas = _sorted(sync_result(job, "get_betas", job.get_betas(row)))
         item, content_types = {"params": job.make_params(row), "target": row}, content_types_of(using)
         request = check(item, 0, content_types, rows_are_replicas=job.rows_are_replicas).encoded()
         request = request._replace(custom_id=_custom_id(row.pk))
