@@ -80,6 +80,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         conf.installation,
         conf.retention,
         conf.prices,
+        conf.whole_stop_reasons,
         conf.max_in_flight_requests,
         conf.confirm_above_usd,
         conf.confirm_above_requests,

@@ -57,6 +57,23 @@ def test_a_key_is_text_a_callable_or_a_dotted_path(settings: Any, key: Any) -> N
     assert conf.account("default").api_key == "sk-ant-vault"
 
 
+def test_stop_reasons_of_yours_are_beside_those_of_the_api(settings: Any) -> None:
+    ends = {"end_turn", "stop_sequence", "tool_use"}
+    assert conf.whole_stop_reasons() == ends
+    settings.CLAUDE_BATCHES = {"WHOLE_STOP_REASONS": ["pause_turn", ""]}
+    assert conf.whole_stop_reasons() == ends | {"pause_turn", ""}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("pause_turn", "a list of texts"), ([1], "a list of texts"), (["max_tokens"], 'cannot have "max_tokens"')],
+)
+def test_stop_reasons_that_cannot_be_are_found_by_check(settings: Any, value: Any, words: str) -> None:
+    settings.CLAUDE_BATCHES = {"WHOLE_STOP_REASONS": value}
+    [found] = checks.check_settings(app_configs=None)
+    assert words in found.msg
+
+
 def test_another_account_does_not_get_the_key_of_the_environment(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,7 @@ class ResultOutcomeFilter(InBatchFilter):
         "expired": _("Expired"),
         "truncated": _("Cut off at max_tokens"),
         "refused": _("Refused by the model"),
+        "unfinished": _("Not finished"),
         "invalid_output": _("Does not fit its schema"),
     }
 

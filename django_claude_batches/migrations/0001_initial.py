@@ -740,7 +740,12 @@ class Migration(migrations.Migration):
                 ("message", models.JSONField(blank=True, null=True, verbose_name="message")),
                 ("output", models.JSONField(blank=True, null=True, verbose_name="output")),
                 ("output_error", models.TextField(blank=True, null=True, verbose_name="output error")),
-                ("stop_reason", models.CharField(blank=True, max_length=60, verbose_name="stop reason")),
+                (
+                    "stop_reason",
+                    django_claude_batches.models.fields.IdentifierField(
+                        blank=True, max_length=60, verbose_name="stop reason"
+                    ),
+                ),
                 ("model", models.CharField(blank=True, max_length=100, verbose_name="model")),
                 ("input_tokens", models.BigIntegerField(blank=True, null=True, verbose_name="input tokens")),
                 ("output_tokens", models.BigIntegerField(blank=True, null=True, verbose_name="output tokens")),

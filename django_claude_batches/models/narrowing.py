@@ -9,7 +9,7 @@ from operator import or_
 
 from django_claude_batches.models.result import BatchResultQuerySet
 
-OUTCOMES = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "invalid_output")
+OUTCOMES = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "unfinished", "invalid_output")
 """Methods of `batch.results` that name an outcome."""
 
 
