@@ -57,7 +57,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: BatchResult) -> str:
-        """Give the outcome, and mark an answer that is not finished, not as its schema wants it, or not at the batch price."""
+        """Give the outcome, and mark what is not finished, not as its schema wants it, or not at the batch price."""
         flags: list[tuple[Any, str]] = []
         if row.outcome == INVALID_OUTPUT:
             flags.append((Truncator(row.output_error or "").chars(200), INVALID_OUTPUT))

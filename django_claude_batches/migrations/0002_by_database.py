@@ -2,7 +2,7 @@
 
 - PostgreSQL compresses the large columns by lz4 where it can: its default takes half of all the time to write.
 - Small indexes of the few results that people look for, where indexes may be partial: what failed, as it came and by kind
-  of error; what is not whole, or does not fit its job's schema; what was not made at the batch price. As `Meta.indexes` they would
+  of error; what is not whole, or does not fit its job's schema; what has no batch price or known cost. As `Meta.indexes` they would
   make MySQL's checks complain.
 """
 
@@ -24,6 +24,7 @@ PARTIAL = (
     models.Index(fields=["batch", "stop_reason", "custom_id"], name="dcb_result_stop", condition=IS_EARLY),
     models.Index(fields=["batch", "custom_id"], name="dcb_result_invalid", condition=IS_INVALID),
     models.Index(fields=["batch", "custom_id"], name="dcb_result_tier", condition=IS_OFF_TIER),
+    models.Index(fields=["batch", "custom_id"], name="dcb_result_cost", condition=models.Q(cost_usd__isnull=True)),
 )
 
 

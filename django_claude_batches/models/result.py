@@ -94,6 +94,10 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
         """Those whose `service_tier` is not `batch`: they may have been billed without its discount."""
         return self.exclude(service_tier__in=BATCH_TIERS)
 
+    def of_unknown_cost(self) -> BatchResultQuerySet:
+        """Those of which it is not known what they cost, so that their batch's cost is not known either."""
+        return self.filter(cost_usd__isnull=True)
+
     def invalid_output(self) -> BatchResultQuerySet:
         """Those whose answer does not fit its job's schema; `output_error` says where, until RETENTION takes it."""
         return self.filter(output_error__isnull=False)

@@ -123,6 +123,7 @@ PAGES: list[tuple[str, dict[str, Any]]] = [
     ),
     (RESULTS, {"batch": "large", "error_type": "kind_1"}),
     (RESULTS, {"batch": "large", "tier": "of_another_tier"}),
+    (RESULTS, {"batch": "large", "tier": "of_unknown_cost"}),
     (REQUESTS, {}),
     (REQUESTS, {"q": "r-1999"}),
     (REQUESTS, {"q": "absent"}),
