@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Djang
 
 from django_claude_batches import conf, registry
 from django_claude_batches.client.arguments import is_loopback, problem_with_url
+from django_claude_batches.pricing import bundled
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 OURS = "django_claude_batches"
@@ -270,6 +271,15 @@ def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
     ]
 
 
+def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Warn of jobs whose model retires soon, or has retired."""
+    return [
+        Warning(f"{said}.", hint="Set another claude_model.", obj=job, id="django_claude_batches.W010")
+        for job, model in registry.models()
+        if (said := bundled().retirement(model))
+    ]
+
+
 ALL = (
     check_time_zones,
     check_contenttypes,
@@ -279,6 +289,7 @@ ALL = (
     check_waits,
     check_schedule,
     check_jobs,
+    check_models,
 )
 
 DEPLOYMENT = (check_installation, check_clear_text)

@@ -13,10 +13,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.test.utils import isolate_apps
 
-from django_claude_batches import checks, conf
+from django_claude_batches import checks, conf, registry
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchRequest
 from django_claude_batches.schedule import BEAT_SCHEDULE
+from tests.jobs.shop import job
 
 KEY = "sk-ant-canary"
 
@@ -376,3 +377,10 @@ class TestChecks:
         theirs = {"mail": {"task": "mail.send", "options": {"expires": 3600}}}
         settings.CELERY_BEAT_SCHEDULE = expiring | nightly | theirs
         assert self.ids(checks.check_schedule(app_configs=None)) == ["W009", "W009"]
+
+
+def test_a_job_whose_model_retires_is_found_by_check() -> None:
+    job("retiring", claude_model="claude-sonnet-4-5")
+    found = [message for message in checks.check_models(app_configs=None) if "claude-sonnet-4-5 retire" in message.msg]
+    registry.forget("retiring")
+    assert [message.id for message in found] == ["django_claude_batches.W010"]
