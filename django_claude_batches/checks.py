@@ -15,6 +15,7 @@ from django.db import router
 
 from django_claude_batches import conf, registry
 from django_claude_batches.client.arguments import is_loopback, problem_with_url
+from django_claude_batches.pricing import bundled
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 OURS = "django_claude_batches"
@@ -82,6 +83,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         conf.installation,
         conf.retention,
         conf.prices,
+        conf.whole_stop_reasons,
         conf.max_in_flight_requests,
         conf.confirm_above_usd,
         conf.confirm_above_requests,
@@ -325,6 +327,15 @@ def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
     ]
 
 
+def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """Warn of jobs whose model retires soon, or has retired."""
+    return [
+        Warning(f"{said}.", hint="Set another claude_model.", obj=job, id="django_claude_batches.W011")
+        for job, model in registry.models()
+        if (said := bundled().retirement(model))
+    ]
+
+
 ALL = (
     check_time_zones,
     check_contenttypes,
@@ -336,6 +347,7 @@ ALL = (
     check_schedule,
     check_celery,
     check_jobs,
+    check_models,
 )
 
 DEPLOYMENT = (check_installation, check_clear_text)

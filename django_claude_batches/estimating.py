@@ -55,13 +55,15 @@ class Priced(Protocol):
 class Estimate:
     """What something may cost, in USD, by prices of a day; `low` and `high` are None where it is not known.
 
-    `unknown_models` are the models that have no price.
+    `unknown_models` are the models that have no price. `retirements` says of each model that retires soon, or has
+    retired, when that is.
     """
 
     low: Decimal | None
     high: Decimal | None
     as_of: date
     unknown_models: tuple[str, ...] = ()
+    retirements: tuple[str, ...] = ()
 
     @property
     def cents(self) -> tuple[Decimal, Decimal] | None:
@@ -150,6 +152,8 @@ class ExpectedUsage:
         lows = [low for _model, low, _high in costs if low is not None]
         highs = [high for _model, _low, high in costs if high is not None]
         unknown = sorted({model for model, low, high in costs if low is None or high is None})
+        models = sorted({kind.model for kind in self.kinds})
+        retirements = tuple(said for model in models if (said := prices.retirement(model)))
         if unknown:
-            return Estimate(None, None, prices.as_of, tuple(unknown))
-        return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of)
+            return Estimate(None, None, prices.as_of, tuple(unknown), retirements)
+        return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), retirements)

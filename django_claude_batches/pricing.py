@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import resources
@@ -33,6 +33,9 @@ LARGEST = 10**9 * UNIT * 10**DIGITS
 
 InBatch = tuple[int | None, tuple[int, ...], tuple[int, ...]]
 """A threshold, and the rates per token below and above it, in 10**-18 USD."""
+
+NOTICE = timedelta(days=30)
+"""Before a model retires: from then on it is said to."""
 
 DATED = re.compile(r"(.+)-\d{8}")
 
@@ -69,6 +72,7 @@ class PriceTable:
         self._batch, self._us = Decimal(data["batch_multiplier"]), Decimal(data["us_geo_multiplier"])
         self._web_search = _whole(Decimal(data["web_search_per_request"]))
         self._models = {name: model_price(given, name) for name, given in data["models"].items()}
+        self._retires = {name: date.fromisoformat(day) for name, day in data["retires"].items()}
         self._in_batch: dict[tuple[str, bool], InBatch | None] = {}
 
     def replaced(self, prices: Mapping[str, Any]) -> PriceTable:
@@ -83,6 +87,25 @@ class PriceTable:
     def thresholds(self) -> list[int]:
         """The sizes of prompts, in tokens, above which some model has other rates."""
         return sorted({price.threshold for price in self._models.values() if price.threshold is not None})
+
+    @property
+    def models(self) -> list[str]:
+        """The names that have a price."""
+        return list(self._models)
+
+    def retirement(self, model: str, today: date | None = None) -> str:
+        """Say when the model retires, or did, where that is within NOTICE; else nothing. `today` is that of UTC.
+
+        Requests to a retired model fail. The days are Anthropic's (docs/reference/wire.md §8).
+        """
+        dated = DATED.fullmatch(model)
+        day = self._retires.get(model) or self._retires.get(dated[1] if dated else "")
+        today = today or datetime.now(tz=UTC).date()
+        if day is None or day - today > NOTICE:
+            return ""
+        if day > today:
+            return f"{model} retires on {day}: requests to it fail from then on"
+        return f"{model} retired on {day}: requests to it fail"
 
     def price(self, model: str) -> ModelPrice | None:
         """Give the model's standard price, also for its name with a date; None where it is not known."""

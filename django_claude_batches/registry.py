@@ -90,6 +90,12 @@ def warnings() -> list[tuple[type[Job], str]]:
     return [(job, warning) for _name, job in sorted(_jobs.items()) for warning in job.warnings()]
 
 
+def models() -> list[tuple[type[Job], str]]:
+    """Return each job with the model that its declaration names, where it names one."""
+    found = [(job, getattr(job, "claude_model", "")) for _name, job in sorted(_jobs.items())]
+    return [(job, model) for job, model in found if isinstance(model, str) and model]
+
+
 def names() -> list[str]:
     """Give the names of all jobs that this process knows, sorted."""
     return sorted(_jobs)

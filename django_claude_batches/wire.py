@@ -35,6 +35,10 @@ RESULTS_LAST_DAYS = 29
 UNSUPPORTED_PARAMS = ("stream", "speed", "fallbacks")
 """Keys of `params` that a batch refuses, each only when the whole batch has ended (up to 24 hours later)."""
 
+WHOLE_STOP_REASONS = frozenset({"end_turn", "stop_sequence", "tool_use"})
+"""The stop reasons of an answer that is all there (docs/reference/wire.md §3.6). With any other, or none, it is not: it
+was cut off or paused, or nobody knows."""
+
 ProcessingStatus = Literal["in_progress", "canceling", "ended"]
 ResultType = Literal["succeeded", "errored", "canceled", "expired"]
 

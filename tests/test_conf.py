@@ -15,10 +15,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.test.utils import isolate_apps
 
-from django_claude_batches import checks, conf
+from django_claude_batches import checks, conf, registry
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchRequest
 from django_claude_batches.schedule import BEAT_SCHEDULE
+from tests.jobs.shop import job
 
 KEY = "sk-ant-canary"
 
@@ -66,6 +67,23 @@ def test_a_base_url_may_end_with_v1(settings: Any, monkeypatch: pytest.MonkeyPat
 def test_a_key_is_text_a_callable_or_a_dotted_path(settings: Any, key: Any) -> None:
     given(settings, API_KEY=key)
     assert conf.account("default").api_key == "sk-ant-vault"
+
+
+def test_stop_reasons_of_yours_are_beside_those_of_the_api(settings: Any) -> None:
+    ends = {"end_turn", "stop_sequence", "tool_use"}
+    assert conf.whole_stop_reasons() == ends
+    settings.CLAUDE_BATCHES = {"WHOLE_STOP_REASONS": ["pause_turn", ""]}
+    assert conf.whole_stop_reasons() == ends | {"pause_turn", ""}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("pause_turn", "a list of texts"), ([1], "a list of texts"), (["max_tokens"], 'cannot have "max_tokens"')],
+)
+def test_stop_reasons_that_cannot_be_are_found_by_check(settings: Any, value: Any, words: str) -> None:
+    settings.CLAUDE_BATCHES = {"WHOLE_STOP_REASONS": value}
+    [found] = checks.check_settings(app_configs=None)
+    assert words in found.msg
 
 
 def test_another_account_does_not_get_the_key_of_the_environment(
@@ -431,3 +449,10 @@ class TestChecks:
         theirs = {"mail": {"task": "mail.send", "options": {"expires": 3600}}}
         settings.CELERY_BEAT_SCHEDULE = expiring | nightly | theirs
         assert self.ids(checks.check_schedule(app_configs=None)) == ["W009", "W009"]
+
+
+def test_a_job_whose_model_retires_is_found_by_check() -> None:
+    job("retiring", claude_model="claude-sonnet-4-5")
+    found = [message for message in checks.check_models(app_configs=None) if "claude-sonnet-4-5 retire" in message.msg]
+    registry.forget("retiring")
+    assert [message.id for message in found] == ["django_claude_batches.W011"]

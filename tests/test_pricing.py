@@ -99,6 +99,40 @@ def test_a_point_release_is_not_taken_for_its_elder() -> None:
     assert TABLE.cost("claude-opus-5-5", input_tokens=10**6) == Decimal(2)
 
 
+@pytest.mark.parametrize(
+    ("model", "today", "said"),
+    [
+        ("claude-opus-4-5", "2026-12-22", ""),
+        ("claude-opus-4-5", "2026-12-23", "claude-opus-4-5 retires on 2027-01-22: requests to it fail from then on"),
+        (
+            "claude-opus-4-5-20251101",
+            "2027-01-22",
+            "claude-opus-4-5-20251101 retired on 2027-01-22: requests to it fail",
+        ),
+        ("claude-sonnet-4-5", "2028-01-01", "claude-sonnet-4-5 retired on 2026-11-30: requests to it fail"),
+        ("claude-opus-5", "2028-01-01", ""),
+        ("", "2028-01-01", ""),
+    ],
+)
+def test_a_model_is_said_to_retire_from_thirty_days_before(model: str, today: str, said: str) -> None:
+    assert TABLE.retirement(model, date.fromisoformat(today)) == said
+    assert (
+        TABLE.replaced({"claude-opus-4-5": {"input": 1, "output": 1}}).retirement(model, date.fromisoformat(today))
+        == said
+    )
+
+
+def test_a_long_prompt_of_sonnet_4_5_has_the_higher_rates() -> None:
+    # 200,001 * 6 / 1e6 / 2, and 200,000 * 3 / 1e6 / 2
+    assert TABLE.cost("claude-sonnet-4-5", input_tokens=200_001) == Decimal("0.600003")
+    assert TABLE.cost("claude-sonnet-4-5", input_tokens=200_000) == Decimal("0.3")
+
+
+def test_mythos_preview_has_its_price() -> None:
+    # 1,000,000 * 10 / 1e6 / 2
+    assert TABLE.cost("claude-mythos-preview", input_tokens=10**6) == Decimal(5)
+
+
 def test_prices_of_yours_replace_and_add() -> None:
     table = TABLE.replaced({"claude-opus-5": {"input": 1, "output": 2}, "mine": {"input": "0.5", "output": 1.5}})
     assert table.cost("claude-opus-5", input_tokens=10**6) == Decimal("0.5")
@@ -121,4 +155,3 @@ def test_the_table_has_its_day_and_every_rate() -> None:
     price = TABLE.price("claude-haiku-5-5")
     assert price is not None
     assert (price.threshold, price.above is not None) == (100_000, True)
-    assert TABLE.price("claude-mythos-preview") is None

@@ -78,7 +78,11 @@ def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
 
 
 def estimate(estimate: Estimate) -> str:
-    """Give a range of USD and the day of its prices, as text for a label that says that it is an estimate."""
+    """Return a range of USD and the day of its prices, and which models retire, for a label that says "estimate"."""
+    return ". ".join([_range(estimate), *estimate.retirements])
+
+
+def _range(estimate: Estimate) -> str:
     day = date_format(estimate.as_of, "DATE_FORMAT")
     if estimate.cents is None:
         return _without_prices(estimate.unknown_models, day) if estimate.unknown_models else _("not known")

@@ -86,7 +86,8 @@ class ExportForm(forms.Form):
         return Narrowing(
             outcomes=[chosen["outcome"]] if chosen["outcome"] else [],
             error_types=[kind.removeprefix(KIND)] if kind else [],
-            of_another_tier=bool(chosen["tier"]),
+            of_another_tier=chosen["tier"] == "of_another_tier",
+            of_unknown_cost=chosen["tier"] == "of_unknown_cost",
             beginning=chosen["q"],
         )
 

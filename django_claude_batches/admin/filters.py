@@ -164,6 +164,7 @@ class ResultOutcomeFilter(InBatchFilter):
         "expired": _("Expired"),
         "truncated": _("Cut off at max_tokens"),
         "refused": _("Refused by the model"),
+        "unfinished": _("Not finished"),
         "invalid_output": _("Does not fit its schema"),
     }
 
@@ -183,7 +184,7 @@ class RequestOutcomeFilter(InBatchFilter):
 class TierFilter(InBatchFilter):
     title = _("price")
     parameter_name = "tier"
-    methods = {"of_another_tier": _("Not the batch price")}
+    methods = {"of_another_tier": _("Not the batch price"), "of_unknown_cost": _("Cost not known")}
 
 
 class ErrorTypeFilter(SimpleListFilter):

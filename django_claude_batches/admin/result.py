@@ -18,7 +18,9 @@ FAILED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED}
 ORDER_BY_KIND = ("batch_id", "result_type", "error_type", "custom_id")
 
 INVALID_OUTPUT = "invalid_output"
+UNFINISHED = "unfinished"
 
+NOT_FINISHED = _("The answer is not finished, as far as is known. Its stop reason: %(reason)s.")
 OFF_TIER = _("Not at the batch price: Anthropic answered it in another service tier.")
 
 
@@ -55,10 +57,12 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: BatchResult) -> str:
-        """Give the outcome, and mark an answer that does not fit its schema, or was not made at the batch price."""
+        """Give the outcome, and mark what is not finished, not as its schema wants it, or not at the batch price."""
         flags: list[tuple[Any, str]] = []
         if row.outcome == INVALID_OUTPUT:
             flags.append((Truncator(row.output_error or "").chars(200), INVALID_OUTPUT))
+        if row.outcome == UNFINISHED:
+            flags.append((NOT_FINISHED % {"reason": row.stop_reason or "-"}, UNFINISHED))
         if row.is_off_tier:
             flags.append((OFF_TIER, row.service_tier))
         marks = format_html_join("", ' <span class="dcb-flag" title="{}">{}</span>', flags)
@@ -90,6 +94,8 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         said = []
         if row.outcome == INVALID_OUTPUT:
             said.append(_("The answer does not fit the schema of its job: %(error)s") % {"error": row.output_error})
+        if row.outcome == UNFINISHED:
+            said.append(NOT_FINISHED % {"reason": row.stop_reason or "-"})
         if row.is_off_tier:
             said.append(f"{OFF_TIER} (service_tier: {row.service_tier})")
         return " ".join(said)

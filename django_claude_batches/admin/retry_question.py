@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from django_claude_batches.admin.questions import Question
 from django_claude_batches.models import BatchResult, MessageBatch, State
-from django_claude_batches.models.result import ENDED_EARLY
+from django_claude_batches.models.result import early_outcome
 
 OUTCOMES = {
     "errored": gettext_lazy("errored"),
@@ -21,6 +21,7 @@ OUTCOMES = {
     "canceled": gettext_lazy("canceled"),
     "truncated": gettext_lazy("cut off at max_tokens"),
     "refused": gettext_lazy("refused by the model"),
+    "unfinished": gettext_lazy("not finished"),
     "missing": gettext_lazy("without a result"),
 }
 
@@ -104,5 +105,5 @@ def counts(batches: list[MessageBatch]) -> Counter[str]:
     found.update(dict(failed.values_list("result_type").annotate(Count("pk"))))
     early = results.ended_early().filter(batch__in=[batch.pk for batch in batches]).order_by()
     for stop_reason, count in early.values_list("stop_reason").annotate(Count("pk")):
-        found[ENDED_EARLY[stop_reason]] += count
+        found[early_outcome(stop_reason)] += count
     return found

@@ -59,5 +59,5 @@ def _other_tier(count: int) -> str:
 
 def _cost(batch: MessageBatch) -> str:
     if batch.cost_usd is None:
-        return _("not known: a model has no price here, or an answer no count of tokens")
+        return _("not known: a model has no price here, or an answer no clear count of tokens")
     return display.usd(batch.cost_usd, batch.prices_as_of)

@@ -21,6 +21,7 @@ from django_claude_batches.conf.overall import (
     retention,
     send_deadline,
     submit_quiet_period,
+    whole_stop_reasons,
 )
 from django_claude_batches.conf.per_account import (
     ACCOUNT_DEFAULTS,
@@ -58,4 +59,5 @@ __all__ = [
     "retention",
     "send_deadline",
     "submit_quiet_period",
+    "whole_stop_reasons",
 ]

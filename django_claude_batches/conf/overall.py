@@ -19,11 +19,15 @@ from django_claude_batches.conf.reading import (
     setting,
 )
 from django_claude_batches.pricing import PriceTable, bundled
+from django_claude_batches.wire import WHOLE_STOP_REASONS
 
 RETENTION_DEFAULTS: dict[str, Any] = {"REQUEST_BODIES": None, "RESULT_BODIES": None, "REMOTE_COPIES": None}
 
 LONGEST_RETENTION = timedelta(days=36_500)
 """Databases cannot count back any number of years."""
+
+NEVER_WHOLE = frozenset({"max_tokens", "refusal"})
+"""Stop reasons with an outcome of their own."""
 
 MAX_CALL = timedelta(days=1)
 """Of SEND_DEADLINE and CREATE_READ_TIMEOUT, as of an account's TIMEOUTS: not every system's sockets take more."""
@@ -103,6 +107,17 @@ def prices() -> PriceTable:
     except ValueError as error:
         problem = str(error)
     raise ConfigurationError(f'CLAUDE_BATCHES["PRICES"]: {problem}.')
+
+
+def whole_stop_reasons() -> frozenset[str]:
+    """The stop reasons of answers that are whole: those of the API, and yours. An empty text: there was none."""
+    given = setting("WHOLE_STOP_REASONS")
+    where = 'CLAUDE_BATCHES["WHOLE_STOP_REASONS"]'
+    if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(reason, str) for reason in given):
+        raise ConfigurationError(f"{where} must be a list of texts.")
+    if never := sorted(NEVER_WHOLE.intersection(given)):
+        raise ConfigurationError(f'{where} cannot have "{never[0]}": such an answer is always truncated or refused.')
+    return WHOLE_STOP_REASONS.union(given)
 
 
 def max_in_flight_requests() -> int | None:

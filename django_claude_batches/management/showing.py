@@ -35,7 +35,11 @@ def line(batch: MessageBatch) -> str:
 
 
 def estimated(estimate: Estimate) -> str:
-    """Give a range of USD, and the day of its prices; without it, why there is none."""
+    """Return a range of USD, and the day of its prices, or why there is none; and which models retire."""
+    return ". ".join([_range(estimate), *estimate.retirements])
+
+
+def _range(estimate: Estimate) -> str:
     if estimate.cents is None:
         models = ", ".join(f'"{model}"' for model in estimate.unknown_models)
         return f"not known, no price for model {models} on {estimate.as_of}" if models else "not known"

@@ -2,8 +2,8 @@
 
 - PostgreSQL compresses the large columns by lz4 where it can: its default takes half of all the time to write.
 - Small indexes of the few results that people look for, where indexes may be partial: what failed, as it came and by kind
-  of error; what was cut or refused, or does not fit its job's schema; what was not made at the batch price. As `Meta.indexes` they would make MySQL's
-  checks complain.
+  of error; what is not whole, or does not fit its job's schema; what has no batch price or known cost. As `Meta.indexes` they would
+  make MySQL's checks complain.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from django.db import migrations, models, router
 
 LARGE = (("BatchRequest", "params_text"), ("BatchResult", "message"), ("UploadPart", "data"))
 IS_FAILED = ~models.Q(result_type="succeeded")
-IS_UNFINISHED = models.Q(stop_reason__in=["max_tokens", "refusal"])
+IS_EARLY = models.Q(result_type="succeeded") & ~models.Q(stop_reason__in=["end_turn", "stop_sequence", "tool_use"])
 IS_INVALID = models.Q(output_error__isnull=False)
 IS_OFF_TIER = ~models.Q(service_tier__in=["batch", ""])
 BY_KIND = ["batch", "result_type", "error_type", "custom_id"]
 PARTIAL = (
     models.Index(fields=["batch", "id"], name="dcb_result_failed", condition=IS_FAILED),
     models.Index(fields=BY_KIND, name="dcb_result_error", condition=IS_FAILED),
-    models.Index(fields=["batch", "stop_reason", "custom_id"], name="dcb_result_stop", condition=IS_UNFINISHED),
+    models.Index(fields=["batch", "stop_reason", "custom_id"], name="dcb_result_stop", condition=IS_EARLY),
     models.Index(fields=["batch", "custom_id"], name="dcb_result_invalid", condition=IS_INVALID),
     models.Index(fields=["batch", "custom_id"], name="dcb_result_tier", condition=IS_OFF_TIER),
+    models.Index(fields=["batch", "custom_id"], name="dcb_result_cost", condition=models.Q(cost_usd__isnull=True)),
 )
 
 

@@ -9,7 +9,7 @@ from operator import or_
 
 from django_claude_batches.models.result import BatchResultQuerySet
 
-OUTCOMES = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "invalid_output")
+OUTCOMES = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "unfinished", "invalid_output")
 """Methods of `batch.results` that name an outcome."""
 
 
@@ -23,6 +23,8 @@ class Narrowing:
     """They errored, with any of these."""
     of_another_tier: bool = False
     """They were not made at the batch price."""
+    of_unknown_cost: bool = False
+    """It is not known what they cost."""
     beginning: str = ""
     """That of their custom_id."""
 
@@ -33,12 +35,14 @@ class Narrowing:
             found = found.errored().filter(error_type__in=self.error_types)
         if self.of_another_tier:
             found = found.of_another_tier()
+        if self.of_unknown_cost:
+            found = found.of_unknown_cost()
         return found.filter(custom_id__startswith=self.beginning) if self.beginning else found
 
     @property
     def is_finer(self) -> bool:
         """Whether there is more to it than outcomes."""
-        return bool(self.error_types or self.of_another_tier or self.beginning)
+        return bool(self.error_types or self.of_another_tier or self.of_unknown_cost or self.beginning)
 
     def told(self) -> list[str]:
         """Say what is taken, for the timeline."""
@@ -47,6 +51,8 @@ class Narrowing:
             words.append(f"error type {' or '.join(kind or '-' for kind in self.error_types)}")
         if self.of_another_tier:
             words.append("of another tier")
+        if self.of_unknown_cost:
+            words.append("of unknown cost")
         if self.beginning:
             words.append(f"custom_id beginning with {self.beginning}")
         return words

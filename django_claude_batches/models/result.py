@@ -7,13 +7,14 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches import wire
+# A setting says which answers are whole; the layers allow `conf` to be read below, and .importlinter this one reader.
+from django_claude_batches import conf, wire
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.lease import PrimaryQuerySet
 from django_claude_batches.models.request import BatchRequest, about
 
 ENDED_EARLY = {"max_tokens": "truncated", "refusal": "refused"}
-"""The stop reasons of answers that may be of no use, and what people call these."""
+"""The stop reasons of answers that are not whole and have an outcome of their own; with others they are unfinished."""
 
 
 class ResultType(models.TextChoices):
@@ -23,6 +24,29 @@ class ResultType(models.TextChoices):
     ERRORED = "errored", _("Errored")
     CANCELED = "canceled", _("Canceled")
     EXPIRED = "expired", _("Expired")
+
+
+def early_outcome(stop_reason: str) -> str:
+    """Return "truncated", "refused" or "unfinished" for an answer that ended so, "" for one that is whole."""
+    if stop_reason in wire.WHOLE_STOP_REASONS or stop_reason in conf.whole_stop_reasons():
+        return ""
+    return ENDED_EARLY.get(stop_reason, "unfinished")
+
+
+def ended(outcome: str, *, to_result: str = "") -> Q:
+    """Match the answers that `early_outcome` calls so, or, with "", those that are whole.
+
+    `to_result` is the lookup that leads to the results, such as `result__`. Settings are read by the call.
+    """
+    whole = sorted(conf.whole_stop_reasons())
+    reason = f"{to_result}stop_reason"
+    if outcome == "":
+        stopped = Q(**{f"{reason}__in": whole})
+    elif outcome == "unfinished":
+        stopped = ~Q(**{f"{reason}__in": [*whole, *ENDED_EARLY]})
+    else:
+        stopped = Q(**{f"{reason}__in": [name for name, early in ENDED_EARLY.items() if early == outcome]})
+    return Q(**{f"{to_result}result_type": ResultType.SUCCEEDED}) & stopped
 
 
 BATCH_TIERS = ("batch", "")
@@ -39,7 +63,7 @@ def text_of(message: Any) -> str:
 
 class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
     def succeeded(self) -> BatchResultQuerySet:
-        """Those with a message. It may be truncated or a refusal: both are succeeded to the API, and billed."""
+        """Those with a message. It may be truncated, refused or unfinished: to the API it succeeded, and is billed."""
         return self.filter(result_type=ResultType.SUCCEEDED)
 
     def errored(self) -> BatchResultQuerySet:
@@ -53,26 +77,34 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
 
     def truncated(self) -> BatchResultQuerySet:
         """Those cut off at `max_tokens`."""
-        return self.succeeded().filter(stop_reason="max_tokens")
+        return self.filter(ended("truncated"))
 
     def refused(self) -> BatchResultQuerySet:
-        return self.succeeded().filter(stop_reason="refusal")
+        return self.filter(ended("refused"))
+
+    def unfinished(self) -> BatchResultQuerySet:
+        """Those that ended by no stop reason of WHOLE_STOP_REASONS, and are neither truncated nor refused."""
+        return self.filter(ended("unfinished"))
 
     def ended_early(self) -> BatchResultQuerySet:
-        """Those that are truncated or refused."""
-        return self.succeeded().filter(stop_reason__in=list(ENDED_EARLY))
+        """Those that are truncated, refused or unfinished."""
+        return self.succeeded().exclude(stop_reason__in=conf.whole_stop_reasons())
 
     def of_another_tier(self) -> BatchResultQuerySet:
         """Those whose `service_tier` is not `batch`: they may have been billed without its discount."""
         return self.exclude(service_tier__in=BATCH_TIERS)
+
+    def of_unknown_cost(self) -> BatchResultQuerySet:
+        """Those of which it is not known what they cost, so that their batch's cost is not known either."""
+        return self.filter(cost_usd__isnull=True)
 
     def invalid_output(self) -> BatchResultQuerySet:
         """Those whose answer does not fit its job's schema; `output_error` says where, until RETENTION takes it."""
         return self.filter(output_error__isnull=False)
 
     def usable(self) -> BatchResultQuerySet:
-        """Those with an answer that is whole, no refusal, and fits its job's schema, if it has one."""
-        return self.succeeded().exclude(stop_reason__in=list(ENDED_EARLY)).filter(output_error__isnull=True)
+        """Those with an answer that is whole and fits its job's schema, if it has one."""
+        return self.filter(ended(""), output_error__isnull=True)
 
     def latest_success(self) -> BatchResult | None:
         """Give the usable result that was stored last; None if there is none. Its message may have been purged.
@@ -180,12 +212,13 @@ class BatchResult(models.Model):
     def outcome(self) -> str:
         """What became of the request: its result type, but for answers that are of no use.
 
-        These are truncated, refused, and invalid_output: one that does not fit its job's schema.
+        These are truncated, refused, unfinished (any other stop reason that is not one of WHOLE_STOP_REASONS), and
+        invalid_output: one that does not fit its job's schema.
         """
         if self.result_type != ResultType.SUCCEEDED:
             return self.result_type
         fits = "succeeded" if self.output_error is None else "invalid_output"
-        return ENDED_EARLY.get(self.stop_reason, fits)
+        return early_outcome(self.stop_reason) or fits
 
     @property
     def is_off_tier(self) -> bool:

@@ -38,7 +38,7 @@ class Table(NamedTuple):
 
 @dataclass(slots=True)
 class ResultRow:
-    """A result to be stored. Its fields are columns of BatchResult; `message` is JSON, `raw` the original line."""
+    """A result to be stored. Its fields but `prompts` are columns of BatchResult; `message` is JSON, `raw` the line."""
 
     custom_id: str
     result_type: str
@@ -59,9 +59,11 @@ class ResultRow:
     error_request_id: str = ""
     raw: bytes | None = None
     request_id: int | None = None
+    prompts: int = 1
+    """No column. How many prompts its tokens are of: more than one with compactions; 0 where its usage is not clear."""
 
 
-_OF_RESULT = tuple(field.name for field in fields(ResultRow))
+_OF_RESULT = tuple(field.name for field in fields(ResultRow) if field.name != "prompts")
 _OF_REQUEST = ("position", "custom_id", "model", "params", "params_bytes", "content_type_id", "object_id")
 _result_values = attrgetter(*_OF_RESULT)
 _request_values = attrgetter(*_OF_REQUEST)

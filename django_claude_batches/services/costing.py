@@ -15,20 +15,32 @@ NOTHING = Decimal(0)
 
 
 def cost(row: ResultRow, prices: PriceTable) -> Decimal | None:
-    """Give what the result cost, in USD; None where its tokens, its model's price or its discount are not known."""
+    """Return what the result cost, in USD; None where its tokens, its model's price or its discount are not known.
+
+    Nor is it known where `usage` contradicts itself, and where the model has other rates for large prompts and it is
+    not known which of several prompts was one.
+    """
     if row.result_type in UNBILLED:
         return NOTHING
     if row.result_type != ResultType.SUCCEEDED or row.service_tier not in BATCH_TIERS:
         return None
-    if row.input_tokens is None or row.output_tokens is None:
+    if row.input_tokens is None or row.output_tokens is None or not row.prompts:
         return None
+    if row.prompts == 1:
+        return _cost(row, prices)
+    costs = {_cost(row, prices), _cost(row, prices, prompt_tokens=0)}
+    return costs.pop() if len(costs) == 1 else None
+
+
+def _cost(row: ResultRow, prices: PriceTable, **options: int) -> Decimal | None:
     return prices.cost(
         row.model,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
+        input_tokens=row.input_tokens or 0,
+        output_tokens=row.output_tokens or 0,
         cache_write_5m_tokens=row.cache_write_5m_tokens or 0,
         cache_write_1h_tokens=row.cache_write_1h_tokens or 0,
         cache_read_tokens=row.cache_read_tokens or 0,
         web_search_requests=row.web_search_requests or 0,
         inference_geo=row.inference_geo,
+        **options,
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from django.db import Error as DatabaseError
 from django.db.models import Max
 
-from django_claude_batches import checks, conf
+from django_claude_batches import checks, conf, registry
+from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.models import AccountState, JobRun, MessageBatch
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.models.run_attention import attention, needing_attention
+from django_claude_batches.models.state import UNSENT
+from django_claude_batches.pricing import bundled
 from django_claude_batches.services.account_checkup import check_account
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.database_checkup import FAR, check_database, is_usable, told
@@ -21,6 +24,9 @@ from django_claude_batches.services.settings_checkup import check_settings
 
 NAMED = 3
 """Batches, and runs, that need attention and are named."""
+
+MAX_UNSENT = 1000
+"""Batches whose models are looked at, the newest first."""
 
 
 def diagnose(
@@ -45,7 +51,7 @@ def diagnose(
     found += check_database(MessageBatch.objects.primary().db)
     rows_are_there = is_usable(found)
     if rows_are_there:
-        found += [_ticks(), _worker_clock(), _attention()]
+        found += [_ticks(), _worker_clock(), _attention(), *_models()]
     if _are_wrong(found):
         return found
     for alias in aliases or _in_use(rows_are_there=rows_are_there):
@@ -82,6 +88,20 @@ def _ticks() -> Diagnosis:
     if is_work_due():
         return whole.failed("tick", f"{seen}, and work is due: nothing is moving.", remedy)
     return whole.warning("tick", f"{seen}. No work is due.", remedy)
+
+
+def _models() -> Iterator[Diagnosis]:
+    """Look at the models of jobs, and of batches that are not sent, for those that retire."""
+    whole, prices = Subject(), bundled()
+    waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
+    used = {model for _job, model in registry.models()}
+    for usage in waiting.values_list("expected_usage", flat=True)[:MAX_UNSENT]:
+        used.update(kind.model for kind in ExpectedUsage(usage or ()).kinds)
+    retirements = [said for model in sorted(used) if (said := prices.retirement(model))]
+    for said in retirements:
+        yield whole.warning("models", f"{said}.", "Use another one in the jobs and in the batches that are not sent.")
+    if not retirements:
+        yield whole.ok("models", "None of those that jobs and unsent batches use retires within 30 days.")
 
 
 def _worker_clock() -> Diagnosis:

@@ -13,9 +13,10 @@ from django_claude_batches import wire
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
 from django_claude_batches.models.rows import ResultRow
+from django_claude_batches.services.billed_usage import mapping
 from django_claude_batches.services.cleaning import skeleton
 from django_claude_batches.services.decoding import decode
-from django_claude_batches.services.messages import Forms, fill, mapping, short
+from django_claude_batches.services.messages import Forms, fill, short
 from django_claude_batches.storable import Cleaner
 
 EXCERPT = 500
@@ -72,7 +73,9 @@ def parse(line: Line) -> BatchResult | ResultProblem:
         return found
     text = found.message
     message = json.loads(bytes(text) if isinstance(text, memoryview) else text or "null")
-    return BatchResult(**asdict(replace(found, message=None)) | {"message": message})
+    columns = asdict(replace(found, message=None)) | {"message": message}
+    del columns["prompts"]
+    return BatchResult(**columns)
 
 
 def _read_usual(data: bytes, seen: Glance, forms: Forms) -> ResultRow | None:

@@ -9,14 +9,11 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from django_claude_batches import wire
 from django_claude_batches.models.rows import ResultRow
 from django_claude_batches.models.usage import COUNTED
+from django_claude_batches.services.billed_usage import agree, checked, fill_usage, is_plain, mapping
 from django_claude_batches.services.cleaning import parsed
 from django_claude_batches.storable import Cleaner
-
-LARGEST = (2**63 - 1) // wire.MAX_REQUESTS
-"""Tokens of one answer. More is no count: a batch's sum must fit into its column, too."""
 
 MOST_FORMS = 256
 LONGEST_FORM = 4096
@@ -38,19 +35,9 @@ one has a backslash before it, which is no letter."""
 def fill(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
     """Set the row's columns that come from the message, but for the message itself."""
     usage = mapping(message.get("usage"))
-    creation = usage.get("cache_creation")
     row.model = short(message.get("model"), 100, cleaner)
     row.stop_reason = short(message.get("stop_reason"), 60, cleaner)
-    row.input_tokens = _count(usage.get("input_tokens"))
-    row.output_tokens = _count(usage.get("output_tokens"))
-    row.cache_read_tokens = _count(usage.get("cache_read_input_tokens"))
-    if isinstance(creation, dict):
-        row.cache_write_5m_tokens = _count(creation.get("ephemeral_5m_input_tokens"))
-        row.cache_write_1h_tokens = _count(creation.get("ephemeral_1h_input_tokens"))
-    else:
-        # Without the split, all of it is billed at the 5-minute rate (docs/reference/wire.md §8).
-        row.cache_write_5m_tokens = _count(usage.get("cache_creation_input_tokens"))
-    row.web_search_requests = _count(mapping(usage.get("server_tool_use")).get("web_search_requests"))
+    fill_usage(row, usage, message.get("model"))
     row.service_tier = short(usage.get("service_tier"), 40, cleaner)
     row.inference_geo = short(usage.get("inference_geo"), 40, cleaner)
 
@@ -64,9 +51,10 @@ class Form:
     service_tier: str
     inference_geo: str
     pick: Callable[[Sequence[bytes | None]], tuple[bytes | None, ...]]
-    """Takes the texts of COUNTED from those of a message's numbers, behind which a None stands."""
+    """Takes the texts of COUNTED and of `checked` from those of a message's numbers, behind which a None stands."""
 
-    def fill(self, row: ResultRow, numbers: list[bytes | None]) -> None:
+    def fill(self, row: ResultRow, numbers: list[bytes | None]) -> bool:
+        """Set the row's columns; return whether its numbers agree. If not, the message has to be read with care."""
         row.model, row.stop_reason = self.model, self.stop_reason
         row.service_tier, row.inference_geo = self.service_tier, self.inference_geo
         numbers.append(None)
@@ -77,7 +65,16 @@ class Form:
             row.cache_write_1h_tokens,
             row.cache_read_tokens,
             row.web_search_requests,
+            written,
+            thinking,
         ) = [None if text is None else int(text) for text in self.pick(numbers)]
+        return agree(
+            written,
+            thinking,
+            output=row.output_tokens,
+            of_5m=row.cache_write_5m_tokens,
+            of_1h=row.cache_write_1h_tokens,
+        )
 
 
 @dataclass(slots=True)
@@ -105,9 +102,7 @@ class Forms:
     def _fill_by_form(self, row: ResultRow, skeleton: bytes) -> bool:
         parts = _VARIABLE.split(skeleton)
         form = self._known.get(tuple(parts[::2])) or self._learned(parts)
-        if form is not None:
-            form.fill(row, parts[1::2])
-        return form is not None
+        return form is not None and form.fill(row, parts[1::2])
 
     def _learned(self, parts: list[bytes]) -> Form | None:
         if len(self._known) >= MOST_FORMS:
@@ -129,15 +124,15 @@ def _form(constants: list[bytes], numbers: Sequence[bytes | None]) -> Form | Non
     message, row, cleaner = parsed(b"".join(pieces)), ResultRow("", ""), Cleaner()
     if message is None:
         return None
+    usage = mapping(message.get("usage"))
+    if not is_plain(usage):
+        return None
     fill(row, message, cleaner)
-    places = [len(numbers) if (found := getattr(row, name)) is None else found - FIRST_PLACE for name in COUNTED]
+    counts = [*(getattr(row, name) for name in COUNTED), *checked(usage)]
+    places = [len(numbers) if count is None else count - FIRST_PLACE for count in counts]
     if cleaner.changed or min(places) < 0:
         return None
     return Form(row.model, row.stop_reason, row.service_tier, row.inference_geo, itemgetter(*places))
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def short(value: Any, longest: int, cleaner: Cleaner) -> str:
@@ -156,8 +151,3 @@ def _cleaned(value: str) -> tuple[str, bool]:
     """Clean what comes again and again: the names of models, reasons, tiers."""
     cleaner = Cleaner()
     return cleaner.text(value), cleaner.changed
-
-
-def _count(value: Any) -> int | None:
-    """Take only what is an int itself: a bool is none."""
-    return value if type(value) is int and 0 <= value <= LARGEST else None

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import BatchRequest, MessageBatch, pieces
 from django_claude_batches.models.drafting import Prepared
+from django_claude_batches.models.result import ended
 from django_claude_batches.models.state import State
 
 RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
@@ -16,14 +17,8 @@ RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
 PAGE = 10_000
 """Rows that are read at a time, where they are short: the results may be joined anew for each page."""
 
-OUTCOMES = {
-    "errored": Q(result__result_type="errored"),
-    "expired": Q(result__result_type="expired"),
-    "canceled": Q(result__result_type="canceled"),
-    "truncated": Q(result__result_type="succeeded", result__stop_reason="max_tokens"),
-    "refused": Q(result__result_type="succeeded", result__stop_reason="refusal"),
-    "missing": Q(result__isnull=True),
-}
+FAILED = ("errored", "expired", "canceled")
+OUTCOMES = (*FAILED, "truncated", "refused", "unfinished", "missing")
 
 
 class Found(NamedTuple):
@@ -43,7 +38,8 @@ def retry(
 ) -> MessageBatch:
     """Draft a new batch of the requests with those outcomes; nothing is sent.
 
-    `outcomes` are any of errored, expired, canceled, truncated, refused and missing. The new requests keep their
+    `outcomes` are any of errored, expired, canceled, truncated, refused, unfinished and missing. The new requests keep
+    their
     custom_ids and targets. `max_tokens` replaces theirs; with truncated ones among the outcomes, only of these, and it
     must be more than each of them had. What a model allows, the API says when the batch runs.
 
@@ -64,7 +60,7 @@ def retry(
         raise batch.forbidden("retry", RETRYABLE, f"it {why}.")
     chosen = Q(pk__in=[])
     for name in wanted:
-        chosen |= OUTCOMES[name]
+        chosen |= _with(name)
     found = _find(batch.requests.using(rows.db).filter(chosen))
     if not found:
         raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
@@ -99,9 +95,16 @@ def _purged(batch: MessageBatch) -> InvalidTransition:
     return batch.forbidden("retry", RETRYABLE, why)
 
 
+def _with(outcome: str) -> Q:
+    """Match the requests with one of OUTCOMES."""
+    if outcome == "missing":
+        return Q(result__isnull=True)
+    return Q(result__result_type=outcome) if outcome in FAILED else ended(outcome, to_result="result__")
+
+
 def _find(requests: QuerySet[BatchRequest]) -> list[Found]:
     """Give those that are chosen, in their order."""
-    rows = requests.annotate(was_truncated=Case(When(OUTCOMES["truncated"], then=True), default=False))
+    rows = requests.annotate(was_truncated=Case(When(_with("truncated"), then=True), default=False))
     found = pieces.pages(rows, "position", "params_bytes", "was_truncated", size=PAGE)
     return [Found(*row) for page in found for row in page]
 

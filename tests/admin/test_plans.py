@@ -117,9 +117,13 @@ PAGES: list[tuple[str, dict[str, Any]]] = [
     (RESULTS, {"batch": "large", "q": "absent"}),
     (RESULTS, {"batch": "large", "q": "r"}),
     *((RESULTS, {"batch": "large", "outcome": name}) for name in ("succeeded", "errored", "canceled", "expired")),
-    *((RESULTS, {"batch": "large", "outcome": name}) for name in ("truncated", "refused", "invalid_output")),
+    *(
+        (RESULTS, {"batch": "large", "outcome": name})
+        for name in ("truncated", "refused", "unfinished", "invalid_output")
+    ),
     (RESULTS, {"batch": "large", "error_type": "kind_1"}),
     (RESULTS, {"batch": "large", "tier": "of_another_tier"}),
+    (RESULTS, {"batch": "large", "tier": "of_unknown_cost"}),
     (REQUESTS, {}),
     (REQUESTS, {"q": "r-1999"}),
     (REQUESTS, {"q": "absent"}),

@@ -85,6 +85,17 @@ def test_a_draft_is_made_linked_to_and_not_sent(root: Client) -> None:
     assert LogEntry.objects.get().change_message == "Retry failed rows"
 
 
+def test_unfinished_answers_are_counted_and_drafted_again(root: Client, settings: Any) -> None:
+    batch = finished()
+    batch.results.filter(custom_id="r-0").update(stop_reason="pause_turn")
+    batch.results.filter(custom_id="r-3").update(stop_reason="")
+    assert "not finished (2)" in act(root, "retry", batch, confirmed=False).content.decode()
+    retry(root, batch, outcomes=["unfinished"])
+    assert drafted(batch) == {"r-0", "r-3"}
+    settings.CLAUDE_BATCHES = {**settings.CLAUDE_BATCHES, "WHOLE_STOP_REASONS": ["pause_turn"]}
+    assert "not finished (1)" in act(root, "retry", batch, confirmed=False).content.decode()
+
+
 def test_each_of_several_batches_gets_its_own_draft_and_one_without_such_rows_is_skipped(root: Client) -> None:
     one, two = finished(), finished()
     fine = in_state(draft(1), State.INGESTED)

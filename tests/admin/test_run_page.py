@@ -324,3 +324,18 @@ def test_an_answer_that_does_not_fit_its_schema_is_marked(root: Client, ingested
     assert "invalid_output" in page(root, url(RESULTS), batch=ingested.pk)
     BatchResult.objects.filter(pk=result.pk).update(output_error=None)
     assert not root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "invalid_output"}).context["cl"].result_list
+
+
+@pytest.mark.parametrize("reason", ["pause_turn", ""])
+def test_an_unfinished_answer_is_marked_and_found_by_a_filter(
+    root: Client, ingested: MessageBatch, reason: str
+) -> None:
+    result = ingested.results.get(result_type="succeeded")
+    ingested.results.filter(pk=result.pk).update(stop_reason=reason)
+    said = f"The answer is not finished, as far as is known. Its stop reason: {reason or '-'}."
+    assert said in page(root, url(RESULTS, "change", result.pk))
+    listed = root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "unfinished"})
+    assert [row.pk for row in listed.context["cl"].result_list] == [result.pk]
+    assert said in listed.content.decode()
+    ingested.results.filter(pk=result.pk).update(stop_reason="end_turn")
+    assert not root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "unfinished"}).context["cl"].result_list

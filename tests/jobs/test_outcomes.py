@@ -26,6 +26,7 @@ NO_ROOM = {"can_have_more": False, "was_corrected": True}
         ("truncated", "", Change.MORE_TOKENS, None),
         ("invalid_output", "", Change.CORRECTION, None),
         ("refused", "", None, None),
+        ("unfinished", "", None, None),
         ("canceled", "", None, None),
         ("succeeded", "", None, None),
         ("one_that_will_come", "", None, None),

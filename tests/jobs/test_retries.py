@@ -182,8 +182,13 @@ class TestInvalidOutput:
 
 @pytest.mark.parametrize(
     ("reply", "outcome"),
-    [(BAD, "errored"), (Reply("", content=[], stop_reason="refusal"), "refused")],
-    ids=["invalid_request", "refusal"],
+    [
+        (BAD, "errored"),
+        (Reply("", content=[], stop_reason="refusal"), "refused"),
+        (Reply("half", stop_reason="pause_turn"), "unfinished"),
+        (Reply("half", stop_reason=None), "unfinished"),
+    ],
+    ids=["invalid_request", "refusal", "pause_turn", "no stop reason"],
 )
 def test_what_is_not_tried_again_by_itself(reply: Any, outcome: str) -> None:
     claude = Claude(reply)

@@ -456,6 +456,21 @@ class TestRedeliver:
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
 
+    def test_unfinished_answers_are_judged_anew_and_nothing_is_sent(self, settings: Any) -> None:
+        reviews(2)
+        with ClaudeEmulator(seed=1, replies=lambda *_: Reply("half", stop_reason="pause_turn")) as claude:
+            run = over(job().start(), claude)
+            assert (effects(), counted(run)) == ([0, 0], (0, 2, 0, 0))
+            settings.CLAUDE_BATCHES = {**settings.CLAUDE_BATCHES, "WHOLE_STOP_REASONS": ["pause_turn"]}
+            services.redeliver(run.batches.get())
+            deliver_all()
+            assert (effects(), counted(run)) == ([1, 1], (2, 0, 0, 0))
+            settings.CLAUDE_BATCHES = {**settings.CLAUDE_BATCHES, "WHOLE_STOP_REASONS": []}
+            services.redeliver(run.batches.get())
+            deliver_all()
+            assert (effects(), counted(run)) == ([1, 1], (2, 0, 0, 0))
+            assert len(claude.batches) == 1
+
     @pytest.mark.slow
     def test_what_failed_and_is_raised_at_now_counts_when_it_is_taken(self) -> None:
         run = failed_and_raised_at()

@@ -223,3 +223,8 @@ def test_a_dry_run_names_every_bad_row(manage: Manage, jsonl: Write) -> None:
 def test_a_dry_run_of_nothing(manage: Manage, jsonl: Write) -> None:
     ran = manage("draft", jsonl("\n"), "--dry-run")
     assert (ran.code, "no request in it" in ran.err) == (1, True)
+
+
+def test_the_estimate_says_that_a_model_retires(manage: Manage, jsonl: Write) -> None:
+    path = jsonl(f"{json.dumps(item(0, model='claude-sonnet-4-5'))}\n")
+    assert "claude-sonnet-4-5 retire" in manage("draft", path, "--dry-run").out

@@ -29,7 +29,7 @@ def test_large_columns_are_compressed_by_lz4_where_postgresql_has_it() -> None:
 def test_the_few_that_people_look_for_have_indexes_where_they_may_be_partial() -> None:
     with connection.cursor() as cursor:
         indexes = connection.introspection.get_constraints(cursor, BatchResult._meta.db_table)
-    partial = {"dcb_result_failed", "dcb_result_error", "dcb_result_stop", "dcb_result_tier"}
+    partial = {"dcb_result_failed", "dcb_result_error", "dcb_result_stop", "dcb_result_tier", "dcb_result_cost"}
     assert partial & set(indexes) == (partial if connection.features.supports_partial_indexes else set())
 
 

@@ -167,15 +167,16 @@ def test_a_filter_goes_out_alone() -> None:
 @pytest.mark.parametrize(
     ("narrowing", "expected"),
     [
-        (Narrowing(), "0123456"),
-        (Narrowing(outcomes=OUTCOMES), "0123456"),
+        (Narrowing(), "01234567"),
+        (Narrowing(outcomes=OUTCOMES), "01234567"),
         (Narrowing(outcomes=["refused"]), "4"),
+        (Narrowing(outcomes=["unfinished"]), "7"),
         (Narrowing(outcomes=["errored", "truncated"]), "125"),
         (Narrowing(error_types=["invalid_request_error"]), "2"),
         (Narrowing(error_types=["api_error", "invalid_request_error"]), "12"),
         (Narrowing(error_types=[""]), ""),
         (Narrowing(of_another_tier=True), "6"),
-        (Narrowing(beginning="r-"), "0123456"),
+        (Narrowing(beginning="r-"), "01234567"),
         (Narrowing(beginning="r-1"), "1"),
         (Narrowing(beginning="-1"), ""),
         (Narrowing(outcomes=["errored", "truncated"], beginning="r-5"), "5"),
@@ -183,9 +184,10 @@ def test_a_filter_goes_out_alone() -> None:
     ],
 )
 def test_what_is_narrowed_goes_out_alone(narrowing: Narrowing, expected: str) -> None:
-    with ClaudeEmulator(seed=1, replies=scripted(ANSWERS | {5: Reply("x", stop_reason="max_tokens")})) as claude:
-        batch = fetched(claude, 7)
-        fetched(claude, 7)
+    early = {5: Reply("x", stop_reason="max_tokens"), 7: Reply("x", stop_reason="pause_turn")}
+    with ClaudeEmulator(seed=1, replies=scripted(ANSWERS | early)) as claude:
+        batch = fetched(claude, 8)
+        fetched(claude, 8)
     batch.results.filter(custom_id="r-6").update(service_tier="standard")
     assert ids(narrowing.of(batch.results.all())) == [f"r-{number}" for number in expected]
 

@@ -59,6 +59,36 @@ class TestOutcomes:
         invalidated(batch, "r-4")
         assert ids(batch.results.usable()) == ["r-0"]
 
+    @pytest.mark.parametrize("reason", ["model_context_window_exceeded", "pause_turn", "End_turn", "tired", None, ""])
+    def test_an_answer_that_did_not_end_is_unfinished(self, settings: Any, reason: str | None) -> None:
+        batch = answered({0: "good", 1: Reply("half", stop_reason=reason)})
+        results = batch.results
+        assert (ids(results.usable()), ids(results.unfinished())) == (["r-0"], ["r-1"])
+        assert (ids(results.ended_early()), ids(results.succeeded())) == (["r-1"], ["r-0", "r-1"])
+        assert (results.get(custom_id="r-1").outcome, results.get(custom_id="r-0").outcome) == (
+            "unfinished",
+            "succeeded",
+        )
+        assert results.filter(custom_id="r-1").latest_success() is None
+        settings.CLAUDE_BATCHES = {**settings.CLAUDE_BATCHES, "WHOLE_STOP_REASONS": [reason or ""]}
+        assert (ids(results.usable()), ids(results.unfinished())) == (["r-0", "r-1"], [])
+        assert results.get(custom_id="r-1").outcome == "succeeded"
+
+    @pytest.mark.parametrize("reason", ["end_turn", "stop_sequence", "tool_use"])
+    def test_an_answer_that_ended_is_whole(self, reason: str) -> None:
+        result = answered({0: Reply("good", stop_reason=reason)}).results.usable().get()
+        assert (result.outcome, result.batch.results.ended_early().count()) == ("succeeded", 0)
+
+    @pytest.mark.parametrize(
+        "reason", ["end_turn", "tool_use", "max_tokens", "refusal", "pause_turn", "TOOL_USE", "tired", ""]
+    )
+    def test_the_database_and_python_agree_on_each_outcome(self, reason: str) -> None:
+        result = answered({0: Reply("x", stop_reason=reason)}).results.get()
+        rows = BatchResult.objects
+        found = {name for name in ("truncated", "refused", "unfinished") if getattr(rows, name)().exists()}
+        found |= {"succeeded"} if rows.usable().exists() else set()
+        assert found == {result.outcome}
+
     def test_of_a_kind(self) -> None:
         answered({0: "a"}, kind="tags")
         answered({0: "a", 1: "b"}, kind="moods")

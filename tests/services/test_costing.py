@@ -107,6 +107,98 @@ def test_prices_of_yours_count(settings: Any) -> None:
     assert batch.cost_usd == batch.usage.get().cost_usd == Decimal("0.00205")
 
 
+HAIKU = {"input_tokens": 1000, "output_tokens": 100}  # (1,000 * 1 + 100 * 5) / 1e6 / 2 = 0.00075
+COMPACTION = {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500}
+MILLION_WRITTEN = {**HAIKU, "cache_creation_input_tokens": 1_000_000}
+
+
+def by_lifetime(**counts: Any) -> dict[str, Any]:
+    return {**MILLION_WRITTEN, "cache_creation": counts}
+
+
+COSTS: dict[str, tuple[dict[str, Any], str | None]] = {
+    # (181,000 * 1 + 3,600 * 5) / 1e6 / 2
+    "a compaction alone": ({**HAIKU, "iterations": [COMPACTION]}, "0.0995"),
+    "a compaction beside messages": ({**HAIKU, "iterations": [COMPACTION, {"type": "message", **HAIKU}]}, "0.0995"),
+    "messages that come to the top": (
+        {**HAIKU, "iterations": [{"type": "message", "input_tokens": 500, "output_tokens": 50}] * 2},
+        "0.00075",
+    ),
+    # 0.0995 and (10,000 * 1.25 + 20,000 * 2 + 30,000 * 0.10) / 1e6 / 2
+    "a compaction through the cache": (
+        {
+            **HAIKU,
+            "iterations": [
+                {
+                    **COMPACTION,
+                    "cache_creation_input_tokens": 30_000,
+                    "cache_read_input_tokens": 30_000,
+                    "cache_creation": {"ephemeral_5m_input_tokens": 10_000, "ephemeral_1h_input_tokens": 20_000},
+                }
+            ],
+        },
+        "0.12725",
+    ),
+    "no iterations": ({**HAIKU, "iterations": []}, "0.00075"),
+    "messages that come to more": ({**HAIKU, "iterations": [{"type": "message", **HAIKU}] * 2}, None),
+    "an iteration of another model": ({**HAIKU, "iterations": [{**COMPACTION, "model": "claude-opus-5"}]}, None),
+    "an advisor": ({**HAIKU, "iterations": [{**COMPACTION, "type": "advisor_message"}]}, None),
+    "an iteration without counts": ({**HAIKU, "iterations": [{"type": "compaction"}]}, None),
+    "iterations that are none": ({**HAIKU, "iterations": {"type": "compaction"}}, None),
+    # 0.00075 + 1,000,000 * 1.25 / 1e6 / 2
+    "written, without lifetimes": ({**MILLION_WRITTEN, "cache_creation": None}, "0.62575"),
+    "written for an hour": (by_lifetime(ephemeral_1h_input_tokens=1_000_000), "1.00075"),
+    "written for both": (
+        by_lifetime(ephemeral_5m_input_tokens=400_000, ephemeral_1h_input_tokens=600_000),
+        "0.85075",
+    ),
+    "a lifetime that nobody knows, unused": (
+        by_lifetime(ephemeral_5m_input_tokens=1_000_000, ephemeral_24h_input_tokens=0),
+        "0.62575",
+    ),
+    "no lifetime": (by_lifetime(), None),
+    "zeros": (by_lifetime(ephemeral_5m_input_tokens=0, ephemeral_1h_input_tokens=0), None),
+    "a part": (by_lifetime(ephemeral_5m_input_tokens=400_000), None),
+    "more than all": (by_lifetime(ephemeral_5m_input_tokens=1_000_001), None),
+    "a lifetime that nobody knows": (by_lifetime(ephemeral_24h_input_tokens=1_000_000), None),
+    "a list of lifetimes": ({**MILLION_WRITTEN, "cache_creation": []}, None),
+    "a count that is none": ({**HAIKU, "cache_read_input_tokens": "7"}, None),
+    "more thought than put out": ({**HAIKU, "output_tokens_details": {"thinking_tokens": 101}}, None),
+    "thought and put out": ({**HAIKU, "output_tokens_details": {"thinking_tokens": 100}}, "0.00075"),
+    "a speed that batches have not": ({**HAIKU, "speed": "fast"}, None),
+}
+
+
+def test_each_usage_has_the_cost_that_it_tells_or_none() -> None:
+    batch = answered(["claude-haiku-4-5"] * len(COSTS), [usage for usage, _cost in COSTS.values()])
+    costs = [result.cost_usd for result in batch.results.in_request_order()]
+    expected = [None if cost is None else Decimal(cost) for _usage, cost in COSTS.values()]
+    assert dict(zip(COSTS, costs, strict=True)) == dict(zip(COSTS, expected, strict=True))
+    assert batch.results.of_unknown_cost().count() == expected.count(None)
+    assert (batch.cost_usd, batch.usage.get().cost_usd) == (None, None)
+
+
+def test_the_columns_have_what_is_billed() -> None:
+    result = answered(["claude-haiku-4-5"], [{**HAIKU, "iterations": [COMPACTION]}]).results.get()
+    assert (result.input_tokens, result.output_tokens) == (181_000, 3_600)
+
+
+def test_a_compaction_that_may_decide_the_band_has_no_known_cost() -> None:
+    small = {"type": "compaction", "input_tokens": 90_000, "output_tokens": 0}
+    usages = [{**HAIKU, "iterations": [small]}, {**HAIKU, "iterations": [small] * 2}]
+    batch = answered(["claude-haiku-4-5"] * 2, usages, extra={"model": "claude-haiku-5-5"})
+    # (91,000 * 0.10 + 100 * 0.50) / 1e6 / 2: 91,000 are below the threshold however they are counted.
+    assert dict(batch.results.values_list("custom_id", "cost_usd")) == {"r-0": Decimal("0.004575"), "r-1": None}
+
+
+def test_what_has_no_known_cost_is_found_by_a_filter(admin_client: Client) -> None:
+    batch = answered(["claude-haiku-4-5"] * 2, [HAIKU, by_lifetime()])
+    address = "/admin/django_claude_batches/batchresult/"
+    listed: Any = admin_client.get(address, {"batch": batch.pk, "tier": "of_unknown_cost"})
+    assert [row.custom_id for row in listed.context["cl"].result_list] == ["r-1"]
+    assert "Cost not known" in listed.content.decode()
+
+
 def test_what_failed_costs_nothing() -> None:
     batch = answered(["no-such-model"])
     assert (batch.results.errored().get().cost_usd, batch.cost_usd, batch.usage.count()) == (0, 0, 0)

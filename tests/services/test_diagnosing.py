@@ -13,7 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import F
 from django.utils import timezone
 
-from django_claude_batches import conf, services
+from django_claude_batches import conf, registry, services
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services.connection import InsideTransaction
@@ -21,7 +21,7 @@ from django_claude_batches.services.diagnosis import Diagnosis, Verdict
 from django_claude_batches.testing import ClaudeEmulator
 from tests.client.scripted import Answer, Script, batch, page, refused, serving
 from tests.jobs.shop import job
-from tests.making import draft, in_state, running
+from tests.making import draft, in_state, item, running
 from tests.protocol.clock import database_clock
 from tests.test_second_database import OurTablesElsewhere
 
@@ -73,6 +73,7 @@ def test_all_is_well(claude: ClaudeEmulator) -> None:
         "retention",
         "database",
         "migrations",
+        "models",
     }
     names |= {
         "database_clock",
@@ -426,3 +427,15 @@ def test_not_inside_a_transaction(claude: ClaudeEmulator) -> None:
     with transaction.atomic(), pytest.raises(InsideTransaction):
         services.diagnose()
     assert claude.requests == []
+
+
+@pytest.mark.database
+def test_models_that_retire_are_named(claude: ClaudeEmulator) -> None:
+    job("retiring", claude_model="claude-sonnet-4-5")
+    services.submit(MessageBatch.objects.create_draft([item(0, model="claude-sonnet-4-5-20250929")]))
+    found = [one for one in services.diagnose(offline=True) if one.name == "models"]
+    registry.forget("retiring")
+    assert [(one.verdict, one.words.partition(" retire")[0]) for one in found] == [
+        (WARNING, "claude-sonnet-4-5"),
+        (WARNING, "claude-sonnet-4-5-20250929"),
+    ]

@@ -41,6 +41,7 @@ OTHERS = [
 ]
 KEYS = ["id", "model", "stop_reason", "text", "thinking", "signature", "content", "usage", "x", "", r"a\"id", "x-"]
 USED = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "service_tier", "id"]
+LIFETIMES = ["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "ephemeral_24h_input_tokens"]
 
 values = st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | st.sampled_from(OTHERS)
 colons = st.sampled_from([":", ":", ": ", " :", ":  "])
@@ -51,7 +52,10 @@ def objects(keys: list[str], inner: st.SearchStrategy[str]) -> st.SearchStrategy
     return st.lists(member, max_size=7).map(lambda members: "{" + ",".join(members) + "}")
 
 
-usages = objects(USED, values)
+usages = st.tuples(objects(USED, values), objects(LIFETIMES, st.sampled_from(NUMBERS))).map(
+    lambda found: found[0][:-1] + ("," if len(found[0]) > 2 else "") + f'"cache_creation":{found[1]}' + "}"
+)
+usages = usages | objects(USED, values)
 usage = st.tuples(colons, usages).map(lambda found: f'"usage"{found[0]}{found[1]}')
 messages = st.tuples(objects(KEYS, values | usages), usage).map(
     lambda found: found[0][:-1] + ("," if len(found[0]) > 2 else "") + found[1] + "}"
@@ -115,3 +119,24 @@ def test_counts_that_are_too_long_for_a_form_are_read_all_the_same(number: int) 
         row = read(line(usual(tokens)), glance(line(usual(tokens)).data), forms)
         assert isinstance(row, ResultRow)
         assert row.input_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        '{"cache_creation_input_tokens":%d,"cache_creation":{"ephemeral_5m_input_tokens":0}}',
+        '{"cache_creation":{"ephemeral_24h_input_tokens":%d}}',
+        '{"output_tokens":0,"output_tokens_details":{"thinking_tokens":%d}}',
+        '{"iterations":[{"type":"compaction","input_tokens":%d,"output_tokens":0}],"input_tokens":0}',
+        '{"iterations":[{"type":"message","input_tokens":%d,"output_tokens":0}],"input_tokens":0}',
+    ],
+)
+def test_what_contradicts_itself_is_not_read_by_the_form_of_what_does_not(usage: str) -> None:
+    forms = Forms()
+    found = []
+    for number in (0, 7):
+        text = line('{"usage":' + usage % number + "}")
+        assert columns(read(text, glance(text.data), forms)) == columns(read(text, None, Forms()))
+        found.append(columns(read(text, glance(text.data), forms))["prompts"])
+    assert found[0] != 0
+    assert found[1] != 1

@@ -30,7 +30,7 @@ MOST_PARKED = 10
 MOST_NAMED = 5
 """Batches that are named with a kind of failure."""
 
-FILTERS = frozenset({"truncated", "refused", "invalid_output", "errored", "canceled", "expired"})
+FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "errored", "canceled", "expired"})
 """Outcomes by which a list of results can be filtered."""
 
 

@@ -32,6 +32,7 @@ class ExportResults(Subcommand):
         parser.add_argument("--outcome", nargs="+", choices=OUTCOMES, default=[], help="only these (default: all)")
         parser.add_argument("--error-type", nargs="+", metavar="TYPE", default=[], help="only errors of these types")
         parser.add_argument("--of-another-tier", action="store_true", help="only what was not made at the batch price")
+        parser.add_argument("--of-unknown-cost", action="store_true", help="only what has no known cost")
         parser.add_argument("--search", metavar="TEXT", default="", help="only what has a custom_id that begins so")
         parser.add_argument(
             "--columns",
@@ -88,6 +89,7 @@ def _narrowing(options: dict[str, Any]) -> Narrowing:
         outcomes=options["outcome"],
         error_types=options["error_type"],
         of_another_tier=options["of_another_tier"],
+        of_unknown_cost=options["of_unknown_cost"],
         beginning=options["search"],
     )
 

@@ -25,7 +25,7 @@ class Retry(Subcommand):
         parser.add_argument(
             "--outcome",
             action="append",
-            choices=list(OUTCOMES),
+            choices=OUTCOMES,
             metavar="OUTCOME",
             help=f"which requests: {', '.join(OUTCOMES)}; may be given several times (default: errored, expired and "
             "missing)",

@@ -16,6 +16,7 @@ class Outcome(StrEnum):
     INVALID_OUTPUT = "invalid_output"
     TRUNCATED = "truncated"
     REFUSED = "refused"
+    UNFINISHED = "unfinished"
     ERRORED = "errored"
     CANCELED = "canceled"
     EXPIRED = "expired"

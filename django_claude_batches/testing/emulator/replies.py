@@ -33,7 +33,7 @@ class Reply:
 
     text: str = ""
     content: list[dict[str, Any]] | None = None
-    stop_reason: str = "end_turn"
+    stop_reason: str | None = "end_turn"
     stop_sequence: str | None = None
     stop_details: dict[str, Any] | None = None
     usage: dict[str, Any] = field(default_factory=dict)
