@@ -196,7 +196,7 @@ class Run:
             self._changed.notify()
 
     def stop(self) -> None:
-        for process in self._running.values():
+        for process in list(self._running.values()):
             end(process)
 
 

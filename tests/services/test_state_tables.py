@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 WORDS = {
     State.DRAFT: ("Draft", "Not sent. Costs nothing until submitted."),
-    State.QUEUED: ("Waiting to be sent", "Goes out within about 30 seconds. You can still take it back."),
+    State.QUEUED: ("Waiting to be sent", "Not sent yet: No {credit}. The next try is at 11/23/2026 1:30 p.m."),
     State.SUBMITTING: ("Sending", "Being uploaded to Anthropic."),
     State.UNCERTAIN: (
         "Sent, not confirmed",
