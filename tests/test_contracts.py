@@ -19,10 +19,7 @@ PLANTED = {
     "A module imports only from layers below it": ("models/state.py", "django_claude_batches.services"),
     "Entry points do not speak HTTP": ("tasks.py", "requests"),
     "Services do not know who calls them, nor how HTTP is spoken": ("services/delays.py", "celery"),
-    "Models know neither the network, nor the queue, nor the settings, but for which answers are whole": (
-        "models/fields.py",
-        "requests",
-    ),
+    "Models know neither the network, nor the queue, nor the settings": ("models/fields.py", "requests"),
     "The client and the leaves know neither Django nor Celery": ("client/jsonl.py", "django"),
     "The emulator shares no code with what it tests": ("testing/emulator/clock.py", "django_claude_batches.wire"),
 }
