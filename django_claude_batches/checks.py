@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from celery import current_app
 from django.apps import AppConfig, apps
@@ -169,9 +170,8 @@ def check_database_time_zone(*, app_configs: Sequence[AppConfig] | None, **_kwar
 def about_time_zone(alias: str) -> list[CheckMessage]:
     """Refuse TIME_ZONE in the entry of DATABASES in which our rows are; PostgreSQL stores times with their zone."""
     database = settings.DATABASES[alias]
-    engine = str(database.get("ENGINE", "")).rpartition(".")[2]
-    zone = database.get("TIME_ZONE")
-    if zone in {None, "UTC", "Etc/UTC"} or engine not in {"mysql", "sqlite3"}:
+    zone, engine = database.get("TIME_ZONE"), str(database.get("ENGINE", ""))
+    if zone is None or _is_utc(zone) or not any(name in engine for name in ("mysql", "sqlite", "spatialite")):
         return []
     return [
         Error(
@@ -184,6 +184,11 @@ def about_time_zone(alias: str) -> list[CheckMessage]:
     ]
 
 
+def _is_utc(zone: str) -> bool:
+    january, july = (datetime(2026, month, 1, tzinfo=ZoneInfo(zone)) for month in (1, 7))
+    return not january.utcoffset() and not july.utcoffset()
+
+
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     """Look for the tick where Celery's Django settings usually stand, then in Celery's own.
 
@@ -191,11 +196,16 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     """
     schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
     if schedule is None:
-        schedule = current_app.conf.beat_schedule
-        if not schedule and (_is_scheduled_elsewhere() or not _kicks()):
-            return []
-    found = [_expiring(name) for name, entry in schedule.items() if _is_ours(entry) and "expires" in _options(entry)]
-    if any(entry.get("task") == TICK for entry in schedule.values()):
+        try:
+            current_app.finalize(auto=True)  # periodic tasks may be added then
+            schedule = current_app.conf.beat_schedule
+            if not schedule and (_is_scheduled_elsewhere() or not _kicks()):
+                return []
+        except Exception as error:  # noqa: BLE001 (the project's settings of Celery, and what it does with them)
+            return [_unreadable(error)]
+    entries = {name: entry for name, entry in schedule.items() if isinstance(entry, Mapping)}
+    found = [_expiring(name) for name, entry in entries.items() if _is_ours(entry) and "expires" in _options(entry)]
+    if any(_task_of(entry) == TICK for entry in schedule.values()):
         return found
     return [
         *found,
@@ -208,9 +218,23 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     ]
 
 
+def _task_of(entry: Any) -> Any:
+    """Return the task of an entry, which may also be one of Celery's objects."""
+    return entry.get("task") if isinstance(entry, Mapping) else getattr(entry, "task", None)
+
+
+def _unreadable(error: Exception) -> CheckMessage:
+    return Warning(
+        f"Celery's settings cannot be read: {type(error).__name__}: {error}",
+        hint="Correct them; until then nobody can say whether our tick is in the schedule.",
+        id="django_claude_batches.W003",
+    )
+
+
 def _is_scheduled_elsewhere() -> bool:
     scheduler = str(current_app.conf.beat_scheduler)
-    return "django_celery_beat" in settings.INSTALLED_APPS or not scheduler.startswith("celery.beat:")
+    is_installed = apps.is_installed("django_celery_beat") or "django_celery_beat" in settings.INSTALLED_APPS
+    return is_installed or not scheduler.startswith("celery.beat:")
 
 
 def _kicks() -> bool:
@@ -222,8 +246,13 @@ def _kicks() -> bool:
 
 def check_celery(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     """Look whether messages would go to the broker that Celery falls back to where no app was made."""
-    if not _kicks() or current_app.main != "default" or current_app.conf.broker_write_url:
+    if not _kicks() or current_app.main != "default":
         return []
+    try:
+        if current_app.conf.broker_write_url:
+            return []
+    except Exception as error:  # noqa: BLE001 (the project's settings of Celery)
+        return [_unreadable(error)]
     return [
         Warning(
             "This process has not loaded the project's Celery app: its messages go to amqp://guest@localhost, where no "

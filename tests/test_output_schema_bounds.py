@@ -6,7 +6,8 @@ import json
 import re
 import time
 import tracemalloc
-from typing import Any, Literal
+from functools import reduce
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
@@ -246,11 +247,47 @@ def nested_models(levels: int, key: str = "either") -> Any:
     return value
 
 
+class Alpha(pydantic.BaseModel):
+    child: Outer | None = None
+
+
+class Beta(pydantic.BaseModel):
+    child: Outer | None = None
+
+
+Inner = Annotated[Alpha | Beta, pydantic.Field(description="One.")]
+
+
+class Gamma(pydantic.BaseModel):
+    child: Outer | None = None
+
+
+Outer = Inner | Annotated[Gamma | str, pydantic.Field(description="Another.")]
+for _model in (Alpha, Beta, Gamma):
+    _model.model_rebuild()
+
+
+class Para(pydantic.BaseModel):
+    text: str
+
+
+class Items(pydantic.BaseModel):
+    items: list[Block]
+
+
+class Quote(pydantic.BaseModel):
+    blocks: list[Block]
+
+
+Block = Para | Items | Quote
+Items.model_rebuild()
+Quote.model_rebuild()
+
 UNIONS = [
-    (Or, nested_models),
+    (Alpha, lambda levels: reduce(lambda value, _level: {"child": value}, range(levels), 7)),
     (Or, lambda levels: nested_models(levels, "both")),
     (Pile, nested),
-    (Query, lambda levels: {"where": nested_models(levels)}),
+    (Query, lambda levels: {"where": nested_models(levels, "both")}),
 ]
 
 
@@ -265,11 +302,22 @@ def test_a_union_that_contains_itself(model: type[pydantic.BaseModel], answer: A
     assert time.process_time() - begun < 1, "of hours"
 
 
+def test_levels_that_only_one_choice_goes_on_with_are_read() -> None:
+    assert OutputSchema(Or).read(json.dumps(nested_models(60))).parsed
+
+
 def test_deep_answers_of_a_union_that_contains_itself_are_read() -> None:
     depth_5 = json.dumps({"both": []})
     for _level in range(5):
         depth_5 = f'{{"both": [{depth_5}, {depth_5}]}}'
     assert OutputSchema(And).read(depth_5).output["both"]
+
+
+def test_a_wide_answer_of_such_a_union_is_read() -> None:
+    """Of its choices only one has the field that goes on."""
+    paragraphs = [{"text": "x" * 20}] * 30
+    answer = {"items": [{"blocks": [{"items": [{"blocks": paragraphs}] * 5}] * 5}] * 5}
+    assert OutputSchema(Items).read(json.dumps(answer)).parsed
 
 
 class Tree(pydantic.BaseModel):

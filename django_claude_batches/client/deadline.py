@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from urllib3.util.wait import wait_for_read
-
 WAIT = 1.0
 """Seconds between two calls of `on_wait` while no byte comes."""
 
@@ -153,27 +151,32 @@ class _PacedReads(io.RawIOBase):
         begun, timeout = time.monotonic(), self._sock.gettimeout()
         shortened = self._pace.shortened(timeout)
         if self._pace.on_wait is not None:
-            shortened = self._wait(shortened, self._pace.on_wait)
-        if shortened < timeout:
-            self._sock.settimeout(shortened)
-        size: int | None = self._raw.readinto(buffer)
+            size = self._received(buffer, begun + shortened, self._pace.on_wait)
+        else:
+            if shortened < timeout:
+                self._sock.settimeout(shortened)
+            size = self._raw.readinto(buffer)
         self._pace.read(size or 0, time.monotonic() - begun)
-        if shortened < timeout:
+        if self._sock.gettimeout() != timeout:
             self._sock.settimeout(timeout)
         return size
 
-    def _wait(self, seconds: float, on_wait: Callable[[], object]) -> float:
-        """Wait for a byte, and call `on_wait` each second; return what is left of the seconds.
+    def _received(self, buffer: Any, until: float, on_wait: Callable[[], object]) -> int | None:
+        """Read as `readinto`, and call `on_wait` each second.
 
-        TLS may hold bytes that it has read from the socket already.
+        By short timeouts, after which a socket can be read again, TLS in TLS too. `select` knows nothing of what TLS
+        has read already, and is woken by records that carry no data. The socket's file could not be read again.
         """
-        until = time.monotonic() + seconds
-        pending = getattr(self._sock, "pending", None)
-        while not (pending and pending()) and (left := until - time.monotonic()) > 0:
-            if wait_for_read(self._sock, min(left, WAIT)):
-                break
-            on_wait()
-        return max(until - time.monotonic(), SHORTEST)
+        while True:
+            self._sock.settimeout(max(min(until - time.monotonic(), WAIT), SHORTEST))
+            try:
+                size: int | None = self._sock.recv_into(buffer)
+            except TimeoutError:
+                on_wait()
+                if time.monotonic() >= until:
+                    raise
+            else:
+                return size
 
     def close(self) -> None:
         self._raw.close()

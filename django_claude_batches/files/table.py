@@ -27,7 +27,7 @@ HEAD_BYTES = 64 * 1024
 
 MOST_NAMED = 30
 
-_SEP = re.compile(rb'"?sep=([^\w\s"]|\t)"?\r?\n', re.IGNORECASE)
+_SEP = re.compile(rb'"?sep=([!#-/:-@\[-`{-~]|\t)"?[;,]*\r?\n', re.IGNORECASE)
 """The line by which Excel is told the delimiter. Excel does not show it, so it is not counted as a row."""
 
 

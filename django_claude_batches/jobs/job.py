@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.db import models, router
+from django.db import InterfaceError, OperationalError, models, router
 
 from django_claude_batches import registry, services, tasks
 from django_claude_batches.jobs import functions
@@ -13,6 +14,8 @@ from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
 from django_claude_batches.services.runs.calling import sync_result
 from django_claude_batches.storable import Cleaner
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens of an answer, unless the job says how many."""
@@ -84,10 +87,19 @@ class BatchJob:
 
     @cached_property
     def row_model(self) -> type[models.Model] | None:
-        """The model of `get_queryset`'s rows, which is asked for once; None for a job without `get_queryset`."""
+        """The model of `get_queryset`'s rows, which is asked for once; None where it gives none.
+
+        It may raise when answers are delivered, a day after they were asked for: they are delivered all the same.
+        """
         if type(self).get_queryset is BatchJob.get_queryset:
             return None
-        return sync_result(self, "get_queryset", self.get_queryset()).model
+        try:
+            return sync_result(self, "get_queryset", self.get_queryset()).model
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("%s.get_queryset() raised: rows are read by their own models.", type(self).__name__)
+            return None
 
     def get_prompt(self, obj: Any, /) -> str:
         """Give what the user's message says about the row."""

@@ -12,7 +12,7 @@ from django_claude_batches.management.showing import counted
 from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
-from django_claude_batches.models.state import ALWAYS_DUE, FINAL
+from django_claude_batches.models.state import ALWAYS_DUE, EDITABLE, FINAL
 
 MOVING = ALWAYS_DUE - {State.UNCERTAIN}
 """What a batch leaves by itself, and soon."""
@@ -63,6 +63,8 @@ def _is_stuck(run: JobRun) -> bool:
     undone = DeliveryChunk.objects.primary().undone().filter(batch__run=run)
     stuck = undone.stuck()
     waits = MessageBatch.objects.primary().filter(run=run, delivered_at__isnull=True).exclude(deliveries__in=stuck)
+    if run.state == RunState.CANCELING:
+        waits = waits.exclude(state__in=EDITABLE)  # nobody sends them any more
     moves = Q(state__in=MOVING | FINAL) | Q(state=State.DRAFT, released_at__isnull=True)
     if run.state == RunState.DRAFTING or waits.filter(moves).exists() or undone.exclude(pk__in=stuck).exists():
         return False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
+
+from asgiref.sync import iscoroutinefunction
 
 from django_claude_batches.output_schema.outcome import (
     MOST_PROBLEMS,
@@ -15,12 +16,10 @@ from django_claude_batches.output_schema.outcome import (
     Validated,
     joined,
 )
+from django_claude_batches.output_schema.tries import Tries, schemas
 
 MOST_ERRORS = 1000
 """Of one answer. An answer of 1 MB may have so many that listing them takes hundreds of MB."""
-
-MOST_TRIES = 2**17
-"""Of the parts of one answer, by a model whose union contains itself: about 2 seconds on a machine of 2026."""
 
 PYTHON_RE = (
     "{} has patterns that are searched for with Python's re: some take hours for a short answer, and nothing can "
@@ -48,17 +47,18 @@ class ByModel:
             self.schema: dict[str, Any] = model.model_json_schema()
         except PydanticUserError as error:
             raise BadSchema(f"{model.__name__} has no JSON Schema: {error.message}") from None
-        core_schema = model.__pydantic_core_schema__
+        core_schema: Any = model.__pydantic_core_schema__
         if names := _coroutine_functions(core_schema):
             raise BadSchema(f"{model.__name__} has validators that are async def, which nothing awaits: {names}")
-        self._choices = _recursive_choices(core_schema)
-        found = {PYTHON_RE: _uses_re(core_schema), RECURSIVE_UNION: self._choices > 1}
+        tries = Tries(core_schema)
+        self._tries = tries if tries.multiply() else None
+        found = {PYTHON_RE: _uses_re(core_schema), RECURSIVE_UNION: self._tries is not None}
         self.warnings = [words.format(model.__name__) for words, is_so in found.items() if is_so]
         self._model = model
         self._refusal = ValidationError
 
     def check(self, text: str, value: Any) -> Validated:
-        if self._choices > 1 and _tries(value, self._choices) > MOST_TRIES:
+        if self._tries is not None and self._tries.are_too_many(value):
             raise InvalidOutput("it has too many levels for a union that contains itself: that would take too long")
         try:
             # The text and not the value: read as JSON, a list may be a set and a text a date, however strict the model.
@@ -71,69 +71,19 @@ class ByModel:
         return Validated(parsed.model_dump(mode="json", by_alias=True), parsed)
 
 
-def _schemas(core_schema: Any) -> Iterator[dict[str, Any]]:
-    """Give all schemas of which a core schema of pydantic consists, without following its references."""
-    waiting = [core_schema]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            yield found
-            waiting += found.values()
-        elif isinstance(found, list | tuple):
-            waiting += found
-
-
 def _coroutine_functions(core_schema: Any) -> str:
     """Return the names of the validators and serializers that are coroutine functions."""
-    called = [schema["function"] for schema in _schemas(core_schema) if callable(schema.get("function"))]
-    return ", ".join(sorted({each.__qualname__ for each in called if inspect.iscoroutinefunction(each)}))
+    called = [schema["function"] for schema in schemas(core_schema) if callable(schema.get("function"))]
+    found = [each for each in called if iscoroutinefunction(each) or iscoroutinefunction(type(each).__call__)]
+    return ", ".join(sorted({getattr(each, "__qualname__", repr(each)) for each in found}))
 
 
 def _uses_re(core_schema: Any) -> bool:
     """Whether a core schema names Python's engine, or has a pattern that `re` has compiled."""
     return any(
         schema.get("regex_engine") == "python-re" or isinstance(schema.get("pattern"), re.Pattern)
-        for schema in _schemas(core_schema)
+        for schema in schemas(core_schema)
     )
-
-
-def _recursive_choices(core_schema: Any) -> int:
-    """Return how many choices of one union contain that union again; of several unions, the most.
-
-    Pydantic tries each of them at each level of an answer. A union with a discriminator tries one.
-    """
-    named = {schema["ref"]: schema for schema in _schemas(core_schema) if "ref" in schema}
-    unions = [schema for schema in _schemas(core_schema) if schema.get("type") == "union"]
-    return max((sum(_contains(choice, union, named) for choice in union["choices"]) for union in unions), default=0)
-
-
-def _contains(schema: Any, union: dict[str, Any], named: dict[str, Any]) -> bool:
-    waiting, followed = [schema], set()
-    while waiting:
-        for found in _schemas(waiting.pop()):
-            if found is union:
-                return True
-            ref = found.get("schema_ref")
-            if ref in named and ref not in followed:
-                followed.add(ref)
-                waiting.append(named[ref])
-    return False
-
-
-def _tries(value: Any, choices: int) -> int:
-    """Return how often parts of an answer are tried, where each level multiplies it; not exactly above MOST_TRIES.
-
-    A level is an object, or an array in an array: a list of models is one level.
-    """
-    total, waiting = 0, [(value, 1)]
-    while waiting and total <= MOST_TRIES:
-        part, tries = waiting.pop()
-        total += tries
-        if isinstance(part, dict):
-            waiting += ((inner, tries * choices) for inner in part.values())
-        elif isinstance(part, list):
-            waiting += ((inner, tries * (choices if isinstance(inner, list) else 1)) for inner in part)
-    return total
 
 
 def _path(location: Iterable[int | str]) -> str:

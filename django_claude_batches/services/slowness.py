@@ -21,9 +21,9 @@ from django_claude_batches.exceptions import APIUnreachable
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.services.holding import at_intervals
-from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.pausing import account_state, is_paused
 
-AFTER_ANOTHER_CREATE = timedelta(seconds=30)
+AFTER_ANOTHER_CREATE = timedelta(minutes=2)
 """How long a batch waits while another create call of its account is made. The first to wait is due when that ends."""
 
 WAITS_FOR_ANOTHER = "It waits for another create call of its account to end."
@@ -124,7 +124,8 @@ def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] |
         yield at_intervals(SIGN_OF_LIFE, keep)
     finally:
         states.end_create(batch.account, batch.pk)
-        waiting = batches.filter(account=batch.account, state=State.QUEUED, last_error=WAITS_FOR_ANOTHER)
-        first = waiting.order_by("queued_at", "pk").first()
-        if first is not None:
-            waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())
+        if not is_paused(batch.account):
+            waiting = batches.filter(account=batch.account, state=State.QUEUED, last_error=WAITS_FOR_ANOTHER)
+            first = waiting.exclude(pk=batch.pk).order_by("queued_at", "pk").first()
+            if first is not None:
+                waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())

@@ -89,13 +89,14 @@ def send_in_turn(batch: MessageBatch, token: str) -> bool:
     with one_create_at_a_time(batch) as keep:
         if keep is not None:
             return _send(batch, token, keep)
-    batch.put_off(jittered(AFTER_ANOTHER_CREATE), token=token, last_error=WAITS_FOR_ANOTHER)
+    # What went wrong before is worth more to a person than what it waits for.
+    batch.put_off(jittered(AFTER_ANOTHER_CREATE), token=token, last_error=batch.last_error or WAITS_FOR_ANOTHER)
     return False
 
 
 def _send(batch: MessageBatch, token: str, keep: Callable[[], object]) -> bool:
     if is_paused(batch.account):
-        batch.put_off(PAUSED_RECHECK, token=token)
+        batch.put_off(PAUSED_RECHECK, token=token, **_waiting_no_more(batch))
         return False
     client = connect(batch.account, anthropic_version=batch.anthropic_version)
     attempt = _intend(batch, token)
@@ -116,6 +117,10 @@ def _send(batch: MessageBatch, token: str, keep: Callable[[], object]) -> bool:
         if not _fence(batch, attempt, token, baseline):
             return settling.not_sent(batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW)
         return _post(batch, attempt, client, reader, written, keep)
+
+
+def _waiting_no_more(batch: MessageBatch) -> dict[str, Any]:
+    return {"last_error": ""} if batch.last_error == WAITS_FOR_ANOTHER else {}
 
 
 def recover(batch: MessageBatch, _token: str) -> bool:

@@ -353,6 +353,19 @@ def test_tls_changes_nothing(certificate: Path) -> None:
     assert (caught.value.sent, caught.value.too_slow) == (True, True)
 
 
+def test_a_silent_server_with_tls(certificate: Path) -> None:
+    """Its tickets for new sessions come first, and are no answer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    signs: list[float] = []
+    said: dict[str, Any] = {"on_wait": lambda: signs.append(time.monotonic()), "timeout": (5, 1.4)}
+    with dripping(b"", b"", context) as port:
+        options: dict[str, Any] = {"base_url": f"https://127.0.0.1:{port}", "verify": f"{certificate}.crt"}
+        with closing(BatchesClient(api_key="key", **options)) as client, pytest.raises(APIUnreachable):
+            client.send(io.BytesIO(BODY), size=len(BODY), **said)
+    assert len(signs) == 3, "before the body, after a second, and at the end"
+
+
 def test_waiting_over_tls(certificate: Path) -> None:
     """An answer of one TLS record, of which the socket has nothing more to read after the first piece."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

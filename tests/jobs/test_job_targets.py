@@ -16,7 +16,17 @@ from django_claude_batches.models import DeliveryChunk, MessageBatch, ParkedResu
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, OVERLOADED, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.jobs.test_late_results import fetch_again, incomplete
-from tests.library.models import Book, ModeratedReview, Parcel, Place, Restaurant, Review, SignedReview
+from tests.library.models import (
+    Book,
+    Kiosk,
+    ModeratedReview,
+    Parcel,
+    Place,
+    PlaceQuerySet,
+    Restaurant,
+    Review,
+    SignedReview,
+)
 from tests.making import item
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -249,3 +259,58 @@ class TestDeletedInTheHandler:
         over(job(on_result=on_result).start(), claude)
         assert (Review.objects.count(), ParkedResult.objects.count()) == (1, 1)
         assert DeliveryChunk.objects.get().gone_count == 0
+
+
+class TestChildrenWithKeysOfTheirOwn:
+    """A kiosk's number is another place's key."""
+
+    @pytest.fixture(autouse=True)
+    def places(self) -> None:
+        Place.objects.create(pk=2, name="place 2")
+        for pk, number in ((1, 3), (3, 1), (4, 2)):
+            Kiosk.objects.create(id=pk, name=f"place {pk}", number=number)
+
+    def test_a_handler_gets_the_row_that_was_asked_about(self, claude: ClaudeEmulator) -> None:
+        seen: dict[str, str] = {}
+
+        def on_result(self: Any, place: Place, result: Any) -> None:
+            seen[result.request.object_id] = place.name
+
+        def get_targets(self: Any, pks: Sequence[Any]) -> Any:
+            return PlaceQuerySet(Place).as_they_are().filter(pk__in=pks)
+
+        made = job(
+            get_queryset=lambda self: Place.objects.all(),
+            get_prompt=lambda self, place: place.name,
+            on_result=on_result,
+            get_targets=get_targets,
+        )
+        assert over(made.start(), claude).state == RunState.FINISHED
+        assert seen == {str(pk): f"place {pk}" for pk in range(1, 5)}
+
+    def test_they_are_no_rows_to_ask_about(self, claude: ClaudeEmulator) -> None:
+        made = job(
+            get_queryset=lambda self: PlaceQuerySet(Place).as_they_are(), get_prompt=lambda self, place: place.name
+        )
+        run = over(made.start(), claude)
+        assert (run.is_paused, len(claude.batches)) == (True, 0)
+        assert "a row of a child model with a key of its own" in run.pause_reason
+
+
+def test_a_queryset_that_raises_a_day_later(claude: ClaudeEmulator) -> None:
+    reviews(2)
+    is_over: list[bool] = []
+
+    def get_queryset(self: Any) -> Any:
+        if is_over:
+            raise LookupError("the campaign is over")
+        return Review.objects.all()
+
+    def on_result(self: Any, review: Review, result: Any) -> None:
+        Review.objects.filter(pk=review.pk).update(effects=F("effects") + 1)
+
+    run = job(get_queryset=get_queryset, on_result=on_result).start()
+    fetched(run, claude)
+    is_over.append(True)
+    deliver_all()
+    assert (effects(), ParkedResult.objects.count()) == ([1, 1], 0)

@@ -117,7 +117,12 @@ def test_rows_by_their_results(claude: ClaudeEmulator, model: type[models.Model]
 
 
 def test_it_is_no_column() -> None:
-    assert [field.name for field in Place._meta.get_fields(include_hidden=True)] == ["restaurant", "id", "name"]
+    assert [field.name for field in Place._meta.get_fields(include_hidden=True)] == [
+        "restaurant",
+        "kiosk",
+        "id",
+        "name",
+    ]
     assert Place._meta.private_fields == []
 
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtur
 ROOT = Path(__file__).parents[2]
 SLOW = "a slow"
 KEY = "sk-ant-api03-slow"
-READ_TIMEOUT = 0.1
+READ_TIMEOUT = 0.2
 MINUTE = timedelta(minutes=1)
 ZERO = timedelta(0)
 
@@ -111,7 +111,7 @@ class TestRemembering:
         settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {SLOW: slow}}
         claude.bend(Bend(body="dripped", seconds=READ_TIMEOUT / 2, key=KEY))
         services.advance(batch)
-        assert "within 0.3 s" in batch.last_error
+        assert "within 0.6 s" in batch.last_error
         assert AccountState.objects.resting().exists()
 
     def test_an_error_that_comes_in_time_is_none(self, claude: ClaudeEmulator) -> None:
@@ -278,7 +278,7 @@ class TestCreating:
         waits = self.sent()
         assert (waits.state, waits.failures, waits.lease_token) == (State.QUEUED, 0, "")
         assert waits.last_error == "It waits for another create call of its account to end."
-        assert timedelta(seconds=20) < waits.next_action_at - timezone.now() < timedelta(seconds=40)
+        assert MINUTE < waits.next_action_at - timezone.now() < 3 * MINUTE
         assert (claude.requests, waits.attempts.count()) == ([], 0)
         assert self.sent("default").state == State.IN_PROGRESS
 
@@ -314,6 +314,25 @@ class TestCreating:
         assert self.sent().state != State.IN_PROGRESS
         AccountState.objects.update(paused_at=None)
         assert self.sent().state == State.IN_PROGRESS
+
+    def test_of_an_account_that_is_paused_none_is_due(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        """It would be handed out over and over."""
+        waits, other = self.sent(), self.sent()
+        AccountState.objects.filter(alias=SLOW).update(paused_at=timezone.now(), pause_reason="The key was refused.")
+        AccountState.objects.end_create(SLOW, in_flight.pk)
+        for batch in (waits, other):
+            make_due(batch)
+            services.advance_if_due(batch.pk)
+            batch.refresh_from_db()
+            assert (batch.state, batch.last_error) == (State.QUEUED, "")
+        assert (handed_out(), claude.requests) == ([], [])
+
+    def test_what_went_wrong_before_is_still_said(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        batch = services.submit(draft(1, account=SLOW))
+        MessageBatch.objects.filter(pk=batch.pk).update(last_error="A full disk", failures=2)
+        services.advance_if_due(batch.pk)
+        batch.refresh_from_db()
+        assert (batch.state, batch.last_error, batch.failures) == (State.QUEUED, "A full disk", 2)
 
     def test_of_a_single_account_any_number(self, claude: ClaudeEmulator, settings: Any) -> None:
         only = {"default": settings.CLAUDE_BATCHES["ACCOUNTS"]["default"]}

@@ -81,7 +81,7 @@ def _judge(batches: list[MessageBatch], pending: list[MessageBatch]) -> None:
                 returncode=Exit.NEEDS_A_PERSON,
             )
     settled = [batch for batch in batches if batch not in pending]
-    stuck = [batch for batch in settled if batch.attention() or batch.state == State.DRAFT]
+    stuck = [batch for batch in settled if batch.state != State.INGESTED or batch.attention()]
     if stuck:
         states = ", ".join(f"{batch} ({State(batch.state).label})" for batch in stuck)
         raise CommandError(f"Needs a person: {states}.", returncode=Exit.NEEDS_A_PERSON)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError, models, router, transaction
 
 from django_claude_batches import registry
@@ -42,7 +43,9 @@ def targets_of(requests: Iterable[BatchRequest], job: registry.Job, *, using: st
     for content_type, pks in wanted.items():
         model = content_types.get_for_id(content_type).model_class()
         if model is not None:
-            found |= {(content_type, str(row.pk)): row for row in _rows(model, pks, job)}
+            # Not by `row.pk`: a manager may give rows of a child model, which has a key of its own.
+            key = model._meta.concrete_model._meta.pk.attname  # type: ignore[union-attr]
+            found |= {(content_type, str(getattr(row, key))): row for row in _rows(model, pks, job)}
     return found
 
 
@@ -51,12 +54,20 @@ def _rows(model: type[models.Model], pks: list[str], job: registry.Job) -> Itera
     if job.row_model is None or job.row_model._meta.concrete_model is not concrete:
         yield from model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)
         return
-    rows = job.get_targets([concrete._meta.pk.to_python(pk) for pk in pks])
+    rows = job.get_targets([_key(concrete, pk) for pk in pks])
     for row in sync_result(job, "get_targets", rows):
         if not isinstance(row, concrete):
             name = f"{type(job).__name__}.get_targets()"
             raise TypeError(f"{name} must return rows of {concrete._meta.label}, not {row!r:.100}")
         yield row
+
+
+def _key(model: type[models.Model], text: str) -> Any:
+    """Return a primary key as its field has it; the text where the field reads none, such as one that encrypts."""
+    try:
+        return model._meta.pk.to_python(text)
+    except (ValidationError, TypeError, ValueError):
+        return text
 
 
 def result_of(request: BatchRequest) -> BatchResult | None:

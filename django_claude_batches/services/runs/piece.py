@@ -229,15 +229,19 @@ class Piece:
             self._tally.failed.append([request.position, outcome])
         self._call(request, result or missing_result(request), outcome, targets)
 
+    def _is_there(self, request: BatchRequest) -> bool:
+        """Look whether the request's target was not deleted since it was fetched."""
+        return _key_of(request) in targets_of([request], self._job, using=self._using)
+
     def _call(self, request: BatchRequest, result: BatchResult, outcome: str, targets: dict[Key, models.Model]) -> None:
-        target = targets.get((request.content_type_id or 0, request.object_id or ""))
+        target = targets.get(_key_of(request))
         if target is None:
             self._gone(request)
             return
         is_success = outcome == Outcome.SUCCEEDED
         handler = "on_result" if is_success else "on_failure"
         error = guarded(self._job, handler, target, result, using=self._using)
-        if error is not None and not targets_of([request], self._job, using=self._using):  # deleted meanwhile
+        if error is not None and not self._is_there(request):
             self._gone(request)
         elif error is not None:
             self._park(request, outcome, error)
@@ -299,3 +303,7 @@ class Piece:
         if tally.handed:
             changes["position"] = tally.handed[-1].position + 1
         return changes if more else changes | {"done_at": DatabaseNow(), "next_action_at": None, "tries": 0}
+
+
+def _key_of(request: BatchRequest) -> Key:
+    return request.content_type_id or 0, request.object_id or ""

@@ -46,11 +46,20 @@ def page_of(job: registry.Job, *, after: Any, size: int) -> list[Any]:
     try:
         rows = rows_of(job)
         found = (rows if after is None else rows.filter(pk__gt=after))[:size]
-        return list({row.pk: row for row in found}.values())  # a filter over a join gives a row several times
+        key = rows.model._meta.pk.attname
+        distinct = {getattr(row, key): row for row in found}  # a filter over a join gives a row several times
     except (Unaskable, *PASSING):
         raise
     except Exception as error:  # noqa: BLE001 (it is the project's code)
         why = _told(error)
+    else:
+        strangers = [row for pk, row in distinct.items() if row.pk != pk]
+        if not strangers:
+            return list(distinct.values())
+        why = (
+            f"gives {type(strangers[0])._meta.label} {strangers[0].pk}, a row of a child model with a key of its own: "
+            f"no answer finds back to it. Give rows of {rows.model._meta.label}"
+        )
     raise Unaskable(f"get_queryset(): {why}")
 
 
