@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.db import InterfaceError, OperationalError, models, router
 
 from django_claude_batches import registry, services, tasks
+from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.jobs import functions
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
@@ -110,9 +111,15 @@ class BatchJob:
         params: dict[str, Any] = {
             "model": self.claude_model,
             "max_tokens": self.max_tokens,
-            "messages": [{"role": "user", "content": sync_result(self, "get_prompt", self.get_prompt(obj))}],
+            "messages": [{"role": "user", "content": self._prompt(obj)}],
         }
         return {**params, "system": self.system} if self.system else params
+
+    def _prompt(self, obj: Any) -> str:
+        prompt = sync_result(self, "get_prompt", self.get_prompt(obj))
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise InvalidRequest(f"get_prompt() must give a text, not {prompt!r:.80}")
+        return prompt
 
     def get_betas(self, obj: Any, /) -> Iterable[str]:
         """Give the names for the `anthropic-beta` header; rows with different ones go into different batches."""

@@ -23,6 +23,22 @@ MAX_OUR_CUSTOM_ID = wire.MAX_CUSTOM_ID_LENGTH - TAG_LENGTH - 1
 ENVELOPE = (b'{"requests":[', b",", b"]}")
 """What stands before, between and after the requests in the body of a create call."""
 
+OF_THE_CALL = {
+    "betas": "give them to create_draft(betas=…), or to a job as betas",
+    "extra_body": "put its members into params",
+    "extra_headers": "a batch sends none but those of betas and user_profile_id",
+    "extra_query": "leave it out",
+    "timeout": "leave it out",
+}
+"""Arguments of `messages.create` in the official SDK that it does not send in the body. The API refuses them there."""
+
+REQUIRED: tuple[tuple[str, Any, str], ...] = (
+    ("model", str, "the name of a model"),
+    ("max_tokens", int, "a whole number from 1"),
+    ("messages", (list, tuple), "a list with at least one message"),
+)
+"""Members without which the API refuses a body, with their types (docs/reference/wire.md §6)."""
+
 MAX_MODEL_LENGTH = 100
 MAX_OBJECT_ID = 64
 
@@ -119,9 +135,24 @@ def encode_params(params: Any) -> str:
     for key in wire.UNSUPPORTED_PARAMS:
         if params.get(key) not in (None, False):
             raise InvalidRequest(f"params.{key} is not supported in a batch: remove it")
-    if params.get("max_tokens") == 0:
-        raise InvalidRequest("params.max_tokens must be at least 1 in a batch")
-    return encode(params)
+    text = encode(params)
+    if problem := _problem(params):
+        raise InvalidRequest(problem)
+    return text
+
+
+def _problem(params: Mapping[str, Any]) -> str:
+    """Say what no model takes: members of the call and not of its body, and required ones that are not there."""
+    for key, instead in OF_THE_CALL.items():
+        if key in params:
+            return f"params.{key} is no member of a Messages call's body: {instead}"
+    for key, kind, words in REQUIRED:
+        given = params.get(key)
+        if given is None:
+            return f"params.{key} is missing: the API requires it"
+        if not isinstance(given, kind) or given is True or not given or (kind is int and given < 1):
+            return f"params.{key} must be {words}, not {given!r:.80}"
+    return ""
 
 
 def model_of(params: Mapping[str, Any]) -> str:

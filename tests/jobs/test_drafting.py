@@ -196,7 +196,12 @@ def test_a_row_that_cannot_be_asked_pauses_the_run_which_goes_on_with_it() -> No
 @pytest.mark.parametrize(
     ("members", "told"),
     [
-        ({"get_params": lambda self, row: {"max_tokens": 0}}, "max_tokens must be at least 1"),
+        ({"get_params": lambda self, row: {"max_tokens": 0}}, "params.model is missing: the API requires it"),
+        ({"max_tokens": 0}, "params.max_tokens must be a whole number from 1, not 0"),
+        *(
+            ({"get_prompt": lambda self, row, text=text: text}, f"must give a text, not {text!r}")
+            for text in ("", " \n", None, 7)
+        ),
         ({"get_params": lambda self, row: ["not", "an object"]}, "params must be a JSON object, not list"),
         ({"get_params": lambda self, row: {"messages": object()}}, "object"),
         ({"betas": "output-300k-2026-03-24"}, "betas are a list of names, not a text"),

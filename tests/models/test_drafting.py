@@ -17,6 +17,7 @@ from tests.making import draft, in_state, item
 pytestmark = pytest.mark.django_db
 
 NAN = float("nan")
+BODY = item(0)["params"]
 
 
 def nested(levels: int) -> list[Any]:
@@ -35,7 +36,7 @@ def nested(levels: int) -> list[Any]:
         ({"custom_id": "a\n", "params": {}}, "only the characters"),
         ({"custom_id": "x" * 51, "params": {}}, "the API allows 64; 14 are ours"),
         ({"custom_id": 7, "params": {}}, "must be text"),
-        ({"custom_id": "r-1", "params": {}}, "used twice"),
+        ({**item(9), "custom_id": "r-1"}, "used twice"),
         ({"params": [1]}, "must be a JSON object"),
         ({"params": None}, "must be a JSON object"),
         ({"params": {"temperature": NAN}}, "cannot be encoded"),
@@ -46,7 +47,26 @@ def nested(levels: int) -> list[Any]:
         ({"params": {"stream": True}}, "params.stream is not supported"),
         ({"params": {"speed": "fast"}}, "params.speed is not supported"),
         ({"params": {"fallbacks": [{}]}}, "params.fallbacks is not supported"),
-        ({"params": {"max_tokens": 0}}, "max_tokens must be at least 1"),
+        ({"params": {}}, "params.model is missing"),
+        ({"params": {**BODY, "model": ""}}, "params.model must be the name of a model, not ''"),
+        ({"params": {**BODY, "max_tokens": None}}, "params.max_tokens is missing"),
+        *(
+            (
+                {"params": {**BODY, "max_tokens": given}},
+                f"params.max_tokens must be a whole number from 1, not {given!r}",
+            )
+            for given in (0, -1, True, "5", 6.5, [1])
+        ),
+        ({"params": {**BODY, "messages": []}}, "params.messages must be a list with at least one message"),
+        ({"params": {**BODY, "messages": "Hello"}}, "params.messages must be a list"),
+        (
+            {"params": {**BODY, "betas": ["a-beta"]}},
+            "params.betas is no member of a Messages call's body: give them to",
+        ),
+        *(
+            ({"params": {**BODY, key: {}}}, f"params.{key} is no member of a Messages call's body")
+            for key in ("extra_body", "extra_headers", "extra_query", "timeout")
+        ),
         ({"params": {}, "target": Book(title="unsaved")}, "saved model instance"),
         ({"params": {}, "target": 7}, "saved model instance"),
         ({"params": {}, "costum_id": "x"}, "unknown key 'costum_id'"),
@@ -95,11 +115,12 @@ def test_what_the_api_takes_as_absent_is_taken(value: Any) -> None:
 
 
 def test_params_are_kept_as_they_will_be_sent() -> None:
-    params = {"z": "é 😀 \u2028 \0", "a": [1, 1.5, True, None], "n": 10**30}
+    params = {**BODY, "z": "é 😀 \u2028 \0", "a": [1, 1.5, True, None], "n": 10**30}
     batch = MessageBatch.objects.create_draft([{"params": params}])
     request = batch.requests.get()
     assert request.custom_id == "0"
-    assert request.params_text == '{"z":"é 😀 \u2028 \\u0000","a":[1,1.5,true,null],"n":1' + "0" * 30 + "}"
+    ours = '"z":"é 😀 \u2028 \\u0000","a":[1,1.5,true,null],"n":1' + "0" * 30 + "}"
+    assert request.params_text == json.dumps(BODY, separators=(",", ":"))[:-1] + "," + ours
     assert request.params_bytes == len(request.params_text.encode())
     assert request.params == params
 

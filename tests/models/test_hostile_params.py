@@ -64,11 +64,12 @@ def places(value: Any) -> list[dict[str, Any]]:
     params = [
         asked | {"messages": [{"role": "user", "content": value}]},
         asked | {"tools": [{"input_schema": {"properties": [{"a": value}]}}]},
-        asked | {"model": value},
         asked | {"temperature": value},
         asked,
     ]
-    return [*params, asked | {"metadata": {value: 1}}] if isinstance(value, str) else params
+    if isinstance(value, str):
+        params += [asked | {"metadata": {value: 1}}, asked | {"model": value or "none"}]
+    return params
 
 
 @pytest.mark.parametrize("name", SENT)
