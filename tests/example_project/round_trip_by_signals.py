@@ -20,7 +20,17 @@ with ClaudeEmulator(any_key=True) as claude:
     claude.finish()
     services.advance(batch)
     other = MessageBatch.objects.create_draft(
-        [{"custom_id": "x", "params": {"messages": [{"role": "user", "content": "?"}]}}], kind="other"
+        [
+            {
+                "custom_id": "x",
+                "params": {
+                    "model": "claude-haiku-4-5",
+                    "max_tokens": 16,
+                    "messages": [{"role": "user", "content": "?"}],
+                },
+            }
+        ],
+        kind="other",
     )
     services.advance(services.submit(other))
     claude.finish()

@@ -75,7 +75,7 @@ def test_a_line_separator_inside_a_text_ends_no_line(manage: Manage, jsonl: Writ
         (b'{"custom_id": "x", "params": {"temperature": NaN}}', "cannot be encoded as JSON"),
         (b'{"custom_id": "x", "params": {"model": "a", "model": "b"}}', "the key 'model' stands twice in one object"),
         (b'{"custom_id": "x", "params": {"stream": true}}', "params.stream is not supported in a batch"),
-        (b'{"custom_id": "r-0", "params": {}}', "custom_id is used twice"),
+        (json.dumps(item(0)).encode(), "custom_id is used twice"),
         (b'{"custom_id": "x", "parms": {}, "params": {}}', "unknown key 'parms'"),
     ],
 )
