@@ -116,7 +116,7 @@ class BatchJob:
         return {**params, "system": self.system} if self.system else params
 
     def _prompt(self, obj: Any) -> str:
-        prompt = sync_result(self, "get_prompt", self.get_prompt(obj))
+        prompt: Any = sync_result(self, "get_prompt", self.get_prompt(obj))
         if not isinstance(prompt, str) or not prompt.strip():
             raise InvalidRequest(f"get_prompt() must give a text, not {prompt!r:.80}")
         return prompt
