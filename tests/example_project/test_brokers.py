@@ -32,7 +32,8 @@ def test_a_message_holds_a_primary_key_and_nothing_else(run: Run, redis_url: str
     code = """
 from django_claude_batches import services, tasks
 from django_claude_batches.models import MessageBatch
-batch = MessageBatch.objects.create_draft([{"params": {"model": "claude-haiku-4-5"}}])
+asked = {"model": "claude-haiku-4-5", "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
+batch = MessageBatch.objects.create_draft([{"params": asked}])
 services.submit(batch)
 tasks.kick()
 tasks.tick()
