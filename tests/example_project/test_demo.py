@@ -74,7 +74,7 @@ def write(path: Path, *requests: dict[str, object]) -> Path:
 
 def test_the_main_job_and_the_admin_kept_up_until_ctrl_c(start: Start, no_wait: None, tmp_path: Path) -> None:
     failing = item(2)
-    del failing["params"]["model"]
+    del failing["params"]["messages"][0]["role"]
     path = write(tmp_path / "requests.jsonl", item(0), item(1), failing)
     with start("demo", "--input", path, "--serve", "--rows", "2", "--processes", "1") as demo:
         out = read_until("Log in as demo with the password", demo)
@@ -93,7 +93,7 @@ def test_the_main_job_and_the_admin_kept_up_until_ctrl_c(start: Start, no_wait: 
         "Complete, 3 of 3 stored",
         "Hello 1",
         "… and 1 more",
-        "1 x errored: invalid_request_error: model: Field required (such as r-2)",
+        "1 x errored: invalid_request_error: messages.0.role: Field required (such as r-2)",
         "2 succeeded, 1 errored",
         "Ledger: 3 requests, 3 results, 0 missing: balanced.",
     ):

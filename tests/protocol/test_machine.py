@@ -24,7 +24,7 @@ FEW, SOME, MANY = 2, 20, 100
 EXAMPLES = int(os.environ.get("PROTOCOL_EXAMPLES", "0"))
 
 
-@pytest.mark.timeout(120 + EXAMPLES * 5)
+@pytest.mark.timeout(300 + EXAMPLES * 5)
 @pytest.mark.parametrize("examples", [FEW, pytest.param(SOME, marks=pytest.mark.slow)])
 def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network, examples: int) -> None:
     machines = Protocol.kind_on(network)
