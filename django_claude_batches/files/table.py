@@ -199,7 +199,7 @@ class _Lines:
             return DELIMITERS[question.delimiter]
         if said:
             return said[1].decode()
-        head = b"".join(self.head)
+        head = b"".join(self.head)[:HEAD_BYTES]  # one line may have 4 MB, and its cells take fifty times as much
         return max(DELIMITERS.values(), key=lambda mark: _fit(list(_records(_Lines(io.BytesIO(head)), mark)), question))
 
     def __iter__(self) -> _Lines:
