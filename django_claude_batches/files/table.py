@@ -80,9 +80,10 @@ class _Places(NamedTuple):
 
 def _places(header: list[str], question: Question) -> _Places:
     names = [name.strip() for name in header]
-    exact, folded = _index(names), _index(map(_folded, names))
+    wanted = dict.fromkeys((*question.prompt.columns, CUSTOM_ID))
+    exact, folded = _index(names, set(wanted)), _index(map(_folded, names), set(map(_folded, wanted)))
     at: dict[str, int] = {}
-    for name in dict.fromkeys((*question.prompt.columns, CUSTOM_ID)):
+    for name in wanted:
         found = exact.get(name) or folded.get(_folded(name), [])
         if len(found) > 1:
             return _Places(at, f"the header has the column {name!r:.80} twice")
@@ -97,10 +98,12 @@ def _places(header: list[str], question: Question) -> _Places:
     return _Places(at)
 
 
-def _index(names: Iterable[str]) -> dict[str, list[int]]:
+def _index(names: Iterable[str], wanted: set[str]) -> dict[str, list[int]]:
+    """Give the places of the wanted names: a header may have two million."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
-        places.setdefault(name, []).append(place)
+        if name in wanted:
+            places.setdefault(name, []).append(place)
     return places
 
 
