@@ -226,7 +226,7 @@ def _task_of(entry: Any) -> Any:
 def _unreadable(error: Exception) -> CheckMessage:
     return Warning(
         f"Celery's settings cannot be read: {type(error).__name__}: {error}",
-        hint="Correct them; until then nobody can say whether our tick is in the schedule.",
+        hint="Correct them. Until then it is not known whether our tick is in the schedule.",
         id="django_claude_batches.W003",
     )
 

@@ -37,7 +37,7 @@ UNSUPPORTED_PARAMS = ("stream", "speed", "fallbacks")
 
 WHOLE_STOP_REASONS = frozenset({"end_turn", "stop_sequence", "tool_use"})
 """The stop reasons of an answer that is all there (docs/reference/wire.md §3.6). With any other, or none, it is not: it
-was cut off or paused, or nobody knows."""
+was cut off or paused, or ended in a way that is not documented."""
 
 ProcessingStatus = Literal["in_progress", "canceling", "ended"]
 ResultType = Literal["succeeded", "errored", "canceled", "expired"]

@@ -64,7 +64,7 @@ def _is_stuck(run: JobRun) -> bool:
     stuck = undone.stuck()
     waits = MessageBatch.objects.primary().filter(run=run, delivered_at__isnull=True).exclude(deliveries__in=stuck)
     if run.state == RunState.CANCELING:
-        waits = waits.exclude(state__in=EDITABLE)  # nobody sends them any more
+        waits = waits.exclude(state__in=EDITABLE)  # they are not sent any more
     moves = Q(state__in=MOVING | FINAL) | Q(state=State.DRAFT, released_at__isnull=True)
     if run.state == RunState.DRAFTING or waits.filter(moves).exists() or undone.exclude(pk__in=stuck).exists():
         return False

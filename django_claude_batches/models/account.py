@@ -94,7 +94,9 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def begin_create(self, alias: str, batch: int) -> bool:
         """Note that a create call begins, for the batch with this primary key, unless another one is being made."""
         self.primary().get_or_create(alias=alias)
-        is_free = Q(create_until__isnull=True) | Q(create_until__lt=DatabaseNow()) | Q(create_batch=batch)
+        # More than a lease ahead, the database's clock was set back.
+        is_over = Q(create_until__lt=DatabaseNow()) | Q(create_until__gt=after(CREATE_LEASE))
+        is_free = Q(create_until__isnull=True) | is_over | Q(create_batch=batch)
         begun = {"create_batch": batch, "create_until": after(CREATE_LEASE)}
         return bool(self.primary().filter(is_free, alias=alias).update(**begun))
 

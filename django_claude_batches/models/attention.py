@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 from django.db.models import Case, Exists, OuterRef, Q, Value, When
@@ -21,10 +23,7 @@ NOT_FOUND_TIMES = 2
 
 
 class Reason(NamedTuple):
-    """Why a batch needs attention: its name, the rows that it is about, and the words for one of them.
-
-    `words` are formatted with the batch's attributes.
-    """
+    """Why a row needs attention: a name, the condition, and words that are formatted with the row's attributes."""
 
     name: str
     condition: Q
@@ -53,15 +52,17 @@ def reasons() -> list[Reason]:
 
 def is_needed() -> Q:
     """Match the batches that need attention."""
-    found = Q()
-    for reason in reasons():
-        found |= reason.condition
-    return found
+    return any_of(reasons())
 
 
-def reason_column() -> Case:
-    """Give the name of a batch's first reason, empty where it needs no attention."""
-    return Case(*(When(reason.condition, then=Value(reason.name)) for reason in reasons()), default=Value(""))
+def any_of(found: list[Reason]) -> Q:
+    """Match the rows for which one of the reasons holds."""
+    return reduce(or_, (reason.condition for reason in found))
+
+
+def first_of(found: list[Reason]) -> Case:
+    """Return a column with the name of the first reason that holds for a row; empty without one."""
+    return Case(*(When(reason.condition, then=Value(reason.name)) for reason in found), default=Value(""))
 
 
 def in_words(batch: Any, name: str) -> str:

@@ -253,8 +253,8 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         )
 
     def attention(self) -> str:
-        """Say why a person should look at this batch; nothing if nobody need. One query."""
-        rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.reason_column())
+        """Return why this batch needs attention, in words; empty if it does not. One query."""
+        rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.first_of(attention.reasons()))
         return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
 
     @property

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.models.attention import FAILED_TIMES
+from django_claude_batches.models.attention import FAILED_TIMES, Reason, any_of, first_of
 from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
 from django_claude_batches.models.run import ACTIVE, WORKING, JobRun
 from django_claude_batches.models.state import EDITABLE, State
 
 LEFT = Q(state__in=EDITABLE, released_at__isnull=False, delivered_at__isnull=True)
-"""Batches that the run sent and Anthropic did not take, or somebody took back: it waits until a person sends them."""
-
-
-class Reason(NamedTuple):
-    """Why a run needs attention: its name, the rows that it is about, and the words for one of them."""
-
-    name: str
-    condition: Q
-    words: Any
+"""Batches of a run that were refused, not received, or taken back: the run waits until they are submitted."""
 
 
 def reasons() -> list[Reason]:
@@ -38,34 +30,26 @@ def reasons() -> list[Reason]:
             Q(Exists(batches.exclude(state__in=EDITABLE).needing_attention()), state__in=ACTIVE),
             _("Batches need attention: {waiting}"),
         ),
-        Reason("stuck", Q(Exists(chunks.stuck())), _("Deliveries stand still: {stuck}")),
+        Reason("stuck", Q(Exists(chunks.stuck())), _("Deliveries are not retried any more: {stuck}")),
         Reason(
             "parked",
             Q(Exists(parked)),
-            _("Its handler raised for {parked} rows: mend it, and deliver them again."),
+            _("Its handler raised for {parked} rows: correct it, and deliver them again."),
         ),
         Reason("failing", Q(state__in=ACTIVE, failures__gte=FAILED_TIMES), _("It fails again and again: {last_error}")),
         Reason("error", ~Q(state__in=ACTIVE) & ~Q(last_error=""), _("Last error: {last_error}")),
     ]
 
 
-def is_needed() -> Q:
-    """Match the runs that need attention."""
-    found = Q()
-    for reason in reasons():
-        found |= reason.condition
-    return found
-
-
 def needing_attention(runs: Any) -> Any:
-    return runs.filter(is_needed())
+    return runs.filter(any_of(reasons()))
 
 
 def attention(run: JobRun) -> str:
-    """Say why the run needs attention; nothing if it does not."""
+    """Return why the run needs attention, in words; empty if it does not. A few queries."""
     found = reasons()
-    column = Case(*(When(reason.condition, then=Value(reason.name)) for reason in found), default=Value(""))
-    name = JobRun.objects.primary().filter(pk=run.pk).annotate(reason=column).values_list("reason", flat=True).first()
+    rows = JobRun.objects.primary().filter(pk=run.pk).annotate(reason=first_of(found))
+    name = rows.values_list("reason", flat=True).first()
     words = next((reason.words for reason in found if reason.name == name), "")
     return str(words).format_map(_Details(run)).strip()
 

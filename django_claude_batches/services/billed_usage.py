@@ -95,7 +95,7 @@ def _is_clear(usage: Mapping[str, Any], tokens: Tokens) -> bool:
 
 
 def _is_readable(usage: Mapping[str, Any]) -> bool:
-    """Whether what is billed stands in the form that the wire's page knows, at the speed that batches have."""
+    """Return whether the wire's page documents the form of what is billed, at the speed of batches."""
     creation, tools = usage.get("cache_creation"), usage.get("server_tool_use")
     counts = [usage.get(name) for name in COUNTS] + [mapping(creation).get(key) for key in LIFETIMES.values()]
     counts.append(mapping(tools).get("web_search_requests"))

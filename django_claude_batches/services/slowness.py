@@ -101,15 +101,15 @@ def closed() -> list[str]:
 
 @contextmanager
 def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] | None]:
-    """Give a function that says that the batch's create call is still being made; None while the account makes another.
+    """Yield a function that records that the batch's create call is still being made; None while another one is.
 
-    A worker that was killed counts for a minute and a half. With a single account there is nobody to hold up, and any
+    A killed worker's call counts for a minute and a half. With a single account no other account has to wait, so any
     number of calls may be made.
     """
     if len(conf.accounts()) == 1:
         yield lambda: None
         return
-    states, batches = AccountState.objects, MessageBatch.objects.primary()
+    states = AccountState.objects
     if not states.begin_create(batch.account, batch.pk):
         yield None
         return
@@ -117,15 +117,25 @@ def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] |
     def keep() -> None:
         try:
             states.keep_create(batch.account, batch.pk)
-        except DatabaseError:  # the answer that is waited for is worth more
-            logger.exception("Batch %s: that its create call goes on could not be written.", batch.pk)
+        except DatabaseError:  # the answer that is waited for matters more
+            logger.exception("Batch %s: recording that its create call is still being made failed.", batch.pk)
 
     try:
         yield at_intervals(SIGN_OF_LIFE, keep)
     finally:
-        states.end_create(batch.account, batch.pk)
-        if not is_paused(batch.account):
-            waiting = batches.filter(account=batch.account, state=State.QUEUED, last_error=WAITS_FOR_ANOTHER)
-            first = waiting.exclude(pk=batch.pk).order_by("queued_at", "pk").first()
-            if first is not None:
-                waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())
+        try:
+            _end_create(batch)
+        except DatabaseError:  # it lapses by itself
+            logger.exception("Batch %s: recording the end of its create call failed.", batch.pk)
+
+
+def _end_create(batch: MessageBatch) -> None:
+    """Let the next create call of the account begin: the batch that has waited longest is due now."""
+    AccountState.objects.end_create(batch.account, batch.pk)
+    if is_paused(batch.account):
+        return
+    rows = MessageBatch.objects.primary()
+    waiting = rows.filter(account=batch.account, state=State.QUEUED, last_error=WAITS_FOR_ANOTHER)
+    first = waiting.exclude(pk=batch.pk).order_by("queued_at", "pk").first()
+    if first is not None:
+        waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())

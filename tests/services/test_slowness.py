@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -314,6 +314,21 @@ class TestCreating:
         assert self.sent().state != State.IN_PROGRESS
         AccountState.objects.update(paused_at=None)
         assert self.sent().state == State.IN_PROGRESS
+
+    def test_after_the_clock_was_set_back(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
+        AccountState.objects.update(create_until=timezone.now() + timedelta(hours=6))
+        assert self.sent().state == State.IN_PROGRESS
+
+    @pytest.mark.django_db(transaction=True)
+    def test_an_accepted_batch_stays_accepted_if_the_end_cannot_be_written(self, claude: ClaudeEmulator) -> None:
+        def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if "create_batch" in sql and params and params[0] is None:
+                raise OperationalError("the database went away")
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(fail):
+            batch = self.sent()
+        assert (batch.state, batch.failures, batch.last_error) == (State.IN_PROGRESS, 0, "")
 
     def test_of_an_account_that_is_paused_none_is_due(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
         """It would be handed out over and over."""
