@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from celery import current_app
 from django.apps import AppConfig, apps
@@ -185,7 +185,12 @@ def about_time_zone(alias: str) -> list[CheckMessage]:
 
 
 def _is_utc(zone: str) -> bool:
-    january, july = (datetime(2026, month, 1, tzinfo=ZoneInfo(zone)) for month in (1, 7))
+    if zone in {"UTC", "Etc/UTC"}:  # also where the machine has no time zone database
+        return True
+    try:
+        january, july = (datetime(2026, month, 1, tzinfo=ZoneInfo(zone)) for month in (1, 7))
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
     return not january.utcoffset() and not july.utcoffset()
 
 
@@ -225,7 +230,7 @@ def _task_of(entry: Any) -> Any:
 
 def _unreadable(error: Exception) -> CheckMessage:
     return Warning(
-        f"Celery's settings cannot be read: {type(error).__name__}: {error}",
+        f"Celery's settings cannot be read: {type(error).__name__}.",  # whose text may quote a broker's password
         hint="Correct them. Until then it is not known whether our tick is in the schedule.",
         id="django_claude_batches.W003",
     )

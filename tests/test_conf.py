@@ -358,12 +358,13 @@ class TestChecks:
         monkeypatch.setattr("django.conf.settings.DATABASES", {"default": database})
         assert self.ids(checks.check_databases(app_configs=None)) == ids
 
-    @pytest.mark.parametrize("zone", [None, "UTC", "Etc/UTC", "Asia/Tokyo"])
+    @pytest.mark.parametrize("zone", [None, "UTC", "Etc/UTC", "GMT", "Zulu", "Asia/Tokyo", "Europe/London", "No/Where"])
     @pytest.mark.parametrize("vendor", ["sqlite3", "mysql", "postgresql"])
     def test_a_time_zone_of_our_database(self, monkeypatch: pytest.MonkeyPatch, vendor: str, zone: str | None) -> None:
         ours = {"ENGINE": f"django.db.backends.{vendor}", "TIME_ZONE": zone}
         monkeypatch.setattr("django.conf.settings.DATABASES", {"default": ours, "theirs": {**ours, "TIME_ZONE": "CET"}})
-        ids = ["E008"] if zone == "Asia/Tokyo" and vendor != "postgresql" else []
+        is_other = zone in {"Asia/Tokyo", "Europe/London", "No/Where"}
+        ids = ["E008"] if is_other and vendor != "postgresql" else []
         assert self.ids(checks.check_database_time_zone(app_configs=None)) == ids
 
     def test_http_that_is_allowed_is_said_at_deployment(self, settings: Any) -> None:
@@ -429,6 +430,25 @@ class TestChecks:
         settings.CLAUDE_BATCHES = {}
         make_app("tests").conf.update(changes)
         assert self.ids(checks.check_schedule(app_configs=None)) == ids
+
+    def test_settings_of_celery_that_cannot_be_read(self, make_app: Any, settings: Any) -> None:
+        settings.CLAUDE_BATCHES = {}
+        make_app("tests").config_from_object("a_module_of_the_worker_image")
+        (message,) = checks.check_schedule(app_configs=None)
+        assert (message.id, message.msg) == (
+            "django_claude_batches.W003",
+            "Celery's settings cannot be read: ModuleNotFoundError.",
+        )
+
+    def test_a_tick_that_is_added_when_the_app_is_finalized(self, make_app: Any, settings: Any) -> None:
+        settings.CLAUDE_BATCHES = {}
+        app = make_app("tests")
+
+        @app.on_after_finalize.connect(weak=False)
+        def schedule(sender: Celery, **options: Any) -> None:
+            sender.conf.beat_schedule = {**BEAT_SCHEDULE}
+
+        assert checks.check_schedule(app_configs=None) == []
 
     def test_messages_that_nobody_takes(self, make_app: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.CLAUDE_BATCHES = {}
