@@ -120,7 +120,7 @@ SCHEMAS = [
 ]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, st.sampled_from(SCHEMAS))
 def test_verdicts_are_those_of_jsonschema(value: Any, schema: dict[str, Any]) -> None:
     error = best_match(Draft202012Validator(schema).iter_errors(value))

@@ -55,7 +55,7 @@ def test_moments(value: Any, made: datetime | None) -> None:
 
 @pytest.mark.database
 @pytest.mark.django_db
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(anything, anything, times)
 def test_columns_take_anything_and_give_it_back(short: str, long: str, at: datetime) -> None:
     batch, state = draft(1), AccountState.objects.get_or_create(alias="a")[0]

@@ -167,9 +167,9 @@ def test_a_broken_gzip_of_an_error_keeps_its_status(client: BatchesClient, serve
 
 
 def test_many_small_parts_take_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     unpacked(gzip.compress(b"") * 50_000, MAX_OBJECT_BYTES)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # Results -------------------------------------------------------------------------------------------------------------
@@ -220,17 +220,17 @@ def test_nothing_is_left_in_the_unpacker(size: int) -> None:
 
 @pytest.mark.parametrize("text", ["<", "<a ", "<!--", "< >", "&lt;", "\x07"])
 def test_markup_is_removed_in_time_that_grows_with_its_length(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     plain_text(text * MAX_FOREIGN_READ)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("status", [200, 502])
 def test_two_hundred_kilobytes_of_markup_are_no_burden(client: BatchesClient, server: Script, status: int) -> None:
     server.answers(Answer(status, body=b"<" * 200_000, headers={"x-should-retry": "false"}))
-    began = time.perf_counter()
+    began = time.process_time()
     failure_of(lambda: client.retrieve(BATCH_ID))
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,10 @@ def test_where_the_pieces_break_off_the_incomplete_line_is_not_given() -> None:
 
 def test_eight_megabytes_in_small_pieces_are_joined_once() -> None:
     piece = b"x" * 1024
-    start = time.perf_counter()
+    start = time.process_time()
     (line,) = split_lines(iter([piece] * 8192), max_line_bytes=16_000_000)
     assert len(line.data) == 8 * 1024 * 1024
-    assert time.perf_counter() - start < 2  # adding them up takes some 20 s
+    assert time.process_time() - start < 2  # adding them up takes some 20 s
 
 
 def test_more_lines_than_there_may_be() -> None:

@@ -84,9 +84,9 @@ def test_oversized_line_is_reported_and_passed_over(client: BatchesClient, serve
 def test_eight_megabytes_in_one_line_are_quick(client: BatchesClient, server: Script) -> None:
     long = result("long", text="x" * 8_000_000)
     server.answers(Answer(body=result("a") + b"\n" + long + b"\n" + result("b")))
-    start = time.perf_counter()
+    start = time.process_time()
     lines = raw(client)
-    assert time.perf_counter() - start < 5  # 40 s with the chunks of iter_lines
+    assert time.process_time() - start < 5  # 40 s with the chunks of iter_lines
     assert [line.data for line in lines] == [result("a"), long, result("b")]
 
 

@@ -33,7 +33,6 @@ def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network, examples: int)
         settings=settings(
             max_examples=EXAMPLES or examples,
             stateful_step_count=15,
-            deadline=None,
             derandomize=not EXAMPLES,
             database=None,
             suppress_health_check=list(HealthCheck),
