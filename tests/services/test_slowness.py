@@ -28,6 +28,8 @@ KEY = "sk-ant-api03-slow"
 READ_TIMEOUT = 0.2
 MINUTE = timedelta(minutes=1)
 ZERO = timedelta(0)
+JUST_NOW = timedelta(milliseconds=10)
+"""SQLite's clock has milliseconds, so what is less than one ago may be in its future."""
 
 
 @pytest.fixture
@@ -163,7 +165,7 @@ class TestPausing:
 
     def test_a_task_of_it_does_nothing_and_counts_no_failure(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1, account=SLOW))
-        was_slow(ZERO)
+        was_slow(JUST_NOW)
         services.advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.failures, batch.last_error, batch.lease_token) == (State.QUEUED, 0, "", "")
@@ -173,7 +175,7 @@ class TestPausing:
     def test_nothing_of_it_is_handed_out(self, claude: ClaudeEmulator, healthy: MessageBatch) -> None:
         services.submit(draft(1, account=SLOW)), in_progress()
         asked = len(claude.requests)
-        was_slow(ZERO)
+        was_slow(JUST_NOW)
         polled: list[str] = []
         services.hand_out_polls(polled.append, rest=ZERO)
         services.tick(lambda pk: None)
@@ -196,11 +198,11 @@ class TestPausing:
 
     def test_what_a_person_asks_for_is_done(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1, account=SLOW))
-        was_slow(ZERO)
+        was_slow(JUST_NOW)
         assert services.advance(batch).state == State.IN_PROGRESS
 
     def test_neither_is_it_watched_nor_audited(self, claude: ClaudeEmulator) -> None:
-        was_slow(ZERO)
+        was_slow(JUST_NOW)
         account_state("default")
         watched: list[str] = []
         services.hand_out_watches(watched.append)
