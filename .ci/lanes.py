@@ -20,10 +20,10 @@ CORES = os.cpu_count() or 2
 HERE = Path(__file__).resolve().parent
 TOX = 'tox run --workdir "$WORK/tox" --no-list-dependencies'
 # Seconds after which a lane is ended: it hangs.
-LONGEST = 2400
+LONGEST = 5400
 # More workers than cores for tests that mostly wait for processes, leases and servers.
 WAITING = CORES + 3
-# Of the tests that run on each database, those too that `processes` runs on SQLite with each change.
+# Of the tests that run on each database, those too that `slow` runs on SQLite.
 SLOW_TOO = "-- database"
 
 
@@ -102,10 +102,10 @@ LANES = [
     ),
     tox(
         "reliability",
-        "Nothing is paid twice or lost when all that can be is killed; a pooler mixes up nothing.",
+        "Nothing is paid twice or lost when all that can be is killed; each on one database, and behind a pooler.",
         workers=WAITING,
     ),
-    tox("processes", "Real workers, beats, commands, the demo, each broker; tests that take long.", workers=WAITING),
+    tox("processes", "Real workers, beats, commands, the demo, each broker.", workers=WAITING),
     tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility.", cores=1),
     tox("lowest", "The lowest versions that pyproject.toml allows; COPY, row locks and plans on PostgreSQL.", cores=1),
     tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb", cores=1),
@@ -125,7 +125,12 @@ LANES = [
     extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
     extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
     extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
-    extra("trials", "Each fault three times: other seeds, and all points of killed runs."),
+    extra("slow", "The tests that take long for what they add: the rest of matrices, large bodies, many rows."),
+    extra(
+        "trials",
+        "Each fault three times on each database: other seeds, and all points of killed runs.",
+        workers=WAITING,
+    ),
 ]
 
 

@@ -17,17 +17,21 @@ from tests.lanes import Gate
 from tests.reliability import databases
 from tests.reliability.servers import Redis, Server
 from tests.reliability.site import Site
+from tests.selections import slow_but
 
 TAKES_LONGEST = {"test_crash_points", "test_killed_runs", "test_many_rows", "test_crashing_workers", "test_pooled"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with a `database` on those that its mark `fault` names, and each as often as asked."""
+    """Run a test with a `database` on those that its mark `fault` names, and each as often as asked.
+
+    A change is tried on the first of them; the others are `slow`, and run with `.ci/run --everything`.
+    """
     fault = metafunc.definition.get_closest_marker("fault")
     if fault is None:
         return
     if "database" in metafunc.fixturenames:
-        metafunc.parametrize("database", fault.kwargs.get("on", databases.ALL))
+        metafunc.parametrize("database", slow_but(1, fault.kwargs.get("on", databases.ALL)))
     trials = metafunc.config.getoption("--trials")
     metafunc.parametrize("trial", range(trials), ids=[f"trial{number}" for number in range(trials)])
 
@@ -86,13 +90,27 @@ def need_driver(gate: Gate, database: str) -> None:
     gate.need_that(databases.has_driver(database), database, "its driver, an extra, is not installed")
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Give the URL of a database of that kind, made at its first use and dropped at the end."""
+    urls = dict[str, str]()
+    with ExitStack() as made:
+
+        def url_of(kind: str) -> str:
+            if kind not in urls:
+                urls[kind] = made.enter_context(databases.new(kind, tmp_path_factory.mktemp("databases")))
+            return urls[kind]
+
+        yield url_of
+
+
 @pytest.fixture
-def database_url(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def database_url(database: str, kept: Callable[[str], str], request: pytest.FixtureRequest) -> str:
+    """A database with the tests before, until a `Site` on it opens."""
     if database in databases.SERVERS:
         need_driver(request.config.stash[GATE], database)
         request.config.stash[GATE].need(databases.SERVERS[database])
-    with databases.new(database, tmp_path) as url:
-        yield url
+    return kept(database)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from tests.lanes import Service
 
 SQLITE, POSTGRES, MARIADB = "SQLite", "PostgreSQL", "MariaDB"
-ALL = (SQLITE, POSTGRES, MARIADB)
+ALL = (POSTGRES, SQLITE, MARIADB)
 
 DRIVERS = {POSTGRES: "psycopg", MARIADB: "MySQLdb"}
 """Which come with the extras `postgres` and `mariadb`."""

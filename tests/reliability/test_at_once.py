@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.site import ROOT
+from tests.reliability.site import ROOT, Site
 
 pytestmark = pytest.mark.process
 
@@ -29,7 +29,6 @@ import json, sys, time
 import django
 django.setup()
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connection
 from django.utils.timezone import now
 from django_claude_batches.exceptions import AlreadyRunning
@@ -48,10 +47,6 @@ def ready():
 
 def at(moment):
     time.sleep(max(0, moment - time.time()))
-"""
-
-PREPARE = """
-call_command("migrate", run_syncdb=True, verbosity=0)
 """
 
 START = """
@@ -94,10 +89,10 @@ print(json.dumps(dict(queued)))
 
 
 @pytest.fixture
-def script(database_url: str) -> Iterator[Script]:
-    """Start a process on a new database; it is ended with the test, however that ends."""
+def script(site: Site) -> Iterator[Script]:
+    """Start a process; it is ended with the test, however that ends."""
     environment = os.environ | {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": site.database_url,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "PYTHONPATH": str(ROOT),
     }
@@ -137,7 +132,6 @@ def all_at_once(script: Script, code: str) -> list[Any]:
     f"{PROCESSES} processes, {ROUNDS} jobs: one run of each",
 )
 def test_two_starts_make_one_run(script: Script, database: str, trial: int) -> None:
-    said(script(PREPARE))
     ends = all_at_once(script, START)
     for of_one_job in zip(*ends, strict=True):
         assert sorted(end for end, _run in of_one_job) == [*["refused"] * (PROCESSES - 1), "started"]
@@ -149,7 +143,7 @@ def test_two_starts_make_one_run(script: Script, database: str, trial: int) -> N
     f"{PROCESSES} processes, {ROUNDS} accounts: no queue is overfull",
 )
 def test_the_queue_is_never_overfull(script: Script, database: str, trial: int) -> None:
-    said(script(PREPARE + DRAFT))
+    said(script(DRAFT))
     released = all_at_once(script, RELEASE)
     assert sum(released) == 4 * ROUNDS
     assert Counter(said(script(COUNT)).values()) == {47: ROUNDS}
