@@ -26,6 +26,10 @@ class Job(Protocol):
     def warnings(cls) -> list[str]:
         """Say what a person should change in it, though the job runs as it is."""
 
+    @classmethod
+    def declared_params(cls) -> Mapping[str, Any]:
+        """Return the params that are known without asking for a row; perhaps none."""
+
     @property
     def row_model(self) -> Any:
         """The model of `get_queryset`'s rows, a proxy too; None for a job without `get_queryset`."""
@@ -90,10 +94,9 @@ def warnings() -> list[tuple[type[Job], str]]:
     return [(job, warning) for _name, job in sorted(_jobs.items()) for warning in job.warnings()]
 
 
-def models() -> list[tuple[type[Job], str]]:
-    """Return each job with the model that its declaration names, where it names one."""
-    found = [(job, getattr(job, "claude_model", "")) for _name, job in sorted(_jobs.items())]
-    return [(job, model) for job, model in found if isinstance(model, str) and model]
+def declared() -> list[tuple[type[Job], Mapping[str, Any]]]:
+    """Return each job with what its class says of the params of all its requests."""
+    return [(job, job.declared_params()) for _name, job in sorted(_jobs.items())]
 
 
 def names() -> list[str]:

@@ -193,6 +193,14 @@ class BatchJob:
             return []
         return [] if schema is None else [f"{cls.__name__}.output_schema: {said}" for said in schema.warnings]
 
+    @classmethod
+    def declared_params(cls) -> Mapping[str, Any]:
+        """Return the model, and `max_tokens` where no method may say otherwise: for `manage.py check`."""
+        known: dict[str, Any] = {"model": cls.claude_model} if isinstance(cls.claude_model, str) and cls.claude_model else {}
+        if cls.get_params is BatchJob.get_params and cls.get_betas is BatchJob.get_betas:
+            known["max_tokens"] = cls.max_tokens
+        return known
+
     def make_params(self, obj: Any, /) -> Mapping[str, Any]:
         """Give the whole body for a row, with the output schema."""
         params = sync_result(self, "get_params", self.get_params(obj))

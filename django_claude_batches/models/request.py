@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches import wire
 from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
+from django_claude_batches.model_limits import warnings_of
 from django_claude_batches.models import packets
 from django_claude_batches.models.drafting import (
     MAX_MODEL_LENGTH,
@@ -134,7 +135,7 @@ class BatchRequest(models.Model):
 
     @property
     def prepared(self) -> Prepared:
-        """The request as it was checked when drafted, ready to be drafted again."""
+        """The request as it was checked when drafted, ready to be drafted again; without warnings, as it was asked."""
         params = self.params
         return Prepared(
             self.position,
@@ -163,8 +164,10 @@ class BatchRequest(models.Model):
                 raise InvalidTransition(f"The params of request {self} were purged, and cannot be written anew.")
             stored = stored_row.params_bytes
             expected = ExpectedUsage(batches.values_list("expected_usage", flat=True).get(pk=self.batch_id) or ())
-            expected.add(stored_row.prepared, times=-1)
-            expected.add(self.prepared)
+            betas = self.batch.betas
+            for row, times in ((stored_row, -1), (self, 1)):
+                expected.add(row.prepared, times=times)
+                expected.warn(warnings_of(row.params, betas), row.custom_id, times=times)
             editable = batches.filter(UNCLAIMED, pk=self.batch_id, state__in=EDITABLE)
             room = wire.MAX_BODY_BYTES - (size - stored)
             if not editable.filter(body_bytes__lte=room).update(

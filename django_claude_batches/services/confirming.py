@@ -15,11 +15,12 @@ def estimate(batches: Sequence[MessageBatch]) -> Estimate:
     prices = conf.prices()
     each = [batch.estimate(prices) for batch in batches]
     lows = [one.low for one in each if one.low is not None]
+    warnings = tuple(dict.fromkeys(said for one in each for said in one.warnings))
     highs = [one.high for one in each if one.high is not None]
     if len(lows) < len(each) or len(highs) < len(each):
         unknown = sorted({model for one in each for model in one.unknown_models})
-        return Estimate(None, None, prices.as_of, tuple(unknown))
-    return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of)
+        return Estimate(None, None, prices.as_of, tuple(unknown), warnings)
+    return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), warnings)
 
 
 def estimate_again(runs: Sequence[JobRun], rows: int) -> Estimate:

@@ -91,17 +91,23 @@ def _ticks() -> Diagnosis:
 
 
 def _models() -> Iterator[Diagnosis]:
-    """Look at the models of jobs, and of batches that are not sent, for those that retire."""
+    """Look at the models of jobs, and of batches that are not sent: which retire, and what they refuse."""
     whole, prices = Subject(), bundled()
     waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
-    used = {model for _job, model in registry.models()}
-    for usage in waiting.values_list("expected_usage", flat=True)[:MAX_UNSENT]:
-        used.update(kind.model for kind in ExpectedUsage(usage or ()).kinds)
-    retirements = [said for model in sorted(used) if (said := prices.retirement(model))]
-    for said in retirements:
-        yield whole.warning("models", f"{said}.", "Use another one in the jobs and in the batches that are not sent.")
-    if not retirements:
-        yield whole.ok("models", "None of those that jobs and unsent batches use retires within 30 days.")
+    found = {said for _job, said in checks.about_models()}
+    refused = ExpectedUsage()
+    for pk, usage in waiting.values_list("pk", "expected_usage")[:MAX_UNSENT]:
+        expected = ExpectedUsage(usage or ())
+        found.update(said for kind in expected.kinds if (said := prices.retirement(kind.model)))
+        for one in expected.refusals:
+            refused.warn([one.warning], f"{one.first} of batch #{pk}".strip(), times=one.requests)
+    warnings = [*sorted(found), *sorted(map(str, refused.refusals))]
+    for said in warnings:
+        yield whole.warning("models", f"{said}.", "Change it in the jobs and in the batches that are not sent.")
+    if not warnings:
+        yield whole.ok(
+            "models", "None of those that jobs and unsent batches use retires within 30 days, or is known to refuse them."
+        )
 
 
 def _worker_clock() -> Diagnosis:

@@ -98,6 +98,7 @@ class _Look:
             tally = self._tallies[betas] = Tally()
         tally.add(placed(request, tally))
         self._expected.add(request)
+        self._expected.warn(request.warnings, named(row))
         self._requests += 1
         if len(self._samples) < SAMPLES:
             self._samples.append(json.loads(request.params))
