@@ -16,6 +16,7 @@ class Job(Protocol):
     account: ClassVar[str]
     allow_overlap: ClassVar[bool]
     rows_are_replicas: ClassVar[bool]
+    skip_unaskable: ClassVar[bool]
     max_attempts: ClassVar[int]
 
     @classmethod
