@@ -181,7 +181,7 @@ class ExpectedUsage:
 
     def stored(self) -> list[dict[str, Any]]:
         """Give it as JSON, from which it can be made again."""
-        return [asdict(row) for row in (*self.kinds, *self.refusals)]
+        return [*map(asdict, self.kinds), *map(asdict, self.refusals)]
 
     def estimate(self, prices: PriceTable) -> Estimate:
         """Give the least and the most that all of them may cost; not known if the price of any is not."""

@@ -202,7 +202,8 @@ class BatchJob:
     @classmethod
     def declared_params(cls) -> Mapping[str, Any]:
         """Return the model, and `max_tokens` where no method may say otherwise: for `manage.py check`."""
-        known: dict[str, Any] = {"model": cls.claude_model} if isinstance(cls.claude_model, str) and cls.claude_model else {}
+        model: Any = cls.claude_model  # which nothing has checked so far
+        known: dict[str, Any] = {"model": model} if isinstance(model, str) else {}
         if cls.get_params is BatchJob.get_params and cls.get_betas is BatchJob.get_betas:
             known["max_tokens"] = cls.max_tokens
         return known

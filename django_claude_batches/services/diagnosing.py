@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from django.db import Error as DatabaseError
 from django.db.models import Max
 
-from django_claude_batches import checks, conf, registry
+from django_claude_batches import checks, conf
 from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.models import AccountState, JobRun, MessageBatch
 from django_claude_batches.models.due import is_work_due
@@ -106,7 +106,8 @@ def _models() -> Iterator[Diagnosis]:
         yield whole.warning("models", f"{said}.", "Change it in the jobs and in the batches that are not sent.")
     if not warnings:
         yield whole.ok(
-            "models", "None of those that jobs and unsent batches use retires within 30 days, or is known to refuse them."
+            "models",
+            "None of those that jobs and unsent batches use retires within 30 days or refuses them.",
         )
 
 

@@ -68,7 +68,7 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
 
 
 def run_in(standing: str) -> JobRun:
-    """A run in this state, or "paused", "unasked", "stuck" or "troubled"; with a complete batch of three requests once drafted."""
+    """A run in this state, or "paused", "unasked", "stuck" or "troubled"; with a complete batch of 3 once drafted."""
     job()
     state = standing if standing in RunState.values else RunState.RUNNING
     state = RunState.DRAFTING if standing == "unasked" else state

@@ -238,4 +238,6 @@ def test_what_the_model_refuses_is_said_before_a_start(root: Client) -> None:
     [row] = reviews(1)
     job(max_tokens=70_000)
     shown = page(root, start_url())
-    assert f"claude-haiku-4-5 refuses max_tokens above 64,000 (1 request, the first is library.Review {row.pk})" in shown
+    assert (
+        f"claude-haiku-4-5 refuses max_tokens above 64,000 (1 request, the first is library.Review {row.pk})" in shown
+    )

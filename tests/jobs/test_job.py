@@ -148,13 +148,13 @@ class TestRedeliver:
 @pytest.mark.parametrize(
     ("queryset", "told"),
     [
-        (lambda: Chapter.objects.all(), "library.Chapter, whose primary key path may have up to 200 characters"),
+        (Chapter.objects.all, "library.Chapter, whose primary key path may have up to 200 characters"),
         (lambda: Chapter.objects.filter(books__isnull=True).only("text"), "up to 200 characters"),
-        (lambda: Review.objects.all(), ""),
-        (lambda: Parcel.objects.all(), ""),
+        (Review.objects.all, ""),
+        (Parcel.objects.all, ""),
         (lambda: Chapter.objects.filter(path=Chapter.objects.get().path), ""),  # it would ask the database
         (lambda: Chapter.objects.all() if Chapter.objects.exists() else None, ""),
-        (lambda: [], ""),
+        (list, ""),
     ],
 )
 def test_a_key_that_may_be_too_long_is_seen_without_a_database(queryset: Callable[[], Any], told: str) -> None:
@@ -168,14 +168,14 @@ def test_a_key_that_may_be_too_long_is_seen_without_a_database(queryset: Callabl
 
 @isolate_apps("tests.library")
 def test_a_key_that_is_another_rows() -> None:
-    class Footnote(models.Model):
+    class Footnote(models.Model):  # noqa: DJ008
         chapter = models.OneToOneField(Chapter, on_delete=models.CASCADE, primary_key=True)
         objects = models.Manager["Footnote"]()
 
         class Meta:
             app_label = "library"
 
-    class Note(models.Model):
+    class Note(models.Model):  # noqa: DJ008
         text = models.TextField(primary_key=True)
         objects = models.Manager["Note"]()
 

@@ -291,7 +291,11 @@ def test_rows_that_cannot_be_asked_are_left_out_and_named(
     named = [[f"library.Review {row.pk}", "LookupError: no prompt"] for row in rows[1::2]]
     job(get_prompt=odd_ones_raise)
     look = manage("run", "tag-reviews", "--dry-run", "--skip-unaskable")
-    assert (look.code, "2 rows would be left out" in look.out, f"  {': '.join(named[1])}" in look.out) == (0, True, True)
+    assert (look.code, "2 rows would be left out" in look.out, f"  {': '.join(named[1])}" in look.out) == (
+        0,
+        True,
+        True,
+    )
     document = manage("run", "tag-reviews", "--dry-run", "--skip-unaskable", "--json").document
     assert (document["rows"], document["left_out"], document["left_out_rows"]) == (3, 2, named)
     refused = manage("run", "tag-reviews", "--skip-unaskable")

@@ -62,7 +62,9 @@ def test_what_the_api_refuses_for_its_max_tokens_is_not_counted(max_tokens: Any)
     batch = drafted({"model": "claude-opus-5", "max_tokens": max_tokens})
     assert counted(batch) == []
     assert batch.estimate(bundled()).cents == (0, 0)
-    assert batch.estimate(bundled()).warnings == ("claude-opus-5 refuses max_tokens above 128,000 (1 request, the first is 0)",)
+    assert batch.estimate(bundled()).warnings == (
+        "claude-opus-5 refuses max_tokens above 128,000 (1 request, the first is 0)",
+    )
 
 
 def test_what_models_refuse_is_counted_by_its_kind_and_the_first_is_named() -> None:
@@ -86,7 +88,10 @@ def test_what_models_refuse_is_counted_by_its_kind_and_the_first_is_named() -> N
     request.save()
     batch.refresh_from_db()
     assert batch.estimate(bundled()).warnings[0] == f"{refuses}temperature (2 requests)"
-    assert f"{refuses}thinking of type enabled: use adaptive (1 request, the first is 1)" in batch.estimate(bundled()).warnings
+    assert (
+        f"{refuses}thinking of type enabled: use adaptive (1 request, the first is 1)"
+        in batch.estimate(bundled()).warnings
+    )
 
 
 def test_warnings_take_little_room_however_many_rows_they_are_about() -> None:

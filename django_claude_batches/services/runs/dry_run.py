@@ -49,7 +49,9 @@ def dry_run(name: str, *, seconds: float | None = None, skip_unaskable: bool = F
     Raise UnknownJob, and Unaskable with the first row that cannot be asked, unless such rows are left out: by the job's
     class, or `skip_unaskable`.
     """
-    return _Look(job_of(name), skip_unaskable=skip_unaskable).over(math.inf if seconds is None else time.monotonic() + seconds)
+    return _Look(job_of(name), skip_unaskable=skip_unaskable).over(
+        math.inf if seconds is None else time.monotonic() + seconds
+    )
 
 
 class _Look:
