@@ -13,8 +13,14 @@ from typing import Any
 from django_claude_batches.pricing import DATED
 
 SAMPLING = ("temperature", "top_p", "top_k")
+_SELDOM = frozenset((*SAMPLING, "tool_choice", "thinking"))
+"""Members of which most bodies have none: this is asked of each of 100,000 requests."""
+
 EXTENDED_BETA = "output-300k-2026-03-24"
 EXTENDED_TOKENS = 300_000
+
+
+MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,31 +73,34 @@ def warnings_of(params: Mapping[str, Any], betas: Iterable[str] = ()) -> Iterato
 
     There are few texts: none quotes anything but the model's name, without its date. `betas` are those of the batch.
     """
-    found = _known(params.get("model"))
+    model = params.get("model")
+    # What is longer is no model, and is not kept: 256 names of a megabyte each would be.
+    found = _found(model) if isinstance(model, str) and len(model) <= MAX_NAME_LENGTH else None
     if found is None:
         return
     name, limits = found
+    if not _SELDOM.isdisjoint(params):
+        yield from _refused_members(params, name, limits)
+    if limits.prefill and _ends_with_assistant(params.get("messages")):
+        yield f"{name} refuses a last message of the role assistant"
+    max_tokens = params.get("max_tokens")
+    if isinstance(max_tokens, int) and max_tokens > limits.max_tokens:
+        most = EXTENDED_TOKENS if limits.extended and EXTENDED_BETA in betas else limits.max_tokens
+        if max_tokens > most:
+            yield f"{name} refuses max_tokens above {most:,}"
+
+
+def _refused_members(params: Mapping[str, Any], name: str, limits: Limits) -> Iterator[str]:
     if limits.sampling:
         for key in SAMPLING:
             if params.get(key) is not None:
                 yield f"{name} refuses {key}"
     if limits.forced_tools and _type(params.get("tool_choice")) in {"any", "tool"}:
         yield f"{name} refuses a tool_choice of type any or tool"
-    thinking = _type(params.get("thinking"))
-    if limits.thinking_enabled and thinking == "enabled":
+    if limits.thinking_enabled and _type(params.get("thinking")) == "enabled":
         yield f"{name} refuses thinking of type enabled: use adaptive"
-    if limits.thinking_disabled and thinking == "disabled":
+    if limits.thinking_disabled and _type(params.get("thinking")) == "disabled":
         yield f"{name} refuses thinking of type disabled"
-    if limits.prefill and _ends_with_assistant(params.get("messages")):
-        yield f"{name} refuses a last message of the role assistant"
-    most = EXTENDED_TOKENS if limits.extended and EXTENDED_BETA in betas else limits.max_tokens
-    max_tokens = params.get("max_tokens")
-    if isinstance(max_tokens, int) and max_tokens > most:
-        yield f"{name} refuses max_tokens above {most:,}"
-
-
-def _known(model: Any) -> tuple[str, Limits] | None:
-    return _found(model) if isinstance(model, str) else None
 
 
 @lru_cache(maxsize=256)
@@ -109,4 +118,4 @@ def _type(value: Any) -> Any:
 
 def _ends_with_assistant(messages: Any) -> bool:
     last = messages[-1] if isinstance(messages, list | tuple) and messages else None
-    return isinstance(last, Mapping) and last.get("role") == "assistant"
+    return isinstance(last, dict | Mapping) and last.get("role") == "assistant"
