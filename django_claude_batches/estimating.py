@@ -38,6 +38,29 @@ Kind = tuple[str, str, int]
 OTHERS: Kind = ("", "", 1)
 
 
+@dataclass(slots=True)
+class ExpectedRefusal:
+    """What a model refuses of some requests: `warning` says it; `first` is where the first of them is."""
+
+    warning: str
+    requests: int = 0
+    first: str = ""
+
+    def __str__(self) -> str:
+        requests = f"{self.requests:,} request{'' if self.requests == 1 else 's'}"
+        return f"{self.warning} ({requests}{f', the first is {self.first}' if self.first else ''})"
+
+    @staticmethod
+    def added_up(found: Iterable[tuple[object, Iterable[ExpectedRefusal]]]) -> tuple[ExpectedRefusal, ...]:
+        """Add those of several batches up, each with the batch's name."""
+        sums: dict[str, ExpectedRefusal] = {}
+        for batch, refusals in found:
+            for one in refusals:
+                first = f"{one.first} of batch {batch}".strip()
+                sums.setdefault(one.warning, replace(one, requests=0, first=first)).requests += one.requests
+        return tuple(sums.values())
+
+
 class Priced(Protocol):
     """A request, as far as its cost depends on it; `max_tokens` is 0 where the API will refuse it for that."""
 
@@ -55,15 +78,21 @@ class Priced(Protocol):
 class Estimate:
     """What something may cost, in USD, by prices of a day; `low` and `high` are None where it is not known.
 
-    `unknown_models` are the models that have no price. `warnings` says of each model that retires soon, or has
-    retired, when that is, and what the models refuse of these requests.
+    `unknown_models` are the models that have no price. `retirements` says of each model that retires soon, or has
+    retired, when that is; `refusals` what models refuse of these requests.
     """
 
     low: Decimal | None
     high: Decimal | None
     as_of: date
     unknown_models: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    retirements: tuple[str, ...] = ()
+    refusals: tuple[ExpectedRefusal, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before the requests are sent, in words."""
+        return (*self.retirements, *map(str, self.refusals))
 
     @property
     def cents(self) -> tuple[Decimal, Decimal] | None:
@@ -113,19 +142,6 @@ class ExpectedKind:
             prompt_tokens=2**self.digits // LEAST_BYTES,
         )
         return low, high
-
-
-@dataclass(slots=True)
-class ExpectedRefusal:
-    """What a model refuses of some requests: `warning` says it; `first` is where the first of them is."""
-
-    warning: str
-    requests: int = 0
-    first: str = ""
-
-    def __str__(self) -> str:
-        requests = f"{self.requests:,} request{'' if self.requests == 1 else 's'}"
-        return f"{self.warning} ({requests}{f', the first is {self.first}' if self.first else ''})"
 
 
 class ExpectedUsage:
@@ -190,7 +206,8 @@ class ExpectedUsage:
         highs = [high for _model, _low, high in costs if high is not None]
         unknown = sorted({model for model, low, high in costs if low is None or high is None})
         models = sorted({kind.model for kind in self.kinds})
-        warnings = (*(said for model in models if (said := prices.retirement(model))), *map(str, self.refusals))
+        retirements = tuple(said for model in models if (said := prices.retirement(model)))
+        refusals = tuple(replace(one) for one in self.refusals)
         if unknown:
-            return Estimate(None, None, prices.as_of, tuple(unknown), warnings)
-        return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), warnings)
+            return Estimate(None, None, prices.as_of, tuple(unknown), retirements, refusals)
+        return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), retirements, refusals)

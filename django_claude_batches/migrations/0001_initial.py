@@ -214,11 +214,10 @@ class Migration(migrations.Migration):
                 ("created_by_name", models.CharField(blank=True, max_length=150, verbose_name="started by")),
                 (
                     "cursor",
-                    models.CharField(
+                    models.TextField(
                         blank=True,
                         editable=False,
-                        help_text="The primary key of the last row that was drafted.",
-                        max_length=255,
+                        help_text="The primary key of the last row that was drafted, or left out.",
                     ),
                 ),
                 ("row_count", models.PositiveBigIntegerField(default=0, verbose_name="rows")),

@@ -78,8 +78,8 @@ class JobRun(HandedOut):
         verbose_name=_("started by"),
     )
     created_by_name = models.CharField(_("started by"), max_length=150, blank=True)
-    cursor = models.CharField(
-        max_length=255, blank=True, editable=False, help_text=_("The primary key of the last row that was drafted.")
+    cursor = models.TextField(
+        blank=True, editable=False, help_text=_("The primary key of the last row that was drafted, or left out.")
     )
     row_count = models.PositiveBigIntegerField(_("rows"), default=0)
     # A person's word about this run; a job's class may say it for each of its runs.

@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.db.models import Max
 
 from django_claude_batches import checks, conf
-from django_claude_batches.estimating import ExpectedUsage
+from django_claude_batches.estimating import ExpectedRefusal, ExpectedUsage
 from django_claude_batches.models import AccountState, JobRun, MessageBatch
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.models.run_attention import attention, needing_attention
@@ -95,13 +95,12 @@ def _models() -> Iterator[Diagnosis]:
     whole, prices = Subject(), bundled()
     waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
     found = {said for _job, said in checks.about_models()}
-    refused = ExpectedUsage()
+    refused = []
     for pk, usage in waiting.values_list("pk", "expected_usage")[:MAX_UNSENT]:
         expected = ExpectedUsage(usage or ())
         found.update(said for kind in expected.kinds if (said := prices.retirement(kind.model)))
-        for one in expected.refusals:
-            refused.warn([one.warning], f"{one.first} of batch #{pk}".strip(), times=one.requests)
-    warnings = [*sorted(found), *sorted(map(str, refused.refusals))]
+        refused.append((f"#{pk}", expected.refusals))
+    warnings = [*sorted(found), *sorted(map(str, ExpectedRefusal.added_up(refused)))]
     for said in warnings:
         yield whole.warning("models", f"{said}.", "Change it in the jobs and in the batches that are not sent.")
     if not warnings:

@@ -81,14 +81,16 @@ def test_the_first_rows_and_whole_pages_and_all_rows() -> None:
 
 
 def test_keys_that_are_empty_or_too_long() -> None:
-    for path in ("", "b", "x" * 65):
+    for path in ("", "b", "x" * 65, "é" * 200):
         Chapter.objects.create(path=path, text="…")
     chapters = job(get_queryset=lambda self: Chapter.objects.all(), get_prompt=lambda self, row: row.text or None)
     chapters.skip_unaskable = True
     run = drive(chapters.start())
-    assert (run.row_count, run.left_out_count) == (2, 1)
-    [[row, why]] = run.left_out_rows
+    assert (run.row_count, run.left_out_count, run.state) == (2, 2, RunState.RUNNING)
+    (row, why), (longest, _why) = run.left_out_rows
     assert (row, why) == (f"library.Chapter {'x' * 65}", "target's primary key has more than 64 characters")
+    assert len(longest) == MAX_LEFT_OUT_REASON
+    assert len(run.cursor) == 200
 
 
 def test_so_many_are_named_and_what_they_say_can_be_stored() -> None:

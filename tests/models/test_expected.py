@@ -14,6 +14,7 @@ from django_claude_batches import conf, services
 from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.models import BatchRequest, MessageBatch, State
 from django_claude_batches.pricing import bundled
+from django_claude_batches.services import confirming
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, running
 
@@ -161,3 +162,22 @@ def test_what_it_costs_lies_within_the_estimate(claude: ClaudeEmulator) -> None:
     assert found.low is not None
     assert found.high is not None
     assert 0 < found.low <= batch.cost_usd <= found.high
+
+
+def test_what_models_refuse_of_several_batches_is_added_up() -> None:
+    hot = {"model": "claude-opus-5", "max_tokens": 5, "temperature": 1}
+    first, second = drafted(hot, hot), drafted({**hot, "top_k": 1})
+    assert set(confirming.estimate([first, second]).warnings) == {
+        f"claude-opus-5 refuses temperature (3 requests, the first is 0 of batch #{first.pk})",
+        f"claude-opus-5 refuses top_k (1 request, the first is 0 of batch #{second.pk})",
+    }
+
+
+def test_a_retry_says_it_again(claude: ClaudeEmulator) -> None:
+    batch = services.submit(drafted({"model": "claude-opus-5", "max_tokens": 5, "top_k": 1}))
+    services.advance(batch)
+    services.advance(services.cancel(batch))
+    claude.finish()
+    services.advance(batch)
+    child = services.retry(batch, outcomes=["canceled"])
+    assert child.estimate(bundled()).warnings == ("claude-opus-5 refuses top_k (1 request, the first is 0)",)

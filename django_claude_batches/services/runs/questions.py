@@ -49,7 +49,7 @@ class LeftOut:
         self.count += 1
         if len(self.rows) < MAX_LEFT_OUT_NAMED:
             why = str(error).removeprefix(f"{named(row)}: ").rstrip().rpartition("\n")[2]  # what a traceback ends with
-            self.rows.append([storable.text(named(row)), storable.text(why, MAX_LEFT_OUT_REASON)])
+            self.rows.append([storable.text(named(row), MAX_LEFT_OUT_REASON), storable.text(why, MAX_LEFT_OUT_REASON)])
 
 
 class Question(NamedTuple):
