@@ -81,7 +81,7 @@ def test_the_first_rows_and_whole_pages_and_all_rows() -> None:
 
 
 def test_keys_that_are_empty_or_too_long() -> None:
-    for path in ("", "b", "x" * 65, "é" * 200):
+    for path in ("", "b", "x" * 65, "z" + "é" * 199):
         Chapter.objects.create(path=path, text="…")
     chapters = job(get_queryset=lambda self: Chapter.objects.all(), get_prompt=lambda self, row: row.text or None)
     chapters.skip_unaskable = True
