@@ -16,6 +16,7 @@ from django.db import router
 
 from django_claude_batches import conf, registry
 from django_claude_batches.client.arguments import is_loopback, problem_with_url
+from django_claude_batches.model_limits import warnings_of
 from django_claude_batches.pricing import bundled
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
@@ -362,12 +363,20 @@ def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
 
 
 def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Warn of jobs whose model retires soon, or has retired."""
+    """Warn of jobs whose model retires soon, has retired, or refuses what their class says."""
     return [
-        Warning(f"{said}.", hint="Set another claude_model.", obj=job, id="django_claude_batches.W011")
-        for job, model in registry.models()
-        if (said := bundled().retirement(model))
+        Warning(f"{said}.", hint="Set another claude_model, or change it.", obj=job, id="django_claude_batches.W011")
+        for job, said in about_models()
     ]
+
+
+def about_models() -> Iterator[tuple[type[registry.Job], str]]:
+    """Say of each job what is wrong with its model, as far as its class says."""
+    for job, params in registry.declared():
+        if said := bundled().retirement(params.get("model", "")):
+            yield job, said
+        betas = getattr(job, "betas", ())
+        yield from ((job, said) for said in warnings_of(params, betas if isinstance(betas, list | tuple) else ()))
 
 
 ALL = (

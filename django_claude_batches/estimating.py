@@ -38,6 +38,29 @@ Kind = tuple[str, str, int]
 OTHERS: Kind = ("", "", 1)
 
 
+@dataclass(slots=True)
+class ExpectedRefusal:
+    """What a model refuses of some requests: `warning` says it; `first` is where the first of them is."""
+
+    warning: str
+    requests: int = 0
+    first: str = ""
+
+    def __str__(self) -> str:
+        requests = f"{self.requests:,} request{'' if self.requests == 1 else 's'}"
+        return f"{self.warning} ({requests}{f', the first is {self.first}' if self.first else ''})"
+
+    @staticmethod
+    def added_up(found: Iterable[tuple[object, Iterable[ExpectedRefusal]]]) -> tuple[ExpectedRefusal, ...]:
+        """Add those of several batches up, each with the batch's name."""
+        sums: dict[str, ExpectedRefusal] = {}
+        for batch, refusals in found:
+            for one in refusals:
+                first = f"{one.first} of batch {batch}".strip()
+                sums.setdefault(one.warning, replace(one, requests=0, first=first)).requests += one.requests
+        return tuple(sums.values())
+
+
 class Priced(Protocol):
     """A request, as far as its cost depends on it; `max_tokens` is 0 where the API will refuse it for that."""
 
@@ -56,7 +79,7 @@ class Estimate:
     """What something may cost, in USD, by prices of a day; `low` and `high` are None where it is not known.
 
     `unknown_models` are the models that have no price. `retirements` says of each model that retires soon, or has
-    retired, when that is.
+    retired, when that is; `refusals` what models refuse of these requests.
     """
 
     low: Decimal | None
@@ -64,6 +87,12 @@ class Estimate:
     as_of: date
     unknown_models: tuple[str, ...] = ()
     retirements: tuple[str, ...] = ()
+    refusals: tuple[ExpectedRefusal, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before the requests are sent, in words."""
+        return (*self.retirements, *map(str, self.refusals))
 
     @property
     def cents(self) -> tuple[Decimal, Decimal] | None:
@@ -116,11 +145,18 @@ class ExpectedKind:
 
 
 class ExpectedUsage:
-    """Adds requests up by their kinds as they pass. It takes little room, however many they are."""
+    """Adds requests up by their kinds as they pass, and what models refuse of them.
+
+    It takes little room, however many they are.
+    """
 
     def __init__(self, stored: Iterable[Mapping[str, Any]] = ()) -> None:
         self._kinds: dict[Kind, ExpectedKind] = {}
+        self._refusals: dict[str, ExpectedRefusal] = {}
         for row in stored:
+            if "warning" in row:
+                self._refusals[row["warning"]] = ExpectedRefusal(**row)
+                continue
             kind = ExpectedKind(**row)
             self._kinds[kind.model, kind.inference_geo, kind.digits] = kind
 
@@ -134,6 +170,19 @@ class ExpectedUsage:
             kind.bytes += times * size
             kind.max_tokens += times * request.max_tokens
 
+    def warn(self, warnings: Iterable[str], place: str, *, times: int = 1) -> None:
+        """Count what a model refuses of a request, which `place` names; -1 times takes it out again.
+
+        The texts are few (`model_limits.warnings_of`), so they need no bound here.
+        """
+        for warning in warnings:
+            found = self._refusals.setdefault(warning, ExpectedRefusal(warning))
+            if times < 0 and found.first == place:
+                found.first = ""  # which the next one was is not known
+            elif not found.requests:
+                found.first = place
+            found.requests += times
+
     def _new(self, key: Kind) -> ExpectedKind:
         key = key if len(self._kinds) < MOST_KINDS else OTHERS
         return self._kinds.setdefault(key, ExpectedKind(*key))
@@ -142,9 +191,13 @@ class ExpectedUsage:
     def kinds(self) -> list[ExpectedKind]:
         return [kind for kind in self._kinds.values() if kind.requests > 0]
 
+    @property
+    def refusals(self) -> list[ExpectedRefusal]:
+        return [found for found in self._refusals.values() if found.requests > 0]
+
     def stored(self) -> list[dict[str, Any]]:
         """Give it as JSON, from which it can be made again."""
-        return [asdict(kind) for kind in self.kinds]
+        return [*map(asdict, self.kinds), *map(asdict, self.refusals)]
 
     def estimate(self, prices: PriceTable) -> Estimate:
         """Give the least and the most that all of them may cost; not known if the price of any is not."""
@@ -154,6 +207,7 @@ class ExpectedUsage:
         unknown = sorted({model for model, low, high in costs if low is None or high is None})
         models = sorted({kind.model for kind in self.kinds})
         retirements = tuple(said for model in models if (said := prices.retirement(model)))
+        refusals = tuple(replace(one) for one in self.refusals)
         if unknown:
-            return Estimate(None, None, prices.as_of, tuple(unknown), retirements)
-        return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), retirements)
+            return Estimate(None, None, prices.as_of, tuple(unknown), retirements, refusals)
+        return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), retirements, refusals)

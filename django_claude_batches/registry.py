@@ -16,6 +16,7 @@ class Job(Protocol):
     account: ClassVar[str]
     allow_overlap: ClassVar[bool]
     rows_are_replicas: ClassVar[bool]
+    skip_unaskable: ClassVar[bool]
     max_attempts: ClassVar[int]
 
     @classmethod
@@ -25,6 +26,10 @@ class Job(Protocol):
     @classmethod
     def warnings(cls) -> list[str]:
         """Say what a person should change in it, though the job runs as it is."""
+
+    @classmethod
+    def declared_params(cls) -> Mapping[str, Any]:
+        """Return the params that are known without asking for a row; perhaps none."""
 
     @property
     def row_model(self) -> Any:
@@ -90,10 +95,9 @@ def warnings() -> list[tuple[type[Job], str]]:
     return [(job, warning) for _name, job in sorted(_jobs.items()) for warning in job.warnings()]
 
 
-def models() -> list[tuple[type[Job], str]]:
-    """Return each job with the model that its declaration names, where it names one."""
-    found = [(job, getattr(job, "claude_model", "")) for _name, job in sorted(_jobs.items())]
-    return [(job, model) for job, model in found if isinstance(model, str) and model]
+def declared() -> list[tuple[type[Job], Mapping[str, Any]]]:
+    """Return each job with what its class says of the params of all its requests."""
+    return [(job, job.declared_params()) for _name, job in sorted(_jobs.items())]
 
 
 def names() -> list[str]:

@@ -476,3 +476,24 @@ def test_a_job_whose_model_retires_is_found_by_check() -> None:
     found = [message for message in checks.check_models(app_configs=None) if "claude-sonnet-4-5 retire" in message.msg]
     registry.forget("retiring")
     assert [message.id for message in found] == ["django_claude_batches.W011"]
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"max_tokens": 70_000}, ["claude-haiku-4-5 refuses max_tokens above 64,000."]),
+        ({"max_tokens": 64_000}, []),
+        ({"max_tokens": 70_000, "claude_model": "mine"}, []),
+        ({"max_tokens": "many", "betas": None}, []),
+        ({"max_tokens": 70_000, "get_params": lambda self, row: {}}, []),
+        ({"max_tokens": 70_000, "get_betas": lambda self, row: []}, []),
+        ({"max_tokens": 200_000, "claude_model": "claude-opus-5", "betas": ["output-300k-2026-03-24"]}, []),
+    ],
+)
+def test_what_a_jobs_class_says_that_its_model_refuses_is_found_by_check(
+    members: dict[str, Any], told: list[str]
+) -> None:
+    made = job("limited", **members)
+    found = [message.msg for message in checks.check_models(app_configs=None) if message.obj is made]
+    registry.forget("limited")
+    assert found == told

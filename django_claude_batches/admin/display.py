@@ -78,8 +78,8 @@ def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
 
 
 def estimate(estimate: Estimate) -> str:
-    """Return a range of USD and the day of its prices, and which models retire, for a label that says "estimate"."""
-    return ". ".join([_range(estimate), *estimate.retirements])
+    """Return a range of USD and the day of its prices, and what its models refuse, for a label that says "estimate"."""
+    return ". ".join([_range(estimate), *estimate.warnings])
 
 
 def _range(estimate: Estimate) -> str:

@@ -8,6 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.files.row import Row
+from django_claude_batches.models import MessageBatch, bulk
 from django_claude_batches.models.drafting import Prepared, Tally, check
 
 MOST_KEPT = 1000
@@ -26,7 +27,8 @@ class Survey:
 
     Each row is checked as `create_draft` will check it. Memory is bounded by what a batch may hold: the custom_ids of
     those that passed are kept, to find one that comes twice. `bytes` is the size of the body, `is_full` says that a
-    row was one too many for a batch, and those behind it were not looked at.
+    row was one too many for a batch, and those behind it were not looked at. A row that no statement of the database
+    holds is bad, too.
     """
 
     rows: int = 0
@@ -38,6 +40,7 @@ class Survey:
     is_full: bool = False
     _tally: Tally = field(default_factory=Tally)
     _seen: set[str] = field(default_factory=set)
+    _using: str = field(default_factory=lambda: MessageBatch.objects.primary().db)
 
     @property
     def expected(self) -> ExpectedUsage:
@@ -59,6 +62,8 @@ class Survey:
             request = check(row.request, self.rows - 1, ContentType.objects).encoded()  # no row of a file has a target
             if request.custom_id in self._seen:
                 return f"custom_id {request.custom_id!r} is used twice in this batch"
+            if problem := bulk.obstacle(request, using=self._using):
+                return problem
             self._tally.add(request)
         except InvalidRequest as error:
             self.is_full = isinstance(error, LimitExceeded)

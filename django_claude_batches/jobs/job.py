@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError, models, router
 
 from django_claude_batches import registry, services, tasks
 from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.jobs import functions
+from django_claude_batches.jobs import functions, keys
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
 from django_claude_batches.services.runs.calling import sync_result
@@ -59,6 +59,9 @@ class BatchJob:
     rows_are_replicas: ClassVar[bool] = False
     """Whether rows that `get_queryset` reads from another database are those of the database that its model is
     written to, where the handlers find them again. Otherwise such rows are refused."""
+    skip_unaskable: ClassVar[bool] = False
+    """Whether a row that cannot be asked, because a method raises or the API would refuse what it gives, is left out of
+    the run and counted. Otherwise the first one pauses the run."""
     max_attempts: ClassVar[int] = 3
     """How often a row is asked at most, by itself."""
 
@@ -187,11 +190,23 @@ class BatchJob:
     @classmethod
     def warnings(cls) -> list[str]:
         """Say what should be changed in it: for `manage.py check`."""
+        found = [] if (said := keys.problem_of(cls)) is None else [f"{cls.__name__}.get_queryset() {said}"]
         try:
             schema = _schema_of(cls)
         except BadSchema:  # which `problems` says
-            return []
-        return [] if schema is None else [f"{cls.__name__}.output_schema: {said}" for said in schema.warnings]
+            return found
+        if schema is not None:
+            found += [f"{cls.__name__}.output_schema: {said}" for said in schema.warnings]
+        return found
+
+    @classmethod
+    def declared_params(cls) -> Mapping[str, Any]:
+        """Return the model, and `max_tokens` where no method may say otherwise: for `manage.py check`."""
+        model: Any = cls.claude_model  # which nothing has checked so far
+        known: dict[str, Any] = {"model": model} if isinstance(model, str) else {}
+        if cls.get_params is BatchJob.get_params and cls.get_betas is BatchJob.get_betas:
+            known["max_tokens"] = cls.max_tokens
+        return known
 
     def make_params(self, obj: Any, /) -> Mapping[str, Any]:
         """Give the whole body for a row, with the output schema."""

@@ -35,8 +35,8 @@ def line(batch: MessageBatch) -> str:
 
 
 def estimated(estimate: Estimate) -> str:
-    """Return a range of USD, and the day of its prices, or why there is none; and which models retire."""
-    return ". ".join([_range(estimate), *estimate.retirements])
+    """Return a range of USD, and the day of its prices, or why there is none; and what its models refuse."""
+    return ". ".join([_range(estimate), *estimate.warnings])
 
 
 def _range(estimate: Estimate) -> str:
@@ -90,6 +90,7 @@ def estimate_data(estimate: Estimate) -> dict[str, Any]:
         "high_usd": None if estimate.high is None else f"{estimate.high:f}",
         "prices_as_of": estimate.as_of.isoformat(),
         "unknown_models": list(estimate.unknown_models),
+        "warnings": list(estimate.warnings),
     }
 
 

@@ -17,7 +17,7 @@ from django_claude_batches.models.state import ALWAYS_DUE, EDITABLE, FINAL
 MOVING = ALWAYS_DUE - {State.UNCERTAIN}
 """What a batch leaves by itself, and soon."""
 
-COUNTS = ("delivered", "failed", "parked", "gone", "to_retry")
+COUNTS = ("delivered", "failed", "parked", "gone", "to_retry", "left_out")
 """Of rows, in `RunTotals`."""
 
 TIMES = ("started", "drafted", "finished", "paused")
@@ -84,6 +84,7 @@ def data(run: JobRun, totals: RunTotals) -> dict[str, Any]:
         "requests": totals.request_count,
         "batches": dict(totals.batches),
         **{name: getattr(totals, name) for name in COUNTS},
+        "left_out_rows": run.left_out_rows,
         "outcomes": dict(totals.outcomes),
         "usage": dict(totals.usage),
         "cost_usd": None if totals.cost_usd is None else f"{totals.cost_usd:f}",

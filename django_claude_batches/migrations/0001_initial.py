@@ -214,14 +214,16 @@ class Migration(migrations.Migration):
                 ("created_by_name", models.CharField(blank=True, max_length=150, verbose_name="started by")),
                 (
                     "cursor",
-                    models.CharField(
+                    models.TextField(
                         blank=True,
                         editable=False,
-                        help_text="The primary key of the last row that was drafted.",
-                        max_length=255,
+                        help_text="The primary key of the last row that was drafted, or left out.",
                     ),
                 ),
                 ("row_count", models.PositiveBigIntegerField(default=0, verbose_name="rows")),
+                ("skip_unaskable", models.BooleanField(default=False, verbose_name="leave out what cannot be asked")),
+                ("left_out_count", models.PositiveBigIntegerField(default=0, verbose_name="rows left out")),
+                ("left_out_rows", models.JSONField(blank=True, default=list, verbose_name="the first of them")),
                 ("drafted_at", models.DateTimeField(blank=True, null=True, verbose_name="drafted at")),
                 ("finished_at", models.DateTimeField(blank=True, null=True, verbose_name="finished at")),
                 ("paused_at", models.DateTimeField(blank=True, null=True, verbose_name="paused at")),

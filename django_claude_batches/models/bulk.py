@@ -71,6 +71,13 @@ def _packets(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | 
         yield chunk
 
 
+def obstacle(request: Prepared, *, using: str) -> str:
+    """Say why no statement of the database holds the request, by which `insert` refuses it; nothing where one does."""
+    if request.size <= packets.SUSPICIOUS:
+        return ""
+    return packets.obstacles([rows.of_request(0, request)], using=using).get(0, "")
+
+
 def _fitting(values: Iterator[Values], chunk: list[Checked | Prepared], using: str) -> Iterator[Values]:
     """Give the values if they fit into a statement; raise LimitExceeded for the first row that does not."""
     if connections[using].vendor != "mysql":

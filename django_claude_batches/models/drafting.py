@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -13,6 +13,7 @@ from django.db import models, router
 from django_claude_batches import wire
 from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.model_limits import warnings_of
 from django_claude_batches.models.encoding import NotPlain, copied, encode
 
 TAG_LENGTH = 13
@@ -69,7 +70,8 @@ class DraftRequest(TypedDict):
 class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes eight times as long
     """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8.
 
-    What its cost depends on stands beside its text; `max_tokens` is 0 where the API will refuse it for that.
+    What its cost depends on stands beside its text; `max_tokens` is 0 where the API will refuse it for that. `warnings`
+    are what its model refuses.
     """
 
     position: int
@@ -81,6 +83,7 @@ class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes e
     object_id: str | None
     max_tokens: int
     inference_geo: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -103,6 +106,7 @@ class Checked:
     content_type_id: int | None
     object_id: str | None
     size: int
+    betas: Sequence[str] = ()
 
     def encoded(self) -> Prepared:
         """Encode the params. No code but ours runs. Raise InvalidRequest where there is no text for them."""
@@ -121,6 +125,7 @@ class Checked:
             self.object_id,
             max_tokens_of(self.params),
             geo_of(self.params),
+            tuple(warnings_of(self.params, self.betas)),
         )
 
 
@@ -212,7 +217,12 @@ def resolve_target(
 
 
 def check(
-    item: Any, position: int, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
+    item: Any,
+    position: int,
+    content_types: ContentTypeManager,
+    *,
+    betas: Sequence[str] = (),
+    rows_are_replicas: bool = False,
 ) -> Checked | Prepared:
     """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
     if isinstance(item, Prepared):
@@ -233,9 +243,9 @@ def check(
     sizes: list[int] = []
     try:
         # The caller may fill the same dict for the next item before this one is encoded.
-        return Checked(position, custom_id, copied(params, sizes), *target, sum(sizes))
+        return Checked(position, custom_id, copied(params, sizes), *target, sum(sizes), betas)
     except (NotPlain, RecursionError):
-        return Checked(position, custom_id, params, *target, 0).encoded()
+        return Checked(position, custom_id, params, *target, 0, betas).encoded()
 
 
 def _located(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:
@@ -293,6 +303,8 @@ class Tally:
                 f"{wire.MAX_BODY_BYTES:,}",
             )
         self.expected.add(request)
+        if request.warnings:
+            self.expected.warn(request.warnings, request.custom_id)
         return request
 
     @staticmethod
@@ -301,11 +313,13 @@ class Tally:
         return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
 
 
-def checked(items: Iterable[Any], *, using: str, rows_are_replicas: bool = False) -> Iterator[Checked | Prepared]:
+def checked(
+    items: Iterable[Any], *, using: str, betas: Sequence[str] = (), rows_are_replicas: bool = False
+) -> Iterator[Checked | Prepared]:
     """Check the items one by one as they are asked for, for this database; hold none."""
     content_types = content_types_of(using)
     position = -1
     for position, item in enumerate(items):
-        yield check(item, position, content_types, rows_are_replicas=rows_are_replicas)
+        yield check(item, position, content_types, betas=betas, rows_are_replicas=rows_are_replicas)
     if position < 0:
         raise InvalidRequest("a batch needs at least one request, and there was none")

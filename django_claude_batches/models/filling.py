@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django_claude_batches import wire
-from django_claude_batches.models import bulk, packets, rows
+from django_claude_batches.models import bulk, packets
 from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.drafting import Prepared, Tally, wire_bytes
 from django_claude_batches.models.run import JobRun
@@ -131,7 +131,7 @@ def too_large(request: Prepared, *, using: str) -> str:
     size = Tally().bytes + wire_bytes(request)
     if size > wire.MAX_BODY_BYTES:
         return f"a batch with this request alone has {size:,} bytes, and may have {wire.MAX_BODY_BYTES:,}"
-    return packets.obstacles([rows.of_request(0, request)], using=using).get(0, "")
+    return bulk.obstacle(request, using=using)
 
 
 def _tally_of(batch: MessageBatch) -> Tally:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches import wire
 from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
+from django_claude_batches.model_limits import warnings_of
 from django_claude_batches.models import packets
 from django_claude_batches.models.drafting import (
     MAX_MODEL_LENGTH,
@@ -132,9 +133,8 @@ class BatchRequest(models.Model):
         """When its params were purged, in words; nothing if they are there."""
         return self.batch.request_purge_note if self.is_purged else ""
 
-    @property
-    def prepared(self) -> Prepared:
-        """The request as it was checked when drafted, ready to be drafted again."""
+    def prepared(self, betas: Sequence[str]) -> Prepared:
+        """Return the request as it was checked when drafted, ready to be drafted again with these betas."""
         params = self.params
         return Prepared(
             self.position,
@@ -146,6 +146,7 @@ class BatchRequest(models.Model):
             self.object_id,
             max_tokens_of(params),
             geo_of(params),
+            tuple(warnings_of(params, betas)),
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -163,8 +164,10 @@ class BatchRequest(models.Model):
                 raise InvalidTransition(f"The params of request {self} were purged, and cannot be written anew.")
             stored = stored_row.params_bytes
             expected = ExpectedUsage(batches.values_list("expected_usage", flat=True).get(pk=self.batch_id) or ())
-            expected.add(stored_row.prepared, times=-1)
-            expected.add(self.prepared)
+            for row, times in ((stored_row, -1), (self, 1)):
+                prepared = row.prepared(self.batch.betas)
+                expected.add(prepared, times=times)
+                expected.warn(prepared.warnings, prepared.custom_id, times=times)
             editable = batches.filter(UNCLAIMED, pk=self.batch_id, state__in=EDITABLE)
             room = wire.MAX_BODY_BYTES - (size - stored)
             if not editable.filter(body_bytes__lte=room).update(

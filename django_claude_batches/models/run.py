@@ -78,10 +78,14 @@ class JobRun(HandedOut):
         verbose_name=_("started by"),
     )
     created_by_name = models.CharField(_("started by"), max_length=150, blank=True)
-    cursor = models.CharField(
-        max_length=255, blank=True, editable=False, help_text=_("The primary key of the last row that was drafted.")
+    cursor = models.TextField(
+        blank=True, editable=False, help_text=_("The primary key of the last row that was drafted, or left out.")
     )
     row_count = models.PositiveBigIntegerField(_("rows"), default=0)
+    # A person's word about this run; a job's class may say it for each of its runs.
+    skip_unaskable = models.BooleanField(_("leave out what cannot be asked"), default=False)
+    left_out_count = models.PositiveBigIntegerField(_("rows left out"), default=0)
+    left_out_rows = models.JSONField(_("the first of them"), default=list, blank=True)
     drafted_at = models.DateTimeField(_("drafted at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)

@@ -42,6 +42,8 @@ class RunTotals:
 
     rows: int
     """Rows that were drafted."""
+    left_out: int = 0
+    """Rows that could not be asked, and are not among `rows`: the run leaves such rows out."""
     batches: Counter[str] = field(default_factory=Counter)
     """Batches in each state, by the state's value."""
     requests: Counter[int] = field(default_factory=Counter)
@@ -94,7 +96,7 @@ class RunTotals:
     @classmethod
     def of_each(cls, runs: Iterable[JobRun], *, with_usage: bool = True) -> dict[int, RunTotals]:
         """Add up each run, by its primary key; in four queries, however many runs they are, or in three."""
-        totals = {run.pk: cls(rows=run.row_count) for run in runs}
+        totals = {run.pk: cls(rows=run.row_count, left_out=run.left_out_count) for run in runs}
         using = JobRun.objects.primary().db
         for batches in _batches(totals, using):
             totals[batches["run"]]._add_batches(batches)
@@ -109,7 +111,7 @@ class RunTotals:
     @classmethod
     def of_batches(cls, run: JobRun, batches: Iterable[MessageBatch], *, parked: int) -> RunTotals:
         """Add up a run, all of whose batches are at hand, and the number of its parked rows; in two queries."""
-        totals = cls(rows=run.row_count, parked=parked)
+        totals = cls(rows=run.row_count, left_out=run.left_out_count, parked=parked)
         using = JobRun.objects.primary().db
         for batch in batches:
             totals._add_batches(_alone(batch))

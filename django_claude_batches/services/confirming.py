@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from django_claude_batches import conf
-from django_claude_batches.estimating import Estimate
+from django_claude_batches.estimating import Estimate, ExpectedRefusal
 from django_claude_batches.models import JobRun, MessageBatch
 
 
@@ -16,10 +16,14 @@ def estimate(batches: Sequence[MessageBatch]) -> Estimate:
     each = [batch.estimate(prices) for batch in batches]
     lows = [one.low for one in each if one.low is not None]
     highs = [one.high for one in each if one.high is not None]
+    retirements = tuple(dict.fromkeys(said for one in each for said in one.retirements))
+    refusals = ExpectedRefusal.added_up(
+        (f"#{batch.pk}", one.refusals) for batch, one in zip(batches, each, strict=True)
+    )
     if len(lows) < len(each) or len(highs) < len(each):
         unknown = sorted({model for one in each for model in one.unknown_models})
-        return Estimate(None, None, prices.as_of, tuple(unknown))
-    return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of)
+        return Estimate(None, None, prices.as_of, tuple(unknown), retirements, refusals)
+    return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), retirements, refusals)
 
 
 def estimate_again(runs: Sequence[JobRun], rows: int) -> Estimate:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from django.db import Error as DatabaseError
 from django.db.models import Max
 
-from django_claude_batches import checks, conf, registry
-from django_claude_batches.estimating import ExpectedUsage
+from django_claude_batches import checks, conf
+from django_claude_batches.estimating import ExpectedRefusal, ExpectedUsage
 from django_claude_batches.models import AccountState, JobRun, MessageBatch
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.models.run_attention import attention, needing_attention
@@ -91,17 +91,23 @@ def _ticks() -> Diagnosis:
 
 
 def _models() -> Iterator[Diagnosis]:
-    """Look at the models of jobs, and of batches that are not sent, for those that retire."""
+    """Look at the models of jobs, and of batches that are not sent: which retire, and what they refuse."""
     whole, prices = Subject(), bundled()
     waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
-    used = {model for _job, model in registry.models()}
-    for usage in waiting.values_list("expected_usage", flat=True)[:MAX_UNSENT]:
-        used.update(kind.model for kind in ExpectedUsage(usage or ()).kinds)
-    retirements = [said for model in sorted(used) if (said := prices.retirement(model))]
-    for said in retirements:
-        yield whole.warning("models", f"{said}.", "Use another one in the jobs and in the batches that are not sent.")
-    if not retirements:
-        yield whole.ok("models", "None of those that jobs and unsent batches use retires within 30 days.")
+    found = {said for _job, said in checks.about_models()}
+    refused = []
+    for pk, usage in waiting.values_list("pk", "expected_usage")[:MAX_UNSENT]:
+        expected = ExpectedUsage(usage or ())
+        found.update(said for kind in expected.kinds if (said := prices.retirement(kind.model)))
+        refused.append((f"#{pk}", expected.refusals))
+    warnings = [*sorted(found), *sorted(map(str, ExpectedRefusal.added_up(refused)))]
+    for said in warnings:
+        yield whole.warning("models", f"{said}.", "Change it in the jobs and in the batches that are not sent.")
+    if not warnings:
+        yield whole.ok(
+            "models",
+            "None of those that jobs and unsent batches use retires within 30 days or refuses them.",
+        )
 
 
 def _worker_clock() -> Diagnosis:

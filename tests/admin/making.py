@@ -68,17 +68,19 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
 
 
 def run_in(standing: str) -> JobRun:
-    """A run in this state, or "paused", "stuck" or "troubled"; with a complete batch of three requests once drafted."""
+    """A run in this state, or "paused", "unasked", "stuck" or "troubled"; with a complete batch of 3 once drafted."""
     job()
     state = standing if standing in RunState.values else RunState.RUNNING
+    state = RunState.DRAFTING if standing == "unasked" else state
     is_over = state in {RunState.FINISHED, RunState.CANCELED}
     now = timezone.now()
     run = JobRun.objects.create(
         job="tag-reviews", state=state, next_action_at=None if is_over else now, finished_at=now if is_over else None
     )
-    if standing == "paused":
+    if standing in {"paused", "unasked"}:
         JobRun.objects.filter(pk=run.pk).update(paused_at=now, pause_reason="Paused by ida.")
-    if standing == "drafting":
+    if state == RunState.DRAFTING:
+        run.refresh_from_db()
         return run
     batch = draft(3, kind="tag-reviews")
     MessageBatch.objects.filter(pk=batch.pk).update(run=run, run_attempt=1)

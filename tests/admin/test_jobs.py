@@ -215,3 +215,29 @@ def test_both_pages_make_few_queries(staff: Staff, ticking: AccountState, django
     for address in (JOBS, start_url()):
         with django_assert_max_num_queries(10):
             page(client, address)
+
+
+def odd_ones_raise(self: Any, review: Review) -> str:
+    if review.text.endswith(("1", "3")):
+        raise LookupError("no prompt")
+    return review.text
+
+
+def test_rows_that_a_run_would_leave_out_are_counted(root: Client) -> None:
+    rows = reviews(5)
+    job(get_prompt=odd_ones_raise)
+    shown = page(root, start_url())
+    assert "A run would come to a stop there: mend it first." in shown
+    job(get_prompt=odd_ones_raise, skip_unaskable=True)
+    shown = page(root, start_url())
+    assert "3 rows would be asked." in shown
+    assert f"2, the first is library.Review {rows[1].pk}: LookupError: no prompt" in shown
+
+
+def test_what_the_model_refuses_is_said_before_a_start(root: Client) -> None:
+    [row] = reviews(1)
+    job(max_tokens=70_000)
+    shown = page(root, start_url())
+    assert (
+        f"claude-haiku-4-5 refuses max_tokens above 64,000 (1 request, the first is library.Review {row.pk})" in shown
+    )

@@ -336,3 +336,13 @@ def test_who_may_not_see_batches_is_told_all_the_same(staff: Staff) -> None:
     upload = kept(client, jsonl(2))
     client.post(upload_url(upload), {"_draft": "yes"})
     assert "It became a batch" in page(client, upload_url(upload))
+
+
+def test_what_a_model_refuses_is_said_once_for_all_rows(staff: Staff) -> None:
+    client = staff(*MAY)
+    upload = kept(
+        client, b"review\na\nb\n", "reviews.csv", **{**TABLE, "model": "claude-haiku-4-5", "max_tokens": 70000}
+    )
+    shown = page(client, upload_url(upload))
+    assert shown.count("claude-haiku-4-5 refuses max_tokens above 64,000 (2 requests, the first is row-2)") == 1
+    assert "Make it a draft" in shown

@@ -49,21 +49,29 @@ STANDINGS = {
     "canceling": "is already being canceled",
     "finished": "is finished",
     "canceled": "was canceled",
+    "unasked": "is paused already",
 }
-"""The states, and running ones that are paused, or have a delivery that stands still, or failed and parked rows."""
+"""The states, and runs that are paused, have a delivery that stands still, or failed and parked rows; and "unasked":
+paused while it is drafted."""
 TABLE = {
-    # name                permission          d r p s t c f C
-    "pause": Row("pause_jobrun", "++.+++..", "Only runs that are not over, and not paused"),
-    "resume": Row("pause_jobrun", "..++....", "Only runs that are paused, or whose delivery"),
-    "cancel": Row("cancel_jobrun", "+++++...", "Only runs that are drafted or running can be canceled"),
-    "retry": Row("retry_jobrun", "....+...", "Only runs that are drafted, were not", {"outcomes": ["errored"]}),
-    "deliver_parked": Row("redeliver_jobrun", "....+...", "Only runs with parked rows"),
+    # name                permission          d r p s t c f C u
+    "pause": Row("pause_jobrun", "++.+++...", "Only runs that are not over, and not paused"),
+    "resume": Row("pause_jobrun", "..++....+", "Only runs that are paused, or whose delivery"),
+    "resume_without": Row("pause_jobrun", "........+", "Only runs that are paused while they are drafted"),
+    "cancel": Row("cancel_jobrun", "+++++...+", "Only runs that are drafted or running can be canceled"),
+    "retry": Row("retry_jobrun", "....+....", "Only runs that are drafted, were not", {"outcomes": ["errored"]}),
+    "deliver_parked": Row("redeliver_jobrun", "....+....", "Only runs with parked rows"),
 }
 WHY = {
     ("resume", "drafting"): "is not paused",
     ("resume", "running"): "is not paused",
     ("resume", "troubled"): "is not paused",
     ("resume", "canceling"): "is not paused",
+    ("resume_without", "drafting"): "is not paused",
+    ("resume_without", "paused"): "is running",
+    ("resume_without", "stuck"): "is running",
+    ("resume_without", "troubled"): "is running",
+    ("retry", "unasked"): "is still being drafted",
     ("retry", "running"): "has no row that failed",
     ("retry", "paused"): "has no row that failed",
     ("retry", "stuck"): "has no row that failed",
@@ -107,6 +115,8 @@ def has_happened(action: str, run: JobRun) -> bool:
         case "resume":
             waiting = DeliveryChunk.objects.filter(batch__run=run, next_action_at__isnull=True, done_at__isnull=True)
             return not run.is_paused and not waiting.exists()
+        case "resume_without":
+            return not run.is_paused and run.skip_unaskable
         case "cancel":
             return run.state == RunState.CANCELING
         case "retry":

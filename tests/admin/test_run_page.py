@@ -339,3 +339,19 @@ def test_an_unfinished_answer_is_marked_and_found_by_a_filter(
     assert said in listed.content.decode()
     ingested.results.filter(pk=result.pk).update(stop_reason="end_turn")
     assert not root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "unfinished"}).context["cl"].result_list
+
+
+def test_rows_that_were_left_out_are_named_and_why_to_those_who_may_read(staff: Staff, root: Client) -> None:
+    batch = draft(1, kind="tag-reviews")
+    rows = [["library.Review 7", f"LookupError: {HOSTILE}"], ["library.Review 9", "no"]]
+    run = run_of(batch, left_out_count=12, left_out_rows=rows)
+    shown = page(root, url(RUNS, "change", run.pk))
+    assert "12 rows were left out: they could not be asked" in shown
+    assert escape(f"LookupError: {HOSTILE}") in shown
+    assert "library.Review 9" in shown
+    assert "and 10 more" in shown
+    viewer = page(staff("view_jobrun"), url(RUNS, "change", run.pk))
+    assert ("library.Review 7" in viewer, "LookupError" in viewer) == (True, False)
+    JobRun.objects.filter(pk=run.pk).update(state=RunState.FINISHED, next_action_at=None)
+    over = page(root, url(RUNS, "change", run.pk))
+    assert "12 rows were left out, because they could not be asked." in over

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import models
+from django.test.utils import isolate_apps
 from pydantic import BaseModel, Field
 
 from django_claude_batches import registry
 from django_claude_batches.checks import check_jobs
-from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.exceptions import InvalidTransition, Unaskable
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import DeliveryChunk
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import SCHEMA, deliver_all, effects, job, over, reviews
-from tests.library.models import Review
+from tests.library.models import Chapter, Parcel, Review
 
 pytestmark = pytest.mark.usefixtures("no_jobs")
 
@@ -140,3 +143,57 @@ class TestRedeliver:
             job("tag-books").redeliver(batch)
         assert not DeliveryChunk.objects.undone().exists()
         assert not batch.events.filter(what="redelivered").exists()
+
+
+@pytest.mark.parametrize(
+    ("queryset", "told"),
+    [
+        (Chapter.objects.all, "library.Chapter, whose primary key path may have up to 200 characters"),
+        (lambda: Chapter.objects.filter(books__isnull=True).only("text"), "up to 200 characters"),
+        (Review.objects.all, ""),
+        (Parcel.objects.all, ""),
+        (lambda: Chapter.objects.filter(path=Chapter.objects.get().path), ""),  # it would ask the database
+        (lambda: Chapter.objects.all() if Chapter.objects.exists() else None, ""),
+        (list, ""),
+    ],
+)
+def test_a_key_that_may_be_too_long_is_seen_without_a_database(queryset: Callable[[], Any], told: str) -> None:
+    job(get_queryset=lambda self: queryset())
+    found = [(message.id, message.msg) for message in check_jobs(app_configs=None)]
+    assert len(found) == bool(told)
+    for identifier, words in found:
+        assert (identifier, told in words) == ("django_claude_batches.W006", True), words
+        assert words.endswith("a row whose key has more than 64 cannot be asked.")
+
+
+@isolate_apps("tests.library")
+def test_a_key_that_is_another_rows() -> None:
+    class Footnote(models.Model):  # noqa: DJ008
+        chapter = models.OneToOneField(Chapter, on_delete=models.CASCADE, primary_key=True)
+        objects = models.Manager["Footnote"]()
+
+        class Meta:
+            app_label = "library"
+
+    class Note(models.Model):  # noqa: DJ008
+        text = models.TextField(primary_key=True)
+        objects = models.Manager["Note"]()
+
+        class Meta:
+            app_label = "library"
+
+    job(get_queryset=lambda self: Footnote.objects.all())
+    job("notes", get_queryset=lambda self: Note.objects.all())
+    notes, footnotes = [message.msg for message in check_jobs(app_configs=None)]
+    assert "whose primary key chapter may have up to 200 characters" in footnotes
+    assert "whose primary key text may have any number of characters" in notes
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_what_it_says_of_a_key_comes_true_and_the_database_is_there_afterwards() -> None:
+    job(get_queryset=lambda self: Chapter.objects.filter(pk__in=[Chapter.objects.get().pk]))
+    assert check_jobs(app_configs=None) == []
+    Chapter.objects.create(path="x" * 65, text="…")
+    with pytest.raises(Unaskable, match="primary key has more than 64 characters"):
+        job(get_queryset=lambda self: Chapter.objects.all(), get_prompt=lambda self, row: row.text).dry_run()

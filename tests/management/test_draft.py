@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from django_claude_batches.files import RequestFile
 from django_claude_batches.models import BatchRequest, MessageBatch, State
@@ -228,3 +229,39 @@ def test_a_dry_run_of_nothing(manage: Manage, jsonl: Write) -> None:
 def test_the_estimate_says_that_a_model_retires(manage: Manage, jsonl: Write) -> None:
     path = jsonl(f"{json.dumps(item(0, model='claude-sonnet-4-5'))}\n")
     assert "claude-sonnet-4-5 retire" in manage("draft", path, "--dry-run").out
+
+
+HOT = {"model": "claude-opus-5", "temperature": 1}
+
+
+def test_a_dry_run_says_what_models_refuse_once_for_all_rows(manage: Manage, jsonl: Write) -> None:
+    some = [item(n) for n in range(2)] + [item(n, **HOT) for n in range(2, 1202)]
+    path = jsonl("".join(f"{json.dumps(one)}\n" for one in some))
+    warning = "claude-opus-5 refuses temperature (1,200 requests, the first is r-2)"
+    ran = manage("draft", path, "--dry-run")
+    assert (ran.code, ran.out.count("refuses")) == (0, 1)
+    assert f"{warning}." in ran.out
+    assert manage("draft", path, "--dry-run", "--json").document["estimate"]["warnings"] == [warning]
+    drafted = manage("draft", path, "--json").document["batches"][0]
+    assert drafted["estimate"]["warnings"] == [warning]
+
+
+@pytest.mark.database
+@pytest.mark.parametrize(
+    ("text", "needed"), [("x" * 17_000_000, "17,06"), ('"' * 5_000_000, "20,06")], ids=["large", "doubled"]
+)
+def test_a_row_too_large_for_a_statement_is_found_by_the_dry_run(
+    manage: Manage, jsonl: Write, text: str, needed: str
+) -> None:
+    rows = [item(0), {**item(1), "params": {**item(1)["params"], "system": text}}]
+    path = jsonl("".join(f"{json.dumps(one)}\n" for one in rows))
+    looked, drafted = manage("draft", path, "--dry-run"), manage("draft", path)
+    if connection.vendor != "mysql":
+        assert (looked.code, drafted.code) == (0, 0)
+        return
+    assert (looked.code, drafted.code) == (1, 1)
+    for said in (looked.out, drafted.err):
+        assert f"{path}, line 2" in said
+        assert f"the row needs {needed}" in said
+        assert "max_allowed_packet" in said
+    assert not MessageBatch.objects.exists()

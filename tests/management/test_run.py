@@ -275,3 +275,43 @@ def test_retry(manage: Manage, finished: JobRun, settings: Any) -> None:
     assert (ran.code, "1 to retry" in ran.out) == (0, True)
     manage("tick")
     assert finished.batches.get(run_attempt=2).request_count == 1
+
+
+def odd_ones_raise(self: Any, review: Review) -> str:
+    if review.text.endswith(("1", "3")):
+        raise LookupError("no prompt")
+    return review.text
+
+
+def test_rows_that_cannot_be_asked_are_left_out_and_named(
+    manage: Manage, settings: Any, claude: ClaudeEmulator
+) -> None:
+    settings.CLAUDE_BATCHES = ABOVE
+    rows = reviews(5)
+    named = [[f"library.Review {row.pk}", "LookupError: no prompt"] for row in rows[1::2]]
+    job(get_prompt=odd_ones_raise)
+    look = manage("run", "tag-reviews", "--dry-run", "--skip-unaskable")
+    assert (look.code, "2 rows would be left out" in look.out, f"  {': '.join(named[1])}" in look.out) == (
+        0,
+        True,
+        True,
+    )
+    document = manage("run", "tag-reviews", "--dry-run", "--skip-unaskable", "--json").document
+    assert (document["rows"], document["left_out"], document["left_out_rows"]) == (3, 2, named)
+    refused = manage("run", "tag-reviews", "--skip-unaskable")
+    assert "claude_batches run tag-reviews --skip-unaskable --yes" in refused.err
+    assert manage("run", "tag-reviews", "--skip-unaskable", "--yes").code == 0
+    assert over(JobRun.objects.get(), claude).state == RunState.FINISHED
+    [shown] = manage("runs", "--json").document["runs"]
+    assert (shown["rows"], shown["left_out"], shown["left_out_rows"]) == (3, 2, named)
+
+
+def test_a_paused_run_goes_on_without_such_rows(manage: Manage, claude: ClaudeEmulator) -> None:
+    reviews(5)
+    run = job(get_prompt=odd_ones_raise).start()
+    assert over(run, claude).is_paused
+    assert manage("resume-run", run.pk, "--skip-unaskable").code == 0
+    run.refresh_from_db()
+    assert over(run, claude).state == RunState.FINISHED
+    shown = manage("runs")
+    assert "3 rows, 1 batch (1 Complete), 3 delivered, 2 left out." in shown.out

@@ -66,6 +66,7 @@ def test_what_was_not_sent_has_an_estimate(manage: Manage) -> None:
         "high_usd": "12.626087500",
         "prices_as_of": "2026-11-22",
         "unknown_models": [],
+        "warnings": [],
     }
     assert "Estimate: 0.05 to 12.63 USD by the prices of 2026-11-22." in manage("status", batch.pk).out
     put(batch, State.ABANDONED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from dataclasses import astuple
 from decimal import Decimal
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from django_claude_batches import conf, services
-from django_claude_batches.estimating import ExpectedKind
+from django_claude_batches.estimating import ExpectedUsage
 from django_claude_batches.models import BatchRequest, MessageBatch, State
 from django_claude_batches.pricing import bundled
+from django_claude_batches.services import confirming
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, running
 
@@ -30,7 +32,7 @@ def drafted(*params: Any) -> MessageBatch:
 def counted(batch: MessageBatch) -> list[tuple[Any, ...]]:
     batch.refresh_from_db()
     assert batch.expected_usage is not None
-    return sorted(astuple(ExpectedKind(**row)) for row in batch.expected_usage)  # jsonb keeps no order of keys
+    return sorted(astuple(kind) for kind in ExpectedUsage(batch.expected_usage).kinds)
 
 
 def sizes(batch: MessageBatch) -> list[int]:
@@ -61,6 +63,51 @@ def test_what_the_api_refuses_for_its_max_tokens_is_not_counted(max_tokens: Any)
     batch = drafted({"model": "claude-opus-5", "max_tokens": max_tokens})
     assert counted(batch) == []
     assert batch.estimate(bundled()).cents == (0, 0)
+    assert batch.estimate(bundled()).warnings == (
+        "claude-opus-5 refuses max_tokens above 128,000 (1 request, the first is 0)",
+    )
+
+
+def test_what_models_refuse_is_counted_by_its_kind_and_the_first_is_named() -> None:
+    hot = {"model": "claude-opus-5", "max_tokens": 5, "temperature": 1}
+    cold = {"model": "claude-haiku-4-5", "max_tokens": 5}
+    batch = drafted(cold, hot, {**hot, "model": "claude-opus-5-20260401", "top_p": 1}, {**hot, "model": "mine"})
+    refuses = "claude-opus-5 refuses "
+    assert batch.estimate(bundled()).warnings == (
+        f"{refuses}temperature (2 requests, the first is 1)",
+        f"{refuses}top_p (1 request, the first is 2)",
+    )
+    request = batch.requests.get(position=1)
+    request.params = {**cold, **BODY}
+    request.save()
+    batch.refresh_from_db()
+    assert batch.estimate(bundled()).warnings == (
+        f"{refuses}temperature (1 request)",
+        f"{refuses}top_p (1 request, the first is 2)",
+    )
+    request.params = {**hot, **BODY, "thinking": {"type": "enabled"}}
+    request.save()
+    batch.refresh_from_db()
+    assert batch.estimate(bundled()).warnings[0] == f"{refuses}temperature (2 requests)"
+    assert (
+        f"{refuses}thinking of type enabled: use adaptive (1 request, the first is 1)"
+        in batch.estimate(bundled()).warnings
+    )
+
+
+def test_warnings_take_little_room_however_many_rows_they_are_about() -> None:
+    hot = {**BODY, "model": "claude-opus-5-5", "max_tokens": 5, "temperature": 1, "top_p": 1, "top_k": 1}
+    batch = MessageBatch.objects.create_draft({"params": {**hot, "seed": n}} for n in range(3000))
+    stored = json.dumps(batch.expected_usage)
+    assert len(stored) < 1000
+    assert stored.count("3000") >= 3
+
+
+def test_a_beta_allows_more_tokens() -> None:
+    long = [{"params": {**BODY, "model": "claude-opus-5", "max_tokens": 200_000}}]
+    batch = MessageBatch.objects.create_draft(long, betas=["output-300k-2026-03-24"])
+    assert batch.estimate(bundled()).warnings == ()
+    assert len(MessageBatch.objects.create_draft(long).estimate(bundled()).warnings) == 1
 
 
 def test_an_estimate_is_by_the_prices_that_are_given(settings: Any) -> None:
@@ -115,3 +162,22 @@ def test_what_it_costs_lies_within_the_estimate(claude: ClaudeEmulator) -> None:
     assert found.low is not None
     assert found.high is not None
     assert 0 < found.low <= batch.cost_usd <= found.high
+
+
+def test_what_models_refuse_of_several_batches_is_added_up() -> None:
+    hot = {"model": "claude-opus-5", "max_tokens": 5, "temperature": 1}
+    first, second = drafted(hot, hot), drafted({**hot, "top_k": 1})
+    assert set(confirming.estimate([first, second]).warnings) == {
+        f"claude-opus-5 refuses temperature (3 requests, the first is 0 of batch #{first.pk})",
+        f"claude-opus-5 refuses top_k (1 request, the first is 0 of batch #{second.pk})",
+    }
+
+
+def test_a_retry_says_it_again(claude: ClaudeEmulator) -> None:
+    batch = services.submit(drafted({"model": "claude-opus-5", "max_tokens": 5, "top_k": 1}))
+    services.advance(batch)
+    services.advance(services.cancel(batch))
+    claude.finish()
+    services.advance(batch)
+    child = services.retry(batch, outcomes=["canceled"])
+    assert child.estimate(bundled()).warnings == ("claude-opus-5 refuses top_k (1 request, the first is 0)",)

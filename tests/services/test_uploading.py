@@ -316,3 +316,22 @@ def test_parts_are_read_between_the_chunks_that_are_written() -> None:
     assert batch.estimate(bundled()) == checked.estimate(bundled())
     last = batch.requests.get(position=3499)
     assert (last.custom_id, last.params["messages"][0]["content"][:10]) == ("row-3501", "Tag: 03499")
+
+
+def test_what_a_model_refuses_is_kept_with_what_the_check_found() -> None:
+    checked = services.prepare(upload(jsonl(3) + jsonl(3, model="claude-opus-5", top_k=1).replace(b"r-", b"hot-")))
+    warning = "claude-opus-5 refuses top_k (3 requests, the first is hot-0)"
+    assert (checked.state, checked.estimate(bundled()).warnings) == (UploadState.READY, (warning,))
+    services.prepare(services.confirm_upload(checked))
+    assert MessageBatch.objects.get().estimate(bundled()).warnings == (warning,)
+
+
+@pytest.mark.parametrize("text", ["x" * 17_000_000, '"' * 5_000_000], ids=["large", "doubled"])
+def test_a_row_too_large_for_a_statement_is_found_by_the_check(text: str) -> None:
+    checked = services.prepare(upload(jsonl(1) + jsonl(1, system=text).replace(b"r-0", b"r-1")))
+    if connection.vendor != "mysql":
+        assert services.prepare(services.confirm_upload(checked)).state == UploadState.DRAFTED
+        return
+    assert (checked.state, checked.request_count, checked.is_full) == (UploadState.READY, 1, False)
+    [[number, why]] = checked.bad_rows
+    assert (number, "max_allowed_packet" in why, checked.is_draftable) == (2, True, False)

@@ -47,7 +47,7 @@ def explanation(run: JobRun, totals: RunTotals) -> str:
         return _standing(totals)
     if run.state == RunState.CANCELED:
         return _("It was canceled. What had come by then was handed to the job.")
-    return _all_done(totals)
+    return f"{_all_done(totals)} {_left_out(totals)}".rstrip()
 
 
 def _standing(totals: RunTotals) -> str:
@@ -68,13 +68,24 @@ def _standing(totals: RunTotals) -> str:
 
 def _all_done(totals: RunTotals) -> str:
     if not totals.rows:
-        return _("There were no rows to ask about.")
+        return _("No row was asked.") if totals.left_out else _("There were no rows to ask about.")
     if totals.parked:
         return _(
             "All that came was handed to the job, but for the rows that are parked: deliver them again when what "
             "they say is mended."
         )
     return _("All that came was handed to the job.")
+
+
+def _left_out(totals: RunTotals) -> str:
+    if not totals.left_out:
+        return ""
+    text = ngettext(
+        "%(n)s row was left out, because it could not be asked.",
+        "%(n)s rows were left out, because they could not be asked.",
+        totals.left_out,
+    )
+    return text % {"n": f"{totals.left_out:,}"}
 
 
 def parts(run: JobRun, totals: RunTotals) -> list[tuple[str, Any, int]]:

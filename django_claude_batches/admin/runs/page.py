@@ -54,6 +54,9 @@ def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str
         "batches": [_batch(page, request, batch, totals) for batch in run.own_batches[-MOST_ROWS:]],
         "more_batches": max(len(run.own_batches) - MOST_ROWS, 0),
         "batches_url": page.list_url(MessageBatch, **{RUN: run.pk}) if page.may_view(request, MessageBatch) else "",
+        "left_out": run.left_out_rows,
+        "left_out_count": run.left_out_count,
+        "more_left_out": run.left_out_count - len(run.left_out_rows),
         "parked": _parked(page, request, run) if run.parked_count else [],
         "parked_count": run.parked_count,
         "more_parked": max(run.parked_count - MOST_PARKED, 0),
@@ -67,6 +70,8 @@ def _counts(page: MirrorAdminMixin, request: HttpRequest, run: JobRun, totals: R
     for name, label, count in parts(run, totals):
         if count:
             yield name, str(label), f"{count:,}", {"parked": "#dcb-parked", "failed": "#dcb-errors"}.get(name, "")
+    if totals.left_out:
+        yield "left-out", _("left out"), f"{totals.left_out:,}", "#dcb-left-out"
     if totals.batch_count and page.may_view(request, MessageBatch):
         label = ngettext("batch", "batches", totals.batch_count)
         yield "batches", label, f"{totals.batch_count:,}", page.list_url(MessageBatch, **{RUN: run.pk})

@@ -62,7 +62,7 @@ def _whole(found: services.DryRun) -> Estimate:
         return found.estimate
     if not found.requests:  # the first of them took all of the time
         return Estimate(None, None, found.estimate.as_of)
-    return found.estimate.times(Decimal(found.rows) / found.requests)
+    return found.estimate.times(Decimal(found.rows) / (found.requests + found.left_out))
 
 
 def _rows(rows: int) -> str:
@@ -75,15 +75,22 @@ def _standing(found: services.DryRun, seconds: float) -> str:
     if found.is_whole:
         return _rows(found.rows) + " " + _("Nothing is stored so far, and nothing is sent.")
     text = _("In %(seconds)s seconds the first %(n)s of %(all)s rows were looked at; the numbers below are of these.")
-    return text % {"seconds": f"{seconds:g}", "n": f"{found.requests:,}", "all": f"{found.rows:,}"}
+    return text % {"seconds": f"{seconds:g}", "n": f"{found.requests + found.left_out:,}", "all": f"{found.rows:,}"}
+
+
+def _left_out(found: services.DryRun) -> str:
+    first, why = found.left_out_rows[0]
+    return _("%(n)s, the first is %(row)s: %(why)s") % {"n": f"{found.left_out:,}", "row": first, "why": why}
 
 
 def _facts(found: services.DryRun, whole: Estimate) -> Any:
     yield _("Rows"), f"{found.rows:,}"
+    if found.left_out:
+        yield _("Left out, because they cannot be asked"), _left_out(found)
     if not found.rows:
         return
     if not found.is_whole:
-        yield _("Looked at"), f"{found.requests:,}"
+        yield _("Looked at"), f"{found.requests + found.left_out:,}"
     yield _("Requests"), f"{found.requests:,}"
     yield _("Batches"), f"{found.batches:,}"
     yield _("Size, in bytes"), f"{found.bytes:,}"

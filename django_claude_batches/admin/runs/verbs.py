@@ -42,6 +42,10 @@ def _cannot_resume(run: Any) -> str:
     return _only(ACTIVE)(run) or ("" if run.is_paused else _("is not paused"))
 
 
+def _cannot_resume_without(run: Any) -> str:
+    return _only((RunState.DRAFTING,))(run) or ("" if run.is_paused else _("is not paused"))
+
+
 def _cannot_retry(run: Any) -> str:
     return _only(RETRYABLE)(run) or ("" if run.has_failed else _("has no row that failed"))
 
@@ -72,6 +76,19 @@ RESUME = Verb(
     refusal=_cannot_resume,
     knowing=with_troubles,
     perform=lambda run, by: services.resume_run(run),
+)
+RESUME_WITHOUT = Verb(
+    name="resume_without",
+    label=gettext_lazy("Resume without rows that cannot be asked"),
+    permission="pause",
+    words=gettext_lazy(
+        "It goes on where it was. Rows that cannot be asked are left out of it from now on, are counted and cost "
+        "nothing; its page names the first of them. What is drafted then is sent, and billed once sent."
+    ),
+    rule=gettext_lazy("Only runs that are paused while they are drafted can leave rows out."),
+    done=ngettext_lazy("%d run goes on without such rows.", "%d runs go on without such rows."),
+    refusal=_cannot_resume_without,
+    perform=lambda run, by: services.resume_run(run, skip_unaskable=True),
 )
 CANCEL = Verb(
     name="cancel",
@@ -114,4 +131,4 @@ DELIVER_PARKED = Verb(
     knowing=with_troubles,
     perform=lambda run, by: services.deliver_parked(run),
 )
-RUN_VERBS = (PAUSE, RESUME, CANCEL, RETRY, DELIVER_PARKED)
+RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, DELIVER_PARKED)

@@ -15,6 +15,7 @@ from django_claude_batches.management.interruption import Interruption
 from django_claude_batches.management.showing import counted, estimate_data, estimated
 from django_claude_batches.management.spending import add_yes, refuse_much
 from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.subcommands.run_wishes import add_skip_unaskable
 from django_claude_batches.management.subcommands.wait import seconds
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.run_attention import attention
@@ -37,6 +38,7 @@ class Run(Subcommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="only say what would be sent, and show the first requests"
         )
+        add_skip_unaskable(parser)
         parser.add_argument("--wait", action="store_true", help="until the run is over")
         parser.add_argument(
             "--interval", type=seconds, default=10.0, metavar="SECONDS", help="with --wait: between two looks (10)"
@@ -48,11 +50,11 @@ class Run(Subcommand):
         if name is None:
             _list(console)
         elif options["dry_run"]:
-            _show(console, services.dry_run(name))
+            _show(console, services.dry_run(name, skip_unaskable=options["skip_unaskable"]))
         else:
             if not options["yes"]:
                 _refuse_much(console, options)
-            run = services.start_job(name, label=options["label"])
+            run = services.start_job(name, label=options["label"], skip_unaskable=options["skip_unaskable"])
             tasks.kick()
             if options["wait"]:
                 _wait(console, run, options["interval"])
@@ -76,11 +78,17 @@ def _show(console: Console, look: services.DryRun) -> None:
         console.say(str(sample))
     sums = [counted(look.rows, "row"), counted(look.requests, "request"), counted(look.batches, "batch", "batches")]
     console.say(f"{', '.join(sums)}, {look.bytes:,} bytes. Nothing was stored or sent.")
+    if look.left_out:
+        console.say(f"{counted(look.left_out, 'row')} would be left out, because they cannot be asked:")
+        for row, why in look.left_out_rows:
+            console.say(f"  {row}: {why}")
     console.say(f"Estimate: {estimated(look.estimate)}.")
     console.document(
         {
             "dry_run": True,
             "rows": look.rows,
+            "left_out": look.left_out,
+            "left_out_rows": look.left_out_rows,
             "request_count": look.requests,
             "batch_count": look.batches,
             "body_bytes": look.bytes,
@@ -95,9 +103,10 @@ def _refuse_much(console: Console, options: dict[str, Any]) -> None:
     if conf.confirm_above_requests() is None and conf.confirm_above_usd() is None:
         return
     console.progress("Looking at what it would send")
-    look = services.dry_run(options["job"])
+    look = services.dry_run(options["job"], skip_unaskable=options["skip_unaskable"])
     label = ["--label", options["label"]] if options["label"] else []
-    words = ["run", options["job"], *label, *(["--wait"] if options["wait"] else [])]
+    flags = [f"--{name.replace('_', '-')}" for name in ("skip_unaskable", "wait") if options[name]]
+    words = ["run", options["job"], *label, *flags]
     refuse_much(look.requests, lambda: look.estimate, undone="Not started", again=shlex.join(words))
 
 

@@ -20,6 +20,14 @@ from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services import confirming
 
 
+def add_skip_unaskable(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-unaskable",
+        action="store_true",
+        help="leave out rows that cannot be asked, and count them; without, the first one pauses a run",
+    )
+
+
 class RunWish(Subcommand):
     """A verb that is recorded on all runs that were named, or, if one forbids it, on none."""
 
@@ -58,8 +66,12 @@ class ResumeRun(RunWish):
     help = "Let paused runs go on where they were."
     example = "manage.py claude_batches resume-run 3"
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        add_skip_unaskable(parser)
+
     def record(self, run: JobRun, options: dict[str, Any]) -> object:
-        return services.resume_run(run)
+        return services.resume_run(run, skip_unaskable=options["skip_unaskable"])
 
 
 class CancelRun(RunWish):

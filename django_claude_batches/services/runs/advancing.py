@@ -63,7 +63,7 @@ def _chunks(run: JobRun) -> Any:
 def _standing(run: JobRun) -> list[Any]:
     """Say where the run and all of it stands: as long as that changes, there may be more to do."""
     return [
-        *JobRun.objects.primary().filter(pk=run.pk).values_list("state", "row_count", "paused_at"),
+        *JobRun.objects.primary().filter(pk=run.pk).values_list("state", "row_count", "left_out_count", "paused_at"),
         *_batches(run).order_by("pk").values_list("pk", "state", "delivered_at", "announced_at"),
         *_chunks(run).order_by("pk").values_list("pk", "position", "done_at"),
     ]

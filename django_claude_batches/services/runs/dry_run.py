@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import QuerySet
 
 from django_claude_batches import conf, registry, wire
 from django_claude_batches.estimating import Estimate, ExpectedUsage
+from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.models import JobRun
 from django_claude_batches.models.drafting import Tally
 from django_claude_batches.models.filling import Betas, placed
 from django_claude_batches.services.runs.packing import most_requests
-from django_claude_batches.services.runs.questions import page_of, page_size, question, rows_of
+from django_claude_batches.services.runs.questions import LeftOut, named, page_of, page_size, question, rows_of
 from django_claude_batches.services.runs.starting import job_of
 
 SAMPLES = 3
@@ -27,7 +28,8 @@ class DryRun:
     """What a run would send: numbers of rows, requests and batches, bytes of their bodies, and what they may cost.
 
     `samples` are the params of the first three requests. Where the time was over before the rows were, the numbers are
-    those of the first `requests` of `rows` rows, and `is_whole` is false.
+    those of the first `requests` of `rows` rows, and `is_whole` is false. `left_out` counts the rows that cannot be
+    asked, where such rows are left out, and `left_out_rows` says of the first of them which they are, and why.
     """
 
     rows: int
@@ -37,19 +39,26 @@ class DryRun:
     estimate: Estimate
     samples: list[dict[str, Any]]
     is_whole: bool
+    left_out: int = 0
+    left_out_rows: list[list[str]] = field(default_factory=list)
 
 
-def dry_run(name: str, *, seconds: float | None = None) -> DryRun:
+def dry_run(name: str, *, seconds: float | None = None, skip_unaskable: bool = False) -> DryRun:
     """Look at what a run of the job would send, in constant memory, for `seconds` at most; nothing is stored.
 
-    Raise UnknownJob, and Unaskable with the first row that cannot be asked.
+    Raise UnknownJob, and Unaskable with the first row that cannot be asked, unless such rows are left out: by the job's
+    class, or `skip_unaskable`.
     """
-    return _Look(job_of(name)).over(math.inf if seconds is None else time.monotonic() + seconds)
+    return _Look(job_of(name), skip_unaskable=skip_unaskable).over(
+        math.inf if seconds is None else time.monotonic() + seconds
+    )
 
 
 class _Look:
-    def __init__(self, job: registry.Job) -> None:
+    def __init__(self, job: registry.Job, *, skip_unaskable: bool) -> None:
         self._job = job
+        self._skips = skip_unaskable or job.skip_unaskable
+        self._left_out = LeftOut()
         self._using = JobRun.objects.primary().db
         self._most = most_requests()
         self._tallies: dict[Betas, Tally] = {}
@@ -71,6 +80,8 @@ class _Look:
             estimate=self._expected.estimate(conf.prices()),
             samples=self._samples,
             is_whole=is_whole,
+            left_out=self._left_out.count,
+            left_out_rows=self._left_out.rows,
         )
 
     def _take_all(self, give_up_at: float) -> bool:
@@ -90,14 +101,21 @@ class _Look:
         return once.count()
 
     def _take(self, row: Any) -> int:
-        """Count the row's request, and give its size."""
-        _pk, request, betas = question(self._job, row, using=self._using)
+        """Count the row's request, and give its size; 0 for a row that is left out."""
+        try:
+            _pk, request, betas = question(self._job, row, using=self._using)
+        except Unaskable as error:
+            if not self._skips:
+                raise
+            self._left_out.add(row, error)
+            return 0
         tally = self._tallies.setdefault(betas, Tally())
         if not tally.has_room(placed(request, tally), most=self._most, most_bytes=wire.MAX_BODY_BYTES):
             self._close(tally)
             tally = self._tallies[betas] = Tally()
         tally.add(placed(request, tally))
         self._expected.add(request)
+        self._expected.warn(request.warnings, named(row))
         self._requests += 1
         if len(self._samples) < SAMPLES:
             self._samples.append(json.loads(request.params))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -13,7 +14,12 @@ from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.filling import Filling
 from django_claude_batches.models.lease import DatabaseNow
-from django_claude_batches.services.runs.questions import PIECE_BYTES, Question, page_of, page_size, question
+from django_claude_batches.services.runs.questions import PIECE_BYTES, LeftOut, Question, page_of, page_size, question
+
+MEND = (
+    "Mend it, and resume the run: it goes on with this row. Or resume it without rows that cannot be asked "
+    "(`resume-run --skip-unaskable`): they are left out, and counted."
+)
 
 SECONDS = 10.0
 """After which a page ends before its rows do: the job's code may be slow, and the lease is renewed between pages."""
@@ -22,28 +28,29 @@ SECONDS = 10.0
 def draft(run: JobRun, token: str, job: registry.Job) -> bool:
     """Draft the run's next rows, in one transaction with how far it is; give whether there may be more.
 
-    A row that cannot be asked pauses the run, which goes on with that row when it is resumed.
+    A row that cannot be asked pauses the run, which goes on with that row when it is resumed; or it is left out and
+    counted, where the job or a person says so.
     """
     try:
-        page = page_of(job, after=run.cursor if run.row_count else None, size=_page_size(run))
+        page = page_of(job, after=run.cursor if run.row_count + run.left_out_count else None, size=_page_size(run))
     except Unaskable as error:
         return _paused(run, token, f"{error}\n\nMend it, and resume the run.")
-    asked, problem = _asked(job, page)  # before the transaction: it is the project's code, and may take its time
+    taken = _take(run, job, page)  # before the transaction: it is the project's code, and may take its time
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         # It locks the row: a wish to pause or to cancel the run comes before, or it finds all of this.
         if not rows.moving().filter(state=RunState.DRAFTING).renew(run.pk, token):
             return False
         filling = Filling(run, attempt=1, most=most_requests(), using=rows.db)
-        for each in asked:
+        for each in taken.asked:
             filling.add(each.request, each.betas)
         if page:
             filling.store()
         else:
             filling.close()
-        _note(run, token, asked, is_over=not page)
-    if problem:
-        return _paused(run, token, f"{problem}\n\nMend it, and resume the run: it goes on with this row.")
+        _note(run, token, taken, is_over=not page)
+    if taken.problem:
+        return _paused(run, token, f"{taken.problem}\n\n{MEND}")
     return bool(page)
 
 
@@ -57,27 +64,45 @@ def _page_size(run: JobRun) -> int:
     return page_size(run.row_count, drafted.aggregate(total=Sum("body_bytes"))["total"] or 0)
 
 
-def _asked(job: registry.Job, page: list[Any]) -> tuple[list[Question], str]:
-    """Give the requests of the page's rows until they are many or the time is over; and why the next row has none."""
-    asked: list[Question] = []
+@dataclass(slots=True)
+class _Taken:
+    """The requests of a page's rows, and those rows of the whole run that have none; `last` is the last row of both.
+
+    `problem` says why the next row has none, where such rows are not left out.
+    """
+
+    left_out: LeftOut
+    asked: list[Question] = field(default_factory=list)
+    last: Any = None
+    problem: str = ""
+
+
+def _take(run: JobRun, job: registry.Job, page: list[Any]) -> _Taken:
+    """Take the page's rows until their requests are many or the time is over."""
+    taken = _Taken(LeftOut(run.left_out_count, run.left_out_rows))
     size = 0
     give_up_at = time.monotonic() + SECONDS
     using = JobRun.objects.primary().db
     for row in page:
         try:
-            asked.append(question(job, row, using=using))
+            taken.asked.append(question(job, row, using=using))
+            size += taken.asked[-1].request.size
         except Unaskable as error:
-            return asked, str(error)
-        size += asked[-1].request.size
+            if not (run.skip_unaskable or job.skip_unaskable):
+                taken.problem = str(error)
+                break
+            taken.left_out.add(row, error)
+        taken.last = row
         if size > PIECE_BYTES or time.monotonic() > give_up_at:
             break
-    return asked, ""
+    return taken
 
 
-def _note(run: JobRun, token: str, asked: list[Question], *, is_over: bool) -> None:
+def _note(run: JobRun, token: str, taken: _Taken, *, is_over: bool) -> None:
     changes: dict[str, Any] = {"next_action_at": DatabaseNow(), "failures": 0, "last_error": ""}
-    if asked:
-        changes |= {"cursor": str(asked[-1].pk), "row_count": run.row_count + len(asked)}
+    if taken.last is not None:
+        changes |= {"cursor": str(taken.last.pk), "row_count": run.row_count + len(taken.asked)}
+        changes |= {"left_out_count": taken.left_out.count, "left_out_rows": taken.left_out.rows}
     if is_over:
         changes |= {"state": RunState.RUNNING, "drafted_at": DatabaseNow()}
     run.change([RunState.DRAFTING], token=token, **changes)

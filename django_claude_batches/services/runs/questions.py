@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models.fields.composite import CompositePrimaryKey
 from django.db.models.query import ModelIterable
 
-from django_claude_batches import registry, wire
+from django_claude_batches import registry, storable, wire
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
 from django_claude_batches.models.drafting import MAX_OUR_CUSTOM_ID, Prepared, check, check_header, content_types_of
 from django_claude_batches.models.filling import Betas, too_large
@@ -28,6 +28,28 @@ PIECE_BYTES = 4_000_000
 
 MOST_REASON = 2000
 """Characters of a traceback's end that say why."""
+
+
+MAX_LEFT_OUT_NAMED = 50
+"""Rows left out of a run of which it is kept which they are, and why: they are read with each batch of the run."""
+
+MAX_LEFT_OUT_REASON = 200
+"""Characters of why one was left out."""
+
+
+class LeftOut:
+    """The rows that could not be asked, in a run that leaves such rows out: all are counted, the first are named."""
+
+    def __init__(self, count: int = 0, rows: Iterable[list[str]] = ()) -> None:
+        self.count = count
+        self.rows = list(rows)
+        """The row, and why."""
+
+    def add(self, row: Any, error: Unaskable) -> None:
+        self.count += 1
+        if len(self.rows) < MAX_LEFT_OUT_NAMED:
+            why = str(error).removeprefix(f"{named(row)}: ").rstrip().rpartition("\n")[2]  # what a traceback ends with
+            self.rows.append([storable.text(named(row), MAX_LEFT_OUT_REASON), storable.text(why, MAX_LEFT_OUT_REASON)])
 
 
 class Question(NamedTuple):
@@ -99,7 +121,7 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
     try:
         betas = _sorted(sync_result(job, "get_betas", job.get_betas(row)))
         item, content_types = {"params": job.make_params(row), "target": row}, content_types_of(using)
-        request = check(item, 0, content_types, rows_are_replicas=job.rows_are_replicas).encoded()
+        request = check(item, 0, content_types, betas=betas, rows_are_replicas=job.rows_are_replicas).encoded()
         request = request._replace(custom_id=_custom_id(row.pk))
         why = too_large(request, using=using)
     except PASSING:
@@ -109,8 +131,12 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
     except Exception as error:  # noqa: BLE001 (it is the project's code)
         why = _told(error)
     if why:
-        raise Unaskable(f"{type(row)._meta.label} {row.pk}: {why}")
+        raise Unaskable(f"{named(row)}: {why}")
     return Question(row.pk, request, betas)
+
+
+def named(row: Any) -> str:
+    return f"{type(row)._meta.label} {row.pk}"
 
 
 def _sorted(betas: Iterable[str]) -> Betas:

@@ -14,9 +14,10 @@ from django_claude_batches.models.lease import DatabaseNow
 logger = logging.getLogger(__name__)
 
 
-def start_job(name: str, *, label: str = "", by: Any = None) -> JobRun:
+def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: bool = False) -> JobRun:
     """Start a run of the job; a worker drafts its rows and sends them. No HTTP: inside your transaction, the row is
-    the outbox.
+    the outbox. With `skip_unaskable`, rows that cannot be asked are left out of it and counted; without, the first one
+    pauses it, unless the job's class says otherwise.
 
     Raise UnknownJob for a name that this process does not know, AlreadyRunning while the job is running (of two starts
     at one moment, one gets the run), and ConfigurationError for an account that the settings do not know.
@@ -30,6 +31,7 @@ def start_job(name: str, *, label: str = "", by: Any = None) -> JobRun:
                 job=name,
                 label=label,
                 account=job.account,
+                skip_unaskable=skip_unaskable,
                 exclusive=None if job.allow_overlap else name,
                 created_by=by,
                 created_by_name=user_name(by),

@@ -43,12 +43,15 @@ def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
     return run
 
 
-def resume_run(run: JobRun) -> JobRun:
+def resume_run(run: JobRun, *, skip_unaskable: bool = False) -> JobRun:
     """Go on where it was, with deliveries that nobody tries again too: also of a run that is over.
+
+    With `skip_unaskable`, rows that cannot be asked are left out for the rest of the run, and counted.
 
     A repeat does nothing; raise InvalidTransition for a run that is over and has none.
     """
     changes: dict[str, Any] = {"paused_at": None, "pause_reason": "", "failures": 0, "last_error": ""}
+    changes |= {"skip_unaskable": True} if skip_unaskable else {}
     is_active = run.change(ACTIVE, next_action_at=DatabaseNow(), **changes)
     if not DeliveryChunk.objects.primary().undone().filter(batch__run=run).go_on() and not is_active:
         raise run.forbidden("resume", "it is over, and no delivery of it is left.")

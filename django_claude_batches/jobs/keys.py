@@ -1,0 +1,55 @@
+"""Whether the keys of a job's rows fit where an answer finds its row by them: seen by `check`, from the model alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, models
+
+from django_claude_batches.models.drafting import MAX_OBJECT_ID
+
+
+def problem_of(job: type[Any]) -> str | None:
+    """Say that rows may have a key that is too long; None where none has, or where that is not known without a query.
+
+    `get_queryset` is called, and may not query. What it raises is not said here: a dry run says it.
+    """
+    try:
+        with _without_databases():
+            model = job().get_queryset().model
+            field = model._meta.pk
+            while field.is_relation:
+                field = field.target_field
+    except Exception:  # noqa: BLE001 (it is the project's code)
+        return None
+    if not isinstance(field, models.CharField | models.TextField):
+        return None
+    if field.max_length is not None and field.max_length <= MAX_OBJECT_ID:
+        return None
+    longest = "any number of" if field.max_length is None else f"up to {field.max_length}"
+    return (
+        f"gives rows of {model._meta.label}, whose primary key {model._meta.pk.name} may have {longest} characters: a "
+        f"row whose key has more than {MAX_OBJECT_ID} cannot be asked."
+    )
+
+
+@contextmanager
+def _without_databases() -> Iterator[None]:
+    """Let nothing connect or query: `check` may run before there is a database, or where none answers.
+
+    A connection object is this thread's own. `execute_wrapper` would not do: it is called when there is a connection.
+    """
+    found = connections.all()
+    for connection in found:
+        vars(connection)["ensure_connection"] = _refuse
+    try:
+        yield
+    finally:
+        for connection in found:
+            vars(connection).pop("ensure_connection", None)
+
+
+def _refuse(*_args: Any, **_kwargs: Any) -> None:
+    raise RuntimeError("manage.py check asks no database")

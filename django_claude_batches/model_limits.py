@@ -1,0 +1,121 @@
+"""What each model refuses, though others take it: the API says so when the batch runs, and that request has an error.
+
+The facts and their sources: docs/reference/wire.md §14 and §4 (`max_tokens`). The emulator has a table of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django_claude_batches.pricing import DATED
+
+SAMPLING = ("temperature", "top_p", "top_k")
+_SELDOM = frozenset((*SAMPLING, "tool_choice", "thinking"))
+"""Members of which most bodies have none: this is asked of each of 100,000 requests."""
+
+EXTENDED_BETA = "output-300k-2026-03-24"
+EXTENDED_TOKENS = 300_000
+
+
+MAX_NAME_LENGTH = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one model refuses; `max_tokens` is the most that it takes, `extended` whether the beta makes that more."""
+
+    max_tokens: int = 128_000
+    extended: bool = False
+    sampling: bool = False
+    forced_tools: bool = False
+    thinking_enabled: bool = False
+    thinking_disabled: bool = False
+    prefill: bool = False
+
+
+_OF_4_5 = Limits(max_tokens=64_000)
+_OF_4_6 = Limits(extended=True, prefill=True)
+_OF_OPUS_4_7 = Limits(extended=True, prefill=True, sampling=True, thinking_enabled=True)
+_OF_OPUS_5_5 = Limits(
+    extended=True, prefill=True, sampling=True, forced_tools=True, thinking_enabled=True, thinking_disabled=True
+)
+_OF_FABLE = Limits(sampling=True, forced_tools=True, thinking_enabled=True, thinking_disabled=True)
+
+MODELS: Mapping[str, Limits] = {
+    "claude-opus-4-5": _OF_4_5,
+    "claude-sonnet-4-5": _OF_4_5,
+    "claude-haiku-4-5": _OF_4_5,
+    "claude-opus-4-6": _OF_4_6,
+    "claude-sonnet-4-6": _OF_4_6,
+    "claude-opus-4-7": _OF_OPUS_4_7,
+    "claude-opus-4-8": _OF_OPUS_4_7,
+    "claude-opus-5": _OF_OPUS_4_7,
+    "claude-sonnet-5": _OF_OPUS_4_7,
+    "claude-sonnet-5-5": _OF_OPUS_4_7,
+    "claude-opus-5-5": _OF_OPUS_5_5,
+    "claude-haiku-5-5": Limits(extended=True, sampling=True),
+    "claude-fable-5": _OF_FABLE,
+    "claude-fable-5-1": _OF_FABLE,
+    "claude-fable-5-2": _OF_FABLE,
+    "claude-mythos-5": _OF_FABLE,
+    "claude-mythos-5-1": _OF_FABLE,
+    "claude-mythos-5-2": _OF_FABLE,
+    "claude-mythos-preview": _OF_FABLE,
+}
+"""By name, without a date. Exact names only: `claude-opus-5` is not `claude-opus-5-5`."""
+
+
+def warnings_of(params: Mapping[str, Any], betas: Iterable[str] = ()) -> Iterator[str]:
+    """Say what of the body of a Messages call its model refuses, as far as is known; nothing for an unknown model.
+
+    There are few texts: none quotes anything but the model's name, without its date. `betas` are those of the batch.
+    """
+    model = params.get("model")
+    # What is longer is no model, and is not kept: 256 names of a megabyte each would be.
+    found = _found(model) if isinstance(model, str) and len(model) <= MAX_NAME_LENGTH else None
+    if found is None:
+        return
+    name, limits = found
+    if not _SELDOM.isdisjoint(params):
+        yield from _refused_members(params, name, limits)
+    if limits.prefill and _ends_with_assistant(params.get("messages")):
+        yield f"{name} refuses a last message of the role assistant"
+    max_tokens = params.get("max_tokens")
+    if isinstance(max_tokens, int) and max_tokens > limits.max_tokens:
+        most = EXTENDED_TOKENS if limits.extended and EXTENDED_BETA in betas else limits.max_tokens
+        if max_tokens > most:
+            yield f"{name} refuses max_tokens above {most:,}"
+
+
+def _refused_members(params: Mapping[str, Any], name: str, limits: Limits) -> Iterator[str]:
+    if limits.sampling:
+        for key in SAMPLING:
+            if params.get(key) is not None:
+                yield f"{name} refuses {key}"
+    if limits.forced_tools and _type(params.get("tool_choice")) in {"any", "tool"}:
+        yield f"{name} refuses a tool_choice of type any or tool"
+    if limits.thinking_enabled and _type(params.get("thinking")) == "enabled":
+        yield f"{name} refuses thinking of type enabled: use adaptive"
+    if limits.thinking_disabled and _type(params.get("thinking")) == "disabled":
+        yield f"{name} refuses thinking of type disabled"
+
+
+@lru_cache(maxsize=256)
+def _found(model: str) -> tuple[str, Limits] | None:
+    dated = DATED.fullmatch(model)
+    name = dated[1] if dated and model not in MODELS else model
+    limits = MODELS.get(name)
+    return None if limits is None else (name, limits)
+
+
+def _type(value: Any) -> Any:
+    found = value.get("type") if isinstance(value, Mapping) else None
+    return found if isinstance(found, str) else ""
+
+
+def _ends_with_assistant(messages: Any) -> bool:
+    last = messages[-1] if isinstance(messages, list | tuple) and messages else None
+    return isinstance(last, dict | Mapping) and last.get("role") == "assistant"

@@ -1,0 +1,81 @@
+"""What each model refuses, written out by hand from docs/reference/wire.md §14 and §4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from django_claude_batches.model_limits import MODELS, warnings_of
+from django_claude_batches.pricing import bundled
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+PREFILL = [*MESSAGES, {"role": "assistant", "content": "{"}]
+TOOL = {"type": "tool", "name": "store"}
+
+NEW = "opus-4-7 opus-4-8 opus-5 opus-5-5 sonnet-5 sonnet-5-5"
+SEALED = "opus-5-5 fable-5 fable-5-1 fable-5-2 mythos-5 mythos-5-1 mythos-5-2 mythos-preview"
+TABLE: list[tuple[dict[str, Any], str, str]] = [
+    ({"temperature": 0.5}, "refuses temperature", f"{NEW} haiku-5-5 {SEALED}"),
+    ({"temperature": 1}, "refuses temperature", f"{NEW} haiku-5-5 {SEALED}"),
+    ({"top_p": 0.5}, "refuses top_p", f"{NEW} haiku-5-5 {SEALED}"),
+    ({"top_k": 5}, "refuses top_k", f"{NEW} haiku-5-5 {SEALED}"),
+    ({"tool_choice": {"type": "any"}}, "refuses a tool_choice of type any or tool", SEALED),
+    ({"tool_choice": TOOL}, "refuses a tool_choice of type any or tool", SEALED),
+    ({"thinking": {"type": "enabled"}}, "refuses thinking of type enabled: use adaptive", f"{NEW} {SEALED}"),
+    ({"thinking": {"type": "disabled"}}, "refuses thinking of type disabled", SEALED),
+    ({"messages": PREFILL}, "refuses a last message of the role assistant", f"opus-4-6 sonnet-4-6 {NEW}"),
+    ({"max_tokens": 64_001}, "refuses max_tokens above 64,000", "opus-4-5 sonnet-4-5 haiku-4-5"),
+]
+NOBODY: list[dict[str, Any]] = [
+    {},
+    {"temperature": None},
+    {"tool_choice": {"type": "auto"}},
+    {"tool_choice": {"type": ["any"]}},
+    {"thinking": {"type": "adaptive"}},
+    {"thinking": "enabled"},
+    {"messages": []},
+    {"messages": ["assistant"]},
+    {"max_tokens": 64_000},
+    {"max_tokens": "many"},
+]
+
+
+def said(model: Any, betas: tuple[str, ...] = (), **params: Any) -> list[str]:
+    return list(warnings_of({"model": model, "max_tokens": 5, "messages": MESSAGES, **params}, betas))
+
+
+@pytest.mark.parametrize(("params", "words", "models"), TABLE)
+def test_who_refuses_what(params: dict[str, Any], words: str, models: str) -> None:
+    refusing = {f"claude-{name}" for name in models.split()}
+    assert refusing <= set(MODELS)
+    for model in MODELS:
+        assert said(model, **params) == ([f"{model} {words}"] if model in refusing else []), model
+        assert said(f"{model}-20260401", **params) == said(model, **params)
+
+
+@pytest.mark.parametrize("params", NOBODY)
+def test_what_every_model_takes(params: dict[str, Any]) -> None:
+    assert [model for model in MODELS if said(model, **params)] == []
+
+
+def test_max_tokens_above_what_a_model_and_a_beta_allow() -> None:
+    beta = ("other", "output-300k-2026-03-24")
+    for model in MODELS:
+        most = 64_000 if "4-5" in model else 128_000
+        extended = model.removeprefix("claude-") in f"opus-4-6 sonnet-4-6 haiku-5-5 {NEW}".split()
+        assert said(model, max_tokens=most) == said(model, beta, max_tokens=300_000 if extended else most) == []
+        assert said(model, max_tokens=most + 1) == [f"{model} refuses max_tokens above {most:,}"]
+        assert said(model, beta, max_tokens=300_001) == [
+            f"{model} refuses max_tokens above {300_000 if extended else most:,}"
+        ]
+
+
+@pytest.mark.parametrize("model", ["claude-opus-6", "claude-opus-5-5-5", "mine", "", None, 7, ["claude-opus-5"]])
+def test_of_a_model_that_nobody_knows_nothing_is_said(model: Any) -> None:
+    everything = {"temperature": 1, "tool_choice": TOOL, "messages": PREFILL, "max_tokens": 10**9}
+    assert said(model, **everything, thinking={"type": "enabled"}) == []
+
+
+def test_all_models_that_have_a_price_are_in_the_table() -> None:
+    assert set(MODELS) == set(bundled().models)
