@@ -106,6 +106,8 @@ LANES = [
         workers=WAITING,
     ),
     tox("processes", "Real workers, beats, commands, the demo, each broker; tests that take long.", workers=WAITING),
+    tox("neighbours", "A batch goes its way beside what users run beside us, and under django-tenants.", cores=1),
+    tox("neighbours-beat", "The same with django-celery-beat's scheduler, on the Django that it allows.", cores=1),
     tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility.", cores=1),
     tox("lowest", "The lowest versions that pyproject.toml allows; COPY, row locks and plans on PostgreSQL.", cores=1),
     tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb", cores=1),

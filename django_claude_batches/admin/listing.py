@@ -32,8 +32,12 @@ class LeanChangeList(ChangeList):
         lookups = (values for name, values in request.GET.lists() if name != SEARCH_VAR)  # its form refuses one
         if any("\0" in value for values in lookups for value in values):
             raise IncorrectLookupParameters
-        heavy = self.model_admin.heavy_fields  # type: ignore[attr-defined]
-        return super().get_queryset(request, exclude_parameters).defer(*heavy)
+        return super().get_queryset(request, exclude_parameters)
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Leave the columns there for the list alone: actions and exports of the project's read them from the rows."""
+        self.queryset = self.queryset.defer(*self.model_admin.heavy_fields)  # type: ignore[attr-defined]
+        super().get_results(request)
 
     @property
     def is_capped(self) -> bool:

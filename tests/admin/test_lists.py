@@ -77,6 +77,18 @@ def test_the_list_of_a_batch_makes_at_most_ten_queries(
         page(client, url(model), batch=ingested.pk, outcome="succeeded", q="r-")
 
 
+@pytest.mark.parametrize(("model", "column"), [(BatchResult, "message"), (BatchRequest, "params_text")])
+def test_what_others_do_with_a_lists_rows_has_all_columns(
+    admin_user: User, ingested: MessageBatch, model: Any, column: str, django_assert_num_queries: Any
+) -> None:
+    """An action of the project's, or an export of django-import-export's, would ask once more for each row."""
+    request = RequestFactory().get("/")
+    request.user = admin_user
+    changelist = admin.site.get_model_admin(model).get_changelist_instance(request)
+    with django_assert_num_queries(1):
+        assert [getattr(row, column) for row in changelist.get_queryset(request)]
+
+
 @pytest.mark.parametrize(("model", "columns"), [(RESULTS, ("message", "output", "raw")), (REQUESTS, ("params",))])
 def test_no_prompt_or_answer_is_read_for_a_list(
     root: Client, ingested: MessageBatch, model: str, columns: tuple[str, ...], django_assert_max_num_queries: Any
