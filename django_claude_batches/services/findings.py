@@ -53,8 +53,9 @@ class AuditReport:
 
     `listed` counts the batches that Anthropic showed, `asked_for` those that were asked for one by one because it did
     not, and `refuted` those of them that are there all the same; `is_whole` says whether the listing was read to its
-    end. `others` counts the batches that no row is and that are not named, because the account is SHARED. `needing` counts the findings that need a person, `left_out` those that are not named because there were too
-    many of their kind. `problem` is what ended the audit before its time.
+    end. `others` counts the batches that no row is and that are not named, because the account is SHARED. `needing`
+    counts the findings that need a person, `left_out` those that are not named because there were too many of their
+    kind. `problem` is what ended the audit before its time.
     """
 
     account: str

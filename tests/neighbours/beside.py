@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from django_claude_batches.models import BatchResult, MessageBatch, State
 from tests.making import item

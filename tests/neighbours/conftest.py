@@ -30,7 +30,10 @@ def neighbour(request: pytest.FixtureRequest) -> Neighbour:
 
 @pytest.fixture
 def site(
-    neighbour: Neighbour, tmp_path: Path, claude_process: EmulatorProcess, django_db_blocker: DjangoDbBlocker
+    neighbour: Neighbour,
+    tmp_path: Path,
+    claude_process: EmulatorProcess,  # noqa: F811
+    django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[BesideNeighbour]:
     variables = {"DJANGO_SETTINGS_MODULE": "tests.neighbours.settings", "NEIGHBOUR": neighbour.name}
     with databases.new(neighbour.database, tmp_path, prefix="neighbours") as url, django_db_blocker.unblock():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from django_claude_batches.schedule import BEAT_SCHEDULE
 from tests.reliability.settings import *  # noqa: F403
-from tests.reliability.settings import DATABASES, INSTALLED_APPS, MIDDLEWARE
+from tests.reliability.settings import CELERY_BEAT_SCHEDULE, DATABASES, INSTALLED_APPS, MIDDLEWARE
 
 NEIGHBOUR = os.environ.get("NEIGHBOUR", "")
 ROOT_URLCONF = "tests.neighbours.urls"
@@ -14,6 +15,7 @@ OPTIONS: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 
 if NEIGHBOUR == "django-celery-beat":
     INSTALLED_APPS += ["django_celery_beat"]
+    CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE, **CELERY_BEAT_SCHEDULE}
     CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 elif NEIGHBOUR == "django-celery-results":
     INSTALLED_APPS += ["django_celery_results"]

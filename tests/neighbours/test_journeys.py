@@ -62,7 +62,7 @@ def test_results_of_tasks_are_the_projects_own(site: BesideNeighbour, visitor: V
     site.run("-c", f"import django; django.setup(); {sending}")
     site.complete(site.draft(), visitor)
     found = "SELECT task_name, status FROM django_celery_results_taskresult"
-    site.until(lambda: ("SUCCESS" in dict(ask(found)).values()))
+    site.until(lambda: "SUCCESS" in dict(ask(found)).values())
     assert ask(found) == [(task, "SUCCESS")]
 
 
@@ -133,6 +133,8 @@ def test_pages_under_the_toolbar(site: BesideNeighbour, visitor: Visitor) -> Non
     for name, *arguments in pages:
         shown = visitor.opens(name, *arguments)
         [asked] = re.findall(r'data-request-id="(\w+)"', shown)
-        panels = {panel: visitor.gets(f"/__debug__/render_panel/?request_id={asked}&panel_id={panel}") for panel in PANELS}
+        panels = {
+            panel: visitor.gets(f"/__debug__/render_panel/?request_id={asked}&panel_id={panel}") for panel in PANELS
+        }
         assert "FROM" in panels["SQLPanel"]
         assert not [panel for panel, said in panels.items() if site.claude.api_key in said]

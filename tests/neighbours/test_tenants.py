@@ -74,7 +74,9 @@ class Tenants(BesideNeighbour):
 
     def states(self, *schemas: str) -> set[str]:
         return {
-            state for name in schemas for (state,) in self.rows(f"SELECT state FROM {name}.django_claude_batches_messagebatch")
+            state
+            for name in schemas
+            for (state,) in self.rows(f"SELECT state FROM {name}.django_claude_batches_messagebatch")
         }
 
     def tags(self, schema: str) -> list[str]:
