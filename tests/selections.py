@@ -1,7 +1,7 @@
 """Which tests run where: what `python -m pytest` leaves out, and which lane of CI runs it.
 
-The lanes are environments of tox.ini; `.ci/lanes.py` names those that each change has to pass. A test that neither
-`python -m pytest` nor one of these lanes would run is an error when it is collected.
+The lanes are environments of tox.ini, and `.ci/lanes.py` names them. A test that neither `python -m pytest` nor one of
+these lanes would run is an error when it is collected.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ def pytest_commands(environment: str, tox: ConfigParser) -> Iterator[str]:
 
 @cache
 def selections() -> list[Selection]:
-    """Give what `python -m pytest` runs, and what the lanes run that each change has to pass."""
+    """Return what `python -m pytest` runs, and what the lanes run."""
     tox = ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
-    environments = [lane.environment for lane in runpy.run_path(str(LANES))["LANES"] if lane.each_time]
+    environments = [lane.environment for lane in runpy.run_path(str(LANES))["LANES"]]
     commands = [command for name in environments if name for command in pytest_commands(name, tox)]
     return [Selection(DEFAULT), *map(selection_of, commands)]
 

@@ -37,6 +37,17 @@ TOOLBAR = Neighbour("django-debug-toolbar", "debug_toolbar")
 PANELS = ["SettingsPanel", "RequestPanel", "SQLPanel", "TemplatesPanel", "SignalsPanel", "CachePanel", "HeadersPanel"]
 
 
+STRANGER = f"""
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client(HTTP_HOST="127.0.0.1")
+client.force_login(User.objects.create_user("eve", is_staff=True))
+print(client.get("{THEIR_EXPORT}").status_code)
+"""
+
+
 def only(neighbour: Neighbour) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("neighbour", [neighbour], ids=str, indirect=True)
 
@@ -120,6 +131,7 @@ def test_a_project_that_exports_results(site: BesideNeighbour, visitor: Visitor)
     links = visitor.opens(RESULTS_LIST)
     assert THEIR_EXPORT in links
     assert "Export selected" in visitor.opens(BATCHES)
+    assert "403" in site.run("-c", STRANGER)
     assert "<title>Export | " in visitor.does("export_admin_action", batch.pk)
 
 
