@@ -157,10 +157,13 @@ def test_the_app_of_each_tenant_with_a_key_of_its_own(begin: Begin) -> None:
 
 
 def test_the_app_of_each_tenant_without_celery(begin: Begin) -> None:
-    """`all_tenants_command claude_batches tick --no-public`, as a crontab runs it, and one key for all."""
+    """One key for all, and `all_tenants_command claude_batches tick --no-public`: a plain tick fails in `public`."""
     site = begin("tenant")
     tick = ("all_tenants_command", "claude_batches", "tick", "--no-public")
     site.environment.pop("BROKER_URL")
+    plain = site.start("-m", "django", "claude_batches", "tick")
+    assert plain.wait(timeout=60) == 1
+    assert 'relation "django_claude_batches_accountstate" does not exist' in site.said()
     site.run("-c", DRAFTED)
     site.manage(*tick)
     assert site.states("a", "b") == {"in_progress"}
@@ -171,13 +174,6 @@ def test_the_app_of_each_tenant_without_celery(begin: Begin) -> None:
     site.claude.finish()
     site.until(lambda: site.states("a", "b") == {"ingested"}, do=lambda: (site.due("a", "b"), site.manage(*tick)))
     tagged(site)
-
-
-def test_a_tick_in_the_public_schema_says_that_there_is_no_table(begin: Begin) -> None:
-    site = begin("tenant")
-    process = site.start("-m", "django", "claude_batches", "tick")
-    assert process.wait(timeout=60) == 1
-    assert 'relation "django_claude_batches_' in site.said()
 
 
 def test_the_app_in_the_public_schema(begin: Begin) -> None:
