@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 LANES = ROOT / ".ci/lanes.py"
 
-LEFT_OUT = ("process", "fault", "slow", "browser", "benchmark")
+LEFT_OUT = ("process", "fault", "slow", "browser", "neighbour", "benchmark")
 DEFAULT = f"not ({' or '.join(LEFT_OUT)})"
 """The marker expression of `python -m pytest`."""
 

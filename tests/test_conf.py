@@ -143,6 +143,7 @@ WRONG = [
     ({"ACCOUNTS": {"default": {"VERIFY": 0}}}, '["VERIFY"] must be True, False, or the path'),
     ({"ACCOUNTS": {"default": {"VERIFY": ""}}}, '["VERIFY"] must be True, False, or the path'),
     ({"ACCOUNTS": {"default": {"ALLOW_HTTP": "yes"}}}, '["ALLOW_HTTP"] must be True or False'),
+    ({"ACCOUNTS": {"default": {"SHARED": 1}}}, '["SHARED"] must be True or False'),
     ({"ACCOUNTS": {"default": {"BASE_URL": "https://user:hunter2@gateway"}}}, "must not hold a user or a password"),
     ({"ACCOUNTS": {"default": {}, "other": 7}}, '["other"] must be a dictionary, not int'),
     ({"ACCOUNTS": {7: {}}}, "The alias 7"),

@@ -55,6 +55,15 @@ def test_without_a_browser_its_tests_are_skipped_or_fail(
 
 
 @pytest.mark.parametrize(("variables", "outcome"), slow_but(1, [({}, "1 skipped"), ({"CI": "true"}, "1 error")]))
+def test_without_a_neighbour_its_test_is_skipped_or_fails(
+    elsewhere: Callable[..., str], variables: dict[str, str], outcome: str
+) -> None:
+    said = elsewhere("-m", "neighbour", "-k", "toolbar", "tests/neighbours/test_journeys.py", **variables)
+    assert outcome in said
+    assert "needs django-debug-toolbar, and it is not installed here: `tox run -e neighbours` runs this" in said
+
+
+@pytest.mark.parametrize(("variables", "outcome"), slow_but(1, [({}, "1 skipped"), ({"CI": "true"}, "1 error")]))
 def test_without_a_pooler_its_test_is_skipped_or_fails(
     elsewhere: Callable[..., str], variables: dict[str, str], outcome: str
 ) -> None:

@@ -83,6 +83,7 @@ def test_what_python_m_pytest_leaves_out_is_run_by_a_lane() -> None:
         "slow": "services",
         "fault": "reliability",
         "browser": "browser",
+        "neighbour": "neighbours",
         "benchmark": "benchmarks",
     }
     assert places.keys() == set(LEFT_OUT)

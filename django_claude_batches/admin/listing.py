@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
@@ -28,12 +29,22 @@ class LeanChangeList(ChangeList):
     """Leaves the columns that a list never shows in the database."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL takes in no text; Django answers `?e=1`."""
+        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL takes in no text; Django answers `?e=1`.
+
+        Raise PermissionDenied for those who may not view the rows: the list's page asks before, but not each page that
+        a project adds to it, such as django-import-export's export.
+        """
+        if not self.model_admin.has_view_or_change_permission(request):
+            raise PermissionDenied
         lookups = (values for name, values in request.GET.lists() if name != SEARCH_VAR)  # its form refuses one
         if any("\0" in value for values in lookups for value in values):
             raise IncorrectLookupParameters
-        heavy = self.model_admin.heavy_fields  # type: ignore[attr-defined]
-        return super().get_queryset(request, exclude_parameters).defer(*heavy)
+        return super().get_queryset(request, exclude_parameters)
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Leave the columns there for the list alone: actions and exports of the project's read them from the rows."""
+        self.queryset = self.queryset.defer(*self.model_admin.heavy_fields)  # type: ignore[attr-defined]
+        super().get_results(request)
 
     @property
     def is_capped(self) -> bool:

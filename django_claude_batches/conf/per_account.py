@@ -45,6 +45,7 @@ ACCOUNT_DEFAULTS: dict[str, Any] = {
     "PROXIES": None,
     "VERIFY": True,
     "ALLOW_HTTP": False,
+    "SHARED": False,
 }
 
 
@@ -63,6 +64,8 @@ class Account:
     proxies: Mapping[str, str] | None = field(repr=False)  # their URLs may hold a password
     verify: bool | str
     allow_http: bool
+    is_shared: bool
+    """Whether others make batches with the same key, or in its Workspace: listings have theirs too."""
     key_setting: str
     """The setting, or the environment's variable, that the key comes from; empty where there is none."""
     _key: str | Callable[[], str] | None = field(repr=False)
@@ -158,6 +161,7 @@ def _account(alias: str) -> Account:
         proxies=_proxies(merged["PROXIES"], f'{where}["PROXIES"]'),
         verify=_verify(merged["VERIFY"], f'{where}["VERIFY"]'),
         allow_http=_switch(merged["ALLOW_HTTP"], f'{where}["ALLOW_HTTP"]'),
+        is_shared=_switch(merged["SHARED"], f'{where}["SHARED"]'),
         key_setting=f'{where}["API_KEY"]' if own_key else "ANTHROPIC_API_KEY" if key_of_environment else "",
         _key=own_key or key_of_environment,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import Any
 
 from django.db import connections
 
@@ -21,10 +22,13 @@ ESCAPED = [b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\"]
 
 def obstacle(*values: Plain, using: str) -> str:
     """Say why a row with these values fits into no statement; nothing where it does."""
-    connection = connections[using]
+    connection: Any = connections[using]
     if connection.vendor != "mysql":
         return ""
-    needed = OTHERS + sum(_written(value) for value in values)
+    in_hex = (
+        connection.Database.__name__ == "pymysql"
+    )  # it writes bytes as hexadecimal digits; mysqlclient escapes them
+    needed = OTHERS + sum(_written(value, in_hex=in_hex) for value in values)
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")
         (taken,) = cursor.fetchone()
@@ -46,8 +50,10 @@ def _length(row: Iterable[Plain]) -> int:
     return sum(len(value) for value in row if isinstance(value, TEXTS))
 
 
-def _written(value: Plain) -> int:
+def _written(value: Plain, *, in_hex: bool) -> int:
     if not isinstance(value, TEXTS):
         return 0
+    if in_hex and not isinstance(value, str):
+        return 2 * len(value)
     data = value.encode() if isinstance(value, str) else bytes(value)
     return len(data) + sum(data.count(byte) for byte in ESCAPED)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from django_claude_batches import wire
+from django_claude_batches import conf, wire
 from django_claude_batches.exceptions import (
     APIError,
     APIUnreachable,
@@ -136,8 +136,14 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     """Mirror everything that the account lists; give the new rows, and the ids that were left out.
 
     Left out is what may be an unconfirmed submission's of ours: adopting it would hide it from the search.
+    Raise NotOurs for an account that is SHARED: others' answers would become rows here, and RETENTION would delete
+    them there.
     """
     outside_transactions("adopt_all()")
+    if conf.account(account).is_shared:
+        raise NotOurs(
+            f'Account "{account}" is SHARED: it lists batches of others too. Adopt those of yours by their ids.'
+        )
     adopted, left_out = [], []
     windows = [Window.of(attempt) for attempt in searched_for(account)]
     listed = stretches(connect(account), account)

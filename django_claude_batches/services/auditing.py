@@ -108,7 +108,7 @@ def _findings(report: AuditReport, progress: Callable[[AuditReport], object] | N
         report.listed += len(stretch.batches)
         report.is_whole = stretch.is_last
         rows = MessageBatch.objects.primary().in_bulk(list(stretch.batches), field_name="anthropic_id")
-        yield from unknown_here(alias, [data for id_, data in stretch.batches.items() if id_ not in rows])
+        yield from unknown_here(alias, [data for id_, data in stretch.batches.items() if id_ not in rows], report)
         pairs = [(row, stretch.batches[id_]) for id_, row in rows.items() if row.account == alias]
         yield from still_there(pairs)
         yield from counts_differ(pairs)

@@ -53,8 +53,9 @@ class AuditReport:
 
     `listed` counts the batches that Anthropic showed, `asked_for` those that were asked for one by one because it did
     not, and `refuted` those of them that are there all the same; `is_whole` says whether the listing was read to its
-    end. `needing` counts the findings that need a person, `left_out` those that are not named because there were too
-    many of their kind. `problem` is what ended the audit before its time.
+    end. `others` counts the batches that no row is and that are not named, because the account is SHARED. `needing`
+    counts the findings that need a person, `left_out` those that are not named because there were too many of their
+    kind. `problem` is what ended the audit before its time.
     """
 
     account: str
@@ -62,6 +63,7 @@ class AuditReport:
     asked_for: int = 0
     refuted: int = 0
     is_whole: bool = False
+    others: int = 0
     needing: int = 0
     left_out: int = 0
     problem: str = ""

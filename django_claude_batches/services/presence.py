@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from django_claude_batches import wire
+from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import RemoteNotFound
 from django_claude_batches.models import MessageBatch, SubmitAttempt
@@ -27,10 +27,11 @@ SINGLES = 50
 """Batches that one audit asks for one by one, to be sure that the listing was right not to show them."""
 
 
-def unknown_here(alias: str, unknown: list[wire.MessageBatch]) -> Iterator[Finding]:
+def unknown_here(alias: str, unknown: list[wire.MessageBatch], report: AuditReport) -> Iterator[Finding]:
     """Judge remote batches that no row is.
 
-    Left out is what this database submitted and has deleted since, and what is too old for its results to be had.
+    Left out is what this database submitted and has deleted since, and what is too old for its results to be had. Of a
+    shared account what nothing here knows of is counted, and not named: others made it, as far as anybody can tell.
     """
     if not unknown:
         return
@@ -38,6 +39,7 @@ def unknown_here(alias: str, unknown: list[wire.MessageBatch]) -> Iterator[Findi
     submitted = {attempt.remote_id: attempt for attempt in known.select_related("batch")}
     # Asked after the page came: what was sent meanwhile is among them.
     open_ones = list(searched_for(alias))
+    is_shared = conf.account(alias).is_shared
     too_old = timezone.now() - RESULTS_LAST
     for data in unknown:
         created_at = moment(data["created_at"])
@@ -46,7 +48,11 @@ def unknown_here(alias: str, unknown: list[wire.MessageBatch]) -> Iterator[Findi
         if attempt is not None:
             yield from _bought_twice(alias, data, attempt)
         elif not is_over:
-            yield _stranger(alias, data, open_ones)
+            finding = _stranger(alias, data, open_ones)
+            if is_shared and finding.needs_a_person:
+                report.others += 1
+            else:
+                yield finding
 
 
 def unknown_there(alias: str, stretch: Stretch, client: BatchesClient, report: AuditReport) -> Iterator[Finding]:
@@ -96,7 +102,8 @@ def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt
             return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"], needs_a_person=False)
     remedy = (
         f"If it is this project's (a restored backup, a row that was deleted): `claude_batches adopt {data['id']} "
-        f"--account {alias}`. If another program made it: nothing; a Workspace of its own would keep it apart."
+        f"--account {alias}`. If another program made it: nothing; a Workspace of its own, or SHARED in the account's "
+        "settings, keeps it out of here."
     )
     return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
 

@@ -8,6 +8,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
@@ -75,6 +76,28 @@ def test_the_list_of_a_batch_makes_at_most_ten_queries(
     client = staff("view_messagebatch", "view_batchresult", "view_batchrequest")
     with django_assert_max_num_queries(10):
         page(client, url(model), batch=ingested.pk, outcome="succeeded", q="r-")
+
+
+@pytest.mark.parametrize(("model", "column"), [(BatchResult, "message"), (BatchRequest, "params_text")])
+def test_what_others_do_with_a_lists_rows_has_all_columns(
+    admin_user: User, ingested: MessageBatch, model: Any, column: str, django_assert_num_queries: Any
+) -> None:
+    """An action of the project's, or an export of django-import-export's, would ask once more for each row."""
+    request = RequestFactory().get("/")
+    request.user = admin_user
+    changelist = admin.site.get_model_admin(model).get_changelist_instance(request)
+    with django_assert_num_queries(1):
+        assert [getattr(row, column) for row in changelist.get_queryset(request)]
+
+
+@pytest.mark.parametrize("model", [BatchResult, BatchRequest, MessageBatch])
+def test_a_list_is_not_made_for_those_who_may_not_view_it(staff: Staff, model: Any) -> None:
+    """django-import-export exports what the list shows, and asks for no permission unless its setting says so."""
+    staff("submit_messagebatch")
+    request = RequestFactory().get("/")
+    request.user = User.objects.get(username="grace")
+    with pytest.raises(PermissionDenied):
+        admin.site.get_model_admin(model).get_changelist_instance(request)
 
 
 @pytest.mark.parametrize(("model", "columns"), [(RESULTS, ("message", "output", "raw")), (REQUESTS, ("params",))])

@@ -23,6 +23,16 @@ def test_nothing_to_find(manage: Manage, claude: ClaudeEmulator) -> None:
     assert (ran.code, ran.out, ran.err) == (0, "Account default: 1 batch at Anthropic, 0 findings.\n", "")
 
 
+def test_batches_of_others_are_counted(manage: Manage, claude: ClaudeEmulator, settings: Any) -> None:
+    settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"default": {"SHARED": True}}}
+    running(), claude.add_stranger(2)
+    ran = manage("audit")
+    assert (ran.code, ran.err) == (0, "")
+    assert (
+        ran.out == "Account default: 2 batches at Anthropic, 0 findings. 1 is no batch here: the account is SHARED.\n"
+    )
+
+
 def test_each_finding_says_what_it_is_and_what_to_do(manage: Manage, claude: ClaudeEmulator) -> None:
     stranger = claude.add_stranger(2)
     batch = running()

@@ -68,23 +68,29 @@ def test_a_name_of_the_wrong_shape_says_what_names_look_like(manage: Manage) -> 
 
 
 def test_djangos_options_may_stand_behind_the_word(parser: CommandParser) -> None:
-    options = parser.parse_args(["status", "--settings", "a.b", "--traceback", "--no-color"])
-    assert (options.settings, options.traceback, options.no_color) == ("a.b", True, True)
+    options = parser.parse_args(["status", "--settings", "a.b", "--traceback", "--no-color", "-v", "2"])
+    assert (options.settings, options.traceback, options.no_color, options.verbosity) == ("a.b", True, True, 2)
 
 
 def test_the_help_of_the_command_has_the_exit_codes(parser: CommandParser) -> None:
     assert "exit codes:\n  0  " in parser.format_help()
 
 
-def test_create_parser_may_take_no_keyword_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As django-configurations replaces it: manage.py calls it with these two arguments, as do Django's commands."""
+def test_options_of_every_command_of_a_project_may_stand_behind_the_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """django-configurations replaces `create_parser` by one with two arguments, which adds an option."""
     original = BaseCommand.create_parser
 
     def create_parser(self: BaseCommand, prog_name: str, subcommand: str) -> CommandParser:
-        return original(self, prog_name, subcommand)
+        parser = original(self, prog_name, subcommand)
+        parser.add_argument("--configuration")
+        return parser
 
     monkeypatch.setattr(BaseCommand, "create_parser", create_parser)
-    assert Command().create_parser("manage.py", "claude_batches").parse_args(["status"]).word == "status"
+    parser = Command().create_parser("manage.py", "claude_batches")
+    for words in (["status", "--configuration=A"], ["--configuration", "A", "status"]):
+        options = parser.parse_args(words)
+        assert (options.word, options.configuration) == ("status", "A")
+    assert parser.parse_args(["status"]).configuration is None
 
 
 @pytest.mark.process

@@ -44,7 +44,10 @@ class Visitor:
         self.slowest = 0.0
 
     def opens(self, name: str, *arguments: int) -> str:
-        return self._answer(lambda: self._session.get(self._base + reverse(name, args=arguments), timeout=60))
+        return self.gets(reverse(name, args=arguments))
+
+    def gets(self, path: str) -> str:
+        return self._answer(lambda: self._session.get(self._base + path, timeout=60))
 
     def does(self, action: str, *pks: int) -> str:
         """Do an action to some batches, as its confirmation page does; give the page that follows."""

@@ -17,6 +17,7 @@ from django_claude_batches import services, tasks
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch, State, SubmitAttempt
 from django_claude_batches.schedule import BEAT_SCHEDULE
+from django_claude_batches.services.adoption import NotOurs
 from django_claude_batches.services.auditing import INTERVAL
 from django_claude_batches.services.connection import InsideTransaction, connect
 from django_claude_batches.services.findings import MOST, AuditReport, Finding, Kind
@@ -181,6 +182,50 @@ class TestUnknownHere:
         settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"second": account}}
         running()
         assert [(report.account, report.findings) for report in services.audit()] == [("default", []), ("second", [])]
+
+
+class TestSharedAccount:
+    """`SHARED` says that others make batches with the same key: what no row is, is theirs as far as anybody knows."""
+
+    @pytest.fixture(autouse=True)
+    def shared(self, settings: Any) -> None:
+        settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"default": {"SHARED": True}}}
+
+    def test_batches_of_others_are_counted_and_not_named(self, claude: ClaudeEmulator) -> None:
+        running()
+        claude.add_stranger(7), claude.add_stranger(2)
+        report = audited()
+        assert (report.listed, report.others, report.findings, report.needing) == (3, 2, [], 0)
+        assert AccountState.objects.get().audit_findings == 0
+
+    def test_one_that_may_be_an_unconfirmed_batchs_is_still_named(self, claude: ClaudeEmulator) -> None:
+        claude.add_stranger(3)
+        with Relay(claude.url) as relay:
+            relay.on("POST", "/batches", lose_answer, times=1)
+            batch = services.advance(services.submit(draft(3)))
+        assert batch.state == State.UNCERTAIN
+        report = audited()
+        assert [finding.remote_id for finding in report.findings] == [claude.batches[1].id]
+        assert (report.others, report.needing) == (1, 0)
+
+    def test_a_second_batch_of_one_submission_and_one_that_is_gone_are_still_named(
+        self, claude: ClaudeEmulator
+    ) -> None:
+        batch, second, now = running(), claude.add_stranger(3), timezone.now()
+        SubmitAttempt.objects.create(
+            batch=batch, number=2, tag="secondattempt", intent_at=now, sent_at=now, remote_id=second
+        )
+        gone = running()
+        delete_there(claude, gone)
+        age(gone, 2 * HOUR)
+        assert {finding.kind for finding in found()} == {Kind.UNKNOWN_HERE, Kind.UNKNOWN_THERE}
+
+    def test_adopting_all_would_take_those_of_others(self, claude: ClaudeEmulator) -> None:
+        stranger = claude.add_stranger(3)
+        with pytest.raises(NotOurs, match="is SHARED"):
+            services.adopt_all()
+        assert not MessageBatch.objects.exists()
+        assert services.adopt(stranger).anthropic_id == stranger
 
 
 class TestUnknownThere:

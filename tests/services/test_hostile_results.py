@@ -224,7 +224,10 @@ def long_line(line: Document, size: int, **changes: Any) -> bytes:
 @pytest.mark.parametrize("changes", [{}, {"odd": "\0"}], ids=["plain", "with its original"])
 @pytest.mark.parametrize("size", slow_but(1, [7_500_000, 32_000_000]))
 def test_a_long_line(claude: ClaudeEmulator, settings: Any, size: int, changes: Document) -> None:
-    """MariaDB takes 16 MB in a statement: what does not fit is a problem there, and a row elsewhere."""
+    """MariaDB takes 16 MB in a statement: what does not fit is a problem there, and a row elsewhere.
+
+    PyMySQL writes each byte of an original as two digits (the lane `neighbours`).
+    """
     names = ["long", *NEIGHBORS]
     batch, sent = ingested(claude, settings, lambda _name, line: long_line(line, size, **changes), names)
     rows = rows_of(batch, names)
@@ -235,7 +238,9 @@ def test_a_long_line(claude: ClaudeEmulator, settings: Any, size: int, changes: 
     else:
         assert_said(batch, sent["long"])
         assert "max_allowed_packet" in batch.problems.get().reason
-    assert ("long" in rows) == (connection.vendor != "mysql" or size < 8_000_000)
+    is_mysql = connection.vendor == "mysql"
+    largest = 5_000_000 if is_mysql and changes and connection.Database.__name__ == "pymysql" else 8_000_000
+    assert ("long" in rows) == (not is_mysql or size < largest)
     assert set(NEIGHBORS) <= set(rows)
     assert batch.missing_count == len(names) - len(rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import textwrap
 from typing import Any
 
@@ -36,7 +37,18 @@ class Command(BaseCommand):
             )
             subcommand.add_arguments(below)
             below.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
-            _add_django_options(below)
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> CommandParser:
+        """Take the options of every command behind the sub-command too, where people put them.
+
+        They are Django's own, and those that a project's neighbours add when they replace this method.
+        """
+        parser = super().create_parser(*args, **kwargs)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for below in action.choices.values():
+                    _take_options(parser, below)
+        return parser
 
     def handle(self, *args: Any, word: str, json: bool, **options: Any) -> None:
         console = Console(self.stdout, self.stderr, as_json=json)
@@ -54,9 +66,10 @@ class Command(BaseCommand):
             console.clear()
 
 
-def _add_django_options(parser: argparse.ArgumentParser) -> None:
-    """Take Django's own options behind the sub-command too, where people put them."""
-    for name in ("--settings", "--pythonpath"):
-        parser.add_argument(name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
-        parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+def _take_options(parser: argparse.ArgumentParser, below: argparse.ArgumentParser) -> None:
+    for action in parser._actions:
+        if action.option_strings and not below._option_string_actions.keys() & {*action.option_strings}:
+            taken = copy.copy(action)
+            taken.default = taken.help = argparse.SUPPRESS  # the default is set by the parser above
+            taken.required = False
+            below._add_action(taken)

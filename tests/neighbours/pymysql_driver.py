@@ -1,0 +1,7 @@
+"""A plugin for pytest: Django's backend of MariaDB and MySQL uses PyMySQL, whose statements look otherwise."""
+
+from __future__ import annotations
+
+import pymysql
+
+pymysql.install_as_MySQLdb()
