@@ -227,9 +227,11 @@ class BatchResult(models.Model):
 
     @property
     def purge_note(self) -> str:
-        """When its message was purged, in words; nothing if it is there, or never was."""
+        """When its message was purged or erased, in words; nothing if it is there, or never was."""
         had_one = self.result_type == ResultType.SUCCEEDED and self.message is None
-        return self.batch.result_purge_note if had_one else ""
+        if not had_one:
+            return ""
+        return self.batch.result_purge_note or ("" if self.request is None else self.request.erasure_note)
 
     @property
     def target(self) -> models.Model | None:
