@@ -22,7 +22,7 @@ class Erase(Subcommand):
     name = "erase"
     help = (
         "Remove all that is kept about rows of this project: what was asked about them, what was answered, and errors "
-        "that may quote it. Counts and costs stay. It cannot be undone. A row may be deleted already: its key is enough."
+        "that may quote it. Counts and costs stay. It cannot be undone. Of a row that is deleted, its key is enough."
     )
     example = "manage.py claude_batches erase reviews.Review:17"
 
