@@ -234,10 +234,10 @@ def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], 
     requests.update(**PARAMS.empty, erased_at=DatabaseNow())
     BatchResult.objects.using(using).filter(request__in=pks).update(**MESSAGES.empty)
     parked = ParkedResult.objects.using(using).filter(request__in=pks)
-    first = DeliveryChunk.objects.using(using).filter(batch=batch, mode=DeliveryMode.FIRST).order_by("pk")
-    count = parked.count()
-    if count:
-        first.filter(pk=first.values_list("pk", flat=True).first()).update(gone_count=F("gone_count") + count)
+    if count := parked.count():
+        chunk = DeliveryChunk.objects.using(using).filter(batch=batch, mode=DeliveryMode.FIRST).order_by("pk").first()
+        if chunk is not None:
+            DeliveryChunk.objects.using(using).filter(pk=chunk.pk).update(gone_count=F("gone_count") + count)
         parked.delete()
 
 

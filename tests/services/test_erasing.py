@@ -13,13 +13,14 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_claude_batches import services
+from django_claude_batches import registry, services
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import (
     BatchEvent,
     BatchRequest,
     BatchResult,
     DeliveryChunk,
+    JobRun,
     MessageBatch,
     Outcome,
     ParkedResult,
@@ -33,9 +34,10 @@ from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services import erasing
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.runs.driving import drive
+from django_claude_batches.services.runs.packing import draft as draft_page
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure
-from tests.jobs.shop import SCHEMA, deliver_all, effects, fetched, job, over, reviews
+from tests.jobs.shop import SCHEMA, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.leaks import where
 from tests.library.models import Book, Parcel, Review, SignedReview
 from tests.making import item, make_due
@@ -419,6 +421,23 @@ class TestDrafts:
         over(run, telling)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 0, 1])
 
+    def test_one_that_its_run_still_fills_is_closed(self, telling: ClaudeEmulator) -> None:
+        """Keys that are no custom_ids: the next one would be the position that the last one had."""
+        made = rows(25)
+        run = job().start()
+        token = JobRun.objects.claim(run.pk) or ""
+        assert draft_page(run, token, registry.find(run.job))
+        JobRun.objects.release(run.pk, token)
+        batch = run.batches.get(is_filling=True)
+        for request in batch.requests.all():
+            batch.requests.filter(pk=request.pk).update(custom_id=str(request.position))
+        report = services.erase(made[1])
+        assert (report.from_drafts, len(report.at_work)) == (1, 1)
+        let_time_come()
+        over(run, telling)
+        assert (run.state, sorted(run.batches.values_list("request_count", flat=True))) == (RunState.FINISHED, [5, 19])
+        assert effects() == [1, 0] + [1] * 23
+
     def test_one_that_was_refused_by_anthropic(self, telling: ClaudeEmulator) -> None:
         made = rows()
         batch = draft(made)
@@ -580,7 +599,7 @@ class TestInterrupted:
         """Killed before any statement of it: all is there or gone of each batch, and the next call ends it."""
         made = rows()
         batches = [complete(made, telling) for _ in range(2)]
-        batches[0].results.update(raw=WORD.encode())
+        batches[0].results.filter(custom_id="r-1").update(raw=WORD.encode())
         kills = 0
         while killed_at(kills, lambda: services.erase(made[1])):
             kills += 1
