@@ -15,7 +15,6 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.batch import MessageBatch
-from django_claude_batches.models.delivery import DeliveryChunk
 from django_claude_batches.models.event import QUOTING_NOTHING, BatchEvent
 from django_claude_batches.models.pieces import BYTES, ROWS
 from django_claude_batches.models.request import BatchRequest
@@ -129,7 +128,7 @@ def forget_words_of(runs: JobRunQuerySet) -> None:
 
 
 def forget_words(batch_id: int, *, using: str) -> None:
-    """Empty what errors and the timeline of a batch say, and what was said of its delivery and its create calls.
+    """Empty what errors and the timeline of a batch say, and what was said of its create calls.
 
     Receivers, handlers, the API and the database may quote a request or an answer in an error. Inside the caller's
     transaction, under the batch's lease. That results are missing, and why, is told in numbers, and stays.
@@ -138,8 +137,6 @@ def forget_words(batch_id: int, *, using: str) -> None:
     batches.update(last_error=without_words("last_error", unless=Q(last_error=F("missing_reason"))))
     said = BatchEvent.objects.using(using).filter(batch=batch_id).exclude(what__in=QUOTING_NOTHING)
     said.exclude(text="").update(text="")
-    chunks = DeliveryChunk.objects.using(using).filter(batch=batch_id).exclude(last_error="")
-    chunks.update(last_error=WORDS_GONE)
     for attempt in SubmitAttempt.objects.using(using).filter(batch=batch_id):
         if any(candidate.get("why") for candidate in attempt.candidates):
             attempt.candidates = [{**candidate, "why": ""} for candidate in attempt.candidates]

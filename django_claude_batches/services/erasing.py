@@ -198,6 +198,9 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
                 report.requests += len(pks)
             if batch.pk is not None:
                 _forget(batch, using=using)
+                chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
+                said = DeliveryChunk.objects.using(using).filter(pk__in=chunks).exclude(last_error="")
+                said.update(last_error=WORDS_GONE)
                 batch.note("erased", f"{len(pks):,} requests", by=by)
 
 

@@ -64,6 +64,7 @@ def retry(
         chosen |= _with(name)
     with transaction.atomic(using=rows.db):
         # It locks the row: who erases a request of it comes before, or waits for the draft and finds the request there.
+        # First of all: MySQL locks it for the child's foreign key, and two that hold it so would wait for each other.
         rows.filter(pk=batch.pk).update(kind=F("kind"))
         found = _find(batch.requests.using(rows.db).filter(chosen, erased_at__isnull=True))
         if not found:

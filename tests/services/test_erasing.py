@@ -559,32 +559,29 @@ class TestBesideOthers:
 
     @pytest.mark.django_db(transaction=True)
     def test_a_retry_that_began_before_is_waited_for(self, telling: ClaudeEmulator) -> None:
-        """It has read the request, and commits its copy later; two connections."""
+        """It has read the request, and is to commit a copy of it; two connections."""
         if connection.vendor == "sqlite":
             pytest.skip("an in-memory SQLite has one connection")
         made = rows()
         batch = complete(made, telling)
         batch.results.update(result_type="errored")
-        reads, may_go = threading.Event(), threading.Event()
+        has_copied, may_go = threading.Event(), threading.Event()
 
-        def slow(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            if sql.startswith("INSERT") and BatchEvent._meta.db_table in sql and threading.current_thread() is retrier:
-                reads.set()
+        def wait(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith("INSERT") and BatchEvent._meta.db_table in sql:
+                has_copied.set()
                 may_go.wait(60)
             return execute(sql, params, many, context)
 
         def retry() -> None:
-            with connection.execute_wrapper(slow):
+            with connection.execute_wrapper(wait):
                 services.retry(MessageBatch.objects.get(pk=batch.pk))
             connections.close_all()
 
-        def release() -> None:
-            may_go.set()
-
         retrier = threading.Thread(target=retry)
         retrier.start()
-        assert reads.wait(60)
-        threading.Timer(1.0, release).start()
+        assert has_copied.wait(60)
+        threading.Timer(1, may_go.set).start()  # it cannot be seen from here that the other one waits
         report = services.erase(made[1])
         retrier.join(60)
         assert (report.requests, report.from_drafts) == (1, 1)
