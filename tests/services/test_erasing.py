@@ -169,6 +169,7 @@ class TestWhatIsThere:
         with transaction.atomic(), pytest.raises(InsideTransaction):
             services.erase(Review(pk=1))
 
+    @pytest.mark.slow
     def test_it_says_what_anthropic_has(self, telling: ClaudeEmulator) -> None:
         made = rows()
         batch, other = complete(made, telling), running(made)
@@ -331,6 +332,7 @@ class TestWhatComesLater:
         with pytest.raises(InvalidRequest, match="has no request here"):
             services.retry(batch)
 
+    @pytest.mark.slow
     def test_it_is_not_asked_again_by_a_run(self) -> None:
         made = rows()
         with ClaudeEmulator(seed=1, replies=lambda params, custom_id: WORD) as claude:
@@ -363,6 +365,7 @@ class TestWhatComesLater:
         deliver_all()
         assert effects() == [2, 0, 2]
 
+    @pytest.mark.slow
     def test_it_is_not_delivered_where_it_is_fetched_later(self, telling: ClaudeEmulator) -> None:
         made = rows()
         run = job().start()
@@ -421,6 +424,7 @@ class TestDrafts:
         over(run, telling)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 0, 1])
 
+    @pytest.mark.slow
     def test_one_that_its_run_still_fills_is_closed(self, telling: ClaudeEmulator) -> None:
         """Keys that are no custom_ids: the next one would be the position that the last one had."""
         made = rows(25)
@@ -496,22 +500,37 @@ class TestBesideOthers:
         rows_.release(batch.pk, token or "")
         assert services.erase(made[1]).is_whole
 
-    def test_nor_where_a_handler_is_called(self, telling: ClaudeEmulator) -> None:
-        rows()
-        reports: list[services.Erasure] = []
+    @pytest.mark.django_db(transaction=True)
+    def test_what_a_handler_raises_meanwhile_goes_with_the_next_call(self, telling: ClaudeEmulator) -> None:
+        """Two connections. MySQL waits for the handler's transaction, PostgreSQL sees that work is going on."""
+        if connection.vendor == "sqlite":
+            pytest.skip("an in-memory SQLite has one connection")
+        made = rows()
+        is_called, may_go = threading.Event(), threading.Event()
 
         def on_result(self: Any, review: Review, result: Any) -> None:
-            # In the handler's transaction: what another process would find.
-            reports.append(services.Erasure("x"))
-            with pytest.raises(erasing._Busy):
-                erasing._erase_in(result.batch_id, [result.request_id], reports[-1], None)
-            raise LookupError(result.text)
+            if review.pk == made[1].pk:
+                is_called.set()
+                may_go.wait(60)
+                raise LookupError(result.text)
+
+        def deliver() -> None:
+            deliver_all()
+            connections.close_all()
 
         run = job(on_result=on_result).start()
         fetched(run, telling)
-        deliver_all()
-        assert len(reports) == 3
-        assert ParkedResult.objects.count() == 3
+        worker = threading.Thread(target=deliver)
+        worker.start()
+        assert is_called.wait(60)
+        threading.Timer(1, may_go.set).start()
+        first = services.erase(made[1])
+        worker.join(60)
+        if connection.vendor == "postgresql":
+            assert (first.requests, len(first.at_work)) == (0, 1)
+        assert services.erase(made[1]).is_whole
+        made[1].delete()
+        assert (where(WORD), ParkedResult.objects.count()) == (set(), 0)
 
     def test_a_run_that_is_being_drafted_may_have_read_the_row(self) -> None:
         made = rows()

@@ -146,12 +146,12 @@ def by_a_pause_of_the_account(claude: ClaudeEmulator) -> set[str]:
 
 
 WAYS: dict[Callable[[ClaudeEmulator], set[str]], set[str]] = {
+    by_a_pause: {"JobRun.pause_reason"},
     by_signals: {
         *("BatchRequest.params_text", "BatchResult.message", "BatchResult.error_message"),
         *("ResultProblem.excerpt", "BatchEvent.text", "MessageBatch.last_error"),
     },
     by_a_job: {"ParkedResult.error", "ParkedResult.traceback", "JobRun.last_error"},
-    by_a_pause: {"JobRun.pause_reason"},
     by_an_upload: {"UploadPart.data", "BatchUpload.prompt", "BatchUpload.system", "BatchUpload.samples"},
     by_a_search: {"SubmitAttempt.candidates", "RemoteBatch.why", "MessageBatch.last_error"},
     by_a_pause_of_the_account: {"AccountState.pause_reason"},
