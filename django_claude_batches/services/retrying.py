@@ -40,8 +40,9 @@ def retry(
     """Draft a new batch of the requests with those outcomes; nothing is sent.
 
     `outcomes` are any of errored, expired, canceled, truncated, refused, unfinished and missing. The new requests keep
-    their custom_ids and targets; what was erased is left out. `max_tokens` replaces theirs; with truncated ones among the outcomes, only of these, and it
-    must be more than each of them had. What a model allows, the API says when the batch runs.
+    their custom_ids and targets; what was erased is left out. `max_tokens` replaces theirs; with truncated ones among
+    the outcomes, only of these, and it must be more than each of them had. What a model allows, the API says when the
+    batch runs.
 
     Raise InvalidTransition while the batch is not finished, when its request bodies were purged, for one that was made
     elsewhere, and for one of a job's run (`retry_run` knows which rows were asked again already); InvalidRequest if an
