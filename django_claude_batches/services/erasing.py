@@ -54,6 +54,8 @@ from django_claude_batches.services.vanishing import RESULTS_LAST
 
 AT_WORK = "Work is going on at {}: erase it again in a moment."
 
+DELIVERY = "the delivery of batch {}"
+
 WHY_NOT = {
     State.QUEUED: "it is about to be sent as it is. Take it back, or let it be sent, and erase again.",
     State.SUBMITTING: "it is being sent. Erase again when it runs at Anthropic.",
@@ -189,6 +191,9 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
             if why := _why_not(batch):
                 _refuse(report, batch, why)
                 return
+            chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
+            if _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists():  # cut since we looked; now none is
+                raise _Busy(DELIVERY.format(batch))
             requests = BatchRequest.objects.using(using).filter(pk__in=pks)
             if batch.state in EDITABLE:
                 _take_out(batch, requests, using=using)
@@ -198,7 +203,6 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
                 report.requests += len(pks)
             if batch.pk is not None:
                 _forget(batch, using=using)
-                chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
                 said = DeliveryChunk.objects.using(using).filter(pk__in=chunks).exclude(last_error="")
                 said.update(last_error=WORDS_GONE)
                 batch.note("erased", f"{len(pks):,} requests", by=by)
@@ -209,14 +213,16 @@ def _writers(batch: MessageBatch, pks: list[int], *, using: str) -> Iterator[tup
     if batch.run_id is not None:
         yield JobRun.objects.using(using), batch.run_id, f"run #{batch.run_id}"
     yield MessageBatch.objects.using(using), batch.pk, f"batch {batch}"
-    positions = BatchRequest.objects.using(using).filter(pk__in=pks)
-    ends = positions.aggregate(first=models.Min("position"), last=models.Max("position"))
-    if ends["first"] is None:
-        return
-    chunks = DeliveryChunk.objects.using(using).undone()
-    near = chunks.filter(batch=batch, position__lte=ends["last"], last_position__gte=ends["first"])
-    for pk in list(near.order_by("pk").values_list("pk", flat=True)):
-        yield DeliveryChunk.objects.using(using), pk, f"the delivery of batch {batch}"
+    for pk in list(_deliveries(batch, pks, using=using).order_by("pk").values_list("pk", flat=True)):
+        yield DeliveryChunk.objects.using(using), pk, DELIVERY.format(batch)
+
+
+def _deliveries(batch: MessageBatch, pks: list[int], *, using: str) -> LeasedQuerySet[DeliveryChunk]:
+    """Match the deliveries that may still hand one of these requests out."""
+    requests = BatchRequest.objects.using(using).filter(pk__in=pks)
+    ends = requests.aggregate(first=models.Min("position"), last=models.Max("position"))
+    near = {"position__lte": ends["last"] or 0, "last_position__gte": ends["first"] or 0}
+    return DeliveryChunk.objects.using(using).undone().filter(batch=batch, **near)
 
 
 def _why_not(batch: MessageBatch) -> str:

@@ -532,6 +532,28 @@ class TestBesideOthers:
         made[1].delete()
         assert (where(WORD), ParkedResult.objects.count()) == (set(), 0)
 
+    def test_a_delivery_that_is_begun_meanwhile(self, telling: ClaudeEmulator) -> None:
+        """It is cut, and taken by a worker, when the deliveries were looked for and their batch is not locked yet."""
+        made = rows()
+        run = over(job().start(), telling)
+        begun: list[str | None] = []
+
+        def begin(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if begun or not sql.startswith("SELECT") or "last_position" not in sql:
+                return execute(sql, params, many, context)
+            begun.append(None)
+            found = execute(sql, params, many, context)
+            services.redeliver(run.batches.get())
+            begun[0] = DeliveryChunk.objects.claim(DeliveryChunk.objects.undone().get().pk)
+            return found
+
+        with connection.execute_wrapper(begin):
+            report = services.erase(made[1])
+        assert begun[0]
+        assert (report.requests, len(report.at_work)) == (0, 1)
+        let_time_come()
+        assert services.erase(made[1]).requests == 1
+
     def test_a_run_that_is_being_drafted_may_have_read_the_row(self) -> None:
         made = rows()
         run = job().start()
