@@ -31,6 +31,7 @@ from django_claude_batches.models.exporting import JsonlExport
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, OVERLOADED, effects, job, over, reviews
+from tests.leaks import where
 from tests.library.models import Review
 from tests.making import draft, item, make_due
 from tests.relay import Relay, lose_answer
@@ -71,6 +72,23 @@ def _numbered_otherwise(db: None) -> Iterator[None]:
 
 def uploaded() -> BatchUpload:
     return BatchUpload.objects.keep([json.dumps(item(0)).encode()], name="requests.jsonl")
+
+
+@pytest.mark.parametrize("router", [OurTablesElsewhere, ReadsLag])
+def test_erasing(settings: Any, router: Any) -> None:
+    settings.DATABASE_ROUTERS = [router()]
+    sent, other = reviews(2)
+    word = "Quetzalcoatl"
+    with ClaudeEmulator(seed=1, replies=lambda params, custom_id: word) as claude:
+        items = [{**item(number, system=word), "target": row} for number, row in enumerate((sent, other))]
+        batch = services.advance(services.submit(MessageBatch.objects.create_draft(items)))
+        unsent = MessageBatch.objects.create_draft(items)
+        claude.finish()
+        services.advance(batch)
+        reports = [services.erase(sent), services.erase(Review(pk=other.pk))]
+    assert [(report.requests, report.from_drafts, report.is_whole) for report in reports] == [(1, 1, True)] * 2
+    assert where(word, using="other") == set()
+    assert not MessageBatch.objects.using("other").filter(pk=unsent.pk).exists()
 
 
 @pytest.mark.parametrize("router", [OurTablesElsewhere, ReadsLag])

@@ -154,6 +154,7 @@ class Migration(migrations.Migration):
                     "object_id",
                     django_claude_batches.models.fields.IdentifierField(blank=True, max_length=64, null=True),
                 ),
+                ("erased_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="erased at")),
                 (
                     "content_type",
                     models.ForeignKey(

@@ -1,4 +1,4 @@
-"""Emptying the large columns of a batch's rows, a bounded number at a time."""
+"""Emptying the large columns of a batch's rows, a bounded number at a time, and the words that may quote them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 
+from django_claude_batches.models.attempt import SubmitAttempt
+from django_claude_batches.models.batch import MessageBatch
+from django_claude_batches.models.event import QUOTING_NOTHING, BatchEvent
 from django_claude_batches.models.pieces import BYTES, ROWS
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
+from django_claude_batches.models.run import JobRunQuerySet
 
 Span = tuple[int, int]
 """A first and a last primary key."""
@@ -83,15 +87,57 @@ def _pieces(sizes: list[tuple[int, int]]) -> Iterator[Span]:
 PARAMS = Bodies(BatchRequest, full=~Q(params_text=""), size=F("params_bytes"), empty={"params_text": ""})
 MESSAGES = Bodies(
     BatchResult,
-    full=Q(message__isnull=False) | Q(output__isnull=False) | Q(output_error__gt="") | Q(raw__isnull=False),
-    size=_size("message", "output", "output_error", "raw"),
+    full=Q(message__isnull=False)
+    | Q(output__isnull=False)
+    | Q(output_error__gt="")
+    | Q(raw__isnull=False)
+    | Q(error_message__gt=""),
+    size=_size("message", "output", "output_error", "raw", "error_message"),
     # What is wrong with an answer tells of it. That something was stays: it is no success without it.
     empty={
         "message": None,
         "output": None,
         "output_error": Case(When(output_error__isnull=False, then=Value(""))),
         "raw": None,
+        # The API's words about a request may quote it. The error's type and request id stay.
+        "error_message": "",
     },
 )
-EXCERPTS = Bodies(ResultProblem, full=~Q(excerpt=""), size=_size("excerpt"), empty={"excerpt": ""})
-"""An excerpt is a piece of an answer."""
+EXCERPTS = Bodies(
+    ResultProblem,
+    full=~Q(excerpt="") | ~Q(reason=""),
+    size=_size("excerpt", "reason"),
+    empty={"excerpt": "", "reason": ""},
+)
+"""An excerpt is a piece of an answer; a reason may be the database's words, and PostgreSQL quotes the row in them."""
+
+WORDS_GONE = "What it said is gone: it may have quoted a request or an answer."
+"""What stands where an error stood whose being there says something."""
+
+
+def without_words(column: str, *, unless: Q | None = None) -> Case:
+    """Return the expression for a column of words without them: "" stays "", and so does what matches `unless`."""
+    kept = Q(**{column: ""}) if unless is None else Q(**{column: ""}) | unless
+    return Case(When(kept, then=F(column)), default=Value(WORDS_GONE), output_field=models.TextField())
+
+
+def forget_words_of(runs: JobRunQuerySet) -> None:
+    """Empty what was said of these runs: of one that is paused, and of one that failed, it can still be seen."""
+    said = runs.exclude(pause_reason__in=["", WORDS_GONE], last_error__in=["", WORDS_GONE])
+    said.update(pause_reason=without_words("pause_reason"), last_error=without_words("last_error"))
+
+
+def forget_words(batch_id: int, *, using: str) -> None:
+    """Empty what errors and the timeline of a batch say, and what was said of its create calls.
+
+    Receivers, handlers, the API and the database may quote a request or an answer in an error. Inside the caller's
+    transaction, under the batch's lease. That results are missing, and why, is told in numbers, and stays.
+    """
+    batches = MessageBatch.objects.using(using).filter(pk=batch_id).exclude(last_error="")
+    batches.update(last_error=without_words("last_error", unless=Q(last_error=F("missing_reason"))))
+    said = BatchEvent.objects.using(using).filter(batch=batch_id).exclude(what__in=QUOTING_NOTHING)
+    said.exclude(text="").update(text="")
+    for attempt in SubmitAttempt.objects.using(using).filter(batch=batch_id):
+        if any(candidate.get("why") for candidate in attempt.candidates):
+            attempt.candidates = [{**candidate, "why": ""} for candidate in attempt.candidates]
+            attempt.save(using=using, update_fields=["candidates"])

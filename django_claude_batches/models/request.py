@@ -10,6 +10,8 @@ from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
 from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import wire
@@ -94,6 +96,8 @@ class BatchRequest(models.Model):
     )
     object_id = IdentifierField(max_length=MAX_OBJECT_ID, null=True, blank=True)
     target = GenericForeignKey("content_type", "object_id")
+    # A mark, and no row that is gone: results find their request by it, also those that are fetched later.
+    erased_at = models.DateTimeField(_("erased at"), null=True, blank=True, editable=False)
 
     objects = BatchRequestQuerySet.as_manager()
 
@@ -125,13 +129,20 @@ class BatchRequest(models.Model):
 
     @property
     def is_purged(self) -> bool:
-        """Whether RETENTION took its params: no others are an empty text."""
+        """Whether its params are gone, by RETENTION or erased: no others are an empty text."""
         return not self.params_text
 
     @property
     def purge_note(self) -> str:
-        """When its params were purged, in words; nothing if they are there."""
-        return self.batch.request_purge_note if self.is_purged else ""
+        """When its params were purged or erased, in words; nothing if they are there."""
+        return self.erasure_note or (self.batch.request_purge_note if self.is_purged else "")
+
+    @property
+    def erasure_note(self) -> str:
+        """When all that was kept of it was erased, in words; nothing if it was not."""
+        if self.erased_at is None:
+            return ""
+        return _("Erased on %(date)s.") % {"date": date_format(timezone.localtime(self.erased_at), "DATE_FORMAT")}
 
     def prepared(self, betas: Sequence[str]) -> Prepared:
         """Return the request as it was checked when drafted, ready to be drafted again with these betas."""

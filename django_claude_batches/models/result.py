@@ -227,9 +227,12 @@ class BatchResult(models.Model):
 
     @property
     def purge_note(self) -> str:
-        """When its message was purged, in words; nothing if it is there, or never was."""
-        had_one = self.result_type == ResultType.SUCCEEDED and self.message is None
-        return self.batch.result_purge_note if had_one else ""
+        """When its message, or an error's words, were purged or erased; nothing if they are there, or never were."""
+        is_answer_gone = self.result_type == ResultType.SUCCEEDED and self.message is None
+        is_error_gone = self.result_type == ResultType.ERRORED and not self.error_message
+        if not is_answer_gone and not is_error_gone:
+            return ""
+        return self.batch.result_purge_note or ("" if self.request is None else self.request.erasure_note)
 
     @property
     def target(self) -> models.Model | None:

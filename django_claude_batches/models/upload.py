@@ -69,9 +69,9 @@ class BatchUploadQuerySet(HandingQuerySet["BatchUpload"]):
         """Those that are no draft yet."""
         return self.exclude(state=UploadState.DRAFTED)
 
-    def stale(self) -> Self:
-        """Those that nobody needs any more."""
-        return self.filter(created_at__lt=after(-KEPT)).exclude(state=UploadState.CONFIRMED)
+    def stale(self, kept: timedelta = KEPT) -> Self:
+        """Those that nobody needs any more, as they are `kept` no longer."""
+        return self.filter(created_at__lt=after(-kept)).exclude(state=UploadState.CONFIRMED)
 
 
 class BatchUpload(HandedOut, Expected):

@@ -19,6 +19,7 @@ from django_claude_batches.services.auditing import audit, audit_due, hand_out_a
 from django_claude_batches.services.cancellation import cancel
 from django_claude_batches.services.deletion import delete_remote
 from django_claude_batches.services.diagnosing import diagnose
+from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase
 from django_claude_batches.services.guarding import confirm_installation
 from django_claude_batches.services.pausing import resume
 from django_claude_batches.services.preparing import prepare, prepare_if_due
@@ -52,6 +53,8 @@ from django_claude_batches.services.watching import hand_out_watches, watch, wat
 
 __all__ = [
     "DryRun",
+    "Erasure",
+    "RemoteCopy",
     "accounts_at_work",
     "adopt",
     "adopt_all",
@@ -75,6 +78,7 @@ __all__ = [
     "discard_upload",
     "drive_if_due",
     "dry_run",
+    "erase",
     "give_up",
     "hand_out_audits",
     "hand_out_batches",

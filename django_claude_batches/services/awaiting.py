@@ -28,6 +28,8 @@ class Awaited:
 
     def __init__(self, batch: MessageBatch, *, using: str) -> None:
         self.pks, self.states = array("q"), bytearray()
+        self.erased: set[int] = set()
+        """The numbers of those whose request was erased: nothing that they are answered is kept."""
         self._ids, self._ends = bytearray(), array("i", [0])
         self._slots = _empty(2 ** (2 * min(batch.request_count, MAX_REQUESTS)).bit_length())
         """A hash table: the number plus 1 of the custom_id that belongs there, or was pushed there by another."""
@@ -37,13 +39,15 @@ class Awaited:
         stored = len(self.pks)
         if stored - self.pks.count(0) < batch.request_count:
             # By position, in which they were written: in the order of their custom_ids each row is a look elsewhere.
-            for page in pages(batch.requests.using(using), "position", "custom_id", "pk", size=PAGE):
-                requests = ((custom_id, pk) for _position, custom_id, pk in page)
+            for page in pages(batch.requests.using(using), "position", "custom_id", "pk", "erased_at", size=PAGE):
+                requests = ((custom_id, pk) for _position, custom_id, pk, _erased_at in page)
                 if stored:
                     for custom_id, pk in requests:
                         self.pks[self.number(custom_id.encode())] = pk
                 else:
                     self._add(requests, AWAITED)
+                erased = (custom_id for _position, custom_id, _pk, erased_at in page if erased_at is not None)
+                self.erased.update(self.number(custom_id.encode()) for custom_id in erased)
 
     def number(self, custom_id: bytes) -> int:
         """Give the number of this custom_id; of one that is not known, a new one."""

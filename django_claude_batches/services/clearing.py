@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.emptying import Bodies, Span
+from django_claude_batches.models.emptying import Bodies, Span, forget_words
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.services.expiring import Kind
 
@@ -109,5 +109,6 @@ def _close(pk: int, token: str, kind: Kind) -> bool:
     with transaction.atomic(using=rows.db, durable=True):
         closed = rows.filter(kind.may_go).held(pk, token).update(**{kind.purged_at: DatabaseNow()})
         if closed:
+            forget_words(pk, using=rows.db)
             rows.get(pk=pk).note(f"{kind.name}_bodies_purged", kind.words)
     return bool(closed)

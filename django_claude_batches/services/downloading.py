@@ -154,6 +154,8 @@ class Download:
                 return found
             row = found
             row.custom_id, row.request_id = custom_id.decode(), self._awaited.pks[number] or None
+            if number in self._awaited.erased:
+                row.message, row.raw, row.error_message = None, None, ""
         self._awaited.states[number] = CAME
         self.types[row.result_type if row else result_type] += 1
         return row

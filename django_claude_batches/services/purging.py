@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from django_claude_batches import conf
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import AccountState, MessageBatch
+from django_claude_batches.models import AccountState, BatchUpload, JobRun, MessageBatch, RemoteBatch
+from django_claude_batches.models.emptying import WORDS_GONE, forget_words_of
 from django_claude_batches.models.lease import after
 from django_claude_batches.services.clearing import Cleared, Pace, Purged, PurgeReport, clear
 from django_claude_batches.services.connection import outside_transactions
@@ -76,6 +78,9 @@ def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
         _delete_copies(pace, dry_run=dry_run)  # first: only these can be too late
         for kind, delay, purged in _kinds(report):
             _count(kind, delay, purged, pace) if dry_run else _empty(kind, delay, purged, pace)
+        delays = [delay for _kind, delay, _purged in _kinds(report)]
+        if delays and not dry_run:
+            _forget(report.account, min(delays))
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
         logger.warning("The purge of account %s ended early: %s", report.account, error)
@@ -115,6 +120,21 @@ def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
         purged.batches += cleared is Cleared.WHOLLY
         pace.report.at_work += cleared is Cleared.NOT_AT_ALL
         pace.tell()
+
+
+def _forget(alias: str, delay: timedelta) -> None:
+    """Empty what was said of runs, of the account and of what it listed so long ago, and delete files of that age.
+
+    No batch leads there: a run that pauses at its first row has none. What pauses is still paused, and says why anew
+    when it is resumed and pauses again.
+    """
+    since = after(-delay)
+    still = Q(paused_at__lte=since) | Q(finished_at__lte=since)
+    forget_words_of(JobRun.objects.primary().filter(still, account=alias))
+    accounts = AccountState.objects.primary().filter(alias=alias, paused_at__lte=since)
+    accounts.exclude(pause_reason__in=["", WORDS_GONE]).update(pause_reason=WORDS_GONE)
+    RemoteBatch.objects.of(alias).filter(first_seen_at__lte=since).exclude(why="").update(why="")
+    BatchUpload.objects.primary().stale(delay).filter(account=alias).delete()
 
 
 def _delete_copies(pace: Pace, *, dry_run: bool) -> None:

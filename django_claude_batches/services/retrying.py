@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from django.db.models import Case, Q, QuerySet, When
+from django.db import transaction
+from django.db.models import Case, F, Q, QuerySet, When
 from django.utils.translation import gettext as _
 
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
@@ -39,9 +40,9 @@ def retry(
     """Draft a new batch of the requests with those outcomes; nothing is sent.
 
     `outcomes` are any of errored, expired, canceled, truncated, refused, unfinished and missing. The new requests keep
-    their
-    custom_ids and targets. `max_tokens` replaces theirs; with truncated ones among the outcomes, only of these, and it
-    must be more than each of them had. What a model allows, the API says when the batch runs.
+    their custom_ids and targets; what was erased is left out. `max_tokens` replaces theirs; with truncated ones among
+    the outcomes, only of these, and it must be more than each of them had. What a model allows, the API says when the
+    batch runs.
 
     Raise InvalidTransition while the batch is not finished, when its request bodies were purged, for one that was made
     elsewhere, and for one of a job's run (`retry_run` knows which rows were asked again already); InvalidRequest if an
@@ -61,21 +62,25 @@ def retry(
     chosen = Q(pk__in=[])
     for name in wanted:
         chosen |= _with(name)
-    found = _find(batch.requests.using(rows.db).filter(chosen))
-    if not found:
-        raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
-    child = MessageBatch.objects.create_draft(
-        _again(batch, found, max_tokens, only_truncated="truncated" in wanted),
-        kind=batch.kind,
-        label=batch.label,
-        account=batch.account,
-        betas=batch.betas,
-        anthropic_version=batch.anthropic_version,
-        user_profile_id=batch.user_profile_id,
-        parent=batch,
-        created_by=by,
-    )
-    batch.note("retried", f"{child.request_count:,} requests in batch #{child.pk}", by=by)
+    with transaction.atomic(using=rows.db):
+        # It locks the row: who erases a request of it comes before, or waits for the draft and finds the request there.
+        # First of all: MySQL locks it for the child's foreign key, and two that hold it so would wait for each other.
+        rows.filter(pk=batch.pk).update(kind=F("kind"))
+        found = _find(batch.requests.using(rows.db).filter(chosen, erased_at__isnull=True))
+        if not found:
+            raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
+        child = MessageBatch.objects.create_draft(
+            _again(batch, found, max_tokens, only_truncated="truncated" in wanted),
+            kind=batch.kind,
+            label=batch.label,
+            account=batch.account,
+            betas=batch.betas,
+            anthropic_version=batch.anthropic_version,
+            user_profile_id=batch.user_profile_id,
+            parent=batch,
+            created_by=by,
+        )
+        batch.note("retried", f"{child.request_count:,} requests in batch #{child.pk}", by=by)
     return child
 
 

@@ -46,10 +46,11 @@ def test_a_result_says_when_its_message_went_and_shows_the_rest(root: Client, pu
     assert result.custom_id in page(root, url(RESULTS))
 
 
-def test_a_failure_shows_its_reason_and_no_purge(root: Client, purged: MessageBatch) -> None:
+def test_a_failure_shows_its_kind_and_when_its_words_were_purged(root: Client, purged: MessageBatch) -> None:
     shown = page(root, url(RESULTS, "change", purged.results.get(result_type="errored").pk))
-    assert "no &lt;script&gt;" in shown
-    assert "Purged on " not in shown
+    assert "no &lt;script&gt;" not in shown
+    assert "invalid_request_error" in shown
+    assert "Purged on " in shown
 
 
 def test_the_batch_shows_when_and_who(root: Client, purged: MessageBatch) -> None:

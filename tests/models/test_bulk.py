@@ -30,7 +30,10 @@ ODD = [
 
 @pytest.mark.parametrize(
     ("table", "model", "unwritten"),
-    [(rows.RESULTS, BatchResult, {"id", "output", "output_error", "cost_usd"}), (rows.REQUESTS, BatchRequest, {"id"})],
+    [
+        (rows.RESULTS, BatchResult, {"id", "output", "output_error", "cost_usd"}),
+        (rows.REQUESTS, BatchRequest, {"id", "erased_at"}),
+    ],
     ids=["results", "requests"],
 )
 def test_every_column_is_written_but_those_that_are_named_here(

@@ -239,15 +239,17 @@ class TestResults:
         batch = complete(claude)
         ResultProblem.objects.create(batch=batch, number=1, offset=0, sha256="0", reason="cut", excerpt='{"text":')
         assert purged().result_bodies.rows == 4
-        assert batch.problems.values_list("excerpt", "reason").get() == ("", "cut")
+        assert batch.problems.values_list("excerpt", "reason").get() == ("", "")
 
-    def test_the_reason_of_a_failure_stays(self, keep: Keep) -> None:
+    def test_the_kind_of_a_failure_stays_and_its_words_go(self, keep: Keep) -> None:
         keep(RESULT_BODIES=30 * DAY)
         batch = stored(2)
-        batch.results.filter(request__position=0).update(result_type="errored", message=None, error_message="why")
-        assert purged().result_bodies == Purged(batches=1, rows=1)
-        failed = batch.results.get(result_type="errored")
-        assert (failed.error_message, failed.purge_note) == ("why", "")
+        failure = {"message": None, "error_type": "api_error", "error_message": "why"}
+        batch.results.filter(request__position=0).update(result_type="errored", **failure)
+        assert purged().result_bodies == Purged(batches=1, rows=2)
+        failed = BatchResult.objects.get(batch=batch, result_type="errored")
+        assert (failed.error_type, failed.error_message) == ("api_error", "")
+        assert failed.purge_note.startswith("Purged on ")
 
     def test_what_a_receiver_did_not_take_stays(self, claude: ClaudeEmulator, keep: Keep) -> None:
         keep(**ALL)

@@ -8,6 +8,7 @@ from django_claude_batches.management.subcommands.audit import Audit
 from django_claude_batches.management.subcommands.confirm import Confirm
 from django_claude_batches.management.subcommands.doctor import Doctor
 from django_claude_batches.management.subcommands.draft import Draft
+from django_claude_batches.management.subcommands.erase import Erase
 from django_claude_batches.management.subcommands.export import ExportResults
 from django_claude_batches.management.subcommands.purge import Purge
 from django_claude_batches.management.subcommands.reconcile import Reconcile
@@ -43,6 +44,7 @@ ALL: tuple[Subcommand, ...] = (
     Audit(),
     Doctor(),
     Purge(),
+    Erase(),
     GiveUp(),
     DeclareLost(),
     Resume(),

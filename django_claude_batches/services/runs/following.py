@@ -41,8 +41,10 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: registry.Job) -
             run.refresh_from_db(using=using)  # locked: somebody may have canceled it since we read it
             chunks = DeliveryChunk.objects.using(using).to_follow_up().filter(batch=batch).order_by("pk")
             if run.state in WORKING and (chunk := chunks.first()) is not None:
-                asked += _put(_filling(run, batch, using=using), batch, chunk.to_retry, job, using=using)
-                chunks.filter(pk=chunk.pk).update(to_retry=[])
+                put = _put(_filling(run, batch, using=using), batch, chunk.to_retry, job, using=using)
+                erased = len(chunk.to_retry) - put
+                chunks.filter(pk=chunk.pk).update(to_retry=[], gone_count=F("gone_count") + erased)
+                asked += put
                 if chunks.exists():
                     continue
             more = False
@@ -77,15 +79,18 @@ def _filling(run: JobRun, batch: MessageBatch, *, using: str) -> Filling:
 
 
 def _put(filling: Filling, batch: MessageBatch, marks: list[list[Any]], job: registry.Job, *, using: str) -> int:
+    """Draft what is marked to be asked again, but for what was erased since; give how many requests that are."""
+    put = 0
     for request in _changed(batch, dict(marks), job, using=using):
         filling.add(request, tuple(batch.betas))
+        put += 1
     filling.store()
-    return len(marks)
+    return put
 
 
 def _changed(batch: MessageBatch, changes: Mapping[int, str], job: registry.Job, *, using: str) -> Iterator[Prepared]:
     rows = BatchRequest.objects.using(using).filter(
-        batch=batch, position__range=(min(changes), max(changes)), position__in=list(changes)
+        batch=batch, position__range=(min(changes), max(changes)), position__in=list(changes), erased_at__isnull=True
     )
     for piece in pieces(rows, "position", F("params_bytes")):
         for request in piece.select_related("result"):

@@ -140,6 +140,8 @@ class Piece:
         if self._had_failed(request):
             return self._parked[request.pk][0]
         result = result_of(request)
+        if request.erased_at is not None:  # there is no answer to read
+            return Outcome.MISSING if result is None else result.outcome
         if result is not None:
             result.batch = self._batch
         try:
@@ -210,7 +212,9 @@ class Piece:
             self._park(request, Outcome.SUCCEEDED, outcome)
             return
         self._tally.outcomes[outcome] += 1
-        if outcome == Outcome.SUCCEEDED and result is not None:
+        if request.erased_at is not None:
+            self._gone(request)
+        elif outcome == Outcome.SUCCEEDED and result is not None:
             self._call(request, result, outcome, targets)
         elif self._chunk.mode != DeliveryMode.AGAIN:
             self._fail(request, result, outcome, targets)

@@ -11,6 +11,7 @@ from django.db.models import Exists, F, Max, Min, OuterRef, Q
 from django_claude_batches import registry
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
 from django_claude_batches.models import (
+    BatchRequest,
     DeliveryChunk,
     DeliveryMode,
     JobRun,
@@ -137,6 +138,9 @@ def _mark(batch: Any, outcomes: set[str], *, using: str) -> int:
     marked = 0
     for chunk in DeliveryChunk.objects.using(using).locked_failures(batch.pk):
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
+        named = BatchRequest.objects.using(using).filter(batch=batch, position__in=[failed[0] for failed in chosen])
+        erased = set(named.filter(erased_at__isnull=False).values_list("position", flat=True))
+        chosen = [failed for failed in chosen if failed[0] not in erased]
         if chosen:
             chunk.ask_again({position: wished_change(outcome) for position, outcome in chosen})
             positions = [position for position, _outcome in chosen]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+
+from django_claude_batches.management.console import Console
+from django_claude_batches.management.exits import Exit
+from django_claude_batches.management.showing import counted
+from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.models import BatchRequest
+from django_claude_batches.models.drafting import content_types_of
+from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase_key
+
+
+class Erase(Subcommand):
+    name = "erase"
+    help = (
+        "Remove all that is kept about rows of this project: what was asked about them, what was answered, and errors "
+        "that may quote it. Counts and costs stay. It cannot be undone. Of a row that is deleted, its key is enough."
+    )
+    example = "manage.py claude_batches erase reviews.Review:17"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("rows", nargs="+", metavar="APP.MODEL:KEY", help="a row, such as reviews.Review:17")
+
+    def run(self, console: Console, options: dict[str, Any]) -> None:
+        found = [_found(name) for name in options["rows"]]
+        reports = [erase_key(content_type.pk, key, name=name) for name, content_type, key in found]
+        for report in reports:
+            _show(console, report)
+        console.document({"rows": [_document(report) for report in reports]})
+        if left := [report.target for report in reports if not report.is_whole]:
+            raise CommandError(f"Not erased to the end: {', '.join(left)}.", returncode=Exit.FAILED)
+
+
+def _found(name: str) -> tuple[str, ContentType, str]:
+    """Return the row's name, its content type and its key as drafting wrote it; its model may be gone."""
+    label, _, key = name.partition(":")
+    app, _, model_name = label.partition(".")
+    if not key or not model_name:
+        raise CommandError(f"{name!r} names no row: write app.Model:key.", returncode=Exit.WRONG_USAGE)
+    content_types = content_types_of(BatchRequest.objects.primary().db)
+    try:
+        model = apps.get_model(app, model_name)
+    except LookupError:
+        stale = content_types.filter(app_label=app, model=model_name.lower()).first()
+        if stale is None:
+            raise CommandError(f"There is no model {label}, and never was.", returncode=Exit.WRONG_USAGE) from None
+        return name, stale, key
+    try:
+        value = model._meta.pk.to_python(key)
+    except ValidationError:
+        raise CommandError(f"{key!r} is no key of {label}.", returncode=Exit.WRONG_USAGE) from None
+    return name, content_types.get_for_model(model), str(value)
+
+
+def _show(console: Console, report: Erasure) -> None:
+    parts = [f"{counted(report.requests, 'request')} emptied"]
+    if report.from_drafts:
+        parts.append(f"{report.from_drafts:,} taken out of drafts")
+    if report.before:
+        parts.append(f"{report.before:,} erased before")
+    console.say(f"{report.target}: {', '.join(parts)}.")
+    for copy in report.copies:
+        console.say(f"  {_at_anthropic(copy)}")
+    for said in [*report.refused, *report.at_work]:
+        console.complain(f"{report.target}: {said}")
+
+
+def _at_anthropic(copy: RemoteCopy) -> str:
+    if not copy.anthropic_id:
+        return f"Batch {copy.batch} was given up, and may be at Anthropic: look for it in the Console."
+    until = "" if copy.until is None else f" until {copy.until:%Y-%m-%d}"
+    return (
+        f"Anthropic has it{until}, in {copy.anthropic_id}. To delete that batch there, with all its requests: "
+        f"manage.py claude_batches delete {copy.batch}"
+    )
+
+
+def _document(report: Erasure) -> dict[str, Any]:
+    copies = [asdict(copy) | {"until": copy.until.isoformat() if copy.until else None} for copy in report.copies]
+    return asdict(report) | {"copies": copies}
