@@ -39,6 +39,7 @@ from django_claude_batches.models import (
 from django_claude_batches.models.drafting import ENVELOPE, content_types_of, resolve_target, wire_bytes
 from django_claude_batches.models.emptying import (
     EXCERPTS,
+    HAS_WORDS,
     MESSAGES,
     PARAMS,
     WORDS_GONE,
@@ -259,8 +260,10 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
     expected = ExpectedUsage(batch.expected_usage or ())
     for piece in pieces(requests, "pk", F("params_bytes")):
         for request in piece:
-            expected.add(request.prepared, times=-1)
-            batch.body_bytes -= wire_bytes(request.prepared) + len(ENVELOPE[1])
+            prepared = request.prepared(batch.betas)
+            expected.add(prepared, times=-1)
+            expected.warn(prepared.warnings, prepared.custom_id, times=-1)
+            batch.body_bytes -= wire_bytes(prepared) + len(ENVELOPE[1])
             batch.request_count -= 1
             place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # it may have been moved
             own.filter(pk=request.pk)._raw_delete(using)
@@ -296,8 +299,7 @@ def _forget_runs(report: Erasure, content_type_id: int) -> None:
     model = content_types_of(JobRun.objects.primary().db).get_for_id(content_type_id).model_class()
     jobs = [name for name in registry.names() if _is_over(registry.find(name), model)]
     runs = JobRun.objects.primary().filter(job__in=jobs)
-    said = ~Q(pause_reason__in=["", WORDS_GONE]) | ~Q(last_error__in=["", WORDS_GONE])
-    for pk in list(runs.filter(said).order_by("pk").values_list("pk", flat=True)):
+    for pk in list(runs.filter(HAS_WORDS).order_by("pk").values_list("pk", flat=True)):
         _try(report, partial(_forget_run, pk))
     for run in runs.filter(state=RunState.DRAFTING, paused_at__isnull=True).order_by("pk"):
         report.at_work.append(

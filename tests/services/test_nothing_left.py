@@ -112,6 +112,14 @@ def by_a_pause(claude: ClaudeEmulator) -> set[str]:
     return where(WORD)
 
 
+def by_a_row_left_out(claude: ClaudeEmulator) -> set[str]:
+    """The same row is left out of a run that is over."""
+    Review.objects.create(text=WORD)
+    run = over(job("asking", get_prompt=lambda self, review: raising(), skip_unaskable=True).start(), claude)
+    assert (run.is_active, run.left_out_count) == (False, 1)
+    return where(WORD)
+
+
 def by_an_upload(_claude: ClaudeEmulator) -> set[str]:
     lines = [json.dumps(asked(0)), json.dumps({"custom_id": "x", "params": {"model": WORD, "max_tokens": WORD}})]
     prepare(BatchUpload.objects.keep(["\n".join(lines).encode()], name="requests.jsonl"))
@@ -147,6 +155,7 @@ def by_a_pause_of_the_account(claude: ClaudeEmulator) -> set[str]:
 
 WAYS: dict[Callable[[ClaudeEmulator], set[str]], set[str]] = {
     by_a_pause: {"JobRun.pause_reason"},
+    by_a_row_left_out: {"JobRun.left_out_rows"},
     by_signals: {
         *("BatchRequest.params_text", "BatchResult.message", "BatchResult.error_message"),
         *("ResultProblem.excerpt", "BatchEvent.text", "MessageBatch.last_error"),
