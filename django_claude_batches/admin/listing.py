@@ -35,6 +35,15 @@ class LeanChangeList(ChangeList):
         heavy = self.model_admin.heavy_fields  # type: ignore[attr-defined]
         return super().get_queryset(request, exclude_parameters).defer(*heavy)
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        page: Any = self.model_admin
+        self.result_list: Any = [page.reduced(request, row) for row in self.result_list]
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """Return None for what nobody may sort by: Django leaves out only the links of the headers."""
+        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+
     @property
     def is_capped(self) -> bool:
         return self.result_count > CAP

@@ -14,7 +14,10 @@ from django_claude_batches.admin.display import EMPTY
 from django_claude_batches.admin.filters import BATCH
 from django_claude_batches.admin.listing import CappedPaginator, LeanChangeList
 from django_claude_batches.admin.notices import notices
-from django_claude_batches.admin.permissions import APP
+from django_claude_batches.admin.permissions import APP, may_view, visible
+
+RAISED = ("last_error", "pause_reason")
+"""Columns of our rows that may have what code of the project raised."""
 
 
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -72,8 +75,21 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def may_view(self, request: HttpRequest, model: type[models.Model]) -> bool:
         """Whether the user may see rows of this model here."""
-        site = self.admin_site
-        return site.is_registered(model) and site.get_model_admin(model).has_view_or_change_permission(request)
+        return may_view(request, self.admin_site, model)
+
+    def visible(self, request: HttpRequest, text: str) -> str:
+        """Return what the user may see of a text that code of the project may have raised."""
+        return visible(request, self.admin_site, text)
+
+    def reduced(self, request: HttpRequest, row: Any) -> Any:
+        """Return the row with as much of its texts as the user may see, however a page or a column shows them."""
+        for name in RAISED:
+            if row is not None and name in vars(row):  # not deferred
+                setattr(row, name, self.visible(request, vars(row)[name]))
+        return row
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return self.reduced(request, super().get_object(request, object_id, from_field))
 
     def list_url(self, model: type[models.Model], **parameters: Any) -> str:
         path = reverse(f"admin:{APP}_{model._meta.model_name}_changelist", current_app=self.admin_site.name)

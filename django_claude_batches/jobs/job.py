@@ -118,7 +118,8 @@ class BatchJob:
     def _prompt(self, obj: Any) -> str:
         prompt: Any = sync_result(self, "get_prompt", self.get_prompt(obj))
         if not isinstance(prompt, str) or not prompt.strip():
-            raise InvalidRequest(f"get_prompt() must give a text, not {prompt!r:.80}")
+            given = "an empty one" if isinstance(prompt, str) else type(prompt).__name__
+            raise InvalidRequest(f"get_prompt() must give a text, not {given}")
         return prompt
 
     def get_betas(self, obj: Any, /) -> Iterable[str]:

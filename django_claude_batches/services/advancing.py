@@ -17,6 +17,7 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.account import PAUSE
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
+from django_claude_batches.raised import described
 from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
 from django_claude_batches.services.announcing import announce
 from django_claude_batches.services.connection import connect, outside_transactions
@@ -266,6 +267,6 @@ def _client(batch: MessageBatch) -> BatchesClient:
 def _record(batch: MessageBatch, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later; the error itself goes on to the caller."""
     try:
-        batch.put_off(backoff(batch.failures), token=token, error=f"{type(error).__name__}: {error}")
+        batch.put_off(backoff(batch.failures), token=token, error=described(error))
     except DatabaseError:
         logger.exception("Batch %s: its error could not be recorded.", batch.pk)

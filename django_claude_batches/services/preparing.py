@@ -22,6 +22,7 @@ from django_claude_batches.files.prompt import DEFAULT_MAX_TOKENS
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.upload import ALWAYS_DUE, BatchUploadQuerySet
+from django_claude_batches.raised import described
 from django_claude_batches.services.delays import backoff
 
 logger = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ def _fail(upload: BatchUpload, token: str, problem: str) -> None:
 
 def _record(upload: BatchUpload, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later, a few times; the error goes on to the caller."""
-    changes: dict[str, Any] = {"last_error": f"{type(error).__name__}: {error}"}
+    changes: dict[str, Any] = {"last_error": described(error)}
     if upload.failures < MOST_FAILURES:
         changes["next_action_at"] = after(backoff(upload.failures - 1))
     else:

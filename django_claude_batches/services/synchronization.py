@@ -19,6 +19,7 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.lease import KEYS, after
 from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import RUNNING, State
+from django_claude_batches.raised import described
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
 from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll, respecting
@@ -160,7 +161,7 @@ def _put_off_some(pks: list[int], error: Exception) -> None:
     failures = rows.aggregate(most=Max("failures"))["most"] or 0
     # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.
     delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
-    rows.update(next_action_at=after(respecting(error, delay)), last_error=_words(error), failures=F("failures") + 1)
+    rows.update(next_action_at=after(respecting(error, delay)), last_error=described(error), failures=F("failures") + 1)
 
 
 def _observe_or_put_off(batch: MessageBatch, data: wire.MessageBatch) -> None:
@@ -170,11 +171,6 @@ def _observe_or_put_off(batch: MessageBatch, data: wire.MessageBatch) -> None:
     except Exception as error:
         logger.exception("Account %s: what was seen of batch %s could not be stored.", batch.account, batch.pk)
         _put_off([batch.pk], error)
-
-
-def _words(error: Exception) -> str:
-    is_ours = isinstance(error, (ClaudeBatchesError, ConfigurationError))
-    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _listed(

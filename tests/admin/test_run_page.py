@@ -107,7 +107,7 @@ def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:
         assert f"?batch={batch.pk}&amp;{query}" in shown
 
 
-def test_tracebacks_are_for_those_who_may_read_answers(staff: Staff) -> None:
+def test_tracebacks_are_for_those_who_may_read_prompts_and_answers(staff: Staff) -> None:
     run = run_in("running")
     park(run.batches.get(), 1, error="LookupError", traceback="File of the shop, at line 3")
     JobRun.objects.update(last_error="on_finished raised Traceback (most recent call last):\n  x\nOSError: secret\n")
@@ -118,7 +118,10 @@ def test_tracebacks_are_for_those_who_may_read_answers(staff: Staff) -> None:
     assert "on_finished raised" in shown
     for hidden in ("at line 3", "secret", url(RESULTS)):
         assert hidden not in shown
-    reader = staff("view_jobrun", "view_batchresult", username="ida")
+    for number, one in enumerate(("view_batchresult", "view_batchrequest")):
+        shown = page(staff("view_jobrun", one, username=f"half {number}"), url(RUNS, "change", run.pk))
+        assert "secret" not in shown, one
+    reader = staff("view_jobrun", "view_batchresult", "view_batchrequest", username="ida")
     shown = page(reader, url(RUNS, "change", run.pk))
     assert "at line 3" in shown
     assert "on_finished raised: OSError: secret" in shown

@@ -16,6 +16,7 @@ from django.db.models import F
 from django_claude_batches import registry
 from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.models.lease import DatabaseNow, is_due
+from django_claude_batches.raised import described
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.runs.handing import PASSING
@@ -77,7 +78,7 @@ def _deliver(chunk: DeliveryChunk, token: str) -> None:
         try:
             _hand_over(chunk, token, job)
         except Exception as error:
-            chunk.put_off(backoff(chunk.tries - 1), token=token, error=f"{type(error).__name__}: {error}")
+            chunk.put_off(backoff(chunk.tries - 1), token=token, error=described(error))
             raise
 
 
