@@ -44,6 +44,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdmin
     list_display = ("state_label", "name", "kind", "account", "progress", "age", "cost", "error")
     list_display_links = ("name",)
     list_filter = ("state", AttentionFilter, NearingFilter, KindFilter, AccountFilter, AgeFilter, RunFilter)
+    linked_by = ("state", "run")
     list_per_page = 50
     ordering = ("-pk",)
     search_fields = ("label",)

@@ -10,6 +10,8 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from django_claude_batches.admin.lookups import is_long_text
+
 CAP = 10_000
 """Rows of a list that can be paged to. Counting a million takes longer than anybody pages."""
 
@@ -36,13 +38,17 @@ class LeanChangeList(ChangeList):
         return super().get_queryset(request, exclude_parameters).defer(*heavy)
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        try:
+            super().get_results(request)
+        except OverflowError as error:  # SQLite, of a number that no column holds
+            raise IncorrectLookupParameters from error
         page: Any = self.model_admin
         self.result_list: Any = [page.reduced(request, row) for row in self.result_list]
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Return None for what nobody may sort by: Django leaves out only the links of the headers."""
-        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+        found = super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+        return None if isinstance(found, str) and is_long_text(self.model, found.lstrip("-")) else found
 
     @property
     def is_capped(self) -> bool:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django_claude_batches.admin.display import EMPTY
 from django_claude_batches.admin.filters import BATCH
 from django_claude_batches.admin.listing import CappedPaginator, LeanChangeList
+from django_claude_batches.admin.lookups import DATE_PARTS, LOOKUPS, is_long_text, split_lookup, without_key
 from django_claude_batches.admin.notices import notices
 from django_claude_batches.admin.permissions import APP, may_view, visible
 
@@ -22,6 +23,9 @@ RAISED = ("last_error", "pause_reason")
 
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose rows nobody adds, changes or deletes, over a table of any size."""
+
+    linked_by: tuple[str, ...] = ()
+    """Parameters of links between our own pages, which work whatever filters the final class has."""
 
     heavy_fields: tuple[str, ...] = ()
     """Columns that lists leave in the database."""
@@ -49,6 +53,20 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_queryset(self, request: HttpRequest) -> Any:
         queryset: Any = super().get_queryset(request)
         return queryset.primary()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow what the final class filters by and our links name: exactly, or by a range.
+
+        Django allows any lookup of any column, and `?last_error__startswith=` reads a hidden text letter by letter.
+        """
+        path, how = split_lookup(self.model, lookup)
+        if not path:  # no column: a filter's own parameter, or nothing, which the list says
+            return super().lookup_allowed(lookup, value, request)
+        if how not in LOOKUPS and not (how in DATE_PARTS and path == self.date_hierarchy):
+            return False
+        filters = [each if isinstance(each, (str, type)) else each[0] for each in self.get_list_filter(request)]
+        names = {getattr(each, "parameter_name", each) for each in filters} | {*self.linked_by, self.date_hierarchy}
+        return not is_long_text(self.model, path) and bool({path, without_key(self.model, path)} & names)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeanChangeList]:
         return LeanChangeList
