@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -13,10 +12,11 @@ from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.jobs import functions
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.runs.calling import sync_result
 from django_claude_batches.storable import Cleaner
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens of an answer, unless the job says how many."""

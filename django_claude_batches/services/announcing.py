@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +12,12 @@ from django.dispatch import Signal
 from django_claude_batches import conf
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.printable import get_logger
 from django_claude_batches.raised import public, raised, together
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.signals import results_ingested
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 RECEIVERS_LEASE = timedelta(minutes=65)
 """Longer than a task may run: receivers that take longer than any other lease are not called by a second process."""

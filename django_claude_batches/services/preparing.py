@@ -6,7 +6,6 @@ A file is worked on under its lease. Its draft, and that it is drafted, are one 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
 from datetime import timedelta
@@ -22,10 +21,11 @@ from django_claude_batches.files.prompt import DEFAULT_MAX_TOKENS
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.upload import ALWAYS_DUE, BatchUploadQuerySet
+from django_claude_batches.printable import get_logger
 from django_claude_batches.raised import described
 from django_claude_batches.services.delays import backoff
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HOLD = timedelta(minutes=10)
 """A lease that suffices to draft anything: one cannot be renewed where others see it, inside a transaction."""

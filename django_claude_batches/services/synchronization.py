@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.lease import KEYS, after
 from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import RUNNING, State
+from django_claude_batches.printable import get_logger
 from django_claude_batches.raised import described
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
@@ -31,7 +31,7 @@ from django_claude_batches.services.slowness import may_work, stopping_at_a_slow
 from django_claude_batches.services.vanishing import missed
 from django_claude_batches.signals import batch_ended
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PAGES = 5
 """Pages of a thousand in one round; what is older is asked for one by one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,6 +15,7 @@ from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, Ru
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.models.state import EDITABLE, FINAL
+from django_claude_batches.printable import get_logger
 from django_claude_batches.raised import described, raised
 from django_claude_batches.services.announcing import RECEIVERS_LEASE
 from django_claude_batches.services.connection import outside_transactions
@@ -24,7 +24,7 @@ from django_claude_batches.services.runs.following import follow_up
 from django_claude_batches.services.runs.handing import PASSING, guarded
 from django_claude_batches.services.runs.packing import draft
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LOOK = timedelta(minutes=2)
 """Between two looks at a run that nothing has woken: whatever came to its batches is seen then."""
