@@ -47,7 +47,7 @@ class LeanChangeList(ChangeList):
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Return None for what nobody may sort by: Django leaves out only the links of the headers."""
-        found = super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+        found = super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
         return None if isinstance(found, str) and is_long_text(self.model, found.lstrip("-")) else found
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models.constants import LOOKUP_SEP
@@ -31,8 +33,8 @@ def without_key(model: type[models.Model], path: str) -> str:
     return path.rpartition(LOOKUP_SEP)[0] if getattr(last, "primary_key", False) else path
 
 
-def _columns(model: type[models.Model] | None, names: list[str]) -> list[object]:
-    found: list[object] = []
+def _columns(model: Any, names: list[str]) -> list[Any]:
+    found: list[Any] = []
     for name in names:
         if model is None:
             break
@@ -41,5 +43,5 @@ def _columns(model: type[models.Model] | None, names: list[str]) -> list[object]
         except FieldDoesNotExist:
             break
         found.append(column)
-        model = column.related_model if column is not None and column.is_relation else None  # type: ignore[assignment]
+        model = column.related_model if column.is_relation else None
     return found

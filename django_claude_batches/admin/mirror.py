@@ -59,13 +59,15 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
         Django allows any lookup of any column, and `?last_error__startswith=` reads a hidden text letter by letter.
         """
+        listed: Any = self.get_list_filter(request)
+        own = {each.parameter_name for each in listed if hasattr(each, "parameter_name")}
         path, how = split_lookup(self.model, lookup)
-        if not path:  # no column: a filter's own parameter, or nothing, which the list says
+        if not path or lookup in own:  # no column, or what a filter reads by itself
             return super().lookup_allowed(lookup, value, request)
         if how not in LOOKUPS and not (how in DATE_PARTS and path == self.date_hierarchy):
             return False
-        filters = [each if isinstance(each, (str, type)) else each[0] for each in self.get_list_filter(request)]
-        names = {getattr(each, "parameter_name", each) for each in filters} | {*self.linked_by, self.date_hierarchy}
+        names = {each if isinstance(each, str) else each[0] for each in listed if not isinstance(each, type)}
+        names |= {*self.linked_by, self.date_hierarchy}
         return not is_long_text(self.model, path) and bool({path, without_key(self.model, path)} & names)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeanChangeList]:

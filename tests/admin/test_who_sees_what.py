@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.http import HttpResponseBase
@@ -211,8 +212,9 @@ def places(shown: dict[str, str], secret: str) -> list[str]:
 
 
 def all_permissions() -> list[str]:
-    found = Permission.objects.filter(content_type__app_label="django_claude_batches")
-    return list(found.order_by("codename").values_list("codename", flat=True))
+    metas = [model._meta for model in apps.get_app_config("django_claude_batches").get_models()]
+    by_default = {f"{name}_{meta.model_name}" for meta in metas for name in meta.default_permissions}
+    return sorted(by_default | {codename for meta in metas for codename, _name in meta.permissions})
 
 
 def check(everything: Everything, *codenames: str) -> None:
@@ -238,11 +240,15 @@ def test_a_single_permission(everything: Everything, codename: str) -> None:
 
 
 @pytest.mark.slow
-def test_each_other_permission_alone_and_with_the_pages(everything: Everything) -> None:
-    for codename in set(all_permissions()) - {*PAGES, *BOTH, "view_accountstate"}:
-        check(everything, codename)
-    for codename in set(all_permissions()) - {*PAGES}:
-        check(everything, *PAGES, codename)
+@pytest.mark.parametrize("codename", sorted(set(all_permissions()) - {*PAGES, *BOTH, "view_accountstate"}))
+def test_each_other_permission(everything: Everything, codename: str) -> None:
+    check(everything, codename)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codename", sorted(set(all_permissions()) - {*PAGES}))
+def test_each_permission_with_those_of_operators(everything: Everything, codename: str) -> None:
+    check(everything, *PAGES, codename)
 
 
 def test_operators_see_type_and_place(everything: Everything) -> None:
