@@ -34,7 +34,7 @@ def tell(signal: Signal, batch: MessageBatch) -> list[str]:
         responses = [(signal, error)]
     for receiver, response in responses:
         if isinstance(response, Exception):
-            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', receiver)}"
+            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', type(receiver).__qualname__)}"
             errors.append(f"{name} raised {raised(response)}")
             logger.error("Batch %s: %s", batch.pk, public(errors[-1]), exc_info=response)
     return errors
