@@ -29,13 +29,14 @@ def raised(error: BaseException, longest: int = LONGEST) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Return what an error of this package says, and of any other what `raised` does.
+    """Return what an error of this package says, and of any other what `raised` does."""
+    return str(error) if is_ours(error) else raised(error)
 
-    One of our classes that was raised elsewhere is another: its message is not ours.
-    """
+
+def is_ours(error: BaseException) -> bool:
+    """Whether this package raised it; the message of one of our classes that was raised elsewhere is not ours."""
     last = _last(error.__traceback__)
-    is_ours = type(error).__module__.startswith(OURS) and (last is None or _module(last).startswith(OURS))
-    return str(error) if is_ours else raised(error)
+    return type(error).__module__.startswith(OURS) and (last is None or _module(last).startswith(OURS))
 
 
 def together(texts: Iterable[str]) -> str:

@@ -11,26 +11,7 @@ and as a pytest fixture `claude_emulator`. `testing.jobs`, which is not imported
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .emulator import ClaudeEmulator
-    from .emulator.faults.bends import Bend
-    from .emulator.faults.drawn import RandomBends
-    from .emulator.judging import Failure
-    from .emulator.replies import (
-        Reply,
-        always,
-        echo,
-        failing,
-        refusing,
-        schema_shaped,
-        scripted,
-        thinking,
-        truncated,
-        using_tool,
-    )
-    from .process import EmulatorProcess
+from typing import Any
 
 __all__ = [
     "Bend",

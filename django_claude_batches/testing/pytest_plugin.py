@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    import socket
-
-    from . import ClaudeEmulator
 
 
 class NetworkRefusedError(RuntimeError):
@@ -40,11 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def claude_emulator(request: pytest.FixtureRequest) -> Iterator[ClaudeEmulator]:
+def claude_emulator(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A `ClaudeEmulator`, entered. Until the test ends, connections that leave loopback are refused."""
-    from . import ClaudeEmulator  # noqa: PLC0415 (here: see above)
-
-    with _guard(request.node), ClaudeEmulator() as claude:
+    emulator = import_module("django_claude_batches.testing.emulator")
+    with _guard(request.node), emulator.ClaudeEmulator() as claude:
         yield claude
 
 
@@ -95,7 +90,7 @@ def loopback_only() -> Iterator[None]:
         yield
 
 
-def _check(sock: socket.socket, address: Any) -> None:
+def _check(sock: Any, address: Any) -> None:
     import socket  # noqa: PLC0415 (here: see above)
 
     if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
+
+from django_claude_batches import testing
 
 pytest_plugins = ["pytester"]
 
@@ -174,6 +179,15 @@ def test_a_suite_that_does_not_use_it_pays_nothing(suite):
         hooks = request.config.hook.pytest_runtest_protocol.get_hookimpls()
         assert not [hook for hook in hooks if "claude" in hook.plugin_name]
     """)
+
+
+def test_what_is_imported_when_asked_for_is_what_type_checkers_read():
+    stub = ast.parse(Path(testing.__file__).with_suffix(".pyi").read_text())
+    [listed] = [ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign)]
+    assert listed == testing.__all__
+    assert [name for name in listed if getattr(testing, name).__name__ != name] == []
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        testing.nothing  # noqa: B018
 
 
 @pytest.mark.slow

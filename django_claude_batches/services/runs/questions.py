@@ -13,7 +13,7 @@ from django_claude_batches import registry, wire
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
 from django_claude_batches.models.drafting import MAX_OUR_CUSTOM_ID, Prepared, check, check_header, content_types_of
 from django_claude_batches.models.filling import Betas, too_large
-from django_claude_batches.raised import described
+from django_claude_batches.raised import described, is_ours
 from django_claude_batches.services.runs.calling import sync_result
 from django_claude_batches.services.runs.handing import PASSING
 
@@ -101,6 +101,8 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
         why = too_large(request, using=using)
     except PASSING:
         raise
+    except InvalidRequest as error:
+        why = error.reason if is_ours(error) else described(error)
     except Exception as error:  # noqa: BLE001 (it is the project's code)
         why = described(error)
     if why:
