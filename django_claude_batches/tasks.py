@@ -7,7 +7,6 @@ above the lease: a project-wide limit must not kill an ingest.
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -18,9 +17,10 @@ from kombu.exceptions import OperationalError
 
 from django_claude_batches import conf, services
 from django_claude_batches.models import MessageBatch
+from django_claude_batches.printable import get_logger
 from django_claude_batches.schedule import TICK_SECONDS
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MINUTE = 60
 """Seconds. A batch of 100,000 requests is fetched in minutes; what takes an hour hangs, and goes on where it was."""

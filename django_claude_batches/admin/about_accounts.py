@@ -58,6 +58,9 @@ def _elsewhere(account: AccountState, name: str, url: str) -> Notice:
 
 
 def _paused(account: AccountState, url: str) -> Notice:
+    if not url:  # why is for those who may view accounts
+        words = _('Sending is paused for "%(account)s". Running batches are still fetched.')
+        return Notice(words % {"account": account.alias})
     reason, remedy = _why_and_remedy(account)
     words = _('Sending is paused for "%(account)s": %(reason)s Running batches are still fetched. %(remedy)s')
     text = words % {"account": account.alias, "reason": reason, "remedy": remedy}

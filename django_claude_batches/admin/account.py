@@ -58,7 +58,7 @@ class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
 
     @admin.display(description=gettext_lazy("why"))
     def reason(self, account: AccountState) -> str:
-        return display.cut(account.pause_reason)
+        return display.cut(display.told(account.pause_reason)[0])
 
     def summarize(self, rows: list[AccountState]) -> str:
         aliases = [row.alias for row in rows]

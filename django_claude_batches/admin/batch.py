@@ -44,6 +44,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdmin
     list_display = ("state_label", "name", "kind", "account", "progress", "age", "cost", "error")
     list_display_links = ("name",)
     list_filter = ("state", AttentionFilter, NearingFilter, KindFilter, AccountFilter, AgeFilter, RunFilter)
+    linked_by = ("state", "run")
     list_per_page = 50
     ordering = ("-pk",)
     search_fields = ("label",)
@@ -105,7 +106,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdmin
 
     @admin.display(description=_("last error"))
     def error(self, batch: MessageBatch) -> str:
-        return display.cut(batch.last_error, 60)
+        return display.cut(display.told(batch.last_error)[0], 60)
 
     def has_change_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
         permitted = request.user.has_perm("django_claude_batches.change_messagebatch")

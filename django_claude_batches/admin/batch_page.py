@@ -19,7 +19,15 @@ from django_claude_batches.admin.samples import samples
 from django_claude_batches.admin.small_tables import MOST_ROWS, small_tables
 from django_claude_batches.admin.spending import spending, usage_table
 from django_claude_batches.admin.unconfirmed import unconfirmed
-from django_claude_batches.models import BatchRequest, BatchResult, JobRun, MessageBatch, ResultProblem, State
+from django_claude_batches.models import (
+    BatchEvent,
+    BatchRequest,
+    BatchResult,
+    JobRun,
+    MessageBatch,
+    ResultProblem,
+    State,
+)
 from django_claude_batches.models.selection import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.state import ADOPTING, FETCHING, REMOTE, RUNNING
 
@@ -32,12 +40,14 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
     explanation = batch.explanation
     usage = list(batch.usage.using(db).order_by("model")[:MOST_ROWS]) if batch.state == State.INGESTED else []
     tables = small_tables(batch)
+    error, whole_error = display.told(batch.last_error)
     return {
         "state": display.state_label(batch),
         "progress": display.progress(batch) if batch.state in REMOTE else "",
         "explanation": explanation,
         "alarm": _alarm(batch),
-        "error": batch.last_error if batch.last_error not in explanation else "",
+        "error": error if error not in explanation else "",
+        "whole_error": whole_error,
         "counts": list(_counts(page, request, batch)),
         "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(page, request, batch)],
         "claimed_id": batch.claimed_id if batch.is_claimed else "",
@@ -48,11 +58,13 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "errors": _errors(page, request, batch),
         "samples": _samples(page, request, batch),
         "problems": _problems(page, request, tables.problems),
-        "events": [
-            {"at": event.at, "by": event.by_name, "what": event.what.replace("_", " "), "text": event.text}
-            for event in tables.events
-        ],
+        "events": [_told(page, request, event) for event in tables.events],
     }
+
+
+def _told(page: MirrorAdminMixin, request: HttpRequest, event: BatchEvent) -> dict[str, Any]:
+    text, _whole = display.told(page.visible(request, event.text))
+    return {"at": event.at, "by": event.by_name, "what": event.what.replace("_", " "), "text": text}
 
 
 def _alarm(batch: MessageBatch) -> str:

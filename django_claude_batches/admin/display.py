@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_claude_batches.estimating import CENT, Estimate
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.state import FETCHING, REMOTE
+from django_claude_batches.raised import in_a_line
 
 EMPTY = "-"
 
@@ -168,6 +169,12 @@ def cut(text: str, characters: int = 80) -> str:
     if len(text) <= characters:
         return text or EMPTY
     return format_html('<span title="{}">{}</span>', text[:1000], Truncator(text).chars(characters))
+
+
+def told(text: str) -> tuple[str, str]:
+    """Give a text in a line, and all of it where it has more: both of what `visible` left of it."""
+    line = in_a_line(text)
+    return line, text if "\n" in text else ""
 
 
 def shortened(text: str) -> tuple[str, str]:

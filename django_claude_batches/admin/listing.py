@@ -11,6 +11,8 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from django_claude_batches.admin.lookups import is_long_text
+
 CAP = 10_000
 """Rows of a list that can be paged to. Counting a million takes longer than anybody pages."""
 
@@ -45,6 +47,19 @@ class LeanChangeList(ChangeList):
         """Leave the columns there for the list alone: actions and exports of the project's read them from the rows."""
         self.queryset = self.queryset.defer(*self.model_admin.heavy_fields)  # type: ignore[attr-defined]
         super().get_results(request)
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+        except OverflowError as error:  # SQLite, of a number that no column holds
+            raise IncorrectLookupParameters from error
+        page: Any = self.model_admin
+        self.result_list: Any = [page.reduced(request, row) for row in self.result_list]
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """Return None for what nobody may sort by: Django leaves out only the links of the headers."""
+        found = super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
+        return None if isinstance(found, str) and is_long_text(self.model, found.lstrip("-")) else found
 
     @property
     def is_capped(self) -> bool:

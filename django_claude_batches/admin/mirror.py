@@ -13,12 +13,19 @@ from django.urls import reverse
 from django_claude_batches.admin.display import EMPTY
 from django_claude_batches.admin.filters import BATCH
 from django_claude_batches.admin.listing import CappedPaginator, LeanChangeList
+from django_claude_batches.admin.lookups import DATE_PARTS, LOOKUPS, is_long_text, split_lookup, without_key
 from django_claude_batches.admin.notices import notices
-from django_claude_batches.admin.permissions import APP
+from django_claude_batches.admin.permissions import APP, may_view, visible
+
+RAISED = ("last_error", "pause_reason")
+"""Columns of our rows that may have what code of the project raised."""
 
 
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose rows nobody adds, changes or deletes, over a table of any size."""
+
+    linked_by: tuple[str, ...] = ()
+    """Parameters of links between our own pages, which work whatever filters the final class has."""
 
     heavy_fields: tuple[str, ...] = ()
     """Columns that lists leave in the database."""
@@ -47,6 +54,22 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         queryset: Any = super().get_queryset(request)
         return queryset.primary()
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow what the final class filters by and our links name: exactly, or by a range.
+
+        Django allows any lookup of any column, and `?last_error__startswith=` reads a hidden text letter by letter.
+        """
+        listed: Any = self.get_list_filter(request)
+        own = {each.parameter_name for each in listed if hasattr(each, "parameter_name")}
+        path, how = split_lookup(self.model, lookup)
+        if not path or lookup in own:  # no column, or what a filter reads by itself
+            return super().lookup_allowed(lookup, value, request)
+        if how not in LOOKUPS and not (how in DATE_PARTS and path == self.date_hierarchy):
+            return False
+        names = {each if isinstance(each, str) else each[0] for each in listed if not isinstance(each, type)}
+        names |= {*self.linked_by, self.date_hierarchy}
+        return not is_long_text(self.model, path) and bool({path, without_key(self.model, path)} & names)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeanChangeList]:
         return LeanChangeList
 
@@ -72,8 +95,21 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def may_view(self, request: HttpRequest, model: type[models.Model]) -> bool:
         """Whether the user may see rows of this model here."""
-        site = self.admin_site
-        return site.is_registered(model) and site.get_model_admin(model).has_view_or_change_permission(request)
+        return may_view(request, self.admin_site, model)
+
+    def visible(self, request: HttpRequest, text: str) -> str:
+        """Return what the user may see of a text that code of the project may have raised."""
+        return visible(request, self.admin_site, text)
+
+    def reduced(self, request: HttpRequest, row: Any) -> Any:
+        """Return the row with as much of its texts as the user may see, however a page or a column shows them."""
+        for name in RAISED:
+            if row is not None and name in vars(row):  # not deferred
+                setattr(row, name, self.visible(request, vars(row)[name]))
+        return row
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return self.reduced(request, super().get_object(request, object_id, from_field))
 
     def list_url(self, model: type[models.Model], **parameters: Any) -> str:
         path = reverse(f"admin:{APP}_{model._meta.model_name}_changelist", current_app=self.admin_site.name)

@@ -50,7 +50,7 @@ class MovingAdminMixin(MirrorAdminMixin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         if from_field is not None or not (object_id.isascii() and object_id.isdigit() and len(object_id) <= LONGEST_PK):
             return super().get_object(request, object_id, from_field)
-        return self.fetch(request, int(object_id))
+        return self.reduced(request, self.fetch(request, int(object_id)))
 
     def card_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Give the parts of the page that move, as HTML without a page around them."""

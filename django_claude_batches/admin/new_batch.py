@@ -71,7 +71,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         """Show how far a file is and what its check found; draft it or discard it."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        upload = BatchUpload.objects.primary().filter(pk=pk).first()
+        upload = self.reduced(request, BatchUpload.objects.primary().filter(pk=pk).first())
         if upload is None:
             self.message_user(request, _("That file is not here: it was discarded."), messages.WARNING)
             return HttpResponseRedirect(self._new_url())

@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from django_claude_batches.admin.permissions import may_view
+
 MOST_NAMED = 100
 """Rows that a notice counts: beyond that it says so, and the list shows them."""
 
@@ -51,9 +53,7 @@ def row_url(request: HttpRequest, site: AdminSite, row: Model) -> str:
 
 
 def _address(request: HttpRequest, site: AdminSite, model: type[Model], page: str, *args: Any) -> str:
-    if not site.is_registered(model):
-        return ""
-    if not site.get_model_admin(model).has_view_or_change_permission(request):
+    if not may_view(request, site, model):
         return ""
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
     return reverse(name, args=args, current_app=site.name)

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin import AdminSite
+from django.db import models
 from django.http import HttpRequest
 
+from django_claude_batches.models import BatchRequest, BatchResult
+from django_claude_batches.raised import public
+
 APP = "django_claude_batches"
+
+
+def may_view(request: HttpRequest, site: AdminSite, model: type[models.Model]) -> bool:
+    """Whether the user may see rows of this model on this site."""
+    return site.is_registered(model) and site.get_model_admin(model).has_view_or_change_permission(request)
+
+
+def may_read_raised(request: HttpRequest, site: AdminSite) -> bool:
+    """Whether the user may read what code of the project raised, which may quote an answer as well as a prompt."""
+    return may_view(request, site, BatchResult) and may_view(request, site, BatchRequest)
+
+
+def visible(request: HttpRequest, site: AdminSite, text: str) -> str:
+    """Return what the user may see of a text that was stored or said: each page shows such texts by this function."""
+    return text if may_read_raised(request, site) else public(text)
 
 
 class MayActOnBatchesMixin:

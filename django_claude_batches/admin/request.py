@@ -20,6 +20,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
     other_model = BatchResult
     list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")
     list_filter = (BatchFilter, RequestOutcomeFilter)
+    linked_by = ("batch",)
     heavy_fields = ("params_text",)
     order_in_batch = ("batch_id", "position")
     readonly_fields = ("target_name",)

@@ -39,6 +39,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         "error",
     )
     list_filter = (BatchFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter)
+    linked_by = ("batch", "error_type")
     readonly_fields = ("cost", "outcome")
     heavy_fields = ("message", "output", "raw")
     order_in_batch = ("batch_id", "custom_id")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -13,10 +12,11 @@ from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.jobs import functions, keys
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.runs.calling import sync_result
 from django_claude_batches.storable import Cleaner
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens of an answer, unless the job says how many."""
@@ -121,7 +121,8 @@ class BatchJob:
     def _prompt(self, obj: Any) -> str:
         prompt: Any = sync_result(self, "get_prompt", self.get_prompt(obj))
         if not isinstance(prompt, str) or not prompt.strip():
-            raise InvalidRequest(f"get_prompt() must give a text, not {prompt!r:.80}")
+            given = "an empty one" if isinstance(prompt, str) else type(prompt).__name__
+            raise InvalidRequest(f"get_prompt() must give a text, not {given}")
         return prompt
 
     def get_betas(self, obj: Any, /) -> Iterable[str]:

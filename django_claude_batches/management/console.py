@@ -1,4 +1,4 @@
-"""Where the command speaks: results on standard output, everything else on standard error."""
+"""Where the command speaks: results on standard output, everything else on standard error; all of it printable."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from django.core.management.base import OutputWrapper
+
+from django_claude_batches.printable import printable, printable_lines
 
 CLEAR_LINE = "\r\x1b[K"
 
@@ -23,23 +25,24 @@ class Console:
         """Write a line for people; a script that asked for JSON does not see it."""
         if not self.as_json:
             self.clear()
-            self._stdout.write(text)
+            self._stdout.write(printable(text))
             self._stdout.flush()
 
     def document(self, data: Any) -> None:
         """Write the one JSON document, if that was asked for."""
         if self.as_json:
             self.clear()
-            self._stdout.write(json.dumps(data, ensure_ascii=False, indent=2))
+            self._stdout.write(printable_lines(json.dumps(data, ensure_ascii=False, indent=2)))
 
     def complain(self, text: str) -> None:
         """Write a line about something that went wrong while the command goes on."""
         self.clear()
-        self._stderr.write(text)
+        self._stderr.write(printable(text))
         self._stderr.flush()
 
     def progress(self, text: str, *, plain: bool = False) -> None:
         """Replace the progress line. Without a terminal there is none; `plain` writes each new text as a line there."""
+        text = printable(text)
         if text == self._line:
             return
         if self._stderr.isatty():

@@ -7,10 +7,13 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from django.core.management.base import CommandError
+
+from django_claude_batches.printable import printable_lines
 
 STDOUT = "-"
 
@@ -35,7 +38,8 @@ def _file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     _refuse_to_replace(path, replace=replace)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as out:
+        # Only its owner reads it, whatever the umask is: it has answers in it.
+        with open(part, "xb", opener=partial(os.open, mode=0o600)) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
@@ -52,12 +56,22 @@ def _refuse_to_replace(path: Path, *, replace: bool) -> None:
         raise CommandError(f"{path} is there already. Nothing was written: --force replaces it.")
 
 
+class _Terminal:
+    """Standard output that a person looks at: what a file or another program gets as it is, is made printable."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def write(self, data: bytes) -> int:
+        return self._out.write(printable_lines(data.decode(errors="replace").replace("\r\n", "\n")).encode())
+
+
 @contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
     out = sys.stdout.buffer
     gone = False
     try:
-        yield out
+        yield cast("BinaryIO", _Terminal(out)) if sys.stdout.isatty() else out
         out.flush()
     except BrokenPipeError:
         gone = True

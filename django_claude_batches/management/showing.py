@@ -11,6 +11,7 @@ from django_claude_batches.estimating import Estimate
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import ADOPTING, UNSENT
+from django_claude_batches.raised import in_a_line
 from django_claude_batches.services.remembering import foreign_to
 
 TIMES = (
@@ -30,7 +31,7 @@ def line(batch: MessageBatch) -> str:
         text = f"{text} Estimate: {estimated(batch.estimate(conf.prices()))}."
     if (why := batch.attention()) and why not in text:
         text = f"{text} {why}"
-    error = batch.last_error.partition("\n")[0]
+    error = in_a_line(batch.last_error)
     return text if not error or error in text else f"{text} Last error: {error}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,8 +13,9 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django_claude_batches import services
 from django_claude_batches.management.console import Console
 from django_claude_batches.management.interruption import Interruption
+from django_claude_batches.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 NO_REST = timedelta(0)
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.account import AccountState
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
+from django_claude_batches.raised import in_a_line
 
 STANDING = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
 """The states that need attention by themselves."""
@@ -83,4 +84,4 @@ class _Details(dict[str, Any]):
         if name == "pause_reason":
             states = AccountState.objects.primary().filter(alias=self._batch.account)
             return states.values_list("pause_reason", flat=True).first() or ""
-        return getattr(self._batch, name)
+        return in_a_line(self._batch.last_error) if name == "last_error" else getattr(self._batch, name)

@@ -42,6 +42,7 @@ from django_claude_batches.models.state import (
     State,
 )
 from django_claude_batches.models.usage import Summary, UsageRollup
+from django_claude_batches.raised import in_a_line
 
 UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 """The columns of a batch that nobody wants canceled or deleted."""
@@ -239,10 +240,10 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         """What the state means for the person who looks at this batch."""
         state = State(self.state)
         if state == State.HELD and self.may_have_been_billed:
-            return self.last_error or str(MAY_HAVE_BEEN_BILLED)
+            return in_a_line(self.last_error) or str(MAY_HAVE_BEEN_BILLED)
         words = NOT_SENT_YET if state == State.QUEUED and self.last_error else EXPLANATIONS[state]
         return str(words).format(
-            last_error=self.last_error,
+            last_error=in_a_line(self.last_error),
             expires_at=_moment(self.expires_at),
             next_action_at=_moment(self.next_action_at),
             total=f"{self.request_count:,}",

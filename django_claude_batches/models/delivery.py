@@ -20,6 +20,7 @@ from django_claude_batches.models.handing import HandedOut, HandingQuerySet
 from django_claude_batches.models.lease import DatabaseNow, PrimaryQuerySet, after, is_due
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.run import ACTIVE, JobRun
+from django_claude_batches.raised import MARK
 
 CHUNK = 1000
 """Requests in a chunk: what one process takes at a time, while others take other chunks."""
@@ -238,3 +239,10 @@ class ParkedResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.position}: {self.error}"
+
+    @property
+    def raised(self) -> str:
+        """What was raised, so that `public` leaves its type and place."""
+        place, mark, words = self.traceback.partition(MARK)
+        head = place.strip() if mark else ""
+        return f"{head or self.error.partition(':')[0]}\n{MARK}\n{self.error}\n{words.strip() if mark else place}"

@@ -205,7 +205,7 @@ def resolve_target(
     if target is None:
         return None, None
     if not isinstance(target, models.Model) or target.pk is None:
-        raise InvalidRequest(f"target must be a saved model instance, not {target!r:.100}")
+        raise InvalidRequest(f"target must be a saved model instance, not {type(target).__name__}")
     if len(str(target.pk)) > MAX_OBJECT_ID:
         raise InvalidRequest(f"target's primary key has more than {MAX_OBJECT_ID} characters")
     if not rows_are_replicas:

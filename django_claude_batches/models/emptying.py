@@ -121,15 +121,14 @@ def without_words(column: str, *, unless: Q | None = None) -> Case:
     return Case(When(kept, then=F(column)), default=Value(WORDS_GONE), output_field=models.TextField())
 
 
-HAS_WORDS = ~Q(pause_reason__in=["", WORDS_GONE]) | ~Q(last_error__in=["", WORDS_GONE]) | ~Q(left_out_rows=[])
+HAS_WORDS = ~Q(pause_reason__in=["", WORDS_GONE]) | ~Q(last_error__in=["", WORDS_GONE])
 """Matches runs of which something is said."""
 
 
 def forget_words_of(runs: JobRunQuerySet) -> None:
     """Empty what was said of these runs: of one that is paused, and of one that failed, it can still be seen."""
-    runs.filter(HAS_WORDS).update(
-        pause_reason=without_words("pause_reason"), last_error=without_words("last_error"), left_out_rows=[]
-    )
+    said = runs.filter(HAS_WORDS)
+    said.update(pause_reason=without_words("pause_reason"), last_error=without_words("last_error"))
 
 
 def forget_words(batch_id: int, *, using: str) -> None:

@@ -12,6 +12,7 @@ from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
 from django_claude_batches.models.run import ACTIVE, WORKING, JobRun
 from django_claude_batches.models.state import EDITABLE, State
+from django_claude_batches.raised import in_a_line
 
 LEFT = Q(state__in=EDITABLE, released_at__isnull=False, delivered_at__isnull=True)
 """Batches of a run that were refused, not received, or taken back: the run waits until they are submitted."""
@@ -71,7 +72,7 @@ class _Details(dict[str, Any]):
             )
         if name == "stuck":
             chunks = DeliveryChunk.objects.primary().filter(batch__run=self._run).stuck().order_by("pk")
-            return ", ".join(f"{chunk} ({chunk.last_error})" for chunk in chunks[:10])
+            return ", ".join(f"{chunk} ({in_a_line(chunk.last_error)})" for chunk in chunks[:10])
         if name == "parked":
             return f"{ParkedResult.objects.primary().filter(batch__run=self._run).count():,}"
-        return str(getattr(self._run, name)).strip()
+        return in_a_line(getattr(self._run, name)).strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,12 +15,13 @@ from django_claude_batches import wire
 from django_claude_batches.client import Reply
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.state import REMOTE, State
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import NOW, next_poll
 from django_claude_batches.services.mirroring import mirrored
 from django_claude_batches.signals import batch_submitted, duplicate_detected
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.account import PAUSE
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, RUNNING, State
+from django_claude_batches.printable import get_logger
+from django_claude_batches.raised import described
 from django_claude_batches.services import adoption, cancellation, deletion, reconciliation, submission
 from django_claude_batches.services.announcing import announce
 from django_claude_batches.services.connection import connect, outside_transactions
@@ -27,7 +28,7 @@ from django_claude_batches.services.slowness import closed, may_work, stopping_a
 from django_claude_batches.services.synchronization import poll, poll_account, poll_later
 from django_claude_batches.services.vanishing import alarm
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 TICK_ROWS = 1000
 """Batches that one tick hands out; the rest stays due for the next."""
@@ -266,6 +267,6 @@ def _client(batch: MessageBatch) -> BatchesClient:
 def _record(batch: MessageBatch, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later; the error itself goes on to the caller."""
     try:
-        batch.put_off(backoff(batch.failures), token=token, error=f"{type(error).__name__}: {error}")
+        batch.put_off(backoff(batch.failures), token=token, error=described(error))
     except DatabaseError:
         logger.exception("Batch %s: its error could not be recorded.", batch.pk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +12,12 @@ from django.dispatch import Signal
 from django_claude_batches import conf
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.printable import get_logger
+from django_claude_batches.raised import public, raised, together
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.signals import results_ingested
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 RECEIVERS_LEASE = timedelta(minutes=65)
 """Longer than a task may run: receivers that take longer than any other lease are not called by a second process."""
@@ -33,9 +34,9 @@ def tell(signal: Signal, batch: MessageBatch) -> list[str]:
         responses = [(signal, error)]
     for receiver, response in responses:
         if isinstance(response, Exception):
-            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', receiver)}"
-            errors.append(f"{name} raised {type(response).__name__}: {response}")
-            logger.error("Batch %s: %s", batch.pk, errors[-1], exc_info=response)
+            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', type(receiver).__qualname__)}"
+            errors.append(f"{name} raised {raised(response)}")
+            logger.error("Batch %s: %s", batch.pk, public(errors[-1]), exc_info=response)
     return errors
 
 
@@ -49,7 +50,7 @@ def announce(batch: MessageBatch, token: str) -> bool:
     errors = tell(results_ingested, batch)
     last_try = batch.tries + 1 >= conf.announce_attempts()
     if errors and not last_try:
-        batch.put_off(backoff(batch.tries), token=token, error="; ".join(errors), tries=batch.tries + 1)
+        batch.put_off(backoff(batch.tries), token=token, error=together(errors), tries=batch.tries + 1)
         return False
     # A wish that came while the receivers worked is not in our copy of the row.
     unfulfilled = When(delete_requested_at__isnull=False, remote_deleted_at__isnull=True, then=DatabaseNow())
@@ -60,10 +61,10 @@ def announce(batch: MessageBatch, token: str) -> bool:
             token=token,
             next_action_at=Case(unfulfilled, default=None),
             announced_at=DatabaseNow(),
-            last_error="; ".join(filter(None, [batch.missing_reason, *errors])),
+            last_error=together([batch.missing_reason, *errors]),
         )
         if announced:
-            batch.note("announcing_failed" if errors else "announced", "; ".join(errors))
+            batch.note("announcing_failed" if errors else "announced", together(errors))
     return announced
 
 

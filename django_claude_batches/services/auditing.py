@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -10,6 +9,7 @@ from django_claude_batches import conf
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch
 from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.agreement import about_to_archive, counts_differ, still_there
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.findings import AuditReport, Finding
@@ -19,7 +19,7 @@ from django_claude_batches.services.pausing import account_state, known_accounts
 from django_claude_batches.services.presence import other_workspace, unknown_here, unknown_there
 from django_claude_batches.services.slowness import may_work, stopping_at_a_slow_call
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 INTERVAL = timedelta(hours=23, minutes=30)
 """A little less than a day: what looks every hour then audits at about the same time of each day."""

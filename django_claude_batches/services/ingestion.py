@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.db import transaction
@@ -15,12 +14,13 @@ from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import FETCHING, State
 from django_claude_batches.models.usage import Summary
 from django_claude_batches.pricing import PriceTable
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.delays import NOW, backoff, respecting
 from django_claude_batches.services.downloading import MAX_PROBLEMS, Chunk, Download
 from django_claude_batches.services.mirroring import mirrored
 from django_claude_batches.services.vanishing import is_past_keeping, lose, missed
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class LeaseLost(ClaudeBatchesError):

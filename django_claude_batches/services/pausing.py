@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from django_claude_batches import conf
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow, after
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.delays import backoff, respecting
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def account_state(alias: str) -> AccountState:

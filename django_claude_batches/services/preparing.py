@@ -6,7 +6,6 @@ A file is worked on under its lease. Its draft, and that it is drafted, are one 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
 from datetime import timedelta
@@ -22,9 +21,11 @@ from django_claude_batches.files.prompt import DEFAULT_MAX_TOKENS
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.upload import ALWAYS_DUE, BatchUploadQuerySet
+from django_claude_batches.printable import get_logger
+from django_claude_batches.raised import described
 from django_claude_batches.services.delays import backoff
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HOLD = timedelta(minutes=10)
 """A lease that suffices to draft anything: one cannot be renewed where others see it, inside a transaction."""
@@ -197,7 +198,7 @@ def _fail(upload: BatchUpload, token: str, problem: str) -> None:
 
 def _record(upload: BatchUpload, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later, a few times; the error goes on to the caller."""
-    changes: dict[str, Any] = {"last_error": f"{type(error).__name__}: {error}"}
+    changes: dict[str, Any] = {"last_error": described(error)}
     if upload.failures < MOST_FAILURES:
         changes["next_action_at"] = after(backoff(upload.failures - 1))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,6 +14,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchUpload, JobRun, MessageBatch, RemoteBatch
 from django_claude_batches.models.emptying import WORDS_GONE, forget_words_of
 from django_claude_batches.models.lease import after
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.clearing import Cleared, Pace, Purged, PurgeReport, clear
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.deletion import delete_remote, is_searched_for
@@ -22,7 +22,7 @@ from django_claude_batches.services.expiring import KEPT_REMOTELY, REQUESTS, RES
 from django_claude_batches.services.guarding import guard
 from django_claude_batches.services.pausing import account_state, known_accounts
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 INTERVAL = timedelta(hours=23, minutes=30)
 """A little less than a day: what looks every hour then purges at about the same time of each day."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.state import State
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.baseline import quiet_after
 from django_claude_batches.services.deciding import LISTINGS, Facts, Fullness, Step, decide
@@ -28,7 +28,7 @@ from django_claude_batches.services.remembering import gone_ids, open_ones, reme
 from django_claude_batches.services.searching import Listing, attempts_without_anchor, fullness, list_for
 from django_claude_batches.services.windows import Window
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 APART = timedelta(minutes=10)
 """Between two listings that count: what one of them lacks by chance, the other one shows."""

@@ -6,7 +6,6 @@ taken its place: a late answer never undoes what happened meanwhile.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from django_claude_batches.exceptions import About, APIError, APIUnreachable, Cl
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch import UNWISHED
 from django_claude_batches.models.state import SENT, State
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.accepting import insist
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.deciding import LISTINGS
@@ -26,7 +26,7 @@ from django_claude_batches.services.pausing import pause
 from django_claude_batches.services.refusing import ACCOUNT_PAUSED, judged, words_of_the_account
 from django_claude_batches.signals import batch_failed, submission_uncertain
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def before_sending(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:

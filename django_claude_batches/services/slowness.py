@@ -8,7 +8,6 @@ accounts each makes one at a time.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from django_claude_batches import conf
 from django_claude_batches.exceptions import APIUnreachable
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.holding import at_intervals
 from django_claude_batches.services.pausing import account_state, is_paused
 
@@ -31,7 +31,7 @@ WAITS_FOR_ANOTHER = "It waits for another create call of its account to end."
 SIGN_OF_LIFE = 20.0
 """Seconds between two signs of life of a create call."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _slow_ones: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
 """The accounts of which a call was too slow in this step; None outside of steps."""

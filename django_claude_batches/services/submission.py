@@ -8,7 +8,6 @@ certain that nothing was created (docs/topics/at-most-once.md).
 from __future__ import annotations
 
 import base64
-import logging
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from django_claude_batches.models.drafting import TAG_LENGTH
 from django_claude_batches.models.lease import LEASE, DatabaseNow, after
 from django_claude_batches.models.selection import UNCLAIMED
 from django_claude_batches.models.state import EDITABLE, State
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services import accepting, settling
 from django_claude_batches.services.baseline import Baseline, note, take, window_until
 from django_claude_batches.services.body import DeadlineReader, Written, write
@@ -38,7 +38,7 @@ from django_claude_batches.services.pages import page_of
 from django_claude_batches.services.pausing import is_paused
 from django_claude_batches.services.slowness import AFTER_ANOTHER_CREATE, WAITS_FOR_ANOTHER, one_create_at_a_time
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CONNECT_TIMEOUT = 60.0
 """Seconds, also for each piece of the body that is sent (`BatchesClient.send`)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,6 +18,8 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.lease import KEYS, after
 from django_claude_batches.models.mirror import COUNTS
 from django_claude_batches.models.state import RUNNING, State
+from django_claude_batches.printable import get_logger
+from django_claude_batches.raised import described
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.connection import connect
 from django_claude_batches.services.delays import CANCEL_POLL, NOW, backoff, next_poll, respecting
@@ -30,7 +31,7 @@ from django_claude_batches.services.slowness import may_work, stopping_at_a_slow
 from django_claude_batches.services.vanishing import missed
 from django_claude_batches.signals import batch_ended
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PAGES = 5
 """Pages of a thousand in one round; what is older is asked for one by one."""
@@ -160,7 +161,7 @@ def _put_off_some(pks: list[int], error: Exception) -> None:
     failures = rows.aggregate(most=Max("failures"))["most"] or 0
     # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.
     delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
-    rows.update(next_action_at=after(respecting(error, delay)), last_error=_words(error), failures=F("failures") + 1)
+    rows.update(next_action_at=after(respecting(error, delay)), last_error=described(error), failures=F("failures") + 1)
 
 
 def _observe_or_put_off(batch: MessageBatch, data: wire.MessageBatch) -> None:
@@ -170,11 +171,6 @@ def _observe_or_put_off(batch: MessageBatch, data: wire.MessageBatch) -> None:
     except Exception as error:
         logger.exception("Account %s: what was seen of batch %s could not be stored.", batch.account, batch.pk)
         _put_off([batch.pk], error)
-
-
-def _words(error: Exception) -> str:
-    is_ours = isinstance(error, (ClaudeBatchesError, ConfigurationError))
-    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _listed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -18,13 +17,14 @@ from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.remote_batch import MISSED_FOR, MISSES
 from django_claude_batches.models.selection import NEARS_ARCHIVING, NEARS_EXPIRY, UNCLAIMED
 from django_claude_batches.models.state import FETCHING, RUNNING, State
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.announcing import tell
 from django_claude_batches.services.delays import NOW
 from django_claude_batches.services.mirroring import moment
 from django_claude_batches.services.pages import page_of
 from django_claude_batches.signals import batch_failed
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MISSING = Q(misses__gte=MISSES, missed_at__lte=after(-MISSED_FOR))
 """Not found three times over half an hour."""

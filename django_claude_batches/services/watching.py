@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -10,6 +9,7 @@ from functools import partial
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.examining import examine
 from django_claude_batches.services.pages import page_of
@@ -26,7 +26,7 @@ from django_claude_batches.services.searching import list_for
 from django_claude_batches.services.slowness import may_work, stopping_at_a_slow_call
 from django_claude_batches.services.windows import Window
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 INTERVAL = timedelta(minutes=10)
 

@@ -10,23 +10,8 @@ and as a pytest fixture `claude_emulator`. `testing.jobs`, which is not imported
 
 from __future__ import annotations
 
-from .emulator import ClaudeEmulator
-from .emulator.faults.bends import Bend
-from .emulator.faults.drawn import RandomBends
-from .emulator.judging import Failure
-from .emulator.replies import (
-    Reply,
-    always,
-    echo,
-    failing,
-    refusing,
-    schema_shaped,
-    scripted,
-    thinking,
-    truncated,
-    using_tool,
-)
-from .process import EmulatorProcess
+from importlib import import_module
+from typing import Any
 
 __all__ = [
     "Bend",
@@ -45,3 +30,20 @@ __all__ = [
     "truncated",
     "using_tool",
 ]
+
+WHERE = {
+    "Bend": ".emulator.faults.bends",
+    "ClaudeEmulator": ".emulator",
+    "EmulatorProcess": ".process",
+    "Failure": ".emulator.judging",
+    "RandomBends": ".emulator.faults.drawn",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: pytest imports this package for its plugin, in suites that use nothing of it too."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(WHERE.get(name, ".emulator.replies"), __name__), name)
+    globals()[name] = found
+    return found

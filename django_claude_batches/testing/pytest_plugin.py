@@ -1,22 +1,20 @@
 """The pytest plugin: the fixture `claude_emulator`, and a guard that keeps tests on this machine.
 
 It is loaded in each project that installs the package, so it changes nothing unasked: the guard is up while a test
-uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. A test marked `live` is never
-guarded. `claude_batches_allow_network = true` (or `--claude-batches-allow-network`) takes the guard away, for suites
-whose database or queue is on another host.
+uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. Until then it imports nothing that
+pytest has not: all that the emulator needs takes a fifth of a second. A test marked `live_claude` is never guarded.
+`claude_batches_allow_network = true` (or `--claude-batches-allow-network`) takes the guard away, for suites whose
+database or queue is on another host.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import socket
 from collections.abc import Generator, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
-
-from .emulator import ClaudeEmulator
 
 
 class NetworkRefusedError(RuntimeError):
@@ -27,32 +25,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     help_allow = "let tests that use claude_emulator reach other hosts"
     parser.addoption("--claude-batches-allow-network", action="store_true", help=help_allow)
     parser.addini("claude_batches_allow_network", help_allow, type="bool", default=False)
-    help_only = "refuse connections that leave loopback in every test that is not marked live"
+    help_only = "refuse connections that leave loopback in every test that is not marked live_claude"
     parser.addini("claude_batches_loopback_only", help_only, type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "live: this test may reach hosts other than this machine")
+    config.addinivalue_line("markers", "live_claude: this test may reach hosts other than this machine")
+    if config.getini("claude_batches_loopback_only"):
+        config.pluginmanager.register(_GuardOfAll())
 
 
 @pytest.fixture
-def claude_emulator(request: pytest.FixtureRequest) -> Iterator[ClaudeEmulator]:
+def claude_emulator(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A `ClaudeEmulator`, entered. Until the test ends, connections that leave loopback are refused."""
-    with _guard(request.node), ClaudeEmulator() as claude:
+    emulator = import_module("django_claude_batches.testing.emulator")
+    with _guard(request.node), emulator.ClaudeEmulator() as claude:
         yield claude
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    wanted = item.config.getini("claude_batches_loopback_only")
-    with _guard(item) if wanted else contextlib.nullcontext():
-        return (yield)
+class _GuardOfAll:
+    """A plugin of its own, so that other suites have no hook of ours around each test."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        with _guard(item):
+            return (yield)
 
 
 def _guard(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
     config = item.config
     allowed = config.getini("claude_batches_allow_network") or config.getoption("claude_batches_allow_network")
-    is_live = item.get_closest_marker("live") is not None
+    is_live = item.get_closest_marker("live_claude") is not None
     return contextlib.nullcontext() if allowed or is_live else loopback_only()
 
 
@@ -62,6 +65,8 @@ def loopback_only() -> Iterator[None]:
 
     A name that cannot be resolved is refused too: offline, code under test would take that for a network that is down.
     """
+    import socket  # noqa: PLC0415 (here: see above)
+
     connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
@@ -85,7 +90,9 @@ def loopback_only() -> Iterator[None]:
         yield
 
 
-def _check(sock: socket.socket, address: Any) -> None:
+def _check(sock: Any, address: Any) -> None:
+    import socket  # noqa: PLC0415 (here: see above)
+
     if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
         raise _refusal(address[0], address[1])
 
@@ -93,11 +100,13 @@ def _check(sock: socket.socket, address: Any) -> None:
 def _refusal(host: Any, port: Any) -> NetworkRefusedError:
     return NetworkRefusedError(
         f"refused to connect to {host} port {port}: this test may only reach this machine. "
-        "Mark it with @pytest.mark.live to let it, or set claude_batches_allow_network = true for the whole suite."
+        "Mark it with @pytest.mark.live_claude to let it, or set claude_batches_allow_network = true for all of them."
     )
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress  # noqa: PLC0415 (here: see above)
+
     if host == "localhost":
         return True
     try:

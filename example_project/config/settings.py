@@ -10,15 +10,19 @@ import sys
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
 
 from config.places import BASE_DIR, var
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 VAR = var()
 
-SECRET_KEY = "not a secret: this project is for your own machine"
 # Not elsewhere: with DEBUG, Django keeps the text of each query, and a worker makes many.
 DEBUG = "runserver" in sys.argv
+# Known to everybody only under runserver, on your own machine. Without the variable each other process has a key of its
+# own, which is enough for a worker or a command; `config.wsgi`, whose processes share sessions, asks for the variable.
+PUBLIC_KEY = "not a secret: this project is for your own machine"
+SECRET_KEY = os.environ.get("SECRET_KEY") or (PUBLIC_KEY if DEBUG else get_random_secret_key())
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

@@ -107,7 +107,7 @@ def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:
         assert f"?batch={batch.pk}&amp;{query}" in shown
 
 
-def test_tracebacks_are_for_those_who_may_read_answers(staff: Staff) -> None:
+def test_tracebacks_are_for_those_who_may_read_prompts_and_answers(staff: Staff) -> None:
     run = run_in("running")
     park(run.batches.get(), 1, error="LookupError", traceback="File of the shop, at line 3")
     JobRun.objects.update(last_error="on_finished raised Traceback (most recent call last):\n  x\nOSError: secret\n")
@@ -118,7 +118,10 @@ def test_tracebacks_are_for_those_who_may_read_answers(staff: Staff) -> None:
     assert "on_finished raised" in shown
     for hidden in ("at line 3", "secret", url(RESULTS)):
         assert hidden not in shown
-    reader = staff("view_jobrun", "view_batchresult", username="ida")
+    for number, one in enumerate(("view_batchresult", "view_batchrequest")):
+        shown = page(staff("view_jobrun", one, username=f"half {number}"), url(RUNS, "change", run.pk))
+        assert "secret" not in shown, one
+    reader = staff("view_jobrun", "view_batchresult", "view_batchrequest", username="ida")
     shown = page(reader, url(RUNS, "change", run.pk))
     assert "at line 3" in shown
     assert "on_finished raised: OSError: secret" in shown
@@ -341,7 +344,7 @@ def test_an_unfinished_answer_is_marked_and_found_by_a_filter(
     assert not root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "unfinished"}).context["cl"].result_list
 
 
-def test_rows_that_were_left_out_are_named_and_why_to_those_who_may_read(staff: Staff, root: Client) -> None:
+def test_rows_that_were_left_out_are_named_and_why(root: Client) -> None:
     batch = draft(1, kind="tag-reviews")
     rows = [["library.Review 7", f"LookupError: {HOSTILE}"], ["library.Review 9", "no"]]
     run = run_of(batch, left_out_count=12, left_out_rows=rows)
@@ -350,8 +353,6 @@ def test_rows_that_were_left_out_are_named_and_why_to_those_who_may_read(staff: 
     assert escape(f"LookupError: {HOSTILE}") in shown
     assert "library.Review 9" in shown
     assert "and 10 more" in shown
-    viewer = page(staff("view_jobrun"), url(RUNS, "change", run.pk))
-    assert ("library.Review 7" in viewer, "LookupError" in viewer) == (True, False)
     JobRun.objects.filter(pk=run.pk).update(state=RunState.FINISHED, next_action_at=None)
     over = page(root, url(RUNS, "change", run.pk))
     assert "12 rows were left out, because they could not be asked." in over

@@ -71,7 +71,7 @@ def test_a_batch_whose_account_has_no_key(claude: ClaudeEmulator, settings: Any)
         assert "30 seconds" not in batch.explanation
         assert bool(batch.attention()) == (tries == 3)
         make_due(batch)
-    assert batch.attention().startswith("It failed 3 times in a row: ConfigurationError: No API key")
+    assert batch.attention().startswith("It failed 3 times in a row: No API key")
 
 
 def test_a_batch_that_anthropic_does_not_find(claude: ClaudeEmulator) -> None:

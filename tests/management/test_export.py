@@ -242,3 +242,27 @@ def test_memory_does_not_grow_with_the_batch_and_a_reader_may_leave(tmp_path: Pa
         errors = ran.stderr.read().decode().splitlines()
     assert errors[-1] == "CommandError: Nobody reads standard output any more: the export ended early."
     assert not [line for line in errors if "Traceback" in line or "Exception ignored" in line]
+
+
+def test_a_file_is_its_owners(manage: Manage, batch: MessageBatch, tmp_path: Path) -> None:
+    """Also one that replaces a file which others may read, whatever the umask is."""
+    path = tmp_path / "out.jsonl"
+    path.touch(mode=0o644)
+    before = os.umask(0)
+    try:
+        manage("export", batch.pk, "--output", path, "--force")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_a_person_looks_at_is_printable(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    data = 'a,"\x1b[2J\x9b31m Grüße"\r\nb,c\r\n'.encode()
+    out = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(out, "isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setattr(sys, "stdout", out)
+    with written("-", replace=False) as file:
+        file.write(data)
+    shown = out.buffer.getvalue()  # type: ignore[attr-defined]
+    assert shown == ('a,"\\u001b[2J\\u009b31m Grüße"\nb,c\n'.encode() if is_terminal else data)

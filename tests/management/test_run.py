@@ -288,7 +288,8 @@ def test_rows_that_cannot_be_asked_are_left_out_and_named(
 ) -> None:
     settings.CLAUDE_BATCHES = ABOVE
     rows = reviews(5)
-    named = [[f"library.Review {row.pk}", "LookupError: no prompt"] for row in rows[1::2]]
+    why = f"LookupError at {__name__}, line {odd_ones_raise.__code__.co_firstlineno + 2}, in odd_ones_raise"
+    named = [[f"library.Review {row.pk}", why] for row in rows[1::2]]
     job(get_prompt=odd_ones_raise)
     look = manage("run", "tag-reviews", "--dry-run", "--skip-unaskable")
     assert (look.code, "2 rows would be left out" in look.out, f"  {': '.join(named[1])}" in look.out) == (

@@ -52,7 +52,7 @@ def test_a_named_batch_that_needs_a_person_has_a_code_of_its_own(
 
 def test_the_last_error_is_shown(manage: Manage, batch: MessageBatch) -> None:
     MessageBatch.objects.filter(pk=batch.pk).update(last_error="disk full\nand more")
-    assert "Last error: disk full\n" in manage("status", batch.pk).out
+    assert "Last error: disk full\\nand more\n" in manage("status", batch.pk).out
 
 
 def test_what_was_not_sent_has_an_estimate(manage: Manage) -> None:

@@ -112,14 +112,6 @@ def by_a_pause(claude: ClaudeEmulator) -> set[str]:
     return where(WORD)
 
 
-def by_a_row_left_out(claude: ClaudeEmulator) -> set[str]:
-    """The same row is left out of a run that is over."""
-    Review.objects.create(text=WORD)
-    run = over(job("asking", get_prompt=lambda self, review: raising(), skip_unaskable=True).start(), claude)
-    assert (run.is_active, run.left_out_count) == (False, 1)
-    return where(WORD)
-
-
 def by_an_upload(_claude: ClaudeEmulator) -> set[str]:
     lines = [json.dumps(asked(0)), json.dumps({"custom_id": "x", "params": {"model": WORD, "max_tokens": WORD}})]
     prepare(BatchUpload.objects.keep(["\n".join(lines).encode()], name="requests.jsonl"))
@@ -155,7 +147,6 @@ def by_a_pause_of_the_account(claude: ClaudeEmulator) -> set[str]:
 
 WAYS: dict[Callable[[ClaudeEmulator], set[str]], set[str]] = {
     by_a_pause: {"JobRun.pause_reason"},
-    by_a_row_left_out: {"JobRun.left_out_rows"},
     by_signals: {
         *("BatchRequest.params_text", "BatchResult.message", "BatchResult.error_message"),
         *("ResultProblem.excerpt", "BatchEvent.text", "MessageBatch.last_error"),
@@ -194,6 +185,15 @@ def test_nothing_quotes_a_body_after_a_purge(telling: ClaudeEmulator, way: Calla
         review.delete()
     [report] = services.purge()
     assert (report.problem, report.request_bodies.kept, report.result_bodies.kept) == ("", 0, 0)
+    assert where(WORD) == set()
+
+
+def test_why_a_row_was_left_out_quotes_nothing(telling: ClaudeEmulator) -> None:
+    row = Review.objects.create(text=WORD)
+    run = over(job("asking", get_prompt=lambda self, review: raising(), skip_unaskable=True).start(), telling)
+    [(named, why)] = run.left_out_rows
+    assert named == f"library.Review {row.pk}"
+    assert why.startswith("LookupError at tests.services.test_nothing_left, line ")
     assert where(WORD) == set()
 
 

@@ -85,7 +85,7 @@ def test_what_a_handler_raised_is_shown() -> None:
     first = reviews(2)[0]
     with pytest.raises(RunFailed) as told:
         run_job(job(on_result=raising))
-    assert "a handler raised for 2 rows. The first:\nTraceback" in str(told.value)
+    assert "a handler raised for 2 rows. The first:\nLookupError at tests.testing.test_jobs, line " in str(told.value)
     assert f"LookupError: no tag for {first.pk}" in str(told.value)
     assert "in raising" in str(told.value)
 

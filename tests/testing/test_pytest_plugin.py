@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
+
+from django_claude_batches import testing
 
 pytest_plugins = ["pytester"]
 
@@ -27,7 +32,7 @@ SUITE = f"""
         try:
             leave(*args, **kwargs)
         except RuntimeError as error:
-            assert "pytest.mark.live" in str(error)
+            assert "pytest.mark.live_claude" in str(error)
             return True
         return False
 """
@@ -104,7 +109,7 @@ def test_this_machine_is_reached(suite):
 def test_a_live_test_may_leave(suite):
     suite(
         """
-    @pytest.mark.live
+    @pytest.mark.live_claude
     def test_marked(claude_emulator):
         assert not is_refused()
     """,
@@ -161,3 +166,37 @@ def test_the_plugin_needs_no_django(suite):
         import sys
         assert "django" not in sys.modules
     """)
+
+
+def test_a_suite_that_does_not_use_it_pays_nothing(suite):
+    """Of the package nothing is imported but the two folders and the plugin, and no hook of ours is around a test."""
+    suite("""
+    def test_loaded_modules(request):
+        import sys
+        ours = {name for name in sys.modules if name.startswith("django_claude_batches")}
+        package = "django_claude_batches.testing"
+        assert ours == {"django_claude_batches", package, f"{package}.pytest_plugin"}
+        hooks = request.config.hook.pytest_runtest_protocol.get_hookimpls()
+        assert not [hook for hook in hooks if "claude" in hook.plugin_name]
+    """)
+
+
+def test_what_is_imported_when_asked_for_is_what_type_checkers_read():
+    stub = ast.parse(Path(testing.__file__).with_suffix(".pyi").read_text())
+    [listed] = [ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign)]
+    assert listed == testing.__all__
+    assert [name for name in listed if getattr(testing, name).__name__ != name] == []
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        testing.nothing  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_mark_of_another_name_is_the_projects_own(suite):
+    suite(
+        """
+    @pytest.mark.live
+    def test_marked(claude_emulator):
+        assert is_refused()
+    """,
+        ini="markers = live: of the project",
+    )

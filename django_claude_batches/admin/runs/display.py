@@ -14,8 +14,6 @@ from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.models.state import FINAL, State
 
-TRACEBACK = "Traceback (most recent call last):"
-
 OUTCOMES = {
     "delivered": gettext_lazy("delivered"),
     "failed": gettext_lazy("failed"),
@@ -102,17 +100,3 @@ def run_progress(run: JobRun, totals: RunTotals) -> str:
     if not totals.handled:
         return ngettext("%(n)s row", "%(n)s rows", totals.rows) % {"n": f"{totals.rows:,}"}
     return display.bar(parts(run, totals), totals.rows)
-
-
-def first_line(text: str) -> str:
-    """Give what a reason or an error begins with: what follows may be a traceback, which may quote prompts."""
-    return text.partition("\n")[0].replace(TRACEBACK, "").rstrip(" :")
-
-
-def told(text: str, *, whole: bool) -> tuple[str, str]:
-    """Give its first line; to those who may read answers also what was raised, and all of it where it has more."""
-    head = first_line(text)
-    if not whole or "\n" not in text:
-        return head, ""
-    raised = text.partition(TRACEBACK)[2].partition("\n\n")[0].rstrip().rpartition("\n")[2]
-    return f"{head}: {raised}" if raised else head, text

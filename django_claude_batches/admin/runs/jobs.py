@@ -76,6 +76,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
             found = Look.of(form.seen)
         samples = found.samples if self.may_view(request, BatchRequest) else []
         context = {"title": _("Start %(job)s") % {"job": name}, "look": found, "form": form, "samples": samples}
+        context["problem"] = self.visible(request, found.problem)
         return self._page(request, "start.html", context)
 
     def _start(self, request: HttpRequest, name: str, label: str) -> HttpResponse:

@@ -15,7 +15,7 @@ from django_claude_batches.admin import display
 from django_claude_batches.admin.filters import RUN
 from django_claude_batches.admin.mirror import MirrorAdminMixin
 from django_claude_batches.admin.outlook import Fact
-from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state, told
+from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state
 from django_claude_batches.admin.runs.errors import Kind, kinds_of_failure
 from django_claude_batches.admin.runs.questions import OUTCOMES
 from django_claude_batches.admin.spending import tokens
@@ -37,9 +37,8 @@ FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "er
 def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str, Any]:
     """Give it for a run that bears its `own_batches` and the number of its parked rows: in three queries."""
     totals = RunTotals.of_batches(run, run.own_batches, parked=run.parked_count)
-    may_read = page.may_view(request, BatchResult)
-    reason, whole_reason = told(run.pause_reason, whole=may_read) if run.is_paused else ("", "")
-    error, whole_error = told(run.last_error, whole=may_read)
+    reason, whole_reason = display.told(run.pause_reason) if run.is_paused else ("", "")
+    error, whole_error = display.told(run.last_error)
     return {
         "state": run_state(run),
         "progress": run_progress(run, totals) if totals.handled else "",
@@ -60,7 +59,6 @@ def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str
         "parked": _parked(page, request, run) if run.parked_count else [],
         "parked_count": run.parked_count,
         "more_parked": max(run.parked_count - MOST_PARKED, 0),
-        "may_read": may_read,
     }
 
 
@@ -161,12 +159,12 @@ def _link(page: MirrorAdminMixin, pk: int, *, may_view: bool) -> str:
     return display.link(page.row_url(MessageBatch, pk), f"#{pk}") if may_view else f"#{pk}"
 
 
-def _parked(page: MirrorAdminMixin, request: HttpRequest, run: JobRun) -> list[tuple[Any, str]]:
-    """Give the first parked rows, each with the address of what it says most of; tracebacks to those who may read."""
+def _parked(page: MirrorAdminMixin, request: HttpRequest, run: JobRun) -> list[tuple[Any, str, str, str]]:
+    """Give the first parked rows: each with what was raised, in a line and whole, and the address of what it is of."""
     rows = ParkedResult.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
-    shown = ("batch_id", "position", "outcome", "error", "request__custom_id", "request__result__custom_id")
-    rows = rows.only(*shown, *(["traceback"] if page.may_view(request, BatchResult) else []))
-    return [(row, _parked_url(page, request, row)) for row in rows[:MOST_PARKED]]
+    shown = ("batch_id", "position", "outcome", "error", "traceback", "request__custom_id")
+    rows = rows.only(*shown, "request__result__custom_id")[:MOST_PARKED]
+    return [(row, *display.told(page.visible(request, row.raised)), _parked_url(page, request, row)) for row in rows]
 
 
 def _parked_url(page: MirrorAdminMixin, request: HttpRequest, row: Any) -> str:

@@ -32,7 +32,6 @@ class RunChangeList(LeanChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list: Any = list(self.result_list)
         totals = RunTotals.of_each(self.result_list, with_usage=False) if self.result_list else {}
         for run in self.result_list:
             run.totals = totals[run.pk]
@@ -106,7 +105,7 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
         own = list(with_run(batches).annotate(is_left=LEFT).defer(*UNSHOWN).order_by("pk"))
         run: Any = own[0].run if own else allowed.first()
         if run is not None:
-            run.own_batches = own
+            run.own_batches = [self.reduced(request, batch) for batch in own]
             run.parked_count = sum(batch.parked_count for batch in own)
             run.has_parked = run.parked_count > 0
             run.has_failed = any(batch.has_failed for batch in own)

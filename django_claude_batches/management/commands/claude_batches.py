@@ -15,6 +15,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.management.console import Console
 from django_claude_batches.management.exits import LEGEND, Exit
 from django_claude_batches.management.subcommands import ALL
+from django_claude_batches.printable import printable
 
 BY_NAME = {subcommand.name: subcommand for subcommand in ALL}
 
@@ -50,7 +51,14 @@ class Command(BaseCommand):
                     _take_options(parser, below)
         return parser
 
-    def handle(self, *args: Any, word: str, json: bool, **options: Any) -> None:
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self._handle(**options)
+        except CommandError as error:  # which Django writes to standard error
+            error.args = (printable(str(error)),)
+            raise
+
+    def _handle(self, *, word: str, json: bool, **options: Any) -> None:
         console = Console(self.stdout, self.stderr, as_json=json)
         try:
             BY_NAME[word].run(console, options)

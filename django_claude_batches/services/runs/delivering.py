@@ -6,7 +6,6 @@ that dies in mid-transaction leaves nothing here, and the rows of that transacti
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,12 +15,14 @@ from django.db.models import F
 from django_claude_batches import registry
 from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.models.lease import DatabaseNow, is_due
+from django_claude_batches.printable import get_logger
+from django_claude_batches.raised import described
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.runs.handing import PASSING
 from django_claude_batches.services.runs.piece import Piece, waiting
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 TICK_CHUNKS = 1000
 """Chunks that one tick hands out; the rest stays due for the next."""
@@ -77,7 +78,7 @@ def _deliver(chunk: DeliveryChunk, token: str) -> None:
         try:
             _hand_over(chunk, token, job)
         except Exception as error:
-            chunk.put_off(backoff(chunk.tries - 1), token=token, error=f"{type(error).__name__}: {error}")
+            chunk.put_off(backoff(chunk.tries - 1), token=token, error=described(error))
             raise
 
 

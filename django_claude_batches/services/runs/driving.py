@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,19 +10,21 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import Q
 
-from django_claude_batches import registry
+from django_claude_batches import registry, storable
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.models.state import EDITABLE, FINAL
+from django_claude_batches.printable import get_logger
+from django_claude_batches.raised import described, raised
 from django_claude_batches.services.announcing import RECEIVERS_LEASE
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.delays import backoff
 from django_claude_batches.services.runs.following import follow_up
-from django_claude_batches.services.runs.handing import PASSING, guarded, storable
+from django_claude_batches.services.runs.handing import PASSING, guarded
 from django_claude_batches.services.runs.packing import draft
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LOOK = timedelta(minutes=2)
 """Between two looks at a run that nothing has woken: whatever came to its batches is seen then."""
@@ -62,7 +62,7 @@ def drive(pk: int, *, only_due: bool = False) -> None:
         while _step(run, token) and time.monotonic() < give_up_at:
             run.refresh_from_db(using=rows.db)
     except Exception as error:
-        run.put_off(backoff(run.failures), token=token, error=f"{type(error).__name__}: {error}")
+        run.put_off(backoff(run.failures), token=token, error=described(error))
         raise
     finally:
         rows.release(pk, token)
@@ -152,4 +152,4 @@ def _tell(run: JobRun, job: registry.Job, *, using: str) -> str:
     if error is None:
         return ""
     logger.error("Run %s: on_finished raised.", run.pk, exc_info=error)
-    return f"on_finished raised {storable(''.join(traceback.format_exception(error)))[-2000:]}"
+    return f"on_finished raised {storable.text(raised(error))}"

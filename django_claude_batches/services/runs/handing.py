@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError, models, router, transaction
 
-from django_claude_batches import registry
+from django_claude_batches import registry, storable
 from django_claude_batches.models import BatchRequest, BatchResult, ParkedResult
 from django_claude_batches.models.drafting import content_types_of
+from django_claude_batches.raised import raised
 from django_claude_batches.services.runs.calling import call, sync_result
 
-MOST_TRACEBACK = 20_000
-"""Characters of its end that are kept."""
+MOST_TRACEBACK = storable.MAX_TEXT - 1_000
+"""Characters of its end that are kept: of a longer text the column would keep the beginning."""
 
 PASSING = (OperationalError, InterfaceError)
 """The database is away, or two transactions stood in each other's way: it may go well the next time."""
@@ -107,8 +107,8 @@ def parked(request: BatchRequest, outcome: str, error: Exception) -> ParkedResul
         request=request,
         position=request.position,
         outcome=outcome,
-        error=storable(f"{type(error).__name__}: {error}")[:300],
-        traceback=storable("".join(traceback.format_exception(error)))[-MOST_TRACEBACK:],
+        error=f"{type(error).__name__}: {error}",
+        traceback=raised(error, MOST_TRACEBACK),
     )
 
 
@@ -116,7 +116,3 @@ def park(handed: Iterable[BatchRequest], rows: Iterable[ParkedResult], *, using:
     """Write the parked ones of those that were handed out, in place of whatever was parked of them."""
     ParkedResult.objects.using(using).filter(request__in=[request.pk for request in handed]).delete()
     ParkedResult.objects.using(using).bulk_create(rows, batch_size=100)  # of 20 KB at most, each
-
-
-def storable(text: str) -> str:
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from typing import Any
@@ -18,6 +17,7 @@ from django_claude_batches.models.delivery import ONCE_MORE
 from django_claude_batches.models.lease import LEASE, DatabaseNow, after
 from django_claude_batches.models.outputs import write_outputs
 from django_claude_batches.models.pieces import pieces
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.ingestion import LeaseLost
 from django_claude_batches.services.runs import handing
 from django_claude_batches.services.runs.handing import (
@@ -32,7 +32,7 @@ from django_claude_batches.services.runs.outcomes import Outcome
 from django_claude_batches.services.runs.recounting import recount
 from django_claude_batches.services.runs.tally import Tally
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SECONDS = 10.0
 """After which a transaction ends before its rows do: handlers may be slow, and others wait for what they locked."""

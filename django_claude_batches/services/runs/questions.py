@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from django_claude_batches import registry, storable, wire
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
 from django_claude_batches.models.drafting import MAX_OUR_CUSTOM_ID, Prepared, check, check_header, content_types_of
 from django_claude_batches.models.filling import Betas, too_large
+from django_claude_batches.raised import described, is_ours, public
 from django_claude_batches.services.runs.calling import sync_result
 from django_claude_batches.services.runs.handing import PASSING
 
@@ -25,9 +25,6 @@ FIRST_PAGE = 20
 
 PIECE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""
-
-MOST_REASON = 2000
-"""Characters of a traceback's end that say why."""
 
 
 MAX_LEFT_OUT_NAMED = 50
@@ -46,9 +43,10 @@ class LeftOut:
         """The row, and why."""
 
     def add(self, row: Any, error: Unaskable) -> None:
+        """Count a row; of what the project's code raised only the type and the place are kept, as it may quote the row."""
         self.count += 1
         if len(self.rows) < MAX_LEFT_OUT_NAMED:
-            why = str(error).removeprefix(f"{named(row)}: ").rstrip().rpartition("\n")[2]  # what a traceback ends with
+            why = public(str(error).removeprefix(f"{named(row)}: "))
             self.rows.append([storable.text(named(row), MAX_LEFT_OUT_REASON), storable.text(why, MAX_LEFT_OUT_REASON)])
 
 
@@ -73,7 +71,7 @@ def page_of(job: registry.Job, *, after: Any, size: int) -> list[Any]:
     except (Unaskable, *PASSING):
         raise
     except Exception as error:  # noqa: BLE001 (it is the project's code)
-        why = _told(error)
+        why = described(error)
     else:
         strangers = [row for pk, row in distinct.items() if row.pk != pk]
         if not strangers:
@@ -127,9 +125,9 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
     except PASSING:
         raise
     except InvalidRequest as error:
-        why = error.reason
+        why = error.reason if is_ours(error) else described(error)
     except Exception as error:  # noqa: BLE001 (it is the project's code)
-        why = _told(error)
+        why = described(error)
     if why:
         raise Unaskable(f"{named(row)}: {why}")
     return Question(row.pk, request, betas)
@@ -142,7 +140,7 @@ def named(row: Any) -> str:
 def _sorted(betas: Iterable[str]) -> Betas:
     """Give the betas so that the same ones are equal."""
     if isinstance(betas, str):
-        raise InvalidRequest(f"betas are a list of names, not a text: [{betas!r:.80}]")
+        raise InvalidRequest("betas are a list of names, not a text")
     return tuple(sorted({check_header("a beta", beta) for beta in betas}))
 
 
@@ -152,7 +150,3 @@ def _custom_id(pk: Any) -> str:
     if isinstance(pk, str) and text.isdecimal():
         return ""  # it would be the position of another row, whose key can be no custom_id
     return text if len(text) <= MAX_OUR_CUSTOM_ID and wire.CUSTOM_ID_PATTERN.fullmatch(text) else ""
-
-
-def _told(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))[-MOST_REASON:]

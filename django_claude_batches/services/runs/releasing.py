@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,10 +15,11 @@ from django_claude_batches.models import AccountState, JobRun, MessageBatch, Sta
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.run import WORKING, JobRunQuerySet
 from django_claude_batches.models.state import RUNNING, SENT
+from django_claude_batches.printable import get_logger
 from django_claude_batches.services.pausing import account_state
 from django_claude_batches.services.submission import submit
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 QUEUED = frozenset({State.QUEUED}) | SENT | RUNNING
 """The states of batches whose requests count: those in Anthropic's queue, and those that are about to be."""

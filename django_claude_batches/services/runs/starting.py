@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -10,8 +9,9 @@ from django_claude_batches.exceptions import AlreadyRunning, UnknownJob
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: bool = False) -> JobRun:

@@ -1,0 +1,46 @@
+"""Texts from outside on a terminal and in a log: a label, an answer or an error steers neither.
+
+ESC, BEL and C1 controls change what a terminal shows and does; a line end forges another line of a log; bidi controls
+turn a line round. All of them are written as JSON writes them, so JSON that holds them stays the same JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import traceback
+
+UNPRINTABLE = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""C0 without the tab, DEL, C1, line and paragraph separators, bidi controls, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    """Return the text as one line that steers no terminal."""
+    return UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def printable_lines(text: str) -> str:
+    """Return the same of each line; only what ends with `\\n` is one."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger of a module of this package, whose records are printable.
+
+    A filter of a parent logger sees no record of its children, so each of ours has it.
+    """
+    logger = logging.getLogger(name)
+    logger.addFilter(_make_printable)
+    return logger
+
+
+def _make_printable(record: logging.LogRecord) -> bool:
+    record.msg = printable(str(record.msg))
+    if isinstance(record.args, tuple):
+        record.args = tuple(arg if isinstance(arg, (int, float)) else printable(str(arg)) for arg in record.args)
+    if record.exc_info and record.exc_info[1] is not None:
+        # Indented: what a message has behind a line end is no line of the log's own.
+        said = "".join(traceback.format_exception(record.exc_info[1])).rstrip()
+        record.exc_text = "\n".join(f"  {printable(line)}" for line in said.split("\n"))
+    return True

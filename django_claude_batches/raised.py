@@ -1,0 +1,75 @@
+"""What was raised, as texts keep it: anybody may see what it was and where, not everybody may see what it says.
+
+The message of an error of the project's code may quote an answer or a prompt: `int(result.text)` does. So a text that
+is stored has the error's type and place first, and its words below a line that begins a traceback: `public` leaves that
+line out, and all that follows. What the API says stands in no traceback, and is public.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+
+MARK = "Traceback (most recent call last):"
+LONGEST = 2_000
+"""Characters of a traceback's end that are kept: its end says why."""
+
+SAID = re.compile(r"^\w[\w.]*: .+$", re.MULTILINE)
+"""The line of a traceback that has the error's type and message."""
+
+OURS = "django_claude_batches."
+
+
+def raised(error: BaseException, longest: int = LONGEST) -> str:
+    """Return the error's type and place in one line, and below it the end of its traceback."""
+    said = "".join(traceback.format_exception(error)).removeprefix(f"{MARK}\n")
+    return f"{_place(error)}\n{MARK}\n{said[-longest:].rstrip()}"
+
+
+def described(error: BaseException) -> str:
+    """Return what an error of this package says, and of any other what `raised` does."""
+    return str(error) if is_ours(error) else raised(error)
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether this package raised it; the message of one of our classes that was raised elsewhere is not ours."""
+    last = _last(error.__traceback__)
+    return type(error).__module__.startswith(OURS) and (last is None or _module(last).startswith(OURS))
+
+
+def together(texts: Iterable[str]) -> str:
+    """Return several such texts as one: what is public of each first."""
+    texts = [text for text in texts if text]
+    words = [text[len(head) :].strip() for text in texts if (head := text.partition(MARK)[0]) != text]
+    return "\n".join(["; ".join(public(text) for text in texts), *words])
+
+
+def public(text: str) -> str:
+    """Return what anybody may see of a text; all of it where it has no traceback."""
+    head, mark, _words = text.partition(MARK)
+    return head.rstrip(" :\n") if mark else text
+
+
+def in_a_line(text: str) -> str:
+    """Return what is public of a text and, behind it, what the error says where that was left in."""
+    said = SAID.findall(text.partition(MARK)[2])
+    return f"{public(text)}: {said[-1]}" if said else public(text)
+
+
+def _place(error: BaseException) -> str:
+    name, last = type(error).__name__, _last(error.__traceback__)
+    if last is None:
+        return name
+    return f"{name} at {_module(last)}, line {last.tb_lineno}, in {last.tb_frame.f_code.co_qualname}"
+
+
+def _last(found: TracebackType | None) -> TracebackType | None:
+    while found is not None and found.tb_next is not None:
+        found = found.tb_next
+    return found
+
+
+def _module(found: TracebackType) -> str:
+    return str(found.tb_frame.f_globals.get("__name__", "?"))

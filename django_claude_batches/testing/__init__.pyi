@@ -1,0 +1,38 @@
+# What type checkers read: the module imports each name when it is asked for.
+from __future__ import annotations
+
+from .emulator import ClaudeEmulator
+from .emulator.faults.bends import Bend
+from .emulator.faults.drawn import RandomBends
+from .emulator.judging import Failure
+from .emulator.replies import (
+    Reply,
+    always,
+    echo,
+    failing,
+    refusing,
+    schema_shaped,
+    scripted,
+    thinking,
+    truncated,
+    using_tool,
+)
+from .process import EmulatorProcess
+
+__all__ = [
+    "Bend",
+    "ClaudeEmulator",
+    "EmulatorProcess",
+    "Failure",
+    "RandomBends",
+    "Reply",
+    "always",
+    "echo",
+    "failing",
+    "refusing",
+    "schema_shaped",
+    "scripted",
+    "thinking",
+    "truncated",
+    "using_tool",
+]
