@@ -45,15 +45,12 @@ class LeanChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         """Leave the columns there for the list alone: actions and exports of the project's read them from the rows."""
-        self.queryset = self.queryset.defer(*self.model_admin.heavy_fields)  # type: ignore[attr-defined]
-        super().get_results(request)
-
-    def get_results(self, request: HttpRequest) -> None:
+        page: Any = self.model_admin
+        self.queryset = self.queryset.defer(*page.heavy_fields)
         try:
             super().get_results(request)
         except OverflowError as error:  # SQLite, of a number that no column holds
             raise IncorrectLookupParameters from error
-        page: Any = self.model_admin
         self.result_list: Any = [page.reduced(request, row) for row in self.result_list]
 
     def get_ordering_field(self, field_name: Any) -> Any:

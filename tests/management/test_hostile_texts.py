@@ -96,7 +96,7 @@ COMMANDS = {
     "tick": [],
     "submit": ["draft"],
 }
-SILENT = {"adopt", "audit", "confirm", "draft", "export", "purge", "resume", "run"}
+SILENT = {"adopt", "audit", "confirm", "draft", "erase", "export", "purge", "resume", "run"}
 """Those that show no text of these rows, or have a test of their own."""
 
 

@@ -43,7 +43,7 @@ class LeftOut:
         """The row, and why."""
 
     def add(self, row: Any, error: Unaskable) -> None:
-        """Count a row; of what the project's code raised only the type and the place are kept, as it may quote the row."""
+        """Count a row; of what the project's code raised, which may quote it, keep only the type and the place."""
         self.count += 1
         if len(self.rows) < MAX_LEFT_OUT_NAMED:
             why = public(str(error).removeprefix(f"{named(row)}: "))
