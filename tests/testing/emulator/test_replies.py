@@ -19,15 +19,19 @@ from django_claude_batches.testing import (
     truncated,
     using_tool,
 )
-from django_claude_batches.testing.emulator.replies import ask, with_index
+from django_claude_batches.testing.emulator.replies import ask, with_keywords
 from tests.testing.caller import params
 
 SCHEMA = {"type": "object", "properties": {"tag": {"enum": ["good", "bad"]}}, "required": ["tag"]}
 AS_JSON = {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}
 
 
-def answer(replies, custom_id="a", *, index=0, **changes):
-    return ask(with_index(replies), params(**changes), custom_id, index=index)
+TOOLS = [{"name": "first", "input_schema": {"type": "object"}}, {"name": "second", "input_schema": SCHEMA}]
+
+
+def answer(replies, custom_id="a", *, index=0, wire_id=None, **changes):
+    about = {"index": index, "wire_id": wire_id or custom_id}
+    return ask(with_keywords(replies), params(**changes), custom_id, **about)
 
 
 def test_echo_answers_with_the_last_user_text():
@@ -56,11 +60,25 @@ def test_json_is_answered_where_it_is_asked_for(replies):
     assert answer(replies).text == "Hello"
 
 
-def test_scripted_looks_at_the_whole_custom_id_then_behind_the_tag_then_at_the_place():
-    replies = scripted({"abcdefghijklm_a": "whole", "b_1": "own", 2: "place"}, otherwise=lambda params, custom_id: "?")
-    assert answer(replies, "abcdefghijklm_a").text == "whole"
-    assert answer(replies, "abcdefghijklm_b_1").text == "own"
-    assert answer(replies, "b_1").text == "own"
+def test_a_forced_tool_is_used_with_words_of_the_prompt():
+    tools = [{"name": "tag", "input_schema": {"type": "object", "properties": {"tag": {"type": "string"}}}}, TOOLS[1]]
+    reply = answer(echo(), tools=tools, tool_choice={"type": "any"})
+    assert reply.blocks == [{"type": "tool_use", "name": "tag", "input": {"tag": "Hello"}}]
+    assert reply.stop_reason == "tool_use"
+    reply = answer(echo(), tools=tools, tool_choice={"type": "tool", "name": "second"})
+    assert reply.blocks == [{"type": "tool_use", "name": "second", "input": {"tag": "good"}}]
+    assert answer(echo(), tools=tools, tool_choice={"type": "auto"}).text == "Hello"
+
+
+def test_a_forced_tool_of_the_servers_is_used_without_input():
+    reply = answer(echo(), tools=[{"type": "bash_20250124", "name": "bash"}], tool_choice={"type": "any"})
+    assert reply.blocks == [{"type": "tool_use", "name": "bash", "input": {}}]
+
+
+def test_scripted_looks_at_the_custom_id_then_at_the_one_of_the_wire_then_at_the_place():
+    replies = scripted({"abcdefghijklm_a": "wire", "b_1": "own", 2: "place"}, otherwise=lambda params, custom_id: "?")
+    assert answer(replies, "a", wire_id="abcdefghijklm_a").text == "wire"
+    assert answer(replies, "b_1", wire_id="abcdefghijklm_b_1").text == "own"
     assert answer(replies, "c", index=2).text == "place"
     assert answer(replies, "c", index=3).text == "?"
 
@@ -77,7 +95,8 @@ def test_always_the_same():
 @pytest.mark.slow
 def test_a_failing_share_is_about_that_share_and_always_the_same():
     def failed(seed, tag):
-        return {n for n in range(2000) if isinstance(answer(failing(0.1, seed=seed), f"{tag}_{n}"), Failure)}
+        replies = failing(0.1, seed=seed)
+        return {n for n in range(2000) if isinstance(answer(replies, f"{n}", wire_id=f"{tag}_{n}"), Failure)}
 
     assert 150 < len(failed(0, "tag")) < 250
     assert failed(0, "tag") == failed(0, "another")
@@ -125,8 +144,7 @@ def test_a_failure_passes_through_what_is_put_around_it():
     ],
 )
 def test_using_a_tool(replies, name, arguments):
-    tools = [{"name": "first", "input_schema": {"type": "object"}}, {"name": "second", "input_schema": SCHEMA}]
-    reply = answer(replies, tools=tools)
+    reply = answer(replies, tools=TOOLS)
     assert reply.stop_reason == "tool_use"
     assert reply.blocks == [{"type": "tool_use", "name": name, "input": arguments}]
 

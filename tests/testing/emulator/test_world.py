@@ -10,7 +10,7 @@ import pytest
 from django_claude_batches.testing import echo, failing
 from django_claude_batches.testing.emulator.errors import Refusal
 from django_claude_batches.testing.emulator.judging import Terms
-from django_claude_batches.testing.emulator.replies import with_index
+from django_claude_batches.testing.emulator.replies import with_keywords
 from django_claude_batches.testing.emulator.world import Rules, World
 from tests.testing.caller import params, requests_of
 
@@ -24,7 +24,7 @@ class Story:
 
     def __init__(self, **rules):
         defaults = {
-            "replies": with_index(echo()),
+            "replies": with_keywords(echo()),
             "seconds": None,
             "progressive_counts": False,
             "processed_share": None,
@@ -123,7 +123,7 @@ def test_a_share_may_be_done_already(word, rest):
 
 
 def test_progressive_counts():
-    story = Story(progressive_counts=True, seconds=10, replies=with_index(failing(1)))
+    story = Story(progressive_counts=True, seconds=10, replies=with_keywords(failing(1)))
     seen = [story.batch.request_counts]
     for _ in range(2):
         story.tell("wait 5")
@@ -219,7 +219,7 @@ def test_replies_that_raise_leave_the_batch_as_it_was_and_may_be_asked_again():
         return custom_id
 
     asked_again = []
-    story = Story(replies=with_index(replies))
+    story = Story(replies=with_keywords(replies))
     with pytest.raises(ZeroDivisionError):
         story.tell("finish")
     assert story.batch.processing_status == "in_progress"
