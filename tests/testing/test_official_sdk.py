@@ -28,6 +28,7 @@ from django_claude_batches.testing import (
     truncated,
     using_tool,
 )
+from django_claude_batches.testing.emulator.models import MODELS
 from tests.testing.caller import params, requests_of
 
 TOOL = {"name": "tag", "input_schema": {"type": "object", "properties": {"tag": {"type": "string"}}}}
@@ -175,6 +176,22 @@ def test_delete(claude, sdk):
     assert deleted == DeletedMessageBatch(id=batch_id, type="message_batch_deleted")
     with pytest.raises(anthropic.NotFoundError):
         sdk.messages.batches.retrieve(batch_id)
+
+
+def test_the_models_are_listed_and_found(sdk):
+    listed = list(sdk.models.list(limit=4))
+    assert {model.id for model in listed} == {model.id for model in MODELS.values()}
+    assert len(listed) == len(set(MODELS.values()))
+    found = sdk.models.retrieve("claude-haiku-4-5")
+    assert found == next(model for model in listed if model.id == "claude-haiku-4-5-20251001")
+    assert (found.line, found.lifecycle, found.max_tokens) == ("haiku", "active", 64_000)
+
+
+def test_tokens_are_counted(sdk):
+    asked = params(max_tokens=None)
+    assert sdk.messages.count_tokens(**asked).input_tokens == 10
+    with pytest.raises(anthropic.BadRequestError, match="thinking: Input tag 'deep'"):
+        sdk.messages.count_tokens(**asked, thinking={"type": "deep"})
 
 
 def failing_call(sdk, what):

@@ -54,7 +54,6 @@ class Control:
             case _:
                 return as_json({"error": f"GET ledger, or POST {', '.join(VERBS)}"}, status=404)
 
-
     def _is_allowed(self, value: str) -> bool:
         """Whether a `Host`, or an `Origin` (with its scheme), names loopback or a host that was allowed."""
         try:

@@ -113,9 +113,7 @@ def _of_messages(messages: Any, terms: Terms) -> Iterator[str]:
         if message["role"] not in ("user", "assistant", "system"):
             yield f"{at}.role: Input should be 'user', 'assistant' or 'system'"
         is_last = position == len(messages) - 1
-        yield from shapes.of_content(
-            message["content"], at=at, is_optional=is_last and message["role"] == "assistant"
-        )
+        yield from shapes.of_content(message["content"], at=at, is_optional=is_last and message["role"] == "assistant")
         if terms.version == "2026-10-21" and isinstance(message["content"], list):
             yield from _of_blocks(message["role"], message["content"], at=f"{at}.content")
 

@@ -157,6 +157,7 @@ class Routes:
     def _shown(self, batch: BatchSnapshot, call: Call, *, headers: dict[str, str] | None = None) -> Response:
         return replace(as_json(_batch(batch, call), headers=headers), batch_id=batch.id)
 
+
 def _batch(batch: BatchSnapshot, call: Call) -> dict[str, Any]:
     """Return the MessageBatch object: the API's ten fields, in its order (§3.1), with URLs of the host that was asked."""
     url = f"http://{call.request.headers.get('host', 'localhost')}/v1/messages/batches/{batch.id}/results"

@@ -93,7 +93,9 @@ def _of_tool_results(messages: list[Any]) -> Complaints:
     Messages of one role that follow each other are one turn.
     """
     asked: set[str] = set()
-    turns = groupby(((at, each) for at, each in enumerate(messages) if each["role"] != "system"), lambda at: at[1]["role"])
+    turns = groupby(
+        ((at, each) for at, each in enumerate(messages) if each["role"] != "system"), lambda at: at[1]["role"]
+    )
     for _, turn in turns:
         places = list(turn)
         position = places[0][0]

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from django_claude_batches.testing import (
+    ClaudeEmulator,
     Failure,
     Reply,
     always,
@@ -20,7 +21,7 @@ from django_claude_batches.testing import (
     using_tool,
 )
 from django_claude_batches.testing.emulator.replies import ask, with_keywords
-from tests.testing.caller import params
+from tests.testing.caller import BATCHES, call, create, params
 
 SCHEMA = {"type": "object", "properties": {"tag": {"enum": ["good", "bad"]}}, "required": ["tag"]}
 AS_JSON = {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}
@@ -152,3 +153,48 @@ def test_using_a_tool(replies, name, arguments):
 def test_an_answer_of_another_kind_is_an_error_that_names_the_request():
     with pytest.raises(TypeError, match="None for a-1: expected text, JSON, a Reply or a Failure"):
         answer(lambda params, custom_id: None, "a-1")
+
+
+TAG = "abcdefghij2az_"
+
+
+@pytest.mark.parametrize(
+    ("wire_ids", "custom_ids"),
+    [
+        ([f"{TAG}1", f"{TAG}b_2"], ["1", "b_2"]),
+        ([f"{TAG}1", "2"], [f"{TAG}1", "2"]),
+        ([f"{TAG}1", f"x{TAG[1:]}2"], [f"{TAG}1", f"x{TAG[1:]}2"]),
+        (["short_1", "short_2"], ["short_1", "short_2"]),
+        (["ABCDEFGHIJKLM_1"], ["ABCDEFGHIJKLM_1"]),
+    ],
+)
+def test_replies_are_given_the_plain_custom_id_where_the_whole_batch_bears_a_tag(wire_ids, custom_ids):
+    asked = {}
+
+    def replies(params, custom_id, wire_id):
+        asked[wire_id] = custom_id
+        return ""
+
+    with ClaudeEmulator(replies=replies) as claude:
+        create(claude, *wire_ids)
+        claude.finish()
+    assert asked == dict(zip(wire_ids, custom_ids, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("replies", "text"),
+    [
+        (lambda params, custom_id: custom_id, "1"),
+        (lambda params, custom_id, index: f"{custom_id} {index}", "1 0"),
+        (lambda params, custom_id, *, wire_id, index: f"{wire_id} {index}", f"{TAG}1 0"),
+        (lambda params, custom_id, **about: f"{sorted(about)}", "['index', 'wire_id']"),
+        (scripted({"1": "own"}), "own"),
+        (scripted({f"{TAG}1": "of the wire"}), "of the wire"),
+    ],
+)
+def test_replies_take_of_the_keywords_what_they_like(replies, text):
+    with ClaudeEmulator(replies=replies) as claude:
+        path = f"{BATCHES}/{create(claude, f'{TAG}1')}/results"
+        claude.finish()
+        [line] = call(claude, "GET", path).lines.values()
+    assert line["message"]["content"][0]["text"] == text

@@ -99,7 +99,10 @@ WRONG = [
     ({"tools": [5]}, "tools.0: Input should be a valid dictionary"),
     ({"tools": [{"name": "tag"}]}, "tools.0.custom.input_schema: Field required"),
     ({"tools": [{"input_schema": {"type": "object"}}]}, "tools.0.custom.name: Field required"),
-    ({"tools": [TOOL | {"name": "a tag"}]}, "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'"),
+    (
+        {"tools": [TOOL | {"name": "a tag"}]},
+        "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'",
+    ),
     ({"tools": [TOOL | {"input_schema": {}}]}, "tools.0.custom.input_schema.type: Field required"),
     (
         {"tools": [TOOL | {"input_schema": {"type": "array"}}]},
@@ -120,7 +123,10 @@ WRONG = [
         "tool_choice: Tool 'x' not found in provided tools",
     ),
     ({"tool_choice": {"type": "must"}, "tools": [TOOL]}, "tool_choice: Input tag 'must' found using 'type'"),
-    ({"cache_control": {"type": "ephemeral", "ttl": "2h"}}, "cache_control.ephemeral.ttl: Input should be '5m' or '1h'"),
+    (
+        {"cache_control": {"type": "ephemeral", "ttl": "2h"}},
+        "cache_control.ephemeral.ttl: Input should be '5m' or '1h'",
+    ),
     (
         of_blocks({"type": "text", "text": "x", "cache_control": EPHEMERAL | {"ttl": "2h"}}),
         f"{AT}.text.cache_control.ephemeral.ttl: Input should be '5m' or '1h'",
@@ -161,8 +167,14 @@ def test_wrong_shapes(changes, message):
         {key: None for key in ("system", "metadata", "stop_sequences", "thinking", "tools", "output_config")},
         of_blocks({"type": "image", "source": PNG}, {"type": "text", "text": "What is it?"}),
         of_blocks(role="assistant"),
-        {"messages": [ASKED, {"role": "assistant", "content": [use(), use("toolu_2")]}, ASKED | {"content": [result()]}]
-        + [ASKED | {"content": [result("toolu_2")]}]},
+        {
+            "messages": [
+                ASKED,
+                {"role": "assistant", "content": [use(), use("toolu_2")]},
+                ASKED | {"content": [result()]},
+            ]
+            + [ASKED | {"content": [result("toolu_2")]}]
+        },
         {"tools": [TOOL, {"type": "web_search_20260318", "name": "web_search"}], "tool_choice": {"type": "any"}},
         {"tools": [{"type": "mcp_toolset", "mcp_server_name": "x"}], "tool_choice": {"type": "tool", "name": "of_mcp"}},
         {"tools": [TOOL | {"input_schema": {"type": "object", "items": {"$ref": "#"}}}]},
@@ -181,7 +193,9 @@ def test_a_budget_may_exceed_max_tokens_where_thinking_is_interleaved():
 
 
 def test_the_blocks_are_those_of_the_sdks_types():
-    kinds = {typing.get_args(typing.get_type_hints(block)["type"])[0] for block in typing.get_args(BetaContentBlockParam)}
+    # Those that are sent; the union also takes the classes of what was received, of the same types.
+    blocks = [block for block in typing.get_args(BetaContentBlockParam) if hasattr(block, "__required_keys__")]
+    kinds = {typing.get_args(typing.get_type_hints(block)["type"])[0] for block in blocks}
     assert kinds == BLOCKS.keys()
 
 
@@ -199,7 +213,7 @@ MEMBERS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(MEMBERS, ODD, max_size=3))
 def test_nothing_that_json_can_say_raises(changes):
     assert isinstance(judge(params() | changes, OLD), Failure | None)
