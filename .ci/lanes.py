@@ -127,7 +127,7 @@ LANES = [
     extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
     extra(
         "clients",
-        "Clients that other people wrote take the emulator for the API: the SDK of before 2.0 and the newest, two more.",
+        "Clients of other people take the emulator for the API: the SDK of before 2.0 and the newest, and two more.",
         environment="clients-old,clients-new",
         cores=1,
     ),

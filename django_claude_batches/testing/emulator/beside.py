@@ -1,4 +1,4 @@
-"""What the API serves beside batches: its models, and how many tokens a request asks with (`docs/reference/wire.md` §1)."""
+"""What the API serves beside batches: its models, and the counting of tokens (`docs/reference/wire.md` §1)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
 PRIVATE = 0o600
 
 
@@ -37,7 +36,7 @@ class Journal:
         if self._path is None:
             return
         line = json.dumps([kind, entry], separators=(",", ":")).encode() + b"\n"
-        with self._lock, open(self._path, "ab", opener=_opened) as file:  # noqa: PTH123  Path.open takes no opener
+        with self._lock, open(self._path, "ab", opener=_opened) as file:
             file.write(line)
 
     def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:

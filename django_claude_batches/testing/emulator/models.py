@@ -14,7 +14,8 @@ SAMPLING = ("temperature", "top_p", "top_k")
 class Model(NamedTuple):
     """A model: the id that messages bear, its name, and what it takes.
 
-    `max_tokens` is the most output tokens, `max_tokens_beta` with the beta of 300,000. `refuses` are keys of `REFUSALS`.
+    `max_tokens` is the most output tokens, `max_tokens_beta` that with the beta of 300,000; `refuses` are keys of
+    `REFUSALS`.
     """
 
     id: str
@@ -104,7 +105,7 @@ def _prefill(params: dict[str, Any]) -> str | None:
 
 
 def _is_paused(content: Any) -> bool:
-    """Whether this is a paused turn (`pause_turn`), which is continued by sending it back as the last message (§3.6)."""
+    """Whether this is a turn that stopped with `pause_turn`: it is continued by sending it back as it is (§3.6)."""
     blocks = content if isinstance(content, list) else []
     return any(isinstance(block, dict) and block.get("type") == "server_tool_use" for block in blocks)
 

@@ -159,8 +159,8 @@ class Routes:
 
 
 def _batch(batch: BatchSnapshot, call: Call) -> dict[str, Any]:
-    """Return the MessageBatch object: the API's ten fields, in its order (§3.1), with URLs of the host that was asked."""
-    url = f"http://{call.request.headers.get('host', 'localhost')}/v1/messages/batches/{batch.id}/results"
+    """Return the MessageBatch object: the API's ten fields, in its order (§3.1), with a URL at the host that was asked."""
+    url = f"http://{call.request.headers['host']}/v1/messages/batches/{batch.id}/results"
     return {
         "id": batch.id,
         "type": "message_batch",

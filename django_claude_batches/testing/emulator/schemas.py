@@ -52,10 +52,11 @@ def _refused_references(schema: Any, root: dict[str, Any], path: dict[str, None]
     """Follow each reference below `schema` once; `path` are those that led here."""
     for reference in _references(schema):
         if reference in path:
-            names = [name.rpartition("/")[2] for name in [*path, reference]]
+            circle = [*path, reference][list(path).index(reference) :]
+            names = " -> ".join(name.rpartition("/")[2] for name in circle)
             return (
-                f"Circular reference detected in schema definitions: {' -> '.join(names[list(path).index(reference) :])}"
-                ". Self-referencing or mutually-referencing definitions are not supported."
+                f"Circular reference detected in schema definitions: {names}. Self-referencing or mutually-referencing "
+                "definitions are not supported."
             )
         if reference not in seen:
             found = _refused_references(_resolved(reference, root), root, path | {reference: None}, seen)
