@@ -60,7 +60,7 @@ def with_keywords(replies: Replies) -> Replies:
     taken = {"index", "wire_id"} & {parameter.name for parameter in parameters}
 
     def answer(params: dict[str, Any], custom_id: str, **about: Any) -> Answer:
-        return replies(params, custom_id, **{name: about[name] for name in taken})
+        return replies(params, custom_id, **{name: about[name] for name in taken & about.keys()})
 
     return answer if taken else lambda params, custom_id, **about: replies(params, custom_id)
 

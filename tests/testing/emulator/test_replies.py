@@ -150,6 +150,12 @@ def test_using_a_tool(replies, name, arguments):
     assert reply.blocks == [{"type": "tool_use", "name": name, "input": arguments}]
 
 
+def test_replies_can_be_called_without_keywords_by_ones_own():
+    replies = scripted({"a": "own"}, otherwise=echo())
+    assert replies(params(), "a") == "own"
+    assert replies(params(), "b").text == "Hello"
+
+
 def test_an_answer_of_another_kind_is_an_error_that_names_the_request():
     with pytest.raises(TypeError, match="None for a-1: expected text, JSON, a Reply or a Failure"):
         answer(lambda params, custom_id: None, "a-1")
