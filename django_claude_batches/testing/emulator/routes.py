@@ -159,7 +159,7 @@ class Routes:
 
 
 def _batch(batch: BatchSnapshot, call: Call) -> dict[str, Any]:
-    """Return the MessageBatch object: the API's ten fields, in its order (§3.1), with a URL at the host that was asked."""
+    """Return the MessageBatch object: the API's ten fields, in its order (§3.1), its URL at the host that was asked."""
     url = f"http://{call.request.headers['host']}/v1/messages/batches/{batch.id}/results"
     return {
         "id": batch.id,
