@@ -126,7 +126,7 @@ def test_what_that_function_raises_is_printed_and_touches_no_other_batch(tmp_pat
         assert call(claude, "POST", "/_emulator/finish", body={}).json == {"error": "'b'"}
         process.send_signal(signal.SIGTERM)
         _, printed = process.communicate(timeout=20)
-    assert f"The replies for batch {bad} raised" in printed
+    assert f"Batch {bad} cannot be processed" in printed
     assert printed.count("KeyError: 'b'") == 1
 
 

@@ -216,8 +216,7 @@ class World:
         now = self.clock.now()
         present = [batch for batch in self._batches if not batch.deleted and batch.created_at <= now]
         for batch in present:
-            with self._keeping(batch):
-                self._settle(batch, now)
+            self._settle(batch, now)
         return present
 
     @contextlib.contextmanager
@@ -231,12 +230,13 @@ class World:
         except BaseException as error:  # pytest.fail raises no Exception
             batch.raised = error
             if not self._has_logged:
-                logger.error("The replies for batch %s raised", batch.id, exc_info=error)
+                logger.error("Batch %s cannot be processed", batch.id, exc_info=error)
             self._has_logged = True
 
     def _settle(self, batch: Batch, now: datetime) -> None:
         if batch.processing_status != "ended":
-            self._let_run(batch, now)
+            with self._keeping(batch):
+                self._let_run(batch, now)
         archived_from = batch.created_at + RESULTS_LAST
         if not batch.archived_at and archived_from <= now:
             batch.archive(archived_from)

@@ -247,7 +247,7 @@ def test_the_first_that_replies_raise_is_logged(caplog):
     story = Story(replies=with_keywords(lambda params, custom_id: 1 / 0), seconds=0)
     for _ in range(3):
         story.world.snapshots()
-    assert [record.message for record in caplog.records] == [f"The replies for batch {story.id} raised"]
+    assert [record.message for record in caplog.records] == [f"Batch {story.id} cannot be processed"]
     assert "ZeroDivisionError" in caplog.text
 
 
