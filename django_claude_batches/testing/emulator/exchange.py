@@ -14,7 +14,7 @@ from . import errors
 VERBS = ("create", "retrieve", "list", "cancel", "delete", "results")
 """The batches' verbs (§1)."""
 
-FRAMING = frozenset({"content-length", "content-encoding", "content-type", "vary"})
+FRAMING = frozenset({"content-length", "content-encoding", "vary"})
 """Headers of a body; where a bend has set or left out one, the answer stays as the bend made it."""
 
 
@@ -121,7 +121,7 @@ def refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:
 def compressed(request: Request, response: Response) -> Response:
     """Return the response gzipped where that was asked for: JSON that leaves as it should (§2.2)."""
     body, headers = response.body, response.headers
-    is_plain = response.delivery == Delivery() and not FRAMING & {*headers, *response.omits} - {"content-type"}
+    is_plain = response.delivery == Delivery() and not FRAMING & {*headers, *response.omits}
     if not is_plain or not isinstance(body, bytes) or headers.get("content-type") != "application/json":
         return response
     vary = {"vary": "Accept-Encoding"}
