@@ -127,6 +127,12 @@ LANES = [
     extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
     extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
     extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
+    extra(
+        "clients",
+        "Clients of other people take the emulator for the API: the SDK of before 2.0 and the newest, and two more.",
+        environment="clients-old,clients-new",
+        cores=1,
+    ),
     extra("slow", "The tests that take long for what they add: the rest of matrices, large bodies, many rows."),
     extra(
         "trials",

@@ -1,6 +1,6 @@
 """What each model refuses, though others take it: the API says so when the batch runs, and that request has an error.
 
-The facts and their sources: docs/reference/wire.md §14 and §4 (`max_tokens`). The emulator has a table of its own.
+The facts and their sources: docs/reference/wire.md §2.3 and §4 (`max_tokens`). The emulator has a table of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ _SELDOM = frozenset((*SAMPLING, "tool_choice", "thinking"))
 
 EXTENDED_BETA = "output-300k-2026-03-24"
 EXTENDED_TOKENS = 300_000
-
 
 MAX_NAME_LENGTH = 100
 
@@ -117,5 +116,10 @@ def _type(value: Any) -> Any:
 
 
 def _ends_with_assistant(messages: Any) -> bool:
+    """A turn that stopped with `pause_turn` is continued by sending it back as it is: that is taken."""
     last = messages[-1] if isinstance(messages, list | tuple) and messages else None
-    return isinstance(last, dict | Mapping) and last.get("role") == "assistant"
+    if not isinstance(last, dict | Mapping) or last.get("role") != "assistant":
+        return False
+    content = last.get("content")
+    blocks = content if isinstance(content, list | tuple) else ()
+    return all(_type(block) != "server_tool_use" for block in blocks)

@@ -1,4 +1,4 @@
-"""What each model refuses, written out by hand from docs/reference/wire.md §14 and §4."""
+"""What each model refuses, written out by hand from docs/reference/wire.md §2.3 and §4."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.model_limits import MODELS, warnings_of
+from django_claude_batches.model_limits import EXTENDED_BETA, MODELS, warnings_of
 from django_claude_batches.pricing import bundled
+from django_claude_batches.testing.emulator import models as emulator
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 PREFILL = [*MESSAGES, {"role": "assistant", "content": "{"}]
 TOOL = {"type": "tool", "name": "store"}
 
+DATES = {"claude-haiku-4-5": "20251001", "claude-opus-4-5": "20251101", "claude-sonnet-4-5": "20250929"}
 NEW = "opus-4-7 opus-4-8 opus-5 opus-5-5 sonnet-5 sonnet-5-5"
 SEALED = "opus-5-5 fable-5 fable-5-1 fable-5-2 mythos-5 mythos-5-1 mythos-5-2 mythos-preview"
 TABLE: list[tuple[dict[str, Any], str, str]] = [
@@ -79,3 +81,21 @@ def test_of_a_model_that_nobody_knows_nothing_is_said(model: Any) -> None:
 
 def test_all_models_that_have_a_price_are_in_the_table() -> None:
     assert set(MODELS) == set(bundled().models)
+
+
+def test_a_paused_turn_that_is_continued_is_no_prefill() -> None:
+    paused = [*MESSAGES, {"role": "assistant", "content": [{"type": "server_tool_use", "id": "srvtoolu_1"}]}]
+    assert said("claude-opus-5", messages=paused) == []
+    assert said("claude-opus-5", messages=[*paused[:1], {"role": "assistant", "content": [7, {"type": "text"}]}])
+
+
+def test_the_table_of_the_emulator_has_the_same_facts() -> None:
+    """The two share no code: each is written out from the docs."""
+    assert set(emulator.MODELS) == {*MODELS, *(f"{name}-{date}" for name, date in DATES.items())}
+    for model, facts in emulator.MODELS.items():
+        for params in (*(params for params, _words, _models in TABLE), *NOBODY):
+            if "max_tokens" not in params:
+                is_refused = emulator.refused_by(model, {"messages": MESSAGES, **params}) is not None
+                assert is_refused == bool(said(model, **params)), (model, params)
+        for betas, most in (((), facts.max_tokens), ((EXTENDED_BETA,), facts.max_tokens_beta)):
+            assert (said(model, betas, max_tokens=most), len(said(model, betas, max_tokens=most + 1))) == ([], 1), model

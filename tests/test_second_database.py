@@ -150,7 +150,7 @@ def test_a_run_of_a_job(settings: Any, router: Any) -> None:
     with pytest.raises(AlreadyRunning):
         tagging.start()
     services.resume_run(services.pause_run(run))
-    with ClaudeEmulator(seed=1, replies=lambda params, custom_id: first.pop(custom_id.split("_")[1], "good")) as claude:
+    with ClaudeEmulator(seed=1, replies=lambda params, custom_id: first.pop(custom_id, "good")) as claude:
         over(run, claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 0, 0, 1])
         assert told == [(bad, "errored"), (run.pk, "finished")]

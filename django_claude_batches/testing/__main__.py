@@ -54,6 +54,7 @@ def _emulator(options: argparse.Namespace) -> ClaudeEmulator:
         any_key=options.api_key is None,
         seed=options.seed,
         state=options.state,
+        allow_hosts=options.allow_host,
     )
     for fault in options.fault:
         emulator.fault(**fault)
@@ -83,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--api-key", help="the one key that is taken (default: any key is)")
     parser.add_argument("--seed", help="repeat ids, keys, the order of results, and which share meets a fault")
     parser.add_argument("--state", metavar="FILE", help="keep batches, results and the ledger here, across a kill too")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="let requests to /_emulator/ name this host in Host and Origin, beside loopback's; may be repeated",
+    )
     parser.add_argument(
         "--fault",
         action="append",

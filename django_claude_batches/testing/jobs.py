@@ -36,8 +36,8 @@ def run_job(
 ) -> JobRun:
     """Start the job and take its run to the end, retries too; give the run.
 
-    `claude` is an entered emulator. Without one it makes its own, which answers with `replies` (an echo, or the
-    smallest JSON that fits the job's schema).
+    `claude` is an entered emulator. Without one it makes its own, which answers with `replies` (an echo, or small JSON
+    that fits the job's schema).
 
     Raise RunFailed where the run is paused or gets stuck, where `on_finished` raised, and where a handler did, unless
     `allow_parked`; and, before anything is sent, where the job's account is not at the emulator.

@@ -35,10 +35,9 @@ class Claude:
         self._calls: Counter[str] = Counter()
 
     def __call__(self, params: dict[str, Any], custom_id: str) -> Any:
-        name = custom_id.rpartition("_")[2]
         self.asked.append(params)
-        self._calls[name] += 1
-        number = self._calls[name]
+        self._calls[custom_id] += 1
+        number = self._calls[custom_id]
         return self.first[number - 1] if number <= len(self.first) else GOOD
 
 
@@ -111,9 +110,8 @@ class TestAsItIs:
         seen: Counter[str] = Counter()
 
         def replies(params: Any, custom_id: str) -> Any:
-            name = custom_id.rpartition("_")[2]
-            seen[name] += 1
-            return OVERLOADED if name == once and seen[name] == 1 else "fine"
+            seen[custom_id] += 1
+            return OVERLOADED if custom_id == once and seen[custom_id] == 1 else "fine"
 
         with ClaudeEmulator(seed=1, replies=replies) as emulator:
             run = over(job().start(), emulator)

@@ -235,7 +235,7 @@ class TestRetry:
         fine = reviews(30)[0]
 
         def replies(params: Any, custom_id: str) -> Any:
-            return "fine" if custom_id.endswith(f"_{fine.pk}") else BAD
+            return "fine" if custom_id == str(fine.pk) else BAD
 
         with ClaudeEmulator(seed=1, replies=replies) as claude:
             run = over(job().start(), claude)
@@ -313,9 +313,8 @@ class TestRetry:
         asked: list[tuple[str, dict[str, Any]]] = []
 
         def replies(params: Any, custom_id: str) -> Any:
-            pk = custom_id.rpartition("_")[2]
-            asked.append((pk, params))
-            return first.pop(pk, '{"tags": []}')
+            asked.append((custom_id, params))
+            return first.pop(custom_id, '{"tags": []}')
 
         def failed() -> list[Any]:
             return DeliveryChunk.objects.earliest("pk").failed
@@ -429,7 +428,7 @@ class TestRedeliver:
             failures.append(review.pk)
 
         def replies(params: Any, custom_id: str) -> Any:
-            return BAD if custom_id.endswith(f"_{bad}") else "fine"
+            return BAD if custom_id == bad else "fine"
 
         with ClaudeEmulator(seed=1, replies=replies) as claude:
             run = over(job(on_failure=on_failure).start(), claude)

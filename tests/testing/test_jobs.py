@@ -26,6 +26,39 @@ def test_a_job_is_tested_in_five_lines() -> None:
     assert list(Review.objects.values_list("tags", "effects")) == [("warm", 1)] * 3
 
 
+README_SCHEMA = {
+    "type": "object",
+    "properties": {"tags": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
+    "required": ["tags"],
+}
+
+
+def test_the_readmes_job_gets_tags_at_once_without_replies() -> None:
+    reviews(2)
+
+    def on_result(self: Any, review: Review, result: Any) -> None:
+        review.tags = ", ".join(result.output["tags"])
+        review.save(update_fields=["tags"])
+
+    run = run_job(job(on_result=on_result, output_schema=README_SCHEMA))
+    assert run.batches.count() == 1
+    assert not Review.objects.filter(tags="").exists()
+
+
+def test_replies_know_a_row_by_its_key() -> None:
+    first, second = reviews(2)
+    wire_ids: set[str] = set()
+
+    def replies(params: dict[str, Any], custom_id: str, wire_id: str) -> str:
+        wire_ids.add(wire_id)
+        return f"of {custom_id}"
+
+    run_job(job(), replies=replies)
+    assert [row.tags for row in Review.objects.order_by("pk")] == [f"of {first.pk}", f"of {second.pk}"]
+    [tag] = {wire_id.partition("_")[0] for wire_id in wire_ids}
+    assert wire_ids == {f"{tag}_{first.pk}", f"{tag}_{second.pk}"}
+
+
 def test_the_emulator_may_be_ones_own(claude: ClaudeEmulator) -> None:
     reviews(1)
     run_job(job(), claude)

@@ -116,6 +116,26 @@ def test_what_claude_answers_may_be_a_function_of_ones_own(tmp_path, monkeypatch
         assert call(claude, "GET", f"{path}/results").lines["a"]["message"]["content"][0]["text"] == '{"id": "a"}'
 
 
+def test_what_that_function_raises_is_printed_and_touches_no_other_batch(tmp_path, monkeypatch):
+    (tmp_path / "shop.py").write_text("def answer(params, custom_id): return {'a': 'yes'}[custom_id]")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with running("--seconds", "0", "--replies", "shop:answer") as (process, claude):
+        good, bad = create(claude, "a"), create(claude, "b")
+        assert call(claude, "GET", f"{BATCHES}/{bad}").error == (500, "api_error", "The emulator failed: KeyError: 'b'")
+        assert call(claude, "GET", f"{BATCHES}/{good}/results").lines["a"]["type"] == "succeeded"
+        assert call(claude, "POST", "/_emulator/finish", body={}).json == {"error": "'b'"}
+        process.send_signal(signal.SIGTERM)
+        _, printed = process.communicate(timeout=20)
+    assert f"Batch {bad} cannot be processed" in printed
+    assert printed.count("KeyError: 'b'") == 1
+
+
+def test_a_host_is_allowed_to_steer():
+    with running("--allow-host", "claude.test") as (_, claude):
+        for host, status in (("claude.test:8788", 200), ("evil.test", 403)):
+            assert call(claude, "GET", "/_emulator/ledger", host=host).status == status
+
+
 @pytest.mark.parametrize("name", ["nowhere:answer", "json:answer", "json"])
 def test_a_function_that_there_is_not_is_said(name):
     done = subprocess.run([*COMMAND, "--replies", name], capture_output=True, text=True, timeout=20)

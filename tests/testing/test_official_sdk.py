@@ -28,6 +28,7 @@ from django_claude_batches.testing import (
     truncated,
     using_tool,
 )
+from django_claude_batches.testing.emulator.models import MODELS
 from tests.testing.caller import params, requests_of
 
 TOOL = {"name": "tag", "input_schema": {"type": "object", "properties": {"tag": {"type": "string"}}}}
@@ -177,6 +178,22 @@ def test_delete(claude, sdk):
         sdk.messages.batches.retrieve(batch_id)
 
 
+def test_the_models_are_listed_and_found(sdk):
+    listed = list(sdk.models.list(limit=4))
+    assert {model.id for model in listed} == {model.id for model in MODELS.values()}
+    assert len(listed) == len(set(MODELS.values()))
+    found = sdk.models.retrieve("claude-haiku-4-5")
+    assert found == next(model for model in listed if model.id == "claude-haiku-4-5-20251001")
+    assert (found.line, found.lifecycle, found.max_tokens) == ("haiku", "active", 64_000)
+
+
+def test_tokens_are_counted(sdk):
+    asked = params(max_tokens=None)
+    assert sdk.messages.count_tokens(**asked).input_tokens == 10
+    with pytest.raises(anthropic.BadRequestError, match="thinking: Input tag 'deep'"):
+        sdk.messages.count_tokens(**asked, thinking={"type": "deep"})
+
+
 def failing_call(sdk, what):
     batches = sdk.messages.batches
     match what:
@@ -213,7 +230,9 @@ def test_its_own_errors(what, expected, type_):
         assert len(claude.requests) == 1
         assert caught.value.type == type_
         assert caught.value.status_code == claude.requests[0].status
-        assert caught.value.request_id == claude.requests[0].request_id == caught.value.body["request_id"]
+        assert caught.value.request_id == claude.requests[0].request_id
+        # Of a key that is not taken, the body does not name the request.
+        assert caught.value.body["request_id"] == (None if what == "key" else caught.value.request_id)
         assert caught.value.body["type"] == "error"
 
 
@@ -282,7 +301,7 @@ def test_tool_use():
     message = results_with(using_tool(), tools=[TOOL])["a"].message
     (block,) = message.content
     assert message.stop_reason == "tool_use"
-    assert (block.type, block.name, block.input) == ("tool_use", "tag", {"tag": ""})
+    assert (block.type, block.name, block.input) == ("tool_use", "tag", {"tag": "Hello"})
     assert block.id.startswith("toolu_01")
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 from .batch import BatchSnapshot
 from .control import Control
 from .downloads import Download
-from .exchange import Request, Response
+from .exchange import Request, Response, compressed
 from .faults.bends import Bend
 from .faults.drawn import RandomBends
 from .faults.script import Faults
@@ -30,7 +30,7 @@ from .judging import Terms
 from .keys import Keys
 from .ledger import Ledger, ReceivedRequest
 from .lines import Line
-from .replies import Replies, echo, with_index
+from .replies import Replies, echo, with_keywords
 from .routes import VERSIONS, Routes
 from .server import HOST, Server
 from .world import Rules, World
@@ -48,7 +48,12 @@ class ClaudeEmulator:
 
     `state` names a file that keeps batches, results, the ledger and the clock, each before it is answered: the next
     emulator with that file, after a SIGKILL too, goes on from there, with its ids, key and Workspace. Faults and added
-    keys are not kept. ValueError where the file is something else.
+    keys are not kept. ValueError where the file is something else. Only its owner may read the file.
+
+    `allow_hosts` are names, beside those of loopback, by which a browser or a proxy may steer it (`/_emulator/`).
+
+    What `replies` raises concerns its batch alone, which stays as it was: calls about it answer 500 and say so,
+    `finish` and `expire` raise it, and the next call asks again.
     """
 
     def __init__(
@@ -67,8 +72,9 @@ class ClaudeEmulator:
         max_requests: int = 100_000,
         max_body_bytes: int = 256_000_000,
         state: str | Path | None = None,
+        allow_hosts: Iterable[str] = (),
     ) -> None:
-        rules = Rules(with_index(replies or echo()), seconds, progressive_counts, processed_share, cancel_ended)
+        rules = Rules(with_keywords(replies or echo()), seconds, progressive_counts, processed_share, cancel_ended)
         journal = Journal(None if state is None else Path(state))
         entries = list(journal.entries())
         begun = dict(entries).get("begun", {"seed": secrets.token_hex(8) if seed is None else str(seed)})
@@ -79,6 +85,7 @@ class ClaudeEmulator:
         self._require_version = require_version
         self._max_requests = max_requests
         self._max_body_bytes = max_body_bytes
+        self._allow_hosts = frozenset(allow_hosts)
         self.api_key = api_key or self._world.identifiers.api_key()
         self.workspace_id = begun.get("workspace_id") or self._world.identifiers.workspace()
         self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key)
@@ -103,11 +110,16 @@ class ClaudeEmulator:
         routes = self._routes()
 
         def respond(request: Request) -> Response:
-            return self._faults.respond(
-                request, routes.respond, draw_request_id=self._world.identifiers.request, now=self.now
+            response = self._faults.respond(
+                request,
+                routes.respond,
+                draw_request_id=self._world.identifiers.request,
+                now=self.now,
+                identify=routes.identity,
             )
+            return compressed(request, response)
 
-        server.start(respond, control=Control(self).respond)
+        server.start(respond, control=Control(self, allow_hosts=self._allow_hosts).respond)
         self._set_environment({"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": self.api_key})
         return self
 
@@ -227,7 +239,6 @@ class ClaudeEmulator:
         return Routes(
             self._world,
             self._keys,
-            base_url=self.url,
             require_version=self._require_version,
             max_requests=self._max_requests,
             ledger=self._ledger,

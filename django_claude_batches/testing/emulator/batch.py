@@ -10,7 +10,7 @@ from typing import Any
 from .identifiers import Identifiers
 from .judging import Failure, Terms, judge
 from .lines import Line, line_for, unprocessed_line
-from .replies import Replies, Reply, ask
+from .replies import Replies, Reply, ask, tag_length
 
 WINDOW = timedelta(hours=24)
 """For how long after `created_at` requests may start (§4)."""
@@ -76,19 +76,28 @@ class Batch:
         self.archived_at: datetime | None = None
         self.cancel_initiated_at: datetime | None = None
         self.deleted = False
+        self.raised: BaseException | None = None
         self.lines: list[Line] = []
         self.tally = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
 
     def process(self, share: float, replies: Replies) -> None:
-        """Judge and answer requests, in their order, until this `share` (0 to 1) of them is done."""
+        """Judge and answer requests, in their order, until this `share` (0 to 1) of them is done.
+
+        What `replies` raises comes out of here: the batch stays as it is, and the next call goes on where it stopped.
+        """
         until = int(len(self.requests) * share)
+        tag = tag_length(self.requests) if len(self.lines) < until else 0
         for index in range(len(self.lines), until):
             request = self.requests[index]
-            self._add(line_for(request, self._outcome(request, index, replies), self._identifiers))
+            self._add(line_for(request, self._outcome(request, index, replies, tag), self._identifiers))
 
-    def _outcome(self, request: dict[str, Any], index: int, replies: Replies) -> Reply | Failure:
-        failure = judge(request["params"], self.terms)
-        return failure or ask(replies, request["params"], request["custom_id"], index=index)
+    def _outcome(self, request: dict[str, Any], index: int, replies: Replies, tag: int) -> Reply | Failure:
+        params, wire_id = request["params"], request["custom_id"]
+        try:
+            failure = judge(params, self.terms)
+        except Exception as error:  # noqa: BLE001  params that are worse than was thought of cost their own line
+            failure = Failure(message=f"The emulator failed: {type(error).__name__}: {error}")
+        return failure or ask(replies, params, wire_id[tag:], index=index, wire_id=wire_id)
 
     def end(self, at: datetime, *, rest: str = "canceled") -> None:
         """End: requests not processed yet become `rest` ("canceled" or "expired"), and the order of lines is lost."""

@@ -3,14 +3,19 @@
 Below `/_emulator/`: `GET ledger`, and `POST` of `finish`, `expire`, `archive`, `pass_time`, `fault`, `clear_faults`,
 `bend`, `unbend` or `add_stranger` with the method's arguments as a JSON object: for `bend` and `unbend` those of
 `Bend`, or of `RandomBends` with `"at_random": true`. It needs no key; the server is on loopback only.
+
+A page in the developer's browser is on loopback too. So a request whose `Host` or `Origin` names another host is
+refused: the first would be DNS rebinding, the second any page that is open.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from .exchange import Request, Response, as_json
 from .faults.bends import Bend
@@ -31,10 +36,15 @@ class Steered(Protocol):
 class Control:
     """Answers with `{"returned": …}`, or with 400 and `{"error": …}` where the method raised."""
 
-    def __init__(self, emulator: Steered) -> None:
+    def __init__(self, emulator: Steered, *, allow_hosts: frozenset[str] = frozenset()) -> None:
         self._emulator = emulator
+        self._allow_hosts = allow_hosts
 
     def respond(self, request: Request) -> Response:
+        for name in ("host", "origin"):
+            if name in request.headers and not self._is_allowed(request.headers[name]):
+                text = f"{name} {request.headers[name]} is no loopback name: allow it with --allow-host"
+                return as_json({"error": text}, status=403)
         match request.method, request.path.removeprefix("/_emulator/"):
             case "GET", "ledger":
                 return as_json({"now": self._emulator.now().isoformat()} | self._emulator.ledger())
@@ -43,6 +53,19 @@ class Control:
                 return _called(_of_bend(method) if verb in BENDS else method, request.body)
             case _:
                 return as_json({"error": f"GET ledger, or POST {', '.join(VERBS)}"}, status=404)
+
+    def _is_allowed(self, value: str) -> bool:
+        """Whether a `Host`, or an `Origin` (with its scheme), names loopback or a host that was allowed."""
+        try:
+            host = urlsplit(value if "://" in value else f"//{value}").hostname or ""
+        except ValueError:
+            return False
+        if host in self._allow_hosts or host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
 
 
 def _of_bend(method: Callable[[Bend | RandomBends], None]) -> Callable[..., None]:
@@ -54,3 +77,5 @@ def _called(method: Callable[..., Any], body: bytes | None) -> Response:
         return as_json({"returned": method(**json.loads(body or b"{}"))})
     except (TypeError, ValueError, LookupError) as error:
         return as_json({"error": str(error)}, status=400)
+    except Exception as error:  # noqa: BLE001  what a test's `replies` raised
+        return as_json({"error": f"{type(error).__name__}: {error}"}, status=400)

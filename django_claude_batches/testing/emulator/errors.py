@@ -12,12 +12,16 @@ from typing import Any
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """An error of the API: the HTTP `status`, and the `type`, `message` and `details` of its body."""
+    """An error of the API: the HTTP `status`, and the `type`, `message` and `details` of its body.
+
+    Where it does not `names_request`, the body's `request_id` is null.
+    """
 
     status: int
     type: str
     message: str
     details: dict[str, Any] = field(default_factory=dict)
+    names_request: bool = True
 
     def __str__(self) -> str:
         return self.message
@@ -27,7 +31,7 @@ class Refusal(Exception):
         error: dict[str, Any] = {"type": self.type, "message": self.message}
         if self.details:
             error["details"] = self.details
-        return {"type": "error", "error": error, "request_id": request_id}
+        return {"type": "error", "error": error, "request_id": request_id if self.names_request else None}
 
 
 def invalid(message: str) -> Refusal:
@@ -36,7 +40,7 @@ def invalid(message: str) -> Refusal:
 
 def key_invalid() -> Refusal:
     """§5.3. The text for a request without any key is inferred to be the same."""
-    return Refusal(401, "authentication_error", "API key is invalid.")
+    return Refusal(401, "authentication_error", "API key is invalid.", names_request=False)
 
 
 def workspace_mismatch(workspace_id: str) -> Refusal:
@@ -45,7 +49,6 @@ def workspace_mismatch(workspace_id: str) -> Refusal:
 
 
 def version_missing() -> Refusal:
-    """Inferred."""
     return invalid("anthropic-version: header is required")
 
 
@@ -82,14 +85,19 @@ def duplicate_custom_id(custom_id: str) -> Refusal:
     return invalid(f"requests: custom_id's must be unique within a batch. Duplicate custom_id found: {custom_id}")
 
 
+def model_unknown(model: str) -> Refusal:
+    """As in a result line (§3.5)."""
+    return Refusal(404, "not_found_error", f"model: {model}")
+
+
 def batch_unknown(batch_id: str) -> Refusal:
     """§5.3: unknown; inferred for a deleted batch and for another Workspace's."""
     return Refusal(404, "not_found_error", f"Message Batch {batch_id} not found.")
 
 
-def cursor_unknown(name: str, batch_id: str) -> Refusal:
+def cursor_unknown(name: str, cursor: str, *, kind: str) -> Refusal:
     """Inferred, the status too."""
-    return invalid(f"{name}: Message Batch {batch_id} not found.")
+    return invalid(f"{name}: {kind} {cursor} not found.")
 
 
 def results_unavailable(batch_id: str) -> Refusal:

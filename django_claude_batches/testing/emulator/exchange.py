@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
 from . import errors
 
 VERBS = ("create", "retrieve", "list", "cancel", "delete", "results")
-"""The API's verbs (§1)."""
+"""The batches' verbs (§1)."""
+
+FRAMING = frozenset({"content-length", "content-encoding", "vary"})
+"""Headers of a body; where a bend has set or left out one, the answer stays as the bend made it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,10 @@ class Response:
 
 
 def asked(request: Request) -> tuple[str, str]:
-    """Return which verb a request asks for, and the batch's id ("" where it names none), or raise a 404 or 405."""
+    """Return which verb a request asks for, and the id it names ("" for none), or raise a 404 or 405.
+
+    The verbs are `VERBS`, and those of what is beside the batches, which no fault concerns.
+    """
     match [unquote(part) for part in request.path.split("/")]:
         case ["", "v1", "messages", "batches"]:
             verbs, batch_id = {"GET": "list", "POST": "create"}, ""
@@ -87,6 +94,12 @@ def asked(request: Request) -> tuple[str, str]:
             verbs = {"POST": "cancel"}
         case ["", "v1", "messages", "batches", batch_id, "results"] if batch_id:
             verbs = {"GET": "results"}
+        case ["", "v1", "messages", "count_tokens"]:
+            verbs, batch_id = {"POST": "count_tokens"}, ""
+        case ["", "v1", "models"]:
+            verbs, batch_id = {"GET": "list_models"}, ""
+        case ["", "v1", "models", model] if model:
+            verbs, batch_id = {"GET": "retrieve_model"}, model
         case _:
             raise errors.path_unknown()
     if request.method not in verbs:
@@ -103,3 +116,16 @@ def refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:
     """Return the response that says `refusal`. `headers` hold the request-id."""
     body = refusal.body(request_id=headers["request-id"])
     return as_json(body, status=refusal.status, headers=headers | {"x-should-retry": "false"})
+
+
+def compressed(request: Request, response: Response) -> Response:
+    """Return the response gzipped where that was asked for: JSON that leaves as it should (§2.2)."""
+    body, headers = response.body, response.headers
+    is_plain = response.delivery == Delivery() and not FRAMING & {*headers, *response.omits}
+    if not is_plain or not isinstance(body, bytes) or headers.get("content-type") != "application/json":
+        return response
+    vary = {"vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return replace(response, headers=headers | vary)
+    encoded = gzip.compress(body, compresslevel=1, mtime=0)
+    return replace(response, headers=headers | vary | {"content-encoding": "gzip"}, body=encoded)

@@ -7,17 +7,25 @@ the middle of a line was never answered: that line is dropped when the file is r
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+PRIVATE = 0o600
+
 
 class Journal:
-    """Appends to `path`; without one, keeps nothing. Thread-safe. One emulator at a time may use a file."""
+    """Appends to `path`; without one, keeps nothing. Thread-safe. One emulator at a time may use a file.
+
+    The file holds prompts and answers: nobody but its owner may read it.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        if path is not None and path.exists():
+            path.chmod(PRIVATE)
         self._lock = threading.Lock()
 
     @property
@@ -28,7 +36,7 @@ class Journal:
         if self._path is None:
             return
         line = json.dumps([kind, entry], separators=(",", ":")).encode() + b"\n"
-        with self._lock, self._path.open("ab") as file:
+        with self._lock, open(self._path, "ab", opener=_opened) as file:
             file.write(line)
 
     def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -42,6 +50,10 @@ class Journal:
         with self._path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 yield _read(line, at=f"{self._path}, line {number}")
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)
 
 
 def _read(line: bytes, *, at: str) -> tuple[str, dict[str, Any]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from . import shapes
+from .models import MODELS, SAMPLING, refused_by
+
 OUTPUT_300K = "output-300k-2026-03-24"
 """The beta that lets a batch, and only a batch, ask for 300,000 output tokens (§4)."""
 
 REQUIRED = ("model", "messages", "max_tokens")
-SAMPLING = frozenset({"temperature", "top_p", "top_k"})
-"""Taken by version 2023-06-01, and removed by 2026-10-21 (§2.1)."""
 GENERAL = frozenset(
     {
         "cache_control", "container", "diagnostics", "inference_geo", "metadata", "output_config", "service_tier",
@@ -29,37 +30,19 @@ BETA = frozenset(
 KNOWN = frozenset(REQUIRED) | GENERAL | BETA
 """§3.2. The betas' keys are taken whichever beta was sent: which needs which is not all known."""
 
-
-class Model(NamedTuple):
-    """A model: the id that messages bear, and the most output tokens it takes, plain and with `OUTPUT_300K`."""
-
-    id: str
-    max_tokens: int
-    max_tokens_beta: int
-
-
-def _models() -> dict[str, Model]:
-    """Return §8's models by each name they answer to; the limits are §4's."""
-    plain = "fable-5-2 mythos-5-2 fable-5-1 mythos-5-1 fable-5 mythos-5 mythos-preview"
-    extended = "opus-5-5 opus-5 opus-4-8 opus-4-7 opus-4-6 sonnet-5-5 sonnet-5 sonnet-4-6 haiku-5-5"
-    dated = "opus-4-5-20251101 sonnet-4-5-20250929 haiku-4-5-20251001"
-    models = {f"claude-{name}": Model(f"claude-{name}", 128_000, 128_000) for name in plain.split()}
-    models |= {f"claude-{name}": Model(f"claude-{name}", 128_000, 300_000) for name in extended.split()}
-    for name in dated.split():
-        model = Model(f"claude-{name}", 64_000, 64_000)
-        models[model.id] = models[model.id.rpartition("-")[0]] = model
-    return models
-
-
-MODELS = _models()
+USER_FACING = {"error_visibility": "user_facing"}
 
 
 class Failure(NamedTuple):
-    """An errored line: `type` and `message` are the API's; `while_running` gives it a `workerreq_…` id (§3.5)."""
+    """An errored line: `type` and `message` are the API's; `while_running` gives it a `workerreq_…` id (§3.5).
+
+    Its `details` are the usual ones unless they are None, as has been recorded too.
+    """
 
     type: str = "api_error"
     message: str = "Internal server error"
     while_running: bool = False
+    details: dict[str, Any] | None = USER_FACING
 
 
 class Terms(NamedTuple):
@@ -77,6 +60,8 @@ def judge(params: dict[str, Any], terms: Terms) -> Failure | None:
     model = MODELS.get(params["model"])
     if model is None:
         return Failure("not_found_error", f"model: {params['model']}")
+    if text := refused_by(params["model"], params):
+        return Failure("invalid_request_error", text)
     allowed = model.max_tokens_beta if OUTPUT_300K in terms.betas else model.max_tokens
     if params["max_tokens"] > allowed:
         text = (
@@ -93,12 +78,13 @@ def _complaints(params: dict[str, Any], terms: Terms) -> Iterator[str]:
     for key in REQUIRED:
         if key not in params:
             yield f"{key}: Field required"
-    known = KNOWN if terms.version == "2026-10-21" else KNOWN | SAMPLING
     for key in params:
-        if key not in known:
+        # Version 2023-06-01 takes them, and 2026-10-21 does not (§2.1).
+        if key not in KNOWN and (key not in SAMPLING or terms.version == "2026-10-21"):
             yield f"{key}: Extra inputs are not permitted"
     yield from _of_values(params)
     yield from _of_messages(params["messages"], terms)
+    yield from shapes.complaints(params, terms.betas)
     yield from _unsupported(params, terms)
 
 
@@ -113,7 +99,6 @@ def _of_values(params: dict[str, Any]) -> Iterator[str]:
 
 
 def _of_messages(messages: Any, terms: Terms) -> Iterator[str]:
-    """The texts for wrong shapes are inferred."""
     if not isinstance(messages, list):
         yield "messages: Input should be a valid list"
     if not messages:
@@ -127,8 +112,8 @@ def _of_messages(messages: Any, terms: Terms) -> Iterator[str]:
                 yield f"{at}.{key}: Field required"
         if message["role"] not in ("user", "assistant", "system"):
             yield f"{at}.role: Input should be 'user', 'assistant' or 'system'"
-        if not isinstance(message["content"], str | list):
-            yield f"{at}.content: Input should be a valid list"
+        is_last = position == len(messages) - 1
+        yield from shapes.of_content(message["content"], at=at, is_optional=is_last and message["role"] == "assistant")
         if terms.version == "2026-10-21" and isinstance(message["content"], list):
             yield from _of_blocks(message["role"], message["content"], at=f"{at}.content")
 

@@ -6,7 +6,8 @@ import json
 from typing import Any, NamedTuple
 
 from .identifiers import Identifiers
-from .judging import MODELS, Failure
+from .judging import Failure
+from .models import MODELS
 from .replies import BYTES_PER_TOKEN, Reply
 
 
@@ -48,7 +49,7 @@ def _error(failure: Failure, identifiers: Identifiers) -> dict[str, Any]:
     return {
         "type": "error",
         "error": {
-            "details": {"error_visibility": "user_facing"},
+            "details": failure.details,
             "type": failure.type,
             "message": failure.message,
         },
@@ -57,19 +58,22 @@ def _error(failure: Failure, identifiers: Identifiers) -> dict[str, Any]:
 
 
 def _message(params: dict[str, Any], reply: Reply, identifiers: Identifiers) -> dict[str, Any]:
+    """Return the message, its keys in the order of the recordings of 2026."""
     content = [_with_id(block, identifiers) for block in reply.blocks]
-    message: dict[str, Any] = {
+    message = {
+        "model": MODELS[params["model"]].id,
         "id": identifiers.message(),
         "type": "message",
         "role": "assistant",
-        "model": MODELS[params["model"]].id,
         "content": content,
         "stop_reason": reply.stop_reason,
         "stop_sequence": reply.stop_sequence,
+        "stop_details": reply.stop_details,
+        "usage": _usage(params, content) | reply.usage,
+        "container": None,
+        "diagnostics": None,
     }
-    if reply.stop_details is not None:
-        message["stop_details"] = reply.stop_details
-    return message | {"usage": _usage(params, content) | reply.usage} | reply.extra
+    return message | reply.extra
 
 
 def _with_id(block: dict[str, Any], identifiers: Identifiers) -> dict[str, Any]:
@@ -79,9 +83,8 @@ def _with_id(block: dict[str, Any], identifiers: Identifiers) -> dict[str, Any]:
 
 
 def _usage(params: dict[str, Any], content: list[dict[str, Any]]) -> dict[str, Any]:
-    asked = [params[key] for key in ("system", "messages", "tools") if key in params]
     usage: dict[str, Any] = {
-        "input_tokens": _tokens(asked),
+        "input_tokens": input_tokens(params),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
@@ -95,6 +98,11 @@ def _usage(params: dict[str, Any], content: list[dict[str, Any]]) -> dict[str, A
     return usage
 
 
+def input_tokens(params: dict[str, Any]) -> int:
+    """Return about how many tokens `params` ask with."""
+    return _tokens([params[key] for key in ("system", "messages", "tools") if key in params])
+
+
 def _block_tokens(block: dict[str, Any]) -> int:
     text = block.get(block.get("type", ""))
     return _tokens(text if isinstance(text, str) else block)
@@ -102,5 +110,8 @@ def _block_tokens(block: dict[str, Any]) -> int:
 
 def _tokens(value: Any) -> int:
     """Return about how many tokens a text or a JSON value makes, at least 1."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # nested as deep as was just read, on a deeper stack
+        return 1
     return max(1, len(text.encode(errors="surrogatepass")) // BYTES_PER_TOKEN)

@@ -3,9 +3,6 @@
 Each function here returns a `Replies`, and those that take `otherwise` or `replies` can be put around another. A
 reply is a text, a dictionary or list (its JSON is the text), a `Reply`, or a `Failure` for an errored line. Only
 requests whose `params` are valid are asked about.
-
-Custom_ids may arrive with an installation's tag before them (`{tag}_{custom_id}`). Whatever looks at a custom_id here
-takes the whole id, or what follows its first underscore.
 """
 
 from __future__ import annotations
@@ -13,15 +10,19 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .judging import Failure
-from .schemas import smallest
+from .schemas import fitting
 
 BYTES_PER_TOKEN = 4
 """A rule of thumb: it makes usage plausible, not right."""
+
+TAG = re.compile(r"[a-z2-7]{13}_")
+"""What django_claude_batches sends before each custom_id of a batch, to know the batch again."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,26 @@ class Reply:
 
 Answer = str | dict[str, Any] | list[Any] | Reply | Failure
 Replies = Callable[..., Answer]
-"""Called as `replies(params, custom_id)`, and with `index=` (the request's place in its batch) if it takes that."""
+"""Called as `replies(params, custom_id)`, and with what it takes of `index=` (the request's place in its batch) and
+`wire_id=` (its custom_id as received, the tag included)."""
 
 
-def with_index(replies: Replies) -> Replies:
-    """Return `replies` as a function that takes `index=` too. Done once, not for each of 100,000 requests."""
+def with_keywords(replies: Replies) -> Replies:
+    """Return `replies` as a function that takes each keyword. Done once, not for each of 100,000 requests."""
     parameters = inspect.signature(replies).parameters.values()
-    if any(parameter.name == "index" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return replies
+    taken = {"index", "wire_id"} & {parameter.name for parameter in parameters}
 
-    def answer(params: dict[str, Any], custom_id: str, *, index: int) -> Answer:
-        return replies(params, custom_id)
+    def answer(params: dict[str, Any], custom_id: str, **about: Any) -> Answer:
+        return replies(params, custom_id, **{name: about[name] for name in taken & about.keys()})
 
-    return answer
+    return answer if taken else lambda params, custom_id, **about: replies(params, custom_id)
 
 
-def ask(replies: Replies, params: dict[str, Any], custom_id: str, *, index: int) -> Reply | Failure:
-    """Return the answer of `replies` (made by `with_index`) to one request, a text or JSON made a `Reply`."""
-    answer = replies(params, custom_id, index=index)
+def ask(replies: Replies, params: dict[str, Any], custom_id: str, **about: Any) -> Reply | Failure:
+    """Return the answer of `replies` (made by `with_keywords`) to one request, a text or JSON made a `Reply`."""
+    answer = replies(params, custom_id, **about)
     if isinstance(answer, str):
         return Reply(answer)
     if isinstance(answer, dict | list):
@@ -74,10 +77,18 @@ def ask(replies: Replies, params: dict[str, Any], custom_id: str, *, index: int)
     raise TypeError(f"replies returned {answer!r} for {custom_id}: expected text, JSON, a Reply or a Failure")
 
 
+def tag_length(requests: list[dict[str, Any]]) -> int:
+    """Return how long the tag is that all custom_ids of a batch begin with, its underscore included; 0 without one."""
+    found = TAG.match(requests[0]["custom_id"])
+    if found is None or not all(request["custom_id"].startswith(found[0]) for request in requests):
+        return 0
+    return len(found[0])
+
+
 def echo(*, limit: int = 200) -> Replies:
     """Answer with the last user text, cut to `limit` characters and to `max_tokens`.
 
-    Where `output_config.format` asks for JSON, answer with the smallest JSON that fits its schema instead.
+    Where a tool is forced or a schema given, answer as `schema_shaped` does.
     """
 
     return schema_shaped(
@@ -86,14 +97,19 @@ def echo(*, limit: int = 200) -> Replies:
 
 
 def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
-    """Answer with the smallest JSON that fits the schema asked for; without a schema, with `otherwise` (an echo)."""
-    fallback = with_index(otherwise or echo())
+    """Answer with small JSON that fits the schema asked for, or that of the tool that `tool_choice` forces.
 
-    def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
+    Its strings are words of the prompt, its lists have an item. Without either, answer with `otherwise` (an echo).
+    """
+    fallback = with_keywords(otherwise or echo())
+
+    def answer(params: dict[str, Any], custom_id: str, **about: Any) -> Answer:
+        if (choice := params.get("tool_choice")) and choice["type"] in ("any", "tool"):
+            return _tool_use(params, choice.get("name"))
         schema = _asked_schema(params)
         if schema is None:
-            return ask(fallback, params, custom_id, index=index)
-        return json.dumps(smallest(schema), ensure_ascii=False)
+            return ask(fallback, params, custom_id, **about)
+        return json.dumps(fitting(schema, _last_user_text(params)), ensure_ascii=False)
 
     return answer
 
@@ -104,17 +120,17 @@ def always(answer: Answer) -> Replies:
 
 
 def scripted(answers: Mapping[Any, Answer], *, otherwise: Replies | None = None) -> Replies:
-    """Answer by custom_id (str), or by the request's place in its batch (int, from 0).
+    """Answer by custom_id (str; with its tag or without), or by the request's place in its batch (int, from 0).
 
     The rest is answered with `otherwise` (an echo).
     """
-    fallback = with_index(otherwise or echo())
+    fallback = with_keywords(otherwise or echo())
 
-    def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
-        for key in (custom_id, untagged(custom_id), index):
+    def answer(params: dict[str, Any], custom_id: str, **about: Any) -> Answer:
+        for key in (custom_id, about.get("wire_id"), about.get("index")):
             if key in answers:
                 return answers[key]
-        return ask(fallback, params, custom_id, index=index)
+        return ask(fallback, params, custom_id, **about)
 
     return answer
 
@@ -123,14 +139,14 @@ def failing(
     share: float, *, failure: Failure | None = None, seed: object = 0, otherwise: Replies | None = None
 ) -> Replies:
     """Make about this `share` (0 to 1) of the requests fail, the same ones each time for one `seed`."""
-    fallback = with_index(otherwise or echo())
+    fallback = with_keywords(otherwise or echo())
     error = failure or Failure(while_running=True)
 
-    def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
-        digest = hashlib.sha256(f"{seed}:{untagged(custom_id)}".encode()).digest()
+    def answer(params: dict[str, Any], custom_id: str, **about: Any) -> Answer:
+        digest = hashlib.sha256(f"{seed}:{custom_id}".encode()).digest()
         if int.from_bytes(digest[:8]) < share * 2**64:
             return error
-        return ask(fallback, params, custom_id, index=index)
+        return ask(fallback, params, custom_id, **about)
 
     return answer
 
@@ -164,33 +180,25 @@ def thinking(*, thought: str = "Let me think about it.", replies: Replies | None
 def using_tool(name: str | None = None, *, arguments: dict[str, Any] | None = None) -> Replies:
     """Call a tool: `name`, or the first of the request's `tools`.
 
-    `arguments` are, unless given, the smallest that fit the tool's schema. Whether the request offers the tool is not
+    `arguments` are, unless given, small ones that fit the tool's schema. Whether the request offers the tool is not
     asked; the block's id is made when the line is.
     """
-
-    def answer(params: dict[str, Any], custom_id: str) -> Answer:
-        offered = [tool for tool in params.get("tools", []) if name in (None, tool.get("name"))]
-        tool = offered[0] if offered else {"name": name or "tool"}
-        value = smallest(tool.get("input_schema", {"type": "object"})) if arguments is None else arguments
-        return Reply(
-            content=[{"type": "tool_use", "name": tool["name"], "input": value}],
-            stop_reason="tool_use",
-        )
-
-    return answer
+    return lambda params, custom_id: _tool_use(params, name, arguments)
 
 
-def untagged(custom_id: str) -> str:
-    """Return what follows the first underscore, or the whole id when there is none."""
-    before, underscore, after = custom_id.partition("_")
-    return after if underscore else before
+def _tool_use(params: dict[str, Any], name: str | None, arguments: dict[str, Any] | None = None) -> Reply:
+    offered = [tool for tool in params.get("tools") or [] if name in (None, tool.get("name")) and "name" in tool]
+    tool = offered[0] if offered else {"name": name or "tool"}
+    if arguments is None:
+        arguments = fitting(tool.get("input_schema", {"type": "object"}), _last_user_text(params))
+    return Reply(content=[{"type": "tool_use", "name": tool["name"], "input": arguments}], stop_reason="tool_use")
 
 
 def _around(replies: Replies | None, change: Callable[[Reply, dict[str, Any]], Reply]) -> Replies:
-    inner = with_index(replies or echo())
+    inner = with_keywords(replies or echo())
 
-    def answer(params: dict[str, Any], custom_id: str, *, index: int = 0) -> Answer:
-        reply = ask(inner, params, custom_id, index=index)
+    def answer(params: dict[str, Any], custom_id: str, **about: Any) -> Answer:
+        reply = ask(inner, params, custom_id, **about)
         return reply if isinstance(reply, Failure) else change(reply, params)
 
     return answer

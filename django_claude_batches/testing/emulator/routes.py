@@ -1,4 +1,4 @@
-"""The six endpoints: from a received request to the response, around the world's rules."""
+"""The endpoints: from a received request to the response, around the world's rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from . import errors
+from . import beside, errors
 from .batch import BatchSnapshot
 from .downloads import Download, Outgoing
 from .exchange import Request, Response, as_json, asked, refused
@@ -27,25 +27,29 @@ class Call:
     request: Request
     workspace_id: str
     version: str
-    batch_id: str
+    named: str
+
+    @property
+    def terms(self) -> Terms:
+        headers = self.request.headers
+        betas = (beta.strip() for beta in headers.get("anthropic-beta", "").split(","))
+        return Terms(self.version, tuple(filter(None, betas)), headers.get("anthropic-user-profile-id"))
 
 
 class Routes:
-    """Answers requests. `base_url` is where `results_url` points."""
+    """Answers requests."""
 
     def __init__(
         self,
         world: World,
         keys: Keys,
         *,
-        base_url: str,
         require_version: bool,
         max_requests: int,
         ledger: Ledger,
     ) -> None:
         self._world = world
         self._keys = keys
-        self._base_url = base_url
         self._require_version = require_version
         self._max_requests = max_requests
         self._ledger = ledger
@@ -56,6 +60,9 @@ class Routes:
             "cancel": self._cancel,
             "delete": self._delete,
             "results": self._results,
+            "count_tokens": self._count_tokens,
+            "list_models": self._list_models,
+            "retrieve_model": lambda call: as_json(beside.model(call.named)),
         }
 
     def respond(self, request: Request) -> Response:
@@ -68,13 +75,23 @@ class Routes:
         except Exception as error:  # noqa: BLE001  the caller waits for a response whatever a test's `replies` raised
             return refused(errors.emulator_failed(error), headers)
 
+    def identity(self, request: Request) -> dict[str, str]:
+        """Return the headers that say whose key it is; none where it is not taken."""
+        try:
+            return self._identity(self._keys.workspace_for(request.headers))
+        except errors.Refusal:
+            return {}
+
+    def _identity(self, workspace_id: str) -> dict[str, str]:
+        return {"anthropic-organization-id": self._world.organization_id, "anthropic-workspace-id": workspace_id}
+
     def _answer(self, request: Request, headers: dict[str, str]) -> Response:
-        verb, batch_id = asked(request)
+        verb, named = asked(request)
         workspace_id = self._keys.workspace_for(request.headers)
         # Only after the key is known: failures before that do not name the Workspace (§2.2).
-        headers |= {"anthropic-organization-id": self._world.organization_id, "anthropic-workspace-id": workspace_id}
-        response = self._handlers[verb](Call(request, workspace_id, self._version(request), batch_id))
-        return replace(response, headers=headers | response.headers, batch_id=response.batch_id or batch_id or None)
+        headers |= self._identity(workspace_id)
+        response = self._handlers[verb](Call(request, workspace_id, self._version(request), named))
+        return replace(response, headers=headers | response.headers)
 
     def _version(self, request: Request) -> str:
         version = request.headers.get("anthropic-version")
@@ -94,65 +111,77 @@ class Routes:
         if request.body is None:
             raise errors.body_too_large()
         requests = read_requests(request.body, max_requests=self._max_requests)
-        betas = (beta.strip() for beta in request.headers.get("anthropic-beta", "").split(","))
-        terms = Terms(call.version, tuple(filter(None, betas)), request.headers.get("anthropic-user-profile-id"))
         batch = self._world.create(
             requests,
             workspace_id=call.workspace_id,
-            terms=terms,
+            terms=call.terms,
             lands_in=request.lands_in,
             seen_in=request.seen_in,
         )
-        return replace(self._shown(batch), batch_id=batch.id)
+        return self._shown(batch, call)
 
     def _retrieve(self, call: Call) -> Response:
-        batch = self._world.retrieve(call.batch_id, workspace_id=call.workspace_id)
+        batch = self._world.retrieve(call.named, workspace_id=call.workspace_id)
         # A hint on a 200: "ask again in 10 seconds" (§1).
         hint = {"retry-after": "10"} if batch.processing_status == "in_progress" else {}
-        return self._shown(batch, headers=hint)
+        return self._shown(batch, call, headers=hint)
 
     def _list(self, call: Call) -> Response:
-        query = call.request.query
-        after_id, before_id = query.get("after_id"), query.get("before_id")
-        if after_id is not None and before_id is not None:
-            raise errors.invalid("after_id: cannot be used together with before_id")
-        limit = _limit(query.get("limit", "20"))
-        page = self._world.page(workspace_id=call.workspace_id, limit=limit, after_id=after_id, before_id=before_id)
-        data = [self._batch(batch) for batch in page.data]
-        ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-        return as_json({"data": data, "has_more": page.has_more} | ids)
+        page = self._world.page(workspace_id=call.workspace_id, **_part(call))
+        return as_json(beside.page([_batch(batch, call) for batch in page.data], has_more=page.has_more))
 
     def _cancel(self, call: Call) -> Response:
-        return self._shown(self._world.cancel(call.batch_id, workspace_id=call.workspace_id))
+        return self._shown(self._world.cancel(call.named, workspace_id=call.workspace_id), call)
 
     def _delete(self, call: Call) -> Response:
-        self._world.delete(call.batch_id, workspace_id=call.workspace_id)
-        return as_json({"id": call.batch_id, "type": "message_batch_deleted"})
+        self._world.delete(call.named, workspace_id=call.workspace_id)
+        deleted = as_json({"id": call.named, "type": "message_batch_deleted"})
+        return replace(deleted, batch_id=call.named)
 
     def _results(self, call: Call) -> Response:
-        lines = self._world.results(call.batch_id, workspace_id=call.workspace_id)
-        download = Download(call.batch_id, call.workspace_id, self._world.clock.now())
+        lines = self._world.results(call.named, workspace_id=call.workspace_id)
+        download = Download(call.named, call.workspace_id, self._world.clock.now())
         self._ledger.begun(download)
-        return Response(200, {"content-type": "application/x-jsonl"}, Outgoing(lines, download, self._ledger.ended))
-
-    def _shown(self, batch: BatchSnapshot, *, headers: dict[str, str] | None = None) -> Response:
-        return as_json(self._batch(batch), headers=headers)
-
-    def _batch(self, batch: BatchSnapshot) -> dict[str, Any]:
-        """Return the MessageBatch object: the API's ten fields, in its order (§3.1)."""
-        ended = batch.processing_status == "ended"
-        return {
-            "id": batch.id,
-            "type": "message_batch",
-            "processing_status": batch.processing_status,
-            "request_counts": batch.request_counts,
-            "created_at": _timestamp(batch.created_at),
-            "expires_at": _timestamp(batch.expires_at),
-            "ended_at": _timestamp(batch.ended_at),
-            "archived_at": _timestamp(batch.archived_at),
-            "cancel_initiated_at": _timestamp(batch.cancel_initiated_at),
-            "results_url": f"{self._base_url}/v1/messages/batches/{batch.id}/results" if ended else None,
+        headers = {
+            "content-type": "application/x-jsonl",
+            "content-disposition": f"attachment; filename*=utf-8''{call.named}_results.jsonl",
         }
+        return Response(200, headers, Outgoing(lines, download, self._ledger.ended), batch_id=call.named)
+
+    def _count_tokens(self, call: Call) -> Response:
+        return as_json(beside.token_count(call.request.body, call.terms))
+
+    def _list_models(self, call: Call) -> Response:
+        return as_json(beside.models(**_part(call)))
+
+    def _shown(self, batch: BatchSnapshot, call: Call, *, headers: dict[str, str] | None = None) -> Response:
+        return replace(as_json(_batch(batch, call), headers=headers), batch_id=batch.id)
+
+
+def _batch(batch: BatchSnapshot, call: Call) -> dict[str, Any]:
+    """Return the MessageBatch object: the API's ten fields, in its order (§3.1), its URL at the host that was asked."""
+    url = f"http://{call.request.headers['host']}/v1/messages/batches/{batch.id}/results"
+    return {
+        "id": batch.id,
+        "type": "message_batch",
+        "processing_status": batch.processing_status,
+        "request_counts": batch.request_counts,
+        "ended_at": _timestamp(batch.ended_at),
+        "created_at": _timestamp(batch.created_at),
+        "expires_at": _timestamp(batch.expires_at),
+        "archived_at": _timestamp(batch.archived_at),
+        "cancel_initiated_at": _timestamp(batch.cancel_initiated_at),
+        "results_url": url if batch.processing_status == "ended" else None,
+    }
+
+
+def _part(call: Call) -> dict[str, Any]:
+    """Return which part of a listing is asked for (§3.3)."""
+    query = call.request.query
+    after_id, before_id = query.get("after_id"), query.get("before_id")
+    if after_id is not None and before_id is not None:
+        raise errors.invalid("after_id: cannot be used together with before_id")
+    return {"limit": _limit(query.get("limit", "20")), "after_id": after_id, "before_id": before_id}
 
 
 def _limit(text: str) -> int:

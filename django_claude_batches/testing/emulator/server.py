@@ -136,7 +136,9 @@ class Handler(BaseHTTPRequestHandler):
             method=self.command,
             path=url.path,
             query=dict(parse_qsl(url.query, keep_blank_values=True)),
-            headers={name.lower(): value for name, value in self.headers.items()},
+            # HTTP/1.0 needs no Host.
+            headers={"host": f"{HOST}:{self.server.server_port}"}
+            | {name.lower(): value for name, value in self.headers.items()},
             body=body,
         )
         if request.path.startswith(CONTROL):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import logging
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -18,6 +21,8 @@ from .judging import Terms
 from .lines import Line
 from .pages import page_of
 from .replies import Replies
+
+logger = logging.getLogger(__name__)
 
 CANCELING_LASTS = 1.0
 """Seconds that canceling takes where batches end by themselves; 1 to 25 were seen (§3.1)."""
@@ -48,6 +53,7 @@ class World:
         self._journal = journal or Journal(None)
         self._batches: list[Batch] = []  # by created_at, those that have yet to land too
         self._lock = threading.RLock()
+        self._has_logged = False
         self.clock = Clock()
         self.identifiers = Identifiers(Random(self._seed))  # noqa: S311  shapes, not secrets
         self.organization_id = self.identifiers.organization()
@@ -74,9 +80,9 @@ class World:
                 seen_from=created_at + timedelta(seconds=seen_in),
                 stranger=stranger,
             )
-            self._add(batch)
             if self._journal.kept:
                 self._journal.write("batch", batch.birth())
+            self._add(batch)
             return self._snapshot(batch)
 
     def recall(self, kind: str, entry: dict[str, Any]) -> None:
@@ -117,7 +123,8 @@ class World:
             batch = self._find(batch_id, workspace_id)
             if batch.processing_status == "in_progress":
                 now = self.clock.now()
-                batch.process(self._share_done(batch, now), self._rules.replies)
+                with self._keeping(batch):
+                    batch.process(self._share_done(batch, now), self._rules.replies)
                 batch.cancel(now)
                 self._changed(batch)
             elif batch.processing_status == "ended" and self._rules.cancel_ended == "refused":
@@ -142,17 +149,24 @@ class World:
             return batch.lines
 
     def finish(self, batch_id: str | None) -> None:
+        """End the chosen batches; then raise what `replies` raised for one of them, which goes on as it was."""
         with self._lock:
-            for batch in self._chosen(batch_id):
-                if batch.processing_status == "in_progress":
-                    batch.process(1, self._rules.replies)
-                if batch.processing_status != "ended":
-                    self._end(batch, self.clock.now())
+            chosen = self._chosen(batch_id)
+            for batch in chosen:
+                with self._keeping(batch):
+                    if batch.processing_status == "in_progress":
+                        batch.process(1, self._rules.replies)
+                    if batch.processing_status != "ended":
+                        self._end(batch, self.clock.now())
+            _raise_of(chosen)
 
     def expire(self, batch_id: str) -> None:
         with self._lock:
-            for batch in self._chosen(batch_id):
-                self._expire(batch, self.clock.now())
+            chosen = self._chosen(batch_id)
+            for batch in chosen:
+                with self._keeping(batch):
+                    self._expire(batch, self.clock.now())
+            _raise_of(chosen)
 
     def archive(self, batch_id: str) -> None:
         with self._lock:
@@ -166,7 +180,7 @@ class World:
         with self._lock:
             self.clock.advance(seconds)
             self._journal.write("clock", {"added": self.clock.added.total_seconds()})
-            self._settled()
+            _raise_of(self._settled())
 
     def snapshots(self) -> list[BatchSnapshot]:
         """Return every batch that has landed, deleted ones too, oldest first."""
@@ -181,6 +195,8 @@ class World:
     def _find(self, batch_id: str, workspace_id: str) -> Batch:
         for batch in self._seen(workspace_id):
             if batch.id == batch_id:
+                if batch.raised:
+                    raise errors.emulator_failed(batch.raised)
                 return batch
         raise errors.batch_unknown(batch_id)
 
@@ -203,9 +219,24 @@ class World:
             self._settle(batch, now)
         return present
 
+    @contextlib.contextmanager
+    def _keeping(self, batch: Batch) -> Iterator[None]:
+        """Keep with the batch what `replies` raises, and log the first: no other batch's call may meet it."""
+        batch.raised = None
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # pytest.fail raises no Exception
+            batch.raised = error
+            if not self._has_logged:
+                logger.error("Batch %s cannot be processed", batch.id, exc_info=error)
+            self._has_logged = True
+
     def _settle(self, batch: Batch, now: datetime) -> None:
         if batch.processing_status != "ended":
-            self._let_run(batch, now)
+            with self._keeping(batch):
+                self._let_run(batch, now)
         archived_from = batch.created_at + RESULTS_LAST
         if not batch.archived_at and archived_from <= now:
             batch.archive(archived_from)
@@ -247,3 +278,10 @@ class World:
     def _end(self, batch: Batch, at: datetime, *, rest: str = "canceled") -> None:
         batch.end(at, rest=rest)
         self._changed(batch)
+
+
+def _raise_of(batches: list[Batch]) -> None:
+    """Raise what `replies` raised for the first of these batches for which it did."""
+    for batch in batches:
+        if batch.raised:
+            raise batch.raised

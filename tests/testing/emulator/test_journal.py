@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 
 import pytest
 
 from django_claude_batches.testing import ClaudeEmulator, Failure, scripted
-from tests.testing.caller import BATCHES, call, create, requests_of
+from tests.testing.caller import BATCHES, call, create, params, requests_of
 
 LIVELY = scripted({"a": Failure(), "b": "\ud800 and \u2028"})
 
@@ -51,6 +52,54 @@ def test_all_of_it_is_there_again(path):
 
 def call_list(claude):
     return call(claude, "GET", BATCHES).json
+
+
+TREE = {"$defs": {"Tree": {"properties": {"child": {"$ref": "#/$defs/Tree"}}}}, "$ref": "#/$defs/Tree"}
+BAD = {
+    "recursive": {"output_config": {"format": {"type": "json_schema", "schema": TREE}}},
+    "list": {"output_config": []},
+    "enum": {"output_config": {"format": {"type": "json_schema", "schema": {"enum": []}}}},
+    "dangling": {"output_config": {"format": {"type": "json_schema", "schema": {"$ref": "#/$defs/Nope"}}}},
+    "tool": {"tools": 5, "tool_choice": [[]]},
+}
+
+
+def test_bad_requests_are_errored_lines_and_touch_nothing_else_over_a_restart_too(path):
+    def served(claude):
+        answers = [call(claude, "GET", f"{BATCHES}/{batch_id}/results").lines for batch_id in (bad, good)]
+        return [{name: line["type"] for name, line in lines.items()} for lines in answers]
+
+    expected = [dict.fromkeys(BAD, "errored") | {"fine": "succeeded"}, {"a": "succeeded"}]
+    requests = [{"custom_id": name, "params": params(**changes)} for name, changes in BAD.items()]
+    requests.append({"custom_id": "fine", "params": params()})
+    with ClaudeEmulator(state=path) as claude:
+        bad = call(claude, "POST", BATCHES, body={"requests": requests}).json["id"]
+        good = create(claude)
+    with ClaudeEmulator(state=path, seconds=0) as claude:
+        assert {batch["processing_status"] for batch in call_list(claude)["data"]} == {"ended"}
+        assert served(claude) == expected
+    with ClaudeEmulator(state=path) as claude:
+        assert served(claude) == expected
+
+
+def test_a_batch_whose_replies_raised_is_asked_again_after_a_restart(path):
+    def replies(params, custom_id):
+        raise ZeroDivisionError
+
+    with ClaudeEmulator(state=path, seconds=0, replies=replies) as claude:
+        batch_id = create(claude)
+        assert call(claude, "GET", f"{BATCHES}/{batch_id}").status == 500
+    with ClaudeEmulator(state=path, seconds=0) as claude:
+        assert b"Hello" in results(claude, batch_id)
+
+
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_only_its_owner_may_read_the_file(path, before):
+    if before:
+        path.touch(before)
+    with ClaudeEmulator(state=path) as claude:
+        create(claude)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_new_ids_are_new(path):

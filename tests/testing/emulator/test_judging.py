@@ -67,8 +67,11 @@ def test_sampling_parameters_go_with_the_version(key):
 @pytest.mark.parametrize(
     ("message", "where"),
     [
-        ({"role": "assistant", "content": [{"type": "document"}]}, "messages.0.content.0: "),
-        ({"role": "user", "content": [{"type": "text", "text": "", "citations": [{}]}]}, "messages.0.content.0.text."),
+        (
+            {"role": "assistant", "content": [{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]},
+            "messages.0.content.0: ",
+        ),
+        ({"role": "user", "content": [{"type": "text", "text": "x", "citations": [{}]}]}, "messages.0.content.0.text."),
     ],
 )
 def test_content_that_the_new_version_removed(message, where):

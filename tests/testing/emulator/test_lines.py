@@ -27,12 +27,13 @@ def test_succeeded():
     message = result(Reply("Hello, you."))["message"]
     assert message.pop("id").startswith("msg_01")
     assert message == {
+        "model": "claude-haiku-4-5-20251001",
         "type": "message",
         "role": "assistant",
-        "model": "claude-haiku-4-5-20251001",
         "content": [{"type": "text", "text": "Hello, you."}],
         "stop_reason": "end_turn",
         "stop_sequence": None,
+        "stop_details": None,
         "usage": {
             "input_tokens": 10,
             "cache_creation_input_tokens": 0,
@@ -42,6 +43,8 @@ def test_succeeded():
             "service_tier": "batch",
             "inference_geo": "not_available",
         },
+        "container": None,
+        "diagnostics": None,
     }
 
 
@@ -58,6 +61,11 @@ def test_errored(while_running):
             "message": "model: x",
         },
     }
+
+
+def test_details_can_be_null_as_recorded():
+    failure = Failure("invalid_request_error", "Could not process image", while_running=True, details=None)
+    assert result(failure)["error"]["error"]["details"] is None
 
 
 @pytest.mark.parametrize("type_", ["canceled", "expired"])

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from django_claude_batches.testing import (
+    ClaudeEmulator,
     Failure,
     Reply,
     always,
@@ -19,15 +20,19 @@ from django_claude_batches.testing import (
     truncated,
     using_tool,
 )
-from django_claude_batches.testing.emulator.replies import ask, with_index
-from tests.testing.caller import params
+from django_claude_batches.testing.emulator.replies import ask, with_keywords
+from tests.testing.caller import BATCHES, call, create, params
 
 SCHEMA = {"type": "object", "properties": {"tag": {"enum": ["good", "bad"]}}, "required": ["tag"]}
 AS_JSON = {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}
 
 
-def answer(replies, custom_id="a", *, index=0, **changes):
-    return ask(with_index(replies), params(**changes), custom_id, index=index)
+TOOLS = [{"name": "first", "input_schema": {"type": "object"}}, {"name": "second", "input_schema": SCHEMA}]
+
+
+def answer(replies, custom_id="a", *, index=0, wire_id=None, **changes):
+    about = {"index": index, "wire_id": wire_id or custom_id}
+    return ask(with_keywords(replies), params(**changes), custom_id, **about)
 
 
 def test_echo_answers_with_the_last_user_text():
@@ -56,11 +61,25 @@ def test_json_is_answered_where_it_is_asked_for(replies):
     assert answer(replies).text == "Hello"
 
 
-def test_scripted_looks_at_the_whole_custom_id_then_behind_the_tag_then_at_the_place():
-    replies = scripted({"abcdefghijklm_a": "whole", "b_1": "own", 2: "place"}, otherwise=lambda params, custom_id: "?")
-    assert answer(replies, "abcdefghijklm_a").text == "whole"
-    assert answer(replies, "abcdefghijklm_b_1").text == "own"
-    assert answer(replies, "b_1").text == "own"
+def test_a_forced_tool_is_used_with_words_of_the_prompt():
+    tools = [{"name": "tag", "input_schema": {"type": "object", "properties": {"tag": {"type": "string"}}}}, TOOLS[1]]
+    reply = answer(echo(), tools=tools, tool_choice={"type": "any"})
+    assert reply.blocks == [{"type": "tool_use", "name": "tag", "input": {"tag": "Hello"}}]
+    assert reply.stop_reason == "tool_use"
+    reply = answer(echo(), tools=tools, tool_choice={"type": "tool", "name": "second"})
+    assert reply.blocks == [{"type": "tool_use", "name": "second", "input": {"tag": "good"}}]
+    assert answer(echo(), tools=tools, tool_choice={"type": "auto"}).text == "Hello"
+
+
+def test_a_forced_tool_of_the_servers_is_used_without_input():
+    reply = answer(echo(), tools=[{"type": "bash_20250124", "name": "bash"}], tool_choice={"type": "any"})
+    assert reply.blocks == [{"type": "tool_use", "name": "bash", "input": {}}]
+
+
+def test_scripted_looks_at_the_custom_id_then_at_the_one_of_the_wire_then_at_the_place():
+    replies = scripted({"abcdefghijklm_a": "wire", "b_1": "own", 2: "place"}, otherwise=lambda params, custom_id: "?")
+    assert answer(replies, "a", wire_id="abcdefghijklm_a").text == "wire"
+    assert answer(replies, "b_1", wire_id="abcdefghijklm_b_1").text == "own"
     assert answer(replies, "c", index=2).text == "place"
     assert answer(replies, "c", index=3).text == "?"
 
@@ -77,7 +96,8 @@ def test_always_the_same():
 @pytest.mark.slow
 def test_a_failing_share_is_about_that_share_and_always_the_same():
     def failed(seed, tag):
-        return {n for n in range(2000) if isinstance(answer(failing(0.1, seed=seed), f"{tag}_{n}"), Failure)}
+        replies = failing(0.1, seed=seed)
+        return {n for n in range(2000) if isinstance(answer(replies, f"{n}", wire_id=f"{tag}_{n}"), Failure)}
 
     assert 150 < len(failed(0, "tag")) < 250
     assert failed(0, "tag") == failed(0, "another")
@@ -125,12 +145,62 @@ def test_a_failure_passes_through_what_is_put_around_it():
     ],
 )
 def test_using_a_tool(replies, name, arguments):
-    tools = [{"name": "first", "input_schema": {"type": "object"}}, {"name": "second", "input_schema": SCHEMA}]
-    reply = answer(replies, tools=tools)
+    reply = answer(replies, tools=TOOLS)
     assert reply.stop_reason == "tool_use"
     assert reply.blocks == [{"type": "tool_use", "name": name, "input": arguments}]
+
+
+def test_replies_can_be_called_without_keywords_by_ones_own():
+    replies = scripted({"a": "own"}, otherwise=echo())
+    assert replies(params(), "a") == "own"
+    assert replies(params(), "b").text == "Hello"
 
 
 def test_an_answer_of_another_kind_is_an_error_that_names_the_request():
     with pytest.raises(TypeError, match="None for a-1: expected text, JSON, a Reply or a Failure"):
         answer(lambda params, custom_id: None, "a-1")
+
+
+TAG = "abcdefghij2az_"
+
+
+@pytest.mark.parametrize(
+    ("wire_ids", "custom_ids"),
+    [
+        ([f"{TAG}1", f"{TAG}b_2"], ["1", "b_2"]),
+        ([f"{TAG}1", "2"], [f"{TAG}1", "2"]),
+        ([f"{TAG}1", f"x{TAG[1:]}2"], [f"{TAG}1", f"x{TAG[1:]}2"]),
+        (["short_1", "short_2"], ["short_1", "short_2"]),
+        (["ABCDEFGHIJKLM_1"], ["ABCDEFGHIJKLM_1"]),
+    ],
+)
+def test_replies_are_given_the_plain_custom_id_where_the_whole_batch_bears_a_tag(wire_ids, custom_ids):
+    asked = {}
+
+    def replies(params, custom_id, wire_id):
+        asked[wire_id] = custom_id
+        return ""
+
+    with ClaudeEmulator(replies=replies) as claude:
+        create(claude, *wire_ids)
+        claude.finish()
+    assert asked == dict(zip(wire_ids, custom_ids, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("replies", "text"),
+    [
+        (lambda params, custom_id: custom_id, "1"),
+        (lambda params, custom_id, index: f"{custom_id} {index}", "1 0"),
+        (lambda params, custom_id, *, wire_id, index: f"{wire_id} {index}", f"{TAG}1 0"),
+        (lambda params, custom_id, **about: f"{sorted(about)}", "['index', 'wire_id']"),
+        (scripted({"1": "own"}), "own"),
+        (scripted({f"{TAG}1": "of the wire"}), "of the wire"),
+    ],
+)
+def test_replies_take_of_the_keywords_what_they_like(replies, text):
+    with ClaudeEmulator(replies=replies) as claude:
+        path = f"{BATCHES}/{create(claude, f'{TAG}1')}/results"
+        claude.finish()
+        [line] = call(claude, "GET", path).lines.values()
+    assert line["message"]["content"][0]["text"] == text

@@ -1,7 +1,9 @@
-"""The six endpoints over HTTP: statuses, headers and bodies."""
+"""The endpoints over HTTP: statuses, headers and bodies."""
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
 import re
 from datetime import datetime, timedelta
@@ -90,7 +92,8 @@ def test_the_version_can_be_left_out_where_the_emulator_is_told_so():
     ("method", "path", "status", "message"),
     [
         ("GET", "/", 404, "Not found"),
-        ("GET", "/v1/models", 404, "Not found"),
+        ("GET", "/v1/messages", 404, "Not found"),
+        ("DELETE", "/v1/models", 405, "Method Not Allowed"),
         ("GET", f"{BATCHES}/", 404, "Not found"),
         ("GET", f"{BATCHES}/msgbatch_x/lines", 404, "Not found"),
         ("DELETE", BATCHES, 405, "Method Not Allowed"),
@@ -300,14 +303,80 @@ def test_a_workspace_named_must_be_the_keys(claude):
 
 def test_replies_that_raise_are_told_to_whoever_polls():
     def replies(params, custom_id):
-        raise ZeroDivisionError("no answer to that")
+        if params["max_tokens"] != 1:
+            raise ZeroDivisionError("no answer to that")
+        return "Hello"
 
     with ClaudeEmulator(seconds=0, replies=replies) as claude:
         path = f"{BATCHES}/{create(claude)}"
         answer = call(claude, "GET", path)
+        other = f"{BATCHES}/{create(claude, max_tokens=1)}"
         message = "The emulator failed: ZeroDivisionError: no answer to that"
         assert answer.error == (500, "api_error", message)
         assert answer.headers["x-should-retry"] == "false"
+        assert call(claude, "GET", other).json["processing_status"] == "ended"
+        assert call(claude, "GET", f"{other}/results").lines["a"]["type"] == "succeeded"
+        assert len(call(claude, "GET", BATCHES).json["data"]) == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "claude.test:8788"])
+def test_the_results_url_is_at_the_host_that_was_asked(claude, host):
+    asked = host.format(port=claude.url.rpartition(":")[2])
+    path = f"{BATCHES}/{create(claude)}"
+    claude.finish()
+    assert call(claude, "GET", path, host=asked).json["results_url"] == f"http://{asked}{path}/results"
+
+
+def test_json_is_gzipped_where_that_is_asked_for(claude):
+    path = f"{BATCHES}/{create(claude)}"
+    plain = call(claude, "GET", path)
+    zipped = call(claude, "GET", path, accept_encoding="gzip, deflate")
+    assert (plain.headers.get("content-encoding"), zipped.headers["content-encoding"]) == (None, "gzip")
+    assert plain.headers["vary"] == zipped.headers["vary"] == "Accept-Encoding"
+    assert gzip.decompress(zipped.body) == plain.body
+    claude.finish()
+    results = call(claude, "GET", f"{path}/results", accept_encoding="gzip")
+    assert results.lines["a"]["type"] == "succeeded"
+
+
+def test_what_a_fault_cuts_is_not_gzipped(claude):
+    claude.fault("cut_answer", on="list", after=5)
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        call(claude, "GET", BATCHES, accept_encoding="gzip")
+    assert cut.value.partial == b'{"dat'
+
+
+def test_the_models_are_listed_and_found(claude):
+    page = call(claude, "GET", "/v1/models?limit=2").json
+    assert (page["has_more"], page["first_id"], page["last_id"]) == (True, page["data"][0]["id"], page["data"][1]["id"])
+    rest = call(claude, "GET", f"/v1/models?limit=1000&after_id={page['last_id']}").json
+    ids = [model["id"] for model in page["data"] + rest["data"]]
+    assert len(ids) == len(set(ids)) == 19
+    assert call(claude, "GET", "/v1/models?after_id=x").error == (
+        400,
+        "invalid_request_error",
+        "after_id: Model x not found.",
+    )
+    found = call(claude, "GET", "/v1/models/claude-haiku-4-5").json
+    assert (found["id"], found["display_name"]) == ("claude-haiku-4-5-20251001", "Claude Haiku 4.5")
+    assert call(claude, "GET", "/v1/models/claude-x").error == (404, "not_found_error", "model: claude-x")
+
+
+def test_tokens_are_counted_and_what_is_wrong_is_said_at_once(claude):
+    asked = params(max_tokens=None)
+    path = "/v1/messages/count_tokens"
+    assert call(claude, "POST", path, body=asked).json == {"input_tokens": 10}
+    assert (
+        call(claude, "POST", path, body=asked | {"messages": []}).error[2]
+        == "messages: at least one message is required"
+    )
+    assert call(claude, "POST", path, body=asked | {"model": "claude-x"}).error == (
+        404,
+        "not_found_error",
+        "model: claude-x",
+    )
+    assert call(claude, "POST", path, body=b"{").error[0] == 400
+    assert call(claude, "POST", path, body=[]).error[0] == 400
 
 
 def test_text_that_is_not_ascii_goes_there_and_back(claude):

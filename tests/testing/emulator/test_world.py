@@ -10,12 +10,13 @@ import pytest
 from django_claude_batches.testing import echo, failing
 from django_claude_batches.testing.emulator.errors import Refusal
 from django_claude_batches.testing.emulator.judging import Terms
-from django_claude_batches.testing.emulator.replies import with_index
+from django_claude_batches.testing.emulator.replies import with_keywords
 from django_claude_batches.testing.emulator.world import Rules, World
 from tests.testing.caller import params, requests_of
 
 HOUR = 3600
 DAY = 24 * HOUR
+REQUESTS_OF_ONE_TOKEN = requests_of("a", max_tokens=1)["requests"]
 MINE = "wrkspc_mine"
 
 
@@ -24,7 +25,7 @@ class Story:
 
     def __init__(self, **rules):
         defaults = {
-            "replies": with_index(echo()),
+            "replies": with_keywords(echo()),
             "seconds": None,
             "progressive_counts": False,
             "processed_share": None,
@@ -123,7 +124,7 @@ def test_a_share_may_be_done_already(word, rest):
 
 
 def test_progressive_counts():
-    story = Story(progressive_counts=True, seconds=10, replies=with_index(failing(1)))
+    story = Story(progressive_counts=True, seconds=10, replies=with_keywords(failing(1)))
     seen = [story.batch.request_counts]
     for _ in range(2):
         story.tell("wait 5")
@@ -212,6 +213,44 @@ def test_a_seed_repeats_ids_and_order():
     assert ids(Story()) == ids(Story())
 
 
+def test_what_replies_raise_touches_no_other_batch():
+    def replies(params, custom_id):
+        if params["max_tokens"] == 1:
+            raise ZeroDivisionError("no answer to that")
+        return "Hello"
+
+    story = Story(replies=with_keywords(replies), seconds=0)
+    bad = story.world.create(REQUESTS_OF_ONE_TOKEN, workspace_id=MINE, terms=Terms("2023-06-01"))
+    assert story.world.retrieve(story.id, workspace_id=MINE).processing_status == "ended"
+    assert len(story.world.results(story.id, workspace_id=MINE)) == 10
+    with pytest.raises(Refusal, match=r"^The emulator failed: ZeroDivisionError: no answer to that$"):
+        story.world.retrieve(bad.id, workspace_id=MINE)
+    page = story.world.page(workspace_id=MINE, limit=9, after_id=None, before_id=None)
+    assert [(batch.id, batch.processing_status) for batch in page.data] == [
+        (bad.id, "in_progress"),
+        (story.id, "ended"),
+    ]
+    story.world.finish(story.id)
+    with pytest.raises(ZeroDivisionError):
+        story.world.finish(None)
+
+
+def test_an_outcome_of_pytest_is_kept_with_its_batch_too():
+    story = Story(replies=with_keywords(lambda params, custom_id: pytest.fail("not this one")), seconds=0)
+    with pytest.raises(Refusal, match="Failed: not this one"):
+        story.world.retrieve(story.id, workspace_id=MINE)
+    with pytest.raises(pytest.fail.Exception, match="not this one"):
+        story.world.pass_time(1)
+
+
+def test_the_first_that_replies_raise_is_logged(caplog):
+    story = Story(replies=with_keywords(lambda params, custom_id: 1 / 0), seconds=0)
+    for _ in range(3):
+        story.world.snapshots()
+    assert [record.message for record in caplog.records] == [f"Batch {story.id} cannot be processed"]
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_replies_that_raise_leave_the_batch_as_it_was_and_may_be_asked_again():
     def replies(params, custom_id):
         if custom_id == "5" and not asked_again:
@@ -219,7 +258,7 @@ def test_replies_that_raise_leave_the_batch_as_it_was_and_may_be_asked_again():
         return custom_id
 
     asked_again = []
-    story = Story(replies=with_index(replies))
+    story = Story(replies=with_keywords(replies))
     with pytest.raises(ZeroDivisionError):
         story.tell("finish")
     assert story.batch.processing_status == "in_progress"

@@ -137,7 +137,9 @@ def _answer(
     happens: bool = False,
 ) -> Response:
     made = turn.answer().batch_id if happens else None
-    answer = refused(refusal, {"request-id": turn.request_id})
+    # As in `Routes`: what fails before the key is known does not name the Workspace (§2.2).
+    identity = {} if refusal.status == 401 else turn.identity
+    answer = refused(refusal, {"request-id": turn.request_id} | identity)
     if refusal.status not in NEVER_RETRIED:
         del answer.headers["x-should-retry"]
     return replace(answer, headers=answer.headers | _hints(retry_after, should_retry=should_retry), batch_id=made)

@@ -136,6 +136,7 @@ class Faults:
         *,
         draw_request_id: Callable[[], str],
         now: Callable[[], datetime],
+        identify: Callable[[Request], dict[str, str]],
     ) -> Response:
         """Return the response to `request`, spoiled by the faults that it meets."""
         try:
@@ -148,8 +149,9 @@ class Faults:
         if not met:
             return respond(request)
         request_id = draw_request_id()
+        about = {"request_id": request_id, "now": now(), "identity": identify(request)}
         for each in met:
-            respond = _spoiled(each, respond, verb=verb, request_id=request_id, batch_id=batch_id, now=now())
+            respond = _spoiled(each, respond, verb=verb, batch_id=batch_id, **about)
         try:
             response = respond(request)
         except Exception as error:  # noqa: BLE001  as in `Routes.respond`: the caller waits for a response

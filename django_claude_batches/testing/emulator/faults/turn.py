@@ -14,7 +14,10 @@ from django_claude_batches.testing.emulator.exchange import Request, Response
 
 @dataclass(frozen=True)
 class Turn:
-    """The request, what answers it (and so makes it happen), and what an answer made by the fault needs."""
+    """The request, what answers it (and so makes it happen), and what an answer made by the fault needs.
+
+    `identity` are the headers that name the key's organization and Workspace.
+    """
 
     request: Request
     respond: Callable[[Request], Response]
@@ -23,6 +26,7 @@ class Turn:
     batch_id: str
     random: Random
     now: datetime
+    identity: dict[str, str]
 
     def answer(self) -> Response:
         """Let happen what was asked, and return the answer."""

@@ -34,7 +34,9 @@ def test_a_status_once(claude, name):
     claude.fault(name)
     answer = call(claude, "POST", BATCHES, body=requests_of("a"))
     assert answer.error[:2] == STATUSES[name]
-    assert answer.json["request_id"] == answer.headers["request-id"]
+    assert answer.json["request_id"] == (None if name == "key_refused" else answer.headers["request-id"])
+    named = {"anthropic-organization-id", "anthropic-workspace-id"} & answer.headers.keys()
+    assert len(named) == (0 if name == "key_refused" else 2)
     never_retried = answer.status < 500 and answer.status not in (408, 409, 429)
     assert answer.headers.get("x-should-retry") == ("false" if never_retried else None)
     assert ("retry-after" in answer.headers) == (name == "rate_limited")

@@ -1,0 +1,64 @@
+"""What the API serves beside batches: its models, and the counting of tokens (`docs/reference/wire.md` §1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from . import errors
+from .judging import Terms, judge
+from .lines import input_tokens
+from .models import MODELS, Model
+from .pages import page_of
+
+DEPRECATED = frozenset({"claude-mythos-preview"})
+UNKNOWN_DATE = "1970-01-01T00:00:00Z"
+
+
+def models(*, limit: int, after_id: str | None, before_id: str | None) -> dict[str, Any]:
+    """Return a page of the models, the newest first."""
+    listed = list(dict.fromkeys(MODELS.values()))
+    ids = [model.id for model in listed]
+    part, has_more = page_of(ids, limit=limit, after_id=after_id, before_id=before_id, kind="Model")
+    return page([_shown(model) for model in listed[part]], has_more=has_more)
+
+
+def model(name: str) -> dict[str, Any]:
+    if name not in MODELS:
+        raise errors.model_unknown(name)
+    return _shown(MODELS[name])
+
+
+def _shown(model: Model) -> dict[str, Any]:
+    """Return what is known of it: null where the SDK's type allows that, and the epoch, which it says may stand."""
+    return {
+        "type": "model",
+        "id": model.id,
+        "display_name": model.name,
+        "created_at": UNKNOWN_DATE,
+        "lifecycle": "deprecated" if model.id in DEPRECATED else "active",
+        "line": model.id.split("-")[1],
+        "max_input_tokens": None,
+        "max_tokens": model.max_tokens,
+        "capabilities": None,
+    }
+
+
+def token_count(body: bytes | None, terms: Terms) -> dict[str, Any]:
+    """Return about how many tokens the request asks with, or raise what is wrong with it."""
+    try:
+        params = json.loads(body or b"")
+    except (ValueError, RecursionError) as error:
+        raise errors.json_invalid(str(error)) from None
+    if not isinstance(params, dict):
+        raise errors.invalid("Input should be a valid dictionary")
+    # It has no max_tokens of its own; a thinking budget must be less than one.
+    failure = judge({"max_tokens": 64_000} | params, terms)
+    if failure is not None:
+        raise errors.Refusal(404 if failure.type == "not_found_error" else 400, failure.type, failure.message)
+    return {"input_tokens": input_tokens(params)}
+
+
+def page(data: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+    return {"data": data, "has_more": has_more} | ids

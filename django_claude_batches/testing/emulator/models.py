@@ -1,0 +1,136 @@
+"""The models there are, and what each of them refuses (`docs/reference/wire.md` §2.3, §4, §8).
+
+This table is the emulator's own. The app keeps another (it shares no code with the emulator), and a test compares both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+SAMPLING = ("temperature", "top_p", "top_k")
+
+
+class Model(NamedTuple):
+    """A model: the id that messages bear, its name, and what it takes.
+
+    `max_tokens` is the most output tokens, `max_tokens_beta` that with the beta of 300,000; `refuses` are keys of
+    `REFUSALS`.
+    """
+
+    id: str
+    name: str
+    max_tokens: int
+    max_tokens_beta: int
+    refuses: tuple[str, ...]
+
+
+def _models() -> dict[str, Model]:
+    """Return §8's models by each name they answer to."""
+    fable = "sampling forced_tool thinking_enabled thinking_disabled"
+    # name, most output tokens, with the beta, refusals
+    table = [
+        ("fable-5-2", 128_000, 128_000, fable),
+        ("mythos-5-2", 128_000, 128_000, fable),
+        ("haiku-5-5", 128_000, 300_000, "sampling"),
+        ("sonnet-5-5", 128_000, 300_000, "sampling thinking_enabled prefill"),
+        ("fable-5-1", 128_000, 128_000, fable),
+        ("opus-5-5", 128_000, 300_000, "sampling forced_tool thinking_enabled thinking_disabled prefill"),
+        ("mythos-5-1", 128_000, 128_000, fable),
+        ("sonnet-5", 128_000, 300_000, "sampling thinking_enabled prefill"),
+        ("fable-5", 128_000, 128_000, "sampling forced_tool_fable_5 thinking_enabled thinking_disabled"),
+        ("mythos-5", 128_000, 128_000, fable),
+        ("opus-5", 128_000, 300_000, "sampling thinking_enabled prefill"),
+        ("opus-4-8", 128_000, 300_000, "sampling thinking_enabled prefill"),
+        ("opus-4-7", 128_000, 300_000, "sampling thinking_enabled prefill"),
+        ("mythos-preview", 128_000, 128_000, fable),
+        ("opus-4-6", 128_000, 300_000, "prefill"),
+        ("sonnet-4-6", 128_000, 300_000, "prefill"),
+        ("haiku-4-5-20251001", 64_000, 64_000, ""),
+        ("opus-4-5-20251101", 64_000, 64_000, ""),
+        ("sonnet-4-5-20250929", 64_000, 64_000, ""),
+    ]
+    models = {}
+    for name, most, with_beta, refuses in table:
+        alias, _, date = name.rpartition("-")
+        plain = alias if len(date) == 8 else name
+        display = f"Claude {plain.replace('-', ' ', 1).title().replace('-', '.')}"
+        model = Model(f"claude-{name}", display, most, with_beta, tuple(refuses.split()))
+        models[model.id] = models[f"claude-{plain}"] = model
+    return models
+
+
+def _sampling(params: dict[str, Any]) -> str | None:
+    for key in SAMPLING:
+        if params.get(key) is not None:
+            return f"`{key}` is deprecated for this model."
+    return None
+
+
+def _forces_tool(params: dict[str, Any]) -> bool:
+    return _type_of(params, "tool_choice") in ("any", "tool")
+
+
+def _forced_tool(params: dict[str, Any]) -> str | None:
+    text = 'tool_choice: type "tool" and "any" are not supported for this model.'
+    return text if _forces_tool(params) else None
+
+
+def _forced_tool_fable_5(params: dict[str, Any]) -> str | None:
+    text = "tool_choice forces tool use is not compatible with this model"
+    return text if _forces_tool(params) else None
+
+
+def _thinking_enabled(params: dict[str, Any]) -> str | None:
+    text = (
+        '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
+        '"output_config.effort" to control thinking behavior.'
+    )
+    return text if _type_of(params, "thinking") == "enabled" else None
+
+
+def _thinking_disabled(params: dict[str, Any]) -> str | None:
+    """The text is inferred."""
+    text = '"thinking.type.disabled" is not supported for this model.'
+    return text if _type_of(params, "thinking") == "disabled" else None
+
+
+def _prefill(params: dict[str, Any]) -> str | None:
+    text = "This model does not support assistant message prefill. The conversation must end with a user message."
+    messages = params.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(last, dict) or last.get("role") != "assistant":
+        return None
+    return None if _is_paused(last.get("content")) else text
+
+
+def _is_paused(content: Any) -> bool:
+    """Whether this is a turn that stopped with `pause_turn`: it is continued by sending it back as it is (§3.6)."""
+    blocks = content if isinstance(content, list) else []
+    return any(isinstance(block, dict) and block.get("type") == "server_tool_use" for block in blocks)
+
+
+def _type_of(params: dict[str, Any], key: str) -> Any:
+    value = params.get(key)
+    return value.get("type") if isinstance(value, dict) else None
+
+
+REFUSALS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "sampling": _sampling,
+    "forced_tool": _forced_tool,
+    "forced_tool_fable_5": _forced_tool_fable_5,
+    "thinking_enabled": _thinking_enabled,
+    "thinking_disabled": _thinking_disabled,
+    "prefill": _prefill,
+}
+
+MODELS = _models()
+
+
+def refused_by(model: str, params: dict[str, Any]) -> str | None:
+    """Return the text with which this model refuses `params` that others take, or None; None for an unknown model."""
+    known = MODELS.get(model)
+    for name in known.refuses if known else ():
+        if text := REFUSALS[name](params):
+            return text
+    return None
