@@ -123,7 +123,10 @@ LANES = [
     ),
     extra("schedulers", "A tick is taken and done on machines whose clocks are off, with each scheduler.", cores=1),
     extra("neighbours", "A batch goes its way beside what users run beside us, and under django-tenants.", cores=1),
-    extra("neighbours-beat", "The same with django-celery-beat's scheduler, on the Django that it allows.", cores=1),
+    extra(
+        "neighbours-beat", "The same with django-celery-beat's scheduler, on the newest Django that it allows.", cores=1
+    ),
+    extra("neighbours-lts", "The same with all of them on Django 5.2.", cores=1),
     extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
     extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
     extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
