@@ -14,8 +14,8 @@ QUOTING_NOTHING = (
     *("claimed", "ended", "canceling", "ingested", "retried", "edited", "exported", "given_up", "erased"),
     *("request_bodies_purged", "result_bodies_purged", "remote_copy_expired"),
 )
-"""Events whose text is made of ids, counts, names of columns and words of ours. Any other may be an error's, which may
-quote a request or an answer: a new kind of event counts as one until it is named here."""
+"""Events whose text consists of ids, counts, names of columns and fixed words. The text of any other may be an error
+that quotes a request or an answer, including that of a new kind of event until it is listed here."""
 
 
 class BatchEventQuerySet(PrimaryQuerySet["BatchEvent"]):
