@@ -57,7 +57,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allow the columns of the final class's filters and of the package's links, exact or by range.
 
-        Django allows any lookup of any column, and `?last_error__startswith=` would read a hidden text letter by letter.
+        Django allows any lookup of any column, and `?last_error__startswith=` can read a hidden text letter by letter.
         """
         listed: Any = self.get_list_filter(request)
         own = {each.parameter_name for each in listed if hasattr(each, "parameter_name")}

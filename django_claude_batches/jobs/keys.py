@@ -30,8 +30,8 @@ def problem_of(job: type[Any]) -> str | None:
         return None
     longest = "any number of" if field.max_length is None else f"up to {field.max_length}"
     return (
-        f"returns rows of {model._meta.label}, whose primary key {model._meta.pk.name} may have {longest} characters: a "
-        f"row whose key has more than {MAX_OBJECT_ID} cannot be asked."
+        f"returns rows of {model._meta.label}, whose primary key {model._meta.pk.name} may have {longest} characters: "
+        f"a row whose key has more than {MAX_OBJECT_ID} cannot be asked."
     )
 
 

@@ -141,9 +141,7 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     """
     outside_transactions("adopt_all()")
     if conf.account(account).is_shared:
-        raise NotOurs(
-            f'Account "{account}" is SHARED: it also lists batches of others. Adopt your own by their ids.'
-        )
+        raise NotOurs(f'Account "{account}" is SHARED: it also lists batches of others. Adopt your own by their ids.')
     adopted, left_out = [], []
     windows = [Window.of(attempt) for attempt in searched_for(account)]
     listed = stretches(connect(account), account)

@@ -1,8 +1,8 @@
 """Erase what is stored about one row of the project: a purge of its requests, independent of RETENTION.
 
 A process that writes a body, or an error that may quote one, holds a lease: fetching and announcing on the batch,
-calling a handler on the delivery, drafting on the run. Erasing acquires the same leases for a moment. So work that began
-before has either ended, or has lost its lease and writes nothing more; work that begins later finds the request marked.
+calling a handler on the delivery, drafting on the run. Erasing acquires the same leases for a moment. So work that
+began before has either ended, or has lost its lease and writes nothing more; later work finds the request marked.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
                 _refuse(report, batch, why)
                 return
             chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
-            if _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists():  # cut meanwhile; impossible from here on
+            if _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists():  # cut meanwhile, impossible now
                 raise _Busy(DELIVERY.format(batch))
             requests = BatchRequest.objects.using(using).filter(pk__in=pks)
             if batch.state in EDITABLE:
@@ -265,7 +265,7 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
             expected.warn(prepared.warnings, prepared.custom_id, times=-1)
             batch.body_bytes -= wire_bytes(prepared) + len(ENVELOPE[1])
             batch.request_count -= 1
-            place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # it may have been moved by this loop
+            place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # may have been moved above
             own.filter(pk=request.pk)._raw_delete(using)
             own.filter(position=batch.request_count).update(position=place)
     if batch.request_count == 0:

@@ -2,9 +2,9 @@
 
 It is loaded in each project that installs the package, so it changes nothing unasked: the guard is up while a test
 uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. Until then it imports only what
-pytest has already imported: importing the emulator takes a fifth of a second. A test marked `live_claude` is never guarded.
-`claude_batches_allow_network = true` (or `--claude-batches-allow-network`) takes the guard away, for suites whose
-database or queue is on another host.
+pytest has already imported: importing the emulator takes a fifth of a second. A test marked `live_claude` is never
+guarded. `claude_batches_allow_network = true` (or `--claude-batches-allow-network`) removes the guard, for suites
+whose database or queue is on another host.
 """
 
 from __future__ import annotations

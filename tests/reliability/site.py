@@ -223,7 +223,7 @@ class Site:
 
 
 def begin_anew() -> None:
-    """Make the tables, or empty them if they are there."""
+    """Create the tables, or empty them if they exist."""
     connection = connections[ALIAS]
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
     if MessageBatch._meta.db_table in tables:

@@ -29,7 +29,7 @@ READ_TIMEOUT = 0.2
 MINUTE = timedelta(minutes=1)
 ZERO = timedelta(0)
 JUST_NOW = timedelta(milliseconds=10)
-"""SQLite's clock has milliseconds, so what is less than one ago may be in its future."""
+"""SQLite's clock has milliseconds, so a time less than one ago may be in its future."""
 
 
 @pytest.fixture

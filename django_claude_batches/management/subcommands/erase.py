@@ -21,8 +21,8 @@ from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase_ke
 class Erase(Subcommand):
     name = "erase"
     help = (
-        "Remove everything that is stored about rows of this project: prompts, answers, and errors that may quote them. "
-        "Counts and costs stay. It cannot be undone. For a deleted row, pass its key."
+        "Remove everything that is stored about rows of this project: prompts, answers, and errors that may quote "
+        "them. Counts and costs stay. It cannot be undone. For a deleted row, pass its key."
     )
     example = "manage.py claude_batches erase reviews.Review:17"
 

@@ -78,7 +78,7 @@ class _Taken:
 
 
 def _take(run: JobRun, job: registry.Job, page: list[Any]) -> _Taken:
-    """Process the page's rows until a limit of requests, bytes or time is reached."""
+    """Process the page's rows until a limit of bytes or time is reached."""
     taken = _Taken(LeftOut(run.left_out_count, run.left_out_rows))
     size = 0
     give_up_at = time.monotonic() + SECONDS

@@ -52,8 +52,8 @@ class ClaudeEmulator:
 
     `allow_hosts` are host names, besides those of loopback, that may be used to control it (`/_emulator/`).
 
-    An exception of `replies` affects its batch only, which stays unchanged: calls about it are answered with 500 and the
-    error, `finish` and `expire` raise it, and the next call tries again.
+    An exception of `replies` affects its batch only, which stays unchanged: calls about it are answered with 500 and
+    the error, `finish` and `expire` raise it, and the next call tries again.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ VERBS = ("create", "retrieve", "list", "cancel", "delete", "results")
 """The batches' verbs (§1)."""
 
 FRAMING = frozenset({"content-length", "content-encoding", "vary"})
-"""Headers of a body; if a bend set or removed one, the answer is not changed."""
+"""Headers of a body; if a bend set or removed one, the answer is not compressed."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:
 
 
 def compressed(request: Request, response: Response) -> Response:
-    """Return the response compressed with gzip on request, if it is JSON that no bend changed (§2.2)."""
+    """Return the response compressed with gzip on request, if it is JSON that no fault or bend changed (§2.2)."""
     body, headers = response.body, response.headers
     is_plain = response.delivery == Delivery() and not FRAMING & {*headers, *response.omits}
     if not is_plain or not isinstance(body, bytes) or headers.get("content-type") != "application/json":

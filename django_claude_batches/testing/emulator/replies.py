@@ -78,7 +78,7 @@ def ask(replies: Replies, params: dict[str, Any], custom_id: str, **about: Any) 
 
 
 def tag_length(requests: list[dict[str, Any]]) -> int:
-    """Return the length of the tag that all custom_ids of a batch begin with, including its underscore; 0 without one."""
+    """Return the length of the tag that all custom_ids of a batch begin with, with its underscore; 0 without one."""
     found = TAG.match(requests[0]["custom_id"])
     if found is None or not all(request["custom_id"].startswith(found[0]) for request in requests):
         return 0

@@ -98,8 +98,8 @@ def _resolved(reference: str, root: Any) -> Any:
 def fitting(schema: Any, text: str = "") -> Any:
     """Return a small value that fits the schema; its strings are words of `text`, its lists have one item.
 
-    `default`, `enum`, `format`, and the bounds of lengths and numbers are honored, patterns are not. Return {} if nothing
-    fits, which is only possible for a tool's schema: those that structured outputs refuse are rejected before.
+    `default`, `enum`, `format`, and the bounds of lengths and numbers are honored, patterns are not. Return {} if
+    nothing fits, which is only possible for a tool's schema: those that structured outputs refuse are rejected before.
     """
     try:
         return _Filler(schema, text).fill(schema, ())

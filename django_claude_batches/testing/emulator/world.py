@@ -221,7 +221,7 @@ class World:
 
     @contextlib.contextmanager
     def _keeping(self, batch: Batch) -> Iterator[None]:
-        """Store an exception of `replies` with its batch, and log the first: calls about other batches must not raise it."""
+        """Store an exception of `replies` with its batch, and log the first: other batches' calls must not raise it."""
         batch.raised = None
         try:
             yield
