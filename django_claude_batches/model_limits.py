@@ -13,8 +13,8 @@ from typing import Any
 from django_claude_batches.pricing import DATED
 
 SAMPLING = ("temperature", "top_p", "top_k")
+# Members that most bodies lack: checked first, since a batch may have 100,000 requests.
 _SELDOM = frozenset((*SAMPLING, "tool_choice", "thinking"))
-"""Members that most bodies lack: checked first, since a batch may have 100,000 requests."""
 
 EXTENDED_BETA = "output-300k-2026-03-24"
 EXTENDED_TOKENS = 300_000
@@ -43,6 +43,7 @@ _OF_OPUS_5_5 = Limits(
 )
 _OF_FABLE = Limits(sampling=True, forced_tools=True, thinking_enabled=True, thinking_disabled=True)
 
+# By name, without a date. Exact names only: `claude-opus-5` is not `claude-opus-5-5`.
 MODELS: Mapping[str, Limits] = {
     "claude-opus-4-5": _OF_4_5,
     "claude-sonnet-4-5": _OF_4_5,
@@ -64,7 +65,6 @@ MODELS: Mapping[str, Limits] = {
     "claude-mythos-5-2": _OF_FABLE,
     "claude-mythos-preview": _OF_FABLE,
 }
-"""By name, without a date. Exact names only: `claude-opus-5` is not `claude-opus-5-5`."""
 
 
 def warnings_of(params: Mapping[str, Any], betas: Iterable[str] = ()) -> Iterator[str]:

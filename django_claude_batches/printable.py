@@ -11,8 +11,8 @@ import logging
 import re
 import traceback
 
+# C0 without the tab, DEL, C1, line and paragraph separators, bidi controls, and lone surrogates.
 UNPRINTABLE = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""C0 without the tab, DEL, C1, line and paragraph separators, bidi controls, and lone surrogates."""
 
 
 def printable(text: str) -> str:

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from types import TracebackType
 
 MARK = "Traceback (most recent call last):"
+# Characters kept of a traceback's end, which has the message.
 LONGEST = 2_000
-"""Characters kept of a traceback's end, which has the message."""
 
+# The line of a traceback that has the error's type and message.
 SAID = re.compile(r"^\w[\w.]*: .+$", re.MULTILINE)
-"""The line of a traceback that has the error's type and message."""
 
 OURS = "django_claude_batches."
 

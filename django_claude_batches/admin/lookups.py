@@ -11,8 +11,8 @@ from django.db.models.constants import LOOKUP_SEP
 LOOKUPS = frozenset({"", "exact", "in", "isnull", "gt", "gte", "lt", "lte", "range"})
 DATE_PARTS = frozenset({"year", "month", "day"})
 
+# Types of the columns that contain bodies and errors.
 LONG = (models.TextField, models.JSONField, models.BinaryField)
-"""Types of the columns that contain bodies and errors."""
 
 
 def split_lookup(model: type[models.Model], lookup: str) -> tuple[str, str]:

@@ -17,8 +17,8 @@ from django_claude_batches.admin.lookups import DATE_PARTS, LOOKUPS, is_long_tex
 from django_claude_batches.admin.notices import notices
 from django_claude_batches.admin.permissions import APP, may_view, visible
 
+# Columns that may contain errors raised by code of the project.
 RAISED = ("last_error", "pause_reason")
-"""Columns that may contain errors raised by code of the project."""
 
 
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -103,16 +103,16 @@ MESSAGES = Bodies(
         "error_message": "",
     },
 )
+# An excerpt is part of an answer; a reason may be a message of the database, and PostgreSQL quotes the row in it.
 EXCERPTS = Bodies(
     ResultProblem,
     full=~Q(excerpt="") | ~Q(reason=""),
     size=_size("excerpt", "reason"),
     empty={"excerpt": "", "reason": ""},
 )
-"""An excerpt is part of an answer; a reason may be a message of the database, and PostgreSQL quotes the row in it."""
 
+# Replaces an error whose presence still has a meaning.
 WORDS_GONE = "The message was removed: it may have quoted a request or an answer."
-"""Replaces an error whose presence still has a meaning."""
 
 
 def without_words(column: str, *, unless: Q | None = None) -> Case:
@@ -121,8 +121,8 @@ def without_words(column: str, *, unless: Q | None = None) -> Case:
     return Case(When(kept, then=F(column)), default=Value(WORDS_GONE), output_field=models.TextField())
 
 
+# Matches runs that have a reason of a pause or an error.
 HAS_WORDS = ~Q(pause_reason__in=["", WORDS_GONE]) | ~Q(last_error__in=["", WORDS_GONE])
-"""Matches runs that have a reason of a pause or an error."""
 
 
 def forget_words_of(runs: JobRunQuerySet) -> None:

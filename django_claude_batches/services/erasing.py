@@ -65,8 +65,8 @@ WHY_NOT = {
 
 MAY_APPEAR = "it was sent once, and may still appear at Anthropic with this request. Submit it or delete it here first."
 
+# Outcomes of create calls after which no batch can appear at Anthropic.
 NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
-"""Outcomes of create calls after which no batch can appear at Anthropic."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,15 +36,15 @@ from tests.library.models import Review
 from tests.making import draft, running
 from tests.selections import slow_but
 
+# Texts of an answer, of a prompt, and of the reason why an account is paused.
 ANSWER, PROMPT, PAUSE = "seven-of-hearts", "nine-of-clubs", "ace-of-spades"
-"""Texts of an answer, of a prompt, and of the reason why an account is paused."""
 
+# An error of the API about a batch: operators see it.
 API = "too-many-cards"
-"""An error of the API about a batch: operators see it."""
 
 BOTH = ("view_batchrequest", "view_batchresult")
+# Permissions of operators.
 PAGES = ("view_messagebatch", "view_jobrun", "start_jobrun")
-"""Permissions of operators."""
 
 pytestmark = pytest.mark.django_db
 

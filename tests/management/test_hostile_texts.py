@@ -31,11 +31,11 @@ from tests.selections import slow_but
 from tests.test_printable import HOSTILE as WITH_A_HALF
 
 HOSTILE = WITH_A_HALF.replace("\ud800", "")
+# Texts that come from code or the settings, or must have a certain value.
 FIXED = {
     *("state", "processing_status", "kind", "job", "account", "alias", "exclusive", "lease_token"),
     *("custom_id", "object_id", "params_text"),
 }
-"""Texts that come from code or the settings, or must have a certain value."""
 
 pytestmark = pytest.mark.django_db
 
@@ -96,8 +96,8 @@ COMMANDS = {
     "tick": [],
     "submit": ["draft"],
 }
+# Commands that show no text of these rows, or have a test of their own.
 SILENT = {"adopt", "audit", "confirm", "draft", "erase", "export", "purge", "resume", "run"}
-"""Commands that show no text of these rows, or have a test of their own."""
 
 
 def test_each_command_is_looked_at() -> None:

@@ -39,8 +39,8 @@ from tests.reliability.settings import UNSYNCED
 ALIAS = "site"
 ROOT = Path(__file__).parents[2]
 LONG_AGO = timedelta(days=2)
+# The tables that `migrate` fills.
 KEPT = {"django_content_type", "auth_permission"}
-"""The tables that `migrate` fills."""
 
 
 class EverythingThere:

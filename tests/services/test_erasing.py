@@ -634,7 +634,7 @@ class TestInterrupted:
     @pytest.mark.slow
     @pytest.mark.django_db(transaction=True)
     def test_what_is_left_goes_the_next_time(self, telling: ClaudeEmulator) -> None:
-        """Killed before any of its statements: each batch is erased entirely or not at all; the next call does the rest."""
+        """Killed before any of its statements: each batch is erased whole or not at all; a repeat does the rest."""
         made = rows()
         batches = [complete(made, telling) for _ in range(2)]
         batches[0].results.filter(custom_id="r-1").update(raw=WORD.encode())

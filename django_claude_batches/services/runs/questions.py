@@ -27,11 +27,11 @@ PIECE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""
 
 
+# Left-out rows of a run that are stored with their reason: they are loaded with each batch of the run.
 MAX_LEFT_OUT_NAMED = 50
-"""Left-out rows of a run that are stored with their reason: they are loaded with each batch of the run."""
 
+# Characters kept of the reason.
 MAX_LEFT_OUT_REASON = 200
-"""Characters kept of the reason."""
 
 
 class LeftOut:

@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 from . import errors
 
+# The batches' verbs (§1).
 VERBS = ("create", "retrieve", "list", "cancel", "delete", "results")
-"""The batches' verbs (§1)."""
 
+# Headers of a body; if a bend set or removed one, the answer is not compressed.
 FRAMING = frozenset({"content-length", "content-encoding", "vary"})
-"""Headers of a body; if a bend set or removed one, the answer is not compressed."""
 
 
 @dataclass(frozen=True)

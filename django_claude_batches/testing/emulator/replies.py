@@ -21,8 +21,8 @@ from .schemas import fitting
 BYTES_PER_TOKEN = 4
 """A rule of thumb: it makes usage plausible, not right."""
 
+# The tag that django_claude_batches adds in front of each custom_id, to identify the batch.
 TAG = re.compile(r"[a-z2-7]{13}_")
-"""The tag that django_claude_batches adds in front of each custom_id, to identify the batch."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Reply:
 
 
 Answer = str | dict[str, Any] | list[Any] | Reply | Failure
+# Called as `replies(params, custom_id)`, and with those of these keywords that it accepts: `index=` (the request's
+# position in its batch) and `wire_id=` (its custom_id as received, with the tag).
 Replies = Callable[..., Answer]
-"""Called as `replies(params, custom_id)`, and with those of these keywords that it accepts: `index=` (the request's
-position in its batch) and `wire_id=` (its custom_id as received, with the tag)."""
 
 
 def with_keywords(replies: Replies) -> Replies:

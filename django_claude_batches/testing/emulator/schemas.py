@@ -19,13 +19,13 @@ FORMATS = {
     "uri": "https://example.com",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+# Keywords whose values are not schemas.
 VALUES = frozenset({"const", "default", "enum", "examples"})
-"""Keywords whose values are not schemas."""
 
 CONTAINERS = (dict, list)
 
+# Maximum of parts of a value: with references, even a small schema's smallest value can exceed the memory.
 MAX_NODES = 10_000
-"""Maximum of parts of a value: with references, even a small schema's smallest value can exceed the memory."""
 
 
 def refused(schema: Any) -> str | None:

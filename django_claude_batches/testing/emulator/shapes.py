@@ -19,6 +19,7 @@ TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
 MAX_BREAKPOINTS = 4
 MIN_BUDGET = 1024
 
+# Content blocks of the SDK's types, including betas, with their required members; none for those that Claude makes.
 BLOCKS: dict[str, tuple[str, ...]] = {
     "advisor_tool_result": (),
     "bash_code_execution_tool_result": (),
@@ -45,7 +46,6 @@ BLOCKS: dict[str, tuple[str, ...]] = {
     "web_fetch_tool_result": (),
     "web_search_tool_result": (),
 }
-"""Content blocks of the SDK's types, including betas, with their required members; none for those that Claude makes."""
 
 SOURCES = {
     "image": {"base64": ("data", "media_type"), "file": ("file_id",), "url": ("url",)},
