@@ -66,7 +66,7 @@ def test_what_is_being_sent_is_refused(manage: Manage, review: Review) -> None:
         ("17", "does not name a row"),
         ("library.Review", "does not name a row"),
         ("library.Review:", "does not name a row"),
-        ("library.Nothing:1", "There is no model library.Nothing"),
+        ("library.Nothing:1", "There is no model or content type library.Nothing"),
         ("library.Review:x", "'x' is not a key of library.Review"),
     ],
 )

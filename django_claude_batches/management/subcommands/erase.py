@@ -51,7 +51,7 @@ def _found(name: str) -> tuple[str, ContentType, str]:
     except LookupError:
         stale = content_types.filter(app_label=app, model=model_name.lower()).first()
         if stale is None:
-            raise CommandError(f"There is no model {label}, and never was.", returncode=Exit.WRONG_USAGE) from None
+            raise CommandError(f"There is no model or content type {label}.", returncode=Exit.WRONG_USAGE) from None
         return name, stale, key
     try:
         value = model._meta.pk.to_python(key)
