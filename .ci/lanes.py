@@ -102,7 +102,7 @@ LANES = [
     ),
     tox(
         "reliability",
-        "Nothing is paid twice or lost when all that can be is killed; each on one database, and behind a pooler.",
+        "Nothing is paid twice or lost when processes or servers die; each on one database, and behind a pooler.",
         workers=WAITING,
     ),
     tox("processes", "Real workers, beats, commands, the demo, each broker.", workers=WAITING),
@@ -122,21 +122,25 @@ LANES = [
         each_time=False,
     ),
     extra("schedulers", "A tick is taken and done on machines whose clocks are off, with each scheduler.", cores=1),
-    extra("neighbours", "A batch goes its way beside what users run beside us, and under django-tenants.", cores=1),
     extra(
-        "neighbours-beat", "The same with django-celery-beat's scheduler, on the newest Django that it allows.", cores=1
+        "neighbours",
+        "A batch from draft to results beside other packages that users install, and with django-tenants.",
+        cores=1,
     ),
-    extra("neighbours-lts", "The same with all of them on Django 5.2.", cores=1),
+    extra(
+        "neighbours-beat", "The same with django-celery-beat's scheduler, on a Django version that it allows.", cores=1
+    ),
+    extra("neighbours-lts", "The same with all of these packages on Django 5.2.", cores=1),
     extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
     extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
     extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
     extra(
         "clients",
-        "Clients of other people take the emulator for the API: the SDK of before 2.0 and the newest, and two more.",
+        "Other clients against the emulator: the SDK before 2.0 and the newest, and two third-party clients.",
         environment="clients-old,clients-new",
         cores=1,
     ),
-    extra("slow", "The tests that take long for what they add: the rest of matrices, large bodies, many rows."),
+    extra("slow", "Slow tests: the rest of matrices, large bodies, many rows."),
     extra(
         "trials",
         "Each fault three times on each database: other seeds, and all points of killed runs.",

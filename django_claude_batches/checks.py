@@ -371,7 +371,7 @@ def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> 
 
 
 def about_models() -> Iterator[tuple[type[registry.Job], str]]:
-    """Say of each job what is wrong with its model, as far as its class says."""
+    """Yield each job's problems with its model, as far as its class determines them."""
     for job, params in registry.declared():
         if said := bundled().retirement(params.get("model", "")):
             yield job, said

@@ -40,7 +40,7 @@ OTHERS: Kind = ("", "", 1)
 
 @dataclass(slots=True)
 class ExpectedRefusal:
-    """What a model refuses of some requests: `warning` says it; `first` is where the first of them is."""
+    """Something that a model refuses in some requests: a `warning`, and the place of the first of them."""
 
     warning: str
     requests: int = 0
@@ -52,7 +52,7 @@ class ExpectedRefusal:
 
     @staticmethod
     def added_up(found: Iterable[tuple[object, Iterable[ExpectedRefusal]]]) -> tuple[ExpectedRefusal, ...]:
-        """Add those of several batches up, each with the batch's name."""
+        """Add up the refusals of several batches, each with the batch's name."""
         sums: dict[str, ExpectedRefusal] = {}
         for batch, refusals in found:
             for one in refusals:
@@ -78,8 +78,8 @@ class Priced(Protocol):
 class Estimate:
     """What something may cost, in USD, by prices of a day; `low` and `high` are None where it is not known.
 
-    `unknown_models` are the models that have no price. `retirements` says of each model that retires soon, or has
-    retired, when that is; `refusals` what models refuse of these requests.
+    `unknown_models` are the models that have no price. `retirements` names the models that retire soon or have
+    retired, with the date; `refusals` lists what models refuse in these requests.
     """
 
     low: Decimal | None
@@ -91,7 +91,7 @@ class Estimate:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before the requests are sent, in words."""
+        """Warnings to show before the requests are sent."""
         return (*self.retirements, *map(str, self.refusals))
 
     @property
@@ -145,9 +145,9 @@ class ExpectedKind:
 
 
 class ExpectedUsage:
-    """Adds requests up by their kinds as they pass, and what models refuse of them.
+    """Counts requests by their kinds, and what models refuse in them, one request at a time.
 
-    It takes little room, however many they are.
+    Its memory does not grow with the number of requests.
     """
 
     def __init__(self, stored: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -171,14 +171,14 @@ class ExpectedUsage:
             kind.max_tokens += times * request.max_tokens
 
     def warn(self, warnings: Iterable[str], place: str, *, times: int = 1) -> None:
-        """Count what a model refuses of a request, which `place` names; -1 times takes it out again.
+        """Count what a model refuses in the request at `place`; `times` -1 removes it again.
 
-        The texts are few (`model_limits.warnings_of`), so they need no bound here.
+        There are few different texts (`model_limits.warnings_of`), so no bound is needed here.
         """
         for warning in warnings:
             found = self._refusals.setdefault(warning, ExpectedRefusal(warning))
             if times < 0 and found.first == place:
-                found.first = ""  # which the next one was is not known
+                found.first = ""  # the next one is unknown
             elif not found.requests:
                 found.first = place
             found.requests += times

@@ -1,4 +1,4 @@
-"""What each model refuses, though others take it: the API says so when the batch runs, and that request has an error.
+"""Parameters that some models refuse and others accept. The API refuses such a request only when the batch runs.
 
 The facts and their sources: docs/reference/wire.md §2.3 and §4 (`max_tokens`). The emulator has a table of its own.
 """
@@ -13,8 +13,8 @@ from typing import Any
 from django_claude_batches.pricing import DATED
 
 SAMPLING = ("temperature", "top_p", "top_k")
+# Members that most bodies lack: checked first, since a batch may have 100,000 requests.
 _SELDOM = frozenset((*SAMPLING, "tool_choice", "thinking"))
-"""Members of which most bodies have none: this is asked of each of 100,000 requests."""
 
 EXTENDED_BETA = "output-300k-2026-03-24"
 EXTENDED_TOKENS = 300_000
@@ -24,7 +24,7 @@ MAX_NAME_LENGTH = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one model refuses; `max_tokens` is the most that it takes, `extended` whether the beta makes that more."""
+    """What one model refuses; `max_tokens` is its maximum, `extended` whether the beta raises it."""
 
     max_tokens: int = 128_000
     extended: bool = False
@@ -43,6 +43,7 @@ _OF_OPUS_5_5 = Limits(
 )
 _OF_FABLE = Limits(sampling=True, forced_tools=True, thinking_enabled=True, thinking_disabled=True)
 
+# By name, without a date. Exact names only: `claude-opus-5` is not `claude-opus-5-5`.
 MODELS: Mapping[str, Limits] = {
     "claude-opus-4-5": _OF_4_5,
     "claude-sonnet-4-5": _OF_4_5,
@@ -64,16 +65,15 @@ MODELS: Mapping[str, Limits] = {
     "claude-mythos-5-2": _OF_FABLE,
     "claude-mythos-preview": _OF_FABLE,
 }
-"""By name, without a date. Exact names only: `claude-opus-5` is not `claude-opus-5-5`."""
 
 
 def warnings_of(params: Mapping[str, Any], betas: Iterable[str] = ()) -> Iterator[str]:
-    """Say what of the body of a Messages call its model refuses, as far as is known; nothing for an unknown model.
+    """Yield what the model is known to refuse in the body of a Messages call; nothing for an unknown model.
 
-    There are few texts: none quotes anything but the model's name, without its date. `betas` are those of the batch.
+    There are few different texts: each quotes only the model's name, without its date. `betas` are the batch's.
     """
     model = params.get("model")
-    # What is longer is no model, and is not kept: 256 names of a megabyte each would be.
+    # A longer name is not a model's, and must not be kept: it may be a megabyte.
     found = _found(model) if isinstance(model, str) and len(model) <= MAX_NAME_LENGTH else None
     if found is None:
         return
@@ -116,7 +116,7 @@ def _type(value: Any) -> Any:
 
 
 def _ends_with_assistant(messages: Any) -> bool:
-    """A turn that stopped with `pause_turn` is continued by sending it back as it is: that is taken."""
+    """Whether the last message is the assistant's, except a turn stopped with `pause_turn`, which may be sent back."""
     last = messages[-1] if isinstance(messages, list | tuple) and messages else None
     if not isinstance(last, dict | Mapping) or last.get("role") != "assistant":
         return False

@@ -1,8 +1,8 @@
-"""What was raised, as texts keep it: anybody may see what it was and where, not everybody may see what it says.
+"""Store errors so that their type and place are public, and their message only visible with permission.
 
-The message of an error of the project's code may quote an answer or a prompt: `int(result.text)` does. So a text that
-is stored has the error's type and place first, and its words below a line that begins a traceback: `public` leaves that
-line out, and all that follows. What the API says stands in no traceback, and is public.
+The message of an error raised by the project's code may quote an answer or a prompt, as that of `int(result.text)`
+does. So a stored text begins with the error's type and place; the message follows a line that starts a traceback.
+`public` removes that line and everything below it. Messages of the API have no traceback, and are public.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from types import TracebackType
 
 MARK = "Traceback (most recent call last):"
+# Characters kept of a traceback's end, which has the message.
 LONGEST = 2_000
-"""Characters of a traceback's end that are kept: its end says why."""
 
+# The line of a traceback that has the error's type and message.
 SAID = re.compile(r"^\w[\w.]*: .+$", re.MULTILINE)
-"""The line of a traceback that has the error's type and message."""
 
 OURS = "django_claude_batches."
 
@@ -29,31 +29,31 @@ def raised(error: BaseException, longest: int = LONGEST) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Return what an error of this package says, and of any other what `raised` does."""
+    """Return the message of an error of this package; of any other error, the result of `raised`."""
     return str(error) if is_ours(error) else raised(error)
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether this package raised it; the message of one of our classes that was raised elsewhere is not ours."""
+    """Whether this package raised it. An instance of this package's classes may also be raised by project code."""
     last = _last(error.__traceback__)
     return type(error).__module__.startswith(OURS) and (last is None or _module(last).startswith(OURS))
 
 
 def together(texts: Iterable[str]) -> str:
-    """Return several such texts as one: what is public of each first."""
+    """Join several such texts into one, with the public parts first."""
     texts = [text for text in texts if text]
     words = [text[len(head) :].strip() for text in texts if (head := text.partition(MARK)[0]) != text]
     return "\n".join(["; ".join(public(text) for text in texts), *words])
 
 
 def public(text: str) -> str:
-    """Return what anybody may see of a text; all of it where it has no traceback."""
+    """Return the public part of a text; all of it if it has no traceback."""
     head, mark, _words = text.partition(MARK)
     return head.rstrip(" :\n") if mark else text
 
 
 def in_a_line(text: str) -> str:
-    """Return what is public of a text and, behind it, what the error says where that was left in."""
+    """Return the public part of a text, followed by the error's message if the text still has it."""
     said = SAID.findall(text.partition(MARK)[2])
     return f"{public(text)}: {said[-1]}" if said else public(text)
 

@@ -29,7 +29,7 @@ class Job(Protocol):
 
     @classmethod
     def declared_params(cls) -> Mapping[str, Any]:
-        """Return the params that are known without asking for a row; perhaps none."""
+        """Return the params that are known without a row; may be empty."""
 
     @property
     def row_model(self) -> Any:
@@ -96,7 +96,7 @@ def warnings() -> list[tuple[type[Job], str]]:
 
 
 def declared() -> list[tuple[type[Job], Mapping[str, Any]]]:
-    """Return each job with what its class says of the params of all its requests."""
+    """Return each job with the params that its class sets for all its requests."""
     return [(job, job.declared_params()) for _name, job in sorted(_jobs.items())]
 
 

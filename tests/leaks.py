@@ -1,4 +1,4 @@
-"""Where a word stands in the database: in any column of any table of ours, or of the admin's log."""
+"""Find a word in the database: in any column of the package's tables, or of the admin's log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import models
 
 
 def where(word: str, *, using: str = "default") -> set[str]:
-    """Give each column, as Model.column, that has the word in some row."""
+    """Return each column, as Model.column, that contains the word in some row."""
     ours = apps.get_app_config("django_claude_batches").get_models()
     return {place for model in (*ours, LogEntry) for place in _in(model, word, using)}
 

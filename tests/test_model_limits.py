@@ -48,7 +48,7 @@ def said(model: Any, betas: tuple[str, ...] = (), **params: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(("params", "words", "models"), TABLE)
-def test_who_refuses_what(params: dict[str, Any], words: str, models: str) -> None:
+def test_what_each_model_refuses(params: dict[str, Any], words: str, models: str) -> None:
     refusing = {f"claude-{name}" for name in models.split()}
     assert refusing <= set(MODELS)
     for model in MODELS:
@@ -74,7 +74,7 @@ def test_max_tokens_above_what_a_model_and_a_beta_allow() -> None:
 
 
 @pytest.mark.parametrize("model", ["claude-opus-6", "claude-opus-5-5-5", "mine", "", None, 7, ["claude-opus-5"]])
-def test_of_a_model_that_nobody_knows_nothing_is_said(model: Any) -> None:
+def test_an_unknown_model_has_no_warnings(model: Any) -> None:
     everything = {"temperature": 1, "tool_choice": TOOL, "messages": PREFILL, "max_tokens": 10**9}
     assert said(model, **everything, thinking={"type": "enabled"}) == []
 
@@ -90,7 +90,7 @@ def test_a_paused_turn_that_is_continued_is_no_prefill() -> None:
 
 
 def test_the_table_of_the_emulator_has_the_same_facts() -> None:
-    """The two share no code: each is written out from the docs."""
+    """The two share no code: each is written from the docs."""
     assert set(emulator.MODELS) == {*MODELS, *(f"{name}-{date}" for name, date in DATES.items())}
     for model, facts in emulator.MODELS.items():
         for params in (*(params for params, _words, _models in TABLE), *NOBODY):

@@ -1,4 +1,4 @@
-"""Texts from outside steer neither a terminal nor a log."""
+"""Control characters in texts from outside are escaped on terminals and in logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of an error: type and place for everybody, its words for some."""
+"""Stored errors: their type and place are public, their message requires permission."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _elsewhere(account: AccountState, name: str, url: str) -> Notice:
 
 
 def _paused(account: AccountState, url: str) -> Notice:
-    if not url:  # why is for those who may view accounts
+    if not url:  # the reason requires view_accountstate
         words = _('Sending is paused for "%(account)s". Running batches are still fetched.')
         return Notice(words % {"account": account.alias})
     reason, remedy = _why_and_remedy(account)

@@ -79,7 +79,7 @@ def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
 
 
 def estimate(estimate: Estimate) -> str:
-    """Return a range of USD and the day of its prices, and what its models refuse, for a label that says "estimate"."""
+    """Return a range of USD, the day of its prices and its warnings, for a label that says "estimate"."""
     return ". ".join([_range(estimate), *estimate.warnings])
 
 
@@ -172,7 +172,7 @@ def cut(text: str, characters: int = 80) -> str:
 
 
 def told(text: str) -> tuple[str, str]:
-    """Give a text in a line, and all of it where it has more: both of what `visible` left of it."""
+    """Return a text cut to one line, and the whole text if it is longer; both as reduced by `visible`."""
     line = in_a_line(text)
     return line, text if "\n" in text else ""
 

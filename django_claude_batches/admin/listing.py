@@ -31,10 +31,10 @@ class LeanChangeList(ChangeList):
     """Leaves the columns that a list never shows in the database."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL takes in no text; Django answers `?e=1`.
+        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL accepts in no text; Django answers `?e=1`.
 
-        Raise PermissionDenied for those who may not view the rows: the list's page asks before, but not each page that
-        a project adds to it, such as django-import-export's export.
+        Raise PermissionDenied for users who may not view the rows. The list's page checks that before; pages that a
+        project adds to it, such as django-import-export's export, may not.
         """
         if not self.model_admin.has_view_or_change_permission(request):
             raise PermissionDenied
@@ -44,17 +44,17 @@ class LeanChangeList(ChangeList):
         return super().get_queryset(request, exclude_parameters)
 
     def get_results(self, request: HttpRequest) -> None:
-        """Leave the columns there for the list alone: actions and exports of the project's read them from the rows."""
+        """Defer columns for the list only: a project's actions and exports read all columns of the rows."""
         page: Any = self.model_admin
         self.queryset = self.queryset.defer(*page.heavy_fields)
         try:
             super().get_results(request)
-        except OverflowError as error:  # SQLite, of a number that no column holds
+        except OverflowError as error:  # SQLite, for a number too large for any column
             raise IncorrectLookupParameters from error
         self.result_list: Any = [page.reduced(request, row) for row in self.result_list]
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        """Return None for what nobody may sort by: Django leaves out only the links of the headers."""
+        """Return None for a column that is not sortable: Django only omits the links of such headers."""
         found = super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
         return None if isinstance(found, str) and is_long_text(self.model, found.lstrip("-")) else found
 

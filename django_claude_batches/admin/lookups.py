@@ -1,4 +1,4 @@
-"""What the address of a list may ask the database: a comparison with a hidden text is an answer about it."""
+"""Lookups that the query string of a list may use: comparing with a hidden text would reveal it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.db.models.constants import LOOKUP_SEP
 LOOKUPS = frozenset({"", "exact", "in", "isnull", "gt", "gte", "lt", "lte", "range"})
 DATE_PARTS = frozenset({"year", "month", "day"})
 
+# Types of the columns that contain bodies and errors.
 LONG = (models.TextField, models.JSONField, models.BinaryField)
-"""What holds bodies and errors."""
 
 
 def split_lookup(model: type[models.Model], lookup: str) -> tuple[str, str]:
-    """Return the path of columns that a lookup begins with, and how it compares; no path where it names no column."""
+    """Split a lookup into its path of columns and its comparison; the path is empty if it names no column."""
     names = lookup.split(LOOKUP_SEP)
     known = len(_columns(model, names))
     return LOOKUP_SEP.join(names[:known]), LOOKUP_SEP.join(names[known:])
@@ -28,7 +28,7 @@ def is_long_text(model: type[models.Model], path: str) -> bool:
 
 
 def without_key(model: type[models.Model], path: str) -> str:
-    """Return the path to a row by its key as the path to the row, which is what filters of a relation are named by."""
+    """Return the path to a row's key as the path to the row, as filters of a relation are named."""
     last = _columns(model, path.split(LOOKUP_SEP))[-1]
     return path.rpartition(LOOKUP_SEP)[0] if getattr(last, "primary_key", False) else path
 

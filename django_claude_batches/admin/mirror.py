@@ -17,15 +17,15 @@ from django_claude_batches.admin.lookups import DATE_PARTS, LOOKUPS, is_long_tex
 from django_claude_batches.admin.notices import notices
 from django_claude_batches.admin.permissions import APP, may_view, visible
 
+# Columns that may contain errors raised by code of the project.
 RAISED = ("last_error", "pause_reason")
-"""Columns of our rows that may have what code of the project raised."""
 
 
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose rows nobody adds, changes or deletes, over a table of any size."""
 
     linked_by: tuple[str, ...] = ()
-    """Parameters of links between our own pages, which work whatever filters the final class has."""
+    """Parameters of links between the package's pages, which work with any filters of the final class."""
 
     heavy_fields: tuple[str, ...] = ()
     """Columns that lists leave in the database."""
@@ -55,14 +55,14 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return queryset.primary()
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow what the final class filters by and our links name: exactly, or by a range.
+        """Allow the columns of the final class's filters and of the package's links, exact or by range.
 
-        Django allows any lookup of any column, and `?last_error__startswith=` reads a hidden text letter by letter.
+        Django allows any lookup of any column, and `?last_error__startswith=` can read a hidden text letter by letter.
         """
         listed: Any = self.get_list_filter(request)
         own = {each.parameter_name for each in listed if hasattr(each, "parameter_name")}
         path, how = split_lookup(self.model, lookup)
-        if not path or lookup in own:  # no column, or what a filter reads by itself
+        if not path or lookup in own:  # not a column, or read by the filter itself
             return super().lookup_allowed(lookup, value, request)
         if how not in LOOKUPS and not (how in DATE_PARTS and path == self.date_hierarchy):
             return False
@@ -102,7 +102,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return visible(request, self.admin_site, text)
 
     def reduced(self, request: HttpRequest, row: Any) -> Any:
-        """Return the row with as much of its texts as the user may see, however a page or a column shows them."""
+        """Return the row with its texts reduced to what the user may see, for all pages and columns."""
         for name in RAISED:
             if row is not None and name in vars(row):  # not deferred
                 setattr(row, name, self.visible(request, vars(row)[name]))

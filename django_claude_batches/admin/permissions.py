@@ -25,7 +25,7 @@ def may_read_raised(request: HttpRequest, site: AdminSite) -> bool:
 
 
 def visible(request: HttpRequest, site: AdminSite, text: str) -> str:
-    """Return what the user may see of a text that was stored or said: each page shows such texts by this function."""
+    """Return what the user may see of a stored text or a message. All pages must show such texts with this function."""
     return text if may_read_raised(request, site) else public(text)
 
 

@@ -65,7 +65,7 @@ class Account:
     verify: bool | str
     allow_http: bool
     is_shared: bool
-    """Whether others make batches with the same key, or in its Workspace: listings have theirs too."""
+    """Whether others create batches with the same key, or in its Workspace; listings then contain theirs too."""
     key_setting: str
     """The setting, or the environment's variable, that the key comes from; empty where there is none."""
     _key: str | Callable[[], str] | None = field(repr=False)

@@ -27,8 +27,8 @@ class Survey:
 
     Each row is checked as `create_draft` will check it. Memory is bounded by what a batch may hold: the custom_ids of
     those that passed are kept, to find one that comes twice. `bytes` is the size of the body, `is_full` says that a
-    row was one too many for a batch, and those behind it were not looked at. A row that no statement of the database
-    holds is bad, too.
+    row was one too many for a batch, and those behind it were not looked at. A row too large for a statement of the
+    database is bad, too.
     """
 
     rows: int = 0

@@ -60,7 +60,7 @@ class BatchJob:
     """Whether rows that `get_queryset` reads from another database are those of the database that its model is
     written to, where the handlers find them again. Otherwise such rows are refused."""
     skip_unaskable: ClassVar[bool] = False
-    """Whether a row that cannot be asked, because a method raises or the API would refuse what it gives, is left out of
+    """Whether a row that cannot be asked, because a method raises or the API would refuse its request, is left out of
     the run and counted. Otherwise the first one pauses the run."""
     max_attempts: ClassVar[int] = 3
     """How often a row is asked at most, by itself."""
@@ -122,7 +122,7 @@ class BatchJob:
         prompt: Any = sync_result(self, "get_prompt", self.get_prompt(obj))
         if not isinstance(prompt, str) or not prompt.strip():
             given = "an empty one" if isinstance(prompt, str) else type(prompt).__name__
-            raise InvalidRequest(f"get_prompt() must give a text, not {given}")
+            raise InvalidRequest(f"get_prompt() must return a text, not {given}")
         return prompt
 
     def get_betas(self, obj: Any, /) -> Iterable[str]:
@@ -202,8 +202,8 @@ class BatchJob:
 
     @classmethod
     def declared_params(cls) -> Mapping[str, Any]:
-        """Return the model, and `max_tokens` where no method may say otherwise: for `manage.py check`."""
-        model: Any = cls.claude_model  # which nothing has checked so far
+        """Return the model, and `max_tokens` unless a method may change it, for `manage.py check`."""
+        model: Any = cls.claude_model  # not validated yet
         known: dict[str, Any] = {"model": model} if isinstance(model, str) else {}
         if cls.get_params is BatchJob.get_params and cls.get_betas is BatchJob.get_betas:
             known["max_tokens"] = cls.max_tokens

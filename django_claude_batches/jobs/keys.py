@@ -1,4 +1,4 @@
-"""Whether the keys of a job's rows fit where an answer finds its row by them: seen by `check`, from the model alone."""
+"""Check whether the primary keys of a job's rows fit into `BatchRequest`, from the model alone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from django_claude_batches.models.drafting import MAX_OBJECT_ID
 
 
 def problem_of(job: type[Any]) -> str | None:
-    """Say that rows may have a key that is too long; None where none has, or where that is not known without a query.
+    """Return a warning if rows may have a key that is too long; None if not, or if that is unknown without a query.
 
-    `get_queryset` is called, and may not query. What it raises is not said here: a dry run says it.
+    Calls `get_queryset` and blocks its queries. Errors that it raises are ignored here; a dry run reports them.
     """
     try:
         with _without_databases():
@@ -30,16 +30,16 @@ def problem_of(job: type[Any]) -> str | None:
         return None
     longest = "any number of" if field.max_length is None else f"up to {field.max_length}"
     return (
-        f"gives rows of {model._meta.label}, whose primary key {model._meta.pk.name} may have {longest} characters: a "
-        f"row whose key has more than {MAX_OBJECT_ID} cannot be asked."
+        f"returns rows of {model._meta.label}, whose primary key {model._meta.pk.name} may have {longest} characters: "
+        f"a row whose key has more than {MAX_OBJECT_ID} cannot be asked."
     )
 
 
 @contextmanager
 def _without_databases() -> Iterator[None]:
-    """Let nothing connect or query: `check` may run before there is a database, or where none answers.
+    """Block connections and queries: `check` may run before the database exists, or while it is down.
 
-    A connection object is this thread's own. `execute_wrapper` would not do: it is called when there is a connection.
+    Connection objects are local to this thread. `execute_wrapper` is not enough: it is called after connecting.
     """
     found = connections.all()
     for connection in found:
@@ -52,4 +52,4 @@ def _without_databases() -> Iterator[None]:
 
 
 def _refuse(*_args: Any, **_kwargs: Any) -> None:
-    raise RuntimeError("manage.py check asks no database")
+    raise RuntimeError("manage.py check does not query the database")

@@ -1,4 +1,4 @@
-"""Where the command speaks: results on standard output, everything else on standard error; all of it printable."""
+"""Output of the command: results on standard output, everything else on standard error, all of it printable."""
 
 from __future__ import annotations
 

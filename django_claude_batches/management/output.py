@@ -38,7 +38,7 @@ def _file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     _refuse_to_replace(path, replace=replace)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        # Only its owner reads it, whatever the umask is: it has answers in it.
+        # Readable by its owner only, with any umask: it contains answers.
         with open(part, "xb", opener=partial(os.open, mode=0o600)) as out:
             yield out
             out.flush()
@@ -57,7 +57,7 @@ def _refuse_to_replace(path: Path, *, replace: bool) -> None:
 
 
 class _Terminal:
-    """Standard output that a person looks at: what a file or another program gets as it is, is made printable."""
+    """Standard output that is a terminal: makes printable what is written unchanged to files and pipes."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out

@@ -36,7 +36,7 @@ def line(batch: MessageBatch) -> str:
 
 
 def estimated(estimate: Estimate) -> str:
-    """Return a range of USD, and the day of its prices, or why there is none; and what its models refuse."""
+    """Return a range of USD and the day of its prices, or why there is none, with the estimate's warnings."""
     return ". ".join([_range(estimate), *estimate.warnings])
 
 

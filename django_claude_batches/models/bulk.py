@@ -72,7 +72,7 @@ def _packets(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | 
 
 
 def obstacle(request: Prepared, *, using: str) -> str:
-    """Say why no statement of the database holds the request, by which `insert` refuses it; nothing where one does."""
+    """Return why `insert` refuses the request as too large for a statement of the database; nothing if it fits."""
     if request.size <= packets.SUSPICIOUS:
         return ""
     return packets.obstacles([rows.of_request(0, request)], using=using).get(0, "")

@@ -242,7 +242,7 @@ class ParkedResult(models.Model):
 
     @property
     def raised(self) -> str:
-        """What was raised, so that `public` leaves its type and place."""
+        """The error, in a form that `public` reduces to type and place."""
         place, mark, words = self.traceback.partition(MARK)
         head = place.strip() if mark else ""
         return f"{head or self.error.partition(':')[0]}\n{MARK}\n{self.error}\n{words.strip() if mark else place}"

@@ -70,8 +70,8 @@ class DraftRequest(TypedDict):
 class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes eight times as long
     """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8.
 
-    What its cost depends on stands beside its text; `max_tokens` is 0 where the API will refuse it for that. `warnings`
-    are what its model refuses.
+    The fields that determine its cost are kept beside the text; `max_tokens` is 0 if the API will refuse it.
+    `warnings` lists what its model refuses.
     """
 
     position: int

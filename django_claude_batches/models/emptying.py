@@ -1,4 +1,4 @@
-"""Emptying the large columns of a batch's rows, a bounded number at a time, and the words that may quote them."""
+"""Empty the large columns of a batch's rows, a bounded number at a time, and the texts that may quote them."""
 
 from __future__ import annotations
 
@@ -99,43 +99,43 @@ MESSAGES = Bodies(
         "output": None,
         "output_error": Case(When(output_error__isnull=False, then=Value(""))),
         "raw": None,
-        # The API's words about a request may quote it. The error's type and request id stay.
+        # The API's message about a request may quote it. The error's type and request id stay.
         "error_message": "",
     },
 )
+# An excerpt is part of an answer; a reason may be a message of the database, and PostgreSQL quotes the row in it.
 EXCERPTS = Bodies(
     ResultProblem,
     full=~Q(excerpt="") | ~Q(reason=""),
     size=_size("excerpt", "reason"),
     empty={"excerpt": "", "reason": ""},
 )
-"""An excerpt is a piece of an answer; a reason may be the database's words, and PostgreSQL quotes the row in them."""
 
-WORDS_GONE = "What it said is gone: it may have quoted a request or an answer."
-"""What stands where an error stood whose being there says something."""
+# Replaces an error whose presence still has a meaning.
+WORDS_GONE = "The message was removed: it may have quoted a request or an answer."
 
 
 def without_words(column: str, *, unless: Q | None = None) -> Case:
-    """Return the expression for a column of words without them: "" stays "", and so does what matches `unless`."""
+    """Return the expression that replaces a column's text; "" stays "", and rows that match `unless` keep theirs."""
     kept = Q(**{column: ""}) if unless is None else Q(**{column: ""}) | unless
     return Case(When(kept, then=F(column)), default=Value(WORDS_GONE), output_field=models.TextField())
 
 
+# Matches runs that have a reason of a pause or an error.
 HAS_WORDS = ~Q(pause_reason__in=["", WORDS_GONE]) | ~Q(last_error__in=["", WORDS_GONE])
-"""Matches runs of which something is said."""
 
 
 def forget_words_of(runs: JobRunQuerySet) -> None:
-    """Empty what was said of these runs: of one that is paused, and of one that failed, it can still be seen."""
+    """Replace the reasons of pauses and the errors of these runs; they still show as paused or failed."""
     said = runs.filter(HAS_WORDS)
     said.update(pause_reason=without_words("pause_reason"), last_error=without_words("last_error"))
 
 
 def forget_words(batch_id: int, *, using: str) -> None:
-    """Empty what errors and the timeline of a batch say, and what was said of its create calls.
+    """Empty the texts of a batch's errors, timeline and create calls.
 
-    Receivers, handlers, the API and the database may quote a request or an answer in an error. Inside the caller's
-    transaction, under the batch's lease. That results are missing, and why, is told in numbers, and stays.
+    Receivers, handlers, the API and the database may quote a request or an answer in an error. Call it inside a
+    transaction and under the batch's lease. The numbers and causes of missing results stay.
     """
     batches = MessageBatch.objects.using(using).filter(pk=batch_id).exclude(last_error="")
     batches.update(last_error=without_words("last_error", unless=Q(last_error=F("missing_reason"))))

@@ -9,13 +9,13 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.models.fields import StorableTextField
 from django_claude_batches.models.lease import PrimaryQuerySet
 
+# Events whose text consists of ids, counts, names of columns and fixed words. The text of any other may be an error
+# that quotes a request or an answer, including that of a new kind of event until it is listed here.
 QUOTING_NOTHING = (
     *("drafted", "submitted", "sending", "accepted", "proven", "duplicate", "took_over", "adopted", "claim_requested"),
     *("claimed", "ended", "canceling", "ingested", "retried", "edited", "exported", "given_up", "erased"),
     *("request_bodies_purged", "result_bodies_purged", "remote_copy_expired"),
 )
-"""Events whose text is made of ids, counts, names of columns and words of ours. Any other may be an error's, which may
-quote a request or an answer: a new kind of event counts as one until it is named here."""
 
 
 class BatchEventQuerySet(PrimaryQuerySet["BatchEvent"]):

@@ -27,7 +27,7 @@ def obstacle(*values: Plain, using: str) -> str:
         return ""
     in_hex = (
         connection.Database.__name__ == "pymysql"
-    )  # it writes bytes as hexadecimal digits; mysqlclient escapes them
+    )  # it encodes bytes as hexadecimal digits; mysqlclient escapes them
     needed = OTHERS + sum(_written(value, in_hex=in_hex) for value in values)
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")

@@ -96,7 +96,7 @@ class BatchRequest(models.Model):
     )
     object_id = IdentifierField(max_length=MAX_OBJECT_ID, null=True, blank=True)
     target = GenericForeignKey("content_type", "object_id")
-    # A mark, and no row that is gone: results find their request by it, also those that are fetched later.
+    # The row is marked and not deleted: results that are fetched later still need it.
     erased_at = models.DateTimeField(_("erased at"), null=True, blank=True, editable=False)
 
     objects = BatchRequestQuerySet.as_manager()
@@ -129,17 +129,17 @@ class BatchRequest(models.Model):
 
     @property
     def is_purged(self) -> bool:
-        """Whether its params are gone, by RETENTION or erased: no others are an empty text."""
+        """Whether its params were purged or erased: otherwise they are never an empty text."""
         return not self.params_text
 
     @property
     def purge_note(self) -> str:
-        """When its params were purged or erased, in words; nothing if they are there."""
+        """A text that says when its params were purged or erased; empty if they are present."""
         return self.erasure_note or (self.batch.request_purge_note if self.is_purged else "")
 
     @property
     def erasure_note(self) -> str:
-        """When all that was kept of it was erased, in words; nothing if it was not."""
+        """A text that says when it was erased; empty if it was not."""
         if self.erased_at is None:
             return ""
         return _("Erased on %(date)s.") % {"date": date_format(timezone.localtime(self.erased_at), "DATE_FORMAT")}

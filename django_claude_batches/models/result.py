@@ -227,7 +227,7 @@ class BatchResult(models.Model):
 
     @property
     def purge_note(self) -> str:
-        """When its message, or an error's words, were purged or erased; nothing if they are there, or never were."""
+        """A text that says when its message or error text was purged or erased; empty otherwise."""
         is_answer_gone = self.result_type == ResultType.SUCCEEDED and self.message is None
         is_error_gone = self.result_type == ResultType.ERRORED and not self.error_message
         if not is_answer_gone and not is_error_gone:

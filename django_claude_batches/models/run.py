@@ -82,7 +82,7 @@ class JobRun(HandedOut):
         blank=True, editable=False, help_text=_("The primary key of the last row that was drafted, or left out.")
     )
     row_count = models.PositiveBigIntegerField(_("rows"), default=0)
-    # A person's word about this run; a job's class may say it for each of its runs.
+    # Requested for this run; a job's class may set it for all of its runs.
     skip_unaskable = models.BooleanField(_("leave out what cannot be asked"), default=False)
     left_out_count = models.PositiveBigIntegerField(_("rows left out"), default=0)
     left_out_rows = models.JSONField(_("the first of them"), default=list, blank=True)

@@ -43,7 +43,7 @@ class RunTotals:
     rows: int
     """Rows that were drafted."""
     left_out: int = 0
-    """Rows that could not be asked, and are not among `rows`: the run leaves such rows out."""
+    """Rows that could not be asked and were left out of the run; not counted in `rows`."""
     batches: Counter[str] = field(default_factory=Counter)
     """Batches in each state, by the state's value."""
     requests: Counter[int] = field(default_factory=Counter)

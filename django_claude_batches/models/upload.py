@@ -70,7 +70,7 @@ class BatchUploadQuerySet(HandingQuerySet["BatchUpload"]):
         return self.exclude(state=UploadState.DRAFTED)
 
     def stale(self, kept: timedelta = KEPT) -> Self:
-        """Those that nobody needs any more, as they are `kept` no longer."""
+        """Those that are no longer needed, older than `kept`."""
         return self.filter(created_at__lt=after(-kept)).exclude(state=UploadState.CONFIRMED)
 
 

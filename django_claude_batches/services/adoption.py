@@ -133,17 +133,15 @@ def _wait_for_it(batch: MessageBatch, token: str, why: ClaudeBatchesError) -> No
 
 
 def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[MessageBatch], list[str]]:
-    """Mirror everything that the account lists; give the new rows, and the ids that were left out.
+    """Mirror everything that the account lists; return the new rows, and the ids that were left out.
 
     Left out is what may be an unconfirmed submission's of ours: adopting it would hide it from the search.
-    Raise NotOurs for an account that is SHARED: others' answers would become rows here, and RETENTION would delete
-    them there.
+    Raise NotOurs for an account that is SHARED: otherwise the answers of others would be stored here, and RETENTION
+    would delete their batches at Anthropic.
     """
     outside_transactions("adopt_all()")
     if conf.account(account).is_shared:
-        raise NotOurs(
-            f'Account "{account}" is SHARED: it lists batches of others too. Adopt those of yours by their ids.'
-        )
+        raise NotOurs(f'Account "{account}" is SHARED: it also lists batches of others. Adopt your own by their ids.')
     adopted, left_out = [], []
     windows = [Window.of(attempt) for attempt in searched_for(account)]
     listed = stretches(connect(account), account)

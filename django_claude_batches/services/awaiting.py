@@ -29,7 +29,7 @@ class Awaited:
     def __init__(self, batch: MessageBatch, *, using: str) -> None:
         self.pks, self.states = array("q"), bytearray()
         self.erased: set[int] = set()
-        """The numbers of those whose request was erased: nothing that they are answered is kept."""
+        """The numbers of those whose request was erased: their answers are not stored."""
         self._ids, self._ends = bytearray(), array("i", [0])
         self._slots = _empty(2 ** (2 * min(batch.request_count, MAX_REQUESTS)).bit_length())
         """A hash table: the number plus 1 of the custom_id that belongs there, or was pushed there by another."""

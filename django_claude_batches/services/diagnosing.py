@@ -91,7 +91,7 @@ def _ticks() -> Diagnosis:
 
 
 def _models() -> Iterator[Diagnosis]:
-    """Look at the models of jobs, and of batches that are not sent: which retire, and what they refuse."""
+    """Check the models of jobs and of batches that are not sent: which retire, and which parameters they refuse."""
     whole, prices = Subject(), bundled()
     waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
     found = {said for _job, said in checks.about_models()}
@@ -106,7 +106,7 @@ def _models() -> Iterator[Diagnosis]:
     if not warnings:
         yield whole.ok(
             "models",
-            "None of those that jobs and unsent batches use retires within 30 days or refuses them.",
+            "No model of a job or of an unsent batch retires within 30 days or is known to refuse a request.",
         )
 
 

@@ -1,8 +1,8 @@
-"""Erasing what is kept about one row of the project: a purge of its requests, whatever RETENTION says.
+"""Erase what is stored about one row of the project: a purge of its requests, independent of RETENTION.
 
-Whoever writes a body, or an error that may quote one, holds a lease: on the batch who fetches and announces, on the
-delivery who calls a handler, on the run who drafts. Erasing takes the same leases, for a moment. So what began before
-has either ended, or has lost its lease and writes nothing more; and what begins later finds the mark on the request.
+A process that writes a body, or an error that may quote one, holds a lease: fetching and announcing on the batch,
+calling a handler on the delivery, drafting on the run. Erasing acquires the same leases for a moment. So work that
+began before has either ended, or has lost its lease and writes nothing more; later work finds the request marked.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from django_claude_batches.models.state import EDITABLE, RUNNING
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.vanishing import RESULTS_LAST
 
-AT_WORK = "Work is going on at {}: erase it again in a moment."
+AT_WORK = "Another process is working on {}. Erase the row again in a moment."
 
 DELIVERY = "the delivery of batch {}"
 
@@ -65,15 +65,15 @@ WHY_NOT = {
 
 MAY_APPEAR = "it was sent once, and may still appear at Anthropic with this request. Submit it or delete it here first."
 
+# Outcomes of create calls after which no batch can appear at Anthropic.
 NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
-"""Outcomes of create calls of which nothing can appear at Anthropic any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteCopy:
-    """A batch of which Anthropic still has the request, the answer or both; `until` is None while it runs there.
+    """A batch whose request, answer or both are still at Anthropic; `until` is None while the batch runs there.
 
-    `anthropic_id` is empty for one that was given up: whether it was received is not known.
+    `anthropic_id` is empty for a batch that was given up: it is unknown whether Anthropic received it.
     """
 
     batch: int
@@ -83,10 +83,10 @@ class RemoteCopy:
 
 @dataclass(slots=True)
 class Erasure:
-    """What was erased of one row, what was not, and where more of it is.
+    """What was erased about one row, what was not, and where copies remain.
 
-    `requests` counts those that were emptied, with what they were answered; `from_drafts` those that were taken out of
-    batches that were not sent; `before` those that were erased already. `refused` says why something had to stay,
+    `requests` counts the requests that were emptied, with their answers; `from_drafts` those removed from batches that
+    were not sent; `before` those that had been erased already. `refused` lists why something could not be erased,
     `at_work` where to try again in a moment. `copies` are at Anthropic: `delete_remote` deletes such a batch there.
     """
 
@@ -100,41 +100,41 @@ class Erasure:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of it is left here."""
+        """Whether everything was erased from the database."""
         return not self.refused and not self.at_work
 
 
 class _Busy(Exception):
-    """Another process has a lease that is needed; says where."""
+    """Another process holds a required lease; the message names what it is on."""
 
 
 def erase(target: models.Model, *, rows_are_replicas: bool = False, by: Any = None) -> Erasure:
-    """Remove all that is kept here about one row of the project, and see to it that nothing is stored of it later.
+    """Remove everything that is stored about one row of the project, and prevent that more is stored later.
 
-    Its requests' params, their answers and outputs, what handlers raised, and all words of errors and timelines that
-    may quote them: also those about other rows of the same batches, which nobody can tell apart. The rows stay, with
-    counts, tokens, costs and the target's key, and are marked: an answer that comes later is counted and dropped. A
-    batch that was not sent loses the request; without another one, it is deleted.
+    Removed are the params of its requests, their answers and outputs, errors of handlers, and all texts of errors and
+    timelines that may quote them, including those about other rows of the same batches, since these cannot be told
+    apart. The requests stay, with counts, tokens, costs and the target's key, and are marked: an answer that arrives
+    later is counted and dropped. A batch that was not sent loses the request; if it has no other, it is deleted.
 
-    `target` may be a row that is gone: an instance with its primary key, `Review(pk=17)`. `rows_are_replicas` is as for
-    `create_draft`. Repeating it does nothing, and goes on where it was interrupted. Sends no HTTP; not inside a
-    transaction. Raise InvalidRequest for what is no row, or one of another database.
+    For a deleted row, pass an instance with its primary key, `Review(pk=17)`. `rows_are_replicas` is as for
+    `create_draft`. Can be repeated; continues where it was interrupted. Sends no HTTP. Must run outside a transaction.
+    Raise InvalidRequest if `target` is not a row, or is one of another database.
     """
     outside_transactions("erase()")
     content_types = content_types_of(BatchRequest.objects.primary().db)
     content_type_id, object_id = resolve_target(target, content_types, rows_are_replicas=rows_are_replicas)
     if content_type_id is None or object_id is None:
-        raise InvalidRequest("there is nothing to erase of no row")
+        raise InvalidRequest("there is nothing to erase without a row")
     return erase_key(content_type_id, object_id, name=f"{target._meta.label}:{object_id}", by=by)
 
 
 def erase_key(content_type_id: int, object_id: str, *, name: str, by: Any = None) -> Erasure:
-    """Do the same by a content type of our database and a key as text: the model may be gone too."""
+    """Do the same for a content type and a key as text: the model may have been removed too."""
     outside_transactions("erase()")
     report = Erasure(name)
     about = BatchRequest.objects.primary().filter(content_type=content_type_id, object_id=object_id).order_by("pk")
     last = 0
-    # Each page is asked for when the one before is erased: what was drafted of it until then is newer, and found.
+    # Each page is read after the one before is erased, so requests drafted meanwhile are newer, and found.
     while page := list(about.filter(pk__gt=last).values_list("pk", "batch", "erased_at")[:ROWS]):
         for batch_id, rows in groupby(page, key=lambda row: row[1]):
             found = list(rows)
@@ -169,7 +169,7 @@ def _lease(rows: LeasedQuerySet[Any], pk: int, where: str) -> Iterator[str]:
 
 
 def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
-    """Erase some requests of one batch in one transaction, under the leases of all that may write about them."""
+    """Erase some requests of one batch in one transaction, holding the leases of all processes that may write them."""
     using = MessageBatch.objects.primary().db
     batch = MessageBatch.objects.using(using).filter(pk=batch_id).first()
     if batch is None:
@@ -181,19 +181,19 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
         held: list[tuple[LeasedQuerySet[Any], int, str, str]] = []
         for rows, pk, where in _writers(batch, pks, using=using):
             held.append((rows, pk, stack.enter_context(_lease(rows, pk, where)), where))
-        # Before the transaction: whoever sends locks the account first. A create call would need the batch's lease.
+        # Before the transaction, because sending locks the account first. A create call would need the batch's lease.
         paused = AccountState.objects.using(using).filter(alias=batch.account, paused_at__isnull=False)
         paused.exclude(pause_reason__in=["", WORDS_GONE]).update(pause_reason=WORDS_GONE)
         with transaction.atomic(using=using, durable=True):
-            for rows, pk, token, where in held:  # it locks them: the run before its batches, as everybody does
+            for rows, pk, token, where in held:  # renewing locks: the run before its batches, as everywhere
                 if not rows.renew(pk, token):
                     raise _Busy(where)
-            batch.refresh_from_db(using=using)  # locked: somebody may have submitted it since we looked
+            batch.refresh_from_db(using=using)  # locked: it may have been submitted meanwhile
             if why := _why_not(batch):
                 _refuse(report, batch, why)
                 return
             chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
-            if _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists():  # cut since we looked; now none is
+            if _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists():  # cut meanwhile, impossible now
                 raise _Busy(DELIVERY.format(batch))
             requests = BatchRequest.objects.using(using).filter(pk__in=pks)
             if batch.state in EDITABLE:
@@ -210,7 +210,7 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
 
 
 def _writers(batch: MessageBatch, pks: list[int], *, using: str) -> Iterator[tuple[LeasedQuerySet[Any], int, str]]:
-    """Give the rows under whose leases a body of these requests, or what may quote it, is written."""
+    """Return the rows whose leases are held when a body of these requests, or a text that may quote it, is written."""
     if batch.run_id is not None:
         yield JobRun.objects.using(using), batch.run_id, f"run #{batch.run_id}"
     yield MessageBatch.objects.using(using), batch.pk, f"batch {batch}"
@@ -219,7 +219,7 @@ def _writers(batch: MessageBatch, pks: list[int], *, using: str) -> Iterator[tup
 
 
 def _deliveries(batch: MessageBatch, pks: list[int], *, using: str) -> LeasedQuerySet[DeliveryChunk]:
-    """Match the deliveries that may still hand one of these requests out."""
+    """Match the deliveries that may still deliver one of these requests."""
     requests = BatchRequest.objects.using(using).filter(pk__in=pks)
     ends = requests.aggregate(first=models.Min("position"), last=models.Max("position"))
     near = {"position__lte": ends["last"] or 0, "last_position__gte": ends["first"] or 0}
@@ -240,7 +240,7 @@ def _refuse(report: Erasure, batch: MessageBatch, why: str) -> None:
 
 
 def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], *, using: str) -> None:
-    """Empty requests that were sent, with their answers, and mark them; count what was parked of them as gone."""
+    """Empty requests that were sent, with their answers, and mark them; count their parked rows as gone."""
     requests.update(**PARAMS.empty, erased_at=DatabaseNow())
     BatchResult.objects.using(using).filter(request__in=pks).update(**MESSAGES.empty)
     parked = ParkedResult.objects.using(using).filter(request__in=pks)
@@ -252,9 +252,9 @@ def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], 
 
 
 def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str) -> None:
-    """Take requests out of a batch that was not sent. The last one takes the place of each: positions have no gaps.
+    """Remove requests from a batch that was not sent. The last request takes each position: positions have no gaps.
 
-    A run puts no more into it: where a custom_id is a position, the next one would be there already.
+    The batch is closed for its run: if custom_ids are positions, the next one would exist already.
     """
     own = BatchRequest.objects.using(using).filter(batch=batch)
     expected = ExpectedUsage(batch.expected_usage or ())
@@ -265,7 +265,7 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
             expected.warn(prepared.warnings, prepared.custom_id, times=-1)
             batch.body_bytes -= wire_bytes(prepared) + len(ENVELOPE[1])
             batch.request_count -= 1
-            place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # it may have been moved
+            place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # may have been moved above
             own.filter(pk=request.pk)._raw_delete(using)
             own.filter(position=batch.request_count).update(position=place)
     if batch.request_count == 0:
@@ -284,7 +284,7 @@ def _forget(batch: MessageBatch, *, using: str) -> None:
 
 
 def _note_copy(report: Erasure, batch_id: int) -> None:
-    """Note what Anthropic still has. It keeps results for 29 days from when a batch was made."""
+    """Report what Anthropic still has. It keeps results for 29 days from the creation of a batch."""
     rows = MessageBatch.objects.primary().filter(pk=batch_id, remote_deleted_at__isnull=True, archived_at__isnull=True)
     for batch in rows.filter(Q(anthropic_id__isnull=False) | Q(state=State.ABANDONED)).exclude(state=State.LOST):
         made_at = batch.created_at or batch.queued_at
@@ -295,7 +295,7 @@ def _note_copy(report: Erasure, batch_id: int) -> None:
 
 
 def _forget_runs(report: Erasure, content_type_id: int) -> None:
-    """Empty what is said of runs over the row's model: one that paused at the row has no request about it."""
+    """Empty the texts of runs over the row's model: a run that paused at the row has no request about it."""
     model = content_types_of(JobRun.objects.primary().db).get_for_id(content_type_id).model_class()
     jobs = [name for name in registry.names() if _is_over(registry.find(name), model)]
     runs = JobRun.objects.primary().filter(job__in=jobs)
@@ -303,7 +303,7 @@ def _forget_runs(report: Erasure, content_type_id: int) -> None:
         _try(report, partial(_forget_run, pk))
     for run in runs.filter(state=RunState.DRAFTING, paused_at__isnull=True).order_by("pk"):
         report.at_work.append(
-            f"Run {run} is being drafted, and may ask about the row: erase it again when it is drafted."
+            f"Run {run} is being drafted, and may ask about the row. Erase the row again when it is drafted."
         )
 
 

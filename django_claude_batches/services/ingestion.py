@@ -62,7 +62,7 @@ def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) ->
             why = download.redacted(why)  # noqa: PLW2901 (PostgreSQL quotes the row in it)
             logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, custom_id, why)
             download.add_problem(chunk, line, f"The database refused the row of {custom_id}: {why}")
-        # A line that could not be read may be the answer to any request: where one was erased, none is shown.
+        # An unreadable line may be the answer to any request: if one was erased, no excerpt is stored.
         is_quoted = not chunk.problems or not batch.requests.using(rows.db).filter(erased_at__isnull=False).exists()
         for trouble in chunk.problems:
             trouble.excerpt = trouble.excerpt if is_quoted else ""

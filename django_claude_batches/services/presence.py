@@ -28,10 +28,10 @@ SINGLES = 50
 
 
 def unknown_here(alias: str, unknown: list[wire.MessageBatch], report: AuditReport) -> Iterator[Finding]:
-    """Judge remote batches that no row is.
+    """Judge remote batches that have no row.
 
-    Left out is what this database submitted and has deleted since, and what is too old for its results to be had. Of a
-    shared account what nothing here knows of is counted, and not named: others made it, as far as anybody can tell.
+    Left out are those that this database submitted and has deleted since, and those too old to fetch. In a SHARED
+    account, batches unknown to the database are counted and not named: they are assumed to be others'.
     """
     if not unknown:
         return
@@ -103,7 +103,7 @@ def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt
     remedy = (
         f"If it is this project's (a restored backup, a row that was deleted): `claude_batches adopt {data['id']} "
         f"--account {alias}`. If another program made it: nothing; a Workspace of its own, or SHARED in the account's "
-        "settings, keeps it out of here."
+        "settings, excludes it from the findings."
     )
     return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
 

@@ -123,10 +123,10 @@ def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
 
 
 def _forget(alias: str, delay: timedelta) -> None:
-    """Empty what was said of runs, of the account and of what it listed so long ago, and delete files of that age.
+    """Empty the texts of runs, of the account and of its listed batches of that age, and delete files of that age.
 
-    No batch leads there: a run that pauses at its first row has none. What pauses is still paused, and says why anew
-    when it is resumed and pauses again.
+    These cannot be found through batches: a run that pauses at its first row has none. What is paused stays paused; if
+    it is resumed and pauses again, it gets a new reason.
     """
     since = after(-delay)
     still = Q(paused_at__lte=since) | Q(finished_at__lte=since)

@@ -40,7 +40,7 @@ def retry(
     """Draft a new batch of the requests with those outcomes; nothing is sent.
 
     `outcomes` are any of errored, expired, canceled, truncated, refused, unfinished and missing. The new requests keep
-    their custom_ids and targets; what was erased is left out. `max_tokens` replaces theirs; with truncated ones among
+    their custom_ids and targets; erased ones are left out. `max_tokens` replaces theirs; with truncated ones among
     the outcomes, only of these, and it must be more than each of them had. What a model allows, the API says when the
     batch runs.
 
@@ -63,8 +63,8 @@ def retry(
     for name in wanted:
         chosen |= _with(name)
     with transaction.atomic(using=rows.db):
-        # It locks the row: who erases a request of it comes before, or waits for the draft and finds the request there.
-        # First of all: MySQL locks it for the child's foreign key, and two that hold it so would wait for each other.
+        # Locks the row: an erasure commits before this, or waits for the draft and finds the request in it.
+        # Must come first: MySQL locks the row for the child's foreign key, and two such locks would deadlock.
         rows.filter(pk=batch.pk).update(kind=F("kind"))
         found = _find(batch.requests.using(rows.db).filter(chosen, erased_at__isnull=True))
         if not found:

@@ -41,7 +41,7 @@ WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: pytest imports this package for its plugin, in suites that use nothing of it too."""
+    """Import a name when it is first used: pytest imports this package for its plugin, also in unrelated suites."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(WHERE.get(name, ".emulator.replies"), __name__), name)

@@ -1,4 +1,4 @@
-# What type checkers read: the module imports each name when it is asked for.
+# For type checkers: the module imports each name when it is first used.
 from __future__ import annotations
 
 from .emulator import ClaudeEmulator

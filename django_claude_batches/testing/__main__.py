@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="let requests to /_emulator/ name this host in Host and Origin, beside loopback's; may be repeated",
+        help="allow this host, besides loopback names, in Host and Origin of requests to /_emulator/; may be repeated",
     )
     parser.add_argument(
         "--fault",

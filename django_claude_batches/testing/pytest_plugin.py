@@ -1,10 +1,10 @@
 """The pytest plugin: the fixture `claude_emulator`, and a guard that keeps tests on this machine.
 
 It is loaded in each project that installs the package, so it changes nothing unasked: the guard is up while a test
-uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. Until then it imports nothing that
-pytest has not: all that the emulator needs takes a fifth of a second. A test marked `live_claude` is never guarded.
-`claude_batches_allow_network = true` (or `--claude-batches-allow-network`) takes the guard away, for suites whose
-database or queue is on another host.
+uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. Until then it imports only what
+pytest has already imported: importing the emulator takes a fifth of a second. A test marked `live_claude` is never
+guarded. `claude_batches_allow_network = true` (or `--claude-batches-allow-network`) removes the guard, for suites
+whose database or queue is on another host.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def claude_emulator(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 class _GuardOfAll:
-    """A plugin of its own, so that other suites have no hook of ours around each test."""
+    """A separate plugin, so that other suites have no hook of this package around each test."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

@@ -19,8 +19,8 @@ VAR = var()
 
 # Not elsewhere: with DEBUG, Django keeps the text of each query, and a worker makes many.
 DEBUG = "runserver" in sys.argv
-# Known to everybody only under runserver, on your own machine. Without the variable each other process has a key of its
-# own, which is enough for a worker or a command; `config.wsgi`, whose processes share sessions, asks for the variable.
+# Only runserver, on your own machine, uses this public key. Without the variable any other process has a random key,
+# which is enough for a worker or a command; `config.wsgi`, whose processes share sessions, requires the variable.
 PUBLIC_KEY = "not a secret: this project is for your own machine"
 SECRET_KEY = os.environ.get("SECRET_KEY") or (PUBLIC_KEY if DEBUG else get_random_secret_key())
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]

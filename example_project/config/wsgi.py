@@ -9,6 +9,6 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 if not settings.DEBUG and not os.environ.get("SECRET_KEY"):
-    raise ImproperlyConfigured("Set SECRET_KEY: each process of a web server would have another one.")
+    raise ImproperlyConfigured("Set SECRET_KEY. Otherwise each process of a web server has a different one.")
 
 application = get_wsgi_application()

@@ -227,7 +227,7 @@ def test_rows_that_a_run_would_leave_out_are_counted(root: Client) -> None:
     rows = reviews(5)
     job(get_prompt=odd_ones_raise)
     shown = page(root, start_url())
-    assert "A run would come to a stop there: mend it first." in shown
+    assert "A run would stop there: fix it first." in shown
     job(get_prompt=odd_ones_raise, skip_unaskable=True)
     shown = page(root, start_url())
     assert "3 rows would be asked." in shown

@@ -82,7 +82,7 @@ def test_the_list_of_a_batch_makes_at_most_ten_queries(
 def test_what_others_do_with_a_lists_rows_has_all_columns(
     admin_user: User, ingested: MessageBatch, model: Any, column: str, django_assert_num_queries: Any
 ) -> None:
-    """An action of the project's, or an export of django-import-export's, would ask once more for each row."""
+    """Otherwise a project's action, or django-import-export's export, would execute one query for each row."""
     request = RequestFactory().get("/")
     request.user = admin_user
     changelist = admin.site.get_model_admin(model).get_changelist_instance(request)
@@ -92,7 +92,7 @@ def test_what_others_do_with_a_lists_rows_has_all_columns(
 
 @pytest.mark.parametrize("model", [BatchResult, BatchRequest, MessageBatch])
 def test_a_list_is_not_made_for_those_who_may_not_view_it(staff: Staff, model: Any) -> None:
-    """django-import-export exports what the list shows, and asks for no permission unless its setting says so."""
+    """django-import-export exports what the list shows, and checks no permission unless its setting requires one."""
     staff("submit_messagebatch")
     request = RequestFactory().get("/")
     request.user = User.objects.get(username="grace")

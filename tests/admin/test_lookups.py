@@ -1,4 +1,4 @@
-"""What the address of a list may ask: nothing about a text that the list does not show."""
+"""Lookups in the query string of a list: none of a text that the list does not show."""
 
 from __future__ import annotations
 

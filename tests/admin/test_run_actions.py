@@ -40,6 +40,8 @@ class Row:
     answers: dict[str, Any] = field(default_factory=dict)
 
 
+# The states, and runs that are paused, have a stopped delivery, or failed and parked rows; and "unasked": paused while
+# being drafted.
 STANDINGS = {
     "drafting": "is still being drafted",
     "running": "is running",
@@ -51,8 +53,6 @@ STANDINGS = {
     "canceled": "was canceled",
     "unasked": "is paused already",
 }
-"""The states, and runs that are paused, have a delivery that stands still, or failed and parked rows; and "unasked":
-paused while it is drafted."""
 TABLE = {
     # name                permission          d r p s t c f C u
     "pause": Row("pause_jobrun", "++.+++...", "Only runs that are not over, and not paused"),

@@ -130,13 +130,11 @@ def test_tracebacks_are_for_those_who_may_read_prompts_and_answers(staff: Staff)
 
 def test_why_it_is_paused_is_said(root: Client) -> None:
     run = run_in("running")
-    why = (
-        "library.Review 5: Traceback (most recent call last):\n  here\nLookupError: no\n\nMend it, and resume the run."
-    )
+    why = "library.Review 5: Traceback (most recent call last):\n  here\nLookupError: no\n\nFix it, and resume the run."
     JobRun.objects.filter(pk=run.pk).update(paused_at=timezone.now(), pause_reason=why)
     shown = page(root, url(RUNS, "change", run.pk))
     assert "library.Review 5: LookupError: no" in shown
-    assert "Mend it, and resume the run." in shown
+    assert "Fix it, and resume the run." in shown
     assert ">Paused<" in shown
     assert "refresh.js" not in shown
 

@@ -1,4 +1,4 @@
-"""The table: users by their permissions, and what code of the project raised, on each page, list, card and notice."""
+"""Who sees the errors of project code, by permissions, on each page, list, card and notice."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from tests.library.models import Review
 from tests.making import draft, running
 from tests.selections import slow_but
 
+# Texts of an answer, of a prompt, and of the reason why an account is paused.
 ANSWER, PROMPT, PAUSE = "seven-of-hearts", "nine-of-clubs", "ace-of-spades"
-"""What stands in an answer, in a prompt, and in why an account is paused."""
 
+# An error of the API about a batch: operators see it.
 API = "too-many-cards"
-"""What the API says of a batch: its operators see it."""
 
 BOTH = ("view_batchrequest", "view_batchresult")
+# Permissions of operators.
 PAGES = ("view_messagebatch", "view_jobrun", "start_jobrun")
-"""What operators have."""
 
 pytestmark = pytest.mark.django_db
 
 
 @dataclass
 class Everything:
-    """Rows in which each secret stands in each place that it can come to."""
+    """Rows with each secret in each place that can contain it."""
 
     addresses: list[str]
     actions: list[tuple[str, dict[str, Any]]]
@@ -136,7 +136,7 @@ def refused() -> MessageBatch:
 
 
 def waiting_after_an_error() -> MessageBatch:
-    """Its explanation, which is a tooltip of the list too, has its error."""
+    """Its explanation, also a tooltip of the list, contains its error."""
     batch = services.submit(draft(1))
     MessageBatch.objects.filter(pk=batch.pk).update(last_error=raised(ValueError(PROMPT)), failures=3)
     return batch
@@ -199,7 +199,7 @@ def text_of(response: HttpResponseBase) -> str:
 
 
 def shown_to(everything: Everything, *codenames: str) -> dict[str, str]:
-    """Give all that such a user is shown, by address: pages, then each action's question, and what is said of it."""
+    """Return all that such a user is shown, by URL: pages, then each action's confirmation page and messages."""
     client = client_of(*codenames)
     shown = {address: text_of(client.get(address)) for address in everything.addresses}
     for address, data in everything.actions:
@@ -219,7 +219,9 @@ def all_permissions() -> list[str]:
 
 def check(everything: Everything, *codenames: str) -> None:
     shown = shown_to(everything, *codenames)
-    may_view = {codename.replace("change_", "view_") for codename in codenames}  # to Django, who changes views
+    may_view = {
+        codename.replace("change_", "view_") for codename in codenames
+    }  # in Django, permission to change includes viewing
     if not set(BOTH) <= may_view:
         of_results = places(shown, ANSWER) if "view_batchresult" in may_view else []
         assert [place for place in places(shown, ANSWER) if place not in of_results or RUNS in place] == []
@@ -274,7 +276,7 @@ def test_who_may_read_prompts_and_answers_sees_what_was_raised(everything: Every
 
 
 def test_a_guess_is_not_answered(everything: Everything) -> None:
-    """Neither by a list's rows nor by its status."""
+    """Neither the rows nor the status of a list reveal whether a guess is right."""
     client = client_of("view_messagebatch", "view_jobrun", "view_batchresult", "view_batchrequest")
     guessed = [("last_error", API), ("last_error", ANSWER), ("pause_reason", PROMPT), ("parked__error", ANSWER)]
     for model in (BATCHES, RUNS, RESULTS, REQUESTS):

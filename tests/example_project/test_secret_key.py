@@ -1,4 +1,4 @@
-"""A key that everybody knows is for `runserver` on one's own machine, and for nothing else."""
+"""The public key is only for `runserver` on a developer's machine."""
 
 from __future__ import annotations
 

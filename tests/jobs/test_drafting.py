@@ -168,7 +168,7 @@ def test_what_cannot_be_read_page_by_page_pauses_the_run(queryset: Callable[[], 
     assert (run.is_paused, run.state, run.row_count) == (True, RunState.DRAFTING, 0)
     assert run.pause_reason.startswith("get_queryset()")
     assert told in run.pause_reason
-    assert run.pause_reason.endswith("Mend it, and resume the run.")
+    assert run.pause_reason.endswith("Fix it, and resume the run.")
     job()
     assert drive(resume_run(run)).row_count == 30
 
@@ -199,7 +199,7 @@ def test_a_row_that_cannot_be_asked_pauses_the_run_which_goes_on_with_it() -> No
         ({"get_params": lambda self, row: {"max_tokens": 0}}, "params.model is missing: the API requires it"),
         ({"max_tokens": 0}, "params.max_tokens must be a whole number from 1, not 0"),
         *(
-            ({"get_prompt": lambda self, row, text=text: text}, f"must give a text, not {kind}")
+            ({"get_prompt": lambda self, row, text=text: text}, f"must return a text, not {kind}")
             for text, kind in (("", "an empty one"), (" \n", "an empty one"), (None, "NoneType"), (7, "int"))
         ),
         ({"get_params": lambda self, row: ["not", "an object"]}, "params must be a JSON object, not list"),

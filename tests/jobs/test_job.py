@@ -152,7 +152,7 @@ class TestRedeliver:
         (lambda: Chapter.objects.filter(books__isnull=True).only("text"), "up to 200 characters"),
         (Review.objects.all, ""),
         (Parcel.objects.all, ""),
-        (lambda: Chapter.objects.filter(path=Chapter.objects.get().path), ""),  # it would ask the database
+        (lambda: Chapter.objects.filter(path=Chapter.objects.get().path), ""),  # it would query the database
         (lambda: Chapter.objects.all() if Chapter.objects.exists() else None, ""),
         (list, ""),
     ],

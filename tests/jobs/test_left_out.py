@@ -1,4 +1,4 @@
-"""Rows that cannot be asked, left out of a run: each is counted once, whatever happens meanwhile, and none is paid."""
+"""Rows that cannot be asked, left out of a run: each is counted once, also after interruptions, and costs nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_run_is_paused_once_and_resumed_without_such_rows(claude: ClaudeEmulat
     totals = RunTotals.of(run)
     assert (totals.rows, totals.left_out, totals.delivered, totals.request_count) == (23, 22, 23, 23)
     assert finished == [22]
-    assert drive(job(**members).start()).is_paused, "it was said of one run"
+    assert drive(job(**members).start()).is_paused, "it applies to one run only"
 
 
 def test_a_job_whose_class_says_so_is_not_paused(claude: ClaudeEmulator) -> None:
@@ -62,10 +62,10 @@ def test_a_job_whose_class_says_so_is_not_paused(claude: ClaudeEmulator) -> None
     run = run_job(job(get_prompt=odd_ones_raise, skip_unaskable=True), claude)
     assert (run.state, run.row_count, run.left_out_count) == (RunState.FINISHED, 3, 2)
     assert run.left_out_rows == left_out(rows[1::2])
-    assert not run.skip_unaskable  # which is a person's
+    assert not run.skip_unaskable  # only set on request
 
 
-def test_whoever_starts_a_run_may_say_so() -> None:
+def test_a_run_can_be_started_without_such_rows() -> None:
     reviews(5)
     job(get_prompt=odd_ones_raise)
     assert drive(services.start_job("tag-reviews", skip_unaskable=True)).left_out_count == 2
@@ -97,7 +97,7 @@ def test_keys_that_are_empty_or_too_long() -> None:
     assert len(run.cursor) == 200
 
 
-def test_so_many_are_named_and_not_what_they_say() -> None:
+def test_the_first_50_are_named_without_their_messages() -> None:
     def get_prompt(self: Any, row: Review) -> str:
         raise LookupError("\0\ud800" + "x" * 10_000)
 

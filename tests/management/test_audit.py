@@ -28,9 +28,7 @@ def test_batches_of_others_are_counted(manage: Manage, claude: ClaudeEmulator, s
     running(), claude.add_stranger(2)
     ran = manage("audit")
     assert (ran.code, ran.err) == (0, "")
-    assert (
-        ran.out == "Account default: 2 batches at Anthropic, 0 findings. 1 is no batch here: the account is SHARED.\n"
-    )
+    assert ran.out == "Account default: 2 batches at Anthropic, 0 findings. 1 has no row here: the account is SHARED.\n"
 
 
 def test_each_finding_says_what_it_is_and_what_to_do(manage: Manage, claude: ClaudeEmulator) -> None:

@@ -41,7 +41,7 @@ def test_it_says_what_it_did_and_what_anthropic_has(manage: Manage, review: Revi
         f"  Anthropic has it until {until}, in {batch.anthropic_id}. To delete that batch there, with all its "
         f"requests: manage.py claude_batches delete {batch.pk}\n"
     )
-    assert "1 erased before" in manage("erase", f"library.Review:{review.pk}").out
+    assert "1 already erased" in manage("erase", f"library.Review:{review.pk}").out
 
 
 def test_for_a_script(manage: Manage, review: Review) -> None:
@@ -57,17 +57,17 @@ def test_what_is_being_sent_is_refused(manage: Manage, review: Review) -> None:
     ran = manage("erase", f"library.Review:{review.pk}")
     assert ran.code == 1
     assert f"Batch #{batch.pk} is Waiting to be sent: it is about to be sent as it is. Take it back" in ran.err
-    assert f"Not erased to the end: library.Review:{review.pk}." in ran.err
+    assert f"Not completely erased: library.Review:{review.pk}." in ran.err
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("17", "names no row"),
-        ("library.Review", "names no row"),
-        ("library.Review:", "names no row"),
-        ("library.Nothing:1", "There is no model library.Nothing"),
-        ("library.Review:x", "'x' is no key of library.Review"),
+        ("17", "does not name a row"),
+        ("library.Review", "does not name a row"),
+        ("library.Review:", "does not name a row"),
+        ("library.Nothing:1", "There is no model or content type library.Nothing"),
+        ("library.Review:x", "'x' is not a key of library.Review"),
     ],
 )
 def test_what_names_no_row_is_wrong_usage(manage: Manage, name: str, why: str) -> None:
@@ -78,7 +78,7 @@ def test_what_names_no_row_is_wrong_usage(manage: Manage, name: str, why: str) -
 def test_a_key_is_read_as_its_model_does(manage: Manage) -> None:
     parcel = Parcel.objects.create()
     drafted(parcel)
-    assert "1 taken out of drafts" in manage("erase", f"library.Parcel:{parcel.pk.hex.upper()}").out
+    assert "1 removed from drafts" in manage("erase", f"library.Parcel:{parcel.pk.hex.upper()}").out
 
 
 def test_a_model_that_is_gone(manage: Manage, review: Review) -> None:

@@ -245,7 +245,7 @@ def test_memory_does_not_grow_with_the_batch_and_a_reader_may_leave(tmp_path: Pa
 
 
 def test_a_file_is_its_owners(manage: Manage, batch: MessageBatch, tmp_path: Path) -> None:
-    """Also one that replaces a file which others may read, whatever the umask is."""
+    """Also one that replaces a file that others may read, with any umask."""
     path = tmp_path / "out.jsonl"
     path.touch(mode=0o644)
     before = os.umask(0)

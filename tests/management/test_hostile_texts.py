@@ -1,4 +1,4 @@
-"""Whatever a label, an answer or an error says: no command lets it steer the terminal that shows it."""
+"""Control characters in a label, an answer or an error: no command prints them to the terminal unescaped."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from tests.selections import slow_but
 from tests.test_printable import HOSTILE as WITH_A_HALF
 
 HOSTILE = WITH_A_HALF.replace("\ud800", "")
+# Texts that come from code or the settings, or must have a certain value.
 FIXED = {
     *("state", "processing_status", "kind", "job", "account", "alias", "exclusive", "lease_token"),
     *("custom_id", "object_id", "params_text"),
 }
-"""Texts that come from code or the settings, or have to be what they are."""
 
 pytestmark = pytest.mark.django_db
 
 
 def plant() -> None:
-    """Put it into each text of each table that has room for it."""
+    """Put it into each text column that is long enough."""
     found = {MessageBatch, JobRun, AccountState, BatchResult, ParkedResult, DeliveryChunk}
     for model in {*found, *(relation.related_model for relation in MessageBatch._meta.related_objects)}:
         for field in model._meta.fields:
@@ -96,8 +96,8 @@ COMMANDS = {
     "tick": [],
     "submit": ["draft"],
 }
+# Commands that show no text of these rows, or have a test of their own.
 SILENT = {"adopt", "audit", "confirm", "draft", "erase", "export", "purge", "resume", "run"}
-"""Those that show no text of these rows, or have a test of their own."""
 
 
 def test_each_command_is_looked_at() -> None:

@@ -95,7 +95,7 @@ def test_what_models_refuse_is_counted_by_its_kind_and_the_first_is_named() -> N
     )
 
 
-def test_warnings_take_little_room_however_many_rows_they_are_about() -> None:
+def test_the_size_of_warnings_does_not_grow_with_the_rows() -> None:
     hot = {**BODY, "model": "claude-opus-5-5", "max_tokens": 5, "temperature": 1, "top_p": 1, "top_k": 1}
     batch = MessageBatch.objects.create_draft({"params": {**hot, "seed": n}} for n in range(3000))
     stored = json.dumps(batch.expected_usage)

@@ -1,4 +1,4 @@
-"""A project beside a neighbour, which is a distribution that users run beside ours, and a journey in it."""
+"""A project with a neighbour, another package that users install, and a journey in it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LISTS = [
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Its name, the module that comes with it, and what the project beside it differs in.
+    """Its name, the module that it provides, and the differences of a project that uses it.
 
-    `instead` has words of the commands by which a project is started, and what stands there in this one.
+    `instead` maps words of the commands that start a project to their replacements in this one.
     """
 
     name: str
@@ -46,7 +46,7 @@ class BesideNeighbour(Site):
         return super().start(*(self.instead.get(word, word) for word in command), **variables)
 
     def run(self, *command: str) -> str:
-        """Run a Python process to its end, and give what it said; AssertionError unless it ends with 0."""
+        """Run a Python process to its end, and return its output. Raise AssertionError unless it exits with 0."""
         process = self.start(*command)
         said = self.folder / f"{len(self._processes) - 1}.log"
         assert process.wait(timeout=60) == 0, said.read_text()
@@ -56,14 +56,14 @@ class BesideNeighbour(Site):
         return self.run("-m", "django", *words)
 
     def draft(self) -> MessageBatch:
-        """Draft a batch by a command."""
+        """Draft a batch with a command."""
         path = self.folder / "requests.jsonl"
         path.write_text("".join(json.dumps(item(number)) + "\n" for number in range(3)))
         self.manage("claude_batches", "draft", str(path))
         return MessageBatch.objects.get()
 
     def complete(self, batch: MessageBatch, visitor: Visitor) -> None:
-        """Have a person submit it in the admin, workers do the rest, and the person look at what came."""
+        """Submit it in the admin, wait for the workers, and open its pages in the admin."""
         visitor.does("submit", batch.pk)
         self.until(lambda: MessageBatch.objects.get(pk=batch.pk).state == State.IN_PROGRESS)
         self.claude.finish()

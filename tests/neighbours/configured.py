@@ -1,4 +1,4 @@
-"""A project that django-configurations starts: the settings are a class's, one of them computed."""
+"""A project started by django-configurations: its settings are in a class, one of them computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plugin for pytest: Django's backend of MariaDB and MySQL uses PyMySQL, whose statements look otherwise."""
+"""A plugin for pytest: Django's backend of MariaDB and MySQL uses PyMySQL, whose statements differ."""
 
 from __future__ import annotations
 

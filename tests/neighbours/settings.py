@@ -1,4 +1,4 @@
-"""Settings of a project beside a neighbour, which `NEIGHBOUR` names; else those of the processes that get killed."""
+"""Settings of a project with the neighbour that `NEIGHBOUR` names; otherwise those of the reliability tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journey driven by a real beat with django-celery-beat's scheduler: its entries are rows, which people edit."""
+"""A journey driven by a real beat with django-celery-beat's scheduler, whose entries are rows that users edit."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_batch_goes_its_way(site: BesideNeighbour, visitor: Visitor) -> None:
 
 @only(RESULTS)
 def test_results_of_tasks_are_the_projects_own(site: BesideNeighbour, visitor: Visitor) -> None:
-    """Ticks, of which beat sends 2,880 a day, leave no row."""
+    """Beat sends 2,880 ticks a day; they leave no row."""
     site.team()
     task = "tests.reliability.tasks.linger"
     sending = f"from tests.reliability.celery import app; app.send_task({task!r}, ('{site.folder}/note', 0))"
@@ -82,7 +82,7 @@ def test_commands_of_a_configured_project(site: BesideNeighbour, visitor: Visito
     site.team()
     batch = site.draft()
     site.complete(batch, visitor)
-    # Where Django's documentation, and theirs, has the option: at the end, behind the sub-command too.
+    # At the end, after the sub-command, where the documentation of Django and of django-configurations puts the option.
     for words in (("status",), ("--configuration=Ours", "status"), ("status", "--configuration", "Ours")):
         assert f"#{batch.pk}" in site.manage("claude_batches", *words)
     for subcommand in ALL[:3]:
@@ -99,7 +99,7 @@ def test_a_pool_whose_connections_are_lost(site: BesideNeighbour, visitor: Visit
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    site.until(lambda: opens(visitor, BATCHES))  # what Django's pool hands out once may be one of the lost ones
+    site.until(lambda: opens(visitor, BATCHES))  # Django's pool may return a lost connection once
     site.complete(batch, visitor)
 
 
@@ -117,7 +117,7 @@ def opens(visitor: Visitor, name: str) -> bool:
 
 @only(EXPORTING)
 def test_a_project_that_exports_results(site: BesideNeighbour, visitor: Visitor) -> None:
-    """Its pages and ours stand beside each other, and have URLs of the same name."""
+    """Its pages and ours work together, although they have URLs of the same name."""
     site.team()
     batch = site.draft()
     site.complete(batch, visitor)
@@ -137,7 +137,7 @@ def test_a_project_that_exports_results(site: BesideNeighbour, visitor: Visitor)
 
 @only(TOOLBAR)
 def test_pages_under_the_toolbar(site: BesideNeighbour, visitor: Visitor) -> None:
-    """Each panel can be made of each page, the SQL one too; no panel shows the key."""
+    """Each panel can be opened for each page, also the SQL panel; no panel shows the key."""
     site.team()
     batch = site.draft()
     site.complete(batch, visitor)

@@ -1,4 +1,4 @@
-"""The ways of docs/how-to/tenants.md: our app in the schema of each tenant, and our app in the public one."""
+"""The setups of docs/how-to/tenants.md: the app in the schema of each tenant, and the app in the public one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Tenants(BesideNeighbour):
         return [tags for (tags,) in self.rows(f"SELECT tags FROM {schema}.reviews_review")]
 
     def due(self, *schemas: str) -> None:
-        """Let the time of what runs come."""
+        """Make the running batches due."""
         for name in schemas:
             self.rows(
                 f"UPDATE {name}.django_claude_batches_messagebatch SET next_action_at = now() - interval '1 day' "

@@ -23,9 +23,9 @@ TAKES_LONGEST = {"test_crash_points", "test_killed_runs", "test_many_rows", "tes
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with a `database` on those that its mark `fault` names, and each as often as asked.
+    """Run a test with a `database` on those that its mark `fault` names, each as often as requested.
 
-    A change is tried on the first of them; the others are `slow`, and run with `.ci/run --everything`.
+    A change is tested on the first of them; the others are `slow`, and run with `.ci/run --everything`.
     """
     fault = metafunc.definition.get_closest_marker("fault")
     if fault is None:
@@ -92,7 +92,7 @@ def need_driver(gate: Gate, database: str) -> None:
 
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """Give the URL of a database of that kind, made at its first use and dropped at the end."""
+    """Return the URL of a database of that kind, created at its first use and dropped at the end."""
     urls = dict[str, str]()
     with ExitStack() as made:
 
@@ -106,7 +106,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], s
 
 @pytest.fixture
 def database_url(database: str, kept: Callable[[str], str], request: pytest.FixtureRequest) -> str:
-    """A database with the tests before, until a `Site` on it opens."""
+    """A database with the data of earlier tests, until a `Site` opens on it."""
     if database in databases.SERVERS:
         need_driver(request.config.stash[GATE], database)
         request.config.stash[GATE].need(databases.SERVERS[database])

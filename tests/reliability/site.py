@@ -39,8 +39,8 @@ from tests.reliability.settings import UNSYNCED
 ALIAS = "site"
 ROOT = Path(__file__).parents[2]
 LONG_AGO = timedelta(days=2)
+# The tables that `migrate` fills.
 KEPT = {"django_content_type", "auth_permission"}
-"""The tables that `migrate` fills."""
 
 
 class EverythingThere:
@@ -223,7 +223,7 @@ class Site:
 
 
 def begin_anew() -> None:
-    """Make the tables, or empty them if they are there."""
+    """Create the tables, or empty them if they exist."""
     connection = connections[ALIAS]
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
     if MessageBatch._meta.db_table in tables:

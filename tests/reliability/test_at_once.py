@@ -90,7 +90,7 @@ print(json.dumps(dict(queued)))
 
 @pytest.fixture
 def script(site: Site) -> Iterator[Script]:
-    """Start a process; it is ended with the test, however that ends."""
+    """Start a process; it is terminated at the end of the test, also if the test fails."""
     environment = os.environ | {
         "DATABASE_URL": site.database_url,
         "DJANGO_SETTINGS_MODULE": "tests.settings",

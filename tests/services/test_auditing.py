@@ -185,7 +185,7 @@ class TestUnknownHere:
 
 
 class TestSharedAccount:
-    """`SHARED` says that others make batches with the same key: what no row is, is theirs as far as anybody knows."""
+    """With `SHARED`, others create batches with the same key: batches without a row are assumed to be theirs."""
 
     @pytest.fixture(autouse=True)
     def shared(self, settings: Any) -> None:

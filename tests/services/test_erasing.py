@@ -1,4 +1,4 @@
-"""What is kept about one row of the project goes, stays gone, and takes nothing of the others with it."""
+"""Everything that is stored about one row is erased and stays erased; other rows keep everything."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ WORD = "Quetzalcoatl"
 
 @pytest.fixture
 def telling() -> Iterator[ClaudeEmulator]:
-    """Claude repeats what it is told."""
+    """Claude repeats the prompt."""
     with ClaudeEmulator(seed=1, replies=lambda params, custom_id: params["messages"][-1]["content"]) as claude:
         yield claude
 
 
 def rows(count: int = 3) -> list[Review]:
-    """Reviews, the second of which is the secret one."""
+    """Reviews; the second one contains the secret."""
     made = reviews(count)
     Review.objects.filter(pk=made[1].pk).update(text=WORD)
     made[1].text = WORD
@@ -92,7 +92,7 @@ def texts(batch: MessageBatch) -> dict[str, str]:
 
 
 def columns(batch: MessageBatch) -> list[Any]:
-    """What counts and costs."""
+    """Counts and costs."""
     names = ("custom_id", "result_type", "input_tokens", "output_tokens", "cost_usd", "stop_reason")
     batch.refresh_from_db()
     facts = (batch.state, batch.request_count, batch.body_bytes, batch.succeeded_count, batch.cost_usd)
@@ -426,7 +426,7 @@ class TestDrafts:
 
     @pytest.mark.slow
     def test_one_that_its_run_still_fills_is_closed(self, telling: ClaudeEmulator) -> None:
-        """Keys that are no custom_ids: the next one would be the position that the last one had."""
+        """The keys are not custom_ids: the next one would be the position that the last one had."""
         made = rows(25)
         run = job().start()
         token = JobRun.objects.claim(run.pk) or ""
@@ -489,7 +489,7 @@ class TestDrafts:
 
 
 class TestBesideOthers:
-    def test_where_somebody_works_nothing_is_done(self, telling: ClaudeEmulator) -> None:
+    def test_nothing_is_erased_while_another_process_works(self, telling: ClaudeEmulator) -> None:
         made = rows()
         batch = complete(made, telling)
         rows_ = MessageBatch.objects.all()
@@ -502,7 +502,7 @@ class TestBesideOthers:
 
     @pytest.mark.django_db(transaction=True)
     def test_what_a_handler_raises_meanwhile_goes_with_the_next_call(self, telling: ClaudeEmulator) -> None:
-        """Two connections. MySQL waits for the handler's transaction, PostgreSQL sees that work is going on."""
+        """Two connections. MySQL waits for the handler's transaction, PostgreSQL reports a busy process."""
         if connection.vendor == "sqlite":
             pytest.skip("an in-memory SQLite has one connection")
         made = rows()
@@ -533,7 +533,7 @@ class TestBesideOthers:
         assert (where(WORD), ParkedResult.objects.count()) == (set(), 0)
 
     def test_a_delivery_that_is_begun_meanwhile(self, telling: ClaudeEmulator) -> None:
-        """It is cut, and taken by a worker, when the deliveries were looked for and their batch is not locked yet."""
+        """It is cut, and leased by a worker, after the deliveries were read and before their batch is locked."""
         made = rows()
         run = over(job().start(), telling)
         begun: list[str | None] = []
@@ -563,7 +563,7 @@ class TestBesideOthers:
 
     @pytest.mark.django_db(transaction=True)
     def test_an_ingest_that_began_before_writes_nothing_after(self, telling: ClaudeEmulator) -> None:
-        """Its process was suspended until its lease was over; two connections."""
+        """Its process was suspended until its lease expired; two connections."""
         if connection.vendor == "sqlite":
             pytest.skip("an in-memory SQLite has one connection")
         made = rows()
@@ -600,7 +600,7 @@ class TestBesideOthers:
 
     @pytest.mark.django_db(transaction=True)
     def test_a_retry_that_began_before_is_waited_for(self, telling: ClaudeEmulator) -> None:
-        """It has read the request, and is to commit a copy of it; two connections."""
+        """It has read the request, and will commit a copy of it; two connections."""
         if connection.vendor == "sqlite":
             pytest.skip("an in-memory SQLite has one connection")
         made = rows()
@@ -622,7 +622,7 @@ class TestBesideOthers:
         retrier = threading.Thread(target=retry)
         retrier.start()
         assert has_copied.wait(60)
-        threading.Timer(1, may_go.set).start()  # it cannot be seen from here that the other one waits
+        threading.Timer(1, may_go.set).start()  # this thread cannot observe that the other one waits
         report = services.erase(made[1])
         retrier.join(60)
         assert (report.requests, report.from_drafts) == (1, 1)
@@ -634,7 +634,7 @@ class TestInterrupted:
     @pytest.mark.slow
     @pytest.mark.django_db(transaction=True)
     def test_what_is_left_goes_the_next_time(self, telling: ClaudeEmulator) -> None:
-        """Killed before any statement of it: all is there or gone of each batch, and the next call ends it."""
+        """Killed before any of its statements: each batch is erased whole or not at all; a repeat does the rest."""
         made = rows()
         batches = [complete(made, telling) for _ in range(2)]
         batches[0].results.filter(custom_id="r-1").update(raw=WORD.encode())
@@ -660,14 +660,14 @@ class Killed(BaseException):
 
 
 def killed_at(number: int, call: Callable[[], object]) -> bool:
-    """Call it in a process that dies before its n-th statement, and give whether it came that far."""
+    """Call it in a process that dies before its n-th statement, and return whether it got that far."""
     done = 0
 
     def strike(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         nonlocal done
         done += 1
         if done > number:
-            raise Killed  # a dead process does nothing more: it does not give its leases back either
+            raise Killed  # a dead process does nothing more: it does not release its leases either
         return execute(sql, params, many, context)
 
     try:
@@ -716,7 +716,7 @@ class TestLarge:
 
 
 def fill(batch: MessageBatch) -> None:
-    """Put 20,000 requests of other rows, with results, beside."""
+    """Add 20,000 requests of other rows, with results."""
     request, result = BatchRequest._meta.db_table, BatchResult._meta.db_table
     content_type = ContentType.objects.get_for_model(Review).pk
     with connection.cursor() as cursor:

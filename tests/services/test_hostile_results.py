@@ -224,9 +224,9 @@ def long_line(line: Document, size: int, **changes: Any) -> bytes:
 @pytest.mark.parametrize("changes", [{}, {"odd": "\0"}], ids=["plain", "with its original"])
 @pytest.mark.parametrize("size", slow_but(1, [7_500_000, 32_000_000]))
 def test_a_long_line(claude: ClaudeEmulator, settings: Any, size: int, changes: Document) -> None:
-    """MariaDB takes 16 MB in a statement: what does not fit is a problem there, and a row elsewhere.
+    """MariaDB accepts 16 MB in a statement: a larger result is a problem there, and a row elsewhere.
 
-    PyMySQL writes each byte of an original as two digits (the lane `neighbours`).
+    PyMySQL encodes each byte of an original as two digits (the lane `neighbours`).
     """
     names = ["long", *NEIGHBORS]
     batch, sent = ingested(claude, settings, lambda _name, line: long_line(line, size, **changes), names)

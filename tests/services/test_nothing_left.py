@@ -1,4 +1,4 @@
-"""After a purge nothing quotes what was asked or answered: a word goes in every way, and no column has it."""
+"""After a purge nothing quotes a request or an answer: a word is stored in every way, and no column contains it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def keep_a_month(settings: Any) -> None:
 
 @pytest.fixture
 def telling() -> Iterator[ClaudeEmulator]:
-    """Claude repeats the word; the API quotes it in the error of a request that asks for that."""
+    """Claude repeats the word; the API quotes it in the error of a certain request."""
 
     def reply(params: Any, custom_id: str) -> Any:
         if "fail" in custom_id:
@@ -71,7 +71,7 @@ def raising(**kwargs: Any) -> None:
 
 
 def by_signals(claude: ClaudeEmulator) -> set[str]:
-    """A create is refused in words that quote the request, a line is cut, and a receiver quotes the answer."""
+    """A create call is refused with a message that quotes the request, a line is cut, a receiver quotes the answer."""
     with Relay(claude.url) as relay:
         relay.on("POST", "/batches", refuse(400, "invalid_request_error", f"requests.0: {WORD}"), times=1)
         relay.on("GET", "/results", rewrite(lambda body: f'{{"text": "{WORD}\n'.encode() + body))
@@ -120,7 +120,7 @@ def by_an_upload(_claude: ClaudeEmulator) -> set[str]:
 
 
 def by_a_search(_claude: ClaudeEmulator) -> set[str]:
-    """What Anthropic said when the results of what may be a lost batch were read."""
+    """Anthropic's error when the results of a possibly lost batch were read."""
     batch = in_state(State.ABANDONED)
     batch.note("given_up")
     SubmitAttempt.objects.filter(batch=batch).update(candidates=[{"id": "msgbatch_1", "why": WORD}])

@@ -28,8 +28,8 @@ KEY = "sk-ant-api03-slow"
 READ_TIMEOUT = 0.2
 MINUTE = timedelta(minutes=1)
 ZERO = timedelta(0)
+# SQLite's clock has milliseconds, so a time less than one ago may be in its future.
 JUST_NOW = timedelta(milliseconds=10)
-"""SQLite's clock has milliseconds, so what is less than one ago may be in its future."""
 
 
 @pytest.fixture

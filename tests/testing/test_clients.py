@@ -1,7 +1,7 @@
-"""Clients that other people wrote, pointed at the emulator by the environment: each takes a batch through its life.
+"""Third-party clients, pointed at the emulator by the environment: each takes a batch through its life.
 
-`tox run -e clients-old,clients-new` runs them with the SDK of before 2.0 and the newest; elsewhere those are skipped
-that are not installed. This file needs no more than pytest: the old SDK cannot be beside the tests' other packages.
+`tox run -e clients-old,clients-new` runs them with the SDK before 2.0 and the newest; clients that are not installed
+are skipped. This file requires only pytest: the old SDK cannot be installed with the tests' other packages.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def test_instructor():
 
 
 def test_inspect_ai():
-    """It polls by itself, and asks for the results' URL."""
+    """It polls automatically, and requests the results' URL."""
     models = pytest.importorskip("inspect_ai.model")
     tools = pytest.importorskip("inspect_ai.tool")
     tag = tools.ToolInfo(

@@ -231,7 +231,7 @@ def test_its_own_errors(what, expected, type_):
         assert caught.value.type == type_
         assert caught.value.status_code == claude.requests[0].status
         assert caught.value.request_id == claude.requests[0].request_id
-        # Of a key that is not taken, the body does not name the request.
+        # For an invalid key, the body does not name the request.
         assert caught.value.body["request_id"] == (None if what == "key" else caught.value.request_id)
         assert caught.value.body["type"] == "error"
 

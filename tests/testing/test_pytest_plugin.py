@@ -169,7 +169,7 @@ def test_the_plugin_needs_no_django(suite):
 
 
 def test_a_suite_that_does_not_use_it_pays_nothing(suite):
-    """Of the package nothing is imported but the two folders and the plugin, and no hook of ours is around a test."""
+    """Only the two packages and the plugin are imported, and no hook of this package is around a test."""
     suite("""
     def test_loaded_modules(request):
         import sys

@@ -160,7 +160,7 @@ def _link(page: MirrorAdminMixin, pk: int, *, may_view: bool) -> str:
 
 
 def _parked(page: MirrorAdminMixin, request: HttpRequest, run: JobRun) -> list[tuple[Any, str, str, str]]:
-    """Give the first parked rows: each with what was raised, in a line and whole, and the address of what it is of."""
+    """Return the first parked rows, each with its error in one line and whole, and the URL of its result or request."""
     rows = ParkedResult.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
     shown = ("batch_id", "position", "outcome", "error", "traceback", "request__custom_id")
     rows = rows.only(*shown, "request__result__custom_id")[:MOST_PARKED]

@@ -49,7 +49,7 @@ def look(name: str, *, seconds: float = SECONDS) -> Look:
     try:
         found = services.dry_run(name, seconds=seconds)
     except (ClaudeBatchesError, ConfigurationError) as error:
-        return Look(_("A run would come to a stop there: mend it first."), problem=str(error))
+        return Look(_("A run would stop there: fix it first."), problem=str(error))
     whole = _whole(found)
     seen = Seen(found.rows, confirming.is_much(found.rows, lambda: whole))
     samples = [display.shortened(display.pretty(params)) for params in found.samples]

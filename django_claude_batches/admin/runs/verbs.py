@@ -82,11 +82,11 @@ RESUME_WITHOUT = Verb(
     label=gettext_lazy("Resume without rows that cannot be asked"),
     permission="pause",
     words=gettext_lazy(
-        "It goes on where it was. Rows that cannot be asked are left out of it from now on, are counted and cost "
-        "nothing; its page names the first of them. What is drafted then is sent, and billed once sent."
+        "The run continues where it was. From now on, rows that cannot be asked are left out and counted; they cost "
+        "nothing, and the run's page names the first of them. What is drafted then is sent, and billed once sent."
     ),
     rule=gettext_lazy("Only runs that are paused while they are drafted can leave rows out."),
-    done=ngettext_lazy("%d run goes on without such rows.", "%d runs go on without such rows."),
+    done=ngettext_lazy("%d run continues without such rows.", "%d runs continue without such rows."),
     refusal=_cannot_resume_without,
     perform=lambda run, by: services.resume_run(run, skip_unaskable=True),
 )

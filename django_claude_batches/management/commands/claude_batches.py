@@ -40,9 +40,9 @@ class Command(BaseCommand):
             below.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
 
     def create_parser(self, *args: Any, **kwargs: Any) -> CommandParser:
-        """Take the options of every command behind the sub-command too, where people put them.
+        """Accept the options of every command after the sub-command too.
 
-        They are Django's own, and those that a project's neighbours add when they replace this method.
+        These are Django's options, and those that other packages add when they replace this method.
         """
         parser = super().create_parser(*args, **kwargs)
         for action in parser._actions:
@@ -54,7 +54,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self._handle(**options)
-        except CommandError as error:  # which Django writes to standard error
+        except CommandError as error:  # Django writes it to standard error
             error.args = (printable(str(error)),)
             raise
 

@@ -52,8 +52,8 @@ def _so_far(report: AuditReport) -> str:
 def _show(console: Console, report: AuditReport) -> None:
     found = len(report.findings) + report.left_out
     listed = counted(report.listed, "batch", "batches")
-    verb = "is no batch" if report.others == 1 else "are no batches"
-    others = f" {report.others:,} {verb} here: the account is SHARED." if report.others else ""
+    verb = "has" if report.others == 1 else "have"
+    others = f" {report.others:,} {verb} no row here: the account is SHARED." if report.others else ""
     console.say(f"Account {report.account}: {listed} at Anthropic, {counted(found, 'finding')}.{others}")
     for finding in report.findings:
         console.say(f"  {TITLES[finding.kind]}: {_named(finding)}{finding.words}")

@@ -21,8 +21,8 @@ from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase_ke
 class Erase(Subcommand):
     name = "erase"
     help = (
-        "Remove all that is kept about rows of this project: what was asked about them, what was answered, and errors "
-        "that may quote it. Counts and costs stay. It cannot be undone. Of a row that is deleted, its key is enough."
+        "Remove everything that is stored about rows of this project: prompts, answers, and errors that may quote "
+        "them. Counts and costs stay. It cannot be undone. For a deleted row, pass its key."
     )
     example = "manage.py claude_batches erase reviews.Review:17"
 
@@ -36,36 +36,36 @@ class Erase(Subcommand):
             _show(console, report)
         console.document({"rows": [_document(report) for report in reports]})
         if left := [report.target for report in reports if not report.is_whole]:
-            raise CommandError(f"Not erased to the end: {', '.join(left)}.", returncode=Exit.FAILED)
+            raise CommandError(f"Not completely erased: {', '.join(left)}.", returncode=Exit.FAILED)
 
 
 def _found(name: str) -> tuple[str, ContentType, str]:
-    """Return the row's name, its content type and its key as drafting wrote it; its model may be gone."""
+    """Return the row's name, its content type and its key as drafting stored it; its model may have been removed."""
     label, _, key = name.partition(":")
     app, _, model_name = label.partition(".")
     if not key or not model_name:
-        raise CommandError(f"{name!r} names no row: write app.Model:key.", returncode=Exit.WRONG_USAGE)
+        raise CommandError(f"{name!r} does not name a row: write app.Model:key.", returncode=Exit.WRONG_USAGE)
     content_types = content_types_of(BatchRequest.objects.primary().db)
     try:
         model = apps.get_model(app, model_name)
     except LookupError:
         stale = content_types.filter(app_label=app, model=model_name.lower()).first()
         if stale is None:
-            raise CommandError(f"There is no model {label}, and never was.", returncode=Exit.WRONG_USAGE) from None
+            raise CommandError(f"There is no model or content type {label}.", returncode=Exit.WRONG_USAGE) from None
         return name, stale, key
     try:
         value = model._meta.pk.to_python(key)
     except ValidationError:
-        raise CommandError(f"{key!r} is no key of {label}.", returncode=Exit.WRONG_USAGE) from None
+        raise CommandError(f"{key!r} is not a key of {label}.", returncode=Exit.WRONG_USAGE) from None
     return name, content_types.get_for_model(model), str(value)
 
 
 def _show(console: Console, report: Erasure) -> None:
     parts = [f"{counted(report.requests, 'request')} emptied"]
     if report.from_drafts:
-        parts.append(f"{report.from_drafts:,} taken out of drafts")
+        parts.append(f"{report.from_drafts:,} removed from drafts")
     if report.before:
-        parts.append(f"{report.before:,} erased before")
+        parts.append(f"{report.before:,} already erased")
     console.say(f"{report.target}: {', '.join(parts)}.")
     for copy in report.copies:
         console.say(f"  {_at_anthropic(copy)}")

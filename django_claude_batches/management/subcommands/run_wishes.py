@@ -24,7 +24,7 @@ def add_skip_unaskable(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--skip-unaskable",
         action="store_true",
-        help="leave out rows that cannot be asked, and count them; without, the first one pauses a run",
+        help="leave out and count rows that cannot be asked; otherwise the first one pauses the run",
     )
 
 

@@ -122,7 +122,7 @@ def _in_vain(chunk: DeliveryChunk) -> str:
     request = waiting(chunk, using=DeliveryChunk.objects.primary().db).order_by("position").first()
     where = "at its end" if request is None else f"at request {request} (position {request.position})"
     return (
-        f"{MOST_TRIES} processes in a row came to nothing {where}: a handler may have killed them. Mend it, and resume "
+        f"{MOST_TRIES} processes in a row came to nothing {where}: a handler may have killed them. Fix it, and resume "
         f"the run. {chunk.last_error}"
     ).rstrip()
 

@@ -29,7 +29,7 @@ class DryRun:
 
     `samples` are the params of the first three requests. Where the time was over before the rows were, the numbers are
     those of the first `requests` of `rows` rows, and `is_whole` is false. `left_out` counts the rows that cannot be
-    asked, where such rows are left out, and `left_out_rows` says of the first of them which they are, and why.
+    asked, if such rows are left out, and `left_out_rows` names the first of them, with the reason.
     """
 
     rows: int
@@ -101,7 +101,7 @@ class _Look:
         return once.count()
 
     def _take(self, row: Any) -> int:
-        """Count the row's request, and give its size; 0 for a row that is left out."""
+        """Count the row's request, and return its size; 0 for a row that is left out."""
         try:
             _pk, request, betas = question(self._job, row, using=self._using)
         except Unaskable as error:

@@ -79,7 +79,7 @@ def _filling(run: JobRun, batch: MessageBatch, *, using: str) -> Filling:
 
 
 def _put(filling: Filling, batch: MessageBatch, marks: list[list[Any]], job: registry.Job, *, using: str) -> int:
-    """Draft what is marked to be asked again, but for what was erased since; give how many requests that are."""
+    """Draft the requests that are marked to be asked again, except erased ones; return how many these are."""
     put = 0
     for request in _changed(batch, dict(marks), job, using=using):
         filling.add(request, tuple(batch.betas))

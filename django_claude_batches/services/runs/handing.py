@@ -14,8 +14,8 @@ from django_claude_batches.models.drafting import content_types_of
 from django_claude_batches.raised import raised
 from django_claude_batches.services.runs.calling import call, sync_result
 
+# Characters kept of its end: the column would keep the beginning of a longer text.
 MOST_TRACEBACK = storable.MAX_TEXT - 1_000
-"""Characters of its end that are kept: of a longer text the column would keep the beginning."""
 
 PASSING = (OperationalError, InterfaceError)
 """The database is away, or two transactions stood in each other's way: it may go well the next time."""

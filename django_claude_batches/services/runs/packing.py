@@ -17,8 +17,8 @@ from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.services.runs.questions import PIECE_BYTES, LeftOut, Question, page_of, page_size, question
 
 MEND = (
-    "Mend it, and resume the run: it goes on with this row. Or resume it without rows that cannot be asked "
-    "(`resume-run --skip-unaskable`): they are left out, and counted."
+    "Fix it, and resume the run: it continues with this row. Or resume it without rows that cannot be asked "
+    "(`resume-run --skip-unaskable`): they are left out and counted."
 )
 
 SECONDS = 10.0
@@ -26,16 +26,16 @@ SECONDS = 10.0
 
 
 def draft(run: JobRun, token: str, job: registry.Job) -> bool:
-    """Draft the run's next rows, in one transaction with how far it is; give whether there may be more.
+    """Draft the run's next rows, in one transaction with its progress; return whether there may be more.
 
-    A row that cannot be asked pauses the run, which goes on with that row when it is resumed; or it is left out and
-    counted, where the job or a person says so.
+    A row that cannot be asked pauses the run, which continues with that row when it is resumed; with `skip_unaskable`
+    of the job or the run, it is left out and counted.
     """
     try:
         page = page_of(job, after=run.cursor if run.row_count + run.left_out_count else None, size=_page_size(run))
     except Unaskable as error:
-        return _paused(run, token, f"{error}\n\nMend it, and resume the run.")
-    taken = _take(run, job, page)  # before the transaction: it is the project's code, and may take its time
+        return _paused(run, token, f"{error}\n\nFix it, and resume the run.")
+    taken = _take(run, job, page)  # before the transaction: the project's code may be slow
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         # It locks the row: a wish to pause or to cancel the run comes before, or it finds all of this.
@@ -66,9 +66,9 @@ def _page_size(run: JobRun) -> int:
 
 @dataclass(slots=True)
 class _Taken:
-    """The requests of a page's rows, and those rows of the whole run that have none; `last` is the last row of both.
+    """The requests of a page's rows, and the rows of the whole run that were left out; `last` is the last row of both.
 
-    `problem` says why the next row has none, where such rows are not left out.
+    `problem` says why the next row cannot be asked, if such rows are not left out.
     """
 
     left_out: LeftOut
@@ -78,7 +78,7 @@ class _Taken:
 
 
 def _take(run: JobRun, job: registry.Job, page: list[Any]) -> _Taken:
-    """Take the page's rows until their requests are many or the time is over."""
+    """Process the page's rows until a limit of bytes or time is reached."""
     taken = _Taken(LeftOut(run.left_out_count, run.left_out_rows))
     size = 0
     give_up_at = time.monotonic() + SECONDS

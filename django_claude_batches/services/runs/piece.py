@@ -140,7 +140,7 @@ class Piece:
         if self._had_failed(request):
             return self._parked[request.pk][0]
         result = result_of(request)
-        if request.erased_at is not None:  # there is no answer to read
+        if request.erased_at is not None:  # its answer was erased
             return Outcome.MISSING if result is None else result.outcome
         if result is not None:
             result.batch = self._batch

@@ -27,23 +27,23 @@ PIECE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""
 
 
+# Left-out rows of a run that are stored with their reason: they are loaded with each batch of the run.
 MAX_LEFT_OUT_NAMED = 50
-"""Rows left out of a run of which it is kept which they are, and why: they are read with each batch of the run."""
 
+# Characters kept of the reason.
 MAX_LEFT_OUT_REASON = 200
-"""Characters of why one was left out."""
 
 
 class LeftOut:
-    """The rows that could not be asked, in a run that leaves such rows out: all are counted, the first are named."""
+    """The rows that a run left out because they cannot be asked: all are counted, the first are named."""
 
     def __init__(self, count: int = 0, rows: Iterable[list[str]] = ()) -> None:
         self.count = count
         self.rows = list(rows)
-        """The row, and why."""
+        """The first rows, each with its reason."""
 
     def add(self, row: Any, error: Unaskable) -> None:
-        """Count a row; of what the project's code raised, which may quote it, keep only the type and the place."""
+        """Count a row; of an error of the project's code, which may quote it, keep only the type and the place."""
         self.count += 1
         if len(self.rows) < MAX_LEFT_OUT_NAMED:
             why = public(str(error).removeprefix(f"{named(row)}: "))

@@ -93,7 +93,7 @@ def _unknown(alias: str) -> str:
 def _pause_runs(alias: str, why: str) -> None:
     """Nothing can be sent for this account, and the others go on."""
     for run in _runs(alias):
-        run.pause(f"{why}\n\nMend it, and resume the run.")
+        run.pause(f"{why}\n\nFix it, and resume the run.")
 
 
 def _runs(alias: str) -> JobRunQuerySet:

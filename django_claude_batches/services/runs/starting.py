@@ -16,8 +16,8 @@ logger = get_logger(__name__)
 
 def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: bool = False) -> JobRun:
     """Start a run of the job; a worker drafts its rows and sends them. No HTTP: inside your transaction, the row is
-    the outbox. With `skip_unaskable`, rows that cannot be asked are left out of it and counted; without, the first one
-    pauses it, unless the job's class says otherwise.
+    the outbox. With `skip_unaskable`, rows that cannot be asked are left out of it and counted; otherwise the first one
+    pauses it, unless the job's class sets `skip_unaskable`.
 
     Raise UnknownJob for a name that this process does not know, AlreadyRunning while the job is running (of two starts
     at one moment, one gets the run), and ConfigurationError for an account that the settings do not know.

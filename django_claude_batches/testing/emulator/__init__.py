@@ -48,12 +48,12 @@ class ClaudeEmulator:
 
     `state` names a file that keeps batches, results, the ledger and the clock, each before it is answered: the next
     emulator with that file, after a SIGKILL too, goes on from there, with its ids, key and Workspace. Faults and added
-    keys are not kept. ValueError where the file is something else. Only its owner may read the file.
+    keys are not kept. ValueError if the file is something else. Only its owner can read the file.
 
-    `allow_hosts` are names, beside those of loopback, by which a browser or a proxy may steer it (`/_emulator/`).
+    `allow_hosts` are host names, besides those of loopback, that may be used to control it (`/_emulator/`).
 
-    What `replies` raises concerns its batch alone, which stays as it was: calls about it answer 500 and say so,
-    `finish` and `expire` raise it, and the next call asks again.
+    An exception of `replies` affects its batch only, which stays unchanged: calls about it are answered with 500 and
+    the error, `finish` and `expire` raise it, and the next call tries again.
     """
 
     def __init__(

@@ -83,7 +83,7 @@ class Batch:
     def process(self, share: float, replies: Replies) -> None:
         """Judge and answer requests, in their order, until this `share` (0 to 1) of them is done.
 
-        What `replies` raises comes out of here: the batch stays as it is, and the next call goes on where it stopped.
+        Exceptions of `replies` propagate: the batch stays unchanged, and the next call continues where it stopped.
         """
         until = int(len(self.requests) * share)
         tag = tag_length(self.requests) if len(self.lines) < until else 0

@@ -1,4 +1,4 @@
-"""What the API serves beside batches: its models, and the counting of tokens (`docs/reference/wire.md` §1)."""
+"""Other endpoints of the API: the models, and counting tokens (`docs/reference/wire.md` §1)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model(name: str) -> dict[str, Any]:
 
 
 def _shown(model: Model) -> dict[str, Any]:
-    """Return what is known of it: null where the SDK's type allows that, and the epoch, which it says may stand."""
+    """Return the ModelInfo: unknown fields are null if the SDK's type allows it; `created_at` may be the epoch."""
     return {
         "type": "model",
         "id": model.id,
@@ -45,14 +45,14 @@ def _shown(model: Model) -> dict[str, Any]:
 
 
 def token_count(body: bytes | None, terms: Terms) -> dict[str, Any]:
-    """Return about how many tokens the request asks with, or raise what is wrong with it."""
+    """Return the approximate number of input tokens, or raise the request's error."""
     try:
         params = json.loads(body or b"")
     except (ValueError, RecursionError) as error:
         raise errors.json_invalid(str(error)) from None
     if not isinstance(params, dict):
         raise errors.invalid("Input should be a valid dictionary")
-    # It has no max_tokens of its own; a thinking budget must be less than one.
+    # The body has no max_tokens; a thinking budget must be less than max_tokens.
     failure = judge({"max_tokens": 64_000} | params, terms)
     if failure is not None:
         raise errors.Refusal(404 if failure.type == "not_found_error" else 400, failure.type, failure.message)

@@ -4,8 +4,8 @@ Below `/_emulator/`: `GET ledger`, and `POST` of `finish`, `expire`, `archive`, 
 `bend`, `unbend` or `add_stranger` with the method's arguments as a JSON object: for `bend` and `unbend` those of
 `Bend`, or of `RandomBends` with `"at_random": true`. It needs no key; the server is on loopback only.
 
-A page in the developer's browser is on loopback too. So a request whose `Host` or `Origin` names another host is
-refused: the first would be DNS rebinding, the second any page that is open.
+Pages in the developer's browser can reach loopback too. So a request whose `Host` or `Origin` names another host is
+refused: the former would be DNS rebinding, the latter a request from any open page.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 class Refusal(Exception):
     """An error of the API: the HTTP `status`, and the `type`, `message` and `details` of its body.
 
-    Where it does not `names_request`, the body's `request_id` is null.
+    Without `names_request`, the body's `request_id` is null.
     """
 
     status: int

@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 from . import errors
 
+# The batches' verbs (§1).
 VERBS = ("create", "retrieve", "list", "cancel", "delete", "results")
-"""The batches' verbs (§1)."""
 
+# Headers of a body; if a bend set or removed one, the answer is not compressed.
 FRAMING = frozenset({"content-length", "content-encoding", "vary"})
-"""Headers of a body; where a bend has set or left out one, the answer stays as the bend made it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Response:
 def asked(request: Request) -> tuple[str, str]:
     """Return which verb a request asks for, and the id it names ("" for none), or raise a 404 or 405.
 
-    The verbs are `VERBS`, and those of what is beside the batches, which no fault concerns.
+    The verbs are `VERBS`, and those of the other endpoints, which faults do not affect.
     """
     match [unquote(part) for part in request.path.split("/")]:
         case ["", "v1", "messages", "batches"]:
@@ -119,7 +119,7 @@ def refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:
 
 
 def compressed(request: Request, response: Response) -> Response:
-    """Return the response gzipped where that was asked for: JSON that leaves as it should (§2.2)."""
+    """Return the response compressed with gzip on request, if it is JSON that no fault or bend changed (§2.2)."""
     body, headers = response.body, response.headers
     is_plain = response.delivery == Delivery() and not FRAMING & {*headers, *response.omits}
     if not is_plain or not isinstance(body, bytes) or headers.get("content-type") != "application/json":

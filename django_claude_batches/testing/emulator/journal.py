@@ -19,7 +19,7 @@ PRIVATE = 0o600
 class Journal:
     """Appends to `path`; without one, keeps nothing. Thread-safe. One emulator at a time may use a file.
 
-    The file holds prompts and answers: nobody but its owner may read it.
+    The file contains prompts and answers: only its owner can read it.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -36,7 +36,7 @@ USER_FACING = {"error_visibility": "user_facing"}
 class Failure(NamedTuple):
     """An errored line: `type` and `message` are the API's; `while_running` gives it a `workerreq_…` id (§3.5).
 
-    Its `details` are the usual ones unless they are None, as has been recorded too.
+    Its `details` are the usual ones unless they are None, which has also been recorded.
     """
 
     type: str = "api_error"
@@ -79,7 +79,7 @@ def _complaints(params: dict[str, Any], terms: Terms) -> Iterator[str]:
         if key not in params:
             yield f"{key}: Field required"
     for key in params:
-        # Version 2023-06-01 takes them, and 2026-10-21 does not (§2.1).
+        # Version 2023-06-01 accepts them, 2026-10-21 does not (§2.1).
         if key not in KNOWN and (key not in SAMPLING or terms.version == "2026-10-21"):
             yield f"{key}: Extra inputs are not permitted"
     yield from _of_values(params)

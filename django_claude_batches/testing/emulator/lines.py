@@ -99,7 +99,7 @@ def _usage(params: dict[str, Any], content: list[dict[str, Any]]) -> dict[str, A
 
 
 def input_tokens(params: dict[str, Any]) -> int:
-    """Return about how many tokens `params` ask with."""
+    """Return the approximate number of input tokens of `params`."""
     return _tokens([params[key] for key in ("system", "messages", "tools") if key in params])
 
 
@@ -112,6 +112,6 @@ def _tokens(value: Any) -> int:
     """Return about how many tokens a text or a JSON value makes, at least 1."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    except RecursionError:  # nested as deep as was just read, on a deeper stack
+    except RecursionError:  # nested almost too deeply to parse, and the stack is deeper here
         return 1
     return max(1, len(text.encode(errors="surrogatepass")) // BYTES_PER_TOKEN)

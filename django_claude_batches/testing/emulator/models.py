@@ -1,6 +1,6 @@
-"""The models there are, and what each of them refuses (`docs/reference/wire.md` §2.3, §4, §8).
+"""The models, and what each of them refuses (`docs/reference/wire.md` §2.3, §4, §8).
 
-This table is the emulator's own. The app keeps another (it shares no code with the emulator), and a test compares both.
+The app has a table of its own (it shares no code with the emulator); a test compares both.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ SAMPLING = ("temperature", "top_p", "top_k")
 
 
 class Model(NamedTuple):
-    """A model: the id that messages bear, its name, and what it takes.
+    """A model: its id in messages, its name, and its limits.
 
-    `max_tokens` is the most output tokens, `max_tokens_beta` that with the beta of 300,000; `refuses` are keys of
+    `max_tokens` is the maximum of output tokens, `max_tokens_beta` that with the beta of 300,000; `refuses` are keys of
     `REFUSALS`.
     """
 
@@ -26,9 +26,9 @@ class Model(NamedTuple):
 
 
 def _models() -> dict[str, Model]:
-    """Return §8's models by each name they answer to."""
+    """Return the models of §8, by each of their names."""
     fable = "sampling forced_tool thinking_enabled thinking_disabled"
-    # name, most output tokens, with the beta, refusals
+    # name, maximum of output tokens, the same with the beta, refusals
     table = [
         ("fable-5-2", 128_000, 128_000, fable),
         ("mythos-5-2", 128_000, 128_000, fable),
@@ -105,7 +105,7 @@ def _prefill(params: dict[str, Any]) -> str | None:
 
 
 def _is_paused(content: Any) -> bool:
-    """Whether this is a turn that stopped with `pause_turn`: it is continued by sending it back as it is (§3.6)."""
+    """Whether this turn stopped with `pause_turn`: sending it back unchanged continues it (§3.6)."""
     blocks = content if isinstance(content, list) else []
     return any(isinstance(block, dict) and block.get("type") == "server_tool_use" for block in blocks)
 
@@ -128,7 +128,7 @@ MODELS = _models()
 
 
 def refused_by(model: str, params: dict[str, Any]) -> str | None:
-    """Return the text with which this model refuses `params` that others take, or None; None for an unknown model."""
+    """Return the text with which this model refuses `params` that others accept, or None; None for an unknown model."""
     known = MODELS.get(model)
     for name in known.refuses if known else ():
         if text := REFUSALS[name](params):

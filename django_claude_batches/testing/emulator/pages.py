@@ -10,8 +10,8 @@ def page_of(
 ) -> tuple[slice, bool]:
     """Return the page's part of `ids`, newest first, and whether there is more in its direction.
 
-    `kind` is what the ids are of. The page is right after `after_id` (older), or right before `before_id` (newer). A
-    cursor that is not there is refused.
+    `kind` names the objects. The page is right after `after_id` (older), or right before `before_id` (newer). An
+    unknown cursor is refused.
     """
     if before_id is not None:
         end = _position(ids, before_id, name="before_id", kind=kind)

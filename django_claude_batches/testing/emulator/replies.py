@@ -21,8 +21,8 @@ from .schemas import fitting
 BYTES_PER_TOKEN = 4
 """A rule of thumb: it makes usage plausible, not right."""
 
+# The tag that django_claude_batches adds in front of each custom_id, to identify the batch.
 TAG = re.compile(r"[a-z2-7]{13}_")
-"""What django_claude_batches sends before each custom_id of a batch, to know the batch again."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Reply:
 
 
 Answer = str | dict[str, Any] | list[Any] | Reply | Failure
+# Called as `replies(params, custom_id)`, and with those of these keywords that it accepts: `index=` (the request's
+# position in its batch) and `wire_id=` (its custom_id as received, with the tag).
 Replies = Callable[..., Answer]
-"""Called as `replies(params, custom_id)`, and with what it takes of `index=` (the request's place in its batch) and
-`wire_id=` (its custom_id as received, the tag included)."""
 
 
 def with_keywords(replies: Replies) -> Replies:
-    """Return `replies` as a function that takes each keyword. Done once, not for each of 100,000 requests."""
+    """Return `replies` as a function that accepts each keyword. Called once, not for each of 100,000 requests."""
     parameters = inspect.signature(replies).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return replies
@@ -78,7 +78,7 @@ def ask(replies: Replies, params: dict[str, Any], custom_id: str, **about: Any) 
 
 
 def tag_length(requests: list[dict[str, Any]]) -> int:
-    """Return how long the tag is that all custom_ids of a batch begin with, its underscore included; 0 without one."""
+    """Return the length of the tag that all custom_ids of a batch begin with, with its underscore; 0 without one."""
     found = TAG.match(requests[0]["custom_id"])
     if found is None or not all(request["custom_id"].startswith(found[0]) for request in requests):
         return 0
@@ -88,7 +88,7 @@ def tag_length(requests: list[dict[str, Any]]) -> int:
 def echo(*, limit: int = 200) -> Replies:
     """Answer with the last user text, cut to `limit` characters and to `max_tokens`.
 
-    Where a tool is forced or a schema given, answer as `schema_shaped` does.
+    If a tool is forced or a schema is given, answer as `schema_shaped` does.
     """
 
     return schema_shaped(
@@ -97,9 +97,9 @@ def echo(*, limit: int = 200) -> Replies:
 
 
 def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
-    """Answer with small JSON that fits the schema asked for, or that of the tool that `tool_choice` forces.
+    """Answer with small JSON that fits the requested schema, or that of the tool that `tool_choice` forces.
 
-    Its strings are words of the prompt, its lists have an item. Without either, answer with `otherwise` (an echo).
+    Strings are words of the prompt, lists have one item. Without either, answer with `otherwise` (an echo).
     """
     fallback = with_keywords(otherwise or echo())
 
@@ -120,7 +120,7 @@ def always(answer: Answer) -> Replies:
 
 
 def scripted(answers: Mapping[Any, Answer], *, otherwise: Replies | None = None) -> Replies:
-    """Answer by custom_id (str; with its tag or without), or by the request's place in its batch (int, from 0).
+    """Answer by custom_id (str; with its tag or without), or by the request's position in its batch (int, from 0).
 
     The rest is answered with `otherwise` (an echo).
     """
@@ -180,8 +180,8 @@ def thinking(*, thought: str = "Let me think about it.", replies: Replies | None
 def using_tool(name: str | None = None, *, arguments: dict[str, Any] | None = None) -> Replies:
     """Call a tool: `name`, or the first of the request's `tools`.
 
-    `arguments` are, unless given, small ones that fit the tool's schema. Whether the request offers the tool is not
-    asked; the block's id is made when the line is.
+    Without `arguments`, small ones that fit the tool's schema are used. Whether the request offers the tool is not
+    checked; the block's id is made when the line is.
     """
     return lambda params, custom_id: _tool_use(params, name, arguments)
 

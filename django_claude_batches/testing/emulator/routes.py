@@ -1,4 +1,4 @@
-"""The endpoints: from a received request to the response, around the world's rules."""
+"""The endpoints: from a received request to the response."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Routes:
             return refused(errors.emulator_failed(error), headers)
 
     def identity(self, request: Request) -> dict[str, str]:
-        """Return the headers that say whose key it is; none where it is not taken."""
+        """Return the headers that identify the key's organization and Workspace; none if the key is not accepted."""
         try:
             return self._identity(self._keys.workspace_for(request.headers))
         except errors.Refusal:
@@ -159,7 +159,7 @@ class Routes:
 
 
 def _batch(batch: BatchSnapshot, call: Call) -> dict[str, Any]:
-    """Return the MessageBatch object: the API's ten fields, in its order (§3.1), its URL at the host that was asked."""
+    """Return the MessageBatch object: the API's ten fields, in its order (§3.1), its URL with the requested host."""
     url = f"http://{call.request.headers['host']}/v1/messages/batches/{batch.id}/results"
     return {
         "id": batch.id,
@@ -176,7 +176,7 @@ def _batch(batch: BatchSnapshot, call: Call) -> dict[str, Any]:
 
 
 def _part(call: Call) -> dict[str, Any]:
-    """Return which part of a listing is asked for (§3.3)."""
+    """Return which part of a listing is requested (§3.3)."""
     query = call.request.query
     after_id, before_id = query.get("after_id"), query.get("before_id")
     if after_id is not None and before_id is not None:

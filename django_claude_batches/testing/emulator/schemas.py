@@ -19,19 +19,19 @@ FORMATS = {
     "uri": "https://example.com",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+# Keywords whose values are not schemas.
 VALUES = frozenset({"const", "default", "enum", "examples"})
-"""Keywords that hold values, in which nothing is a schema."""
 
 CONTAINERS = (dict, list)
 
+# Maximum of parts of a value: with references, even a small schema's smallest value can exceed the memory.
 MAX_NODES = 10_000
-"""References can make a small schema's smallest value larger than memory: no more parts than these are made."""
 
 
 def refused(schema: Any) -> str | None:
     """Return why structured outputs refuse this schema, or None.
 
-    Only what has no value or no end is found: an empty `enum`, a reference that leads nowhere, and a recursive one.
+    Only schemas without a finite value are found: an empty `enum`, an unresolvable reference, and a recursive one.
     The first two texts are inferred.
     """
     if not isinstance(schema, dict):
@@ -49,7 +49,7 @@ class _NoEnum(Exception):
 
 
 def _refused_references(schema: Any, root: dict[str, Any], path: dict[str, None], seen: set[str]) -> str | None:
-    """Follow each reference below `schema` once; `path` are those that led here."""
+    """Follow each reference below `schema` once; `path` are the references followed so far."""
     for reference in _references(schema):
         if reference in path:
             circle = [*path, reference][list(path).index(reference) :]
@@ -69,7 +69,7 @@ def _refused_references(schema: Any, root: dict[str, Any], path: dict[str, None]
 def _references(schema: Any) -> list[str]:
     found = []
     nodes = [schema]
-    for node in nodes:  # which grows meanwhile
+    for node in nodes:  # the loop extends it
         if isinstance(node, list):
             nodes.extend(node)
         elif isinstance(node, dict):
@@ -96,10 +96,10 @@ def _resolved(reference: str, root: Any) -> Any:
 
 
 def fitting(schema: Any, text: str = "") -> Any:
-    """Return a small value that fits the schema; its strings are words of `text`, its lists have an item.
+    """Return a small value that fits the schema; its strings are words of `text`, its lists have one item.
 
-    `default`, `enum`, `format`, and the bounds of lengths and numbers are honoured, patterns are not. {} where nothing
-    fits, which can only be so of a tool's schema: what structured outputs refuse does not come here.
+    `default`, `enum`, `format`, and the bounds of lengths and numbers are honored, patterns are not. Return {} if
+    nothing fits, which is only possible for a tool's schema: those that structured outputs refuse are rejected before.
     """
     try:
         return _Filler(schema, text).fill(schema, ())
@@ -108,7 +108,7 @@ def fitting(schema: Any, text: str = "") -> Any:
 
 
 class _NothingFits(Exception):
-    """No value fits this part, or only one without an end."""
+    """No finite value fits this part."""
 
 
 class _Filler:
@@ -119,7 +119,7 @@ class _Filler:
         self._left = MAX_NODES
 
     def fill(self, schema: Any, path: tuple[str, ...]) -> Any:
-        """Return a value; `path` are the references that are being followed."""
+        """Return a value; `path` are the references followed so far."""
         self._left -= 1
         if self._left < 0:
             raise _NothingFits
@@ -142,7 +142,7 @@ class _Filler:
         return self._of_type(schema, path)
 
     def _first_of(self, schemas: list[Any], path: tuple[str, ...]) -> Any:
-        """Fill the first alternative that something fits, null last."""
+        """Return a value of the first alternative that has one, trying null last."""
         for schema in sorted(schemas, key=lambda schema: schema == {"type": "null"}):
             try:
                 return self.fill(schema, path)
@@ -202,7 +202,7 @@ class _Filler:
         return text[:most].ljust(least, "a")
 
     def _word(self) -> str:
-        """Return the next word of the text's last line, which is where prompts have what they are about."""
+        """Return the next word of the text's last line, which usually has the prompt's subject."""
         if self._words is None:
             line = self._text.rstrip().rpartition("\n")[2][:200]
             self._words = cycle(re.findall(r"\w+", line) or ["a"])

@@ -1,7 +1,7 @@
-"""The shapes of `params` that no model takes, by the SDK's types and the documentation (`docs/reference/wire.md` §6.1).
+"""Shapes of `params` that no model accepts, by the SDK's types and the documentation (`docs/reference/wire.md` §6.1).
 
-Null is taken everywhere: which members may be null is not all known. So are members that are not named here. Paths and
-words are those of the API where a source is named there; the others are pydantic's, with which it checks, and inferred.
+Null is accepted everywhere, since it is not fully known which members may be null, and so are members not named here.
+Paths and texts are the API's if that section names a source; the others are inferred from pydantic, which the API uses.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
 MAX_BREAKPOINTS = 4
 MIN_BUDGET = 1024
 
+# Content blocks of the SDK's types, including betas, with their required members; none for those that Claude makes.
 BLOCKS: dict[str, tuple[str, ...]] = {
     "advisor_tool_result": (),
     "bash_code_execution_tool_result": (),
@@ -45,7 +46,6 @@ BLOCKS: dict[str, tuple[str, ...]] = {
     "web_fetch_tool_result": (),
     "web_search_tool_result": (),
 }
-"""Content blocks of the SDK's types, its betas' too, and what each must have; nothing for those that Claude makes."""
 
 SOURCES = {
     "image": {"base64": ("data", "media_type"), "file": ("file_id",), "url": ("url",)},
@@ -61,14 +61,14 @@ IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
 def complaints(params: dict[str, Any], betas: tuple[str, ...]) -> Complaints:
-    """Yield what is wrong but for each message and what must be there, which was checked before."""
+    """Yield what is wrong, except in required members and in the form of each message, which were checked before."""
     is_plain = all(isinstance(message["content"], str) for message in params["messages"])
     for key, value in params.items():
         if key in CHECKS and value is not None:
             yield from CHECKS[key](value, key)
             is_plain = False
     if is_plain:
-        return  # most of a large batch: nothing is left that could be wrong
+        return  # most requests of a large batch: nothing else to check
     yield from _of_tool_results(params["messages"])
     yield from _together(params, betas)
     breakpoints = sum(_breakpoints(params.get(key)) for key in ("system", "tools", "messages"))
@@ -77,7 +77,7 @@ def complaints(params: dict[str, Any], betas: tuple[str, ...]) -> Complaints:
 
 
 def of_content(content: Any, *, at: str, is_optional: bool) -> Complaints:
-    """Yield what is wrong with a message's content. It may be empty where it `is_optional`."""
+    """Yield what is wrong with a message's content. It may be empty if it `is_optional`."""
     if not isinstance(content, str | list):
         yield f"{at}.content: Input should be a valid list"
     if not content and not is_optional:
@@ -88,9 +88,9 @@ def of_content(content: Any, *, at: str, is_optional: bool) -> Complaints:
 
 
 def _of_tool_results(messages: list[Any]) -> Complaints:
-    """Yield where tool uses and their results do not meet: those of one turn are answered by the next.
+    """Yield tool uses without a result in the next turn, and results without a tool use in the turn before.
 
-    Messages of one role that follow each other are one turn.
+    Consecutive messages of one role are one turn.
     """
     asked: set[str] = set()
     turns = groupby(
@@ -257,11 +257,11 @@ def _share(value: Any, at: str) -> Complaints:
 
 
 def _together(params: dict[str, Any], betas: tuple[str, ...]) -> Complaints:
-    """What is right by itself, and not beside another member."""
+    """Yield members that are valid alone but not together with another one."""
     choice, thinking, tools = params.get("tool_choice"), params.get("thinking"), params.get("tools") or []
     if choice and choice["type"] != "none" and not tools:
         yield "tool_choice: may only be specified while providing tools"
-    # Other tools can bring more names than their own.
+    # Other types of tools can provide further names.
     own = {tool["name"] for tool in tools} if all(tool.get("type") in (None, "custom") for tool in tools) else None
     if choice and choice["type"] == "tool" and own is not None and choice["name"] not in own:
         yield f"tool_choice: Tool '{choice['name']}' not found in provided tools"
@@ -273,7 +273,7 @@ def _together(params: dict[str, Any], betas: tuple[str, ...]) -> Complaints:
 
 
 def _breakpoints(value: Any) -> int:
-    """Count the cache breakpoints of blocks, in each other too."""
+    """Count the cache breakpoints of blocks, including nested ones."""
     if isinstance(value, list):
         return sum(map(_breakpoints, value))
     if not isinstance(value, dict):

@@ -149,7 +149,7 @@ class World:
             return batch.lines
 
     def finish(self, batch_id: str | None) -> None:
-        """End the chosen batches; then raise what `replies` raised for one of them, which goes on as it was."""
+        """End the chosen batches; then raise the exception of `replies` for one of them, which stays unchanged."""
         with self._lock:
             chosen = self._chosen(batch_id)
             for batch in chosen:
@@ -221,13 +221,13 @@ class World:
 
     @contextlib.contextmanager
     def _keeping(self, batch: Batch) -> Iterator[None]:
-        """Keep with the batch what `replies` raises, and log the first: no other batch's call may meet it."""
+        """Store an exception of `replies` with its batch, and log the first: other batches' calls must not raise it."""
         batch.raised = None
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # pytest.fail raises no Exception
+        except BaseException as error:  # pytest.fail raises a BaseException
             batch.raised = error
             if not self._has_logged:
                 logger.error("Batch %s cannot be processed", batch.id, exc_info=error)
@@ -281,7 +281,7 @@ class World:
 
 
 def _raise_of(batches: list[Batch]) -> None:
-    """Raise what `replies` raised for the first of these batches for which it did."""
+    """Raise the exception of `replies` for the first of these batches that has one."""
     for batch in batches:
         if batch.raised:
             raise batch.raised

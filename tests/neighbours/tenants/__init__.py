@@ -1,1 +1,1 @@
-"""A project whose tenants have a schema each, by django-tenants."""
+"""A project with django-tenants, which has a schema for each tenant."""

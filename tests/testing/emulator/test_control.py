@@ -1,4 +1,4 @@
-"""Who may steer an emulator over HTTP: programs of this machine, and no page that its browser has open."""
+"""Who may control an emulator over HTTP: programs on this machine, but no page open in its browser."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_api_itself_is_asked_by_any_name(claude):
     assert call(claude, "GET", BATCHES, host="claude.somewhere:8788").status == 200
 
 
-def test_what_replies_raise_is_told_to_who_steers():
+def test_an_exception_of_replies_is_returned_to_the_controlling_call():
     with ClaudeEmulator(replies=lambda params, custom_id: 1 / 0) as claude:
         create(claude)
         answer = call(claude, "POST", "/_emulator/finish", body={})

@@ -1,4 +1,4 @@
-"""What each model refuses that others take (docs/reference/wire.md §2.3), over HTTP and by the table."""
+"""What each model refuses and others accept (docs/reference/wire.md §2.3), over HTTP and by the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent, key by key, beside what was recorded of the API. Facts of public recordings, not their files.
+"""Compare the emulator's answers, key by key, with recordings of the API. Facts of public recordings, not their files.
 
 `BATCH` and `MESSAGE`: crmne/ruby_llm, `spec/fixtures/vcr_cassettes/activerecord_actsas_batch_staging_and_collection_…`
 (2026-06-12, the whole life of a batch). That `BATCH` has these keys in this order was seen in all of 148 objects of 20
@@ -69,7 +69,7 @@ def shape(value):
 
 
 def assert_alike(value, recorded):
-    # As texts: dictionaries are equal in whatever order.
+    # As texts: dictionaries are equal in any order.
     assert json.dumps(shape(value), indent=1) == json.dumps(recorded, indent=1)
 
 

@@ -1,4 +1,4 @@
-"""Params of a shape that no model takes (docs/reference/wire.md §6.1)."""
+"""Params of a shape that no model accepts (docs/reference/wire.md §6.1)."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_wrong_shapes(changes, message):
         dict.fromkeys(("system", "metadata", "stop_sequences", "thinking", "tools", "output_config")),
         of_blocks({"type": "image", "source": PNG}, {"type": "text", "text": "What is it?"}),
         of_blocks(role="assistant"),
-        # Messages of one role that follow each other are one turn.
+        # Consecutive messages of one role are one turn.
         {
             "messages": [
                 ASKED,
@@ -194,7 +194,7 @@ def test_a_budget_may_exceed_max_tokens_where_thinking_is_interleaved():
 
 
 def test_the_blocks_are_those_of_the_sdks_types():
-    # Those that are sent; the union also takes the classes of what was received, of the same types.
+    # The types of requests; the union also accepts the classes of responses, of the same types.
     blocks = [block for block in typing.get_args(BetaContentBlockParam) if hasattr(block, "__required_keys__")]
     kinds = {typing.get_args(typing.get_type_hints(block)["type"])[0] for block in blocks}
     assert kinds == BLOCKS.keys()

@@ -137,7 +137,7 @@ def _answer(
     happens: bool = False,
 ) -> Response:
     made = turn.answer().batch_id if happens else None
-    # As in `Routes`: what fails before the key is known does not name the Workspace (§2.2).
+    # As in `Routes`: an error before the key is known does not name the Workspace (§2.2).
     identity = {} if refusal.status == 401 else turn.identity
     answer = refused(refusal, {"request-id": turn.request_id} | identity)
     if refusal.status not in NEVER_RETRIED:
