@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django_claude_batches import conf, registry, wire
 from django_claude_batches.estimating import Estimate, ExpectedUsage
 from django_claude_batches.exceptions import Unaskable
+from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.models import JobRun
 from django_claude_batches.models.drafting import Tally
 from django_claude_batches.models.filling import Betas, placed
@@ -115,7 +116,7 @@ class _Look:
             tally = self._tallies[betas] = Tally()
         tally.add(placed(request, tally))
         self._expected.add(request)
-        self._expected.warn(request.warnings, named(row))
+        self._expected.warn((said for said in request.warnings if not is_lifted(said, betas)), named(row))
         self._requests += 1
         if len(self._samples) < SAMPLES:
             self._samples.append(json.loads(request.params))

@@ -119,7 +119,7 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
     try:
         betas = _sorted(sync_result(job, "get_betas", job.get_betas(row)))
         item, content_types = {"params": job.make_params(row), "target": row}, content_types_of(using)
-        request = check(item, 0, content_types, betas=betas, rows_are_replicas=job.rows_are_replicas).encoded()
+        request = check(item, 0, content_types, rows_are_replicas=job.rows_are_replicas).encoded()
         request = request._replace(custom_id=_custom_id(row.pk))
         why = too_large(request, using=using)
     except PASSING:
