@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from django.utils import timezone
 
 from django_claude_batches import conf, services
@@ -95,6 +96,44 @@ def test_keys_that_are_empty_or_too_long() -> None:
     assert (row, why) == (f"library.Chapter {'x' * 65}", "target's primary key has more than 64 characters")
     assert len(longest) == MAX_LEFT_OUT_REASON
     assert len(run.cursor) == 200
+
+
+@pytest.mark.parametrize("where", ["get_prompt", "get_queryset"])
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, ProgrammingError, InternalError, MemoryError])
+def test_what_is_not_the_rows_fault_leaves_none_out_and_is_tried_again(error: type[Exception], where: str) -> None:
+    rows = reviews(3)
+    troubles = [error("the server was restarted")]
+
+    def get_prompt(self: Any, row: Review) -> str:
+        if where == "get_prompt" and row.pk == rows[1].pk and troubles:
+            raise troubles.pop()
+        return row.text
+
+    def get_queryset(self: Any) -> Any:
+        if where == "get_queryset" and troubles:
+            raise troubles.pop()
+        return Review.objects.all()
+
+    run = job(get_prompt=get_prompt, get_queryset=get_queryset, skip_unaskable=True).start()
+    with pytest.raises(error):
+        drive(run)
+    run.refresh_from_db()
+    assert (run.is_paused, run.failures, run.left_out_count, run.row_count) == (False, 1, 0, 0)
+    assert f"{error.__name__}: the server was restarted" in run.last_error
+    JobRun.objects.update(next_action_at=timezone.now() - timedelta(seconds=1))  # the back-off is over
+    drive(run)
+    assert (run.failures, run.left_out_count, drafted(run)) == (0, 0, once(rows))
+
+
+@pytest.mark.parametrize("error", [DataError, IntegrityError])
+def test_what_the_database_says_of_a_rows_own_values_is_the_rows(error: type[Exception]) -> None:
+    rows = reviews(2)
+
+    def get_prompt(self: Any, row: Review) -> str:
+        raise error("integer out of range")
+
+    run = drive(job(get_prompt=get_prompt, skip_unaskable=True).start())
+    assert (run.failures, run.left_out_count) == (0, len(rows))
 
 
 def test_so_many_are_named_and_not_what_they_say() -> None:

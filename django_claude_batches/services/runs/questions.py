@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.db import models
+from django.db import InternalError, ProgrammingError, models
 from django.db.models.fields.composite import CompositePrimaryKey
 from django.db.models.query import ModelIterable
 
@@ -26,6 +26,12 @@ FIRST_PAGE = 20
 PIECE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""
 
+NOT_THE_ROWS_FAULT = (*PASSING, InternalError, ProgrammingError, MemoryError)
+"""Errors that no row has caused: the run is tried again, later and later, and no row is left out for them.
+
+One is a table that a worker lacks which was restarted before `migrate`: on PostgreSQL a ProgrammingError, on SQLite an
+OperationalError. What a database says of values (DataError, IntegrityError) is the row's.
+"""
 
 MAX_LEFT_OUT_NAMED = 50
 """Rows left out of a run of which it is kept which they are, and why: they are read with each batch of the run."""
@@ -68,7 +74,7 @@ def page_of(job: registry.Job, *, after: Any, size: int) -> list[Any]:
         found = (rows if after is None else rows.filter(pk__gt=after))[:size]
         key = rows.model._meta.pk.attname
         distinct = {getattr(row, key): row for row in found}  # a filter over a join gives a row several times
-    except (Unaskable, *PASSING):
+    except (Unaskable, *NOT_THE_ROWS_FAULT):
         raise
     except Exception as error:  # noqa: BLE001 (it is the project's code)
         why = described(error)
@@ -122,7 +128,7 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
         request = check(item, 0, content_types, rows_are_replicas=job.rows_are_replicas).encoded()
         request = request._replace(custom_id=_custom_id(row.pk))
         why = too_large(request, using=using)
-    except PASSING:
+    except NOT_THE_ROWS_FAULT:
         raise
     except InvalidRequest as error:
         why = error.reason if is_ours(error) else described(error)
