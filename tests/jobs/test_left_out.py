@@ -162,6 +162,34 @@ def test_it_is_said_of_the_rest_of_a_run_that_a_person_paused() -> None:
     assert again.skip_unaskable
 
 
+def test_it_is_said_while_a_page_is_taken() -> None:
+    rows = reviews(45)
+
+    def get_prompt(self: Any, row: Review) -> str:
+        if row.pk == rows[1].pk and not run.skip_unaskable:
+            resume_run(run, skip_unaskable=True)
+        return odd_ones_raise(self, row)
+
+    run = job(get_prompt=get_prompt).start()
+    drive(run)
+    assert (run.is_paused, run.pause_reason, run.left_out_count) == (False, "", 22)
+    assert drafted(run) == once(rows[::2])
+
+
+def test_a_run_that_is_paused_while_a_page_is_taken_stays_paused() -> None:
+    rows = reviews(3)
+
+    def get_prompt(self: Any, row: Review) -> str:
+        if row.pk == rows[1].pk:
+            pause_run(resume_run(run, skip_unaskable=True))
+        return odd_ones_raise(self, row)
+
+    run = job(get_prompt=get_prompt).start()
+    drive(run)
+    assert (run.is_paused, run.row_count + run.left_out_count) == (True, 0)
+    assert "LookupError" not in run.pause_reason
+
+
 @pytest.mark.parametrize("number", [2, 20, 21, 45])
 def test_each_row_once_at_whichever_row_the_process_dies(number: int) -> None:
     rows = reviews(45)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from django_claude_batches import conf, registry, wire
 from django_claude_batches.exceptions import Unaskable
@@ -34,7 +34,8 @@ def draft(run: JobRun, token: str, job: registry.Job) -> bool:
     try:
         page = page_of(job, after=run.cursor if run.row_count + run.left_out_count else None, size=_page_size(run))
     except Unaskable as error:
-        return _paused(run, token, f"{error}\n\nMend it, and resume the run.")
+        run.pause(f"{error}\n\nMend it, and resume the run.", token=token)
+        return False
     taken = _take(run, job, page)  # before the transaction: it is the project's code, and may take its time
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
@@ -50,7 +51,9 @@ def draft(run: JobRun, token: str, job: registry.Job) -> bool:
             filling.close()
         _note(run, token, taken, is_over=not page)
     if taken.problem:
-        return _paused(run, token, f"{taken.problem}\n\n{MEND}")
+        # A person may have said meanwhile that such rows are left out: then the run goes on with this row.
+        is_paused = run.pause(f"{taken.problem}\n\n{MEND}", where=Q(skip_unaskable=False), token=token)
+        return not is_paused and run.skip_unaskable
     return bool(page)
 
 
@@ -106,8 +109,3 @@ def _note(run: JobRun, token: str, taken: _Taken, *, is_over: bool) -> None:
     if is_over:
         changes |= {"state": RunState.RUNNING, "drafted_at": DatabaseNow()}
     run.change([RunState.DRAFTING], token=token, **changes)
-
-
-def _paused(run: JobRun, token: str, why: str) -> bool:
-    run.pause(why, token=token)
-    return False
