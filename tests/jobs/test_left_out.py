@@ -7,7 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, ProgrammingError
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches import conf, services
@@ -15,11 +24,16 @@ from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.models import BatchRequest, JobRun, RunState
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services import pause_run, resume_run
-from django_claude_batches.services.runs.questions import MAX_LEFT_OUT_NAMED, MAX_LEFT_OUT_REASON
+from django_claude_batches.services.runs.questions import (
+    FIRST_PAGE,
+    MAX_LEFT_OUT_NAMED,
+    MAX_LEFT_OUT_REASON,
+    UNMEASURED_PAGE,
+)
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.jobs import run_job
 from tests.jobs.shop import effects, job, over, reviews
-from tests.jobs.test_drafting import Died, drafted, drive, dying_at, once
+from tests.jobs.test_drafting import Died, drafted, drive, dying_at, limits_of, once
 from tests.library.models import Chapter, Review
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -144,6 +158,22 @@ def test_so_many_are_named_and_not_what_they_say() -> None:
     run = drive(job(get_prompt=get_prompt, skip_unaskable=True).start())
     assert (run.left_out_count, len(run.left_out_rows)) == (MAX_LEFT_OUT_NAMED + 11, MAX_LEFT_OUT_NAMED)
     assert all(why.startswith("LookupError at ") and "x" * 10 not in why for _row, why in run.left_out_rows)
+
+
+def test_many_rows_that_cannot_be_asked_are_few_transactions() -> None:
+    def get_prompt(self: Any, row: Review) -> str:
+        raise LookupError("no prompt")
+
+    rows = reviews(FIRST_PAGE + 2 * UNMEASURED_PAGE + 7)
+    tagging = job(get_prompt=get_prompt, skip_unaskable=True)
+    with CaptureQueriesContext(connection) as queries:
+        run = drive(tagging.start())
+    assert (run.left_out_count, len(run.left_out_rows)) == (len(rows), MAX_LEFT_OUT_NAMED)
+    assert limits_of(queries) == [FIRST_PAGE, *[UNMEASURED_PAGE] * 4]
+    assert len([query for query in queries if "UPDATE" in query["sql"] and "left_out_rows" in query["sql"]]) == 2
+    with CaptureQueriesContext(connection) as queries:
+        assert tagging.dry_run().left_out == len(rows)
+    assert limits_of(queries) == [FIRST_PAGE, *[UNMEASURED_PAGE] * 4]
 
 
 def test_a_queryset_that_cannot_be_read_pauses_all_the_same() -> None:

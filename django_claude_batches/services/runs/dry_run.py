@@ -88,13 +88,16 @@ class _Look:
     def _take_all(self, give_up_at: float) -> bool:
         """Look at rows until the time is over; give whether it was not."""
         after, size = None, 0
-        while page := page_of(self._job, after=after, size=page_size(self._requests, size)):
+        while page := page_of(self._job, after=after, size=self._page_size(size)):
             for row in page:
                 if time.monotonic() >= give_up_at:
                     return False
                 size += self._take(row)
             after = page[-1].pk
         return True
+
+    def _page_size(self, size: int) -> int:
+        return page_size(self._requests, size, left_out=self._left_out.count)
 
     def _count_rows(self) -> int:
         rows = rows_of(self._job)

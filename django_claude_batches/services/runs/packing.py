@@ -64,7 +64,9 @@ def most_requests() -> int:
 
 def _page_size(run: JobRun) -> int:
     drafted = run.batches.using(JobRun.objects.primary().db).filter(run_attempt=1)
-    return page_size(run.row_count, drafted.aggregate(total=Sum("body_bytes"))["total"] or 0)
+    return page_size(
+        run.row_count, drafted.aggregate(total=Sum("body_bytes"))["total"] or 0, left_out=run.left_out_count
+    )
 
 
 @dataclass(slots=True)
@@ -105,7 +107,9 @@ def _note(run: JobRun, token: str, taken: _Taken, *, is_over: bool) -> None:
     changes: dict[str, Any] = {"next_action_at": DatabaseNow(), "failures": 0, "last_error": ""}
     if taken.last is not None:
         changes |= {"cursor": str(taken.last.pk), "row_count": run.row_count + len(taken.asked)}
-        changes |= {"left_out_count": taken.left_out.count, "left_out_rows": taken.left_out.rows}
+        changes |= {"left_out_count": taken.left_out.count}
+        if len(taken.left_out.rows) > len(run.left_out_rows):
+            changes |= {"left_out_rows": taken.left_out.rows}
     if is_over:
         changes |= {"state": RunState.RUNNING, "drafted_at": DatabaseNow()}
     run.change([RunState.DRAFTING], token=token, **changes)

@@ -21,7 +21,12 @@ PAGE = 500
 """Rows that are read at a time, at most."""
 
 FIRST_PAGE = 20
-"""Rows that are read while nobody knows how large they are."""
+"""Rows that are read first, while nobody knows how large they are."""
+
+UNMEASURED_PAGE = 100
+"""Rows that are read while all before them were left out, of which nobody knows how large they are. A million of them
+are 10,000 transactions; all 500 might not fit into memory, since some are left out for being too large.
+"""
 
 PIECE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""
@@ -89,9 +94,11 @@ def page_of(job: registry.Job, *, after: Any, size: int) -> list[Any]:
     raise Unaskable(f"get_queryset(): {why}")
 
 
-def page_size(rows: int, size: int) -> int:
-    """Give how many rows make a page, where so many before them made so many bytes of requests."""
-    return max(1, min(PAGE, PIECE_BYTES * rows // size)) if rows and size else FIRST_PAGE
+def page_size(rows: int, size: int, *, left_out: int) -> int:
+    """Give how many rows make a page, where so many before them made so many bytes of requests, and others none."""
+    if rows and size:
+        return max(1, min(PAGE, PIECE_BYTES * rows // size))
+    return UNMEASURED_PAGE if left_out else FIRST_PAGE
 
 
 def rows_of(job: registry.Job) -> models.QuerySet[Any]:
