@@ -16,7 +16,7 @@ from django.db import router
 
 from django_claude_batches import conf, registry
 from django_claude_batches.client.arguments import is_loopback, problem_with_url
-from django_claude_batches.model_limits import warnings_of
+from django_claude_batches.model_limits import is_lifted, warnings_of
 from django_claude_batches.pricing import bundled
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
@@ -376,7 +376,8 @@ def about_models() -> Iterator[tuple[type[registry.Job], str]]:
         if said := bundled().retirement(params.get("model", "")):
             yield job, said
         betas = getattr(job, "betas", ())
-        yield from ((job, said) for said in warnings_of(params, betas if isinstance(betas, list | tuple) else ()))
+        betas = betas if isinstance(betas, list | tuple) else ()
+        yield from ((job, said) for said in warnings_of(params) if not is_lifted(said, betas))
 
 
 ALL = (

@@ -15,12 +15,13 @@ find, are not known before and not in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Protocol
 
+from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.pricing import PriceTable
 
 MOST_BYTES, LEAST_BYTES = 5, 2
@@ -191,15 +192,16 @@ class ExpectedUsage:
     def kinds(self) -> list[ExpectedKind]:
         return [kind for kind in self._kinds.values() if kind.requests > 0]
 
-    @property
-    def refusals(self) -> list[ExpectedRefusal]:
-        return [found for found in self._refusals.values() if found.requests > 0]
+    def refusals(self, betas: Container[str] = ()) -> list[ExpectedRefusal]:
+        """Give what models refuse of them in a batch with these betas."""
+        found = (one for one in self._refusals.values() if one.requests > 0)
+        return [one for one in found if not is_lifted(one.warning, betas)]
 
     def stored(self) -> list[dict[str, Any]]:
         """Give it as JSON, from which it can be made again."""
-        return [*map(asdict, self.kinds), *map(asdict, self.refusals)]
+        return [*map(asdict, self.kinds), *map(asdict, self.refusals())]
 
-    def estimate(self, prices: PriceTable) -> Estimate:
+    def estimate(self, prices: PriceTable, betas: Container[str] = ()) -> Estimate:
         """Give the least and the most that all of them may cost; not known if the price of any is not."""
         costs = [(kind.model, *kind.costs(prices)) for kind in self.kinds]
         lows = [low for _model, low, _high in costs if low is not None]
@@ -207,7 +209,7 @@ class ExpectedUsage:
         unknown = sorted({model for model, low, high in costs if low is None or high is None})
         models = sorted({kind.model for kind in self.kinds})
         retirements = tuple(said for model in models if (said := prices.retirement(model)))
-        refusals = tuple(replace(one) for one in self.refusals)
+        refusals = tuple(replace(one) for one in self.refusals(betas))
         if unknown:
             return Estimate(None, None, prices.as_of, tuple(unknown), retirements, refusals)
         return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), retirements, refusals)

@@ -5,7 +5,7 @@ The facts and their sources: docs/reference/wire.md §2.3 and §4 (`max_tokens`)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -66,11 +66,20 @@ MODELS: Mapping[str, Limits] = {
     "claude-mythos-preview": _OF_FABLE,
 }
 
+ABOVE = "{name} refuses max_tokens above {most:,}"
+_LIFTED = frozenset(ABOVE.format(name=name, most=one.max_tokens) for name, one in MODELS.items() if one.extended)
 
-def warnings_of(params: Mapping[str, Any], betas: Iterable[str] = ()) -> Iterator[str]:
+
+def is_lifted(warning: str, betas: Container[str]) -> bool:
+    """Return whether the model accepts, with these betas of the batch, what it refuses without them."""
+    return EXTENDED_BETA in betas and warning in _LIFTED
+
+
+def warnings_of(params: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the model is known to refuse in the body of a Messages call; nothing for an unknown model.
 
-    There are few different texts: each quotes only the model's name, without its date. `betas` are the batch's.
+    There are few different texts: each quotes only the model's name, without its date. They are those without any beta,
+    since a draft's betas can be edited after its requests were counted. Leave out what `is_lifted` when showing them.
     """
     model = params.get("model")
     # A longer name is not a model's, and must not be kept: it may be a megabyte.
@@ -84,9 +93,8 @@ def warnings_of(params: Mapping[str, Any], betas: Iterable[str] = ()) -> Iterato
         yield f"{name} refuses a last message of the role assistant"
     max_tokens = params.get("max_tokens")
     if isinstance(max_tokens, int) and max_tokens > limits.max_tokens:
-        most = EXTENDED_TOKENS if limits.extended and EXTENDED_BETA in betas else limits.max_tokens
-        if max_tokens > most:
-            yield f"{name} refuses max_tokens above {most:,}"
+        is_above_all = limits.extended and max_tokens > EXTENDED_TOKENS
+        yield ABOVE.format(name=name, most=EXTENDED_TOKENS if is_above_all else limits.max_tokens)
 
 
 def _refused_members(params: Mapping[str, Any], name: str, limits: Limits) -> Iterator[str]:

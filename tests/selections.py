@@ -29,6 +29,9 @@ LEFT_OUT = ("process", "fault", "slow", "browser", "neighbour", "benchmark")
 DEFAULT = f"not ({' or '.join(LEFT_OUT)})"
 """The marker expression of `python -m pytest`."""
 
+WITH_VALUE = ("-c", "-k", "-n", "-o", "-p", "--rootdir")
+"""Options of pytest whose value may be the next word, which is no path."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -58,8 +61,10 @@ def is_below(path: str, folders: Iterable[str]) -> bool:
 
 def selection_of(command: str) -> Selection:
     """Read the selection of a pytest command."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("-m", default=DEFAULT)
+    for option in WITH_VALUE:
+        parser.add_argument(option, dest="_others", action="append")
     parser.add_argument("--ignore", action="append", default=[])
     parser.add_argument("paths", nargs="*")
     words = shlex.split(re.sub(r"\{posargs:?(.*?)\}", r"\1", command.partition("pytest")[2]))
@@ -67,15 +72,25 @@ def selection_of(command: str) -> Selection:
     return Selection(known.m, tuple(known.paths) or ("tests",), tuple(known.ignore))
 
 
-def pytest_commands(environment: str, tox: ConfigParser) -> Iterator[str]:
-    """Give the pytest commands of an environment of tox.ini, whose lines may begin with the factors they are for."""
-    section = f"testenv:{environment}"
-    commands = tox.get(section if tox.has_section(section) else "testenv", "commands").replace("\\\n", " ")
-    for line in commands.splitlines():
-        factors, command = re.fullmatch(r"(?:([\w, ]+): )?(.*)", line.strip()).groups()  # type: ignore[union-attr]
-        is_meant = factors is None or {*factors.split(", ")} & {*environment.split("-")}
-        if is_meant and "pytest" in command:
-            yield command
+def pytest_commands(environments: str, tox: ConfigParser) -> Iterator[str]:
+    """Give the pytest commands of environments of tox.ini, whose lines may begin with the factors they are for."""
+    sections = {name: section for section in tox.sections() for name in _expanded(section)}
+    for environment in environments.split(","):
+        section = sections.get(f"testenv:{environment}", "testenv")
+        for line in tox.get(section, "commands").replace("\\\n", " ").splitlines():
+            factors, command = re.fullmatch(r"(?:([\w, ]+): )?(.*)", line.strip()).groups()  # type: ignore[union-attr]
+            is_meant = factors is None or {*factors.split(", ")} & {*environment.split("-")}
+            if is_meant and "pytest" in command:
+                yield command
+
+
+def _expanded(section: str) -> list[str]:
+    """Give the names that a section of tox.ini is for: `{old,new}` stands for either."""
+    before, brace, after = section.partition("{")
+    if not brace:
+        return [section]
+    each, _brace, rest = after.partition("}")
+    return [f"{before}{one.strip()}{end}" for one in each.split(",") for end in _expanded(rest)]
 
 
 @cache

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
-from tests.selections import DEFAULT, LEFT_OUT, ROOT, Selection, selection_of, selections
+from tests.selections import DEFAULT, LEFT_OUT, ROOT, Selection, pytest_commands, selection_of, selections
 
 PLANTED = """
 import pytest
@@ -56,10 +57,54 @@ def test_each_test_has_a_lane() -> None:
         ('python -m pytest -m {posargs:"database and not slow"}', Selection("database and not slow")),
         ("python -m pytest -n0 -m benchmark {posargs:tests/benchmarks}", Selection("benchmark", ("tests/benchmarks",))),
         ('pytest -m "not slow" --ignore=tests/a tests/b', Selection("not slow", ("tests/b",), ("tests/a",))),
+        ("env A=b python -m pytest -n0 -p tests.plugin -m database tests/b", Selection("database", ("tests/b",))),
+        ("pytest -c /dev/null --rootdir=x --noconftest -v tests/b", Selection(DEFAULT, ("tests/b",))),
+        ("pytest -n 4 --rootdir x -o a=b tests/b -k redis", Selection(DEFAULT, ("tests/b",))),
     ],
 )
 def test_the_selection_of_a_command(command: str, selection: Selection) -> None:
     assert selection_of(command) == selection
+
+
+TOX = """
+[testenv]
+commands =
+    sqlite: pytest of_sqlite
+    postgres, mariadb: pytest of_servers
+[testenv:lint]
+commands = ruff check
+[testenv:clients-{old,new}]
+commands =
+    pytest clients
+    old: pytest \\
+      of_old
+[testenv:{a,b}-{c,d}]
+commands = pytest of_four
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "commands"),
+    [
+        ("py311-sqlite", ["pytest of_sqlite"]),
+        ("py311-mariadb", ["pytest of_servers"]),
+        ("lint", []),
+        ("clients-new", ["pytest clients"]),
+        ("clients-old", ["pytest clients", "pytest of_old"]),
+        ("clients-old,clients-new", ["pytest clients", "pytest of_old", "pytest clients"]),
+        ("b-c", ["pytest of_four"]),
+    ],
+)
+def test_the_pytest_commands_of_environments(environment: str, commands: list[str]) -> None:
+    tox = ConfigParser(interpolation=None)
+    tox.read_string(TOX)
+    assert [" ".join(command.split()) for command in pytest_commands(environment, tox)] == commands
+
+
+def test_the_lanes_of_neighbours_and_clients_are_read_as_they_run() -> None:
+    paths = {path for one in selections() for path in one.paths}
+    assert {"tests/services/test_hostile_results.py", "tests/testing/test_clients.py"} <= paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize(

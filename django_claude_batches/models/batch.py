@@ -98,7 +98,7 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
                 created_by_name=user_name(created_by),
             )
             tally = Tally()
-            items = checked(requests, using=db, betas=batch.betas, rows_are_replicas=rows_are_replicas)
+            items = checked(requests, using=db, rows_are_replicas=rows_are_replicas)
             for stored in bulk.insert(batch.pk, items, tally, using=db):
                 if progress is not None:
                     progress(stored)

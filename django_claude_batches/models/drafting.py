@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -106,7 +106,6 @@ class Checked:
     content_type_id: int | None
     object_id: str | None
     size: int
-    betas: Sequence[str] = ()
 
     def encoded(self) -> Prepared:
         """Encode the params. No code but ours runs. Raise InvalidRequest where there is no text for them."""
@@ -125,7 +124,7 @@ class Checked:
             self.object_id,
             max_tokens_of(self.params),
             geo_of(self.params),
-            tuple(warnings_of(self.params, self.betas)),
+            tuple(warnings_of(self.params)),
         )
 
 
@@ -217,12 +216,7 @@ def resolve_target(
 
 
 def check(
-    item: Any,
-    position: int,
-    content_types: ContentTypeManager,
-    *,
-    betas: Sequence[str] = (),
-    rows_are_replicas: bool = False,
+    item: Any, position: int, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
 ) -> Checked | Prepared:
     """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
     if isinstance(item, Prepared):
@@ -243,9 +237,9 @@ def check(
     sizes: list[int] = []
     try:
         # The caller may fill the same dict for the next item before this one is encoded.
-        return Checked(position, custom_id, copied(params, sizes), *target, sum(sizes), betas)
+        return Checked(position, custom_id, copied(params, sizes), *target, sum(sizes))
     except (NotPlain, RecursionError):
-        return Checked(position, custom_id, params, *target, 0, betas).encoded()
+        return Checked(position, custom_id, params, *target, 0).encoded()
 
 
 def _located(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:
@@ -313,13 +307,11 @@ class Tally:
         return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
 
 
-def checked(
-    items: Iterable[Any], *, using: str, betas: Sequence[str] = (), rows_are_replicas: bool = False
-) -> Iterator[Checked | Prepared]:
+def checked(items: Iterable[Any], *, using: str, rows_are_replicas: bool = False) -> Iterator[Checked | Prepared]:
     """Check the items one by one as they are asked for, for this database; hold none."""
     content_types = content_types_of(using)
     position = -1
     for position, item in enumerate(items):
-        yield check(item, position, content_types, betas=betas, rows_are_replicas=rows_are_replicas)
+        yield check(item, position, content_types, rows_are_replicas=rows_are_replicas)
     if position < 0:
         raise InvalidRequest("a batch needs at least one request, and there was none")

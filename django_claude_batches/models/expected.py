@@ -19,4 +19,5 @@ class Expected(models.Model):
         """Estimate what its requests will cost, by the rule of `estimating`; not known for a batch made elsewhere."""
         if self.expected_usage is None:
             return Estimate(None, None, prices.as_of)
-        return ExpectedUsage(self.expected_usage).estimate(prices)
+        betas = getattr(self, "betas", ())  # an upload has none: a person adds them to its draft
+        return ExpectedUsage(self.expected_usage).estimate(prices, betas)

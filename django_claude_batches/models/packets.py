@@ -13,8 +13,10 @@ Plain = str | bytes | memoryview | int | Decimal | None
 OTHERS = 64 * 1024
 """Bytes that a row's other columns and the statement's own words take at most."""
 
-SUSPICIOUS = 500_000
-"""Characters in a row from which on it is looked at: the smallest packet in use is of 1 MB, the default of 16."""
+SUSPICIOUS = 490_000
+"""Bytes in a row from which on it is looked at: the smallest packet in use is of 1 MB (the default is 16), and escapes
+make at most twice as many bytes.
+"""
 
 TEXTS = (str, bytes, memoryview)
 ESCAPED = [b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\"]
@@ -47,7 +49,12 @@ def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
 
 
 def _length(row: Iterable[Plain]) -> int:
-    return sum(len(value) for value in row if isinstance(value, TEXTS))
+    """Return the most bytes that the row's texts may have, without encoding them."""
+    return sum(
+        len(value) * (4 if isinstance(value, str) and not value.isascii() else 1)
+        for value in row
+        if isinstance(value, TEXTS)
+    )
 
 
 def _written(value: Plain, *, in_hex: bool) -> int:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -144,8 +144,9 @@ class BatchRequest(models.Model):
             return ""
         return _("Erased on %(date)s.") % {"date": date_format(timezone.localtime(self.erased_at), "DATE_FORMAT")}
 
-    def prepared(self, betas: Sequence[str]) -> Prepared:
-        """Return the request as it was checked when drafted, ready to be drafted again with these betas."""
+    @property
+    def prepared(self) -> Prepared:
+        """The request as it was checked when drafted, ready to be drafted again."""
         params = self.params
         return Prepared(
             self.position,
@@ -157,7 +158,7 @@ class BatchRequest(models.Model):
             self.object_id,
             max_tokens_of(params),
             geo_of(params),
-            tuple(warnings_of(params, betas)),
+            tuple(warnings_of(params)),
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -176,7 +177,7 @@ class BatchRequest(models.Model):
             stored = stored_row.params_bytes
             expected = ExpectedUsage(batches.values_list("expected_usage", flat=True).get(pk=self.batch_id) or ())
             for row, times in ((stored_row, -1), (self, 1)):
-                prepared = row.prepared(self.batch.betas)
+                prepared = row.prepared
                 expected.add(prepared, times=times)
                 expected.warn(prepared.warnings, prepared.custom_id, times=times)
             editable = batches.filter(UNCLAIMED, pk=self.batch_id, state__in=EDITABLE)

@@ -163,7 +163,7 @@ class JobRun(HandedOut):
                 raise self.forbidden("delete", "it is not over: cancel it first.")
             return super().delete(using=rows.db)
 
-    def pause(self, why: str, *, token: str = "") -> bool:
-        """Stop drafting, sending and delivering, until somebody resumes it."""
-        unpaused = Q(paused_at__isnull=True)
+    def pause(self, why: str, *, where: Q | None = None, token: str = "") -> bool:
+        """Stop drafting, sending and delivering, until somebody resumes it; return whether it did."""
+        unpaused = Q(where or Q(), paused_at__isnull=True)
         return self.change(ACTIVE, where=unpaused, token=token, paused_at=DatabaseNow(), pause_reason=why)

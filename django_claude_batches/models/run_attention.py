@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.models.attention import FAILED_TIMES, Reason, any_of, first_of
 from django_claude_batches.models.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
-from django_claude_batches.models.run import ACTIVE, WORKING, JobRun
+from django_claude_batches.models.run import ACTIVE, WORKING, JobRun, RunState
 from django_claude_batches.models.state import EDITABLE, State
 from django_claude_batches.raised import in_a_line
 
@@ -38,6 +38,11 @@ def reasons() -> list[Reason]:
             _("Its handler raised for {parked} rows: correct it, and deliver them again."),
         ),
         Reason("failing", Q(state__in=ACTIVE, failures__gte=FAILED_TIMES), _("It fails again and again: {last_error}")),
+        Reason(
+            "left_out",
+            Q(state=RunState.FINISHED, row_count=0, left_out_count__gt=0),
+            _("All of its rows were left out, because none could be asked: correct that, and start the job again."),
+        ),
         Reason("error", ~Q(state__in=ACTIVE) & ~Q(last_error=""), _("Last error: {last_error}")),
     ]
 

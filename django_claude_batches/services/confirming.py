@@ -32,7 +32,7 @@ def estimate_again(runs: Sequence[JobRun], rows: int) -> Estimate:
     What an answer with more `max_tokens` costs is not in it.
     """
     first = MessageBatch.objects.primary().filter(run__in=[run.pk for run in runs], run_attempt=1)
-    batches = list(first.only("request_count", "expected_usage"))
+    batches = list(first.only("request_count", "expected_usage", "betas"))
     whole = sum(batch.request_count for batch in batches)
     if not whole:
         return Estimate(None, None, conf.prices().as_of)

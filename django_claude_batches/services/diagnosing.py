@@ -96,10 +96,10 @@ def _models() -> Iterator[Diagnosis]:
     waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
     found = {said for _job, said in checks.about_models()}
     refused = []
-    for pk, usage in waiting.values_list("pk", "expected_usage")[:MAX_UNSENT]:
+    for pk, usage, betas in waiting.values_list("pk", "expected_usage", "betas")[:MAX_UNSENT]:
         expected = ExpectedUsage(usage or ())
         found.update(said for kind in expected.kinds if (said := prices.retirement(kind.model)))
-        refused.append((f"#{pk}", expected.refusals))
+        refused.append((f"#{pk}", expected.refusals(betas)))
     warnings = [*sorted(found), *sorted(map(str, ExpectedRefusal.added_up(refused)))]
     for said in warnings:
         yield whole.warning("models", f"{said}.", "Change it in the jobs and in the batches that are not sent.")

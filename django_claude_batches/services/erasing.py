@@ -260,7 +260,7 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
     expected = ExpectedUsage(batch.expected_usage or ())
     for piece in pieces(requests, "pk", F("params_bytes")):
         for request in piece:
-            prepared = request.prepared(batch.betas)
+            prepared = request.prepared
             expected.add(prepared, times=-1)
             expected.warn(prepared.warnings, prepared.custom_id, times=-1)
             batch.body_bytes -= wire_bytes(prepared) + len(ENVELOPE[1])

@@ -128,7 +128,7 @@ def _again(
             was_truncated = request.position in truncated
             if max_tokens is not None and (was_truncated or not only_truncated):
                 _allow(request, max_tokens, was_truncated=was_truncated)
-            yield request.prepared(batch.betas)
+            yield request.prepared
 
 
 def _pieces(found: list[Found]) -> Iterator[list[Found]]:

@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import ProgrammingError
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils.html import escape
@@ -221,6 +222,18 @@ def odd_ones_raise(self: Any, review: Review) -> str:
     if review.text.endswith(("1", "3")):
         raise LookupError("no prompt")
     return review.text
+
+
+def test_a_table_that_is_not_there_yet_is_said(root: Client) -> None:
+    reviews(1)
+
+    def get_prompt(self: Any, review: Review) -> str:
+        raise ProgrammingError('relation "library_tag" does not exist')
+
+    job(get_prompt=get_prompt, skip_unaskable=True)
+    shown = page(root, start_url())
+    assert "A run would stop there: fix it first." in shown
+    assert "ProgrammingError" in shown
 
 
 def test_rows_that_a_run_would_leave_out_are_counted(root: Client) -> None:

@@ -7,6 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches import conf, services
@@ -14,11 +24,16 @@ from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.models import BatchRequest, JobRun, RunState
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services import pause_run, resume_run
-from django_claude_batches.services.runs.questions import MAX_LEFT_OUT_NAMED, MAX_LEFT_OUT_REASON
+from django_claude_batches.services.runs.questions import (
+    FIRST_PAGE,
+    MAX_LEFT_OUT_NAMED,
+    MAX_LEFT_OUT_REASON,
+    UNMEASURED_PAGE,
+)
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.jobs import run_job
 from tests.jobs.shop import effects, job, over, reviews
-from tests.jobs.test_drafting import Died, drafted, drive, dying_at, once
+from tests.jobs.test_drafting import Died, drafted, drive, dying_at, limits_of, once
 from tests.library.models import Chapter, Review
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -97,6 +112,44 @@ def test_keys_that_are_empty_or_too_long() -> None:
     assert len(run.cursor) == 200
 
 
+@pytest.mark.parametrize("where", ["get_prompt", "get_queryset"])
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, ProgrammingError, InternalError, MemoryError])
+def test_what_is_not_the_rows_fault_leaves_none_out_and_is_tried_again(error: type[Exception], where: str) -> None:
+    rows = reviews(3)
+    troubles = [error("the server was restarted")]
+
+    def get_prompt(self: Any, row: Review) -> str:
+        if where == "get_prompt" and row.pk == rows[1].pk and troubles:
+            raise troubles.pop()
+        return row.text
+
+    def get_queryset(self: Any) -> Any:
+        if where == "get_queryset" and troubles:
+            raise troubles.pop()
+        return Review.objects.all()
+
+    run = job(get_prompt=get_prompt, get_queryset=get_queryset, skip_unaskable=True).start()
+    with pytest.raises(error):
+        drive(run)
+    run.refresh_from_db()
+    assert (run.is_paused, run.failures, run.left_out_count, run.row_count) == (False, 1, 0, 0)
+    assert f"{error.__name__}: the server was restarted" in run.last_error
+    JobRun.objects.update(next_action_at=timezone.now() - timedelta(seconds=1))  # the back-off is over
+    drive(run)
+    assert (run.failures, run.left_out_count, drafted(run)) == (0, 0, once(rows))
+
+
+@pytest.mark.parametrize("error", [DataError, IntegrityError])
+def test_what_the_database_says_of_a_rows_own_values_is_the_rows(error: type[Exception]) -> None:
+    rows = reviews(2)
+
+    def get_prompt(self: Any, row: Review) -> str:
+        raise error("integer out of range")
+
+    run = drive(job(get_prompt=get_prompt, skip_unaskable=True).start())
+    assert (run.failures, run.left_out_count) == (0, len(rows))
+
+
 def test_the_first_50_are_named_without_their_messages() -> None:
     def get_prompt(self: Any, row: Review) -> str:
         raise LookupError("\0\ud800" + "x" * 10_000)
@@ -105,6 +158,22 @@ def test_the_first_50_are_named_without_their_messages() -> None:
     run = drive(job(get_prompt=get_prompt, skip_unaskable=True).start())
     assert (run.left_out_count, len(run.left_out_rows)) == (MAX_LEFT_OUT_NAMED + 11, MAX_LEFT_OUT_NAMED)
     assert all(why.startswith("LookupError at ") and "x" * 10 not in why for _row, why in run.left_out_rows)
+
+
+def test_many_rows_that_cannot_be_asked_are_few_transactions() -> None:
+    def get_prompt(self: Any, row: Review) -> str:
+        raise LookupError("no prompt")
+
+    rows = reviews(FIRST_PAGE + 2 * UNMEASURED_PAGE + 7)
+    tagging = job(get_prompt=get_prompt, skip_unaskable=True)
+    with CaptureQueriesContext(connection) as queries:
+        run = drive(tagging.start())
+    assert (run.left_out_count, len(run.left_out_rows)) == (len(rows), MAX_LEFT_OUT_NAMED)
+    assert limits_of(queries) == [FIRST_PAGE, *[UNMEASURED_PAGE] * 4]
+    assert len([query for query in queries if "UPDATE" in query["sql"] and "left_out_rows" in query["sql"]]) == 2
+    with CaptureQueriesContext(connection) as queries:
+        assert tagging.dry_run().left_out == len(rows)
+    assert limits_of(queries) == [FIRST_PAGE, *[UNMEASURED_PAGE] * 4]
 
 
 def test_a_queryset_that_cannot_be_read_pauses_all_the_same() -> None:
@@ -121,6 +190,34 @@ def test_it_is_said_of_the_rest_of_a_run_that_a_person_paused() -> None:
     assert (run.row_count, run.left_out_rows) == (2, left_out(rows[1:2]))
     again = resume_run(pause_run(run))
     assert again.skip_unaskable
+
+
+def test_it_is_said_while_a_page_is_taken() -> None:
+    rows = reviews(45)
+
+    def get_prompt(self: Any, row: Review) -> str:
+        if row.pk == rows[1].pk and not run.skip_unaskable:
+            resume_run(run, skip_unaskable=True)
+        return odd_ones_raise(self, row)
+
+    run = job(get_prompt=get_prompt).start()
+    drive(run)
+    assert (run.is_paused, run.pause_reason, run.left_out_count) == (False, "", 22)
+    assert drafted(run) == once(rows[::2])
+
+
+def test_a_run_that_is_paused_while_a_page_is_taken_stays_paused() -> None:
+    rows = reviews(3)
+
+    def get_prompt(self: Any, row: Review) -> str:
+        if row.pk == rows[1].pk:
+            pause_run(resume_run(run, skip_unaskable=True))
+        return odd_ones_raise(self, row)
+
+    run = job(get_prompt=get_prompt).start()
+    drive(run)
+    assert (run.is_paused, run.row_count + run.left_out_count) == (True, 0)
+    assert "LookupError" not in run.pause_reason
 
 
 @pytest.mark.parametrize("number", [2, 20, 21, 45])

@@ -10,8 +10,9 @@ from django.urls import reverse
 
 from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
-from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.lease import DatabaseNow
+from django_claude_batches.models.run_attention import attention, needing_attention
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 from tests.management.conftest import Manage
@@ -19,6 +20,7 @@ from tests.management.conftest import Manage
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 LIST = "admin:django_claude_batches_messagebatch_changelist"
+RUNS = "admin:django_claude_batches_jobrun_changelist"
 NEEDING = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
 
 
@@ -55,6 +57,34 @@ def test_all_go_by_one_definition(standing: str, admin_client: Client, manage: M
         "status": status.code == 4,
         "json": status.document["batches"][0]["attention"] == words != "",
         "doctor": words in told if words else False,
+    }
+    assert found == dict.fromkeys(found, needs_it)
+
+
+@pytest.mark.parametrize(
+    ("changes", "needs_it"),
+    [
+        ({"left_out_count": 3}, True),
+        ({"left_out_count": 3, "row_count": 1}, False),
+        ({}, False),
+        ({"left_out_count": 3, "state": RunState.CANCELED}, False),
+        ({"left_out_count": 3, "state": RunState.DRAFTING, "next_action_at": DatabaseNow()}, False),
+    ],
+)
+def test_a_run_that_asked_nothing_and_left_rows_out(
+    changes: dict[str, Any], needs_it: bool, admin_client: Client, manage: Manage
+) -> None:
+    run = JobRun.objects.create(job="gone", **{"state": RunState.FINISHED, **changes})
+    words = "All of its rows were left out, because none could be asked: correct that, and start the job again."
+    listed = admin_client.get(reverse(RUNS), {"attention": "yes"}).context["cl"].result_list
+    told = {one.name: one for one in services.diagnose(offline=True)}["attention"].words
+    found = {
+        "queryset": run in needing_attention(JobRun.objects.all()),
+        "words": attention(run) == words,
+        "filter": run in listed,
+        "runs": words in manage("runs").out,
+        "json": manage("runs", "--json").document["runs"][0]["attention"] == words,
+        "doctor": words in told,
     }
     assert found == dict.fromkeys(found, needs_it)
 

@@ -115,6 +115,16 @@ def test_waiting_does_all_of_it(manage: Manage) -> None:
     assert list(Review.objects.values_list("effects", flat=True)) == [1] * 30
 
 
+def test_waiting_for_a_run_that_asks_nothing_ends_with_a_person(manage: Manage, claude: ClaudeEmulator) -> None:
+    def get_prompt(self: Any, review: Review) -> str:
+        raise ConnectionError("the tagging service is away")
+
+    reviews(1)
+    job(get_prompt=get_prompt, skip_unaskable=True)
+    ran = manage("run", "tag-reviews", "--wait", "--interval", "0.1")
+    assert (ran.code, "All of its rows were left out" in ran.err) == (4, True)
+
+
 def test_waiting_keeps_to_the_run(manage: Manage) -> None:
     reviews(1)
     job()

@@ -64,7 +64,7 @@ def test_what_the_api_refuses_for_its_max_tokens_is_not_counted(max_tokens: Any)
     assert counted(batch) == []
     assert batch.estimate(bundled()).cents == (0, 0)
     assert batch.estimate(bundled()).warnings == (
-        "claude-opus-5 refuses max_tokens above 128,000 (1 request, the first is 0)",
+        "claude-opus-5 refuses max_tokens above 300,000 (1 request, the first is 0)",
     )
 
 
@@ -108,6 +108,42 @@ def test_a_beta_allows_more_tokens() -> None:
     batch = MessageBatch.objects.create_draft(long, betas=["output-300k-2026-03-24"])
     assert batch.estimate(bundled()).warnings == ()
     assert len(MessageBatch.objects.create_draft(long).estimate(bundled()).warnings) == 1
+
+
+def test_betas_that_are_edited_count_for_a_draft_that_is_there() -> None:
+    beta, model = ["output-300k-2026-03-24"], {"model": "claude-opus-5-5"}
+    batch = drafted({**model, "max_tokens": 200_000}, {**model, "max_tokens": 200_000})
+    both = "claude-opus-5-5 refuses max_tokens above 128,000 (2 requests, the first is 0)"
+    assert shown(batch) == [both]
+    assert shown(batch, betas=beta) == []
+    assert shown(batch, betas=[]) == [both]
+    for betas, position in ((beta, 0), ([], 1)):
+        batch.betas = betas
+        batch.save()
+        request = BatchRequest.objects.get(batch=batch, position=position)
+        request.params = {**request.params, "max_tokens": 100}
+        request.save()
+    assert (shown(batch), shown(batch, betas=beta)) == ([], [])
+    batch = MessageBatch.objects.create_draft(
+        [{"params": {**BODY, **model, "max_tokens": most}} for most in (200_000, 300_001)], betas=beta
+    )
+    above_all = "claude-opus-5-5 refuses max_tokens above 300,000 (1 request, the first is 1)"
+    assert shown(batch) == [above_all]
+    assert shown(batch, betas=[]) == [both.replace("2 requests", "1 request"), above_all]
+
+
+def shown(batch: MessageBatch, betas: list[str] | None = None) -> list[str]:
+    """What the batch's page, a submission, `doctor` and `show` say of it; all the same."""
+    if betas is not None:
+        batch.betas = betas
+        batch.save()
+    batch = MessageBatch.objects.get(pk=batch.pk)
+    found = batch.estimate(bundled()).refusals
+    several = confirming.estimate([batch]).refusals
+    told = [one.words for one in services.diagnose(offline=True) if one.name == "models" and "above" in one.words]
+    assert [one.requests for one in several] == [one.requests for one in found]
+    assert told == sorted(f"{one}." for one in several)
+    return sorted(map(str, found))
 
 
 def test_an_estimate_is_by_the_prices_that_are_given(settings: Any) -> None:

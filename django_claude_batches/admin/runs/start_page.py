@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -14,6 +15,7 @@ from django_claude_batches.admin import display
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.estimating import Estimate
 from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.raised import described
 from django_claude_batches.services import confirming
 
 SECONDS = 5.0
@@ -48,8 +50,8 @@ def look(name: str, *, seconds: float = SECONDS) -> Look:
     """Look at what a run would send; nothing is stored. What the job's own code does wrong is said, and not raised."""
     try:
         found = services.dry_run(name, seconds=seconds)
-    except (ClaudeBatchesError, ConfigurationError) as error:
-        return Look(_("A run would stop there: fix it first."), problem=str(error))
+    except (ClaudeBatchesError, ConfigurationError, DatabaseError) as error:
+        return Look(_("A run would stop there: fix it first."), problem=described(error))
     whole = _whole(found)
     seen = Seen(found.rows, confirming.is_much(found.rows, lambda: whole))
     samples = [display.shortened(display.pretty(params)) for params in found.samples]

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django_claude_batches import conf, registry, wire
 from django_claude_batches.estimating import Estimate, ExpectedUsage
 from django_claude_batches.exceptions import Unaskable
+from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.models import JobRun
 from django_claude_batches.models.drafting import Tally
 from django_claude_batches.models.filling import Betas, placed
@@ -87,13 +88,16 @@ class _Look:
     def _take_all(self, give_up_at: float) -> bool:
         """Look at rows until the time is over; give whether it was not."""
         after, size = None, 0
-        while page := page_of(self._job, after=after, size=page_size(self._requests, size)):
+        while page := page_of(self._job, after=after, size=self._page_size(size)):
             for row in page:
                 if time.monotonic() >= give_up_at:
                     return False
                 size += self._take(row)
             after = page[-1].pk
         return True
+
+    def _page_size(self, size: int) -> int:
+        return page_size(self._requests, size, left_out=self._left_out.count)
 
     def _count_rows(self) -> int:
         rows = rows_of(self._job)
@@ -115,7 +119,7 @@ class _Look:
             tally = self._tallies[betas] = Tally()
         tally.add(placed(request, tally))
         self._expected.add(request)
-        self._expected.warn(request.warnings, named(row))
+        self._expected.warn((said for said in request.warnings if not is_lifted(said, betas)), named(row))
         self._requests += 1
         if len(self._samples) < SAMPLES:
             self._samples.append(json.loads(request.params))

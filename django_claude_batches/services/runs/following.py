@@ -97,7 +97,7 @@ def _changed(batch: MessageBatch, changes: Mapping[int, str], job: registry.Job,
             if request.is_purged:
                 raise InvalidTransition(f"Request {request} of batch {batch} cannot be asked again: it was purged.")
             request.params = _asked_again(request, changes[request.position], job)
-            yield request.prepared(batch.betas)
+            yield request.prepared
 
 
 def _asked_again(request: BatchRequest, change: str, job: registry.Job) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from django_claude_batches import conf, registry, wire
 from django_claude_batches.exceptions import Unaskable
@@ -34,7 +34,8 @@ def draft(run: JobRun, token: str, job: registry.Job) -> bool:
     try:
         page = page_of(job, after=run.cursor if run.row_count + run.left_out_count else None, size=_page_size(run))
     except Unaskable as error:
-        return _paused(run, token, f"{error}\n\nFix it, and resume the run.")
+        run.pause(f"{error}\n\nFix it, and resume the run.", token=token)
+        return False
     taken = _take(run, job, page)  # before the transaction: the project's code may be slow
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
@@ -50,7 +51,9 @@ def draft(run: JobRun, token: str, job: registry.Job) -> bool:
             filling.close()
         _note(run, token, taken, is_over=not page)
     if taken.problem:
-        return _paused(run, token, f"{taken.problem}\n\n{MEND}")
+        # A person may have said meanwhile that such rows are left out: then the run goes on with this row.
+        is_paused = run.pause(f"{taken.problem}\n\n{MEND}", where=Q(skip_unaskable=False), token=token)
+        return not is_paused and run.skip_unaskable
     return bool(page)
 
 
@@ -61,7 +64,9 @@ def most_requests() -> int:
 
 def _page_size(run: JobRun) -> int:
     drafted = run.batches.using(JobRun.objects.primary().db).filter(run_attempt=1)
-    return page_size(run.row_count, drafted.aggregate(total=Sum("body_bytes"))["total"] or 0)
+    return page_size(
+        run.row_count, drafted.aggregate(total=Sum("body_bytes"))["total"] or 0, left_out=run.left_out_count
+    )
 
 
 @dataclass(slots=True)
@@ -102,12 +107,9 @@ def _note(run: JobRun, token: str, taken: _Taken, *, is_over: bool) -> None:
     changes: dict[str, Any] = {"next_action_at": DatabaseNow(), "failures": 0, "last_error": ""}
     if taken.last is not None:
         changes |= {"cursor": str(taken.last.pk), "row_count": run.row_count + len(taken.asked)}
-        changes |= {"left_out_count": taken.left_out.count, "left_out_rows": taken.left_out.rows}
+        changes |= {"left_out_count": taken.left_out.count}
+        if len(taken.left_out.rows) > len(run.left_out_rows):
+            changes |= {"left_out_rows": taken.left_out.rows}
     if is_over:
         changes |= {"state": RunState.RUNNING, "drafted_at": DatabaseNow()}
     run.change([RunState.DRAFTING], token=token, **changes)
-
-
-def _paused(run: JobRun, token: str, why: str) -> bool:
-    run.pause(why, token=token)
-    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.db import models
+from django.db import InternalError, ProgrammingError, models
 from django.db.models.fields.composite import CompositePrimaryKey
 from django.db.models.query import ModelIterable
 
@@ -21,11 +21,22 @@ PAGE = 500
 """Rows that are read at a time, at most."""
 
 FIRST_PAGE = 20
-"""Rows that are read while nobody knows how large they are."""
+"""Rows that are read first, while nobody knows how large they are."""
+
+UNMEASURED_PAGE = 100
+"""Rows that are read while all before them were left out, of which nobody knows how large they are. A million of them
+are 10,000 transactions; all 500 might not fit into memory, since some are left out for being too large.
+"""
 
 PIECE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""
 
+NOT_THE_ROWS_FAULT = (*PASSING, InternalError, ProgrammingError, MemoryError)
+"""Errors that no row has caused: the run is tried again, later and later, and no row is left out for them.
+
+One is a table that a worker lacks which was restarted before `migrate`: on PostgreSQL a ProgrammingError, on SQLite an
+OperationalError. What a database says of values (DataError, IntegrityError) is the row's.
+"""
 
 # Left-out rows of a run that are stored with their reason: they are loaded with each batch of the run.
 MAX_LEFT_OUT_NAMED = 50
@@ -68,7 +79,7 @@ def page_of(job: registry.Job, *, after: Any, size: int) -> list[Any]:
         found = (rows if after is None else rows.filter(pk__gt=after))[:size]
         key = rows.model._meta.pk.attname
         distinct = {getattr(row, key): row for row in found}  # a filter over a join gives a row several times
-    except (Unaskable, *PASSING):
+    except (Unaskable, *NOT_THE_ROWS_FAULT):
         raise
     except Exception as error:  # noqa: BLE001 (it is the project's code)
         why = described(error)
@@ -83,9 +94,11 @@ def page_of(job: registry.Job, *, after: Any, size: int) -> list[Any]:
     raise Unaskable(f"get_queryset(): {why}")
 
 
-def page_size(rows: int, size: int) -> int:
-    """Give how many rows make a page, where so many before them made so many bytes of requests."""
-    return max(1, min(PAGE, PIECE_BYTES * rows // size)) if rows and size else FIRST_PAGE
+def page_size(rows: int, size: int, *, left_out: int) -> int:
+    """Give how many rows make a page, where so many before them made so many bytes of requests, and others none."""
+    if rows and size:
+        return max(1, min(PAGE, PIECE_BYTES * rows // size))
+    return UNMEASURED_PAGE if left_out else FIRST_PAGE
 
 
 def rows_of(job: registry.Job) -> models.QuerySet[Any]:
@@ -119,10 +132,10 @@ def question(job: registry.Job, row: Any, *, using: str) -> Question:
     try:
         betas = _sorted(sync_result(job, "get_betas", job.get_betas(row)))
         item, content_types = {"params": job.make_params(row), "target": row}, content_types_of(using)
-        request = check(item, 0, content_types, betas=betas, rows_are_replicas=job.rows_are_replicas).encoded()
+        request = check(item, 0, content_types, rows_are_replicas=job.rows_are_replicas).encoded()
         request = request._replace(custom_id=_custom_id(row.pk))
         why = too_large(request, using=using)
-    except PASSING:
+    except NOT_THE_ROWS_FAULT:
         raise
     except InvalidRequest as error:
         why = error.reason if is_ours(error) else described(error)

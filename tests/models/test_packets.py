@@ -1,0 +1,53 @@
+"""Rows that no statement of MySQL or MariaDB holds, where the server takes 1 MB in one, as older ones do by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_claude_batches.models import packets
+
+MB = 1024 * 1024
+
+
+class SmallServer:
+    """As much of a connection as is asked for: a server's own limit is global, and the tests' server has 16 MB."""
+
+    vendor = "mysql"
+
+    def __init__(self, driver: str) -> None:
+        self.Database = type(driver, (), {})
+
+    def cursor(self) -> SmallServer:
+        return self
+
+    def __enter__(self) -> SmallServer:
+        return self
+
+    def __exit__(self, *_error: object) -> None: ...
+
+    def execute(self, sql: str) -> None:
+        assert sql == "SELECT @@max_allowed_packet"
+
+    def fetchone(self) -> tuple[int]:
+        return (MB,)
+
+
+@pytest.fixture(params=["MySQLdb", "pymysql"])
+def using(request: pytest.FixtureRequest) -> Iterator[str]:
+    connections["small"] = SmallServer(request.param)  # type: ignore[assignment]
+    yield "small"
+    del connections["small"]
+
+
+ROWS: list[Any] = ["x" * MB, "é" * (MB // 2), "語" * (MB // 3), "😀" * (MB // 4), '"' * 495_000, b'"' * 495_000]
+
+
+@pytest.mark.parametrize("value", ROWS, ids=lambda value: repr(value[:1]))
+def test_a_row_is_measured_in_bytes_as_a_statement_has_them(value: Any, using: str) -> None:
+    assert "its max_allowed_packet" in packets.obstacle(value, using=using)
+    assert set(packets.obstacles([("small", 1, None), (7, value)], using=using)) == {1}
+    assert not packets.obstacles([(value[: len(value) // 3],)], using=using)
