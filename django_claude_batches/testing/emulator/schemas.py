@@ -22,6 +22,9 @@ FORMATS = {
 VALUES = frozenset({"const", "default", "enum", "examples"})
 """Keywords that hold values, in which nothing is a schema."""
 
+NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+"""Keywords that hold schemas by a name of the schema's author, which may be that of a keyword."""
+
 CONTAINERS = (dict, list)
 
 MAX_NODES = 10_000
@@ -37,7 +40,7 @@ def refused(schema: Any) -> str | None:
     if not isinstance(schema, dict):
         return "Input should be a valid dictionary"
     try:
-        return _refused_references(schema, schema, {"#": None}, set())
+        return _circle(schema)
     except _NoEnum:
         return "enum: List should have at least 1 item after validation, not 0"
     except LookupError as error:
@@ -48,21 +51,23 @@ class _NoEnum(Exception):
     """An `enum` without a value."""
 
 
-def _refused_references(schema: Any, root: dict[str, Any], path: dict[str, None], seen: set[str]) -> str | None:
-    """Follow each reference below `schema` once; `path` are those that led here."""
-    for reference in _references(schema):
-        if reference in path:
+def _circle(root: dict[str, Any]) -> str | None:
+    """Follow each reference once, without recursion: a chain of them may be longer than Python's stack."""
+    path = {"#": iter(_references(root))}  # those being followed, each with what is left of its own
+    seen: set[str] = set()
+    while path:
+        reference = next(path[next(reversed(path))], None)
+        if reference is None:
+            seen.add(path.popitem()[0])
+        elif reference in path:
             circle = [*path, reference][list(path).index(reference) :]
             names = " -> ".join(name.rpartition("/")[2] for name in circle)
             return (
                 f"Circular reference detected in schema definitions: {names}. Self-referencing or mutually-referencing "
                 "definitions are not supported."
             )
-        if reference not in seen:
-            found = _refused_references(_resolved(reference, root), root, path | {reference: None}, seen)
-            if found:
-                return found
-            seen.add(reference)
+        elif reference not in seen:
+            path[reference] = iter(_references(_resolved(reference, root)))
     return None
 
 
@@ -74,13 +79,14 @@ def _references(schema: Any) -> list[str]:
             nodes.extend(node)
         elif isinstance(node, dict):
             for key, each in node.items():
-                if isinstance(each, CONTAINERS):
-                    if key not in VALUES:
-                        nodes.append(each)
-                    elif key == "enum" and not each:
-                        raise _NoEnum
+                if key in NAMED and isinstance(each, dict):
+                    nodes.extend(each.values())
+                elif key == "enum" and each == []:
+                    raise _NoEnum
                 elif key == "$ref" and isinstance(each, str):
                     found.append(each)
+                elif key not in VALUES and isinstance(each, CONTAINERS):
+                    nodes.append(each)
     return found
 
 
@@ -89,8 +95,11 @@ def _resolved(reference: str, root: Any) -> Any:
     found = root
     for part in reference.removeprefix("#").strip("/").split("/"):
         try:
-            found = found[part.replace("~1", "/").replace("~0", "~")] if part else found
-        except (LookupError, TypeError):
+            if isinstance(found, list) and part.isdecimal():
+                found = found[int(part)]
+            elif part:
+                found = found[part.replace("~1", "/").replace("~0", "~")]
+        except (LookupError, TypeError, ValueError):
             raise LookupError(reference) from None
     return found
 

@@ -90,6 +90,12 @@ def doubled(levels):
     return {"$defs": parts | {f"l{levels}": {"type": "string"}}, "$ref": "#/$defs/l0"}
 
 
+def chained(length):
+    """A schema whose references lead to each other, one after the other."""
+    links = {f"l{n}": {"items": {"$ref": f"#/$defs/l{n + 1}"}} for n in range(length)}
+    return {"$defs": links | {f"l{length}": {"type": "string"}}, "$ref": "#/$defs/l0"}
+
+
 NOTHING_FITS = [
     {"enum": []},
     {"$ref": "#/$defs/Nope"},
@@ -129,6 +135,17 @@ REFUSED = [
         {"$defs": {"A": {"items": {"$ref": "#/$defs/B"}}, "B": {"not": {"$ref": "#/$defs/A"}}}, "$ref": "#/$defs/B"},
         "Circular reference detected in schema definitions: B -> A -> B.",
     ),
+    *(
+        ({"properties": {name: {"$ref": "#/$defs/Nope"}}}, "Unable to resolve reference '#/$defs/Nope'")
+        for name in ("const", "default", "enum", "examples")
+    ),
+    (
+        {"$defs": {"T": {"properties": {"default": {"$ref": "#/$defs/T"}}}}, "$ref": "#/$defs/T"},
+        "Circular reference detected in schema definitions: T -> T.",
+    ),
+    ({"patternProperties": {"enum": {"enum": []}}}, "enum: List should have at least 1 item after validation, not 0"),
+    ({"$ref": "#/anyOf/1", "anyOf": [{}]}, "Unable to resolve reference '#/anyOf/1'"),
+    ({"$ref": "#/anyOf/-1", "anyOf": [{}]}, "Unable to resolve reference '#/anyOf/-1'"),
 ]
 
 
@@ -143,8 +160,14 @@ def test_refused(schema, text):
         {"$defs": {"A": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/A"}, "b": {"$ref": "#/$defs/A"}}},
         {"properties": {"a": {"const": {"$ref": "#"}, "default": {"enum": []}}}},
         doubled(60),
+        {"properties": {"enum": {}, "default": {"type": "string"}}, "$defs": {"const": {"enum": [1]}}},
+        {"properties": {"a": {"anyOf": [{"type": "string"}]}, "b": {"$ref": "#/properties/a/anyOf/0"}}},
+        chained(3_000),
     ],
-    ids=["one definition twice", "what is a value", "many paths"],
+    ids=[
+        *("one definition twice", "what is a value", "many paths"),
+        *("properties named as keywords", "a reference into a list", "a long chain"),
+    ],
 )
 def test_taken(schema):
     assert refused(schema) is None
