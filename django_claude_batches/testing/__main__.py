@@ -14,6 +14,7 @@ from .emulator.faults.bends import Bend
 from .emulator.faults.drawn import RandomBends
 from .emulator.faults.script import KNOWN
 from .emulator.faults.texts import parse, parse_bend
+from .emulator.hosts import host_name
 from .emulator.replies import Replies
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-host",
         action="append",
         default=[],
+        type=host_name,
         metavar="NAME",
         help="let requests to /_emulator/ name this host in Host and Origin, beside loopback's; may be repeated",
     )

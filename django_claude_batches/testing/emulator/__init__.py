@@ -24,6 +24,7 @@ from .exchange import Request, Response, compressed
 from .faults.bends import Bend
 from .faults.drawn import RandomBends
 from .faults.script import Faults
+from .hosts import Hosts
 from .identifiers import Identifiers
 from .journal import Journal
 from .judging import Terms
@@ -85,7 +86,7 @@ class ClaudeEmulator:
         self._require_version = require_version
         self._max_requests = max_requests
         self._max_body_bytes = max_body_bytes
-        self._allow_hosts = frozenset(allow_hosts)
+        self._hosts = Hosts(allow_hosts)
         self.api_key = api_key or self._world.identifiers.api_key()
         self.workspace_id = begun.get("workspace_id") or self._world.identifiers.workspace()
         self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key)
@@ -119,7 +120,7 @@ class ClaudeEmulator:
             )
             return compressed(request, response)
 
-        server.start(respond, control=Control(self, allow_hosts=self._allow_hosts).respond)
+        server.start(respond, control=Control(self, hosts=self._hosts).respond)
         self._set_environment({"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": self.api_key})
         return self
 

@@ -30,12 +30,17 @@ OWN = [
     {"host": "[::1]:8788"},
     {"origin": "http://localhost:8000"},
     {"host": "claude.test:8788", "origin": "http://claude.test"},
+    {"host": "myhost.local:1"},
+    {"host": "MyHost.local"},
+    {"host": "emulator:8788", "origin": "http://EMULATOR"},
+    {"host": "localhost."},
+    {"host": "[2001:db8:0::1]:8788"},
 ]
 
 
 @pytest.fixture
 def claude():
-    with ClaudeEmulator(allow_hosts=["claude.test"]) as claude:
+    with ClaudeEmulator(allow_hosts=["claude.test", "MyHost.local", "emulator:8788", "2001:DB8::1"]) as claude:
         yield claude
 
 
@@ -58,6 +63,12 @@ def test_loopback_and_what_is_allowed_may(claude, headers):
     assert call(claude, "GET", LEDGER, **headers).json["batches"][0]["processing_status"] == "ended"
 
 
+@pytest.mark.parametrize("name", ["", ".", "[broken", "http://"])
+def test_no_host_can_be_allowed_that_is_none(name):
+    with pytest.raises(ValueError, match="names no host|Invalid IPv6"):
+        ClaudeEmulator(allow_hosts=[name])
+
+
 def test_the_api_itself_is_asked_by_any_name(claude):
     assert call(claude, "GET", BATCHES, host="claude.somewhere:8788").status == 200
 
@@ -67,3 +78,10 @@ def test_what_replies_raise_is_told_to_who_steers():
         create(claude)
         answer = call(claude, "POST", "/_emulator/finish", body={})
     assert (answer.status, answer.json["error"]) == (400, "ZeroDivisionError: division by zero")
+
+
+def test_what_is_raised_that_is_no_exception_is_told_too():
+    with ClaudeEmulator(replies=lambda params, custom_id: pytest.fail("unexpected")) as claude:
+        create(claude)
+        answer = call(claude, "POST", "/_emulator/finish", body={})
+    assert (answer.status, answer.json["error"]) == (400, "Failed: unexpected")
