@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=host_name,
         metavar="NAME",
-        help="let requests to /_emulator/ name this host in Host and Origin, beside loopback's; may be repeated",
+        help="let requests name this host in Host and Origin, beside loopback's, to /_emulator/ and with any key; "
+        "may be repeated",
     )
     parser.add_argument(
         "--fault",

@@ -51,7 +51,8 @@ class ClaudeEmulator:
     emulator with that file, after a SIGKILL too, goes on from there, with its ids, key and Workspace. Faults and added
     keys are not kept. ValueError where the file is something else. Only its owner may read the file.
 
-    `allow_hosts` are names, beside those of loopback, by which a browser or a proxy may steer it (`/_emulator/`).
+    `allow_hosts` are names, beside those of loopback, by which a browser or a proxy may steer it (`/_emulator/`) or,
+    with `any_key`, call it.
 
     What `replies` raises concerns its batch alone, which stays as it was: calls about it answer 500 and say so,
     `finish` and `expire` raise it, and the next call asks again.
@@ -89,7 +90,7 @@ class ClaudeEmulator:
         self._hosts = Hosts(allow_hosts)
         self.api_key = api_key or self._world.identifiers.api_key()
         self.workspace_id = begun.get("workspace_id") or self._world.identifiers.workspace()
-        self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key)
+        self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key, hosts=self._hosts)
         self._keys.add(self.api_key, workspace_id=self.workspace_id)
         self._server: Server | None = None
         self._entering = threading.Lock()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
+
+PRIVATE = (".internal", ".local")
+"""Ends of names that the public DNS does not have (RFC 6762, ICANN): `host.docker.internal`, a cluster's services."""
 
 
 def host_name(text: str) -> str:
@@ -15,11 +17,10 @@ def host_name(text: str) -> str:
     """
     is_bare_ipv6 = text.count(":") > 1 and not set("[/") & set(text)
     host = urlsplit(f"//[{text}]" if is_bare_ipv6 else text if "://" in text else f"//{text}").hostname or ""
-    with contextlib.suppress(ValueError):
-        host = str(ipaddress.ip_address(host))
-    if not host.rstrip("."):
+    host = str(_address(host) or host).rstrip(".")
+    if not host:
         raise ValueError(f"{text!r} names no host")
-    return host.rstrip(".")
+    return host
 
 
 class Hosts:
@@ -36,7 +37,20 @@ class Hosts:
             return False
         if host in self._allowed or host == "localhost" or host.endswith(".localhost"):
             return True
+        address = _address(host)
+        return address is not None and address.is_loopback
+
+    def is_private(self, text: str) -> bool:
+        """Whether a `Host` names what DNS rebinding cannot: an address, a container, what `is_own`."""
         try:
-            return ipaddress.ip_address(host).is_loopback
+            host = host_name(text)
         except ValueError:
             return False
+        return "." not in host or host.endswith(PRIVATE) or _address(host) is not None or self.is_own(text)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
