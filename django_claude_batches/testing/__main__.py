@@ -14,6 +14,7 @@ from .emulator.faults.bends import Bend
 from .emulator.faults.drawn import RandomBends
 from .emulator.faults.script import KNOWN
 from .emulator.faults.texts import parse, parse_bend
+from .emulator.hosts import host_name
 from .emulator.replies import Replies
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -88,8 +89,10 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-host",
         action="append",
         default=[],
+        type=host_name,
         metavar="NAME",
-        help="allow this host, besides loopback names, in Host and Origin of requests to /_emulator/; may be repeated",
+        help="allow this host, besides loopback names, in Host and Origin of requests to /_emulator/ and of those with any "
+        "key; may be repeated",
     )
     parser.add_argument(
         "--fault",

@@ -131,9 +131,11 @@ def test_what_that_function_raises_is_printed_and_touches_no_other_batch(tmp_pat
 
 
 def test_a_host_is_allowed_to_steer():
-    with running("--allow-host", "claude.test") as (_, claude):
+    with running("--allow-host", "Claude.test:8788") as (_, claude):
         for host, status in (("claude.test:8788", 200), ("evil.test", 403)):
             assert call(claude, "GET", "/_emulator/ledger", host=host).status == status
+    done = subprocess.run([*COMMAND, "--allow-host", ""], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, "argument --allow-host: invalid host_name value: ''" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["nowhere:answer", "json:answer", "json"])

@@ -24,6 +24,7 @@ from .exchange import Request, Response, compressed
 from .faults.bends import Bend
 from .faults.drawn import RandomBends
 from .faults.script import Faults
+from .hosts import Hosts
 from .identifiers import Identifiers
 from .journal import Journal
 from .judging import Terms
@@ -50,7 +51,8 @@ class ClaudeEmulator:
     emulator with that file, after a SIGKILL too, goes on from there, with its ids, key and Workspace. Faults and added
     keys are not kept. ValueError if the file is something else. Only its owner can read the file.
 
-    `allow_hosts` are host names, besides those of loopback, that may be used to control it (`/_emulator/`).
+    `allow_hosts` are host names, besides those of loopback, that may be used to control it (`/_emulator/`) and, with
+    `any_key`, to call it.
 
     An exception of `replies` affects its batch only, which stays unchanged: calls about it are answered with 500 and
     the error, `finish` and `expire` raise it, and the next call tries again.
@@ -85,10 +87,10 @@ class ClaudeEmulator:
         self._require_version = require_version
         self._max_requests = max_requests
         self._max_body_bytes = max_body_bytes
-        self._allow_hosts = frozenset(allow_hosts)
+        self._hosts = Hosts(allow_hosts)
         self.api_key = api_key or self._world.identifiers.api_key()
         self.workspace_id = begun.get("workspace_id") or self._world.identifiers.workspace()
-        self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key)
+        self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key, hosts=self._hosts)
         self._keys.add(self.api_key, workspace_id=self.workspace_id)
         self._server: Server | None = None
         self._entering = threading.Lock()
@@ -119,7 +121,7 @@ class ClaudeEmulator:
             )
             return compressed(request, response)
 
-        server.start(respond, control=Control(self, allow_hosts=self._allow_hosts).respond)
+        server.start(respond, control=Control(self, hosts=self._hosts).respond)
         self._set_environment({"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": self.api_key})
         return self
 

@@ -60,6 +60,7 @@ class Batch:
         created_at: datetime,
         seen_from: datetime | None = None,
         stranger: bool = False,
+        tag_length: int = 0,
     ) -> None:
         self._random = random
         self._identifiers = Identifiers(random)
@@ -70,6 +71,7 @@ class Batch:
         self.created_at = created_at
         self.seen_from = seen_from or created_at
         self.stranger = stranger
+        self.tag_length = tag_length
         self.expires_at = created_at + WINDOW
         self.processing_status = "in_progress"
         self.ended_at: datetime | None = None
@@ -86,18 +88,17 @@ class Batch:
         Exceptions of `replies` propagate: the batch stays unchanged, and the next call continues where it stopped.
         """
         until = int(len(self.requests) * share)
-        tag = tag_length(self.requests) if len(self.lines) < until else 0
         for index in range(len(self.lines), until):
             request = self.requests[index]
-            self._add(line_for(request, self._outcome(request, index, replies, tag), self._identifiers))
+            self._add(line_for(request, self._outcome(request, index, replies), self._identifiers))
 
-    def _outcome(self, request: dict[str, Any], index: int, replies: Replies, tag: int) -> Reply | Failure:
+    def _outcome(self, request: dict[str, Any], index: int, replies: Replies) -> Reply | Failure:
         params, wire_id = request["params"], request["custom_id"]
         try:
             failure = judge(params, self.terms)
         except Exception as error:  # noqa: BLE001  params that are worse than was thought of cost their own line
             failure = Failure(message=f"The emulator failed: {type(error).__name__}: {error}")
-        return failure or ask(replies, params, wire_id[tag:], index=index, wire_id=wire_id)
+        return failure or ask(replies, params, wire_id[self.tag_length :], index=index, wire_id=wire_id)
 
     def end(self, at: datetime, *, rest: str = "canceled") -> None:
         """End: requests not processed yet become `rest` ("canceled" or "expired"), and the order of lines is lost."""
@@ -132,6 +133,7 @@ class Batch:
             "created_at": self.created_at.isoformat(),
             "seen_from": self.seen_from.isoformat(),
             "stranger": self.stranger,
+            "tag_length": self.tag_length,
             "requests": self.requests,
         }
 
@@ -146,6 +148,8 @@ class Batch:
             created_at=datetime.fromisoformat(birth["created_at"]),
             seen_from=datetime.fromisoformat(birth["seen_from"]),
             stranger=birth["stranger"],
+            # Older state files lack it.
+            tag_length=birth["tag_length"] if "tag_length" in birth else tag_length(birth["requests"]),
         )
         batch.id = birth["id"]
         return batch

@@ -52,8 +52,9 @@ def token_count(body: bytes | None, terms: Terms) -> dict[str, Any]:
         raise errors.json_invalid(str(error)) from None
     if not isinstance(params, dict):
         raise errors.invalid("Input should be a valid dictionary")
-    # The body has no max_tokens; a thinking budget must be less than max_tokens.
-    failure = judge({"max_tokens": 64_000} | params, terms)
+    # It has no max_tokens; with this beta, a thinking budget is not compared with them.
+    terms = terms._replace(betas=(*terms.betas, "interleaved-thinking-2025-05-14"))
+    failure = judge({"max_tokens": 1} | params, terms, in_batch=False)
     if failure is not None:
         raise errors.Refusal(404 if failure.type == "not_found_error" else 400, failure.type, failure.message)
     return {"input_tokens": input_tokens(params)}

@@ -10,16 +10,15 @@ refused: the former would be DNS rebinding, the latter a request from any open p
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from .exchange import Request, Response, as_json
 from .faults.bends import Bend
 from .faults.drawn import RandomBends, bend_of
+from .hosts import Hosts
 
 VERBS = ("finish", "expire", "archive", "pass_time", "fault", "clear_faults", "bend", "unbend", "add_stranger")
 BENDS = frozenset({"bend", "unbend"})
@@ -36,13 +35,13 @@ class Steered(Protocol):
 class Control:
     """Answers with `{"returned": …}`, or with 400 and `{"error": …}` where the method raised."""
 
-    def __init__(self, emulator: Steered, *, allow_hosts: frozenset[str] = frozenset()) -> None:
+    def __init__(self, emulator: Steered, *, hosts: Hosts) -> None:
         self._emulator = emulator
-        self._allow_hosts = allow_hosts
+        self._hosts = hosts
 
     def respond(self, request: Request) -> Response:
         for name in ("host", "origin"):
-            if name in request.headers and not self._is_allowed(request.headers[name]):
+            if name in request.headers and not self._hosts.is_own(request.headers[name]):
                 text = f"{name} {request.headers[name]} is no loopback name: allow it with --allow-host"
                 return as_json({"error": text}, status=403)
         match request.method, request.path.removeprefix("/_emulator/"):
@@ -54,19 +53,6 @@ class Control:
             case _:
                 return as_json({"error": f"GET ledger, or POST {', '.join(VERBS)}"}, status=404)
 
-    def _is_allowed(self, value: str) -> bool:
-        """Whether a `Host`, or an `Origin` (with its scheme), names loopback or a host that was allowed."""
-        try:
-            host = urlsplit(value if "://" in value else f"//{value}").hostname or ""
-        except ValueError:
-            return False
-        if host in self._allow_hosts or host == "localhost" or host.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
-
 
 def _of_bend(method: Callable[[Bend | RandomBends], None]) -> Callable[..., None]:
     return lambda **arguments: method(bend_of(**arguments))
@@ -77,5 +63,7 @@ def _called(method: Callable[..., Any], body: bytes | None) -> Response:
         return as_json({"returned": method(**json.loads(body or b"{}"))})
     except (TypeError, ValueError, LookupError) as error:
         return as_json({"error": str(error)}, status=400)
-    except Exception as error:  # noqa: BLE001  what a test's `replies` raised
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  what a test's `replies` raised: pytest.fail raises no Exception
         return as_json({"error": f"{type(error).__name__}: {error}"}, status=400)

@@ -48,6 +48,12 @@ def workspace_mismatch(workspace_id: str) -> Refusal:
     return Refusal(403, "permission_error", f"API key does not have access to workspace {workspace_id}.")
 
 
+def page_refused(name: str, value: str) -> Refusal:
+    """Not the API's: a web page may have sent this, and any key is taken."""
+    text = f"{name} {value} may be a web page's: allow it with --allow-host, or name the one key with --api-key"
+    return Refusal(403, "permission_error", f"The emulator takes any key, but not from everywhere. {text}.")
+
+
 def version_missing() -> Refusal:
     return invalid("anthropic-version: header is required")
 

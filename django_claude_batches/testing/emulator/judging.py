@@ -53,9 +53,9 @@ class Terms(NamedTuple):
     user_profile_id: str | None = None
 
 
-def judge(params: dict[str, Any], terms: Terms) -> Failure | None:
-    """Return the first thing wrong with `params`, or None."""
-    for message in _complaints(params, terms):
+def judge(params: dict[str, Any], terms: Terms, *, in_batch: bool = True) -> Failure | None:
+    """Return the first thing wrong with `params`, or None; what only a batch refuses, where they are `in_batch`."""
+    for message in _complaints(params, terms, in_batch=in_batch):
         return Failure("invalid_request_error", message)
     model = MODELS.get(params["model"])
     if model is None:
@@ -71,7 +71,7 @@ def judge(params: dict[str, Any], terms: Terms) -> Failure | None:
     return None
 
 
-def _complaints(params: dict[str, Any], terms: Terms) -> Iterator[str]:
+def _complaints(params: dict[str, Any], terms: Terms, *, in_batch: bool) -> Iterator[str]:
     """Yield what is wrong. Only the first is asked for, so what follows a `yield` may rely on what that checked."""
     if params.get("stream"):
         yield '"stream=True" is not supported in the Message Batches API'
@@ -85,7 +85,8 @@ def _complaints(params: dict[str, Any], terms: Terms) -> Iterator[str]:
     yield from _of_values(params)
     yield from _of_messages(params["messages"], terms)
     yield from shapes.complaints(params, terms.betas)
-    yield from _unsupported(params, terms)
+    if in_batch:
+        yield from _unsupported(params, terms)
 
 
 def _of_values(params: dict[str, Any]) -> Iterator[str]:

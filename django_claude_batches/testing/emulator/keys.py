@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import errors
+from .hosts import Hosts
 
 
 class Keys:
-    """The keys that are taken. With `any_key`, each non-empty one is, and it may act on any Workspace it names."""
+    """The keys that are taken. With `any_key`, each non-empty one is, and it may act on any Workspace it names.
 
-    def __init__(self, *, default_workspace_id: str, any_key: bool) -> None:
+    Then a key keeps nobody out, so what a web page may have sent is refused: a foreign `Origin`, or a `Host` that could
+    be one of DNS rebinding.
+    """
+
+    def __init__(self, *, default_workspace_id: str, any_key: bool, hosts: Hosts) -> None:
         self.default_workspace_id = default_workspace_id
         self._any_key = any_key
+        self._hosts = hosts
         self._workspace_ids: dict[str, str] = {}
 
     def add(self, key: str, *, workspace_id: str) -> None:
@@ -25,12 +31,18 @@ class Keys:
         if key in self._workspace_ids:
             own = self._workspace_ids[key]
         elif key and self._any_key:
+            self._refuse_pages(headers)
             own = named or self.default_workspace_id
         else:
             raise errors.key_invalid()
         if named is not None and named != own:
             raise errors.workspace_mismatch(named)
         return own
+
+    def _refuse_pages(self, headers: Mapping[str, str]) -> None:
+        for name, is_allowed in (("host", self._hosts.is_private), ("origin", self._hosts.is_own)):
+            if name in headers and not is_allowed(headers[name]):
+                raise errors.page_refused(name, headers[name])
 
 
 def key_in(headers: Mapping[str, str]) -> str:

@@ -15,7 +15,11 @@ from .intake import read_requests
 from .judging import Terms
 from .keys import Keys
 from .ledger import Ledger
+from .replies import tag_length
 from .world import World
+
+APP = "django-claude-batches/"
+"""What the `User-Agent` of the app's own client begins with. Another client's ids may look as if they had a tag."""
 
 VERSIONS = ("2023-06-01", "2026-10-21")
 
@@ -117,6 +121,7 @@ class Routes:
             terms=call.terms,
             lands_in=request.lands_in,
             seen_in=request.seen_in,
+            tag_length=tag_length(requests) if request.headers.get("user-agent", "").startswith(APP) else 0,
         )
         return self._shown(batch, call)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 FORMATS = {
     "date": "2026-01-01",
@@ -22,10 +23,19 @@ FORMATS = {
 # Keywords whose values are not schemas.
 VALUES = frozenset({"const", "default", "enum", "examples"})
 
+# Keywords that hold schemas by names of the author's, which may be names of keywords.
+NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+
 CONTAINERS = (dict, list)
 
 # Maximum of parts of a value: with references, even a small schema's smallest value can exceed the memory.
 MAX_NODES = 10_000
+
+# Maximum of references that are followed on the way to one part.
+MAX_REFERENCES = 1_000
+
+LOWER = frozenset({"exclusiveMinimum", "minItems", "minLength", "minimum"})
+UPPER = frozenset({"exclusiveMaximum", "maxItems", "maxLength", "maximum"})
 
 
 def refused(schema: Any) -> str | None:
@@ -37,7 +47,7 @@ def refused(schema: Any) -> str | None:
     if not isinstance(schema, dict):
         return "Input should be a valid dictionary"
     try:
-        return _refused_references(schema, schema, {"#": None}, set())
+        return _circle(schema)
     except _NoEnum:
         return "enum: List should have at least 1 item after validation, not 0"
     except LookupError as error:
@@ -48,21 +58,23 @@ class _NoEnum(Exception):
     """An `enum` without a value."""
 
 
-def _refused_references(schema: Any, root: dict[str, Any], path: dict[str, None], seen: set[str]) -> str | None:
-    """Follow each reference below `schema` once; `path` are the references followed so far."""
-    for reference in _references(schema):
-        if reference in path:
+def _circle(root: dict[str, Any]) -> str | None:
+    """Follow each reference once, without recursion: a chain of them may be longer than Python's stack."""
+    path = {"#": iter(_references(root))}  # those being followed, each with what is left of its own
+    seen: set[str] = set()
+    while path:
+        reference = next(path[next(reversed(path))], None)
+        if reference is None:
+            seen.add(path.popitem()[0])
+        elif reference in path:
             circle = [*path, reference][list(path).index(reference) :]
             names = " -> ".join(name.rpartition("/")[2] for name in circle)
             return (
                 f"Circular reference detected in schema definitions: {names}. Self-referencing or mutually-referencing "
                 "definitions are not supported."
             )
-        if reference not in seen:
-            found = _refused_references(_resolved(reference, root), root, path | {reference: None}, seen)
-            if found:
-                return found
-            seen.add(reference)
+        elif reference not in seen:
+            path[reference] = iter(_references(_resolved(reference, root)))
     return None
 
 
@@ -74,13 +86,14 @@ def _references(schema: Any) -> list[str]:
             nodes.extend(node)
         elif isinstance(node, dict):
             for key, each in node.items():
-                if isinstance(each, CONTAINERS):
-                    if key not in VALUES:
-                        nodes.append(each)
-                    elif key == "enum" and not each:
-                        raise _NoEnum
+                if key in NAMED and isinstance(each, dict):
+                    nodes.extend(each.values())
+                elif key == "enum" and each == []:
+                    raise _NoEnum
                 elif key == "$ref" and isinstance(each, str):
                     found.append(each)
+                elif key not in VALUES and isinstance(each, CONTAINERS):
+                    nodes.append(each)
     return found
 
 
@@ -89,8 +102,11 @@ def _resolved(reference: str, root: Any) -> Any:
     found = root
     for part in reference.removeprefix("#").strip("/").split("/"):
         try:
-            found = found[part.replace("~1", "/").replace("~0", "~")] if part else found
-        except (LookupError, TypeError):
+            if isinstance(found, list) and part.isdecimal():
+                found = found[int(part)]
+            elif part:
+                found = found[part.replace("~1", "/").replace("~0", "~")]
+        except (LookupError, TypeError, ValueError):
             raise LookupError(reference) from None
     return found
 
@@ -98,13 +114,20 @@ def _resolved(reference: str, root: Any) -> Any:
 def fitting(schema: Any, text: str = "") -> Any:
     """Return a small value that fits the schema; its strings are words of `text`, its lists have one item.
 
-    `default`, `enum`, `format`, and the bounds of lengths and numbers are honored, patterns are not. Return {} if
-    nothing fits, which is only possible for a tool's schema: those that structured outputs refuse are rejected before.
+    `default`, `enum`, `format`, and the bounds of lengths and numbers are honored. Patterns, `not`, `if` and
+    `additionalProperties` are not, and `oneOf` is treated as `anyOf`. Return {} if nothing is found that fits.
     """
     try:
-        return _Filler(schema, text).fill(schema, ())
+        return _Filler(schema, text).fill([_Part(schema, ())])
     except (_NothingFits, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {}
+
+
+class _Part(NamedTuple):
+    """A schema, and the references that are being followed to it."""
+
+    schema: Any
+    path: tuple[str, ...]
 
 
 class _NothingFits(Exception):
@@ -112,83 +135,103 @@ class _NothingFits(Exception):
 
 
 class _Filler:
+    """Fills parts of one schema: several at once where a value has to fit each (`allOf`, a reference's siblings)."""
+
     def __init__(self, root: Any, text: str) -> None:
         self._root = root
         self._text = text
         self._words: Iterator[str] | None = None
         self._left = MAX_NODES
 
-    def fill(self, schema: Any, path: tuple[str, ...]) -> Any:
-        """Return a value; `path` are the references followed so far."""
-        self._left -= 1
-        if self._left < 0:
-            raise _NothingFits
-        if not isinstance(schema, dict):
-            return {}
+    def fill(self, parts: list[_Part]) -> Any:
+        parts = self._flat(parts)
         for key in ("const", "default"):
-            if key in schema:
-                return schema[key]
-        if "enum" in schema:
-            return schema["enum"][0]
-        if "$ref" in schema:
-            if schema["$ref"] in path:
-                raise _NothingFits
-            return self.fill(_resolved(schema["$ref"], self._root), (*path, schema["$ref"]))
+            for part in parts:
+                if key in part.schema:
+                    return part.schema[key]
+        if enums := [part.schema["enum"] for part in parts if "enum" in part.schema]:
+            return _first_of_all(enums)
         for key in ("anyOf", "oneOf"):
-            if key in schema:
-                return self._first_of(schema[key], path)
-        if "allOf" in schema:
-            return self.fill(self._merged(schema["allOf"]), path)
-        return self._of_type(schema, path)
+            for part in parts:
+                if key in part.schema:
+                    rest = _Part({name: each for name, each in part.schema.items() if name != key}, part.path)
+                    others = [rest if each is part else each for each in parts]
+                    return self._first_of([[*others, _Part(each, part.path)] for each in _null_last(part.schema[key])])
+        return self._of_type(parts)
 
-    def _first_of(self, schemas: list[Any], path: tuple[str, ...]) -> Any:
-        """Return a value of the first alternative that has one, trying null last."""
-        for schema in sorted(schemas, key=lambda schema: schema == {"type": "null"}):
+    def _flat(self, parts: list[_Part]) -> list[_Part]:
+        """Return the parts and what they refer to or hold in `allOf`, all without either."""
+        flat = []
+        pending = list(parts)
+        for schema, path in pending:  # which grows meanwhile
+            self._left -= 1
+            if self._left < 0 or schema is False:
+                raise _NothingFits
+            if not isinstance(schema, dict):
+                continue
+            if "$ref" in schema:
+                reference = schema["$ref"]
+                if reference in path or len(path) == MAX_REFERENCES:
+                    raise _NothingFits
+                pending.append(_Part(_resolved(reference, self._root), (*path, reference)))
+            pending.extend(_Part(each, path) for each in schema.get("allOf", ()))
+            own = {key: each for key, each in schema.items() if key not in ("$ref", "allOf")}
+            flat.append(_Part(own, path))
+        return flat
+
+    def _first_of(self, alternatives: list[list[_Part]]) -> Any:
+        """Fill the first alternative that something fits."""
+        for parts in alternatives:
             try:
-                return self.fill(schema, path)
+                return self.fill(parts)
             except _NothingFits:
                 continue
         raise _NothingFits
 
-    def _of_type(self, schema: dict[str, Any], path: tuple[str, ...]) -> Any:
-        kind = schema.get("type", "object")
-        if isinstance(kind, list):
-            kind = next((each for each in kind if each != "null"), "null")
-        match kind:
+    def _of_type(self, parts: list[_Part]) -> Any:
+        bounds = _bounds(parts)
+        match kind := _kind(parts):
             case "object":
-                return self._object(schema, path)
+                return self._object(parts)
             case "array":
-                return self._array(schema, path)
+                return self._array(parts, bounds)
             case "string":
-                return self._string(schema)
+                return self._string(bounds)
             case "integer" | "number":
-                return _number(schema, whole=kind == "integer")
+                return _number(bounds, whole=kind == "integer")
             case "boolean":
                 return False
             case _:
                 return None
 
-    def _object(self, schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-        properties = schema.get("properties") or {}
-        required = schema.get("required")
+    def _object(self, parts: list[_Part]) -> dict[str, Any]:
+        properties: dict[str, list[_Part]] = {}
+        for schema, path in parts:
+            for name, each in (schema.get("properties") or {}).items():
+                properties.setdefault(name, []).append(_Part(each, path))
+        required = [name for part in parts for name in part.schema.get("required") or ()]
+        is_required = any(part.schema.get("required") is not None for part in parts)
         filled = {}
-        for name in properties if required is None else required:
+        for name in dict.fromkeys(required) if is_required else properties:
             try:
-                filled[name] = self.fill(properties.get(name, {"type": "string"}), path)
+                filled[name] = self.fill(properties.get(name, [_Part({"type": "string"}, ())]))
             except _NothingFits:
-                if required is not None:
+                if is_required:
                     raise
         return filled
 
-    def _array(self, schema: dict[str, Any], path: tuple[str, ...]) -> list[Any]:
-        least = schema.get("minItems", 0)
-        items = schema.get("items", {})
-        try:
-            return [self.fill(items, path) for _ in range(min(max(least, 1), schema.get("maxItems", least + 1)))]
-        except _NothingFits:
-            if least:
-                raise
-            return []
+    def _array(self, parts: list[_Part], bounds: dict[str, Any]) -> list[Any]:
+        least = bounds.get("minItems", 0)
+        usual = max(least, 1, *(len(part.schema.get("prefixItems", ())) for part in parts))
+        filled: list[Any] = []
+        while len(filled) < min(usual, bounds.get("maxItems", usual)):
+            try:
+                filled.append(self.fill([_item(part, len(filled)) for part in parts]))
+            except _NothingFits:
+                if len(filled) < least:
+                    raise
+                break
+        return filled
 
     def _string(self, schema: dict[str, Any]) -> str:
         if schema.get("format") in FORMATS:
@@ -208,23 +251,60 @@ class _Filler:
             self._words = cycle(re.findall(r"\w+", line) or ["a"])
         return next(self._words)
 
-    def _merged(self, parts: list[Any]) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        for part in parts:
-            schema = _resolved(part["$ref"], self._root) if "$ref" in part else part
-            merged |= schema | {"properties": merged.get("properties", {}) | schema.get("properties", {})}
-        return merged
+
+def _first_of_all(enums: list[list[Any]]) -> Any:
+    for value in enums[0]:
+        if all(value in each for each in enums):
+            return value
+    raise _NothingFits
 
 
-def _number(schema: dict[str, Any], *, whole: bool) -> float:
+def _null_last(alternatives: list[Any]) -> list[Any]:
+    return sorted(alternatives, key=lambda schema: schema == {"type": "null"})
+
+
+def _kind(parts: list[_Part]) -> str:
+    """Return the first type that all parts allow, null last."""
+    kinds: list[str] | None = None
+    for part in parts:
+        if "type" in part.schema:
+            own = part.schema["type"]
+            own = list(own) if isinstance(own, list) else [own]
+            if "number" in own:
+                own.append("integer")
+            kinds = own if kinds is None else [kind for kind in kinds if kind in own]
+    if kinds is None:
+        return "object"
+    if not kinds:
+        raise _NothingFits
+    return next((kind for kind in kinds if kind != "null"), "null")
+
+
+def _bounds(parts: list[_Part]) -> dict[str, Any]:
+    """Return the parts' other keywords, of each lower bound the highest, of each upper one the lowest."""
+    bounds: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.schema.items():
+            strictest = max if key in LOWER else min if key in UPPER else None
+            bounds[key] = strictest(bounds[key], value) if strictest and key in bounds else value
+    return bounds
+
+
+def _item(part: _Part, index: int) -> _Part:
+    """Return what the part says about the array's item at this index."""
+    first = part.schema.get("prefixItems", ())
+    return _Part(first[index] if index < len(first) else part.schema.get("items", True), part.path)
+
+
+def _number(bounds: dict[str, Any], *, whole: bool) -> float:
     step = 1 if whole else 0.5
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if "exclusiveMinimum" in schema:
-        low = schema["exclusiveMinimum"] + step
-    if "exclusiveMaximum" in schema:
-        high = schema["exclusiveMaximum"] - step
-    if low is not None and low > 0:
-        return float(low) if not whole else int(low)
-    if high is not None and high < 0:
-        return float(high) if not whole else int(high)
+    low, high = bounds.get("minimum", -math.inf), bounds.get("maximum", math.inf)
+    if "exclusiveMinimum" in bounds:
+        low = max(low, bounds["exclusiveMinimum"] + step)
+    if "exclusiveMaximum" in bounds:
+        high = min(high, bounds["exclusiveMaximum"] - step)
+    if low > 0:
+        return math.ceil(low) if whole else float(low)
+    if high < 0:
+        return math.floor(high) if whole else float(high)
     return 0

@@ -259,11 +259,13 @@ def _share(value: Any, at: str) -> Complaints:
 def _together(params: dict[str, Any], betas: tuple[str, ...]) -> Complaints:
     """Yield members that are valid alone but not together with another one."""
     choice, thinking, tools = params.get("tool_choice"), params.get("thinking"), params.get("tools") or []
-    if choice and choice["type"] != "none" and not tools:
+    brings_more = bool(params.get("mcp_servers"))  # the older form: tools of a server, which `tools` does not name
+    if choice and choice["type"] != "none" and not tools and not brings_more:
         yield "tool_choice: may only be specified while providing tools"
-    # Other types of tools can provide further names.
-    own = {tool["name"] for tool in tools} if all(tool.get("type") in (None, "custom") for tool in tools) else None
-    if choice and choice["type"] == "tool" and own is not None and choice["name"] not in own:
+    # Other tools can bring more names than their own.
+    brings_more = brings_more or any(tool.get("type") not in (None, "custom") for tool in tools)
+    names = None if brings_more else {tool["name"] for tool in tools}
+    if choice and choice["type"] == "tool" and names is not None and choice["name"] not in names:
         yield f"tool_choice: Tool '{choice['name']}' not found in provided tools"
     if thinking and thinking["type"] == "enabled":
         if choice and choice["type"] in ("any", "tool"):

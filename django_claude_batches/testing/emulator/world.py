@@ -67,6 +67,7 @@ class World:
         lands_in: float = 0.0,
         seen_in: float = 0.0,
         stranger: bool = False,
+        tag_length: int = 0,
     ) -> BatchSnapshot:
         """Make a batch, `lands_in` seconds from now; calls see it `seen_in` seconds after that."""
         with self._lock:
@@ -79,6 +80,7 @@ class World:
                 created_at=created_at,
                 seen_from=created_at + timedelta(seconds=seen_in),
                 stranger=stranger,
+                tag_length=tag_length,
             )
             if self._journal.kept:
                 self._journal.write("batch", batch.birth())

@@ -30,12 +30,18 @@ OWN = [
     {"host": "[::1]:8788"},
     {"origin": "http://localhost:8000"},
     {"host": "claude.test:8788", "origin": "http://claude.test"},
+    {"host": "myhost.local:1"},
+    {"host": "MyHost.local"},
+    {"host": "emulator:8788", "origin": "http://EMULATOR"},
+    {"host": "localhost."},
+    {"host": "[2001:db8:0::1]:8788"},
 ]
+ALLOWED = ["claude.test", "MyHost.local", "emulator:8788", "2001:DB8::1"]
 
 
 @pytest.fixture
 def claude():
-    with ClaudeEmulator(allow_hosts=["claude.test"]) as claude:
+    with ClaudeEmulator(allow_hosts=ALLOWED) as claude:
         yield claude
 
 
@@ -58,8 +64,45 @@ def test_loopback_and_what_is_allowed_may(claude, headers):
     assert call(claude, "GET", LEDGER, **headers).json["batches"][0]["processing_status"] == "ended"
 
 
+@pytest.mark.parametrize("name", ["", ".", "[broken", "http://"])
+def test_no_host_can_be_allowed_that_is_none(name):
+    with pytest.raises(ValueError, match=r"names no host|Invalid IPv6"):
+        ClaudeEmulator(allow_hosts=[name])
+
+
 def test_the_api_itself_is_asked_by_any_name(claude):
     assert call(claude, "GET", BATCHES, host="claude.somewhere:8788").status == 200
+
+
+PAGES = [
+    *({"host": host} for host in ("evil.test", "EVIL.TEST:8788", "localhost.evil.test", "192.0.2.1.evil.test", "")),
+    *({"origin": origin} for origin in ("https://evil.test", "null", "http://container", "http://192.0.2.1")),
+    {"host": "evil.test", "origin": "http://evil.test"},
+]
+PROGRAMS = [
+    *OWN,
+    *({"host": host} for host in ("container:8788", "192.0.2.1", "[2001:db8::2]:8788", "host.docker.internal:8788")),
+    {"host": "emulator.default.svc.cluster.local"},
+]
+
+
+@pytest.fixture
+def anyone():
+    with ClaudeEmulator(any_key=True, allow_hosts=ALLOWED) as claude:
+        yield claude
+
+
+@pytest.mark.parametrize("headers", PAGES, ids=str)
+def test_a_page_is_answered_with_no_key_of_its_own(anyone, headers):
+    answer = call(anyone, "GET", BATCHES, x_api_key="any", **headers)
+    assert answer.error[:2] == (403, "permission_error")
+    assert "allow it with --allow-host" in answer.error[2]
+    assert call(anyone, "GET", BATCHES, **headers).status == 200  # the emulator's key, which no page knows
+
+
+@pytest.mark.parametrize("headers", PROGRAMS, ids=str)
+def test_a_program_is_answered_with_any_key(anyone, headers):
+    assert call(anyone, "GET", BATCHES, x_api_key="any", **headers).status == 200
 
 
 def test_an_exception_of_replies_is_returned_to_the_controlling_call():
@@ -67,3 +110,10 @@ def test_an_exception_of_replies_is_returned_to_the_controlling_call():
         create(claude)
         answer = call(claude, "POST", "/_emulator/finish", body={})
     assert (answer.status, answer.json["error"]) == (400, "ZeroDivisionError: division by zero")
+
+
+def test_what_is_raised_that_is_no_exception_is_told_too():
+    with ClaudeEmulator(replies=lambda params, custom_id: pytest.fail("unexpected")) as claude:
+        create(claude)
+        answer = call(claude, "POST", "/_emulator/finish", body={})
+    assert (answer.status, answer.json["error"]) == (400, "Failed: unexpected")

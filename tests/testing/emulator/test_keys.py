@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from django_claude_batches.testing.emulator.errors import Refusal
+from django_claude_batches.testing.emulator.hosts import Hosts
 from django_claude_batches.testing.emulator.keys import Keys
 
 
 @pytest.fixture(params=[False, True], ids=["known keys", "any key"])
 def keys(request):
-    keys = Keys(default_workspace_id="wrkspc_default", any_key=request.param)
+    keys = Keys(default_workspace_id="wrkspc_default", any_key=request.param, hosts=Hosts())
     keys.add("good", workspace_id="wrkspc_default")
     keys.add("other", workspace_id="wrkspc_other")
     return keys
@@ -49,7 +50,7 @@ def test_another_workspace_than_the_keys(keys):
 def test_an_unknown_key():
     unknown = {"x-api-key": "new"}
     with pytest.raises(Refusal, match="invalid"):
-        Keys(default_workspace_id="wrkspc_default", any_key=False).workspace_for(unknown)
-    anyone = Keys(default_workspace_id="wrkspc_default", any_key=True)
+        Keys(default_workspace_id="wrkspc_default", any_key=False, hosts=Hosts()).workspace_for(unknown)
+    anyone = Keys(default_workspace_id="wrkspc_default", any_key=True, hosts=Hosts())
     assert anyone.workspace_for(unknown) == "wrkspc_default"
     assert anyone.workspace_for(unknown | {"anthropic-workspace-id": "wrkspc_new"}) == "wrkspc_new"

@@ -21,7 +21,7 @@ from django_claude_batches.testing import (
     using_tool,
 )
 from django_claude_batches.testing.emulator.replies import ask, with_keywords
-from tests.testing.caller import BATCHES, call, create, params
+from tests.testing.caller import BATCHES, call, params, requests_of
 
 SCHEMA = {"type": "object", "properties": {"tag": {"enum": ["good", "bad"]}}, "required": ["tag"]}
 AS_JSON = {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}
@@ -162,6 +162,12 @@ def test_an_answer_of_another_kind_is_an_error_that_names_the_request():
 
 
 TAG = "abcdefghij2az_"
+OURS = "django-claude-batches/1.0"
+
+
+def sent(claude, *wire_ids, user_agent=OURS):
+    """Create a batch as the app's client does, or another."""
+    return call(claude, "POST", BATCHES, body=requests_of(*wire_ids), User_Agent=user_agent).json["id"]
 
 
 @pytest.mark.parametrize(
@@ -182,9 +188,44 @@ def test_replies_are_given_the_plain_custom_id_where_the_whole_batch_bears_a_tag
         return ""
 
     with ClaudeEmulator(replies=replies) as claude:
-        create(claude, *wire_ids)
+        sent(claude, *wire_ids)
         claude.finish()
     assert asked == dict(zip(wire_ids, custom_ids, strict=True))
+
+
+@pytest.mark.parametrize("user_agent", ["Anthropic/Python 2.14.0", None], ids=str)
+def test_replies_are_given_another_clients_custom_ids_as_they_are(user_agent):
+    asked = []
+    with ClaudeEmulator(replies=lambda params, custom_id: asked.append(custom_id) or "") as claude:
+        sent(claude, "summarization_1", "summarization_2", user_agent=user_agent)
+        claude.finish()
+    assert asked == ["summarization_1", "summarization_2"]
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "custom_ids"), [(OURS, ["1", "2"]), ("Anthropic/Python 2.14.0", [f"{TAG}1", f"{TAG}2"])]
+)
+def test_whose_custom_ids_they_are_is_known_after_a_restart(tmp_path, user_agent, custom_ids):
+    asked = []
+    state = tmp_path / "emulator.jsonl"
+    with ClaudeEmulator(state=state) as claude:
+        sent(claude, f"{TAG}1", f"{TAG}2", user_agent=user_agent)
+    with ClaudeEmulator(state=state, replies=lambda params, custom_id: asked.append(custom_id) or "") as claude:
+        claude.finish()
+    assert asked == custom_ids
+
+
+def test_in_an_older_state_file_a_tag_is_the_apps(tmp_path):
+    asked = []
+    state = tmp_path / "emulator.jsonl"
+    with ClaudeEmulator(state=state) as claude:
+        sent(claude, f"{TAG}1")
+    written = state.read_text()
+    state.write_text(written.replace(f',"tag_length":{len(TAG)}', ""))
+    assert state.read_text() != written
+    with ClaudeEmulator(state=state, replies=lambda params, custom_id: asked.append(custom_id) or "") as claude:
+        claude.finish()
+    assert asked == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +241,7 @@ def test_replies_are_given_the_plain_custom_id_where_the_whole_batch_bears_a_tag
 )
 def test_replies_take_of_the_keywords_what_they_like(replies, text):
     with ClaudeEmulator(replies=replies) as claude:
-        path = f"{BATCHES}/{create(claude, f'{TAG}1')}/results"
+        path = f"{BATCHES}/{sent(claude, f'{TAG}1')}/results"
         claude.finish()
         [line] = call(claude, "GET", path).lines.values()
     assert line["message"]["content"][0]["text"] == text

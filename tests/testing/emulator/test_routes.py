@@ -379,6 +379,18 @@ def test_tokens_are_counted_and_what_is_wrong_is_said_at_once(claude):
     assert call(claude, "POST", path, body=[]).error[0] == 400
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"speed": "fast"},
+        {"model": "claude-sonnet-4-5", "thinking": {"type": "enabled", "budget_tokens": 100_000}},
+    ],
+    ids=str,
+)
+def test_tokens_are_counted_of_what_is_refused_in_a_batch_or_beside_max_tokens(claude, changes):
+    assert call(claude, "POST", "/v1/messages/count_tokens", body=params(max_tokens=None, **changes)).status == 200
+
+
 def test_text_that_is_not_ascii_goes_there_and_back(claude):
     text = "héllo 日本 \U0001f600"
     messages = [{"role": "user", "content": text}]

@@ -6,6 +6,8 @@ import json
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from django_claude_batches.testing.emulator.schemas import FORMATS, MAX_NODES, fitting, refused
 
@@ -25,6 +27,7 @@ TREE = {
     },
     "$ref": "#/$defs/Tree",
 }
+PAIR = {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]}
 CASES = [
     ({"type": "string"}, "Too"),
     ({"type": "string", "minLength": 8}, "Too small"),
@@ -62,6 +65,48 @@ CASES = [
         },
         {"a": 1, "b": 2},
     ),
+    (
+        {
+            "allOf": [
+                {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
+                {"type": "object", "properties": {"b": {"type": "string"}}, "required": ["b"]},
+            ]
+        },
+        {"a": 0, "b": "Too"},
+    ),
+    (
+        {
+            "$defs": {"A": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}},
+            "type": "object",
+            "properties": {"b": {"type": "string"}, "again": {"$ref": "#/$defs/A"}},
+            "required": ["b", "again"],
+            "allOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/A"}],
+        },
+        {"b": "Too", "again": {"a": 0}, "a": 0},
+    ),
+    (
+        {"$defs": {"A": {"required": ["a"]}}, "$ref": "#/$defs/A", "properties": {"b": {}}, "required": ["b"]},
+        {"b": {}, "a": "Too"},
+    ),
+    (
+        {
+            "properties": {"a": {"type": "integer"}},
+            "required": ["a"],
+            "anyOf": [{"required": ["b"], "properties": {"b": {"const": 2}}}, {"type": "null"}],
+        },
+        {"a": 0, "b": 2},
+    ),
+    ({"type": "string", "anyOf": [{"type": "integer"}, {"minLength": 4}]}, "Too small"),
+    ({"allOf": [{"enum": ["x", "y"]}, {"enum": ["z", "y"]}]}, "y"),
+    ({"allOf": [{"type": "integer", "minimum": 3}, {"type": "number", "minimum": 2}]}, 3),
+    ({"allOf": [{"type": ["number", "null"]}, {"type": "integer"}]}, 0),
+    ({"type": "integer", "minimum": 5, "exclusiveMinimum": 0}, 5),
+    ({"type": "integer", "minimum": 0.5}, 1),
+    (PAIR, [0, "Too"]),
+    (PAIR | {"minItems": 3, "items": {"type": "boolean"}}, [0, "Too", False]),
+    (PAIR | {"minItems": 1, "maxItems": 1}, [0]),
+    ({"allOf": [PAIR, {"items": {"type": ["string", "integer"]}, "minItems": 3}]}, [0, "Too", "small"]),
+    ({"type": "array", "items": False}, []),
     (TREE, {"name": "Too", "child": None, "others": []}),
 ]
 
@@ -70,6 +115,51 @@ CASES = [
 def test_fitting(schema, value):
     assert fitting(schema, TEXT) == value
     jsonschema.validate(value, schema)
+
+
+def objects(inner):
+    """Schemas of objects, in which one name has one type and any two bounds can be met: all of them fit one value."""
+    lists = st.fixed_dictionaries(
+        {"type": st.just("array"), "prefixItems": st.just(PAIR["prefixItems"])},
+        optional={"minItems": st.integers(0, 3), "maxItems": st.integers(3, 5)},
+    )
+    values = {
+        "text": st.fixed_dictionaries(
+            {"type": st.just("string")}, optional={"minLength": st.integers(0, 9), "maxLength": st.integers(9, 12)}
+        ),
+        "number": st.fixed_dictionaries(
+            {"type": st.sampled_from(["integer", "number"])},
+            optional={"minimum": st.integers(-9, 3), "exclusiveMaximum": st.integers(5, 9)},
+        ),
+        "list": lists,
+        "part": inner,
+        "enum": st.permutations(["x", "y", "z"]).map(lambda order: {"enum": order}),
+    }
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from(["object", ["null", "object"]]),
+            "properties": st.fixed_dictionaries({}, optional=values),
+            "required": st.lists(st.sampled_from([*values, "other"]), unique=True),
+            "allOf": st.lists(inner, min_size=1, max_size=3),
+            "anyOf": st.lists(inner, min_size=1, max_size=3),
+            "$ref": st.sampled_from(["#/$defs/A", "#/$defs/B"]),
+        },
+    )
+
+
+SCHEMAS = st.recursive(st.just({}), objects, max_leaves=12)
+DEFINITIONS = {
+    "A": {"properties": {"number": {"type": "integer", "minimum": 2}}, "required": ["number"]},
+    "B": {"allOf": [{"$ref": "#/$defs/A"}], "properties": {"part": {"$ref": "#/$defs/A"}}, "required": ["part"]},
+}
+
+
+@settings(max_examples=50, deadline=None)
+@given(SCHEMAS)
+def test_what_is_filled_fits(schema):
+    whole = {"$defs": DEFINITIONS, "type": "object"} | schema
+    jsonschema.validate(fitting(whole, TEXT), whole)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -90,7 +180,18 @@ def doubled(levels):
     return {"$defs": parts | {f"l{levels}": {"type": "string"}}, "$ref": "#/$defs/l0"}
 
 
+def chained(length):
+    """A schema whose references lead to each other, one after the other."""
+    links = {f"l{n}": {"items": {"$ref": f"#/$defs/l{n + 1}"}} for n in range(length)}
+    return {"$defs": links | {f"l{length}": {"type": "string"}}, "$ref": "#/$defs/l0"}
+
+
 NOTHING_FITS = [
+    False,
+    {"allOf": [{"type": "string"}, {"type": "integer"}]},
+    {"allOf": [{"enum": [1]}, {"enum": [2]}]},
+    {"type": "array", "items": False, "minItems": 1},
+    {"$defs": {f"l{n}": {"$ref": f"#/$defs/l{n + 1}"} for n in range(3_000)} | {"l3000": {}}, "$ref": "#/$defs/l0"},
     {"enum": []},
     {"$ref": "#/$defs/Nope"},
     {"$ref": "#"},
@@ -129,6 +230,17 @@ REFUSED = [
         {"$defs": {"A": {"items": {"$ref": "#/$defs/B"}}, "B": {"not": {"$ref": "#/$defs/A"}}}, "$ref": "#/$defs/B"},
         "Circular reference detected in schema definitions: B -> A -> B.",
     ),
+    *(
+        ({"properties": {name: {"$ref": "#/$defs/Nope"}}}, "Unable to resolve reference '#/$defs/Nope'")
+        for name in ("const", "default", "enum", "examples")
+    ),
+    (
+        {"$defs": {"T": {"properties": {"default": {"$ref": "#/$defs/T"}}}}, "$ref": "#/$defs/T"},
+        "Circular reference detected in schema definitions: T -> T.",
+    ),
+    ({"patternProperties": {"enum": {"enum": []}}}, "enum: List should have at least 1 item after validation, not 0"),
+    ({"$ref": "#/anyOf/1", "anyOf": [{}]}, "Unable to resolve reference '#/anyOf/1'"),
+    ({"$ref": "#/anyOf/-1", "anyOf": [{}]}, "Unable to resolve reference '#/anyOf/-1'"),
 ]
 
 
@@ -143,8 +255,14 @@ def test_refused(schema, text):
         {"$defs": {"A": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/A"}, "b": {"$ref": "#/$defs/A"}}},
         {"properties": {"a": {"const": {"$ref": "#"}, "default": {"enum": []}}}},
         doubled(60),
+        {"properties": {"enum": {}, "default": {"type": "string"}}, "$defs": {"const": {"enum": [1]}}},
+        {"properties": {"a": {"anyOf": [{"type": "string"}]}, "b": {"$ref": "#/properties/a/anyOf/0"}}},
+        chained(3_000),
     ],
-    ids=["one definition twice", "what is a value", "many paths"],
+    ids=[
+        *("one definition twice", "what is a value", "many paths"),
+        *("properties named as keywords", "a reference into a list", "a long chain"),
+    ],
 )
 def test_taken(schema):
     assert refused(schema) is None

@@ -15,6 +15,7 @@ from tests.testing.caller import params
 
 OLD = Terms("2023-06-01")
 TOOL = {"name": "tag", "input_schema": {"type": "object"}}
+MCP = {"type": "url", "url": "https://mcp.example.com", "name": "x"}
 EPHEMERAL = {"type": "ephemeral"}
 ASKED = {"role": "user", "content": "Hello"}
 PNG = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
@@ -178,6 +179,8 @@ def test_wrong_shapes(changes, message):
         },
         {"tools": [TOOL, {"type": "web_search_20260318", "name": "web_search"}], "tool_choice": {"type": "any"}},
         {"tools": [{"type": "mcp_toolset", "mcp_server_name": "x"}], "tool_choice": {"type": "tool", "name": "of_mcp"}},
+        {"mcp_servers": [MCP], "tool_choice": {"type": "auto"}},
+        {"mcp_servers": [MCP], "tools": [TOOL], "tool_choice": {"type": "tool", "name": "of_mcp"}},
         {"tools": [TOOL | {"input_schema": {"type": "object", "items": {"$ref": "#"}}}]},
         {"metadata": {"user_id": "x"}, "stop_sequences": ["x"], "service_tier": "auto", "temperature": 0, "top_k": 3},
         {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 1025},
