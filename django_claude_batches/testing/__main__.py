@@ -91,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=host_name,
         metavar="NAME",
-        help="allow this host, besides loopback names, in Host and Origin of requests to /_emulator/ and of those with any "
-        "key; may be repeated",
+        help="allow this host, besides loopback names, in Host and Origin of requests to /_emulator/ and of those with "
+        "any key; may be repeated",
     )
     parser.add_argument(
         "--fault",
