@@ -51,11 +51,16 @@ from django_claude_batches.models.pieces import ROWS, pieces
 from django_claude_batches.models.request import BatchRequestQuerySet
 from django_claude_batches.models.state import EDITABLE, RUNNING
 from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.sought import Sought, sought
 from django_claude_batches.services.vanishing import RESULTS_LAST
 
 AT_WORK = "Work is going on at {}: erase it again in a moment."
 
 DELIVERY = "the delivery of batch {}"
+
+DRAFTED = "Run {} was being drafted, and may ask about the row: erase it again when it is drafted."
+
+IS_DRAFTED = Q(state=RunState.DRAFTING, paused_at__isnull=True)
 
 WHY_NOT = {
     State.QUEUED: "it is about to be sent as it is. Take it back, or let it be sent, and erase again.",
@@ -116,23 +121,29 @@ def erase(target: models.Model, *, rows_are_replicas: bool = False, by: Any = No
     counts, tokens, costs and the target's key, and are marked: an answer that comes later is counted and dropped. A
     batch that was not sent loses the request; without another one, it is deleted.
 
-    `target` may be a row that is gone: an instance with its primary key, `Review(pk=17)`. `rows_are_replicas` is as for
-    `create_draft`. Repeating it does nothing, and goes on where it was interrupted. Sends no HTTP; not inside a
-    transaction. Raise InvalidRequest for what is no row, or one of another database.
+    `target` may be a row that is gone: an instance with its primary key, `Review(pk=17)`. Parents and children that its
+    key is a key of are the same row. `rows_are_replicas` is as for `create_draft`. Repeating it does nothing, and goes
+    on where it was interrupted. Sends no HTTP; not inside a transaction. Raise InvalidRequest for what is no row, or
+    one of another database.
     """
     outside_transactions("erase()")
     content_types = content_types_of(BatchRequest.objects.primary().db)
     content_type_id, object_id = resolve_target(target, content_types, rows_are_replicas=rows_are_replicas)
-    if content_type_id is None or object_id is None:
+    if content_type_id is None:
         raise InvalidRequest("there is nothing to erase of no row")
-    return erase_key(content_type_id, object_id, name=f"{target._meta.label}:{object_id}", by=by)
+    name = f"{target._meta.label}:{object_id}"
+    return erase_sought(sought(content_types.get_for_id(content_type_id), target.pk, name=name), by=by)
 
 
-def erase_key(content_type_id: int, object_id: str, *, name: str, by: Any = None) -> Erasure:
-    """Do the same by a content type of our database and a key as text: the model may be gone too."""
+def erase_sought(row: Sought, *, by: Any = None) -> Erasure:
+    """Do the same by a row's content types and keys: its model may be gone too."""
     outside_transactions("erase()")
-    report = Erasure(name)
-    about = BatchRequest.objects.primary().filter(content_type=content_type_id, object_id=object_id).order_by("pk")
+    report = Erasure(row.name)
+    runs = JobRun.objects.primary().exclude(job__in=_jobs_over_others(row))
+    # Before the first request is looked for: whichever of them ends until the last one was may have added another.
+    drafted = set(runs.filter(IS_DRAFTED).values_list("pk", flat=True))
+    about = BatchRequest.objects.primary().order_by("pk")
+    about = about.filter(content_type__in=row.content_types, object_id__in=row.keys)
     last = 0
     # Each page is asked for when the one before is erased: what was drafted of it until then is newer, and found.
     while page := list(about.filter(pk__gt=last).values_list("pk", "batch", "erased_at")[:ROWS]):
@@ -144,7 +155,11 @@ def erase_key(content_type_id: int, object_id: str, *, name: str, by: Any = None
                 _try(report, partial(_erase_in, batch_id, new, report, by))
             _note_copy(report, batch_id)
         last = page[-1][0]
-    _forget_runs(report, content_type_id)
+    for run in runs.filter(IS_DRAFTED | Q(pk__in=drafted)).order_by("pk"):
+        report.at_work.append(DRAFTED.format(run))
+    # After those that were being drafted: one that paused at the row meanwhile has its words now.
+    for pk in list(runs.filter(HAS_WORDS).order_by("pk").values_list("pk", flat=True)):
+        _try(report, partial(_forget_run, pk))
     return report
 
 
@@ -294,25 +309,16 @@ def _note_copy(report: Erasure, batch_id: int) -> None:
             report.copies.append(copy)
 
 
-def _forget_runs(report: Erasure, content_type_id: int) -> None:
-    """Empty what is said of runs over the row's model: one that paused at the row has no request about it."""
-    model = content_types_of(JobRun.objects.primary().db).get_for_id(content_type_id).model_class()
-    jobs = [name for name in registry.names() if _is_over(registry.find(name), model)]
-    runs = JobRun.objects.primary().filter(job__in=jobs)
-    for pk in list(runs.filter(HAS_WORDS).order_by("pk").values_list("pk", flat=True)):
-        _try(report, partial(_forget_run, pk))
-    for run in runs.filter(state=RunState.DRAFTING, paused_at__isnull=True).order_by("pk"):
-        report.at_work.append(
-            f"Run {run} is being drafted, and may ask about the row: erase it again when it is drafted."
-        )
-
-
 def _forget_run(pk: int) -> None:
     rows = JobRun.objects.primary()
     with _lease(rows, pk, f"run #{pk}") as token:
         forget_words_of(rows.held(pk, token))
 
 
-def _is_over(job: registry.Job | None, model: type[models.Model] | None) -> bool:
-    rows = None if job is None else job.row_model
-    return rows is not None and model is not None and rows._meta.concrete_model is model._meta.concrete_model
+def _jobs_over_others(row: Sought) -> list[str]:
+    """Name the jobs that are known to be over other models: a run of another one may be about the row.
+
+    It has no request about the row where it paused at it; its job may be gone, or raise when it is asked for its model.
+    """
+    models_of = ((name, getattr(registry.find(name), "row_model", None)) for name in registry.names())
+    return [name for name, model in models_of if model is not None and model._meta.concrete_model not in row.models]

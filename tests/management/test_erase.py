@@ -67,7 +67,8 @@ def test_what_is_being_sent_is_refused(manage: Manage, review: Review) -> None:
         ("library.Review", "names no row"),
         ("library.Review:", "names no row"),
         ("library.Nothing:1", "There is no model library.Nothing"),
-        ("library.Review:x", "'x' is no key of library.Review"),
+        ("library.Review:x", "'x' is no key of library.Review."),
+        ("library.Nothing:1", "remove_stale_contenttypes has removed it"),
     ],
 )
 def test_what_names_no_row_is_wrong_usage(manage: Manage, name: str, why: str) -> None:
