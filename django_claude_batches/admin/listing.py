@@ -51,7 +51,8 @@ class LeanChangeList(ChangeList):
             super().get_results(request)
         except OverflowError as error:  # SQLite, of a number that no column holds
             raise IncorrectLookupParameters from error
-        self.result_list: Any = [page.reduced(request, row) for row in self.result_list]
+        for row in self.result_list:  # it keeps them: a list_editable asks this queryset for more than its rows
+            page.reduced(request, row)
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Return None for what nobody may sort by: Django leaves out only the links of the headers."""

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.listing import CAP, CappedPaginator
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
+from django_claude_batches.raised import raised
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, act, in_state, ingest, page, url
 from tests.making import draft
@@ -202,3 +203,25 @@ def test_no_page_shows_the_key(root: Client, ingested: MessageBatch, monkeypatch
     addresses += [url(BATCHES, name, ingested.pk) for name in ("change", "history", "delete")]
     for address in addresses:
         assert "canary" not in page(root, address)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_page_may_edit_in_its_list(count: int) -> None:
+    class Page(MessageBatchAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+        list_display = ("name", "label")
+        list_editable = ("label",)
+        list_per_page = 2
+
+        def has_change_permission(self, request: Any, obj: Any = None) -> bool:
+            return True
+
+    for number in range(count):
+        draft(1, label=f"Label {number}")
+    MessageBatch.objects.update(last_error=raised(ValueError("secret")))
+    request = RequestFactory().get("/")
+    request.user = User.objects.create_user("editor", is_staff=True)
+    response = Page(MessageBatch, AdminSite()).changelist_view(request)
+    changes: Any = response.context_data["cl"]  # type: ignore[attr-defined]
+    assert len(changes.formset.forms) == min(count, 2)
+    assert all("secret" not in form.instance.last_error for form in changes.formset.forms)
+    assert 'value="Label ' in response.rendered_content  # type: ignore[attr-defined]
