@@ -51,6 +51,8 @@ from django_claude_batches.models.pieces import ROWS, pieces
 from django_claude_batches.models.request import BatchRequestQuerySet
 from django_claude_batches.models.state import EDITABLE, RUNNING
 from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.pausing import forget_reasons
+from django_claude_batches.services.refusing import ACCOUNT_PAUSED
 from django_claude_batches.services.sought import Sought, sought
 from django_claude_batches.services.vanishing import RESULTS_LAST
 
@@ -196,9 +198,9 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
         held: list[tuple[LeasedQuerySet[Any], int, str, str]] = []
         for rows, pk, where in _writers(batch, pks, using=using):
             held.append((rows, pk, stack.enter_context(_lease(rows, pk, where)), where))
-        # Before the transaction: whoever sends locks the account first. A create call would need the batch's lease.
-        paused = AccountState.objects.using(using).filter(alias=batch.account, paused_at__isnull=False)
-        paused.exclude(pause_reason__in=["", WORDS_GONE]).update(pause_reason=WORDS_GONE)
+        if batch.events.using(using).filter(what=ACCOUNT_PAUSED).exists():  # by words that may quote the request
+            # Before the transaction: whoever sends locks the account first. A create call would need the batch's lease.
+            forget_reasons(AccountState.objects.using(using).filter(alias=batch.account, paused_at__isnull=False))
         with transaction.atomic(using=using, durable=True):
             for rows, pk, token, where in held:  # it locks them: the run before its batches, as everybody does
                 if not rows.renew(pk, token):

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_claude_batches import registry, services
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import (
+    AccountState,
     BatchEvent,
     BatchRequest,
     BatchResult,
@@ -144,7 +145,7 @@ class TestWhatIsThere:
         assert batch.requests.filter(erased_at__isnull=False).count() == 1
 
     def test_keys_are_compared_byte_by_byte(self) -> None:
-        chapters = [Chapter.objects.create(path=path) for path in ("Ab", "ab")]
+        chapters = [Chapter(path=path) for path in ("Ab", "ab")]  # not saved: in MySQL they would be one
         batch = MessageBatch.objects.create_draft([{**item(n), "target": each} for n, each in enumerate(chapters)])
         services.erase(Chapter(pk="ab"))
         assert list(batch.requests.values_list("object_id", flat=True)) == ["Ab"]
@@ -302,6 +303,24 @@ class TestWords:
         assert services.erase(made[1]).is_whole
         run.refresh_from_db()
         assert run.pause_reason == "It is wet."
+
+    @pytest.mark.parametrize(
+        ("reason", "what", "stays"),
+        [
+            ("Anthropic answered 402: pay", "submitted", True),
+            ("Anthropic answered 401 authentication_error", "account_paused", True),
+            (f"Anthropic answered 400: {WORD}", "account_paused", False),
+        ],
+    )
+    def test_of_an_account_s_pause_go_if_it_was_the_batch_s(self, reason: str, what: str, stays: bool) -> None:
+        made = rows()
+        batch = draft(made)
+        batch.note(what, "")
+        AccountState.objects.update_or_create(
+            alias="default", defaults={"paused_at": timezone.now(), "pause_reason": reason}
+        )
+        services.erase(made[1])
+        assert AccountState.objects.get().pause_reason == (reason if stays else WORDS_GONE)
 
     def test_of_a_delivery_that_is_not_tried_again(self, telling: ClaudeEmulator) -> None:
         made = rows()
