@@ -33,7 +33,7 @@ from tests.test_printable import HOSTILE as WITH_A_HALF
 HOSTILE = WITH_A_HALF.replace("\ud800", "")
 FIXED = {
     *("state", "processing_status", "kind", "job", "account", "alias", "exclusive", "lease_token"),
-    *("custom_id", "object_id", "params_text"),
+    *("custom_id", "object_id", "params_text", "user_profile_id"),
 }
 """Texts that come from code or the settings, or have to be what they are."""
 
