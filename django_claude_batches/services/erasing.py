@@ -35,6 +35,7 @@ from django_claude_batches.models import (
     ResultProblem,
     RunState,
     State,
+    SubmitAttempt,
 )
 from django_claude_batches.models.drafting import ENVELOPE, content_types_of, resolve_target, wire_bytes
 from django_claude_batches.models.emptying import (
@@ -80,12 +81,14 @@ NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
 class RemoteCopy:
     """A batch of which Anthropic still has the request, the answer or both; `until` is None while it runs there.
 
-    `anthropic_id` is empty for one that was given up: whether it was received is not known.
+    `anthropic_id` is empty for one that was given up: whether it was received is not known. With `is_second`, another
+    create call for the same batch made it: `delete_remote` deletes it once it is adopted.
     """
 
     batch: int
     anthropic_id: str
     until: datetime | None
+    is_second: bool = False
 
 
 @dataclass(slots=True)
@@ -271,9 +274,11 @@ def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], 
 def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str) -> None:
     """Take requests out of a batch that was not sent. The last one takes the place of each: positions have no gaps.
 
-    A run puts no more into it: where a custom_id is a position, the next one would be there already.
+    Its run has so many rows less, and puts no more into it: where a custom_id is a position, the next one would be
+    there already.
     """
     own = BatchRequest.objects.using(using).filter(batch=batch)
+    taken = requests.count()
     expected = ExpectedUsage(batch.expected_usage or ())
     for piece in pieces(requests, "pk", F("params_bytes")):
         for request in piece:
@@ -285,6 +290,9 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
             place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # it may have been moved
             own.filter(pk=request.pk)._raw_delete(using)
             own.filter(position=batch.request_count).update(position=place)
+    if batch.run_id is not None:
+        runs = JobRun.objects.using(using).filter(pk=batch.run_id)
+        runs.update(row_count=F("row_count") - taken)
     if batch.request_count == 0:
         batch.erase()
         return
@@ -306,9 +314,17 @@ def _note_copy(report: Erasure, batch_id: int) -> None:
     for batch in rows.filter(Q(anthropic_id__isnull=False) | Q(state=State.ABANDONED)).exclude(state=State.LOST):
         made_at = batch.created_at or batch.queued_at
         until = None if batch.state in RUNNING or made_at is None else made_at + RESULTS_LAST
-        copy = RemoteCopy(batch.pk, batch.anthropic_id or "", until)
-        if copy not in report.copies and (until is None or until > timezone.now()):
-            report.copies.append(copy)
+        _note(report, RemoteCopy(batch.pk, batch.anthropic_id or "", until))
+    attempts = SubmitAttempt.objects.primary().filter(batch=batch_id, remote_id__isnull=False)
+    mirrored = MessageBatch.objects.primary().filter(anthropic_id=models.OuterRef("remote_id"))
+    for attempt in attempts.exclude(models.Exists(mirrored)):
+        made_at = attempt.sent_at or attempt.intent_at
+        _note(report, RemoteCopy(batch_id, attempt.remote_id or "", made_at + RESULTS_LAST, is_second=True))
+
+
+def _note(report: Erasure, copy: RemoteCopy) -> None:
+    if copy not in report.copies and (copy.until is None or copy.until > timezone.now()):
+        report.copies.append(copy)
 
 
 def _forget_run(pk: int) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchRequest, MessageBatch
@@ -42,6 +43,14 @@ def test_it_says_what_it_did_and_what_anthropic_has(manage: Manage, review: Revi
         f"requests: manage.py claude_batches delete {batch.pk}\n"
     )
     assert "1 erased before" in manage("erase", f"library.Review:{review.pk}").out
+
+
+def test_what_was_made_twice_is_deleted_otherwise(manage: Manage, review: Review) -> None:
+    batch, now = MessageBatch.objects.get(), timezone.now()
+    batch.attempts.create(number=2, tag="x", intent_at=now, sent_at=now, remote_id="msgbatch_second")
+    out = manage("erase", f"library.Review:{review.pk}").out
+    assert f"a second time, in msgbatch_second, which another create call for batch {batch.pk} made." in out
+    assert "claude_batches adopt msgbatch_second, and delete" in out
 
 
 def test_for_a_script(manage: Manage, review: Review) -> None:

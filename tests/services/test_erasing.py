@@ -223,6 +223,20 @@ class TestWhatIsThere:
         assert next(copy for copy in copies if copy.batch == other.pk).until is None
         assert services.erase(made[1]).copies == copies, "as often as it is asked"
 
+    def test_it_says_what_was_made_twice(self, telling: ClaudeEmulator) -> None:
+        made = rows()
+        batch, other = running(made), running(made[:1])
+        now = timezone.now()
+        for number, (remote_id, sent_at) in enumerate(
+            {"second": now, "old": now - timedelta(days=30), other.anthropic_id: now}.items(), 2
+        ):
+            batch.attempts.create(number=number, tag=str(number), intent_at=now, sent_at=sent_at, remote_id=remote_id)
+        copies = services.erase(made[1]).copies
+        assert [(copy.batch, copy.anthropic_id, copy.is_second) for copy in copies] == [
+            (batch.pk, batch.anthropic_id, False),
+            (batch.pk, "second", True),
+        ]
+
 
 class TestWords:
     def test_of_receivers_go_and_that_they_raised_stays(self, telling: ClaudeEmulator, settings: Any) -> None:
@@ -496,6 +510,33 @@ class TestDrafts:
         batch = draft([made[1], made[0], made[1], made[1]])
         services.erase(made[1])
         assert list(batch.requests.values_list("position", "custom_id")) == [(0, "r-1")]
+
+    def test_a_run_has_that_row_no_more(self, telling: ClaudeEmulator) -> None:
+        made = rows()
+        run = job().start()
+        drive(run.pk)
+        services.erase(made[1])
+        made[1].delete()
+        over(run, telling)
+        totals = RunTotals.of(run)
+        assert (run.state, totals.rows, totals.delivered) == (RunState.FINISHED, 2, 2)
+
+    def test_a_run_all_of_whose_rows_are_erased_asks_none_again(self) -> None:
+        made = rows()
+
+        def get_prompt(self: Any, review: Review) -> str:
+            if review.pk == made[2].pk:
+                raise LookupError
+            return review.text
+
+        run = job(get_prompt=get_prompt).start()
+        drive(run.pk)
+        services.erase(made[0]), services.erase(made[1])
+        run.refresh_from_db()
+        assert (run.is_paused, run.row_count, run.batches.count()) == (True, 0, 0)
+        job()
+        drive(services.resume_run(run).pk)
+        assert list(BatchRequest.objects.values_list("object_id", flat=True)) == [str(made[2].pk)]
 
     def test_a_run_goes_on_behind_it(self, telling: ClaudeEmulator) -> None:
         made = rows()

@@ -80,6 +80,11 @@ def _show(console: Console, report: Erasure) -> None:
 def _at_anthropic(copy: RemoteCopy) -> str:
     if not copy.anthropic_id:
         return f"Batch {copy.batch} was given up, and may be at Anthropic: look for it in the Console."
+    if copy.is_second:
+        return (
+            f"Anthropic has it a second time, in {copy.anthropic_id}, which another create call for batch {copy.batch} "
+            f"made. To delete it there: manage.py claude_batches adopt {copy.anthropic_id}, and delete what that makes"
+        )
     until = "" if copy.until is None else f" until {copy.until:%Y-%m-%d}"
     return (
         f"Anthropic has it{until}, in {copy.anthropic_id}. To delete that batch there, with all its requests: "
