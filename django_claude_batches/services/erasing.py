@@ -15,7 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from django.db import models, transaction
+from django.db import OperationalError, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -72,6 +72,9 @@ WHY_NOT = {
 }
 
 MAY_APPEAR = "it was sent once, and may still appear at Anthropic with this request. Submit it or delete it here first."
+
+LOCKED = frozenset({1205, 1213, "40001", "40P01", "55P03", "database is locked", "database table is locked"})
+"""Errors of a lock or a deadlock: MariaDB's and MySQL's, PostgreSQL's, SQLite's."""
 
 NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
 """Outcomes of create calls of which nothing can appear at Anthropic any more."""
@@ -173,8 +176,20 @@ def _try(report: Erasure, step: partial[None]) -> None:
         step()
     except _Busy as busy:
         said = AT_WORK.format(busy)
-        if said not in report.at_work:
-            report.at_work.append(said)
+    except OperationalError as error:
+        if not _is_of_locks(error):
+            raise
+        said = AT_WORK.format(f"rows that it needs ({error})")
+    else:
+        return
+    if said not in report.at_work:
+        report.at_work.append(said)
+
+
+def _is_of_locks(error: OperationalError) -> bool:
+    """Whether the database undid a transaction because another one had a lock; one that is down says otherwise."""
+    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+    return code in LOCKED or (error.args[:1] or ("",))[0] in LOCKED
 
 
 @contextmanager

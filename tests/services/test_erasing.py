@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, connections, models, transaction
+from django.db import OperationalError, connection, connections, models, transaction
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
@@ -676,6 +676,65 @@ class TestBesideOthers:
         assert (report.requests, len(report.at_work)) == (0, 1)
         let_time_come()
         assert services.erase(made[1]).requests == 1
+
+    @pytest.mark.parametrize(
+        ("error", "is_passing"),
+        [
+            (OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction"), True),
+            (OperationalError("database is locked"), True),
+            (OperationalError(2006, "Server has gone away"), False),
+            (OperationalError("server closed the connection unexpectedly"), False),
+        ],
+    )
+    @pytest.mark.django_db(transaction=True)
+    def test_a_deadlock_is_work_that_is_going_on(
+        self, telling: ClaudeEmulator, error: OperationalError, is_passing: bool
+    ) -> None:
+        made = rows()
+        batch = complete(made, telling)
+
+        def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith("UPDATE") and BatchResult._meta.db_table in sql:
+                raise error
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(fail):
+            if is_passing:
+                report = services.erase(made[1])
+                assert (report.requests, len(report.at_work)) == (0, 1)
+            else:
+                with pytest.raises(OperationalError):
+                    services.erase(made[1])
+        assert batch.requests.filter(erased_at__isnull=False).count() == 0
+        assert services.erase(made[1]).is_whole
+
+    @pytest.mark.django_db(transaction=True)
+    def test_so_is_a_lock_of_another_connection(self, telling: ClaudeEmulator) -> None:
+        if connection.vendor == "sqlite":
+            pytest.skip("an in-memory SQLite has one connection")
+        made = rows()
+        batch = complete(made, telling)
+        is_locked, may_go = threading.Event(), threading.Event()
+
+        def lock() -> None:
+            with transaction.atomic():
+                batch.results.update(model="x")
+                is_locked.set()
+                may_go.wait(60)
+            connections.close_all()
+
+        other = threading.Thread(target=lock)
+        other.start()
+        assert is_locked.wait(60)
+        setting = "innodb_lock_wait_timeout = 1" if connection.vendor == "mysql" else "lock_timeout = 100"
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET {setting}")
+        report = services.erase(made[1])
+        may_go.set()
+        other.join(60)
+        connection.close()  # its setting too
+        assert (report.requests, len(report.at_work)) == (0, 1)
+        assert services.erase(made[1]).is_whole
 
     def test_a_run_that_is_being_drafted_may_have_read_the_row(self) -> None:
         made = rows()
