@@ -16,9 +16,7 @@ from django.utils.translation import ngettext
 from django_claude_batches.admin.failed_checks import known_installation
 from django_claude_batches.admin.notice import Notice, row_url
 from django_claude_batches.models import AccountState
-
-KEY_REFUSED = "Anthropic answered 401 "
-"""How the text of KeyRefused begins. What it says beyond that stands on the account's page."""
+from django_claude_batches.services.pausing import KEY_REFUSED
 
 
 def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any]) -> Iterator[Notice]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -27,6 +29,16 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return int(rows.values("pk")[: CAP + 1].count())
 
 
+def _reduced(rows: type[Any], reduce: Callable[[Any], Any]) -> type[Any]:
+    """Return how a queryset makes its rows, each of which has as much of its texts as the user may see."""
+
+    class Reduced(rows):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[Any]:
+            return map(reduce, super().__iter__())
+
+    return Reduced
+
+
 class LeanChangeList(ChangeList):
     """Leaves the columns that a list never shows in the database."""
 
@@ -41,7 +53,11 @@ class LeanChangeList(ChangeList):
         lookups = (values for name, values in request.GET.lists() if name != SEARCH_VAR)  # its form refuses one
         if any("\0" in value for values in lookups for value in values):
             raise IncorrectLookupParameters
-        return super().get_queryset(request, exclude_parameters)
+        page: Any = self.model_admin
+        rows: Any = super().get_queryset(request, exclude_parameters)
+        # Not in the list alone: what a project adds, such as an export, reads the rows of this queryset.
+        rows._iterable_class = _reduced(rows._iterable_class, partial(page.reduced, request))
+        return rows
 
     def get_results(self, request: HttpRequest) -> None:
         """Defer columns for the list only: a project's actions and exports read all columns of the rows."""
@@ -51,7 +67,6 @@ class LeanChangeList(ChangeList):
             super().get_results(request)
         except OverflowError as error:  # SQLite, for a number too large for any column
             raise IncorrectLookupParameters from error
-        self.result_list: Any = [page.reduced(request, row) for row in self.result_list]
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Return None for a column that is not sortable: Django only omits the links of such headers."""

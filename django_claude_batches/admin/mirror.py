@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -62,13 +63,18 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         listed: Any = self.get_list_filter(request)
         own = {each.parameter_name for each in listed if hasattr(each, "parameter_name")}
         path, how = split_lookup(self.model, lookup)
-        if not path or lookup in own:  # not a column, or read by the filter itself
+        # Not a column, read by the filter itself, or what the popup of a foreign key to our rows is limited to.
+        if not path or lookup in own or (lookup, value) in self._popup_lookups():
             return super().lookup_allowed(lookup, value, request)
         if how not in LOOKUPS and not (how in DATE_PARTS and path == self.date_hierarchy):
             return False
         names = {each if isinstance(each, str) else each[0] for each in listed if not isinstance(each, type)}
         names |= {*self.linked_by, self.date_hierarchy}
         return not is_long_text(self.model, path) and bool({path, without_key(self.model, path)} & names)
+
+    def _popup_lookups(self) -> set[tuple[str, Any]]:
+        limits = (each() if callable(each) else each for each in self.opts.related_fkey_lookups)
+        return {item for limit in limits for item in url_params_from_lookup_dict(limit).items()}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeanChangeList]:
         return LeanChangeList

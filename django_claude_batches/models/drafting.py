@@ -155,8 +155,15 @@ def _problem(params: Mapping[str, Any]) -> str:
         if given is None:
             return f"params.{key} is missing: the API requires it"
         if not isinstance(given, kind) or given is True or not given or (kind is int and given < 1):
-            return f"params.{key} must be {words}, not {given!r:.80}"
+            return f"params.{key} must be {words}, not {_kind(given)}"
     return ""
+
+
+def _kind(value: Any) -> str:
+    """Name what was given by its type, unless it is a number: everybody may read it, and it may be a prompt."""
+    if isinstance(value, (int, float)):
+        return f"{value!r:.80}"
+    return type(value).__name__ if value else f"an empty {type(value).__name__}"
 
 
 def model_of(params: Mapping[str, Any]) -> str:
@@ -249,7 +256,8 @@ def _located(error: InvalidRequest, position: int, custom_id: str | None) -> Inv
 def check_header(name: str, value: Any) -> str:
     """Give what will be sent in a header; raise InvalidRequest for what no header can hold."""
     if not isinstance(value, str) or not HEADER_WORD.fullmatch(value):
-        raise InvalidRequest(f"{name} must be one word of printable ASCII without commas, not {value!r:.80}")
+        given = "" if isinstance(value, str) else f", not {type(value).__name__}"
+        raise InvalidRequest(f"{name} must be one word of printable ASCII without commas{given}")
     return value
 
 

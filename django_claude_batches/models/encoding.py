@@ -13,7 +13,8 @@ DEEPEST = 500
 """Levels of nesting. Python 3.11 reads some 1,000 less its stack: what is stored must be readable in any process."""
 
 LONGEST_PATH = 80
-NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+NAME = re.compile(r"[A-Za-z_]\w{,39}", re.ASCII)
+"""Keys that a refusal names, and everybody may read: others may be somebody's words."""
 
 CONTAINERS = (dict, list, tuple)
 
@@ -121,7 +122,7 @@ def _trouble_with_keys(value: dict[Any, Any]) -> str:
             return why
         (name,) = json.loads(_text({key: None}))
         if name in seen:
-            return f'cannot be encoded as JSON: the key "{name}" stands twice'
+            return f"cannot be encoded as JSON: the key {_key(name)} stands twice"
         seen.add(name)
     return ""
 
@@ -136,7 +137,12 @@ def _why(value: Any, verb: str) -> str:
     return ""
 
 
+def _key(key: Any) -> str:
+    """Name a key: a word of the API's, of a schema, or a number."""
+    return json.dumps(key) if not isinstance(key, str) or NAME.fullmatch(key) or key.isdecimal() else "…"
+
+
 def _shown(path: Path) -> str:
-    steps = (f".{key}" if isinstance(key, str) and NAME.fullmatch(key) else f"[{json.dumps(key)}]" for key in path)
+    steps = (f".{key}" if isinstance(key, str) and NAME.fullmatch(key) else f"[{_key(key)}]" for key in path)
     shown = "params" + "".join(steps)
     return shown if len(shown) <= LONGEST_PATH else shown[:LONGEST_PATH] + "…"

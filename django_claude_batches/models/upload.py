@@ -16,7 +16,7 @@ from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected import Expected
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
 from django_claude_batches.models.handing import HandedOut, HandingQuerySet
-from django_claude_batches.models.lease import DatabaseNow, after, is_due
+from django_claude_batches.models.lease import DatabaseNow, after, is_due, is_free
 from django_claude_batches.models.upload_part import PartReader, UploadPart, in_parts
 from django_claude_batches.wire import MAX_BODY_BYTES
 
@@ -69,9 +69,13 @@ class BatchUploadQuerySet(HandingQuerySet["BatchUpload"]):
         """Those that are no draft yet."""
         return self.exclude(state=UploadState.DRAFTED)
 
-    def stale(self, kept: timedelta = KEPT) -> Self:
-        """Those that are no longer needed, older than `kept`."""
-        return self.filter(created_at__lt=after(-kept)).exclude(state=UploadState.CONFIRMED)
+    def delete_stale(self, kept: timedelta = KEPT) -> None:
+        """Delete those older than `kept` that were not confirmed and on which no worker is working."""
+        rows = self.primary().filter(is_free(), created_at__lt=after(-kept)).exclude(state=UploadState.CONFIRMED)
+        for pk in list(rows.values_list("pk", flat=True)):
+            with transaction.atomic(using=rows.db):
+                if rows.claim(pk):  # it locks the row: one that is confirmed meanwhile stays
+                    self.primary().filter(pk=pk).delete()
 
 
 class BatchUpload(HandedOut, Expected):

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from django.db import models, transaction
+from django.db import OperationalError, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -35,6 +35,7 @@ from django_claude_batches.models import (
     ResultProblem,
     RunState,
     State,
+    SubmitAttempt,
 )
 from django_claude_batches.models.drafting import ENVELOPE, content_types_of, resolve_target, wire_bytes
 from django_claude_batches.models.emptying import (
@@ -51,11 +52,18 @@ from django_claude_batches.models.pieces import ROWS, pieces
 from django_claude_batches.models.request import BatchRequestQuerySet
 from django_claude_batches.models.state import EDITABLE, RUNNING
 from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.pausing import forget_reasons
+from django_claude_batches.services.refusing import ACCOUNT_PAUSED
+from django_claude_batches.services.sought import Sought, sought
 from django_claude_batches.services.vanishing import RESULTS_LAST
 
 AT_WORK = "Another process is working on {}. Erase the row again in a moment."
 
 DELIVERY = "the delivery of batch {}"
+
+DRAFTED = "Run {} was being drafted, and may ask about the row: erase it again when it is drafted."
+
+IS_DRAFTED = Q(state=RunState.DRAFTING, paused_at__isnull=True)
 
 WHY_NOT = {
     State.QUEUED: "it is about to be sent as it is. Take it back, or let it be sent, and erase again.",
@@ -65,6 +73,9 @@ WHY_NOT = {
 
 MAY_APPEAR = "it was sent once, and may still appear at Anthropic with this request. Submit it or delete it here first."
 
+# Errors of a lock or a deadlock: MariaDB's and MySQL's, PostgreSQL's, SQLite's.
+LOCKED = frozenset({1205, 1213, "40001", "40P01", "55P03", "database is locked", "database table is locked"})
+
 # Outcomes of create calls after which no batch can appear at Anthropic.
 NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
 
@@ -73,12 +84,14 @@ NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
 class RemoteCopy:
     """A batch whose request, answer or both are still at Anthropic; `until` is None while the batch runs there.
 
-    `anthropic_id` is empty for a batch that was given up: it is unknown whether Anthropic received it.
+    `anthropic_id` is empty for a batch that was given up: it is unknown whether Anthropic received it. One with
+    `is_second` was made by another create call for the same batch: `delete_remote` deletes it once it is adopted.
     """
 
     batch: int
     anthropic_id: str
     until: datetime | None
+    is_second: bool = False
 
 
 @dataclass(slots=True)
@@ -116,23 +129,29 @@ def erase(target: models.Model, *, rows_are_replicas: bool = False, by: Any = No
     apart. The requests stay, with counts, tokens, costs and the target's key, and are marked: an answer that arrives
     later is counted and dropped. A batch that was not sent loses the request; if it has no other, it is deleted.
 
-    For a deleted row, pass an instance with its primary key, `Review(pk=17)`. `rows_are_replicas` is as for
-    `create_draft`. Can be repeated; continues where it was interrupted. Sends no HTTP. Must run outside a transaction.
-    Raise InvalidRequest if `target` is not a row, or is one of another database.
+    For a deleted row, pass an instance with its primary key, `Review(pk=17)`. Rows of parent and child models with the
+    same key are erased too. `rows_are_replicas` is as for `create_draft`. Can be repeated; continues where it was
+    interrupted. Sends no HTTP. Must run outside a transaction. Raise InvalidRequest if `target` is not a row, or is one
+    of another database.
     """
     outside_transactions("erase()")
     content_types = content_types_of(BatchRequest.objects.primary().db)
     content_type_id, object_id = resolve_target(target, content_types, rows_are_replicas=rows_are_replicas)
-    if content_type_id is None or object_id is None:
+    if content_type_id is None:
         raise InvalidRequest("there is nothing to erase without a row")
-    return erase_key(content_type_id, object_id, name=f"{target._meta.label}:{object_id}", by=by)
+    name = f"{target._meta.label}:{object_id}"
+    return erase_sought(sought(content_types.get_for_id(content_type_id), target.pk, name=name), by=by)
 
 
-def erase_key(content_type_id: int, object_id: str, *, name: str, by: Any = None) -> Erasure:
-    """Do the same for a content type and a key as text: the model may have been removed too."""
+def erase_sought(row: Sought, *, by: Any = None) -> Erasure:
+    """Do the same for the content types and keys of a row: its model may have been removed too."""
     outside_transactions("erase()")
-    report = Erasure(name)
-    about = BatchRequest.objects.primary().filter(content_type=content_type_id, object_id=object_id).order_by("pk")
+    report = Erasure(row.name)
+    runs = JobRun.objects.primary().exclude(job__in=_jobs_over_others(row))
+    # Before the first request is looked for: whichever of them ends until the last one was may have added another.
+    drafted = set(runs.filter(IS_DRAFTED).values_list("pk", flat=True))
+    about = BatchRequest.objects.primary().order_by("pk")
+    about = about.filter(content_type__in=row.content_types, object_id__in=row.keys)
     last = 0
     # Each page is read after the one before is erased, so requests drafted meanwhile are newer, and found.
     while page := list(about.filter(pk__gt=last).values_list("pk", "batch", "erased_at")[:ROWS]):
@@ -144,7 +163,11 @@ def erase_key(content_type_id: int, object_id: str, *, name: str, by: Any = None
                 _try(report, partial(_erase_in, batch_id, new, report, by))
             _note_copy(report, batch_id)
         last = page[-1][0]
-    _forget_runs(report, content_type_id)
+    for run in runs.filter(IS_DRAFTED | Q(pk__in=drafted)).order_by("pk"):
+        report.at_work.append(DRAFTED.format(run))
+    # After those that were being drafted: one that paused at the row meanwhile has its words now.
+    for pk in list(runs.filter(HAS_WORDS).order_by("pk").values_list("pk", flat=True)):
+        _try(report, partial(_forget_run, pk))
     return report
 
 
@@ -153,8 +176,20 @@ def _try(report: Erasure, step: partial[None]) -> None:
         step()
     except _Busy as busy:
         said = AT_WORK.format(busy)
-        if said not in report.at_work:
-            report.at_work.append(said)
+    except OperationalError as error:
+        if not _is_of_locks(error):
+            raise
+        said = AT_WORK.format(f"rows that it needs ({error})")
+    else:
+        return
+    if said not in report.at_work:
+        report.at_work.append(said)
+
+
+def _is_of_locks(error: OperationalError) -> bool:
+    """Whether the database undid a transaction because another one had a lock; one that is down says otherwise."""
+    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+    return code in LOCKED or (error.args[:1] or ("",))[0] in LOCKED
 
 
 @contextmanager
@@ -181,9 +216,9 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
         held: list[tuple[LeasedQuerySet[Any], int, str, str]] = []
         for rows, pk, where in _writers(batch, pks, using=using):
             held.append((rows, pk, stack.enter_context(_lease(rows, pk, where)), where))
-        # Before the transaction, because sending locks the account first. A create call would need the batch's lease.
-        paused = AccountState.objects.using(using).filter(alias=batch.account, paused_at__isnull=False)
-        paused.exclude(pause_reason__in=["", WORDS_GONE]).update(pause_reason=WORDS_GONE)
+        if batch.events.using(using).filter(what=ACCOUNT_PAUSED).exists():  # for a reason that may quote the request
+            # Before the transaction, because sending locks the account first. A create call needs the batch's lease.
+            forget_reasons(AccountState.objects.using(using).filter(alias=batch.account, paused_at__isnull=False))
         with transaction.atomic(using=using, durable=True):
             for rows, pk, token, where in held:  # renewing locks: the run before its batches, as everywhere
                 if not rows.renew(pk, token):
@@ -254,9 +289,11 @@ def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], 
 def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str) -> None:
     """Remove requests from a batch that was not sent. The last request takes each position: positions have no gaps.
 
-    The batch is closed for its run: if custom_ids are positions, the next one would exist already.
+    Its run has that many rows less, and the batch is closed for the run: if custom_ids are positions, the next one
+    would exist already.
     """
     own = BatchRequest.objects.using(using).filter(batch=batch)
+    taken = requests.count()
     expected = ExpectedUsage(batch.expected_usage or ())
     for piece in pieces(requests, "pk", F("params_bytes")):
         for request in piece:
@@ -268,6 +305,9 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
             place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # may have been moved above
             own.filter(pk=request.pk)._raw_delete(using)
             own.filter(position=batch.request_count).update(position=place)
+    if batch.run_id is not None:
+        runs = JobRun.objects.using(using).filter(pk=batch.run_id)
+        runs.update(row_count=F("row_count") - taken)
     if batch.request_count == 0:
         batch.erase()
         return
@@ -289,22 +329,17 @@ def _note_copy(report: Erasure, batch_id: int) -> None:
     for batch in rows.filter(Q(anthropic_id__isnull=False) | Q(state=State.ABANDONED)).exclude(state=State.LOST):
         made_at = batch.created_at or batch.queued_at
         until = None if batch.state in RUNNING or made_at is None else made_at + RESULTS_LAST
-        copy = RemoteCopy(batch.pk, batch.anthropic_id or "", until)
-        if copy not in report.copies and (until is None or until > timezone.now()):
-            report.copies.append(copy)
+        _note(report, RemoteCopy(batch.pk, batch.anthropic_id or "", until))
+    attempts = SubmitAttempt.objects.primary().filter(batch=batch_id, remote_id__isnull=False)
+    mirrored = MessageBatch.objects.primary().filter(anthropic_id=models.OuterRef("remote_id"))
+    for attempt in attempts.exclude(models.Exists(mirrored)):
+        made_at = attempt.sent_at or attempt.intent_at
+        _note(report, RemoteCopy(batch_id, attempt.remote_id or "", made_at + RESULTS_LAST, is_second=True))
 
 
-def _forget_runs(report: Erasure, content_type_id: int) -> None:
-    """Empty the texts of runs over the row's model: a run that paused at the row has no request about it."""
-    model = content_types_of(JobRun.objects.primary().db).get_for_id(content_type_id).model_class()
-    jobs = [name for name in registry.names() if _is_over(registry.find(name), model)]
-    runs = JobRun.objects.primary().filter(job__in=jobs)
-    for pk in list(runs.filter(HAS_WORDS).order_by("pk").values_list("pk", flat=True)):
-        _try(report, partial(_forget_run, pk))
-    for run in runs.filter(state=RunState.DRAFTING, paused_at__isnull=True).order_by("pk"):
-        report.at_work.append(
-            f"Run {run} is being drafted, and may ask about the row. Erase the row again when it is drafted."
-        )
+def _note(report: Erasure, copy: RemoteCopy) -> None:
+    if copy not in report.copies and (copy.until is None or copy.until > timezone.now()):
+        report.copies.append(copy)
 
 
 def _forget_run(pk: int) -> None:
@@ -313,6 +348,10 @@ def _forget_run(pk: int) -> None:
         forget_words_of(rows.held(pk, token))
 
 
-def _is_over(job: registry.Job | None, model: type[models.Model] | None) -> bool:
-    rows = None if job is None else job.row_model
-    return rows is not None and model is not None and rows._meta.concrete_model is model._meta.concrete_model
+def _jobs_over_others(row: Sought) -> list[str]:
+    """Name the jobs that are known to be over other models: a run of another one may be about the row.
+
+    It has no request about the row where it paused at it; its job may be gone, or raise when it is asked for its model.
+    """
+    models_of = ((name, getattr(registry.find(name), "row_model", None)) for name in registry.names())
+    return [name for name, model in models_of if model is not None and model._meta.concrete_model not in row.models]

@@ -5,11 +5,16 @@ from __future__ import annotations
 from django_claude_batches import conf
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models.account import AccountStateQuerySet
+from django_claude_batches.models.emptying import WORDS_GONE
 from django_claude_batches.models.lease import DatabaseNow, after
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.delays import backoff, respecting
 
 logger = get_logger(__name__)
+
+KEY_REFUSED = "Anthropic answered 401 "
+"""How the reason of a refused key begins. The API has read no request then."""
 
 
 def account_state(alias: str) -> AccountState:
@@ -37,6 +42,12 @@ def pause(alias: str, error: APIError, *, until_resumed: bool = False) -> None:
         rows = rows.exclude(paused_at__isnull=False, paused_until__isnull=True)
     rows.update(paused_at=DatabaseNow(), paused_until=until, pause_reason=str(error))
     logger.error("Sending is paused for account %s: %s", alias, error)
+
+
+def forget_reasons(accounts: AccountStateQuerySet) -> None:
+    """Empty why these accounts are paused: the API's words may quote a request, but for those about a key."""
+    said = accounts.exclude(pause_reason__in=["", WORDS_GONE]).exclude(pause_reason__startswith=KEY_REFUSED)
+    said.update(pause_reason=WORDS_GONE)
 
 
 def resume(alias: str) -> int:

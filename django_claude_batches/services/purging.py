@@ -12,7 +12,7 @@ from django.db.models import Q
 from django_claude_batches import conf
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchUpload, JobRun, MessageBatch, RemoteBatch
-from django_claude_batches.models.emptying import WORDS_GONE, forget_words_of
+from django_claude_batches.models.emptying import forget_words_of
 from django_claude_batches.models.lease import after
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.clearing import Cleared, Pace, Purged, PurgeReport, clear
@@ -20,7 +20,7 @@ from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.deletion import delete_remote, is_searched_for
 from django_claude_batches.services.expiring import KEPT_REMOTELY, REQUESTS, RESULTS, Kind, expired, expired_remotely
 from django_claude_batches.services.guarding import guard
-from django_claude_batches.services.pausing import account_state, known_accounts
+from django_claude_batches.services.pausing import account_state, forget_reasons, known_accounts
 
 logger = get_logger(__name__)
 
@@ -29,6 +29,9 @@ INTERVAL = timedelta(hours=23, minutes=30)
 
 AGAIN = timedelta(hours=1)
 """Until the next try where there is more than the time allowed for, it failed, or its process was killed."""
+
+SHORTEST_UPLOAD = timedelta(days=1)
+"""However short REQUEST_BODIES is: so long a person has to look at an uploaded file and to have it drafted."""
 
 BUDGET = timedelta(minutes=2)
 """Of what is done by the way, while `tick --loop` sends and fetches nothing: it is enough for a million rows."""
@@ -81,6 +84,9 @@ def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
         delays = [delay for _kind, delay, _purged in _kinds(report)]
         if delays and not dry_run:
             _forget(report.account, min(delays))
+        if (kept := conf.retention().request_bodies) is not None and not dry_run:
+            uploads = BatchUpload.objects.filter(account=report.account)
+            uploads.delete_stale(max(kept, SHORTEST_UPLOAD))
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
         logger.warning("The purge of account %s ended early: %s", report.account, error)
@@ -123,7 +129,7 @@ def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
 
 
 def _forget(alias: str, delay: timedelta) -> None:
-    """Empty the texts of runs, of the account and of its listed batches of that age, and delete files of that age.
+    """Empty the texts of runs, of the account and of its listed batches of that age.
 
     These cannot be found through batches: a run that pauses at its first row has none. What is paused stays paused; if
     it is resumed and pauses again, it gets a new reason.
@@ -131,10 +137,8 @@ def _forget(alias: str, delay: timedelta) -> None:
     since = after(-delay)
     still = Q(paused_at__lte=since) | Q(finished_at__lte=since)
     forget_words_of(JobRun.objects.primary().filter(still, account=alias))
-    accounts = AccountState.objects.primary().filter(alias=alias, paused_at__lte=since)
-    accounts.exclude(pause_reason__in=["", WORDS_GONE]).update(pause_reason=WORDS_GONE)
+    forget_reasons(AccountState.objects.primary().filter(alias=alias, paused_at__lte=since))
     RemoteBatch.objects.of(alias).filter(first_seen_at__lte=since).exclude(why="").update(why="")
-    BatchUpload.objects.primary().stale(delay).filter(account=alias).delete()
 
 
 def _delete_copies(pace: Pace, *, dry_run: bool) -> None:

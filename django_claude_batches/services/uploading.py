@@ -16,7 +16,7 @@ from django_claude_batches.services.delays import NOW
 
 def hand_out_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
     """`dispatch` the primary key of each file that is due, and give their number; delete those of 7 days ago."""
-    BatchUpload.objects.primary().stale().delete()
+    BatchUpload.objects.delete_stale()
     pks = BatchUpload.objects.hand_out(rest)
     for pk in pks:
         dispatch(pk)

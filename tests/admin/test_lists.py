@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.exceptions import PermissionDenied
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.listing import CAP, CappedPaginator
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
+from django_claude_batches.raised import raised
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, act, in_state, ingest, page, url
 from tests.making import draft
@@ -202,3 +203,41 @@ def test_no_page_shows_the_key(root: Client, ingested: MessageBatch, monkeypatch
     addresses += [url(BATCHES, name, ingested.pk) for name in ("change", "history", "delete")]
     for address in addresses:
         assert "canary" not in page(root, address)
+
+
+@pytest.mark.parametrize("may", [False, True])
+def test_what_a_project_exports_or_acts_on_has_as_much_as_the_user_may_see(may: bool) -> None:
+    batch = draft(1)
+    words = raised(ValueError("secret"))
+    MessageBatch.objects.update(last_error=words)
+    request = RequestFactory().get("/")
+    user = User.objects.create_user("operator", is_staff=True)
+    rights = ("view_messagebatch", "view_batchrequest", "view_batchresult") if may else ("view_messagebatch",)
+    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    request.user = User.objects.get(pk=user.pk)
+    rows = admin.site.get_model_admin(MessageBatch).get_changelist_instance(request).get_queryset(request)
+    found = [*rows, *rows.filter(pk=batch.pk).iterator(chunk_size=1), rows.get(), *rows.order_by("-pk")[:1]]
+    assert {row.last_error for row in found} == {words if may else "ValueError"}
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_page_may_edit_in_its_list(count: int) -> None:
+    class Page(MessageBatchAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+        list_display = ("name", "label")
+        list_editable = ("label",)
+        list_per_page = 2
+
+        def has_change_permission(self, request: Any, obj: Any = None) -> bool:
+            return True
+
+    for number in range(count):
+        draft(1, label=f"Label {number}")
+    MessageBatch.objects.update(last_error=raised(ValueError("secret")))
+    request = RequestFactory().get("/")
+    request.user = User.objects.create_user("editor", is_staff=True)
+    response = Page(MessageBatch, AdminSite()).changelist_view(request)
+    changes: Any = response.context_data["cl"]  # type: ignore[attr-defined]
+    assert len(changes.formset.forms) == min(count, 2)
+    assert all("secret" not in form.instance.last_error for form in changes.formset.forms)
+    assert 'value="Label ' in response.rendered_content  # type: ignore[attr-defined]

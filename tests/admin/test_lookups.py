@@ -67,6 +67,18 @@ def test_odd_values_of_what_may_be_asked_are_no_failure(root: Client, value: str
             assert root.get(url(model), {name: value}).status_code in {200, 302, 400}, (model, name)
 
 
+def test_a_popup_of_a_foreign_key_to_us_shows_what_it_is_limited_to(
+    root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [{"label": "Tags", "drafted_at__isnull": False}, lambda: {"body_bytes__in": [1, 2]}]
+    monkeypatch.setattr(MessageBatch._meta, "related_fkey_lookups", limits)
+    popup = {"_popup": "1"}
+    for lookups in ({"label": "Tags", "drafted_at__isnull": "0"}, {"body_bytes__in": "1,2"}):
+        assert root.get(url(BATCHES), {**popup, **lookups}).status_code == 200
+    for name, value in (("label", "Other"), ("label__contains", "Tags"), ("body_bytes__in", "1")):
+        assert root.get(url(BATCHES), {**popup, name: value}).status_code == 400
+
+
 def test_links_between_our_pages_work_whatever_is_filtered_by(root: Client) -> None:
     request = RequestFactory().get("/")
     bare: list[tuple[type[Any], type[Any], tuple[str, ...]]] = [

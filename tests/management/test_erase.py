@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchRequest, MessageBatch
@@ -44,6 +45,14 @@ def test_it_says_what_it_did_and_what_anthropic_has(manage: Manage, review: Revi
     assert "1 already erased" in manage("erase", f"library.Review:{review.pk}").out
 
 
+def test_what_was_made_twice_is_deleted_otherwise(manage: Manage, review: Review) -> None:
+    batch, now = MessageBatch.objects.get(), timezone.now()
+    batch.attempts.create(number=2, tag="x", intent_at=now, sent_at=now, remote_id="msgbatch_second")
+    out = manage("erase", f"library.Review:{review.pk}").out
+    assert f"a second time, in msgbatch_second, which another create call for batch {batch.pk} made." in out
+    assert "claude_batches adopt msgbatch_second, and delete" in out
+
+
 def test_for_a_script(manage: Manage, review: Review) -> None:
     review_key, unsent = review.pk, drafted(review)
     review.delete()
@@ -66,8 +75,9 @@ def test_what_is_being_sent_is_refused(manage: Manage, review: Review) -> None:
         ("17", "does not name a row"),
         ("library.Review", "does not name a row"),
         ("library.Review:", "does not name a row"),
-        ("library.Nothing:1", "There is no model or content type library.Nothing"),
-        ("library.Review:x", "'x' is not a key of library.Review"),
+        ("library.Nothing:1", "There is no model library.Nothing, and no content type"),
+        ("library.Review:x", "'x' is not a key of library.Review."),
+        ("library.Nothing:1", "remove_stale_contenttypes has removed it"),
     ],
 )
 def test_what_names_no_row_is_wrong_usage(manage: Manage, name: str, why: str) -> None:

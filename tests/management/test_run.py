@@ -57,6 +57,17 @@ def test_a_start(manage: Manage) -> None:
     assert "label" in manage("run", "tag-reviews", "--label", "x" * 201).err
 
 
+def test_an_error_of_several_lines_is_shown_in_lines(manage: Manage) -> None:
+    def get_prompt(self: Any, row: Review) -> str:
+        raise LookupError("first\n\x1b[31msecond")
+
+    reviews(1)
+    job(get_prompt=get_prompt)
+    ran = manage("run", "tag-reviews", "--dry-run")
+    assert "\n  | LookupError: first\n  | \\u001b[31msecond" in ran.err
+    assert "\n  | Traceback (most recent call last):\n  | " in ran.err
+
+
 def test_a_dry_run(manage: Manage) -> None:
     reviews(3)
     job()

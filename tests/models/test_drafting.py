@@ -10,7 +10,7 @@ import pytest
 from django_claude_batches import wire
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidRequest, InvalidTransition, LimitExceeded
 from django_claude_batches.models import BatchEvent, BatchRequest, MessageBatch, State
-from django_claude_batches.models.drafting import Tally
+from django_claude_batches.models.drafting import Tally, check_header, encode_params
 from tests.library.models import Book
 from tests.making import draft, in_state, item
 
@@ -48,14 +48,14 @@ def nested(levels: int) -> list[Any]:
         ({"params": {"speed": "fast"}}, "params.speed is not supported"),
         ({"params": {"fallbacks": [{}]}}, "params.fallbacks is not supported"),
         ({"params": {}}, "params.model is missing"),
-        ({"params": {**BODY, "model": ""}}, "params.model must be the name of a model, not ''"),
+        ({"params": {**BODY, "model": ""}}, "params.model must be the name of a model, not an empty str"),
         ({"params": {**BODY, "max_tokens": None}}, "params.max_tokens is missing"),
         *(
             (
                 {"params": {**BODY, "max_tokens": given}},
-                f"params.max_tokens must be a whole number from 1, not {given!r}",
+                f"params.max_tokens must be a whole number from 1, not {said}",
             )
-            for given in (0, -1, True, "5", 6.5, [1])
+            for given, said in ((0, "0"), (-1, "-1"), (True, "True"), ("5", "str"), (6.5, "6.5"), ([1], "list"))
         ),
         ({"params": {**BODY, "messages": []}}, "params.messages must be a list with at least one message"),
         ({"params": {**BODY, "messages": "Hello"}}, "params.messages must be a list"),
@@ -85,6 +85,32 @@ def test_what_a_batch_refuses_is_named_and_leaves_no_rows(bad: Any, reason: str)
     assert not MessageBatch.objects.exists()
     assert not BatchRequest.objects.exists()
     assert not BatchEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"messages": "about Quetzalcoatl"},
+        {"messages": {"role": "user", "content": "about Quetzalcoatl"}},
+        {"model": ["Quetzalcoatl"]},
+        {"max_tokens": "Quetzalcoatl"},
+        {"metadata": {"about Quetzalcoatl": NAN}},
+        {"metadata": {"x" * 40 + "Quetzalcoatl": NAN}},
+        {"betas": "about Quetzalcoatl"},
+    ],
+    ids=str,
+)
+def test_a_refusal_quotes_no_prompt(params: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        encode_params({**BODY, **params})
+    assert "Quetzal" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["about Quetzalcoatl", ["Quetzalcoatl"]])
+def test_nor_does_that_of_a_header(value: Any) -> None:
+    with pytest.raises(InvalidRequest, match="must be one word of printable ASCII without commas") as caught:
+        check_header("a beta", value)
+    assert "Quetzal" not in str(caught.value)
 
 
 def test_an_iterable_that_raises_leaves_no_rows() -> None:

@@ -89,7 +89,8 @@ def test_what_can_be_sent_is_sent_as_given(claude: ClaudeEmulator, name: str) ->
         ("params.system", lambda value: {"system": value}),
         ("params.model", lambda value: {"model": value}),
         ("params.messages[0].content[1].text", lambda value: {"messages": [{"content": ["x", {"text": value}]}]}),
-        ('params.metadata["an odd key"]', lambda value: {"metadata": {"an odd key": value}}),
+        ("params.metadata[…]", lambda value: {"metadata": {"an odd key": value}}),
+        ("params.metadata.a_key", lambda value: {"metadata": {"a_key": value}}),
     ],
 )
 @pytest.mark.parametrize("name", REFUSED)

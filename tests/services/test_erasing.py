@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, connections, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import OperationalError, connection, connections, models, transaction
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
 from django_claude_batches import registry, services
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import (
+    AccountState,
     BatchEvent,
     BatchRequest,
     BatchResult,
@@ -31,15 +33,15 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.emptying import WORDS_GONE
 from django_claude_batches.models.run_totals import RunTotals
-from django_claude_batches.services import erasing
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.runs.driving import drive
 from django_claude_batches.services.runs.packing import draft as draft_page
+from django_claude_batches.services.sought import key_of
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.jobs.shop import SCHEMA, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.leaks import where
-from tests.library.models import Book, Parcel, Review, SignedReview
+from tests.library.models import Book, Chapter, Kiosk, Parcel, Restaurant, Review, SignedReview
 from tests.making import item, make_due
 from tests.relay import Relay, cut, rewrite
 
@@ -142,14 +144,51 @@ class TestWhatIsThere:
         assert services.erase(SignedReview(pk=made[1].pk)).requests == 1
         assert batch.requests.filter(erased_at__isnull=False).count() == 1
 
-    def test_keys_are_compared_byte_by_byte(self, telling: ClaudeEmulator) -> None:
-        made = rows()
-        batch = complete(made, telling)
-        batch.requests.filter(position=0).update(object_id="Ab")
-        batch.requests.filter(position=2).update(object_id="ab")
-        content_type = ContentType.objects.get_for_model(Review)
-        erasing.erase_key(content_type.pk, "ab", name="x")
-        assert list(batch.requests.filter(erased_at__isnull=False).values_list("position", flat=True)) == [2]
+    def test_keys_are_compared_byte_by_byte(self) -> None:
+        chapters = [Chapter(path=path) for path in ("Ab", "ab")]  # not saved: in MySQL they would be one
+        batch = MessageBatch.objects.create_draft([{**item(n), "target": each} for n, each in enumerate(chapters)])
+        services.erase(Chapter(pk="ab"))
+        assert list(batch.requests.values_list("object_id", flat=True)) == ["Ab"]
+
+    @pytest.mark.parametrize("write", [str, lambda key: str(key).upper(), lambda key: key.hex, lambda key: key])
+    def test_a_key_is_read_as_its_model_does(self, write: Callable[[Any], Any]) -> None:
+        parcel, review = Parcel.objects.create(text=WORD), reviews(1)[0]
+        targets = [parcel, review, Parcel.objects.create()]
+        MessageBatch.objects.create_draft([{**item(n), "target": each} for n, each in enumerate(targets)])
+        assert services.erase(Parcel(pk=write(parcel.pk))).from_drafts == 1
+        assert services.erase(Review(pk=f"0{review.pk}")).from_drafts == 1
+
+    @pytest.mark.parametrize("row", [Review(pk="x"), Parcel(pk="17"), Review(pk=[1])])
+    def test_what_is_no_key_is_refused(self, row: Any) -> None:
+        with pytest.raises(InvalidRequest, match="is not a key of library"):
+            services.erase(row)
+
+    def test_composite_keys_are_written_as_json(self) -> None:
+        with isolate_apps("tests.library"):
+
+            class Shelf(models.Model):  # noqa: DJ008
+                pk = models.CompositePrimaryKey("house", "number")
+                house = models.UUIDField()
+                number = models.IntegerField()
+
+                class Meta:
+                    app_label = "library"
+
+        house = uuid.uuid4()
+        key = Shelf(pk=(house, 1)).pk
+        assert key_of(Shelf, f'["{house}", 1]') == key_of(Shelf, (house.hex, "1")) == key
+        for wrong in ("(1, 2)", f'["{house}"]', "x", "1"):
+            with pytest.raises(InvalidRequest, match=r"is not a key of library\.Shelf: write a composite one as JSON"):
+                key_of(Shelf, wrong)
+
+    def test_parents_and_children_of_the_same_key_are_the_same_row(self) -> None:
+        restaurant = Restaurant.objects.create(name=WORD)
+        place, kiosk = restaurant.place_ptr, Kiosk.objects.create(number=restaurant.pk)
+        for row in (place, restaurant):
+            targets: list[Any] = [place, restaurant, kiosk]
+            batch = MessageBatch.objects.create_draft([{**item(n), "target": each} for n, each in enumerate(targets)])
+            assert services.erase(row).from_drafts == 2
+            assert batch.requests.get().target == kiosk
 
     def test_a_key_of_another_type(self) -> None:
         parcel = Parcel.objects.create(text=WORD)
@@ -183,6 +222,20 @@ class TestWhatIsThere:
         }
         assert next(copy for copy in copies if copy.batch == other.pk).until is None
         assert services.erase(made[1]).copies == copies, "as often as it is asked"
+
+    def test_it_says_what_was_made_twice(self, telling: ClaudeEmulator) -> None:
+        made = rows()
+        batch, other = running(made), running(made[:1])
+        now = timezone.now()
+        for number, (remote_id, sent_at) in enumerate(
+            {"second": now, "old": now - timedelta(days=30), other.anthropic_id: now}.items(), 2
+        ):
+            batch.attempts.create(number=number, tag=str(number), intent_at=now, sent_at=sent_at, remote_id=remote_id)
+        copies = services.erase(made[1]).copies
+        assert [(copy.batch, copy.anthropic_id, copy.is_second) for copy in copies] == [
+            (batch.pk, batch.anthropic_id, False),
+            (batch.pk, "second", True),
+        ]
 
 
 class TestWords:
@@ -239,6 +292,49 @@ class TestWords:
         made[1].delete()
         run.refresh_from_db()
         assert (where(WORD), run.is_paused, run.pause_reason) == (set(), True, WORDS_GONE)
+
+    @pytest.mark.parametrize("is_gone", [True, False])
+    def test_of_a_run_whose_model_nobody_knows(self, is_gone: bool) -> None:
+        made = rows()
+
+        def get_prompt(self: Any, review: Review) -> str:
+            raise LookupError(WORD)
+
+        run = job(get_prompt=get_prompt).start()
+        drive(run.pk)
+        job(get_queryset=lambda self: 1 / 0)
+        if is_gone:
+            registry.forget(run.job)
+        assert "JobRun.pause_reason" in where(WORD)
+        services.erase(made[1])
+        made[1].delete()
+        assert where(WORD) == set()
+
+    def test_and_not_of_a_run_over_another_model(self) -> None:
+        made = rows()
+        run = job(get_queryset=lambda self: Book.objects.all()).start()
+        JobRun.objects.filter(pk=run.pk).update(pause_reason="It is wet.", paused_at=timezone.now())
+        assert services.erase(made[1]).is_whole
+        run.refresh_from_db()
+        assert run.pause_reason == "It is wet."
+
+    @pytest.mark.parametrize(
+        ("reason", "what", "stays"),
+        [
+            ("Anthropic answered 402: pay", "submitted", True),
+            ("Anthropic answered 401 authentication_error", "account_paused", True),
+            (f"Anthropic answered 400: {WORD}", "account_paused", False),
+        ],
+    )
+    def test_of_an_account_s_pause_go_if_it_was_the_batch_s(self, reason: str, what: str, stays: bool) -> None:
+        made = rows()
+        batch = draft(made)
+        batch.note(what, "")
+        AccountState.objects.update_or_create(
+            alias="default", defaults={"paused_at": timezone.now(), "pause_reason": reason}
+        )
+        services.erase(made[1])
+        assert AccountState.objects.get().pause_reason == (reason if stays else WORDS_GONE)
 
     def test_of_a_delivery_that_is_not_tried_again(self, telling: ClaudeEmulator) -> None:
         made = rows()
@@ -415,6 +511,33 @@ class TestDrafts:
         services.erase(made[1])
         assert list(batch.requests.values_list("position", "custom_id")) == [(0, "r-1")]
 
+    def test_a_run_has_that_row_no_more(self, telling: ClaudeEmulator) -> None:
+        made = rows()
+        run = job().start()
+        drive(run.pk)
+        services.erase(made[1])
+        made[1].delete()
+        over(run, telling)
+        totals = RunTotals.of(run)
+        assert (run.state, totals.rows, totals.delivered) == (RunState.FINISHED, 2, 2)
+
+    def test_a_run_all_of_whose_rows_are_erased_asks_none_again(self) -> None:
+        made = rows()
+
+        def get_prompt(self: Any, review: Review) -> str:
+            if review.pk == made[2].pk:
+                raise LookupError
+            return review.text
+
+        run = job(get_prompt=get_prompt).start()
+        drive(run.pk)
+        services.erase(made[0]), services.erase(made[1])
+        run.refresh_from_db()
+        assert (run.is_paused, run.row_count, run.batches.count()) == (True, 0, 0)
+        job()
+        drive(services.resume_run(run).pk)
+        assert list(BatchRequest.objects.values_list("object_id", flat=True)) == [str(made[2].pk)]
+
     def test_a_run_goes_on_behind_it(self, telling: ClaudeEmulator) -> None:
         made = rows()
         run = job().start()
@@ -554,12 +677,100 @@ class TestBesideOthers:
         let_time_come()
         assert services.erase(made[1]).requests == 1
 
+    @pytest.mark.parametrize(
+        ("error", "is_passing"),
+        [
+            (OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction"), True),
+            (OperationalError("database is locked"), True),
+            (OperationalError(2006, "Server has gone away"), False),
+            (OperationalError("server closed the connection unexpectedly"), False),
+        ],
+    )
+    @pytest.mark.django_db(transaction=True)
+    def test_a_deadlock_is_work_that_is_going_on(
+        self, telling: ClaudeEmulator, error: OperationalError, is_passing: bool
+    ) -> None:
+        made = rows()
+        batch = complete(made, telling)
+
+        def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith("UPDATE") and BatchResult._meta.db_table in sql:
+                raise error
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(fail):
+            if is_passing:
+                report = services.erase(made[1])
+                assert (report.requests, len(report.at_work)) == (0, 1)
+            else:
+                with pytest.raises(OperationalError):
+                    services.erase(made[1])
+        assert batch.requests.filter(erased_at__isnull=False).count() == 0
+        assert services.erase(made[1]).is_whole
+
+    @pytest.mark.django_db(transaction=True)
+    def test_so_is_a_lock_of_another_connection(self, telling: ClaudeEmulator) -> None:
+        if connection.vendor == "sqlite":
+            pytest.skip("an in-memory SQLite has one connection")
+        made = rows()
+        batch = complete(made, telling)
+        is_locked, may_go = threading.Event(), threading.Event()
+
+        def lock() -> None:
+            with transaction.atomic():
+                batch.results.update(model="x")
+                is_locked.set()
+                may_go.wait(60)
+            connections.close_all()
+
+        other = threading.Thread(target=lock)
+        other.start()
+        assert is_locked.wait(60)
+        setting = "innodb_lock_wait_timeout = 1" if connection.vendor == "mysql" else "lock_timeout = 100"
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET {setting}")
+        report = services.erase(made[1])
+        may_go.set()
+        other.join(60)
+        connection.close()  # its setting too
+        assert (report.requests, len(report.at_work)) == (0, 1)
+        assert services.erase(made[1]).is_whole
+
     def test_a_run_that_is_being_drafted_may_have_read_the_row(self) -> None:
         made = rows()
         run = job().start()
         report = services.erase(made[1])
         assert not report.is_whole
         assert f"Run #{run.pk}" in report.at_work[0]
+
+    @pytest.mark.parametrize("raises", [False, True])
+    def test_also_where_it_is_drafted_meanwhile(self, raises: bool) -> None:
+        """A worker that had read the row commits when its requests were looked for: all is drafted, or it pauses."""
+        made = rows()
+
+        def get_prompt(self: Any, review: Review) -> str:
+            if raises:
+                raise LookupError(review.text)
+            return review.text
+
+        run = job(get_prompt=get_prompt).start()
+        Review.objects.exclude(pk=made[1].pk).delete()
+        looked: list[str] = []
+
+        def commit(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            found = execute(sql, params, many, context)
+            if not looked and BatchRequest._meta.db_table in sql:
+                looked.append(sql)
+                drive(run.pk)
+            return found
+
+        with connection.execute_wrapper(commit):
+            report = services.erase(made[1])
+        assert looked
+        assert (report.is_whole, len(report.at_work)) == (False, 1)
+        assert services.erase(made[1]).is_whole
+        made[1].delete()
+        assert where(WORD) == set()
 
     @pytest.mark.django_db(transaction=True)
     def test_an_ingest_that_began_before_writes_nothing_after(self, telling: ClaudeEmulator) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
 
@@ -20,9 +21,11 @@ from django_claude_batches.models import (
     RemoteBatch,
     State,
     SubmitAttempt,
+    UploadState,
 )
 from django_claude_batches.models.emptying import WORDS_GONE
 from django_claude_batches.services import prepare
+from django_claude_batches.services.uploading import hand_out_uploads
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.jobs.shop import SCHEMA, deliver_all, job, over, reviews
@@ -205,6 +208,66 @@ def test_what_pauses_is_still_paused_and_what_failed_still_failed(telling: Claud
     assert (run.is_paused, run.pause_reason) == (True, WORDS_GONE)
     over(services.resume_run(run), telling)
     assert WORD in run.pause_reason
+
+
+def test_that_a_key_was_refused_stays() -> None:
+    why = "Anthropic answered 401 authentication_error: invalid x-api-key"
+    AccountState.objects.create(alias="default", paused_at=timezone.now() - 31 * DAY, pause_reason=why)
+    services.purge()
+    assert AccountState.objects.get().pause_reason == why
+
+
+@pytest.mark.parametrize(
+    ("retention", "hours", "stays"),
+    [
+        ({"RESULT_BODIES": timedelta(hours=1)}, 48, True),
+        ({"REQUEST_BODIES": timedelta(hours=1)}, 2, True),
+        ({"REQUEST_BODIES": timedelta(hours=1), "RESULT_BODIES": timedelta(hours=1)}, 25, False),
+        ({"REQUEST_BODIES": 3 * DAY}, 71, True),
+        ({"REQUEST_BODIES": 3 * DAY}, 73, False),
+    ],
+)
+def test_a_file_goes_with_requests_and_not_before_a_day(
+    settings: Any, retention: dict[str, timedelta], hours: int, stays: bool
+) -> None:
+    settings.CLAUDE_BATCHES = {"KICK": False, "RETENTION": retention}
+    upload = uploaded(timedelta(hours=hours))
+    services.purge()
+    assert BatchUpload.objects.filter(pk=upload.pk).exists() == stays
+
+
+@pytest.mark.parametrize("purge", [services.purge, lambda: hand_out_uploads(lambda pk: None)])
+def test_a_file_at_which_a_worker_is_stays(purge: Callable[[], object]) -> None:
+    upload = uploaded(31 * DAY)
+    assert BatchUpload.objects.claim(upload.pk)
+    purge()
+    assert BatchUpload.objects.exists()
+
+
+@pytest.mark.parametrize("purge", [services.purge, lambda: hand_out_uploads(lambda pk: None)])
+def test_a_file_that_is_confirmed_meanwhile_stays(purge: Callable[[], object]) -> None:
+    upload = uploaded(31 * DAY)
+    confirmed: list[str] = []
+
+    def confirm(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        found = execute(sql, params, many, context)
+        if not confirmed and sql.startswith("SELECT") and BatchUpload._meta.db_table in sql:
+            confirmed.append(sql)
+            services.confirm_upload(upload)
+        return found
+
+    with connection.execute_wrapper(confirm):
+        purge()
+    assert confirmed
+    assert BatchUpload.objects.get().state == UploadState.CONFIRMED
+    prepare(upload)
+    assert upload.batch is not None
+
+
+def uploaded(age: timedelta) -> BatchUpload:
+    upload = prepare(BatchUpload.objects.keep([json.dumps(asked(0)).encode()], name="requests.jsonl"))
+    BatchUpload.objects.filter(pk=upload.pk).update(created_at=timezone.now() - age)
+    return upload
 
 
 def test_a_dry_run_empties_no_words(telling: ClaudeEmulator) -> None:

@@ -15,7 +15,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.management.console import Console
 from django_claude_batches.management.exits import LEGEND, Exit
 from django_claude_batches.management.subcommands import ALL
-from django_claude_batches.printable import printable
+from django_claude_batches.printable import printable_lines
 
 BY_NAME = {subcommand.name: subcommand for subcommand in ALL}
 
@@ -55,7 +55,8 @@ class Command(BaseCommand):
         try:
             self._handle(**options)
         except CommandError as error:  # Django writes it to standard error
-            error.args = (printable(str(error)),)
+            # A traceback has several lines. The mark keeps text from outside from forging a line of the command's own.
+            error.args = (printable_lines(str(error)).replace("\n", "\n  | "),)
             raise
 
     def _handle(self, *, word: str, json: bool, **options: Any) -> None:

@@ -5,17 +5,22 @@ from dataclasses import asdict
 from typing import Any
 
 from django.apps import apps
-from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
+from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.management.console import Console
 from django_claude_batches.management.exits import Exit
 from django_claude_batches.management.showing import counted
 from django_claude_batches.management.subcommand import Subcommand
 from django_claude_batches.models import BatchRequest
 from django_claude_batches.models.drafting import content_types_of
-from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase_key
+from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase_sought
+from django_claude_batches.services.sought import Sought, sought
+
+NO_MODEL = (
+    "There is no model {0}, and no content type is named {0}. If there was one, remove_stale_contenttypes has removed "
+    "it: requests about its rows are deleted with their batches only."
+)
 
 
 class Erase(Subcommand):
@@ -30,8 +35,8 @@ class Erase(Subcommand):
         parser.add_argument("rows", nargs="+", metavar="APP.MODEL:KEY", help="a row, such as reviews.Review:17")
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
-        found = [_found(name) for name in options["rows"]]
-        reports = [erase_key(content_type.pk, key, name=name) for name, content_type, key in found]
+        rows = [_found(name) for name in options["rows"]]
+        reports = [erase_sought(row) for row in rows]
         for report in reports:
             _show(console, report)
         console.document({"rows": [_document(report) for report in reports]})
@@ -39,25 +44,24 @@ class Erase(Subcommand):
             raise CommandError(f"Not completely erased: {', '.join(left)}.", returncode=Exit.FAILED)
 
 
-def _found(name: str) -> tuple[str, ContentType, str]:
-    """Return the row's name, its content type and its key as drafting stored it; its model may have been removed."""
+def _found(name: str) -> Sought:
+    """Return the named row; its model may have been removed."""
     label, _, key = name.partition(":")
     app, _, model_name = label.partition(".")
     if not key or not model_name:
         raise CommandError(f"{name!r} does not name a row: write app.Model:key.", returncode=Exit.WRONG_USAGE)
     content_types = content_types_of(BatchRequest.objects.primary().db)
     try:
-        model = apps.get_model(app, model_name)
+        content_type = content_types.get_for_model(apps.get_model(app, model_name))
     except LookupError:
         stale = content_types.filter(app_label=app, model=model_name.lower()).first()
         if stale is None:
-            raise CommandError(f"There is no model or content type {label}.", returncode=Exit.WRONG_USAGE) from None
-        return name, stale, key
+            raise CommandError(NO_MODEL.format(label), returncode=Exit.WRONG_USAGE) from None
+        content_type = stale
     try:
-        value = model._meta.pk.to_python(key)
-    except ValidationError:
-        raise CommandError(f"{key!r} is not a key of {label}.", returncode=Exit.WRONG_USAGE) from None
-    return name, content_types.get_for_model(model), str(value)
+        return sought(content_type, key, name=name)
+    except InvalidRequest as error:
+        raise CommandError(f"{error}.", returncode=Exit.WRONG_USAGE) from None
 
 
 def _show(console: Console, report: Erasure) -> None:
@@ -76,6 +80,11 @@ def _show(console: Console, report: Erasure) -> None:
 def _at_anthropic(copy: RemoteCopy) -> str:
     if not copy.anthropic_id:
         return f"Batch {copy.batch} was given up, and may be at Anthropic: look for it in the Console."
+    if copy.is_second:
+        return (
+            f"Anthropic has it a second time, in {copy.anthropic_id}, which another create call for batch {copy.batch} "
+            f"made. To delete it there: manage.py claude_batches adopt {copy.anthropic_id}, and delete what that makes"
+        )
     until = "" if copy.until is None else f" until {copy.until:%Y-%m-%d}"
     return (
         f"Anthropic has it{until}, in {copy.anthropic_id}. To delete that batch there, with all its requests: "

@@ -32,7 +32,9 @@ def draft(run: JobRun, token: str, job: registry.Job) -> bool:
     of the job or the run, it is left out and counted.
     """
     try:
-        page = page_of(job, after=run.cursor if run.row_count + run.left_out_count else None, size=_page_size(run))
+        # All rows before it may have been erased: none is counted then, and they were read all the same.
+        has_begun = run.cursor or run.row_count + run.left_out_count
+        page = page_of(job, after=run.cursor if has_begun else None, size=_page_size(run))
     except Unaskable as error:
         run.pause(f"{error}\n\nFix it, and resume the run.", token=token)
         return False
