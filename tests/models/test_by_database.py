@@ -57,6 +57,6 @@ def test_what_is_of_no_use_is_counted_by_its_index() -> None:
     BatchResult.objects.bulk_create(rows, batch_size=1000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-        cursor.execute("SET LOCAL enable_seqscan = off")  # pages that the tests before have left make all indexes dearer
+        cursor.execute("SET LOCAL enable_seqscan = off")  # earlier tests leave pages, which cost
     counted = BatchResult.objects.ended_early().filter(batch__in=[batch.pk]).order_by().values_list("stop_reason")
     assert "dcb_result_stop" in counted.annotate(Count("pk")).explain()
