@@ -13,8 +13,8 @@ DEEPEST = 500
 """Levels of nesting. Python 3.11 reads some 1,000 less its stack: what is stored must be readable in any process."""
 
 LONGEST_PATH = 80
+# Keys that the message of an error quotes. Other keys may be part of a prompt.
 NAME = re.compile(r"[A-Za-z_]\w{,39}", re.ASCII)
-"""Keys that a refusal names, and everybody may read: others may be somebody's words."""
 
 CONTAINERS = (dict, list, tuple)
 

@@ -16,7 +16,7 @@ from django_claude_batches.models.filling import Filling
 from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.services.runs.questions import PIECE_BYTES, LeftOut, Question, page_of, page_size, question
 
-MEND = (
+FIX = (
     "Fix it, and resume the run: it continues with this row. Or resume it without rows that cannot be asked "
     "(`resume-run --skip-unaskable`): they are left out and counted."
 )
@@ -54,7 +54,7 @@ def draft(run: JobRun, token: str, job: registry.Job) -> bool:
         _note(run, token, taken, is_over=not page)
     if taken.problem:
         # A person may have said meanwhile that such rows are left out: then the run goes on with this row.
-        is_paused = run.pause(f"{taken.problem}\n\n{MEND}", where=Q(skip_unaskable=False), token=token)
+        is_paused = run.pause(f"{taken.problem}\n\n{FIX}", where=Q(skip_unaskable=False), token=token)
         return not is_paused and run.skip_unaskable
     return bool(page)
 

@@ -20,13 +20,12 @@ from django_claude_batches.services.runs.handing import PASSING
 PAGE = 500
 """Rows that are read at a time, at most."""
 
+# Rows on the first page, while their size is not known.
 FIRST_PAGE = 20
-"""Rows that are read first, while nobody knows how large they are."""
 
+# Rows on a page while all rows before were left out, so that their size is not known. A million of them take 10,000
+# transactions; 500 might not fit into memory, since some are left out for being too large.
 UNMEASURED_PAGE = 100
-"""Rows that are read while all before them were left out, of which nobody knows how large they are. A million of them
-are 10,000 transactions; all 500 might not fit into memory, since some are left out for being too large.
-"""
 
 PIECE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""

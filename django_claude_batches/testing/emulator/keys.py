@@ -11,8 +11,8 @@ from .hosts import Hosts
 class Keys:
     """The keys that are taken. With `any_key`, each non-empty one is, and it may act on any Workspace it names.
 
-    Then a key keeps nobody out, so what a web page may have sent is refused: a foreign `Origin`, or a `Host` that could
-    be one of DNS rebinding.
+    Any key is accepted then, so a request that a web page may have sent is refused: one with a foreign `Origin`, or
+    with a `Host` that DNS rebinding could use.
     """
 
     def __init__(self, *, default_workspace_id: str, any_key: bool, hosts: Hosts) -> None:
