@@ -229,7 +229,7 @@ def test_a_body_that_takes_too_long_is_an_uncertain_create(claude: ClaudeEmulato
 
 def test_results_that_drip_are_ended(claude: ClaudeEmulator, ended: str) -> None:
     claude.fault("trickle", piece_bytes=1, pause=0.02)
-    client = client_of(claude, timeout=(5, 0.15), total_timeout=5, min_results_rate=1000)
+    client = client_of(claude, timeout=(5, 0.6), total_timeout=9, min_results_rate=1000)
     with closing(client), in_time(), pytest.raises(APIUnreachable, match="MIN_RESULTS_RATE") as caught:
         list(client.results(ended))
     assert caught.value.too_slow
