@@ -85,7 +85,7 @@ def pytest_commands(environments: str, tox: ConfigParser) -> Iterator[str]:
 
 
 def _expanded(section: str) -> list[str]:
-    """Give the names that a section of tox.ini is for: `{old,new}` stands for either."""
+    """Return the names of a section of tox.ini, with `{old,new}` expanded."""
     before, brace, after = section.partition("{")
     if not brace:
         return [section]

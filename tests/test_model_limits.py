@@ -29,7 +29,7 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": PREFILL}, "refuses a last message of the role assistant", f"opus-4-6 sonnet-4-6 {NEW}"),
     ({"max_tokens": 64_001}, "refuses max_tokens above 64,000", "opus-4-5 sonnet-4-5 haiku-4-5"),
 ]
-NOBODY: list[dict[str, Any]] = [
+TAKEN_BY_ALL: list[dict[str, Any]] = [
     {},
     {"temperature": None},
     {"tool_choice": {"type": "auto"}},
@@ -57,7 +57,7 @@ def test_what_each_model_refuses(params: dict[str, Any], words: str, models: str
         assert said(f"{model}-20260401", **params) == said(model, **params)
 
 
-@pytest.mark.parametrize("params", NOBODY)
+@pytest.mark.parametrize("params", TAKEN_BY_ALL)
 def test_what_every_model_takes(params: dict[str, Any]) -> None:
     assert [model for model in MODELS if said(model, **params)] == []
 
@@ -94,7 +94,7 @@ def test_the_table_of_the_emulator_has_the_same_facts() -> None:
     """The two share no code: each is written from the docs."""
     assert set(emulator.MODELS) == {*MODELS, *(f"{name}-{date}" for name, date in DATES.items())}
     for model, facts in emulator.MODELS.items():
-        for params in (*(params for params, _words, _models in TABLE), *NOBODY):
+        for params in (*(params for params, _words, _models in TABLE), *TAKEN_BY_ALL):
             if "max_tokens" not in params:
                 is_refused = emulator.refused_by(model, {"messages": MESSAGES, **params}) is not None
                 assert is_refused == bool(said(model, **params)), (model, params)

@@ -164,6 +164,6 @@ class JobRun(HandedOut):
             return super().delete(using=rows.db)
 
     def pause(self, why: str, *, where: Q | None = None, token: str = "") -> bool:
-        """Stop drafting, sending and delivering, until somebody resumes it; return whether it did."""
+        """Stop drafting, sending and delivering, until a person resumes it; return whether it did."""
         unpaused = Q(where or Q(), paused_at__isnull=True)
         return self.change(ACTIVE, where=unpaused, token=token, paused_at=DatabaseNow(), pause_reason=why)

@@ -185,7 +185,7 @@ def a_delivery_is_stuck() -> JobRun:
 
 
 def client_of(*codenames: str) -> Client:
-    user = User.objects.create_user("-".join(codenames)[:150] or "nobody", is_staff=True)
+    user = User.objects.create_user("-".join(codenames)[:150] or "none", is_staff=True)
     user.user_permissions.set(
         Permission.objects.filter(content_type__app_label="django_claude_batches", codename__in=codenames)
     )

@@ -51,7 +51,7 @@ def client_of(claude: ClaudeEmulator, **options: Any) -> BatchesClient:
 def in_time(seconds: float = TOTAL) -> Iterator[None]:
     begun = time.monotonic()
     yield
-    assert time.monotonic() - begun < seconds + 4  # what is not ended goes on for minutes
+    assert time.monotonic() - begun < seconds + 4  # a call that is not ended takes minutes
 
 
 @pytest.fixture

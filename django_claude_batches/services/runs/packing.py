@@ -53,7 +53,7 @@ def draft(run: JobRun, token: str, job: registry.Job) -> bool:
             filling.close()
         _note(run, token, taken, is_over=not page)
     if taken.problem:
-        # A person may have said meanwhile that such rows are left out: then the run goes on with this row.
+        # A person may have chosen meanwhile to leave such rows out: the run then continues with this row.
         is_paused = run.pause(f"{taken.problem}\n\n{FIX}", where=Q(skip_unaskable=False), token=token)
         return not is_paused and run.skip_unaskable
     return bool(page)
