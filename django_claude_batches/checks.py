@@ -14,8 +14,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's name)
 from django.db import router
 
-from django_claude_batches import conf, registry
-from django_claude_batches.client.arguments import is_loopback, problem_with_url
+from django_claude_batches import conf, job_registry
+from django_claude_batches.client.validation import is_loopback, problem_with_url
 from django_claude_batches.model_limits import is_lifted, warnings_of
 from django_claude_batches.pricing import bundled
 from django_claude_batches.schedule import BEAT_SCHEDULE
@@ -357,8 +357,8 @@ def _allows_http(alias: str) -> bool:
 def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
     hint = "See docs/reference/jobs.md."
     return [
-        *(Error(said, hint=hint, obj=job, id="django_claude_batches.E007") for job, said in registry.problems()),
-        *(Warning(said, hint=hint, obj=job, id="django_claude_batches.W006") for job, said in registry.warnings()),
+        *(Error(said, hint=hint, obj=job, id="django_claude_batches.E007") for job, said in job_registry.problems()),
+        *(Warning(said, hint=hint, obj=job, id="django_claude_batches.W006") for job, said in job_registry.warnings()),
     ]
 
 
@@ -370,9 +370,9 @@ def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> 
     ]
 
 
-def about_models() -> Iterator[tuple[type[registry.Job], str]]:
+def about_models() -> Iterator[tuple[type[job_registry.Job], str]]:
     """Yield each job's problems with its model, as far as its class determines them."""
-    for job, params in registry.declared():
+    for job, params in job_registry.declared():
         if said := bundled().retirement(params.get("model", "")):
             yield job, said
         betas = getattr(job, "betas", ())

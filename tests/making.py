@@ -10,9 +10,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import services
+from django_claude_batches.drafting.request import Prepared, check
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, State, SubmitAttempt
-from django_claude_batches.models.drafting import Prepared, check
-from django_claude_batches.models.state import ALWAYS_DUE, REMOTE
+from django_claude_batches.models.batch_state import ALWAYS_DUE, REMOTE
 
 
 def item(number: int, **params: Any) -> dict[str, Any]:

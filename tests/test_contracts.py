@@ -16,9 +16,9 @@ PACKAGE = ROOT / "django_claude_batches"
 LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
 
 PLANTED = {
-    "A module imports only from layers below it": ("models/state.py", "django_claude_batches.services"),
+    "A module imports only from layers below it": ("models/batch_state.py", "django_claude_batches.services"),
     "Entry points do not speak HTTP": ("tasks.py", "requests"),
-    "Services do not know who calls them, nor how HTTP is spoken": ("services/delays.py", "celery"),
+    "Services do not know who calls them, nor how HTTP is spoken": ("services/backoff.py", "celery"),
     "Models know neither the network, nor the queue, nor the settings": ("models/fields.py", "requests"),
     "The client and the leaves know neither Django nor Celery": ("client/jsonl.py", "django"),
     "The emulator shares no code with what it tests": ("testing/emulator/clock.py", "django_claude_batches.wire"),
@@ -124,7 +124,7 @@ def test_the_package_root_holds_the_version_and_nothing_else() -> None:
         ("django_claude_batches.output_schema", "django celery requests jsonschema pydantic"),
         ("django_claude_batches.schedule", "django celery requests"),
         ("django_claude_batches.testing", "django celery requests pytest"),
-        ("django_claude_batches.client.jsonl, django_claude_batches.client.body", "django celery"),
+        ("django_claude_batches.client.jsonl, django_claude_batches.client.request_body", "django celery"),
     ],
 )
 def test_what_an_import_does_not_load(modules: str, absent: str) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from django_claude_batches.estimating import MOST_KINDS, Estimate, ExpectedUsage
+from django_claude_batches.estimates import MOST_KINDS, Estimate, ExpectedUsage
 from django_claude_batches.pricing import PriceTable, bundled
 
 TABLE = bundled()

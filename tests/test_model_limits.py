@@ -8,7 +8,7 @@ import pytest
 
 from django_claude_batches.model_limits import EXTENDED_BETA, MODELS, is_lifted, warnings_of
 from django_claude_batches.pricing import bundled
-from django_claude_batches.testing.emulator import models as emulator
+from django_claude_batches.testing.emulator.validation import models as emulator
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 PREFILL = [*MESSAGES, {"role": "assistant", "content": "{"}]

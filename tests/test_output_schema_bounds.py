@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
-from django_claude_batches.output_schema.bounded import MAX_FORMATTED, MAX_UNEVALUATED
-from django_claude_batches.output_schema.by_schema import BySchema
+from django_claude_batches.output_schema.jsonschema_bounds import MAX_FORMATTED, MAX_UNEVALUATED
+from django_claude_batches.output_schema.jsonschema_validator import BySchema
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 BACKTRACKING = "^(a|aa)+$"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from django_claude_batches.drafting.request import check_header
+from django_claude_batches.error_text import MARK, described, in_a_line, public, raised, together
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
-from django_claude_batches.models.drafting import check_header
-from django_claude_batches.raised import MARK, described, in_a_line, public, raised, together
 
 SECRET = "my password is hunter2"
 

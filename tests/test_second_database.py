@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.exceptions import AlreadyRunning
+from django_claude_batches.export.formats import JsonlExport
 from django_claude_batches.models import (
     BatchEvent,
     BatchRequest,
@@ -27,7 +28,6 @@ from django_claude_batches.models import (
     State,
     SubmitAttempt,
 )
-from django_claude_batches.models.exporting import JsonlExport
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, OVERLOADED, effects, job, over, reviews

@@ -10,7 +10,7 @@ from django.db.models import F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_claude_batches import storable
+from django_claude_batches import sanitize
 from django_claude_batches.models import AccountState, MessageBatch
 from tests.making import draft
 
@@ -21,7 +21,7 @@ times = st.datetimes(timezones=zones | st.none())
 
 @given(anything, st.integers(0, 20) | st.none())
 def test_a_text_has_no_nul_and_no_half_characters(value: str, longest: int | None) -> None:
-    made = storable.text(value, longest)
+    made = sanitize.text(value, longest)
     assert "\0" not in made
     assert made.encode().decode() == made
     assert longest is None or len(made) <= longest
@@ -31,7 +31,7 @@ def test_a_text_has_no_nul_and_no_half_characters(value: str, longest: int | Non
 
 @given(times.map(datetime.isoformat) | times | anything | st.none() | st.integers())
 def test_a_moment_is_in_the_range_of_all_databases_or_none(value: Any) -> None:
-    made = storable.moment(value)
+    made = sanitize.moment(value)
     assert made is None or (made.tzinfo is UTC and 1001 <= made.year <= 9998)
 
 
@@ -50,7 +50,7 @@ def test_a_moment_is_in_the_range_of_all_databases_or_none(value: Any) -> None:
     ],
 )
 def test_moments(value: Any, made: datetime | None) -> None:
-    assert storable.moment(value) == made
+    assert sanitize.moment(value) == made
 
 
 @pytest.mark.database
@@ -62,16 +62,16 @@ def test_columns_take_anything_and_give_it_back(short: str, long: str, at: datet
     values = {"processing_status": short * 40, "results_url": long * 500, "created_at": at, "last_error": long}
     MessageBatch.objects.filter(pk=batch.pk).update(**values)
     batch.refresh_from_db()
-    assert batch.processing_status == storable.text(short * 40, 40)
-    assert batch.results_url == storable.text(long * 500, 500)
-    assert batch.last_error == storable.text(long, storable.MAX_TEXT)
-    assert batch.created_at == storable.moment(at)
+    assert batch.processing_status == sanitize.text(short * 40, 40)
+    assert batch.results_url == sanitize.text(long * 500, 500)
+    assert batch.last_error == sanitize.text(long, sanitize.MAX_TEXT)
+    assert batch.created_at == sanitize.moment(at)
     assert batch.note("x", long).text == long
-    assert batch.events.get(what="x").text == storable.text(long)
+    assert batch.events.get(what="x").text == sanitize.text(long)
     AccountState.objects.filter(pk=state.pk).update(pause_reason=long * 20_000)
-    assert len(AccountState.objects.get(pk=state.pk).pause_reason) <= storable.MAX_TEXT
+    assert len(AccountState.objects.get(pk=state.pk).pause_reason) <= sanitize.MAX_TEXT
     batch.attempts.create(number=1, tag=f"t{batch.pk}", intent_at=datetime.now(UTC), candidates=[{short: [long]}])
-    assert batch.attempts.get().candidates == [{storable.text(short): [storable.text(long)]}]
+    assert batch.attempts.get().candidates == [{sanitize.text(short): [sanitize.text(long)]}]
 
 
 @pytest.mark.django_db

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django_claude_batches.admin.account import AccountStateAdmin, AccountStateAdminMixin
-from django_claude_batches.admin.batch import MessageBatchAdmin, MessageBatchAdminMixin
-from django_claude_batches.admin.request import BatchRequestAdmin, BatchRequestAdminMixin
-from django_claude_batches.admin.result import BatchResultAdmin, BatchResultAdminMixin
-from django_claude_batches.admin.runs.run import JobRunAdmin, JobRunAdminMixin
+from django_claude_batches.admin.accounts import AccountStateAdmin, AccountStateAdminMixin
+from django_claude_batches.admin.batches.admin import MessageBatchAdmin, MessageBatchAdminMixin
+from django_claude_batches.admin.results.requests import BatchRequestAdmin, BatchRequestAdminMixin
+from django_claude_batches.admin.results.results import BatchResultAdmin, BatchResultAdminMixin
+from django_claude_batches.admin.runs.admin import JobRunAdmin, JobRunAdminMixin
 
 __all__ = [
     "AccountStateAdmin",

@@ -12,9 +12,23 @@ from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
-from django_claude_batches.client import shapes
-from django_claude_batches.client.answer import MAX_LISTING_BYTES
-from django_claude_batches.client.arguments import (
+from django_claude_batches.client import response_models
+from django_claude_batches.client.http_session import (
+    AUTH_HEADERS,
+    KeyAuth,
+    Timeout,
+    environment_proxies,
+    problem_with_proxies,
+)
+from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
+from django_claude_batches.client.observed_transport import WatchedTransport
+from django_claude_batches.client.polling import poll_until_ended
+from django_claude_batches.client.request_body import write_body
+from django_claude_batches.client.response_body import MAX_LISTING_BYTES
+from django_claude_batches.client.result_body import ResultBody
+from django_claude_batches.client.result_line import parsed
+from django_claude_batches.client.transport import Reply
+from django_claude_batches.client.validation import (
     PATH,
     beta_header,
     checked_id,
@@ -23,20 +37,6 @@ from django_claude_batches.client.arguments import (
     problem_with_key,
     problem_with_url,
 )
-from django_claude_batches.client.body import write_body
-from django_claude_batches.client.connecting import (
-    AUTH_HEADERS,
-    KeyAuth,
-    Timeout,
-    environment_proxies,
-    problem_with_proxies,
-)
-from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
-from django_claude_batches.client.parsing import parsed
-from django_claude_batches.client.polling import poll_until_ended
-from django_claude_batches.client.result_body import ResultBody
-from django_claude_batches.client.transport import Reply
-from django_claude_batches.client.watching import WatchedTransport
 from django_claude_batches.exceptions import APIUnreachable, InvalidRequest, ServerFault
 from django_claude_batches.wire import (
     MAX_BODY_BYTES,
@@ -197,7 +197,7 @@ class BatchesClient:
             total_timeout=total_timeout,
             on_wait=on_wait,
         )
-        batch = shapes.message_batch(reply.data)
+        batch = response_models.message_batch(reply.data)
         if batch is None:
             words = f"The answer to create is not a batch: {_excerpt(reply.data)}"
             raise APIUnreachable(f"{words} (request id {reply.request_id})", sent=True)
@@ -209,7 +209,7 @@ class BatchesClient:
 
     def cancel(self, id: str) -> MessageBatch:
         """Ask for cancellation, which takes a while; requests already running finish. A repeat is harmless."""
-        return _read(shapes.message_batch, self._transport.request("POST", path_of(id, "/cancel"))).data
+        return _read(response_models.message_batch, self._transport.request("POST", path_of(id, "/cancel"))).data
 
     def delete(self, id: str) -> DeletedMessageBatch:
         """Delete a batch that has ended, with its results.
@@ -219,7 +219,7 @@ class BatchesClient:
         reply = self._transport.delete(path_of(id))
         if reply is None:
             return {"id": id, "type": "message_batch_deleted"}
-        return _read(shapes.deleted, reply).data
+        return _read(response_models.deleted, reply).data
 
     def list(self, *, limit: int = 20, after_id: str | None = None, before_id: str | None = None) -> Page:
         """Return one page, newest first: after (older than) one batch, before (newer than) another."""
@@ -231,7 +231,9 @@ class BatchesClient:
             raise InvalidRequest(f"limit is 1 to {MAX_PAGE}, not {limit}")
         cursors = {"after_id": after_id, "before_id": before_id}
         query = {"limit": limit} | {name: checked_id(cursor) for name, cursor in cursors.items() if cursor is not None}
-        reply = _read(shapes.page, self._transport.request("GET", PATH, query=query, max_bytes=MAX_LISTING_BYTES))
+        reply = _read(
+            response_models.page, self._transport.request("GET", PATH, query=query, max_bytes=MAX_LISTING_BYTES)
+        )
         count = len(reply.data["data"])
         if count > limit:
             words = f"not what was asked for: {count:,} batches on a page of {limit:,}"
@@ -321,7 +323,7 @@ class BatchesClient:
         )
 
     def _retrieve(self, path: str, at_most: float = math.inf) -> Reply[MessageBatch]:
-        return _read(shapes.message_batch, self._transport.request("GET", path, at_most=at_most))
+        return _read(response_models.message_batch, self._transport.request("GET", path, at_most=at_most))
 
 
 def _excerpt(data: object) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from django_claude_batches.exceptions import APIError, APIUnreachable, ServerFault, SpendLimitReached
-from django_claude_batches.storable import moment
+from django_claude_batches.sanitize import moment
 
 RETRIED_STATUSES = frozenset({408, 409, 429})
 """Besides all from 500 on (docs/reference/wire.md §7)."""

@@ -21,13 +21,13 @@ from typing import Any, BinaryIO, Generic, TypeVar
 import requests
 
 from django_claude_batches import __version__
-from django_claude_batches.client import answer, connecting, deadline, retries
-from django_claude_batches.client.answer import MAX_OBJECT_BYTES, READ_BYTES
-from django_claude_batches.client.body import BodyReadError, Upload
-from django_claude_batches.client.connecting import KeyAuth, Timeout
+from django_claude_batches.client import deadline, http_session, response_body, retries
 from django_claude_batches.client.deadline import Pace
+from django_claude_batches.client.errors import identifier, plain_text, refusal
+from django_claude_batches.client.http_session import KeyAuth, Timeout
 from django_claude_batches.client.redaction import REDACTED
-from django_claude_batches.client.refusals import identifier, plain_text, refusal
+from django_claude_batches.client.request_body import BodyReadError, Upload
+from django_claude_batches.client.response_body import MAX_OBJECT_BYTES, READ_BYTES
 from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.retries import Failure
 from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
@@ -191,7 +191,7 @@ class Transport:
             # 1.26 has no `read1`: there the same bytes are lost to us, and come with the next download.
             read = getattr(response.raw, "read1", response.raw.read)
             pieces = iter(lambda: read(READ_BYTES, decode_content=False), b"")
-        pieces = answer.unpacked_pieces(pieces)
+        pieces = response_body.unpacked_pieces(pieces)
         while True:
             with deadline.keeping(pace):
                 piece: bytes | APIUnreachable | None = self._shielded(lambda: next(pieces, None))
@@ -241,8 +241,8 @@ class Transport:
             return response
         body = bytearray()
         with response:  # as far as it comes: a cut one still has its status
-            self._shielded(lambda: answer.collect(_undecoded(response), body, MAX_OBJECT_BYTES))
-        text = self.redacted(answer.unpacked(body, MAX_OBJECT_BYTES).decode(errors="replace"))
+            self._shielded(lambda: response_body.collect(_undecoded(response), body, MAX_OBJECT_BYTES))
+        text = self.redacted(response_body.unpacked(body, MAX_OBJECT_BYTES).decode(errors="replace"))
         error = refusal(response.status_code, response.reason, response.headers, text, about_results=about_results)
         return Failure(error, retries.advice(response.headers))
 
@@ -251,7 +251,7 @@ class Transport:
             return response
         body = bytearray()
         with response:
-            failure = self._shielded(lambda: answer.collect(_undecoded(response), body, max_bytes))
+            failure = self._shielded(lambda: response_body.collect(_undecoded(response), body, max_bytes))
         if isinstance(failure, APIUnreachable):
             return Failure(failure)
         headers = response.headers
@@ -266,7 +266,7 @@ class Transport:
 
     def _parsed(self, body: bytearray, max_bytes: int) -> tuple[Any, str]:
         """Return the JSON of a good answer, or what is wrong with it."""
-        content = answer.unpacked(body, max_bytes)
+        content = response_body.unpacked(body, max_bytes)
         if len(content) > max_bytes:
             return None, f"the answer has more than {max_bytes:,} bytes, so it is not what was asked for"
         text = self.redacted(content.decode(errors="replace"))
@@ -276,15 +276,15 @@ class Transport:
             return None, f"the answer is not JSON: {plain_text(text)}"
 
     def _shielded(
-        self, call: Callable[[], T], *, sent: Callable[[BaseException], bool] = connecting.was_sent
+        self, call: Callable[[], T], *, sent: Callable[[BaseException], bool] = http_session.was_sent
     ) -> T | APIUnreachable:
         """Return what `call` returns, or the lack of an answer as our error, unraised and without requests' frames."""
         try:
             return call()
-        except (BodyReadError, *connecting.BROKEN) as error:
+        except (BodyReadError, *http_session.BROKEN) as error:
             exceeded = deadline.exceeded()
-            is_too_slow = bool(exceeded) or connecting.timed_out(error)
-            words = exceeded or connecting.words(error, self.redacted)
+            is_too_slow = bool(exceeded) or http_session.timed_out(error)
+            words = exceeded or http_session.words(error, self.redacted)
             return APIUnreachable(words, sent=sent(error), too_slow=is_too_slow)
         except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
             foreign = error.with_traceback(None)
@@ -299,7 +299,7 @@ class Transport:
         return session
 
     def _new_session(self) -> requests.Session:
-        return connecting.new_session(auth=self._auth, headers=self._headers, verify=self._verify)
+        return http_session.new_session(auth=self._auth, headers=self._headers, verify=self._verify)
 
 
 def _length(response: requests.Response) -> int | None:

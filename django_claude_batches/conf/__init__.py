@@ -5,7 +5,16 @@ Each function reads one thing, checks it, and says what is wrong with it in a Co
 
 from __future__ import annotations
 
-from django_claude_batches.conf.overall import (
+from django_claude_batches.conf.account_settings import (
+    ACCOUNT_DEFAULTS,
+    DEFAULT_ACCOUNT,
+    DEFAULT_BASE_URL,
+    Account,
+    account,
+    accounts,
+    every_alias,
+)
+from django_claude_batches.conf.general_settings import (
     RETENTION_DEFAULTS,
     Retention,
     announce_attempts,
@@ -23,16 +32,7 @@ from django_claude_batches.conf.overall import (
     submit_quiet_period,
     whole_stop_reasons,
 )
-from django_claude_batches.conf.per_account import (
-    ACCOUNT_DEFAULTS,
-    DEFAULT_ACCOUNT,
-    DEFAULT_BASE_URL,
-    Account,
-    account,
-    accounts,
-    every_alias,
-)
-from django_claude_batches.conf.reading import DEFAULTS, ConfigurationError
+from django_claude_batches.conf.validation import DEFAULTS, ConfigurationError
 
 __all__ = [
     "ACCOUNT_DEFAULTS",

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+from django_claude_batches.drafting.request import DraftRequest
 from django_claude_batches.models.account import AccountState
 from django_claude_batches.models.attempt import Outcome, SubmitAttempt
-from django_claude_batches.models.batch import MessageBatch
+from django_claude_batches.models.batch.batch import MessageBatch
+from django_claude_batches.models.batch_state import State
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
-from django_claude_batches.models.drafting import DraftRequest
 from django_claude_batches.models.event import BatchEvent
 from django_claude_batches.models.open_listing import OpenListing
 from django_claude_batches.models.remote_batch import RemoteBatch
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType
 from django_claude_batches.models.run import JobRun, RunState
-from django_claude_batches.models.state import State
 from django_claude_batches.models.targets import BatchTargets
 from django_claude_batches.models.upload import BatchUpload, UploadState
 from django_claude_batches.models.upload_part import UploadPart

@@ -8,9 +8,9 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.dispatch import rests_from
+from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, after
 from django_claude_batches.models.fields import IdentifierField, StorableTextField
-from django_claude_batches.models.handing import rests_from
-from django_claude_batches.models.lease import DatabaseNow, Leased, LeasedQuerySet, after
 
 SILENCE = timedelta(seconds=90)
 """Without a tick for this long while work is due, nothing is moving: three ticks were missed."""

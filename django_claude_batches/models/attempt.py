@@ -6,14 +6,14 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.models.drafting import TAG_LENGTH
+from django_claude_batches.db.leases import PrimaryQuerySet
+from django_claude_batches.drafting.request import TAG_LENGTH
 from django_claude_batches.models.fields import (
     IdentifierField,
     StorableCharField,
     StorableDateTimeField,
     StorableJSONField,
 )
-from django_claude_batches.models.lease import PrimaryQuerySet
 
 LAST_PIECE = timedelta(minutes=1)
 """How long the last piece of a body may take (the connect timeout of a create call), whose sending began in time."""

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, connections, models, transaction
 
+from django_claude_batches.db import packet_limit, postgres_copy
+from django_claude_batches.db.keyset import ROWS, pieces
+from django_claude_batches.drafting.request import Checked, Prepared, Tally
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
-from django_claude_batches.models import copying, packets, rows
-from django_claude_batches.models.drafting import Checked, Prepared, Tally
-from django_claude_batches.models.pieces import ROWS, pieces
+from django_claude_batches.models import bulk_rows
+from django_claude_batches.models.bulk_rows import Table, Values
 from django_claude_batches.models.request import BatchRequest
-from django_claude_batches.models.rows import Table, Values
 
 PACKET_BYTES = 4_000_000
 """Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
@@ -37,15 +38,15 @@ def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: Tally, 
     Raise InvalidRequest for what cannot be encoded, and for a custom_id that came before, which the table's own
     constraint finds; LimitExceeded for one more than a batch may hold, and for a row too large for the database.
     """
-    if not copying.is_possible(using):
+    if not postgres_copy.is_possible(using):
         requests = (request.encoded() for request in requests)
     stored = 0
     for chunk in _packets(requests):
-        values = (rows.of_request(batch_id, tally.add(request.encoded())) for request in chunk)
+        values = (bulk_rows.of_request(batch_id, tally.add(request.encoded())) for request in chunk)
         repeated = None
         try:
             with transaction.atomic(using=using):
-                _write(rows.REQUESTS, _fitting(values, chunk, using), using=using)
+                _write(bulk_rows.REQUESTS, _fitting(values, chunk, using), using=using)
         except IntegrityError:
             repeated = _repeated(batch_id, chunk, using=using)
             if repeated is None:
@@ -73,9 +74,9 @@ def _packets(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | 
 
 def obstacle(request: Prepared, *, using: str) -> str:
     """Return why `insert` refuses the request as too large for a statement of the database; nothing if it fits."""
-    if request.size <= packets.SUSPICIOUS:
+    if request.size <= packet_limit.SUSPICIOUS:
         return ""
-    return packets.obstacles([rows.of_request(0, request)], using=using).get(0, "")
+    return packet_limit.obstacles([bulk_rows.of_request(0, request)], using=using).get(0, "")
 
 
 def _fitting(values: Iterator[Values], chunk: list[Checked | Prepared], using: str) -> Iterator[Values]:
@@ -83,7 +84,7 @@ def _fitting(values: Iterator[Values], chunk: list[Checked | Prepared], using: s
     if connections[using].vendor != "mysql":
         return values
     made = list(values)
-    for index, reason in packets.obstacles(made, using=using).items():
+    for index, reason in packet_limit.obstacles(made, using=using).items():
         raise LimitExceeded(reason, position=chunk[index].position, custom_id=chunk[index].custom_id)
     return iter(made)
 
@@ -104,7 +105,7 @@ class _Remembered:
     """Rows that are made as they are asked for, and kept: if the database refuses one, all are offered again."""
 
     def __init__(self, rows: Iterator[Values]) -> None:
-        self._rows = rows
+        self._rows = bulk_rows
         self._made: list[Values] = []
         self.is_broken = False
         """Whether making one of them failed, and not what was done with it."""
@@ -158,12 +159,12 @@ def _insert_by_halves(results: list[tuple[int, Values]], *, using: str) -> dict[
 
 def _insert_in_savepoint(results: Iterable[Values], *, using: str) -> None:
     with transaction.atomic(using=using):
-        _write(rows.RESULTS, results, using=using)
+        _write(bulk_rows.RESULTS, results, using=using)
 
 
 def _write(table: Table, values: Iterable[Values], *, using: str) -> None:
-    if copying.is_possible(using):
-        copying.copy(table, values, using=using)
+    if postgres_copy.is_possible(using):
+        postgres_copy.copy(table, values, using=using)
     else:
         _execute(table, iter(values), using=using)
 
@@ -181,7 +182,7 @@ def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
     with connection.cursor() as cursor:
         while piece := list(islice(values, PIECE)):
             plain: Any = piece if is_sqlite else [_decoded(row, table.json_at) for row in piece]
-            for reason in packets.obstacles(plain, using=using).values():
+            for reason in packet_limit.obstacles(plain, using=using).values():
                 raise DataError(reason)
             cursor.executemany(insert, plain)
 
@@ -200,8 +201,8 @@ def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:
 
 def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:
     """Delete a batch's rows of one table, a thousand at a time, and give their number."""
-    rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
+    bulk_rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
     deleted = 0
-    while pks := list(rows.values_list("pk", flat=True)[:ROWS]):
+    while pks := list(bulk_rows.values_list("pk", flat=True)[:ROWS]):
         deleted += child._default_manager.using(using).filter(pk__in=pks)._raw_delete(using)
     return deleted

@@ -15,12 +15,12 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.dispatch import HandedOut, HandingQuerySet
+from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, after, is_due
+from django_claude_batches.error_text import MARK
 from django_claude_batches.models.fields import StorableCharField, StorableTextField
-from django_claude_batches.models.handing import HandedOut, HandingQuerySet
-from django_claude_batches.models.lease import DatabaseNow, PrimaryQuerySet, after, is_due
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.run import ACTIVE, JobRun
-from django_claude_batches.raised import MARK
 
 CHUNK = 1000
 """Requests in a chunk: what one process takes at a time, while others take other chunks."""

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Exists
 
 from django_claude_batches.models.account import AccountState
-from django_claude_batches.models.batch import MessageBatch
+from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.delivery import DeliveryChunk
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.upload import BatchUpload

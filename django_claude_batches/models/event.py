@@ -6,8 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import StorableTextField
-from django_claude_batches.models.lease import PrimaryQuerySet
 
 # Events whose text consists of ids, counts, names of columns and fixed words. The text of any other may be an error
 # that quotes a request or an answer, including that of a new kind of event until it is listed here.

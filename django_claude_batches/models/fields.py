@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_claude_batches import storable
+from django_claude_batches import sanitize
 
 
 class Bytewise:
@@ -67,25 +67,25 @@ class StorableCharField(Storable, models.CharField):  # type: ignore[type-arg]
     """Text, cut to the column."""
 
     def storable(self, value: Any) -> Any:
-        return storable.text(value, self.max_length) if isinstance(value, str) else value
+        return sanitize.text(value, self.max_length) if isinstance(value, str) else value
 
 
 class StorableTextField(Storable, models.TextField):  # type: ignore[type-arg]
     """Text for people, an error or a line of a timeline: its first 10,000 characters."""
 
     def storable(self, value: Any) -> Any:
-        return storable.text(value, storable.MAX_TEXT) if isinstance(value, str) else value
+        return sanitize.text(value, sanitize.MAX_TEXT) if isinstance(value, str) else value
 
 
 class StorableJSONField(Storable, models.JSONField):
     """JSON that quotes the wire: PostgreSQL refuses NUL and half characters in it, too."""
 
     def storable(self, value: Any) -> Any:
-        return storable.Cleaner().clean(value)
+        return sanitize.Cleaner().clean(value)
 
 
 class StorableDateTimeField(Storable, models.DateTimeField):  # type: ignore[type-arg]
     """A time; none where no database could hold it."""
 
     def storable(self, value: Any) -> Any:
-        return storable.moment(value) if isinstance(value, datetime) else value
+        return sanitize.moment(value) if isinstance(value, datetime) else value

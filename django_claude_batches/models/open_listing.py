@@ -3,8 +3,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import PrimaryQuerySet
 
 
 class OpenListingQuerySet(PrimaryQuerySet["OpenListing"]):

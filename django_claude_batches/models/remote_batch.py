@@ -8,13 +8,13 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet
 from django_claude_batches.models.fields import (
     IdentifierField,
     StorableCharField,
     StorableDateTimeField,
     StorableTextField,
 )
-from django_claude_batches.models.lease import DatabaseNow, PrimaryQuerySet
 
 MISSES = 3
 MISSED_FOR = timedelta(minutes=30)

@@ -15,11 +15,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import wire
-from django_claude_batches.estimating import ExpectedUsage
-from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
-from django_claude_batches.model_limits import warnings_of
-from django_claude_batches.models import packets
-from django_claude_batches.models.drafting import (
+from django_claude_batches.db import packet_limit
+from django_claude_batches.db.leases import PrimaryQuerySet
+from django_claude_batches.drafting.request import (
     MAX_MODEL_LENGTH,
     MAX_OBJECT_ID,
     MAX_OUR_CUSTOM_ID,
@@ -30,10 +28,12 @@ from django_claude_batches.models.drafting import (
     max_tokens_of,
     model_of,
 )
+from django_claude_batches.estimates import ExpectedUsage
+from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
+from django_claude_batches.model_limits import warnings_of
+from django_claude_batches.models.batch.queryset import UNCLAIMED
+from django_claude_batches.models.batch_state import EDITABLE, State, named
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import PrimaryQuerySet
-from django_claude_batches.models.selection import UNCLAIMED
-from django_claude_batches.models.state import EDITABLE, State, named
 
 
 def about(targets: Iterable[models.Model], prefix: str = "", *, using: str) -> Q:
@@ -167,7 +167,7 @@ class BatchRequest(models.Model):
             raise InvalidTransition("Requests are made by MessageBatch.objects.create_draft(), never one by one.")
         batches = type(self.batch).objects.primary()
         size = self.params_bytes = len(self.params_text.encode())
-        if reason := packets.obstacle(self.params_text, using=batches.db):
+        if reason := packet_limit.obstacle(self.params_text, using=batches.db):
             raise LimitExceeded(reason, custom_id=self.custom_id)
         with transaction.atomic(using=batches.db):
             batches.filter(pk=self.batch_id).update(state=F("state"))  # locks it: two changes must not count one size

@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 # A setting says which answers are whole; the layers allow `conf` to be read below, and .importlinter this one reader.
 from django_claude_batches import conf, wire
+from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import PrimaryQuerySet
 from django_claude_batches.models.request import BatchRequest, about
 
 ENDED_EARLY = {"max_tokens": "truncated", "refusal": "refused"}

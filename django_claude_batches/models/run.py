@@ -10,10 +10,10 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.dispatch import HandedOut, HandingQuerySet
+from django_claude_batches.db.leases import DatabaseNow, after, is_due
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
-from django_claude_batches.models.handing import HandedOut, HandingQuerySet
-from django_claude_batches.models.lease import DatabaseNow, after, is_due
 
 
 class RunState(models.TextChoices):

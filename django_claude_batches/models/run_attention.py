@@ -7,12 +7,12 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.models.attention import FAILED_TIMES, Reason, any_of, first_of
-from django_claude_batches.models.batch import MessageBatch
+from django_claude_batches.error_text import in_a_line
+from django_claude_batches.models.batch.attention import FAILED_TIMES, Reason, any_of, first_of
+from django_claude_batches.models.batch.batch import MessageBatch
+from django_claude_batches.models.batch_state import EDITABLE, State
 from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
 from django_claude_batches.models.run import ACTIVE, WORKING, JobRun, RunState
-from django_claude_batches.models.state import EDITABLE, State
-from django_claude_batches.raised import in_a_line
 
 LEFT = Q(state__in=EDITABLE, released_at__isnull=False, delivered_at__isnull=True)
 """Batches of a run that were refused, not received, or taken back: the run waits until they are submitted."""

@@ -12,11 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, Func, IntegerField, Q, Sum
 from django.db.models.sql.compiler import SQLCompiler
 
-from django_claude_batches.models.batch import MessageBatch
+from django_claude_batches.db.keyset import pages
+from django_claude_batches.models.batch.batch import MessageBatch
+from django_claude_batches.models.batch_state import FINAL
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
-from django_claude_batches.models.pieces import pages
 from django_claude_batches.models.run import JobRun
-from django_claude_batches.models.state import FINAL
 from django_claude_batches.models.usage import COUNTED, UsageRollup, rounded
 
 PAGE = 5000

@@ -12,11 +12,11 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.dispatch import HandedOut, HandingQuerySet
+from django_claude_batches.db.leases import DatabaseNow, after, is_due, is_free
 from django_claude_batches.models.event import user_name
-from django_claude_batches.models.expected import Expected
+from django_claude_batches.models.expected_usage import Expected
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
-from django_claude_batches.models.handing import HandedOut, HandingQuerySet
-from django_claude_batches.models.lease import DatabaseNow, after, is_due, is_free
 from django_claude_batches.models.upload_part import PartReader, UploadPart, in_parts
 from django_claude_batches.wire import MAX_BODY_BYTES
 

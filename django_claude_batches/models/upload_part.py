@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from django_claude_batches.models.lease import PrimaryQuerySet
+from django_claude_batches.db.leases import PrimaryQuerySet
 
 PART_BYTES = 1_000_000
 

@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models import Case, CharField, Count, F, Q, Sum, Value, When
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.lease import PrimaryQuerySet
 from django_claude_batches.models.result import BATCH_TIERS, BatchResult, ResultType
 
 COUNTED = (

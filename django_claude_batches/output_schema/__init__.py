@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from django_claude_batches.output_schema.outcome import BadSchema, InvalidOutput, Validated
+from django_claude_batches.output_schema.errors import BadSchema, InvalidOutput, Validated
 from django_claude_batches.output_schema.schema import OutputSchema
-from django_claude_batches.output_schema.structured import has_structured_output
+from django_claude_batches.output_schema.wire_schema import has_structured_output
 
 __all__ = ["BadSchema", "InvalidOutput", "OutputSchema", "Validated", "has_structured_output"]

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from django_claude_batches.output_schema.by_model import ByModel
-from django_claude_batches.output_schema.by_schema import BySchema
-from django_claude_batches.output_schema.outcome import InvalidOutput, Validated
-from django_claude_batches.output_schema.reading import decoded, unfenced
-from django_claude_batches.output_schema.structured import expressed, has_structured_output
+from django_claude_batches.output_schema.errors import InvalidOutput, Validated
+from django_claude_batches.output_schema.json_text import decoded, unfenced
+from django_claude_batches.output_schema.jsonschema_validator import BySchema
+from django_claude_batches.output_schema.pydantic_validator import ByModel
+from django_claude_batches.output_schema.wire_schema import expressed, has_structured_output
 
 INSTRUCTION = "Answer with JSON only, nothing before it or behind it, that fits this JSON Schema:\n"
 

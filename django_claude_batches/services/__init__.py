@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from django_claude_batches.services.adoption import adopt, adopt_all, claim
-from django_claude_batches.services.advancing import (
+from django_claude_batches.services.account_pauses import resume
+from django_claude_batches.services.announcements import announce_again
+from django_claude_batches.services.audits.audit import audit, audit_due, hand_out_audits
+from django_claude_batches.services.delivery.deliver import deliver_if_due, hand_out_deliveries
+from django_claude_batches.services.doctor.diagnose import diagnose
+from django_claude_batches.services.engine import (
     accounts_at_work,
     advance,
     advance_if_due,
@@ -14,26 +18,19 @@ from django_claude_batches.services.advancing import (
     tick,
     wait,
 )
-from django_claude_batches.services.announcing import announce_again
-from django_claude_batches.services.auditing import audit, audit_due, hand_out_audits
-from django_claude_batches.services.cancellation import cancel
-from django_claude_batches.services.deletion import delete_remote
-from django_claude_batches.services.diagnosing import diagnose
-from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase
-from django_claude_batches.services.guarding import confirm_installation
-from django_claude_batches.services.pausing import resume
-from django_claude_batches.services.preparing import prepare, prepare_if_due
-from django_claude_batches.services.purging import purge, purge_due
-from django_claude_batches.services.reconciliation import give_up
-from django_claude_batches.services.reingesting import reingest
-from django_claude_batches.services.retrying import retry
-from django_claude_batches.services.runs.advancing import advance_run
-from django_claude_batches.services.runs.delivering import deliver_if_due, hand_out_deliveries
-from django_claude_batches.services.runs.driving import drive_if_due, hand_out_runs
-from django_claude_batches.services.runs.dry_run import DryRun, dry_run
-from django_claude_batches.services.runs.releasing import release
-from django_claude_batches.services.runs.starting import start_job, start_job_if_free
-from django_claude_batches.services.runs.wishes import (
+from django_claude_batches.services.ingestion.reingest import reingest
+from django_claude_batches.services.installation import confirm_installation
+from django_claude_batches.services.polling.cancel import cancel
+from django_claude_batches.services.polling.delete import delete_remote
+from django_claude_batches.services.polling.loss import declare_lost
+from django_claude_batches.services.reconciliation.adopt import adopt, adopt_all, claim
+from django_claude_batches.services.reconciliation.late_arrivals import hand_out_watches, watch, watch_due
+from django_claude_batches.services.reconciliation.reconcile import give_up
+from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, erase
+from django_claude_batches.services.retention.purge import purge, purge_due
+from django_claude_batches.services.retries import retry
+from django_claude_batches.services.runs.advance import advance_run
+from django_claude_batches.services.runs.control import (
     cancel_run,
     deliver_parked,
     pause_run,
@@ -41,15 +38,18 @@ from django_claude_batches.services.runs.wishes import (
     resume_run,
     retry_run,
 )
-from django_claude_batches.services.submission import submit
-from django_claude_batches.services.uploading import (
+from django_claude_batches.services.runs.drive import drive_if_due, hand_out_runs
+from django_claude_batches.services.runs.dry_run import DryRun, dry_run
+from django_claude_batches.services.runs.start import start_job, start_job_if_free
+from django_claude_batches.services.runs.throttle import release
+from django_claude_batches.services.submission.submit import submit
+from django_claude_batches.services.uploads.confirm import (
     confirm_upload,
     discard_upload,
     hand_out_uploads,
     recheck_upload,
 )
-from django_claude_batches.services.vanishing import declare_lost
-from django_claude_batches.services.watching import hand_out_watches, watch, watch_due
+from django_claude_batches.services.uploads.prepare import prepare, prepare_if_due
 
 __all__ = [
     "DryRun",

@@ -13,8 +13,8 @@ from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.services.guarding import guard
-from django_claude_batches.services.slowness import noticing
+from django_claude_batches.services.installation import guard
+from django_claude_batches.services.slow_accounts import noticing
 
 
 class InsideTransaction(ClaudeBatchesError, RuntimeError):

@@ -11,9 +11,9 @@ from typing import Any
 
 from .emulator import ClaudeEmulator
 from .emulator.faults.bends import Bend
-from .emulator.faults.drawn import RandomBends
+from .emulator.faults.command_line import parse, parse_bend
+from .emulator.faults.random_bends import RandomBends
 from .emulator.faults.script import KNOWN
-from .emulator.faults.texts import parse, parse_bend
 from .emulator.hosts import host_name
 from .emulator.replies import Replies
 

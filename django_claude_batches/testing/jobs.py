@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from django_claude_batches import conf, registry, services
+from django_claude_batches import conf, job_registry, services
 from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, ParkedResult
-from django_claude_batches.models.state import FINAL
+from django_claude_batches.models.batch_state import FINAL
 
 from .emulator import ClaudeEmulator
 from .emulator.replies import Replies
@@ -27,7 +27,7 @@ class RunFailed(AssertionError):
 
 
 def run_job(
-    job: type[registry.Job],
+    job: type[job_registry.Job],
     claude: Claude | None = None,
     *,
     replies: Replies | None = None,
@@ -65,7 +65,7 @@ def _entered(claude: Claude | None, replies: Replies | None) -> Iterator[Claude]
         yield own
 
 
-def _refuse_another_host(job: type[registry.Job], claude: Claude) -> None:
+def _refuse_another_host(job: type[job_registry.Job], claude: Claude) -> None:
     url = conf.account(job.account).base_url
     if url.rstrip("/") != claude.url:
         raise RunFailed(

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .emulator.faults.bends import Bend
-from .emulator.faults.drawn import RandomBends, arguments_of
+from .emulator.faults.random_bends import RandomBends, arguments_of
 
 
 class EmulatorProcess:

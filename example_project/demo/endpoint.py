@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.core.management import CommandError
 
 from django_claude_batches import conf
-from django_claude_batches.client.arguments import is_loopback
+from django_claude_batches.client.validation import is_loopback
 from django_claude_batches.models import JobRun, MessageBatch, State
 from django_claude_batches.models.run import WORKING
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from demo.errand import Errand
 from django_claude_batches import conf
-from django_claude_batches.client.arguments import is_loopback
+from django_claude_batches.client.validation import is_loopback
 from django_claude_batches.models import BatchRequest, MessageBatch, bulk
 from django_claude_batches.pricing import PriceTable
 

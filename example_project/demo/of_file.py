@@ -10,7 +10,7 @@ from demo import report
 from demo.errand import Progress
 from django_claude_batches import services
 from django_claude_batches.models import BatchResult, MessageBatch, State
-from django_claude_batches.models.state import RUNNING
+from django_claude_batches.models.batch_state import RUNNING
 
 
 class OfFile:

@@ -12,8 +12,8 @@ from demo.errand import Progress
 from django_claude_batches import services
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch, ParkedResult, RunState, State
+from django_claude_batches.models.batch_state import FINAL, RUNNING
 from django_claude_batches.models.run_totals import RunTotals
-from django_claude_batches.models.state import FINAL, RUNNING
 
 LABEL = "demo"
 

@@ -22,7 +22,7 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UsageRollup,
 )
-from django_claude_batches.models.state import ALWAYS_DUE, FETCHING, REMOTE
+from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, REMOTE
 from tests.jobs.shop import job
 from tests.making import draft
 

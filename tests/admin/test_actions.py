@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches.models import AccountState, BatchEvent, BatchRequest, MessageBatch, State
-from django_claude_batches.models.state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, SENT
-from django_claude_batches.services.deletion import DELETABLE_REMOTELY
+from django_claude_batches.models.batch_state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, SENT
+from django_claude_batches.services.polling.delete import DELETABLE_REMOTELY
 from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, said, url
 from tests.making import draft
 from tests.selections import slow_but

@@ -13,9 +13,9 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
-from django_claude_batches.admin.outlook import outlook
-from django_claude_batches.admin.samples import MOST_CHARACTERS, MOST_READ, prompt, samples
-from django_claude_batches.admin.turn_round import FEWEST, turn_round
+from django_claude_batches.admin.batches.forecast import outlook
+from django_claude_batches.admin.batches.samples import MOST_CHARACTERS, MOST_READ, prompt, samples
+from django_claude_batches.admin.batches.turnaround import FEWEST, turn_round
 from django_claude_batches.models import (
     AccountState,
     BatchResult,
@@ -25,7 +25,7 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UsageRollup,
 )
-from django_claude_batches.models.state import REMOTE, RUNNING
+from django_claude_batches.models.batch_state import REMOTE, RUNNING
 from tests.admin.conftest import Staff
 from tests.admin.making import ANSWER, BATCHES, HOSTILE, PROMPT, REQUESTS, RESULTS, in_state, ingest, page, url
 from tests.making import draft

@@ -10,7 +10,7 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.state import ALWAYS_DUE
+from django_claude_batches.models.batch_state import ALWAYS_DUE
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, ANSWER, BATCHES, REQUESTS, RESULTS, in_state, ingest, page, url
 from tests.making import draft

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.test import Client
 
+from django_claude_batches.db.leases import LEASE, after
 from django_claude_batches.models import BatchEvent, BatchRequest, BatchResult, MessageBatch, State, SubmitAttempt
-from django_claude_batches.models.lease import LEASE, after
-from django_claude_batches.models.state import DELETABLE
+from django_claude_batches.models.batch_state import DELETABLE
 from tests.admin.making import BATCHES, HOSTILE, act, in_state, page, said, url
 from tests.making import draft
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from django_claude_batches.admin import display
-from django_claude_batches.estimating import Estimate
+from django_claude_batches.admin.base import display
+from django_claude_batches.estimates import Estimate
 
 DAY = date(2026, 11, 22)
 BY_PRICES = "by the prices of Nov. 22, 2026"

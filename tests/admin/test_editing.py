@@ -10,10 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client, RequestFactory
 
 from django_claude_batches import services
-from django_claude_batches.admin.editing import DraftForm
+from django_claude_batches.admin.batches.forms import DraftForm
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.state import EDITABLE
+from django_claude_batches.models.batch_state import EDITABLE
 from tests.admin.making import BATCHES, in_state, page, said, url
 from tests.making import draft
 

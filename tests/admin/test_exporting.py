@@ -23,12 +23,12 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdmin
-from django_claude_batches.admin.export_form import NARROWING
-from django_claude_batches.admin.exporting import export_links
-from django_claude_batches.admin.filters import BATCH, ResultOutcomeFilter
+from django_claude_batches.admin.base.filters import BATCH, ResultOutcomeFilter
+from django_claude_batches.admin.results.export_form import NARROWING
+from django_claude_batches.admin.results.export_view import export_links
+from django_claude_batches.export.cells import COLUMNS, DEFAULT
+from django_claude_batches.export.selection import OUTCOMES
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
-from django_claude_batches.models.cells import COLUMNS, DEFAULT
-from django_claude_batches.models.narrowing import OUTCOMES
 from tests.admin.conftest import Staff
 from tests.admin.making import ANSWER, BATCHES, HOSTILE, PROMPT, REQUESTS, RESULTS, in_state, page, url
 from tests.making import draft

@@ -13,9 +13,9 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
-from django_claude_batches.admin.listing import CAP, CappedPaginator
+from django_claude_batches.admin.base.changelist import CAP, CappedPaginator
+from django_claude_batches.error_text import raised
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
-from django_claude_batches.raised import raised
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, act, in_state, ingest, page, url
 from tests.making import draft

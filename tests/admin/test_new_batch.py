@@ -12,11 +12,11 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.admin.new_batch import AT_ONCE
-from django_claude_batches.admin.new_batch_form import NewBatchForm
-from django_claude_batches.files import DELIMITERS
+from django_claude_batches.admin.uploads.forms import NewBatchForm
+from django_claude_batches.admin.uploads.views import AT_ONCE
 from django_claude_batches.models import AccountState, BatchUpload, MessageBatch, State, UploadState
 from django_claude_batches.models.upload import MOST_BYTES
+from django_claude_batches.request_files import DELIMITERS
 from tests.admin.conftest import Staff
 from tests.admin.making import BATCHES, HOSTILE, page, said, url
 from tests.making import item

@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.admin.notices import notices
+from django_claude_batches.admin.notices.notices import notices
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff

@@ -19,7 +19,7 @@ from django_claude_batches.models import (
     ParkedResult,
     RunState,
 )
-from django_claude_batches.services.runs.driving import drive
+from django_claude_batches.services.runs.drive import drive
 from tests.admin.conftest import Staff
 from tests.admin.making import RUNS, page, run_in, said, url
 from tests.selections import slow_but

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, State, SubmitAttempt
-from django_claude_batches.models.state import ADOPTING
-from django_claude_batches.services import settling
+from django_claude_batches.models.batch_state import ADOPTING
+from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff
 from tests.admin.making import BATCHES, HOSTILE, act, in_state, page, said, url
@@ -204,7 +204,7 @@ def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Clie
 def in_doubt(batch: MessageBatch) -> MessageBatch:
     """Held: it may have been billed, and that cannot be known any more."""
     searched_for(batch)
-    settling.never_known(batch, batch.attempts.get(), "it is a test")
+    close_attempt.never_known(batch, batch.attempts.get(), "it is a test")
     assert batch.state == State.HELD
     return batch
 

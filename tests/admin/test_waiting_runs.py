@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import JobRun, RunState, State
-from django_claude_batches.services.runs.driving import drive
+from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff
 from tests.admin.making import BATCHES, RESULTS, RUNS, STILL, in_state, page, url

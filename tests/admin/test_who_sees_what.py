@@ -16,7 +16,8 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
+from django_claude_batches.error_text import raised
 from django_claude_batches.models import (
     AccountState,
     BatchUpload,
@@ -26,8 +27,7 @@ from django_claude_batches.models import (
     ParkedResult,
     State,
 )
-from django_claude_batches.raised import raised
-from django_claude_batches.services.runs.driving import drive
+from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, always
 from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, url
@@ -67,8 +67,8 @@ def everything(django_db_setup: None, django_db_blocker: Any) -> Iterator[Everyt
                 yield made()
             finally:
                 transaction.set_rollback(True)
-                registry.forget("of-prompts")
-                registry.forget("tag-reviews")
+                job_registry.forget("of-prompts")
+                job_registry.forget("tag-reviews")
 
 
 def made() -> Everything:

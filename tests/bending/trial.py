@@ -16,15 +16,15 @@ from typing import Any, get_args
 from django_claude_batches import services
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchResult, MessageBatch
-from django_claude_batches.models.batch import MessageBatchQuerySet
-from django_claude_batches.models.state import State
+from django_claude_batches.models.batch.batch import MessageBatchQuerySet
+from django_claude_batches.models.batch_state import State
 from django_claude_batches.schedule import TICK_SECONDS
 from django_claude_batches.testing import Bend, ClaudeEmulator, RandomBends
-from django_claude_batches.testing.emulator.exchange import VERBS
-from django_claude_batches.testing.emulator.faults.bending import HOWS
 from django_claude_batches.testing.emulator.faults.bends import Listing
-from django_claude_batches.testing.emulator.faults.drawn import HEADERS, is_spared
 from django_claude_batches.testing.emulator.faults.fields import FIELDS
+from django_claude_batches.testing.emulator.faults.mutations import HOWS
+from django_claude_batches.testing.emulator.faults.random_bends import HEADERS, is_spared
+from django_claude_batches.testing.emulator.http_messages import VERBS
 from tests.making import draft
 from tests.protocol.world import forget_all
 from tests.soak import clock

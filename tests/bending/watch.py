@@ -17,7 +17,7 @@ from django_claude_batches.models import (
     ResultProblem,
     SubmitAttempt,
 )
-from django_claude_batches.models.state import State
+from django_claude_batches.models.batch_state import State
 from django_claude_batches.testing import ClaudeEmulator
 
 from .site import HEALTHY

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.testing import ClaudeEmulator, Failure, Reply
@@ -59,7 +59,7 @@ def declared() -> Iterator[None]:
         MENDED.clear()
         _overloaded.clear()
         for name in names:
-            registry.forget(name)
+            job_registry.forget(name)
 
 
 def _tag_reviews() -> type[BatchJob]:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.client.answer import MAX_LISTING_BYTES, MAX_OBJECT_BYTES, unpacked, unpacked_pieces
-from django_claude_batches.client.refusals import MAX_FOREIGN_READ, plain_text
+from django_claude_batches.client.errors import MAX_FOREIGN_READ, plain_text
+from django_claude_batches.client.response_body import MAX_LISTING_BYTES, MAX_OBJECT_BYTES, unpacked, unpacked_pieces
 from django_claude_batches.exceptions import APIError, APIUnreachable, ServerFault
-from django_claude_batches.testing.emulator.faults.hostile import gzip_bomb
+from django_claude_batches.testing.emulator.faults.oversized import gzip_bomb
 from tests.client.scripted import BATCH_ID, Answer, Script, batch, page, refused
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.client import body
-from django_claude_batches.client.body import BodyReadError, Upload, write_body
+from django_claude_batches.client import request_body
 from django_claude_batches.client.deadline import Pace
+from django_claude_batches.client.request_body import BodyReadError, Upload, write_body
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.wire import MAX_REQUESTS
 
@@ -80,7 +80,7 @@ def test_one_request_too_many_is_refused() -> None:
 
 def test_too_many_bytes_are_refused_at_the_request_that_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     fits = b'{"requests":[{"custom_id":"a","params":{}}]}'
-    monkeypatch.setattr(body, "MAX_BODY_BYTES", len(fits))
+    monkeypatch.setattr(request_body, "MAX_BODY_BYTES", len(fits))
     assert written([{"custom_id": "a", "params": {}}]) == fits
     with pytest.raises(LimitExceeded) as caught:
         written([{"custom_id": "a", "params": {}}, {"custom_id": "b", "params": {}}])

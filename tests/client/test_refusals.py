@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches.client.error_table import ROWS
-from django_claude_batches.client.refusals import refusal
+from django_claude_batches.client.errors import refusal
 from django_claude_batches.exceptions import (
     About,
     AccessRefused,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_claude_batches.files import BadPrompt, Prompt, Question, read_schema
+from django_claude_batches.request_files import BadPrompt, Prompt, Question, read_schema
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from django_claude_batches.files import BadPrompt, Prompt, Question, RequestFile
-from django_claude_batches.files.row import Row
-from django_claude_batches.files.sizes import (
+from django_claude_batches.request_files import BadPrompt, Prompt, Question, RequestFile
+from django_claude_batches.request_files.record_limits import (
     MAX_DECODED_BYTES,
     MAX_LINE_BYTES,
     MAX_PLACES,
@@ -21,6 +20,7 @@ from django_claude_batches.files.sizes import (
     MAX_VALUES,
     problem_with_line,
 )
+from django_claude_batches.request_files.row import Row
 from tests.selections import slow_but
 
 GOOD = b'{"params": {}}\n'

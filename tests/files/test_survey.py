@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.files import RequestFile, Survey
-from django_claude_batches.files.row import Row
-from django_claude_batches.files.survey import LONGEST_SAMPLE, MOST_KEPT
 from django_claude_batches.models import MessageBatch
+from django_claude_batches.request_files import RequestFile, Survey
+from django_claude_batches.request_files.check_report import LONGEST_SAMPLE, MOST_KEPT
+from django_claude_batches.request_files.row import Row
 from tests.making import item
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_claude_batches.files import BadRow, Prompt, Question, RequestFile
-from django_claude_batches.files.row import Row
-from django_claude_batches.files.sizes import MAX_RECORD_BYTES
+from django_claude_batches.request_files import BadRow, Prompt, Question, RequestFile
+from django_claude_batches.request_files.record_limits import MAX_RECORD_BYTES
+from django_claude_batches.request_files.row import Row
 
 
 def rows(content: bytes | str, prompt: str = "Tag: {review}", delimiter: str = "") -> list[Row]:

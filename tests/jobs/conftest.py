@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from django_claude_batches import registry
+from django_claude_batches import job_registry
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def no_jobs() -> Iterator[None]:
     yield
     forgotten()
     for each in known:
-        registry.register(each)
+        job_registry.register(each)
 
 
 def forgotten() -> list[Any]:
     """Forget all jobs, and give their classes."""
-    known = [type(registry.find(name)) for name in registry.names()]
-    for name in registry.names():
-        registry.forget(name)
+    known = [type(job_registry.find(name)) for name in job_registry.names()]
+    for name in job_registry.names():
+        job_registry.forget(name)
     return known

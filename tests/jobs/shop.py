@@ -8,11 +8,11 @@ from typing import Any
 from django.db.models import F
 from django.utils import timezone
 
-from django_claude_batches import registry
+from django_claude_batches import job_registry
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch
 from django_claude_batches.services import advance, advance_run, deliver_if_due, release
-from django_claude_batches.services.runs.driving import drive
+from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.library.models import Review
 
@@ -29,7 +29,7 @@ BAD = Failure("invalid_request_error", "messages: too long", while_running=True)
 
 def job(name: str = "tag-reviews", **members: Any) -> type[BatchJob]:
     """Define a job that writes an answer's text into its review and counts that it did."""
-    registry.forget(name)
+    job_registry.forget(name)
     return type("TagReviews", (Tagging,), {"name": name, **members})
 
 

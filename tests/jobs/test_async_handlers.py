@@ -18,7 +18,7 @@ from django.db.models import F
 
 from django_claude_batches import services
 from django_claude_batches.models import DeliveryChunk, JobRun, ParkedResult, RunState
-from django_claude_batches.services.runs.calling import call
+from django_claude_batches.services.job_calls import call
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, deliver_all, effects, fetched, job, over, reviews
 from tests.library.models import Review

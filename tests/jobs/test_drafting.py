@@ -17,11 +17,11 @@ from django.db.models.functions import Length
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, JobRun, MessageBatch, RunState, State
 from django_claude_batches.services import drive_if_due, pause_run, resume_run
-from django_claude_batches.services.runs.questions import FIRST_PAGE, PAGE
+from django_claude_batches.services.runs.request_builder import FIRST_PAGE, PAGE
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import job, over, reviews
 from tests.library.models import Book, Chapter, Parcel, Review
@@ -357,7 +357,7 @@ def test_a_batch_that_is_being_filled_cannot_be_submitted() -> None:
 def test_a_job_whose_code_is_gone_pauses_its_run() -> None:
     reviews(3)
     run = job().start()
-    registry.forget("tag-reviews")
+    job_registry.forget("tag-reviews")
     drive(run)
     assert 'No job is named "tag-reviews" here (known: ' in run.pause_reason
     job()

@@ -8,7 +8,7 @@ import pytest
 from django_claude_batches import conf, services
 from django_claude_batches.exceptions import Unaskable, UnknownJob
 from django_claude_batches.models import BatchRequest, JobRun, MessageBatch
-from django_claude_batches.services import confirming, drive_if_due
+from django_claude_batches.services import cost_confirmation, drive_if_due
 from tests.jobs.shop import SCHEMA, job, reviews
 from tests.library.models import Book, Chapter
 
@@ -48,7 +48,7 @@ def test_it_says_what_a_run_then_drafts(settings: Any, most: int | None, members
     assert (look.rows, look.requests) == (run.row_count, sum(batch.request_count for batch in batches))
     assert look.batches == len(batches) > (1 if most else 0)
     assert look.bytes == sum(batch.body_bytes for batch in batches)
-    assert look.estimate.cents == confirming.estimate(batches).cents
+    assert look.estimate.cents == cost_confirmation.estimate(batches).cents
     assert look.estimate.as_of == conf.prices().as_of
     asked = {request.object_id: request.params for request in BatchRequest.objects.filter(batch__run=run)}
     rows = dict.fromkeys(str(row.pk) for row in asking().get_queryset().order_by("pk"))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, field_validator
 
-from django_claude_batches import registry
+from django_claude_batches import job_registry
 from django_claude_batches.checks import check_jobs
 from tests.jobs.shop import Tagging, job
 
@@ -37,7 +37,7 @@ def refused(member: str, function: Any) -> str:
     """Define a job with this member; return why it is refused, and make sure that no batch can find it."""
     with pytest.raises(TypeError) as error:
         job(**{member: function})
-    assert registry.find("tag-reviews") is None
+    assert job_registry.find("tag-reviews") is None
     return str(error.value)
 
 

@@ -16,11 +16,10 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
 from django_claude_batches.models import DeliveryChunk, JobRun, ParkedResult, RunState
-from django_claude_batches.services.runs import delivering
-from django_claude_batches.services.runs.delivering import deliver
-from django_claude_batches.services.runs.driving import drive
+from django_claude_batches.services.delivery.deliver import ALONE_FROM, MOST_TRIES, deliver
+from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.library.models import Review
@@ -171,7 +170,7 @@ class TestDatabaseErrors:
         run = taken_to_its_end(job(on_result=handling(handler)).start(), claude)
         assert run.state == RunState.FINISHED
         assert effects() == [1, 1, 0, 1, 1]
-        assert calls.count(bad) == delivering.ALONE_FROM
+        assert calls.count(bad) == ALONE_FROM
         assert ParkedResult.objects.get().error == "OperationalError: deadlock detected"
 
     def test_that_pass_leave_nothing_behind(self, claude: ClaudeEmulator) -> None:
@@ -372,7 +371,7 @@ class TestWithoutAHandler:
         reviews(3)
         run = job().start()
         fetched(run, claude)
-        registry.forget("tag-reviews")
+        job_registry.forget("tag-reviews")
         deliver_all()
         run.refresh_from_db()
         assert run.is_paused
@@ -389,7 +388,7 @@ class TestWithoutAHandler:
         run = over(job().start(), claude)
         batch = run.batches.get()
         services.redeliver(batch)
-        registry.forget("tag-reviews")
+        job_registry.forget("tag-reviews")
         deliver_all()
         chunk = DeliveryChunk.objects.get(mode="again")
         assert (chunk.next_action_at, chunk.done_at) == (None, None)
@@ -428,7 +427,7 @@ class TestKilledAgainAndAgain:
             except self.Killed:
                 continue
         run.refresh_from_db()
-        assert calls.count(rows[3].pk) == delivering.MOST_TRIES
+        assert calls.count(rows[3].pk) == MOST_TRIES
         assert run.is_paused
         assert f"at request {rows[3].pk} (position 3)" in run.pause_reason
         assert effects() == [1, 1, 1, 0, 0], "those before it were handed out one by one"

@@ -11,7 +11,7 @@ from django.db import models
 from django.test.utils import isolate_apps
 from pydantic import BaseModel, Field
 
-from django_claude_batches import registry
+from django_claude_batches import job_registry
 from django_claude_batches.checks import check_jobs
 from django_claude_batches.exceptions import InvalidTransition, Unaskable
 from django_claude_batches.jobs import BatchJob
@@ -41,38 +41,38 @@ def declared(class_name: str, *bases: type, **members: Any) -> Any:
 def test_a_job_is_named_after_its_class(class_name: str, name: str) -> None:
     made = declared(class_name)
     assert made.name == name
-    assert type(registry.find(name)) is made
+    assert type(job_registry.find(name)) is made
 
 
 def test_a_name_is_set_or_the_classs_own_and_never_inherited() -> None:
     parent = declared("DescribeBooks", name="books")
     child = declared("DescribeOldBooks", parent)
-    assert (type(registry.find("books")), type(registry.find("describe-old-books"))) == (parent, child)
+    assert (type(job_registry.find("books")), type(job_registry.find("describe-old-books"))) == (parent, child)
 
 
 def test_an_abstract_job_is_no_job() -> None:
     class Describing(BatchJob, abstract=True):
         claude_model = "claude-haiku-4-5"
 
-    assert (Describing.name, registry.find("describing"), registry.find("")) == ("", None, None)
-    assert Describing not in [job for job, _problem in registry.problems()]
+    assert (Describing.name, job_registry.find("describing"), job_registry.find("")) == ("", None, None)
+    assert Describing not in [job for job, _problem in job_registry.problems()]
     assert declared("DescribeBooks", Describing).name == "describe-books"
 
 
 def test_two_jobs_of_one_name_are_refused() -> None:
     first = declared("TagBooks")
-    with pytest.raises(registry.NameTaken) as refused:
+    with pytest.raises(job_registry.NameTaken) as refused:
         declared("TagAllBooks", name="tag-books")
     assert str(refused.value) == (
         f'{__name__}.TagAllBooks and {__name__}.TagBooks are both named "tag-books": set another `name` on one of them.'
     )
-    assert type(registry.find("tag-books")) is first
+    assert type(job_registry.find("tag-books")) is first
 
 
 def test_a_class_that_is_loaded_again_replaces_itself() -> None:
     declared("TagBooks")
     again = declared("TagBooks")
-    assert type(registry.find("tag-books")) is again
+    assert type(job_registry.find("tag-books")) is again
 
 
 def rows(self: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, ParkedResult, RunState, State
-from django_claude_batches.services import settling
+from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import deliver_all, effects, fetched, job, over, reviews
 from tests.library.models import Review
@@ -74,7 +74,7 @@ def test_a_late_delivery_that_stands_still_goes_on_when_its_run_is_resumed(claud
     run = JobRun.objects.get()
     with pytest.raises(InvalidTransition, match="it is over, and no delivery of it is left"):
         services.resume_run(run)
-    registry.forget("tag-reviews")
+    job_registry.forget("tag-reviews")
     fetch_again(batch)
     deliver_all()
     assert DeliveryChunk.objects.stuck().count() == 1
@@ -145,7 +145,7 @@ def test_a_held_batch_that_a_person_declares_lost_ends_its_run(claude: ClaudeEmu
     claude.fault("never_lands", times=1)
     run = services.advance_run(job().start())
     batch = run.batches.get()
-    settling.never_known(batch, batch.attempts.get(), "it is a test")
+    close_attempt.never_known(batch, batch.attempts.get(), "it is a test")
     assert over(run, claude).state == RunState.RUNNING, "it waits for a person"
     services.declare_lost(batch)
     over(run, claude)

@@ -24,7 +24,7 @@ from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.models import BatchRequest, JobRun, RunState
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services import pause_run, resume_run
-from django_claude_batches.services.runs.questions import (
+from django_claude_batches.services.runs.request_builder import (
     FIRST_PAGE,
     MAX_LEFT_OUT_NAMED,
     MAX_LEFT_OUT_REASON,

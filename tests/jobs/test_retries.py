@@ -12,10 +12,10 @@ from django.contrib.contenttypes.models import ContentType
 from django_claude_batches import services
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, JobRun, MessageBatch, RunState
 from django_claude_batches.models.run_totals import RunTotals
-from django_claude_batches.services.runs.driving import drive
+from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator
-from django_claude_batches.testing.emulator.judging import Failure
 from django_claude_batches.testing.emulator.replies import Reply
+from django_claude_batches.testing.emulator.validation.params import Failure
 from tests.jobs.shop import BAD, OVERLOADED, SCHEMA, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.library.models import Review
 from tests.making import make_due

@@ -10,12 +10,12 @@ from django.contrib.auth.models import User
 from django.db.models import F, Q
 from django.utils import timezone
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import AlreadyRunning, ClaudeBatchesError, InvalidTransition, UnknownJob
 from django_claude_batches.models import BatchResult, DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.run_totals import RunTotals
-from django_claude_batches.services.runs.driving import drive
-from django_claude_batches.services.runs.following import follow_up
+from django_claude_batches.services.runs.drive import drive
+from django_claude_batches.services.runs.follow_up import follow_up
 from django_claude_batches.testing import ClaudeEmulator, Reply
 from tests.jobs.shop import BAD, OVERLOADED, SCHEMA, deliver_all, effects, fetched, job, over, reviews
 from tests.library.models import Review
@@ -170,7 +170,7 @@ class TestCancel:
         token = JobRun.objects.claim(run.pk)
         as_read = JobRun.objects.get()
         services.cancel_run(JobRun.objects.get())
-        assert follow_up(as_read, batch, token or "", registry.find("tag-reviews"))  # type: ignore[arg-type]
+        assert follow_up(as_read, batch, token or "", job_registry.find("tag-reviews"))  # type: ignore[arg-type]
         assert (run.batches.count(), DeliveryChunk.objects.filter(mode="given_up").count()) == (1, 1)
 
     def test_what_is_at_anthropic_is_canceled_and_nothing_else_is_sent(
@@ -609,7 +609,7 @@ class TestRedeliver:
             services.redeliver(in_state(state, kind="tag-reviews"))
 
     def test_none_whose_kind_is_nobodys(self) -> None:
-        registry.forget("tag-reviews")
+        job_registry.forget("tag-reviews")
         with pytest.raises(UnknownJob):
             services.redeliver(MessageBatch(kind="tag-reviews"))
 

@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, State
-from django_claude_batches.models.lease import DatabaseNow
 from django_claude_batches.models.run_attention import attention, needing_attention
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running

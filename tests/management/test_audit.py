@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.management.subcommands.audit import TITLES
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.services.findings import Kind
+from django_claude_batches.services.audits.findings import Kind
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import running
 from tests.management.conftest import Manage

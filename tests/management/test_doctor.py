@@ -14,7 +14,7 @@ from celery import Celery, current_app
 from django_claude_batches import services
 from django_claude_batches.management.subcommands.doctor import MARKS
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services.diagnosis import Verdict
+from django_claude_batches.services.doctor.report import Verdict
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft
 from tests.management.conftest import Manage

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from django_claude_batches.files import RequestFile
 from django_claude_batches.models import BatchRequest, MessageBatch, State
+from django_claude_batches.request_files import RequestFile
 from tests.making import item
 from tests.management.conftest import Manage
 

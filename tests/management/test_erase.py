@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchRequest, MessageBatch
-from django_claude_batches.services.vanishing import RESULTS_LAST
+from django_claude_batches.services.polling.loss import RESULTS_LAST
 from django_claude_batches.testing import ClaudeEmulator
 from tests.library.models import Parcel, Review
 from tests.making import item

@@ -14,11 +14,11 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.management.output import written
+from django_claude_batches.management.cli.output_file import written
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
-from django_claude_batches.testing.emulator.judging import Failure
 from django_claude_batches.testing.emulator.replies import scripted
+from django_claude_batches.testing.emulator.validation.params import Failure
 from tests.making import draft, running
 from tests.management.conftest import Manage
 

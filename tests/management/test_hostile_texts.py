@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.management.console import CLEAR_LINE
+from django_claude_batches.management.cli.console import CLEAR_LINE
 from django_claude_batches.management.subcommands import ALL
 from django_claude_batches.models import (
     AccountState,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.services import advance_run
 from django_claude_batches.testing import ClaudeEmulator, Failure
@@ -31,7 +31,7 @@ def test_without_a_name_the_jobs_are_listed(manage: Manage) -> None:
     job("tag-books"), job("tag-reviews")
     ran = manage("run")
     assert (ran.code, {"tag-books", "tag-reviews"} <= set(ran.out.split())) == (0, True)
-    assert manage("run", "--json").document["jobs"] == registry.names()
+    assert manage("run", "--json").document["jobs"] == job_registry.names()
     assert not JobRun.objects.exists()
 
 

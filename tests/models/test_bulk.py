@@ -8,7 +8,7 @@ import pytest
 from django.db import models
 
 from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, bulk, rows
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, bulk, bulk_rows
 from tests.making import draft, item
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -31,13 +31,13 @@ ODD = [
 @pytest.mark.parametrize(
     ("table", "model", "unwritten"),
     [
-        (rows.RESULTS, BatchResult, {"id", "output", "output_error", "cost_usd"}),
-        (rows.REQUESTS, BatchRequest, {"id", "erased_at"}),
+        (bulk_rows.RESULTS, BatchResult, {"id", "output", "output_error", "cost_usd"}),
+        (bulk_rows.REQUESTS, BatchRequest, {"id", "erased_at"}),
     ],
     ids=["results", "requests"],
 )
 def test_every_column_is_written_but_those_that_are_named_here(
-    table: rows.Table, model: type[models.Model], unwritten: set[str]
+    table: bulk_rows.Table, model: type[models.Model], unwritten: set[str]
 ) -> None:
     assert {*table.columns} | unwritten == {field.column for field in model._meta.concrete_fields}
 
@@ -45,8 +45,10 @@ def test_every_column_is_written_but_those_that_are_named_here(
 @pytest.mark.parametrize("text", ODD)
 def test_texts_come_back_as_they_went(text: str) -> None:
     batch = draft(1)
-    row = rows.ResultRow("x", "errored", error_message=text, error_type=text, raw=text.encode() + bytes(range(256)))
-    assert not bulk.insert_results(iter([rows.of_result(batch.pk, row)]), using="default")
+    row = bulk_rows.ResultRow(
+        "x", "errored", error_message=text, error_type=text, raw=text.encode() + bytes(range(256))
+    )
+    assert not bulk.insert_results(iter([bulk_rows.of_result(batch.pk, row)]), using="default")
     stored = batch.results.get()
     assert (stored.error_message, stored.error_type, bytes(stored.raw)) == (text, text, row.raw)
     assert (stored.message, stored.input_tokens, stored.request_id) == (None, None, None)
@@ -54,9 +56,13 @@ def test_texts_come_back_as_they_went(text: str) -> None:
 
 def test_a_row_that_the_database_refuses_is_named_and_the_others_are_stored() -> None:
     batch = draft(3)
-    results = [rows.ResultRow("r-0", "errored"), rows.ResultRow("r-1", "x" * 99), rows.ResultRow("r-2", "errored")]
-    twice = [*results, rows.ResultRow("r-0", "expired")]
-    refused = bulk.insert_results((rows.of_result(batch.pk, row) for row in twice), using="default")
+    results = [
+        bulk_rows.ResultRow("r-0", "errored"),
+        bulk_rows.ResultRow("r-1", "x" * 99),
+        bulk_rows.ResultRow("r-2", "errored"),
+    ]
+    twice = [*results, bulk_rows.ResultRow("r-0", "expired")]
+    refused = bulk.insert_results((bulk_rows.of_result(batch.pk, row) for row in twice), using="default")
     assert 3 in refused
     # SQLite has no lengths.
     stored = batch.results.order_by("pk").values_list("custom_id", "result_type")
@@ -69,10 +75,10 @@ def test_of_many_rows_only_the_bad_ones_are_not_stored() -> None:
     batch = draft(1)
     bad = {5, 1700, 2999}
     results = (
-        rows.ResultRow(f"r-{number}", "x" * (99 if number in bad else 9), error_message="y" * 2000)
+        bulk_rows.ResultRow(f"r-{number}", "x" * (99 if number in bad else 9), error_message="y" * 2000)
         for number in range(3000)
     )
-    refused = bulk.insert_results((rows.of_result(batch.pk, row) for row in results), using="default")
+    refused = bulk.insert_results((bulk_rows.of_result(batch.pk, row) for row in results), using="default")
     assert set(refused) in (bad, set())  # SQLite has no lengths
     assert batch.results.count() == 3000 - len(refused)
 
@@ -80,8 +86,8 @@ def test_of_many_rows_only_the_bad_ones_are_not_stored() -> None:
 def test_what_breaks_while_rows_are_made_is_not_taken_for_a_refusal_of_the_database() -> None:
     batch = draft(2)
 
-    def broken() -> Iterator[rows.Values]:
-        yield rows.of_result(batch.pk, rows.ResultRow("r-0", "errored"))
+    def broken() -> Iterator[bulk_rows.Values]:
+        yield bulk_rows.of_result(batch.pk, bulk_rows.ResultRow("r-0", "errored"))
         raise ValueError("a bug of ours")
 
     with pytest.raises(ValueError, match="a bug of ours"):

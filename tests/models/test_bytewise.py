@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from django_claude_batches import services
+from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import AccountState, BatchResult, JobRun, MessageBatch, UsageRollup
-from django_claude_batches.models.lease import DatabaseNow
-from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.testing import ClaudeEmulator
 from tests.library.models import Chapter
 from tests.making import item

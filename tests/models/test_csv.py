@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from django_claude_batches import services
-from django_claude_batches.models import BatchResult, MessageBatch, pieces
-from django_claude_batches.models.cells import COLUMNS, DEFAULT, disarmed
-from django_claude_batches.models.exporting import CsvExport
+from django_claude_batches.db import keyset
+from django_claude_batches.export.cells import COLUMNS, DEFAULT, disarmed
+from django_claude_batches.export.formats import CsvExport
+from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
-from django_claude_batches.testing.emulator.judging import Failure
 from django_claude_batches.testing.emulator.replies import scripted
+from django_claude_batches.testing.emulator.validation.params import Failure
 from tests.library.models import Book
 from tests.making import item
 
@@ -139,7 +140,7 @@ def test_columns_are_chosen_and_come_in_the_order_asked_for(batch: MessageBatch)
 
 @pytest.mark.django_db
 def test_a_result_without_a_request_has_no_target(batch: MessageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "BYTES", 1)
+    monkeypatch.setattr(keyset, "BYTES", 1)
     BatchResult.objects.update(request=None)
     rows = table(batch.results.all(), columns=["custom_id", "target_type", "target_id", "params"])
     assert [tuple(row.values()) for row in rows] == [("'-7", "", "", ""), ("r-0", "", "", ""), ("r-1", "", "", "")]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from django_claude_batches import wire
+from django_claude_batches.drafting.request import Tally, check_header, encode_params
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidRequest, InvalidTransition, LimitExceeded
 from django_claude_batches.models import BatchEvent, BatchRequest, MessageBatch, State
-from django_claude_batches.models.drafting import Tally, check_header, encode_params
 from tests.library.models import Book
 from tests.making import draft, in_state, item
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from django_claude_batches import conf, services
-from django_claude_batches.estimating import ExpectedUsage
+from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.models import BatchRequest, MessageBatch, State
 from django_claude_batches.pricing import bundled
-from django_claude_batches.services import confirming
+from django_claude_batches.services import cost_confirmation
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, running
 
@@ -139,7 +139,7 @@ def shown(batch: MessageBatch, betas: list[str] | None = None) -> list[str]:
         batch.save()
     batch = MessageBatch.objects.get(pk=batch.pk)
     found = batch.estimate(bundled()).refusals
-    several = confirming.estimate([batch]).refusals
+    several = cost_confirmation.estimate([batch]).refusals
     told = [one.words for one in services.diagnose(offline=True) if one.name == "models" and "above" in one.words]
     assert [one.requests for one in several] == [one.requests for one in found]
     assert told == sorted(f"{one}." for one in several)
@@ -203,7 +203,7 @@ def test_what_it_costs_lies_within_the_estimate(claude: ClaudeEmulator) -> None:
 def test_what_models_refuse_of_several_batches_is_added_up() -> None:
     hot = {"model": "claude-opus-5", "max_tokens": 5, "temperature": 1}
     first, second = drafted(hot, hot), drafted({**hot, "top_k": 1})
-    assert set(confirming.estimate([first, second]).warnings) == {
+    assert set(cost_confirmation.estimate([first, second]).warnings) == {
         f"claude-opus-5 refuses temperature (3 requests, the first is 0 of batch #{first.pk})",
         f"claude-opus-5 refuses top_k (1 request, the first is 0 of batch #{second.pk})",
     }

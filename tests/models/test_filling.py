@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from django_claude_batches import conf, services
 from django_claude_batches.models import JobRun, MessageBatch, State
-from django_claude_batches.models.filling import Filling
+from django_claude_batches.services.runs.batch_builder import Filling
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import prepared
 

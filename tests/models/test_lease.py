@@ -8,8 +8,8 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
+from django_claude_batches.db.leases import DatabaseNow, after
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.lease import DatabaseNow, after
 from tests.making import draft
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

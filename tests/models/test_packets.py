@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_claude_batches.models import packets
+from django_claude_batches.db import packet_limit
 
 MB = 1024 * 1024
 
@@ -48,6 +48,6 @@ ROWS: list[Any] = ["x" * MB, "é" * (MB // 2), "語" * (MB // 3), "😀" * (MB /
 
 @pytest.mark.parametrize("value", ROWS, ids=lambda value: repr(value[:1]))
 def test_a_row_is_measured_in_bytes_as_a_statement_has_them(value: Any, using: str) -> None:
-    assert "its max_allowed_packet" in packets.obstacle(value, using=using)
-    assert set(packets.obstacles([("small", 1, None), (7, value)], using=using)) == {1}
-    assert not packets.obstacles([(value[: len(value) // 3],)], using=using)
+    assert "its max_allowed_packet" in packet_limit.obstacle(value, using=using)
+    assert set(packet_limit.obstacles([("small", 1, None), (7, value)], using=using)) == {1}
+    assert not packet_limit.obstacles([(value[: len(value) // 3],)], using=using)

@@ -10,8 +10,8 @@ from django.db.models.functions import Cast
 from django_claude_batches import services
 from django_claude_batches.models import BatchResult, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
-from django_claude_batches.testing.emulator.judging import Failure
 from django_claude_batches.testing.emulator.replies import Reply, scripted
+from django_claude_batches.testing.emulator.validation.params import Failure
 from tests.library.models import Book
 from tests.making import item
 

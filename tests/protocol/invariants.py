@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django_claude_batches import conf
 from django_claude_batches.models import BatchResult, MessageBatch, Outcome, State, SubmitAttempt
-from django_claude_batches.models.state import ALWAYS_DUE
+from django_claude_batches.models.batch_state import ALWAYS_DUE
 from tests.protocol.network import FOREIGN_ID, tag_of
 from tests.protocol.server import COUNTS
 from tests.protocol.world import World

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from django_claude_batches.services.baseline import ANCHORS
+from django_claude_batches.services.submission.baseline import ANCHORS
 from tests.protocol.server import Reply, Server
 from tests.relay import Exchange, Relay, Rule, lose_answer, lose_request, refuse
 

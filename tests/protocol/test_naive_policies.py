@@ -15,23 +15,16 @@ from django.dispatch import Signal
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt
-from django_claude_batches.services import (
-    accepting,
-    announcing,
-    deciding,
-    examining,
-    proving,
-    reconciliation,
-    settling,
-    submission,
-    windows,
-)
-from django_claude_batches.services.body import DeadlineReader
-from django_claude_batches.services.deciding import Fullness
-from django_claude_batches.services.proving import Reading
-from django_claude_batches.services.remembering import open_ones, remember
-from django_claude_batches.services.searching import Listing
-from django_claude_batches.services.windows import Window
+from django_claude_batches.services import announcements
+from django_claude_batches.services.listings import windows
+from django_claude_batches.services.listings.candidates import open_ones, remember
+from django_claude_batches.services.listings.search import Listing
+from django_claude_batches.services.listings.windows import Window
+from django_claude_batches.services.reconciliation import decision, inspection, proof, reconcile
+from django_claude_batches.services.reconciliation.decision import Fullness
+from django_claude_batches.services.reconciliation.proof import Reading
+from django_claude_batches.services.submission import acceptance, close_attempt, submit
+from django_claude_batches.services.submission.body_file import DeadlineReader
 from tests.protocol.invariants import Violation
 from tests.protocol.machine import MINUTE, Protocol
 from tests.protocol.network import CREATE, LATE, Fault, Network
@@ -45,9 +38,9 @@ def blind_retry(patch: pytest.MonkeyPatch) -> None:
     """No answer: send it again."""
 
     def again(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered: Any) -> bool:
-        return settling.not_sent(batch, attempt, error=why, outcome=Outcome.REFUSED, **answered)
+        return close_attempt.not_sent(batch, attempt, error=why, outcome=Outcome.REFUSED, **answered)
 
-    patch.setattr(settling, "uncertain", again)
+    patch.setattr(close_attempt, "uncertain", again)
 
 
 def waits_of_now(patch: pytest.MonkeyPatch) -> None:
@@ -56,17 +49,17 @@ def waits_of_now(patch: pytest.MonkeyPatch) -> None:
     def quiet_after(_attempt: SubmitAttempt) -> timedelta:
         return conf.send_deadline() + conf.create_read_timeout() + conf.submit_quiet_period()
 
-    patch.setattr(reconciliation, "quiet_after", quiet_after)
+    patch.setattr(reconcile, "quiet_after", quiet_after)
 
 
 def take_one_listing(patch: pytest.MonkeyPatch) -> None:
-    for module in (deciding, reconciliation, settling):
+    for module in (decision, reconcile, close_attempt):
         patch.setattr(module, "LISTINGS", 1)
 
 
 def resubmit_if_none_is_listed(patch: pytest.MonkeyPatch) -> None:
     """No answer: look once, and send it again if it is not there."""
-    patch.setattr(reconciliation, "quiet_after", lambda attempt: timedelta())
+    patch.setattr(reconcile, "quiet_after", lambda attempt: timedelta())
     take_one_listing(patch)
 
 
@@ -76,20 +69,20 @@ def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
     def take(client: BatchesClient, row: RemoteBatch, *_more: object) -> Reading:
         attempt = SubmitAttempt.objects.filter(batch__request_count=row.requests).last()
         if attempt is not None:
-            accepting.proven(attempt, row.remote_id)
+            acceptance.proven(attempt, row.remote_id)
         return Reading(attempt)
 
-    patch.setattr(examining, "judge", take)
+    patch.setattr(inspection, "judge", take)
 
 
 def one_line_is_enough(patch: pytest.MonkeyPatch) -> None:
     """Its first line is not ours: it is another's."""
-    patch.setattr(proving, "PROOF_LINES", 1)
+    patch.setattr(proof, "PROOF_LINES", 1)
 
 
 def no_deadline(patch: pytest.MonkeyPatch) -> None:
     """It is written down that it is being sent: send it, however late it has become meanwhile."""
-    patch.setattr(submission, "DeadlineReader", lambda file, deadline: DeadlineReader(file, timedelta(days=1)))
+    patch.setattr(submit, "DeadlineReader", lambda file, deadline: DeadlineReader(file, timedelta(days=1)))
 
 
 def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
@@ -99,7 +92,7 @@ def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
         signal.send_robust(sender=MessageBatch, batch=batch)
         return []
 
-    patch.setattr(announcing, "tell", tell)
+    patch.setattr(announcements, "tell", tell)
 
 
 def counts_exclude(patch: pytest.MonkeyPatch) -> None:
@@ -109,7 +102,7 @@ def counts_exclude(patch: pytest.MonkeyPatch) -> None:
         sizes = {window.attempt.batch.request_count for window in windows if window.attempt.batch is not None}
         return [row for row in open_ones(alias, windows) if row.requests in sizes]
 
-    patch.setattr(reconciliation, "open_ones", of_the_same_size)
+    patch.setattr(reconcile, "open_ones", of_the_same_size)
 
 
 def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -119,13 +112,13 @@ def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
         RemoteBatch.objects.of(alias).exclude(remote_id__in=listing.ids).delete()
         remember(alias, listing, windows)
 
-    patch.setattr(reconciliation, "remember", keep_only)
+    patch.setattr(reconcile, "remember", keep_only)
     take_one_listing(patch)
 
 
 def one_listing_is_enough(patch: pytest.MonkeyPatch) -> None:
     """The listing was read to its end: it shows all that there is."""
-    patch.setattr(reconciliation, "fullness", lambda listing, attempt, gone: (Fullness.FULL, ""))
+    patch.setattr(reconcile, "fullness", lambda listing, attempt, gone: (Fullness.FULL, ""))
     take_one_listing(patch)
 
 

@@ -19,20 +19,20 @@ class ReliabilityConfig(AppConfig):
     def ready(self) -> None:
         import_module("tests.reliability.celery")
         if "CRASH_FOLDER" in os.environ:
-            from django_claude_batches.services import downloading
+            from django_claude_batches.services.ingestion import download
             from tests.reliability import seams
 
-            resize(downloading, "CHUNK_ROWS", size=2)  # three requests are two chunks
+            resize(download, "CHUNK_ROWS", size=2)  # three requests are two chunks
             seams.watch()
         if "CHUNKS" in os.environ:
             from django_claude_batches.models import delivery
-            from django_claude_batches.services import downloading
-            from django_claude_batches.services.runs import questions
+            from django_claude_batches.services.ingestion import download
+            from django_claude_batches.services.runs import request_builder
 
             for module, names in {
                 delivery: ["CHUNK"],
-                downloading: ["CHUNK_ROWS"],
-                questions: ["PAGE", "FIRST_PAGE"],
+                download: ["CHUNK_ROWS"],
+                request_builder: ["PAGE", "FIRST_PAGE"],
             }.items():
                 resize(module, *names, size=int(os.environ["CHUNKS"]))
 

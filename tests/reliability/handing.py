@@ -22,7 +22,7 @@ def main(mishap: str, row: str, *chunks: str) -> None:
 
     from django.db.models import F
 
-    from django_claude_batches.services.runs.delivering import deliver
+    from django_claude_batches.services.delivery.deliver import deliver
     from tests.jobs.shop import job
     from tests.library.models import Review
 

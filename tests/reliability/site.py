@@ -31,7 +31,7 @@ from django_claude_batches.models import (
     Outcome,
     SubmitAttempt,
 )
-from django_claude_batches.models.state import State
+from django_claude_batches.models.batch_state import State
 from django_claude_batches.testing import EmulatorProcess
 from tests.making import let_ten_minutes_pass
 from tests.reliability.settings import UNSYNCED

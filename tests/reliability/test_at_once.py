@@ -33,7 +33,7 @@ from django.db import connection
 from django.utils.timezone import now
 from django_claude_batches.exceptions import AlreadyRunning
 from django_claude_batches.models import JobRun, MessageBatch
-from django_claude_batches.models.filling import Filling
+from django_claude_batches.services.runs.batch_builder import Filling
 from django_claude_batches.services import release, submit
 from tests.jobs.shop import job
 from tests.making import draft

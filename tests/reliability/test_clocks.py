@@ -13,7 +13,7 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services.diagnosis import Verdict
+from django_claude_batches.services.doctor.report import Verdict
 from tests.conftest import GATE
 from tests.making import draft
 from tests.reliability.databases import POSTGRES

@@ -18,7 +18,8 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchResult, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import downloading, pausing
+from django_claude_batches.services import account_pauses
+from django_claude_batches.services.ingestion import download
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due, running
@@ -121,8 +122,8 @@ class TestRest:
 
     def test_taken_back_while_a_worker_puts_it_off(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1))
-        pausing.account_state("default")
-        pausing.AccountState.objects.update(paused_at=timezone.now())
+        account_pauses.account_state("default")
+        account_pauses.AccountState.objects.update(paused_at=timezone.now())
         seen: list[str] = []
 
         def take_back(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
@@ -236,7 +237,7 @@ def test_slow_lines_are_stored_before_the_lease_is_over(
     batch = running(20)
     claude.finish()
     clock = itertools.count(step=20.0)
-    monkeypatch.setattr(downloading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(download, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with CaptureQueriesContext(connection) as queries:
         services.advance(batch)
     assert sum("INSERT INTO" in query["sql"] and "batchresult" in query["sql"] for query in queries) >= 5

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches.models import BatchResult
-from django_claude_batches.services.awaiting import AWAITED, CAME, STORED, Awaited
+from django_claude_batches.services.ingestion.custom_id_index import AWAITED, CAME, STORED, Awaited
 from tests.making import draft
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

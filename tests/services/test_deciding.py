@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.services.deciding import Facts, Fullness, Step, decide
+from django_claude_batches.services.reconciliation.decision import Facts, Fullness, Step, decide
 
 PROVED = Facts(
     is_quiet=True,

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, connections, models, transac
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
-from django_claude_batches import registry, services
+from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import (
     AccountState,
@@ -31,12 +31,12 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UsageRollup,
 )
-from django_claude_batches.models.emptying import WORDS_GONE
+from django_claude_batches.models.large_columns import WORDS_GONE
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services.connection import InsideTransaction
-from django_claude_batches.services.runs.driving import drive
-from django_claude_batches.services.runs.packing import draft as draft_page
-from django_claude_batches.services.sought import key_of
+from django_claude_batches.services.retention.erase_target import key_of
+from django_claude_batches.services.runs.draft import draft as draft_page
+from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.jobs.shop import SCHEMA, deliver_all, effects, fetched, job, let_time_come, over, reviews
@@ -304,7 +304,7 @@ class TestWords:
         drive(run.pk)
         job(get_queryset=lambda self: 1 / 0)
         if is_gone:
-            registry.forget(run.job)
+            job_registry.forget(run.job)
         assert "JobRun.pause_reason" in where(WORD)
         services.erase(made[1])
         made[1].delete()
@@ -553,7 +553,7 @@ class TestDrafts:
         made = rows(25)
         run = job().start()
         token = JobRun.objects.claim(run.pk) or ""
-        assert draft_page(run, token, registry.find(run.job))
+        assert draft_page(run, token, job_registry.find(run.job))
         JobRun.objects.release(run.pk, token)
         batch = run.batches.get(is_filling=True)
         for request in batch.requests.all():

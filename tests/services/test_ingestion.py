@@ -15,8 +15,8 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, MessageBatch, ResultProblem, State
-from django_claude_batches.services import downloading, ingestion
-from django_claude_batches.services.lines import parse
+from django_claude_batches.services.ingestion import download, ingest
+from django_claude_batches.services.ingestion.result_lines import parse
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, item, make_due, running
 from tests.relay import Relay, cut, refuse, rewrite
@@ -176,7 +176,7 @@ def test_a_process_that_lost_the_lease_stores_nothing(claude: ClaudeEmulator) ->
     MessageBatch.objects.filter(pk=batch.pk).update(
         state=State.ENDED, processing_status="ended", lease_until=timezone.now() - timedelta(seconds=1)
     )
-    assert ingestion.ingest(batch, token, services_client) is False
+    assert ingest.ingest(batch, token, services_client) is False
     assert not batch.results.exists()
 
 
@@ -192,7 +192,7 @@ def test_a_chunk_that_the_database_refuses_is_tried_row_by_row(claude: ClaudeEmu
 
 
 def test_many_chunks(claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloading, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(download, "CHUNK_ROWS", 7)
     batch = ended(claude, 30)
     services.advance(batch)
     assert (batch.state, batch.results.count()) == (State.INGESTED, 30)
@@ -202,7 +202,7 @@ def test_many_chunks(claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch) ->
 def test_while_a_line_comes_slowly_the_lease_is_renewed_and_what_came_is_stored(
     claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloading, "CHUNK_SECONDS", 0.2)
+    monkeypatch.setattr(download, "CHUNK_SECONDS", 0.2)
     batch = ended(claude, 2)
     claude.fault("huge_line", line=2, size=2_000)
     claude.fault("trickle", piece_bytes=80, pause=0.02, on="results")
@@ -237,7 +237,7 @@ def test_results_that_come_too_slowly_end_and_what_came_is_stored(claude: Claude
 def test_an_id_whose_first_line_cannot_be_read_has_its_row_from_the_second(
     claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(downloading, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(download, "CHUNK_ROWS", rows)
     batch = ended(claude)
 
     def broken_first(body: bytes) -> bytes:
@@ -255,7 +255,7 @@ def test_an_id_whose_first_line_cannot_be_read_has_its_row_from_the_second(
 def test_a_repeated_id_is_found_in_any_chunk_and_when_its_row_was_stored_before(
     claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(downloading, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(download, "CHUNK_ROWS", rows)
     batch = ended(claude, 5)
     with Relay(claude.url) as relay:
         relay.on("GET", "/results", rewrite(without_first), times=1)

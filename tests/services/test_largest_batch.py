@@ -9,9 +9,9 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 
 from django_claude_batches import services, wire
+from django_claude_batches.drafting.request import Tally, check
 from django_claude_batches.exceptions import LimitExceeded
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.drafting import Tally, check
 from tests.benchmarks.stub.process import stub
 
 pytestmark = [pytest.mark.django_db, pytest.mark.process]

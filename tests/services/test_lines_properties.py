@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
-from django_claude_batches.services.cleaning import OF_ANY, OF_PLAIN, is_plain, parsed, skeleton
-from django_claude_batches.services.lines import parse
-from django_claude_batches.storable import DEEPEST, Cleaner
+from django_claude_batches.sanitize import DEEPEST, Cleaner
+from django_claude_batches.services.ingestion.fast_path import OF_ANY, OF_PLAIN, is_plain, parsed, skeleton
+from django_claude_batches.services.ingestion.result_lines import parse
 
 # Every code point, the halves of pairs and NUL with them; every float.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from django_claude_batches.client import Line
 from django_claude_batches.models import ResultProblem
-from django_claude_batches.models.rows import ResultRow
-from django_claude_batches.services.lines import glance, read
-from django_claude_batches.services.messages import FIRST_PLACE, Forms
+from django_claude_batches.models.bulk_rows import ResultRow
+from django_claude_batches.services.ingestion.columns import FIRST_PLACE, Forms
+from django_claude_batches.services.ingestion.result_lines import glance, read
 
 NUMBERS = ["0", "7", "12", "-1", "-0", "007", "1.5", "1e3", "9" * 12, "1" + "0" * 12, "9" * 25, str(FIRST_PLACE + 1)]
 TEXTS = [

@@ -23,9 +23,9 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UploadState,
 )
-from django_claude_batches.models.emptying import WORDS_GONE
+from django_claude_batches.models.large_columns import WORDS_GONE
 from django_claude_batches.services import prepare
-from django_claude_batches.services.uploading import hand_out_uploads
+from django_claude_batches.services.uploads.confirm import hand_out_uploads
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.jobs.shop import SCHEMA, deliver_all, job, over, reviews

@@ -22,11 +22,11 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UsageRollup,
 )
-from django_claude_batches.models.emptying import MESSAGES, PARAMS
+from django_claude_batches.models.large_columns import MESSAGES, PARAMS
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services.clearing import Purged, PurgeReport
 from django_claude_batches.services.connection import InsideTransaction
-from django_claude_batches.services.purging import AGAIN, INTERVAL
+from django_claude_batches.services.retention.bodies import Purged, PurgeReport
+from django_claude_batches.services.retention.purge import AGAIN, INTERVAL
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply
 from tests.making import draft, in_state, item, make_due, running
@@ -523,7 +523,7 @@ class TestOnceADay:
     def test_a_killed_one_goes_on_in_an_hour(self, keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
         keep(REQUEST_BODIES=30 * DAY)
         stored(3)
-        monkeypatch.setattr("django_claude_batches.services.purging.BUDGET", timedelta(0))
+        monkeypatch.setattr("django_claude_batches.services.retention.purge.BUDGET", timedelta(0))
         [report] = services.purge_due()
         assert (report.is_whole, report.request_bodies) == (False, Purged())
         assert timedelta(0) < AGAIN - self.due_in() < timedelta(minutes=1)

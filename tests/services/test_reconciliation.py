@@ -16,8 +16,8 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import AccountState, BatchResult, MessageBatch, RemoteBatch, State, SubmitAttempt
-from django_claude_batches.services import settling
-from django_claude_batches.services.accepting import logger as accepting_logger
+from django_claude_batches.services.submission import close_attempt
+from django_claude_batches.services.submission.acceptance import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, let_ten_minutes_pass, make_due, running
@@ -504,7 +504,7 @@ class TestClaiming:
         batch = in_state(State.UNCERTAIN)
         MessageBatch.objects.update(claimed_id="msgbatch_01x")  # since the search read the row
         SubmitAttempt.objects.update(listings_made=2)
-        assert not settling.not_received(batch, batch.attempts.get())
+        assert not close_attempt.not_received(batch, batch.attempts.get())
         assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.HELD, "msgbatch_01x", False)
 
     def test_one_that_is_given_up_is_verified_all_the_same(self, claude: ClaudeEmulator) -> None:

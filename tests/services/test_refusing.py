@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, RunState, State
-from django_claude_batches.services.pausing import pause
+from django_claude_batches.services.account_pauses import pause
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import drive, job, let_time_come, over, release, reviews
 from tests.making import draft, item, make_due

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django_claude_batches import services, tasks
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, State
 from django_claude_batches.models.due import is_work_due
-from django_claude_batches.services.pausing import account_state
+from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 

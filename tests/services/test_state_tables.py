@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 from django_claude_batches import services
 from django_claude_batches.exceptions import About, InvalidTransition, RateLimited
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
-from django_claude_batches.models.state import ALWAYS_DUE, REMOTE
-from django_claude_batches.services import settling
+from django_claude_batches.models.batch_state import ALWAYS_DUE, REMOTE
+from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, running
 from tests.relay import Relay, lose_answer, refuse, rewrite
@@ -382,5 +382,5 @@ def reread(batch: MessageBatch) -> MessageBatch:
 def refused_late(batch: MessageBatch, attempt: SubmitAttempt | None = None) -> None:
     """A sender that was taken for lost hears after all that nothing was begun."""
     error = RateLimited("Slow down.", status=429, type="rate_limit_error", about=About.NOTHING_DONE)
-    settling.refused_or_uncertain(batch, attempt or batch.attempts.get(), error)
+    close_attempt.refused_or_uncertain(batch, attempt or batch.attempts.get(), error)
     batch.refresh_from_db()

@@ -20,9 +20,9 @@ from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import submission
-from django_claude_batches.services.body import DeadlineReader, SendDeadlinePassed
 from django_claude_batches.services.connection import InsideTransaction
+from django_claude_batches.services.submission import submit
+from django_claude_batches.services.submission.body_file import DeadlineReader, SendDeadlinePassed
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, make_due
@@ -323,7 +323,7 @@ class TestWaits:
         batch = services.submit(draft(5))
         with (
             CaptureQueriesContext(connection) as queries,
-            mock.patch("django_claude_batches.services.holding.time", **{"monotonic.side_effect": count(step=61.0)}),
+            mock.patch("django_claude_batches.services.heartbeat.time", **{"monotonic.side_effect": count(step=61.0)}),
         ):
             services.advance(batch)
         renewal = f'UPDATE "{MessageBatch._meta.db_table}" SET "lease_until"'
@@ -400,12 +400,12 @@ class TestFencing:
     def test_a_second_batch_for_one_row_is_reported_and_both_ids_are_kept(
         self, claude: ClaudeEmulator, heard: Heard
     ) -> None:
-        from django_claude_batches.services import accepting
+        from django_claude_batches.services.submission import acceptance
 
         batch = services.advance(services.submit(draft(1)))
         first = batch.anthropic_id
         late = batch.attempts.create(number=2, tag="late", intent_at=timezone.now(), remote_id="msgbatch_late")
-        accepting.accepted(batch, late)
+        acceptance.accepted(batch, late)
         assert batch.anthropic_id == first
         assert set(batch.attempts.values_list("remote_id", flat=True)) == {first, "msgbatch_late"}
         assert heard.names == ["submitted", "duplicate"]
@@ -439,4 +439,4 @@ class expiring_lease:  # noqa: N801 (reads as a verb)
 def test_a_create_call_has_time_for_body_and_answer_and_ends_within_its_lease(deadline: int, wait: int) -> None:
     given = timedelta(seconds=deadline), timedelta(seconds=wait)
     attempt = SubmitAttempt(send_deadline=given[0], read_timeout=given[1])
-    assert sum(given, timedelta()) < attempt.longest < submission.sending_lease(attempt)
+    assert sum(given, timedelta()) < attempt.longest < submit.sending_lease(attempt)

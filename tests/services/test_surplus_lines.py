@@ -9,8 +9,8 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services.awaiting import Awaited
-from django_claude_batches.services.downloading import MAX_PROBLEMS
+from django_claude_batches.services.ingestion.custom_id_index import Awaited
+from django_claude_batches.services.ingestion.download import MAX_PROBLEMS
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.making import make_due, running
 from tests.selections import slow_but

@@ -13,11 +13,11 @@ from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import RateLimited
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.services import synchronization
-from django_claude_batches.services.delays import backoff, next_poll, respecting
-from django_claude_batches.services.mirroring import mirrored, moment
-from django_claude_batches.services.quiet import look_again_later
-from django_claude_batches.services.synchronization import poll_account
+from django_claude_batches.services.backoff import backoff, next_poll, respecting
+from django_claude_batches.services.mirror import mirrored, moment
+from django_claude_batches.services.polling import poll
+from django_claude_batches.services.polling.poll import poll_account
+from django_claude_batches.services.polling.unchanged import look_again_later
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 from tests.relay import Relay, refuse, rewrite
@@ -182,7 +182,7 @@ class TestAll:
     def test_pages_end_where_the_oldest_was_found(
         self, claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(synchronization.wire, "MAX_PAGE", 2)
+        monkeypatch.setattr(poll.wire, "MAX_PAGE", 2)
         batches = [running(1) for _ in range(5)]
         for batch in batches[2:]:
             make_due(batch)

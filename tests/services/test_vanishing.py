@@ -12,8 +12,8 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.state import FETCHING, RUNNING
-from django_claude_batches.services import settling
+from django_claude_batches.models.batch_state import FETCHING, RUNNING
+from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.signals import batch_failed
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import in_state, make_due, running
@@ -185,6 +185,6 @@ class TestWorkspaceUnknown:
 
 def held_in_doubt() -> MessageBatch:
     batch = in_state(State.UNCERTAIN)
-    settling.never_known(batch, batch.attempts.get(), "it is a test")
+    close_attempt.never_known(batch, batch.attempts.get(), "it is a test")
     assert (batch.state, batch.may_have_been_billed) == (State.HELD, True)
     return batch

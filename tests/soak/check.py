@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django_claude_batches.models import BatchEvent, BatchResult, MessageBatch, SubmitAttempt
-from django_claude_batches.models.state import State
+from django_claude_batches.models.batch_state import State
 
 from .run import moving
 

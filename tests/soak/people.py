@@ -10,7 +10,7 @@ from typing import Any
 from django_claude_batches import services
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, MessageBatch
-from django_claude_batches.models.state import EDITABLE, State
+from django_claude_batches.models.batch_state import EDITABLE, State
 from django_claude_batches.testing import EmulatorProcess
 
 LARGEST = 6

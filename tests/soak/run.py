@@ -12,8 +12,8 @@ from random import Random
 from django.db.models import Count, Q
 
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.batch import MessageBatchQuerySet
-from django_claude_batches.models.state import ALWAYS_DUE, State
+from django_claude_batches.models.batch.batch import MessageBatchQuerySet
+from django_claude_batches.models.batch_state import ALWAYS_DUE, State
 from tests.reliability.site import Site
 
 from . import clock, people, weather

@@ -28,7 +28,7 @@ from django_claude_batches.testing import (
     truncated,
     using_tool,
 )
-from django_claude_batches.testing.emulator.models import MODELS
+from django_claude_batches.testing.emulator.validation.models import MODELS
 from tests.testing.caller import params, requests_of
 
 TOOL = {"name": "tag", "input_schema": {"type": "object", "properties": {"tag": {"type": "string"}}}}

@@ -9,10 +9,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_claude_batches.admin import display
+from django_claude_batches.admin.base import display
 from django_claude_batches.models import JobRun, RunState
+from django_claude_batches.models.batch_state import FINAL, State
 from django_claude_batches.models.run_totals import RunTotals
-from django_claude_batches.models.state import FINAL, State
 
 OUTCOMES = {
     "delivered": gettext_lazy("delivered"),

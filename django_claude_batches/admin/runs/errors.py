@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_claude_batches.admin.error_groups import error_groups
+from django_claude_batches.admin.base.error_groups import error_groups
 from django_claude_batches.models import MessageBatch
 
 SUCCEEDED = "succeeded"

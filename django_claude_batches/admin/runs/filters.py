@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches import registry
-from django_claude_batches.admin.filters import AttentionFilter
+from django_claude_batches import job_registry
+from django_claude_batches.admin.base.filters import AttentionFilter
 from django_claude_batches.models.run_attention import needing_attention
 
 
@@ -22,7 +22,7 @@ class JobFilter(SimpleListFilter):
     parameter_name = "job"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        return [(name, name) for name in registry.names()]
+        return [(name, name) for name in job_registry.names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(job=self.value()) if self.value() else queryset

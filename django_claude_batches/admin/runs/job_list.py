@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Max
 from django.utils.safestring import SafeString
 
-from django_claude_batches import registry
+from django_claude_batches import job_registry
 from django_claude_batches.admin.runs.display import run_state
 from django_claude_batches.models import JobRun
 
@@ -30,7 +30,7 @@ class ListedJob:
 
 def job_list() -> list[ListedJob]:
     """Give all jobs by name; one query, however many they are."""
-    names = registry.names()
+    names = job_registry.names()
     runs = JobRun.objects.primary()
     last = runs.filter(job__in=names).order_by().values("job").annotate(last=Max("pk")).values("last")
     found = {run.job: run for run in runs.filter(pk__in=last)}
@@ -38,7 +38,7 @@ def job_list() -> list[ListedJob]:
 
 
 def _listed(name: str, last: JobRun | None) -> ListedJob:
-    job: Any = registry.find(name)
+    job: Any = job_registry.find(name)
     return ListedJob(name, _words(type(job)), str(getattr(job, "claude_model", "")), job.account, last)
 
 

@@ -10,8 +10,8 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_claude_batches.admin.runs.start_page import Seen
-from django_claude_batches.admin.submit_question import SEPARATORS
+from django_claude_batches.admin.batches.submit_confirmation import SEPARATORS
+from django_claude_batches.admin.runs.preview import Seen
 
 SALT = "django_claude_batches.start"
 

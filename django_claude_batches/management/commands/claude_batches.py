@@ -12,8 +12,8 @@ from django.db import Error as DatabaseError
 
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import LEGEND, Exit
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import LEGEND, Exit
 from django_claude_batches.management.subcommands import ALL
 from django_claude_batches.printable import printable_lines
 

@@ -6,11 +6,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_claude_batches import conf, services, tasks
-from django_claude_batches.management import showing
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.naming import batch_name, found, remote_id
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli import batch_output
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.lookup import batch_name, found, remote_id
+from django_claude_batches.management.cli.subcommand import Subcommand
 
 LEFT_OUT = "it may be what became of an unconfirmed batch of ours; `claude_batches reconcile` says of which"
 
@@ -40,8 +40,8 @@ class Adopt(Subcommand):
         account = options["account"] or conf.DEFAULT_ACCOUNT
         batch = services.adopt(options["id"], for_batch=ours, account=account)
         tasks.kick()
-        console.say(showing.line(batch))
-        console.document(showing.document([batch]))
+        console.say(batch_output.line(batch))
+        console.document(batch_output.document([batch]))
 
 
 def _adopt_all(console: Console, options: dict[str, Any]) -> None:
@@ -50,9 +50,9 @@ def _adopt_all(console: Console, options: dict[str, Any]) -> None:
     adopted, left_out = services.adopt_all(options["account"] or conf.DEFAULT_ACCOUNT)
     tasks.kick()
     for batch in adopted:
-        console.say(showing.line(batch))
-    console.say(f"Adopted {showing.counted(len(adopted), 'batch', 'batches')}.")
+        console.say(batch_output.line(batch))
+    console.say(f"Adopted {batch_output.counted(len(adopted), 'batch', 'batches')}.")
     for other in left_out:
         console.say(f"Left out {other}: {LEFT_OUT}.")
     outside = [{"id": other, "why": LEFT_OUT} for other in left_out]
-    console.document({**showing.document(adopted), "left_out": outside})
+    console.document({**batch_output.document(adopted), "left_out": outside})

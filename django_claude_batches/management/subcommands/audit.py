@@ -7,11 +7,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_claude_batches import conf, services
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.showing import counted
-from django_claude_batches.management.subcommand import Subcommand
-from django_claude_batches.services.findings import AuditReport, Finding, Kind
+from django_claude_batches.management.cli.batch_output import counted
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.subcommand import Subcommand
+from django_claude_batches.services.audits.findings import AuditReport, Finding, Kind
 
 TITLES = {
     Kind.UNKNOWN_HERE: "Unknown here",

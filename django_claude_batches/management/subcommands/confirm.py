@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django_claude_batches import conf, services, tasks
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.subcommand import Subcommand
 
 
 class Confirm(Subcommand):

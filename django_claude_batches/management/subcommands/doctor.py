@@ -9,11 +9,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_claude_batches import checks, conf, services, tasks
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.showing import counted
-from django_claude_batches.management.subcommand import Subcommand
-from django_claude_batches.services.diagnosis import Diagnosis, Subject, Verdict
+from django_claude_batches.management.cli.batch_output import counted
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.subcommand import Subcommand
+from django_claude_batches.services.doctor.report import Diagnosis, Subject, Verdict
 
 MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL", Verdict.SKIPPED: "-"}
 

@@ -7,15 +7,15 @@ from django.core.management.base import CommandError
 
 from django_claude_batches import conf, services
 from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.files import BadRow, RequestFile
-from django_claude_batches.management import showing
-from django_claude_batches.management.asking import add_question, opened, question
-from django_claude_batches.management.columns import valid
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.dry_run import dry_run
-from django_claude_batches.management.spending import add_yes, refuse_large
-from django_claude_batches.management.subcommand import Subcommand, record_all
+from django_claude_batches.management.cli import batch_output
+from django_claude_batches.management.cli.argument_types import valid
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.cost_guard import add_yes, refuse_large
+from django_claude_batches.management.cli.draft_preview import dry_run
+from django_claude_batches.management.cli.prompt_options import add_question, opened, question
+from django_claude_batches.management.cli.subcommand import Subcommand, record_all
 from django_claude_batches.models import MessageBatch
+from django_claude_batches.request_files import BadRow, RequestFile
 
 
 class Draft(Subcommand):
@@ -52,8 +52,8 @@ class Draft(Subcommand):
         if options["submit"]:
             refuse_large([batch], yes=options["yes"])
             record_all([batch], services.submit)
-        console.say(showing.line(batch))
-        console.document(showing.document([batch]))
+        console.say(batch_output.line(batch))
+        console.document(batch_output.document([batch]))
 
 
 def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -> MessageBatch:
@@ -63,7 +63,7 @@ def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -
             kind=options["kind"],
             label=options["label"],
             account=options["account"],
-            progress=lambda count: console.progress(f"{showing.counted(count, 'request')} drafted"),
+            progress=lambda count: console.progress(f"{batch_output.counted(count, 'request')} drafted"),
         )
     except BadRow as error:
         problem = str(error)

@@ -7,15 +7,15 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import CommandError
 
+from django_claude_batches.drafting.request import content_types_of
 from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.showing import counted
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli.batch_output import counted
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import BatchRequest
-from django_claude_batches.models.drafting import content_types_of
-from django_claude_batches.services.erasing import Erasure, RemoteCopy, erase_sought
-from django_claude_batches.services.sought import Sought, sought
+from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, erase_sought
+from django_claude_batches.services.retention.erase_target import Sought, sought
 
 NO_MODEL = (
     "There is no model {0}, and no content type is named {0}. If there was one, remove_stale_contenttypes has removed "

@@ -5,15 +5,16 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_claude_batches.management import showing
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.naming import batch_name, found
-from django_claude_batches.management.output import STDOUT, written
-from django_claude_batches.management.subcommand import Subcommand
-from django_claude_batches.models import BatchResult, MessageBatch, State, cells
-from django_claude_batches.models.exporting import FORMATS, CsvExport, Export, JsonlExport
-from django_claude_batches.models.narrowing import OUTCOMES, Narrowing
+from django_claude_batches.export import cells
+from django_claude_batches.export.formats import FORMATS, CsvExport, Export, JsonlExport
+from django_claude_batches.export.selection import OUTCOMES, Narrowing
+from django_claude_batches.management.cli import batch_output
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.lookup import batch_name, found
+from django_claude_batches.management.cli.output_file import STDOUT, written
+from django_claude_batches.management.cli.subcommand import Subcommand
+from django_claude_batches.models import BatchResult, MessageBatch, State
 
 
 class ExportResults(Subcommand):
@@ -50,10 +51,10 @@ class ExportResults(Subcommand):
             batch.note("exported", f"{_told(options, narrowing)}, on the command line")
             for chunk in export:
                 file.write(chunk)
-                console.progress(f"{showing.counted(export.rows, 'result')} written")
+                console.progress(f"{batch_output.counted(export.rows, 'result')} written")
         _warn(console, batch, export)
         if options["output"] != STDOUT:
-            console.say(f"{showing.counted(export.rows, 'result')} of {batch} in {options['output']}.")
+            console.say(f"{batch_output.counted(export.rows, 'result')} of {batch} in {options['output']}.")
         console.document(
             {
                 "id": batch.pk,
@@ -101,11 +102,11 @@ def _told(options: dict[str, Any], narrowing: Narrowing) -> str:
 def _warn(console: Console, batch: MessageBatch, export: Export) -> None:
     """Say what is not in the file, whatever of it was asked for."""
     if batch.state != State.INGESTED or batch.missing_count:
-        console.complain(f"Not all results are here. {showing.line(batch)}")
+        console.complain(f"Not all results are here. {batch_output.line(batch)}")
     if batch.result_purge_note:
         console.complain(f"The answers of {batch} were purged. {batch.result_purge_note}")
     if export.left_out:
-        console.complain(f"Left out, because they were purged: {showing.counted(export.left_out, 'result')}.")
+        console.complain(f"Left out, because they were purged: {batch_output.counted(export.left_out, 'result')}.")
 
 
 def _columns(text: str) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_claude_batches import conf, services
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.showing import counted
-from django_claude_batches.management.subcommand import Subcommand
-from django_claude_batches.services.clearing import Purged, PurgeReport
+from django_claude_batches.management.cli.batch_output import counted
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.subcommand import Subcommand
+from django_claude_batches.services.retention.bodies import Purged, PurgeReport
 
 
 class Purge(Subcommand):

@@ -6,12 +6,12 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_claude_batches import services
-from django_claude_batches.management import showing
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.interruption import Interruption
-from django_claude_batches.management.naming import add_batches, found
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli import batch_output
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.graceful_stop import Interruption
+from django_claude_batches.management.cli.lookup import add_batches, found
+from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import MessageBatch, State
 
 
@@ -37,12 +37,12 @@ class Reconcile(Subcommand):
             failed = _searched(console, interruption, batches)
         batches = found(batch.pk for batch in batches)  # read again: the search for one may have proved another
         for batch in batches:
-            console.say(showing.line(batch))
-            for text in showing.search_lines(batch):
+            console.say(batch_output.line(batch))
+            for text in batch_output.search_lines(batch):
                 console.say(f"  {text}")
         if not batches:
             console.say("No batch is unconfirmed.")
-        shown = [{**showing.data(batch), "search": showing.search_data(batch)} for batch in batches]
+        shown = [{**batch_output.data(batch), "search": batch_output.search_data(batch)} for batch in batches]
         console.document({"batches": shown, "failed": failed})
         if interruption.wished:
             raise CommandError("Interrupted; the search goes on with the next tick.", returncode=Exit.INTERRUPTED)
@@ -70,6 +70,6 @@ def _searched(console: Console, interruption: Interruption, batches: list[Messag
 
 def _judge(named: list[MessageBatch], failed: list[dict[str, Any]]) -> None:
     if failed:
-        raise CommandError(f"{showing.counted(len(failed), 'batch', 'batches')} failed.", returncode=Exit.FAILED)
+        raise CommandError(f"{batch_output.counted(len(failed), 'batch', 'batches')} failed.", returncode=Exit.FAILED)
     if waiting := [str(batch) for batch in named if batch.attention()]:
         raise CommandError(f"Not settled yet: {', '.join(waiting)}.", returncode=Exit.NEEDS_A_PERSON)

@@ -4,9 +4,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django_claude_batches import conf, services, tasks
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.showing import counted
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli.batch_output import counted
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.subcommand import Subcommand
 
 
 class Resume(Subcommand):

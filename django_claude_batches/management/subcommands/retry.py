@@ -4,12 +4,12 @@ import argparse
 from typing import Any
 
 from django_claude_batches import services
-from django_claude_batches.management import showing
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.naming import batch_name, found
-from django_claude_batches.management.spending import add_yes, refuse_large
-from django_claude_batches.management.subcommand import Subcommand, record_all
-from django_claude_batches.services.retrying import OUTCOMES
+from django_claude_batches.management.cli import batch_output
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.cost_guard import add_yes, refuse_large
+from django_claude_batches.management.cli.lookup import batch_name, found
+from django_claude_batches.management.cli.subcommand import Subcommand, record_all
+from django_claude_batches.services.retries import OUTCOMES
 
 
 class Retry(Subcommand):
@@ -47,10 +47,10 @@ class Retry(Subcommand):
         if options["submit"]:
             refuse_large([child], yes=options["yes"])
             record_all([child], services.submit)
-        again = showing.counted(child.request_count, "request")
+        again = batch_output.counted(child.request_count, "request")
         console.say(f"{again} of {batch}'s {batch.request_count:,} in a new batch:")
-        console.say(showing.line(child))
-        console.document(showing.document([child]))
+        console.say(batch_output.line(child))
+        console.document(batch_output.document([child]))
 
 
 def _at_least_one(text: str) -> int:

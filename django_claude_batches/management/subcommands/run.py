@@ -6,21 +6,21 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_claude_batches import conf, registry, services, tasks
-from django_claude_batches.management import showing_runs
-from django_claude_batches.management.columns import valid
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.interruption import Interruption
-from django_claude_batches.management.showing import counted, estimate_data, estimated
-from django_claude_batches.management.spending import add_yes, refuse_much
-from django_claude_batches.management.subcommand import Subcommand
-from django_claude_batches.management.subcommands.run_wishes import add_skip_unaskable
+from django_claude_batches import conf, job_registry, services, tasks
+from django_claude_batches.management.cli import run_output
+from django_claude_batches.management.cli.argument_types import valid
+from django_claude_batches.management.cli.batch_output import counted, estimate_data, estimated
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.cost_guard import add_yes, refuse_much
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.graceful_stop import Interruption
+from django_claude_batches.management.cli.subcommand import Subcommand
+from django_claude_batches.management.subcommands.run_actions import add_skip_unaskable
 from django_claude_batches.management.subcommands.wait import seconds
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
-from django_claude_batches.services.runs.advancing import steps
+from django_claude_batches.services.runs.advance import steps
 
 
 class Run(Subcommand):
@@ -59,18 +59,18 @@ class Run(Subcommand):
             if options["wait"]:
                 _wait(console, run, options["interval"])
             totals = RunTotals.of(run)
-            console.say(showing_runs.line(run, totals))
-            console.document(showing_runs.document([run], {run.pk: totals}))
+            console.say(run_output.line(run, totals))
+            console.document(run_output.document([run], {run.pk: totals}))
             if options["wait"]:
                 _judge(run, totals)
 
 
 def _list(console: Console) -> None:
-    for name in registry.names():
+    for name in job_registry.names():
         console.say(name)
-    if not registry.names():
+    if not job_registry.names():
         console.say("No job is known. One is a subclass of BatchJob in an app's module claude_jobs.")
-    console.document({"jobs": registry.names()})
+    console.document({"jobs": job_registry.names()})
 
 
 def _show(console: Console, look: services.DryRun) -> None:
@@ -114,13 +114,13 @@ def _wait(console: Console, run: JobRun, interval: float) -> None:
     """Do what is due until the run is over, needs a person, or somebody wishes to stop."""
     seen = None
     with Interruption() as interruption:
-        while run.is_active and not showing_runs.stands_still(run):
+        while run.is_active and not run_output.stands_still(run):
             for _step in steps(run):
                 if interruption.wished:
                     break
             run.refresh_from_db(using=JobRun.objects.primary().db)
             totals = RunTotals.of(run)
-            console.progress(showing_runs.glance(run, totals), plain=True)
+            console.progress(run_output.glance(run, totals), plain=True)
             moved, seen = seen != totals, totals
             if interruption.pause(0 if moved else interval):
                 break
@@ -128,7 +128,7 @@ def _wait(console: Console, run: JobRun, interval: float) -> None:
 
 def _judge(run: JobRun, totals: RunTotals) -> None:
     why = attention(run)
-    if showing_runs.stands_still(run) or (why and not run.is_active):
+    if run_output.stands_still(run) or (why and not run.is_active):
         raise CommandError(f"Run {run} needs a person. {why}", returncode=Exit.NEEDS_A_PERSON)
     if run.is_active:
         raise CommandError(

@@ -3,9 +3,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django_claude_batches.management import showing_runs
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli import run_output
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import JobRun
 from django_claude_batches.models.run_totals import RunTotals
 
@@ -25,10 +25,10 @@ class Runs(Subcommand):
         runs = _chosen(options["job"], active=options["active"])
         totals = RunTotals.of_each(runs)
         for run in runs:
-            console.say(showing_runs.line(run, totals[run.pk]))
+            console.say(run_output.line(run, totals[run.pk]))
         if not runs:
             console.say("There is no such run.")
-        console.document(showing_runs.document(runs, totals))
+        console.document(run_output.document(runs, totals))
 
 
 def _chosen(job: str | None, *, active: bool) -> list[JobRun]:

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_claude_batches.management import showing
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.naming import add_batches, found
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli import batch_output
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.lookup import add_batches, found
+from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import MessageBatch
 
 NEWEST = 20
@@ -28,10 +28,10 @@ class Status(Subcommand):
         named = found(options["batches"])
         batches = named or _newest(options["kind"])
         for batch in batches:
-            console.say(showing.line(batch))
+            console.say(batch_output.line(batch))
         if not batches:
             console.say("There is no batch yet.")
-        console.document(showing.document(batches))
+        console.document(batch_output.document(batches))
         if waiting := [str(batch) for batch in named if batch.attention()]:
             raise CommandError(f"Needs attention: {', '.join(waiting)}.", returncode=Exit.NEEDS_A_PERSON)
 

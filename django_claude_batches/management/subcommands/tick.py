@@ -5,13 +5,13 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.interruption import Interruption
-from django_claude_batches.management.looping import Loop
-from django_claude_batches.management.showing import counted
-from django_claude_batches.management.subcommand import Subcommand
-from django_claude_batches.management.working import Work
+from django_claude_batches.management.cli.batch_output import counted
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.graceful_stop import Interruption
+from django_claude_batches.management.cli.subcommand import Subcommand
+from django_claude_batches.management.cli.tick_loop import Loop
+from django_claude_batches.management.cli.tick_steps import Work
 from django_claude_batches.schedule import TICK_SECONDS
 
 

@@ -8,14 +8,14 @@ from django.core.management.base import CommandError
 
 from django_claude_batches import services
 from django_claude_batches.exceptions import WaitTimeout
-from django_claude_batches.management import showing
-from django_claude_batches.management.console import Console
-from django_claude_batches.management.exits import Exit
-from django_claude_batches.management.interruption import Interruption
-from django_claude_batches.management.naming import add_batches, found
-from django_claude_batches.management.subcommand import Subcommand
+from django_claude_batches.management.cli import batch_output
+from django_claude_batches.management.cli.console import Console
+from django_claude_batches.management.cli.exit_codes import Exit
+from django_claude_batches.management.cli.graceful_stop import Interruption
+from django_claude_batches.management.cli.lookup import add_batches, found
+from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.state import ALWAYS_DUE
+from django_claude_batches.models.batch_state import ALWAYS_DUE
 
 
 class Wait(Subcommand):
@@ -41,8 +41,8 @@ class Wait(Subcommand):
         with Interruption() as interruption:
             pending = _watch(console, interruption, batches, options["timeout"], options["interval"])
         for batch in batches:
-            console.say(showing.line(batch))
-        console.document(showing.document(batches))
+            console.say(batch_output.line(batch))
+        console.document(batch_output.document(batches))
         _judge(batches, pending)
 
 
@@ -57,7 +57,7 @@ def _watch(
     give_up_at = float("inf") if timeout is None else time.monotonic() + timeout
     pending = batches
     while pending := [batch for batch in pending if interruption.wished or not _is_settled(batch)]:
-        console.progress("; ".join(showing.glance(batch) for batch in pending[:3]), plain=True)
+        console.progress("; ".join(batch_output.glance(batch) for batch in pending[:3]), plain=True)
         left = give_up_at - time.monotonic()
         if left <= 0 or interruption.pause(min(interval, left)):
             break
@@ -68,13 +68,13 @@ def _is_settled(batch: MessageBatch) -> bool:
     try:
         services.wait(batch, timeout=0)
     except WaitTimeout:
-        return showing.paused(batch) is not None
+        return batch_output.paused(batch) is not None
     return True
 
 
 def _judge(batches: list[MessageBatch], pending: list[MessageBatch]) -> None:
     for batch in batches:
-        if (account := showing.paused(batch)) is not None:
+        if (account := batch_output.paused(batch)) is not None:
             raise CommandError(
                 f"Account {account.alias} is paused, so nothing is sent: {account.pause_reason} When that is mended: "
                 f"`claude_batches resume {account.alias}`.",

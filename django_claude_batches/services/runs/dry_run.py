@@ -10,16 +10,16 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from django_claude_batches import conf, registry, wire
-from django_claude_batches.estimating import Estimate, ExpectedUsage
+from django_claude_batches import conf, job_registry, wire
+from django_claude_batches.drafting.request import Tally
+from django_claude_batches.estimates import Estimate, ExpectedUsage
 from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.models import JobRun
-from django_claude_batches.models.drafting import Tally
-from django_claude_batches.models.filling import Betas, placed
-from django_claude_batches.services.runs.packing import most_requests
-from django_claude_batches.services.runs.questions import LeftOut, named, page_of, page_size, question, rows_of
-from django_claude_batches.services.runs.starting import job_of
+from django_claude_batches.services.runs.batch_builder import Betas, placed
+from django_claude_batches.services.runs.draft import most_requests
+from django_claude_batches.services.runs.request_builder import LeftOut, named, page_of, page_size, question, rows_of
+from django_claude_batches.services.runs.start import job_of
 
 SAMPLES = 3
 
@@ -56,7 +56,7 @@ def dry_run(name: str, *, seconds: float | None = None, skip_unaskable: bool = F
 
 
 class _Look:
-    def __init__(self, job: registry.Job, *, skip_unaskable: bool) -> None:
+    def __init__(self, job: job_registry.Job, *, skip_unaskable: bool) -> None:
         self._job = job
         self._skips = skip_unaskable or job.skip_unaskable
         self._left_out = LeftOut()

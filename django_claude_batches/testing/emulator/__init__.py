@@ -17,23 +17,23 @@ from random import Random
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from .auth import Keys
 from .batch import BatchSnapshot
 from .control import Control
 from .downloads import Download
-from .exchange import Request, Response, compressed
 from .faults.bends import Bend
-from .faults.drawn import RandomBends
+from .faults.random_bends import RandomBends
 from .faults.script import Faults
 from .hosts import Hosts
+from .http_messages import Request, Response, compressed
 from .identifiers import Identifiers
 from .journal import Journal
-from .judging import Terms
-from .keys import Keys
 from .ledger import Ledger, ReceivedRequest
 from .lines import Line
 from .replies import Replies, echo, with_keywords
 from .routes import VERSIONS, Routes
 from .server import HOST, Server
+from .validation.params import Terms
 from .world import Rules, World
 
 

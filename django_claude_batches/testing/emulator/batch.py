@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 from .identifiers import Identifiers
-from .judging import Failure, Terms, judge
 from .lines import Line, line_for, unprocessed_line
 from .replies import Replies, Reply, ask, tag_length
+from .validation.params import Failure, Terms, judge
 
 WINDOW = timedelta(hours=24)
 """For how long after `created_at` requests may start (§4)."""

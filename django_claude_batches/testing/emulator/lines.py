@@ -6,9 +6,9 @@ import json
 from typing import Any, NamedTuple
 
 from .identifiers import Identifiers
-from .judging import Failure
-from .models import MODELS
 from .replies import BYTES_PER_TOKEN, Reply
+from .validation.models import MODELS
+from .validation.params import Failure
 
 
 class Line(NamedTuple):

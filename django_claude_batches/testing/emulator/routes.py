@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from . import beside, errors
+from . import errors, other_endpoints
+from .auth import Keys
 from .batch import BatchSnapshot
 from .downloads import Download, Outgoing
-from .exchange import Request, Response, as_json, asked, refused
-from .intake import read_requests
-from .judging import Terms
-from .keys import Keys
+from .http_messages import Request, Response, as_json, asked, refused
 from .ledger import Ledger
 from .replies import tag_length
+from .validation.create import read_requests
+from .validation.params import Terms
 from .world import World
 
 APP = "django-claude-batches/"
@@ -66,7 +66,7 @@ class Routes:
             "results": self._results,
             "count_tokens": self._count_tokens,
             "list_models": self._list_models,
-            "retrieve_model": lambda call: as_json(beside.model(call.named)),
+            "retrieve_model": lambda call: as_json(other_endpoints.model(call.named)),
         }
 
     def respond(self, request: Request) -> Response:
@@ -133,7 +133,7 @@ class Routes:
 
     def _list(self, call: Call) -> Response:
         page = self._world.page(workspace_id=call.workspace_id, **_part(call))
-        return as_json(beside.page([_batch(batch, call) for batch in page.data], has_more=page.has_more))
+        return as_json(other_endpoints.page([_batch(batch, call) for batch in page.data], has_more=page.has_more))
 
     def _cancel(self, call: Call) -> Response:
         return self._shown(self._world.cancel(call.named, workspace_id=call.workspace_id), call)
@@ -154,10 +154,10 @@ class Routes:
         return Response(200, headers, Outgoing(lines, download, self._ledger.ended), batch_id=call.named)
 
     def _count_tokens(self, call: Call) -> Response:
-        return as_json(beside.token_count(call.request.body, call.terms))
+        return as_json(other_endpoints.token_count(call.request.body, call.terms))
 
     def _list_models(self, call: Call) -> Response:
-        return as_json(beside.models(**_part(call)))
+        return as_json(other_endpoints.models(**_part(call)))
 
     def _shown(self, batch: BatchSnapshot, call: Call, *, headers: dict[str, str] | None = None) -> Response:
         return replace(as_json(_batch(batch, call), headers=headers), batch_id=batch.id)

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from .exchange import Delivery, Request, Response
+from .http_messages import Delivery, Request, Response
 from .ledger import ReceivedRequest
 
 HOST = "127.0.0.1"

@@ -17,10 +17,10 @@ from .batch import RESULTS_LAST, Batch, BatchSnapshot
 from .clock import Clock
 from .identifiers import Identifiers
 from .journal import Journal
-from .judging import Terms
 from .lines import Line
-from .pages import page_of
+from .pagination import page_of
 from .replies import Replies
+from .validation.params import Terms
 
 logger = logging.getLogger(__name__)
 

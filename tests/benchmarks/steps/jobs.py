@@ -13,7 +13,7 @@ django.setup()
 from django.db import connection, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from django_claude_batches import registry, services  # noqa: E402
+from django_claude_batches import job_registry, services  # noqa: E402
 from django_claude_batches.models import (  # noqa: E402
     BatchRequest,
     BatchResult,
@@ -24,9 +24,9 @@ from django_claude_batches.models import (  # noqa: E402
     State,
     bulk,
 )
-from django_claude_batches.models import rows as tables  # noqa: E402
-from django_claude_batches.services.runs.delivering import deliver  # noqa: E402
-from django_claude_batches.services.runs.driving import drive  # noqa: E402
+from django_claude_batches.models import bulk_rows as tables  # noqa: E402
+from django_claude_batches.services.delivery.deliver import deliver  # noqa: E402
+from django_claude_batches.services.runs.drive import drive  # noqa: E402
 from tests.benchmarks.steps import tagging  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 from tests.benchmarks.steps.ours import go_when_told  # noqa: E402
@@ -181,7 +181,7 @@ if __name__ == "__main__":
     elif options.step == "check":
         check_each(options.n)
     else:
-        assert registry.problems() == []  # what an output schema is checked by is loaded
+        assert job_registry.problems() == []  # what an output schema is checked by is loaded
         if options.wait:
             go_when_told()
         timed[options.step](options.job)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django_claude_batches.jobs import BatchJob
-from django_claude_batches.models.rows import ResultRow
+from django_claude_batches.models.bulk_rows import ResultRow
 from tests.benchmarks.steps.requests import Requests
 from tests.library.models import Review
 

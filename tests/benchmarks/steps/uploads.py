@@ -13,8 +13,8 @@ django.setup()
 from django.db import connection  # noqa: E402
 
 from django_claude_batches import services  # noqa: E402
-from django_claude_batches.files.sizes import MAX_DECODED_BYTES, MAX_LINE_BYTES, MAX_RECORD_BYTES  # noqa: E402
 from django_claude_batches.models import BatchUpload  # noqa: E402
+from django_claude_batches.request_files.record_limits import MAX_DECODED_BYTES, MAX_LINE_BYTES, MAX_RECORD_BYTES  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 
 ROOM = 1000

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from django_claude_batches.testing.emulator.errors import Refusal
-from django_claude_batches.testing.emulator.intake import read_requests
+from django_claude_batches.testing.emulator.validation.create import read_requests
 
 GOOD = {"custom_id": "a", "params": {}}
 PATTERN = "requests.0.custom_id: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'"

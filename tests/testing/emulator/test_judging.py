@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_claude_batches.testing import Failure
-from django_claude_batches.testing.emulator.judging import MODELS, OUTPUT_300K, Terms, judge
+from django_claude_batches.testing.emulator.validation.params import MODELS, OUTPUT_300K, Terms, judge
 from tests.testing.caller import params
 
 OLD = Terms("2023-06-01")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from django_claude_batches.testing import ClaudeEmulator
-from django_claude_batches.testing.emulator.judging import Terms, judge
-from django_claude_batches.testing.emulator.models import MODELS, refused_by
+from django_claude_batches.testing.emulator.validation.models import MODELS, refused_by
+from django_claude_batches.testing.emulator.validation.params import Terms, judge
 from tests.testing.caller import BATCHES, call, params
 
 TOOLS = [{"name": "tag", "input_schema": {"type": "object"}}]

@@ -9,8 +9,8 @@ from anthropic.types.beta.beta_content_block_param import BetaContentBlockParam
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_claude_batches.testing.emulator.judging import Failure, Terms, judge
-from django_claude_batches.testing.emulator.shapes import BLOCKS
+from django_claude_batches.testing.emulator.validation.params import Failure, Terms, judge
+from django_claude_batches.testing.emulator.validation.params_types import BLOCKS
 from tests.testing.caller import params
 
 OLD = Terms("2023-06-01")

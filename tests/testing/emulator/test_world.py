@@ -9,8 +9,8 @@ import pytest
 
 from django_claude_batches.testing import echo, failing
 from django_claude_batches.testing.emulator.errors import Refusal
-from django_claude_batches.testing.emulator.judging import Terms
 from django_claude_batches.testing.emulator.replies import with_keywords
+from django_claude_batches.testing.emulator.validation.params import Terms
 from django_claude_batches.testing.emulator.world import Rules, World
 from tests.testing.caller import params, requests_of
 

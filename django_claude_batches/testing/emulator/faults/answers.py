@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from django_claude_batches.testing.emulator.downloads import Outgoing
-from django_claude_batches.testing.emulator.exchange import Response
+from django_claude_batches.testing.emulator.http_messages import Response
 from django_claude_batches.testing.emulator.lines import Line
 
 from .connection import cut_answer
+from .context import Turn
 from .fields import PAGE, Path, decoded, encoded, put, read
 from .results import cut_at_line_end, cut_mid_line
-from .turn import Turn
 
 BODILESS = frozenset({204, 304})
 

@@ -10,12 +10,12 @@ from functools import partial
 from random import Random
 from typing import Any, Literal, NamedTuple, get_args
 
-from django_claude_batches.testing.emulator.exchange import VERBS, Response
+from django_claude_batches.testing.emulator.http_messages import VERBS, Response
 
-from . import answers, hostile, listings
-from .bending import HOWS, NOTHING, as_header, bent_header_value
+from . import answers, listings, oversized
+from .context import Fault
 from .fields import check_field, path_of, verbs_with
-from .turn import Fault
+from .mutations import HOWS, NOTHING, as_header, bent_header_value
 
 Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results"]
 How = Literal["replace", "drop", "retype", "huge", "null", "nul", "surrogate", "out_of_range"]
@@ -205,7 +205,7 @@ def _status(bend: Bend, random: Random) -> Concerned:
 
 
 def _reason(bend: Bend, random: Random) -> Concerned:
-    return hostile.another_reason, VERBS, {"reason": as_header(bend.reason)}
+    return oversized.another_reason, VERBS, {"reason": as_header(bend.reason)}
 
 
 def _listing(bend: Bend, random: Random) -> Concerned:
@@ -220,11 +220,11 @@ def _body(bend: Bend, random: Random) -> Concerned:
         case "inflated":
             return answers.inflated, VERBS, {"size": bend.size}
         case "bomb":
-            return hostile.bomb, VERBS, {"size": bend.size}
+            return oversized.bomb, VERBS, {"size": bend.size}
         case "markup":
-            return hostile.markup, VERBS, {"size": bend.size}
+            return oversized.markup, VERBS, {"size": bend.size}
         case "flood":
-            return hostile.flood, ("results",), {"size": bend.size}
+            return oversized.flood, ("results",), {"size": bend.size}
         case "dripped":
             return answers.dripped, VERBS, {"seconds": bend.seconds}
         case "endless_continue" | "endless_trailers":

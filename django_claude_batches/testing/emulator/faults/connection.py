@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from django_claude_batches.testing.emulator.exchange import VERBS, Response
+from django_claude_batches.testing.emulator.http_messages import VERBS, Response
 
-from .turn import Fault, Turn
+from .context import Fault, Turn
 
 
 def lost_answer(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from django_claude_batches.testing.emulator.exchange import VERBS, Response
+from django_claude_batches.testing.emulator.http_messages import VERBS, Response
 
-from .bending import NOTHING
+from .mutations import NOTHING
 
 BATCH = (
     *("id", "type", "processing_status", "request_counts"),

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django_claude_batches.testing.emulator.exchange import Response
+from django_claude_batches.testing.emulator.http_messages import Response
 
+from .context import Fault, Turn
 from .fields import decoded, encoded
-from .turn import Fault, Turn
 
 Entries = list[dict[str, Any]]
 LISTING = ("list",)

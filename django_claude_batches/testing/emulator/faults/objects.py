@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from django_claude_batches.testing.emulator.exchange import Response
+from django_claude_batches.testing.emulator.http_messages import Response
 
-from .turn import Fault, Turn
+from .context import Fault, Turn
 
 SHOWN = ("retrieve", "list")
 

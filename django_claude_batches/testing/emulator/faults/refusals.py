@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 
 from django_claude_batches.testing.emulator import errors
 from django_claude_batches.testing.emulator.errors import Refusal
-from django_claude_batches.testing.emulator.exchange import VERBS, Response, refused
+from django_claude_batches.testing.emulator.http_messages import VERBS, Response, refused
 
-from .turn import Fault, Turn
+from .context import Fault, Turn
 
 HTML = (
     "<html>\r\n<head><title>{status}</title></head>\r\n<body><center><h1>{status}</h1></center></body>\r\n</html>\r\n"

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from django_claude_batches.testing.emulator.downloads import Outgoing
-from django_claude_batches.testing.emulator.exchange import Response
+from django_claude_batches.testing.emulator.http_messages import Response
 from django_claude_batches.testing.emulator.lines import Line
 
-from .turn import Fault, Turn
+from .context import Fault, Turn
 
 Change = Callable[..., list[Line]]
 

@@ -11,13 +11,13 @@ from random import Random
 from typing import Any
 
 from django_claude_batches.testing.emulator import errors
-from django_claude_batches.testing.emulator.exchange import VERBS, Request, Response, asked, refused
-from django_claude_batches.testing.emulator.keys import key_in
+from django_claude_batches.testing.emulator.auth import key_in
+from django_claude_batches.testing.emulator.http_messages import VERBS, Request, Response, asked, refused
 
 from . import connection, listings, objects, refusals, results, values
 from .bends import Bend
-from .drawn import DRAWN, RandomBends
-from .turn import Fault, Turn
+from .context import Fault, Turn
+from .random_bends import DRAWN, RandomBends
 
 KNOWN: dict[str, Fault] = (
     connection.FAULTS | refusals.FAULTS | objects.FAULTS | listings.FAULTS | results.FAULTS | values.FAULTS

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from django_claude_batches.testing.emulator.lines import Line
 
+from .context import Fault
 from .results import on_lines
-from .turn import Fault
 
 PLACE = "the-odd-value-stands-here"
 """Put where a value goes that Python would not encode as it is meant, and replaced in the bytes."""

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from django_claude_batches.testing import Bend, ClaudeEmulator, RandomBends
-from django_claude_batches.testing.emulator.faults.bending import HOWS
-from django_claude_batches.testing.emulator.faults.texts import parse_bend
+from django_claude_batches.testing.emulator.faults.command_line import parse_bend
+from django_claude_batches.testing.emulator.faults.mutations import HOWS
 from tests.testing.caller import BATCHES, call, create
 
 PROCESSING = "request_counts.processing"

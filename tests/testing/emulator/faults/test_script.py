@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.testing.emulator.faults.command_line import parse
 from django_claude_batches.testing.emulator.faults.script import KNOWN
-from django_claude_batches.testing.emulator.faults.texts import parse
 from tests.testing.caller import BATCHES, call, create
 
 TESTS = Path(__file__).parent

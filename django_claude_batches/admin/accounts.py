@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest
+from django.template.defaultfilters import date as date_filter
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_claude_batches.admin.actions.admin import ActingAdminMixin
+from django_claude_batches.admin.actions.runner import as_action
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.permissions import MayActOnBatchesMixin
+from django_claude_batches.admin.batches.actions import CONFIRM, RESUME
+from django_claude_batches.models import AccountState, MessageBatch, State
+
+
+class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
+    """Accounts as their state is known here. Keys stand in the settings, and nowhere else."""
+
+    verbs = (RESUME, CONFIRM)
+    actions = [as_action(RESUME), as_action(CONFIRM)]
+    list_display = ("alias", "sending", "reason", "last_tick_at")
+    ordering = ("alias",)
+    search_fields = ("alias__exact",)
+    readonly_fields = ("sending",)
+    fields = (
+        "alias",
+        "sending",
+        "paused_at",
+        "paused_until",
+        "pause_reason",
+        "slow_since",
+        "slow_at",
+        "last_tick_at",
+        "audited_at",
+        "audit_findings",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        same = AccountState.objects.primary().filter(pk=OuterRef("pk"))
+        return super().get_queryset(request).annotate(is_paused=Exists(same.paused()), is_slow=Exists(same.slow()))
+
+    @admin.display(description=gettext_lazy("sending"))
+    def sending(self, account: Any) -> str:
+        if not account.is_paused and account.is_slow:
+            since = date_filter(timezone.localtime(account.slow_since), "SHORT_DATETIME_FORMAT")
+            return _("Slow since %(since)s") % {"since": since}
+        if not account.is_paused:
+            return _("Sends")
+        if account.paused_until is None:
+            return _("Paused until somebody resumes it")
+        until = date_filter(timezone.localtime(account.paused_until), "SHORT_DATETIME_FORMAT")
+        return _("Paused until %(until)s") % {"until": until}
+
+    @admin.display(description=gettext_lazy("why"))
+    def reason(self, account: AccountState) -> str:
+        return display.cut(display.told(account.pause_reason)[0])
+
+    def summarize(self, rows: list[AccountState]) -> str:
+        aliases = [row.alias for row in rows]
+        waiting = MessageBatch.objects.primary().filter(account__in=aliases, state=State.QUEUED).count()
+        accounts = ngettext("%d account", "%d accounts", len(rows)) % len(rows)
+        batches = ngettext("%d batch waits", "%d batches wait", waiting) % waiting
+        return _("%(accounts)s: %(aliases)s. %(batches)s to be sent.") % {
+            "accounts": accounts,
+            "aliases": ", ".join(aliases),
+            "batches": batches,
+        }
+
+
+@admin.register(AccountState)
+class AccountStateAdmin(AccountStateAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Accounts: whether they send, and since when not."""

@@ -1,0 +1,72 @@
+"""What a ModelAdmin with verbs is: who may do what, and the buttons on a row's page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+
+from django_claude_batches.admin.actions.action import Verb
+from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
+
+LOCATIONS: Any = getattr(admin, "ActionLocation", None)
+"""Where an action may stand. Before Django 6.1 that is the list alone."""
+
+ACTION_FIELDS = ("action",) if LOCATIONS is None else ("action", f"{LOCATIONS.CHANGE_FORM.value}-action")
+"""The fields of a form in which an action is asked for."""
+
+
+class ActingAdminMixin(MirrorAdminMixin):
+    """A ModelAdmin with verbs: as actions of its list, and as buttons on a row's page.
+
+    The buttons are Django's own actions of the page where it has such (6.1), and else post to the actions of the list.
+    """
+
+    verbs: tuple[Verb, ...] = ()
+
+    def is_permitted(self, request: HttpRequest, verb: Verb) -> bool:
+        return bool(getattr(self, f"has_{verb.permission}_permission")(request))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        self._refuse(request)
+        return super().changelist_view(request, extra_context)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        self._refuse(request)
+        return super().changeform_view(request, *args, **kwargs)
+
+    def _refuse(self, request: HttpRequest) -> None:
+        """Refuse an action that was asked for by hand: Django would only say that none was selected."""
+        asked = {value for name in ACTION_FIELDS for value in request.POST.getlist(name)}
+        if any(verb.name in asked and not self.is_permitted(request, verb) for verb in self.verbs):
+            raise PermissionDenied
+
+    def summarize(self, rows: list[Any]) -> str:
+        """Say what an action is about to touch."""
+        raise NotImplementedError
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        row = kwargs.get("obj")
+        if row is not None:
+            context["dcb_checkbox"] = ACTION_CHECKBOX_NAME
+            context["dcb_buttons"] = list(self._buttons(request, row))
+            context["dcb_buttons_post"] = {"url": self.list_url(self.model), "name": "action"}
+            if LOCATIONS is not None:
+                context["action_form"] = None  # Django's choice of them: the buttons are instead of it
+                context["dcb_buttons_post"] = {"url": "", "name": f"{LOCATIONS.CHANGE_FORM.value}-action"}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _buttons(self, request: HttpRequest, row: Any) -> Iterator[tuple[str, str]]:
+        """Give name and label of what can be done to this row by this user; a project's own actions too."""
+        illegal = {verb.name for verb in self.verbs if verb.deletes or verb.refusal(row)}
+        if LOCATIONS is None:
+            permitted = (verb for verb in self.verbs if self.is_permitted(request, verb))
+            named = ((verb.name, str(verb.label)) for verb in permitted)
+        else:
+            choices = self.get_action_choices(request, [], action_location=LOCATIONS.CHANGE_FORM)
+            named = ((str(name), str(label)) for name, label in choices)
+        yield from ((name, label) for name, label in named if name not in illegal)

@@ -1,0 +1,1 @@
+"""Filters, lists, permissions and how values look, for all pages."""

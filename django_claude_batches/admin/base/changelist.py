@@ -1,0 +1,78 @@
+"""Lists over tables of any size: nothing is counted to its end, and no prompt or answer is read for a row of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+from django_claude_batches.admin.base.lookups import is_long_text
+
+CAP = 10_000
+"""Rows of a list that can be paged to. Counting a million takes longer than anybody pages."""
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts at most one row more than the cap."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        # In the list's order, which an index gives; without its columns, some of which are looked up elsewhere.
+        return int(rows.values("pk")[: CAP + 1].count())
+
+
+def _reduced(rows: type[Any], reduce: Callable[[Any], Any]) -> type[Any]:
+    """Return how a queryset makes its rows, each of which has as much of its texts as the user may see."""
+
+    class Reduced(rows):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[Any]:
+            return map(reduce, super().__iter__())
+
+    return Reduced
+
+
+class LeanChangeList(ChangeList):
+    """Leaves the columns that a list never shows in the database."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
+        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL accepts in no text; Django answers `?e=1`.
+
+        Raise PermissionDenied for users who may not view the rows. The list's page checks that before; pages that a
+        project adds to it, such as django-import-export's export, may not.
+        """
+        if not self.model_admin.has_view_or_change_permission(request):
+            raise PermissionDenied
+        lookups = (values for name, values in request.GET.lists() if name != SEARCH_VAR)  # its form refuses one
+        if any("\0" in value for values in lookups for value in values):
+            raise IncorrectLookupParameters
+        page: Any = self.model_admin
+        rows: Any = super().get_queryset(request, exclude_parameters)
+        # Not in the list alone: what a project adds, such as an export, reads the rows of this queryset.
+        rows._iterable_class = _reduced(rows._iterable_class, partial(page.reduced, request))
+        return rows
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Defer columns for the list only: a project's actions and exports read all columns of the rows."""
+        page: Any = self.model_admin
+        self.queryset = self.queryset.defer(*page.heavy_fields)
+        try:
+            super().get_results(request)
+        except OverflowError as error:  # SQLite, for a number too large for any column
+            raise IncorrectLookupParameters from error
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """Return None for a column that is not sortable: Django only omits the links of such headers."""
+        found = super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
+        return None if isinstance(found, str) and is_long_text(self.model, found.lstrip("-")) else found
+
+    @property
+    def is_capped(self) -> bool:
+        return self.result_count > CAP

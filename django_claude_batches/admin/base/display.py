@@ -1,0 +1,195 @@
+"""How values look. Whatever came from a model, a user or the API is text here, never markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.admin.utils import display_for_value
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_claude_batches.error_text import in_a_line
+from django_claude_batches.estimates import CENT, Estimate
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models.batch_state import FETCHING, REMOTE
+
+EMPTY = "-"
+
+MOST_CHARACTERS = 100_000
+"""Characters of one text on a page: more makes browsers slow, and nobody reads it there."""
+
+SMALL = Decimal("0.01")
+
+MOST_MODELS = 3
+"""Models without a price that are named."""
+
+OUTCOMES = {
+    "succeeded": gettext_lazy("succeeded"),
+    "errored": gettext_lazy("errored"),
+    "canceled": gettext_lazy("canceled"),
+    "expired": gettext_lazy("expired"),
+    "processing": gettext_lazy("processing"),
+}
+
+
+def state_label(batch: MessageBatch) -> SafeString:
+    """Give the state in people's words, what it means as a tooltip."""
+    # What a batch that is being fetched says of itself counts its rows: a query for each row of a list.
+    hint = "" if batch.state in FETCHING else batch.explanation
+    label = State(batch.state).label
+    return format_html('<span class="dcb-state dcb-{}" title="{}">{}</span>', batch.state, hint, label)
+
+
+def progress(batch: MessageBatch) -> str:
+    """Give a bar of the outcomes with its text, or how many requests wait in a batch that is not at Anthropic."""
+    counts = {name: getattr(batch, f"{name}_count") for name in OUTCOMES}
+    total = sum(counts.values())
+    if batch.state not in REMOTE or not total:
+        return ngettext("%(n)s request", "%(n)s requests", batch.request_count) % {"n": f"{batch.request_count:,}"}
+    return bar([(name, label, counts[name]) for name, label in OUTCOMES.items()], total)
+
+
+def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
+    """Give a bar, of which each part has its name as class and its number as width; and, below it, what it says."""
+    text = ", ".join(f"{count:,} {label}" for _name, label, count in parts if count)
+    drawn, start = [], 0
+    for name, _label, count in parts:
+        width = min(count, total - start)
+        if width > 0:
+            drawn.append((name, start, width))
+            start += width
+    return format_html(
+        '<svg class="dcb-bar" viewBox="0 0 {} 1" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+        '<span class="dcb-bar-text">{}</span>',
+        total,
+        text,
+        format_html_join("", '<rect class="dcb-{}" x="{}" width="{}" height="1"/>', drawn),
+        text,
+    )
+
+
+def estimate(estimate: Estimate) -> str:
+    """Return a range of USD, the day of its prices and its warnings, for a label that says "estimate"."""
+    return ". ".join([_range(estimate), *estimate.warnings])
+
+
+def _range(estimate: Estimate) -> str:
+    day = date_format(estimate.as_of, "DATE_FORMAT")
+    if estimate.cents is None:
+        return _without_prices(estimate.unknown_models, day) if estimate.unknown_models else _("not known")
+    low, high = estimate.cents
+    amounts = {"low": f"{low:,}", "high": f"{high:,}", "day": day}
+    if high <= CENT:
+        return _("at most 0.01 USD by the prices of %(day)s") % amounts
+    if low < CENT:
+        return _("at most about %(high)s USD by the prices of %(day)s") % amounts
+    if low == high:
+        return _("about %(high)s USD by the prices of %(day)s") % amounts
+    return _("about %(low)s to %(high)s USD by the prices of %(day)s") % amounts
+
+
+def _without_prices(models: tuple[str, ...], day: str) -> str:
+    names = [f'"{model}"' for model in models[:MOST_MODELS]] + ["…"] * (len(models) > MOST_MODELS)
+    text = ngettext(
+        "not known: no price for model %(names)s on %(day)s",
+        "not known: no price for models %(names)s on %(day)s",
+        len(models),
+    )
+    return text % {"names": ", ".join(names), "day": day}
+
+
+def age(at: datetime | None) -> str:
+    """Give how long ago that was, the moment itself as a tooltip."""
+    if at is None:
+        return EMPTY
+    shown = display_for_value(timezone.localtime(at), EMPTY)
+    return format_html('<span title="{}">{}</span>', shown, timesince(at, depth=1))
+
+
+def moment(at: datetime) -> SafeString:
+    """Give a time as people write it, without the day if it is today, and as machines do beside it."""
+    local = timezone.localtime(at)
+    is_today = local.date() == timezone.localdate()
+    shown = date_format(local, "TIME_FORMAT" if is_today else "DATETIME_FORMAT")
+    return format_html('<time datetime="{}">{}</time>', local.isoformat(), shown)
+
+
+def until(at: datetime) -> str:
+    """Give how long it is until then, in words."""
+    left = at - timezone.now()
+    if left <= timedelta(0):
+        return _("as soon as a worker is free")
+    if left < timedelta(minutes=1):
+        return _("within a minute")
+    return _("in %(time)s") % {"time": timeuntil(at, depth=1)}
+
+
+def duration(length: timedelta) -> str:
+    """Give a length of time in words, by its two largest parts."""
+    now = timezone.now()
+    return timesince(now - length, now, depth=2)
+
+
+def link(url: str, text: Any) -> SafeString:
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def share(part: float) -> SafeString:
+    """Give a bar of which this share is full, from 0 to 1. It only repeats what the text beside it says."""
+    full = round(100 * min(max(part, 0), 1))
+    return format_html(
+        '<svg class="dcb-clock" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect width="{}" height="1"/></svg>',
+        full,
+    )
+
+
+def usd(cost: Decimal | None, as_of: date | None = None) -> str:
+    """Give what something cost, and the day of the prices; more decimals where the amount is small."""
+    if cost is None:
+        return _("not known")
+    amount = f"{cost:,.2f}" if cost >= 1 or not cost else f"{cost:.4f}" if cost >= SMALL else f"{cost.normalize():f}"
+    if as_of is None:
+        return _("%(amount)s USD") % {"amount": amount}
+    return _("%(amount)s USD (prices of %(day)s)") % {"amount": amount, "day": date_format(as_of, "DATE_FORMAT")}
+
+
+def cut(text: str, characters: int = 80) -> str:
+    """Give the beginning of a long text, the most of it as a tooltip."""
+    if len(text) <= characters:
+        return text or EMPTY
+    return format_html('<span title="{}">{}</span>', text[:1000], Truncator(text).chars(characters))
+
+
+def told(text: str) -> tuple[str, str]:
+    """Return a text cut to one line, and the whole text if it is longer; both as reduced by `visible`."""
+    line = in_a_line(text)
+    return line, text if "\n" in text else ""
+
+
+def shortened(text: str) -> tuple[str, str]:
+    """Give at most 100,000 characters of the text, and the note that says so where it was longer."""
+    if len(text) <= MOST_CHARACTERS:
+        return text, ""
+    note = _("Cut here: the first %(shown)s of %(all)s characters.")
+    return text[:MOST_CHARACTERS], note % {"shown": f"{MOST_CHARACTERS:,}", "all": f"{len(text):,}"}
+
+
+def pretty(value: Any) -> str:
+    """Give JSON for reading, as text."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def pretty_text(text: str) -> str:
+    """Lay out JSON text for reading, unless it is so long that it will be cut anyway."""
+    return text if len(text) > MOST_CHARACTERS else pretty(json.loads(text))

@@ -1,0 +1,39 @@
+"""The errors of a batch by kind: a thousand rows with one cause are one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Count
+
+from django_claude_batches.models import BatchResult, MessageBatch
+from django_claude_batches.models.batch_state import FETCHING
+from django_claude_batches.models.usage import MOST_ERROR_GROUPS
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    error_type: str
+    rows: int
+
+
+def error_groups(batch: MessageBatch) -> list[ErrorGroup]:
+    """Give the kinds of error that were counted when the results were last fetched, the most frequent first."""
+    return _stored(batch.error_groups)
+
+
+def error_groups_now(batch_id: int) -> list[ErrorGroup]:
+    """Give the same of the rows that are here: counted only while more of them come, and then by an index alone."""
+    counted = MessageBatch.objects.primary().filter(pk=batch_id, error_groups__isnull=False)
+    known = counted.exclude(state__in=FETCHING).values_list("error_groups", flat=True).first()
+    return _count(batch_id) if known is None else _stored(known)
+
+
+def _stored(groups: list[dict[str, int | str]] | None) -> list[ErrorGroup]:
+    return [ErrorGroup(str(group["error_type"]), int(group["count"])) for group in groups or []]
+
+
+def _count(batch_id: int) -> list[ErrorGroup]:
+    errored = BatchResult.objects.primary().errored().filter(batch=batch_id)
+    counted = errored.values_list("error_type").annotate(rows=Count("*")).order_by("-rows", "error_type")
+    return [ErrorGroup(*row) for row in counted[:MOST_ERROR_GROUPS]]

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin.actions.admin import ActingAdminMixin
+from django_claude_batches.admin.actions.runner import as_action
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.custom_id_search import has_custom_id
+from django_claude_batches.admin.base.filters import (
+    AccountFilter,
+    AgeFilter,
+    AttentionFilter,
+    KindFilter,
+    NearingFilter,
+    RunFilter,
+)
+from django_claude_batches.admin.base.permissions import MayActOnBatchesMixin
+from django_claude_batches.admin.batches.actions import BATCH_VERBS
+from django_claude_batches.admin.batches.card import CardAdminMixin
+from django_claude_batches.admin.batches.forms import EDITABLE_FIELDS, DraftForm
+from django_claude_batches.admin.results.export_view import export_links
+from django_claude_batches.admin.uploads.views import NewBatchAdminMixin
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
+from django_claude_batches.models.batch.queryset import UNCLAIMED
+from django_claude_batches.models.batch_state import DELETABLE, EDITABLE
+
+FIXED_IN_RUN = ("kind", "account")
+"""What a batch of a run has in common with its run: by its kind its job is found."""
+
+
+class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdminMixin, ActingAdminMixin):
+    form = DraftForm
+    verbs = BATCH_VERBS
+    actions = [as_action(verb) for verb in BATCH_VERBS]
+    list_display = ("state_label", "name", "kind", "account", "progress", "age", "cost", "error")
+    list_display_links = ("name",)
+    list_filter = ("state", AttentionFilter, NearingFilter, KindFilter, AccountFilter, AgeFilter, RunFilter)
+    linked_by = ("state", "run")
+    list_per_page = 50
+    ordering = ("-pk",)
+    search_fields = ("label",)
+    search_help_text = _("Part of a label; or a whole kind, number, id at Anthropic or custom_id.")
+    fieldsets = (
+        (None, {"fields": EDITABLE_FIELDS}),
+        (
+            _("In this project"),
+            {
+                "classes": ["collapse"],
+                "fields": (
+                    ("drafted_at", "created_by_name"),
+                    ("queued_at", "next_action_at"),
+                    ("ingested_at", "announced_at"),
+                    ("request_bodies_purged_at", "result_bodies_purged_at"),
+                    ("body_bytes", "anthropic_version", "user_profile_id"),
+                ),
+            },
+        ),
+        (
+            _("At Anthropic"),
+            {
+                "classes": ["collapse"],
+                "fields": (
+                    ("anthropic_id", "processing_status"),
+                    ("created_at", "expires_at"),
+                    ("ended_at", "cancel_initiated_at"),
+                    ("archived_at", "remote_deleted_at"),
+                ),
+            },
+        ),
+    )
+
+    @admin.display(description=_("batch"), ordering="pk")
+    def name(self, batch: MessageBatch) -> str:
+        return str(batch)
+
+    @admin.display(description=_("state"))
+    def state_label(self, batch: MessageBatch) -> str:
+        return display.state_label(batch)
+
+    @admin.display(description=_("outcomes"))
+    def progress(self, batch: MessageBatch) -> str:
+        return display.progress(batch)
+
+    @admin.display(description=_("age"))
+    def age(self, batch: MessageBatch) -> str:
+        return display.age(batch.drafted_at)
+
+    @admin.display(description=_("cost"))
+    def cost(self, batch: MessageBatch) -> str:
+        """Give the amount, and the day of the prices below it."""
+        if batch.cost_usd is None:
+            return display.EMPTY
+        if batch.prices_as_of is None:
+            return display.usd(batch.cost_usd)
+        day = date_format(batch.prices_as_of, "SHORT_DATE_FORMAT")
+        return format_html('{}<br><span class="quiet">{}</span>', display.usd(batch.cost_usd), _("of %s") % day)
+
+    @admin.display(description=_("last error"))
+    def error(self, batch: MessageBatch) -> str:
+        return display.cut(display.told(batch.last_error)[0], 60)
+
+    def has_change_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
+        permitted = request.user.has_perm("django_claude_batches.change_messagebatch")
+        return permitted and (obj is None or (obj.state in EDITABLE and not obj.is_filling))
+
+    def has_delete_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
+        permitted = request.user.has_perm("django_claude_batches.delete_messagebatch")
+        return permitted and (obj is None or (obj.state in DELETABLE and not obj.is_filling))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: MessageBatch | None = None) -> Any:
+        fixed = super().get_readonly_fields(request, obj)
+        if not self.has_change_permission(request, obj):
+            return fixed
+        own = [name for name in EDITABLE_FIELDS if name not in FIXED_IN_RUN or obj is None or obj.run_id is None]
+        return [name for name in fixed if name not in own]
+
+    def get_fieldsets(self, request: HttpRequest, obj: MessageBatch | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj):
+            return fieldsets
+        return [(None, {"fields": [EDITABLE_FIELDS]}), *fieldsets[1:]]  # on one line: there is nothing to type
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Batches are few, so a part of a label may be looked for, and an index be asked for a custom_id in each.
+
+        An id at Anthropic is found by its own index alone.
+        """
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if term.startswith("msgbatch_"):
+            return queryset.filter(anthropic_id=term), False
+        wanted = Q(label__icontains=term) | Q(kind=term)
+        number = term.removeprefix("#")
+        if number.isascii() and number.isdigit() and len(number) < 19:
+            wanted |= Q(pk=int(number))
+        for model in (BatchRequest, BatchResult):
+            if self.may_view(request, model):
+                wanted |= has_custom_id(model, term)
+        return queryset.filter(wanted), False
+
+    def summarize(self, rows: list[MessageBatch]) -> str:
+        count, requests = len(rows), sum(row.request_count for row in rows)
+        accounts = ", ".join(sorted({row.account for row in rows}))
+        batches = ngettext("%d batch", "%d batches", count) % count
+        requested = ngettext("%s request", "%s requests", requests) % f"{requests:,}"
+        return _("%(batches)s, %(requests)s, account %(accounts)s.") % {
+            "batches": batches,
+            "requests": requested,
+            "accounts": accounts,
+        }
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except InvalidTransition as error:
+            return self._overtaken(request, error, request.get_full_path())
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        try:
+            return super().delete_view(request, object_id, self.with_notices(request, extra_context))
+        except InvalidTransition as error:
+            return self._overtaken(request, error, self.row_url(MessageBatch, object_id))
+
+    def _overtaken(self, request: HttpRequest, error: InvalidTransition, url: str) -> HttpResponse:
+        """Say that the batch went on between the page and its button; nothing was written."""
+        self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(url)
+
+    def save_model(self, request: HttpRequest, obj: MessageBatch, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Write the changed columns, and only while it is a draft: a whole save would undo a submission in between."""
+        changed = {name: form.cleaned_data[name] for name in form.changed_data}
+        if not changed:
+            return
+        rows = MessageBatch.objects.primary()
+        if not rows.filter(UNCLAIMED, pk=obj.pk, state__in=EDITABLE, is_filling=False).update(**changed):
+            obj.refresh_from_db(using=rows.db)
+            raise obj.forbidden("edit", EDITABLE)
+        obj.note("edited", ", ".join(changed), by=request.user)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name the batches and not their children: Django would load each of 100,000 requests and results."""
+        named = [
+            _("%(batch)s with its requests, results and timeline. Nothing changes at Anthropic.") % {"batch": batch}
+            for batch in objs
+        ]
+        return named, {self.opts.verbose_name_plural: len(named)}, set(), []
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        batch = kwargs.get("obj")
+        if batch is not None:
+            context["dcb_links"] = export_links(self, request, batch)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+@admin.register(MessageBatch)
+class MessageBatchAdmin(MessageBatchAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Batches: the page where people submit, watch, cancel and delete them."""

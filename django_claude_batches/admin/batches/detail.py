@@ -1,0 +1,137 @@
+"""What a batch's page tells, beside its fields. Its requests and results are linked to; a few of them are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.error_groups import error_groups
+from django_claude_batches.admin.batches.forecast import Fact, outlook
+from django_claude_batches.admin.batches.related_rows import MOST_ROWS, small_tables
+from django_claude_batches.admin.batches.run_facts import of_run
+from django_claude_batches.admin.batches.samples import samples
+from django_claude_batches.admin.batches.unconfirmed import unconfirmed
+from django_claude_batches.admin.batches.usage import spending, usage_table
+from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
+from django_claude_batches.models import (
+    BatchEvent,
+    BatchRequest,
+    BatchResult,
+    JobRun,
+    MessageBatch,
+    ResultProblem,
+    State,
+)
+from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
+from django_claude_batches.models.batch_state import ADOPTING, FETCHING, REMOTE, RUNNING
+
+FETCHED = REMOTE - RUNNING
+"""What may have results here."""
+
+
+def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:
+    db = batch._state.db
+    explanation = batch.explanation
+    usage = list(batch.usage.using(db).order_by("model")[:MOST_ROWS]) if batch.state == State.INGESTED else []
+    tables = small_tables(batch)
+    error, whole_error = display.told(batch.last_error)
+    return {
+        "state": display.state_label(batch),
+        "progress": display.progress(batch) if batch.state in REMOTE else "",
+        "explanation": explanation,
+        "alarm": _alarm(batch),
+        "error": error if error not in explanation else "",
+        "whole_error": whole_error,
+        "counts": list(_counts(page, request, batch)),
+        "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(page, request, batch)],
+        "claimed_id": batch.claimed_id if batch.is_claimed else "",
+        "adoptable": batch.state in ADOPTING,
+        "unconfirmed": unconfirmed(batch),
+        "attempts": tables.attempts,
+        "usage": usage_table(usage),
+        "errors": _errors(page, request, batch),
+        "samples": _samples(page, request, batch),
+        "problems": _problems(page, request, tables.problems),
+        "events": [_told(page, request, event) for event in tables.events],
+    }
+
+
+def _told(page: MirrorAdminMixin, request: HttpRequest, event: BatchEvent) -> dict[str, Any]:
+    text, _whole = display.told(page.visible(request, event.text))
+    return {"at": event.at, "by": event.by_name, "what": event.what.replace("_", " "), "text": text}
+
+
+def _alarm(batch: MessageBatch) -> str:
+    """Say that the batch nears an end that it should not come to."""
+    age = timezone.now() - (batch.created_at or timezone.now())
+    if batch.state in RUNNING and age > NEARS_EXPIRY:
+        return _("It has been running for 23 hours: what Anthropic has not processed after 24 expires, unbilled.")
+    if batch.state in FETCHING and age > NEARS_ARCHIVING:
+        return _("Its results are not all stored, and they can be fetched for less than 2 days more.")
+    return ""
+
+
+def _counts(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> Iterable[tuple[str, str, str, str]]:
+    """Give name, label, number and address of each count that says something."""
+    requests = page.rows_url(request, BatchRequest, batch.pk)
+    yield "requests", _("requests"), f"{batch.request_count:,}", requests
+    for name, label in display.OUTCOMES.items():
+        count = getattr(batch, f"{name}_count")
+        if count:
+            url = "" if name == "processing" else page.rows_url(request, BatchResult, batch.pk, outcome=name)
+            yield name, str(label), f"{count:,}", url
+    if batch.missing_count:
+        url = page.rows_url(request, BatchRequest, batch.pk, outcome="missing")
+        yield "missing", _("missing"), f"{batch.missing_count:,}", url
+    results = page.rows_url(request, BatchResult, batch.pk)
+    if results and batch.state in FETCHED:
+        yield "results", _("all results"), "", results
+
+
+def _wishes(batch: MessageBatch) -> Iterable[Fact]:
+    """Give what somebody asked for that has not happened yet."""
+    if batch.cancel_requested_at and batch.state in RUNNING | {State.SUBMITTING, State.UNCERTAIN}:
+        yield Fact(_("Asked to be canceled"), display.moment(batch.cancel_requested_at))
+    if batch.delete_requested_at and not batch.remote_deleted_at:
+        yield Fact(_("Asked to be deleted at Anthropic"), display.moment(batch.delete_requested_at))
+
+
+def _related(page: MirrorAdminMixin, request: HttpRequest, batch: Any) -> Iterable[Fact]:
+    """Give the run that made it, the batch that this one retries, and those that retry it."""
+    if batch.run is not None:
+        yield from of_run(batch, page.row_url(JobRun, batch.run.pk) if page.may_view(request, JobRun) else "")
+    if batch.parent is not None:
+        yield Fact(_("Retries"), display.link(page.row_url(MessageBatch, batch.parent.pk), batch.parent))
+    for child in batch.retried_by:
+        yield Fact(_("Retried by"), display.link(page.row_url(MessageBatch, child.pk), child))
+
+
+def _errors(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:
+    """Give the kinds of error with their rows; nothing where there are none, or none are counted yet."""
+    groups = error_groups(batch)
+    kinds = ngettext("%(n)s kind of error", "%(n)s kinds of error", len(groups)) % {"n": f"{len(groups):,}"}
+    total = sum(group.rows for group in groups)
+    rows = ngettext("%(n)s row", "%(n)s rows", total) % {"n": f"{total:,}"}
+    linked = [(group, page.rows_url(request, BatchResult, batch.pk, error_type=group.error_type)) for group in groups]
+    return {"heading": f"{kinds}, {rows}", "groups": linked} if groups else {}
+
+
+def _samples(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> list[Any]:
+    """Give a few results beside their prompts, to those who may read both."""
+    may_read = page.may_view(request, BatchResult) and page.may_view(request, BatchRequest)
+    if not may_read or batch.state not in FETCHED:
+        return []
+    return [(sample, page.row_url(BatchResult, sample.result.pk)) for sample in samples(batch)]
+
+
+def _problems(page: MirrorAdminMixin, request: HttpRequest, problems: list[ResultProblem]) -> dict[str, Any]:
+    """Give the lines that could not become rows, to those who may read answers; to others, how many there are."""
+    shown = problems[:MOST_ROWS]
+    rows = shown if page.may_view(request, BatchResult) else []
+    return {"count": len(shown), "more": len(problems) > MOST_ROWS, "rows": rows}

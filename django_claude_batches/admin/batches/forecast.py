@@ -1,0 +1,97 @@
+"""What happens to a batch next, and when: the next step, its likely end, and the two clocks at Anthropic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_claude_batches import wire
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.batches.turnaround import TurnRound, turn_round
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models.batch_state import FETCHING, RUNNING
+
+KEPT = timedelta(days=wire.RESULTS_LAST_DAYS)
+
+NEXT = {
+    State.QUEUED: gettext_lazy("It is sent"),
+    State.SUBMITTING: gettext_lazy("If no answer came by then, it counts as not confirmed"),
+    State.UNCERTAIN: gettext_lazy("It is searched for at Anthropic"),
+    State.IN_PROGRESS: gettext_lazy("Anthropic is asked whether it has ended"),
+    State.CANCELING: gettext_lazy("Anthropic is asked whether it has ended"),
+    State.ENDED: gettext_lazy("Its results are fetched"),
+    State.INCOMPLETE: gettext_lazy("Its results are fetched again"),
+    State.INGESTED: gettext_lazy("The app is told of its results"),
+}
+"""What the next action is, in the states that have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of the card; `bar` shows how much of a time is over."""
+
+    label: Any
+    text: Any
+    bar: SafeString | str = ""
+
+
+def outlook(batch: MessageBatch) -> Iterator[Fact]:
+    if batch.next_action_at is not None:
+        words = {"what": _next(batch), "when": display.until(batch.next_action_at)}
+        yield Fact(_("Next"), _("%(what)s, %(when)s.") % words)
+    if batch.state in RUNNING | {State.QUEUED, State.SUBMITTING} and (known := turn_round(batch.account)):
+        yield Fact(_("Usually ends"), _usually(batch, known))
+    yield from _clocks(batch)
+
+
+def _next(batch: MessageBatch) -> Any:
+    if batch.state == State.IN_PROGRESS and batch.cancel_requested_at and not batch.cancel_initiated_at:
+        return _("Anthropic is asked to cancel it")
+    if batch.state == State.LOST or (batch.announced_at and batch.delete_requested_at):
+        return _("It is deleted at Anthropic")
+    return NEXT.get(State(batch.state), _("A worker looks at it"))
+
+
+def _usually(batch: MessageBatch, known: TurnRound) -> SafeString:
+    drawn = ngettext("the last %(n)s batch", "the last %(n)s batches", known.count) % {"n": f"{known.count:,}"}
+    words = {"usual": display.duration(known.usual), "most": display.duration(known.most), "drawn": drawn}
+    if batch.created_at is None or batch.created_at + known.most < timezone.now():
+        return format_html(_("within {usual}, 95 of 100 within {most}; going by {drawn} of this account."), **words)
+    return format_html(
+        _("within {usual} ({expected}), 95 of 100 within {most} ({latest}); going by {drawn} of this account."),
+        expected=display.moment(batch.created_at + known.usual),
+        latest=display.moment(batch.created_at + known.most),
+        **words,
+    )
+
+
+def _clocks(batch: MessageBatch) -> Iterator[Fact]:
+    """The 24 hours in which Anthropic works on it, then the 29 days in which its results can be fetched."""
+    if batch.created_at is None:
+        return
+    if batch.state in RUNNING and batch.expires_at is not None:
+        yield _clock(_("Expires"), _("What is not processed by then expires, unbilled."), batch, batch.expires_at)
+    if batch.state in FETCHING | {State.INGESTED} and not (batch.remote_deleted_at or batch.archived_at):
+        kept_until = batch.created_at + KEPT
+        is_over = kept_until < timezone.now()
+        label = _("Was kept at Anthropic until") if is_over else _("Kept at Anthropic until")
+        hint = "" if batch.state == State.INGESTED else _("Results can be fetched until then.")
+        yield _clock(label, hint, batch, kept_until)
+
+
+def _clock(label: str, hint: str, batch: MessageBatch, end: datetime) -> Fact:
+    begin, now = batch.created_at, timezone.now()
+    whole = (end - begin).total_seconds() if begin is not None else 0
+    share = (now - begin).total_seconds() / whole if begin is not None and whole > 0 else 1
+    if end <= now:
+        return Fact(label, display.moment(end), display.share(share))
+    text = format_html("{} ({}). {}", display.moment(end), display.until(end), hint)
+    return Fact(label, text, display.share(share))

@@ -1,0 +1,56 @@
+"""The form of a draft: the little that can be changed before it is sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.admin.notices.checks import known_accounts
+from django_claude_batches.models import MessageBatch
+
+EDITABLE_FIELDS = ("label", "kind", "account", "betas")
+BETA = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
+"""What may stand in the `anthropic-beta` header between two commas."""
+
+
+class BetasField(forms.CharField):
+    """Names separated by commas, as the header has them."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [name.strip() for name in str(value or "").split(",") if name.strip()]
+
+    def validate(self, value: Any) -> None:
+        for name in value:
+            if not BETA.fullmatch(name):
+                text = _("%(name)s is no name of a beta: letters, digits, dots, dashes and underscores only.")
+                raise forms.ValidationError(text, params={"name": name})
+
+    def run_validators(self, value: Any) -> None:
+        """None: those of a CharField are for text."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or []))
+
+
+class DraftForm(forms.ModelForm):  # type: ignore[type-arg]
+    account = forms.ChoiceField(label=_("Account"))
+    betas = BetasField(
+        label=_("Betas"), required=False, help_text=_("Names for the anthropic-beta header, separated by commas.")
+    )
+
+    class Meta:
+        model = MessageBatch
+        fields = EDITABLE_FIELDS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        account = self.fields.get("account")
+        if isinstance(account, forms.ChoiceField):
+            # The present one too: an account that left the settings must not change by saving a label.
+            account.choices = [(alias, alias) for alias in sorted({*known_accounts(), self.instance.account})]

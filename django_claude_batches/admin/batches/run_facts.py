@@ -1,0 +1,70 @@
+"""What a batch's page says of the run that made it: how often its rows were asked, and how far its delivery is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Count, Exists, F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.batches.forecast import Fact
+from django_claude_batches.models import DeliveryChunk, DeliveryMode, ParkedResult, RunState, State
+
+
+def with_run(batches: Any) -> Any:
+    """Add how the delivery of the batches stands: an index has what is of one, and a batch has few chunks."""
+    own: dict[str, Any] = {"batch": OuterRef("pk")}
+    parked = ParkedResult.objects.primary().filter(**own).order_by().values("batch").annotate(n=Count("pk")).values("n")
+    chunks = DeliveryChunk.objects.primary().filter(**own).order_by()
+    waiting = chunks.undone().filter(mode=DeliveryMode.FIRST).values("batch")
+    left = waiting.annotate(n=Sum(F("last_position") - F("position") + 1)).values("n")
+    return batches.annotate(
+        parked_count=Coalesce(Subquery(parked), 0),
+        undelivered_count=Coalesce(Subquery(left), 0),
+        has_failed=Exists(chunks.with_failures()),
+        is_stuck=Exists(chunks.stuck()),
+    )
+
+
+def of_run(batch: Any, url: str) -> Iterator[Fact]:
+    """Give the facts of a batch that a run made; `url` is the run's page, empty for those who may not see it."""
+    name = display.link(url, batch.run) if url else str(batch.run)
+    yield Fact(_("Run"), name)
+    yield Fact(_("Its rows are asked"), _nth(batch.run_attempt))
+    if batch.state == State.DRAFT and batch.run.is_active:
+        yield Fact(_("Next"), _next(batch))
+    if batch.state in {State.INGESTED, State.LOST}:
+        yield Fact(_("Handed to its job"), _delivered(batch))
+    if batch.parked_count:
+        text = ngettext(
+            "%(n)s row, whose handler raised: the run's page has the error.",
+            "%(n)s rows, whose handler raised: the run's page has the errors.",
+            batch.parked_count,
+        )
+        yield Fact(_("Parked"), text % {"n": f"{batch.parked_count:,}"})
+
+
+def _nth(attempt: int) -> str:
+    return _("for the first time") if attempt < 2 else _("again: attempt %(n)s") % {"n": attempt}
+
+
+def _next(batch: Any) -> str:
+    if batch.is_filling:
+        return _("Its run still adds requests to it: until then it cannot be submitted, edited or deleted.")
+    if batch.run.state == RunState.CANCELING:
+        return _("Its run is being canceled, and submits it no more.")
+    if batch.run.is_paused:
+        return _("Its run is paused, and submits it once it is resumed.")
+    return _("Its run submits it by itself, when the account's queue has room.")
+
+
+def _delivered(batch: Any) -> str:
+    if batch.delivered_at is not None:
+        return format_html(_("All of it, {when}"), when=display.moment(batch.delivered_at))
+    done = max(batch.request_count - batch.undelivered_count, 0)
+    return _("%(n)s of %(all)s requests") % {"n": f"{done:,}", "all": f"{batch.request_count:,}"}

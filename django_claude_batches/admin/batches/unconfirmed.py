@@ -1,0 +1,69 @@
+"""What is known of a batch that may be at Anthropic, for the person who has to judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.template.defaultfilters import date as date_filter
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from django_claude_batches.models import MessageBatch, State, SubmitAttempt
+from django_claude_batches.models.batch_state import ADOPTING
+from django_claude_batches.services.listings.candidates import foreign_to
+from django_claude_batches.services.reconciliation.decision import LISTINGS
+from django_claude_batches.services.submission.baseline import quiet_after
+
+MOST_NAMED = 20
+"""Candidates, and excluded ids, that are named on one page."""
+
+
+def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:
+    """Give what its last create call left behind; None for a batch that nobody looks for, or that was never sent."""
+    attempt = batch.last_attempt if batch.state in ADOPTING else None
+    if attempt is None or attempt.sent_at is None:
+        return None
+    excluded = foreign_to(attempt)
+    return {
+        "facts": list(_facts(batch, attempt)),
+        "candidates": attempt.candidates[:MOST_NAMED],
+        "more_candidates": len(attempt.candidates[MOST_NAMED:]),
+        "excluded": excluded[-MOST_NAMED:],
+        "more_excluded": len(excluded[:-MOST_NAMED]),
+    }
+
+
+def candidates(batch: MessageBatch) -> list[dict[str, Any]]:
+    """Give the remote batches that may be this one: id, created_at, requests, status, and why that is open."""
+    attempt = batch.last_attempt
+    return [] if attempt is None else list(attempt.candidates[:MOST_NAMED])
+
+
+def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, str]]:
+    if attempt.sent_at is not None:
+        yield _("Sent at"), _moment(attempt.sent_at)
+    yield _("Size of the body"), filesizeformat(attempt.body_bytes) if attempt.body_bytes is not None else _("unknown")
+    yield _("Newest batch at Anthropic before it"), _baseline(attempt)
+    made = {"made": attempt.listings_made, "needed": LISTINGS}
+    yield _("Complete listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
+    if batch.state == State.UNCERTAIN and attempt.sent_at is not None:
+        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_after(attempt))
+    if attempt.window_until is not None:
+        yield _("What was made at Anthropic later is not it"), _moment(attempt.window_until)
+    if attempt.watch_until is not None:
+        yield _("Watched for late proofs until"), _moment(attempt.watch_until)
+
+
+def _baseline(attempt: SubmitAttempt) -> str:
+    if not attempt.baseline_id:
+        return _("none")
+    if attempt.baseline_created_at is None:
+        return str(attempt.baseline_id)
+    return f"{attempt.baseline_id}, {_moment(attempt.baseline_created_at)}"
+
+
+def _moment(at: datetime) -> str:
+    return str(date_filter(timezone.localtime(at), "DATETIME_FORMAT"))

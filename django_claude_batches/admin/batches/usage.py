@@ -1,0 +1,63 @@
+"""What a batch used and what it cost, in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.batches.forecast import Fact
+from django_claude_batches.admin.notices.checks import known_prices
+from django_claude_batches.models import MessageBatch, State, UsageRollup
+from django_claude_batches.models.batch_state import UNSENT
+from django_claude_batches.models.usage import COUNTED
+
+THROUGH_CACHE = ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
+
+
+def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact]:
+    """Give what it may cost before it is sent, and what it used and did cost once it is complete."""
+    if batch.state in UNSENT and (prices := known_prices()):
+        yield Fact(_("Estimate before sending"), display.estimate(batch.estimate(prices)))
+    if batch.state == State.INGESTED:
+        yield Fact(_("Tokens"), tokens({name: sum(getattr(row, name) for row in usage) for name in COUNTED}))
+        yield Fact(_("Cost"), _cost(batch))
+        if others := sum(row.other_tier_results for row in usage):
+            yield Fact(_("Not at the batch price"), _other_tier(others))
+
+
+def usage_table(usage: Sequence[UsageRollup]) -> list[tuple[str, list[str]]]:
+    """Give a row for each model: its name, its counts in the order of the columns, and its cost."""
+    return [
+        (
+            row.model,
+            [f"{getattr(row, name):,}" for name in ("results", *COUNTED)] + [display.usd(row.cost_usd)],
+        )
+        for row in usage
+    ]
+
+
+def tokens(used: Mapping[str, int]) -> str:
+    """Say how many tokens these are, by the names of the columns of `UsageRollup`."""
+    cached = sum(used[name] for name in THROUGH_CACHE)
+    parts = [_("%(n)s in") % {"n": f"{used['input_tokens']:,}"}, _("%(n)s out") % {"n": f"{used['output_tokens']:,}"}]
+    if cached:
+        parts.append(_("%(n)s through the cache") % {"n": f"{cached:,}"})
+    return ", ".join(parts)
+
+
+def _other_tier(count: int) -> str:
+    text = ngettext(
+        "%(n)s result: Anthropic answered it in another service tier.",
+        "%(n)s results: Anthropic answered them in another service tier.",
+        count,
+    )
+    return text % {"n": f"{count:,}"}
+
+
+def _cost(batch: MessageBatch) -> str:
+    if batch.cost_usd is None:
+        return _("not known: a model has no price here, or an answer no clear count of tokens")
+    return display.usd(batch.cost_usd, batch.prices_as_of)

@@ -1,0 +1,89 @@
+"""What is said of accounts above the pages: a pause, another installation's rows, what an audit found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.template.defaultfilters import date as date_filter
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin.notices.checks import known_installation
+from django_claude_batches.admin.notices.notice import Notice, row_url
+from django_claude_batches.models import AccountState
+from django_claude_batches.services.account_pauses import KEY_REFUSED
+
+
+def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any]) -> Iterator[Notice]:
+    name = known_installation()
+    for account in accounts:
+        url = row_url(request, site, account)
+        if account.is_elsewhere(name):
+            yield _elsewhere(account, name, url)
+        if account.is_paused:
+            yield _paused(account, url)
+        if account.is_slow:
+            yield _slow(account, url)
+        if account.audit_findings:
+            yield _audited(account, url)
+
+
+def _audited(account: AccountState, url: str) -> Notice:
+    words = ngettext(
+        'The audit of "%(account)s" at %(at)s found %(n)s thing that needs a person. `manage.py claude_batches audit '
+        "--account %(account)s` says what, and what to do.",
+        'The audit of "%(account)s" at %(at)s found %(n)s things that need a person. `manage.py claude_batches audit '
+        "--account %(account)s` says what, and what to do.",
+        account.audit_findings,
+    )
+    at = _moment(account.audited_at)
+    text = words % {"account": account.alias, "at": at, "n": f"{account.audit_findings:,}"}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _elsewhere(account: AccountState, name: str, url: str) -> Notice:
+    words = _(
+        'This database is "%(known)s"\'s, and the settings say "%(name)s": it may be a copy. Nothing is done for '
+        '"%(account)s" until somebody confirms that it is not.'
+    )
+    text = words % {"known": account.installation, "name": name, "account": account.alias}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _paused(account: AccountState, url: str) -> Notice:
+    if not url:  # the reason requires view_accountstate
+        words = _('Sending is paused for "%(account)s". Running batches are still fetched.')
+        return Notice(words % {"account": account.alias})
+    reason, remedy = _why_and_remedy(account)
+    words = _('Sending is paused for "%(account)s": %(reason)s Running batches are still fetched. %(remedy)s')
+    text = words % {"account": account.alias, "reason": reason, "remedy": remedy}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _slow(account: AccountState, url: str) -> Notice:
+    words = _(
+        'The server of "%(account)s" has not answered in time since %(since)s. It is asked less often until it does: '
+        "its batches wait, and those of other accounts go on."
+    )
+    text = words % {"account": account.alias, "since": _moment(account.slow_since)}
+    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+
+
+def _why_and_remedy(account: AccountState) -> tuple[str, str]:
+    """Give two sentences: why nothing is sent, in the API's words but for a refused key, and what ends that."""
+    reason = f"{account.pause_reason.rstrip('.')}."
+    if account.paused_until is not None:
+        return reason, _("It is resumed by itself at %(until)s.") % {"until": _moment(account.paused_until)}
+    if account.pause_reason.startswith(KEY_REFUSED):
+        return _("Anthropic refused the key (401)."), _("Replace the key, then Resume.")
+    return reason, _("When that is mended, Resume.")
+
+
+def _moment(at: datetime | None) -> str:
+    """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
+    return date_filter(localtime(at), "SHORT_DATETIME_FORMAT").rstrip(".") if at else "…"

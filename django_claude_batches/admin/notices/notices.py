@@ -1,0 +1,71 @@
+"""What stands above every page of ours while batches or runs do not move, or are about to be too late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from django_claude_batches.admin.notices.account_notices import about_accounts
+from django_claude_batches.admin.notices.batch_notices import about_batches, live_counts
+from django_claude_batches.admin.notices.checks import failed_checks
+from django_claude_batches.admin.notices.notice import Notice, list_url
+from django_claude_batches.admin.notices.run_notices import about_runs, run_counts
+from django_claude_batches.models import AccountState
+from django_claude_batches.models.due import KINDS, is_work_due_column
+
+
+def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
+    """Give what to say now: one query, or a few more before the first tick."""
+    accounts = _accounts()
+    live = _live(accounts)
+    found = list(failed_checks())
+    if live is not None:
+        if live.is_due and not any(account.is_ticking for account in accounts):
+            found.append(_still(request, site))
+        found += [*about_batches(request, site, live), *about_runs(request, site, live)]
+    return found + list(about_accounts(request, site, accounts))
+
+
+def _accounts() -> list[Any]:
+    return _rows(AccountState)
+
+
+def _live(accounts: Sequence[Any]) -> Any:
+    """Give a row that bears the counts: each account does; before the first tick, whatever there is of our rows."""
+    if accounts:
+        return accounts[0]
+    return next((row for kind in KINDS for row in _rows(kind)), None)
+
+
+def _rows(kind: Any) -> list[Any]:
+    using = kind.objects.primary().db
+    return list(kind.objects.using(using).raw(*_sql(kind, using)))
+
+
+@cache
+def _sql(kind: Any, using: str) -> tuple[str, tuple[Any, ...]]:
+    """Give the query, which holds no time and no setting: to make it takes longer than to ask it."""
+    rows = kind.objects.using(using).annotate(**_counts())
+    if kind is AccountState:
+        same = kind.objects.using(using).filter(pk=OuterRef("pk"))
+        is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
+        rows = rows.annotate(**{name: Exists(found) for name, found in is_so.items()})
+    else:
+        rows = rows.order_by("pk").only("pk")[:1]
+    sql, params = rows.query.get_compiler(using).as_sql()
+    return sql, tuple(params)
+
+
+def _counts() -> dict[str, Any]:
+    return {"is_due": is_work_due_column(), **live_counts(), **run_counts()}
+
+
+def _still(request: HttpRequest, site: AdminSite) -> Notice:
+    text = _("Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`.")
+    return Notice(text, list_url(request, site, AccountState), _("When the last tick was"))

@@ -1,0 +1,34 @@
+"""What is said of runs above the pages: those that wait for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_claude_batches.admin.base.filters import ATTENTION
+from django_claude_batches.admin.notices.notice import Notice, at_most, count_some, list_url
+from django_claude_batches.models import JobRun
+from django_claude_batches.models.run_attention import needing_attention
+
+
+def run_counts() -> dict[str, Any]:
+    """Give how many of the few active runs wait, as a column of another query."""
+    return {"waiting_runs": count_some(needing_attention(JobRun.objects.primary().active()))}
+
+
+def about_runs(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[Notice]:
+    """Say that runs wait: until then the next start of their jobs does, too."""
+    if not live.waiting_runs:
+        return
+    words = ngettext(
+        "%(n)s run waits for a person: it is paused, a batch of it was not accepted, or its job did not take a row.",
+        "%(n)s runs wait for a person: they are paused, a batch was not accepted, or their jobs did not take a row.",
+        live.waiting_runs,
+    )
+    url = list_url(request, site, JobRun, **{ATTENTION: "yes"})
+    yield Notice(words % {"n": at_most(live.waiting_runs)}, url, _("Show them"))

@@ -1,0 +1,1 @@
+"""The ModelAdmin classes that all pages are made of."""

@@ -1,0 +1,130 @@
+"""What all our pages share: rows that mirror something are shown, not edited."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.contrib.admin.widgets import url_params_from_lookup_dict
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from django_claude_batches.admin.base.changelist import CappedPaginator, LeanChangeList
+from django_claude_batches.admin.base.display import EMPTY
+from django_claude_batches.admin.base.filters import BATCH
+from django_claude_batches.admin.base.lookups import DATE_PARTS, LOOKUPS, is_long_text, split_lookup, without_key
+from django_claude_batches.admin.base.permissions import APP, may_view, visible
+from django_claude_batches.admin.notices.notices import notices
+
+# Columns that may contain errors raised by code of the project.
+RAISED = ("last_error", "pause_reason")
+
+
+class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A ModelAdmin whose rows nobody adds, changes or deletes, over a table of any size."""
+
+    linked_by: tuple[str, ...] = ()
+    """Parameters of links between the package's pages, which work with any filters of the final class."""
+
+    heavy_fields: tuple[str, ...] = ()
+    """Columns that lists leave in the database."""
+
+    paginator: ClassVar[Any] = CappedPaginator
+    show_full_result_count = False
+    show_facets: ClassVar[admin.ShowFacets] = admin.ShowFacets.NEVER
+    sortable_by: ClassVar[Any] = ()
+    list_max_show_all = 0
+    empty_value_display = EMPTY
+    view_on_site = False
+
+    class Media:
+        css = {"all": ["django_claude_batches/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        queryset: Any = super().get_queryset(request)
+        return queryset.primary()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow the columns of the final class's filters and of the package's links, exact or by range.
+
+        Django allows any lookup of any column, and `?last_error__startswith=` can read a hidden text letter by letter.
+        """
+        listed: Any = self.get_list_filter(request)
+        own = {each.parameter_name for each in listed if hasattr(each, "parameter_name")}
+        path, how = split_lookup(self.model, lookup)
+        # Not a column, read by the filter itself, or what the popup of a foreign key to our rows is limited to.
+        if not path or lookup in own or (lookup, value) in self._popup_lookups():
+            return super().lookup_allowed(lookup, value, request)
+        if how not in LOOKUPS and not (how in DATE_PARTS and path == self.date_hierarchy):
+            return False
+        names = {each if isinstance(each, str) else each[0] for each in listed if not isinstance(each, type)}
+        names |= {*self.linked_by, self.date_hierarchy}
+        return not is_long_text(self.model, path) and bool({path, without_key(self.model, path)} & names)
+
+    def _popup_lookups(self) -> set[tuple[str, Any]]:
+        limits = (each() if callable(each) else each for each in self.opts.related_fkey_lookups)
+        return {item for limit in limits for item in url_params_from_lookup_dict(limit).items()}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeanChangeList]:
+        return LeanChangeList
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_readonly_fields(request, obj), *(field.name for field in self.opts.fields)]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, self.with_notices(request, extra_context))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        return super().changeform_view(request, object_id, form_url, self.with_notices(request, extra_context))
+
+    def with_notices(self, request: HttpRequest, context: dict[str, Any] | None) -> dict[str, Any]:
+        """Add what our templates show above the page; only for those who may see the page."""
+        allowed = self.has_view_or_change_permission(request)
+        return {"dcb_notices": notices(request, self.admin_site) if allowed else [], **(context or {})}
+
+    def may_view(self, request: HttpRequest, model: type[models.Model]) -> bool:
+        """Whether the user may see rows of this model here."""
+        return may_view(request, self.admin_site, model)
+
+    def visible(self, request: HttpRequest, text: str) -> str:
+        """Return what the user may see of a text that code of the project may have raised."""
+        return visible(request, self.admin_site, text)
+
+    def reduced(self, request: HttpRequest, row: Any) -> Any:
+        """Return the row with its texts reduced to what the user may see, for all pages and columns."""
+        for name in RAISED:
+            if row is not None and name in vars(row):  # not deferred
+                setattr(row, name, self.visible(request, vars(row)[name]))
+        return row
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return self.reduced(request, super().get_object(request, object_id, from_field))
+
+    def list_url(self, model: type[models.Model], **parameters: Any) -> str:
+        path = reverse(f"admin:{APP}_{model._meta.model_name}_changelist", current_app=self.admin_site.name)
+        return f"{path}?{urlencode(parameters)}" if parameters else path
+
+    def row_url(self, model: type[models.Model], pk: Any) -> str:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+        return reverse(name, args=[pk], current_app=self.admin_site.name)
+
+    def rows_url(self, request: HttpRequest, model: type[models.Model], batch_id: int, **parameters: Any) -> str:
+        """Give the address of a batch's rows, empty where the user may not see them."""
+        return self.list_url(model, **{BATCH: batch_id}, **parameters) if self.may_view(request, model) else ""

@@ -1,0 +1,135 @@
+"""What the pages of requests and of results share: both belong to a batch, and each has its counterpart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.custom_id_search import with_custom_id
+from django_claude_batches.admin.base.filters import batch_pk
+from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A long text of a row: `name` stands in the address where it is given whole."""
+
+    name: str
+    heading: Any
+    text: str
+
+
+class OfBatchAdminMixin(MirrorAdminMixin):
+    """Rows by the hundred thousand for each batch: what a list asks for is what an index answers."""
+
+    other_model: type[BatchRequest | BatchResult]
+    order_in_batch: tuple[str, ...] = ()
+    search_fields = ("custom_id",)
+    search_help_text = _("A whole custom_id; in the list of one batch, its beginning is enough.")
+
+    @admin.display(description=_("batch"))
+    def batch_link(self, row: Any) -> str:
+        return format_html('<a href="{}">#{}</a>', self.row_url(MessageBatch, row.batch_id), row.batch_id)
+
+    def texts(self, row: Any) -> list[Text]:
+        """Give what the row's page shows at length."""
+        raise NotImplementedError
+
+    def warning(self, row: Any) -> str:
+        """Say what is out of the ordinary with the row."""
+        return ""
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.whole_view)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_whole"
+        return [path("<path:object_id>/whole/<slug:part>/", view, name=name), *super().get_urls()]
+
+    def whole_view(self, request: HttpRequest, object_id: str, part: str) -> HttpResponse:
+        """Give one text of a row's page to its end, as plain text."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, object_id)
+        found = [text.text for text in self.texts(row) if text.name == part] if row is not None else []
+        if not found:
+            raise Http404
+        headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+        return HttpResponse(
+            found[0].encode(errors="replace"), content_type="text/plain; charset=utf-8", headers=headers
+        )
+
+    def _whole_url(self, row: Any, text: Text) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_whole"
+        return reverse(name, args=[row.pk, text.name], current_app=self.admin_site.name)
+
+    def other_pk(self, row: Any) -> int | None:
+        """Give the primary key of the counterpart, if there is one."""
+        raise NotImplementedError
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Without the batch where all rows are of one, and without its link for those who may not see it."""
+        shown: dict[Any, Any] = {"batch_link": "batch_link" if self.may_view(request, MessageBatch) else "batch_id"}
+        columns = [shown.get(name, name) for name in super().get_list_display(request)]
+        return columns if batch_pk(request) is None else [name for name in columns if name not in shown.values()]
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        return ("-pk",) if batch_pk(request) is None else self.order_in_batch
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """The index of both tables begins with the batch: in one, it knows what begins with the term."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if batch_pk(request) is not None:
+            return queryset.filter(custom_id__startswith=term), False
+        return queryset.filter(pk__in=with_custom_id(self.model, term)), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        batch = self._batch(request)
+        if batch is None:
+            return super().changelist_view(request, extra_context)
+        links = self.list_links(request, batch)
+        title = _("%(rows)s of batch %(batch)s") % {"rows": capfirst(self.opts.verbose_name_plural), "batch": batch}
+        return super().changelist_view(request, {"title": title, "dcb_links": links, **(extra_context or {})})
+
+    def _batch(self, request: HttpRequest) -> MessageBatch | None:
+        pk = batch_pk(request)
+        if pk is None or not self.has_view_or_change_permission(request):
+            return None
+        return MessageBatch.objects.primary().filter(pk=pk).first()
+
+    def list_links(self, request: HttpRequest, batch: MessageBatch) -> list[tuple[str, str]]:
+        """Give what stands above the list of one batch's rows: label and address."""
+        return self._links(request, batch.pk, self.rows_url(request, self.other_model, batch.pk))
+
+    def _links(self, request: HttpRequest, batch_id: int, other_url: str) -> list[tuple[str, str]]:
+        """Give label and address of the batch and of the counterpart, as far as the user may see them."""
+        links = []
+        if self.may_view(request, MessageBatch):
+            links.append((_("Batch #%(pk)s") % {"pk": batch_id}, self.row_url(MessageBatch, batch_id)))
+        if other_url:
+            meta = self.other_model._meta
+            is_list = "?" in other_url
+            links.append((str(capfirst(meta.verbose_name_plural if is_list else meta.verbose_name)), other_url))
+        return links
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        row = kwargs.get("obj")
+        if row is not None:
+            other = self.other_pk(row)
+            url = self.row_url(self.other_model, other) if other and self.may_view(request, self.other_model) else ""
+            context["dcb_links"] = self._links(request, row.batch_id, url)
+            context["dcb_texts"] = [
+                (text.heading, *display.shortened(text.text), self._whole_url(row, text)) for text in self.texts(row)
+            ]
+            context["dcb_warning"] = self.warning(row)
+        return super().render_change_form(request, context, *args, **kwargs)

@@ -1,0 +1,136 @@
+"""What is exported of a batch's results: all that their list can be filtered by can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_claude_batches import wire
+from django_claude_batches.admin.base.error_groups import error_groups_now
+from django_claude_batches.admin.base.filters import ErrorTypeFilter, ResultOutcomeFilter, TierFilter
+from django_claude_batches.export import cells
+from django_claude_batches.export.formats import CsvExport, Export, JsonlExport
+from django_claude_batches.export.selection import Narrowing
+from django_claude_batches.models import BatchResult, MessageBatch
+
+FORMATS = {
+    JsonlExport.suffix: gettext_lazy("JSONL, for programs: each line as the API sent it"),
+    CsvExport.suffix: gettext_lazy("CSV, for spreadsheets"),
+}
+OF_REQUESTS = frozenset(name for name, column in cells.COLUMNS.items() if column.is_of_request)
+
+ERROR_TYPE = ErrorTypeFilter.parameter_name
+NARROWING = ("outcome", ERROR_TYPE, TierFilter.parameter_name, SEARCH_VAR)
+"""The parameters of the list of results, which are the fields of the form too."""
+
+KIND = "="
+"""Stands before a kind of error in its field: some errors have none, and an empty value means all results."""
+
+ALL = ("", gettext_lazy("All"))
+
+
+class ExportForm(forms.Form):
+    format = forms.ChoiceField(label=gettext_lazy("Format"), choices=list(FORMATS.items()), widget=forms.RadioSelect)
+    outcome = forms.ChoiceField(
+        label=gettext_lazy("Results"),
+        choices=[ALL, *ResultOutcomeFilter.methods.items()],
+        widget=forms.RadioSelect,
+        required=False,
+    )
+    error_type = forms.ChoiceField(label=gettext_lazy("Kind of error"), widget=forms.RadioSelect, required=False)
+    tier = forms.ChoiceField(
+        label=gettext_lazy("Price"),
+        choices=[ALL, *TierFilter.methods.items()],
+        widget=forms.RadioSelect,
+        required=False,
+    )
+    q = forms.CharField(
+        label=gettext_lazy("The custom_id begins with:"), max_length=wire.MAX_CUSTOM_ID_LENGTH, required=False
+    )
+    columns = forms.MultipleChoiceField(
+        label=gettext_lazy("Columns of the CSV"), widget=forms.CheckboxSelectMultiple, required=False
+    )
+
+    def __init__(self, *args: Any, batch: MessageBatch, columns: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._batch = batch
+        fields: dict[str, Any] = self.fields
+        fields["columns"].choices = [(name, name) for name in columns]
+        fields[ERROR_TYPE].choices = [ALL, *self._kinds()]
+        if len(fields[ERROR_TYPE].choices) == 1:
+            del fields[ERROR_TYPE]
+
+    def _kinds(self) -> list[tuple[str, str]]:
+        """Give the kinds of error, and that by which the list was filtered even where no error is of it."""
+        groups = error_groups_now(self._batch.pk)
+        choices = {f"{KIND}{group.error_type}": f"{group.error_type or '-'} ({group.rows:,})" for group in groups}
+        wanted = str(self.initial.get(ERROR_TYPE, ""))
+        if wanted and "\x00" not in wanted:  # which no database has
+            choices.setdefault(wanted, f"{wanted.removeprefix(KIND) or '-'} (0)")
+        return list(choices.items())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        if cleaned.get("format") == CsvExport.suffix and not cleaned.get("columns") and "columns" not in self.errors:
+            self.add_error("columns", _("A CSV needs at least one column."))
+        return cleaned
+
+    @property
+    def narrowing(self) -> Narrowing:
+        chosen = self.cleaned_data
+        kind = chosen.get(ERROR_TYPE, "")
+        return Narrowing(
+            outcomes=[chosen["outcome"]] if chosen["outcome"] else [],
+            error_types=[kind.removeprefix(KIND)] if kind else [],
+            of_another_tier=chosen["tier"] == "of_another_tier",
+            of_unknown_cost=chosen["tier"] == "of_unknown_cost",
+            beginning=chosen["q"],
+        )
+
+    def export(self) -> Export:
+        results = self.narrowing.of(BatchResult.objects.primary().filter(batch=self._batch))
+        if self.cleaned_data["format"] == CsvExport.suffix:
+            return CsvExport(results, self.cleaned_data["columns"])
+        return JsonlExport(results)
+
+    def told(self) -> str:
+        """Say what is taken out, for the timeline."""
+        words = [self.cleaned_data["format"].upper(), *self.narrowing.told()]
+        if self.cleaned_data["format"] == CsvExport.suffix:
+            words += self.cleaned_data["columns"]
+        return ", ".join(words)
+
+    def file_name(self, suffix: str) -> str:
+        parts = [
+            f"batch-{self._batch.pk}",
+            *self.narrowing.outcomes,
+            *(["filtered"] if self.narrowing.is_finer else []),
+        ]
+        return f"{'-'.join(parts)}.{suffix}"
+
+
+def asked(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Give what a list of results is filtered by. What it takes no notice of is left out."""
+    found = {name: parameters[name] for name in NARROWING if name in parameters}
+    for listed in (ResultOutcomeFilter, TierFilter):
+        if found.get(listed.parameter_name) not in listed.methods:
+            found.pop(listed.parameter_name, None)
+    if not found.get(SEARCH_VAR, "").strip():
+        found.pop(SEARCH_VAR, None)
+    return found
+
+
+def initial(narrowed: Mapping[str, str], columns: list[str]) -> dict[str, Any]:
+    """Give what the form has chosen beforehand; `narrowed` is as of `asked`."""
+    kind = f"{KIND}{narrowed[ERROR_TYPE]}" if ERROR_TYPE in narrowed else ""
+    return {
+        "format": JsonlExport.suffix,
+        "columns": [name for name in cells.DEFAULT if name in columns],
+        **{name: narrowed.get(name, "") for name in NARROWING},
+        ERROR_TYPE: kind,
+    }

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, Subquery
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.filters import BatchFilter, RequestOutcomeFilter
+from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
+from django_claude_batches.models import BatchRequest, BatchResult
+
+
+class BatchRequestAdminMixin(OfBatchAdminMixin):
+    """Requests, reached from their batch. Those who may view them may read prompts."""
+
+    other_model = BatchResult
+    list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")
+    list_filter = (BatchFilter, RequestOutcomeFilter)
+    linked_by = ("batch",)
+    heavy_fields = ("params_text",)
+    order_in_batch = ("batch_id", "position")
+    readonly_fields = ("target_name",)
+    fields = (("custom_id", "position"), ("model", "params_bytes"), "target_name")
+
+    @admin.display(description=_("target"))
+    def target_name(self, row: BatchRequest) -> str:
+        """Name the target without loading it."""
+        return f"{row.content_type.name} {row.object_id}" if row.content_type else display.EMPTY
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, row: Any) -> str:
+        return row.outcome or display.EMPTY
+
+    @admin.display(description=_("outcome"))
+    def outcome_link(self, row: Any) -> str:
+        if row.result_pk is None:
+            return display.EMPTY
+        return format_html('<a href="{}">{}</a>', self.row_url(BatchResult, row.result_pk), row.outcome)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Not on the index: requests mean nothing without their batch."""
+        return False
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        linked = self.may_view(request, BatchResult)
+        return [f"{name}_link" if name == "outcome" and linked else name for name in super().get_list_display(request)]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows = super().get_queryset(request).select_related("content_type")
+        result = BatchResult.objects.using(rows.db).filter(request=OuterRef("pk")).order_by()
+        # Each looked up for the rows that are shown: a join may be made of all rows first.
+        return rows.annotate(
+            outcome=Subquery(result.values("result_type")[:1]), result_pk=Subquery(result.values("pk")[:1])
+        )
+
+    def texts(self, row: BatchRequest) -> list[Text]:
+        sent = display.pretty_text(row.params_text) if row.params_text else row.purge_note
+        return [Text("params", _("params, as they are sent"), sent)]
+
+    def other_pk(self, row: Any) -> int | None:
+        return row.result_pk  # type: ignore[no-any-return]
+
+
+@admin.register(BatchRequest)
+class BatchRequestAdmin(BatchRequestAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Requests of one batch, and each one's params."""

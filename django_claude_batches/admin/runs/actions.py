@@ -1,0 +1,134 @@
+"""What people can do to a run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext_lazy
+
+from django_claude_batches import services
+from django_claude_batches.admin.actions.action import Verb
+from django_claude_batches.admin.runs.confirmations import RetryRunQuestion
+from django_claude_batches.models import RunState
+from django_claude_batches.models.run import ACTIVE, WORKING
+from django_claude_batches.models.run_issues import with_troubles
+
+STANDING = {
+    RunState.DRAFTING: gettext_lazy("is still being drafted"),
+    RunState.RUNNING: gettext_lazy("is running"),
+    RunState.CANCELING: gettext_lazy("is already being canceled"),
+    RunState.FINISHED: gettext_lazy("is finished"),
+    RunState.CANCELED: gettext_lazy("was canceled"),
+}
+"""How a run stands, to follow its name in a sentence."""
+
+RETRYABLE = (RunState.RUNNING, RunState.FINISHED)
+
+
+def _only(states: tuple[RunState, ...]) -> Callable[[Any], str]:
+    """Make the refusal of all runs in other states."""
+    return lambda run: "" if run.state in states else str(STANDING[RunState(run.state)])
+
+
+def _cannot_pause(run: Any) -> str:
+    return _only(ACTIVE)(run) or (_("is paused already") if run.is_paused else "")
+
+
+def _cannot_resume(run: Any) -> str:
+    if run.is_stuck:
+        return ""
+    return _only(ACTIVE)(run) or ("" if run.is_paused else _("is not paused"))
+
+
+def _cannot_resume_without(run: Any) -> str:
+    return _only((RunState.DRAFTING,))(run) or ("" if run.is_paused else _("is not paused"))
+
+
+def _cannot_retry(run: Any) -> str:
+    return _only(RETRYABLE)(run) or ("" if run.has_failed else _("has no row that failed"))
+
+
+def _cannot_deliver(run: Any) -> str:
+    return "" if run.has_parked else _("has no parked row")
+
+
+PAUSE = Verb(
+    name="pause",
+    label=gettext_lazy("Pause"),
+    permission="pause",
+    words=gettext_lazy(
+        "Nothing more is drafted, sent or handed to the job. What runs at Anthropic goes on, and is billed."
+    ),
+    rule=gettext_lazy("Only runs that are not over, and not paused, can be paused."),
+    done=ngettext_lazy("%d run is paused.", "%d runs are paused."),
+    refusal=_cannot_pause,
+    perform=lambda run, by: services.pause_run(run, by=by),
+)
+RESUME = Verb(
+    name="resume",
+    label=gettext_lazy("Resume"),
+    permission="pause",
+    words=gettext_lazy("It goes on where it was: what is drafted then is sent, and billed once sent."),
+    rule=gettext_lazy("Only runs that are paused, or whose delivery stands still, can be resumed."),
+    done=ngettext_lazy("%d run goes on.", "%d runs go on."),
+    refusal=_cannot_resume,
+    knowing=with_troubles,
+    perform=lambda run, by: services.resume_run(run),
+)
+RESUME_WITHOUT = Verb(
+    name="resume_without",
+    label=gettext_lazy("Resume without rows that cannot be asked"),
+    permission="pause",
+    words=gettext_lazy(
+        "The run continues where it was. From now on, rows that cannot be asked are left out and counted; they cost "
+        "nothing, and the run's page names the first of them. What is drafted then is sent, and billed once sent."
+    ),
+    rule=gettext_lazy("Only runs that are paused while they are drafted can leave rows out."),
+    done=ngettext_lazy("%d run continues without such rows.", "%d runs continue without such rows."),
+    refusal=_cannot_resume_without,
+    perform=lambda run, by: services.resume_run(run, skip_unaskable=True),
+)
+CANCEL = Verb(
+    name="cancel",
+    label=gettext_lazy("Cancel"),
+    permission="cancel",
+    words=gettext_lazy(
+        "Nothing more is sent, and what runs at Anthropic is canceled. What has finished by then stays billed, is kept "
+        "and is handed to the job. Cannot be undone."
+    ),
+    rule=gettext_lazy("Only runs that are drafted or running can be canceled."),
+    done=ngettext_lazy("%d run is going to be canceled.", "%d runs are going to be canceled."),
+    refusal=_only(WORKING),
+    perform=lambda run, by: services.cancel_run(run, by=by),
+)
+RETRY = Verb(
+    name="retry",
+    label=gettext_lazy("Retry failed rows"),
+    permission="retry",
+    words=gettext_lazy("They are sent again by themselves, and billed once sent."),
+    rule=gettext_lazy("Only runs that are drafted, were not canceled and have rows that failed can be retried."),
+    done=ngettext_lazy("The rows of %d run are asked again.", "The rows of %d runs are asked again."),
+    refusal=_cannot_retry,
+    knowing=with_troubles,
+    perform=lambda run, by, *, outcomes: services.retry_run(run, outcomes=outcomes),
+    asks=RetryRunQuestion,
+)
+DELIVER_PARKED = Verb(
+    name="deliver_parked",
+    label=gettext_lazy("Deliver parked rows again"),
+    permission="redeliver",
+    words=gettext_lazy(
+        "Their handlers are called once more, for when the code or the data is mended. Nothing is sent to Anthropic."
+    ),
+    rule=gettext_lazy("Only runs with parked rows have any to deliver."),
+    done=ngettext_lazy(
+        "The parked rows of %d run are delivered again shortly.",
+        "The parked rows of %d runs are delivered again shortly.",
+    ),
+    refusal=_cannot_deliver,
+    knowing=with_troubles,
+    perform=lambda run, by: services.deliver_parked(run),
+)
+RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, DELIVER_PARKED)

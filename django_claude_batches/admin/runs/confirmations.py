@@ -1,0 +1,64 @@
+"""Which rows of runs are to be asked again: that sends, and costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_claude_batches.admin.base import display
+from django_claude_batches.admin.batches.retry_confirmation import OUTCOMES as OF_REQUESTS
+from django_claude_batches.admin.batches.submit_confirmation import CountQuestion
+from django_claude_batches.db.keyset import pages
+from django_claude_batches.estimates import Estimate
+from django_claude_batches.models import DeliveryChunk, JobRun
+from django_claude_batches.services import cost_confirmation
+
+OUTCOMES = {**OF_REQUESTS, "invalid_output": gettext_lazy("not as the schema wants it")}
+"""What people call the outcomes of rows that failed. Others, which the API may have some day, come as they are."""
+
+
+class RetryRunQuestion(CountQuestion):
+    outcomes = forms.MultipleChoiceField(
+        label=gettext_lazy("Ask those again that are:"),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": gettext_lazy("Nothing was done: choose which rows are to be asked again.")},
+    )
+    field_order = ("outcomes", "requests")
+
+    def __init__(self, rows: list[JobRun], data: QueryDict | None = None) -> None:
+        super().__init__(rows, data)
+        choices = [(name, f"{OUTCOMES.get(name, name)} ({count:,})") for name, count in self._failed.items()]
+        self.fields["outcomes"].choices = choices  # type: ignore[attr-defined]
+        self.fields["outcomes"].initial = list(self._failed)
+
+    @cached_property
+    def _failed(self) -> Counter[str]:
+        """How many rows failed for good, by outcome; the most frequent first."""
+        chunks = DeliveryChunk.objects.primary().filter(batch__run__in=[run.pk for run in self.rows])
+        counts: Counter[str] = Counter()
+        for page in pages(chunks.with_failures(), "pk", "failed", size=100):  # each names up to 1,000 rows
+            counts.update(outcome for _pk, failed in page for _position, outcome in failed)
+        return Counter(dict(counts.most_common()))
+
+    @property
+    def count(self) -> int:
+        """Rows with the outcomes that were chosen; all of them, before any was."""
+        chosen = self.data.getlist("outcomes") if isinstance(self.data, QueryDict) and self.is_bound else None
+        return sum(self._failed[name] for name in self._failed if chosen is None or name in chosen)
+
+    def estimate(self) -> Estimate:
+        return cost_confirmation.estimate_again(self.rows, self.count)
+
+    @property
+    def note(self) -> str:
+        return _("Estimate for all of them: %(estimate)s.") % {"estimate": display.estimate(self.estimate())}
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        return {"outcomes": self.cleaned_data["outcomes"]}

@@ -1,0 +1,123 @@
+"""Jobs of the project: a page that lists them, and one that shows what a run would send before it is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from django_claude_batches import job_registry, services, tasks
+from django_claude_batches.admin.base.permissions import APP, MayActOnRunsMixin
+from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
+from django_claude_batches.admin.runs.job_list import job_list
+from django_claude_batches.admin.runs.preview import Look, look
+from django_claude_batches.admin.runs.start_form import StartForm
+from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.exceptions import AlreadyRunning, UnknownJob
+from django_claude_batches.models import BatchRequest, JobRun
+
+JOBS, START = f"{APP}_jobrun_jobs", f"{APP}_jobrun_start"
+TEMPLATES = f"admin/{APP}/jobrun"
+
+
+class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
+    """A page of runs that has a way to start one."""
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("jobs/", wrap(self.jobs_view), name=JOBS),
+            path("jobs/<slug:name>/start/", wrap(self.start_view), name=START),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        links = [] if self.has_add_permission(request) else [(_("Jobs"), self._url(JOBS))]
+        return super().changelist_view(request, {"dcb_links": links, **(extra_context or {})})
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whoever may start a job: the index offers it as *Add*."""
+        return self.has_start_permission(request)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Lead to the jobs: a run begins with one."""
+        return HttpResponseRedirect(self._url(JOBS))
+
+    def jobs_view(self, request: HttpRequest) -> HttpResponse:
+        """List what this process knows."""
+        may_start = self.has_start_permission(request)
+        may_view = self.has_view_or_change_permission(request)
+        if not may_start and not may_view:
+            raise PermissionDenied
+        jobs = [(job, self._url(START, job.name), self._run_url(request, job.last)) for job in job_list()]
+        return self._page(request, "jobs.html", {"title": _("Jobs"), "jobs": jobs, "may_start": may_start})
+
+    def start_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Show what a run of the job would send; start it when somebody has seen that, and says so."""
+        if not self.has_start_permission(request):
+            raise PermissionDenied
+        if name not in job_registry.names():
+            raise Http404
+        form = StartForm(name, request.POST) if "_start" in request.POST else None
+        if form is not None and form.is_valid():
+            return self._start(request, name, form.cleaned_data["label"])
+        if form is not None and form.seen is None:
+            self.message_user(request, _("Nothing was started: look again at what would be sent."), messages.WARNING)
+        if form is None or form.seen is None:
+            found = look(name)
+            form = StartForm(name, seen=found.seen)
+        else:
+            found = Look.of(form.seen)
+        samples = found.samples if self.may_view(request, BatchRequest) else []
+        context = {"title": _("Start %(job)s") % {"job": name}, "look": found, "form": form, "samples": samples}
+        context["problem"] = self.visible(request, found.problem)
+        return self._page(request, "start.html", context)
+
+    def _start(self, request: HttpRequest, name: str, label: str) -> HttpResponse:
+        try:
+            run = services.start_job(name, label=label, by=request.user)
+        except AlreadyRunning as error:
+            self._say(request, error, error.run)
+            return HttpResponseRedirect(self._url(JOBS))
+        except (UnknownJob, ConfigurationError) as error:
+            self._say(request, error, None)
+            return HttpResponseRedirect(self._url(JOBS))
+        tasks.kick()
+        self.log_addition(request, run, _("Started."))
+        text = _("Run %(run)s is started: a worker drafts its rows, sends them and hands the answers to the job.")
+        self.message_user(request, text % {"run": run}, messages.SUCCESS)
+        url = self._run_url(request, run) or self._url(JOBS)
+        return HttpResponseRedirect(url)
+
+    def _say(self, request: HttpRequest, error: Exception, run: JobRun | None) -> None:
+        url = self._run_url(request, run)
+        link = format_html(' <a href="{}">{}</a>', url, _("Show it")) if url else ""
+        self.message_user(request, format_html("{}{}", str(error), link), messages.ERROR)
+
+    def _run_url(self, request: HttpRequest, run: JobRun | None) -> str:
+        if run is None or not self.has_view_or_change_permission(request):
+            return ""
+        return self.row_url(JobRun, run.pk)
+
+    def _url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:{name}", args=args, current_app=self.admin_site.name)
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        may_view = self.has_view_or_change_permission(request)
+        shared = {
+            "opts": self.opts,
+            "media": self.media,
+            "jobs_url": self._url(JOBS),
+            "list_url": self.list_url(JobRun) if may_view else "",
+        }
+        site = self.admin_site.each_context(request)
+        return TemplateResponse(
+            request, f"{TEMPLATES}/{template}", {**site, **self.with_notices(request, None), **shared, **context}
+        )

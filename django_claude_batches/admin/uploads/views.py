@@ -1,0 +1,142 @@
+"""New batch: a file is uploaded, checked without being drafted, looked at, and drafted when somebody says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.helpers import AdminForm
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+
+from django_claude_batches import services, tasks
+from django_claude_batches.admin.base.permissions import APP
+from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
+from django_claude_batches.admin.uploads.detail import upload_page
+from django_claude_batches.admin.uploads.forms import FIELDSETS, NewBatchForm
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import BatchUpload, MessageBatch
+
+AT_ONCE = 1_000_000
+"""Bytes of a file that is checked, and of a batch that is drafted, while a person waits; more is a worker's."""
+
+AT_ONCE_REQUESTS = 1000
+"""Requests of such a batch."""
+
+AT_ONCE_SECONDS = 2.0
+"""Of such a check: a short file may have many rows, each with a long prompt."""
+
+MOST_WAITING = 20
+"""Files named below the form."""
+
+TEMPLATES = f"admin/{APP}/messagebatch"
+
+
+class NewBatchAdminMixin(MirrorAdminMixin):
+    """A page of batches that has a way to make one. Who makes one sees prompts, and must be allowed to."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perms([f"{APP}.add_messagebatch", f"{APP}.view_batchrequest"])
+
+    def get_urls(self) -> Any:
+        view = self.admin_site.admin_view(self.upload_view)
+        return [path("uploads/<int:pk>/", view, name=f"{APP}_messagebatch_upload"), *super().get_urls()]
+
+    def upload_url(self, upload: BatchUpload) -> str:
+        return reverse(f"admin:{APP}_messagebatch_upload", args=[upload.pk], current_app=self.admin_site.name)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Ask for a file; keep it, and go to what its check says."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = NewBatchForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            upload = form.keep(by=request.user)
+            self.log_addition(request, upload, _("Uploaded."))
+            _go_on(upload)
+            return HttpResponseRedirect(self.upload_url(upload))
+        waiting = BatchUpload.objects.primary().waiting().order_by("-pk")[:MOST_WAITING]
+        context = {
+            "title": _("New batch"),
+            "adminform": AdminForm(form, FIELDSETS, {}, model_admin=self),
+            "errors": form.errors,
+            "waiting": [(upload, self.upload_url(upload)) for upload in waiting],
+        }
+        return self._page(request, "new_batch.html", {**context, **(extra_context or {})})
+
+    def upload_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show how far a file is and what its check found; draft it or discard it."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        upload = self.reduced(request, BatchUpload.objects.primary().filter(pk=pk).first())
+        if upload is None:
+            self.message_user(request, _("That file is not here: it was discarded."), messages.WARNING)
+            return HttpResponseRedirect(self._new_url())
+        if "_draft" in request.POST:
+            return self._draft(request, upload)
+        if "_recheck" in request.POST:
+            return self._recheck(request, upload)
+        if "_discard" in request.POST:
+            return self._discard(request, upload)
+        if upload.batch is not None and self.has_view_or_change_permission(request):
+            return HttpResponseRedirect(self.row_url(MessageBatch, upload.batch.pk))
+        return self._page(request, "upload.html", upload_page(upload))
+
+    def _draft(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
+        try:
+            services.confirm_upload(upload, by=request.user)
+        except InvalidTransition as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.log_change(request, upload, _("Confirmed."))
+            _go_on(upload)
+            if upload.batch is not None:
+                text = _("Batch %(batch)s is a draft: nothing is sent until somebody submits it.")
+                self.message_user(request, text % {"batch": upload.batch}, messages.SUCCESS)
+        return HttpResponseRedirect(self.upload_url(upload))
+
+    def _recheck(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
+        try:
+            services.recheck_upload(upload)
+        except InvalidTransition as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            tasks.kick()
+        return HttpResponseRedirect(self.upload_url(upload))
+
+    def _discard(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
+        try:
+            services.discard_upload(upload)
+        except InvalidTransition as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(self.upload_url(upload))
+        self.log_change(request, upload, _("Discarded."))
+        self.message_user(request, _("%(file)s is discarded.") % {"file": upload}, messages.SUCCESS)
+        return HttpResponseRedirect(self._new_url())
+
+    def _new_url(self) -> str:
+        return reverse(f"admin:{APP}_messagebatch_add", current_app=self.admin_site.name)
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        shared = {"opts": self.opts, "media": self.media, "list_url": self.list_url(MessageBatch)}
+        site = self.admin_site.each_context(request)
+        return TemplateResponse(
+            request, f"{TEMPLATES}/{template}", {**site, **self.with_notices(request, None), **shared, **context}
+        )
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["show_save_and_add_another"] = False  # a batch begins with a file
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def _go_on(upload: BatchUpload) -> None:
+    """Do what is due for a small file at once; have a worker do it for any other."""
+    is_small = max(upload.bytes, upload.body_bytes) <= AT_ONCE and upload.request_count <= AT_ONCE_REQUESTS
+    if is_small:
+        services.prepare(upload, seconds=AT_ONCE_SECONDS)
+    if upload.is_moving:
+        tasks.kick()

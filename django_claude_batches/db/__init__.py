@@ -1,0 +1,1 @@
+"""Rows and statements: leases, dispatch, keyset reading, COPY, the limit of a packet."""

@@ -1,0 +1,135 @@
+"""Who works on a row: a token and the time until which it holds, in the row itself, on the database's clock.
+
+A conditional UPDATE is the claim. It needs no lock and works the same on SQLite, PostgreSQL and MariaDB, where
+`select_for_update(skip_locked=True)` raises on the first.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Self, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import models, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import ExpressionWrapper, Func, Q, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+from django.db.models.sql.compiler import SQLCompiler
+
+from django_claude_batches.db.keyset import pages
+
+_M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
+
+LEASE = timedelta(minutes=5)
+
+CHUNK_SIZE = 2000
+"""Django's own, of `iterator()`."""
+
+KEYS = 10_000
+"""Primary keys that are read, and that a query names, at a time: databases limit the parameters of a query (SQLite to
+32,766, PostgreSQL with server-side binding to 65,535)."""
+
+
+class DatabaseNow(Now):
+    """The database's clock in UTC, at the start of the statement.
+
+    Django's `Now()` is the session's local time on MySQL and MariaDB, and Django sets no time zone for the session:
+    with `default-time-zone = -05:00`, rows that were due were not found for five hours.
+    """
+
+    def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        return Func.as_sql(self, compiler, connection, template="UTC_TIMESTAMP(6)", **context)
+
+
+def after(delay: timedelta) -> Combinable:
+    """Give the database's time plus `delay`, as an expression for an UPDATE or a filter."""
+    return ExpressionWrapper(DatabaseNow() + Value(delay), output_field=models.DateTimeField())
+
+
+def is_free() -> Q:
+    """Match rows on which nobody works."""
+    return Q(lease_until__isnull=True) | Q(lease_until__lt=DatabaseNow())
+
+
+class PrimaryQuerySet(models.QuerySet[_M_co]):
+    """A queryset that can say: the database that we write to. What decides must not read from a lagging replica."""
+
+    def primary(self) -> Self:
+        return self.using(router.db_for_write(self.model))
+
+    def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
+        """Read the rows `chunk_size` (2,000; 10,000 at most) at a time, as Django does, without a server-side cursor.
+
+        Behind a transaction pooler such a cursor returns the rows of other processes' queries. Here the primary keys
+        come first, and each chunk of rows is a query of its own, which prefetches too. Slices, groups, distinct rows
+        and combined querysets are not read by keys, but all at once.
+        """
+        if chunk_size is not None and chunk_size <= 0:
+            raise ValueError("Chunk size must be strictly positive.")
+        query = self.query
+        if query.is_sliced or query.combinator or query.distinct or isinstance(query.group_by, tuple):
+            return iter(self.all())
+        return self._in_chunks(min(chunk_size or CHUNK_SIZE, KEYS))
+
+    async def aiterator(self, chunk_size: int = CHUNK_SIZE) -> AsyncIterator[Any]:
+        rows = self.iterator(chunk_size)
+        while chunk := await sync_to_async(lambda: list(islice(rows, chunk_size)))():
+            for row in chunk:
+                yield row
+
+    def _in_chunks(self, size: int) -> Iterator[Any]:
+        rows, pages_of_keys = self._by_keys()
+        for page in pages_of_keys:
+            keys = list(dict.fromkeys(page))  # a filter over a join gives a row several times
+            for start in range(0, len(keys), size):
+                yield from rows.filter(pk__in=keys[start : start + size])
+
+    def _by_keys(self) -> tuple[Self, Iterable[Iterable[Any]]]:
+        """Give the rows in order, and their primary keys: page by page where these are the order, else all at once."""
+        is_by_key = tuple(self.query.order_by) in {("pk",), (self.model._meta.pk.name,)}
+        if self.ordered and not (is_by_key and self.query.standard_ordering):
+            return self, [self.values_list("pk", flat=True)]
+        rows = self.order_by("pk")
+        rows.query.standard_ordering = True  # what has no order may be reversed
+        return rows, ((pk for (pk,) in page) for page in pages(rows, "pk", size=KEYS))
+
+
+class LeasedQuerySet(PrimaryQuerySet[_M_co]):
+    """Rows that one process at a time works on."""
+
+    def claim(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> str | None:
+        """Take the row for `ttl`, with these changes, if it is in this queryset and free; give the token, or None."""
+        token = secrets.token_hex(16)
+        taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=after(ttl), **changes)
+        return token if taken else None
+
+    def held(self, pk: int, token: str) -> Self:
+        """Match the row while we hold it: what is written through this filter cannot come from a late process."""
+        return self.filter(pk=pk, lease_token=token, lease_until__gte=DatabaseNow())
+
+    def renew(self, pk: int, token: str, ttl: timedelta = LEASE) -> bool:
+        """Prolong our hold; False: somebody else may have the row, so stop. Inside a transaction it locks the row."""
+        return bool(self.held(pk, token).update(lease_until=after(ttl)))
+
+    def release(self, pk: int, token: str) -> None:
+        self.filter(pk=pk, lease_token=token).update(lease_token="", lease_until=None)
+
+    def leased(self) -> Self:
+        return self.filter(lease_until__gte=DatabaseNow())
+
+
+class Leased(models.Model):
+    lease_token = models.CharField(max_length=32, blank=True, default="", editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+def is_due() -> Q:
+    """Match rows whose time has come and on which nobody works."""
+    return is_free() & Q(next_action_at__lte=DatabaseNow())

@@ -1,0 +1,325 @@
+"""What a batch refuses, found before anything is stored; and a request's bytes, exactly as they will be sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NotRequired, TypedDict
+
+from django.contrib.contenttypes.models import ContentType, ContentTypeManager
+from django.db import models, router
+
+from django_claude_batches import wire
+from django_claude_batches.drafting.json_text import NotPlain, copied, encode
+from django_claude_batches.estimates import ExpectedUsage
+from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.model_limits import warnings_of
+
+TAG_LENGTH = 13
+"""Characters of the tag that stands, with an underscore behind it, before each custom_id on the wire."""
+
+MAX_OUR_CUSTOM_ID = wire.MAX_CUSTOM_ID_LENGTH - TAG_LENGTH - 1
+
+ENVELOPE = (b'{"requests":[', b",", b"]}")
+"""What stands before, between and after the requests in the body of a create call."""
+
+OF_THE_CALL = {
+    "betas": "give them to create_draft(betas=…), or to a job as betas",
+    "extra_body": "put its members into params",
+    "extra_headers": "a batch sends none but those of betas and user_profile_id",
+    "extra_query": "leave it out",
+    "timeout": "leave it out",
+}
+"""Arguments of `messages.create` in the official SDK that it does not send in the body. The API refuses them there."""
+
+REQUIRED: tuple[tuple[str, Any, str], ...] = (
+    ("model", str, "the name of a model"),
+    ("max_tokens", int, "a whole number from 1"),
+    ("messages", (list, tuple), "a list with at least one message"),
+)
+"""Members without which the API refuses a body, with their types (docs/reference/wire.md §6)."""
+
+MAX_MODEL_LENGTH = 100
+MAX_OBJECT_ID = 64
+
+ELSEWHERE = (
+    "target {label} {pk} was read from the database {read!r}, and what is asked about it belongs to the row of the "
+    "same key in {written!r}: read it from there, or say rows_are_replicas = True where both are the same row"
+)
+
+MOST_TOKENS = 1_000_000
+"""More than any model answers with: 300,000 is the most (docs/reference/wire.md §4), and beyond it the API refuses."""
+
+HEADER_WORD = re.compile(r"[!-+\--~]+")
+"""Printable ASCII but for the space and the comma, which separates betas."""
+
+
+class DraftRequest(TypedDict):
+    """One item for `create_draft`.
+
+    `params` is the body of a Messages call. `custom_id` is the item's position (from 0) unless given; `target` is any
+    saved model instance, found again as `result.target`.
+    """
+
+    params: Mapping[str, Any]
+    custom_id: NotRequired[str]
+    target: NotRequired[models.Model | None]
+
+
+class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes eight times as long
+    """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8.
+
+    The fields that determine its cost are kept beside the text; `max_tokens` is 0 if the API will refuse it.
+    `warnings` lists what its model refuses.
+    """
+
+    position: int
+    custom_id: str
+    model: str
+    params: str
+    params_bytes: int
+    content_type_id: int | None
+    object_id: str | None
+    max_tokens: int
+    inference_geo: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return self.params_bytes
+
+    def encoded(self) -> Prepared:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request that was checked but for its text: params of our own, which can be encoded while others are stored.
+
+    `size` is about that of their JSON, in bytes.
+    """
+
+    position: int
+    custom_id: str
+    params: Mapping[str, Any]
+    content_type_id: int | None
+    object_id: str | None
+    size: int
+
+    def encoded(self) -> Prepared:
+        """Encode the params. No code but ours runs. Raise InvalidRequest where there is no text for them."""
+        try:
+            text = encode_params(self.params)
+        except InvalidRequest as error:
+            raise _located(error, self.position, self.custom_id) from None
+        size = len(text) if text.isascii() else len(text.encode())
+        return Prepared(
+            self.position,
+            self.custom_id,
+            model_of(self.params),
+            text,
+            size,
+            self.content_type_id,
+            self.object_id,
+            max_tokens_of(self.params),
+            geo_of(self.params),
+            tuple(warnings_of(self.params)),
+        )
+
+
+def encode_params(params: Any) -> str:
+    """Give `params` as the compact JSON text that will be sent; raise InvalidRequest where the API would refuse it.
+
+    Only what cannot be right for any model is refused here: all else is judged by the API when the batch has ended,
+    and comes back as that request's error (docs/reference/wire.md §6).
+    """
+    if not isinstance(params, Mapping):
+        raise InvalidRequest(f"params must be a JSON object, not {type(params).__name__}")
+    for key in wire.UNSUPPORTED_PARAMS:
+        if params.get(key) not in (None, False):
+            raise InvalidRequest(f"params.{key} is not supported in a batch: remove it")
+    text = encode(params)
+    if problem := _problem(params):
+        raise InvalidRequest(problem)
+    return text
+
+
+def _problem(params: Mapping[str, Any]) -> str:
+    """Say what no model takes: members of the call and not of its body, and required ones that are not there."""
+    for key, instead in OF_THE_CALL.items():
+        if key in params:
+            return f"params.{key} is no member of a Messages call's body: {instead}"
+    for key, kind, words in REQUIRED:
+        given = params.get(key)
+        if given is None:
+            return f"params.{key} is missing: the API requires it"
+        if not isinstance(given, kind) or given is True or not given or (kind is int and given < 1):
+            return f"params.{key} must be {words}, not {_kind(given)}"
+    return ""
+
+
+def _kind(value: Any) -> str:
+    """Name what was given by its type, unless it is a number: everybody may read it, and it may be a prompt."""
+    if isinstance(value, (int, float)):
+        return f"{value!r:.80}"
+    return type(value).__name__ if value else f"an empty {type(value).__name__}"
+
+
+def model_of(params: Mapping[str, Any]) -> str:
+    """Give the model's name as its column holds it: PostgreSQL takes no NUL."""
+    return str(params.get("model") or "").replace("\0", "\ufffd")[:MAX_MODEL_LENGTH]
+
+
+def max_tokens_of(params: Mapping[str, Any]) -> int:
+    """Give `max_tokens`, or 0 where the API will refuse the request for it or for want of it."""
+    given = params.get("max_tokens")
+    return given if isinstance(given, int) and 0 < given <= MOST_TOKENS and given is not True else 0
+
+
+def geo_of(params: Mapping[str, Any]) -> str:
+    """Give the `inference_geo` if it has a price of its own."""
+    return "us" if params.get("inference_geo") == "us" else ""
+
+
+def check_custom_id(custom_id: Any) -> str:
+    if not isinstance(custom_id, str):
+        raise InvalidRequest(f"custom_id must be text, not {type(custom_id).__name__}")
+    if len(custom_id) > MAX_OUR_CUSTOM_ID:
+        raise InvalidRequest(
+            f"custom_id has {len(custom_id)} characters and may have {MAX_OUR_CUSTOM_ID}: "
+            f"the API allows {wire.MAX_CUSTOM_ID_LENGTH}; {TAG_LENGTH + 1} are ours"
+        )
+    if not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
+        raise InvalidRequest("custom_id may hold only the characters a-z, A-Z, 0-9, _ and -, and at least one")
+    return custom_id
+
+
+def content_types_of(using: str) -> ContentTypeManager:
+    """Give the content types of the database that holds our rows: each database numbers them by itself."""
+    return ContentType.objects.db_manager(using)
+
+
+def resolve_target(
+    target: Any, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
+) -> tuple[int | None, str | None]:
+    """Give the target's content type and primary key as text; no query but the first for each model.
+
+    Raise InvalidRequest for a row of another database than the one in which its key is looked up again, unless the
+    caller says that the rows are replicas.
+    """
+    if target is None:
+        return None, None
+    if not isinstance(target, models.Model) or target.pk is None:
+        raise InvalidRequest(f"target must be a saved model instance, not {type(target).__name__}")
+    if len(str(target.pk)) > MAX_OBJECT_ID:
+        raise InvalidRequest(f"target's primary key has more than {MAX_OBJECT_ID} characters")
+    if not rows_are_replicas:
+        read, written = router.db_for_write(type(target), instance=target), router.db_for_write(type(target))
+        if read != written:
+            where = {"label": target._meta.label, "pk": target.pk, "read": read, "written": written}
+            raise InvalidRequest(ELSEWHERE.format(**where))
+    return content_types.get_for_model(target).pk, str(target.pk)
+
+
+def check(
+    item: Any, position: int, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
+) -> Checked | Prepared:
+    """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
+    if isinstance(item, Prepared):
+        return item._replace(position=position)
+    custom_id: Any = None
+    try:
+        if not isinstance(item, Mapping) or "params" not in item:
+            raise InvalidRequest('each item must be a mapping with "params"')
+        if unknown := item.keys() - {"custom_id", "params", "target"}:
+            raise InvalidRequest(f"unknown key {sorted(map(str, unknown))[0]!r}: custom_id, params, target are known")
+        custom_id = item.get("custom_id")
+        custom_id = str(position) if custom_id is None else custom_id
+        check_custom_id(custom_id)
+        params = item["params"]
+        target = resolve_target(item.get("target"), content_types, rows_are_replicas=rows_are_replicas)
+    except InvalidRequest as error:
+        raise _located(error, position, custom_id if isinstance(custom_id, str) else None) from None
+    sizes: list[int] = []
+    try:
+        # The caller may fill the same dict for the next item before this one is encoded.
+        return Checked(position, custom_id, copied(params, sizes), *target, sum(sizes))
+    except (NotPlain, RecursionError):
+        return Checked(position, custom_id, params, *target, 0).encoded()
+
+
+def _located(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:
+    return type(error)(error.reason, position=position, custom_id=custom_id)
+
+
+def check_header(name: str, value: Any) -> str:
+    """Give what will be sent in a header; raise InvalidRequest for what no header can hold."""
+    if not isinstance(value, str) or not HEADER_WORD.fullmatch(value):
+        given = "" if isinstance(value, str) else f", not {type(value).__name__}"
+        raise InvalidRequest(f"{name} must be one word of printable ASCII without commas{given}")
+    return value
+
+
+def opening(custom_id: str, tag: str) -> bytes:
+    """Give what stands before a request's params in the body."""
+    return f'{{"custom_id":"{tag}_{custom_id}","params":'.encode()
+
+
+def wire_bytes(request: Prepared) -> int:
+    """Count the bytes that a request takes in the body, tag and braces included, the comma not."""
+    return len(opening(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
+
+
+class Tally:
+    """Counts requests and bytes as they pass, and what they may cost, and stops at what one batch may hold."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = len(ENVELOPE[0]) + len(ENVELOPE[2])
+        self.expected = ExpectedUsage()
+
+    @classmethod
+    def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> Tally:
+        """Go on counting where a batch stands: its requests, its body's bytes and its expected usage."""
+        tally = cls()
+        if requests:
+            tally.requests, tally.bytes, tally.expected = requests, size, ExpectedUsage(expected or ())
+        return tally
+
+    def has_room(self, request: Prepared, *, most: int, most_bytes: int) -> bool:
+        """Whether the request fits in, where there may be so many; the first one always does, or none ever will."""
+        size = self.bytes + wire_bytes(request) + len(ENVELOPE[1])
+        return not self.requests or (self.requests < most and size <= most_bytes)
+
+    def add(self, request: Prepared) -> Prepared:
+        """Give the request again; raise LimitExceeded, naming it, if it is the one too many."""
+        self.bytes += wire_bytes(request) + (len(ENVELOPE[1]) if self.requests else 0)
+        self.requests += 1
+        if self.requests > wire.MAX_REQUESTS:
+            raise self._exceeded(request, f"a batch holds at most {wire.MAX_REQUESTS:,} requests")
+        if self.bytes > wire.MAX_BODY_BYTES:
+            raise self._exceeded(
+                request,
+                f"the body would have {self.bytes:,} bytes with this request, and a batch holds at most "
+                f"{wire.MAX_BODY_BYTES:,}",
+            )
+        self.expected.add(request)
+        if request.warnings:
+            self.expected.warn(request.warnings, request.custom_id)
+        return request
+
+    @staticmethod
+    def _exceeded(request: Prepared, reason: str) -> LimitExceeded:
+        text = f"{reason}: put the rest into another batch"
+        return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
+
+
+def checked(items: Iterable[Any], *, using: str, rows_are_replicas: bool = False) -> Iterator[Checked | Prepared]:
+    """Check the items one by one as they are asked for, for this database; hold none."""
+    content_types = content_types_of(using)
+    position = -1
+    for position, item in enumerate(items):
+        yield check(item, position, content_types, rows_are_replicas=rows_are_replicas)
+    if position < 0:
+        raise InvalidRequest("a batch needs at least one request, and there was none")

@@ -1,0 +1,1 @@
+"""Results as files: JSONL, which loses nothing, and CSV for spreadsheets."""

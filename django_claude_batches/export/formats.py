@@ -1,0 +1,144 @@
+"""Results as a file: JSONL, which loses nothing, for programs; CSV for spreadsheets. In constant memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from operator import add
+from typing import Any, ClassVar
+
+from django.db.models import Exists, F, OuterRef, Q, TextField, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast, Coalesce, Length
+
+from django_claude_batches.db.keyset import pieces
+from django_claude_batches.export import cells, jsonl_line
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResultQuerySet
+
+CHUNK = 64 * 1024
+"""Bytes, about, that are given at a time."""
+
+BOM = b"\xef\xbb\xbf"
+"""Without it, Excel takes UTF-8 for the code page of the machine."""
+
+LARGE: dict[str, Combinable] = {
+    "message_text": Coalesce(Length("message_text"), 0),
+    "raw": Coalesce(Length("raw"), 0),
+    "request__params_text": Coalesce(F("request__params_bytes"), 0),
+}
+"""How much each column takes that may be large."""
+
+
+class Export(ABC):
+    """Results as a file's bytes, a chunk at a time. Each is read once; the order of `results` does not matter.
+
+    They come batch by batch, in the order of their requests; those without a request behind them, by custom_id.
+    `results` must not be sliced.
+    """
+
+    suffix: ClassVar[str]
+    content_type: ClassVar[str]
+
+    def __init__(self, results: BatchResultQuerySet) -> None:
+        self._results = results
+        self.rows = 0
+        """Results that were written so far."""
+        self.left_out = 0
+        """Those that were not, because what the line needs was purged."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunk: list[bytes] = []
+        size = 0
+        for line in self._lines():
+            chunk.append(line)
+            size += len(line)
+            if size >= CHUNK:
+                yield b"".join(chunk)
+                chunk, size = [], 0
+        if chunk:
+            yield b"".join(chunk)
+
+    @abstractmethod
+    def _lines(self) -> Iterator[bytes]: ...
+
+
+class JsonlExport(Export):
+    """One line for each result as the API sent it, with the custom_id of our row.
+
+    Nothing is lost but what only the wire has: the order of keys and, on PostgreSQL, spaces between them. Where the row
+    does not tell all of it, the original line is given. Characters that end a line in some readers are escaped. A
+    result whose message was purged is left out, and counted; so is any without one of a batch that was purged: whether
+    an original line stood beside it cannot be told any more.
+    """
+
+    suffix = "jsonl"
+    content_type = "application/x-jsonl"
+
+    def _lines(self) -> Iterator[bytes]:
+        columns = ("custom_id", "result_type", "message_text", "raw", "error_type", "error_message")
+        for row in _read(self._results, [*columns, "error_request_id", "is_purged"]):
+            line = jsonl_line.line(row)
+            if line is None:
+                self.left_out += 1
+            else:
+                self.rows += 1
+                yield line + b"\n"
+
+
+class CsvExport(Export):
+    """A table for spreadsheets, in UTF-8 with a byte order mark; `columns` are any of `cells.COLUMNS`.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """
+
+    suffix = "csv"
+    content_type = "text/csv; charset=utf-8"
+
+    def __init__(self, results: BatchResultQuerySet, columns: Iterable[str] = cells.DEFAULT) -> None:
+        """Raise ValueError for an unknown column."""
+        super().__init__(results)
+        self._names = list(columns)
+        if unknown := [name for name in self._names if name not in cells.COLUMNS]:
+            raise ValueError(f"unknown column {unknown[0]!r}: {', '.join(cells.COLUMNS)} are known")
+
+    def _lines(self) -> Iterator[bytes]:
+        written = io.StringIO(newline="")
+        writer = csv.writer(written)
+        columns = [cells.COLUMNS[name] for name in self._names]
+
+        def line(values: Iterable[Any]) -> bytes:
+            writer.writerow(values)
+            data = written.getvalue().encode()
+            written.seek(0)
+            written.truncate()
+            return data
+
+        yield BOM + line(self._names)
+        for row in _read(self._results, {name: None for column in columns for name in column.needs}):
+            self.rows += 1
+            yield line(cells.disarmed(column.value(row)) for column in columns)
+
+
+FORMATS: dict[str, type[Export]] = {kind.suffix: kind for kind in (JsonlExport, CsvExport)}
+
+
+def _read(results: BatchResultQuerySet, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Give these columns of the results: JSON as the text that the database has, without decoding it."""
+    names = list(names)
+    size: Combinable = reduce(add, (LARGE[name] for name in names if name in LARGE), Value(0))
+    rows = results.order_by().annotate(
+        message_text=Cast("message", TextField()), is_purged=Q(batch__result_purge_began_at__isnull=False)
+    )
+    for batch_id in sorted(results.order_by().values_list("batch_id", flat=True).distinct()):
+        of_batch = rows.filter(batch=batch_id)
+        own = BatchRequest.objects.filter(batch=batch_id, pk=OuterRef("request_id"))
+        # Two readings, each along an index. The second gives those of a batch made elsewhere, and would give a result
+        # whose request somebody removed.
+        for piece in pieces(of_batch.filter(request__batch=batch_id), "request__position", size):
+            yield from piece.values(*names)
+        for piece in pieces(of_batch.exclude(Exists(own)), "custom_id", size):
+            yield from piece.values(*names)

@@ -1,0 +1,148 @@
+"""A batch as a person reads it, and as a script does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from django_claude_batches import conf
+from django_claude_batches.error_text import in_a_line
+from django_claude_batches.estimates import Estimate
+from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
+from django_claude_batches.models.batch.columns import COUNTS
+from django_claude_batches.models.batch_state import ADOPTING, UNSENT
+from django_claude_batches.services.listings.candidates import foreign_to
+
+TIMES = (
+    *("drafted", "queued", "created", "expires", "ended", "ingested", "announced", "next_action"),
+    *("request_bodies_purged", "result_bodies_purged", "remote_deleted"),
+)
+
+SEARCH_TIMES = ("sent_at", "baseline_created_at", "window_until", "watch_until")
+
+
+def line(batch: MessageBatch) -> str:
+    """Give the batch, its state and what that means, in one line."""
+    where = f" {batch.anthropic_id}" if batch.anthropic_id else ""
+    label = State(batch.state).label
+    text = f"{batch}{where}: {label}, {counted(batch.request_count, 'request')}. {batch.explanation}"
+    if batch.state in UNSENT:
+        text = f"{text} Estimate: {estimated(batch.estimate(conf.prices()))}."
+    if (why := batch.attention()) and why not in text:
+        text = f"{text} {why}"
+    error = in_a_line(batch.last_error)
+    return text if not error or error in text else f"{text} Last error: {error}"
+
+
+def estimated(estimate: Estimate) -> str:
+    """Return a range of USD and the day of its prices, or why there is none, with the estimate's warnings."""
+    return ". ".join([_range(estimate), *estimate.warnings])
+
+
+def _range(estimate: Estimate) -> str:
+    if estimate.cents is None:
+        models = ", ".join(f'"{model}"' for model in estimate.unknown_models)
+        return f"not known, no price for model {models} on {estimate.as_of}" if models else "not known"
+    low, high = estimate.cents
+    return f"{low:,} to {high:,} USD by the prices of {estimate.as_of}"
+
+
+def glance(batch: MessageBatch) -> str:
+    """Give the state and the counts, short enough for a progress line. Anthropic counts when a batch has ended."""
+    counts = {name: getattr(batch, f"{name}_count") for name in COUNTS}
+    known = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return f"#{batch.pk} {State(batch.state).label}: {known or counted(batch.request_count, 'request')}"
+
+
+def paused(batch: MessageBatch) -> AccountState | None:
+    """Give the account of a batch that is not sent until somebody resumes that account."""
+    if batch.state != State.QUEUED:
+        return None
+    return AccountState.objects.primary().paused().filter(alias=batch.account, paused_until=None).first()
+
+
+def data(batch: MessageBatch) -> dict[str, Any]:
+    """Give what `--json` prints of a batch. Times are ISO 8601; counts are Anthropic's, zero until it ended."""
+    return {
+        "id": batch.pk,
+        "anthropic_id": batch.anthropic_id,
+        "kind": batch.kind,
+        "label": batch.label,
+        "account": batch.account,
+        "parent": batch.parent_id,
+        "state": batch.state,
+        "explanation": batch.explanation,
+        "attention": batch.attention(),
+        "request_count": batch.request_count,
+        "request_counts": {name: getattr(batch, f"{name}_count") for name in COUNTS},
+        "missing_count": batch.missing_count,
+        "body_bytes": batch.body_bytes,
+        "estimate": estimate_data(batch.estimate(conf.prices())),
+        "last_error": batch.last_error,
+        **{f"{name}_at": _iso(getattr(batch, f"{name}_at")) for name in TIMES},
+    }
+
+
+def estimate_data(estimate: Estimate) -> dict[str, Any]:
+    """Give the range in USD as text, which loses nothing; null where it is not known."""
+    return {
+        "low_usd": None if estimate.low is None else f"{estimate.low:f}",
+        "high_usd": None if estimate.high is None else f"{estimate.high:f}",
+        "prices_as_of": estimate.as_of.isoformat(),
+        "unknown_models": list(estimate.unknown_models),
+        "warnings": list(estimate.warnings),
+    }
+
+
+def search_lines(batch: MessageBatch) -> Iterator[str]:
+    """Give what is known of a batch that may be at Anthropic, what may be it, and why that is not ours yet."""
+    attempt = _searched_for(batch)
+    if attempt is None:
+        return
+    size = "an unknown number of bytes" if attempt.body_bytes is None else counted(attempt.body_bytes, "byte")
+    yield f"Sent at {_iso(attempt.sent_at)}: {size}. Watched for until {_iso(attempt.watch_until)}."
+    before = f"Newest batch at Anthropic before it: {attempt.baseline_id or 'none'}"
+    yield f"{before}. Complete listings without a candidate: {attempt.listings_made:,}."
+    for candidate in attempt.candidates:
+        made = f"made at {candidate['created_at']}, {counted(candidate['requests'], 'request')}"
+        yield f"May be it: {candidate['id']} ({made}). Not ours yet: {candidate['why']}."
+    if excluded := foreign_to(attempt):
+        yield f"Not it, because their results bear no tag of ours: {', '.join(excluded)}."
+
+
+def search_data(batch: MessageBatch) -> dict[str, Any] | None:
+    """Give the same for a script; None for a batch that nobody looks for."""
+    attempt = _searched_for(batch)
+    if attempt is None:
+        return None
+    return {
+        "attempt": attempt.number,
+        "body_bytes": attempt.body_bytes,
+        "baseline_id": attempt.baseline_id,
+        "listings_made": attempt.listings_made,
+        "candidates": attempt.candidates,
+        "excluded_ids": foreign_to(attempt),
+        **{
+            name: _iso(getattr(attempt, name))
+            for name in ("sent_at", "baseline_created_at", "window_until", "watch_until")
+        },
+    }
+
+
+def _searched_for(batch: MessageBatch) -> SubmitAttempt | None:
+    attempt = batch.last_attempt if batch.state in ADOPTING else None
+    return None if attempt is None or attempt.sent_at is None else attempt
+
+
+def document(batches: Iterable[MessageBatch]) -> dict[str, Any]:
+    return {"batches": [data(batch) for batch in batches]}
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """Give the number with its noun: 1 request, 2,000 requests, 3 batches."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

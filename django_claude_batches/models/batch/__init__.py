@@ -1,0 +1,1 @@
+"""The model `MessageBatch`, and what it is made of."""

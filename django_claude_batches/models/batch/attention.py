@@ -1,0 +1,87 @@
+"""Which batches need a person's attention, and why: for querysets, the admin, commands and `doctor` alike."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.error_text import in_a_line
+from django_claude_batches.models.account import AccountState
+from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, RUNNING, State
+
+STANDING = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
+"""The states that need attention by themselves."""
+
+FAILED_TIMES = 3
+"""Consecutive failures after which what is tried again needs attention: some four minutes."""
+
+NOT_FOUND_TIMES = 2
+"""Answers 404 after which a batch needs attention. A single one may be a listing that lags."""
+
+
+class Reason(NamedTuple):
+    """Why a row needs attention: a name, the condition, and words that are formatted with the row's attributes."""
+
+    name: str
+    condition: Q
+    words: Any
+
+
+def reasons() -> list[Reason]:
+    """Give the reasons, the weightiest first."""
+    paused = AccountState.objects.primary().paused().filter(alias=OuterRef("account"), paused_until__isnull=True)
+    complete, not_found = Q(state=State.INGESTED), Q(state__in=RUNNING | FETCHING, misses__gte=NOT_FOUND_TIMES)
+    failing = Q(state__in=ALWAYS_DUE, failures__gte=FAILED_TIMES)
+    some_missing = _("Results that never came: {missing_count:,}.")
+    return [
+        Reason("state", Q(state__in=STANDING), "{explanation}"),
+        Reason("missing", complete & Q(missing_count__gt=0), some_missing),
+        Reason("receiver", complete & ~Q(last_error=""), _("A receiver of this project raised: {last_error}")),
+        Reason("not_found", not_found, _("Anthropic answers that it does not exist, {misses} times in a row.")),
+        Reason(
+            "paused",
+            Q(Exists(paused), state=State.QUEUED),
+            _("Account {account} is paused, so nothing is sent: {pause_reason}"),
+        ),
+        Reason("failing", failing, _("It failed {failures} times in a row: {last_error}")),
+    ]
+
+
+def is_needed() -> Q:
+    """Match the batches that need attention."""
+    return any_of(reasons())
+
+
+def any_of(found: list[Reason]) -> Q:
+    """Match the rows for which one of the reasons holds."""
+    return reduce(or_, (reason.condition for reason in found))
+
+
+def first_of(found: list[Reason]) -> Case:
+    """Return a column with the name of the first reason that holds for a row; empty without one."""
+    return Case(*(When(reason.condition, then=Value(reason.name)) for reason in found), default=Value(""))
+
+
+def in_words(batch: Any, name: str) -> str:
+    """Say why the batch needs attention, by the name of a reason; nothing without one."""
+    for reason in reasons():
+        if reason.name == name:
+            return str(reason.words).format_map(_Details(batch)).strip()
+    return ""
+
+
+class _Details(dict[str, Any]):
+    """What the words name: attributes of the batch, and why its account is paused."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def __missing__(self, name: str) -> Any:
+        if name == "pause_reason":
+            states = AccountState.objects.primary().filter(alias=self._batch.account)
+            return states.values_list("pause_reason", flat=True).first() or ""
+        return in_a_line(self._batch.last_error) if name == "last_error" else getattr(self._batch, name)

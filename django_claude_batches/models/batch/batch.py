@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.db.leases import is_free
+from django_claude_batches.drafting.request import DraftRequest, Prepared, Tally, check_header, checked
+from django_claude_batches.error_text import in_a_line
+from django_claude_batches.models import bulk
+from django_claude_batches.models.attempt import SubmitAttempt
+from django_claude_batches.models.batch import attention
+from django_claude_batches.models.batch.columns import Mirror
+from django_claude_batches.models.batch.constraints import FACTS
+from django_claude_batches.models.batch.purge_columns import Purge
+from django_claude_batches.models.batch.queryset import SelectingQuerySet
+from django_claude_batches.models.batch.run_columns import OfRun
+from django_claude_batches.models.batch.state_machine import Machine
+from django_claude_batches.models.batch_state import (
+    ADOPTING,
+    ALWAYS_DUE,
+    DELETABLE,
+    EXPLANATIONS,
+    FETCHING,
+    MAY_HAVE_BEEN_BILLED,
+    NOT_SENT_YET,
+    State,
+)
+from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
+from django_claude_batches.models.event import BatchEvent, user_name
+from django_claude_batches.models.expected_usage import Expected
+from django_claude_batches.models.fields import (
+    IdentifierField,
+    IdentifierSlugField,
+    StorableCharField,
+    StorableTextField,
+)
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult, ResultProblem
+from django_claude_batches.models.usage import Summary, UsageRollup
+
+UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
+"""The columns of a batch that nobody wants canceled or deleted."""
+
+EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "user_profile_id")
+"""What `save` writes of a batch that exists already."""
+
+
+class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
+    def create_draft(
+        self,
+        requests: Iterable[DraftRequest | Prepared],
+        *,
+        kind: str = "",
+        label: str = "",
+        account: str = "default",
+        created_by: Any = None,
+        betas: Sequence[str] = (),
+        anthropic_version: str = "",
+        user_profile_id: str = "",
+        parent: MessageBatch | None = None,
+        rows_are_replicas: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> MessageBatch:
+        """Store a batch and its requests, in constant memory, all or nothing. Nothing is sent.
+
+        `requests` is any iterable of `DraftRequest`s; it is read once, and may query the database. `betas` are names
+        for the `anthropic-beta` header, `anthropic_version` is the account's unless given. `progress` is called with
+        the number of requests stored, now and then.
+
+        A target is known by its model and key, and looked up again where the model is written to. `rows_are_replicas`
+        says that targets read from another database are the same rows.
+
+        Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse and for a target of
+        another database, and LimitExceeded for more than 100,000 requests or 256,000,000 bytes; no row is left behind
+        then.
+        """
+        for beta in betas:
+            check_header("a beta", beta)
+        if user_profile_id:
+            check_header("user_profile_id", user_profile_id)
+        db = self.primary().db
+        with transaction.atomic(using=db):
+            batch = self.using(db).create(
+                kind=kind,
+                label=label,
+                account=account,
+                betas=list(betas),
+                anthropic_version=anthropic_version,
+                user_profile_id=user_profile_id,
+                parent=parent,
+                created_by=created_by,
+                created_by_name=user_name(created_by),
+            )
+            tally = Tally()
+            items = checked(requests, using=db, rows_are_replicas=rows_are_replicas)
+            for stored in bulk.insert(batch.pk, items, tally, using=db):
+                if progress is not None:
+                    progress(stored)
+            batch.request_count, batch.body_bytes = tally.requests, tally.bytes
+            batch.expected_usage = tally.expected.stored()
+            batch.save(using=db, update_fields=["request_count", "body_bytes", "expected_usage"])
+            batch.note("drafted", f"{tally.requests:,} requests, {tally.bytes:,} bytes", by=created_by)
+        return batch
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the batches with all their rows; raise InvalidTransition, deleting none, if any is live."""
+        db = self.primary().db
+        with transaction.atomic(using=db):
+            pks = list(self.using(db).order_by().values_list("pk", flat=True))
+            for batch in self.model.objects.using(db).filter(pk__in=pks).exclude(state__in=DELETABLE)[:1]:
+                raise batch.forbidden("delete", DELETABLE)
+            deleted = [self.model.objects.using(db).get(pk=pk).delete() for pk in pks]
+        totals: dict[str, int] = {}
+        for _total, rows in deleted:
+            for name, count in rows.items():
+                totals[name] = totals.get(name, 0) + count
+        return sum(totals.values()), totals
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
+    """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
+
+    The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
+    """
+
+    kind = IdentifierSlugField(_("kind"), max_length=100, blank=True, help_text=_("What it is for, set by code."))
+    label = models.CharField(_("label"), max_length=200, blank=True, help_text=_("What people call it."))
+    account = IdentifierField(_("account"), max_length=64, default="default")
+    betas = models.JSONField(_("betas"), default=list, blank=True)
+    anthropic_version = models.CharField(_("API version"), max_length=20, blank=True)
+    user_profile_id = models.CharField(_("user profile id"), max_length=127, blank=True)
+    drafted_at = models.DateTimeField(_("drafted at"), default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("created by"),
+    )
+    created_by_name = models.CharField(_("created by"), max_length=150, blank=True)
+    parent = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries", verbose_name=_("retries")
+    )
+    request_count = models.PositiveIntegerField(_("requests"), default=0)
+    body_bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
+    missing_count = models.PositiveIntegerField(_("missing"), default=0)
+    missing_reason = StorableTextField(
+        blank=True, default="", editable=False, help_text=_("Why a complete batch lacks results.")
+    )
+    error_groups = models.JSONField(
+        null=True, editable=False, help_text=_("Its errored results by kind, as they were when it was last fetched.")
+    )
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
+    prices_as_of = models.DateField(_("prices of"), null=True, blank=True)
+    queued_at = models.DateTimeField(_("queued at"), null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
+    delete_requested_at = models.DateTimeField(_("deletion requested at"), null=True, blank=True)
+    discard_results = models.BooleanField(
+        _("discard results"), default=False, help_text=_("Delete at Anthropic without fetching the results first.")
+    )
+    workspace_id = StorableCharField(_("Workspace"), max_length=100, blank=True, default="")
+    misses = models.PositiveIntegerField(
+        default=0, editable=False, help_text=_("Times in a row that it was not found.")
+    )
+    missed_at = models.DateTimeField(_("missed since"), null=True, blank=True, editable=False)
+    may_have_been_billed = models.BooleanField(
+        _("may have been billed"),
+        default=False,
+        editable=False,
+        help_text=_("It was sent, and what came of that cannot be known any more: sending it again may pay twice."),
+    )
+    alarmed_at = models.DateTimeField(_("alarm raised at"), null=True, blank=True, editable=False)
+    claimed_id = IdentifierField(
+        _("claimed id"), max_length=128, blank=True, default="", help_text=_("Somebody says that this is it.")
+    )
+    ingested_at = models.DateTimeField(_("ingested at"), null=True, blank=True)
+    announced_at = models.DateTimeField(_("announced at"), null=True, blank=True)
+    remote_deleted_at = models.DateTimeField(_("deleted at Anthropic"), null=True, blank=True)
+
+    objects = MessageBatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        permissions = [
+            ("submit_messagebatch", "Can submit batches to Claude"),
+            ("cancel_messagebatch", "Can cancel and take back batches"),
+            ("delete_remote_messagebatch", "Can delete batches at Anthropic"),
+            ("advance_messagebatch", "Can check batches now"),
+            ("reingest_messagebatch", "Can fetch results again"),
+            ("retry_messagebatch", "Can retry rows of batches"),
+            ("claim_messagebatch", "Can settle unconfirmed batches"),
+        ]
+        constraints = FACTS
+        indexes = [models.Index(fields=["account", "ended_at"], name="dcb_batch_account_ended")]
+
+    def __str__(self) -> str:
+        name = self.label or self.kind or self.anthropic_id or ""
+        return f'#{self.pk} "{name}"' if name else f"#{self.pk}"
+
+    @property
+    def stored_count(self) -> int:
+        """Results that are rows (a query)."""
+        return self.results.count()
+
+    def count_missing(self, summary: Summary | None = None) -> int:
+        """Count the requests without a result (queries); for a batch made elsewhere, by its number of requests."""
+        using = type(self).objects.primary().db
+        known = summary or UsageRollup.objects.using(using).sum_up(self.pk)
+        has_requests = self.requests.using(using).exists()
+        return max(self.request_count - (known.answered if has_requests else known.stored), 0)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something still happens to it by itself."""
+        return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether somebody says which one at Anthropic it is, which a worker has still to verify."""
+        return bool(self.claimed_id) and self.state in ADOPTING
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether its results were stored and announced before, and are being fetched once more."""
+        return self.state in FETCHING and self.announced_at is not None
+
+    @property
+    def explanation(self) -> str:
+        """What the state means for the person who looks at this batch."""
+        state = State(self.state)
+        if state == State.HELD and self.may_have_been_billed:
+            return in_a_line(self.last_error) or str(MAY_HAVE_BEEN_BILLED)
+        words = NOT_SENT_YET if state == State.QUEUED and self.last_error else EXPLANATIONS[state]
+        return str(words).format(
+            last_error=in_a_line(self.last_error),
+            expires_at=_moment(self.expires_at),
+            next_action_at=_moment(self.next_action_at),
+            total=f"{self.request_count:,}",
+            stored=f"{self.stored_count:,}" if state in FETCHING else "",
+            succeeded=f"{self.succeeded_count:,}",
+            failed=f"{self.failed_count:,}",
+            missing=f"{self.missing_count:,}",
+        )
+
+    def attention(self) -> str:
+        """Return why this batch needs attention, in words; empty if it does not. One query."""
+        rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.first_of(attention.reasons()))
+        return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
+
+    @property
+    def last_attempt(self) -> SubmitAttempt | None:
+        return self.attempts.using(type(self).objects.primary().db).last()
+
+    def note(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
+        """Add a line to the timeline. Without `by` it was the app itself."""
+        return BatchEvent.objects.primary().create(batch=self, by=by, by_name=user_name(by), what=what, text=text)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store what people may change. The rest only conditional UPDATEs write: a stale copy undoes nothing."""
+        if not self._state.adding and not args and not kwargs.get("force_insert"):
+            kwargs.setdefault("update_fields", EDITABLE_FIELDS)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.
+
+        Likewise while a job's run fills it, goes on with it, or hands its results out.
+
+        The children go in a few statements: Django's Collector would load every one of them first.
+        """
+        rows = type(self).objects.primary()
+        with transaction.atomic(using=rows.db):
+            locked = rows.filter(is_free(), pk=self.pk, state__in=DELETABLE)
+            if not locked.update(next_action_at=F("next_action_at")) and rows.filter(pk=self.pk).exists():
+                self.refresh_from_db(using=rows.db)
+                at_work = "another process is at work on it: try again in a moment." if self.state in DELETABLE else ""
+                raise self.forbidden("delete", DELETABLE, at_work)
+            if why := self.needed_for(using=rows.db):
+                raise self.forbidden("delete", DELETABLE, why)
+            return self.erase()
+
+    def erase(self) -> tuple[int, dict[str, int]]:
+        """Delete the batch with all its rows, whatever its state: inside a transaction that has locked its row."""
+        using = type(self).objects.primary().db
+        counts: dict[str, int] = {}
+        for child in (ParkedResult, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
+            counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=using)
+        _deleted, own = super().delete(using=using)
+        counts |= own
+        return sum(counts.values()), {label: count for label, count in counts.items() if count}
+
+
+def _moment(at: Any) -> str:
+    """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
+    return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT").removesuffix(".") if at else "…"

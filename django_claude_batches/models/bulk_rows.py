@@ -1,0 +1,80 @@
+"""Rows as plain values, for tables that take a hundred thousand at once: instances of models would cost more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from django.db import models
+
+from django_claude_batches.drafting.request import Prepared
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult
+
+Value = str | memoryview | bytes | int | Decimal | None
+"""Text may be a view of its UTF-8, as JSON in a line is: it is copied once less. Bytes are for a column of bytes."""
+
+Values = tuple[Value, ...]
+
+
+class Table(NamedTuple):
+    """A model's table, and its columns that are written; the others are null."""
+
+    model: type[models.Model]
+    columns: tuple[str, ...]
+
+    @property
+    def fields(self) -> list[models.Field[Any, Any]]:
+        of_column = {field.column: field for field in self.model._meta.concrete_fields}
+        return [of_column[column] for column in self.columns]
+
+    @property
+    def json_at(self) -> int | None:
+        """Where its JSON is, which may be a view of bytes."""
+        return next((at for at, field in enumerate(self.fields) if isinstance(field, models.JSONField)), None)
+
+
+@dataclass(slots=True)
+class ResultRow:
+    """A result to be stored. Its fields but `prompts` are columns of BatchResult; `message` is JSON, `raw` the line."""
+
+    custom_id: str
+    result_type: str
+    message: str | memoryview | None = None
+    stop_reason: str = ""
+    model: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    web_search_requests: int | None = None
+    service_tier: str = ""
+    inference_geo: str = ""
+    cost_usd: Decimal | None = None
+    error_type: str = ""
+    error_message: str = ""
+    error_request_id: str = ""
+    raw: bytes | None = None
+    request_id: int | None = None
+    prompts: int = 1
+    """No column. How many prompts its tokens are of: more than one with compactions; 0 where its usage is not clear."""
+
+
+_OF_RESULT = tuple(field.name for field in fields(ResultRow) if field.name != "prompts")
+_OF_REQUEST = ("position", "custom_id", "model", "params", "params_bytes", "content_type_id", "object_id")
+_result_values = attrgetter(*_OF_RESULT)
+_request_values = attrgetter(*_OF_REQUEST)
+
+RESULTS = Table(BatchResult, ("batch_id", *_OF_RESULT))
+REQUESTS = Table(BatchRequest, ("batch_id", *_OF_REQUEST))
+
+
+def of_result(batch_id: int, row: ResultRow) -> Values:
+    return (batch_id, *_result_values(row))
+
+
+def of_request(batch_id: int, request: Prepared) -> Values:
+    return (batch_id, *_request_values(request))

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.estimates import Estimate, ExpectedUsage
+from django_claude_batches.pricing import PriceTable
+
+
+class Expected(models.Model):
+    """What was counted of a batch's requests as they were drafted, and what they may cost."""
+
+    expected_usage = models.JSONField(null=True, editable=False, help_text=_("What its estimate is made of."))
+
+    class Meta:
+        abstract = True
+
+    def estimate(self, prices: PriceTable) -> Estimate:
+        """Estimate what its requests will cost, by the rule of `estimating`; not known for a batch made elsewhere."""
+        if self.expected_usage is None:
+            return Estimate(None, None, prices.as_of)
+        betas = getattr(self, "betas", ())  # an upload has none: a person adds them to its draft
+        return ExpectedUsage(self.expected_usage).estimate(prices, betas)

@@ -1,0 +1,147 @@
+"""Empty the large columns of a batch's rows, a bounded number at a time, and the texts that may quote them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Case, F, Func, Max, Min, Q, Value, When
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce
+from django.db.models.sql.compiler import SQLCompiler
+
+from django_claude_batches.db.keyset import BYTES, ROWS
+from django_claude_batches.models.attempt import SubmitAttempt
+from django_claude_batches.models.batch.batch import MessageBatch
+from django_claude_batches.models.event import QUOTING_NOTHING, BatchEvent
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult, ResultProblem
+from django_claude_batches.models.run import JobRunQuerySet
+
+Span = tuple[int, int]
+"""A first and a last primary key."""
+
+
+class StoredBytes(Func):
+    """About how large a value is as it is stored; zero for none. PostgreSQL knows it without reading the value."""
+
+    function = "LENGTH"
+    output_field = models.BigIntegerField()
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        return super().as_sql(compiler, connection, function="pg_column_size", **context)
+
+
+def _size(*columns: str) -> Combinable:
+    total: Combinable = Value(0)
+    for column in columns:
+        total += Coalesce(StoredBytes(column), 0)
+    return total
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """The large columns of one table: which rows have something in them, how much, and what stands there after."""
+
+    model: type[models.Model]
+    full: Q
+    size: Combinable
+    empty: dict[str, Any]
+
+    def spans(self, batch_id: int, *, using: str) -> Iterator[Span]:
+        """Give the rows of a batch that have something, at most 1,000 and about 8 MB at a time.
+
+        By ranges of the primary key, each of which is one look at its index, whatever other batches the table has.
+        """
+        rows = self.model._default_manager.using(using).filter(batch=batch_id).order_by()
+        # Plain Min(pk) has PostgreSQL walk the primary key from its beginning, past all other batches' rows.
+        ends = rows.aggregate(first=Min(F("pk") + 0), last=Max(F("pk") + 0))
+        if ends["first"] is None:
+            return
+        for start in range(ends["first"], ends["last"] + 1, ROWS):
+            window = rows.filter(self.full, pk__gte=start, pk__lt=start + ROWS).order_by("pk")
+            yield from _pieces(list(window.values_list("pk", self.size)))
+
+    def clear(self, batch_id: int, span: Span, *, using: str) -> int:
+        """Empty a span, and give the number of rows that had something."""
+        rows = self.model._default_manager.using(using).filter(self.full, batch=batch_id, pk__range=span)
+        return rows.update(**self.empty)
+
+
+def _pieces(sizes: list[tuple[int, int]]) -> Iterator[Span]:
+    first = last = None
+    total = 0
+    for pk, size in sizes:
+        if first is not None and last is not None and total + size > BYTES:
+            yield first, last
+            first, total = None, 0
+        first, last = first or pk, pk
+        total += size
+    if first is not None and last is not None:
+        yield first, last
+
+
+PARAMS = Bodies(BatchRequest, full=~Q(params_text=""), size=F("params_bytes"), empty={"params_text": ""})
+MESSAGES = Bodies(
+    BatchResult,
+    full=Q(message__isnull=False)
+    | Q(output__isnull=False)
+    | Q(output_error__gt="")
+    | Q(raw__isnull=False)
+    | Q(error_message__gt=""),
+    size=_size("message", "output", "output_error", "raw", "error_message"),
+    # What is wrong with an answer tells of it. That something was stays: it is no success without it.
+    empty={
+        "message": None,
+        "output": None,
+        "output_error": Case(When(output_error__isnull=False, then=Value(""))),
+        "raw": None,
+        # The API's message about a request may quote it. The error's type and request id stay.
+        "error_message": "",
+    },
+)
+# An excerpt is part of an answer; a reason may be a message of the database, and PostgreSQL quotes the row in it.
+EXCERPTS = Bodies(
+    ResultProblem,
+    full=~Q(excerpt="") | ~Q(reason=""),
+    size=_size("excerpt", "reason"),
+    empty={"excerpt": "", "reason": ""},
+)
+
+# Replaces an error whose presence still has a meaning.
+WORDS_GONE = "The message was removed: it may have quoted a request or an answer."
+
+
+def without_words(column: str, *, unless: Q | None = None) -> Case:
+    """Return the expression that replaces a column's text; "" stays "", and rows that match `unless` keep theirs."""
+    kept = Q(**{column: ""}) if unless is None else Q(**{column: ""}) | unless
+    return Case(When(kept, then=F(column)), default=Value(WORDS_GONE), output_field=models.TextField())
+
+
+# Matches runs that have a reason of a pause or an error.
+HAS_WORDS = ~Q(pause_reason__in=["", WORDS_GONE]) | ~Q(last_error__in=["", WORDS_GONE])
+
+
+def forget_words_of(runs: JobRunQuerySet) -> None:
+    """Replace the reasons of pauses and the errors of these runs; they still show as paused or failed."""
+    said = runs.filter(HAS_WORDS)
+    said.update(pause_reason=without_words("pause_reason"), last_error=without_words("last_error"))
+
+
+def forget_words(batch_id: int, *, using: str) -> None:
+    """Empty the texts of a batch's errors, timeline and create calls.
+
+    Receivers, handlers, the API and the database may quote a request or an answer in an error. Call it inside a
+    transaction and under the batch's lease. The numbers and causes of missing results stay.
+    """
+    batches = MessageBatch.objects.using(using).filter(pk=batch_id).exclude(last_error="")
+    batches.update(last_error=without_words("last_error", unless=Q(last_error=F("missing_reason"))))
+    said = BatchEvent.objects.using(using).filter(batch=batch_id).exclude(what__in=QUOTING_NOTHING)
+    said.exclude(text="").update(text="")
+    for attempt in SubmitAttempt.objects.using(using).filter(batch=batch_id):
+        if any(candidate.get("why") for candidate in attempt.candidates):
+            attempt.candidates = [{**candidate, "why": ""} for candidate in attempt.candidates]
+            attempt.save(using=using, update_fields=["candidates"])

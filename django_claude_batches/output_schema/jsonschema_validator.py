@@ -1,0 +1,144 @@
+"""Answers that a JSON Schema says how they must be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+from django_claude_batches.output_schema.errors import (
+    MOST_PROBLEMS,
+    NEEDED,
+    BadSchema,
+    InvalidOutput,
+    Validated,
+    joined,
+    short,
+)
+from django_claude_batches.output_schema.jsonschema_bounds import TooCostly, bounded, within
+
+REFERENCES = ("$ref", "$dynamicRef")
+"""Keywords whose value names another schema."""
+
+SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 30.0
+"""CPU time to check one answer: of any, more for each million characters (most schemas take 2 s), and at most,
+so that a worker's lease on what it delivers is not over before the check."""
+
+
+class BySchema:
+    """Checks by a JSON Schema: of draft 2020-12, unless `$schema` names another.
+
+    An answer takes `seconds` of CPU time at most, and more if it is long.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], *, seconds: float = SECONDS) -> None:
+        try:
+            # Here, as everything from other packages in here: a project without a schema needs none of them.
+            from jsonschema import SchemaError  # noqa: PLC0415
+            from jsonschema.exceptions import best_match  # noqa: PLC0415
+            from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415
+
+            self.schema = _plain(schema)
+            validator = bounded(_validator_class(self.schema))
+        except ImportError as error:
+            raise BadSchema(NEEDED.format("jsonschema")) from error
+        try:
+            validator.check_schema(self.schema)
+            # A registry of nothing: without one, jsonschema fetches what a `$ref` names from the network.
+            self._validator = validator(self.schema, registry=EMPTY_REGISTRY, format_checker=validator.FORMAT_CHECKER)
+            _check_references(validator, self.schema)
+            _check_patterns(self.schema)
+        except SchemaError as error:
+            raise BadSchema(f"output_schema is no valid JSON Schema: {short(_said(error))}") from None
+        self.warnings: list[str] = []
+        self._best = best_match
+        self._seconds = seconds
+
+    def check(self, text: str, value: Any) -> Validated:
+        seconds = min(self._seconds + SECONDS_OF_A_MB * len(text) / 1_000_000, MAX_SECONDS)
+        try:
+            problems = within(seconds, lambda: self._problems(value))
+        except TooCostly as error:
+            raise InvalidOutput(f"cannot be checked: {error}") from None
+        except ArithmeticError as error:  # 10**400 is JSON, and no float, which `multipleOf` asks for
+            raise InvalidOutput(f"a number cannot be checked: {error}") from None
+        if problems:
+            raise InvalidOutput(joined(problems))
+        return Validated(value, value)
+
+    def _problems(self, value: Any) -> list[str]:
+        errors = islice(self._validator.iter_errors(value), MOST_PROBLEMS)
+        return [_said(self._best(iter([error]))) for error in errors]
+
+
+def _plain(schema: Any) -> dict[str, Any]:
+    """Give a copy made of dicts and lists, which nobody can change meanwhile."""
+    if not isinstance(schema, Mapping):
+        raise BadSchema(f"output_schema must be a JSON Schema or a pydantic model, not {schema!r:.100}")
+    try:
+        copy: dict[str, Any] = json.loads(json.dumps(dict(schema), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadSchema(f"output_schema is no JSON: {error}") from None
+    return copy
+
+
+def _validator_class(schema: dict[str, Any]) -> Any:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 (as above)
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+
+    if "$schema" not in schema:
+        return Draft202012Validator
+    named = schema["$schema"]
+    found = validator_for({"$schema": named}, default=None) if isinstance(named, str) else None  # type: ignore[arg-type]
+    if found is None:
+        raise BadSchema(f"output_schema is of a draft that jsonschema does not know: {named!r:.200}")
+    return found
+
+
+def _check_references(validator: Any, schema: dict[str, Any]) -> None:
+    """Raise BadSchema for a reference to what is not in the schema: at the first answer it would be too late."""
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415 (as above)
+    from referencing.jsonschema import EMPTY_REGISTRY, specification_with  # noqa: PLC0415 (as above)
+
+    resource = specification_with(validator.META_SCHEMA["$schema"]).create_resource(schema)
+    waiting = [(resource, EMPTY_REGISTRY.resolver_with_root(resource))]
+    while waiting:
+        resource, resolver = waiting.pop()
+        contents = resource.contents if isinstance(resource.contents, Mapping) else {}
+        for named in filter(None, map(contents.get, REFERENCES)):
+            try:
+                resolver.lookup(named)
+            except Unresolvable:
+                raise BadSchema(f"output_schema refers to {named!r:.200}, which is not in it") from None
+        waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+
+
+def _check_patterns(schema: dict[str, Any]) -> None:
+    """Raise BadSchema for a pattern that `regex` does not take, or that only jsonschema itself would search for."""
+    import regex  # noqa: PLC0415 (as above)
+
+    beside = [each for each in _named(schema, "patternProperties") if isinstance(each, dict)]
+    for pattern in [each for each in _named(schema, "pattern") if isinstance(each, str)] + [*chain(*beside)]:
+        try:
+            regex.compile(pattern)
+        except regex.error as error:
+            raise BadSchema(f"output_schema has a pattern that cannot be used: {pattern!r:.200}: {error}") from None
+    if beside and list(_named(schema, "unevaluatedProperties")):
+        raise BadSchema(
+            "output_schema has both unevaluatedProperties and patternProperties, and the time to check these together "
+            "has no bound: use additionalProperties instead"
+        )
+
+
+def _named(value: Any, name: str) -> Iterator[Any]:
+    """Give the value of each member of that name, however deep."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and name in value:
+        yield value[name]
+    for each in inner:
+        yield from _named(each, name)
+
+
+def _said(error: Any) -> str:
+    return f"{error.json_path}: {error.message}"

@@ -1,0 +1,90 @@
+"""Answers that a pydantic model says how they must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+
+from django_claude_batches.output_schema.errors import (
+    MOST_PROBLEMS,
+    NEEDED,
+    BadSchema,
+    InvalidOutput,
+    Validated,
+    joined,
+)
+from django_claude_batches.output_schema.pydantic_bounds import Tries, schemas
+
+MOST_ERRORS = 1000
+"""Of one answer. An answer of 1 MB may have so many that listing them takes hundreds of MB."""
+
+PYTHON_RE = (
+    "{} has patterns that are searched for with Python's re: some take hours for a short answer, and nothing can "
+    "interrupt. Leave out regex_engine='python-re', and write patterns as text for pydantic's own, linear engine."
+)
+
+RECURSIVE_UNION = (
+    "{} has a union of models that contain this union again: each level of an answer multiplies the time that checking "
+    "takes, so answers with many levels are invalid output. Give the union a discriminator."
+)
+
+
+class ByModel:
+    """Checks by a pydantic model, as strictly as the model's own configuration asks for."""
+
+    def __init__(self, model: type[Any]) -> None:
+        try:
+            from pydantic import BaseModel, ValidationError  # noqa: PLC0415 (as in by_schema)
+            from pydantic.errors import PydanticUserError  # noqa: PLC0415
+        except ImportError as error:
+            raise BadSchema(NEEDED.format("pydantic")) from error
+        if not issubclass(model, BaseModel):
+            raise BadSchema(f"output_schema must be a JSON Schema or a pydantic model, not the class {model.__name__}")
+        try:
+            self.schema: dict[str, Any] = model.model_json_schema()
+        except PydanticUserError as error:
+            raise BadSchema(f"{model.__name__} has no JSON Schema: {error.message}") from None
+        core_schema: Any = model.__pydantic_core_schema__
+        if names := _coroutine_functions(core_schema):
+            raise BadSchema(f"{model.__name__} has validators that are async def, which nothing awaits: {names}")
+        tries = Tries(core_schema)
+        self._tries = tries if tries.multiply() else None
+        found = {PYTHON_RE: _uses_re(core_schema), RECURSIVE_UNION: self._tries is not None}
+        self.warnings = [words.format(model.__name__) for words, is_so in found.items() if is_so]
+        self._model = model
+        self._refusal = ValidationError
+
+    def check(self, text: str, value: Any) -> Validated:
+        if self._tries is not None and self._tries.are_too_many(value):
+            raise InvalidOutput("it has too many levels for a union that contains itself: that would take too long")
+        try:
+            # The text and not the value: read as JSON, a list may be a set and a text a date, however strict the model.
+            parsed = self._model.model_validate_json(text)
+        except self._refusal as error:
+            if error.error_count() > MOST_ERRORS:  # each would be an object of its own
+                raise InvalidOutput(f"it has {error.error_count():,} errors") from None
+            problems = [f"{_path(found['loc'])}: {found['msg']}" for found in error.errors(include_url=False)]
+            raise InvalidOutput(joined(problems[:MOST_PROBLEMS])) from None
+        return Validated(parsed.model_dump(mode="json", by_alias=True), parsed)
+
+
+def _coroutine_functions(core_schema: Any) -> str:
+    """Return the names of the validators and serializers that are coroutine functions."""
+    called = [schema["function"] for schema in schemas(core_schema) if callable(schema.get("function"))]
+    found = [each for each in called if iscoroutinefunction(each) or iscoroutinefunction(type(each).__call__)]
+    return ", ".join(sorted({getattr(each, "__qualname__", repr(each)) for each in found}))
+
+
+def _uses_re(core_schema: Any) -> bool:
+    """Whether a core schema names Python's engine, or has a pattern that `re` has compiled."""
+    return any(
+        schema.get("regex_engine") == "python-re" or isinstance(schema.get("pattern"), re.Pattern)
+        for schema in schemas(core_schema)
+    )
+
+
+def _path(location: Iterable[int | str]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)

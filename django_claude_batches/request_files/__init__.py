@@ -1,0 +1,10 @@
+"""Requests as people bring them: one a line, or a table with a prompt. Only read here; nothing is stored."""
+
+from __future__ import annotations
+
+from django_claude_batches.request_files.check_report import Survey
+from django_claude_batches.request_files.csv_table import DELIMITERS
+from django_claude_batches.request_files.prompt import BadPrompt, Prompt, Question, read_schema
+from django_claude_batches.request_files.request_file import BadRow, RequestFile
+
+__all__ = ["DELIMITERS", "BadPrompt", "BadRow", "Prompt", "Question", "RequestFile", "Survey", "read_schema"]

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+
+from django_claude_batches.drafting.request import Prepared, Tally, check
+from django_claude_batches.estimates import ExpectedUsage
+from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.models import MessageBatch, bulk
+from django_claude_batches.request_files.row import Row
+
+MOST_KEPT = 1000
+"""Bad rows that are remembered; the others are counted."""
+
+MOST_SAMPLES = 3
+LONGEST_SAMPLE = 20_000
+"""Characters of a request that is shown."""
+
+LONGEST_PROBLEM = 300
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a dry run finds: the counts, the size, the first requests as they will be sent, and the bad rows.
+
+    Each row is checked as `create_draft` will check it. Memory is bounded by what a batch may hold: the custom_ids of
+    those that passed are kept, to find one that comes twice. `bytes` is the size of the body, `is_full` says that a
+    row was one too many for a batch, and those behind it were not looked at. A row too large for a statement of the
+    database is bad, too.
+    """
+
+    rows: int = 0
+    requests: int = 0
+    bytes: int = 0
+    bad_count: int = 0
+    bad_rows: list[tuple[int, str]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    is_full: bool = False
+    _tally: Tally = field(default_factory=Tally)
+    _seen: set[str] = field(default_factory=set)
+    _using: str = field(default_factory=lambda: MessageBatch.objects.primary().db)
+
+    @property
+    def expected(self) -> ExpectedUsage:
+        """What the requests so far may cost."""
+        return self._tally.expected
+
+    def take(self, row: Row) -> str:
+        """Check one more row; give what is wrong with it, nothing if it will do."""
+        self.rows += 1
+        problem = _storable(row.problem or self._add(row))
+        if problem:
+            self.bad_count += 1
+            if len(self.bad_rows) < MOST_KEPT:
+                self.bad_rows.append((row.number, problem))
+        return problem
+
+    def _add(self, row: Row) -> str:
+        try:
+            request = check(row.request, self.rows - 1, ContentType.objects).encoded()  # no row of a file has a target
+            if request.custom_id in self._seen:
+                return f"custom_id {request.custom_id!r} is used twice in this batch"
+            if problem := bulk.obstacle(request, using=self._using):
+                return problem
+            self._tally.add(request)
+        except InvalidRequest as error:
+            self.is_full = isinstance(error, LimitExceeded)
+            return error.reason
+        self._seen.add(request.custom_id)
+        self.requests, self.bytes = self._tally.requests, self._tally.bytes
+        if len(self.samples) < MOST_SAMPLES:
+            self.samples.append(_sample(request))
+        return ""
+
+
+def _sample(request: Prepared) -> dict[str, Any]:
+    return {"custom_id": request.custom_id, "params": request.params[:LONGEST_SAMPLE], "bytes": request.size}
+
+
+def _storable(text: str) -> str:
+    """Give the text as any database takes it: what it quotes may be anything."""
+    return text[:LONGEST_PROBLEM].encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -1,0 +1,222 @@
+"""A table as CSV, of which each row is asked the same question."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import re
+import unicodedata
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import BinaryIO, NamedTuple
+
+from django_claude_batches.request_files.prompt import Question
+from django_claude_batches.request_files.record_limits import MAX_RECORD_BYTES
+from django_claude_batches.request_files.row import WORKBOOK, Row, is_workbook
+
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+"""What may stand between cells."""
+
+CUSTOM_ID = "custom_id"
+"""The column that names the requests; without it the row of number 2 is `row-2`."""
+
+HEAD_BYTES = 64 * 1024
+"""Bytes, about, of the lines from which the delimiter is guessed."""
+
+MOST_NAMED = 30
+
+_SEP = re.compile(rb'"?sep=([!#-/:-@\[-`{-~]|\t)"?[;,]*\r?\n', re.IGNORECASE)
+"""The line by which Excel is told the delimiter. Excel does not show it, so it is not counted as a row."""
+
+
+class _Record(NamedTuple):
+    number: int
+    cells: list[str]
+    problem: str = ""
+
+
+def read_table(file: BinaryIO, question: Question) -> Iterator[Row]:
+    """Give the request about each row below the header, or why there is none.
+
+    Rows are counted as a spreadsheet does, from 1, which is the header; a cell may have several lines. Rows without
+    anything in them are counted and skipped. Without a header that has the prompt's columns there is that one problem.
+    """
+    lines = _Lines(file)
+    if is_workbook(lines.head[0] if lines.head else b""):
+        yield Row(1, problem=WORKBOOK)
+        return
+    records = _records(lines, lines.delimiter(question))
+    header = next(records, None)
+    if header is None:
+        return
+    places = _places(header.cells, question)
+    if problem := header.problem or places.problem:
+        yield Row(header.number, problem=problem)
+        return
+    for record in records:
+        problem = record.problem or _shape_problem(record.cells, header.cells)
+        yield Row(record.number, problem=problem) if problem else _row(record, places.at, question)
+
+
+def _row(record: _Record, at: dict[str, int], question: Question) -> Row:
+    cells = {name: record.cells[place] for name, place in at.items()}
+    custom_id = cells.get(CUSTOM_ID, f"row-{record.number}").strip()
+    if not custom_id:
+        return Row(record.number, problem=f"its cell of the column {CUSTOM_ID} is empty")
+    try:
+        return Row(record.number, {"custom_id": custom_id, "params": question.params(cells)})
+    except ValueError as error:
+        return Row(record.number, problem=str(error))
+
+
+class _Places(NamedTuple):
+    """The places of columns by the names that the prompt has for them, or what is wrong with the header."""
+
+    at: dict[str, int]
+    problem: str = ""
+
+
+def _places(header: list[str], question: Question) -> _Places:
+    names = [name.strip() for name in header]
+    wanted = dict.fromkeys((*question.prompt.columns, CUSTOM_ID))
+    exact, folded = _index(names, set(wanted)), _index(map(_folded, names), set(map(_folded, wanted)))
+    at: dict[str, int] = {}
+    for name in wanted:
+        found = exact.get(name) or folded.get(_folded(name), [])
+        if len(found) > 1:
+            return _Places(at, f"the header has the column {name!r:.80} twice")
+        if found:
+            at[name] = found[0]
+        elif name in question.prompt.columns:
+            known = list(filter(None, names[:MOST_NAMED]))
+            near = difflib.get_close_matches(name[:80], [one[:80] for one in known], n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            has = ", ".join(known) or "no name at all"
+            return _Places(at, f"the prompt names a column {name!r:.80}{meant}, and the header has: {has}")
+    return _Places(at)
+
+
+def _index(names: Iterable[str], wanted: set[str]) -> dict[str, list[int]]:
+    """Give the places of the wanted names: a header may have two million."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        if name in wanted:
+            places.setdefault(name, []).append(place)
+    return places
+
+
+def _folded(name: str) -> str:
+    """Return a name as it is compared: with one kind of white space, one form of accents, and no case."""
+    return unicodedata.normalize("NFC", " ".join(name.split()).casefold())
+
+
+def _shape_problem(cells: list[str], header: list[str]) -> str:
+    if len(cells) == len(header):
+        return ""
+    return f"it has {len(cells):,} cell{'' if len(cells) == 1 else 's'}, and the header has {len(header):,}"
+
+
+def _records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
+    """Give the records that have anything in them."""
+    # Strict: a quote that is never closed would make one prompt of all the rows behind it.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    for number in count(1):
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield _Record(number, [], _csv_problem(error))
+            continue
+        finally:
+            lines.size = 0
+        if any(cell and not cell.isspace() for cell in cells):
+            yield _Record(number, cells, _text_problem("".join(cells)))
+
+
+def _fit(records: list[_Record], question: Question) -> tuple[bool, float, int]:
+    """Return how well records go together that were read with one delimiter, to be compared with those of another.
+
+    First of all the header has the prompt's columns; then the rows have as many cells as it; then there are many.
+    """
+    if not records or records[0].problem:
+        return False, 0, 0
+    header = records[0].cells
+    is_asked = not _places(header, question).problem
+    same = sum(len(record.cells) == len(header) for record in records) / len(records)
+    # Without any delimiter all rows have one cell, which says nothing of a header that has not what is asked.
+    return is_asked, same if is_asked or len(header) > 1 else 0, len(header)
+
+
+def _csv_problem(error: csv.Error) -> str:
+    if isinstance(error, _TooLarge):
+        return str(error)
+    if "new-line" in str(error):  # whose advice is for programmers
+        return "a line of it ends with CR alone: save the file with LF or CRLF at the ends of its lines"
+    return f"not CSV that can be read: {error}"
+
+
+def _text_problem(text: str) -> str:
+    if "\0" in text:
+        return 'it holds a NUL, as a file in UTF-16 does: save it as "CSV UTF-8"'
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f'not UTF-8: byte 0x{ord(text[error.start]) & 0xFF:02x}; save the file as "CSV UTF-8"'
+    return ""
+
+
+class _TooLarge(csv.Error):
+    pass
+
+
+class _Lines:
+    """The lines of a file, for a csv reader, which goes on behind an error that it meets here.
+
+    `head` are the first, which are read at once. `size` is that of the record so far, which may have many lines: who
+    begins another one sets it to 0.
+
+    They end with LF: text of other encodings has none, or others. What is not UTF-8 is kept as halves of characters,
+    and found in its record.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = 0
+        self.head: deque[bytes] = deque()
+        read = 0
+        while read < HEAD_BYTES and (data := file.readline(MAX_RECORD_BYTES + 1)):
+            read += len(data)
+            self.head.append(data)
+        if self.head:
+            self.head[0] = self.head[0].removeprefix(b"\xef\xbb\xbf")  # the mark that spreadsheets put before UTF-8
+
+    def delimiter(self, question: Question) -> str:
+        """Return what stands between cells, and leave out the line that says so; before any line is taken."""
+        said = _SEP.fullmatch(self.head[0]) if self.head else None
+        if said:
+            self.head.popleft()
+        if question.delimiter:
+            return DELIMITERS[question.delimiter]
+        if said:
+            return said[1].decode()
+        head = b"".join(self.head)[:HEAD_BYTES]  # one line may have 4 MB, and its cells take fifty times as much
+        return max(DELIMITERS.values(), key=lambda mark: _fit(list(_records(_Lines(io.BytesIO(head)), mark)), question))
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        data = self.head.popleft() if self.head else self._file.readline(MAX_RECORD_BYTES + 1)
+        if not data:
+            raise StopIteration
+        self.size += len(data)
+        if self.size > MAX_RECORD_BYTES:
+            while data and not data.endswith(b"\n"):
+                data = self._file.readline(MAX_RECORD_BYTES)
+            raise _TooLarge(
+                f"it has more than {MAX_RECORD_BYTES:,} bytes, and a row has at most so many: a quote may not be closed"
+            )
+        return data.decode(errors="surrogateescape")

@@ -1,0 +1,48 @@
+"""The API's own format: one `{"custom_id": …, "params": …}` a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import BinaryIO
+
+from django_claude_batches.request_files.record_limits import MAX_LINE_BYTES, problem_with_line
+from django_claude_batches.request_files.row import WORKBOOK, Row, is_workbook
+from django_claude_batches.strict_json import decoded
+
+LIMIT = MAX_LINE_BYTES + len(b"\r\n")
+"""Bytes that are read of a line."""
+
+
+def read_lines(file: BinaryIO) -> Iterator[Row]:
+    """Give each line's request, or why it is none, by the line's number from 1. Blank lines are counted and skipped."""
+    for number in count(1):
+        data = file.readline(LIMIT)
+        if not data:
+            return
+        is_whole = len(data) < LIMIT or data.endswith(b"\n")
+        if number == 1:
+            if is_workbook(data):
+                yield Row(number, problem=WORKBOOK)
+                return
+            data = data.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors put before UTF-8
+        data = data.rstrip() if is_whole else data
+        row = _row(data, number) if data else None
+        del data  # and the row: the next line comes when these are not needed any more
+        if row is not None:
+            yield row
+        del row
+        while not is_whole and (rest := file.readline(LIMIT)):
+            is_whole = rest.endswith(b"\n")
+
+
+def _row(data: bytes, number: int) -> Row:
+    if problem := problem_with_line(data):
+        return Row(number, problem=problem)
+    try:
+        item = decoded(data)
+    except ValueError as error:
+        return Row(number, problem=str(error))
+    if not isinstance(item, dict):
+        return Row(number, problem='not a JSON object like {"custom_id": "…", "params": {…}}')
+    return Row(number, item)

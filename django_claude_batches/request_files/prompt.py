@@ -1,0 +1,108 @@
+"""What is asked of each row of a table: a prompt with the names of columns in it, and what is the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+from django_claude_batches.request_files.record_limits import MAX_PLACES, MAX_PROMPT_CHARACTERS
+from django_claude_batches.strict_json import decoded
+
+DEFAULT_MAX_TOKENS = 1024
+"""Tokens of an answer, unless somebody says how many."""
+
+HINT = "Write {{ and }} for braces that are meant as such."
+
+
+class BadPrompt(ValueError):
+    """A prompt, or an output schema, that nothing can be asked with; the text says why."""
+
+
+class Prompt:
+    """A text like `Tag this review: {review}`; `{{` and `}}` are braces. Raise BadPrompt for any other.
+
+    The braces of `str.format` and nothing of its power: people who cannot write code write prompts, and whoever can
+    reach into a value (`{review.__class__}`) reaches far.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            parsed = list(Formatter().parse(text))
+        except ValueError as error:
+            problem = str(error).removesuffix(" in format string")
+            raise BadPrompt(f"The prompt has a brace without its other: {problem}. {HINT}") from None
+        self.text = text
+        self._parts = [(literal, _column(name, spec, conversion)) for literal, name, spec, conversion in parsed]
+        if len(self._parts) > MAX_PLACES:
+            raise BadPrompt(f"The prompt names columns in more than {MAX_PLACES:,} places, and may in so many.")
+        self.columns = tuple(dict.fromkeys(name for _literal, name in self._parts if name))
+        if not self.columns:
+            raise BadPrompt("The prompt names no column, like {review}: each row would be asked the same.")
+
+    def fill(self, cells: Mapping[str, str]) -> str:
+        """Return the prompt with a row's cells in the places of its columns; raise ValueError if that is too long."""
+        texts = [text for literal, name in self._parts for text in (literal, cells[name] if name else "")]
+        if sum(map(len, texts)) > MAX_PROMPT_CHARACTERS:
+            raise ValueError(
+                f"the prompt has more than {MAX_PROMPT_CHARACTERS:,} characters with the cells of this row"
+            )
+        return "".join(texts)
+
+
+def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
+    """Give the name in a pair of braces, nothing where there are none."""
+    if name is None:
+        return ""
+    if not name.strip():
+        raise BadPrompt(f"The prompt has braces without a column's name between them. {HINT}")
+    if spec or conversion or any(mark in name for mark in ".[]"):
+        shown = "{" + name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+        raise BadPrompt(
+            f"{shown:.80} is not just a column's name: what stands in braces may have none of the marks . [ ] ! and :, "
+            f"so name the column otherwise. {HINT}"
+        )
+    return name.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt, and the params that it is asked with. `schema` is the JSON schema that each answer has to fit.
+
+    `delimiter` is what stands between the table's cells, a key of `table.DELIMITERS`; empty: it is guessed.
+    """
+
+    prompt: Prompt
+    model: str
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    system: str = ""
+    schema: Mapping[str, Any] | None = None
+    delimiter: str = ""
+
+    def params(self, cells: Mapping[str, str]) -> dict[str, Any]:
+        """Give the body of the Messages call about a row; raise ValueError where it would ask nothing."""
+        content = self.prompt.fill(cells)
+        if not content.strip():
+            raise ValueError("the prompt is empty with the cells of this row")
+        params: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": self.max_tokens,
+            "messages": [{"role": "user", "content": content}],
+        }
+        if self.system:
+            params["system"] = self.system
+        if self.schema is not None:
+            params["output_config"] = {"format": {"type": "json_schema", "schema": self.schema}}
+        return params
+
+
+def read_schema(text: str) -> dict[str, Any]:
+    """Read an output schema; raise BadPrompt unless it is a JSON object."""
+    try:
+        schema = decoded(text.encode())
+    except ValueError as error:
+        raise BadPrompt(f"The output schema is {error}.") from None
+    if not isinstance(schema, dict):
+        raise BadPrompt('The output schema is not a JSON object like {"type": "object", …}.')
+    return schema

@@ -1,0 +1,57 @@
+"""Stopping an account's submissions, and letting them go again. Running batches are still polled and fetched."""
+
+from __future__ import annotations
+
+from django_claude_batches import conf
+from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.exceptions import APIError
+from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models.account import AccountStateQuerySet
+from django_claude_batches.models.large_columns import WORDS_GONE
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.backoff import backoff, respecting
+
+logger = get_logger(__name__)
+
+KEY_REFUSED = "Anthropic answered 401 "
+"""How the reason of a refused key begins. The API has read no request then."""
+
+
+def account_state(alias: str) -> AccountState:
+    return AccountState.objects.primary().get_or_create(alias=alias)[0]
+
+
+def known_accounts() -> list[str]:
+    """Give the aliases of the settings, and those that rows remember."""
+    known = AccountState.objects.primary().values_list("alias", flat=True)
+    return sorted({*conf.accounts(), *known})
+
+
+def is_paused(alias: str) -> bool:
+    return AccountState.objects.primary().paused().filter(alias=alias).exists()
+
+
+def pause(alias: str, error: APIError, *, until_resumed: bool = False) -> None:
+    """Stop sending for the account: until the time that the API names, else, or `until_resumed`, until it is resumed.
+
+    A pause that waits for a person stays one, whatever is refused meanwhile.
+    """
+    rows = AccountState.objects.primary().filter(pk=account_state(alias).pk)
+    until = after(respecting(error, backoff(0))) if error.retry_after and not until_resumed else None
+    if until is not None:
+        rows = rows.exclude(paused_at__isnull=False, paused_until__isnull=True)
+    rows.update(paused_at=DatabaseNow(), paused_until=until, pause_reason=str(error))
+    logger.error("Sending is paused for account %s: %s", alias, error)
+
+
+def forget_reasons(accounts: AccountStateQuerySet) -> None:
+    """Empty why these accounts are paused: the API's words may quote a request, but for those about a key."""
+    said = accounts.exclude(pause_reason__in=["", WORDS_GONE]).exclude(pause_reason__startswith=KEY_REFUSED)
+    said.update(pause_reason=WORDS_GONE)
+
+
+def resume(alias: str) -> int:
+    """Let the account send again, and make its waiting batches due; give how many these are."""
+    AccountState.objects.primary().filter(alias=alias).update(paused_at=None, paused_until=None, pause_reason="")
+    waiting = MessageBatch.objects.primary().filter(account=alias, state=State.QUEUED)
+    return waiting.update(next_action_at=DatabaseNow(), last_error="")

@@ -1,0 +1,81 @@
+"""Telling the project's own code what happened, after commit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Case, F, Q, When
+from django.dispatch import Signal
+
+from django_claude_batches import conf
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.error_text import public, raised, together
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.backoff import backoff
+from django_claude_batches.signals import results_ingested
+
+logger = get_logger(__name__)
+
+RECEIVERS_LEASE = timedelta(minutes=65)
+"""Longer than a task may run: receivers that take longer than any other lease are not called by a second process."""
+
+ANSWERS_ARE_THERE = Q(result_purge_began_at__isnull=True)
+
+
+def tell(signal: Signal, batch: MessageBatch) -> list[str]:
+    """Call the receivers, all of them, and give what went wrong with each that raised."""
+    errors = []
+    try:
+        responses: list[tuple[Any, Any]] = signal.send_robust(sender=MessageBatch, batch=batch)
+    except AttributeError as error:  # Django's own: it cannot name a receiver that raised and is a `partial`
+        responses = [(signal, error)]
+    for receiver, response in responses:
+        if isinstance(response, Exception):
+            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', type(receiver).__qualname__)}"
+            errors.append(f"{name} raised {raised(response)}")
+            logger.error("Batch %s: %s", batch.pk, public(errors[-1]), exc_info=response)
+    return errors
+
+
+def announce(batch: MessageBatch, token: str) -> bool:
+    """Send `results_ingested` until no receiver raises, ANNOUNCE_ATTEMPTS times at most.
+
+    At least once: a process that dies between the receivers and our mark has them called again.
+    """
+    if not MessageBatch.objects.primary().renew(batch.pk, token, RECEIVERS_LEASE):
+        return False
+    errors = tell(results_ingested, batch)
+    last_try = batch.tries + 1 >= conf.announce_attempts()
+    if errors and not last_try:
+        batch.put_off(backoff(batch.tries), token=token, error=together(errors), tries=batch.tries + 1)
+        return False
+    # A wish that came while the receivers worked is not in our copy of the row.
+    unfulfilled = When(delete_requested_at__isnull=False, remote_deleted_at__isnull=True, then=DatabaseNow())
+    with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
+        announced = batch.move(
+            State.INGESTED,
+            allowed={State.INGESTED},
+            token=token,
+            next_action_at=Case(unfulfilled, default=None),
+            announced_at=DatabaseNow(),
+            last_error=together([batch.missing_reason, *errors]),
+        )
+        if announced:
+            batch.note("announcing_failed" if errors else "announced", together(errors))
+    return announced
+
+
+def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:
+    """Have `results_ingested` sent once more for a complete batch: after its receivers were mended.
+
+    Raise InvalidTransition for any other, and for one whose answers were purged: receivers would store empty ones.
+    """
+    anew: dict[str, Any] = {"announced_at": None, "tries": 0, "last_error": F("missing_reason")}
+    if not batch.wish({State.INGESTED}, where=ANSWERS_ARE_THERE, **anew):
+        purged = f"its answers are gone. {batch.result_purge_note}" if batch.result_purge_note else ""
+        raise batch.forbidden("announce", {State.INGESTED}, purged)
+    batch.note("announce_requested", by=by)
+    return batch

@@ -1,0 +1,141 @@
+"""Which batches are at Anthropic and not here, and the other way round: the listing against our rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.utils import timezone
+
+from django_claude_batches import conf, wire
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.db.leases import after
+from django_claude_batches.exceptions import RemoteNotFound
+from django_claude_batches.models import MessageBatch, SubmitAttempt
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
+from django_claude_batches.services.audits.findings import AuditReport, Finding, Kind, about
+from django_claude_batches.services.listings.candidates import may_be_lost, searched_for
+from django_claude_batches.services.listings.listing import Stretch
+from django_claude_batches.services.listings.windows import Window
+from django_claude_batches.services.mirror import moment, total
+from django_claude_batches.services.polling.loss import RESULTS_LAST
+
+SETTLED = timedelta(hours=1)
+"""What is younger is left for the next audit: a listing may lag behind a create call."""
+
+SINGLES = 50
+"""Batches that one audit asks for one by one, to be sure that the listing was right not to show them."""
+
+
+def unknown_here(alias: str, unknown: list[wire.MessageBatch], report: AuditReport) -> Iterator[Finding]:
+    """Judge remote batches that have no row.
+
+    Left out are those that this database submitted and has deleted since, and those too old to fetch. In a SHARED
+    account, batches unknown to the database are counted and not named: they are assumed to be others'.
+    """
+    if not unknown:
+        return
+    known = SubmitAttempt.objects.primary().filter(remote_id__in=[data["id"] for data in unknown])
+    submitted = {attempt.remote_id: attempt for attempt in known.select_related("batch")}
+    # Asked after the page came: what was sent meanwhile is among them.
+    open_ones = list(searched_for(alias))
+    is_shared = conf.account(alias).is_shared
+    too_old = timezone.now() - RESULTS_LAST
+    for data in unknown:
+        created_at = moment(data["created_at"])
+        is_over = data["archived_at"] is not None or (created_at is not None and created_at < too_old)
+        attempt = submitted.get(data["id"])
+        if attempt is not None:
+            yield from _bought_twice(alias, data, attempt)
+        elif not is_over:
+            finding = _stranger(alias, data, open_ones)
+            if is_shared and finding.needs_a_person:
+                report.others += 1
+            else:
+                yield finding
+
+
+def unknown_there(alias: str, stretch: Stretch, client: BatchesClient, report: AuditReport) -> Iterator[Finding]:
+    """Give the rows whose place in the listing is this page, and which are not on it.
+
+    Those that are not final are asked for one by one too, the first of them: the listing alone might be wrong.
+    """
+    rows = MessageBatch.objects.primary().filter(account=alias, remote_deleted_at__isnull=True)
+    rows = rows.filter(state__in=RUNNING | FETCHING | {State.INGESTED}, created_at__lt=after(-SETTLED))
+    rows = rows.exclude(state=State.INGESTED, delete_requested_at__isnull=False)  # being deleted, by us
+    rows = rows if stretch.newer is None else rows.filter(created_at__lte=stretch.newer)
+    rows = rows if stretch.older is None else rows.filter(created_at__gt=stretch.older)
+    rows = rows.filter(workspace_id__in=["", stretch.workspace_id]) if stretch.workspace_id else rows
+    placed_here = rows.order_by("pk").values_list("pk", "anthropic_id")
+    absent = [pk for pk, id_ in placed_here if id_ not in stretch.batches and id_ not in stretch.before]
+    for pk in absent:
+        row = MessageBatch.objects.primary().filter(pk=pk).first()
+        if row is not None and (row.state == State.INGESTED or _is_gone(row, client, report)):
+            yield _absent(row)
+
+
+def other_workspace(alias: str, workspace_id: str) -> Iterator[Finding]:
+    """Say how many unfinished batches the account's key cannot see, because they are another Workspace's."""
+    rows = MessageBatch.objects.primary().filter(account=alias, state__in=RUNNING | FETCHING)
+    count = rows.exclude(workspace_id__in=["", workspace_id]).count() if workspace_id else 0
+    if count:
+        words = f"The key sees Workspace {workspace_id}, and unfinished batches were made in another: {count:,}."
+        remedy = "Give the account a key of the Workspace that they were made in. Until then they are not fetched."
+        yield Finding(Kind.OTHER_WORKSPACE, alias, words, remedy)
+
+
+def _bought_twice(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -> Iterator[Finding]:
+    batch = attempt.batch
+    if batch is None or batch.anthropic_id == data["id"] or batch.state in SENT:
+        return  # deleted here on purpose, or just about to be known
+    words = f"{data['id']} was made by attempt {attempt.number} of batch {batch}, which is another: both are billed."
+    remedy = f"If its results are wanted: `claude_batches adopt {data['id']} --account {alias}`. Else delete it there."
+    yield Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
+
+
+def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt]) -> Finding:
+    words = f"{data['id']}, made at {data['created_at']} with {total(data):,} requests, is no batch here."
+    for attempt in open_ones:
+        if may_be_lost(alias, data, [Window.of(attempt)]):
+            words = f"{words} It may be what became of batch {attempt.batch}, which is not confirmed."
+            remedy = "Nothing: the search settles it. `claude_batches reconcile` says how far that is."
+            return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"], needs_a_person=False)
+    remedy = (
+        f"If it is this project's (a restored backup, a row that was deleted): `claude_batches adopt {data['id']} "
+        f"--account {alias}`. If another program made it: nothing; a Workspace of its own, or SHARED in the account's "
+        "settings, excludes it from the findings."
+    )
+    return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
+
+
+def _is_gone(row: MessageBatch, client: BatchesClient, report: AuditReport) -> bool:
+    """Ask for it; beyond the first ones believe the listing, if it was right about all of those."""
+    if report.asked_for >= SINGLES:
+        return report.refuted == 0
+    report.asked_for += 1
+    try:
+        client.retrieve(str(row.anthropic_id))
+    except RemoteNotFound:
+        return True
+    report.refuted += 1
+    return False
+
+
+def _absent(row: MessageBatch) -> Finding:
+    words = f"{row.anthropic_id} is not at Anthropic: it was deleted there, or the key is of another Workspace."
+    if row.state == State.INGESTED and not row.missing_count:
+        remedy = "Nothing: all its results are rows here."
+        return about(row, Kind.UNKNOWN_THERE, words, remedy, needs_a_person=False)
+    if row.state == State.INGESTED:
+        remedy = f"A retry drafts the {row.missing_count:,} missing ones anew."
+    elif row.workspace_id:
+        remedy = (
+            "Nothing, if it was deleted: three misses over half an hour prove it, and it becomes lost by itself. A "
+            "retry then drafts its requests anew."
+        )
+    else:
+        remedy = (
+            "Check that the key belongs to its Workspace, which is not known here. It becomes lost after 29 days, or "
+            "at once with `manage.py claude_batches declare-lost`."
+        )
+    return about(row, Kind.UNKNOWN_THERE, words, remedy)

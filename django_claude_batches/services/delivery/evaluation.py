@@ -1,0 +1,64 @@
+"""What became of the requests of a batch, by their results and their job's schema, and which are asked again."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from django_claude_batches import job_registry
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
+from django_claude_batches.models.batch_state import State
+from django_claude_batches.models.run import WORKING
+from django_claude_batches.services.delivery.outcomes import Change, Outcome, change_for
+
+
+class Judge:
+    """Reads answers by the job's schema; `changed` are the results whose `output` has to be written."""
+
+    def __init__(self, job: job_registry.Job, batch: MessageBatch, *, using: str) -> None:
+        self._job = job
+        self.batch = batch
+        self._using = using
+        self.changed: list[BatchResult] = []
+
+    def outcome(self, result: BatchResult | None) -> str:
+        """Say what became of a request; raise what the job's own validator raises beside its refusals."""
+        if result is None:
+            return Outcome.MISSING
+        before = result.output, result.output_error
+        result.output_error = None
+        if result.outcome == Outcome.SUCCEEDED:
+            result.output_error = self._job.read_output(result)
+        if (result.output, result.output_error) != before:
+            self.changed.append(result)
+        return result.outcome
+
+    def next_try(self, request: BatchRequest, result: BatchResult | None, outcome: str) -> Change | None:
+        """Say how the run asks a failed request again by itself; None: it does not."""
+        run = self.batch.run
+        if run is None or run.state not in WORKING or self.batch.state == State.LOST:
+            return None
+        if self.batch.run_attempt >= self._job.max_attempts or self.batch.request_purge_note:
+            return None
+        return change_for(
+            outcome,
+            "" if result is None else result.error_type,
+            can_have_more=outcome == Outcome.TRUNCATED and self._can_have_more(request),
+            was_corrected=outcome == Outcome.INVALID_OUTPUT and self._was_corrected(request),
+        )
+
+    def _can_have_more(self, request: BatchRequest) -> bool:
+        return self._job.more_tokens(request.params.get("max_tokens") or 0) is not None
+
+    def _was_corrected(self, request: BatchRequest) -> bool:
+        """Whether an answer to it did not fit before, in any batch that this one tries again."""
+        before = BatchResult.objects.using(self._using).filter(custom_id=request.custom_id, output_error__isnull=False)
+        return before.filter(batch__in=self._ancestors).exists()
+
+    @cached_property
+    def _ancestors(self) -> list[int]:
+        found: list[int] = []
+        batch = self.batch
+        while batch.parent_id is not None and batch.parent_id not in found:
+            found.append(batch.parent_id)
+            batch = type(batch).objects.using(self._using).only("parent").get(pk=batch.parent_id)
+        return found

@@ -1,0 +1,1 @@
+"""Checking that everything that batches need is there."""

@@ -1,0 +1,152 @@
+"""Whether everything that batches need is there: the settings, the database, the accounts, and what ticks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from django.db import Error as DatabaseError
+from django.db.models import Max
+
+from django_claude_batches import checks, conf
+from django_claude_batches.estimates import ExpectedRefusal, ExpectedUsage
+from django_claude_batches.models import AccountState, JobRun, MessageBatch
+from django_claude_batches.models.batch_state import UNSENT
+from django_claude_batches.models.due import is_work_due
+from django_claude_batches.models.run_attention import attention, needing_attention
+from django_claude_batches.pricing import bundled
+from django_claude_batches.services.account_pauses import known_accounts
+from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.doctor.account_checks import check_account
+from django_claude_batches.services.doctor.database import FAR, check_database, is_usable, told
+from django_claude_batches.services.doctor.report import Diagnosis, Subject, Verdict
+from django_claude_batches.services.doctor.settings import check_settings
+
+NAMED = 3
+"""Batches, and runs, that need attention and are named."""
+
+MAX_UNSENT = 1000
+"""Batches whose models are looked at, the newest first."""
+
+
+def diagnose(
+    account: str | None = None, *, offline: bool = False, progress: Callable[[str], object] | None = None
+) -> list[Diagnosis]:
+    """Look at the settings, the database, what ticks, and an account, or each in use; say how each is and what to do.
+
+    Free, and changes nothing. Of each account one batch is listed, in what may be a copy of the database too; with
+    `offline` Anthropic is not asked. `progress` is called with what is looked at next. What cannot be looked at is
+    skipped, and said to be. Not inside a transaction. Raise ConfigurationError for an account that the settings do not
+    name.
+    """
+    with contextlib.suppress(DatabaseError):  # of one that is down, which is said below
+        outside_transactions("diagnose()")
+    say = progress or _nothing
+    aliases = [] if account is None else [conf.account(account).alias]
+    say("the settings")
+    found = list(check_settings())
+    if _are_wrong(found):
+        found.append(Subject().skipped("accounts", "No key is used while the settings are wrong."))
+    say("the database")
+    found += check_database(MessageBatch.objects.primary().db)
+    rows_are_there = is_usable(found)
+    if rows_are_there:
+        found += [_ticks(), _worker_clock(), _attention(), *_models()]
+    if _are_wrong(found):
+        return found
+    for alias in aliases or _in_use(rows_are_there=rows_are_there):
+        say(f"account {alias}")
+        found += check_account(alias, offline=offline, rows_are_there=rows_are_there)
+    return found
+
+
+def _are_wrong(found: list[Diagnosis]) -> bool:
+    """Whether the settings cannot be understood, or would send a key in the clear."""
+    return any(one.name == "settings" and one.verdict == Verdict.FAILED for one in found)
+
+
+def _in_use(*, rows_are_there: bool) -> list[str]:
+    """Give the accounts of the settings, `default` only if it has a key, and those that batches in flight have."""
+    in_flight = MessageBatch.objects.primary().in_flight()
+    known = known_accounts() if rows_are_there else conf.accounts()
+    used = [
+        alias
+        for alias in known
+        if (alias in conf.accounts() and (alias != conf.DEFAULT_ACCOUNT or conf.account(alias).key_setting))
+        or (rows_are_there and in_flight.filter(account=alias).exists())
+    ]
+    return used or [conf.DEFAULT_ACCOUNT]
+
+
+def _ticks() -> Diagnosis:
+    whole, accounts = Subject(), AccountState.objects.primary()
+    last = accounts.aggregate(last=Max("last_tick_at"))["last"]
+    seen = "No tick ever came by" if last is None else f"The last tick came by at {last:%Y-%m-%d %H:%M:%S} UTC"
+    remedy = "Start beat, and a worker on its queue; or run `claude_batches tick --loop`."
+    if accounts.ticking().exists():
+        return whole.ok("tick", f"{seen}.")
+    if is_work_due():
+        return whole.failed("tick", f"{seen}, and work is due: nothing is moving.", remedy)
+    return whole.warning("tick", f"{seen}. No work is due.", remedy)
+
+
+def _models() -> Iterator[Diagnosis]:
+    """Check the models of jobs and of batches that are not sent: which retire, and which parameters they refuse."""
+    whole, prices = Subject(), bundled()
+    waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
+    found = {said for _job, said in checks.about_models()}
+    refused = []
+    for pk, usage, betas in waiting.values_list("pk", "expected_usage", "betas")[:MAX_UNSENT]:
+        expected = ExpectedUsage(usage or ())
+        found.update(said for kind in expected.kinds if (said := prices.retirement(kind.model)))
+        refused.append((f"#{pk}", expected.refusals(betas)))
+    warnings = [*sorted(found), *sorted(map(str, ExpectedRefusal.added_up(refused)))]
+    for said in warnings:
+        yield whole.warning("models", f"{said}.", "Change it in the jobs and in the batches that are not sent.")
+    if not warnings:
+        yield whole.ok(
+            "models",
+            "No model of a job or of an unsent batch retires within 30 days or is known to refuse a request.",
+        )
+
+
+def _worker_clock() -> Diagnosis:
+    """Compare the clock of the worker that took the last tick with the database's: each tick notes both."""
+    whole = Subject()
+    if checks.about_time_zone(AccountState.objects.primary().db):
+        return whole.skipped("worker_clock", "The database's times are read in the wrong zone: see its clock.")
+    ticks = AccountState.objects.primary().filter(tick_began_at__isnull=False).order_by("tick_began_at")
+    last = ticks.values_list("tick_began_at", "tick_clock_at").last()
+    began_at, clock_at = last or (None, None)
+    if began_at is None or clock_at is None:
+        return whole.skipped("worker_clock", "No worker took a tick yet.")
+    apart = clock_at - began_at
+    if abs(apart) <= FAR:
+        return whole.ok("worker_clock", "That of the worker of the last tick goes with the database's.")
+    remedy = (
+        "Set both by NTP. Ticks, leases and due times go by the database's clock, so all work is done; how often a "
+        "batch is polled goes by the worker's. A message of yours that has `expires` may be dropped there in silence."
+    )
+    return whole.warning(
+        "worker_clock", f"That of the worker of the last tick is {told(apart)} the database's.", remedy
+    )
+
+
+def _attention() -> Diagnosis:
+    """Name the newest batches and runs that a person should look at."""
+    whole = Subject()
+    batches = MessageBatch.objects.primary().needing_attention().order_by("-pk")
+    runs = needing_attention(JobRun.objects.primary()).order_by("-pk")
+    found = [f"batch {batch}: {batch.attention()}" for batch in batches[:NAMED]]
+    found += [f"run {run}: {attention(run)}" for run in runs[:NAMED]]
+    if not found:
+        return whole.ok("attention", "No batch and no run needs attention.")
+    return whole.warning(
+        "attention",
+        f"{batches.count():,} batches and {runs.count():,} runs need attention, the newest first: {' '.join(found)}",
+        "Look at each: the admin's filter *needs attention* lists them, and `claude_batches status ID` says more.",
+    )
+
+
+def _nothing(_text: str) -> None:
+    return None

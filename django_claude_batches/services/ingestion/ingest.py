@@ -1,0 +1,163 @@
+"""Fetching a finished batch's results: a stream of lines into rows, chunk by chunk, until the ledger balances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from django_claude_batches import conf
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable
+from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProblem, UsageRollup, bulk
+from django_claude_batches.models.batch_state import FETCHING, State
+from django_claude_batches.models.usage import Summary
+from django_claude_batches.pricing import PriceTable
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.backoff import NOW, backoff, respecting
+from django_claude_batches.services.ingestion.download import MAX_PROBLEMS, Chunk, Download
+from django_claude_batches.services.mirror import mirrored
+from django_claude_batches.services.polling.loss import is_past_keeping, lose, missed
+
+logger = get_logger(__name__)
+
+
+class LeaseLost(ClaudeBatchesError):
+    """Another process has the batch now: what we have not stored, it will."""
+
+
+def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
+    """Fetch the results and store those that are not rows yet; give whether the batch is complete by it.
+
+    Always safe to do again: nothing stored is changed. A connection that breaks is tried again for as long as it
+    takes; a download that came whole and does not balance, or has far too many lines, INGEST_ATTEMPTS times.
+    """
+    prices = conf.prices()
+    download = Download(batch, client, prices, using=MessageBatch.objects.primary().db)
+    failure: ClaudeBatchesError | None = None
+    try:
+        download.run(lambda chunk: _store(batch, token, chunk, download))
+    except LeaseLost:
+        logger.warning("Batch %s is fetched by another process now.", batch.pk)
+        return False
+    except ClaudeBatchesError as error:
+        failure = error
+    if isinstance(failure, ResultsUnavailable):
+        return _unavailable(batch, token, client, failure)
+    if failure is not None:
+        batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
+        return False
+    return _close(batch, token, download, prices)
+
+
+def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) -> None:
+    rows = MessageBatch.objects.primary()
+    with transaction.atomic(using=rows.db, durable=True):
+        # Heartbeat, fence and row lock in one statement: a late process stores nothing.
+        if not rows.renew(batch.pk, token):
+            raise LeaseLost(f"The lease on batch {batch.pk} is lost.")
+        for index, why in bulk.insert_results(download.rows(chunk), using=rows.db).items():
+            custom_id, line = chunk.made[index]
+            why = download.redacted(why)  # noqa: PLW2901 (PostgreSQL quotes the row in it)
+            logger.error("Batch %s: the database refused the result of %s: %s", batch.pk, custom_id, why)
+            download.add_problem(chunk, line, f"The database refused the row of {custom_id}: {why}")
+        # An unreadable line may be the answer to any request: if one was erased, no excerpt is stored.
+        is_quoted = not chunk.problems or not batch.requests.using(rows.db).filter(erased_at__isnull=False).exists()
+        for trouble in chunk.problems:
+            trouble.excerpt = trouble.excerpt if is_quoted else ""
+            known = {"batch": batch, "sha256": trouble.sha256}
+            shown = {name: getattr(trouble, name) for name in ("number", "offset", "excerpt", "reason")}
+            ResultProblem.objects.using(rows.db).get_or_create(**known, defaults=shown)
+
+
+def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
+    """Look at the batch itself: a 404 on its results may pass, unless they were archived or it is gone."""
+    data = gone = None
+    try:
+        data = client.retrieve(str(batch.anthropic_id))
+    except RemoteNotFound as error:
+        gone = missed(batch, client, str(error))
+    except ClaudeBatchesError as error:
+        logger.warning("Batch %s: %s", batch.pk, error)
+    if data is not None and (data["archived_at"] is not None or is_past_keeping(batch)):
+        batch.put_off(NOW, token=token, **mirrored(data))
+        gone = lose(batch, f"Its results were archived at Anthropic. {failure}")
+    if gone:
+        return batch.delete_requested_at is not None
+    batch.put_off(backoff(batch.failures), token=token, error=str(failure))
+    return False
+
+
+def _close(batch: MessageBatch, token: str, download: Download, prices: PriceTable) -> bool:
+    """Compare what came with what must have come. Incomplete: again, with back-off; complete after the last try."""
+    summary = UsageRollup.objects.primary().sum_up(batch.pk)
+    missing = batch.count_missing(summary)
+    imbalance = _imbalance(batch, download, missing)
+    last_try = batch.tries + 1 >= conf.ingest_attempts()
+    if imbalance and not last_try:
+        tries = batch.tries + 1
+        batch.move(
+            State.INCOMPLETE,
+            allowed=FETCHING,
+            token=token,
+            due=backoff(tries),
+            last_error=imbalance,
+            missing_count=missing,
+            error_groups=summary.error_groups,
+            tries=tries,
+        )
+        return False
+    # One that was complete before is announced again, and most of its rows have the prices of then.
+    further: dict[str, Any] = {"announced_at": None} if batch.was_complete else {"prices_as_of": prices.as_of}
+    with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
+        complete = batch.move(
+            State.INGESTED,
+            allowed=FETCHING,
+            token=token,
+            due=NOW,
+            ingested_at=DatabaseNow(),
+            missing_count=missing,
+            missing_reason=imbalance if missing else "",
+            error_groups=summary.error_groups,
+            last_error=imbalance,
+            cost_usd=summary.cost_usd,
+            **further,
+        )
+        if complete:
+            UsageRollup.objects.primary().replace(batch.pk, summary)
+            DeliveryChunk.objects.begin(batch)
+            batch.note("ingested", f"{imbalance or f'{download.count:,} results'}; {_costing(summary, prices)}")
+    return complete
+
+
+def _costing(summary: Summary, prices: PriceTable) -> str:
+    cost = summary.cost_usd
+    text = "cost not known" if cost is None else f"{cost.normalize():f} USD"
+    if summary.other_tier_results:
+        text += f" ({summary.other_tier_results:,} not of the service tier batch)"
+    return f"{text} by the prices of {prices.as_of}"
+
+
+def _imbalance(batch: MessageBatch, download: Download, missing: int) -> str:
+    """Say what does not add up; nothing if all does."""
+    counts = {
+        "succeeded": batch.succeeded_count,
+        "errored": batch.errored_count,
+        "canceled": batch.canceled_count,
+        "expired": batch.expired_count,
+    }
+    wrong = [
+        f"{download.types[name]:,} lines {name} where Anthropic counted {count:,}"
+        for name, count in counts.items()
+        if download.types[name] != count
+    ]
+    if download.count != batch.request_count:
+        wrong.insert(0, f"{download.count:,} results came for {batch.request_count:,} requests")
+    if not wrong and missing:
+        wrong = [f"{missing:,} results could not be stored"]
+    if download.surplus:
+        wrong.append(download.surplus)
+    if wrong and download.problems > MAX_PROBLEMS:
+        wrong.append(f"{download.problems:,} lines were no results, of which {MAX_PROBLEMS:,} are kept")
+    return "; ".join(wrong)

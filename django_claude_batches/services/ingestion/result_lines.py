@@ -1,0 +1,161 @@
+"""One line of results: bytes in, a row or a problem out. Pure: no database, no network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from django_claude_batches import wire
+from django_claude_batches.client import Line
+from django_claude_batches.models import BatchResult, ResultProblem
+from django_claude_batches.models.bulk_rows import ResultRow
+from django_claude_batches.sanitize import Cleaner
+from django_claude_batches.services.ingestion.billed_usage import mapping
+from django_claude_batches.services.ingestion.columns import Forms, fill, short
+from django_claude_batches.services.ingestion.fast_path import skeleton
+from django_claude_batches.services.ingestion.json_decoding import decode
+
+EXCERPT = 500
+"""Characters of a problem line that are shown; its hash tells it from others."""
+
+MAX_SECRET = 500
+"""Bytes beyond it that are looked at, so that a secret which it would cut is redacted as a whole."""
+
+USUAL_DETAILS: tuple[Any, ...] = (None, {}, {"error_visibility": "user_facing"})
+"""`details` of a line's error that say nothing of their own (docs/reference/wire.md §3.5)."""
+
+_BEGINNING = re.compile(
+    rb'\{"custom_id": ?"([a-zA-Z0-9_-]{1,64})", ?"result": ?\{"type": ?"([a-z_]{1,40})"'
+    rb'(?:, ?"message": ?(?=\{)|\}\}$|(, ?"error": ?\{))'
+)
+"""How a line begins that is as the API writes it, up to its message; group 3 is there where it has an error."""
+
+
+Glance = re.Match[bytes]
+"""What a line's beginning says, if it is as usual, which is enough to know whether the rest has to be read: its
+custom_id, its result's type, and at its end the message."""
+
+
+def glance(data: bytes) -> Glance | None:
+    return _BEGINNING.match(data)
+
+
+def problem(line: Line, reason: str) -> ResultProblem:
+    return ResultProblem(
+        number=line.number,
+        offset=line.offset,
+        sha256=hashlib.sha256(line.data).hexdigest(),
+        excerpt=excerpt(line),
+        reason=Cleaner().text(reason),
+    )
+
+
+def excerpt(line: Line, redacted: Callable[[str], str] = str) -> str:
+    """Return the beginning of a line as it is shown."""
+    return Cleaner().text(redacted(line.data[: EXCERPT + MAX_SECRET].decode("utf-8", "replace"))[:EXCERPT])
+
+
+def read(line: Line, seen: Glance | None, forms: Forms) -> ResultRow | ResultProblem:
+    """Give the line's row, without its request; or the problem with it. `seen` is its glance, where there is one."""
+    if seen is not None and not line.oversized and (row := _read_usual(line.data, seen, forms)) is not None:
+        return row
+    return _read_any(line)
+
+
+def parse(line: Line) -> BatchResult | ResultProblem:
+    """Give the same as a result that is not stored."""
+    found = read(line, None if line.oversized else glance(line.data), Forms())
+    if isinstance(found, ResultProblem):
+        return found
+    text = found.message
+    message = json.loads(bytes(text) if isinstance(text, memoryview) else text or "null")
+    columns = asdict(replace(found, message=None)) | {"message": message}
+    del columns["prompts"]
+    return BatchResult(**columns)
+
+
+def _read_usual(data: bytes, seen: Glance, forms: Forms) -> ResultRow | None:
+    """Take the message's own text from the line; None for what is not as usual, to be read with care.
+
+    That the text parses as one object proves that the line ends with it, and is whole.
+    """
+    if seen[3] is not None:
+        return None
+    row = ResultRow(seen[1].decode(), seen[2].decode())
+    if seen.end() == len(data):
+        return row
+    row.message = memoryview(data)[seen.end() : -2]
+    bones = skeleton(row.message) if data.endswith(b"}}") else None
+    return row if bones is not None and forms.fill(row, bones) else None
+
+
+def _read_any(line: Line) -> ResultRow | ResultProblem:
+    if line.oversized:
+        return problem(line, "The line is longer than any answer can be.")
+    try:
+        decoded = decode(line.data)
+    except RecursionError:
+        return problem(line, "The line is nested too deeply to be read.")
+    except ValueError as error:
+        return problem(line, f"The line is not JSON: {error}")
+    parsed = decoded.value
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("result"), dict):
+        return problem(line, 'The line is not an object with a "result".')
+    custom_id, result_type = parsed.get("custom_id"), parsed["result"].get("type")
+    if not isinstance(custom_id, str) or not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
+        return problem(line, "The line has no custom_id, or not a valid one.")
+    if decoded.differ("custom_id"):
+        return problem(line, "The line has a custom_id twice: which request it answers cannot be told.")
+    if not isinstance(result_type, str) or not result_type:
+        return problem(line, "The result has no type.")
+    try:
+        row, whole = _row(custom_id, parsed["result"])
+    except RecursionError:
+        return problem(line, "The line is nested too deeply to be stored.")
+    if decoded.lossy or not whole or parsed.keys() - {"custom_id", "result"}:
+        row.raw = line.data
+    return row
+
+
+def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
+    """Give the row, and whether its columns tell all of the result."""
+    cleaner = Cleaner()
+    row = ResultRow(custom_id, cleaner.text(result["type"], 40))
+    message = cleaner.clean(result.get("message"))
+    if message is not None:
+        row.message = json.dumps(message, ensure_ascii=False)
+    if isinstance(message, dict):
+        fill(row, message, cleaner)
+    error = result.get("error")
+    if error is not None:
+        _fill_error(row, mapping(error), cleaner)
+    told = (error is None or _is_plain(error)) and not result.keys() - {"type", "message", "error"}
+    return row, told and not cleaner.changed
+
+
+def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -> None:
+    """Errors nest once: `result.error.error`, beside `result.error.request_id` (docs/reference/wire.md §3.5)."""
+    error = mapping(envelope.get("error")) or envelope
+    row.error_type = short(error.get("type"), 100, cleaner)
+    row.error_message = cleaner.text(str(error.get("message") or ""))
+    row.error_request_id = short(envelope.get("request_id"), 100, cleaner)
+
+
+def _is_plain(envelope: Any) -> bool:
+    """Say whether the columns hold all of this error."""
+    if not isinstance(envelope, dict) or envelope.keys() - {"type", "error", "request_id"}:
+        return False
+    error, request_id = envelope.get("error"), envelope.get("request_id")
+    if not isinstance(error, dict) or error.keys() - {"type", "message", "details"}:
+        return False
+    texts = (error.get("type"), error.get("message"))
+    return (
+        all(isinstance(text, str) and text for text in texts)
+        and error.get("details") in USUAL_DETAILS
+        and (request_id is None or (isinstance(request_id, str) and request_id != ""))
+        and envelope.get("type", "error") == "error"
+    )

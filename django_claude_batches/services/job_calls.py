@@ -1,0 +1,94 @@
+"""Calling a job's own code: what it returns may be a coroutine, which does nothing until it is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from asgiref.sync import async_to_sync
+
+from django_claude_batches import job_registry
+
+T = TypeVar("T")
+
+
+def call(job: job_registry.Job, handler: str, *args: Any) -> None:
+    """Call the job's method of this name; await what it returns, if that can be awaited.
+
+    What an asynchronous handler runs by `sync_to_async`, which all of Django's async ORM does, runs in this thread: on
+    its connections, so in the transactions that are open on them. Tasks that the handler leaves behind are canceled.
+
+    Raise what the handler raises, and an error for what cannot be awaited here or would never run.
+    """
+    returned = getattr(job, handler)(*args)
+    if returned is None:
+        return
+    name = _name(job, handler)
+    if inspect.isawaitable(returned):
+        returned = _awaited(returned, name)
+    if isinstance(returned, Generator | AsyncGenerator):
+        _close(returned)
+        raise TypeError(f"{name}() returned {_a(returned)}: its body has not run. A handler must not yield.")
+
+
+def sync_result(job: job_registry.Job, method: str, returned: T) -> T:
+    """Return what a method of the job returned; raise TypeError where that would have to be awaited."""
+    if inspect.isawaitable(returned) or isinstance(returned, AsyncGenerator):
+        _close(returned)
+        raise TypeError(f"{_name(job, method)}() returned {_a(returned)}: this method must not be asynchronous.")
+    return returned
+
+
+def _awaited(awaitable: Any, name: str) -> Any:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        _close(awaitable)
+        raise RuntimeError(
+            f"{name}() is asynchronous, and cannot be awaited: this worker calls it from within a running event loop. "
+            "Use a worker that runs no event loop in the thread of its tasks, or make the handler a plain function."
+        )
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def finish() -> Any:
+        tasks.extend(filter(None, [asyncio.current_task()]))
+        returned = awaitable
+        try:
+            while inspect.isawaitable(returned):  # an async function may return another's coroutine
+                returned = await returned
+        except asyncio.CancelledError as error:
+            # It is no Exception: raised here, it would end the worker's task instead of this row.
+            raise RuntimeError(f"{name}() was canceled, by itself or by what it awaited.") from error
+        return returned
+
+    try:
+        # A loop of its own ends with the call, and cancels what is left in it.
+        return async_to_sync(finish, force_new_loop=True)()
+    except BaseException:
+        if not tasks:  # it could not even begin
+            _close(awaitable)
+        # Where a signal interrupts this thread, the loop's thread would go on.
+        for task in tasks:
+            with suppress(RuntimeError):  # the loop is closed: nothing is left in it
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        raise
+
+
+def _close(returned: object) -> None:
+    """Close what will never run: Python warns of a coroutine that was not awaited."""
+    if isinstance(returned, Coroutine | Generator):
+        returned.close()
+
+
+def _name(job: job_registry.Job, method: str) -> str:
+    return f"{type(job).__name__}.{method}"
+
+
+def _a(returned: object) -> str:
+    name = type(returned).__name__.replace("_", " ")
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -1,0 +1,40 @@
+"""The API's objects as our columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django_claude_batches import wire
+from django_claude_batches.models.batch.columns import COUNTS, LENGTHS
+from django_claude_batches.sanitize import moment, text
+
+__all__ = ["mirrored", "moment", "total"]
+
+TIMES = ("created_at", "expires_at", "ended_at", "cancel_initiated_at", "archived_at")
+
+MAX_COUNT = 2_000_000_000
+
+
+def mirrored(data: wire.MessageBatch) -> dict[str, Any]:
+    """Give a batch's mirrored columns as they will be read again: whatever is no text, time or count is none."""
+    counts: Mapping[str, Any] = data.get("request_counts", {})
+    return {
+        **{name: _text(data.get(name), longest) for name, longest in LENGTHS.items()},
+        **{f"{name}_count": _count(counts.get(name)) for name in COUNTS},
+        **{name: moment(data.get(name)) for name in TIMES},
+    }
+
+
+def total(data: wire.MessageBatch) -> int:
+    """Count a remote batch's requests: the counts always add up to them."""
+    counts = mirrored(data)
+    return sum(counts[f"{name}_count"] for name in COUNTS)
+
+
+def _text(value: Any, longest: int) -> str:
+    return text(value, longest) if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else 0

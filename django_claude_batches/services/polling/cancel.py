@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.exceptions import (
+    AccessRefused,
+    APIError,
+    ClaudeBatchesError,
+    KeyRefused,
+    RateLimited,
+    ServerFault,
+    SpendLimitReached,
+)
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
+from django_claude_batches.services.backoff import backoff, respecting
+from django_claude_batches.services.polling.poll import observe, poll
+
+CANCELABLE = RUNNING | SENT | {State.QUEUED}
+PAST = FETCHING | {State.INGESTED, State.LOST}
+NOT_ABOUT_THE_BATCH = (RateLimited, ServerFault, KeyRefused, AccessRefused, SpendLimitReached)
+
+
+def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+    """Take a queued batch back, or ask for a sent one to be canceled at Anthropic. No HTTP: a worker asks.
+
+    Requests that are already running finish and are billed; their results are kept. While nobody knows whether the
+    batch was received, the wish stands: it is canceled when it turns up, and never queued again if it does not.
+    Repeating the wish does nothing. Raise InvalidTransition where there is nothing to cancel.
+    """
+    if batch.move(State.DRAFT, allowed={State.QUEUED}, queued_at=None, last_error=""):
+        batch.note("taken_back", by=by)
+        return batch
+    if batch.cancel_requested_at is not None or batch.state == State.CANCELING:
+        return batch
+    if batch.wish({State.IN_PROGRESS, *SENT}, cancel_requested_at=DatabaseNow()):
+        batch.note("cancel_requested", by=by)
+        return batch
+    if batch.state in PAST:
+        raise batch.forbidden("cancel", CANCELABLE, "nothing is left to cancel; its results are kept.")
+    raise batch.forbidden("cancel", CANCELABLE)
+
+
+def is_wanted(batch: MessageBatch) -> bool:
+    """Whether Anthropic has still to be asked."""
+    unasked = batch.state == State.IN_PROGRESS and batch.cancel_initiated_at is None
+    return unasked and batch.cancel_requested_at is not None
+
+
+def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
+    """Ask Anthropic to cancel; give whether the batch has ended by it. A repeat is harmless."""
+    data = failure = None
+    try:
+        data = client.cancel(str(batch.anthropic_id))
+    except ClaudeBatchesError as error:
+        failure = error
+    if data is not None:
+        return observe(batch, data)
+    if isinstance(failure, APIError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
+        # Perhaps it has ended or is gone: what the API says then is not known (docs/reference/wire.md §5.3), so look.
+        failures = batch.failures
+        if poll(batch, token, client):
+            return True
+        if is_wanted(batch):
+            delay = respecting(failure, backoff(failures))
+            batch.put_off(delay, token=token, last_error=str(failure), failures=failures + 1)
+        return False
+    batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
+    return False

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.exceptions import APIError, ClaudeBatchesError, RemoteNotFound, ServerFault
+from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
+from django_claude_batches.models.batch.batch import UNWISHED
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
+from django_claude_batches.services.backoff import LONGEST, NOW, backoff, respecting
+from django_claude_batches.services.listings.candidates import gone_ids
+from django_claude_batches.services.listings.search import anchor_of
+from django_claude_batches.services.listings.windows import Window, unowned
+from django_claude_batches.services.polling.loss import without_results
+
+DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
+UNFINISHED = SENT | RUNNING
+TRIES = 5
+REQUEST_TIMEOUT = 408
+
+
+def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any = None) -> MessageBatch:
+    """Ask for the batch to be deleted at Anthropic; our rows stay. No HTTP: a worker asks. It cannot be undone.
+
+    A running batch is canceled and its results are fetched first; with `discard_results`, a finished one is deleted
+    without fetching them. Repeating the wish does nothing. Raise InvalidTransition for what was never sent.
+    """
+    if batch.remote_deleted_at is not None:
+        return batch
+    if batch.delete_requested_at is not None and batch.discard_results >= discard_results:
+        return batch
+    wish: dict[str, Any] = {"delete_requested_at": DatabaseNow(), "discard_results": discard_results}
+    if batch.wish(UNFINISHED, cancel_requested_at=DatabaseNow(), **wish) or batch.wish(
+        DELETABLE_REMOTELY - UNFINISHED, tries=0, **wish
+    ):
+        batch.note("delete_requested", "without fetching the results" if discard_results else "", by=by)
+        return batch
+    raise batch.forbidden("delete at Anthropic", DELETABLE_REMOTELY)
+
+
+def is_wanted(batch: MessageBatch) -> bool:
+    """Whether Anthropic has to be asked now: the results are rows, were announced, or are not wanted."""
+    if batch.delete_requested_at is None or batch.remote_deleted_at is not None:
+        return False
+    if batch.state in FETCHING:
+        return batch.discard_results
+    return batch.state == State.LOST or (batch.state == State.INGESTED and batch.announced_at is not None)
+
+
+def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
+    """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
+    if is_searched_for(batch):
+        batch.put_off(LONGEST, token=token, last_error="Kept for now: the search for a lost batch needs this one.")
+        return False
+    maybe_deleted = _maybe_deleted(batch)
+    batch.note("delete_sent")
+    failure: ClaudeBatchesError | None = None
+    try:
+        client.delete(str(batch.anthropic_id))
+    except ClaudeBatchesError as error:
+        failure = error
+    if failure is None or (maybe_deleted and isinstance(failure, RemoteNotFound)):
+        return _deleted(batch, token)
+    if _is_refusal(failure):
+        batch.note("delete_refused", str(failure))
+    return _failed(batch, token, failure)
+
+
+def is_searched_for(batch: MessageBatch) -> bool:
+    """Whether the search for a lost create may need it: it begins at it, or it may be the one, adopted meanwhile.
+
+    Not if that was given up and is watched no longer.
+    """
+    over = Q(watch_until__lt=DatabaseNow()) & (Q(batch__isnull=True) | Q(batch__state=State.ABANDONED))
+    unresolved = SubmitAttempt.objects.primary().unresolved().exclude(over)
+    if unresolved.filter(baseline_id=batch.anthropic_id).exists():
+        return True
+    remote_id = str(batch.anthropic_id)
+    of_account = unresolved.filter(sent_at__isnull=False, batch__account=batch.account).exclude(batch=batch)
+    gone = gone_ids(batch.account)
+    if any(anchor is not None and anchor[0] == remote_id for anchor in (anchor_of(each, gone) for each in of_account)):
+        return True
+    windows = [Window.of(attempt) for attempt in of_account]
+    maybe = any(window.may_have(remote_id, batch.created_at) for window in windows)
+    foreign = RemoteBatch.objects.of(batch.account).filter(remote_id=remote_id, is_foreign=True)
+    return maybe and bool(unowned([remote_id])) and not foreign.exists()
+
+
+def _maybe_deleted(batch: MessageBatch) -> bool:
+    """Whether a DELETE of ours is without an answer that refuses it: only after such a one does a 404 mean success."""
+    events = batch.events.using(MessageBatch.objects.primary().db)
+    return events.filter(what="delete_sent").count() > events.filter(what="delete_refused").count()
+
+
+def _is_refusal(failure: ClaudeBatchesError) -> bool:
+    """Whether it says that nothing was deleted: not so a 5xx, a 408 or a broken connection."""
+    return isinstance(failure, APIError) and not isinstance(failure, ServerFault) and failure.status != REQUEST_TIMEOUT
+
+
+def _deleted(batch: MessageBatch, token: str) -> bool:
+    changes: dict[str, Any] = {"remote_deleted_at": DatabaseNow(), "last_error": batch.missing_reason}
+    state = State(batch.state)
+    if state in FETCHING:
+        state, without = without_results(batch)
+        changes |= without
+    if batch.move(state, allowed={State(batch.state)}, token=token, **changes):
+        batch.note("deleted_at_anthropic")
+    return False
+
+
+def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> bool:
+    if batch.tries + 1 < TRIES:
+        batch.put_off(respecting(failure, backoff(batch.tries)), token=token, error=str(failure), tries=batch.tries + 1)
+        return False
+    unwished = {**UNWISHED, "cancel_requested_at": batch.cancel_requested_at}
+    unwished["due"] = NOW if batch.state in FETCHING else None  # then its results are fetched after all
+    if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, last_error=str(failure), **unwished):
+        batch.note("delete_failed", str(failure))
+    return False

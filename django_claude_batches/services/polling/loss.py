@@ -1,0 +1,168 @@
+"""Batches that Anthropic does not know any more, and those that are about to be too late."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from django_claude_batches import wire
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import MessageBatch, UsageRollup
+from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY, UNCLAIMED
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, State
+from django_claude_batches.models.remote_batch import MISSED_FOR, MISSES
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.announcements import tell
+from django_claude_batches.services.backoff import NOW
+from django_claude_batches.services.listings.page import page_of
+from django_claude_batches.services.mirror import moment
+from django_claude_batches.signals import batch_failed
+
+logger = get_logger(__name__)
+
+MISSING = Q(misses__gte=MISSES, missed_at__lte=after(-MISSED_FOR))
+"""Not found three times over half an hour."""
+
+DECLARABLE = RUNNING | FETCHING | {State.HELD}
+"""Those that a person may say are lost."""
+
+PAGES = 50
+RESULTS_LAST = timedelta(days=wire.RESULTS_LAST_DAYS)
+
+ALARMS = (
+    (RUNNING, NEARS_EXPIRY, "It has been running for 23 hours: what is not processed after 24 expires."),
+    (FETCHING, NEARS_ARCHIVING, "Its results are not all stored, and can be fetched for 2 more days only."),
+)
+
+
+def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
+    """Count a 404, and give whether it is proved by now that the batch is gone: then it is lost.
+
+    That takes three of them over half an hour, and a full listing of the Workspace that it was made in, without it. A
+    key that sees another Workspace proves nothing; nor does any key where the Workspace is not known: then it is lost
+    when Anthropic keeps its results no longer, or when a person says so.
+    """
+    rows = MessageBatch.objects.primary().filter(pk=batch.pk, state__in=RUNNING | FETCHING)
+    rows.update(misses=F("misses") + 1, missed_at=Coalesce("missed_at", DatabaseNow()), last_error=why)
+    if not rows.filter(MISSING).exists():
+        return False
+    if is_past_keeping(batch):
+        return lose(batch, f"{batch.anthropic_id} was not found, and Anthropic keeps its results no longer.")
+    if not _is_absent(batch, client):
+        return False
+    return lose(batch, f"{batch.anthropic_id} is not at Anthropic any more: it was deleted there.")
+
+
+def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
+    """Give the state of a batch whose results are not fetched any more, and the columns that go with it.
+
+    It is lost; but one that was complete before is so again. That is announced: whatever its receivers had not taken
+    was noted in `last_error`, where the fetch wrote over it.
+    """
+    summary = UsageRollup.objects.primary().sum_up(batch.pk)
+    known = {"missing_count": batch.count_missing(summary), "error_groups": summary.error_groups}
+    if not batch.was_complete:
+        return State.LOST, known
+    return State.INGESTED, {**known, "ingested_at": DatabaseNow(), "announced_at": None, "due": NOW}
+
+
+def lose(batch: MessageBatch, why: str) -> bool:
+    """Say that the results cannot be had any more. Stored rows stay."""
+    lost = _lose(batch, why)
+    if lost and batch.state == State.LOST:
+        logger.error("Batch %s is lost: %s", batch.pk, why)
+        tell(batch_failed, batch)
+    return lost
+
+
+def _lose(batch: MessageBatch, why: str, *, where: Q | None = None, by: Any = None) -> bool:
+    state, columns = without_results(batch)
+    lost = batch.move(state, allowed=RUNNING | FETCHING, where=where, last_error=why, **columns)
+    if lost:
+        batch.note("lost" if state == State.LOST else "not_fetched_again", why, by=by)
+    return lost
+
+
+def declare_lost(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+    """Say that nothing of the batch can be had any more. What is stored stays; a run of a job goes on without it.
+
+    For a batch that Anthropic did not find three times over half an hour, where no listing can prove that it was
+    deleted: it is lost. And for one that may have been billed and is held: it is given up. Repeating it does nothing;
+    raise InvalidTransition for any other batch.
+    """
+    why = f"A person says that {batch.anthropic_id or 'what it made'} is not at Anthropic any more."
+    if _lose(batch, why, where=MISSING, by=by):
+        return batch
+    if batch.move(State.ABANDONED, allowed={State.HELD}, where=Q(may_have_been_billed=True) & UNCLAIMED):
+        batch.note("given_up", why, by=by)
+        return batch
+    if batch.state in {State.LOST, State.ABANDONED}:
+        return batch
+    why_not = obstacle(batch)
+    raise batch.forbidden("declare lost", DECLARABLE, f"it {why_not}." if why_not else "")
+
+
+def obstacle(batch: MessageBatch) -> str:
+    """Say why a person cannot declare it lost; nothing where that is possible."""
+    if batch.state in RUNNING | FETCHING:
+        long_ago = timezone.now() - MISSED_FOR  # about: the database's clock decides
+        is_missing = batch.misses >= MISSES and batch.missed_at is not None and batch.missed_at <= long_ago
+        return "" if is_missing else "was not yet missed three times over half an hour"
+    if batch.state == State.HELD and batch.is_claimed:
+        return f"is being verified as {batch.claimed_id}"
+    return "" if batch.state == State.HELD and batch.may_have_been_billed else "has nothing to lose"
+
+
+def is_past_keeping(batch: MessageBatch) -> bool:
+    """Whether Anthropic keeps its results no longer, by the database's clock."""
+    rows = MessageBatch.objects.primary().filter(pk=batch.pk)
+    made_at = Coalesce("created_at", "queued_at")
+    return rows.alias(made_at=made_at).filter(made_at__lt=after(-RESULTS_LAST)).exists()
+
+
+def alarm(alias: str) -> int:
+    """Say once of each batch that it nears an end it should not come to; give how many were said."""
+    said = 0
+    for states, age, text in ALARMS:
+        near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=after(-age))
+        near = near.filter(announced_at__isnull=True)  # what is fetched once more is stored already
+        unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
+        for batch in near.filter(unsaid)[:100]:
+            if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):
+                batch.note("alarm", text)
+                logger.error("Batch %s: %s", batch.pk, text)
+                tell(batch_failed, batch)
+                said += 1
+    return said
+
+
+def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
+    try:
+        return _is_not_listed(batch, client)
+    except ClaudeBatchesError as error:
+        logger.warning("Batch %s: %s", batch.pk, error)
+        return False
+
+
+def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
+    after_id: str | None = None
+    for _page in range(PAGES):
+        reply = page_of(client, batch.account, after_id=after_id)
+        if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
+            return False
+        for data in reply.data["data"]:
+            created_at = moment(data["created_at"])
+            if data["id"] == batch.anthropic_id:
+                return False
+            if batch.created_at and created_at and created_at < batch.created_at:
+                return True
+        after_id = reply.data["last_id"]
+        if not reply.data["has_more"] or not after_id:
+            return True
+    return False

@@ -1,0 +1,185 @@
+"""Taking over a batch that Anthropic has: one made elsewhere, or one of ours whose answer was lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from django_claude_batches import conf, wire
+from django_claude_batches.exceptions import (
+    APIError,
+    APIUnreachable,
+    ClaudeBatchesError,
+    InvalidRequest,
+    RateLimited,
+    ServerFault,
+)
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.batch_state import ADOPTING, State
+from django_claude_batches.models.event import user_name
+from django_claude_batches.services.backoff import NOW, next_poll
+from django_claude_batches.services.connection import connect, outside_transactions
+from django_claude_batches.services.listings.candidates import may_be_lost, searched_for
+from django_claude_batches.services.listings.listing import stretches
+from django_claude_batches.services.listings.windows import Window
+from django_claude_batches.services.mirror import mirrored, total
+from django_claude_batches.services.reconciliation.proof import Reading, read
+from django_claude_batches.services.submission import acceptance
+
+
+class NotOurs(ClaudeBatchesError):
+    """The batch at Anthropic is not, or cannot yet be shown to be, the one that was asked for."""
+
+
+class NotEnded(NotOurs):
+    """It may be the one: that is known when it has ended."""
+
+
+WAITING = (NotEnded, APIUnreachable, RateLimited, ServerFault)
+"""What says nothing against a claim: it is verified later."""
+
+
+def adopt(
+    id: str,  # noqa: A002 (the API's word)
+    *,
+    for_batch: MessageBatch | None = None,
+    account: str = "default",
+    kind: str = "",
+    label: str = "",
+    by: Any = None,
+) -> MessageBatch:
+    """Mirror a batch that was made elsewhere, or claim one for an unconfirmed row of ours.
+
+    Elsewhere: a new row, whose results are fetched like any other's; its requests cannot be read back. An id that a
+    row already has gives that row. `for_batch`: a line of its results must bear the tag of one of the batch's
+    attempts, so it can be claimed only when it has ended; NotOurs says why not, and its counts say nothing. Raise
+    APIError or APIUnreachable for what Anthropic says, InvalidTransition if the row waits for nothing.
+    """
+    outside_transactions("adopt()")
+    if for_batch is not None:
+        return _claim(id, for_batch, by=by)
+    rows = MessageBatch.objects.primary()
+    if (known := rows.filter(anthropic_id=id).first()) is not None:
+        return known
+    data = connect(account).retrieve(id)
+    try:
+        return _mirror(data, account=account, kind=kind, label=label, by=by)
+    except IntegrityError:  # somebody else has just adopted it
+        return rows.get(anthropic_id=id)
+
+
+def _mirror(data: wire.MessageBatch, *, account: str, kind: str = "", label: str = "", by: Any = None) -> MessageBatch:
+    rows = MessageBatch.objects.primary()
+    states = {"ended": State.ENDED, "canceling": State.CANCELING}
+    with transaction.atomic(using=rows.db, durable=True):
+        batch = rows.create(
+            account=account,
+            kind=kind,
+            label=label,
+            created_by=by,
+            created_by_name=user_name(by),
+            request_count=total(data),
+        )
+        state = states.get(data["processing_status"], State.IN_PROGRESS)
+        batch.move(state, allowed={State.DRAFT}, due=NOW, anthropic_id=data["id"], **mirrored(data))
+        batch.note("adopted", data["id"], by=by)
+    return batch
+
+
+def claim(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # noqa: A002 (the API's word)
+    """Say that this is it: a worker verifies the id for the unconfirmed batch, once that one has ended. No HTTP.
+
+    Raise InvalidRequest for what is no id, InvalidTransition if the batch waits for none. What did not hold is said in
+    `last_error` and in the timeline.
+    """
+    if not wire.BATCH_ID_PATTERN.fullmatch(id):
+        raise InvalidRequest(f"a batch's id looks like msgbatch_01…, not {id!r:.80}")
+    if not batch.wish(ADOPTING, claimed_id=id):
+        raise batch.forbidden("adopt for", ADOPTING)
+    batch.note("claim_requested", id, by=by)
+    return batch
+
+
+def verify_claim(batch: MessageBatch, token: str) -> bool:
+    """Verify what somebody claimed; give whether the batch has moved on by it.
+
+    The claim stays, and the batch is put off, while the one at Anthropic has not ended or Anthropic does not answer.
+    """
+    remote_id = batch.claimed_id
+    rows = MessageBatch.objects.primary()
+    failure: ClaudeBatchesError | None = None
+    try:
+        _claim(remote_id, batch, by=None)
+    except (APIError, APIUnreachable, NotOurs) as error:
+        failure = error
+    if isinstance(failure, WAITING):
+        _wait_for_it(batch, token, failure)
+        return False
+    rows.held(batch.pk, token).filter(claimed_id=remote_id).update(claimed_id="")
+    if failure is not None:
+        batch.note("claim_refused", str(failure))
+        rows.held(batch.pk, token).update(last_error=str(failure))
+    batch.refresh_from_db(using=rows.db)
+    return failure is None
+
+
+def _wait_for_it(batch: MessageBatch, token: str, why: ClaudeBatchesError) -> None:
+    batch.put_off(next_poll(batch.queued_at), token=token, last_error=str(why))
+    said = batch.events.using(MessageBatch.objects.primary().db).filter(what__in=["claim_requested", "claim_waits"])
+    last = said.last()
+    if isinstance(why, NotEnded) and (last is None or last.what == "claim_requested"):  # once for each claim
+        batch.note("claim_waits", str(why))
+
+
+def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[MessageBatch], list[str]]:
+    """Mirror everything that the account lists; return the new rows, and the ids that were left out.
+
+    Left out is what may be an unconfirmed submission's of ours: adopting it would hide it from the search.
+    Raise NotOurs for an account that is SHARED: otherwise the answers of others would be stored here, and RETENTION
+    would delete their batches at Anthropic.
+    """
+    outside_transactions("adopt_all()")
+    if conf.account(account).is_shared:
+        raise NotOurs(f'Account "{account}" is SHARED: it also lists batches of others. Adopt your own by their ids.')
+    adopted, left_out = [], []
+    windows = [Window.of(attempt) for attempt in searched_for(account)]
+    listed = stretches(connect(account), account)
+    for data in (data for stretch in listed for data in stretch.batches.values()):
+        if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
+            continue
+        if may_be_lost(account, data, windows):
+            left_out.append(data["id"])
+        else:
+            adopted.append(_mirror(data, account=account, by=by))
+    return adopted, left_out
+
+
+def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
+    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
+    if batch.anthropic_id == remote_id:
+        return batch
+    if batch.state not in ADOPTING:
+        raise batch.forbidden("adopt for", ADOPTING)
+    owner = MessageBatch.objects.primary().filter(anthropic_id=remote_id, attempts__remote_id=remote_id).first()
+    if owner is not None:
+        raise NotOurs(f"{remote_id} is batch {owner} here, which submitted it.")
+    client = connect(batch.account, anthropic_version=batch.anthropic_version)
+    data = client.retrieve(remote_id)
+    is_ended = data["processing_status"] == "ended"
+    reading = read(client, remote_id) if is_ended else Reading(why=f"it is {data['processing_status']}")
+    if reading.attempt is None or reading.attempt.batch_id != batch.pk:
+        reason = f"{remote_id} cannot be shown to be batch {batch}: {_why_not(reading, is_ended=is_ended)}"
+        raise NotOurs(reason) if is_ended else NotEnded(reason)
+    batch.note("claimed", remote_id, by=by)
+    acceptance.proven(reading.attempt, remote_id)
+    batch.refresh_from_db(using=MessageBatch.objects.primary().db)
+    return batch
+
+
+def _why_not(reading: Reading, *, is_ended: bool) -> str:
+    if reading.attempt is not None:
+        return "it bears the tag of another batch's attempt."
+    if reading.is_foreign or reading.digest:
+        return "its first results bear no tag of ours: another call made it."
+    return f"{reading.why}. {'Try again later.' if is_ended else 'Try again when it has ended.'}"

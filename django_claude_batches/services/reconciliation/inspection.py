@@ -1,0 +1,108 @@
+"""Looking at what may be a lost batch, one by one: is it still there, and whose is it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
+from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
+from django_claude_batches.models.batch_state import State
+from django_claude_batches.services.listings.candidates import keep_anchor, seen
+from django_claude_batches.services.listings.search import Anchor, Listing
+from django_claude_batches.services.listings.windows import unowned
+from django_claude_batches.services.reconciliation.proof import read, read_rows
+from django_claude_batches.services.submission import acceptance
+
+AT_A_TIME = 50
+"""Batches that are asked for, and whose results are opened, in one round."""
+
+BUDGET = timedelta(seconds=60)
+"""Of one round, well below a lease."""
+
+REREAD_AFTER = timedelta(minutes=10)
+"""Between two readings of a short body that have to be equal."""
+
+
+def examine(client: BatchesClient, rows: list[RemoteBatch], listing: Listing, likely: Iterable[int] = ()) -> None:
+    """Ask for those that were not listed, and open those that have ended: first those that count as many requests.
+
+    What is found goes to the attempt that made it, and the other ones are marked; what stays open says why. One that
+    was adopted and is all here is judged by its rows.
+    """
+    give_up_at = time.monotonic() + BUDGET.total_seconds()
+    counts = set(likely)
+    absent = [row for row in rows if row.remote_id not in listing.ids]
+    there = {row.pk for row in rows if row.remote_id in listing.ids}
+    for row in sorted(absent, key=_asked)[:AT_A_TIME]:
+        if time.monotonic() < give_up_at and ask_for(client, row, listing.workspace_id):
+            there.add(row.pk)
+    now = AccountState.objects.primary().clock()
+    ids = [row.remote_id for row in rows]
+    complete = MessageBatch.objects.primary().filter(anthropic_id__in=ids, state=State.INGESTED, missing_count=0)
+    here = {str(batch.anthropic_id): batch for batch in complete} if ids else {}
+    ended = [row for row in rows if row.remote_id in here or (row.pk in there and _is_to_be_read(row, now))]
+    ended.sort(key=lambda row: (_asked(row), row.requests not in counts))
+    for row in ended[:AT_A_TIME]:
+        if time.monotonic() < give_up_at:
+            judge(client, row, here.get(row.remote_id), now)
+
+
+def _asked(row: RemoteBatch) -> float:
+    return row.asked_at.timestamp() if row.asked_at else 0.0
+
+
+def ask_for(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
+    """Ask for one by its id; give whether it is there. A 404 counts only in the Workspace that listed it, by name."""
+    data = failure = None
+    try:
+        data = client.retrieve(row.remote_id)
+    except ClaudeBatchesError as error:
+        failure = error
+    rows = RemoteBatch.objects.primary().filter(pk=row.pk)
+    rows.update(asked_at=DatabaseNow())
+    if data is not None:
+        seen(row, data, workspace_id=workspace_id)
+        return True
+    row.why = f"it is not listed, and was not found: {failure}"
+    if isinstance(failure, RemoteNotFound) and workspace_id and row.workspace_id == workspace_id:
+        RemoteBatch.objects.count_miss(row.pk, row.why)
+        row.refresh_from_db(using=rows.db)
+    else:
+        rows.update(why=row.why)
+    return False
+
+
+def ask_for_anchors(
+    client: BatchesClient, alias: str, anchors: Mapping[Anchor, SubmitAttempt], workspace_id: str
+) -> None:
+    """Ask for what was there before a call and is not listed: it may be gone, or the listing is stale."""
+    give_up_at = time.monotonic() + BUDGET.total_seconds()
+    for (id_, at), attempt in list(anchors.items())[:AT_A_TIME]:
+        if time.monotonic() > give_up_at:
+            return
+        ask_for(client, keep_anchor(alias, attempt, id_, at), workspace_id)
+
+
+def _is_to_be_read(row: RemoteBatch, now: datetime) -> bool:
+    return row.status == "ended" and (row.digest_at is None or now - row.digest_at >= REREAD_AFTER)
+
+
+def judge(client: BatchesClient, row: RemoteBatch, adopted: MessageBatch | None, now: datetime) -> None:
+    """Read one, by our rows where it was adopted, and write down what that says."""
+    reading = read(client, row.remote_id) if adopted is None else read_rows(adopted)
+    if reading.attempt is not None:
+        acceptance.proven(reading.attempt, row.remote_id)
+        if unowned([row.remote_id]):  # that attempt has another one: it is a duplicate, and no other attempt's
+            RemoteBatch.objects.primary().filter(pk=row.pk).update(is_foreign=True, why="")
+        return
+    is_as_before = bool(reading.digest) and reading.digest == row.digest
+    row.is_foreign = reading.is_foreign or is_as_before
+    row.why = "" if row.is_foreign else reading.why
+    changes: dict[str, object] = {"is_foreign": row.is_foreign, "why": row.why, "lines_read": reading.lines}
+    if reading.digest and not is_as_before:  # one that could not be read says nothing of those before
+        changes |= {"digest": reading.digest, "digest_at": now}
+    RemoteBatch.objects.primary().filter(pk=row.pk).update(**changes, asked_at=DatabaseNow())

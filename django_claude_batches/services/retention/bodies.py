@@ -1,0 +1,114 @@
+"""Emptying the bodies of one batch, under its lease."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.large_columns import Bodies, Span, forget_words
+from django_claude_batches.services.retention.policy import Kind
+
+
+@dataclass(slots=True)
+class Purged:
+    """How much of one kind: whole batches, rows, and batches that are old enough and keep it all the same."""
+
+    batches: int = 0
+    rows: int = 0
+    kept: int = 0
+
+
+@dataclass(slots=True)
+class PurgeReport:
+    """What was purged of one account; of a dry run, what would be.
+
+    `remote_copies` counts the batches that were asked to be deleted at Anthropic: a worker does it. `at_work` counts
+    those on which another process is at work, and whose turn comes later; `is_whole` says whether there was time for
+    all. `problem` is what ended it before.
+    """
+
+    account: str
+    request_bodies: Purged = field(default_factory=Purged)
+    result_bodies: Purged = field(default_factory=Purged)
+    remote_copies: Purged = field(default_factory=Purged)
+    at_work: int = 0
+    is_whole: bool = True
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long there is time, and who wants to know how far it is."""
+
+    report: PurgeReport
+    give_up_at: float | None
+    progress: Callable[[PurgeReport], object] | None
+
+    @property
+    def is_over(self) -> bool:
+        if self.give_up_at is not None and time.monotonic() >= self.give_up_at:
+            self.report.is_whole = False
+        return not self.report.is_whole
+
+    def tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.report)
+
+
+class Cleared(Enum):
+    WHOLLY = "wholly"
+    PARTLY = "partly"
+    NOT_AT_ALL = "not at all"
+
+
+def clear(pk: int, kind: Kind, purged: Purged, pace: Pace) -> Cleared:
+    """Empty one batch's bodies, and say so on its row when the last is gone.
+
+    What is left after a kill, or when the time is over, is found by what still stands in the rows.
+    """
+    rows = MessageBatch.objects.primary().filter(kind.may_go)
+    token = rows.claim(pk)
+    if token is None:
+        return Cleared.NOT_AT_ALL
+    try:
+        # Before the first row: what must not be done with half of a batch is refused from now on.
+        began = {kind.began_at: Coalesce(F(kind.began_at), DatabaseNow())}
+        if not rows.held(pk, token).update(**began):
+            return Cleared.NOT_AT_ALL
+        for bodies in kind.bodies:
+            for span in bodies.spans(pk, using=rows.db):
+                if pace.is_over or not _clear_span(pk, token, kind, bodies, span, purged):
+                    return Cleared.PARTLY
+                pace.tell()
+        return Cleared.WHOLLY if _close(pk, token, kind) else Cleared.PARTLY
+    finally:
+        MessageBatch.objects.primary().release(pk, token)
+
+
+def _clear_span(pk: int, token: str, kind: Kind, bodies: Bodies, span: Span, purged: Purged) -> bool:
+    rows = MessageBatch.objects.primary().filter(kind.may_go)
+    with transaction.atomic(using=rows.db, durable=True):
+        # Heartbeat, fence and row lock in one statement: a late process takes nothing away.
+        if not rows.renew(pk, token):
+            return False
+        count = bodies.clear(pk, span, using=rows.db)
+    purged.rows += count
+    return True
+
+
+def _close(pk: int, token: str, kind: Kind) -> bool:
+    rows = MessageBatch.objects.primary()
+    with transaction.atomic(using=rows.db, durable=True):
+        closed = rows.filter(kind.may_go).held(pk, token).update(**{kind.purged_at: DatabaseNow()})
+        if closed:
+            forget_words(pk, using=rows.db)
+            rows.get(pk=pk).note(f"{kind.name}_bodies_purged", kind.words)
+    return bool(closed)

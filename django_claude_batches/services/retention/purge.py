@@ -1,0 +1,173 @@
+"""What RETENTION says is not to be kept: taken away a thousand rows at a time, so that nobody waits for a lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from django_claude_batches import conf
+from django_claude_batches.db.leases import after
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import AccountState, BatchUpload, JobRun, MessageBatch, RemoteBatch
+from django_claude_batches.models.large_columns import forget_words_of
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.account_pauses import account_state, forget_reasons, known_accounts
+from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.installation import guard
+from django_claude_batches.services.polling.delete import delete_remote, is_searched_for
+from django_claude_batches.services.retention.bodies import Cleared, Pace, Purged, PurgeReport, clear
+from django_claude_batches.services.retention.policy import (
+    KEPT_REMOTELY,
+    REQUESTS,
+    RESULTS,
+    Kind,
+    expired,
+    expired_remotely,
+)
+
+logger = get_logger(__name__)
+
+INTERVAL = timedelta(hours=23, minutes=30)
+"""A little less than a day: what looks every hour then purges at about the same time of each day."""
+
+AGAIN = timedelta(hours=1)
+"""Until the next try where there is more than the time allowed for, it failed, or its process was killed."""
+
+SHORTEST_UPLOAD = timedelta(days=1)
+"""However short REQUEST_BODIES is: so long a person has to look at an uploaded file and to have it drafted."""
+
+BUDGET = timedelta(minutes=2)
+"""Of what is done by the way, while `tick --loop` sends and fetches nothing: it is enough for a million rows."""
+
+
+def purge(
+    account: str | None = None,
+    *,
+    dry_run: bool = False,
+    budget: timedelta | None = None,
+    progress: Callable[[PurgeReport], object] | None = None,
+) -> list[PurgeReport]:
+    """Take away what RETENTION says is not to be kept, of one account or of all; without the setting, nothing.
+
+    A thousand rows, or 8 MB, are one transaction. What is interrupted, or has used up its `budget`, goes on with the
+    next call where it was. A batch on which another process is at work is left for later, and in what may be a copy of
+    the database nothing is purged. With `dry_run` nothing is, and the reports say what would be; rows are then counted
+    by what their batches say. `progress` is called with the report after each transaction. Not inside a transaction.
+    Raise ConfigurationError for an account that neither the settings nor any row knows.
+    """
+    outside_transactions("purge()")
+    if conf.retention().is_for_ever:
+        return []
+    aliases = known_accounts() if account is None else [account]
+    if account is not None and account not in known_accounts():
+        conf.account(account)  # says so
+    give_up_at = None if budget is None else time.monotonic() + budget.total_seconds()
+    return [_purged(Pace(PurgeReport(alias), give_up_at, progress), dry_run=dry_run) for alias in aliases]
+
+
+def purge_due() -> list[PurgeReport]:
+    """Purge the accounts whose last purge is a day old; elsewhere do nothing. For whatever comes by every so often.
+
+    When it is due stands in the account's row. One that did not come to its end in 2 minutes goes on in an hour.
+    """
+    outside_transactions("purge_due()")
+    if conf.retention().is_for_ever:
+        return []
+    due = (alias for alias in known_accounts() if AccountState.objects.take_turn(alias, "next_purge_at", AGAIN))
+    return [report for alias in due for report in purge(alias, budget=BUDGET)]
+
+
+def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
+    report = pace.report
+    try:
+        guard(report.account)
+        _delete_copies(pace, dry_run=dry_run)  # first: only these can be too late
+        for kind, delay, purged in _kinds(report):
+            _count(kind, delay, purged, pace) if dry_run else _empty(kind, delay, purged, pace)
+        delays = [delay for _kind, delay, _purged in _kinds(report)]
+        if delays and not dry_run:
+            _forget(report.account, min(delays))
+        if (kept := conf.retention().request_bodies) is not None and not dry_run:
+            uploads = BatchUpload.objects.filter(account=report.account)
+            uploads.delete_stale(max(kept, SHORTEST_UPLOAD))
+    except (ClaudeBatchesError, conf.ConfigurationError) as error:
+        report.problem = str(error)
+        logger.warning("The purge of account %s ended early: %s", report.account, error)
+    except Exception as error:  # one account's oddity stops no other's purge
+        report.problem = f"{type(error).__name__}: {error}"
+        logger.exception("The purge of account %s failed.", report.account)
+    if not dry_run and report.is_whole and not report.problem:
+        states = AccountState.objects.primary().filter(pk=account_state(report.account).pk)
+        states.update(next_purge_at=after(INTERVAL))
+    return report
+
+
+def _kinds(report: PurgeReport) -> Iterator[tuple[Kind, timedelta, Purged]]:
+    """Give what the settings do not keep for ever."""
+    retention = conf.retention()
+    if retention.request_bodies is not None:
+        yield REQUESTS, retention.request_bodies, report.request_bodies
+    if retention.result_bodies is not None:
+        yield RESULTS, retention.result_bodies, report.result_bodies
+
+
+def _count(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
+    batches = expired(kind, pace.report.account, delay)
+    counts = list(batches.exclude(kind.kept).values_list(kind.counted_by, flat=True))
+    purged.batches, purged.rows = len(counts), sum(counts)
+    purged.kept = batches.filter(kind.kept).count()
+    pace.tell()
+
+
+def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
+    batches = expired(kind, pace.report.account, delay)
+    purged.kept = batches.filter(kind.kept).count()
+    for pk in list(batches.exclude(kind.kept).values_list("pk", flat=True)):
+        if pace.is_over:
+            return
+        cleared = clear(pk, kind, purged, pace)
+        purged.batches += cleared is Cleared.WHOLLY
+        pace.report.at_work += cleared is Cleared.NOT_AT_ALL
+        pace.tell()
+
+
+def _forget(alias: str, delay: timedelta) -> None:
+    """Empty the texts of runs, of the account and of its listed batches of that age.
+
+    These cannot be found through batches: a run that pauses at its first row has none. What is paused stays paused; if
+    it is resumed and pauses again, it gets a new reason.
+    """
+    since = after(-delay)
+    still = Q(paused_at__lte=since) | Q(finished_at__lte=since)
+    forget_words_of(JobRun.objects.primary().filter(still, account=alias))
+    forget_reasons(AccountState.objects.primary().filter(alias=alias, paused_at__lte=since))
+    RemoteBatch.objects.of(alias).filter(first_seen_at__lte=since).exclude(why="").update(why="")
+
+
+def _delete_copies(pace: Pace, *, dry_run: bool) -> None:
+    """Ask for the copies to be deleted; none of an account that the settings do not know: nobody could ask for it."""
+    delay, copies = conf.retention().remote_copies, pace.report.remote_copies
+    if delay is None or pace.report.account not in conf.accounts():
+        return
+    there = expired_remotely(pace.report.account, delay)
+    copies.kept = there.filter(KEPT_REMOTELY).count()
+    for batch in list(there.exclude(KEPT_REMOTELY)):
+        if pace.is_over:
+            return
+        if is_searched_for(batch):
+            copies.kept += 1
+            continue
+        if not dry_run:
+            _delete_copy(batch)
+        copies.batches += 1
+        pace.tell()
+
+
+def _delete_copy(batch: MessageBatch) -> None:
+    with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
+        batch.note("remote_copy_expired", "RETENTION says that its copy at Anthropic is not to be kept.")
+        delete_remote(batch)

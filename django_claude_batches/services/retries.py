@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.models import Case, F, Q, QuerySet, When
+from django.utils.translation import gettext as _
+
+from django_claude_batches.db import keyset
+from django_claude_batches.drafting.request import Prepared
+from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
+from django_claude_batches.models import BatchRequest, MessageBatch
+from django_claude_batches.models.batch_state import State
+from django_claude_batches.models.result import ended
+
+RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
+
+PAGE = 10_000
+"""Rows that are read at a time, where they are short: the results may be joined anew for each page."""
+
+FAILED = ("errored", "expired", "canceled")
+OUTCOMES = (*FAILED, "truncated", "refused", "unfinished", "missing")
+
+
+class Found(NamedTuple):
+    """A request that is to be drafted again; of 100,000, 15 MB are kept."""
+
+    position: int
+    params_bytes: int
+    was_truncated: bool
+
+
+def retry(
+    batch: MessageBatch,
+    *,
+    outcomes: Iterable[str] = ("errored", "expired", "missing"),
+    max_tokens: int | None = None,
+    by: Any = None,
+) -> MessageBatch:
+    """Draft a new batch of the requests with those outcomes; nothing is sent.
+
+    `outcomes` are any of errored, expired, canceled, truncated, refused, unfinished and missing. The new requests keep
+    their custom_ids and targets; erased ones are left out. `max_tokens` replaces theirs; with truncated ones among
+    the outcomes, only of these, and it must be more than each of them had. What a model allows, the API says when the
+    batch runs.
+
+    Raise InvalidTransition while the batch is not finished, when its request bodies were purged, for one that was made
+    elsewhere, and for one of a job's run (`retry_run` knows which rows were asked again already); InvalidRequest if an
+    outcome is unknown, no request has one of them, or `max_tokens` is too small.
+    """
+    wanted = list(outcomes)
+    if unknown := [name for name in wanted if name not in OUTCOMES]:
+        raise InvalidRequest(f"unknown outcome {unknown[0]!r}: {', '.join(OUTCOMES)} are known")
+    rows = MessageBatch.objects.primary()
+    batch.refresh_from_db(using=rows.db)
+    if batch.state not in RETRYABLE:
+        raise batch.forbidden("retry", RETRYABLE)
+    if batch.request_purge_note:
+        raise _purged(batch)
+    if why := obstacle(batch):
+        raise batch.forbidden("retry", RETRYABLE, f"it {why}.")
+    chosen = Q(pk__in=[])
+    for name in wanted:
+        chosen |= _with(name)
+    with transaction.atomic(using=rows.db):
+        # Locks the row: an erasure commits before this, or waits for the draft and finds the request in it.
+        # Must come first: MySQL locks the row for the child's foreign key, and two such locks would deadlock.
+        rows.filter(pk=batch.pk).update(kind=F("kind"))
+        found = _find(batch.requests.using(rows.db).filter(chosen, erased_at__isnull=True))
+        if not found:
+            raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
+        child = MessageBatch.objects.create_draft(
+            _again(batch, found, max_tokens, only_truncated="truncated" in wanted),
+            kind=batch.kind,
+            label=batch.label,
+            account=batch.account,
+            betas=batch.betas,
+            anthropic_version=batch.anthropic_version,
+            user_profile_id=batch.user_profile_id,
+            parent=batch,
+            created_by=by,
+        )
+        batch.note("retried", f"{child.request_count:,} requests in batch #{child.pk}", by=by)
+    return child
+
+
+def obstacle(batch: MessageBatch) -> str:
+    """Say why a finished batch cannot be retried, to follow its name; nothing if it can. No query."""
+    if batch.run_id is not None:
+        return _("belongs to a run, which asks its failed rows again: retry them from the run")
+    if batch.request_purge_note:
+        return _("has no requests any more, so there is nothing to send again: they were purged")
+    if not batch.body_bytes:
+        return _("was made elsewhere, so its requests are not here")
+    return ""
+
+
+def _purged(batch: MessageBatch) -> InvalidTransition:
+    why = f"its request bodies are gone, so there is nothing to send again. {batch.request_purge_note}".rstrip()
+    return batch.forbidden("retry", RETRYABLE, why)
+
+
+def _with(outcome: str) -> Q:
+    """Match the requests with one of OUTCOMES."""
+    if outcome == "missing":
+        return Q(result__isnull=True)
+    return Q(result__result_type=outcome) if outcome in FAILED else ended(outcome, to_result="result__")
+
+
+def _find(requests: QuerySet[BatchRequest]) -> list[Found]:
+    """Give those that are chosen, in their order."""
+    rows = requests.annotate(was_truncated=Case(When(_with("truncated"), then=True), default=False))
+    found = keyset.pages(rows, "position", "params_bytes", "was_truncated", size=PAGE)
+    return [Found(*row) for page in found for row in page]
+
+
+def _again(
+    batch: MessageBatch, found: list[Found], max_tokens: int | None, *, only_truncated: bool
+) -> Iterator[Prepared]:
+    requests = batch.requests.using(MessageBatch.objects.primary().db).order_by("position")
+    for piece in _pieces(found):
+        truncated = {each.position for each in piece if each.was_truncated}
+        # The range is what the index is asked for: of the list alone PostgreSQL may make a look at the whole batch.
+        near = requests.filter(position__range=(piece[0].position, piece[-1].position))
+        for request in near.filter(position__in=[each.position for each in piece]):
+            if request.is_purged:  # since we looked
+                raise _purged(batch)
+            was_truncated = request.position in truncated
+            if max_tokens is not None and (was_truncated or not only_truncated):
+                _allow(request, max_tokens, was_truncated=was_truncated)
+            yield request.prepared
+
+
+def _pieces(found: list[Found]) -> Iterator[list[Found]]:
+    """Give them 1,000 or 8 MB at a time."""
+    piece: list[Found] = []
+    size = 0
+    for each in found:
+        if piece and (len(piece) == keyset.ROWS or size + each.params_bytes > keyset.BYTES):
+            yield piece
+            piece, size = [], 0
+        piece.append(each)
+        size += each.params_bytes
+    yield piece
+
+
+def _allow(request: BatchRequest, max_tokens: int, *, was_truncated: bool) -> None:
+    params = request.params
+    if was_truncated and max_tokens <= params["max_tokens"]:
+        reason = f"it was cut off at {params['max_tokens']:,} tokens: max_tokens must be more than that"
+        raise InvalidRequest(reason, position=request.position, custom_id=request.custom_id)
+    request.params = {**params, "max_tokens": max_tokens}

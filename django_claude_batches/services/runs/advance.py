@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, State
+from django_claude_batches.models.batch_state import RUNNING
+from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.delivery.deliver import deliver, deliver_if_due
+from django_claude_batches.services.engine import advance, advance_if_due
+from django_claude_batches.services.runs.drive import drive, drive_if_due
+from django_claude_batches.services.runs.throttle import release
+
+
+def advance_run(run: JobRun) -> JobRun:
+    """Do now, in this process, everything that is due for the run: draft, send, poll, fetch, deliver, ask again.
+
+    It can spend money, and it talks to Anthropic: not inside a transaction. What is at Anthropic is not waited for.
+    """
+    outside_transactions("advance_run()")
+    seen = None
+    while (now := _standing(run)) != seen:
+        seen = now
+        drive(run.pk)
+        release()
+        for batch in _batches(run).in_flight() | _batches(run).filter(state=State.INGESTED, announced_at__isnull=True):
+            advance(batch)
+        for pk in _chunks(run).undone().values_list("pk", flat=True):
+            deliver(pk)
+    run.refresh_from_db(using=JobRun.objects.primary().db)
+    return run
+
+
+def steps(run: JobRun) -> Iterator[None]:
+    """Do what is due for the run, in this process, one thing after the other: who waits for it may stop in between.
+
+    Looking at what is at Anthropic is free; all else keeps to its time, or a wait would use up the tries of a day.
+    """
+    outside_transactions("steps()")
+    drive_if_due(run.pk)
+    yield
+    release()
+    yield
+    for batch in _batches(run).in_flight() | _batches(run).filter(state=State.INGESTED, announced_at__isnull=True):
+        if batch.state in RUNNING:
+            advance(batch)
+        else:
+            advance_if_due(batch.pk)
+        yield
+    for pk in _chunks(run).due().order_by("pk").values_list("pk", flat=True):
+        deliver_if_due(pk)
+        yield
+
+
+def _batches(run: JobRun) -> Any:
+    return MessageBatch.objects.primary().filter(run=run)
+
+
+def _chunks(run: JobRun) -> Any:
+    return DeliveryChunk.objects.primary().filter(batch__run=run)
+
+
+def _standing(run: JobRun) -> list[Any]:
+    """Say where the run and all of it stands: as long as that changes, there may be more to do."""
+    return [
+        *JobRun.objects.primary().filter(pk=run.pk).values_list("state", "row_count", "left_out_count", "paused_at"),
+        *_batches(run).order_by("pk").values_list("pk", "state", "delivered_at", "announced_at"),
+        *_chunks(run).order_by("pk").values_list("pk", "position", "done_at"),
+    ]

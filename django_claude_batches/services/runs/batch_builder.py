@@ -1,0 +1,146 @@
+"""Batches of a run that are drafted piece by piece: a process that dies goes on behind the last piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django_claude_batches import wire
+from django_claude_batches.db import packet_limit
+from django_claude_batches.drafting.request import Prepared, Tally, wire_bytes
+from django_claude_batches.models import bulk
+from django_claude_batches.models.batch.batch import MessageBatch
+from django_claude_batches.models.batch_state import State
+from django_claude_batches.models.run import JobRun
+
+Betas = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Open:
+    """A batch that still takes requests, what it holds, and those of them that are not written yet."""
+
+    batch: MessageBatch
+    tally: Tally
+    waiting: list[Prepared] = field(default_factory=list)
+
+
+class Filling:
+    """Puts a run's requests into batches, as many as they need: full to the byte, one at a time for each set of betas.
+
+    `most` and `most_bytes` are how many requests a batch may hold, and how long its body may be. Use it inside one
+    transaction, which also writes how far the run is: either all of that is there, or none.
+    """
+
+    def __init__(
+        self,
+        run: JobRun,
+        *,
+        attempt: int,
+        parent: MessageBatch | None = None,
+        most: int,
+        most_bytes: int = wire.MAX_BODY_BYTES,
+        using: str,
+    ) -> None:
+        self._run = run
+        self._attempt = attempt
+        self._parent = parent
+        self._most = min(most, wire.MAX_REQUESTS)
+        self._most_bytes = min(most_bytes, wire.MAX_BODY_BYTES)
+        self._using = using
+        self._open = {tuple(batch.betas): Open(batch, _tally_of(batch)) for batch in self._left_open()}
+        self._waiting_bytes = 0
+
+    def _left_open(self) -> Iterable[MessageBatch]:
+        batches = MessageBatch.objects.using(self._using).filter(state=State.DRAFT, is_filling=True)
+        return batches.filter(run=self._run, run_attempt=self._attempt, parent=self._parent)
+
+    def add(self, request: Prepared, betas: Betas) -> None:
+        """Add a request to the batch of these betas, or to a new one where that is full; see `placed`.
+
+        Now and then it is written, so that requests do not gather here. Raise LimitExceeded for one that is
+        `too_large`.
+        """
+        into = self._open.get(betas)
+        if into is None or not self._has_room(into.tally, request):
+            self._close(betas)
+            into = self._begin(betas)
+        into.waiting.append(into.tally.add(placed(request, into.tally)))
+        self._waiting_bytes += request.size
+        if self._waiting_bytes > bulk.PACKET_BYTES:
+            self.store()
+
+    def _has_room(self, tally: Tally, request: Prepared) -> bool:
+        return tally.has_room(placed(request, tally), most=self._most, most_bytes=self._most_bytes)
+
+    def store(self) -> None:
+        """Write what was added."""
+        for each in self._open.values():
+            if each.waiting:
+                self._write(each)
+        self._waiting_bytes = 0
+
+    def close(self) -> None:
+        """Write what was added, and let all batches go: they can be sent."""
+        for betas in list(self._open):
+            self._close(betas)
+
+    def _begin(self, betas: Betas) -> Open:
+        run = self._run
+        batch = MessageBatch.objects.using(self._using).create(
+            kind=run.job,
+            label=run.label,
+            account=run.account,
+            betas=list(betas),
+            parent=self._parent,
+            created_by_id=run.created_by_id,
+            created_by_name=run.created_by_name,
+            run=run,
+            run_attempt=self._attempt,
+            is_filling=True,
+        )
+        self._open[betas] = Open(batch, Tally())
+        return self._open[betas]
+
+    def _write(self, each: Open, **changes: Any) -> None:
+        for _stored in bulk.insert(each.batch.pk, each.waiting, _Counted(), using=self._using):
+            pass
+        each.waiting.clear()
+        tally = each.tally
+        MessageBatch.objects.using(self._using).filter(pk=each.batch.pk).update(
+            request_count=tally.requests, body_bytes=tally.bytes, expected_usage=tally.expected.stored(), **changes
+        )
+
+    def _close(self, betas: Betas) -> None:
+        full = self._open.pop(betas, None)
+        if full is not None:
+            self._write(full, is_filling=False)
+            sizes = f"{full.tally.requests:,} requests, {full.tally.bytes:,} bytes"
+            full.batch.note("drafted", f"{sizes}, by run {self._run}")
+
+
+def placed(request: Prepared, tally: Tally) -> Prepared:
+    """Give the request as the next one of a batch: with its position, which is its custom_id too unless it has one."""
+    return request._replace(position=tally.requests, custom_id=request.custom_id or str(tally.requests))
+
+
+def too_large(request: Prepared, *, using: str) -> str:
+    """Say why no batch can hold the request, or no statement of the database; nothing where they can."""
+    if request.size <= packet_limit.SUSPICIOUS:
+        return ""
+    size = Tally().bytes + wire_bytes(request)
+    if size > wire.MAX_BODY_BYTES:
+        return f"a batch with this request alone has {size:,} bytes, and may have {wire.MAX_BODY_BYTES:,}"
+    return bulk.obstacle(request, using=using)
+
+
+def _tally_of(batch: MessageBatch) -> Tally:
+    return Tally.resumed(batch.request_count, batch.body_bytes, batch.expected_usage)
+
+
+class _Counted(Tally):
+    """Counts nothing: what is written was counted as it was added."""
+
+    def add(self, request: Prepared) -> Prepared:
+        return request

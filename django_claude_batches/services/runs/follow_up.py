@@ -1,0 +1,118 @@
+"""What comes after a batch's delivery: a batch of those that are asked again, each with the change that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from django_claude_batches import job_registry
+from django_claude_batches.db.keyset import pieces
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.drafting.request import Prepared
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import BatchRequest, DeliveryChunk, DeliveryMode, JobRun, MessageBatch
+from django_claude_batches.models.run import WORKING
+from django_claude_batches.services.delivery.outcomes import Change
+from django_claude_batches.services.runs.batch_builder import Filling
+from django_claude_batches.services.runs.draft import most_requests
+
+CORRECTION = (
+    "Your answer cannot be used: {problem}\n\nAnswer the same again, so that it fits the schema. Answer with nothing "
+    "but the JSON."
+)
+
+
+def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Job) -> bool:
+    """Draft what is asked again of a delivered batch, and note that it is delivered; give whether the lease was held.
+
+    Each delivery's rows are a transaction: whoever pauses the run waits for its row, and on SQLite everybody waits. The
+    last one closes what was drafted, too: without a mark, nobody would come back to a batch that was delivered before.
+    Where the run is being canceled, those rows are handed out as failed instead.
+    """
+    using = JobRun.objects.primary().db
+    asked, more = 0, True
+    while more:
+        with transaction.atomic(using=using, durable=True):
+            if not JobRun.objects.using(using).renew(run.pk, token):
+                return False
+            run.refresh_from_db(using=using)  # locked: somebody may have canceled it since we read it
+            chunks = DeliveryChunk.objects.using(using).to_follow_up().filter(batch=batch).order_by("pk")
+            if run.state in WORKING and (chunk := chunks.first()) is not None:
+                put = _put(_filling(run, batch, using=using), batch, chunk.to_retry, job, using=using)
+                erased = len(chunk.to_retry) - put
+                chunks.filter(pk=chunk.pk).update(to_retry=[], gone_count=F("gone_count") + erased)
+                asked += put
+                if chunks.exists():
+                    continue
+            more = False
+            if run.state in WORKING or not _give_up(batch, list(chunks), using=using):
+                _delivered(run, batch, asked, using=using)
+    return True
+
+
+def _give_up(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) -> bool:
+    """Have the rows that wait to be asked again handed out as failed; give whether there are any."""
+    for chunk in chunks:
+        positions = sorted(position for position, _change in chunk.to_retry)
+        DeliveryChunk.objects.cut_named(batch, positions, DeliveryMode.GIVEN_UP)
+    DeliveryChunk.objects.using(using).filter(pk__in=[chunk.pk for chunk in chunks]).update(to_retry=[])
+    return bool(chunks)
+
+
+def _delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> None:
+    """Let the batches go in which its rows are asked again; `asked` are those that this process put there.
+
+    The run has gone on by it: whatever it had failed at in passing is over.
+    """
+    _filling(run, batch, using=using).close()
+    if asked:
+        batch.note("retried", f"{asked:,} requests, by run {run}")
+    MessageBatch.objects.using(using).filter(pk=batch.pk, delivered_at__isnull=True).update(delivered_at=DatabaseNow())
+    JobRun.objects.using(using).filter(pk=run.pk).update(failures=0, last_error="")
+
+
+def _filling(run: JobRun, batch: MessageBatch, *, using: str) -> Filling:
+    return Filling(run, attempt=batch.run_attempt + 1, parent=batch, most=most_requests(), using=using)
+
+
+def _put(filling: Filling, batch: MessageBatch, marks: list[list[Any]], job: job_registry.Job, *, using: str) -> int:
+    """Draft the requests that are marked to be asked again, except erased ones; return how many these are."""
+    put = 0
+    for request in _changed(batch, dict(marks), job, using=using):
+        filling.add(request, tuple(batch.betas))
+        put += 1
+    filling.store()
+    return put
+
+
+def _changed(
+    batch: MessageBatch, changes: Mapping[int, str], job: job_registry.Job, *, using: str
+) -> Iterator[Prepared]:
+    rows = BatchRequest.objects.using(using).filter(
+        batch=batch, position__range=(min(changes), max(changes)), position__in=list(changes), erased_at__isnull=True
+    )
+    for piece in pieces(rows, "position", F("params_bytes")):
+        for request in piece.select_related("result"):
+            if request.is_purged:
+                raise InvalidTransition(f"Request {request} of batch {batch} cannot be asked again: it was purged.")
+            request.params = _asked_again(request, changes[request.position], job)
+            yield request.prepared
+
+
+def _asked_again(request: BatchRequest, change: str, job: job_registry.Job) -> Mapping[str, Any]:
+    params = request.params
+    if change == Change.MORE_TOKENS:
+        return {**params, "max_tokens": job.more_tokens(params["max_tokens"]) or params["max_tokens"]}
+    if change == Change.CORRECTION and request.result.output_error:  # none: a later reading found nothing wrong
+        return {**params, "messages": [*params["messages"], *_correction(request)]}
+    return params
+
+
+def _correction(request: BatchRequest) -> Iterator[dict[str, str]]:
+    """Give the answer that does not fit, where it says anything, and what is wrong with it."""
+    if request.result.text.strip():
+        yield {"role": "assistant", "content": request.result.text.rstrip()}
+    yield {"role": "user", "content": CORRECTION.format(problem=request.result.output_error)}

@@ -1,0 +1,130 @@
+"""Drafted batches of runs, submitted as the account's queue at Anthropic has room for them."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Sum
+
+from django_claude_batches import conf
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.models import AccountState, JobRun, MessageBatch, State
+from django_claude_batches.models.batch_state import RUNNING, SENT
+from django_claude_batches.models.run import WORKING, JobRunQuerySet
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.account_pauses import account_state
+from django_claude_batches.services.submission.submit import submit
+
+logger = get_logger(__name__)
+
+QUEUED = frozenset({State.QUEUED}) | SENT | RUNNING
+"""The states of batches whose requests count: those in Anthropic's queue, and those that are about to be."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A run with batches to release, the oldest first; `in_flight` is the number of its requests in the queue."""
+
+    started: tuple[Any, int]
+    in_flight: int
+    batches: deque[MessageBatch] = field(default_factory=deque)
+
+
+def release(limit: int | None = None) -> int:
+    """Submit the batches of runs that the queues of their accounts have room for; give how many they were.
+
+    One after the other of the run that has least in flight, the oldest among equals. `limit` is
+    MAX_IN_FLIGHT_REQUESTS unless given; None there: all. Not inside a transaction.
+    """
+    most = conf.max_in_flight_requests() if limit is None else limit
+    accounts = _to_release().order_by().values_list("account", flat=True).distinct()
+    return sum(_release_or_log(alias, most) for alias in sorted(accounts))
+
+
+def _release_or_log(alias: str, most: int | None) -> int:
+    try:
+        return _release(alias, most)
+    except Exception:  # one account's oddity stops no other's runs; the next tick tries again
+        logger.exception("Batches of runs of account %s could not be queued.", alias)
+        return 0
+
+
+def _to_release() -> Any:
+    return MessageBatch.objects.primary().filter(
+        state=State.DRAFT,
+        is_filling=False,
+        released_at__isnull=True,
+        run__state__in=WORKING,
+        run__paused_at__isnull=True,
+    )
+
+
+def _release(alias: str, most: int | None) -> int:
+    if problem := _unknown(alias):
+        _pause_runs(alias, problem)
+        return 0
+    states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
+    # A transaction of its own: what was read before the lock, others may have changed.
+    with transaction.atomic(using=states.db, durable=True):
+        states.update(alias=F("alias"))  # locks it: two processes must not fill one gap
+        # Locks the runs: who pauses or cancels one comes before, or finds what we have queued.
+        _runs(alias).update(account=F("account"))
+        in_flight = _in_flight(alias)
+        released = _fitting(list(_waiting(alias, in_flight)), most, in_flight.total())
+        for batch in released:
+            # A draft that may have been billed was submitted before, by a person who knew that.
+            submit(batch, allow_duplicate=batch.may_have_been_billed)
+            MessageBatch.objects.using(states.db).filter(pk=batch.pk).update(released_at=DatabaseNow())
+    return len(released)
+
+
+def _unknown(alias: str) -> str:
+    try:
+        conf.account(alias)
+    except conf.ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def _pause_runs(alias: str, why: str) -> None:
+    """Nothing can be sent for this account, and the others go on."""
+    for run in _runs(alias):
+        run.pause(f"{why}\n\nFix it, and resume the run.")
+
+
+def _runs(alias: str) -> JobRunQuerySet:
+    pks = _to_release().filter(account=alias).order_by().values_list("run", flat=True).distinct()
+    return JobRun.objects.primary().filter(pk__in=list(pks))
+
+
+def _in_flight(alias: str) -> Counter[int | None]:
+    """Give how many requests of the account are in the queue, by their run; batches of none are together."""
+    queued = MessageBatch.objects.primary().filter(account=alias, state__in=QUEUED)
+    return Counter(dict(queued.order_by().values_list("run").annotate(total=Sum("request_count"))))
+
+
+def _waiting(alias: str, in_flight: Counter[int | None]) -> Iterable[Waiting]:
+    runs: dict[int, Waiting] = {}
+    for batch in _to_release().filter(account=alias).select_related("run").order_by("pk"):
+        if batch.run_id not in runs:
+            runs[batch.run_id] = Waiting((batch.run.started_at, batch.run_id), in_flight[batch.run_id])
+        runs[batch.run_id].batches.append(batch)
+    return runs.values()
+
+
+def _fitting(runs: list[Waiting], most: int | None, in_flight: int) -> list[MessageBatch]:
+    """Choose in turn until one has no room. One that is larger than the whole queue goes when nothing else is in it."""
+    chosen = []
+    while waiting := [run for run in runs if run.batches]:
+        run = min(waiting, key=lambda each: (each.in_flight, each.started))
+        batch = run.batches[0]
+        if most is not None and in_flight and in_flight + batch.request_count > most:
+            break
+        chosen.append(run.batches.popleft())
+        in_flight += batch.request_count
+        run.in_flight += batch.request_count
+    return chosen

@@ -1,0 +1,141 @@
+"""An account whose server is slow: what it may hold up, so that no other account's work waits for it.
+
+A call that runs into one of its time limits holds its worker for that long, and hundreds of rows may be due that would
+make such a call. So the account remembers it: for a minute nothing is asked of its server, and for ten minutes one
+worker at a time works for it. A create call may wait for ten minutes until it runs into its limit, so of several
+accounts each makes one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+
+from django.db import Error as DatabaseError
+
+from django_claude_batches import conf
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.exceptions import APIUnreachable
+from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.account_pauses import account_state, is_paused
+from django_claude_batches.services.heartbeat import at_intervals
+
+AFTER_ANOTHER_CREATE = timedelta(minutes=2)
+"""How long a batch waits while another create call of its account is made. The first to wait is due when that ends."""
+
+WAITS_FOR_ANOTHER = "It waits for another create call of its account to end."
+
+SIGN_OF_LIFE = 20.0
+"""Seconds between two signs of life of a create call."""
+
+logger = get_logger(__name__)
+
+_slow_ones: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
+"""The accounts of which a call was too slow in this step; None outside of steps."""
+
+
+@contextmanager
+def stopping_at_a_slow_call() -> Iterator[None]:
+    """Refuse a step's further calls for an account after one that was too slow: each could take its whole time."""
+    token = _slow_ones.set(set())
+    try:
+        yield
+    finally:
+        _slow_ones.reset(token)
+
+
+def noticing(alias: str) -> Callable[[], AbstractContextManager[None]]:
+    """Return a factory of context managers for the account's calls: they record a slow call, and refuse the next."""
+
+    @contextmanager
+    def call() -> Iterator[None]:
+        slow_ones = _slow_ones.get()
+        if slow_ones is not None and alias in slow_ones:
+            raise APIUnreachable("Not asked: the call before this one was too slow.", sent=False, too_slow=True)
+        try:
+            yield
+        except APIUnreachable as error:
+            if error.too_slow:
+                if slow_ones is not None:
+                    slow_ones.add(alias)
+                _note(alias, error)
+            raise
+
+    return call
+
+
+def _note(alias: str, error: APIUnreachable) -> None:
+    """Remember it on the account's row; what the caller does about the error does not depend on that."""
+    logger.warning("Account %s: a call was too slow: %s", alias, error)
+    try:
+        states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
+        if not states.slow().exists():
+            states.update(slow_since=DatabaseNow())
+        states.update(slow_at=DatabaseNow())
+    except DatabaseError:
+        logger.exception("Account %s: recording a slow call failed.", alias)
+
+
+def may_work(alias: str, *, holding: int | None = None, is_polling: bool = False) -> bool:
+    """Return whether work for the account may begin.
+
+    Always True while the account is not slow. While it is, only one worker may work, and none within the pause. The
+    caller passes the batch (`holding`) or the account's row (`is_polling`) that it has leased for this work.
+    """
+    states = AccountState.objects.primary().filter(alias=alias)
+    if not states.slow().exists():
+        return True
+    at_work = MessageBatch.objects.primary().leased().filter(account=alias).exclude(pk=holding or 0)
+    is_polled = not is_polling and states.leased().exists()
+    return not (is_polled or states.resting().exists() or at_work.exists())
+
+
+def closed() -> list[str]:
+    """Return the aliases of the accounts for which no work may begin now."""
+    slow = list(AccountState.objects.primary().slow().values_list("alias", flat=True))
+    return [alias for alias in slow if not may_work(alias)]
+
+
+@contextmanager
+def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] | None]:
+    """Yield a function that records that the batch's create call is still being made; None while another one is.
+
+    A killed worker's call counts for a minute and a half. With a single account no other account has to wait, so any
+    number of calls may be made.
+    """
+    if len(conf.accounts()) == 1:
+        yield lambda: None
+        return
+    states = AccountState.objects
+    if not states.begin_create(batch.account, batch.pk):
+        yield None
+        return
+
+    def keep() -> None:
+        try:
+            states.keep_create(batch.account, batch.pk)
+        except DatabaseError:  # the answer that is waited for matters more
+            logger.exception("Batch %s: recording that its create call is still being made failed.", batch.pk)
+
+    try:
+        yield at_intervals(SIGN_OF_LIFE, keep)
+    finally:
+        try:
+            _end_create(batch)
+        except DatabaseError:  # it lapses by itself
+            logger.exception("Batch %s: recording the end of its create call failed.", batch.pk)
+
+
+def _end_create(batch: MessageBatch) -> None:
+    """Let the next create call of the account begin: the batch that has waited longest is due now."""
+    AccountState.objects.end_create(batch.account, batch.pk)
+    if is_paused(batch.account):
+        return
+    rows = MessageBatch.objects.primary()
+    waiting = rows.filter(account=batch.account, state=State.QUEUED, last_error=WAITS_FOR_ANOTHER)
+    first = waiting.exclude(pk=batch.pk).order_by("queued_at", "pk").first()
+    if first is not None:
+        waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())

@@ -1,0 +1,177 @@
+"""Giving a batch the id that Anthropic gave it. An id that came back is never thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db.models import F
+from django.dispatch import Signal
+
+from django_claude_batches import wire
+from django_claude_batches.client import Reply
+from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
+from django_claude_batches.models.batch_state import REMOTE, State
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.announcements import tell
+from django_claude_batches.services.backoff import NOW, next_poll
+from django_claude_batches.services.mirror import mirrored
+from django_claude_batches.signals import batch_submitted, duplicate_detected
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+INSISTENCE = timedelta(minutes=1)
+"""How long an answer is tried to be written down before an id is only logged."""
+
+UNCERTAIN_RECHECK = timedelta(hours=1)
+
+
+def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.MessageBatch] | None = None) -> bool:
+    """Give the batch its id. An id that came back is never thrown away: it goes to the attempt first, come what may."""
+    mirror: dict[str, Any] = {"processing_status": "in_progress"}
+    delay = NOW
+    if reply is not None:
+        attempt.remote_id = reply.data["id"]
+        _write_down(attempt)
+        mirror = mirrored(reply.data)
+        delay = next_poll(mirror["created_at"])
+    attempts = SubmitAttempt.objects.primary()
+    with transaction.atomic(using=attempts.db, durable=True):
+        if reply is not None:
+            attempts.filter(pk=attempt.pk).update(api_request_id=reply.request_id or "")
+        taken = _take(batch, attempt, mirror, delay)
+    return _told(batch, attempt, taken)
+
+
+def proven(attempt: SubmitAttempt, remote_id: str) -> bool:
+    """Give a batch that bears an attempt's tag to the attempt, and to its row if that can still take it.
+
+    Both or none: nobody looks any more for what an attempt has.
+    """
+    attempt.remote_id = remote_id
+    attempts = SubmitAttempt.objects.primary()
+    with transaction.atomic(using=attempts.db, durable=True):
+        batch = MessageBatch.objects.primary().filter(attempts=attempt).first()  # not from a replica
+        new = attempts.filter(pk=attempt.pk, remote_id__isnull=True).update(
+            remote_id=remote_id, outcome=Outcome.ACCEPTED, candidates=[]
+        )
+        if batch is not None and new:
+            batch.note("proven", f"{remote_id} bears the tag of attempt {attempt.number}.")
+        taken = None if batch is None else _take(batch, attempt, {"processing_status": "in_progress"}, NOW)
+    if batch is None:
+        logger.critical(
+            "%s at Anthropic bears the tag of attempt %s, whose batch was deleted here.", remote_id, attempt.pk
+        )
+        return False
+    return _told(batch, attempt, taken)
+
+
+def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], delay: timedelta) -> Signal | None:
+    """Have the row take the attempt's id, if it is free to; give what the app is to be told when that is committed."""
+    remote_id = attempt.remote_id
+    batches = MessageBatch.objects.primary()
+    if not batches.filter(pk=batch.pk).exists():
+        logger.critical("%s was made for batch %s, which was deleted here meanwhile.", remote_id, batch.pk)
+        return None
+    batch.refresh_from_db(using=batches.db)
+    later = batch.attempts.using(batches.db).maybe_made().filter(number__gt=attempt.number)
+    taken = _owner(batch, str(remote_id))
+    moved = (
+        taken is None
+        and not later.exists()
+        and batch.move(
+            State.IN_PROGRESS,
+            allowed=frozenset(State) - REMOTE,
+            due=delay,
+            anthropic_id=remote_id,
+            workspace_id=attempt.workspace_id,
+            claimed_id="",
+            may_have_been_billed=False,
+            last_error="",
+            **mirror,
+        )
+    )
+    if moved:
+        batch.note("accepted", str(remote_id))
+        return batch_submitted
+    if taken is not None:
+        why = f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
+        batch.move(State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why)
+    if batch.anthropic_id == remote_id:
+        return None
+    owner = f"it belongs to {taken}" if taken else f"the batch has {batch.anthropic_id or 'a later attempt'}"
+    batch.note("duplicate", f"Attempt {attempt.number} made {remote_id}, but {owner}.")
+    return duplicate_detected
+
+
+def _told(batch: MessageBatch, attempt: SubmitAttempt, news: Signal | None) -> bool:
+    if news is duplicate_detected:
+        logger.critical(
+            "Two batches for one row: batch %s, attempt %s made %s", batch.pk, attempt.number, attempt.remote_id
+        )
+    if news is not None:
+        tell(news, batch)
+    return False
+
+
+def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
+    """Give the other row that has this id by submission. One that only adopted it gives it up: the proof is ours.
+
+    Its results go with it; they are fetched again for the row whose requests they answer.
+    """
+    batches = MessageBatch.objects.primary()
+    other = batches.filter(anthropic_id=remote_id).exclude(pk=batch.pk).first()
+    if other is None or other.attempts.using(batches.db).filter(remote_id=remote_id).exists():
+        return other
+    batch.note("took_over", f"{remote_id} was adopted as {other}; that row is deleted.")
+    batches.filter(pk=other.pk).update(state=F("state"))  # locks it: its results may just be stored by another process
+    other.erase()
+    return None
+
+
+def _write_down(attempt: SubmitAttempt) -> None:
+    """Write the attempt's remote id, whatever the lease says; where that cannot be done, the log has it.
+
+    Nothing else of the answer is in this statement: what a column refuses of it would take the id along.
+    """
+    attempts = SubmitAttempt.objects.primary()
+    written = False
+    try:
+        insist(
+            lambda: attempts.filter(pk=attempt.pk).update(
+                remote_id=attempt.remote_id,
+                outcome=Outcome.ACCEPTED,
+                http_status=200,
+            )
+        )
+        written = True
+    finally:
+        if not written:  # the database's word, a time limit, Ctrl-C: it goes on, but not without the id
+            logger.critical(
+                "Anthropic accepted %s for batch %s, attempt %s, and it could not be written down. Adopt it: "
+                "manage.py claude_batches adopt %s --for-batch %s",
+                *(attempt.remote_id, attempt.batch_id, attempt.number, attempt.remote_id, attempt.batch_id),
+            )
+
+
+def insist(write: Callable[[], T]) -> T:
+    """Write what an answer said, on a new connection if need be, for a minute: a create call is not made again to ask.
+
+    The connection was idle while the body was sent, so a server or a pooler may have closed it; and SQLite may be
+    locked.
+    """
+    connection = connections[SubmitAttempt.objects.primary().db]
+    give_up_at = time.monotonic() + INSISTENCE.total_seconds()
+    while True:
+        try:
+            return write()
+        except (InterfaceError, OperationalError):
+            if time.monotonic() > give_up_at:
+                raise
+        connection.close()
+        time.sleep(1)

@@ -1,0 +1,69 @@
+"""The body of a create call: made on disk from the rows' own text, and readable only for so long."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO
+
+from django_claude_batches.drafting.request import ENVELOPE, opening
+from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.models import MessageBatch, bulk
+
+
+class SendDeadlinePassed(ClaudeBatchesError):
+    """The body was still being sent when SEND_DEADLINE was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    size: int
+    sha256: str
+
+
+def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str, progress: Callable[[], object]) -> Written:
+    """Write the batch's body and rewind; each custom_id bears the tag. No JSON is decoded or encoded on the way.
+
+    `progress` is called after each request.
+    """
+    digest, size = hashlib.sha256(), 0
+    start, comma, end = ENVELOPE
+
+    def put(piece: bytes) -> None:
+        nonlocal size
+        file.write(piece)
+        digest.update(piece)
+        size += len(piece)
+
+    put(start)
+    requests = batch.requests.using(using).values_list("custom_id", "params_text")
+    for index, (custom_id, params) in enumerate(bulk.in_order(requests)):
+        separator = comma if index else b""
+        put(separator + opening(custom_id, tag) + params.encode() + b"}")
+        progress()
+    put(end)
+    file.flush()
+    file.seek(0)
+    return Written(size, digest.hexdigest())
+
+
+class DeadlineReader:
+    """A file whose `read` raises once the deadline has passed.
+
+    By both clocks: the wall's also runs while the machine is suspended, and the monotonic one is not set back. So a
+    process that was stopped in mid-send cannot finish hours later, when nobody waits for its batch any more.
+    """
+
+    def __init__(self, file: IO[bytes], deadline: timedelta) -> None:
+        self._file = file
+        self._deadline = deadline
+        self._wall, self._monotonic = time.time(), time.monotonic()
+
+    def read(self, size: int = -1) -> bytes:
+        elapsed = max(time.time() - self._wall, time.monotonic() - self._monotonic)
+        if elapsed > self._deadline.total_seconds():
+            raise SendDeadlinePassed(f"The body was not sent within {self._deadline}: sending was broken off.")
+        return self._file.read(size)

@@ -1,0 +1,65 @@
+"""Wishes about an uploaded file, and which of them are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.models import BatchUpload, UploadState
+from django_claude_batches.models.event import user_name
+from django_claude_batches.models.upload import DISCARDABLE
+from django_claude_batches.services.backoff import NOW
+
+
+def hand_out_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
+    """`dispatch` the primary key of each file that is due, and give their number; delete those of 7 days ago."""
+    BatchUpload.objects.delete_stale()
+    pks = BatchUpload.objects.hand_out(rest)
+    for pk in pks:
+        dispatch(pk)
+    return len(pks)
+
+
+def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
+    """Have the file drafted; a repeat makes no second batch. Raise InvalidTransition where the check does not allow it.
+
+    One whose drafting failed can be confirmed again. `by` is who made the batch.
+    """
+    rows = BatchUpload.objects.primary()
+    checked = rows.filter(
+        state__in=[UploadState.READY, UploadState.FAILED], checked_at__isnull=False, request_count__gt=0, bad_count=0
+    )
+    wish: dict[str, Any] = {"state": UploadState.CONFIRMED, "next_action_at": DatabaseNow(), "last_error": ""}
+    if by is not None:
+        wish |= {"created_by": by, "created_by_name": user_name(by)}
+    if upload.record(checked, **wish, confirmed_at=DatabaseNow(), failures=0):
+        return upload
+    if not rows.filter(pk=upload.pk).exists():
+        raise InvalidTransition(f"Cannot draft {upload}: it was discarded.")
+    if upload.state in {UploadState.CONFIRMED, UploadState.DRAFTED}:
+        return upload
+    raise InvalidTransition(
+        f"Cannot draft {upload}, which is {UploadState(upload.state).label!s}: it can be done only to a file that was "
+        "checked, has a request and has no bad row. Correct the file, and upload it again."
+    )
+
+
+def recheck_upload(upload: BatchUpload) -> BatchUpload:
+    """Have a file checked again whose check failed; a repeat does nothing. Raise InvalidTransition for any other."""
+    rows = BatchUpload.objects.primary()
+    failed = rows.filter(state=UploadState.FAILED, checked_at__isnull=True)
+    again = {"state": UploadState.UNCHECKED, "next_action_at": DatabaseNow(), "last_error": "", "failures": 0}
+    if upload.record(failed, **again) or upload.state == UploadState.UNCHECKED:
+        return upload
+    raise InvalidTransition(f"Cannot check {upload} again, which is {UploadState(upload.state).label!s}.")
+
+
+def discard_upload(upload: BatchUpload) -> None:
+    """Delete the file; raise InvalidTransition where it is being drafted, or a draft. A repeat does nothing."""
+    rows = BatchUpload.objects.primary().filter(pk=upload.pk)
+    rows.filter(state__in=DISCARDABLE).delete()
+    if left := rows.first():
+        raise InvalidTransition(f"Cannot discard {left}, which is {UploadState(left.state).label!s}.")

@@ -1,0 +1,68 @@
+"""Faults of answers that are huge, or made to be dear to read: a gzip bomb, a flood of lines, markup, a reason."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import replace
+
+from django_claude_batches.testing.emulator.downloads import Outgoing
+from django_claude_batches.testing.emulator.http_messages import Response
+from django_claude_batches.testing.emulator.lines import Line
+
+from .context import Turn
+
+BLOCK = 1_000_000
+"""Bytes of a bomb that are packed once, to a thousandth, and repeated."""
+
+
+def bomb(turn: Turn, *, size: int = 1_000_000) -> Response:
+    """The body is a gzip that nobody asked for, with `size` bytes of white space after it; of results, blank lines."""
+    answer = turn.answer()
+    headers = answer.headers | {"content-encoding": "gzip"}
+    if isinstance(answer.body, Outgoing):
+        packed = gzip_bomb(b"".join(line.raw for line in answer.body.lines), size, b"\n")
+        return replace(answer, headers=headers, body=replace(answer.body, lines=[Line("", "", packed)]))
+    assert isinstance(answer.body, bytes)
+    return replace(answer, headers=headers, body=gzip_bomb(answer.body, size))
+
+
+def gzip_bomb(head: bytes, size: int, filling: bytes = b" ") -> bytes:
+    """Pack `head` and `size` times the byte `filling`, in time and memory for a thousandth of it."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    whole, rest = divmod(size, BLOCK)
+    block = filling * BLOCK
+    parts = [packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)]
+    parts += [packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)] * whole  # after a full flush each is alike
+    parts.append(packer.compress(block[:rest]) + packer.flush())
+    checksum = zlib.crc32(head)
+    for _ in range(whole):
+        checksum = zlib.crc32(block, checksum)
+    end = struct.pack("<II", zlib.crc32(block[:rest], checksum), (len(head) + size) % 2**32)
+    return b"\x1f\x8b\x08\0\0\0\0\0\x02\xff" + b"".join(parts) + end
+
+
+def markup(turn: Turn, *, size: int = 1_000_000) -> Response:
+    """The body is `size` times "<", whatever was asked."""
+    answer = turn.answer()
+    return replace(answer, body=b"<" * size)
+
+
+def flood(turn: Turn, *, size: int = 1_000_000) -> Response:
+    """The lines of the results, and after them lines of custom_ids that nobody sent: `size` bytes of these."""
+    answer = turn.answer()
+    if not isinstance(answer.body, Outgoing):
+        return answer
+    surplus: list[Line] = []
+    while size > 0:
+        name = f"surplus-{len(surplus)}"
+        raw = json.dumps({"custom_id": name, "result": {"type": "canceled"}}).encode() + b"\n"
+        surplus.append(Line(name, "", raw))
+        size -= len(raw)
+    return replace(answer, body=replace(answer.body, lines=[*answer.body.lines, *surplus]))
+
+
+def another_reason(turn: Turn, *, reason: str) -> Response:
+    """The reason phrase of the status line is another."""
+    return replace(turn.answer(), reason=reason)

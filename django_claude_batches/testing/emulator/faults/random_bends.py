@@ -1,0 +1,159 @@
+"""Bends that are drawn, one for each answer: what is there to be bent, bent in one of all ways."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from random import Random
+from typing import Any, get_args
+
+from django_claude_batches.testing.emulator.downloads import Outgoing
+from django_claude_batches.testing.emulator.http_messages import VERBS, Response
+
+from .bends import KINDS, Bend, Body, Listing, Spoiling, check_endpoints
+from .context import Fault, Turn
+from .fields import ERROR, FIELDS, PAGE, decoded, is_field, paths, read
+from .mutations import HOWS
+
+HEADERS = (
+    *("request-id", "anthropic-workspace-id", "anthropic-organization-id", "date", "server", "content-type"),
+    *("content-length", "content-encoding", "retry-after", "retry-after-ms", "x-should-retry", "location"),
+)
+"""Bent also where the answer has none of them."""
+
+ENTRY_SHARE = 0.8
+"""Of the bent fields of a listing, those of an entry; the others are the page's own."""
+
+STATUSES = (
+    *(200, 201, 202, 204, 206, 299, 301, 302, 304, 307, 400, 401, 402, 403, 404, 408, 409, 410, 413, 418, 422, 429),
+    *(451, 499, 500, 501, 502, 503, 504, 520, 529, 599),
+)
+WEIGHTS = {"field": 10, "header": 5, "listing": 3, "body": 2, "status": 1}
+LISTS = frozenset({"endpoint", "spare"})
+
+DRAWN = "drawn"
+"""The script's name of random bends; the ledger names what was drawn."""
+
+BODIES: tuple[Body, ...] = ("slow", "cut", "inflated")
+"""Not those that last until the client gives up, each its total time, nor those that are made to be dear."""
+
+SLOWEST = 0.2
+"""Seconds that a slow body takes, so that thousands of answers can be bent in a minute."""
+
+TRIES = 10
+"""Draws, before an answer of which nearly all is spared stays whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomBends:
+    """A `share` of the answers (0 to 1) is bent, each in one way, drawn by `seed` (the emulator's).
+
+    `key` leaves only the calls with that API key, `endpoint` those of these verbs. `spare` names what is never bent, as
+    the ledger names bends, up to what becomes of them: ``"create:status=*"``, ``"results:field=custom_id"``,
+    ``"list:listing=empty"``, ``"*:header=date"``. ``*`` stands for anything. ValueError, with what is allowed, for what
+    is none.
+    """
+
+    share: float = 0.3
+    seed: int | str | None = None
+    key: str | None = None
+    endpoint: str | tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
+
+    batch = None
+    at = 1
+    times = None
+
+    def __post_init__(self) -> None:
+        check_endpoints(self.endpoints)
+        for pattern in self.spare:
+            verb, _, what = pattern.partition(":")
+            kind, _, _ = what.partition("=")
+            if not any(fnmatchcase(each, verb) for each in VERBS) or not any(fnmatchcase(each, kind) for each in KINDS):
+                raise ValueError(
+                    f"{pattern!r} names no bend: write ENDPOINT:KIND=WHAT, where ENDPOINT is one of "
+                    f"{', '.join(VERBS)}, KIND one of {', '.join(KINDS)}, and * stands for anything"
+                )
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return (self.endpoint,) if isinstance(self.endpoint, str) else tuple(self.endpoint)
+
+    def spoiling(self, random: Random) -> Spoiling:
+        """Return what is to be scripted. `random` draws, unless there is a seed."""
+        drawing = random if self.seed is None else Random(str(self.seed))  # noqa: S311
+        return Spoiling(DRAWN, Fault(bent_at_random, self.endpoints or VERBS), {"random": drawing, "spare": self.spare})
+
+
+def bend_of(*, at_random: bool = False, **arguments: Any) -> Bend | RandomBends:
+    """Return the bend of these arguments, which may come from JSON. ValueError where there is no such argument."""
+    kind: type[Bend | RandomBends] = RandomBends if at_random else Bend
+    known = [each.name for each in dataclasses.fields(kind)]
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"{kind.__name__} has no {name!r}. It has: {', '.join(known)}")
+    several = {name: tuple(value) for name, value in arguments.items() if name in LISTS and isinstance(value, list)}
+    return kind(**(arguments | several))
+
+
+def arguments_of(bend: Bend | RandomBends) -> dict[str, Any]:
+    """Return what `bend_of` makes the same bend of, as JSON can hold it."""
+    given = {each.name: getattr(bend, each.name) for each in dataclasses.fields(bend)}
+    defaults = {each.name: each.default for each in dataclasses.fields(bend)}
+    told = {name: value for name, value in given.items() if value is not defaults[name]}
+    return told | ({"at_random": True} if isinstance(bend, RandomBends) else {})
+
+
+def bent_at_random(turn: Turn, *, random: Random, spare: tuple[str, ...]) -> Response:
+    """Bend the answer in one way, unless what was drawn is spared again and again."""
+    answer = turn.answer()
+    answered = replace(turn, respond=lambda _request: answer)
+    for _try in range(TRIES):
+        bend = _draw(turn.verb, answer, random)
+        spoiling = bend.spoiling(random)
+        if not is_spared(turn.verb, bend, spare):
+            bent = spoiling.fault.spoil(answered, **spoiling.options)
+            return replace(bent, faults=[*answer.faults, spoiling.label])
+    return answer
+
+
+def is_spared(verb: str, bend: Bend, spare: tuple[str, ...]) -> bool:
+    """Whether one of these patterns names the bend of an answer to `verb`."""
+    return any(fnmatchcase(f"{verb}:{bend.what}", pattern) for pattern in spare)
+
+
+def _draw(verb: Any, answer: Response, random: Random) -> Bend:
+    kinds = [kind for kind in WEIGHTS if kind != "listing" or verb == "list"]
+    kind = random.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
+    how: Any = random.choice(list(HOWS))
+    match kind:
+        case "field":
+            entry, fields = _fields(verb, answer, random)
+            if fields:
+                return Bend(endpoint=verb, field=random.choice(fields), entry=entry, how=how)
+        case "listing":
+            seconds = random.choice([1.0, 60.0, 600.0])
+            return Bend(endpoint=verb, listing=random.choice(get_args(Listing)), seconds=seconds)
+        case "status":
+            return Bend(endpoint=verb, status=random.choice(STATUSES))
+        case "body":
+            size = random.choice([1_000, 100_000, 3_000_000])
+            return Bend(endpoint=verb, body=random.choice(BODIES), seconds=SLOWEST, size=size)
+    return Bend(endpoint=verb, header=random.choice(sorted({*answer.headers, *HEADERS})), how=how)
+
+
+def _fields(verb: str, answer: Response, random: Random) -> tuple[int | None, list[str]]:
+    """Choose an entry or a line of the answer, if it has any, and return it with its fields; or those of the whole."""
+    if isinstance(answer.body, Outgoing):
+        lines = answer.body.lines
+        entry = random.randrange(len(lines)) if lines else None
+        document = None if entry is None else read(lines[entry].raw)
+    else:
+        document, entry = decoded(answer), None
+    entries = document.get("data") if isinstance(document, dict) else None
+    if verb == "list" and isinstance(entries, list):
+        entry = random.randrange(len(entries)) if entries and random.random() < ENTRY_SHARE else None
+        document = dict.fromkeys(PAGE) if entry is None else entries[entry]
+    fields = [".".join(map(str, path)) for path in paths(document)] if isinstance(document, dict) else []
+    return None if entry is None else entry + 1, [field for field in fields if is_field(field, FIELDS[verb] + ERROR)]
