@@ -17,6 +17,10 @@ LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
 
 PLANTED = {
     "A module imports only from layers below it": ("models/batch_state.py", "django_claude_batches.services"),
+    "A service imports only from services below it": (
+        "services/polling/poll.py",
+        "django_claude_batches.services.ingestion.ingest",
+    ),
     "Entry points do not speak HTTP": ("tasks.py", "requests"),
     "Services do not know who calls them, nor how HTTP is spoken": ("services/backoff.py", "celery"),
     "Models know neither the network, nor the queue, nor the settings": ("models/fields.py", "requests"),

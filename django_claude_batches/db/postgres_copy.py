@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import connections
+from django.db import connections, models
 
-from django_claude_batches.models.bulk_rows import Table, Values
+Value = str | memoryview | bytes | int | Decimal | None
+"""Text may be a view of its UTF-8, as JSON in a line is: it is copied once less. Bytes are for a column of bytes."""
+
+Values = tuple[Value, ...]
+
+
+class Table(NamedTuple):
+    """A model's table, and its columns that are written; the others are null."""
+
+    model: type[models.Model]
+    columns: tuple[str, ...]
+
+    @property
+    def fields(self) -> list[models.Field[Any, Any]]:
+        of_column = {field.column: field for field in self.model._meta.concrete_fields}
+        return [of_column[column] for column in self.columns]
+
+    @property
+    def json_at(self) -> int | None:
+        """Where its JSON is, which may be a view of bytes."""
+        return next((at for at, field in enumerate(self.fields) if isinstance(field, models.JSONField)), None)
+
 
 JSONB_VERSION = b"\x01"
 """What stands before the text of a jsonb in binary form (`jsonb_recv`)."""

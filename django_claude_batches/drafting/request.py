@@ -7,22 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
-from django.contrib.contenttypes.models import ContentType, ContentTypeManager
-from django.db import models, router
+from django.contrib.contenttypes.models import ContentTypeManager
+from django.db import models
 
 from django_claude_batches import wire
 from django_claude_batches.drafting.json_text import NotPlain, copied, encode
-from django_claude_batches.estimates import ExpectedUsage
-from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.drafting.target import content_types_of, resolve_target
+from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.model_limits import warnings_of
 
 TAG_LENGTH = 13
 """Characters of the tag that stands, with an underscore behind it, before each custom_id on the wire."""
 
 MAX_OUR_CUSTOM_ID = wire.MAX_CUSTOM_ID_LENGTH - TAG_LENGTH - 1
-
-ENVELOPE = (b'{"requests":[', b",", b"]}")
-"""What stands before, between and after the requests in the body of a create call."""
 
 OF_THE_CALL = {
     "betas": "give them to create_draft(betas=…), or to a job as betas",
@@ -41,12 +38,6 @@ REQUIRED: tuple[tuple[str, Any, str], ...] = (
 """Members without which the API refuses a body, with their types (docs/reference/wire.md §6)."""
 
 MAX_MODEL_LENGTH = 100
-MAX_OBJECT_ID = 64
-
-ELSEWHERE = (
-    "target {label} {pk} was read from the database {read!r}, and what is asked about it belongs to the row of the "
-    "same key in {written!r}: read it from there, or say rows_are_replicas = True where both are the same row"
-)
 
 MOST_TOKENS = 1_000_000
 """More than any model answers with: 300,000 is the most (docs/reference/wire.md §4), and beyond it the API refuses."""
@@ -195,33 +186,6 @@ def check_custom_id(custom_id: Any) -> str:
     return custom_id
 
 
-def content_types_of(using: str) -> ContentTypeManager:
-    """Give the content types of the database that holds our rows: each database numbers them by itself."""
-    return ContentType.objects.db_manager(using)
-
-
-def resolve_target(
-    target: Any, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
-) -> tuple[int | None, str | None]:
-    """Give the target's content type and primary key as text; no query but the first for each model.
-
-    Raise InvalidRequest for a row of another database than the one in which its key is looked up again, unless the
-    caller says that the rows are replicas.
-    """
-    if target is None:
-        return None, None
-    if not isinstance(target, models.Model) or target.pk is None:
-        raise InvalidRequest(f"target must be a saved model instance, not {type(target).__name__}")
-    if len(str(target.pk)) > MAX_OBJECT_ID:
-        raise InvalidRequest(f"target's primary key has more than {MAX_OBJECT_ID} characters")
-    if not rows_are_replicas:
-        read, written = router.db_for_write(type(target), instance=target), router.db_for_write(type(target))
-        if read != written:
-            where = {"label": target._meta.label, "pk": target.pk, "read": read, "written": written}
-            raise InvalidRequest(ELSEWHERE.format(**where))
-    return content_types.get_for_model(target).pk, str(target.pk)
-
-
 def check(
     item: Any, position: int, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
 ) -> Checked | Prepared:
@@ -259,60 +223,6 @@ def check_header(name: str, value: Any) -> str:
         given = "" if isinstance(value, str) else f", not {type(value).__name__}"
         raise InvalidRequest(f"{name} must be one word of printable ASCII without commas{given}")
     return value
-
-
-def opening(custom_id: str, tag: str) -> bytes:
-    """Give what stands before a request's params in the body."""
-    return f'{{"custom_id":"{tag}_{custom_id}","params":'.encode()
-
-
-def wire_bytes(request: Prepared) -> int:
-    """Count the bytes that a request takes in the body, tag and braces included, the comma not."""
-    return len(opening(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
-
-
-class Tally:
-    """Counts requests and bytes as they pass, and what they may cost, and stops at what one batch may hold."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.bytes = len(ENVELOPE[0]) + len(ENVELOPE[2])
-        self.expected = ExpectedUsage()
-
-    @classmethod
-    def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> Tally:
-        """Go on counting where a batch stands: its requests, its body's bytes and its expected usage."""
-        tally = cls()
-        if requests:
-            tally.requests, tally.bytes, tally.expected = requests, size, ExpectedUsage(expected or ())
-        return tally
-
-    def has_room(self, request: Prepared, *, most: int, most_bytes: int) -> bool:
-        """Whether the request fits in, where there may be so many; the first one always does, or none ever will."""
-        size = self.bytes + wire_bytes(request) + len(ENVELOPE[1])
-        return not self.requests or (self.requests < most and size <= most_bytes)
-
-    def add(self, request: Prepared) -> Prepared:
-        """Give the request again; raise LimitExceeded, naming it, if it is the one too many."""
-        self.bytes += wire_bytes(request) + (len(ENVELOPE[1]) if self.requests else 0)
-        self.requests += 1
-        if self.requests > wire.MAX_REQUESTS:
-            raise self._exceeded(request, f"a batch holds at most {wire.MAX_REQUESTS:,} requests")
-        if self.bytes > wire.MAX_BODY_BYTES:
-            raise self._exceeded(
-                request,
-                f"the body would have {self.bytes:,} bytes with this request, and a batch holds at most "
-                f"{wire.MAX_BODY_BYTES:,}",
-            )
-        self.expected.add(request)
-        if request.warnings:
-            self.expected.warn(request.warnings, request.custom_id)
-        return request
-
-    @staticmethod
-    def _exceeded(request: Prepared, reason: str) -> LimitExceeded:
-        text = f"{reason}: put the rest into another batch"
-        return LimitExceeded(text, position=request.position, custom_id=request.custom_id)
 
 
 def checked(items: Iterable[Any], *, using: str, rows_are_replicas: bool = False) -> Iterator[Checked | Prepared]:

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, models, router
 
 from django_claude_batches import job_registry, services, tasks
 from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.jobs import key_length, method_kinds
+from django_claude_batches.jobs.validation import key_problem, method_problems
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
 from django_claude_batches.printable import get_logger
@@ -67,7 +67,7 @@ class BatchJob:
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if found := method_kinds.problems_of(cls):
+        if found := method_problems(cls):
             raise TypeError(" ".join(found))
         if "name" not in cls.__dict__:
             cls.name = "" if abstract else _named_after(cls.__name__)
@@ -172,7 +172,7 @@ class BatchJob:
     @classmethod
     def problems(cls) -> list[str]:
         """Say what is wrong with the declaration: for `manage.py check`."""
-        found = method_kinds.problems_of(cls)
+        found = method_problems(cls)
         if not NAME.fullmatch(cls.name):
             found.append(f"{cls.__name__}.name is {cls.name!r}: it may hold the characters a-z, A-Z, 0-9, _ and -.")
         if cls.get_queryset is BatchJob.get_queryset:
@@ -191,7 +191,7 @@ class BatchJob:
     @classmethod
     def warnings(cls) -> list[str]:
         """Say what should be changed in it: for `manage.py check`."""
-        found = [] if (said := key_length.problem_of(cls)) is None else [f"{cls.__name__}.get_queryset() {said}"]
+        found = [] if (said := key_problem(cls)) is None else [f"{cls.__name__}.get_queryset() {said}"]
         try:
             schema = _schema_of(cls)
         except BadSchema:  # which `problems` says

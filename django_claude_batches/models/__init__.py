@@ -13,8 +13,7 @@ from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType
 from django_claude_batches.models.run import JobRun, RunState
 from django_claude_batches.models.targets import BatchTargets
-from django_claude_batches.models.upload import BatchUpload, UploadState
-from django_claude_batches.models.upload_part import UploadPart
+from django_claude_batches.models.upload import BatchUpload, UploadPart, UploadState
 from django_claude_batches.models.usage import UsageRollup
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 
@@ -83,3 +84,7 @@ ADOPTING = frozenset({State.UNCERTAIN, State.HELD, State.ABANDONED})
 def named(states: frozenset[State]) -> str:
     """Give the labels of some states, in the order of their lives, for an error's text."""
     return ", ".join(str(state.label) for state in State if state in states)
+
+
+UNCLAIMED = ~Q(state__in=ADOPTING) | Q(claimed_id="")
+"""Nobody says which one at Anthropic it is, which a worker would have to verify first."""

@@ -10,11 +10,13 @@ from django.db import DataError, IntegrityError, connections, models, transactio
 
 from django_claude_batches.db import packet_limit, postgres_copy
 from django_claude_batches.db.keyset import ROWS, pieces
-from django_claude_batches.drafting.request import Checked, Prepared, Tally
+from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.request import Checked, Prepared
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import bulk_rows
 from django_claude_batches.models.bulk_rows import Table, Values
 from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult
 
 PACKET_BYTES = 4_000_000
 """Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
@@ -206,3 +208,25 @@ def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:
     while pks := list(bulk_rows.values_list("pk", flat=True)[:ROWS]):
         deleted += child._default_manager.using(using).filter(pk__in=pks)._raw_delete(using)
     return deleted
+
+
+COLUMNS = ("output", "output_error")
+
+
+def write_outputs(results: Iterable[BatchResult], *, using: str) -> None:
+    """Write what answers were read as, and what is wrong with those that do not fit: a statement for each.
+
+    Not `bulk_update`: its CASE for a thousand rows takes several times as long to be read as to be done.
+    """
+    connection: Any = connections[using]
+    quote = connection.ops.quote_name
+    fields = [field for field in BatchResult._meta.concrete_fields if field.name in COLUMNS]
+    changes = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    statement = f"UPDATE {quote(BatchResult._meta.db_table)} SET {changes} WHERE {quote('id')} = %s"  # noqa: S608
+    values = [
+        (*(field.get_db_prep_save(getattr(result, field.name), connection) for field in fields), result.pk)
+        for result in results
+    ]
+    if values:
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, values)

@@ -5,35 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, NamedTuple
 
-from django.db import models
-
+from django_claude_batches.db.postgres_copy import Table, Values
 from django_claude_batches.drafting.request import Prepared
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
-
-Value = str | memoryview | bytes | int | Decimal | None
-"""Text may be a view of its UTF-8, as JSON in a line is: it is copied once less. Bytes are for a column of bytes."""
-
-Values = tuple[Value, ...]
-
-
-class Table(NamedTuple):
-    """A model's table, and its columns that are written; the others are null."""
-
-    model: type[models.Model]
-    columns: tuple[str, ...]
-
-    @property
-    def fields(self) -> list[models.Field[Any, Any]]:
-        of_column = {field.column: field for field in self.model._meta.concrete_fields}
-        return [of_column[column] for column in self.columns]
-
-    @property
-    def json_at(self) -> int | None:
-        """Where its JSON is, which may be a view of bytes."""
-        return next((at for at, field in enumerate(self.fields) if isinstance(field, models.JSONField)), None)
 
 
 @dataclass(slots=True)

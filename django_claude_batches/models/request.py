@@ -19,20 +19,18 @@ from django_claude_batches.db import packet_limit
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.drafting.request import (
     MAX_MODEL_LENGTH,
-    MAX_OBJECT_ID,
     MAX_OUR_CUSTOM_ID,
     Prepared,
-    content_types_of,
     encode_params,
     geo_of,
     max_tokens_of,
     model_of,
 )
+from django_claude_batches.drafting.target import MAX_OBJECT_ID, content_types_of
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
 from django_claude_batches.model_limits import warnings_of
-from django_claude_batches.models.batch.queryset import UNCLAIMED
-from django_claude_batches.models.batch_state import EDITABLE, State, named
+from django_claude_batches.models.batch_state import EDITABLE, UNCLAIMED, State, named
 from django_claude_batches.models.fields import IdentifierField
 
 

@@ -81,3 +81,13 @@ class _Details(dict[str, Any]):
         if name == "parked":
             return f"{ParkedResult.objects.primary().filter(batch__run=self._run).count():,}"
         return in_a_line(getattr(self._run, name)).strip()
+
+
+def with_troubles(runs: Any) -> Any:
+    """Add to runs whether they have parked rows, rows that failed for good, and deliveries that nobody tries again."""
+    chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
+    return runs.annotate(
+        has_parked=Exists(ParkedResult.objects.primary().filter(batch__run=OuterRef("pk"))),
+        has_failed=Exists(chunks.with_failures()),
+        is_stuck=Exists(chunks.stuck()),
+    )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Self
 
@@ -13,12 +13,71 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.dispatch import HandedOut, HandingQuerySet
-from django_claude_batches.db.leases import DatabaseNow, after, is_due, is_free
+from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, after, is_due, is_free
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected_usage import Expected
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
-from django_claude_batches.models.upload_part import PartReader, UploadPart, in_parts
 from django_claude_batches.wire import MAX_BODY_BYTES
+
+PART_BYTES = 1_000_000
+
+
+class UploadPartQuerySet(PrimaryQuerySet["UploadPart"]):
+    """No more than any of ours."""
+
+
+class UploadPart(models.Model):
+    upload = models.ForeignKey("BatchUpload", on_delete=models.CASCADE, related_name="parts")
+    number = models.PositiveIntegerField()
+    data = models.BinaryField()
+
+    objects = UploadPartQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["upload", "number"], name="dcb_upload_part")]
+
+    def __str__(self) -> str:
+        return f"{self.upload_id}/{self.number}"
+
+
+def in_parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the same bytes in pieces of a million."""
+    gathered = bytearray()
+    for chunk in chunks:
+        gathered += chunk
+        while len(gathered) >= PART_BYTES:
+            yield bytes(gathered[:PART_BYTES])
+            del gathered[:PART_BYTES]
+    if gathered:
+        yield bytes(gathered)
+
+
+class PartReader(io.RawIOBase):
+    """The bytes of a file, asked for part by part."""
+
+    def __init__(self, upload_id: int) -> None:
+        self._parts = UploadPart.objects.primary().filter(upload=upload_id)
+        self._next = self._position = 0
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            data = self._parts.filter(number=self._next).values_list("data", flat=True).first()
+            self._next += 1
+            self._left = memoryview(data or b"")
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        self._position += count
+        return count
+
 
 MOST_BYTES = 2 * MAX_BODY_BYTES
 """Bytes of a file that people may upload. A table may have more than a batch: columns that no prompt names."""

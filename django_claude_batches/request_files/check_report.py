@@ -5,7 +5,8 @@ from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 
-from django_claude_batches.drafting.request import Prepared, Tally, check
+from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.request import Prepared, check
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import MessageBatch, bulk

@@ -24,8 +24,9 @@ from django_claude_batches.services.backoff import NOW, backoff, jittered
 from django_claude_batches.services.connection import connect, outside_transactions
 from django_claude_batches.services.ingestion.ingest import ingest
 from django_claude_batches.services.polling import cancel, delete
-from django_claude_batches.services.polling.loss import alarm
-from django_claude_batches.services.polling.poll import poll, poll_account, poll_later
+from django_claude_batches.services.polling.alarms import alarm
+from django_claude_batches.services.polling.poll import poll
+from django_claude_batches.services.polling.poll_account import poll_account, poll_later
 from django_claude_batches.services.reconciliation import adopt, reconcile
 from django_claude_batches.services.slow_accounts import closed, may_work, stopping_at_a_slow_call
 from django_claude_batches.services.submission import submit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_claude_batches.services.delivery.outcomes import Change, change_for
+from django_claude_batches.services.delivery.evaluation import Change, change_for
 
 ROOM = {"can_have_more": True, "was_corrected": False}
 NO_ROOM = {"can_have_more": False, "was_corrected": True}

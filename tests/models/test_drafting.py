@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from django_claude_batches import wire
-from django_claude_batches.drafting.request import Tally, check_header, encode_params
+from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.request import check_header, encode_params
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidRequest, InvalidTransition, LimitExceeded
 from django_claude_batches.models import BatchEvent, BatchRequest, MessageBatch, State
 from tests.library.models import Book

@@ -18,10 +18,9 @@ from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, Sub
 from django_claude_batches.services import announcements
 from django_claude_batches.services.listings import windows
 from django_claude_batches.services.listings.candidates import open_ones, remember
-from django_claude_batches.services.listings.search import Listing
+from django_claude_batches.services.listings.search import Fullness, Listing
 from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.reconciliation import decision, inspection, proof, reconcile
-from django_claude_batches.services.reconciliation.decision import Fullness
 from django_claude_batches.services.reconciliation.proof import Reading
 from django_claude_batches.services.submission import acceptance, close_attempt, submit
 from django_claude_batches.services.submission.body_file import DeadlineReader

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.services.reconciliation.decision import Facts, Fullness, Step, decide
+from django_claude_batches.services.listings.search import Fullness
+from django_claude_batches.services.reconciliation.decision import Facts, Step, decide
 
 PROVED = Facts(
     is_quiet=True,

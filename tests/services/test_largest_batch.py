@@ -9,7 +9,8 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 
 from django_claude_batches import services, wire
-from django_claude_batches.drafting.request import Tally, check
+from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.request import check
 from django_claude_batches.exceptions import LimitExceeded
 from django_claude_batches.models import MessageBatch, State
 from tests.benchmarks.stub.process import stub

@@ -16,8 +16,7 @@ from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.services.backoff import backoff, next_poll, respecting
 from django_claude_batches.services.mirror import mirrored, moment
 from django_claude_batches.services.polling import poll
-from django_claude_batches.services.polling.poll import poll_account
-from django_claude_batches.services.polling.unchanged import look_again_later
+from django_claude_batches.services.polling.poll_account import look_again_later, poll_account
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 from tests.relay import Relay, refuse, rewrite

@@ -30,8 +30,7 @@ from django_claude_batches.admin.results.export_view import export_links
 from django_claude_batches.admin.uploads.views import NewBatchAdminMixin
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
-from django_claude_batches.models.batch.queryset import UNCLAIMED
-from django_claude_batches.models.batch_state import DELETABLE, EDITABLE
+from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, UNCLAIMED
 
 FIXED_IN_RUN = ("kind", "account")
 """What a batch of a run has in common with its run: by its kind its job is found."""

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch_state import ADOPTING
 from django_claude_batches.services.listings.candidates import foreign_to
-from django_claude_batches.services.reconciliation.decision import LISTINGS
+from django_claude_batches.services.listings.search import LISTINGS
 from django_claude_batches.services.submission.baseline import quiet_after
 
 MOST_NAMED = 20

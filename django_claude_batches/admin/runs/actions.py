@@ -13,7 +13,7 @@ from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.runs.confirmations import RetryRunQuestion
 from django_claude_batches.models import RunState
 from django_claude_batches.models.run import ACTIVE, WORKING
-from django_claude_batches.models.run_issues import with_troubles
+from django_claude_batches.models.run_attention import with_troubles
 
 STANDING = {
     RunState.DRAFTING: gettext_lazy("is still being drafted"),

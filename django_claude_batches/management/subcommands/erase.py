@@ -7,7 +7,7 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import CommandError
 
-from django_claude_batches.drafting.request import content_types_of
+from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console

@@ -11,16 +11,15 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.leases import is_free
-from django_claude_batches.drafting.request import DraftRequest, Prepared, Tally, check_header, checked
+from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.request import DraftRequest, Prepared, check_header, checked
 from django_claude_batches.error_text import in_a_line
 from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.batch import attention
-from django_claude_batches.models.batch.columns import Mirror
+from django_claude_batches.models.batch.columns import Mirror, OfRun, Purge
 from django_claude_batches.models.batch.constraints import FACTS
-from django_claude_batches.models.batch.purge_columns import Purge
 from django_claude_batches.models.batch.queryset import SelectingQuerySet
-from django_claude_batches.models.batch.run_columns import OfRun
 from django_claude_batches.models.batch.state_machine import Machine
 from django_claude_batches.models.batch_state import (
     ADOPTING,

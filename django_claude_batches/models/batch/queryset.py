@@ -12,7 +12,7 @@ from django.db.models import Q
 from django_claude_batches.db.dispatch import HandingQuerySet
 from django_claude_batches.db.leases import after, is_due
 from django_claude_batches.models.batch import attention
-from django_claude_batches.models.batch_state import ADOPTING, ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
+from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
 
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
@@ -24,9 +24,6 @@ NEARS_ARCHIVING = timedelta(days=27)
 
 CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
 """Somebody wants it canceled, and Anthropic was not asked yet."""
-
-UNCLAIMED = ~Q(state__in=ADOPTING) | Q(claimed_id="")
-"""Nobody says which one at Anthropic it is, which a worker would have to verify first."""
 
 
 class SelectingQuerySet(HandingQuerySet[_M_co]):

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError, models, router, transaction
 
 from django_claude_batches import job_registry, sanitize
-from django_claude_batches.drafting.request import content_types_of
+from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.error_text import raised
 from django_claude_batches.models import BatchRequest, BatchResult, ParkedResult
 from django_claude_batches.services.job_calls import call, sync_result

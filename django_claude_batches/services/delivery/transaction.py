@@ -15,15 +15,13 @@ from django_claude_batches import job_registry
 from django_claude_batches.db.keyset import pieces
 from django_claude_batches.db.leases import LEASE, DatabaseNow, after
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, ParkedResult
+from django_claude_batches.models.bulk import write_outputs
 from django_claude_batches.models.delivery import ONCE_MORE
-from django_claude_batches.models.outputs import write_outputs
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.delivery import handlers
-from django_claude_batches.services.delivery.counts import Tally
-from django_claude_batches.services.delivery.evaluation import Judge
+from django_claude_batches.services.delivery.counts import Tally, recount
+from django_claude_batches.services.delivery.evaluation import Judge, Outcome
 from django_claude_batches.services.delivery.handlers import Key, guarded, missing_result, result_of, targets_of
-from django_claude_batches.services.delivery.outcomes import Outcome
-from django_claude_batches.services.delivery.recounts import recount
 from django_claude_batches.services.ingestion.ingest import LeaseLost
 
 logger = get_logger(__name__)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connections
@@ -13,8 +14,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from django_claude_batches import checks
-from django_claude_batches.models import AccountState
-from django_claude_batches.services.doctor.database_vendor import BY_VENDOR
+from django_claude_batches.db import postgres_copy
+from django_claude_batches.models import AccountState, BatchRequest, BatchResult
 from django_claude_batches.services.doctor.report import Diagnosis, Subject, Verdict
 
 FAR = timedelta(seconds=30)
@@ -78,3 +79,88 @@ def _clock(subject: Subject, name: str) -> Iterator[Diagnosis]:
         "one, the alarms at 23 hours and at 27 days come at the wrong time."
     )
     yield subject.warning(name, f"It is {told(apart)} this machine's.", remedy)
+
+
+PACKET = 16 * 1024 * 1024
+"""Bytes in a statement that MariaDB takes unless told otherwise."""
+
+LARGE = ((BatchRequest, "params"), (BatchResult, "message"))
+"""The columns in which most of the bytes are (migration 0002)."""
+
+OTHERWISE_COMPRESSED = """
+SELECT attrelid::regclass::text, attname FROM pg_attribute
+WHERE (attrelid, attname) IN ((%s::regclass, %s), (%s::regclass, %s)) AND attcompression <> 'l'
+AND NOT (attcompression = '' AND current_setting('default_toast_compression') = 'lz4')
+"""
+
+NOT_UTF8MB4 = """
+SELECT table_name, column_name FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name IN %s AND character_set_name <> 'utf8mb4'
+"""
+
+
+def _transactions(subject: Subject, name: str) -> Iterator[Diagnosis]:
+    yield from subject.said(name, checks.about_database(subject.about), otherwise="transaction_mode is IMMEDIATE.")
+
+
+def _driver(subject: Subject, name: str) -> Iterator[Diagnosis]:
+    if postgres_copy.is_possible(subject.about):
+        yield subject.ok(name, "psycopg 3: rows are written by COPY.")
+        return
+    remedy = 'Install psycopg 3 in its place: `pip install "psycopg[binary]"`.'
+    yield subject.warning(name, "psycopg 2: rows are written by INSERT, which takes longer than COPY.", remedy)
+
+
+def _compression(subject: Subject, name: str) -> Iterator[Diagnosis]:
+    quote = connections[subject.about].ops.quote_name
+    columns = [text for model, column in LARGE for text in (quote(model._meta.db_table), column)]
+    with connections[subject.about].cursor() as cursor:
+        cursor.execute("SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
+        (has_lz4,) = cursor.fetchone() or (False,)
+        cursor.execute(OTHERWISE_COMPRESSED, columns)
+        others = cursor.fetchall()
+    if not has_lz4:
+        words = "This server has no lz4: its other compression takes half of the time in which results are stored."
+        yield subject.warning(name, words, "Use a PostgreSQL that was built with lz4, as those of distributions are.")
+    elif others:
+        words = f"Not lz4, and so slower to write: {', '.join(map('.'.join, others))}."
+        statements = (f"ALTER TABLE {table} ALTER COLUMN {column} SET COMPRESSION lz4" for table, column in others)
+        yield subject.warning(name, words, f"`{'; '.join(statements)}`: for rows written from then on.")
+    else:
+        yield subject.ok(name, "The large columns are compressed by lz4.")
+
+
+def _characters(subject: Subject, name: str) -> Iterator[Diagnosis]:
+    yield from subject.said(name, checks.about_database(subject.about), otherwise="The connection is utf8mb4.")
+    tables = tuple(model._meta.db_table for model in apps.get_app_config(checks.OURS).get_models())
+    with connections[subject.about].cursor() as cursor:
+        cursor.execute(NOT_UTF8MB4, [tables])
+        others = sorted(map(".".join, cursor.fetchall()))
+    if others:
+        words = f"Not utf8mb4, so that answers with emoji cannot be stored: {', '.join(others)}."
+        remedy = (
+            "Give each of them `CHARACTER SET utf8mb4`, by ALTER TABLE … MODIFY. Not the whole table by CONVERT TO: "
+            "identifiers would lose their collation, utf8mb4_bin."
+        )
+        yield subject.failed(name, words, remedy)
+
+
+def _packet(subject: Subject, name: str) -> Iterator[Diagnosis]:
+    with connections[subject.about].cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (taken,) = cursor.fetchone() or (0,)
+    words = f"max_allowed_packet is {taken:,} bytes: a request or an answer that takes more cannot be stored."
+    if taken >= PACKET:
+        yield subject.ok(name, words)
+    else:
+        yield subject.warning(name, words, f"Set it to {PACKET:,} at least, which MariaDB has by itself.")
+
+
+Check = Callable[[Subject, str], Iterator[Diagnosis]]
+
+BY_VENDOR: dict[str, tuple[tuple[str, Check], ...]] = {
+    "sqlite": (("transactions", _transactions),),
+    "postgresql": (("driver", _driver), ("compression", _compression)),
+    "mysql": (("characters", _characters), ("packet", _packet)),
+}
+"""By what Django calls them: MariaDB is among MySQL."""

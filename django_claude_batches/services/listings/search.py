@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from functools import cached_property
 
 from django.utils.dateparse import parse_datetime
@@ -14,7 +15,6 @@ from django_claude_batches.client import Reply
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.listings.windows import MARGIN, made_at
-from django_claude_batches.services.reconciliation.decision import Fullness
 
 PAGES = 50
 """Pages of a thousand in one search; a search that would need more proves nothing."""
@@ -161,3 +161,17 @@ def attempts_without_anchor(
     """Give the newest anchors that the listing lacks: one that still answers shows that the listing is stale."""
     found = ((anchor_of(attempt, gone), attempt) for attempt in attempts)
     return {anchor: attempt for anchor, attempt in found if anchor is not None and anchor[0] not in listing.ids}
+
+
+LISTINGS = 2
+"""Full listings without a candidate, ten minutes apart, before a call counts as not received."""
+
+
+class Fullness(Enum):
+    """What a listing says of an attempt by what it does not show."""
+
+    FULL = auto()
+    PARTIAL = auto()
+    """Something may be missing from it; another one may be full."""
+    UNPROVABLE = auto()
+    """No listing can be shown to be full any more."""

@@ -14,8 +14,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow, after
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, UsageRollup
-from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY, UNCLAIMED
-from django_claude_batches.models.batch_state import FETCHING, RUNNING, State
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, UNCLAIMED, State
 from django_claude_batches.models.remote_batch import MISSED_FOR, MISSES
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.announcements import tell
@@ -34,11 +33,6 @@ DECLARABLE = RUNNING | FETCHING | {State.HELD}
 
 PAGES = 50
 RESULTS_LAST = timedelta(days=wire.RESULTS_LAST_DAYS)
-
-ALARMS = (
-    (RUNNING, NEARS_EXPIRY, "It has been running for 23 hours: what is not processed after 24 expires."),
-    (FETCHING, NEARS_ARCHIVING, "Its results are not all stored, and can be fetched for 2 more days only."),
-)
 
 
 def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
@@ -124,22 +118,6 @@ def is_past_keeping(batch: MessageBatch) -> bool:
     rows = MessageBatch.objects.primary().filter(pk=batch.pk)
     made_at = Coalesce("created_at", "queued_at")
     return rows.alias(made_at=made_at).filter(made_at__lt=after(-RESULTS_LAST)).exists()
-
-
-def alarm(alias: str) -> int:
-    """Say once of each batch that it nears an end it should not come to; give how many were said."""
-    said = 0
-    for states, age, text in ALARMS:
-        near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=after(-age))
-        near = near.filter(announced_at__isnull=True)  # what is fetched once more is stored already
-        unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
-        for batch in near.filter(unsaid)[:100]:
-            if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):
-                batch.note("alarm", text)
-                logger.error("Batch %s: %s", batch.pk, text)
-                tell(batch_failed, batch)
-                said += 1
-    return said
 
 
 def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:

@@ -5,18 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-LISTINGS = 2
-"""Full listings without a candidate, ten minutes apart, before a call counts as not received."""
-
-
-class Fullness(Enum):
-    """What a listing says of an attempt by what it does not show."""
-
-    FULL = auto()
-    PARTIAL = auto()
-    """Something may be missing from it; another one may be full."""
-    UNPROVABLE = auto()
-    """No listing can be shown to be full any more."""
+from django_claude_batches.services.listings.search import LISTINGS, Fullness
 
 
 class Step(Enum):

@@ -21,9 +21,16 @@ from django_claude_batches.services.backoff import next_poll, respecting
 from django_claude_batches.services.heartbeat import heartbeat
 from django_claude_batches.services.listings.candidates import gone_ids, open_ones, remember, remember_adopted
 from django_claude_batches.services.listings.page import are_kept, page_of
-from django_claude_batches.services.listings.search import Listing, attempts_without_anchor, fullness, list_for
+from django_claude_batches.services.listings.search import (
+    LISTINGS,
+    Fullness,
+    Listing,
+    attempts_without_anchor,
+    fullness,
+    list_for,
+)
 from django_claude_batches.services.listings.windows import Window
-from django_claude_batches.services.reconciliation.decision import LISTINGS, Facts, Fullness, Step, decide
+from django_claude_batches.services.reconciliation.decision import Facts, Step, decide
 from django_claude_batches.services.reconciliation.inspection import ask_for_anchors, examine
 from django_claude_batches.services.submission import acceptance, close_attempt
 from django_claude_batches.services.submission.baseline import quiet_after

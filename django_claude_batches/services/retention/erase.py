@@ -22,7 +22,8 @@ from django.utils import timezone
 from django_claude_batches import job_registry
 from django_claude_batches.db.keyset import ROWS, pieces
 from django_claude_batches.db.leases import DatabaseNow, LeasedQuerySet
-from django_claude_batches.drafting.request import ENVELOPE, content_types_of, resolve_target, wire_bytes
+from django_claude_batches.drafting.body import ENVELOPE, wire_bytes
+from django_claude_batches.drafting.target import content_types_of, resolve_target
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import (

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.fields.composite import CompositePrimaryKey
 
-from django_claude_batches.drafting.request import content_types_of
+from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import BatchRequest
 

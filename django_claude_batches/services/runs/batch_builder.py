@@ -8,7 +8,8 @@ from typing import Any
 
 from django_claude_batches import wire
 from django_claude_batches.db import packet_limit
-from django_claude_batches.drafting.request import Prepared, Tally, wire_bytes
+from django_claude_batches.drafting.body import Tally, wire_bytes
+from django_claude_batches.drafting.request import Prepared
 from django_claude_batches.models import bulk
 from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.batch_state import State

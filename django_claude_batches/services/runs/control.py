@@ -23,7 +23,7 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.delivery import ONCE_MORE
 from django_claude_batches.models.run import ACTIVE, WORKING
-from django_claude_batches.services.delivery.outcomes import wished_change
+from django_claude_batches.services.delivery.evaluation import wished_change
 from django_claude_batches.services.polling.cancel import cancel
 from django_claude_batches.services.runs.start import job_of, take_name
 

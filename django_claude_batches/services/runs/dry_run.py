@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_claude_batches import conf, job_registry, wire
-from django_claude_batches.drafting.request import Tally
+from django_claude_batches.drafting.body import Tally
 from django_claude_batches.estimates import Estimate, ExpectedUsage
 from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.model_limits import is_lifted

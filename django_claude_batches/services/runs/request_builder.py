@@ -10,7 +10,8 @@ from django.db.models.fields.composite import CompositePrimaryKey
 from django.db.models.query import ModelIterable
 
 from django_claude_batches import job_registry, sanitize, wire
-from django_claude_batches.drafting.request import MAX_OUR_CUSTOM_ID, Prepared, check, check_header, content_types_of
+from django_claude_batches.drafting.request import MAX_OUR_CUSTOM_ID, Prepared, check, check_header
+from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.error_text import described, is_ours, public
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
 from django_claude_batches.services.delivery.handlers import PASSING

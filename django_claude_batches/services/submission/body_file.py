@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
 
-from django_claude_batches.drafting.request import ENVELOPE, opening
+from django_claude_batches.drafting.body import ENVELOPE, opening
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, bulk
 

@@ -21,7 +21,7 @@ from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import pause
 from django_claude_batches.services.announcements import tell
 from django_claude_batches.services.backoff import FIRST_POLL, NOW, backoff, respecting
-from django_claude_batches.services.reconciliation.decision import LISTINGS
+from django_claude_batches.services.listings.search import LISTINGS
 from django_claude_batches.services.submission.acceptance import insist
 from django_claude_batches.services.submission.refusals import ACCOUNT_PAUSED, judged, words_of_the_account
 from django_claude_batches.signals import batch_failed, submission_uncertain

@@ -25,8 +25,7 @@ from django_claude_batches.drafting.request import TAG_LENGTH
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch.batch import UNWISHED
-from django_claude_batches.models.batch.queryset import UNCLAIMED
-from django_claude_batches.models.batch_state import EDITABLE, State
+from django_claude_batches.models.batch_state import EDITABLE, UNCLAIMED, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import is_paused
 from django_claude_batches.services.backoff import NOW, jittered

@@ -1,0 +1,68 @@
+"""The body of a create call, counted as it will be sent: its bytes and what one batch may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django_claude_batches import wire
+from django_claude_batches.drafting.request import TAG_LENGTH, Prepared
+from django_claude_batches.estimates import ExpectedUsage
+from django_claude_batches.exceptions import LimitExceeded
+
+ENVELOPE = (b'{"requests":[', b",", b"]}")
+"""What stands before, between and after the requests in the body of a create call."""
+
+
+def opening(custom_id: str, tag: str) -> bytes:
+    """Give what stands before a request's params in the body."""
+    return f'{{"custom_id":"{tag}_{custom_id}","params":'.encode()
+
+
+def wire_bytes(request: Prepared) -> int:
+    """Count the bytes that a request takes in the body, tag and braces included, the comma not."""
+    return len(opening(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
+
+
+class Tally:
+    """Counts requests and bytes as they pass, and what they may cost, and stops at what one batch may hold."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = len(ENVELOPE[0]) + len(ENVELOPE[2])
+        self.expected = ExpectedUsage()
+
+    @classmethod
+    def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> Tally:
+        """Go on counting where a batch stands: its requests, its body's bytes and its expected usage."""
+        tally = cls()
+        if requests:
+            tally.requests, tally.bytes, tally.expected = requests, size, ExpectedUsage(expected or ())
+        return tally
+
+    def has_room(self, request: Prepared, *, most: int, most_bytes: int) -> bool:
+        """Whether the request fits in, where there may be so many; the first one always does, or none ever will."""
+        size = self.bytes + wire_bytes(request) + len(ENVELOPE[1])
+        return not self.requests or (self.requests < most and size <= most_bytes)
+
+    def add(self, request: Prepared) -> Prepared:
+        """Give the request again; raise LimitExceeded, naming it, if it is the one too many."""
+        self.bytes += wire_bytes(request) + (len(ENVELOPE[1]) if self.requests else 0)
+        self.requests += 1
+        if self.requests > wire.MAX_REQUESTS:
+            raise self._exceeded(request, f"a batch holds at most {wire.MAX_REQUESTS:,} requests")
+        if self.bytes > wire.MAX_BODY_BYTES:
+            raise self._exceeded(
+                request,
+                f"the body would have {self.bytes:,} bytes with this request, and a batch holds at most "
+                f"{wire.MAX_BODY_BYTES:,}",
+            )
+        self.expected.add(request)
+        if request.warnings:
+            self.expected.warn(request.warnings, request.custom_id)
+        return request
+
+    @staticmethod
+    def _exceeded(request: Prepared, reason: str) -> LimitExceeded:
+        text = f"{reason}: put the rest into another batch"
+        return LimitExceeded(text, position=request.position, custom_id=request.custom_id)

@@ -1,0 +1,36 @@
+"""Alarms about batches that are about to be too late."""
+
+from __future__ import annotations
+
+from django.db.models import F, Q
+
+from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.models import MessageBatch
+from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
+from django_claude_batches.models.batch_state import FETCHING, RUNNING
+from django_claude_batches.printable import get_logger
+from django_claude_batches.services.announcements import tell
+from django_claude_batches.signals import batch_failed
+
+logger = get_logger(__name__)
+
+ALARMS = (
+    (RUNNING, NEARS_EXPIRY, "It has been running for 23 hours: what is not processed after 24 expires."),
+    (FETCHING, NEARS_ARCHIVING, "Its results are not all stored, and can be fetched for 2 more days only."),
+)
+
+
+def alarm(alias: str) -> int:
+    """Say once of each batch that it nears an end it should not come to; give how many were said."""
+    said = 0
+    for states, age, text in ALARMS:
+        near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=after(-age))
+        near = near.filter(announced_at__isnull=True)  # what is fetched once more is stored already
+        unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
+        for batch in near.filter(unsaid)[:100]:
+            if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):
+                batch.note("alarm", text)
+                logger.error("Batch %s: %s", batch.pk, text)
+                tell(batch_failed, batch)
+                said += 1
+    return said
