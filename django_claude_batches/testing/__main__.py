@@ -10,11 +10,11 @@ import sys
 from typing import Any
 
 from .emulator import ClaudeEmulator
+from .emulator.auth import host_name
 from .emulator.faults.bends import Bend
 from .emulator.faults.command_line import parse, parse_bend
 from .emulator.faults.random_bends import RandomBends
 from .emulator.faults.script import KNOWN
-from .emulator.hosts import host_name
 from .emulator.replies import Replies
 
 ENDING = (signal.SIGINT, signal.SIGTERM)

@@ -17,14 +17,13 @@ from random import Random
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from .auth import Keys
+from .auth import Hosts, Keys
 from .batch import BatchSnapshot
 from .control import Control
 from .downloads import Download
 from .faults.bends import Bend
 from .faults.random_bends import RandomBends
 from .faults.script import Faults
-from .hosts import Hosts
 from .http_messages import Request, Response, compressed
 from .identifiers import Identifiers
 from .journal import Journal

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+from .auth import Hosts
 from .faults.bends import Bend
 from .faults.random_bends import RandomBends, bend_of
-from .hosts import Hosts
 from .http_messages import Request, Response, as_json
 
 VERBS = ("finish", "expire", "archive", "pass_time", "fault", "clear_faults", "bend", "unbend", "add_stranger")

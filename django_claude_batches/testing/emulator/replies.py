@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .schema_values import fitting
 from .validation.params import Failure
-from .validation.schemas import fitting
 
 BYTES_PER_TOKEN = 4
 """A rule of thumb: it makes usage plausible, not right."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from django_claude_batches.testing.emulator.auth import Keys
+from django_claude_batches.testing.emulator.auth import Hosts, Keys
 from django_claude_batches.testing.emulator.errors import Refusal
-from django_claude_batches.testing.emulator.hosts import Hosts
 
 
 @pytest.fixture(params=[False, True], ids=["known keys", "any key"])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_claude_batches.testing.emulator.validation.schemas import FORMATS, MAX_NODES, fitting, refused
+from django_claude_batches.testing.emulator.schema_values import fitting
+from django_claude_batches.testing.emulator.validation.schemas import FORMATS, MAX_NODES, refused
 
 TAG = {"$defs": {"Tag": {"enum": ["x", "y"]}, "a/b": {"const": 3}}}
 TEXT = "Tag this review:\nToo small, but warm."
