@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class About(StrEnum):
@@ -167,3 +170,15 @@ class APIUnreachable(ClaudeBatchesError):
         self.too_slow = too_slow
         self.retry_after = retry_after
         super().__init__(message)
+
+
+def result_or_error(call: Callable[[], T]) -> T | ClaudeBatchesError:
+    """Return what the call returns, or the error of this app that it raises.
+
+    So the error is handled after its `except` block has ended: what the handling itself raises is not chained to it,
+    and error reports do not show the frames of the call, which may hold a key.
+    """
+    try:
+        return call()
+    except ClaudeBatchesError as error:
+        return error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -17,6 +18,10 @@ from django_claude_batches.models.fields import (
 
 LAST_PIECE = timedelta(minutes=1)
 """How long the last piece of a body may take (the connect timeout of a create call), whose sending began in time."""
+
+
+# Full listings without a candidate, ten minutes apart, before a call counts as not received.
+FULL_LISTINGS = 2
 
 
 class Outcome(models.TextChoices):
@@ -112,3 +117,19 @@ class SubmitAttempt(models.Model):
     def longest(self) -> timedelta:
         """How long after `sent_at` the call may still be running, by the settings that it was made with."""
         return self.send_deadline + LAST_PIECE + self.read_timeout
+
+    def close(self, outcome: Outcome, **answered: Any) -> bool:
+        """Record the outcome of an unresolved attempt; `answered` are columns of what the API answered.
+
+        Return whether it was recorded and the batch has no later attempt. It is not recorded for an attempt that was
+        resolved since, for NOT_SENT if it was sent, and for NOT_RECEIVED if a candidate was seen since.
+        """
+        attempts = SubmitAttempt.objects.primary()
+        unresolved = attempts.unresolved().filter(pk=self.pk)
+        if outcome == Outcome.NOT_SENT:
+            unresolved = unresolved.filter(sent_at__isnull=True)
+        if outcome == Outcome.NOT_RECEIVED:
+            unresolved = unresolved.filter(listings_made__gte=FULL_LISTINGS)
+        if not unresolved.update(outcome=outcome, **answered):
+            return False
+        return not attempts.filter(batch_id=self.batch_id, number__gt=self.number).exists()

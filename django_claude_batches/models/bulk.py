@@ -10,11 +10,11 @@ from django.db import DataError, IntegrityError, connections, models, transactio
 
 from django_claude_batches.db import packet_limit, postgres_copy
 from django_claude_batches.db.keyset import ROWS, pieces
+from django_claude_batches.db.postgres_copy import Table, Values
 from django_claude_batches.drafting.body import Tally
 from django_claude_batches.drafting.request import Checked, Prepared
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import bulk_rows
-from django_claude_batches.models.bulk_rows import Table, Values
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
 
@@ -107,7 +107,7 @@ class _Remembered:
     """Rows that are made as they are asked for, and kept: if the database refuses one, all are offered again."""
 
     def __init__(self, rows: Iterator[Values]) -> None:
-        self._rows = bulk_rows
+        self._rows = rows
         self._made: list[Values] = []
         self.is_broken = False
         """Whether making one of them failed, and not what was done with it."""
@@ -203,9 +203,9 @@ def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:
 
 def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:
     """Delete a batch's rows of one table, a thousand at a time, and give their number."""
-    bulk_rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
+    rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
     deleted = 0
-    while pks := list(bulk_rows.values_list("pk", flat=True)[:ROWS]):
+    while pks := list(rows.values_list("pk", flat=True)[:ROWS]):
         deleted += child._default_manager.using(using).filter(pk__in=pks)._raw_delete(using)
     return deleted
 

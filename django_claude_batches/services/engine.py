@@ -29,7 +29,7 @@ from django_claude_batches.services.polling.poll import poll
 from django_claude_batches.services.polling.poll_account import poll_account, poll_later
 from django_claude_batches.services.reconciliation import adopt, reconcile
 from django_claude_batches.services.slow_accounts import closed, may_work, stopping_at_a_slow_call
-from django_claude_batches.services.submission import submit
+from django_claude_batches.services.submission import send
 
 logger = get_logger(__name__)
 
@@ -254,9 +254,9 @@ def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:
     if batch.state == State.INGESTED and batch.announced_at is None:
         return announce(batch, token)
     if batch.state == State.QUEUED:
-        return (submit.send_in_turn if in_turn else submit.send)(batch, token)
+        return (send.send_in_turn if in_turn else send.send)(batch, token)
     if batch.state == State.SUBMITTING:
-        return submit.recover(batch, token)
+        return send.recover(batch, token)
     if batch.state == State.UNCERTAIN:
         return reconcile.reconcile(batch, token, _client(batch))
     batch.rest(token=token)

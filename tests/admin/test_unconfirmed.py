@@ -204,7 +204,7 @@ def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Clie
 def in_doubt(batch: MessageBatch) -> MessageBatch:
     """Held: it may have been billed, and that cannot be known any more."""
     searched_for(batch)
-    close_attempt.never_known(batch, batch.attempts.get(), "it is a test")
+    close_attempt.hold_undecided(batch, batch.attempts.get(), "it is a test")
     assert batch.state == State.HELD
     return batch
 

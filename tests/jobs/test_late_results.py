@@ -145,7 +145,7 @@ def test_a_held_batch_that_a_person_declares_lost_ends_its_run(claude: ClaudeEmu
     claude.fault("never_lands", times=1)
     run = services.advance_run(job().start())
     batch = run.batches.get()
-    close_attempt.never_known(batch, batch.attempts.get(), "it is a test")
+    close_attempt.hold_undecided(batch, batch.attempts.get(), "it is a test")
     assert over(run, claude).state == RunState.RUNNING, "it waits for a person"
     services.declare_lost(batch)
     over(run, claude)

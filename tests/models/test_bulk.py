@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import models
 
+from django_claude_batches.db.postgres_copy import Values
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, bulk, bulk_rows
 from tests.making import draft, item
@@ -86,7 +87,7 @@ def test_of_many_rows_only_the_bad_ones_are_not_stored() -> None:
 def test_what_breaks_while_rows_are_made_is_not_taken_for_a_refusal_of_the_database() -> None:
     batch = draft(2)
 
-    def broken() -> Iterator[bulk_rows.Values]:
+    def broken() -> Iterator[Values]:
         yield bulk_rows.of_result(batch.pk, bulk_rows.ResultRow("r-0", "errored"))
         raise ValueError("a bug of ours")
 

@@ -37,7 +37,7 @@ def blind_retry(patch: pytest.MonkeyPatch) -> None:
     """No answer: send it again."""
 
     def again(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered: Any) -> bool:
-        return close_attempt.not_sent(batch, attempt, error=why, outcome=Outcome.REFUSED, **answered)
+        return close_attempt.record_not_sent(batch, attempt, error=why, outcome=Outcome.REFUSED, **answered)
 
     patch.setattr(close_attempt, "uncertain", again)
 

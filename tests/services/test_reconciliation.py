@@ -504,7 +504,7 @@ class TestClaiming:
         batch = in_state(State.UNCERTAIN)
         MessageBatch.objects.update(claimed_id="msgbatch_01x")  # since the search read the row
         SubmitAttempt.objects.update(listings_made=2)
-        assert not close_attempt.not_received(batch, batch.attempts.get())
+        assert not close_attempt.record_not_received(batch, batch.attempts.get())
         assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.HELD, "msgbatch_01x", False)
 
     def test_one_that_is_given_up_is_verified_all_the_same(self, claude: ClaudeEmulator) -> None:

@@ -21,7 +21,7 @@ from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.services.connection import InsideTransaction
-from django_claude_batches.services.submission import submit
+from django_claude_batches.services.submission import send
 from django_claude_batches.services.submission.body_file import DeadlineReader, SendDeadlinePassed
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
 from django_claude_batches.testing import ClaudeEmulator
@@ -439,4 +439,4 @@ class expiring_lease:  # noqa: N801 (reads as a verb)
 def test_a_create_call_has_time_for_body_and_answer_and_ends_within_its_lease(deadline: int, wait: int) -> None:
     given = timedelta(seconds=deadline), timedelta(seconds=wait)
     attempt = SubmitAttempt(send_deadline=given[0], read_timeout=given[1])
-    assert sum(given, timedelta()) < attempt.longest < submit.sending_lease(attempt)
+    assert sum(given, timedelta()) < attempt.longest < send.sending_lease(attempt)

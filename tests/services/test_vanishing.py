@@ -185,6 +185,6 @@ class TestWorkspaceUnknown:
 
 def held_in_doubt() -> MessageBatch:
     batch = in_state(State.UNCERTAIN)
-    close_attempt.never_known(batch, batch.attempts.get(), "it is a test")
+    close_attempt.hold_undecided(batch, batch.attempts.get(), "it is a test")
     assert (batch.state, batch.may_have_been_billed) == (State.HELD, True)
     return batch

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
+from django_claude_batches.models.attempt import FULL_LISTINGS
 from django_claude_batches.models.batch_state import ADOPTING
 from django_claude_batches.services.listings.candidates import foreign_to
-from django_claude_batches.services.listings.search import LISTINGS
 from django_claude_batches.services.submission.baseline import quiet_after
 
 MOST_NAMED = 20
@@ -47,7 +47,7 @@ def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, s
         yield _("Sent at"), _moment(attempt.sent_at)
     yield _("Size of the body"), filesizeformat(attempt.body_bytes) if attempt.body_bytes is not None else _("unknown")
     yield _("Newest batch at Anthropic before it"), _baseline(attempt)
-    made = {"made": attempt.listings_made, "needed": LISTINGS}
+    made = {"made": attempt.listings_made, "needed": FULL_LISTINGS}
     yield _("Complete listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
     if batch.state == State.UNCERTAIN and attempt.sent_at is not None:
         yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_after(attempt))

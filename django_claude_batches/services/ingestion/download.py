@@ -10,9 +10,10 @@ from functools import partial
 
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.client.jsonl import max_lines
+from django_claude_batches.db.postgres_copy import Values
 from django_claude_batches.exceptions import APIUnreachable, ResultsTooLarge
 from django_claude_batches.models import MessageBatch, ResultProblem
-from django_claude_batches.models.bulk_rows import ResultRow, Values, of_result
+from django_claude_batches.models.bulk_rows import ResultRow, of_result
 from django_claude_batches.pricing import PriceTable
 from django_claude_batches.services.ingestion.columns import Forms
 from django_claude_batches.services.ingestion.cost import cost

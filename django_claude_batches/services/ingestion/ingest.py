@@ -9,7 +9,7 @@ from django.db import transaction
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable
+from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable, result_or_error
 from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.batch_state import FETCHING, State
 from django_claude_batches.models.usage import Summary
@@ -35,14 +35,10 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """
     prices = conf.prices()
     download = Download(batch, client, prices, using=MessageBatch.objects.primary().db)
-    failure: ClaudeBatchesError | None = None
-    try:
-        download.run(lambda chunk: _store(batch, token, chunk, download))
-    except LeaseLost:
+    failure = result_or_error(lambda: download.run(lambda chunk: _store(batch, token, chunk, download)))
+    if isinstance(failure, LeaseLost):
         logger.warning("Batch %s is fetched by another process now.", batch.pk)
         return False
-    except ClaudeBatchesError as error:
-        failure = error
     if isinstance(failure, ResultsUnavailable):
         return _unavailable(batch, token, client, failure)
     if failure is not None:

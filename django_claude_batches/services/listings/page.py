@@ -13,7 +13,7 @@ from django.db import transaction
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.db.leases import DatabaseNow, after
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError
+from django_claude_batches.exceptions import APIError, ClaudeBatchesError, result_or_error
 from django_claude_batches.models import OpenListing
 from django_claude_batches.services.listings.candidates import count_anew, remember_page, sent_and_unresolved
 
@@ -29,14 +29,10 @@ def page_of(
     `limit` is the number of batches, by default the most that the API gives.
     """
     opened = _opened(alias)
-    failure: ClaudeBatchesError | None = None
-    try:
-        reply = client.page(limit=limit or wire.MAX_PAGE, after_id=after_id)
-    except ClaudeBatchesError as error:
-        failure = error
-    if failure is not None:
-        _close(alias, opened, is_kept=isinstance(failure, APIError) and failure.status >= 300)
-        raise failure
+    reply = result_or_error(lambda: client.page(limit=limit or wire.MAX_PAGE, after_id=after_id))
+    if isinstance(reply, ClaudeBatchesError):
+        _close(alias, opened, is_kept=isinstance(reply, APIError) and reply.status >= 300)
+        raise reply
     remember_page(alias, reply.data["data"], reply.workspace_id)
     _close(alias, opened, is_kept=not reply.is_repeated)
     return reply

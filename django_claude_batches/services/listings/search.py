@@ -163,10 +163,6 @@ def attempts_without_anchor(
     return {anchor: attempt for anchor, attempt in found if anchor is not None and anchor[0] not in listing.ids}
 
 
-LISTINGS = 2
-"""Full listings without a candidate, ten minutes apart, before a call counts as not received."""
-
-
 class Fullness(Enum):
     """What a listing says of an attempt by what it does not show."""
 

@@ -6,7 +6,7 @@ from django.db.models import Q
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError, RemoteNotFound, ServerFault
+from django_claude_batches.exceptions import APIError, ClaudeBatchesError, RemoteNotFound, ServerFault, result_or_error
 from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch.batch import UNWISHED
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
@@ -57,16 +57,12 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         return False
     maybe_deleted = _maybe_deleted(batch)
     batch.note("delete_sent")
-    failure: ClaudeBatchesError | None = None
-    try:
-        client.delete(str(batch.anthropic_id))
-    except ClaudeBatchesError as error:
-        failure = error
-    if failure is None or (maybe_deleted and isinstance(failure, RemoteNotFound)):
+    answer = result_or_error(lambda: client.delete(str(batch.anthropic_id)))
+    if not isinstance(answer, ClaudeBatchesError) or (maybe_deleted and isinstance(answer, RemoteNotFound)):
         return _deleted(batch, token)
-    if _is_refusal(failure):
-        batch.note("delete_refused", str(failure))
-    return _failed(batch, token, failure)
+    if _is_refusal(answer):
+        batch.note("delete_refused", str(answer))
+    return _failed(batch, token, answer)
 
 
 def is_searched_for(batch: MessageBatch) -> bool:

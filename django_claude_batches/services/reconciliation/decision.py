@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from django_claude_batches.services.listings.search import LISTINGS, Fullness
+from django_claude_batches.models.attempt import FULL_LISTINGS
+from django_claude_batches.services.listings.search import Fullness
 
 
 class Step(Enum):
@@ -55,4 +56,4 @@ def decide(facts: Facts) -> Decision:
     if facts.listing is Fullness.PARTIAL:
         why = "no listing within 48 hours was complete"
         return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)
-    return Decision(Step.NOT_RECEIVED if facts.listings >= LISTINGS and facts.are_kept else Step.WAIT)
+    return Decision(Step.NOT_RECEIVED if facts.listings >= FULL_LISTINGS and facts.are_kept else Step.WAIT)

@@ -73,13 +73,10 @@ def _watch(alias: str) -> int:
     if not attempts:
         forget(alias)
         return 0
-    failure: Exception | None = None
     try:
         _look(alias, [Window.of(attempt).without_end() for attempt in attempts])
     except (ClaudeBatchesError, ConfigurationError) as error:
-        failure = error
-    if failure is not None:
-        logger.warning("Watching account %s for late batches: %s", alias, failure)
+        logger.warning("Watching account %s for late batches: %s", alias, error)
     return len(attempts)
 
 

@@ -13,8 +13,9 @@ from django.db.models import F
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import ClaudeBatchesError, result_or_error
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
+from django_claude_batches.models.attempt import FULL_LISTINGS
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.backoff import next_poll, respecting
@@ -22,7 +23,6 @@ from django_claude_batches.services.heartbeat import heartbeat
 from django_claude_batches.services.listings.candidates import gone_ids, open_ones, remember, remember_adopted
 from django_claude_batches.services.listings.page import are_kept, page_of
 from django_claude_batches.services.listings.search import (
-    LISTINGS,
     Fullness,
     Listing,
     attempts_without_anchor,
@@ -139,20 +139,16 @@ def _search(lost: list[Lost], client: BatchesClient) -> bool:
         renew()
         return page_of(client, alias, **what)
 
-    failure: ClaudeBatchesError | None = None
-    try:
-        listing = list_for(pages, alias, attempts, gone_ids(alias))
-    except ClaudeBatchesError as error:
-        failure = error
-    if failure is not None:
+    listing = result_or_error(lambda: list_for(pages, alias, attempts, gone_ids(alias)))
+    if isinstance(listing, ClaudeBatchesError):
         for each in lost:
             if each.attempt.sent_at is not None and each.attempt.sent_at + OVERDUE < began_at:
-                close_attempt.never_known(
-                    each.batch, each.attempt, f"no listing within 48 hours was complete: {failure}"
+                close_attempt.hold_undecided(
+                    each.batch, each.attempt, f"no listing within 48 hours was complete: {listing}"
                 )
                 continue
-            delay = respecting(failure, next_poll(each.attempt.sent_at))
-            each.batch.put_off(delay, token=each.token, error=str(failure))
+            delay = respecting(listing, next_poll(each.attempt.sent_at))
+            each.batch.put_off(delay, token=each.token, error=str(listing))
         return False
     _look_at(client, alias, lost, listing, renew)
     gone = gone_ids(alias)
@@ -187,7 +183,7 @@ def _judge(
     is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after(attempt) < began_at
     full, why_not = fullness(listing, attempt, gone)
     # Of these listings, if there are enough; else the one just made is one of them.
-    are_all_kept = are_kept(batch.account, attempt.last_listing_at if attempt.listings_made >= LISTINGS else None)
+    are_all_kept = are_kept(batch.account, attempt.last_listing_at if attempt.listings_made >= FULL_LISTINGS else None)
     if not are_all_kept:
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
     facts = Facts(
@@ -203,9 +199,9 @@ def _judge(
     _show(attempt, maybe)
     decision = decide(facts)
     if decision.step is Step.NOT_RECEIVED:
-        return close_attempt.not_received(batch, attempt)
+        return close_attempt.record_not_received(batch, attempt)
     if decision.step is Step.HOLD:
-        return close_attempt.never_known(batch, attempt, decision.why)
+        return close_attempt.hold_undecided(batch, attempt, decision.why)
     why = _why_open(batch, maybe, why_not)
     batch.put_off(next_poll(attempt.sent_at), token=lost.token, last_error=why)
     return False
@@ -221,11 +217,11 @@ def _count(attempt: SubmitAttempt, began_at: datetime, *, counts: bool, anew: bo
         rows.update(listings_made=0, last_listing_at=None)
         return 0
     last = attempt.last_listing_at
-    if counts and attempt.listings_made < LISTINGS and (last is None or last + APART <= began_at):
+    if counts and attempt.listings_made < FULL_LISTINGS and (last is None or last + APART <= began_at):
         # Only if no other process has counted meanwhile.
         rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
-    return attempt.listings_made if counts else min(attempt.listings_made, LISTINGS - 1)
+    return attempt.listings_made if counts else min(attempt.listings_made, FULL_LISTINGS - 1)
 
 
 def _show(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:

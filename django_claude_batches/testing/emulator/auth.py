@@ -1,4 +1,4 @@
-"""Who may call: API keys, each of one Workspace (`docs/reference/wire.md` §2.1), and hosts that no web page can have."""
+"""Who may call: API keys, each of one Workspace (`docs/reference/wire.md` §2.1); hosts that no web page can have."""
 
 from __future__ import annotations
 
