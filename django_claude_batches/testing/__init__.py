@@ -35,8 +35,8 @@ WHERE = {
     "Bend": ".emulator.faults.bends",
     "ClaudeEmulator": ".emulator",
     "EmulatorProcess": ".process",
-    "Failure": ".emulator.judging",
-    "RandomBends": ".emulator.faults.drawn",
+    "Failure": ".emulator.validation.params",
+    "RandomBends": ".emulator.faults.random_bends",
 }
 
 

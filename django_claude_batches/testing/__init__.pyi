@@ -3,8 +3,7 @@ from __future__ import annotations
 
 from .emulator import ClaudeEmulator
 from .emulator.faults.bends import Bend
-from .emulator.faults.drawn import RandomBends
-from .emulator.judging import Failure
+from .emulator.faults.random_bends import RandomBends
 from .emulator.replies import (
     Reply,
     always,
@@ -17,6 +16,7 @@ from .emulator.replies import (
     truncated,
     using_tool,
 )
+from .emulator.validation.params import Failure
 from .process import EmulatorProcess
 
 __all__ = [
