@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -40,6 +41,15 @@ OUTCOMES = {
     "expired": gettext_lazy("expired"),
     "processing": gettext_lazy("processing"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A label and its value on a page; `bar` shows how much of a period has passed."""
+
+    label: Any
+    text: Any
+    bar: SafeString | str = ""
 
 
 def state_label(batch: MessageBatch) -> SafeString:

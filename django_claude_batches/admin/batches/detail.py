@@ -11,8 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.error_groups import error_groups
-from django_claude_batches.admin.batches.forecast import Fact, outlook
+from django_claude_batches.admin.batches.forecast import outlook
 from django_claude_batches.admin.batches.related_rows import MOST_ROWS, small_tables
 from django_claude_batches.admin.batches.run_facts import of_run
 from django_claude_batches.admin.batches.samples import samples

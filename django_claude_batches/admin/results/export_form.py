@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from django_claude_batches import wire
 from django_claude_batches.admin.base.error_groups import error_groups_now
-from django_claude_batches.admin.base.filters import ErrorTypeFilter, ResultOutcomeFilter, TierFilter
+from django_claude_batches.admin.results.filters import ErrorTypeFilter, ResultOutcomeFilter, TierFilter
 from django_claude_batches.export import cells
 from django_claude_batches.export.formats import CsvExport, Export, JsonlExport
 from django_claude_batches.export.selection import Narrowing

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.filters import RUN
-from django_claude_batches.admin.batches.forecast import Fact
 from django_claude_batches.admin.batches.usage import tokens
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.admin.runs.confirmations import OUTCOMES

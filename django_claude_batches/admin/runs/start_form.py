@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_claude_batches.admin.batches.submit_confirmation import SEPARATORS
+from django_claude_batches.admin.actions.confirmation import SEPARATORS
 from django_claude_batches.admin.runs.preview import Seen
 
 SALT = "django_claude_batches.start"
