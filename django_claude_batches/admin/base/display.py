@@ -26,13 +26,13 @@ from django_claude_batches.models.batch_state import FETCHING, REMOTE
 
 EMPTY = "-"
 
+# Characters of one text on a page: longer texts make browsers slow.
 MOST_CHARACTERS = 100_000
-"""Characters of one text on a page: more makes browsers slow, and nobody reads it there."""
 
 SMALL = Decimal("0.01")
 
+# Models without a price that a text names.
 MOST_MODELS = 3
-"""Models without a price that are named."""
 
 OUTCOMES = {
     "succeeded": gettext_lazy("succeeded"),

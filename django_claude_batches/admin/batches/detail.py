@@ -32,8 +32,8 @@ from django_claude_batches.models import (
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.batch_state import ADOPTING, FETCHING, REMOTE, RUNNING
 
+# States in which results may be stored.
 FETCHED = REMOTE - RUNNING
-"""What may have results here."""
 
 
 def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:

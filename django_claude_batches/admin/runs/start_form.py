@@ -15,8 +15,8 @@ from django_claude_batches.admin.runs.preview import Seen
 
 SALT = "django_claude_batches.start"
 
+# How long a preview may be confirmed.
 HOURS = 12
-"""For which a dry run holds: then somebody has to look again."""
 
 
 class StartForm(forms.Form):
