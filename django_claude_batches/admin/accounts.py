@@ -1,3 +1,5 @@
+"""The pages of accounts, and the actions that resume an account or confirm its installation."""
+
 from __future__ import annotations
 
 from typing import Any

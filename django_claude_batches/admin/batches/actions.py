@@ -1,4 +1,4 @@
-"""What people can do to a row here: the words, the permission, the rows it is for, and the service it calls."""
+"""The actions on batches: words, permission, eligibility, confirmation, and the service that each calls."""
 
 from __future__ import annotations
 
