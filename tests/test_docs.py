@@ -12,7 +12,7 @@ from django.dispatch import Signal
 
 from django_claude_batches import conf, exceptions, services, signals, testing
 from django_claude_batches.jobs import BatchJob
-from django_claude_batches.management.subcommands import ALL
+from django_claude_batches.management.commands.claude_batches import ALL
 from django_claude_batches.models import JobRun, MessageBatch, RunState, State
 from django_claude_batches.services.delivery.evaluation import Outcome
 from tests.browser.looks import FORMS

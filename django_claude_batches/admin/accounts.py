@@ -1,3 +1,5 @@
+"""The pages of accounts, and the actions that resume an account or confirm its installation."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,14 +10,47 @@ from django.http import HttpRequest
 from django.template.defaultfilters import date as date_filter
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
+from django_claude_batches import conf, services
+from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.actions.admin import ActingAdminMixin
 from django_claude_batches.admin.actions.runner import as_action
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.permissions import MayActOnBatchesMixin
-from django_claude_batches.admin.batches.actions import CONFIRM, RESUME
 from django_claude_batches.models import AccountState, MessageBatch, State
+
+
+def _cannot_resume(account: AccountState) -> str:
+    paused = AccountState.objects.primary().paused().filter(pk=account.pk).exists()
+    return "" if paused else _("is not paused")
+
+
+def _cannot_confirm(account: AccountState) -> str:
+    return "" if account.is_elsewhere(conf.installation()) else _("is this installation's")
+
+
+CONFIRM = Verb(
+    name="confirm_installation",
+    label=gettext_lazy("Confirm this installation"),
+    permission="submit",
+    words=gettext_lazy("Not in a copy of a database whose original still runs: both would act on the same batches."),
+    rule=gettext_lazy("Only accounts that were another installation's can be confirmed."),
+    done=ngettext_lazy("%d account is this installation's now.", "%d accounts are this installation's now."),
+    refusal=_cannot_confirm,
+    perform=lambda account, by: services.confirm_installation(account.alias),
+)
+
+RESUME = Verb(
+    name="resume",
+    label=gettext_lazy("Resume sending"),
+    permission="submit",
+    words=gettext_lazy("What waits to be sent goes out, and is billed once sent."),
+    rule=gettext_lazy("Only paused accounts can be resumed."),
+    done=ngettext_lazy("%d account sends again.", "%d accounts send again."),
+    refusal=_cannot_resume,
+    perform=lambda account, by: services.resume(account.alias),
+)
 
 
 class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):

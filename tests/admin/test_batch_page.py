@@ -13,9 +13,8 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
-from django_claude_batches.admin.batches.forecast import outlook
+from django_claude_batches.admin.batches.forecast import MIN_SAMPLE, outlook, turn_round
 from django_claude_batches.admin.batches.samples import MOST_CHARACTERS, MOST_READ, prompt, samples
-from django_claude_batches.admin.batches.turnaround import FEWEST, turn_round
 from django_claude_batches.models import (
     AccountState,
     BatchResult,
@@ -58,7 +57,7 @@ def test_the_turn_round_is_that_of_the_accounts_last_batches(django_assert_num_q
 
 
 def test_a_few_batches_say_nothing() -> None:
-    for _number in range(FEWEST - 1):
+    for _number in range(MIN_SAMPLE - 1):
         ended(5)
     assert turn_round("default") is None
     ended(0)

@@ -23,9 +23,10 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdmin
-from django_claude_batches.admin.base.filters import BATCH, ResultOutcomeFilter
+from django_claude_batches.admin.base.filters import BATCH
 from django_claude_batches.admin.results.export_form import NARROWING
 from django_claude_batches.admin.results.export_view import export_links
+from django_claude_batches.admin.results.filters import ResultOutcomeFilter
 from django_claude_batches.export.cells import COLUMNS, DEFAULT
 from django_claude_batches.export.selection import OUTCOMES
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.management.cli.console import CLEAR_LINE
-from django_claude_batches.management.subcommands import ALL
+from django_claude_batches.management.commands.claude_batches import ALL
 from django_claude_batches.models import (
     AccountState,
     BatchResult,

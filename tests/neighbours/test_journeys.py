@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 from django.db import connections
 
-from django_claude_batches.management.subcommands import ALL
+from django_claude_batches.management.commands.claude_batches import ALL
 from django_claude_batches.models import AccountState, BatchResult
 from tests.neighbours.beside import RESULTS_LIST, BesideNeighbour, Neighbour
 from tests.reliability.databases import MARIADB, POSTGRES

@@ -13,11 +13,11 @@ from django.http import HttpRequest, HttpResponse
 from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
+# Where an action may be offered: before Django 6.1 only on the list.
 LOCATIONS: Any = getattr(admin, "ActionLocation", None)
-"""Where an action may stand. Before Django 6.1 that is the list alone."""
 
+# Form fields that name the chosen action.
 ACTION_FIELDS = ("action",) if LOCATIONS is None else ("action", f"{LOCATIONS.CHANGE_FORM.value}-action")
-"""The fields of a form in which an action is asked for."""
 
 
 class ActingAdminMixin(MirrorAdminMixin):

@@ -1,23 +1,25 @@
-"""What a confirmation page asks, beside whether to do it."""
+"""The forms of confirmation pages: a plain one, and one that asks for a number before large submissions."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
 from django.http import QueryDict
-from django.utils.functional import Promise
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_claude_batches.admin.batches.unconfirmed import candidates
-from django_claude_batches.models import MessageBatch
-from django_claude_batches.wire import BATCH_ID_PATTERN
+from django_claude_batches.admin.base import display
+from django_claude_batches.estimates import Estimate
+from django_claude_batches.services import cost_confirmation
+
+# What people type between thousands.
+SEPARATORS = re.compile(r"[\s,.'\u2019_]")
 
 
 class Question(forms.Form):
-    """Asks nothing more. Forms below do, about the `rows` that the action is for; `answers` go on to the verb."""
+    """Ask only for the confirmation. Subclasses ask more about the `rows`; `answers` become arguments of `perform`."""
 
     for_one_row = False
 
@@ -27,7 +29,7 @@ class Question(forms.Form):
 
     @property
     def note(self) -> str:
-        """What there is to know before one answers."""
+        """Return what people should know before they confirm."""
         return ""
 
     @property
@@ -35,89 +37,37 @@ class Question(forms.Form):
         return {}
 
 
-class WordQuestion(Question):
-    """Asks for a word to be typed."""
+class CountQuestion(Question):
+    """Ask for the number of requests if it, or the estimate, is above what needs no confirmation."""
 
-    WORD: Promise
-
-    word = forms.CharField(
-        required=False, max_length=50, widget=forms.TextInput({"autocomplete": "off", "class": "vTextField"})
+    requests = forms.CharField(
+        label=gettext_lazy("That is much: type the number of requests to confirm:"),
+        required=False,
+        max_length=30,
+        widget=forms.TextInput({"autocomplete": "off", "inputmode": "numeric", "class": "vTextField"}),
     )
 
     def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
         super().__init__(rows, data)
-        self.fields["word"].label = _("Type “%(word)s” to confirm:") % {"word": self.WORD}
+        if not cost_confirmation.is_much(self.count, self.estimate):
+            del self.fields["requests"]
 
-    def clean_word(self) -> str:
-        return checked_word(self.cleaned_data["word"], self.WORD)
+    @property
+    def count(self) -> int:
+        """Return how many requests would be sent."""
+        raise NotImplementedError
 
-
-def checked_word(typed: str, word: Promise) -> str:
-    """Raise ValidationError unless that word was typed."""
-    if typed.strip().lower() != str(word):
-        raise forms.ValidationError(_("Nothing was done: type “%(word)s” to confirm.") % {"word": word})
-    return typed
-
-
-class GiveUpQuestion(WordQuestion):
-    WORD = gettext_lazy("give up")
-
-
-class DeclareLostQuestion(WordQuestion):
-    WORD = gettext_lazy("declare lost")
+    def estimate(self) -> Estimate:
+        """Return what they may cost."""
+        raise NotImplementedError
 
     @property
     def note(self) -> str:
-        """Name what is not known of them."""
-        return " ".join(_unknown(row) for row in self.rows[:MOST_NAMED])
+        return _("Estimate: %(estimate)s.") % {"estimate": display.estimate(self.estimate())}
 
-
-MOST_NAMED = 20
-
-
-def _unknown(batch: MessageBatch) -> str:
-    if not batch.anthropic_id:
-        return _("Of %(batch)s it is not known whether it ran, and was billed.") % {"batch": batch}
-    if batch.workspace_id:
-        text = _("Of %(batch)s it is not known whether it was deleted, or the key is of another Workspace than %(id)s.")
-        return text % {"batch": batch, "id": batch.workspace_id}
-    text = _(
-        "Of %(batch)s it is not known in which Workspace it was made: it may be there if the key is another one's."
-    )
-    return text % {"batch": batch}
-
-
-class WhichQuestion(Question):
-    """Asks for an id of Anthropic's: one of those that may be it, or another."""
-
-    for_one_row = True
-
-    id = forms.CharField(required=False, label=gettext_lazy("It may be one of these:"))
-    typed_id = forms.CharField(
-        required=False,
-        label=gettext_lazy("Its id at Anthropic:"),
-        widget=forms.TextInput({"autocomplete": "off", "class": "vTextField", "placeholder": "msgbatch_…"}),
-    )
-
-    def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
-        super().__init__(rows, data)
-        known = candidates(rows[0]) if rows else []
-        choices = [(found["id"], f"{found['id']}, {found['created_at']}: {found['why']}") for found in known]
-        self.fields["id"].widget = forms.RadioSelect(choices=choices) if known else forms.HiddenInput()
-        if known:
-            self.fields["typed_id"].label = _("Or another id at Anthropic:")
-
-    def clean(self) -> dict[str, Any]:
-        if not BATCH_ID_PATTERN.fullmatch(self._given):
-            text = _("Nothing was done: a batch's id looks like msgbatch_01…, not “%(given)s”.")
-            raise forms.ValidationError(text % {"given": Truncator(self._given).chars(80)})
-        return self.cleaned_data
-
-    @property
-    def answers(self) -> dict[str, Any]:
-        return {"id": self._given}
-
-    @property
-    def _given(self) -> str:
-        """The id that was typed, else the candidate that was chosen."""
-        return str(self.cleaned_data.get("typed_id") or self.cleaned_data.get("id") or "")
+    def clean_requests(self) -> str:
+        typed = str(self.cleaned_data["requests"])
+        if SEPARATORS.sub("", typed) != str(self.count):
+            text = _("Nothing was done: type %(count)s, the number of requests, to confirm.")
+            raise forms.ValidationError(text % {"count": f"{self.count:,}"})
+        return typed

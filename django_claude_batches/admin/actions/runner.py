@@ -24,9 +24,10 @@ from django_claude_batches.admin.actions.confirmation import Question
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
 
+# Rows of one action: the confirmation page names each, and Django refuses forms of more than 1,000 fields.
 MOST_ROWS = 500
-"""Rows of one action: the confirmation page names each, and Django refuses forms of more than 1,000 fields."""
 
+# Rows and skipped rows that a page or message names.
 MOST_NAMED = 20
 MOST_SKIPPED_NAMED = 5
 

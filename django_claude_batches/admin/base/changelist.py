@@ -15,8 +15,8 @@ from django.utils.functional import cached_property
 
 from django_claude_batches.admin.base.lookups import is_long_text
 
+# Rows of a list that can be paged to. Counting millions is slow, and nobody pages that far.
 CAP = 10_000
-"""Rows of a list that can be paged to. Counting a million takes longer than anybody pages."""
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]

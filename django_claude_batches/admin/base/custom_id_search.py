@@ -9,8 +9,8 @@ from django.db.models import OuterRef, Q, Subquery
 from django_claude_batches import wire
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 
+# Rows of one custom_id that are found: those of the newest batches. Where nobody gave ids, each batch has a "0".
 MOST_FOUND = 1_000
-"""Rows of one custom_id that are found: those of the newest batches. Where nobody gave ids, each batch has a "0"."""
 
 
 def has_custom_id(model: type[BatchRequest | BatchResult], custom_id: str) -> Q:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,13 +26,13 @@ from django_claude_batches.models.batch_state import FETCHING, REMOTE
 
 EMPTY = "-"
 
+# Characters of one text on a page: longer texts make browsers slow.
 MOST_CHARACTERS = 100_000
-"""Characters of one text on a page: more makes browsers slow, and nobody reads it there."""
 
 SMALL = Decimal("0.01")
 
+# Models without a price that a text names.
 MOST_MODELS = 3
-"""Models without a price that are named."""
 
 OUTCOMES = {
     "succeeded": gettext_lazy("succeeded"),
@@ -40,6 +41,15 @@ OUTCOMES = {
     "expired": gettext_lazy("expired"),
     "processing": gettext_lazy("processing"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A label and its value on a page; `bar` shows how much of a period has passed."""
+
+    label: Any
+    text: Any
+    bar: SafeString | str = ""
 
 
 def state_label(batch: MessageBatch) -> SafeString:

@@ -1,84 +1,35 @@
-"""What people can do to a row here: the words, the permission, the rows it is for, and the service it calls."""
+"""The actions on batches: words, permission, eligibility, confirmation, and the service that each calls."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
-from django_claude_batches import conf, services
-from django_claude_batches.admin.actions.action import STANDING, Verb, being_drafted, only, standing
-from django_claude_batches.admin.actions.confirmation import DeclareLostQuestion, GiveUpQuestion, WhichQuestion
-from django_claude_batches.admin.batches.retry_confirmation import RetryQuestion
-from django_claude_batches.admin.batches.submit_confirmation import SubmitQuestion
-from django_claude_batches.models import AccountState, MessageBatch, RunState, State
-from django_claude_batches.models.batch_state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, FETCHING, RUNNING, SENT
-from django_claude_batches.services import retries
-from django_claude_batches.services.ingestion import reingest
-from django_claude_batches.services.polling import loss
-from django_claude_batches.services.polling.delete import DELETABLE_REMOTELY
-
-
-def _cannot_submit(batch: MessageBatch) -> str:
-    return only(EDITABLE)(batch) or being_drafted(batch) or _held_back(batch)
-
-
-def _must_be_submitted_alone(batch: MessageBatch) -> str:
-    return _("may have been billed already: submit it alone") if batch.may_have_been_billed else ""
-
-
-def _held_back(batch: MessageBatch) -> str:
-    """Make the refusal of what a worker would not send now."""
-    if batch.is_claimed:
-        return _("is being verified as %(id)s") % {"id": batch.claimed_id}
-    run = batch.run
-    if run is None or not run.is_active:
-        return ""
-    if run.state == RunState.CANCELING:
-        return _("is of a run that is being canceled")
-    return _("is of a run that is paused: resume that") if run.is_paused else ""
-
-
-def _cannot_delete_here(batch: MessageBatch) -> str:
-    return only(DELETABLE)(batch) or being_drafted(batch)
-
-
-def _cannot_cancel(batch: MessageBatch) -> str:
-    if batch.state in SENT | RUNNING and batch.cancel_requested_at is not None:
-        return str(STANDING[State.CANCELING])
-    return only(SENT | {State.IN_PROGRESS})(batch)
-
-
-def _cannot_delete_remote(batch: MessageBatch) -> str:
-    if batch.remote_deleted_at is not None:
-        return _("is already deleted at Anthropic")
-    if batch.delete_requested_at is not None:
-        return _("is already going to be deleted at Anthropic")
-    return only(DELETABLE_REMOTELY)(batch)
-
-
-def _cannot_check(batch: MessageBatch) -> str:
-    return "" if batch.is_live else standing(batch)
-
-
-def _cannot_announce(batch: MessageBatch) -> str:
-    standing = only(frozenset({State.INGESTED}))(batch)
-    return standing or (_("has no answers any more: they were purged") if batch.result_purge_note else "")
-
-
-def _cannot_fetch_again(batch: MessageBatch) -> str:
-    return only(frozenset({State.INGESTED}))(batch) or reingest.obstacle(batch)
-
-
-def _cannot_retry(batch: MessageBatch) -> str:
-    return only(retries.RETRYABLE)(batch) or retries.obstacle(batch)
-
-
-def _cannot_declare_lost(batch: MessageBatch) -> str:
-    if batch.state in RUNNING | FETCHING or batch.is_claimed or batch.may_have_been_billed:
-        return loss.obstacle(batch)
-    return standing(batch)
+from django_claude_batches import services
+from django_claude_batches.admin.actions.action import Verb
+from django_claude_batches.admin.batches.confirmations import (
+    DeclareLostQuestion,
+    GiveUpQuestion,
+    RetryQuestion,
+    SubmitQuestion,
+    WhichQuestion,
+)
+from django_claude_batches.admin.batches.eligibility import (
+    cannot_announce,
+    cannot_cancel,
+    cannot_check,
+    cannot_declare_lost,
+    cannot_delete_here,
+    cannot_delete_remote,
+    cannot_fetch_again,
+    cannot_retry,
+    cannot_submit,
+    must_be_submitted_alone,
+    only,
+)
+from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models.batch_state import ADOPTING, ALWAYS_DUE
 
 
 def _check(batch: MessageBatch, by: Any) -> None:
@@ -93,15 +44,6 @@ def _delete_here(batch: MessageBatch, by: Any) -> None:
     batch.pk = pk  # Django clears it, and the log still needs it
 
 
-def _cannot_resume(account: AccountState) -> str:
-    paused = AccountState.objects.primary().paused().filter(pk=account.pk).exists()
-    return "" if paused else _("is not paused")
-
-
-def _cannot_confirm(account: AccountState) -> str:
-    return "" if account.is_elsewhere(conf.installation()) else _("is this installation's")
-
-
 SUBMIT = Verb(
     name="submit",
     label=gettext_lazy("Submit to Claude"),
@@ -110,8 +52,8 @@ SUBMIT = Verb(
     rule=gettext_lazy("Only drafts and refused or held batches can be submitted."),
     done=ngettext_lazy("%d batch is queued and goes out shortly.", "%d batches are queued and go out shortly."),
     asks=SubmitQuestion,
-    refusal=_cannot_submit,
-    alone=_must_be_submitted_alone,
+    refusal=cannot_submit,
+    alone=must_be_submitted_alone,
     perform=lambda batch, by, **answers: services.submit(batch, by=by, **answers),
 )
 TAKE_BACK = Verb(
@@ -131,7 +73,7 @@ CANCEL = Verb(
     words=gettext_lazy("Finished requests stay billed and are kept."),
     rule=gettext_lazy("Only batches that are being sent or are running at Anthropic can be canceled."),
     done=ngettext_lazy("%d batch is going to be canceled.", "%d batches are going to be canceled."),
-    refusal=_cannot_cancel,
+    refusal=cannot_cancel,
     perform=lambda batch, by: services.cancel(batch, by=by),
 )
 DELETE_REMOTE = Verb(
@@ -145,7 +87,7 @@ DELETE_REMOTE = Verb(
     done=ngettext_lazy(
         "%d batch is going to be deleted at Anthropic.", "%d batches are going to be deleted at Anthropic."
     ),
-    refusal=_cannot_delete_remote,
+    refusal=cannot_delete_remote,
     perform=lambda batch, by: services.delete_remote(batch, by=by),
 )
 CHECK = Verb(
@@ -155,7 +97,7 @@ CHECK = Verb(
     words=gettext_lazy("A worker does at once what it would do later anyway: send, look, fetch, tell the app."),
     rule=gettext_lazy("Only batches to which something still happens by itself can be checked."),
     done=ngettext_lazy("%d batch is looked at shortly.", "%d batches are looked at shortly."),
-    refusal=_cannot_check,
+    refusal=cannot_check,
     perform=_check,
 )
 ANNOUNCE = Verb(
@@ -165,7 +107,7 @@ ANNOUNCE = Verb(
     words=gettext_lazy("Your receivers of results_ingested are called once more. Nothing is sent to Anthropic."),
     rule=gettext_lazy("Only complete batches have results to send."),
     done=ngettext_lazy("%d batch is sent to the app again.", "%d batches are sent to the app again."),
-    refusal=_cannot_announce,
+    refusal=cannot_announce,
     perform=lambda batch, by: services.announce_again(batch, by=by),
 )
 FETCH_AGAIN = Verb(
@@ -180,7 +122,7 @@ FETCH_AGAIN = Verb(
     done=ngettext_lazy(
         "The results of %d batch are fetched again shortly.", "The results of %d batches are fetched again shortly."
     ),
-    refusal=_cannot_fetch_again,
+    refusal=cannot_fetch_again,
     perform=lambda batch, by: services.reingest(batch, by=by),
 )
 RETRY = Verb(
@@ -190,7 +132,7 @@ RETRY = Verb(
     words=gettext_lazy("Makes a new draft of each batch; nothing is sent yet."),
     rule=gettext_lazy("Only finished batches whose requests are here can be retried."),
     done=ngettext_lazy("%d new draft; nothing is sent yet:", "%d new drafts; nothing is sent yet:"),
-    refusal=_cannot_retry,
+    refusal=cannot_retry,
     perform=lambda batch, by, **answers: services.retry(batch, by=by, **answers),
     asks=RetryQuestion,
     makes=True,
@@ -235,7 +177,7 @@ DECLARE_LOST = Verb(
         "billed, can be declared lost."
     ),
     done=ngettext_lazy("%d batch is declared lost.", "%d batches are declared lost."),
-    refusal=_cannot_declare_lost,
+    refusal=cannot_declare_lost,
     perform=lambda batch, by: services.declare_lost(batch, by=by),
     asks=DeclareLostQuestion,
 )
@@ -246,33 +188,11 @@ DELETE_HERE = Verb(
     words=gettext_lazy("Their requests, results and timelines go too. Cannot be undone. Nothing changes at Anthropic."),
     rule=gettext_lazy("Only drafts, refused or held batches and finished ones can be deleted here."),
     done=ngettext_lazy("%d batch is deleted here.", "%d batches are deleted here."),
-    refusal=_cannot_delete_here,
+    refusal=cannot_delete_here,
     perform=_delete_here,
     deletes=True,
 )
 BATCH_VERBS = (
     *(SUBMIT, TAKE_BACK, CANCEL, CHECK, FETCH_AGAIN, RETRY, ANNOUNCE),
     *(DELETE_REMOTE, CLAIM, GIVE_UP, DECLARE_LOST, DELETE_HERE),
-)
-
-CONFIRM = Verb(
-    name="confirm_installation",
-    label=gettext_lazy("Confirm this installation"),
-    permission="submit",
-    words=gettext_lazy("Not in a copy of a database whose original still runs: both would act on the same batches."),
-    rule=gettext_lazy("Only accounts that were another installation's can be confirmed."),
-    done=ngettext_lazy("%d account is this installation's now.", "%d accounts are this installation's now."),
-    refusal=_cannot_confirm,
-    perform=lambda account, by: services.confirm_installation(account.alias),
-)
-
-RESUME = Verb(
-    name="resume",
-    label=gettext_lazy("Resume sending"),
-    permission="submit",
-    words=gettext_lazy("What waits to be sent goes out, and is billed once sent."),
-    rule=gettext_lazy("Only paused accounts can be resumed."),
-    done=ngettext_lazy("%d account sends again.", "%d accounts send again."),
-    refusal=_cannot_resume,
-    perform=lambda account, by: services.resume(account.alias),
 )

@@ -14,29 +14,29 @@ from django_claude_batches.admin.actions.admin import ActingAdminMixin
 from django_claude_batches.admin.actions.runner import as_action
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.custom_id_search import has_custom_id
-from django_claude_batches.admin.base.filters import (
-    AccountFilter,
-    AgeFilter,
-    AttentionFilter,
-    KindFilter,
-    NearingFilter,
-    RunFilter,
-)
+from django_claude_batches.admin.base.filters import AttentionFilter
 from django_claude_batches.admin.base.permissions import MayActOnBatchesMixin
 from django_claude_batches.admin.batches.actions import BATCH_VERBS
-from django_claude_batches.admin.batches.card import CardAdminMixin
+from django_claude_batches.admin.batches.detail import batch_page
+from django_claude_batches.admin.batches.filters import AccountFilter, AgeFilter, KindFilter, NearingFilter, RunFilter
 from django_claude_batches.admin.batches.forms import EDITABLE_FIELDS, DraftForm
+from django_claude_batches.admin.batches.related_rows import MOST_ROWS
+from django_claude_batches.admin.batches.run_facts import with_run
+from django_claude_batches.admin.pages.live import SECONDS, SECONDS_OF_OURS, MovingAdminMixin
 from django_claude_batches.admin.results.export_view import export_links
 from django_claude_batches.admin.uploads.views import NewBatchAdminMixin
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
-from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, UNCLAIMED
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
+from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, FETCHING, UNCLAIMED
 
+# Columns that a batch shares with its run: the kind names the run's job.
 FIXED_IN_RUN = ("kind", "account")
-"""What a batch of a run has in common with its run: by its kind its job is found."""
+
+# States in which a worker, not Anthropic, takes the next step.
+OURS = FETCHING | {State.QUEUED, State.SUBMITTING, State.INGESTED}
 
 
-class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdminMixin, ActingAdminMixin):
+class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdminMixin, ActingAdminMixin):
     form = DraftForm
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
@@ -76,6 +76,25 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, CardAdmin
             },
         ),
     )
+
+    def fetch(self, request: HttpRequest, pk: int) -> Any:
+        """Return the batch with its parent, its retries and the progress of its delivery: one query."""
+        rows = with_run(self.get_queryset(request).filter(Q(pk=pk) | Q(parent=pk))).select_related("parent", "run")
+        # The batch is older than those that retry it.
+        found = {row.pk: row for row in rows.order_by("pk")[: MOST_ROWS + 1]}
+        batch = found.pop(pk, None)
+        if batch is not None:
+            batch.retried_by = list(found.values())
+        return batch
+
+    def moves(self, row: MessageBatch) -> bool:
+        return row.is_live or (row.run is not None and row.run.is_active and row.delivered_at is None)
+
+    def seconds(self, row: MessageBatch) -> int:
+        return SECONDS_OF_OURS if row.state in OURS else SECONDS
+
+    def page_of(self, request: HttpRequest, row: MessageBatch) -> dict[str, Any]:
+        return batch_page(self, request, row)
 
     @admin.display(description=_("batch"), ordering="pk")
     def name(self, batch: MessageBatch) -> str:

@@ -11,8 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.error_groups import error_groups
-from django_claude_batches.admin.batches.forecast import Fact, outlook
+from django_claude_batches.admin.batches.forecast import outlook
 from django_claude_batches.admin.batches.related_rows import MOST_ROWS, small_tables
 from django_claude_batches.admin.batches.run_facts import of_run
 from django_claude_batches.admin.batches.samples import samples
@@ -31,8 +32,8 @@ from django_claude_batches.models import (
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.batch_state import ADOPTING, FETCHING, REMOTE, RUNNING
 
+# States in which results may be stored.
 FETCHED = REMOTE - RUNNING
-"""What may have results here."""
 
 
 def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:

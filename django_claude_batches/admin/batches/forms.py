@@ -8,12 +8,13 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.admin.notices.checks import known_accounts
+from django_claude_batches.admin.base.safe_settings import known_accounts
 from django_claude_batches.models import MessageBatch
 
 EDITABLE_FIELDS = ("label", "kind", "account", "betas")
+
+# What may stand in the `anthropic-beta` header between two commas.
 BETA = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
-"""What may stand in the `anthropic-beta` header between two commas."""
 
 
 class BetasField(forms.CharField):

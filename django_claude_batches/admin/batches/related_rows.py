@@ -10,20 +10,21 @@ from django.db.models.functions import Cast, Coalesce
 
 from django_claude_batches.models import BatchEvent, MessageBatch, ResultProblem, SubmitAttempt
 
+# Rows on the page: of the timeline, and of each other table.
 MOST_EVENTS = 50
 MOST_ROWS = 20
-"""Rows of each other table on the page."""
 
+# Columns shown of each model: the number that orders the rows, a time, another number, and texts.
 COLUMNS: dict[type[Any], tuple[str, str, str | None, tuple[str, ...]]] = {
     BatchEvent: ("pk", "at", None, ("by_name", "what", "text")),
     SubmitAttempt: ("number", "sent_at", "http_status", ("outcome", "remote_id", "api_request_id", "tag")),
     ResultProblem: ("number", "seen_at", "offset", ("reason", "excerpt")),
 }
-"""What is shown of each: the number that it is ordered by, a time, another number, and texts."""
 
 TEXTS = 4
+
+# Greater than the number of any line.
 BEYOND = 2**31
-"""More than the number of any line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class SmallTables:
 
     events: list[BatchEvent]
     attempts: list[SubmitAttempt]
+    # The first ones; one more than the page shows if there are more.
     problems: list[ResultProblem]
-    """The first ones: one more than the page shows, where there are more."""
 
 
 def small_tables(batch: MessageBatch) -> SmallTables:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.batches.forecast import Fact
+from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.models import DeliveryChunk, DeliveryMode, ParkedResult, RunState, State
 
 

@@ -13,11 +13,12 @@ from django.utils.text import Truncator
 from django_claude_batches.models import BatchResult, MessageBatch
 
 MOST_RESULTS = 5
-MOST_CHARACTERS = 2_000
-"""Of each text; the rest stands on the result's own page."""
 
+# Shown of each text; the result's own page has the rest.
+MOST_CHARACTERS = 2_000
+
+# Fetched of each text: of a longer prompt only the beginning, of a longer answer nothing.
 MOST_READ = 200_000
-"""Characters of a prompt or an answer that are fetched for it: of longer ones only the beginning, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)

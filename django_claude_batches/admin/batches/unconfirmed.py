@@ -17,8 +17,8 @@ from django_claude_batches.models.batch_state import ADOPTING
 from django_claude_batches.services.listings.candidates import foreign_to
 from django_claude_batches.services.submission.baseline import quiet_after
 
+# Candidates, and excluded ids, that are named on one page.
 MOST_NAMED = 20
-"""Candidates, and excluded ids, that are named on one page."""
 
 
 def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:

@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.batches.forecast import Fact
-from django_claude_batches.admin.notices.checks import known_prices
+from django_claude_batches.admin.base.display import Fact
+from django_claude_batches.admin.base.safe_settings import known_prices
 from django_claude_batches.models import MessageBatch, State, UsageRollup
 from django_claude_batches.models.batch_state import UNSENT
 from django_claude_batches.models.usage import COUNTED

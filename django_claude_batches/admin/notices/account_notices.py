@@ -13,7 +13,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_claude_batches.admin.notices.checks import known_installation
+from django_claude_batches.admin.base.safe_settings import known_installation
 from django_claude_batches.admin.notices.notice import Notice, row_url
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.account_pauses import KEY_REFUSED

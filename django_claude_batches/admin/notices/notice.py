@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from django_claude_batches.admin.base.permissions import may_view
 
+# A notice counts at most so many rows, and says "More than" beyond that.
 MOST_NAMED = 100
-"""Rows that a notice counts: beyond that it says so, and the list shows them."""
 
 
 @dataclass(frozen=True, slots=True)

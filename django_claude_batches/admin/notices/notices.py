@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.core.checks import WARNING
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
+from django_claude_batches import checks
 from django_claude_batches.admin.notices.account_notices import about_accounts
 from django_claude_batches.admin.notices.batch_notices import about_batches, live_counts
-from django_claude_batches.admin.notices.checks import failed_checks
 from django_claude_batches.admin.notices.notice import Notice, list_url
 from django_claude_batches.admin.notices.run_notices import about_runs, run_counts
 from django_claude_batches.models import AccountState
@@ -24,12 +25,20 @@ def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
     """Give what to say now: one query, or a few more before the first tick."""
     accounts = _accounts()
     live = _live(accounts)
-    found = list(failed_checks())
+    found = list(_failed_checks())
     if live is not None:
         if live.is_due and not any(account.is_ticking for account in accounts):
             found.append(_still(request, site))
         found += [*about_batches(request, site, live), *about_runs(request, site, live)]
     return found + list(about_accounts(request, site, accounts))
+
+
+def _failed_checks() -> Iterator[Notice]:
+    """Return notices of the app's failed system checks that are not silenced: a server may run without `check`."""
+    for check in checks.ALL:
+        for message in check(app_configs=None):
+            if message.level >= WARNING and not message.is_silenced():
+                yield Notice(f"{message.id}: {message.msg} {message.hint or ''}".rstrip())
 
 
 def _accounts() -> list[Any]:

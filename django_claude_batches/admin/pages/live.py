@@ -12,12 +12,12 @@ from django.urls import path, reverse
 from django_claude_batches.admin.base.permissions import APP
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
+# Seconds between two refreshes: while Anthropic takes the next step, and while a worker does.
 SECONDS = 10
 SECONDS_OF_OURS = 5
-"""Between two looks: while Anthropic works, and while a worker of ours does."""
 
+# Digits. A longer number is no primary key in any database.
 LONGEST_PK = 18
-"""Digits: more would be no primary key of any database."""
 
 
 class MovingAdminMixin(MirrorAdminMixin):

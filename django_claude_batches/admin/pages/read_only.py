@@ -25,11 +25,11 @@ RAISED = ("last_error", "pause_reason")
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose rows nobody adds, changes or deletes, over a table of any size."""
 
+    # Parameters of links between the package's pages: allowed whatever filters the final class has.
     linked_by: tuple[str, ...] = ()
-    """Parameters of links between the package's pages, which work with any filters of the final class."""
 
+    # Columns that lists leave in the database.
     heavy_fields: tuple[str, ...] = ()
-    """Columns that lists leave in the database."""
 
     paginator: ClassVar[Any] = CappedPaginator
     show_full_result_count = False

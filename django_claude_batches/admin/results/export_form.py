@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from django_claude_batches import wire
 from django_claude_batches.admin.base.error_groups import error_groups_now
-from django_claude_batches.admin.base.filters import ErrorTypeFilter, ResultOutcomeFilter, TierFilter
+from django_claude_batches.admin.results.filters import ErrorTypeFilter, ResultOutcomeFilter, TierFilter
 from django_claude_batches.export import cells
 from django_claude_batches.export.formats import CsvExport, Export, JsonlExport
 from django_claude_batches.export.selection import Narrowing
@@ -25,11 +25,12 @@ FORMATS = {
 OF_REQUESTS = frozenset(name for name, column in cells.COLUMNS.items() if column.is_of_request)
 
 ERROR_TYPE = ErrorTypeFilter.parameter_name
-NARROWING = ("outcome", ERROR_TYPE, TierFilter.parameter_name, SEARCH_VAR)
-"""The parameters of the list of results, which are the fields of the form too."""
 
+# Parameters of the list of results that are also fields of the form.
+NARROWING = ("outcome", ERROR_TYPE, TierFilter.parameter_name, SEARCH_VAR)
+
+# Prefix of an error type in its field: some errors have no type, and an empty value means all results.
 KIND = "="
-"""Stands before a kind of error in its field: some errors have none, and an empty value means all results."""
 
 ALL = ("", gettext_lazy("All"))
 

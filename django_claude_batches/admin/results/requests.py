@@ -9,8 +9,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.base.filters import BatchFilter, RequestOutcomeFilter
 from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
+from django_claude_batches.admin.results.filters import BatchFilter, RequestOutcomeFilter
 from django_claude_batches.models import BatchRequest, BatchResult
 
 

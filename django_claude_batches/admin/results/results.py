@@ -9,15 +9,10 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.base.filters import (
-    BatchFilter,
-    ErrorTypeFilter,
-    ResultOutcomeFilter,
-    TierFilter,
-    batch_pk,
-)
+from django_claude_batches.admin.base.filters import batch_pk
 from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
 from django_claude_batches.admin.results.export_view import ExportingAdminMixin
+from django_claude_batches.admin.results.filters import BatchFilter, ErrorTypeFilter, ResultOutcomeFilter, TierFilter
 from django_claude_batches.models import BatchRequest, BatchResult, ResultType
 
 FAILED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})

@@ -15,6 +15,7 @@ from django_claude_batches.models import RunState
 from django_claude_batches.models.run import ACTIVE, WORKING
 from django_claude_batches.models.run_attention import with_troubles
 
+# How a run stands, to follow its name in a sentence.
 STANDING = {
     RunState.DRAFTING: gettext_lazy("is still being drafted"),
     RunState.RUNNING: gettext_lazy("is running"),
@@ -22,7 +23,6 @@ STANDING = {
     RunState.FINISHED: gettext_lazy("is finished"),
     RunState.CANCELED: gettext_lazy("was canceled"),
 }
-"""How a run stands, to follow its name in a sentence."""
 
 RETRYABLE = (RunState.RUNNING, RunState.FINISHED)
 

@@ -23,8 +23,8 @@ from django_claude_batches.models import JobRun, MessageBatch
 from django_claude_batches.models.run_attention import LEFT
 from django_claude_batches.models.run_totals import RunTotals
 
+# Columns of batches that a run's page leaves in the database.
 UNSHOWN = ("expected_usage", "betas")
-"""Columns of batches that a run's page leaves in the database."""
 
 
 class RunChangeList(LeanChangeList):

@@ -11,16 +11,16 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_claude_batches.admin.actions.confirmation import CountQuestion
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.batches.retry_confirmation import OUTCOMES as OF_REQUESTS
-from django_claude_batches.admin.batches.submit_confirmation import CountQuestion
+from django_claude_batches.admin.batches.confirmations import RETRYABLE_OUTCOMES
 from django_claude_batches.db.keyset import pages
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.services import cost_confirmation
 
-OUTCOMES = {**OF_REQUESTS, "invalid_output": gettext_lazy("not as the schema wants it")}
-"""What people call the outcomes of rows that failed. Others, which the API may have some day, come as they are."""
+# What people call the outcomes of failed rows. Outcomes that the API may add later are shown as they are.
+OUTCOMES = {**RETRYABLE_OUTCOMES, "invalid_output": gettext_lazy("not as the schema wants it")}
 
 
 class RetryRunQuestion(CountQuestion):

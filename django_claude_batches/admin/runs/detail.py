@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.filters import RUN
-from django_claude_batches.admin.batches.forecast import Fact
 from django_claude_batches.admin.batches.usage import tokens
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.admin.runs.confirmations import OUTCOMES
@@ -23,15 +23,16 @@ from django_claude_batches.models import BatchRequest, BatchResult, JobRun, Mess
 from django_claude_batches.models.run import WORKING
 from django_claude_batches.models.run_totals import RunTotals
 
+# Batches in the table of the page; the list of batches has them all.
 MOST_ROWS = 50
-"""Batches in the table of the page; the list of batches has them all."""
 
 MOST_PARKED = 10
-MOST_NAMED = 5
-"""Batches that are named with a kind of failure."""
 
+# Batches named for each kind of failure.
+MOST_NAMED = 5
+
+# Outcomes by which a list of results can be filtered.
 FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "errored", "canceled", "expired"})
-"""Outcomes by which a list of results can be filtered."""
 
 
 def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.batch_state import FINAL, State
 from django_claude_batches.models.run_totals import RunTotals
 
+# What became of rows, in the order of the bar.
 OUTCOMES = {
     "delivered": gettext_lazy("delivered"),
     "failed": gettext_lazy("failed"),
@@ -22,7 +23,6 @@ OUTCOMES = {
     "underway": gettext_lazy("under way"),
     "unasked": gettext_lazy("not asked"),
 }
-"""What becomes of rows, in the order of the bar."""
 
 
 def run_state(run: JobRun) -> SafeString:

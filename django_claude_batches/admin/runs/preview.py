@@ -18,8 +18,8 @@ from django_claude_batches.estimates import Estimate
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.services import cost_confirmation
 
+# How long rows are read while a person waits for the page.
 SECONDS = 5.0
-"""For which rows are looked at while somebody waits for the page."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_claude_batches.admin.batches.submit_confirmation import SEPARATORS
+from django_claude_batches.admin.actions.confirmation import SEPARATORS
 from django_claude_batches.admin.runs.preview import Seen
 
 SALT = "django_claude_batches.start"
 
+# How long a preview may be confirmed.
 HOURS = 12
-"""For which a dry run holds: then somebody has to look again."""
 
 
 class StartForm(forms.Form):

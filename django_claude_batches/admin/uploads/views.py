@@ -20,17 +20,15 @@ from django_claude_batches.admin.uploads.forms import FIELDSETS, NewBatchForm
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, MessageBatch
 
+# Bytes and requests that are checked or drafted within the HTTP request. Larger files are left to a worker.
 AT_ONCE = 1_000_000
-"""Bytes of a file that is checked, and of a batch that is drafted, while a person waits; more is a worker's."""
-
 AT_ONCE_REQUESTS = 1000
-"""Requests of such a batch."""
 
+# A small file may have many rows with a long prompt: after this time a worker continues.
 AT_ONCE_SECONDS = 2.0
-"""Of such a check: a short file may have many rows, each with a long prompt."""
 
+# Files listed below the form.
 MOST_WAITING = 20
-"""Files named below the form."""
 
 TEMPLATES = f"admin/{APP}/messagebatch"
 

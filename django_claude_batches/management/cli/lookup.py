@@ -10,8 +10,8 @@ from django.core.management.base import CommandError
 from django_claude_batches.models import JobRun, MessageBatch
 from django_claude_batches.wire import BATCH_ID_PATTERN
 
+# A primary key, or an id at Anthropic.
 Name = int | str
-"""A primary key of ours, or an id of Anthropic's."""
 
 LARGEST_KEY = 2**63 - 1
 

@@ -14,11 +14,11 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE, EDITABLE, FINAL
 from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
 
+# States that a batch leaves by itself, and soon.
 MOVING = ALWAYS_DUE - {State.UNCERTAIN}
-"""What a batch leaves by itself, and soon."""
 
+# Counts of rows in `RunTotals`.
 COUNTS = ("delivered", "failed", "parked", "gone", "to_retry", "left_out")
-"""Of rows, in `RunTotals`."""
 
 TIMES = ("started", "drafted", "finished", "paused")
 

@@ -18,11 +18,11 @@ from django_claude_batches.management.cli.tick_steps import Work
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.schedule import TICK_SECONDS
 
+# Seconds until the next round while more is due.
 SOON = 1.0
-"""Seconds until the next round while more is due."""
 
+# Kinds of threads. Each wakes the other, because what one did may be work for the other.
 MAIN, ACCOUNTS = "main", "accounts"
-"""Kinds of threads: what one of them did may be work for the other."""
 
 
 class Loop:

@@ -6,16 +6,17 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_claude_batches import conf, services
+from django_claude_batches.estimates import Estimate
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.management.cli import batch_output
 from django_claude_batches.management.cli.argument_types import valid
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.cost_guard import add_yes, refuse_large
-from django_claude_batches.management.cli.draft_preview import dry_run
+from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.prompt_options import add_question, opened, question
 from django_claude_batches.management.cli.subcommand import Subcommand, record_all
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.request_files import BadRow, RequestFile
+from django_claude_batches.request_files import BadRow, RequestFile, Survey
 
 
 class Draft(Subcommand):
@@ -46,7 +47,7 @@ class Draft(Subcommand):
             name = "standard input" if options["file"] == "-" else options["file"]
             requests = RequestFile(file, name=name, question=asked)
             if options["dry_run"]:
-                dry_run(console, requests)
+                _dry_run(console, requests)
                 return
             batch = _drafted(console, requests, options)
         if options["submit"]:
@@ -70,3 +71,42 @@ def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -
     except InvalidRequest as error:
         problem = requests.explain(error)
     raise CommandError(f"{problem}. Nothing was drafted.")
+
+
+def _dry_run(console: Console, file: RequestFile) -> None:
+    """Read the file to its end and store nothing; raise CommandError if it could not be drafted."""
+    survey = Survey()
+    for row in file.rows():
+        if problem := survey.take(row):
+            console.say(f"{file.name}, {file.place(row.number)}: {problem}.")
+        if survey.is_full:
+            break
+        if survey.rows % 1000 == 0:
+            console.progress(f"{batch_output.counted(survey.rows, 'row')} checked")
+    for sample in survey.samples:
+        console.say(f"{sample['custom_id']}: {sample['params']}")
+    console.say(
+        f"{batch_output.counted(survey.requests, 'request')}, {survey.bytes:,} bytes; {survey.bad_count:,} bad."
+    )
+    console.document(_document(survey))
+    if survey.bad_count or not survey.requests:
+        reason = batch_output.counted(survey.bad_count, "bad row") if survey.bad_count else "no request in it"
+        raise CommandError(f"{file.name} cannot be drafted: {reason}.", returncode=Exit.FAILED)
+    console.say(f"It can be drafted: nothing was stored so far. Estimate: {batch_output.estimated(_estimate(survey))}.")
+
+
+def _estimate(survey: Survey) -> Estimate:
+    return survey.expected.estimate(conf.prices())
+
+
+def _document(survey: Survey) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "rows": survey.rows,
+        "request_count": survey.requests,
+        "body_bytes": survey.bytes,
+        "estimate": batch_output.estimate_data(_estimate(survey)),
+        "bad_count": survey.bad_count,
+        "bad_rows": [{"number": number, "reason": reason} for number, reason in survey.bad_rows],
+        "first": [{"custom_id": sample["custom_id"], "params": sample["params"]} for sample in survey.samples],
+    }

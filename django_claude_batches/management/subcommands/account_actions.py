@@ -1,11 +1,30 @@
+"""The sub-commands that act on an account: resume one that is paused, and confirm whose its batches are."""
+
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from typing import Any
 
 from django_claude_batches import conf, services, tasks
+from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.subcommand import Subcommand
+
+
+class Resume(Subcommand):
+    name = "resume"
+    help = "Let an account send again that was paused, by a refused key or a spend limit, when that is mended."
+    example = "manage.py claude_batches resume default"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("account", nargs="?", default=conf.DEFAULT_ACCOUNT, help="its alias (default: default)")
+
+    def run(self, console: Console, options: dict[str, Any]) -> None:
+        alias = conf.account(options["account"]).alias
+        waiting = services.resume(alias)
+        tasks.kick()
+        console.say(f"Account {alias} sends again; {counted(waiting, 'batch', 'batches')} waiting.")
+        console.document({"account": alias, "waiting": waiting})
 
 
 class Confirm(Subcommand):

@@ -1,0 +1,239 @@
+"""The confirmation forms of actions on batches: submit, retry, give up, declare lost, and identify at Anthropic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django import forms
+from django.db.models import Count
+from django.http import QueryDict
+from django.utils.functional import Promise
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_claude_batches.admin.actions.confirmation import CountQuestion, Question
+from django_claude_batches.admin.batches.unconfirmed import candidates
+from django_claude_batches.estimates import Estimate
+from django_claude_batches.models import BatchResult, MessageBatch, State
+from django_claude_batches.models.result import early_outcome
+from django_claude_batches.services import cost_confirmation
+from django_claude_batches.wire import BATCH_ID_PATTERN
+
+# Batches of which *Declare lost* says what is not known.
+MAX_NAMED = 20
+
+# What people call the outcomes that can be retried.
+RETRYABLE_OUTCOMES = {
+    "errored": gettext_lazy("errored"),
+    "expired": gettext_lazy("expired"),
+    "canceled": gettext_lazy("canceled"),
+    "truncated": gettext_lazy("cut off at max_tokens"),
+    "refused": gettext_lazy("refused by the model"),
+    "unfinished": gettext_lazy("not finished"),
+    "missing": gettext_lazy("without a result"),
+}
+
+# Chosen beforehand: what `services.retry` takes by default.
+RETRIED_BY_DEFAULT = ("errored", "expired", "missing")
+
+# Requests of one action, as many as one batch has at most: they are drafted while the browser waits.
+MAX_RETRIED = 100_000
+
+
+class WordQuestion(Question):
+    """Asks for a word to be typed."""
+
+    WORD: Promise
+
+    word = forms.CharField(
+        required=False, max_length=50, widget=forms.TextInput({"autocomplete": "off", "class": "vTextField"})
+    )
+
+    def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
+        super().__init__(rows, data)
+        self.fields["word"].label = _("Type “%(word)s” to confirm:") % {"word": self.WORD}
+
+    def clean_word(self) -> str:
+        return checked_word(self.cleaned_data["word"], self.WORD)
+
+
+def checked_word(typed: str, word: Promise) -> str:
+    """Raise ValidationError unless that word was typed."""
+    if typed.strip().lower() != str(word):
+        raise forms.ValidationError(_("Nothing was done: type “%(word)s” to confirm.") % {"word": word})
+    return typed
+
+
+class SubmitQuestion(CountQuestion):
+    """Of drafts; and, in words, of the one batch that may have been billed before."""
+
+    WORD = gettext_lazy("send again")
+
+    word = forms.CharField(
+        required=False, max_length=50, widget=forms.TextInput({"autocomplete": "off", "class": "vTextField"})
+    )
+
+    def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
+        super().__init__(rows, data)
+        self._is_second = len(rows) == 1 and rows[0].may_have_been_billed
+        if self._is_second:
+            label = _("It may have been billed before, and is then paid for twice. Type “%(word)s” to confirm:")
+            self.fields["word"].label = label % {"word": self.WORD}
+        else:
+            del self.fields["word"]
+
+    @property
+    def count(self) -> int:
+        return sum(row.request_count for row in self.rows)
+
+    def estimate(self) -> Estimate:
+        return cost_confirmation.estimate(self.rows)
+
+    def clean_word(self) -> str:
+        return checked_word(self.cleaned_data["word"], self.WORD)
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        return {"allow_duplicate": True} if self._is_second else {}
+
+
+class RetryQuestion(Question):
+    outcomes = forms.MultipleChoiceField(
+        label=gettext_lazy("Draft again those that are:"),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": gettext_lazy("Nothing was done: choose which rows are to be drafted again.")},
+    )
+    max_tokens = forms.IntegerField(
+        label=gettext_lazy("max_tokens for those that were cut off:"),
+        required=False,
+        min_value=1,
+        help_text=gettext_lazy(
+            "More than they had. The others keep theirs. How much a model allows, Anthropic says when the batch runs."
+        ),
+    )
+    retries_before = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, rows: list[MessageBatch], data: QueryDict | None = None) -> None:
+        super().__init__(rows, data)
+        self._counts = _counts(rows)
+        self._retries = MessageBatch.objects.primary().filter(parent__in=[row.pk for row in rows])
+        self.fields["outcomes"].choices = [  # type: ignore[attr-defined]
+            (name, f"{label} ({self._counts[name]:,})")
+            for name, label in RETRYABLE_OUTCOMES.items()
+            if self._counts[name]
+        ]
+        self.fields["outcomes"].initial = list(RETRIED_BY_DEFAULT)
+        if not any(self._counts.values()):
+            self.fields["outcomes"].help_text = _("All of their requests succeeded, so there is nothing to choose.")
+        self.fields["retries_before"].initial = self._retries.count()
+
+    def clean(self) -> dict[str, Any]:
+        self._refuse_a_second_time()
+        chosen = self.cleaned_data.get("outcomes", [])
+        if "truncated" in chosen and "max_tokens" not in self.errors and not self.cleaned_data.get("max_tokens"):
+            self.add_error("max_tokens", _("Nothing was done: say how many tokens those that were cut off may have."))
+        count = sum(self._counts[name] for name in chosen)
+        if count > MAX_RETRIED:
+            text = _("Nothing was done: these are %(count)s requests, and at most %(most)s are drafted at once.")
+            raise forms.ValidationError(text % {"count": f"{count:,}", "most": f"{MAX_RETRIED:,}"})
+        return self.cleaned_data
+
+    def _refuse_a_second_time(self) -> None:
+        """Do nothing for a form that is posted twice: it knows how many retries there were when it was shown."""
+        retries = self._retries.count()
+        if self.cleaned_data.get("retries_before") in {retries, None}:  # None is refused as it is
+            return
+        answered: Any = self.data
+        self.data = shown = answered.copy()
+        shown["retries_before"] = str(retries)
+        text = _("Nothing was done: they were retried meanwhile, by %(latest)s. Confirm to do it once more.")
+        raise forms.ValidationError(text % {"latest": self._retries.order_by("pk").last() or _("one that is deleted")})
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        chosen = self.cleaned_data["outcomes"]
+        return {
+            "outcomes": chosen,
+            "max_tokens": self.cleaned_data["max_tokens"] if "truncated" in chosen else None,
+        }
+
+
+def _counts(batches: list[MessageBatch]) -> Counter[str]:
+    """Count the requests with each outcome: by the batches' own counters, and of the others only what indexes serve."""
+    results = BatchResult.objects.primary()
+    found: Counter[str] = Counter()
+    for batch in batches:
+        given_up = batch.state == State.ABANDONED
+        found["missing"] += batch.request_count if given_up else batch.missing_count
+        if batch.state == State.INGESTED:
+            found.update({name: getattr(batch, f"{name}_count") for name in ("errored", "expired", "canceled")})
+    lost = [batch.pk for batch in batches if batch.state == State.LOST]
+    failed = results.filter(batch__in=lost).exclude(result_type="succeeded").order_by()
+    found.update(dict(failed.values_list("result_type").annotate(Count("pk"))))
+    early = results.ended_early().filter(batch__in=[batch.pk for batch in batches]).order_by()
+    for stop_reason, count in early.values_list("stop_reason").annotate(Count("pk")):
+        found[early_outcome(stop_reason)] += count
+    return found
+
+
+class GiveUpQuestion(WordQuestion):
+    WORD = gettext_lazy("give up")
+
+
+class DeclareLostQuestion(WordQuestion):
+    WORD = gettext_lazy("declare lost")
+
+    @property
+    def note(self) -> str:
+        """Name what is not known of them."""
+        return " ".join(_unknown(row) for row in self.rows[:MAX_NAMED])
+
+
+def _unknown(batch: MessageBatch) -> str:
+    if not batch.anthropic_id:
+        return _("Of %(batch)s it is not known whether it ran, and was billed.") % {"batch": batch}
+    if batch.workspace_id:
+        text = _("Of %(batch)s it is not known whether it was deleted, or the key is of another Workspace than %(id)s.")
+        return text % {"batch": batch, "id": batch.workspace_id}
+    text = _(
+        "Of %(batch)s it is not known in which Workspace it was made: it may be there if the key is another one's."
+    )
+    return text % {"batch": batch}
+
+
+class WhichQuestion(Question):
+    """Asks for an id of Anthropic's: one of those that may be it, or another."""
+
+    for_one_row = True
+
+    id = forms.CharField(required=False, label=gettext_lazy("It may be one of these:"))
+    typed_id = forms.CharField(
+        required=False,
+        label=gettext_lazy("Its id at Anthropic:"),
+        widget=forms.TextInput({"autocomplete": "off", "class": "vTextField", "placeholder": "msgbatch_…"}),
+    )
+
+    def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
+        super().__init__(rows, data)
+        known = candidates(rows[0]) if rows else []
+        choices = [(found["id"], f"{found['id']}, {found['created_at']}: {found['why']}") for found in known]
+        self.fields["id"].widget = forms.RadioSelect(choices=choices) if known else forms.HiddenInput()
+        if known:
+            self.fields["typed_id"].label = _("Or another id at Anthropic:")
+
+    def clean(self) -> dict[str, Any]:
+        if not BATCH_ID_PATTERN.fullmatch(self._given):
+            text = _("Nothing was done: a batch's id looks like msgbatch_01…, not “%(given)s”.")
+            raise forms.ValidationError(text % {"given": Truncator(self._given).chars(80)})
+        return self.cleaned_data
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        return {"id": self._given}
+
+    @property
+    def _given(self) -> str:
+        """The id that was typed, else the candidate that was chosen."""
+        return str(self.cleaned_data.get("typed_id") or self.cleaned_data.get("id") or "")

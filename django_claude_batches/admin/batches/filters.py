@@ -1,0 +1,81 @@
+"""Filters of the list of batches. None of them reads the whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from django_claude_batches.admin.base.filters import NEARING, RUN, OneFilter
+from django_claude_batches.admin.base.safe_settings import known_accounts
+from django_claude_batches.db.leases import after
+from django_claude_batches.models import MessageBatch
+
+# Kinds that the filter offers.
+MOST_KINDS = 100
+
+
+class KindFilter(SimpleListFilter):
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        # The column has an index, and batches are thousands where results are millions.
+        kinds = MessageBatch.objects.primary().exclude(kind="").order_by("kind").values_list("kind", flat=True)
+        return [(kind, kind) for kind in kinds.distinct()[:MOST_KINDS]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class AccountFilter(SimpleListFilter):
+    title = _("account")
+    parameter_name = "account"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        return [(alias, alias) for alias in known_accounts()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(account=self.value()) if self.value() else queryset
+
+
+class AgeFilter(SimpleListFilter):
+    """By when it was drafted, as the column says."""
+
+    title = _("age")
+    parameter_name = "age"
+    days = {"1": _("Up to a day"), "7": _("Up to a week"), "30": _("Up to 30 days"), "more": _("More than 30 days")}
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
+        return list(self.days.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        if chosen == "more":
+            return queryset.filter(drafted_at__lt=after(-timedelta(days=30)))
+        return queryset.filter(drafted_at__gte=after(-timedelta(days=int(chosen)))) if chosen in self.days else queryset
+
+
+class NearingFilter(SimpleListFilter):
+    """Those that the notice above the pages is about. An index serves it: few batches are in flight."""
+
+    title = _("nearing an end")
+    parameter_name = NEARING
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
+        return [("yes", _("24 hours, or 29 days unfetched"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.nearing_their_end() if self.value() == "yes" else queryset
+
+
+class RunFilter(OneFilter):
+    """The one run that a list of batches is about."""
+
+    title = _("run")
+    parameter_name = RUN
