@@ -128,7 +128,7 @@ class APIError(ClaudeBatchesError):
         super().__init__(f"{text} (request id {request_id})" if request_id else text)
 
 
-class KeyRefused(APIError):
+class AuthenticationError(APIError):
     """401: the key is wrong, expired or revoked."""
 
 
@@ -137,7 +137,7 @@ class AccessRefused(APIError):
     may not do this."""
 
 
-class RemoteNotFound(APIError):
+class NotFoundError(APIError):
     """404: no such batch for this key's Workspace. Seen in passing up to 2 minutes after a create."""
 
 
@@ -145,7 +145,7 @@ class ResultsUnavailable(APIError):
     """The results cannot be read: the batch has not ended, or they were archived."""
 
 
-class RateLimited(APIError):
+class RateLimitError(APIError):
     """429, for a while; `retry_after` says how long where the server knows."""
 
 
@@ -157,7 +157,7 @@ class ServerFault(APIError):
     """5xx, 529 included, and anything that is not an answer of the API."""
 
 
-class APIUnreachable(ClaudeBatchesError):
+class APIConnectionError(ClaudeBatchesError):
     """There was no complete answer.
 
     `sent` says whether the request may have arrived: False only where the connection was never made. `too_slow` says

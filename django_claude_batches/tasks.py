@@ -64,7 +64,7 @@ def tick(*, is_kick: bool = False) -> None:
         steps.callback(_send_deliveries)
         steps.callback(_send_polls)
         steps.callback(_send_advances)
-        steps.callback(services.release)
+        steps.callback(services.submit_pending)
         steps.callback(_send_drives)
         steps.callback(_send_prepares)
 
@@ -106,23 +106,23 @@ def start_job(name: str, label: str = "") -> None:
 
 
 def _send_prepares() -> None:
-    services.hand_out_uploads(lambda pk: prepare.apply_async((pk,)), rest=REST)
+    services.dispatch_due_uploads(lambda pk: prepare.apply_async((pk,)), rest=REST)
 
 
 def _send_polls() -> None:
-    services.hand_out_polls(lambda alias: poll.apply_async((alias,)), rest=REST)
+    services.dispatch_due_polls(lambda alias: poll.apply_async((alias,)), rest=REST)
 
 
 def _send_advances() -> None:
-    services.hand_out_batches(lambda pk: advance.apply_async((pk,)), rest=REST)
+    services.dispatch_due_batches(lambda pk: advance.apply_async((pk,)), rest=REST)
 
 
 def _send_drives() -> None:
-    services.hand_out_runs(lambda pk: drive.apply_async((pk,)), rest=REST)
+    services.dispatch_due_runs(lambda pk: drive.apply_async((pk,)), rest=REST)
 
 
 def _send_deliveries() -> None:
-    services.hand_out_deliveries(lambda pk: deliver.apply_async((pk,)), rest=REST)
+    services.dispatch_due_deliveries(lambda pk: deliver.apply_async((pk,)), rest=REST)
 
 
 @shared_task(name="django_claude_batches.prepare", **WITHIN_AN_HOUR)
@@ -134,7 +134,7 @@ def prepare(pk: int) -> None:
 @shared_task(name="django_claude_batches.audit", **WITHIN_AN_HOUR)
 def audit() -> None:
     """Send a task for each account whose last audit is a day old."""
-    services.hand_out_audits(lambda alias: audit_account.apply_async((alias,)))
+    services.dispatch_due_audits(lambda alias: audit_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.audit_account", **WITHIN_AN_HOUR)
@@ -152,7 +152,7 @@ def purge() -> None:
 @shared_task(name="django_claude_batches.watch", **WITHIN_AN_HOUR)
 def watch() -> None:
     """Send a task for each account whose last look for late batches is ten minutes old."""
-    services.hand_out_watches(lambda alias: watch_account.apply_async((alias,)))
+    services.dispatch_due_watches(lambda alias: watch_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.watch_account", **WITHIN_AN_HOUR)

@@ -57,7 +57,7 @@ def in_state(state: State, **columns: Any) -> MessageBatch:
             batch=batch,
             number=1,
             tag=f"tagof{batch.pk:08d}",
-            intent_at=now,
+            recorded_at=now,
             sent_at=now,
             outcome=Outcome.OPEN if state == State.SUBMITTING else Outcome.UNCERTAIN,
         )

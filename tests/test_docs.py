@@ -174,7 +174,7 @@ def test_the_outcomes_are_these() -> None:
 
 def test_the_fields_of_a_run_are_in_the_reference() -> None:
     text = page("reference/jobs")
-    internal = {"id", "exclusive", "cursor", "next_action_at", "handed_out_at", "hand_outs", "failures"}
+    internal = {"id", "exclusive", "cursor", "next_action_at", "dispatched_at", "dispatch_count", "failures"}
     leased = {"lease_token", "lease_until"}
     ours = {field.name for field in JobRun._meta.concrete_fields} - internal - leased
     assert sorted(name for name in ours if f"`{name}`" not in text) == []

@@ -261,7 +261,7 @@ def test_no_celery_message_carries_it(claude: ClaudeEmulator) -> None:
     with Connection("memory://") as connection, connection.SimpleQueue(name) as queue:
         tasks.tick.apply_async(connection=connection, queue=name)
         sent = services.tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection, queue=name))
-        sent += services.hand_out_uploads(
+        sent += services.dispatch_due_uploads(
             lambda pk: tasks.prepare.apply_async((pk,), connection=connection, queue=name)
         )
         messages = [queue.get(timeout=5) for _ in range(1 + sent)]

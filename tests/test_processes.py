@@ -38,7 +38,7 @@ from django_claude_batches.models import MessageBatch
 claims = 0
 time.sleep(max(0, float(sys.argv[1]) - time.time()))
 for pk in map(int, sys.argv[2].split(",")):
-    claims += MessageBatch.objects.claim(pk) is not None
+    claims += MessageBatch.objects.acquire(pk) is not None
 print(claims)
 """
 

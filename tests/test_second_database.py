@@ -21,9 +21,9 @@ from django_claude_batches.models import (
     BatchResult,
     BatchUpload,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
-    ParkedResult,
     RunState,
     State,
     SubmitAttempt,
@@ -86,7 +86,7 @@ def test_erasing(settings: Any, router: Any) -> None:
         claude.finish()
         services.advance(batch)
         reports = [services.erase(sent), services.erase(Review(pk=other.pk))]
-    assert [(report.requests, report.from_drafts, report.is_whole) for report in reports] == [(1, 1, True)] * 2
+    assert [(report.requests, report.from_drafts, report.is_complete) for report in reports] == [(1, 1, True)] * 2
     assert where(word, using="other") == set()
     assert not MessageBatch.objects.using("other").filter(pk=unsent.pk).exists()
 
@@ -155,12 +155,12 @@ def test_a_run_of_a_job(settings: Any, router: Any) -> None:
         assert (run.state, effects()) == (RunState.FINISHED, [1, 0, 0, 1])
         assert told == [(bad, "errored"), (run.pk, "finished")]
         totals = RunTotals.of(run)
-        assert (totals.requests, totals.failed, totals.parked) == ({1: 4, 2: 1}, 1, 1)
-        assert ParkedResult.objects.using("other").get().position == 2
+        assert (totals.requests, totals.failed, totals.failed_deliveries) == ({1: 4, 2: 1}, 1, 1)
+        assert FailedDelivery.objects.using("other").get().position == 2
         about_bad = BatchRequest.objects.primary().for_target(Review.objects.get(pk=bad))
         assert about_bad.values_list("content_type__model", "object_id").get() == ("review", str(bad))
         assert BatchResult.objects.primary().for_target(Review.objects.get(pk=bad)).count() == 1
-        assert (services.deliver_parked(run), services.retry_run(run)) == (1, 1)
+        assert (services.redeliver_failed(run), services.retry_run(run)) == (1, 1)
         job()
         over(run, claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1, 1])

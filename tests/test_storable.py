@@ -66,11 +66,11 @@ def test_columns_take_anything_and_give_it_back(short: str, long: str, at: datet
     assert batch.results_url == sanitize.text(long * 500, 500)
     assert batch.last_error == sanitize.text(long, sanitize.MAX_TEXT)
     assert batch.created_at == sanitize.moment(at)
-    assert batch.note("x", long).text == long
+    assert batch.log_event("x", long).text == long
     assert batch.events.get(what="x").text == sanitize.text(long)
     AccountState.objects.filter(pk=state.pk).update(pause_reason=long * 20_000)
     assert len(AccountState.objects.get(pk=state.pk).pause_reason) <= sanitize.MAX_TEXT
-    batch.attempts.create(number=1, tag=f"t{batch.pk}", intent_at=datetime.now(UTC), candidates=[{short: [long]}])
+    batch.attempts.create(number=1, tag=f"t{batch.pk}", recorded_at=datetime.now(UTC), candidates=[{short: [long]}])
     assert batch.attempts.get().candidates == [{sanitize.text(short): [sanitize.text(long)]}]
 
 

@@ -163,19 +163,19 @@ def handed_out(row: Any) -> int:
     sent: list[int] = []
     match row:
         case MessageBatch():
-            services.hand_out_batches(sent.append, rest=tasks.REST)
+            services.dispatch_due_batches(sent.append, rest=tasks.REST)
         case JobRun():
-            services.hand_out_runs(sent.append, rest=tasks.REST)
+            services.dispatch_due_runs(sent.append, rest=tasks.REST)
         case DeliveryChunk():
-            services.hand_out_deliveries(sent.append, rest=tasks.REST)
+            services.dispatch_due_deliveries(sent.append, rest=tasks.REST)
         case BatchUpload():
-            services.hand_out_uploads(sent.append, rest=tasks.REST)
+            services.dispatch_due_uploads(sent.append, rest=tasks.REST)
     return len(sent)
 
 
 def let_rest(row: Any, by: timedelta) -> None:
     rows = type(row).objects.filter(pk=row.pk)
-    rows.update(handed_out_at=F("handed_out_at") - by, next_action_at=F("next_action_at") - by)
+    rows.update(dispatched_at=F("dispatched_at") - by, next_action_at=F("next_action_at") - by)
 
 
 @pytest.mark.parametrize("kind", DUE)
@@ -198,7 +198,7 @@ class TestRests:
             handed_out(row)
             let_rest(row, seconds * SECOND)
         rows = type(row).objects
-        token = rows.claim(row.pk, handed_out_at=None)
+        token = rows.acquire(row.pk, dispatched_at=None)
         rows.release(row.pk, str(token))
         assert handed_out(row) == 1
         let_rest(row, 20 * SECOND)
@@ -223,4 +223,4 @@ def test_who_takes_a_file_takes_its_message() -> None:
     assert handed_out(upload) == 1
     services.prepare_if_due(upload.pk)
     upload.refresh_from_db()
-    assert upload.handed_out_at is None
+    assert upload.dispatched_at is None

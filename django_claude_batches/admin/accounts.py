@@ -27,7 +27,7 @@ def _cannot_resume(account: AccountState) -> str:
 
 
 def _cannot_confirm(account: AccountState) -> str:
-    return "" if account.is_elsewhere(conf.installation()) else _("is this installation's")
+    return "" if account.belongs_to_other_installation(conf.installation()) else _("is this installation's")
 
 
 CONFIRM = Verb(

@@ -37,7 +37,7 @@ from django_claude_batches.client.validation import (
     problem_with_key,
     problem_with_url,
 )
-from django_claude_batches.exceptions import APIUnreachable, InvalidRequest, ServerFault
+from django_claude_batches.exceptions import APIConnectionError, InvalidRequest, ServerFault
 from django_claude_batches.wire import (
     MAX_BODY_BYTES,
     MAX_PAGE,
@@ -66,7 +66,7 @@ class BatchesClient:
     `around` makes a context manager in which each call is made, with its retries: it sees the call's error, and may
     refuse the call with one. Arguments that cannot work raise ValueError.
 
-    Every method may raise `APIError` (the API said no) and `APIUnreachable` (it said nothing); none raises an error of
+    Every method may raise `APIError` (the API said no) and `APIConnectionError` (it said nothing); none raises an error of
     requests.
     """
 
@@ -174,8 +174,8 @@ class BatchesClient:
     ) -> Reply[MessageBatch]:
         """Post `size` bytes of `body` (`{"requests":[…]}`, UTF-8) once, and never again: there is no idempotency key.
 
-        `APIUnreachable(sent=False)`: not a byte of the body was asked for, so no batch can have been made.
-        `APIUnreachable(sent=True)`: there may be one. That is every other loss, any 2xx answer that isn't a batch with
+        `APIConnectionError(sent=False)`: not a byte of the body was asked for, so no batch can have been made.
+        `APIConnectionError(sent=True)`: there may be one. That is every other loss, any 2xx answer that isn't a batch with
         an id, and any exception of `body.read()` (its words are in the message), which is how a caller can put a
         deadline on the sending; `read` is not called again once all bytes are out. Other answers raise as `APIError`;
         of those a 5xx, 408 or 409 leaves it open, too, whether there is a batch.
@@ -200,7 +200,7 @@ class BatchesClient:
         batch = response_models.message_batch(reply.data)
         if batch is None:
             words = f"The answer to create is not a batch: {_excerpt(reply.data)}"
-            raise APIUnreachable(f"{words} (request id {reply.request_id})", sent=True)
+            raise APIConnectionError(f"{words} (request id {reply.request_id})", sent=True)
         return replace(reply, data=batch)
 
     def retrieve(self, id: str) -> MessageBatch:
@@ -214,7 +214,7 @@ class BatchesClient:
     def delete(self, id: str) -> DeletedMessageBatch:
         """Delete a batch that has ended, with its results.
 
-        A 404 after a try whose answer was lost is success: that try deleted it. A 404 at once is `RemoteNotFound`.
+        A 404 after a try whose answer was lost is success: that try deleted it. A 404 at once is `NotFoundError`.
         """
         reply = self._transport.delete(path_of(id))
         if reply is None:
@@ -279,7 +279,7 @@ class BatchesClient:
         """Open the results as raw lines, in the order in which they come (not that of the requests).
 
         The path is built from the id: `results_url` could name another host, which must not get the key. A connection
-        that breaks raises `APIUnreachable` after the last complete line, and more than `max_lines` lines, blank ones
+        that breaks raises `APIConnectionError` after the last complete line, and more than `max_lines` lines, blank ones
         included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
 
         `on_read` is called whenever bytes came, also in the middle of a long line; what it raises ends the reading.

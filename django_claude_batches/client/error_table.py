@@ -15,9 +15,9 @@ from django_claude_batches.exceptions import (
     About,
     AccessRefused,
     APIError,
-    KeyRefused,
-    RateLimited,
-    RemoteNotFound,
+    AuthenticationError,
+    NotFoundError,
+    RateLimitError,
     ServerFault,
     SpendLimitReached,
 )
@@ -65,7 +65,7 @@ ROWS: tuple[Row, ...] = (
     Row(About.ACCOUNT, AccessRefused, "§5.2 [SDK; INF]", code="linked_organization_billing_unavailable"),
     Row(About.BATCH, APIError, "§5.2 [SDK; INF]: the profile that the batch names", code="user_profile_*"),
     Row(About.NOTHING_DONE, APIError, '§5.2 [SDK]: "so nothing was done"', code="request_body_timeout"),
-    Row(About.NOTHING_DONE, RateLimited, "§5.2 [SDK; INF]", code="ramp_limit_exceeded"),
+    Row(About.NOTHING_DONE, RateLimitError, "§5.2 [SDK; INF]", code="ramp_limit_exceeded"),
     # The only messages that are matched, by their beginnings: these have no code. Wording can change (§5).
     Row(
         About.ACCOUNT,
@@ -88,25 +88,25 @@ ROWS: tuple[Row, ...] = (
         status=400,
         beginning="Your credit balance is too low",
     ),
-    Row(About.ACCOUNT, KeyRefused, "§5.1 [DOC-09, CAP, SDK]", status=401),
+    Row(About.ACCOUNT, AuthenticationError, "§5.1 [DOC-09, CAP, SDK]", status=401),
     Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", status=402),
     Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", status=403),
-    Row(About.BATCH, RemoteNotFound, "§5.1 [DOC-09, CAP]", status=404),
+    Row(About.BATCH, NotFoundError, "§5.1 [DOC-09, CAP]", status=404),
     Row(About.BATCH, APIError, "§5.1 [DOC-09]", status=413),
     Row(About.BATCH, APIError, "§5.1 [SDK]", status=422),
-    Row(About.NOTHING_DONE, RateLimited, "§5.1 [DOC-09, SDK]", status=429),
+    Row(About.NOTHING_DONE, RateLimitError, "§5.1 [DOC-09, SDK]", status=429),
     Row(About.NOTHING_DONE, ServerFault, "§5.1 [DOC-09]", status=OVERLOADED),
-    Row(About.ACCOUNT, KeyRefused, "§5.1 [DOC-09]", type="authentication_error"),
+    Row(About.ACCOUNT, AuthenticationError, "§5.1 [DOC-09]", type="authentication_error"),
     Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", type="billing_error"),
     Row(About.ACCOUNT, AccessRefused, "§5.1 [DOC-09]", type="permission_error"),
-    Row(About.BATCH, RemoteNotFound, "§5.1 [DOC-09, CAP]", type="not_found_error"),
-    Row(About.NOTHING_DONE, RateLimited, "§5.1 [DOC-09]", type="rate_limit_error"),
+    Row(About.BATCH, NotFoundError, "§5.1 [DOC-09, CAP]", type="not_found_error"),
+    Row(About.NOTHING_DONE, RateLimitError, "§5.1 [DOC-09]", type="rate_limit_error"),
     Row(About.ITS_WORDS, APIError, "§5.1 [DOC-09]: any other; most are about a custom_id (§5.3 [CAP])", status=400),
 )
 
 FROM_THE_EDGE: tuple[Row, ...] = (
     Row(About.BATCH, APIError, "§11.20: Cloudflare answers before the API", status=413),
-    Row(About.NOTHING_DONE, RateLimited, "§11.20", status=429),
+    Row(About.NOTHING_DONE, RateLimitError, "§11.20", status=429),
     Row(About.NOTHING_DONE, ServerFault, "§5.1", status=OVERLOADED),
 )
 """Answers without the API's envelope. Any other page of a proxy's proves nothing: the call may have gone through it."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django_claude_batches import sanitize
 from django_claude_batches.client.error_table import kind_and_about, of_the_edge
 from django_claude_batches.client.retries import retry_after
-from django_claude_batches.exceptions import About, APIError, RemoteNotFound, ResultsUnavailable, ServerFault
+from django_claude_batches.exceptions import About, APIError, NotFoundError, ResultsUnavailable, ServerFault
 
 MAX_FOREIGN_TEXT = 500
 """Characters kept of an answer that isn't the API's."""
@@ -41,7 +41,7 @@ def refusal(status: int, reason: str, headers: Mapping[str, str], text: str, *, 
     message = _text(error.get("message"), MAX_MESSAGE) or plain_text(text)
     code, type_ = identifier(_details(error).get("error_code")), identifier(error.get("type"))
     kind, about = kind_and_about(status, code or "", type_ or "", message)
-    if kind is RemoteNotFound and about_results:
+    if kind is NotFoundError and about_results:
         kind = ResultsUnavailable
     return _error(kind, about, message, status, headers, body=body)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from django_claude_batches.client.transport import Reply
 from django_claude_batches.exceptions import (
+    APIConnectionError,
     APIError,
-    APIUnreachable,
-    RateLimited,
-    RemoteNotFound,
+    NotFoundError,
+    RateLimitError,
     ServerFault,
     WaitTimeout,
 )
@@ -27,7 +27,7 @@ a create (docs/reference/wire.md §11.8)."""
 LAST_POLL = 1.0
 """Seconds that a poll is given where less than that is left of the wait."""
 
-PASSING = (APIUnreachable, RateLimited, RemoteNotFound, ServerFault)
+PASSING = (APIConnectionError, RateLimitError, NotFoundError, ServerFault)
 
 
 def poll_until_ended(
@@ -65,7 +65,7 @@ def poll_until_ended(
 
 def _polled(
     poll: Callable[[float], Reply[MessageBatch]], at_most: float
-) -> Reply[MessageBatch] | APIError | APIUnreachable:
+) -> Reply[MessageBatch] | APIError | APIConnectionError:
     try:
         return poll(at_most)
     except PASSING as error:

@@ -38,7 +38,7 @@ class ResultBody:
         self._is_read = True
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it was read to an end that HTTP announced. An end of the connection alone may be a cut."""
         return self._is_read and (self._stream.is_chunked or self._size == self._stream.length)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from django_claude_batches.exceptions import APIError, APIUnreachable, ServerFault, SpendLimitReached
+from django_claude_batches.exceptions import APIConnectionError, APIError, ServerFault, SpendLimitReached
 from django_claude_batches.sanitize import moment
 
 RETRIED_STATUSES = frozenset({408, 409, 429})
@@ -29,7 +29,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 8.0
 class Failure:
     """One try that failed. `advice` is the server's `x-should-retry`, None where it said nothing."""
 
-    error: APIError | APIUnreachable
+    error: APIError | APIConnectionError
     advice: bool | None = None
 
 
@@ -50,13 +50,15 @@ def _is_retried(failure: Failure) -> bool:
         return False  # it lasts until somebody raises it; the SDK tries in vain
     if failure.advice is not None:
         return failure.advice
-    return isinstance(error, APIUnreachable) or error.status in RETRIED_STATUSES or error.status >= 500
+    return isinstance(error, APIConnectionError) or error.status in RETRIED_STATUSES or error.status >= 500
 
 
 def may_have_worked(failure: Failure) -> bool:
     """Return whether the server may have done what it was asked before this try failed."""
     error = failure.error
-    return error.sent if isinstance(error, APIUnreachable) else isinstance(error, ServerFault) or error.status == 408
+    return (
+        error.sent if isinstance(error, APIConnectionError) else isinstance(error, ServerFault) or error.status == 408
+    )
 
 
 def advice(headers: Mapping[str, str]) -> bool | None:

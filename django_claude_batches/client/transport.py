@@ -30,7 +30,7 @@ from django_claude_batches.client.request_body import BodyReadError, Upload
 from django_claude_batches.client.response_body import MAX_OBJECT_BYTES, READ_BYTES
 from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.retries import Failure
-from django_claude_batches.exceptions import APIError, APIUnreachable, RemoteNotFound, ServerFault
+from django_claude_batches.exceptions import APIConnectionError, APIError, NotFoundError, ServerFault
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
 TOTAL_SECONDS = 50.0
@@ -122,7 +122,7 @@ class Transport:
             nonlocal maybe_done
             outcome = self._ask("DELETE", path)
             if isinstance(outcome, Failure):
-                if maybe_done and isinstance(outcome.error, RemoteNotFound):
+                if maybe_done and isinstance(outcome.error, NotFoundError):
                     return None
                 maybe_done = maybe_done or retries.may_have_worked(outcome)
             return outcome
@@ -136,7 +136,7 @@ class Transport:
             raise failure
         # It refused the last try, and says nothing of the one before.
         words = f"A DELETE may have worked, and then: {failure}"
-        raise APIUnreachable(words, sent=True, retry_after=failure.retry_after)
+        raise APIConnectionError(words, sent=True, retry_after=failure.retry_after)
 
     def post_once(
         self,
@@ -151,7 +151,7 @@ class Transport:
     ) -> Reply[Any]:
         """Post `size` bytes of JSON on a connection of their own, once, within the total time.
 
-        Every answer in 200-299 that isn't JSON counts as lost: `APIUnreachable(sent=True)`.
+        Every answer in 200-299 that isn't JSON counts as lost: `APIConnectionError(sent=True)`.
         """
         total = SENDING_SECONDS + sum(timeout) if total_timeout is None else total_timeout
         pace = Pace(total, limit="the total time of a create call", on_wait=on_wait)
@@ -167,7 +167,7 @@ class Transport:
             return outcome
         error = outcome.error
         if isinstance(error, APIError) and 200 <= error.status < 300:
-            error = APIUnreachable(str(error), sent=True)
+            error = APIConnectionError(str(error), sent=True)
         raise error
 
     @contextmanager
@@ -194,8 +194,8 @@ class Transport:
         pieces = response_body.unpacked_pieces(pieces)
         while True:
             with deadline.keeping(pace):
-                piece: bytes | APIUnreachable | None = self._shielded(lambda: next(pieces, None))
-            if isinstance(piece, APIUnreachable):
+                piece: bytes | APIConnectionError | None = self._shielded(lambda: next(pieces, None))
+            if isinstance(piece, APIConnectionError):
                 raise piece
             if piece is None:
                 return
@@ -232,10 +232,10 @@ class Transport:
         return session.request(method, self._base_url + path, stream=True, allow_redirects=False, **options)
 
     def _judged(
-        self, response: requests.Response | APIUnreachable, *, about_results: bool = False
+        self, response: requests.Response | APIConnectionError, *, about_results: bool = False
     ) -> requests.Response | Failure:
         """Return a good answer as it is, still to be read; the failure that any other stands for."""
-        if isinstance(response, APIUnreachable):
+        if isinstance(response, APIConnectionError):
             return Failure(response)
         if 200 <= response.status_code < 300:
             return response
@@ -252,7 +252,7 @@ class Transport:
         body = bytearray()
         with response:
             failure = self._shielded(lambda: response_body.collect(_undecoded(response), body, max_bytes))
-        if isinstance(failure, APIUnreachable):
+        if isinstance(failure, APIConnectionError):
             return Failure(failure)
         headers = response.headers
         request_id = identifier(headers.get("request-id"))
@@ -277,7 +277,7 @@ class Transport:
 
     def _shielded(
         self, call: Callable[[], T], *, sent: Callable[[BaseException], bool] = http_session.was_sent
-    ) -> T | APIUnreachable:
+    ) -> T | APIConnectionError:
         """Return what `call` returns, or the lack of an answer as our error, unraised and without requests' frames."""
         try:
             return call()
@@ -285,7 +285,7 @@ class Transport:
             exceeded = deadline.exceeded()
             is_too_slow = bool(exceeded) or http_session.timed_out(error)
             words = exceeded or http_session.words(error, self.redacted)
-            return APIUnreachable(words, sent=sent(error), too_slow=is_too_slow)
+            return APIConnectionError(words, sent=sent(error), too_slow=is_too_slow)
         except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
             foreign = error.with_traceback(None)
             foreign.__context__ = foreign.__cause__ = None

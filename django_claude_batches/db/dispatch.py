@@ -24,20 +24,20 @@ _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
 LONGEST_REST = timedelta(minutes=15)
 
-MAX_HAND_OUTS = 100
+MAX_DISPATCHES = 100
 """Counted at most: long before, the rest is the longest."""
 
 
-class HandedOut(Leased):
-    """A row that is handed out. Who takes the message claims the row with `handed_out_at=None`."""
+class Dispatched(Leased):
+    """A row that is handed out. Who takes the message claims the row with `dispatched_at=None`."""
 
-    handed_out_at = models.DateTimeField(
+    dispatched_at = models.DateTimeField(
         null=True,
         blank=True,
         editable=False,
         help_text=_("When a message was sent that no worker has taken yet."),
     )
-    hand_outs = models.PositiveSmallIntegerField(
+    dispatch_count = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text=_("Consecutive messages that no worker took since it became due.")
     )
 
@@ -45,8 +45,8 @@ class HandedOut(Leased):
         abstract = True
 
 
-class HandingQuerySet(LeasedQuerySet[_M_co]):
-    def _hand_out(self, limit: int | None, rest: timedelta, *, besides: Collection[int] = ()) -> list[int]:
+class DispatchedQuerySet(LeasedQuerySet[_M_co]):
+    def _dispatch_due(self, limit: int | None, rest: timedelta, *, besides: Collection[int] = ()) -> list[int]:
         """Give the primary keys of the first of these rows, which are due, without those that rest, and `besides`.
 
         With a `rest` these are marked: each rests for so long, twice as long the next time, 15 minutes at most, unless
@@ -56,23 +56,25 @@ class HandingQuerySet(LeasedQuerySet[_M_co]):
         if not rest:
             return list(rows.values_list("pk", flat=True)[:limit])
         pks = list(rows.exclude(_is_resting(rest)).values_list("pk", flat=True)[:limit])
-        again = When(_is_sent_again(), then=Least(F("hand_outs") + 1, MAX_HAND_OUTS))
+        again = When(_is_sent_again(), then=Least(F("dispatch_count") + 1, MAX_DISPATCHES))
         # In this order: MySQL and MariaDB read what an earlier assignment has changed.
-        handed_out = {"hand_outs": Case(again, default=1), "handed_out_at": DatabaseNow()}
+        handed_out = {"dispatch_count": Case(again, default=1), "dispatched_at": DatabaseNow()}
         self.model._default_manager.using(rows.db).filter(pk__in=pks).update(**handed_out)
         return pks
 
 
 def _is_sent_again() -> Q:
     """Match rows that were due already when their last message was sent, which no worker took."""
-    return Q(handed_out_at__isnull=False, next_action_at__lte=F("handed_out_at"))
+    return Q(dispatched_at__isnull=False, next_action_at__lte=F("dispatched_at"))
 
 
 def _is_resting(rest: timedelta) -> Q:
     """Match rows whose message was sent too lately for another one: by the database's clock."""
     rests = rests_from(rest)
-    longer = [Q(hand_outs__gte=count, handed_out_at__gt=after(-rests[count - 1])) for count in range(2, len(rests) + 1)]
-    lately = Q(handed_out_at__gt=after(-rest))
+    longer = [
+        Q(dispatch_count__gte=count, dispatched_at__gt=after(-rests[count - 1])) for count in range(2, len(rests) + 1)
+    ]
+    lately = Q(dispatched_at__gt=after(-rest))
     return lately | (_is_sent_again() & reduce(or_, longer, lately))
 
 

@@ -101,19 +101,19 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):
     """Rows that one process at a time works on."""
 
-    def claim(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> str | None:
+    def acquire(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> str | None:
         """Take the row for `ttl`, with these changes, if it is in this queryset and free; give the token, or None."""
         token = secrets.token_hex(16)
         taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=after(ttl), **changes)
         return token if taken else None
 
-    def held(self, pk: int, token: str) -> Self:
+    def leased_by(self, pk: int, token: str) -> Self:
         """Match the row while we hold it: what is written through this filter cannot come from a late process."""
         return self.filter(pk=pk, lease_token=token, lease_until__gte=DatabaseNow())
 
     def renew(self, pk: int, token: str, ttl: timedelta = LEASE) -> bool:
         """Prolong our hold; False: somebody else may have the row, so stop. Inside a transaction it locks the row."""
-        return bool(self.held(pk, token).update(lease_until=after(ttl)))
+        return bool(self.leased_by(pk, token).update(lease_until=after(ttl)))
 
     def release(self, pk: int, token: str) -> None:
         self.filter(pk=pk, lease_token=token).update(lease_token="", lease_until=None)

@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "poll_hand_outs",
+                    "poll_dispatch_count",
                     models.PositiveSmallIntegerField(
                         default=0, editable=False, help_text="Consecutive poll messages that no worker took."
                     ),
@@ -234,7 +234,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next action at"),
                 ),
                 (
-                    "handed_out_at",
+                    "dispatched_at",
                     models.DateTimeField(
                         blank=True,
                         editable=False,
@@ -243,7 +243,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "hand_outs",
+                    "dispatch_count",
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
@@ -272,7 +272,7 @@ class Migration(migrations.Migration):
                     ("pause_jobrun", "Can pause and resume runs"),
                     ("cancel_jobrun", "Can cancel runs"),
                     ("retry_jobrun", "Can retry failed rows of runs"),
-                    ("redeliver_jobrun", "Can hand results to jobs again"),
+                    ("redeliver_jobrun", "Can redeliver results to jobs"),
                 ],
                 "default_permissions": ("view", "delete"),
             },
@@ -296,7 +296,7 @@ class Migration(migrations.Migration):
                             ("submitting", "Sending"),
                             ("uncertain", "Sent, not confirmed"),
                             ("held", "Not received"),
-                            ("abandoned", "Given up"),
+                            ("abandoned", "Abandoned"),
                             ("rejected", "Refused by Anthropic"),
                             ("in_progress", "Running at Anthropic"),
                             ("canceling", "Canceling"),
@@ -316,7 +316,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next action at"),
                 ),
                 (
-                    "handed_out_at",
+                    "dispatched_at",
                     models.DateTimeField(
                         blank=True,
                         editable=False,
@@ -325,7 +325,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "hand_outs",
+                    "dispatch_count",
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
@@ -385,11 +385,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "released_at",
+                    "submitted_by_run_at",
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When its run submitted it, within the queue's limit.",
+                        help_text="When its run submitted it, within MAX_IN_FLIGHT_REQUESTS.",
                         null=True,
                     ),
                 ),
@@ -397,7 +397,7 @@ class Migration(migrations.Migration):
                     "delivered_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="All its results were handed to its job.",
+                        help_text="All its results were delivered to its job.",
                         null=True,
                         verbose_name="delivered at",
                     ),
@@ -504,13 +504,13 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, editable=False, null=True, verbose_name="alarm raised at"),
                 ),
                 (
-                    "claimed_id",
+                    "identified_id",
                     django_claude_batches.models.fields.IdentifierField(
                         blank=True,
                         default="",
-                        help_text="Somebody says that this is it.",
+                        help_text="The id at Anthropic that a person gave, until it is verified.",
                         max_length=128,
-                        verbose_name="claimed id",
+                        verbose_name="identified id",
                     ),
                 ),
                 ("ingested_at", models.DateTimeField(blank=True, null=True, verbose_name="ingested at")),
@@ -560,7 +560,7 @@ class Migration(migrations.Migration):
                     ("advance_messagebatch", "Can check batches now"),
                     ("reingest_messagebatch", "Can fetch results again"),
                     ("retry_messagebatch", "Can retry rows of batches"),
-                    ("claim_messagebatch", "Can settle unconfirmed batches"),
+                    ("identify_messagebatch", "Can identify and abandon unconfirmed batches"),
                 ],
             },
         ),
@@ -575,9 +575,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("first", "For the first time"),
-                            ("parked", "Those whose handler raised, again"),
-                            ("again", "All answers again"),
-                            ("given_up", "Those that will not be tried again after all"),
+                            ("failed", "Failed deliveries"),
+                            ("redeliver", "All answers, redelivered"),
+                            ("no_retry", "Failures that are not retried after all"),
                         ],
                         default="first",
                         max_length=10,
@@ -588,7 +588,7 @@ class Migration(migrations.Migration):
                 ("positions", models.JSONField(blank=True, help_text="Only these, where they are named.", null=True)),
                 ("next_action_at", models.DateTimeField(blank=True, db_index=True, null=True)),
                 (
-                    "handed_out_at",
+                    "dispatched_at",
                     models.DateTimeField(
                         blank=True,
                         editable=False,
@@ -597,7 +597,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "hand_outs",
+                    "dispatch_count",
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
@@ -652,7 +652,7 @@ class Migration(migrations.Migration):
                 ("lease_token", models.CharField(blank=True, default="", editable=False, max_length=32)),
                 ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 (
-                    "handed_out_at",
+                    "dispatched_at",
                     models.DateTimeField(
                         blank=True,
                         editable=False,
@@ -661,7 +661,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "hand_outs",
+                    "dispatch_count",
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
@@ -927,14 +927,14 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="ParkedResult",
+            name="FailedDelivery",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("position", models.PositiveIntegerField(verbose_name="position")),
                 ("outcome", models.CharField(max_length=40, verbose_name="outcome")),
                 ("error", models.CharField(max_length=300, verbose_name="error")),
                 ("traceback", models.TextField(verbose_name="traceback")),
-                ("parked_at", models.DateTimeField(auto_now_add=True, verbose_name="parked at")),
+                ("failed_at", models.DateTimeField(auto_now_add=True, verbose_name="failed at")),
                 (
                     "was_delivered",
                     models.BooleanField(
@@ -945,7 +945,7 @@ class Migration(migrations.Migration):
                     "batch",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="parked",
+                        related_name="failed_deliveries",
                         to="django_claude_batches.messagebatch",
                     ),
                 ),
@@ -954,15 +954,15 @@ class Migration(migrations.Migration):
                     models.OneToOneField(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="parked",
+                        related_name="failed_delivery",
                         to="django_claude_batches.batchrequest",
                         verbose_name="request",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "parked result",
-                "verbose_name_plural": "parked results",
+                "verbose_name": "failed delivery",
+                "verbose_name_plural": "failed deliveries",
                 "default_permissions": (),
             },
         ),
@@ -1083,7 +1083,7 @@ class Migration(migrations.Migration):
                 ("baseline_created_at", models.DateTimeField(blank=True, null=True)),
                 ("body_bytes", models.PositiveBigIntegerField(blank=True, null=True, verbose_name="body bytes")),
                 ("body_sha256", models.CharField(blank=True, max_length=64, verbose_name="body SHA-256")),
-                ("intent_at", models.DateTimeField(verbose_name="intent at")),
+                ("recorded_at", models.DateTimeField(verbose_name="recorded at")),
                 ("sent_at", models.DateTimeField(blank=True, null=True, verbose_name="sent at")),
                 (
                     "send_deadline",
@@ -1453,7 +1453,7 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=("batch", "position"), name="dcb_request_position"),
         ),
         migrations.AddIndex(
-            model_name="parkedresult",
+            model_name="faileddelivery",
             index=models.Index(fields=["batch", "position"], name="dcb_parked_position"),
         ),
         migrations.AddConstraint(

@@ -5,7 +5,7 @@ from django_claude_batches.models.account import AccountState
 from django_claude_batches.models.attempt import Outcome, SubmitAttempt
 from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.batch_state import State
-from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
+from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.event import BatchEvent
 from django_claude_batches.models.open_listing import OpenListing
 from django_claude_batches.models.remote_batch import RemoteBatch
@@ -26,11 +26,11 @@ __all__ = [
     "DeliveryChunk",
     "DeliveryMode",
     "DraftRequest",
+    "FailedDelivery",
     "JobRun",
     "MessageBatch",
     "OpenListing",
     "Outcome",
-    "ParkedResult",
     "RemoteBatch",
     "ResultProblem",
     "ResultType",

@@ -63,7 +63,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         is_due = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
         return bool(rows.filter(is_due, alias=alias).update(**{field: after(interval)}))
 
-    def hand_out_poll(self, alias: str, rest: timedelta) -> bool:
+    def dispatch_poll(self, alias: str, rest: timedelta) -> bool:
         """Note that a message is sent to poll the account, unless the last one rests; return whether it noted it.
 
         The rests are those of rows that are handed out.
@@ -71,11 +71,11 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         if not self.is_turn(alias, "next_poll_at"):
             return False
         rows, rests = self.primary(), rests_from(rest)
-        count = rows.get_or_create(alias=alias)[0].poll_hand_outs
+        count = rows.get_or_create(alias=alias)[0].poll_dispatch_count
         is_due = Q(next_poll_at__isnull=True) | Q(next_poll_at__lte=DatabaseNow())
         until = after(rests[min(count, len(rests) - 1)])
-        handed_out = rows.filter(is_due, alias=alias, poll_hand_outs=count)
-        return bool(handed_out.update(next_poll_at=until, poll_hand_outs=min(count + 1, len(rests))))
+        handed_out = rows.filter(is_due, alias=alias, poll_dispatch_count=count)
+        return bool(handed_out.update(next_poll_at=until, poll_dispatch_count=min(count + 1, len(rests))))
 
     def begin_tick(self, alias: str) -> bool:
         """Note on the account's row that a tick begins, unless one began within 20 seconds; return whether it noted it.
@@ -150,7 +150,7 @@ class AccountState(Leased):
     slow_at = models.DateTimeField(
         _("slow at"), null=True, blank=True, help_text=_("When a call last ran into one of its time limits.")
     )
-    poll_hand_outs = models.PositiveSmallIntegerField(
+    poll_dispatch_count = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text=_("Consecutive poll messages that no worker took.")
     )
 
@@ -174,6 +174,6 @@ class AccountState(Leased):
     def __str__(self) -> str:
         return str(self.alias)
 
-    def is_elsewhere(self, installation: str) -> bool:
+    def belongs_to_other_installation(self, installation: str) -> bool:
         """Whether the rows were another installation's than this; never without a name to compare."""
         return bool(installation and self.installation) and self.installation != installation

@@ -81,7 +81,7 @@ class SubmitAttempt(models.Model):
     )
     body_bytes = models.PositiveBigIntegerField(_("body bytes"), null=True, blank=True)
     body_sha256 = models.CharField(_("body SHA-256"), max_length=64, blank=True)
-    intent_at = models.DateTimeField(_("intent at"))
+    recorded_at = models.DateTimeField(_("recorded at"))
     sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
     send_deadline = models.DurationField(
         default=timedelta(seconds=600), help_text=_("From sent_at: after it the body was not sent on.")

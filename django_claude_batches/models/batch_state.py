@@ -15,7 +15,7 @@ class State(models.TextChoices):
     SUBMITTING = "submitting", _("Sending")
     UNCERTAIN = "uncertain", _("Sent, not confirmed")
     HELD = "held", _("Not received")
-    ABANDONED = "abandoned", _("Given up")
+    ABANDONED = "abandoned", _("Abandoned")
     REJECTED = "rejected", _("Refused by Anthropic")
     IN_PROGRESS = "in_progress", _("Running at Anthropic")
     CANCELING = "canceling", _("Canceling")
@@ -86,5 +86,5 @@ def named(states: frozenset[State]) -> str:
     return ", ".join(str(state.label) for state in State if state in states)
 
 
-UNCLAIMED = ~Q(state__in=ADOPTING) | Q(claimed_id="")
+NOT_BEING_IDENTIFIED = ~Q(state__in=ADOPTING) | Q(identified_id="")
 """Nobody says which one at Anthropic it is, which a worker would have to verify first."""

@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import HandedOut, HandingQuerySet
+from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
 from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, after, is_due
 from django_claude_batches.error_text import MARK
 from django_claude_batches.models.fields import StorableCharField, StorableTextField
@@ -30,16 +30,16 @@ class DeliveryMode(models.TextChoices):
     """What a chunk's requests are handed out for."""
 
     FIRST = "first", _("For the first time")
-    PARKED = "parked", _("Those whose handler raised, again")
-    AGAIN = "again", _("All answers again")
-    GIVEN_UP = "given_up", _("Those that will not be tried again after all")
+    FAILED = "failed", _("Failed deliveries")
+    REDELIVER = "redeliver", _("All answers, redelivered")
+    NO_RETRY = "no_retry", _("Failures that are not retried after all")
 
 
-ONCE_MORE = frozenset({DeliveryMode.PARKED, DeliveryMode.AGAIN})
+ONCE_MORE = frozenset({DeliveryMode.FAILED, DeliveryMode.REDELIVER})
 """Deliveries of rows that were handed out before, at which an answer may be taken that was not."""
 
 
-class DeliveryChunkQuerySet(HandingQuerySet["DeliveryChunk"]):
+class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
     def undone(self) -> Self:
         return self.filter(done_at__isnull=True)
 
@@ -55,9 +55,9 @@ class DeliveryChunkQuerySet(HandingQuerySet["DeliveryChunk"]):
         """Those for which there is something to do now, at which nobody is, and whose run is not paused."""
         return self.unpaused().filter(is_due())
 
-    def hand_out(self, limit: int, rest: timedelta) -> list[int]:
-        """Give the primary keys of the first due ones, without those whose message rests (`HandingQuerySet`)."""
-        return self.due()._hand_out(limit, rest)
+    def dispatch_due(self, limit: int, rest: timedelta) -> list[int]:
+        """Give the primary keys of the first due ones, without those whose message rests (`DispatchedQuerySet`)."""
+        return self.due()._dispatch_due(limit, rest)
 
     def to_follow_up(self) -> Self:
         """Those with rows that are to be asked again, and are in no batch of the next attempt yet."""
@@ -144,7 +144,7 @@ class DeliveryChunkQuerySet(HandingQuerySet["DeliveryChunk"]):
         return len(starts)
 
 
-class DeliveryChunk(HandedOut):
+class DeliveryChunk(Dispatched):
     """Some requests of a batch, one after the other, whose results are handed to its job in one go."""
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="deliveries")
@@ -185,9 +185,9 @@ class DeliveryChunk(HandedOut):
 
     def record(self, token: str, **changes: Any) -> bool:
         """Change the row while the lease holds, and give whether it did."""
-        return bool(DeliveryChunk.objects.primary().held(self.pk, token).update(**changes))
+        return bool(DeliveryChunk.objects.primary().leased_by(self.pk, token).update(**changes))
 
-    def put_off(self, delay: timedelta | None, *, token: str, error: str) -> None:
+    def reschedule(self, delay: timedelta | None, *, token: str, error: str) -> None:
         """Come back later; never by itself where there is no `delay`."""
         at = None if delay is None else after(delay)
         self.record(token, next_action_at=at, last_error=error)
@@ -209,31 +209,35 @@ class DeliveryChunk(HandedOut):
         self.failed_count = len(self.failed)
 
 
-class ParkedResultQuerySet(PrimaryQuerySet["ParkedResult"]):
+class FailedDeliveryQuerySet(PrimaryQuerySet["FailedDelivery"]):
     """No more than any of ours."""
 
 
-class ParkedResult(models.Model):
+class FailedDelivery(models.Model):
     """A request whose handler raised: what it wrote is undone, and it is not called again until somebody says so."""
 
-    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="parked")
+    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="failed_deliveries")
     request = models.OneToOneField(
-        BatchRequest, on_delete=models.DO_NOTHING, db_constraint=False, related_name="parked", verbose_name=_("request")
+        BatchRequest,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="failed_delivery",
+        verbose_name=_("request"),
     )
     position = models.PositiveIntegerField(_("position"))
     outcome = models.CharField(_("outcome"), max_length=40)
     error = StorableCharField(_("error"), max_length=300)
     traceback = StorableTextField(_("traceback"))
-    parked_at = models.DateTimeField(_("parked at"), auto_now_add=True)
+    failed_at = models.DateTimeField(_("failed at"), auto_now_add=True)
     was_delivered = models.BooleanField(
         default=False, editable=False, help_text=_("Counts as delivered since a time before.")
     )
 
-    objects = ParkedResultQuerySet.as_manager()
+    objects = FailedDeliveryQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("parked result")
-        verbose_name_plural = _("parked results")
+        verbose_name = _("failed delivery")
+        verbose_name_plural = _("failed deliveries")
         default_permissions = ()
         indexes = [models.Index(fields=["batch", "position"], name="dcb_parked_position")]
 

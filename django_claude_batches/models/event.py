@@ -12,8 +12,18 @@ from django_claude_batches.models.fields import StorableTextField
 # Events whose text consists of ids, counts, names of columns and fixed words. The text of any other may be an error
 # that quotes a request or an answer, including that of a new kind of event until it is listed here.
 QUOTING_NOTHING = (
-    *("drafted", "submitted", "sending", "accepted", "proven", "duplicate", "took_over", "adopted", "claim_requested"),
-    *("claimed", "ended", "canceling", "ingested", "retried", "edited", "exported", "given_up", "erased"),
+    *(
+        "drafted",
+        "submitted",
+        "sending",
+        "accepted",
+        "proven",
+        "duplicate",
+        "took_over",
+        "adopted",
+        "identification_requested",
+    ),
+    *("identified", "ended", "canceling", "ingested", "retried", "edited", "exported", "abandoned", "erased"),
     *("request_bodies_purged", "result_bodies_purged", "remote_copy_expired"),
 )
 

@@ -30,7 +30,7 @@ from django_claude_batches.drafting.target import MAX_OBJECT_ID, content_types_o
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
 from django_claude_batches.model_limits import warnings_of
-from django_claude_batches.models.batch_state import EDITABLE, UNCLAIMED, State, named
+from django_claude_batches.models.batch_state import EDITABLE, NOT_BEING_IDENTIFIED, State, named
 from django_claude_batches.models.fields import IdentifierField
 
 
@@ -178,7 +178,7 @@ class BatchRequest(models.Model):
                 prepared = row.prepared
                 expected.add(prepared, times=times)
                 expected.warn(prepared.warnings, prepared.custom_id, times=times)
-            editable = batches.filter(UNCLAIMED, pk=self.batch_id, state__in=EDITABLE)
+            editable = batches.filter(NOT_BEING_IDENTIFIED, pk=self.batch_id, state__in=EDITABLE)
             room = wire.MAX_BODY_BYTES - (size - stored)
             if not editable.filter(body_bytes__lte=room).update(
                 body_bytes=F("body_bytes") + (size - stored),

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import HandedOut, HandingQuerySet
+from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
 from django_claude_batches.db.leases import DatabaseNow, after, is_due
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
@@ -33,7 +33,7 @@ WORKING = (RunState.DRAFTING, RunState.RUNNING)
 """Those in which rows are drafted, sent and tried again."""
 
 
-class JobRunQuerySet(HandingQuerySet["JobRun"]):
+class JobRunQuerySet(DispatchedQuerySet["JobRun"]):
     def active(self) -> Self:
         return self.filter(state__in=ACTIVE)
 
@@ -45,9 +45,9 @@ class JobRunQuerySet(HandingQuerySet["JobRun"]):
         """Those for which there is something to do now, and at which nobody is."""
         return self.moving().filter(is_due())
 
-    def hand_out(self, rest: timedelta) -> list[int]:
-        """Give the primary keys of those that are due, without those whose message rests (`HandingQuerySet`)."""
-        return self.due()._hand_out(None, rest)
+    def dispatch_due(self, rest: timedelta) -> list[int]:
+        """Give the primary keys of those that are due, without those whose message rests (`DispatchedQuerySet`)."""
+        return self.due()._dispatch_due(None, rest)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the runs, and no batch of theirs; raise InvalidTransition, deleting none, if any is not over."""
@@ -59,7 +59,7 @@ class JobRunQuerySet(HandingQuerySet["JobRun"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class JobRun(HandedOut):
+class JobRun(Dispatched):
     """One start of a job: its rows become requests in as many batches as they need, and each answer is handed to it."""
 
     job = IdentifierSlugField(_("job"), max_length=100)
@@ -105,7 +105,7 @@ class JobRun(HandedOut):
             ("pause_jobrun", "Can pause and resume runs"),
             ("cancel_jobrun", "Can cancel runs"),
             ("retry_jobrun", "Can retry failed rows of runs"),
-            ("redeliver_jobrun", "Can hand results to jobs again"),
+            ("redeliver_jobrun", "Can redeliver results to jobs"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="dcb_run_state"),
@@ -145,12 +145,12 @@ class JobRun(HandedOut):
         With `where`, only if that matches too; with `token`, only while that lease holds.
         """
         rows = JobRun.objects.primary()
-        rows = rows.held(self.pk, token) if token else rows.filter(pk=self.pk)
+        rows = rows.leased_by(self.pk, token) if token else rows.filter(pk=self.pk)
         changed = rows.filter(where or Q(), state__in=list(states)).update(**changes)
         self.refresh_from_db(using=rows.db)
         return bool(changed)
 
-    def put_off(self, delay: timedelta, *, token: str, error: str | None = None) -> None:
+    def reschedule(self, delay: timedelta, *, token: str, error: str | None = None) -> None:
         """Come back later, while the lease holds; count one more failure where there was an `error`."""
         changes: dict[str, Any] = {} if error is None else {"last_error": error, "failures": F("failures") + 1}
         self.change(ACTIVE, token=token, next_action_at=after(delay), **changes)

@@ -11,10 +11,10 @@ from django_claude_batches.error_text import in_a_line
 from django_claude_batches.models.batch.attention import FAILED_TIMES, Reason, any_of, first_of
 from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.batch_state import EDITABLE, State
-from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
+from django_claude_batches.models.delivery import DeliveryChunk, FailedDelivery
 from django_claude_batches.models.run import ACTIVE, WORKING, JobRun, RunState
 
-LEFT = Q(state__in=EDITABLE, released_at__isnull=False, delivered_at__isnull=True)
+LEFT = Q(state__in=EDITABLE, submitted_by_run_at__isnull=False, delivered_at__isnull=True)
 """Batches of a run that were refused, not received, or taken back: the run waits until they are submitted."""
 
 
@@ -22,7 +22,7 @@ def reasons() -> list[Reason]:
     """Give the reasons, the weightiest first."""
     batches = MessageBatch.objects.primary().filter(run=OuterRef("pk"), delivered_at__isnull=True)
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
-    parked = ParkedResult.objects.primary().filter(batch__run=OuterRef("pk"))
+    parked = FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))
     return [
         Reason("paused", Q(state__in=ACTIVE, paused_at__isnull=False), _("Paused: {pause_reason}")),
         Reason("batches", Q(Exists(batches.filter(LEFT)), state__in=WORKING), _("Batches were not accepted: {left}.")),
@@ -33,9 +33,9 @@ def reasons() -> list[Reason]:
         ),
         Reason("stuck", Q(Exists(chunks.stuck())), _("Deliveries are not retried any more: {stuck}")),
         Reason(
-            "parked",
+            "failed_deliveries",
             Q(Exists(parked)),
-            _("Its handler raised for {parked} rows: correct it, and deliver them again."),
+            _("Its handler raised for {failed_deliveries} rows: correct it, and deliver them again."),
         ),
         Reason("failing", Q(state__in=ACTIVE, failures__gte=FAILED_TIMES), _("It fails again and again: {last_error}")),
         Reason(
@@ -78,8 +78,8 @@ class _Details(dict[str, Any]):
         if name == "stuck":
             chunks = DeliveryChunk.objects.primary().filter(batch__run=self._run).stuck().order_by("pk")
             return ", ".join(f"{chunk} ({in_a_line(chunk.last_error)})" for chunk in chunks[:10])
-        if name == "parked":
-            return f"{ParkedResult.objects.primary().filter(batch__run=self._run).count():,}"
+        if name == "failed_deliveries":
+            return f"{FailedDelivery.objects.primary().filter(batch__run=self._run).count():,}"
         return in_a_line(getattr(self._run, name)).strip()
 
 
@@ -87,7 +87,7 @@ def with_troubles(runs: Any) -> Any:
     """Add to runs whether they have parked rows, rows that failed for good, and deliveries that nobody tries again."""
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
     return runs.annotate(
-        has_parked=Exists(ParkedResult.objects.primary().filter(batch__run=OuterRef("pk"))),
+        has_failed_deliveries=Exists(FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))),
         has_failed=Exists(chunks.with_failures()),
         is_stuck=Exists(chunks.stuck()),
     )

@@ -15,7 +15,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django_claude_batches.db.keyset import pages
 from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.batch_state import FINAL
-from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, ParkedResult
+from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.usage import COUNTED, UsageRollup, rounded
 
@@ -57,7 +57,7 @@ class RunTotals:
     """Rows whose answer its handler took."""
     failed: int = 0
     """Rows that failed, and are not asked again by themselves."""
-    parked: int = 0
+    failed_deliveries: int = 0
     """Rows whose handler raised."""
     gone: int = 0
     """Rows that had an answer, or had failed, when they were there no more."""
@@ -103,15 +103,15 @@ class RunTotals:
         for chunk in _chunks(totals, using):
             totals[chunk["batch__run"]]._add_chunk(chunk)
         for group in _parked(totals, using):
-            totals[group["batch__run"]].parked = group["count"]
+            totals[group["batch__run"]].failed_deliveries = group["count"]
         for used in _usage(totals, using) if with_usage else ():
             totals[used["batch__run"]]._add_usage(used)
         return totals
 
     @classmethod
-    def of_batches(cls, run: JobRun, batches: Iterable[MessageBatch], *, parked: int) -> RunTotals:
+    def of_batches(cls, run: JobRun, batches: Iterable[MessageBatch], *, failed_deliveries: int) -> RunTotals:
         """Add up a run, all of whose batches are at hand, and the number of its parked rows; in two queries."""
-        totals = cls(rows=run.row_count, left_out=run.left_out_count, parked=parked)
+        totals = cls(rows=run.row_count, left_out=run.left_out_count, failed_deliveries=failed_deliveries)
         using = JobRun.objects.primary().db
         for batch in batches:
             totals._add_batches(_alone(batch))
@@ -135,7 +135,7 @@ class RunTotals:
 
     def _add_chunk(self, chunk: dict[str, Any]) -> None:
         self.delivered += chunk["delivered_count"]
-        if chunk["mode"] == DeliveryMode.AGAIN:
+        if chunk["mode"] == DeliveryMode.REDELIVER:
             return  # what else became of its rows is counted where they were handed out before
         self.failed += chunk["failed_count"]
         self.gone += chunk["gone_count"]
@@ -187,7 +187,7 @@ def _chunks(runs: Iterable[int], using: str) -> Iterator[dict[str, Any]]:
 
 
 def _parked(runs: Iterable[int], using: str) -> Any:
-    parked = ParkedResult.objects.using(using).filter(batch__run__in=runs).order_by()
+    parked = FailedDelivery.objects.using(using).filter(batch__run__in=runs).order_by()
     return parked.values("batch__run").annotate(count=Count("pk"))
 
 

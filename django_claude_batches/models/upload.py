@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import HandedOut, HandingQuerySet
+from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
 from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, after, is_due, is_free
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected_usage import Expected
@@ -102,7 +102,7 @@ ALWAYS_DUE = (UploadState.UNCHECKED, UploadState.CONFIRMED)
 DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
 
 
-class BatchUploadQuerySet(HandingQuerySet["BatchUpload"]):
+class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
     def keep(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
         """Store a file and what is to be made of it, in constant memory, all or nothing; it waits to be checked."""
         db = self.primary().db
@@ -120,9 +120,9 @@ class BatchUploadQuerySet(HandingQuerySet["BatchUpload"]):
         """Those for which a worker has something to do now, and on which none works."""
         return self.filter(is_due())
 
-    def hand_out(self, rest: timedelta) -> list[int]:
-        """Give the primary keys of those that are due, without those whose message rests (`HandingQuerySet`)."""
-        return self.due()._hand_out(None, rest)
+    def dispatch_due(self, rest: timedelta) -> list[int]:
+        """Give the primary keys of those that are due, without those whose message rests (`DispatchedQuerySet`)."""
+        return self.due()._dispatch_due(None, rest)
 
     def waiting(self) -> Self:
         """Those that are no draft yet."""
@@ -133,11 +133,11 @@ class BatchUploadQuerySet(HandingQuerySet["BatchUpload"]):
         rows = self.primary().filter(is_free(), created_at__lt=after(-kept)).exclude(state=UploadState.CONFIRMED)
         for pk in list(rows.values_list("pk", flat=True)):
             with transaction.atomic(using=rows.db):
-                if rows.claim(pk):  # it locks the row: one that is confirmed meanwhile stays
+                if rows.acquire(pk):  # it locks the row: one that is confirmed meanwhile stays
                     self.primary().filter(pk=pk).delete()
 
 
-class BatchUpload(HandedOut, Expected):
+class BatchUpload(Dispatched, Expected):
     """A file that is to become a draft: kept until it is one, checked before anybody says that it shall be.
 
     It is kept in the database, not in a storage of files: a worker on another machine has it, prompts never stand in a

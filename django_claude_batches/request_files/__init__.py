@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django_claude_batches.request_files.check_report import Survey
+from django_claude_batches.request_files.check_report import CheckReport
 from django_claude_batches.request_files.csv_table import DELIMITERS
 from django_claude_batches.request_files.prompt import BadPrompt, Prompt, Question, read_schema
 from django_claude_batches.request_files.request_file import BadRow, RequestFile
 
-__all__ = ["DELIMITERS", "BadPrompt", "BadRow", "Prompt", "Question", "RequestFile", "Survey", "read_schema"]
+__all__ = ["DELIMITERS", "BadPrompt", "BadRow", "CheckReport", "Prompt", "Question", "RequestFile", "read_schema"]

@@ -23,7 +23,7 @@ LONGEST_PROBLEM = 300
 
 
 @dataclass(slots=True)
-class Survey:
+class CheckReport:
     """What a dry run finds: the counts, the size, the first requests as they will be sent, and the bad rows.
 
     Each row is checked as `create_draft` will check it. Memory is bounded by what a batch may hold: the custom_ids of

@@ -20,20 +20,20 @@ def read_lines(file: BinaryIO) -> Iterator[Row]:
         data = file.readline(LIMIT)
         if not data:
             return
-        is_whole = len(data) < LIMIT or data.endswith(b"\n")
+        is_complete = len(data) < LIMIT or data.endswith(b"\n")
         if number == 1:
             if is_workbook(data):
                 yield Row(number, problem=WORKBOOK)
                 return
             data = data.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors put before UTF-8
-        data = data.rstrip() if is_whole else data
+        data = data.rstrip() if is_complete else data
         row = _row(data, number) if data else None
         del data  # and the row: the next line comes when these are not needed any more
         if row is not None:
             yield row
         del row
-        while not is_whole and (rest := file.readline(LIMIT)):
-            is_whole = rest.endswith(b"\n")
+        while not is_complete and (rest := file.readline(LIMIT)):
+            is_complete = rest.endswith(b"\n")
 
 
 def _row(data: bytes, number: int) -> Row:

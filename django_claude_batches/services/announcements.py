@@ -50,7 +50,7 @@ def announce(batch: MessageBatch, token: str) -> bool:
     errors = tell(results_ingested, batch)
     last_try = batch.tries + 1 >= conf.announce_attempts()
     if errors and not last_try:
-        batch.put_off(backoff(batch.tries), token=token, error=together(errors), tries=batch.tries + 1)
+        batch.reschedule(backoff(batch.tries), token=token, error=together(errors), tries=batch.tries + 1)
         return False
     # A wish that came while the receivers worked is not in our copy of the row.
     unfulfilled = When(delete_requested_at__isnull=False, remote_deleted_at__isnull=True, then=DatabaseNow())
@@ -64,7 +64,7 @@ def announce(batch: MessageBatch, token: str) -> bool:
             last_error=together([batch.missing_reason, *errors]),
         )
         if announced:
-            batch.note("announcing_failed" if errors else "announced", together(errors))
+            batch.log_event("announcing_failed" if errors else "announced", together(errors))
     return announced
 
 
@@ -74,8 +74,8 @@ def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:
     Raise InvalidTransition for any other, and for one whose answers were purged: receivers would store empty ones.
     """
     anew: dict[str, Any] = {"announced_at": None, "tries": 0, "last_error": F("missing_reason")}
-    if not batch.wish({State.INGESTED}, where=ANSWERS_ARE_THERE, **anew):
+    if not batch.record_intent({State.INGESTED}, where=ANSWERS_ARE_THERE, **anew):
         purged = f"its answers are gone. {batch.result_purge_note}" if batch.result_purge_note else ""
         raise batch.forbidden("announce", {State.INGESTED}, purged)
-    batch.note("announce_requested", by=by)
+    batch.log_event("announce_requested", by=by)
     return batch

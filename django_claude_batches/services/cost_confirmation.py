@@ -39,7 +39,7 @@ def estimate_again(runs: Sequence[JobRun], rows: int) -> Estimate:
     return estimate(batches).times(Decimal(rows) / whole)
 
 
-def is_much(requests: int, estimated: Callable[[], Estimate]) -> bool:
+def needs_confirmation(requests: int, estimated: Callable[[], Estimate]) -> bool:
     """Whether that is above a limit of the settings: in requests, or in USD at the most.
 
     An estimate that is not known is above any limit in USD.

@@ -82,7 +82,7 @@ def tick(dispatch: Callable[[int], object], *, account: str | None = None) -> in
     return len(first) + len(_dispatch_due(dispatch, account=account, besides=first))
 
 
-def hand_out_batches(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
+def dispatch_due_batches(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
     """`dispatch` the primary key of each batch that is due, and give their number. Asks no server.
 
     For `rest` a batch is not dispatched again, unless it was advanced meanwhile.
@@ -90,7 +90,7 @@ def hand_out_batches(dispatch: Callable[[int], object], *, rest: timedelta) -> i
     return len(_dispatch_due(dispatch, rest=rest))
 
 
-def hand_out_polls(dispatch: Callable[[str], object], *, rest: timedelta) -> int:
+def dispatch_due_polls(dispatch: Callable[[str], object], *, rest: timedelta) -> int:
     """`dispatch` the alias of each account of which batches are to be polled, and give their number. Asks no server.
 
     An account is not dispatched again for `rest`, unless it was polled meanwhile; then for twice as long, and so on
@@ -102,7 +102,7 @@ def hand_out_polls(dispatch: Callable[[str], object], *, rest: timedelta) -> int
         _look_after(alias, poll=False)
     count = 0
     for alias in aliases:
-        if AccountState.objects.hand_out_poll(alias, rest):
+        if AccountState.objects.dispatch_poll(alias, rest):
             dispatch(alias)
             count += 1
     return count
@@ -124,7 +124,7 @@ def _dispatch_due(
 ) -> list[int]:
     rows = MessageBatch.objects.exclude(account__in=closed())
     rows = rows if account is None else rows.filter(account=account)
-    pks = rows.hand_out(TICK_ROWS - len(besides), rest, besides=besides)
+    pks = rows.dispatch_due(TICK_ROWS - len(besides), rest, besides=besides)
     for pk in pks:
         dispatch(pk)
     return pks
@@ -216,14 +216,14 @@ def wait(
 @stopping_at_a_slow_call()
 def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
     rows = MessageBatch.objects.primary()
-    token = (rows.due() if only_due else rows).claim(pk, handed_out_at=None)
+    token = (rows.due() if only_due else rows).acquire(pk, dispatched_at=None)
     if token is None:
         return
     batch = None
     try:
         batch = rows.get(pk=pk)
         if in_turn and not may_work(batch.account, holding=pk):
-            batch.put_off(jittered(PAUSE), token=token)
+            batch.reschedule(jittered(PAUSE), token=token)
             return
         while _step(batch, token, in_turn=in_turn):
             batch.refresh_from_db(using=rows.db)
@@ -237,10 +237,10 @@ def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
 
 def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:
     """Do the next thing; give whether there may be another to do at once."""
-    if batch.is_claimed:
-        if adopt.verify_claim(batch, token):
+    if batch.is_being_identified:
+        if adopt.verify_identification(batch, token):
             return True
-        if batch.claimed_id and batch.state != State.UNCERTAIN:
+        if batch.identified_id and batch.state != State.UNCERTAIN:
             return False  # it waits; one that is searched for goes on being searched for
     if delete.is_wanted(batch):
         return delete.perform(batch, token, _client(batch))
@@ -270,6 +270,6 @@ def _client(batch: MessageBatch) -> BatchesClient:
 def _record(batch: MessageBatch, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later; the error itself goes on to the caller."""
     try:
-        batch.put_off(backoff(batch.failures), token=token, error=described(error))
+        batch.reschedule(backoff(batch.failures), token=token, error=described(error))
     except DatabaseError:
         logger.exception("Batch %s: its error could not be recorded.", batch.pk)

@@ -23,11 +23,11 @@ def guard(alias: str) -> None:
     states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
     states.filter(installation="").update(installation=name)
     state = states.get()
-    if state.is_elsewhere(name):
+    if state.belongs_to_other_installation(name):
         raise OtherInstallation(
             f'This database is "{state.installation}"\'s, and the settings say INSTALLATION = "{name}": it may be a '
             f'copy. Nothing is sent, polled, fetched, canceled or deleted for account "{alias}" until somebody says '
-            f"that it is not: manage.py claude_batches confirm {alias}"
+            f"that it is not: manage.py claude_batches confirm-installation {alias}"
         )
 
 

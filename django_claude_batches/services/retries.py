@@ -81,7 +81,7 @@ def retry(
             parent=batch,
             created_by=by,
         )
-        batch.note("retried", f"{child.request_count:,} requests in batch #{child.pk}", by=by)
+        batch.log_event("retried", f"{child.request_count:,} requests in batch #{child.pk}", by=by)
     return child
 
 

@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 
 from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import APIUnreachable
+from django_claude_batches.exceptions import APIConnectionError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import account_state, is_paused
@@ -54,10 +54,10 @@ def noticing(alias: str) -> Callable[[], AbstractContextManager[None]]:
     def call() -> Iterator[None]:
         slow_ones = _slow_ones.get()
         if slow_ones is not None and alias in slow_ones:
-            raise APIUnreachable("Not asked: the call before this one was too slow.", sent=False, too_slow=True)
+            raise APIConnectionError("Not asked: the call before this one was too slow.", sent=False, too_slow=True)
         try:
             yield
-        except APIUnreachable as error:
+        except APIConnectionError as error:
             if error.too_slow:
                 if slow_ones is not None:
                     slow_ones.add(alias)
@@ -67,7 +67,7 @@ def noticing(alias: str) -> Callable[[], AbstractContextManager[None]]:
     return call
 
 
-def _note(alias: str, error: APIUnreachable) -> None:
+def _note(alias: str, error: APIConnectionError) -> None:
     """Remember it on the account's row; what the caller does about the error does not depend on that."""
     logger.warning("Account %s: a call was too slow: %s", alias, error)
     try:

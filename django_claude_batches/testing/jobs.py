@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 from django_claude_batches import conf, job_registry, services
-from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, ParkedResult
+from django_claude_batches.models import AccountState, DeliveryChunk, FailedDelivery, JobRun, MessageBatch
 from django_claude_batches.models.batch_state import FINAL
 
 from .emulator import ClaudeEmulator
@@ -32,7 +32,7 @@ def run_job(
     *,
     replies: Replies | None = None,
     label: str = "",
-    allow_parked: bool = False,
+    allow_failed_deliveries: bool = False,
 ) -> JobRun:
     """Start the job and take its run to the end, retries too; give the run.
 
@@ -40,7 +40,7 @@ def run_job(
     that fits the job's schema).
 
     Raise RunFailed where the run is paused or gets stuck, where `on_finished` raised, and where a handler did, unless
-    `allow_parked`; and, before anything is sent, where the job's account is not at the emulator.
+    `allow_failed_deliveries`; and, before anything is sent, where the job's account is not at the emulator.
     """
     if claude is not None and replies is not None:
         raise TypeError("give an emulator or its replies, not both: ClaudeEmulator(replies=…)")
@@ -50,8 +50,8 @@ def run_job(
         _take_to_the_end(run, answering)
     if run.last_error:
         raise RunFailed(f"Run {run}: {run.last_error}")
-    parked = ParkedResult.objects.primary().filter(batch__run=run).order_by("pk")
-    if not allow_parked and (first := parked.first()) is not None:
+    parked = FailedDelivery.objects.primary().filter(batch__run=run).order_by("pk")
+    if not allow_failed_deliveries and (first := parked.first()) is not None:
         raise RunFailed(f"Run {run}: a handler raised for {parked.count():,} rows. The first:\n{first.traceback}")
     return run
 

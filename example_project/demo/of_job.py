@@ -11,7 +11,7 @@ from demo import report
 from demo.errand import Progress
 from django_claude_batches import services
 from django_claude_batches.jobs import BatchJob
-from django_claude_batches.models import BatchResult, JobRun, MessageBatch, ParkedResult, RunState, State
+from django_claude_batches.models import BatchResult, FailedDelivery, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.batch_state import FINAL, RUNNING
 from django_claude_batches.models.run_totals import RunTotals
 
@@ -71,7 +71,7 @@ class OfJob:
             stuck = "".join(f" Batch {batch}: {batch.explanation} {batch.last_error}" for batch in self._open())
             return f"Run {run} is: {run.get_state_display()}. {run.last_error}{stuck}"
         if parked := self._parked().first():
-            return f"Run {run}: a handler raised for {totals.parked:,} rows. The first:\n{parked.traceback}"
+            return f"Run {run}: a handler raised for {totals.failed_deliveries:,} rows. The first:\n{parked.traceback}"
         if totals.delivered != totals.rows:
             return f"Run {run}: {totals.delivered:,} of {totals.rows:,} rows have their answer."
         return ""
@@ -100,4 +100,4 @@ class OfJob:
         return BatchResult.objects.filter(batch__run=self._run)
 
     def _parked(self) -> Any:
-        return ParkedResult.objects.filter(batch__run=self._run).order_by("pk")
+        return FailedDelivery.objects.filter(batch__run=self._run).order_by("pk")

@@ -12,10 +12,10 @@ from django.utils import timezone
 from django_claude_batches.models import (
     BatchResult,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
     Outcome,
-    ParkedResult,
     ResultProblem,
     RunState,
     State,
@@ -61,7 +61,7 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
     UsageRollup.objects.create(batch=batch, model="claude-haiku-4-5", results=1, input_tokens=1234)
     now = timezone.now()
     SubmitAttempt.objects.create(
-        batch=batch, number=1, tag=f"tag{batch.pk:010d}", intent_at=now, sent_at=now, outcome=Outcome.ACCEPTED
+        batch=batch, number=1, tag=f"tag{batch.pk:010d}", recorded_at=now, sent_at=now, outcome=Outcome.ACCEPTED
     )
     ResultProblem.objects.create(batch=batch, number=7, offset=9, sha256="0" * 64, reason="cut", excerpt=ANSWER)
     return in_state(batch, State.INGESTED, **counts)
@@ -101,7 +101,7 @@ def park(
     batch: MessageBatch, position: int, error: str = "LookupError: no such tag", traceback: str = "at line 3"
 ) -> None:
     request = batch.requests.get(position=position)
-    ParkedResult.objects.create(
+    FailedDelivery.objects.create(
         batch=batch, request=request, position=position, outcome="succeeded", error=error, traceback=traceback
     )
 

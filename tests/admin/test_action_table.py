@@ -69,18 +69,22 @@ TABLE = {
     "delete_remote": Row(
         "delete_remote_messagebatch", "..++...++++++", "delete_requested", "Only batches that were sent"
     ),
-    "claim": Row(
-        "claim_messagebatch",
+    "identify": Row(
+        "identify_messagebatch",
         "...+++.......",
-        "claim_requested",
+        "identification_requested",
         "Only batches that are not",
         {"typed_id": "msgbatch_x"},
     ),
-    "give_up": Row(
-        "claim_messagebatch", "...+.........", "given_up", "Only batches that were sent", {"word": "give up"}
+    "abandon": Row(
+        "identify_messagebatch", "...+.........", "abandoned", "Only batches that were sent", {"word": "abandon"}
     ),
     "declare_lost": Row(
-        "claim_messagebatch", ".......++++..", "lost", "Only batches that Anthropic did not", {"word": "declare lost"}
+        "identify_messagebatch",
+        ".......++++..",
+        "lost",
+        "Only batches that Anthropic did not",
+        {"word": "declare lost"},
     ),
     "delete_selected": Row("delete_messagebatch", "+...+++....++", "", "Only drafts, refused or held batches"),
 }
@@ -126,7 +130,7 @@ PLACES = {"list": on_list, **({"page": on_page} if NATIVE else {})}
 SPOTS = [(action, place) for action in TABLE for place in PLACES if (action, place) != ("delete_selected", "page")]
 """Django's own Delete stands on the page."""
 
-REPEATABLE = frozenset({"check", "announce_again", "claim"})
+REPEATABLE = frozenset({"check", "announce_again", "identify"})
 """What is asked for again is noted again, and changes nothing else: the row is due already."""
 
 

@@ -29,8 +29,8 @@ LEGAL: dict[str, frozenset[State]] = {
     "delete_remote": DELETABLE_REMOTELY,
     "check": ALWAYS_DUE,
     "announce_again": frozenset({State.INGESTED}),
-    "claim": ADOPTING,
-    "give_up": frozenset({State.UNCERTAIN}),
+    "identify": ADOPTING,
+    "abandon": frozenset({State.UNCERTAIN}),
     "delete_selected": DELETABLE,
 }
 WRITES = {
@@ -40,8 +40,8 @@ WRITES = {
     "delete_remote": "delete_requested",
     "check": "check_requested",
     "announce_again": "announce_requested",
-    "claim": "claim_requested",
-    "give_up": "given_up",
+    "identify": "identification_requested",
+    "abandon": "abandoned",
 }
 WORDS = {
     "submit": ["3 batches, 9 requests, account default, second.", "This is billed once sent."],
@@ -50,7 +50,7 @@ WORDS = {
     "delete_remote": ["Our rows stay. Cannot be undone."],
     "check": ["3 batches, 9 requests"],
     "announce_again": ["Nothing is sent to Anthropic."],
-    "give_up": ["billed", "give up"],
+    "abandon": ["billed", "abandon"],
     "delete_selected": ["Cannot be undone.", "Nothing changes at Anthropic."],
 }
 
@@ -81,7 +81,7 @@ def test_an_action_is_for_the_states_that_allow_it(
     if action != "delete_selected":
         assert (f'value="{action}"' in shown) == (state in LEGAL[action])
     with django_capture_on_commit_callbacks() as callbacks:
-        response = act(root, action, batch, word="give up", typed_id="msgbatch_x")
+        response = act(root, action, batch, word="abandon", typed_id="msgbatch_x")
     if state not in LEGAL[action]:
         assert MessageBatch.objects.values().get() == before
         assert said(response)[0].startswith(f"1 skipped: #{pk} ")
@@ -116,7 +116,7 @@ def test_what_each_records(root: Client) -> None:
     assert after("delete_remote", State.INGESTED).delete_requested_at is not None
     assert after("check", State.IN_PROGRESS).next_action_at <= timezone.now()
     assert after("announce_again", State.INGESTED).announced_at is None
-    assert after("give_up", State.UNCERTAIN, word=" Give Up ").state == State.ABANDONED
+    assert after("abandon", State.UNCERTAIN, word=" Give Up ").state == State.ABANDONED
 
 
 def test_the_rest_goes_on_and_what_was_skipped_is_said(root: Client, batch: MessageBatch) -> None:
@@ -168,8 +168,8 @@ def test_a_complete_batch_whose_app_was_not_told_can_be_checked(root: Client, ba
 @pytest.mark.parametrize("word", ["", "yes", "giveup"])
 def test_giving_up_needs_the_word_typed(root: Client, batch: MessageBatch, word: str) -> None:
     in_state(batch, State.UNCERTAIN)
-    response = act(root, "give_up", batch, word=word)
-    assert "Nothing was done: type “give up” to confirm." in response.content.decode()
+    response = act(root, "abandon", batch, word=word)
+    assert "Nothing was done: type “abandon” to confirm." in response.content.decode()
     batch.refresh_from_db()
     assert batch.state == State.UNCERTAIN
 

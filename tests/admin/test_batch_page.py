@@ -231,7 +231,7 @@ def full(batch: MessageBatch, state: State) -> MessageBatch:
     ingest(batch)
     draft(1, parent=batch)
     for number in range(60):
-        batch.note("noted", str(number))
+        batch.log_event("noted", str(number))
     left = {"ingested_at": None} if state != State.INGESTED else {}
     left |= {"anthropic_id": None} if state not in REMOTE else {}
     return in_state(batch, state, parent=draft(1), errored_count=1, **left)
@@ -267,11 +267,11 @@ def test_of_each_small_table_the_page_shows_so_many_rows(root: Client, staff: St
     other = ingest(draft(1))
     now = timezone.now()
     for number in range(2, 23):
-        calls = {"number": number, "tag": f"call{number:09d}", "intent_at": now, "outcome": "refused"}
+        calls = {"number": number, "tag": f"call{number:09d}", "recorded_at": now, "outcome": "refused"}
         SubmitAttempt.objects.create(batch=batch, http_status=400 + number, **calls)
     for number in range(100, 120):
         ResultProblem.objects.create(batch=batch, number=number, offset=2**33, sha256=f"{number:064}", reason="odd")
-    other.note("noted", "of another batch")
+    other.log_event("noted", "of another batch")
     shown = page(root, url(BATCHES, "change", batch.pk))
     told = {text: f"<td>{text}</td>" in shown for text in ("of another batch", "8", "10", "59", "2", "411")}
     assert told == {"of another batch": False, "8": False, "10": True, "59": True, "2": False, "411": True}
@@ -287,7 +287,7 @@ def test_of_each_small_table_the_page_shows_so_many_rows(root: Client, staff: St
 
 
 def test_the_times_of_the_timeline_are_local(root: Client, batch: MessageBatch) -> None:
-    batch.note("noted", "at noon")
+    batch.log_event("noted", "at noon")
     batch.events.update(at=datetime(2026, 7, 1, 10, tzinfo=UTC))
     assert "July 1, 2026, noon" in page(root, url(BATCHES, "change", batch.pk))
 

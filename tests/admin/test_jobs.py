@@ -199,14 +199,14 @@ def test_of_many_rows_only_the_first_are_looked_at() -> None:
     assert (facts["Rows"], facts["Looked at"]) == ("40", "6")
     assert "In 1.5 seconds the first 6 of 40 rows were looked at" in found.standing
     assert "Estimate of all rows, by those looked at" in facts
-    assert found.seen == Seen(rows=40, is_much=False)
+    assert found.seen == Seen(rows=40, needs_confirmation=False)
 
 
 def test_what_was_not_looked_at_costs_nobody_knows_what() -> None:
     reviews(3)
     found = look("tag-reviews", seconds=0)
     assert dict(found.facts)["Estimate of all rows, by those looked at"] == "not known"
-    assert found.seen == Seen(rows=3, is_much=True)
+    assert found.seen == Seen(rows=3, needs_confirmation=True)
 
 
 def test_both_pages_make_few_queries(staff: Staff, ticking: AccountState, django_assert_max_num_queries: Any) -> None:

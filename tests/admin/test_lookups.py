@@ -31,9 +31,9 @@ HIDDEN = {
         "requests__params_text",
         "label",
     ),
-    RUNS: ("last_error", "pause_reason", "batches__last_error", "batches__parked__traceback", "label"),
+    RUNS: ("last_error", "pause_reason", "batches__last_error", "batches__failed_deliveries__traceback", "label"),
     RESULTS: ("error_message", "message", "output_error", "request__params_text", "batch__last_error", "custom_id"),
-    REQUESTS: ("params_text", "result__message", "parked__error", "batch__last_error", "batch__label"),
+    REQUESTS: ("params_text", "result__message", "failed_deliveries__error", "batch__last_error", "batch__label"),
     ACCOUNTS: ("pause_reason",),
 }
 HOW = ("contains", "startswith", "icontains", "regex", "gte", "lt", "exact", "in", "isnull", "")

@@ -112,7 +112,7 @@ def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: Acco
     assert 'http-equiv="refresh"' in shown
     assert "<progress" in shown
     assert "tick --loop" not in shown
-    services.hand_out_uploads(services.prepare_if_due)
+    services.dispatch_due_uploads(services.prepare_if_due)
     shown = page(client, upload_url(upload))
     assert 'http-equiv="refresh"' not in shown
     client.post(upload_url(upload), {"_draft": "yes"})
@@ -120,7 +120,7 @@ def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: Acco
     shown = page(client, upload_url(upload))
     assert "Being drafted" in shown
     assert 'http-equiv="refresh"' in shown
-    services.hand_out_uploads(services.prepare_if_due)
+    services.dispatch_due_uploads(services.prepare_if_due)
     batch = MessageBatch.objects.get()
     assert (batch.label, batch.kind, batch.request_count) == ("Large", "tags", 15)
     assert client.get(upload_url(upload)).url == url(BATCHES, "change", batch.pk)
@@ -132,7 +132,7 @@ def test_a_short_file_of_many_requests_is_drafted_by_a_worker(staff: Staff) -> N
     assert upload.state == UploadState.READY
     client.post(upload_url(upload), {"_draft": "yes"})
     assert not MessageBatch.objects.exists()
-    services.hand_out_uploads(services.prepare_if_due)
+    services.dispatch_due_uploads(services.prepare_if_due)
     assert MessageBatch.objects.get().request_count == 1001
 
 
@@ -144,7 +144,7 @@ def test_a_file_whose_check_failed_is_checked_again(staff: Staff) -> None:
     BatchUpload.objects.update(state=UploadState.FAILED, next_action_at=None, failures=6, last_error="In vain.")
     assert again in page(client, upload_url(upload))
     client.post(upload_url(upload), {"_recheck": "yes"})
-    services.hand_out_uploads(services.prepare_if_due)
+    services.dispatch_due_uploads(services.prepare_if_due)
     assert "This is what would be drafted" in page(client, upload_url(upload))
     assert said(client.post(upload_url(upload), {"_recheck": "yes"})) == [
         "Cannot check requests.jsonl again, which is Checked."
@@ -287,9 +287,9 @@ def test_its_failure_is_shown_and_it_can_be_tried_again(staff: Staff) -> None:
 def test_a_worker_that_died_is_not_the_end_of_it(staff: Staff) -> None:
     client = staff(*MAY)
     upload = kept(client, large())
-    assert BatchUpload.objects.all().claim(upload.pk) is not None
+    assert BatchUpload.objects.all().acquire(upload.pk) is not None
     BatchUpload.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    services.hand_out_uploads(services.prepare_if_due)
+    services.dispatch_due_uploads(services.prepare_if_due)
     assert "This is what would be drafted" in page(client, upload_url(upload))
 
 

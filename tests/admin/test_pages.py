@@ -59,7 +59,7 @@ def test_the_page_of_a_batch_in_each_state_says_what_it_means(root: Client, batc
 
 
 def test_the_page_of_a_batch_tells_its_life_and_links_to_its_rows(root: Client, ingested: MessageBatch) -> None:
-    ingested.note("submitted", "by hand")
+    ingested.log_event("submitted", "by hand")
     child = services.retry(ingested)
     shown = page(root, url(BATCHES, "change", ingested.pk))
     assert f"{url(RESULTS)}?batch={ingested.pk}&amp;outcome=errored" in shown

@@ -49,7 +49,7 @@ def test_who_may_view_batches_sees_states_and_counts_and_no_prompt_or_answer(
     staff: Staff, ingested: MessageBatch, addresses: dict[str, list[str]]
 ) -> None:
     client = staff("view_messagebatch")
-    ingested.note("announced")
+    ingested.log_event("announced")
     for address in (*addresses[BATCHES][:2], *addresses[BATCHES][3:5]):
         shown = page(client, address)
         assert ANSWER not in shown
@@ -101,9 +101,9 @@ ACTIONS = {
     "delete_remote": ("delete_remote_messagebatch", State.INGESTED),
     "check": ("advance_messagebatch", State.IN_PROGRESS),
     "announce_again": ("advance_messagebatch", State.INGESTED),
-    "claim": ("claim_messagebatch", State.UNCERTAIN),
-    "give_up": ("claim_messagebatch", State.UNCERTAIN),
-    "declare_lost": ("claim_messagebatch", State.IN_PROGRESS),
+    "identify": ("identify_messagebatch", State.UNCERTAIN),
+    "abandon": ("identify_messagebatch", State.UNCERTAIN),
+    "declare_lost": ("identify_messagebatch", State.IN_PROGRESS),
     "delete_selected": ("delete_messagebatch", State.DRAFT),
 }
 MISSING: dict[str, Any] = {"misses": 3, "missed_at": timezone.now() - timedelta(hours=1)}
@@ -125,7 +125,7 @@ def test_an_action_is_hidden_and_refused_without_its_own_permission(
     data = {
         "action": action,
         "_selected_action": [batch.pk],
-        "word": "give up",
+        "word": "abandon",
         "typed_id": "msgbatch_x",
         **({"confirmed": 1} if confirmed else {}),
     }

@@ -57,12 +57,12 @@ def test_the_page_counts_what_can_be_chosen_over_all_batches(root: Client) -> No
 
 
 def test_of_a_batch_that_was_given_up_all_are_missing(root: Client) -> None:
-    given_up = in_state(draft(3), State.ABANDONED)
-    shown = act(root, "retry", given_up, confirmed=False).content.decode()
+    abandoned = in_state(draft(3), State.ABANDONED)
+    shown = act(root, "retry", abandoned, confirmed=False).content.decode()
     assert "without a result (3)" in shown
     assert "errored (" not in shown
-    retry(root, given_up, outcomes=["missing"])
-    assert drafted(given_up) == {"r-0", "r-1", "r-2"}
+    retry(root, abandoned, outcomes=["missing"])
+    assert drafted(abandoned) == {"r-0", "r-1", "r-2"}
 
 
 def test_where_all_succeeded_there_is_nothing_to_choose(root: Client) -> None:

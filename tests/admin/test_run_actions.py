@@ -14,9 +14,9 @@ from django.test import Client, override_settings
 from django_claude_batches.models import (
     DeliveryChunk,
     DeliveryMode,
+    FailedDelivery,
     JobRun,
     MessageBatch,
-    ParkedResult,
     RunState,
 )
 from django_claude_batches.services.runs.drive import drive
@@ -60,7 +60,7 @@ TABLE = {
     "resume_without": Row("pause_jobrun", "........+", "Only runs that are paused while they are drafted"),
     "cancel": Row("cancel_jobrun", "+++++...+", "Only runs that are drafted or running can be canceled"),
     "retry": Row("retry_jobrun", "....+....", "Only runs that are drafted, were not", {"outcomes": ["errored"]}),
-    "deliver_parked": Row("redeliver_jobrun", "....+....", "Only runs with parked rows"),
+    "redeliver_failed": Row("redeliver_jobrun", "....+....", "Only runs with parked rows"),
 }
 WHY = {
     ("resume", "drafting"): "is not paused",
@@ -76,7 +76,7 @@ WHY = {
     ("retry", "paused"): "has no row that failed",
     ("retry", "stuck"): "has no row that failed",
     ("retry", "finished"): "has no row that failed",
-    **{("deliver_parked", standing): "has no parked row" for standing in STANDINGS},
+    **{("redeliver_failed", standing): "has no parked row" for standing in STANDINGS},
 }
 """Where that says more than the standing."""
 PERMISSIONS = sorted({row.permission for row in TABLE.values()} | {"start_jobrun", "cancel_messagebatch"})
@@ -88,7 +88,7 @@ def is_for(action: str, standing: str) -> bool:
 
 def everything() -> tuple[Any, ...]:
     """All that an action may write."""
-    models = (JobRun, MessageBatch, DeliveryChunk, ParkedResult)
+    models = (JobRun, MessageBatch, DeliveryChunk, FailedDelivery)
     return (*(list(model.objects.order_by("pk").values()) for model in models), LogEntry.objects.count())
 
 
@@ -122,7 +122,7 @@ def has_happened(action: str, run: JobRun) -> bool:
         case "retry":
             return [len(chunk.to_retry) for chunk in DeliveryChunk.objects.to_follow_up().filter(batch__run=run)] == [1]
         case _:
-            return DeliveryChunk.objects.filter(batch__run=run, mode=DeliveryMode.PARKED).count() == 1
+            return DeliveryChunk.objects.filter(batch__run=run, mode=DeliveryMode.FAILED).count() == 1
 
 
 @pytest.mark.parametrize(("action", "place"), slow_but(3, SPOTS))
@@ -138,7 +138,7 @@ def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> No
         again = PLACES[place](client, action, run)  # a second click, or the same form sent by hand
         after = JobRun.objects.values().get(pk=run.pk), DeliveryChunk.objects.count(), MessageBatch.objects.count()
         assert after == before, standing
-        if action != "deliver_parked":  # until a worker has come they are parked: it says so again, and does no more
+        if action != "redeliver_failed":  # until a worker has come they are parked: it says so again, and does no more
             assert said(again)[-1].startswith(f"1 skipped: {run} "), standing
             assert row.rule in said(again)[-1], standing
 

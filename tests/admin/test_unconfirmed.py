@@ -1,4 +1,4 @@
-"""An unconfirmed batch: what its page knows, and *This is it*."""
+"""An unconfirmed batch: what its page knows, and *Identify batch…*."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def searched_for(
         batch=batch,
         number=1,
         tag=f"tag{batch.pk:010d}",
-        intent_at=now,
+        recorded_at=now,
         sent_at=now,
         watch_until=now,
         outcome=Outcome.UNCERTAIN,
@@ -112,11 +112,11 @@ def test_others_have_nothing_of_it(root: Client, batch: MessageBatch, state: Sta
 
 def test_the_candidates_are_offered(root: Client, batch: MessageBatch) -> None:
     searched_for(batch)
-    shown = act(root, "claim", batch, confirmed=False).content.decode()
+    shown = act(root, "identify", batch, confirmed=False).content.decode()
     assert 'type="radio" name="id" value="msgbatch_maybe"' in shown
     assert 'name="typed_id"' in shown
     assert HOSTILE not in shown
-    assert 'type="radio"' not in act(root, "claim", in_state(draft(1), State.HELD), confirmed=False).content.decode()
+    assert 'type="radio"' not in act(root, "identify", in_state(draft(1), State.HELD), confirmed=False).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_the_candidates_are_offered(root: Client, batch: MessageBatch) -> None:
 def test_it_is_recorded_for_a_worker(root: Client, batch: MessageBatch, fields: dict[str, Any]) -> None:
     searched_for(batch)
     MessageBatch.objects.filter(pk=batch.pk).update(next_action_at="2999-01-01T00:00Z")
-    assert said(act(root, "claim", batch, **fields)) == ["1 id is verified shortly."]
+    assert said(act(root, "identify", batch, **fields)) == ["1 id is verified shortly."]
     batch.refresh_from_db()
-    assert (batch.claimed_id, batch.state) == ("msgbatch_maybe", State.UNCERTAIN)
+    assert (batch.identified_id, batch.state) == ("msgbatch_maybe", State.UNCERTAIN)
     assert MessageBatch.objects.due().get() == batch
-    assert batch.events.get(what="claim_requested").by_name == "ada"
-    assert LogEntry.objects.get().change_message == "This is it"
+    assert batch.events.get(what="identification_requested").by_name == "ada"
+    assert LogEntry.objects.get().change_message == "Identify batch…"
     assert "Going to be verified: msgbatch_maybe" in page(root, url(BATCHES, "change", batch.pk))
 
 
@@ -143,7 +143,7 @@ def test_it_is_recorded_for_a_worker(root: Client, batch: MessageBatch, fields: 
 def test_what_is_no_id_is_said_and_nothing_is_recorded(root: Client, batch: MessageBatch, given: str) -> None:
     searched_for(batch)
     before = MessageBatch.objects.values().get()
-    response = act(root, "claim", batch, typed_id=given)
+    response = act(root, "identify", batch, typed_id=given)
     shown = response.content.decode()
     assert response.status_code == 200
     assert "Nothing was done: a batch&#x27;s id looks like msgbatch_01…, not “" in shown
@@ -157,17 +157,17 @@ def test_what_is_no_id_is_said_and_nothing_is_recorded(root: Client, batch: Mess
 def test_one_id_is_one_batchs(root: Client, batch: MessageBatch, confirmed: bool) -> None:
     other = in_state(draft(3), State.HELD)
     searched_for(batch)
-    response = act(root, "claim", batch, other, confirmed=confirmed, typed_id="msgbatch_maybe")
+    response = act(root, "identify", batch, other, confirmed=confirmed, typed_id="msgbatch_maybe")
     assert said(response) == ["One id is one batch's. Nothing was done: select one row."]
-    assert not MessageBatch.objects.exclude(claimed_id="").exists()
+    assert not MessageBatch.objects.exclude(identified_id="").exists()
 
 
 def test_a_post_made_by_hand_needs_the_permission(staff: Staff, batch: MessageBatch) -> None:
     searched_for(batch)
     client = staff("view_messagebatch", "advance_messagebatch")
-    act(client, "claim", batch, typed_id="msgbatch_maybe")
+    act(client, "identify", batch, typed_id="msgbatch_maybe")
     batch.refresh_from_db()
-    assert batch.claimed_id == ""
+    assert batch.identified_id == ""
 
 
 @pytest.fixture
@@ -181,8 +181,8 @@ def lost(claude: ClaudeEmulator) -> MessageBatch:
 def test_a_worker_verifies_it(claude: ClaudeEmulator, root: Client, lost: MessageBatch) -> None:
     remote_id = claude.batches[0].id
     claude.finish()
-    act(root, "give_up", lost, word="give up")
-    act(root, "claim", lost, typed_id=remote_id)
+    act(root, "abandon", lost, word="abandon")
+    act(root, "identify", lost, typed_id=remote_id)
     services.advance(lost)
     assert (lost.anthropic_id, lost.state) == (remote_id, State.INGESTED)
     assert "What is known of it" not in page(root, url(BATCHES, "change", lost.pk))
@@ -190,13 +190,13 @@ def test_a_worker_verifies_it(claude: ClaudeEmulator, root: Client, lost: Messag
 
 def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Client, lost: MessageBatch) -> None:
     stranger = running(5)
-    act(root, "claim", lost, typed_id=str(stranger.anthropic_id))
+    act(root, "identify", lost, typed_id=str(stranger.anthropic_id))
     services.advance(lost)
     assert lost.state == State.UNCERTAIN
     shown = page(root, url(BATCHES, "change", lost.pk))
     assert f"{stranger.anthropic_id} is batch #{stranger.pk} " in shown
     assert "here, which submitted it." in shown
-    assert "Claim refused" in shown
+    assert "Identification refused" in shown
     assert claude.batches[0].id in shown
     assert "only its results can prove whose it is" in shown
 

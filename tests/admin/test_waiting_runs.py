@@ -58,7 +58,7 @@ def test_a_paused_run_is_said_with_a_link(run: JobRun, root: Client, staff: Staf
 @pytest.mark.parametrize("state", [State.REJECTED, State.HELD, State.DRAFT])
 def test_a_batch_that_was_not_taken_holds_its_run(run: JobRun, root: Client, state: State) -> None:
     drive(run.pk)
-    services.release()
+    services.submit_pending()
     batch = run.batches.get()
     assert WAITS not in page(root, url(RUNS))
     in_state(batch, state, next_action_at=None)

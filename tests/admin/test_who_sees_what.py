@@ -22,9 +22,9 @@ from django_claude_batches.models import (
     AccountState,
     BatchUpload,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
-    ParkedResult,
     State,
 )
 from django_claude_batches.services.runs.drive import drive
@@ -106,8 +106,8 @@ def made() -> Everything:
 
 
 ACTIONS = {
-    BATCHES: "submit take_back cancel delete_remote check announce_again reingest retry claim delete_selected",
-    RUNS: "pause resume cancel retry deliver_parked redeliver delete_selected",
+    BATCHES: "submit take_back cancel delete_remote check announce_again reingest retry identify delete_selected",
+    RUNS: "pause resume cancel retry redeliver_failed redeliver delete_selected",
     ACCOUNTS: "resume confirm",
 }
 
@@ -153,7 +153,7 @@ def a_handler_raises() -> JobRun:
     with ClaudeEmulator(replies=always(ANSWER)) as claude:
         run = over(job(on_result=on_result, on_finished=on_finished).start(), claude)
     assert ANSWER in run.last_error
-    assert ParkedResult.objects.filter(batch__run=run, error__contains=ANSWER).exists()
+    assert FailedDelivery.objects.filter(batch__run=run, error__contains=ANSWER).exists()
     return run
 
 
@@ -278,7 +278,12 @@ def test_who_may_read_prompts_and_answers_sees_what_was_raised(everything: Every
 def test_a_guess_is_not_answered(everything: Everything) -> None:
     """Neither the rows nor the status of a list reveal whether a guess is right."""
     client = client_of("view_messagebatch", "view_jobrun", "view_batchresult", "view_batchrequest")
-    guessed = [("last_error", API), ("last_error", ANSWER), ("pause_reason", PROMPT), ("parked__error", ANSWER)]
+    guessed = [
+        ("last_error", API),
+        ("last_error", ANSWER),
+        ("pause_reason", PROMPT),
+        ("failed_deliveries__error", ANSWER),
+    ]
     for model in (BATCHES, RUNS, RESULTS, REQUESTS):
         for name, right in guessed:
             for how in ("startswith", "gte"):
@@ -289,8 +294,8 @@ def test_a_guess_is_not_answered(everything: Everything) -> None:
 
 def is_column(model: str, name: str) -> bool:
     known = {
-        BATCHES: {"last_error", "parked__error"},
+        BATCHES: {"last_error", "failed_deliveries__error"},
         RUNS: {"last_error", "pause_reason"},
-        REQUESTS: {"parked__error"},
+        REQUESTS: {"failed_deliveries__error"},
     }
     return name in known.get(model, set())

@@ -12,7 +12,7 @@ from io import BytesIO
 import pytest
 
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import RemoteNotFound, ResultsUnavailable
+from django_claude_batches.exceptions import NotFoundError, ResultsUnavailable
 from tests.benchmarks.bench import ROOT
 from tests.benchmarks.stub.process import StubProcess, stub
 
@@ -94,7 +94,7 @@ def test_it_counts_what_it_was_asked(server: StubProcess, client: BatchesClient)
 def test_what_is_forgotten_is_gone(server: StubProcess, client: BatchesClient) -> None:
     remote = posted(client, 1)
     server.forget(remote)
-    with pytest.raises(RemoteNotFound):
+    with pytest.raises(NotFoundError):
         client.retrieve(remote)
 
 

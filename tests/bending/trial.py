@@ -48,7 +48,7 @@ NOTHING: tuple[Callable[[MessageBatch], object], tuple[State, ...]] = (str, ())
 WISHES = (
     (services.cancel, (State.QUEUED, State.UNCERTAIN, State.IN_PROGRESS)),
     (services.delete_remote, (State.UNCERTAIN, State.IN_PROGRESS, State.INGESTED)),
-    (services.give_up, (State.UNCERTAIN,)),
+    (services.abandon, (State.UNCERTAIN,)),
     NOTHING,
     NOTHING,
 )

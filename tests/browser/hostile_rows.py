@@ -15,10 +15,10 @@ from django_claude_batches.models import (
     BatchRequest,
     BatchResult,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
     Outcome,
-    ParkedResult,
     RemoteBatch,
     ResultProblem,
     RunState,
@@ -82,7 +82,7 @@ def complete() -> MessageBatch:
     requests = batch.requests.order_by("position")
     BatchResult.objects.bulk_create(itertools.chain.from_iterable(map(_results, requests, [*TEXTS, ALL, LONG])))
     for number, text in enumerate(TEXTS, 1):
-        batch.note("retried", text)
+        batch.log_event("retried", text)
         ResultProblem.objects.create(
             batch=batch, number=number, offset=0, sha256=f"{number:064}", **texts_of(ResultProblem, text)
         )
@@ -119,12 +119,12 @@ def runs() -> JobRun:
     outcomes = {text: number + 1 for number, text in enumerate(TEXTS[:20])}
     DeliveryChunk.objects.create(batch=batch, position=1, last_position=0, outcomes=outcomes, done_at=now)
     for request, text in zip(batch.requests.order_by("position"), TEXTS, strict=True):
-        ParkedResult.objects.create(
+        FailedDelivery.objects.create(
             batch=batch,
             request=request,
             position=request.position,
             outcome=text[:40],
-            **texts_of(ParkedResult, text),
+            **texts_of(FailedDelivery, text),
         )
     return run
 
@@ -158,7 +158,7 @@ def unconfirmed() -> MessageBatch:
 
 def attempt(batch: MessageBatch, number: int, text: str) -> SubmitAttempt:
     now = timezone.now()
-    facts = {"tag": f"t{batch.pk:05}x{number:06}", "intent_at": now, "sent_at": now, "outcome": Outcome.UNCERTAIN}
+    facts = {"tag": f"t{batch.pk:05}x{number:06}", "recorded_at": now, "sent_at": now, "outcome": Outcome.UNCERTAIN}
     return SubmitAttempt.objects.create(batch=batch, number=number, **facts, **texts_of(SubmitAttempt, text))
 
 

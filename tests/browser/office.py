@@ -169,8 +169,8 @@ class Office:
         batch = self._newsletter("Contracts, clause summaries", 12, "contracts")
         words = "Unexpected value(s) `output-999k` for the `anthropic-beta` header."
         MessageBatch.objects.filter(pk=batch.pk).update(state=State.REJECTED, betas=["output-999k"], last_error=words)
-        batch.note("submitted", by=self.ada)
-        batch.note("refused", words)
+        batch.log_event("submitted", by=self.ada)
+        batch.log_event("refused", words)
         return batch
 
     def _unconfirmed(self) -> MessageBatch:

@@ -113,10 +113,10 @@ def test_the_confirmation_of_each_action(tab: tuple[Any, Watch], rows: dict[str,
         choose(page, action, q=SOME)
         assert_harmless(page, watch, at_least=1)
         confirmed += [action] * page.locator("input[name=confirmed]").count()
-    assert {"submit", "give_up", "delete_selected"} <= set(confirmed)
+    assert {"submit", "abandon", "delete_selected"} <= set(confirmed)
 
 
-@pytest.mark.parametrize("action", ["resume", "cancel", "deliver_parked"])
+@pytest.mark.parametrize("action", ["resume", "cancel", "redeliver_failed"])
 def test_an_action_of_runs_and_what_it_says(tab: tuple[Any, Watch], rows: dict[str, MessageBatch], action: str) -> None:
     page, watch = tab
     page.goto(address(RUNS))

@@ -56,15 +56,15 @@ def test_from_the_start_to_the_last_parked_row(console: Console) -> None:
 
     office_jobs.MENDED.add(office_jobs.UNKNOWN)
     page.reload()
-    page.get_by_role("button", name="Deliver parked rows again").click()
+    page.get_by_role("button", name="Redeliver").click()
     see(page, "Nothing is sent to Anthropic.")
-    page.locator(".dcb-confirmation .submit-row").get_by_role("button", name="Deliver parked rows again").click()
+    page.locator(".dcb-confirmation .submit-row").get_by_role("button", name="Redeliver").click()
     see(page, "The parked rows of 1 run are delivered again shortly.")
     services.advance_run(run)
     page.reload()
     see(page, "All that came was handed to the job.")
     assert page.locator(".dcb-count.dcb-delivered").inner_text().strip() == "12 delivered"
-    assert page.get_by_role("button", name="Deliver parked rows again").count() == 0
+    assert page.get_by_role("button", name="Redeliver").count() == 0
     run.refresh_from_db()
     assert run.state == RunState.FINISHED
     assert list(Review.objects.values_list("effects", flat=True)) == [1] * 12

@@ -16,18 +16,18 @@ from tests.browser.office import Office
 
 pytestmark = pytest.mark.browser
 
-PERMISSIONS = {"submit", "cancel", "delete_remote", "advance", "reingest", "retry", "claim", "delete"}
+PERMISSIONS = {"submit", "cancel", "delete_remote", "advance", "reingest", "retry", "identify", "delete"}
 ACTIONS = {
     "submit": ("Submit to Claude", "submit", "draft"),
     "take_back": ("Take back", "cancel", "queued"),
     "cancel": ("Cancel", "cancel", "running"),
     "check": ("Check now", "advance", "running"),
-    "announce_again": ("Send results to the app again", "advance", "catalog"),
+    "announce_again": ("Rerun receivers", "advance", "catalog"),
     "reingest": ("Fetch results again", "reingest", "catalog"),
     "retry": ("Retry failed rows", "retry", "catalog"),
     "delete_remote": ("Delete at Anthropic", "delete_remote", "catalog"),
-    "claim": ("This is it", "claim", "unconfirmed"),
-    "give_up": ("Give up", "claim", "unconfirmed"),
+    "identify": ("Identify batch…", "identify", "unconfirmed"),
+    "abandon": ("Abandon", "identify", "unconfirmed"),
     "delete_selected": ("Delete", "delete", "draft"),
 }
 """Each action by its name: its button, its permission, and a batch that it is for."""
@@ -72,7 +72,7 @@ def test_an_action_without_its_permission(as_staff: Any, office: Office, action:
     assert page.locator(".object-tools, .submit-row").get_by_text(button, exact=True).count() == 0
     page.goto(address(BATCHES))
     assert action not in page.locator("select[name=action]").inner_html()
-    by_hand = {"_selected_action": batch.pk, "confirmed": "yes", "word": "give up", "typed_id": "msgbatch_1"}
+    by_hand = {"_selected_action": batch.pk, "confirmed": "yes", "word": "abandon", "typed_id": "msgbatch_1"}
     for url, field in (
         (address(BATCHES), "action"),
         (address(BATCHES, "change", batch.pk), "action"),

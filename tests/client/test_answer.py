@@ -17,7 +17,7 @@ import pytest
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.client.errors import MAX_FOREIGN_READ, plain_text
 from django_claude_batches.client.response_body import MAX_LISTING_BYTES, MAX_OBJECT_BYTES, unpacked, unpacked_pieces
-from django_claude_batches.exceptions import APIError, APIUnreachable, ServerFault
+from django_claude_batches.exceptions import APIConnectionError, APIError, ServerFault
 from django_claude_batches.testing.emulator.faults.oversized import gzip_bomb
 from tests.client.scripted import BATCH_ID, Answer, Script, batch, page, refused
 
@@ -34,8 +34,8 @@ CALLS: dict[str, Callable[[BatchesClient], object]] = {
 }
 
 
-def failure_of(call: Callable[[], object]) -> APIError | APIUnreachable:
-    with pytest.raises((APIError, APIUnreachable)) as caught:
+def failure_of(call: Callable[[], object]) -> APIError | APIConnectionError:
+    with pytest.raises((APIError, APIConnectionError)) as caught:
         call()
     return caught.value
 
@@ -54,7 +54,7 @@ def test_a_body_beyond_its_bound_is_an_error_that_says_so(
     server.answers(Answer(body=gzip.compress(body) if is_packed else body))
     error = failure_of(lambda: CALLS[verb](client))
     assert f"more than {bound:,} bytes" in str(error)
-    assert isinstance(error, APIUnreachable) is (verb == "create")
+    assert isinstance(error, APIConnectionError) is (verb == "create")
     assert getattr(error, "sent", True) is True
     assert len(server.received) == 1  # it is not asked for again at once
 
@@ -194,9 +194,9 @@ def test_results_whose_gzip_is_spoiled_give_the_lines_before(
     body = body[:-8] if spoiled == "cut" else body[:-8] + b"\0" * 8
     server.answers(Answer(chunks=(body,)) if is_chunked else Answer(body=body))
     lines = []
-    with pytest.raises(APIUnreachable, match=words), client.result_body(BATCH_ID) as results:
+    with pytest.raises(APIConnectionError, match=words), client.result_body(BATCH_ID) as results:
         lines += results
-    assert not results.is_whole
+    assert not results.is_complete
     if spoiled == "cut":
         assert [line.data + b"\n" for line in lines] == [LINE] * 3
 

@@ -13,11 +13,11 @@ import pytest
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import (
+    APIConnectionError,
     APIError,
-    APIUnreachable,
+    AuthenticationError,
     InvalidRequest,
-    KeyRefused,
-    RateLimited,
+    RateLimitError,
     ServerFault,
 )
 from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, batch, refused
@@ -69,7 +69,7 @@ def test_headers_of_one_create(make_client: Callable[..., BatchesClient], server
 def test_lost_answer_is_sent_once_and_uncertain(client: BatchesClient, server: Script, answer: Answer | Hangup) -> None:
     server.answers(answer)
     body = b'{"requests":[]}'
-    with pytest.raises(APIUnreachable) as caught:
+    with pytest.raises(APIConnectionError) as caught:
         client.create_from_file(io.BytesIO(body), size=len(body), timeout=(2, 0.3))
     assert caught.value.sent is True
     assert len(server.received_in_the_end(1)) == 1
@@ -82,8 +82,8 @@ def test_lost_answer_is_sent_once_and_uncertain(client: BatchesClient, server: S
         (refused(529, "overloaded_error", "no"), ServerFault),
         (refused(408, "timeout_error", "no"), APIError),
         (refused(409, "conflict_error", "no"), APIError),
-        (refused(429, "rate_limit_error", "no", retry_after="0"), RateLimited),
-        (refused(401, "authentication_error", "no"), KeyRefused),
+        (refused(429, "rate_limit_error", "no", retry_after="0"), RateLimitError),
+        (refused(401, "authentication_error", "no"), AuthenticationError),
         (Answer(status=502, body=b"<html>Bad Gateway</html>"), ServerFault),
         (Answer(status=413, body=b"<html>Too large</html>"), APIError),
         (Answer(status=500, body=b"half", cut=True), ServerFault),
@@ -103,20 +103,20 @@ def test_refused_create_is_sent_once(
 
 def test_a_connection_never_made_sent_nothing(closed_port: int, make_client: Callable[..., BatchesClient]) -> None:
     client = make_client(base_url=f"http://127.0.0.1:{closed_port}")
-    with pytest.raises(APIUnreachable, match="refused") as caught:
+    with pytest.raises(APIConnectionError, match="refused") as caught:
         client.create(ONE)
     assert caught.value.sent is False
 
 
 def test_a_host_that_is_not_there_sent_nothing(make_client: Callable[..., BatchesClient]) -> None:
-    with pytest.raises(APIUnreachable) as caught:
+    with pytest.raises(APIConnectionError) as caught:
         make_client(base_url="https://nowhere.invalid", proxies={}).create(ONE)
     assert caught.value.sent is False
 
 
 def test_failed_tls_sent_nothing(make_client: Callable[..., BatchesClient], server: Script) -> None:
     client = make_client(base_url=server.url.replace("http:", "https:"))
-    with pytest.raises(APIUnreachable, match="SSL") as caught:
+    with pytest.raises(APIConnectionError, match="SSL") as caught:
         client.create(ONE)
     assert caught.value.sent is False
     assert server.received == []
@@ -128,7 +128,7 @@ def test_a_connection_that_nobody_takes_sent_nothing(make_client: Callable[..., 
         full.listen(0)
         first.connect(full.getsockname())  # the backlog of one is taken
         client = make_client(base_url=f"http://127.0.0.1:{full.getsockname()[1]}")
-        with pytest.raises(APIUnreachable, match="ConnectTimeout") as caught:
+        with pytest.raises(APIConnectionError, match="ConnectTimeout") as caught:
             client.create_from_file(io.BytesIO(b"{}"), size=2, timeout=(0.2, 2))
     assert caught.value.sent is False
 
@@ -142,7 +142,7 @@ def test_body_that_raises_is_an_uncertain_create(client: BatchesClient, server: 
             return super().read(10)
 
     server.answers(Answer(data=batch()))
-    with pytest.raises(APIUnreachable, match="too late") as caught:
+    with pytest.raises(APIConnectionError, match="too late") as caught:
         client.create_from_file(Late(b"x" * 100), size=100)
     assert caught.value.sent is True
     assert all(len(received.body) < 100 for received in server.received)

@@ -20,7 +20,13 @@ import pytest
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.client.deadline import Pace, TooSlow
-from django_claude_batches.exceptions import APIUnreachable, ClaudeBatchesError, RateLimited, ServerFault, WaitTimeout
+from django_claude_batches.exceptions import (
+    APIConnectionError,
+    ClaudeBatchesError,
+    RateLimitError,
+    ServerFault,
+    WaitTimeout,
+)
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from django_claude_batches.testing.emulator.faults.bends import Body
 from tests.client.scripted import BATCH_ID, Answer, Script, batch, refused
@@ -70,7 +76,7 @@ def test_each_call_ends_however_its_answer_comes(claude: ClaudeEmulator, verb: A
     claude.bend(Bend(endpoint=verb, body=body, seconds=0.02))
     with closing(client_of(claude)) as client, in_time(), pytest.raises(ClaudeBatchesError) as caught:
         CALLS[verb](client)
-    if isinstance(caught.value, APIUnreachable):
+    if isinstance(caught.value, APIConnectionError):
         assert (caught.value.sent, caught.value.too_slow) == (True, True)
         assert "within 0.3 s, the total time of a c" in str(caught.value)
     assert len(claude.requests) == 1
@@ -81,7 +87,7 @@ def test_good_answers_that_do_not_end(claude: ClaudeEmulator, ended: str, body: 
     claude.bend(Bend(body=body, seconds=0.02))
     with closing(client_of(claude)) as client:
         for call in (client.retrieve, client.cancel, client.delete):
-            with in_time(), pytest.raises(APIUnreachable, match="TOTAL_TIMEOUT") as caught:
+            with in_time(), pytest.raises(APIConnectionError, match="TOTAL_TIMEOUT") as caught:
                 call(ended)
             assert caught.value.too_slow
 
@@ -100,24 +106,24 @@ def test_a_pause_for_which_no_time_is_left_is_not_begun(
     make_client: Callable[..., BatchesClient], server: Script, quick: list[float]
 ) -> None:
     server.answers(refused(429, "rate_limit_error", "no", retry_after="30"))
-    with pytest.raises(RateLimited) as caught:
+    with pytest.raises(RateLimitError) as caught:
         make_client(total_timeout=20).list()
     assert (caught.value.retry_after, quick, len(server.received)) == (30, [], 1)
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimitError):
         make_client(total_timeout=40).list()
     assert quick == [30, 30]
 
 
 def test_the_default_is_under_a_minute_or_a_longer_read_timeout(claude: ClaudeEmulator, quick: list[float]) -> None:
     claude.fault("rate_limited", retry_after=49, times=None)
-    with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimited):
+    with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimitError):
         client.list()
     assert quick == [49, 49]
     claude.fault("rate_limited", retry_after=50, times=None)
-    with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimited):
+    with closing(client_of(claude, total_timeout=None)) as client, pytest.raises(RateLimitError):
         client.list()
     assert quick == [49, 49]
-    with closing(client_of(claude, total_timeout=None, timeout=(1, 70))) as client, pytest.raises(RateLimited):
+    with closing(client_of(claude, total_timeout=None, timeout=(1, 70))) as client, pytest.raises(RateLimitError):
         client.list()
     assert quick == [49, 49, 50, 50]
 
@@ -126,7 +132,7 @@ def test_the_default_is_under_a_minute_or_a_longer_read_timeout(claude: ClaudeEm
 def test_a_create_call_says_each_second_that_it_waits(claude: ClaudeEmulator, limits: dict[str, Any]) -> None:
     claude.fault("lost_answer", hold=5)
     signs: list[float] = []
-    with closing(client_of(claude)) as client, in_time(1.4), pytest.raises(APIUnreachable) as caught:
+    with closing(client_of(claude)) as client, in_time(1.4), pytest.raises(APIConnectionError) as caught:
         client.send(io.BytesIO(BODY), size=len(BODY), on_wait=lambda: signs.append(time.monotonic()), **limits)
     assert (caught.value.sent, caught.value.too_slow) == (True, True)
     assert len(signs) == 3, "before the body, after a second, and at the end"
@@ -153,7 +159,7 @@ def test_threads_do_not_share_their_time(claude: ClaudeEmulator, ended: str) -> 
             def ask() -> None:
                 try:
                     impatient.retrieve(ended)
-                except APIUnreachable as error:
+                except APIConnectionError as error:
                     failures.append(error)
 
             thread = threading.Thread(target=ask)
@@ -166,14 +172,14 @@ def test_threads_do_not_share_their_time(claude: ClaudeEmulator, ended: str) -> 
 FORKING = """
 import os, sys
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import APIUnreachable
+from django_claude_batches.exceptions import APIConnectionError
 
 client = BatchesClient(api_key=sys.argv[2], base_url=sys.argv[1], total_timeout=0.3)
 
 def is_ended():
     try:
         client.list()
-    except APIUnreachable as error:
+    except APIConnectionError as error:
         return error.too_slow
 
 before = is_ended()
@@ -197,14 +203,14 @@ def test_an_error_says_whether_time_was_its_reason(
     make_client: Callable[..., BatchesClient], server: Script, closed_port: int
 ) -> None:
     server.answers(Answer(data=batch(), delay=1))
-    with pytest.raises(APIUnreachable, match="timed out") as caught:
+    with pytest.raises(APIConnectionError, match="timed out") as caught:
         make_client(timeout=(2, 0.1), max_retries=0).retrieve(BATCH_ID)
     assert caught.value.too_slow
-    with pytest.raises(APIUnreachable, match="refused") as caught:
+    with pytest.raises(APIConnectionError, match="refused") as caught:
         make_client(base_url=f"http://127.0.0.1:{closed_port}", max_retries=0).retrieve(BATCH_ID)
     assert not caught.value.too_slow
     server.answers(Answer(data=batch(), cut=True))
-    with pytest.raises(APIUnreachable) as caught:
+    with pytest.raises(APIConnectionError) as caught:
         make_client(max_retries=0).retrieve(BATCH_ID)
     assert not caught.value.too_slow
 
@@ -219,7 +225,11 @@ def test_a_body_that_takes_too_long_is_an_uncertain_create(claude: ClaudeEmulato
             return super().read(10)
 
     waited = threading.Event()
-    with closing(client_of(claude)) as client, in_time(), pytest.raises(APIUnreachable, match="create call") as caught:
+    with (
+        closing(client_of(claude)) as client,
+        in_time(),
+        pytest.raises(APIConnectionError, match="create call") as caught,
+    ):
         client.create_from_file(Slow(BODY), size=len(BODY), total_timeout=TOTAL)
     assert (caught.value.sent, caught.value.too_slow) == (True, True)
 
@@ -230,7 +240,7 @@ def test_a_body_that_takes_too_long_is_an_uncertain_create(claude: ClaudeEmulato
 def test_results_that_drip_are_ended(claude: ClaudeEmulator, ended: str) -> None:
     claude.fault("trickle", piece_bytes=1, pause=0.02)
     client = client_of(claude, timeout=(5, 0.6), total_timeout=9, min_results_rate=1000)
-    with closing(client), in_time(), pytest.raises(APIUnreachable, match="MIN_RESULTS_RATE") as caught:
+    with closing(client), in_time(), pytest.raises(APIConnectionError, match="MIN_RESULTS_RATE") as caught:
         list(client.results(ended))
     assert caught.value.too_slow
 
@@ -285,7 +295,7 @@ def test_trailers_without_end_end_the_results_however_fast_they_come() -> None:
     chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
     with dripping(chunked, b"x: " + b"y" * 60_000 + b"\r\n") as port:
         client = BatchesClient(api_key="key", base_url=f"http://127.0.0.1:{port}")
-        with closing(client), pytest.raises(APIUnreachable, match="no part of the answer"):
+        with closing(client), pytest.raises(APIConnectionError, match="no part of the answer"):
             list(client.results(BATCH_ID))
 
 
@@ -350,7 +360,7 @@ def test_tls_changes_nothing(certificate: Path) -> None:
     with dripping(b"HTTP/1.1 200 OK\r\n", b"x", context) as port:
         options: dict[str, Any] = {"base_url": f"https://127.0.0.1:{port}", "verify": f"{certificate}.crt"}
         client = BatchesClient(api_key="key", total_timeout=TOTAL, **options)
-        with closing(client), in_time(), pytest.raises(APIUnreachable, match="TOTAL_TIMEOUT") as caught:
+        with closing(client), in_time(), pytest.raises(APIConnectionError, match="TOTAL_TIMEOUT") as caught:
             client.retrieve(BATCH_ID)
     assert (caught.value.sent, caught.value.too_slow) == (True, True)
 
@@ -363,7 +373,7 @@ def test_a_silent_server_with_tls(certificate: Path) -> None:
     said: dict[str, Any] = {"on_wait": lambda: signs.append(time.monotonic()), "timeout": (5, 1.4)}
     with dripping(b"", b"", context) as port:
         options: dict[str, Any] = {"base_url": f"https://127.0.0.1:{port}", "verify": f"{certificate}.crt"}
-        with closing(BatchesClient(api_key="key", **options)) as client, pytest.raises(APIUnreachable):
+        with closing(BatchesClient(api_key="key", **options)) as client, pytest.raises(APIConnectionError):
             client.send(io.BytesIO(BODY), size=len(BODY), **said)
     assert len(signs) == 3, "before the body, after a second, and at the end"
 
@@ -382,7 +392,7 @@ def test_waiting_over_tls(certificate: Path) -> None:
 def test_a_tls_handshake_that_drips_is_ended_and_sent_nothing() -> None:
     with dripping(b"\x16\x03\x03\x40\x00", b"x") as port:
         client = BatchesClient(api_key="key", base_url=f"https://127.0.0.1:{port}", total_timeout=TOTAL)
-        with closing(client), in_time(), pytest.raises(APIUnreachable, match="TOTAL_TIMEOUT") as caught:
+        with closing(client), in_time(), pytest.raises(APIConnectionError, match="TOTAL_TIMEOUT") as caught:
             client.retrieve(BATCH_ID)
     assert caught.value.too_slow
 
@@ -393,6 +403,6 @@ def test_a_proxy_changes_nothing(scheme: str) -> None:
         proxies = {scheme: f"http://127.0.0.1:{port}"}
         options: dict[str, Any] = {"proxies": proxies, "total_timeout": TOTAL, "max_retries": 0, "allow_http": True}
         client = BatchesClient(api_key="key", base_url=f"{scheme}://api.invalid", **options)
-        with closing(client), in_time(), pytest.raises(APIUnreachable, match="TOTAL_TIMEOUT") as caught:
+        with closing(client), in_time(), pytest.raises(APIConnectionError, match="TOTAL_TIMEOUT") as caught:
             client.retrieve(BATCH_ID)
     assert caught.value.too_slow

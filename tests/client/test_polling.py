@@ -7,7 +7,13 @@ from unittest import mock
 import pytest
 
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import APIUnreachable, KeyRefused, RateLimited, RemoteNotFound, WaitTimeout
+from django_claude_batches.exceptions import (
+    APIConnectionError,
+    AuthenticationError,
+    NotFoundError,
+    RateLimitError,
+    WaitTimeout,
+)
 from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, batch, refused
 
 RUNNING = Answer(data=batch())
@@ -98,7 +104,7 @@ def test_passing_failures_are_borne(client: BatchesClient, server: Script, clock
 
 def test_three_in_a_row_are_not(client: BatchesClient, server: Script, clock: Clock) -> None:
     server.answers(RUNNING, MISSING)
-    with pytest.raises(RemoteNotFound):
+    with pytest.raises(NotFoundError):
         client.wait_for(BATCH_ID)
     assert len(server.received) == 4
 
@@ -107,7 +113,7 @@ def test_lost_connections_are_borne(client: BatchesClient, server: Script, clock
     server.answers(*[Hangup()] * 6, ENDED)
     assert client.wait_for(BATCH_ID)["processing_status"] == "ended"
     server.answers(Hangup())
-    with pytest.raises(APIUnreachable):
+    with pytest.raises(APIConnectionError):
         client.wait_for(BATCH_ID)
 
 
@@ -120,7 +126,7 @@ def test_a_wait_that_saw_nothing_says_so(client: BatchesClient, server: Script, 
 
 def test_what_waiting_does_not_mend_is_raised_at_once(client: BatchesClient, server: Script, clock: Clock) -> None:
     server.answers(RUNNING, refused(401, "authentication_error", "API key is invalid."))
-    with pytest.raises(KeyRefused):
+    with pytest.raises(AuthenticationError):
         client.wait_for(BATCH_ID)
 
 
@@ -129,7 +135,7 @@ def test_an_errors_wish_is_kept_within_bounds(client: BatchesClient, server: Scr
     client.wait_for(BATCH_ID)
     assert clock.pauses == [300]
     server.answers(refused(429, "rate_limit_error", "no", retry_after="3600"))
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimitError):
         client.wait_for(BATCH_ID)
 
 

@@ -11,9 +11,9 @@ from django_claude_batches.exceptions import (
     About,
     AccessRefused,
     APIError,
-    KeyRefused,
-    RateLimited,
-    RemoteNotFound,
+    AuthenticationError,
+    NotFoundError,
+    RateLimitError,
     ResultsUnavailable,
     ServerFault,
     SpendLimitReached,
@@ -35,15 +35,15 @@ def envelope(type_: object = "invalid_request_error", message: object = "words",
     ("status", "type_", "kind"),
     [
         (400, "invalid_request_error", APIError),
-        (401, "authentication_error", KeyRefused),
+        (401, "authentication_error", AuthenticationError),
         (402, "billing_error", AccessRefused),
         (403, "permission_error", AccessRefused),
-        (404, "not_found_error", RemoteNotFound),
+        (404, "not_found_error", NotFoundError),
         (408, "timeout_error", APIError),
         (409, "conflict_error", APIError),
         (413, "request_too_large", APIError),
         (422, "invalid_request_error", APIError),
-        (429, "rate_limit_error", RateLimited),
+        (429, "rate_limit_error", RateLimitError),
         (500, "api_error", ServerFault),
         (501, "api_error", ServerFault),
         (503, "api_error", ServerFault),
@@ -51,7 +51,7 @@ def envelope(type_: object = "invalid_request_error", message: object = "words",
         (529, "overloaded_error", ServerFault),
         (418, "a_type_of_tomorrow", APIError),
         (599, "a_type_of_tomorrow", ServerFault),
-        (418, "rate_limit_error", RateLimited),  # the type, where the status says nothing
+        (418, "rate_limit_error", RateLimitError),  # the type, where the status says nothing
     ],
 )
 def test_status_and_type(status: int, type_: str, kind: type[APIError]) -> None:
@@ -75,9 +75,9 @@ def test_status_and_type(status: int, type_: str, kind: type[APIError]) -> None:
         (409, "organization_on_hold", APIError),
         (400, "request_body_timeout", APIError),
         (402, "linked_organization_billing_unavailable", AccessRefused),
-        (429, "ramp_limit_exceeded", RateLimited),
+        (429, "ramp_limit_exceeded", RateLimitError),
         (503, "cmek_key_unreachable", ServerFault),
-        (404, "a_code_of_tomorrow", RemoteNotFound),
+        (404, "a_code_of_tomorrow", NotFoundError),
     ],
 )
 def test_code_decides_before_status(status: int, code: str, kind: type[APIError]) -> None:
@@ -92,7 +92,7 @@ def test_limit_set_by_the_user_is_known_by_the_beginning_of_its_message(whose: s
     message = f"You have reached your specified {whose}API usage limits. You will regain access on 2026-12-01."
     assert type(judged(400, envelope(message=message))) is SpendLimitReached
     assert type(judged(400, envelope(message="Why? " + message))) is APIError
-    assert type(judged(404, envelope(message=message))) is RemoteNotFound
+    assert type(judged(404, envelope(message=message))) is NotFoundError
 
 
 ABOUT = [
@@ -154,7 +154,7 @@ def test_each_row_has_a_source_and_can_be_reached() -> None:
 def test_results_that_are_not_there() -> None:
     words = "Message Batch msgbatch_01 has no available results."
     assert type(judged(404, envelope("not_found_error", words), about_results=True)) is ResultsUnavailable
-    assert type(judged(401, envelope("authentication_error"), about_results=True)) is KeyRefused
+    assert type(judged(401, envelope("authentication_error"), about_results=True)) is AuthenticationError
 
 
 def test_request_id_is_the_bodys_or_the_headers() -> None:
@@ -175,7 +175,7 @@ def test_retry_after_is_seconds() -> None:
         (404, ServerFault),  # a proxy's page: it says nothing about a batch
         (407, ServerFault),
         (413, APIError),
-        (429, RateLimited),
+        (429, RateLimitError),
         (502, ServerFault),
     ],
 )

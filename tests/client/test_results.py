@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches.client import BatchesClient, Line
-from django_claude_batches.exceptions import APIUnreachable, InvalidRequest, ResultsUnavailable, UnreadableLines
+from django_claude_batches.exceptions import APIConnectionError, InvalidRequest, ResultsUnavailable, UnreadableLines
 from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, refused
 
 
@@ -43,14 +43,14 @@ def test_cut_results_give_all_complete_lines_first(
     server.answers(Answer(chunks=(body,), cut=True) if chunked else Answer(body=body, cut=True))
     with client.result_lines(BATCH_ID) as lines:
         assert [next(lines).data, next(lines).data] == [result("a"), result("b")]
-        with pytest.raises(APIUnreachable) as caught:
+        with pytest.raises(APIConnectionError) as caught:
             next(lines)
     assert caught.value.sent is True
 
 
 def test_cut_results_are_not_asked_for_again(client: BatchesClient, server: Script) -> None:
     server.answers(Answer(chunks=(b"x\n",), cut=True))
-    with pytest.raises(APIUnreachable):
+    with pytest.raises(APIConnectionError):
         raw(client)
     assert len(server.received) == 1
 
@@ -115,7 +115,7 @@ def test_only_a_hundred_unreadable_lines_are_named(client: BatchesClient, server
 
 def test_a_lost_connection_while_opening(client: BatchesClient, server: Script, quick: None) -> None:
     server.answers(Hangup())
-    with pytest.raises(APIUnreachable):
+    with pytest.raises(APIConnectionError):
         raw(client)
     assert len(server.received) == 3
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from django_claude_batches import exceptions
 from django_claude_batches.client import retries
 from django_claude_batches.client.retries import Failure, pause_before_retry
-from django_claude_batches.exceptions import APIError, APIUnreachable
+from django_claude_batches.exceptions import APIConnectionError, APIError
 
 numbers = st.integers().map(str) | st.floats().map(str)
 dates = st.builds(
@@ -50,7 +50,7 @@ def test_spend_limits_are_never_retried() -> None:
 
 
 def test_lost_connections_are_retried() -> None:
-    assert pause_before_retry(Failure(APIUnreachable("cut", sent=True)), tries=0) is not None
+    assert pause_before_retry(Failure(APIConnectionError("cut", sent=True)), tries=0) is not None
 
 
 def test_backoff_doubles_up_to_eight_seconds_and_is_spread() -> None:
@@ -104,12 +104,12 @@ def test_advice_is_true_or_false_or_none(value: str, advice: bool | None) -> Non
 @pytest.mark.parametrize(
     ("failure", "expected"),
     [
-        (Failure(APIUnreachable("cut", sent=True)), True),
-        (Failure(APIUnreachable("refused", sent=False)), False),
+        (Failure(APIConnectionError("cut", sent=True)), True),
+        (Failure(APIConnectionError("refused", sent=False)), False),
         (failed(500, exceptions.ServerFault), True),
         (failed(408), True),
-        (failed(429, exceptions.RateLimited), False),
-        (failed(404, exceptions.RemoteNotFound), False),
+        (failed(429, exceptions.RateLimitError), False),
+        (failed(404, exceptions.NotFoundError), False),
     ],
 )
 def test_what_may_have_worked(failure: Failure, expected: bool) -> None:

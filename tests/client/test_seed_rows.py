@@ -22,7 +22,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import (
     APIError,
     InvalidRequest,
-    RemoteNotFound,
+    NotFoundError,
     ServerFault,
     UnreadableLines,
     WaitTimeout,
@@ -205,7 +205,7 @@ def test_s07_a_404_to_a_delete_that_did_nothing_is_an_error(
     client: BatchesClient, server: Script, first: list[Answer]
 ) -> None:
     server.answers(*first, MISSING)
-    with pytest.raises(RemoteNotFound):
+    with pytest.raises(NotFoundError):
         client.delete(BATCH_ID)
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import (
+    APIConnectionError,
     APIError,
-    APIUnreachable,
+    AuthenticationError,
     InvalidRequest,
-    KeyRefused,
-    RateLimited,
-    RemoteNotFound,
+    NotFoundError,
+    RateLimitError,
     ServerFault,
     SpendLimitReached,
 )
@@ -62,10 +62,10 @@ def test_number_of_retries_is_the_callers(
     [
         (refused(400, "invalid_request_error", "no"), APIError, 1),
         (refused(400, "invalid_request_error", "no", x_should_retry="true"), APIError, 3),
-        (refused(401, "authentication_error", "no"), KeyRefused, 1),
-        (refused(404, "not_found_error", "no"), RemoteNotFound, 1),
-        (refused(429, "rate_limit_error", "no"), RateLimited, 3),
-        (refused(429, "rate_limit_error", "no", x_should_retry="false"), RateLimited, 1),
+        (refused(401, "authentication_error", "no"), AuthenticationError, 1),
+        (refused(404, "not_found_error", "no"), NotFoundError, 1),
+        (refused(429, "rate_limit_error", "no"), RateLimitError, 3),
+        (refused(429, "rate_limit_error", "no", x_should_retry="false"), RateLimitError, 1),
         (refused(500, "api_error", "no", x_should_retry="false"), ServerFault, 1),
         (
             refused(429, "rate_limit_error", "no", details={"error_code": "enforced_spend_limit_reached"}),
@@ -96,7 +96,7 @@ def test_a_longer_pause_than_a_minute_is_the_callers_business(
     client: BatchesClient, server: Script, quick: list[float]
 ) -> None:
     server.answers(refused(429, "rate_limit_error", "no", retry_after="3600"))
-    with pytest.raises(RateLimited) as caught:
+    with pytest.raises(RateLimitError) as caught:
         client.retrieve(BATCH_ID)
     assert (caught.value.retry_after, quick, len(server.received)) == (3600, [], 1)
 
@@ -104,14 +104,14 @@ def test_a_longer_pause_than_a_minute_is_the_callers_business(
 def test_a_read_without_connection_was_not_sent(
     make_client: Callable[..., BatchesClient], closed_port: int, quick: list[float]
 ) -> None:
-    with pytest.raises(APIUnreachable) as caught:
+    with pytest.raises(APIConnectionError) as caught:
         make_client(base_url=f"http://127.0.0.1:{closed_port}").retrieve(BATCH_ID)
     assert (caught.value.sent, len(quick)) == (False, 2)
 
 
 def test_a_read_without_answer_may_have_been_sent(make_client: Callable[..., BatchesClient], server: Script) -> None:
     server.answers(Answer(data=batch(), delay=1))
-    with pytest.raises(APIUnreachable, match="timed out") as caught:
+    with pytest.raises(APIConnectionError, match="timed out") as caught:
         make_client(timeout=(2, 0.2), max_retries=0).retrieve(BATCH_ID)
     assert caught.value.sent is True
 
@@ -181,7 +181,7 @@ def test_proxies_of_the_environment_are_used(
     make_client(base_url="http://api.invalid/gateway/", allow_http=True).retrieve(BATCH_ID)
     assert server.received[0].path == f"http://api.invalid/gateway/v1/messages/batches/{BATCH_ID}"
     monkeypatch.setenv("no_proxy", "api.invalid")
-    with pytest.raises(APIUnreachable):
+    with pytest.raises(APIConnectionError):
         make_client(base_url="http://api.invalid", max_retries=0, allow_http=True).retrieve(BATCH_ID)
 
 
@@ -207,7 +207,7 @@ def test_proxy_that_is_not_there_means_not_sent(make_client: Callable[..., Batch
         base_url="https://api.invalid", proxies={"https": f"http://127.0.0.1:{closed_port}"}, max_retries=0
     )
     for call in (lambda: client.retrieve(BATCH_ID), lambda: client.create([{"custom_id": "a", "params": {}}])):
-        with pytest.raises(APIUnreachable, match="ProxyError") as caught:
+        with pytest.raises(APIConnectionError, match="ProxyError") as caught:
             call()
         assert caught.value.sent is False
 
@@ -218,9 +218,9 @@ def test_certificates_of_the_environment_are_used(
 ) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv(name, "/nowhere/bundle.pem")
-    with pytest.raises(APIUnreachable, match=r"/nowhere/bundle\.pem"):
+    with pytest.raises(APIConnectionError, match=r"/nowhere/bundle\.pem"):
         make_client(base_url=server.url.replace("http:", "https:"), max_retries=0).retrieve(BATCH_ID)
-    with pytest.raises(APIUnreachable, match="SSL"):
+    with pytest.raises(APIConnectionError, match="SSL"):
         make_client(base_url=server.url.replace("http:", "https:"), max_retries=0, verify=False).retrieve(BATCH_ID)
 
 
@@ -319,7 +319,7 @@ def test_timeouts_are_always_set(make_client: Callable[..., BatchesClient], serv
         lambda id_: list(client.results(id_)),
     ]
     for call in calls:
-        with pytest.raises(APIUnreachable, match="timed out"):
+        with pytest.raises(APIConnectionError, match="timed out"):
             call(BATCH_ID)
     assert len(server.received_in_the_end(len(calls))) == len(calls)
 

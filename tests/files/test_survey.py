@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.request_files import RequestFile, Survey
+from django_claude_batches.request_files import CheckReport, RequestFile
 from django_claude_batches.request_files.check_report import LONGEST_SAMPLE, MOST_KEPT
 from django_claude_batches.request_files.row import Row
 from tests.making import item
 
 
-def surveyed(rows: Iterable[Row]) -> Survey:
-    survey = Survey()
+def surveyed(rows: Iterable[Row]) -> CheckReport:
+    survey = CheckReport()
     for row in rows:
         survey.take(row)
         if survey.is_full:

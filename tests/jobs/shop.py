@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_claude_batches import job_registry
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch
-from django_claude_batches.services import advance, advance_run, deliver_if_due, release
+from django_claude_batches.services import advance, advance_run, deliver_if_due, submit_pending
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.library.models import Review
@@ -64,7 +64,7 @@ def over(run: JobRun, claude: ClaudeEmulator, rounds: int = 10) -> JobRun:
 def fetched(run: JobRun, claude: ClaudeEmulator) -> list[MessageBatch]:
     """Take a run's open batches to where their results are rows, and nothing is handed out."""
     drive(run.pk)
-    release()
+    submit_pending()
     for batch in run.batches.in_flight():
         advance(batch)
     claude.finish()
@@ -75,7 +75,7 @@ def fetched(run: JobRun, claude: ClaudeEmulator) -> list[MessageBatch]:
 
 def deliver_all() -> None:
     """Hand out everything that is due, as a worker does."""
-    for pk in DeliveryChunk.objects.hand_out(1000, timedelta(0)):
+    for pk in DeliveryChunk.objects.dispatch_due(1000, timedelta(0)):
         deliver_if_due(pk)
 
 
@@ -87,5 +87,5 @@ def let_time_come() -> None:
     """Let every due time of the runs and deliveries come, and every lease run out."""
     past = timezone.now() - timedelta(days=1)
     for rows in (DeliveryChunk.objects, JobRun.objects):
-        rows.filter(next_action_at__isnull=False).update(next_action_at=past, handed_out_at=None)
+        rows.filter(next_action_at__isnull=False).update(next_action_at=past, dispatched_at=None)
         rows.exclude(lease_token="").update(lease_until=past)

@@ -17,7 +17,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.db.models import F
 
 from django_claude_batches import services
-from django_claude_batches.models import DeliveryChunk, JobRun, ParkedResult, RunState
+from django_claude_batches.models import DeliveryChunk, FailedDelivery, JobRun, RunState
 from django_claude_batches.services.job_calls import call
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, deliver_all, effects, fetched, job, over, reviews
@@ -91,7 +91,7 @@ def test_it_runs_once_for_each_answer(claude: ClaudeEmulator) -> None:
     reviews(3)
     run = over(job(on_result=count).start(), claude)
     assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1])
-    assert (DeliveryChunk.objects.get().delivered_count, ParkedResult.objects.count()) == (3, 0)
+    assert (DeliveryChunk.objects.get().delivered_count, FailedDelivery.objects.count()) == (3, 0)
 
 
 def test_on_failure_and_on_finished_run_too() -> None:
@@ -135,7 +135,7 @@ class TestTransaction:
                 raise LookupError("no shelf")
 
         over(job(on_result=on_result).start(), claude)
-        row = ParkedResult.objects.get()
+        row = FailedDelivery.objects.get()
         assert (row.position, row.error, row.outcome) == (1, "LookupError: no shelf", "succeeded")
         assert "raise LookupError" in row.traceback
         assert not Review.objects.get(pk=bad).tags
@@ -163,7 +163,7 @@ class TestTransaction:
         fetched(job(on_result=on_result).start(), claude)
         with pytest.raises(OperationalError):
             deliver_all()
-        assert (effects(), ParkedResult.objects.count()) == ([0], 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([0], 0)
 
     @pytest.mark.django_db(transaction=True)
     def test_what_is_left_to_the_commit_runs_after_it(self, claude: ClaudeEmulator) -> None:
@@ -208,7 +208,7 @@ class TestCancellation:
         reviews(2)
         run = over(job(on_result=on_result).start(), claude)
         assert (run.state, effects()) == (RunState.FINISHED, [0, 0])
-        assert {row.error for row in ParkedResult.objects.all()} == {
+        assert {row.error for row in FailedDelivery.objects.all()} == {
             "RuntimeError: TagReviews.on_result() was canceled, by itself or by what it awaited."
         }
 
@@ -271,18 +271,18 @@ class TestRunningLoop:
         asyncio.run(worker())
         assert effects() == [0, 0]
         assert DeliveryChunk.objects.get().delivered_count == 0
-        assert ParkedResult.objects.count() == 2
-        assert all(self.MESSAGE in row.error for row in ParkedResult.objects.all())
+        assert FailedDelivery.objects.count() == 2
+        assert all(self.MESSAGE in row.error for row in FailedDelivery.objects.all())
         assert "TagReviews.on_finished() is asynchronous" in run.last_error
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         deliver_all()
-        assert (effects(), ParkedResult.objects.count()) == ([1, 1], 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([1, 1], 0)
 
     def test_in_another_thread_does_no_harm(self, claude: ClaudeEmulator) -> None:
         reviews(2)
         run = job(on_result=count).start()
         async_to_sync(sync_to_async(over))(run, claude)
-        assert (effects(), ParkedResult.objects.count()) == ([1, 1], 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([1, 1], 0)
 
 
 def generator(self: Any, review: Review, result: Any) -> Iterator[None]:
@@ -307,7 +307,7 @@ class TestGenerators:
         reviews(2)
         run = over(job(on_result=function).start(), claude)
         assert (run.state, effects(), DeliveryChunk.objects.get().delivered_count) == (RunState.FINISHED, [0, 0], 0)
-        assert {row.error for row in ParkedResult.objects.all()} == {
+        assert {row.error for row in FailedDelivery.objects.all()} == {
             f"TypeError: TagReviews.on_result() returned {name}: its body has not run. A handler must not yield."
         }
 

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.models import BatchResult, DeliveryChunk, ParkedResult
+from django_claude_batches.models import BatchResult, DeliveryChunk, FailedDelivery
 from django_claude_batches.services.delivery import transaction
 from django_claude_batches.services.delivery.deliver import deliver
 from django_claude_batches.services.delivery.transaction import JUDGING_SECONDS
@@ -97,9 +97,9 @@ def test_a_parked_row_that_another_hands_out_meanwhile_is_not_handed_out_twice(c
 
     reviews(2)
     run = over(job(on_result=broken).start(), claude)
-    first, _second = ParkedResult.objects.order_by("pk").values_list("request", flat=True)
-    checking(lambda: ParkedResult.objects.filter(request=first).delete())
-    services.deliver_parked(run)
+    first, _second = FailedDelivery.objects.order_by("pk").values_list("request", flat=True)
+    checking(lambda: FailedDelivery.objects.filter(request=first).delete())
+    services.redeliver_failed(run)
     deliver_all()
     assert effects() == [0, 1]
 
@@ -136,7 +136,7 @@ def test_parked_rows_whose_checks_take_long_are_handed_out_too(
     reviews(3)
     run = over(job(on_result=broken).start(), claude)
     job(read_output=read_output)
-    services.deliver_parked(run)
+    services.redeliver_failed(run)
     chunk = DeliveryChunk.objects.get(done_at__isnull=True)
     deliver(chunk.pk)
     assert effects() == [1] * 3

@@ -54,7 +54,7 @@ def test_parked_rows_are_taken_away_at_once(claude: ClaudeEmulator) -> None:
 
         run = over(job(on_result=broken).start(), claude)
         job(on_result=lambda self, review, result: None)
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         with CaptureQueriesContext(connection) as captured:
             deliver_all()
         return len(captured)

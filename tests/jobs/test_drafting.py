@@ -344,14 +344,14 @@ def test_a_batch_that_is_being_filled_cannot_be_submitted() -> None:
             with pytest.raises(InvalidTransition) as refused:
                 services.submit(batch)
             refusals.append(str(refused.value))
-            assert services.release() == 0
+            assert services.submit_pending() == 0
         return review.text
 
     run = drive(job(get_prompt=get_prompt).start())
     [refusal] = refusals
     assert "its run still adds requests to it" in refusal
     assert run.batches.get().state == State.DRAFT
-    assert services.release() == 1
+    assert services.submit_pending() == 1
 
 
 def test_a_job_whose_code_is_gone_pauses_its_run() -> None:

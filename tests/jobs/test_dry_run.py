@@ -38,7 +38,7 @@ def test_it_says_what_a_run_then_drafts(settings: Any, most: int | None, members
         Chapter.objects.create(path=path, text="…").books.set(books)
     asking = job(**members)
     look = asking.dry_run()
-    assert look.is_whole
+    assert look.is_complete
     assert not MessageBatch.objects.exists()
     assert not JobRun.objects.exists()
     run = asking.start()
@@ -68,7 +68,7 @@ def test_when_the_time_is_over_it_says_what_it_has_seen() -> None:
     slow = job(get_prompt=get_prompt)
     with mock.patch("time.monotonic", side_effect=lambda: float(seconds)):
         look = slow.dry_run(seconds=10)
-    assert (look.rows, look.requests, look.is_whole) == (100, 10, False)
+    assert (look.rows, look.requests, look.is_complete) == (100, 10, False)
     assert len(look.samples) == 3
     nothing = slow.dry_run(seconds=0)
     assert (nothing.rows, nothing.requests, nothing.batches, nothing.bytes) == (100, 0, 0, 0)
@@ -80,7 +80,14 @@ def test_when_the_time_is_over_it_says_what_it_has_seen() -> None:
 
 def test_no_row() -> None:
     look = job().dry_run()
-    assert (look.rows, look.requests, look.batches, look.bytes, look.samples, look.is_whole) == (0, 0, 0, 0, [], True)
+    assert (look.rows, look.requests, look.batches, look.bytes, look.samples, look.is_complete) == (
+        0,
+        0,
+        0,
+        0,
+        [],
+        True,
+    )
     assert look.estimate.cents == (0, 0)
 
 

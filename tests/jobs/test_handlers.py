@@ -17,7 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import job_registry, services
-from django_claude_batches.models import DeliveryChunk, JobRun, ParkedResult, RunState
+from django_claude_batches.models import DeliveryChunk, FailedDelivery, JobRun, RunState
 from django_claude_batches.services.delivery.deliver import ALONE_FROM, MOST_TRIES, deliver
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator
@@ -58,7 +58,7 @@ class TestOneThatRaises:
         assert effects().count(1) == 198
         assert set(Review.objects.filter(effects=0, tags="").values_list("pk", flat=True)) == bad
         assert len(calls) == 200
-        parked = ParkedResult.objects.order_by("position")
+        parked = FailedDelivery.objects.order_by("position")
         assert [(row.position, row.outcome) for row in parked] == [(50, "succeeded"), (150, "succeeded")]
         assert parked[0].error == f"LookupError: no shelf for {rows[50].pk}\ufffd"
         assert "raise LookupError" in parked[0].traceback
@@ -73,27 +73,27 @@ class TestOneThatRaises:
         calls: list[int] = []
         run = over(job(on_result=handling(raising_for(bad, calls))).start(), claude)
         bad.clear()
-        assert [services.deliver_parked(run), services.deliver_parked(run)] == [1, 1]
+        assert [services.redeliver_failed(run), services.redeliver_failed(run)] == [1, 1]
         deliver_all()
-        assert (effects(), len(calls), ParkedResult.objects.count()) == ([1] * 10, 11, 0)
-        assert services.deliver_parked(run) == 0
+        assert (effects(), len(calls), FailedDelivery.objects.count()) == ([1] * 10, 11, 0)
+        assert services.redeliver_failed(run) == 0
         deliver_all()
         assert len(calls) == 11
-        assert list(DeliveryChunk.objects.values_list("mode", "delivered_count")) == [("first", 9), ("parked", 1)]
+        assert list(DeliveryChunk.objects.values_list("mode", "delivered_count")) == [("first", 9), ("failed", 1)]
 
     def test_parks_again_when_it_is_not_mended(self, claude: ClaudeEmulator) -> None:
         bad = {row.pk for row in reviews(4)[1:3]}
         calls: list[int] = []
         run = over(job(on_result=handling(raising_for(bad, calls))).start(), claude)
         mended = bad.pop()
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         deliver_all()
         assert Review.objects.get(pk=mended).effects == 1
-        assert [row.request.object_id for row in ParkedResult.objects.all()] == [str(pk) for pk in bad]
+        assert [row.request.object_id for row in FailedDelivery.objects.all()] == [str(pk) for pk in bad]
         bad.clear()
-        services.deliver_parked(run.batches.get())
+        services.redeliver_failed(run.batches.get())
         deliver_all()
-        assert (effects(), ParkedResult.objects.count()) == ([1] * 4, 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([1] * 4, 0)
 
     def test_is_logged_once_for_all(self, claude: ClaudeEmulator, caplog: pytest.LogCaptureFixture) -> None:
         bad = {row.pk for row in reviews(20)}
@@ -122,12 +122,12 @@ class TestOnFailure:
 
         run = over(job(on_failure=on_failure).start(), refusing)
         assert (run.state, calls) == (RunState.FINISHED, ["errored"] * 3)
-        assert set(ParkedResult.objects.values_list("outcome", flat=True)) == {"errored"}
+        assert set(FailedDelivery.objects.values_list("outcome", flat=True)) == {"errored"}
         is_broken.clear()
         is_broken.append(False)
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         deliver_all()
-        assert (len(calls), ParkedResult.objects.count()) == (6, 0)
+        assert (len(calls), FailedDelivery.objects.count()) == (6, 0)
         assert sum(len(failed) for failed in DeliveryChunk.objects.values_list("failed", flat=True)) == 3
         assert services.retry_run(run) == 3, "each failed row is asked again once, parked or not"
 
@@ -138,9 +138,9 @@ class TestOnFailure:
             raise LookupError
 
         run = over(job(on_failure=on_failure).start(), refusing)
-        assert ParkedResult.objects.count() == 2
+        assert FailedDelivery.objects.count() == 2
         services.retry_run(run)
-        assert ParkedResult.objects.count() == 0
+        assert FailedDelivery.objects.count() == 0
 
 
 class TestDatabaseErrors:
@@ -156,7 +156,7 @@ class TestDatabaseErrors:
         run = taken_to_its_end(job(on_result=handling(handler)).start(), claude)
         assert run.state == RunState.FINISHED
         assert effects() == [1, 1, 0, 1, 1]
-        assert "nowhere" in ParkedResult.objects.get().error
+        assert "nowhere" in FailedDelivery.objects.get().error
 
     def test_that_pass_are_tried_again_and_come_to_an_end(self, claude: ClaudeEmulator) -> None:
         bad = reviews(5)[2].pk
@@ -171,7 +171,7 @@ class TestDatabaseErrors:
         assert run.state == RunState.FINISHED
         assert effects() == [1, 1, 0, 1, 1]
         assert calls.count(bad) == ALONE_FROM
-        assert ParkedResult.objects.get().error == "OperationalError: deadlock detected"
+        assert FailedDelivery.objects.get().error == "OperationalError: deadlock detected"
 
     def test_that_pass_leave_nothing_behind(self, claude: ClaudeEmulator) -> None:
         pks = [row.pk for row in reviews(3)]
@@ -182,7 +182,7 @@ class TestDatabaseErrors:
                 raise troubles.pop()
 
         run = taken_to_its_end(job(on_result=handling(handler)).start(), claude)
-        assert (run.state, effects(), ParkedResult.objects.count()) == (RunState.FINISHED, [1, 1, 1], 0)
+        assert (run.state, effects(), FailedDelivery.objects.count()) == (RunState.FINISHED, [1, 1, 1], 0)
 
     def test_the_delivery_says_what_it_waits_for(self, claude: ClaudeEmulator) -> None:
         reviews(1)
@@ -210,7 +210,7 @@ class TestDatabaseErrors:
 
         over(job(on_result=handling(handler)).start(), claude)
         assert effects() == [1, 0, 1]
-        assert "transaction.atomic() of its own" in ParkedResult.objects.get().error
+        assert "transaction.atomic() of its own" in FailedDelivery.objects.get().error
 
     def test_one_that_is_caught_in_a_transaction_of_its_own_does_no_harm(self, claude: ClaudeEmulator) -> None:
         reviews(3)
@@ -220,7 +220,7 @@ class TestDatabaseErrors:
                 Review.objects.create(pk=review.pk)
 
         over(job(on_result=handling(handler)).start(), claude)
-        assert (effects(), ParkedResult.objects.count()) == ([1, 1, 1], 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([1, 1, 1], 0)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -235,7 +235,7 @@ def test_a_foreign_key_that_is_found_wrong_at_the_commit(claude: ClaudeEmulator)
     run = over(job(on_result=handling(handler)).start(), claude)
     assert run.state == RunState.FINISHED, run.pause_reason
     assert effects() == [1, 1, 0, 1, 1]
-    assert ParkedResult.objects.get().error.startswith("IntegrityError")
+    assert FailedDelivery.objects.get().error.startswith("IntegrityError")
     assert LogEntry.objects.count() == 0
 
 
@@ -332,7 +332,7 @@ class TestGoneTargets:
         over(run, claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1])
         chunk = DeliveryChunk.objects.get()
-        assert (chunk.delivered_count, chunk.gone_count, ParkedResult.objects.count()) == (2, 1, 0)
+        assert (chunk.delivered_count, chunk.gone_count, FailedDelivery.objects.count()) == (2, 1, 0)
 
     def test_deleted_between_the_read_and_the_call(self, claude: ClaudeEmulator) -> None:
         rows = reviews(3)
@@ -345,7 +345,7 @@ class TestGoneTargets:
 
         run = over(job(on_result=on_result).start(), claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1])
-        assert (DeliveryChunk.objects.get().gone_count, ParkedResult.objects.count()) == (1, 0)
+        assert (DeliveryChunk.objects.get().gone_count, FailedDelivery.objects.count()) == (1, 0)
 
     def test_their_model_is_gone(self, claude: ClaudeEmulator) -> None:
         reviews(2)
@@ -390,14 +390,14 @@ class TestWithoutAHandler:
         services.redeliver(batch)
         job_registry.forget("tag-reviews")
         deliver_all()
-        chunk = DeliveryChunk.objects.get(mode="again")
+        chunk = DeliveryChunk.objects.get(mode="redeliver")
         assert (chunk.next_action_at, chunk.done_at) == (None, None)
         assert "No job is named" in chunk.last_error
         job()
         services.redeliver(batch)
         deliver_all()
         assert effects() == [2, 2, 2]
-        assert DeliveryChunk.objects.filter(mode="again").count() == 1
+        assert DeliveryChunk.objects.filter(mode="redeliver").count() == 1
 
 
 class TestKilledAgainAndAgain:

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_claude_batches import services
 from django_claude_batches.jobs import BatchJob
-from django_claude_batches.models import DeliveryChunk, MessageBatch, ParkedResult, RunState
+from django_claude_batches.models import DeliveryChunk, FailedDelivery, MessageBatch, RunState
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, OVERLOADED, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.jobs.test_late_results import fetch_again, incomplete
@@ -60,7 +60,7 @@ class TestProxy:
         reviews(3)
         run = over(signing().start(), claude)
         assert (run.state, tags(), effects()) == (RunState.FINISHED, [self.SIGNED] * 3, [1] * 3)
-        assert ParkedResult.objects.count() == 0
+        assert FailedDelivery.objects.count() == 0
 
     def test_so_it_does_when_delivered_again(self, claude: ClaudeEmulator) -> None:
         reviews(2)
@@ -68,16 +68,16 @@ class TestProxy:
         run = over(signed.start(), claude)
         signed.redeliver(run.batches.get())
         deliver_all()
-        assert (effects(), ParkedResult.objects.count()) == ([2, 2], 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([2, 2], 0)
 
     def test_so_it_does_when_its_code_was_fixed(self, claude: ClaudeEmulator) -> None:
         reviews(2)
         run = over(signing(on_result=lambda self, review, result: 1 / 0).start(), claude)
-        assert ParkedResult.objects.count() == 2
+        assert FailedDelivery.objects.count() == 2
         signing()
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         deliver_all()
-        assert (tags(), ParkedResult.objects.count()) == ([self.SIGNED] * 2, 0)
+        assert (tags(), FailedDelivery.objects.count()) == ([self.SIGNED] * 2, 0)
 
     def test_on_failure_gets_it_and_a_retry_too(self) -> None:
         reviews(1)
@@ -158,11 +158,11 @@ class TestGetTargets:
         )
         finding.redeliver(over(run, claude).batches.get())
         deliver_all()
-        assert [row.error for row in ParkedResult.objects.all()] == ["LookupError: no shelf"] * 2
+        assert [row.error for row in FailedDelivery.objects.all()] == ["LookupError: no shelf"] * 2
         is_broken.clear()
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         deliver_all()
-        assert (effects(), ParkedResult.objects.count()) == ([1, 1], 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([1, 1], 0)
 
     def test_may_leave_rows_out(self, claude: ClaudeEmulator) -> None:
         rows = reviews(3)
@@ -195,10 +195,10 @@ class TestGetTargets:
         Book.objects.create(title="One")
         reviews(2)
         run = over(job(get_targets=lambda self, pks: returned(pks)).start(), claude)
-        assert (run.state, effects(), ParkedResult.objects.count()) == (RunState.FINISHED, [0, 0], 2)
-        assert all(row.error.startswith(error) for row in ParkedResult.objects.all()), ParkedResult.objects.first()
+        assert (run.state, effects(), FailedDelivery.objects.count()) == (RunState.FINISHED, [0, 0], 2)
+        assert all(row.error.startswith(error) for row in FailedDelivery.objects.all()), FailedDelivery.objects.first()
         job()
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         deliver_all()
         assert effects() == [1, 1]
 
@@ -213,7 +213,7 @@ class TestGetTargets:
         job()
         let_time_come()
         deliver_all()
-        assert (effects(), ParkedResult.objects.count()) == ([1], 0)
+        assert (effects(), FailedDelivery.objects.count()) == ([1], 0)
 
 
 async def nothing() -> None: ...
@@ -257,7 +257,7 @@ class TestDeletedInTheHandler:
 
         reviews(1)
         over(job(on_result=on_result).start(), claude)
-        assert (Review.objects.count(), ParkedResult.objects.count()) == (1, 1)
+        assert (Review.objects.count(), FailedDelivery.objects.count()) == (1, 1)
         assert DeliveryChunk.objects.get().gone_count == 0
 
 
@@ -313,4 +313,4 @@ def test_a_queryset_that_raises_a_day_later(claude: ClaudeEmulator) -> None:
     fetched(run, claude)
     is_over.append(True)
     deliver_all()
-    assert (effects(), ParkedResult.objects.count()) == ([1, 1], 0)
+    assert (effects(), FailedDelivery.objects.count()) == ([1, 1], 0)

@@ -63,7 +63,7 @@ def test_nothing_that_is_parked(claude: ClaudeEmulator) -> None:
     run = over(job(on_result=on_result).start(), claude)
     assert purge_after_days() == (2, 2)
     job()
-    services.deliver_parked(run)
+    services.redeliver_failed(run)
     deliver_all()
     assert effects() == [1, 1]
     assert purge_after_days() == (0, 0)

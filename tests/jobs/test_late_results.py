@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
-from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, ParkedResult, RunState, State
+from django_claude_batches.models import DeliveryChunk, FailedDelivery, JobRun, MessageBatch, RunState, State
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import deliver_all, effects, fetched, job, over, reviews
@@ -103,10 +103,10 @@ def test_one_whose_on_failure_raised_is_parked_no_more(claude: ClaudeEmulator) -
         raise LookupError
 
     batch = incomplete(job(on_failure=on_failure, max_attempts=1).start(), claude)
-    assert ParkedResult.objects.count() == 1
+    assert FailedDelivery.objects.count() == 1
     fetch_again(batch)
     deliver_all()
-    assert (effects(), ParkedResult.objects.count()) == ([1, 1, 1], 0)
+    assert (effects(), FailedDelivery.objects.count()) == ([1, 1, 1], 0)
 
 
 def test_lost_rows_fail_as_missing_and_are_not_asked_again(claude: ClaudeEmulator) -> None:
@@ -159,8 +159,8 @@ def test_given_up_and_then_found(claude: ClaudeEmulator) -> None:
     claude.finish()
     batch = run.batches.get()
     anthropic_id = batch.anthropic_id
-    given_up = {"state": State.ABANDONED, "anthropic_id": None, "next_action_at": None}
-    MessageBatch.objects.filter(pk=batch.pk).update(**given_up)
+    abandoned = {"state": State.ABANDONED, "anthropic_id": None, "next_action_at": None}
+    MessageBatch.objects.filter(pk=batch.pk).update(**abandoned)
     over(run, claude)
     assert (run.state, effects()) == (RunState.FINISHED, [0, 0, 0])
     revived = {"state": State.IN_PROGRESS, "anthropic_id": anthropic_id, "next_action_at": timezone.now()}

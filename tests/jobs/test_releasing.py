@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchEvent, JobRun, MessageBatch, RunState, State
-from django_claude_batches.services import release
+from django_claude_batches.services import submit_pending
 from django_claude_batches.services.runs.batch_builder import Filling
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import job, over, reviews
@@ -46,19 +46,19 @@ def queued(run: JobRun) -> list[int]:
 
 def test_as_many_as_have_room() -> None:
     run = drafted(4, 4, 4)
-    assert release(10) == 2
+    assert submit_pending(10) == 2
     assert queued(run) == [4, 4]
-    assert release(10) == 0
-    assert release(12) == 1
-    assert run.batches.filter(released_at__isnull=True).count() == 0
+    assert submit_pending(10) == 0
+    assert submit_pending(12) == 1
+    assert run.batches.filter(submitted_by_run_at__isnull=True).count() == 0
 
 
 def test_the_limit_is_the_settings(settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"KICK": False, "MAX_IN_FLIGHT_REQUESTS": 8}
     run = drafted(4, 4, 4)
-    assert release() == 2
+    assert submit_pending() == 2
     settings.CLAUDE_BATCHES = {"KICK": False, "MAX_IN_FLIGHT_REQUESTS": None}
-    assert release() == 1
+    assert submit_pending() == 1
     assert queued(run) == [4, 4, 4]
 
 
@@ -82,28 +82,28 @@ def test_the_limit_is_the_settings(settings: Any) -> None:
 )
 def test_batches_of_no_run_count_while_they_are_in_the_queue(state: State, counts: bool) -> None:
     in_state(state, request_count=7)
-    assert release(10) == 0
+    assert submit_pending(10) == 0
     drafted(4)
-    assert release(10) == (0 if counts else 1)
-    assert release(11) == (1 if counts else 0)
+    assert submit_pending(10) == (0 if counts else 1)
+    assert submit_pending(11) == (1 if counts else 0)
 
 
 def test_each_account_has_its_own_queue(settings: Any) -> None:
     settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": ACCOUNTS}
     services.submit(draft(8))
     here, there = drafted(4), drafted(4, 4, account="other", name="elsewhere")
-    assert release(10) == 2
+    assert submit_pending(10) == 2
     assert (queued(here), queued(there)) == ([], [4, 4])
 
 
 def test_the_oldest_run_first_then_the_one_with_least_in_flight() -> None:
     old = timezone.now() - timedelta(hours=1)
     newer, older = drafted(2, 2, 2, 2), drafted(2, 2, 2, 2, started_at=old)
-    assert release(2) == 1
+    assert submit_pending(2) == 1
     assert (len(queued(older)), len(queued(newer))) == (1, 0)
-    assert release(4) == 1
+    assert submit_pending(4) == 1
     assert (len(queued(older)), len(queued(newer))) == (1, 1)
-    assert release(10) == 3
+    assert submit_pending(10) == 3
     assert (len(queued(older)), len(queued(newer))) == (3, 2)
 
 
@@ -111,20 +111,20 @@ def test_small_ones_do_not_pass_a_large_one_whose_turn_it_is() -> None:
     services.submit(draft(3))
     large = drafted(9, started_at=timezone.now() - timedelta(hours=1))
     small = drafted(1)
-    assert release(10) == 0
+    assert submit_pending(10) == 0
     MessageBatch.objects.filter(run=None).update(state=State.DRAFT, next_action_at=None, queued_at=None)
-    assert release(10) == 2
+    assert submit_pending(10) == 2
     assert (queued(large), queued(small)) == ([9], [1])
 
 
 def test_one_larger_than_the_queue_goes_alone() -> None:
     plain = services.submit(draft(1))
     run = drafted(20, 1)
-    assert release(10) == 0
+    assert submit_pending(10) == 0
     services.cancel(plain)
-    assert release(10) == 1
+    assert submit_pending(10) == 1
     assert queued(run) == [20]
-    assert release(10) == 0
+    assert submit_pending(10) == 0
 
 
 @pytest.mark.parametrize(
@@ -138,18 +138,18 @@ def test_one_larger_than_the_queue_goes_alone() -> None:
 )
 def test_a_run_that_is_paused_or_not_at_work_releases_nothing(columns: dict[str, Any]) -> None:
     run = drafted(4, **columns)
-    assert release() == 0
+    assert submit_pending() == 0
     assert queued(run) == []
 
 
 def test_pausing_takes_back_what_resuming_releases_again() -> None:
     run = drafted(4, 4)
-    release()
+    submit_pending()
     services.pause_run(run)
     assert queued(run) == []
-    assert release() == 0
+    assert submit_pending() == 0
     services.resume_run(run)
-    assert release() == 2
+    assert submit_pending() == 2
 
 
 def test_what_a_person_sent_again_knowingly_is_released_again_too() -> None:
@@ -160,21 +160,21 @@ def test_what_a_person_sent_again_knowingly_is_released_again_too() -> None:
     services.pause_run(run)
     assert run.batches.filter(state=State.DRAFT).count() == 2
     services.resume_run(run)
-    assert release() == 2
+    assert submit_pending() == 2
 
 
 def test_what_is_queued_when_its_run_is_paused_by_itself_is_not_sent(claude: ClaudeEmulator) -> None:
     """By a worker that does not know its job, or by a handler that kills: nobody takes its batches back."""
     run = drafted(2, 2)
-    release()
+    submit_pending()
     assert run.pause("for a test")
     for batch in run.batches.all():
         services.advance(batch)
-        assert (batch.state, batch.released_at) == (State.DRAFT, None)
+        assert (batch.state, batch.submitted_by_run_at) == (State.DRAFT, None)
         assert batch.events.get(what="taken_back").text == "Its run is paused."
     assert claude.ledger()["creates"] == []
     services.resume_run(run)
-    assert release() == 2
+    assert submit_pending() == 2
     for batch in run.batches.all():
         services.advance(batch)
     assert len(claude.ledger()["creates"]) == 2
@@ -182,7 +182,7 @@ def test_what_is_queued_when_its_run_is_paused_by_itself_is_not_sent(claude: Cla
 
 def test_what_is_queued_again_when_its_run_is_paused_is_not_sent(claude: ClaudeEmulator) -> None:
     run = drafted(2)
-    release()
+    submit_pending()
     batch = run.batches.get()
     with Relay(claude.url) as relay:
         relay.on("POST", "/batches", refuse(529, "overloaded_error"))
@@ -196,7 +196,7 @@ def test_what_is_queued_again_when_its_run_is_paused_is_not_sent(claude: ClaudeE
 
 def test_nothing_of_a_run_that_is_being_canceled_is_sent_until_it_is_over(claude: ClaudeEmulator) -> None:
     run = drafted(2)
-    release()
+    submit_pending()
     JobRun.objects.update(state=RunState.CANCELING)
     batch = run.batches.get()
     services.advance(batch)
@@ -208,7 +208,7 @@ def test_nothing_of_a_run_that_is_being_canceled_is_sent_until_it_is_over(claude
 
 def test_pausing_leaves_alone_what_a_worker_begins_to_send_meanwhile() -> None:
     run = drafted(4, 4)
-    release()
+    submit_pending()
     sent = run.batches.order_by("pk").last()
     assert sent is not None
 
@@ -226,13 +226,13 @@ def test_pausing_leaves_alone_what_a_worker_begins_to_send_meanwhile() -> None:
 
 def test_what_is_taken_back_by_hand_is_not_released_again() -> None:
     run = drafted(4, 4)
-    release()
+    submit_pending()
     first, second = run.batches.order_by("pk")
     services.cancel(first)
-    assert release() == 0
+    assert submit_pending() == 0
     services.pause_run(run)
     services.resume_run(run)
-    assert release() == 1
+    assert submit_pending() == 1
     second.refresh_from_db()
     assert (second.state, queued(run)) == (State.QUEUED, [4])
     services.submit(first)
@@ -243,13 +243,13 @@ def test_an_account_that_is_gone_pauses_its_runs_and_no_others(settings: Any) ->
     settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": ACCOUNTS}
     gone, here = drafted(4, account="other", name="elsewhere"), drafted(4)
     settings.CLAUDE_BATCHES = {"KICK": False}
-    assert release() == 1
+    assert submit_pending() == 1
     gone.refresh_from_db()
     assert gone.pause_reason.startswith('Unknown account "other"')
     assert queued(here) == [4]
     settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": ACCOUNTS}
     services.resume_run(gone)
-    assert release() == 1
+    assert submit_pending() == 1
 
 
 @pytest.mark.parametrize("options", slow_but(1, [{}, {"retry_after": None}]))
@@ -292,7 +292,7 @@ def test_many_waiting_runs_cost_no_query_each() -> None:
     counts = []
     for number in range(5):
         with CaptureQueriesContext(connection) as queries:
-            assert release(1) == 0
+            assert submit_pending(1) == 0
         counts.append(len(queries))
         drafted(2, name=f"job-{number}")
     assert len(set(counts[1:])) == 1

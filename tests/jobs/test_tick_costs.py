@@ -44,9 +44,9 @@ def finish(count: int) -> None:
 
 def asked() -> list[str]:
     with CaptureQueriesContext(connection) as queries:
-        services.hand_out_runs(lambda pk: None, rest=REST)
-        services.hand_out_deliveries(lambda pk: None, rest=REST)
-        services.release()
+        services.dispatch_due_runs(lambda pk: None, rest=REST)
+        services.dispatch_due_deliveries(lambda pk: None, rest=REST)
+        services.submit_pending()
     return [query["sql"] for query in queries.captured_queries]
 
 

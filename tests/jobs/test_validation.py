@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, field_validator
 
-from django_claude_batches.models import BatchResult, DeliveryChunk, ParkedResult, RunState
+from django_claude_batches.models import BatchResult, DeliveryChunk, FailedDelivery, RunState
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply
 from tests.jobs.shop import SCHEMA, job, over, reviews
@@ -122,5 +122,5 @@ def test_a_validator_that_is_broken_parks_its_row() -> None:
     result, seen = ran(VALID, output_schema=Broken)
     assert seen == []
     assert result.output is None
-    parked = ParkedResult.objects.get()
+    parked = FailedDelivery.objects.get()
     assert (parked.outcome, parked.error) == ("succeeded", "LookupError: the validator's own fault")

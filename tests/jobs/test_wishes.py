@@ -62,7 +62,7 @@ def seen(run: JobRun) -> str:
                 InvalidTransition,
             ),
         ),
-        (services.deliver_parked, STANDINGS),
+        (services.redeliver_failed, STANDINGS),
     ],
 )
 def test_each_wish_in_each_state(wish: Callable[[JobRun], object], results: tuple[Any, ...]) -> None:
@@ -157,9 +157,9 @@ class TestCancel:
         assert run.state == RunState.CANCELED
         assert [outcome for _pk, outcome in calls] == ["errored"] * 3
         assert run.batches.count() == 1
-        first, given_up = DeliveryChunk.objects.order_by("pk")
+        first, abandoned = DeliveryChunk.objects.order_by("pk")
         assert (first.to_retry, first.failed_count) == ([], 0)
-        assert (given_up.mode, given_up.failed_count) == ("given_up", 3)
+        assert (abandoned.mode, abandoned.failed_count) == ("no_retry", 3)
 
     def test_it_counts_also_just_before_they_are_drafted(self, overloaded: ClaudeEmulator) -> None:
         """The run as a process read it is not the run that it locks."""
@@ -167,11 +167,11 @@ class TestCancel:
         run = job().start()
         (batch,) = fetched(run, overloaded)
         deliver_all()
-        token = JobRun.objects.claim(run.pk)
+        token = JobRun.objects.acquire(run.pk)
         as_read = JobRun.objects.get()
         services.cancel_run(JobRun.objects.get())
         assert follow_up(as_read, batch, token or "", job_registry.find("tag-reviews"))  # type: ignore[arg-type]
-        assert (run.batches.count(), DeliveryChunk.objects.filter(mode="given_up").count()) == (1, 1)
+        assert (run.batches.count(), DeliveryChunk.objects.filter(mode="no_retry").count()) == (1, 1)
 
     def test_what_is_at_anthropic_is_canceled_and_nothing_else_is_sent(
         self, claude: ClaudeEmulator, settings: Any
@@ -188,7 +188,7 @@ class TestCancel:
 
         run = job(get_betas=get_betas, on_failure=on_failure).start()
         drive(run.pk)
-        assert services.release() == 2
+        assert services.submit_pending() == 2
         sent, queued, ready = run.batches.order_by("pk")
         services.advance(sent)
         services.cancel_run(run, by=User.objects.create(username="ada"))
@@ -405,7 +405,7 @@ def counted(run: JobRun) -> tuple[int, int, int, int]:
     """Deliver what is due, and give the rows that are delivered, failed, parked and gone."""
     deliver_all()
     totals = RunTotals.of(run)
-    return totals.delivered, totals.failed, totals.parked, totals.gone
+    return totals.delivered, totals.failed, totals.failed_deliveries, totals.gone
 
 
 def failed_and_raised_at() -> JobRun:
@@ -475,7 +475,7 @@ class TestRedeliver:
         run = failed_and_raised_at()
         assert RunTotals.of(run).delivered == 0
         job(output_schema=LENIENT)
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         assert (counted(run), effects()) == ((2, 0, 0, 0), [1, 1])
         with pytest.raises(ClaudeBatchesError, match="nothing to retry"):
             services.retry_run(run)
@@ -485,7 +485,7 @@ class TestRedeliver:
         """Else it would be asked twice in one batch, which no batch can hold."""
         run = failed_and_raised_at()
         job(output_schema=STRICT, max_attempts=1)
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         assert counted(run) == (0, 2, 0, 0)
         assert services.retry_run(run) == 2
         assert RunTotals.of(over(run, claude)).requests == {1: 2, 2: 2}
@@ -499,7 +499,7 @@ class TestRedeliver:
         services.redeliver(run.batches.get())
         assert counted(run) == (2, 0, 2, 0)
         job(output_schema=STRICT)
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         assert counted(run) == (2, 0, 0, 0)
         job(output_schema=LENIENT)
         services.redeliver(run.batches.get())
@@ -522,7 +522,7 @@ class TestRedeliver:
         job()
         services.redeliver(run.batches.get())
         assert counted(run) == (1, 0, 1, 0)
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         assert counted(run) == (1, 0, 0, 1)
 
     @pytest.mark.slow
@@ -550,7 +550,7 @@ class TestRedeliver:
         job(on_failure=lambda self, review, result: told.append(review.pk))
         services.redeliver(run.batches.get())
         deliver_all()
-        assert (told, services.deliver_parked(run)) == ([], 3)
+        assert (told, services.redeliver_failed(run)) == ([], 3)
         deliver_all()
         assert len(told) == 3
 
@@ -564,9 +564,9 @@ class TestRedeliver:
         batch = run.batches.get()
         job()
         services.redeliver(batch)
-        assert services.deliver_parked(run) == 2
+        assert services.redeliver_failed(run) == 2
         deliver_all()
-        assert (effects(), batch.parked.count()) == ([1, 1], 0)
+        assert (effects(), batch.failed_deliveries.count()) == ([1, 1], 0)
 
     def test_a_row_counts_as_delivered_once(self, claude: ClaudeEmulator) -> None:
         """Taken at first or raised at, handed out again and again: however it came to be taken."""
@@ -583,10 +583,10 @@ class TestRedeliver:
         job(on_result=raising)
         services.redeliver(batch)
         assert counted(run) == (3, 0, 3, 0)
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         assert counted(run) == (3, 0, 3, 0)
         job()
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         assert (counted(run), effects()) == ((3, 0, 0, 0), [3, 3, 3])
 
     def test_a_batch_that_no_run_made(self, claude: ClaudeEmulator) -> None:

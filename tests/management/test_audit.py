@@ -59,7 +59,12 @@ def test_json_and_findings_that_need_nobody(manage: Manage, claude: ClaudeEmulat
     ran = manage("audit", "--json")
     assert (ran.code, batch.state) == (0, State.INGESTED)
     [account] = ran.document["accounts"]
-    assert (account["account"], account["listed"], account["is_whole"], account["needing"]) == ("default", 0, True, 0)
+    assert (account["account"], account["listed"], account["is_complete"], account["needing"]) == (
+        "default",
+        0,
+        True,
+        0,
+    )
     [finding] = account["findings"]
     assert (finding["kind"], finding["batch"], finding["remote_id"], finding["needs_a_person"]) == (
         *("unknown_there", batch.pk, batch.anthropic_id),

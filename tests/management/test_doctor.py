@@ -14,7 +14,7 @@ from celery import Celery, current_app
 from django_claude_batches import services
 from django_claude_batches.management.subcommands.doctor import MARKS
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services.doctor.report import Verdict
+from django_claude_batches.services.doctor.report import CheckResult
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft
 from tests.management.conftest import Manage
@@ -96,7 +96,7 @@ def test_json(manage: Manage, claude: ClaudeEmulator, monkeypatch: pytest.Monkey
     found, counts = ran.document["findings"], ran.document["counts"]
     assert set(ran.document) == {"findings", "counts"}
     assert {frozenset(one) for one in found} == {frozenset({"name", "about", "verdict", "words", "remedy"})}
-    assert counts == {verdict: sum(one["verdict"] == verdict for one in found) for verdict in Verdict}
+    assert counts == {verdict: sum(one["verdict"] == verdict for one in found) for verdict in CheckResult}
     assert counts["failed"] == 1
     [key] = [one for one in found if one["name"] == "key"]
     assert (key["about"], key["verdict"]) == ("default", "failed")
@@ -115,7 +115,7 @@ def test_an_account_that_there_is_not(manage: Manage) -> None:
 
 
 def test_each_verdict_has_its_mark() -> None:
-    assert set(MARKS) == set(Verdict)
+    assert set(MARKS) == set(CheckResult)
 
 
 class TestTheBroker:

@@ -40,14 +40,14 @@ def test_it_says_what_it_did_and_what_anthropic_has(manage: Manage, review: Revi
     assert ran.out == (
         f"library.Review:{review.pk}: 1 request emptied.\n"
         f"  Anthropic has it until {until}, in {batch.anthropic_id}. To delete that batch there, with all its "
-        f"requests: manage.py claude_batches delete {batch.pk}\n"
+        f"requests: manage.py claude_batches delete-remote {batch.pk}\n"
     )
     assert "1 already erased" in manage("erase", f"library.Review:{review.pk}").out
 
 
 def test_what_was_made_twice_is_deleted_otherwise(manage: Manage, review: Review) -> None:
     batch, now = MessageBatch.objects.get(), timezone.now()
-    batch.attempts.create(number=2, tag="x", intent_at=now, sent_at=now, remote_id="msgbatch_second")
+    batch.attempts.create(number=2, tag="x", recorded_at=now, sent_at=now, remote_id="msgbatch_second")
     out = manage("erase", f"library.Review:{review.pk}").out
     assert f"a second time, in msgbatch_second, which another create call for batch {batch.pk} made." in out
     assert "claude_batches adopt msgbatch_second, and delete" in out

@@ -15,9 +15,9 @@ from django_claude_batches.models import (
     AccountState,
     BatchResult,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
-    ParkedResult,
     State,
     UsageRollup,
 )
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.django_db
 
 def plant() -> None:
     """Put it into each text column that is long enough."""
-    found = {MessageBatch, JobRun, AccountState, BatchResult, ParkedResult, DeliveryChunk}
+    found = {MessageBatch, JobRun, AccountState, BatchResult, FailedDelivery, DeliveryChunk}
     for model in {*found, *(relation.related_model for relation in MessageBatch._meta.related_objects)}:
         for field in model._meta.fields:
             free = isinstance(field, (models.CharField, models.TextField)) and not (field.choices or field.unique)
@@ -82,11 +82,11 @@ COMMANDS = {
     "runs": [],
     "wait": ["done", "held", "--timeout", "0.1"],
     "cancel": ["running"],
-    "delete": ["done"],
+    "delete-remote": ["done"],
     "reingest": ["done"],
     "retry": ["done"],
     "reconcile": ["uncertain"],
-    "give-up": ["uncertain"],
+    "abandon": ["uncertain"],
     "declare-lost": ["running"],
     "pause-run": ["run"],
     "resume-run": ["paused"],
@@ -97,7 +97,7 @@ COMMANDS = {
     "submit": ["draft"],
 }
 # Commands that show no text of these rows, or have a test of their own.
-SILENT = {"adopt", "audit", "confirm", "draft", "erase", "export", "purge", "resume", "run"}
+SILENT = {"adopt", "audit", "confirm-installation", "draft", "erase", "export", "purge", "resume", "run"}
 
 
 def test_each_command_is_looked_at() -> None:

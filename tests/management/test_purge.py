@@ -88,8 +88,8 @@ def test_json(manage: Manage, old: MessageBatch) -> None:
                 "request_bodies": bodies,
                 "result_bodies": bodies,
                 "remote_copies": copies,
-                "at_work": 0,
-                "is_whole": True,
+                "leased": 0,
+                "is_complete": True,
                 "problem": "",
             }
         ],
@@ -183,7 +183,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(tmp_path: Path) 
     marked = "SELECT request_bodies_purged_at IS NOT NULL, lease_token != '' FROM {}messagebatch"
     assert (rows(left), rows(marked)) == ((1500,), (0, 1))
     with python(PURGE, "on") as leased:
-        assert "at_work=1" in leased.communicate(timeout=60)[0]
+        assert "leased=1" in leased.communicate(timeout=60)[0]
     assert rows(left) == (1500,)
     rows("UPDATE {}messagebatch SET lease_until = '2020-01-01 00:00:00'")
     with python(PURGE, "on") as resumed:

@@ -234,7 +234,7 @@ def test_runs_are_listed(manage: Manage, finished: JobRun) -> None:
     assert manage("runs", "--job", "no-such-job").out == "There is no such run.\n"
     [shown] = manage("runs", "--job", "tag-reviews", "--json").document["runs"]
     assert (shown["rows"], shown["requests"], shown["batches"]) == (3, 3, {"ingested": 1})
-    assert (shown["delivered"], shown["failed"], shown["parked"], shown["to_retry"]) == (2, 1, 0, 0)
+    assert (shown["delivered"], shown["failed"], shown["failed_deliveries"], shown["to_retry"]) == (2, 1, 0, 0)
     assert shown["outcomes"] == {"succeeded": 2, "errored": 1}
     assert float(shown["cost_usd"]) > 0
     assert shown["finished_at"] == finished.finished_at.isoformat()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""`submit`, `cancel`, `delete`, `give-up` and `resume`: what is only recorded."""
+"""`submit`, `cancel`, `delete`, `abandon` and `resume`: what is only recorded."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_cancel_a_running_one_by_its_id(manage: Manage, claude: ClaudeEmulator, 
 @pytest.mark.parametrize("discard", [False, True])
 def test_delete_records_the_wish(manage: Manage, claude: ClaudeEmulator, batch: MessageBatch, discard: bool) -> None:
     services.advance(services.submit(batch))
-    ran = manage("delete", batch.pk, *(["--discard-results"] if discard else []))
+    ran = manage("delete-remote", batch.pk, *(["--discard-results"] if discard else []))
     batch.refresh_from_db()
     assert ran.code == 0
     assert batch.delete_requested_at is not None
@@ -96,16 +96,16 @@ def test_delete_records_the_wish(manage: Manage, claude: ClaudeEmulator, batch: 
 
 
 def test_a_draft_cannot_be_deleted_at_anthropic(manage: Manage, batch: MessageBatch) -> None:
-    ran = manage("delete", batch.pk)
+    ran = manage("delete-remote", batch.pk)
     assert ran.code == 1
     assert "Cannot delete at Anthropic batch" in ran.err
 
 
 def test_give_up(manage: Manage, batch: MessageBatch) -> None:
-    assert manage("give-up", batch.pk).code == 1
+    assert manage("abandon", batch.pk).code == 1
     put(batch, State.UNCERTAIN)
-    ran = manage("give-up", batch.pk)
-    assert (ran.code, "Given up" in ran.out) == (0, True)
+    ran = manage("abandon", batch.pk)
+    assert (ran.code, "Abandoned" in ran.out) == (0, True)
 
 
 def test_resume_lets_a_paused_account_send_again(

@@ -39,32 +39,32 @@ def test_the_databases_clock_is_utc_whatever_its_time_zone() -> None:
 
 def test_a_lease_is_taken_once_renewed_and_released() -> None:
     batch, rows = draft(1), MessageBatch.objects.all()
-    token = rows.claim(batch.pk)
+    token = rows.acquire(batch.pk)
     assert token is not None
-    assert rows.claim(batch.pk) is None
+    assert rows.acquire(batch.pk) is None
     assert rows.renew(batch.pk, token)
-    assert list(rows.held(batch.pk, token)) == [batch]
+    assert list(rows.leased_by(batch.pk, token)) == [batch]
     assert list(rows.leased()) == [batch]
     rows.release(batch.pk, token)
     assert not rows.renew(batch.pk, token)
-    assert rows.claim(batch.pk) is not None
+    assert rows.acquire(batch.pk) is not None
 
 
 def test_a_lease_that_ran_out_is_anybodys() -> None:
     batch, rows = draft(1), MessageBatch.objects.all()
-    first = rows.claim(batch.pk)
+    first = rows.acquire(batch.pk)
     assert first is not None
     age(batch)
     assert not rows.renew(batch.pk, first), "late is lost, also if nobody came"
-    second = rows.claim(batch.pk)
+    second = rows.acquire(batch.pk)
     assert second not in {None, first}
     rows.release(batch.pk, first)
-    assert rows.claim(batch.pk) is None, "a late process releases nothing"
+    assert rows.acquire(batch.pk) is None, "a late process releases nothing"
 
 
 def test_a_claim_looks_at_the_queryset_too() -> None:
     batch = draft(1)
-    assert MessageBatch.objects.due().claim(batch.pk) is None
+    assert MessageBatch.objects.due().acquire(batch.pk) is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -77,7 +77,7 @@ def test_of_many_at_once_one_gets_it() -> None:
 
     def claim() -> None:
         barrier.wait()
-        tokens.append(MessageBatch.objects.claim(batch.pk))
+        tokens.append(MessageBatch.objects.acquire(batch.pk))
         connections.close_all()
 
     threads = [threading.Thread(target=claim) for _ in range(8)]

@@ -46,7 +46,7 @@ def test_of_a_run_that_is_over(django_assert_num_queries: DjangoAssertNumQueries
     assert totals.requests == {1: 10, 2: 2}
     assert (totals.handled, totals.request_count) == (12, 12)
     assert totals.outcomes == {"succeeded": 9, "errored": 3}
-    assert (totals.delivered, totals.failed, totals.parked, totals.gone, totals.to_retry) == (8, 1, 1, 0, 0)
+    assert (totals.delivered, totals.failed, totals.failed_deliveries, totals.gone, totals.to_retry) == (8, 1, 1, 0, 0)
     assert totals.body_bytes == sum(MessageBatch.objects.values_list("body_bytes", flat=True))
     assert totals.usage["output_tokens"] > 0
     costs = [cost for cost in MessageBatch.objects.values_list("cost_usd", flat=True) if cost is not None]

@@ -65,7 +65,7 @@ WISHES: dict[str, Callable[[MessageBatch], object]] = {
     "cancel": services.cancel,
     "delete": services.delete_remote,
     "delete, discarding": lambda row: services.delete_remote(row, discard_results=True),
-    "give up": services.give_up,
+    "abandon": services.abandon,
     "retry": services.retry,
     "announce again": services.announce_again,
     "reingest": services.reingest,

@@ -188,12 +188,12 @@ class Protocol(RuleBasedStateMachine):
         self.to_row(which, submit)
 
     @step(which=WHICH, remote=WHICH, is_now=st.booleans())
-    def claim(self, which: int, remote: int, is_now: bool) -> None:
+    def identify(self, which: int, remote: int, is_now: bool) -> None:
         def this_is_it(row: MessageBatch, id: str) -> None:
             if is_now:
                 services.adopt(id, for_batch=row)
             else:
-                services.claim(row, id)
+                services.identify(row, id)
 
         self.to_row(which, lambda row: self.to_remote(remote, lambda remote_id: this_is_it(row, remote_id)))
 

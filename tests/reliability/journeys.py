@@ -21,7 +21,7 @@ from tests.reliability.beginnings import (
 )
 from tests.reliability.journey import Journey
 
-CLAIMED = "advancing._work > LeasedQuerySet.claim: UPDATE messagebatch"
+CLAIMED = "advancing._work > LeasedQuerySet.acquire: UPDATE messagebatch"
 RELEASED = "advancing._work > LeasedQuerySet.release: UPDATE messagebatch"
 OBSERVED = "synchronization.observe: COMMIT"
 SETTLED = "settling._settle: COMMIT"
@@ -102,7 +102,7 @@ JOURNEYS: dict[str, Journey] = {
         (
             "pausing.account_state: COMMIT",
             "advancing._look_after: UPDATE accountstate",
-            "synchronization.poll_account > LeasedQuerySet.claim: UPDATE accountstate",
+            "synchronization.poll_account > LeasedQuerySet.acquire: UPDATE accountstate",
             "synchronization._listed: GET /batches",
             OBSERVED,
             TOLD_ENDED,
@@ -119,7 +119,7 @@ JOURNEYS: dict[str, Journey] = {
             CLAIMED,
             "synchronization.poll: GET /batches/ID",
             "vanishing.missed: UPDATE messagebatch",
-            "synchronization.poll > Machine.put_off: UPDATE messagebatch",
+            "synchronization.poll > Machine.reschedule: UPDATE messagebatch",
             RELEASED,
         ),
         set_up=fault("not_found", on="retrieve"),
@@ -127,7 +127,7 @@ JOURNEYS: dict[str, Journey] = {
     "fetch and announce": Journey(ordered("advance", ended), (CLAIMED, *FETCHED, *ANNOUNCED, RELEASED)),
     "fetch what breaks off": Journey(
         ordered("advance", ended),
-        (CLAIMED, *FETCHED[:2], "ingestion.ingest > Machine.put_off: UPDATE messagebatch", RELEASED),
+        (CLAIMED, *FETCHED[:2], "ingestion.ingest > Machine.reschedule: UPDATE messagebatch", RELEASED),
         set_up=fault("cut_mid_line", after=1),
     ),
     "fetch what is not all": Journey(
@@ -155,7 +155,7 @@ JOURNEYS: dict[str, Journey] = {
         (
             CLAIMED,
             *(ASKED, LISTED, KEPT),
-            "reconciliation._judge > Machine.put_off: UPDATE messagebatch",
+            "reconciliation._judge > Machine.reschedule: UPDATE messagebatch",
             RELEASED,
         ),
     ),
@@ -173,7 +173,7 @@ JOURNEYS: dict[str, Journey] = {
         set_up=searched_once,
     ),
     "find what was given up": Journey(
-        ordered("watch", wished(services.give_up, unanswered("lost_answer"))),
+        ordered("watch", wished(services.abandon, unanswered("lost_answer"))),
         ("watching._due > AccountStateQuerySet.take_turn: UPDATE accountstate", LISTED, REMEMBERED, *PROOF),
         set_up=finished_and_never_listed,
     ),

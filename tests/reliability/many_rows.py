@@ -34,9 +34,9 @@ from django_claude_batches import wire
 from django_claude_batches.models import (
     BatchRequest,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
-    ParkedResult,
     RunState,
 )
 from django_claude_batches.testing import EmulatorProcess
@@ -134,7 +134,7 @@ def look_at(site: Site, **facts: Any) -> Seen:
         **facts,
         requests=BatchRequest.objects.values("object_id").distinct().count(),
         delivered=DeliveryChunk.objects.aggregate(rows=Sum("delivered_count"))["rows"],
-        parked=ParkedResult.objects.count(),
+        parked=FailedDelivery.objects.count(),
         finished=Book.objects.count(),
         batches=sorted(MessageBatch.objects.values_list("request_count", flat=True), reverse=True),
         creates=len(ledger["creates"]),

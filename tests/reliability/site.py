@@ -143,7 +143,7 @@ class Site:
         for model in (MessageBatch, AccountState, JobRun, DeliveryChunk):
             model._default_manager.exclude(lease_token="").update(lease_until=past)
         for model in (MessageBatch, JobRun, DeliveryChunk):
-            model._default_manager.filter(handed_out_at__isnull=False).update(handed_out_at=past)
+            model._default_manager.filter(dispatched_at__isnull=False).update(dispatched_at=past)
 
     def let_the_quiet_period_pass(self) -> None:
         """When no process lives: what unanswered create calls made has appeared by now, or never will."""

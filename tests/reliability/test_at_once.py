@@ -34,7 +34,7 @@ from django.utils.timezone import now
 from django_claude_batches.exceptions import AlreadyRunning
 from django_claude_batches.models import JobRun, MessageBatch
 from django_claude_batches.services.runs.batch_builder import Filling
-from django_claude_batches.services import release, submit
+from django_claude_batches.services import submit_pending, submit
 from tests.jobs.shop import job
 from tests.making import draft
 settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {f"account-{number:02}": {} for number in range(ROUNDS)}}
@@ -78,7 +78,7 @@ with atomic():
 
 RELEASE = """
 at(ready())
-print(json.dumps(release(50)))
+print(json.dumps(submit_pending(50)))
 """
 
 COUNT = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from django_claude_batches import services
-from django_claude_batches.models import DeliveryChunk, MessageBatch, ParkedResult
+from django_claude_batches.models import DeliveryChunk, FailedDelivery, MessageBatch
 from tests.jobs.shop import effects, fetched, job, let_time_come, reviews
 from tests.library.models import Review
 from tests.reliability.databases import MARIADB, POSTGRES
@@ -109,7 +109,7 @@ def test_side_by_side(site: Site, database: str, trial: int) -> None:
     assert meeting(site, first, second, crossing=False) == [0, 0], site.said()
     assert set(effects()) == {1}
     services.redeliver(MessageBatch.objects.get())
-    first, second = DeliveryChunk.objects.filter(mode="again").order_by("pk").values_list("pk", flat=True)
+    first, second = DeliveryChunk.objects.filter(mode="redeliver").order_by("pk").values_list("pk", flat=True)
     for name in ("one", "other"):
         (site.folder / name).unlink(missing_ok=True)
     assert meeting(site, first, second, crossing=False) == [0, 0], site.said()
@@ -130,7 +130,7 @@ def test_a_deadlock(site: Site, database: str, trial: int) -> None:
     let_time_come()
     assert handing(site, [first, second]).wait(timeout=60) == 0, site.said()
     assert set(effects()) == {1}
-    assert ParkedResult.objects.count() == 0
+    assert FailedDelivery.objects.count() == 0
 
 
 def meeting(site: Site, first: int, second: int, *, crossing: bool) -> list[int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from django_claude_batches.models import JobRun, MessageBatch, ParkedResult, RunState
+from django_claude_batches.models import FailedDelivery, JobRun, MessageBatch, RunState
 from django_claude_batches.services import runs
 from tests.library.models import Book, Review
 from tests.reliability.claude_jobs import JOB
@@ -64,7 +64,7 @@ def test_a_run_killed_at_each_commit(site: Site, database: str, trial: int, trie
                 f"SIGKILL at {len(found)} points, from its first row to its end; rows expire and are asked again",
             )
         site.check()
-    assert not ParkedResult.objects.exists()
+    assert not FailedDelivery.objects.exists()
 
 
 def recorded(crew: Crew) -> Iterator[list[tuple[str, int]]]:

@@ -57,7 +57,7 @@ def test_no_worker(site: Site, broker: Redis, trial: int) -> None:
     assert {message["headers"]["expires"] for message in waiting} == {None}
     assert TICKS <= len(waiting) <= TICKS + 5
     a_worker_goes_on(site, ticks=len(waiting))
-    assert MessageBatch.objects.aggregate(most=Max("hand_outs")) == {"most": 1}
+    assert MessageBatch.objects.aggregate(most=Max("dispatch_count")) == {"most": 1}
 
 
 @pytest.mark.fault(
@@ -74,7 +74,7 @@ def test_many_ticks(site: Site, broker: Redis, trial: int) -> None:
     broker.say("DEL", QUEUE)
     kick(site)
     assert messages(broker) == []
-    MessageBatch.objects.update(handed_out_at=F("handed_out_at") - timedelta(seconds=21))
+    MessageBatch.objects.update(dispatched_at=F("dispatched_at") - timedelta(seconds=21))
     kick(site)
     assert len(messages(broker)) == DUE
     a_worker_goes_on(site, ticks=0)

@@ -65,8 +65,8 @@ def everything_there_is(clock: Clock) -> None:
         in_state(State.INGESTED, delete_requested_at=clock.now, next_action_at=clock.now)
     for _ in range(UNCERTAIN):
         in_state(State.UNCERTAIN)
-    given_up = in_state(State.ABANDONED)
-    given_up.attempts.update(watch_until=clock.now + timedelta(hours=25))
+    abandoned = in_state(State.ABANDONED)
+    abandoned.attempts.update(watch_until=clock.now + timedelta(hours=25))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import InvalidRequest, InvalidTransition, RemoteNotFound
+from django_claude_batches.exceptions import InvalidRequest, InvalidTransition, NotFoundError
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.services.reconciliation.adopt import NotOurs
 from django_claude_batches.testing import ClaudeEmulator
@@ -56,7 +56,7 @@ class TestMadeElsewhere:
         assert services.adopt(remote_id) == services.adopt(remote_id)
 
     def test_an_unknown_id_and_a_wrong_one(self, claude: ClaudeEmulator) -> None:
-        with pytest.raises(RemoteNotFound, match="not found"):
+        with pytest.raises(NotFoundError, match="not found"):
             services.adopt("msgbatch_01unknown")
         with pytest.raises(InvalidRequest, match="msgbatch_"):
             services.adopt("../../etc")
@@ -130,7 +130,7 @@ class TestForABatch:
         claude.finish()
         claude.add_key("sk-ant-other", workspace_id="wrkspc_other")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-other")
-        with pytest.raises(RemoteNotFound):
+        with pytest.raises(NotFoundError):
             services.adopt(claude.batches[0].id, for_batch=batch)
 
 

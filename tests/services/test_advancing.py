@@ -139,10 +139,10 @@ class TestRest:
 
     def test_given_up_while_a_worker_looks(self) -> None:
         batch = in_state(State.UNCERTAIN)
-        token = MessageBatch.objects.claim(batch.pk)
+        token = MessageBatch.objects.acquire(batch.pk)
         assert token
-        services.give_up(MessageBatch.objects.get(pk=batch.pk))
-        batch.put_off(timedelta(hours=1), token=token)
+        services.abandon(MessageBatch.objects.get(pk=batch.pk))
+        batch.reschedule(timedelta(hours=1), token=token)
         assert (batch.state, batch.next_action_at) == (State.ABANDONED, None)
 
     def test_what_came_to_be_due_all_the_same_is_let_rest(self, claude: ClaudeEmulator) -> None:
@@ -156,7 +156,7 @@ class TestRest:
         batch = in_state(State.UNCERTAIN)
         batch.attempts.update(remote_id="msgbatch_first", outcome="accepted")
         SubmitAttempt.objects.create(
-            batch=batch, number=2, tag="x", intent_at=timezone.now(), sent_at=timezone.now(), outcome="uncertain"
+            batch=batch, number=2, tag="x", recorded_at=timezone.now(), sent_at=timezone.now(), outcome="uncertain"
         )
         make_due(batch)
         assert services.tick(services.advance_if_due) == 1
@@ -201,11 +201,11 @@ class TestDeletingAtAnthropic:
         batch = running()
         claude.finish()
         services.advance(batch)
-        given_up = in_state(State.ABANDONED)
-        given_up.attempts.update(baseline_id=batch.anthropic_id, watch_until=timezone.now() + timedelta(hours=1))
+        abandoned = in_state(State.ABANDONED)
+        abandoned.attempts.update(baseline_id=batch.anthropic_id, watch_until=timezone.now() + timedelta(hours=1))
         services.advance(services.delete_remote(batch))
         assert not claude.batches[0].deleted
-        given_up.attempts.update(watch_until=timezone.now() - timedelta(hours=1))
+        abandoned.attempts.update(watch_until=timezone.now() - timedelta(hours=1))
         services.advance(batch)
         assert claude.batches[0].deleted
 

@@ -19,7 +19,7 @@ from django_claude_batches.models import AccountState, BatchEvent, MessageBatch,
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.services.audits.audit import INTERVAL
-from django_claude_batches.services.audits.findings import MOST, AuditReport, Finding, Kind
+from django_claude_batches.services.audits.findings import MOST, AuditReport, Finding, FindingKind
 from django_claude_batches.services.connection import InsideTransaction, connect
 from django_claude_batches.services.listings.listing import stretches
 from django_claude_batches.services.reconciliation.adopt import NotOurs
@@ -39,11 +39,11 @@ def audited(account: str = "default") -> AuditReport:
 
 def found() -> list[Finding]:
     report = audited()
-    assert (report.problem, report.is_whole) == ("", True)
+    assert (report.problem, report.is_complete) == ("", True)
     return report.findings
 
 
-def kinds() -> list[Kind]:
+def kinds() -> list[FindingKind]:
     return [finding.kind for finding in found()]
 
 
@@ -96,12 +96,12 @@ class TestAllIsWell:
     def test_batches_of_each_age_agree(self, claude: ClaudeEmulator) -> None:
         complete(claude), running(), draft(2)
         report = audited()
-        assert (report.listed, report.findings, report.needing, report.is_whole) == (2, [], 0, True)
+        assert (report.listed, report.findings, report.needing, report.is_complete) == (2, [], 0, True)
         state = AccountState.objects.get()
         assert (state.audited_at is not None, state.audit_findings) == (True, 0)
 
     def test_an_empty_account(self, claude: ClaudeEmulator) -> None:
-        assert audited() == AuditReport("default", is_whole=True)
+        assert audited() == AuditReport("default", is_complete=True)
 
     def test_it_reads_only(self, claude: ClaudeEmulator) -> None:
         claude.add_stranger(2)
@@ -128,7 +128,7 @@ class TestUnknownHere:
         with caplog.at_level(logging.WARNING):
             [finding] = found()
         assert (finding.kind, finding.account, finding.batch, finding.remote_id) == (
-            Kind.UNKNOWN_HERE,
+            FindingKind.UNKNOWN_HERE,
             "default",
             None,
             stranger,
@@ -169,10 +169,10 @@ class TestUnknownHere:
         second = claude.add_stranger(3)
         now = timezone.now()
         SubmitAttempt.objects.create(
-            batch=batch, number=2, tag="secondattempt", intent_at=now, sent_at=now, remote_id=second
+            batch=batch, number=2, tag="secondattempt", recorded_at=now, sent_at=now, remote_id=second
         )
         [finding] = found()
-        assert (finding.kind, finding.remote_id) == (Kind.UNKNOWN_HERE, second)
+        assert (finding.kind, finding.remote_id) == (FindingKind.UNKNOWN_HERE, second)
         assert f"made by attempt 2 of batch {batch}, which is another: both are billed" in finding.words
 
     def test_a_row_of_another_account_with_the_same_workspace_is_known(
@@ -213,12 +213,12 @@ class TestSharedAccount:
     ) -> None:
         batch, second, now = running(), claude.add_stranger(3), timezone.now()
         SubmitAttempt.objects.create(
-            batch=batch, number=2, tag="secondattempt", intent_at=now, sent_at=now, remote_id=second
+            batch=batch, number=2, tag="secondattempt", recorded_at=now, sent_at=now, remote_id=second
         )
         gone = running()
         delete_there(claude, gone)
         age(gone, 2 * HOUR)
-        assert {finding.kind for finding in found()} == {Kind.UNKNOWN_HERE, Kind.UNKNOWN_THERE}
+        assert {finding.kind for finding in found()} == {FindingKind.UNKNOWN_HERE, FindingKind.UNKNOWN_THERE}
 
     def test_adopting_all_would_take_those_of_others(self, claude: ClaudeEmulator) -> None:
         stranger = claude.add_stranger(3)
@@ -234,7 +234,7 @@ class TestUnknownThere:
         delete_there(claude, batch)
         age(batch, 2 * HOUR)
         [finding] = found()
-        assert (finding.kind, finding.batch, finding.needs_a_person) == (Kind.UNKNOWN_THERE, batch.pk, True)
+        assert (finding.kind, finding.batch, finding.needs_a_person) == (FindingKind.UNKNOWN_THERE, batch.pk, True)
         assert "is not at Anthropic" in finding.words
         assert "becomes lost by itself" in finding.remedy
         batch.refresh_from_db()
@@ -246,7 +246,7 @@ class TestUnknownThere:
         delete_there(claude, batch)
         age(batch, 2 * HOUR)
         for _ in range(3):
-            assert kinds() == [Kind.UNKNOWN_THERE]
+            assert kinds() == [FindingKind.UNKNOWN_THERE]
         events = batch.events.filter(what="audit_unknown_there")
         assert events.count() == 1
         events.update(text="otherwise")
@@ -258,7 +258,7 @@ class TestUnknownThere:
         delete_there(claude, batch)
         age(batch, 40 * DAY)
         [finding] = found()
-        assert (finding.kind, finding.needs_a_person) == (Kind.UNKNOWN_THERE, False)
+        assert (finding.kind, finding.needs_a_person) == (FindingKind.UNKNOWN_THERE, False)
         assert finding.remedy == "Nothing: all its results are rows here."
         age(batch, 40 * DAY, missing_count=2)
         [finding] = found()
@@ -307,7 +307,7 @@ class TestUnknownThere:
         claude.add_key("sk-ant-other", workspace_id="wrkspc_other")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-other")
         [finding] = found()
-        assert (finding.kind, finding.batch) == (Kind.OTHER_WORKSPACE, None)
+        assert (finding.kind, finding.batch) == (FindingKind.OTHER_WORKSPACE, None)
         assert "sees Workspace wrkspc_other, and unfinished batches were made in another: 2." in finding.words
 
 
@@ -316,7 +316,7 @@ class TestCountsDiffer:
         batch = complete(claude)
         MessageBatch.objects.filter(pk=batch.pk).update(succeeded_count=1, errored_count=2)
         [finding] = found()
-        assert (finding.kind, finding.batch) == (Kind.COUNTS_DIFFER, batch.pk)
+        assert (finding.kind, finding.batch) == (FindingKind.COUNTS_DIFFER, batch.pk)
         assert "3 succeeded at Anthropic, 1 in the row; 0 errored at Anthropic, 2 in the row." in finding.words
 
     def test_of_the_requests(self, claude: ClaudeEmulator) -> None:
@@ -364,7 +364,7 @@ class TestAboutToArchive:
             relay.on("GET", "/results", refuse(500))
             services.advance(batch)
         age(batch, days * DAY)
-        assert (kinds() == [Kind.ABOUT_TO_ARCHIVE]) == named
+        assert (kinds() == [FindingKind.ABOUT_TO_ARCHIVE]) == named
 
     def test_results_that_are_missing(self, claude: ClaudeEmulator) -> None:
         batch = complete(claude)
@@ -372,7 +372,7 @@ class TestAboutToArchive:
         assert found() == []
         age(batch, 28 * DAY, missing_count=2)
         [finding] = found()
-        assert (finding.kind, finding.batch, finding.needs_a_person) == (Kind.ABOUT_TO_ARCHIVE, batch.pk, True)
+        assert (finding.kind, finding.batch, finding.needs_a_person) == (FindingKind.ABOUT_TO_ARCHIVE, batch.pk, True)
         until = timezone.now() + DAY
         assert f"2 of its results are missing, and they can be fetched until {until:%Y-%m-%d}" in finding.words
 
@@ -381,7 +381,7 @@ class TestAboutToArchive:
         age(complete(claude), 28 * DAY, missing_count=2)
         claude.fault("server_error", on="list", times=None)
         report = audited()
-        assert [finding.kind for finding in report.findings] == [Kind.ABOUT_TO_ARCHIVE]
+        assert [finding.kind for finding in report.findings] == [FindingKind.ABOUT_TO_ARCHIVE]
         assert "Anthropic answered 500" in report.problem
 
 
@@ -393,7 +393,7 @@ class TestStillThere:
         assert found() == [], "a listing may lag"
         rows.update(remote_deleted_at=timezone.now() - 2 * HOUR)
         [finding] = found()
-        assert (finding.kind, finding.batch) == (Kind.STILL_THERE, batch.pk)
+        assert (finding.kind, finding.batch) == (FindingKind.STILL_THERE, batch.pk)
         assert "was deleted at Anthropic, which lists it all the same" in finding.words
 
     def test_a_wish_that_nobody_fulfilled(self, claude: ClaudeEmulator) -> None:
@@ -401,7 +401,7 @@ class TestStillThere:
         assert found() == []
         MessageBatch.objects.filter(pk=batch.pk).update(delete_requested_at=timezone.now() - 26 * HOUR)
         [finding] = found()
-        assert (finding.kind, finding.batch) == (Kind.STILL_THERE, batch.pk)
+        assert (finding.kind, finding.batch) == (FindingKind.STILL_THERE, batch.pk)
 
     def test_a_wish_that_anthropic_refused(self, claude: ClaudeEmulator) -> None:
         batch = complete(claude)
@@ -412,9 +412,9 @@ class TestStillThere:
                 services.advance(batch)
         assert batch.delete_requested_at is None
         [finding] = found()
-        assert finding.kind == Kind.STILL_THERE
+        assert finding.kind == FindingKind.STILL_THERE
         assert "Not you." in finding.remedy
-        assert f"claude_batches delete {batch.pk}" in finding.remedy
+        assert f"claude_batches delete-remote {batch.pk}" in finding.remedy
 
 
 class TestTheWholeListing:
@@ -427,10 +427,10 @@ class TestTheWholeListing:
         calls = len(claude.requests)
         seen: list[int] = []
         [report] = services.audit("default", progress=lambda report: seen.append(report.listed))
-        assert (report.listed, report.is_whole, seen) == (2051, True, [1000, 2000, 2051])
+        assert (report.listed, report.is_complete, seen) == (2051, True, [1000, 2000, 2051])
         named = [finding.kind for finding in report.findings]
-        assert (named.count(Kind.UNKNOWN_HERE), report.left_out, report.needing) == (MOST, 1950, 2051)
-        assert [finding.batch for finding in report.findings if finding.kind == Kind.UNKNOWN_THERE] == [gone.pk]
+        assert (named.count(FindingKind.UNKNOWN_HERE), report.left_out, report.needing) == (MOST, 1950, 2051)
+        assert [finding.batch for finding in report.findings if finding.kind == FindingKind.UNKNOWN_THERE] == [gone.pk]
         assert len(claude.requests) - calls == 4, "three pages, and the one that was not listed"
         assert oldest.events.filter(what__startswith="audit").count() == 0
 
@@ -477,7 +477,7 @@ class TestAccounts:
         claude.add_stranger(1)
         with caplog.at_level(logging.WARNING):
             broken, default = services.audit()
-        assert (broken.account, broken.is_whole, broken.findings) == ("broken", False, [])
+        assert (broken.account, broken.is_complete, broken.findings) == ("broken", False, [])
         assert broken.problem.startswith("Anthropic answered 401 authentication_error")
         assert (default.problem, len(default.findings)) == ("", 1)
         assert any(
@@ -504,7 +504,7 @@ class TestAccounts:
     def test_a_paused_account_is_audited(self, claude: ClaudeEmulator) -> None:
         AccountState.objects.create(alias="default", paused_at=timezone.now(), pause_reason="no money")
         claude.add_stranger(1)
-        assert kinds() == [Kind.UNKNOWN_HERE]
+        assert kinds() == [FindingKind.UNKNOWN_HERE]
 
     def test_a_copy_of_the_database_is_not(self, claude: ClaudeEmulator, settings: Any) -> None:
         settings.CLAUDE_BATCHES = {"KICK": False, "INSTALLATION": "production"}

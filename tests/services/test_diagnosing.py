@@ -17,7 +17,7 @@ from django_claude_batches import conf, job_registry, services
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services.connection import InsideTransaction
-from django_claude_batches.services.doctor.report import Diagnosis, Verdict
+from django_claude_batches.services.doctor.report import CheckResult, Diagnosis
 from django_claude_batches.testing import ClaudeEmulator
 from tests.client.scripted import Answer, Script, batch, page, refused, serving
 from tests.jobs.shop import job
@@ -27,7 +27,7 @@ from tests.test_second_database import OurTablesElsewhere
 
 pytestmark = pytest.mark.django_db
 
-OK, WARNING, FAILED, SKIPPED = Verdict
+OK, WARNING, FAILED, SKIPPED = CheckResult
 HOUR = timedelta(hours=1)
 
 OF_VENDORS = {"sqlite": {"transactions"}, "postgresql": {"driver", "compression"}, "mysql": {"characters", "packet"}}
@@ -53,7 +53,7 @@ def diagnosis(name: str, **options: Any) -> Diagnosis:
     return found
 
 
-def verdicts(**options: Any) -> dict[str, Verdict]:
+def verdicts(**options: Any) -> dict[str, CheckResult]:
     return {one.name: one.verdict for one in services.diagnose(**options)}
 
 
@@ -148,7 +148,7 @@ class TestAnAccount:
         ids=["billing", "permission", "rate", "request", "overloaded", "proxy", "redirect"],
     )
     def test_another_refusal(
-        self, scripted: Script, answer: Answer, key: Verdict, listing: Verdict, remedy: str
+        self, scripted: Script, answer: Answer, key: CheckResult, listing: CheckResult, remedy: str
     ) -> None:
         scripted.answers(answer)
         found = {one.name: one for one in services.diagnose()}
@@ -174,7 +174,9 @@ class TestAnAccount:
             (timedelta(hours=1), WARNING, " s behind Anthropic's."),
         ],
     )
-    def test_the_clock_of_this_machine(self, scripted: Script, off: timedelta, verdict: Verdict, words: str) -> None:
+    def test_the_clock_of_this_machine(
+        self, scripted: Script, off: timedelta, verdict: CheckResult, words: str
+    ) -> None:
         date = format_datetime(datetime.now(UTC) + off, usegmt=True)
         scripted.answers(Answer(data=page().data, headers={"Date": date}))
         clock = diagnosis("clock")
@@ -189,7 +191,7 @@ class TestAnAccount:
             (timedelta(hours=-1), WARNING, " 3,600 s behind the database's."),
         ],
     )
-    def test_the_clock_of_a_worker(self, off: timedelta, verdict: Verdict, words: str) -> None:
+    def test_the_clock_of_a_worker(self, off: timedelta, verdict: CheckResult, words: str) -> None:
         assert diagnosis("worker_clock", offline=True).verdict == SKIPPED
         assert services.begin_tick(is_kick=False)
         AccountState.objects.update(tick_clock_at=F("tick_began_at") + off)
@@ -234,7 +236,7 @@ class TestAnAccount:
         AccountState.objects.create(alias="default", installation="production")
         copy = diagnosis("copy")
         assert (copy.verdict, '"production"' in copy.words, '"the tests"' in copy.words) == (FAILED, True, True)
-        assert "`claude_batches confirm default`" in copy.remedy
+        assert "`claude_batches confirm-installation default`" in copy.remedy
         assert AccountState.objects.get().installation == "production"
 
     def test_offline_nobody_is_asked(self, claude: ClaudeEmulator) -> None:
@@ -251,7 +253,7 @@ class TestWhichAccounts:
         monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
         settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"research": {"API_KEY": "sk-ant-x"}, "keyless": {}}}
 
-    def keys(self, **options: Any) -> dict[str, Verdict]:
+    def keys(self, **options: Any) -> dict[str, CheckResult]:
         return {one.about: one.verdict for one in services.diagnose(offline=True, **options) if one.name == "key"}
 
     def test_those_of_the_settings_and_default_where_it_has_a_key(self, monkeypatch: pytest.MonkeyPatch) -> None:

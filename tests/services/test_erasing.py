@@ -22,10 +22,10 @@ from django_claude_batches.models import (
     BatchRequest,
     BatchResult,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
     Outcome,
-    ParkedResult,
     RunState,
     State,
     SubmitAttempt,
@@ -108,7 +108,7 @@ class TestWhatIsThere:
         batch = complete(made, telling)
         before = columns(batch)
         report = services.erase(made[1])
-        assert (report.requests, report.from_drafts, report.before, report.is_whole) == (1, 0, 0, True)
+        assert (report.requests, report.from_drafts, report.before, report.is_complete) == (1, 0, 0, True)
         made[1].delete()
         assert where(WORD) == set()
         assert texts(batch) == {"r-0": "Tag Review 0", "r-1": "", "r-2": "Tag Review 2"}
@@ -125,7 +125,7 @@ class TestWhatIsThere:
         services.erase(made[1])
         erased_at = batch.requests.get(custom_id="r-1").erased_at
         report = services.erase(made[1])
-        assert (report.requests, report.before, report.is_whole) == (0, 1, True)
+        assert (report.requests, report.before, report.is_complete) == (0, 1, True)
         assert batch.requests.get(custom_id="r-1").erased_at == erased_at
         assert batch.events.filter(what="erased").count() == 1
 
@@ -230,7 +230,7 @@ class TestWhatIsThere:
         for number, (remote_id, sent_at) in enumerate(
             {"second": now, "old": now - timedelta(days=30), other.anthropic_id: now}.items(), 2
         ):
-            batch.attempts.create(number=number, tag=str(number), intent_at=now, sent_at=sent_at, remote_id=remote_id)
+            batch.attempts.create(number=number, tag=str(number), recorded_at=now, sent_at=sent_at, remote_id=remote_id)
         copies = services.erase(made[1]).copies
         assert [(copy.batch, copy.anthropic_id, copy.is_second) for copy in copies] == [
             (batch.pk, batch.anthropic_id, False),
@@ -265,15 +265,15 @@ class TestWords:
             raise LookupError(result.text)
 
         run = over(job(on_result=on_result).start(), telling)
-        assert "ParkedResult.error" in where(WORD)
+        assert "FailedDelivery.error" in where(WORD)
         before = RunTotals.of(run)
         services.erase(made[1])
         totals = RunTotals.of(run)
-        assert (before.parked, before.gone, totals.parked, totals.gone) == (3, 0, 2, 1)
+        assert (before.failed_deliveries, before.gone, totals.failed_deliveries, totals.gone) == (3, 0, 2, 1)
         made[1].delete()
         assert where(WORD) == set()
         job()
-        services.deliver_parked(run)
+        services.redeliver_failed(run)
         deliver_all()
         assert effects() == [1, 1]
 
@@ -288,7 +288,7 @@ class TestWords:
         run = over(job(get_prompt=get_prompt).start(), telling)
         assert "JobRun.pause_reason" in where(WORD)
         report = services.erase(made[1])
-        assert report.is_whole
+        assert report.is_complete
         made[1].delete()
         run.refresh_from_db()
         assert (where(WORD), run.is_paused, run.pause_reason) == (set(), True, WORDS_GONE)
@@ -314,7 +314,7 @@ class TestWords:
         made = rows()
         run = job(get_queryset=lambda self: Book.objects.all()).start()
         JobRun.objects.filter(pk=run.pk).update(pause_reason="It is wet.", paused_at=timezone.now())
-        assert services.erase(made[1]).is_whole
+        assert services.erase(made[1]).is_complete
         run.refresh_from_db()
         assert run.pause_reason == "It is wet."
 
@@ -329,7 +329,7 @@ class TestWords:
     def test_of_an_account_s_pause_go_if_it_was_the_batch_s(self, reason: str, what: str, stays: bool) -> None:
         made = rows()
         batch = draft(made)
-        batch.note(what, "")
+        batch.log_event(what, "")
         AccountState.objects.update_or_create(
             alias="default", defaults={"paused_at": timezone.now(), "pause_reason": reason}
         )
@@ -486,7 +486,7 @@ class TestDrafts:
         made = rows(4)
         batch, other = draft(made), draft([made[0], made[3], made[2]])
         report = services.erase(made[1])
-        assert (report.requests, report.from_drafts, report.is_whole) == (0, 1, True)
+        assert (report.requests, report.from_drafts, report.is_complete) == (0, 1, True)
         batch.refresh_from_db()
         made[1].delete()
         assert where(WORD) == set()
@@ -552,14 +552,14 @@ class TestDrafts:
         """The keys are not custom_ids: the next one would be the position that the last one had."""
         made = rows(25)
         run = job().start()
-        token = JobRun.objects.claim(run.pk) or ""
+        token = JobRun.objects.acquire(run.pk) or ""
         assert draft_page(run, token, job_registry.find(run.job))
         JobRun.objects.release(run.pk, token)
         batch = run.batches.get(is_filling=True)
         for request in batch.requests.all():
             batch.requests.filter(pk=request.pk).update(custom_id=str(request.position))
         report = services.erase(made[1])
-        assert (report.from_drafts, len(report.at_work)) == (1, 1)
+        assert (report.from_drafts, len(report.leased)) == (1, 1)
         let_time_come()
         over(run, telling)
         assert (run.state, sorted(run.batches.values_list("request_count", flat=True))) == (RunState.FINISHED, [5, 19])
@@ -571,7 +571,7 @@ class TestDrafts:
         refused = {"state": State.REJECTED, "last_error": f"requests.1: {WORD}"}
         MessageBatch.objects.filter(pk=batch.pk).update(**refused)
         SubmitAttempt.objects.create(
-            batch=batch, number=1, tag="x" * 13, intent_at=timezone.now(), outcome=Outcome.REFUSED
+            batch=batch, number=1, tag="x" * 13, recorded_at=timezone.now(), outcome=Outcome.REFUSED
         )
         assert services.erase(made[1]).from_drafts == 1
         made[1].delete()
@@ -591,12 +591,12 @@ class TestDrafts:
         batch = draft(made)
         now = timezone.now()
         SubmitAttempt.objects.create(
-            batch=batch, number=1, tag="x" * 13, intent_at=now, sent_at=now, outcome=Outcome.NOT_RECEIVED
+            batch=batch, number=1, tag="x" * 13, recorded_at=now, sent_at=now, outcome=Outcome.NOT_RECEIVED
         )
         MessageBatch.objects.filter(pk=batch.pk).update(state=state, queued_at=now, next_action_at=now)
         before = list(BatchRequest.objects.values())
         report = services.erase(made[1])
-        assert (report.requests, report.from_drafts, report.is_whole, len(report.refused)) == (0, 0, False, 1)
+        assert (report.requests, report.from_drafts, report.is_complete, len(report.refused)) == (0, 0, False, 1)
         assert why in report.refused[0]
         assert f"#{batch.pk}" in report.refused[0]
         assert list(BatchRequest.objects.values()) == before
@@ -606,7 +606,7 @@ class TestDrafts:
     def test_taken_back_it_goes(self) -> None:
         made = rows()
         batch = services.submit(draft(made))
-        assert not services.erase(made[1]).is_whole
+        assert not services.erase(made[1]).is_complete
         services.cancel(batch)
         assert services.erase(made[1]).from_drafts == 1
 
@@ -616,12 +616,12 @@ class TestBesideOthers:
         made = rows()
         batch = complete(made, telling)
         rows_ = MessageBatch.objects.all()
-        token = rows_.claim(batch.pk)
+        token = rows_.acquire(batch.pk)
         report = services.erase(made[1])
-        assert (report.requests, report.is_whole, len(report.at_work)) == (0, False, 1)
+        assert (report.requests, report.is_complete, len(report.leased)) == (0, False, 1)
         assert batch.requests.filter(erased_at__isnull=False).count() == 0
         rows_.release(batch.pk, token or "")
-        assert services.erase(made[1]).is_whole
+        assert services.erase(made[1]).is_complete
 
     @pytest.mark.django_db(transaction=True)
     def test_what_a_handler_raises_meanwhile_goes_with_the_next_call(self, telling: ClaudeEmulator) -> None:
@@ -650,10 +650,10 @@ class TestBesideOthers:
         first = services.erase(made[1])
         worker.join(60)
         if connection.vendor == "postgresql":
-            assert (first.requests, len(first.at_work)) == (0, 1)
-        assert services.erase(made[1]).is_whole
+            assert (first.requests, len(first.leased)) == (0, 1)
+        assert services.erase(made[1]).is_complete
         made[1].delete()
-        assert (where(WORD), ParkedResult.objects.count()) == (set(), 0)
+        assert (where(WORD), FailedDelivery.objects.count()) == (set(), 0)
 
     def test_a_delivery_that_is_begun_meanwhile(self, telling: ClaudeEmulator) -> None:
         """It is cut, and leased by a worker, after the deliveries were read and before their batch is locked."""
@@ -667,13 +667,13 @@ class TestBesideOthers:
             begun.append(None)
             found = execute(sql, params, many, context)
             services.redeliver(run.batches.get())
-            begun[0] = DeliveryChunk.objects.claim(DeliveryChunk.objects.undone().get().pk)
+            begun[0] = DeliveryChunk.objects.acquire(DeliveryChunk.objects.undone().get().pk)
             return found
 
         with connection.execute_wrapper(begin):
             report = services.erase(made[1])
         assert begun[0]
-        assert (report.requests, len(report.at_work)) == (0, 1)
+        assert (report.requests, len(report.leased)) == (0, 1)
         let_time_come()
         assert services.erase(made[1]).requests == 1
 
@@ -701,12 +701,12 @@ class TestBesideOthers:
         with connection.execute_wrapper(fail):
             if is_passing:
                 report = services.erase(made[1])
-                assert (report.requests, len(report.at_work)) == (0, 1)
+                assert (report.requests, len(report.leased)) == (0, 1)
             else:
                 with pytest.raises(OperationalError):
                     services.erase(made[1])
         assert batch.requests.filter(erased_at__isnull=False).count() == 0
-        assert services.erase(made[1]).is_whole
+        assert services.erase(made[1]).is_complete
 
     @pytest.mark.django_db(transaction=True)
     def test_so_is_a_lock_of_another_connection(self, telling: ClaudeEmulator) -> None:
@@ -733,15 +733,15 @@ class TestBesideOthers:
         may_go.set()
         other.join(60)
         connection.close()  # its setting too
-        assert (report.requests, len(report.at_work)) == (0, 1)
-        assert services.erase(made[1]).is_whole
+        assert (report.requests, len(report.leased)) == (0, 1)
+        assert services.erase(made[1]).is_complete
 
     def test_a_run_that_is_being_drafted_may_have_read_the_row(self) -> None:
         made = rows()
         run = job().start()
         report = services.erase(made[1])
-        assert not report.is_whole
-        assert f"Run #{run.pk}" in report.at_work[0]
+        assert not report.is_complete
+        assert f"Run #{run.pk}" in report.leased[0]
 
     @pytest.mark.parametrize("raises", [False, True])
     def test_also_where_it_is_drafted_meanwhile(self, raises: bool) -> None:
@@ -767,8 +767,8 @@ class TestBesideOthers:
         with connection.execute_wrapper(commit):
             report = services.erase(made[1])
         assert looked
-        assert (report.is_whole, len(report.at_work)) == (False, 1)
-        assert services.erase(made[1]).is_whole
+        assert (report.is_complete, len(report.leased)) == (False, 1)
+        assert services.erase(made[1]).is_complete
         made[1].delete()
         assert where(WORD) == set()
 
@@ -796,7 +796,7 @@ class TestBesideOthers:
             worker = threading.Thread(target=advance)
             worker.start()
             assert came.wait(60)
-            assert services.erase(made[1]).at_work
+            assert services.erase(made[1]).leased
             past = timezone.now() - timedelta(minutes=1)
             MessageBatch.objects.filter(pk=batch.pk).update(lease_until=past)
             assert services.erase(made[1]).requests == 1

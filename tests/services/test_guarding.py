@@ -49,7 +49,7 @@ def test_a_copy_sends_polls_fetches_cancels_and_deletes_nothing(claude: ClaudeEm
     assert len(claude.requests) == calls
     polled.refresh_from_db()
     assert (polled.state, queued.state) == (State.IN_PROGRESS, State.QUEUED)
-    assert "claude_batches confirm default" in polled.last_error
+    assert "claude_batches confirm-installation default" in polled.last_error
     assert services.confirm_installation("default") == "production"
     assert services.advance(queued).state == State.IN_PROGRESS
 

@@ -170,7 +170,7 @@ def test_an_unknown_outcome_is_kept(claude: ClaudeEmulator) -> None:
 
 def test_a_process_that_lost_the_lease_stores_nothing(claude: ClaudeEmulator) -> None:
     batch = ended(claude)
-    token = MessageBatch.objects.claim(batch.pk)
+    token = MessageBatch.objects.acquire(batch.pk)
     assert token is not None
     services_client = services.advancing._client(batch)
     MessageBatch.objects.filter(pk=batch.pk).update(

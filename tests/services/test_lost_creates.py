@@ -142,7 +142,7 @@ class TestCounts:
         ended_once(world, batch)
 
     def test_a_person_identifies_it_all_the_same(self, world: World) -> None:
-        batch = services.give_up(world.lost())
+        batch = services.abandon(world.lost())
         world.claude.finish()
         world.relay.on("GET", world.claude.batches[0].id, counting(COUNTS["one too many"]))
         services.adopt(world.claude.batches[0].id, for_batch=batch)
@@ -168,7 +168,7 @@ class TestCounts:
 
 
 def test_what_goes_wrong_with_one_account_ends_no_other_s_watch(world: World) -> None:
-    batch = services.give_up(world.lost())
+    batch = services.abandon(world.lost())
     world.claude.finish()
     AccountState.objects.create(alias="a")
 
@@ -254,7 +254,7 @@ class TestCandidates:
         batch = world.lost()
         adopted = services.adopt(world.claude.batches[0].id)
         world.claude.finish()
-        services.give_up(batch)
+        services.abandon(batch)
         services.advance(services.delete_remote(adopted))
         assert not world.claude.batches[0].deleted
         assert "search for a lost batch" in adopted.last_error

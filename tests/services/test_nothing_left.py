@@ -25,7 +25,7 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.large_columns import WORDS_GONE
 from django_claude_batches.services import prepare
-from django_claude_batches.services.uploads.confirm import hand_out_uploads
+from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.jobs.shop import SCHEMA, deliver_all, job, over, reviews
@@ -100,7 +100,7 @@ def by_a_job(claude: ClaudeEmulator) -> set[str]:
     run = over(job(on_result=lambda *args: raising(), on_finished=lambda *args: raising()).start(), claude)
     there = where(WORD)
     job()
-    services.deliver_parked(run)
+    services.redeliver_failed(run)
     deliver_all()
     Review.objects.update(tags="")
     over(job("strict", output_schema=SCHEMA, max_attempts=2).start(), claude)
@@ -125,7 +125,7 @@ def by_an_upload(_claude: ClaudeEmulator) -> set[str]:
 def by_a_search(_claude: ClaudeEmulator) -> set[str]:
     """Anthropic's error when the results of a possibly lost batch were read."""
     batch = in_state(State.ABANDONED)
-    batch.note("given_up")
+    batch.log_event("abandoned")
     SubmitAttempt.objects.filter(batch=batch).update(candidates=[{"id": "msgbatch_1", "why": WORD}])
     MessageBatch.objects.filter(pk=batch.pk).update(last_error=f"It may be it: {WORD}")
     RemoteBatch.objects.create(account="default", remote_id="msgbatch_1", first_seen_at=timezone.now(), why=WORD)
@@ -154,7 +154,7 @@ WAYS: dict[Callable[[ClaudeEmulator], set[str]], set[str]] = {
         *("BatchRequest.params_text", "BatchResult.message", "BatchResult.error_message"),
         *("ResultProblem.excerpt", "BatchEvent.text", "MessageBatch.last_error"),
     },
-    by_a_job: {"ParkedResult.error", "ParkedResult.traceback", "JobRun.last_error"},
+    by_a_job: {"FailedDelivery.error", "FailedDelivery.traceback", "JobRun.last_error"},
     by_an_upload: {"UploadPart.data", "BatchUpload.prompt", "BatchUpload.system", "BatchUpload.samples"},
     by_a_search: {"SubmitAttempt.candidates", "RemoteBatch.why", "MessageBatch.last_error"},
     by_a_pause_of_the_account: {"AccountState.pause_reason"},
@@ -236,15 +236,15 @@ def test_a_file_goes_with_requests_and_not_before_a_day(
     assert BatchUpload.objects.filter(pk=upload.pk).exists() == stays
 
 
-@pytest.mark.parametrize("purge", [services.purge, lambda: hand_out_uploads(lambda pk: None)])
+@pytest.mark.parametrize("purge", [services.purge, lambda: dispatch_due_uploads(lambda pk: None)])
 def test_a_file_at_which_a_worker_is_stays(purge: Callable[[], object]) -> None:
     upload = uploaded(31 * DAY)
-    assert BatchUpload.objects.claim(upload.pk)
+    assert BatchUpload.objects.acquire(upload.pk)
     purge()
     assert BatchUpload.objects.exists()
 
 
-@pytest.mark.parametrize("purge", [services.purge, lambda: hand_out_uploads(lambda pk: None)])
+@pytest.mark.parametrize("purge", [services.purge, lambda: dispatch_due_uploads(lambda pk: None)])
 def test_a_file_that_is_confirmed_meanwhile_stays(purge: Callable[[], object]) -> None:
     upload = uploaded(31 * DAY)
     confirmed: list[str] = []

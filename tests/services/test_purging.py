@@ -25,7 +25,7 @@ from django_claude_batches.models import (
 from django_claude_batches.models.large_columns import MESSAGES, PARAMS
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services.connection import InsideTransaction
-from django_claude_batches.services.retention.bodies import Purged, PurgeReport
+from django_claude_batches.services.retention.bodies import PurgeCount, PurgeReport
 from django_claude_batches.services.retention.purge import AGAIN, INTERVAL
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply
@@ -123,7 +123,7 @@ class TestRequests:
         batch = complete(claude)
         kept = ("pk", "position", "custom_id", "model", "params_bytes", "content_type", "object_id")
         before = list(batch.requests.order_by("pk").values_list(*kept))
-        assert purged().request_bodies == Purged(batches=1, rows=3)
+        assert purged().request_bodies == PurgeCount(batches=1, rows=3)
         assert list(batch.requests.order_by("pk").values_list(*kept)) == before
         assert (full_requests(batch), full_results(batch)) == (0, 3)
         batch.refresh_from_db()
@@ -173,30 +173,30 @@ class TestRequests:
         keep(REQUEST_BODIES=30 * DAY)
         batch = complete(claude, missing_count=1)
         batch.results.filter(request__position=0).delete()
-        assert purged().request_bodies == Purged(kept=1)
+        assert purged().request_bodies == PurgeCount(kept=1)
         assert full_requests(batch) == 3
         assert services.retry(batch).request_count == 1
 
     def test_given_up_and_lost_ones_by_when_that_was(self, keep: Keep) -> None:
         keep(REQUEST_BODIES=30 * DAY)
-        for state, what in ((State.ABANDONED, "given_up"), (State.LOST, "lost"), (State.LOST, "deleted_at_anthropic")):
+        for state, what in ((State.ABANDONED, "abandoned"), (State.LOST, "lost"), (State.LOST, "deleted_at_anthropic")):
             batch = in_state(state)
-            event = batch.note(what)
-            assert purged().request_bodies == Purged()
+            event = batch.log_event(what)
+            assert purged().request_bodies == PurgeCount()
             type(event).objects.filter(pk=event.pk).update(at=timezone.now() - 31 * DAY)
-            assert purged().request_bodies == Purged(batches=1, rows=1)
+            assert purged().request_bodies == PurgeCount(batches=1, rows=1)
             assert full_requests(batch) == 0
 
     def test_a_lost_one_whose_results_are_missing_keeps_them(self, keep: Keep) -> None:
         keep(REQUEST_BODIES=30 * DAY)
         batch = in_state(State.LOST, missing_count=1, drafted_at=timezone.now() - 40 * DAY)
-        assert purged().request_bodies == Purged(kept=1)
+        assert purged().request_bodies == PurgeCount(kept=1)
         assert full_requests(batch) == 1
 
     def test_one_that_may_turn_up_keeps_them(self, keep: Keep) -> None:
         keep(REQUEST_BODIES=30 * DAY)
-        in_state(State.ABANDONED, claimed_id="msgbatch_1", drafted_at=timezone.now() - 40 * DAY)
-        assert purged().request_bodies == Purged(kept=1)
+        in_state(State.ABANDONED, identified_id="msgbatch_1", drafted_at=timezone.now() - 40 * DAY)
+        assert purged().request_bodies == PurgeCount(kept=1)
 
 
 class TestResults:
@@ -205,7 +205,7 @@ class TestResults:
         batch = complete(claude)
         batch.results.update(raw=b"{}")
         before, usage = columns_of(batch), list(UsageRollup.objects.values())
-        assert purged().result_bodies == Purged(batches=1, rows=3)
+        assert purged().result_bodies == PurgeCount(batches=1, rows=3)
         assert (columns_of(batch), list(UsageRollup.objects.values())) == (before, usage)
         gone = {"message__isnull": True, "raw__isnull": True, "output__isnull": True}
         assert batch.results.filter(**gone).count() == 3
@@ -246,7 +246,7 @@ class TestResults:
         batch = stored(2)
         failure = {"message": None, "error_type": "api_error", "error_message": "why"}
         batch.results.filter(request__position=0).update(result_type="errored", **failure)
-        assert purged().result_bodies == Purged(batches=1, rows=2)
+        assert purged().result_bodies == PurgeCount(batches=1, rows=2)
         failed = BatchResult.objects.get(batch=batch, result_type="errored")
         assert (failed.error_type, failed.error_message) == ("api_error", "")
         assert failed.purge_note.startswith("Purged on ")
@@ -255,7 +255,7 @@ class TestResults:
         keep(**ALL)
         batch = complete(claude, last_error="reviews.store raised KeyError: 'x'")
         report = purged()
-        kept = Purged(kept=1)
+        kept = PurgeCount(kept=1)
         assert (report.request_bodies, report.result_bodies, report.remote_copies) == (kept, kept, kept)
         assert (full_requests(batch), full_results(batch)) == (3, 3)
 
@@ -264,10 +264,10 @@ class TestResults:
         keep(RESULT_BODIES=30 * DAY)
         missing = {"missing_count": 1, "missing_reason": "2 results came for 3 requests"}
         batch = complete(claude, last_error=missing["missing_reason"], **missing)
-        assert purged().result_bodies == Purged(batches=1, rows=3)
+        assert purged().result_bodies == PurgeCount(batches=1, rows=3)
         assert full_results(batch) == 0
         raised = complete(claude, last_error=f"{missing['missing_reason']}; store raised KeyError: 'x'", **missing)
-        assert purged().result_bodies == Purged(kept=1)
+        assert purged().result_bodies == PurgeCount(kept=1)
         assert full_results(raised) == 3
 
     def test_receivers_are_not_sent_empty_answers(self, claude: ClaudeEmulator, keep: Keep) -> None:
@@ -295,7 +295,11 @@ class TestResults:
         aged(services.advance(batch), 31 * DAY)
         assert batch.stored_count == 2
         report = purged()
-        assert (report.request_bodies, report.result_bodies.batches, report.remote_copies) == (Purged(), 1, Purged())
+        assert (report.request_bodies, report.result_bodies.batches, report.remote_copies) == (
+            PurgeCount(),
+            1,
+            PurgeCount(),
+        )
         batch.refresh_from_db()
         assert (batch.request_bodies_purged_at, batch.delete_requested_at, full_results(batch)) == (None, None, 0)
 
@@ -304,7 +308,7 @@ class TestResults:
         batch = stored(2)
         lost = {"state": State.LOST, "ingested_at": None, "announced_at": None, "missing_count": 1}
         MessageBatch.objects.filter(pk=batch.pk).update(drafted_at=timezone.now() - 31 * DAY, **lost)
-        assert purged().result_bodies == Purged(batches=1, rows=2)
+        assert purged().result_bodies == PurgeCount(batches=1, rows=2)
 
 
 class TestWhatIsNotFinished:
@@ -329,34 +333,34 @@ class TestCopies:
         keep(REMOTE_COPIES=7 * DAY)
         batch = complete(claude, age=8 * DAY)
         calls = len(claude.requests)
-        assert purged().remote_copies == Purged(batches=1)
+        assert purged().remote_copies == PurgeCount(batches=1)
         assert len(claude.requests) == calls
         assert whats(batch)[-2:] == ["remote_copy_expired", "delete_requested"]
         services.tick(services.advance_if_due)
         batch.refresh_from_db()
         assert batch.remote_deleted_at is not None
         assert (full_requests(batch), full_results(batch)) == (3, 3)
-        assert purged().remote_copies == Purged()
+        assert purged().remote_copies == PurgeCount()
 
     def test_not_with_something_missing(self, claude: ClaudeEmulator, keep: Keep) -> None:
         keep(REMOTE_COPIES=7 * DAY)
         batch = complete(claude, missing_count=1)
-        assert purged().remote_copies == Purged(kept=1)
+        assert purged().remote_copies == PurgeCount(kept=1)
         batch.refresh_from_db()
         assert batch.delete_requested_at is None
 
     def test_not_after_29_days(self, claude: ClaudeEmulator, keep: Keep) -> None:
         keep(REMOTE_COPIES=7 * DAY)
         complete(claude, created_at=timezone.now() - 29 * DAY)
-        assert purged().remote_copies == Purged()
+        assert purged().remote_copies == PurgeCount()
 
     def test_not_where_a_search_begins(self, claude: ClaudeEmulator, keep: Keep) -> None:
         keep(REMOTE_COPIES=7 * DAY)
         batch = complete(claude)
         in_state(State.UNCERTAIN)
         SubmitAttempt.objects.filter(batch__state=State.UNCERTAIN).update(baseline_id=batch.anthropic_id)
-        assert purged(dry_run=True).remote_copies == Purged(kept=1)
-        assert purged().remote_copies == Purged(kept=1)
+        assert purged(dry_run=True).remote_copies == PurgeCount(kept=1)
+        assert purged().remote_copies == PurgeCount(kept=1)
         batch.refresh_from_db()
         assert (batch.delete_requested_at, batch.last_error) == (None, "")
 
@@ -365,8 +369,8 @@ class TestCopies:
         batch = complete(claude, account="research")
         AccountState.objects.create(alias="research")
         reports = {report.account: report for report in services.purge()}
-        assert reports["research"].request_bodies == Purged(batches=1, rows=3)
-        assert reports["research"].remote_copies == Purged()
+        assert reports["research"].request_bodies == PurgeCount(batches=1, rows=3)
+        assert reports["research"].remote_copies == PurgeCount()
         batch.refresh_from_db()
         assert batch.delete_requested_at is None
 
@@ -401,8 +405,8 @@ class TestInterrupted:
         assert 0 < first <= 1000
         assert (batch.request_bodies_purged_at, batch.lease_token, full_results(batch)) == (None, "", 2500)
         report = purged()
-        assert report.request_bodies == Purged(batches=1, rows=2500 - first)
-        assert report.result_bodies == Purged(batches=1, rows=2500)
+        assert report.request_bodies == PurgeCount(batches=1, rows=2500 - first)
+        assert report.result_bodies == PurgeCount(batches=1, rows=2500)
         batch.refresh_from_db()
         assert (full_requests(batch), full_results(batch)) == (0, 0)
         assert batch.request_bodies_purged_at is not None
@@ -416,7 +420,7 @@ class TestInterrupted:
         batch.results.update(result_type="succeeded", stop_reason="max_tokens")
         for _ in range(3):
             report = purged(budget=timedelta(0))
-            assert (report.is_whole, report.request_bodies.batches) == (False, 0)
+            assert (report.is_complete, report.request_bodies.batches) == (False, 0)
         seen: list[int] = []
 
         def stop(report: PurgeReport) -> None:
@@ -470,9 +474,9 @@ class TestInterrupted:
         soon = timezone.now() + timedelta(minutes=5)
         MessageBatch.objects.filter(pk=batch.pk).update(lease_token="theirs", lease_until=soon)
         report = purged()
-        assert (report.at_work, report.request_bodies, full_requests(batch)) == (1, Purged(), 3)
+        assert (report.leased, report.request_bodies, full_requests(batch)) == (1, PurgeCount(), 3)
         make_due(batch)  # a killed process's lease runs out
-        assert purged().request_bodies == Purged(batches=1, rows=3)
+        assert purged().request_bodies == PurgeCount(batches=1, rows=3)
 
     def test_a_late_process_takes_nothing_more(self, keep: Keep) -> None:
         """Another one has the batch since the last transaction."""
@@ -496,9 +500,9 @@ class TestDryRun:
         before = [list(model.objects.values()) for model in (MessageBatch, BatchRequest, BatchResult)]
         report = purged(dry_run=True)
         assert [list(model.objects.values()) for model in (MessageBatch, BatchRequest, BatchResult)] == before
-        assert report.request_bodies == Purged(batches=1, rows=3, kept=1)
-        assert report.result_bodies == Purged(batches=2, rows=5)
-        assert report.remote_copies == Purged(batches=1, kept=1)
+        assert report.request_bodies == PurgeCount(batches=1, rows=3, kept=1)
+        assert report.result_bodies == PurgeCount(batches=2, rows=5)
+        assert report.remote_copies == PurgeCount(batches=1, kept=1)
         did = purged()
         assert did == report
 
@@ -518,14 +522,14 @@ class TestOnceADay:
         assert full_requests(batch) == 3
         AccountState.objects.update(next_purge_at=timezone.now() - timedelta(minutes=1))
         [report] = services.purge_due()
-        assert report.request_bodies == Purged(batches=1, rows=3)
+        assert report.request_bodies == PurgeCount(batches=1, rows=3)
 
     def test_a_killed_one_goes_on_in_an_hour(self, keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
         keep(REQUEST_BODIES=30 * DAY)
         stored(3)
         monkeypatch.setattr("django_claude_batches.services.retention.purge.BUDGET", timedelta(0))
         [report] = services.purge_due()
-        assert (report.is_whole, report.request_bodies) == (False, Purged())
+        assert (report.is_complete, report.request_bodies) == (False, PurgeCount())
         assert timedelta(0) < AGAIN - self.due_in() < timedelta(minutes=1)
 
     def test_beat_looks_every_hour(self) -> None:

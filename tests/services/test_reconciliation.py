@@ -136,7 +136,7 @@ class TestFound:
         batch = lost(claude)
         adopted = services.adopt(claude.batches[0].id)
         claude.finish()
-        token = str(MessageBatch.objects.claim(adopted.pk))
+        token = str(MessageBatch.objects.acquire(adopted.pk))
 
         def take_over() -> None:
             try:
@@ -355,7 +355,7 @@ class TestWatching:
         settings.CLAUDE_BATCHES = {"ON_NOT_CREATED": "hold"}
         batch = lost(claude, rule=lose_request)
         if meanwhile == "given up":
-            services.give_up(batch)
+            services.abandon(batch)
         else:
             age(batch)
             assert search(batch).state == State.HELD
@@ -371,7 +371,7 @@ class TestWatching:
         """Before any of its statements: whoever looks next finds the batch, and the row has it."""
         survived = []
         for at in range(1, 60):
-            batch = services.give_up(lost(claude, 1))
+            batch = services.abandon(lost(claude, 1))
             claude.finish()
             AccountState.objects.update(next_watch_at=None, lease_until=None)
             try:
@@ -390,7 +390,7 @@ class TestWatching:
         assert survived
 
     def test_it_ends_after_a_day(self, claude: ClaudeEmulator) -> None:
-        batch = services.give_up(lost(claude))
+        batch = services.abandon(lost(claude))
         claude.finish()
         batch.attempts.update(watch_until=timezone.now() - timedelta(seconds=1))
         self.look()
@@ -399,7 +399,7 @@ class TestWatching:
 
     def test_it_costs_one_listing_in_ten_minutes(self, claude: ClaudeEmulator) -> None:
         for _ in range(3):
-            services.give_up(lost(claude))
+            services.abandon(lost(claude))
         calls = len(claude.requests)
         for _ in range(5):
             services.watch_due()
@@ -414,70 +414,70 @@ def nameless(exchange: Exchange) -> None:
 
 class TestClaiming:
     def test_what_a_person_says_is_verified_by_a_worker(self, claude: ClaudeEmulator) -> None:
-        batch, other = services.give_up(lost(claude)), stranger(claude)
+        batch, other = services.abandon(lost(claude)), stranger(claude)
         calls = len(claude.requests)
-        services.claim(batch, other)
+        services.identify(batch, other)
         assert len(claude.requests) == calls
         claude.finish()
         services.advance_if_due(batch.pk)
         batch.refresh_from_db()
-        assert (batch.state, batch.claimed_id) == (State.ABANDONED, "")
+        assert (batch.state, batch.identified_id) == (State.ABANDONED, "")
         assert "bear no tag of ours" in batch.last_error
-        assert batch.events.last().what == "claim_refused"
-        services.advance(services.claim(batch, claude.batches[0].id))
+        assert batch.events.last().what == "identification_refused"
+        services.advance(services.identify(batch, claude.batches[0].id))
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
 
     @pytest.mark.parametrize("state", [State.UNCERTAIN, State.ABANDONED])
     def test_one_that_still_runs_is_verified_when_it_has_ended(self, claude: ClaudeEmulator, state: State) -> None:
         batch = lost(claude)
-        batch = batch if state == State.UNCERTAIN else services.give_up(batch)
+        batch = batch if state == State.UNCERTAIN else services.abandon(batch)
         remote_id = claude.batches[0].id
-        services.claim(batch, remote_id)
+        services.identify(batch, remote_id)
         for _ in range(3):
             make_due(batch)
             services.advance_if_due(batch.pk)
             batch.refresh_from_db()
-            assert (batch.state, batch.claimed_id) == (state, remote_id)
+            assert (batch.state, batch.identified_id) == (state, remote_id)
             assert batch.next_action_at > timezone.now()
-        assert [event.what for event in batch.events.filter(what__startswith="claim")] == [
-            "claim_requested",
-            "claim_waits",
+        assert [event.what for event in batch.events.filter(what__startswith="identif")] == [
+            "identification_requested",
+            "identification_pending",
         ]
         claude.finish()
         make_due(batch)
         services.advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, remote_id)
-        assert batch.events.filter(what="claim_refused").count() == 0
+        assert batch.events.filter(what="identification_refused").count() == 0
 
     def test_another_batch_that_still_runs_is_refused_when_it_has_ended(self, claude: ClaudeEmulator) -> None:
-        batch, other = services.give_up(lost(claude)), stranger(claude)
-        services.advance(services.claim(batch, other))
-        assert batch.claimed_id == other
+        batch, other = services.abandon(lost(claude)), stranger(claude)
+        services.advance(services.identify(batch, other))
+        assert batch.identified_id == other
         claude.finish()
         services.advance(batch)
-        assert (batch.state, batch.claimed_id, batch.next_action_at) == (State.ABANDONED, "", None)
-        assert batch.events.last().what == "claim_refused"
+        assert (batch.state, batch.identified_id, batch.next_action_at) == (State.ABANDONED, "", None)
+        assert batch.events.last().what == "identification_refused"
 
     def test_a_claim_outlives_an_answer_that_does_not_come(self, claude: ClaudeEmulator) -> None:
-        batch, remote_id = services.give_up(lost(claude)), claude.batches[0].id
+        batch, remote_id = services.abandon(lost(claude)), claude.batches[0].id
         claude.finish()
-        services.claim(batch, remote_id)
+        services.identify(batch, remote_id)
         with Relay(claude.url) as relay:
             relay.on("GET", remote_id, refuse(500))
             services.advance(batch)
-        assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.ABANDONED, remote_id, False)
+        assert (batch.state, batch.identified_id, batch.next_action_at is None) == (State.ABANDONED, remote_id, False)
         assert services.advance(batch).anthropic_id == remote_id
 
     def test_one_that_is_found_meanwhile_is_claimed_no_more(self, claude: ClaudeEmulator) -> None:
         """Its prompts are kept while it is verified, and not for ever."""
-        batch = services.give_up(lost(claude))
-        services.advance(services.claim(batch, claude.batches[0].id))
-        assert batch.claimed_id
+        batch = services.abandon(lost(claude))
+        services.advance(services.identify(batch, claude.batches[0].id))
+        assert batch.identified_id
         claude.finish()
         services.watch_due()
         batch.refresh_from_db()
-        assert (batch.anthropic_id, batch.claimed_id) == (claude.batches[0].id, "")
+        assert (batch.anthropic_id, batch.identified_id) == (claude.batches[0].id, "")
 
     def test_while_it_is_verified_the_search_proves_nothing(self, claude: ClaudeEmulator) -> None:
         """A listing may lag; then what a person has seen in the Console is all that speaks against a second payment."""
@@ -491,10 +491,10 @@ class TestClaiming:
 
         with Relay(claude.url) as relay:
             relay.on("GET", "/batches", empty)
-            services.claim(batch, remote_id)
+            services.identify(batch, remote_id)
             search(batch)
             assert relay.calls("POST", "/batches") == 0
-        assert batch.claimed_id == remote_id
+        assert batch.identified_id == remote_id
         claude.finish()
         make_due(batch)
         services.advance(batch)
@@ -502,15 +502,15 @@ class TestClaiming:
 
     def test_one_that_comes_while_the_search_ends_is_verified_before_anything_is_sent(self) -> None:
         batch = in_state(State.UNCERTAIN)
-        MessageBatch.objects.update(claimed_id="msgbatch_01x")  # since the search read the row
+        MessageBatch.objects.update(identified_id="msgbatch_01x")  # since the search read the row
         SubmitAttempt.objects.update(listings_made=2)
         assert not close_attempt.record_not_received(batch, batch.attempts.get())
-        assert (batch.state, batch.claimed_id, batch.next_action_at is None) == (State.HELD, "msgbatch_01x", False)
+        assert (batch.state, batch.identified_id, batch.next_action_at is None) == (State.HELD, "msgbatch_01x", False)
 
     def test_one_that_is_given_up_is_verified_all_the_same(self, claude: ClaudeEmulator) -> None:
         batch = lost(claude)
-        services.claim(batch, claude.batches[0].id)
-        services.give_up(batch)
+        services.identify(batch, claude.batches[0].id)
+        services.abandon(batch)
         assert batch.next_action_at is not None
         claude.finish()
         services.advance_if_due(batch.pk)
@@ -518,28 +518,28 @@ class TestClaiming:
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
 
     def test_nothing_is_sent_or_changed_while_it_is_verified(self) -> None:
-        batch = in_state(State.HELD, claimed_id="msgbatch_01x")
+        batch = in_state(State.HELD, identified_id="msgbatch_01x")
         with pytest.raises(InvalidTransition, match="a worker verifies that it is msgbatch_01x"):
             services.submit(batch)
         with pytest.raises(InvalidTransition, match="nobody's word"):
             batch.requests.get().save()
         batch.refresh_from_db()
-        assert (batch.state, batch.claimed_id) == (State.HELD, "msgbatch_01x")
+        assert (batch.state, batch.identified_id) == (State.HELD, "msgbatch_01x")
 
     def test_another_count_says_nothing(self, claude: ClaudeEmulator) -> None:
-        batch = services.give_up(lost(claude))
+        batch = services.abandon(lost(claude))
         other = stranger(claude, 5)
-        services.advance(services.claim(batch, other))
-        assert (batch.claimed_id, batch.events.last().what) == (other, "claim_waits")
+        services.advance(services.identify(batch, other))
+        assert (batch.identified_id, batch.events.last().what) == (other, "identification_pending")
         claude.finish()
         services.advance(batch)
-        assert (batch.claimed_id, batch.events.last().what) == ("", "claim_refused")
+        assert (batch.identified_id, batch.events.last().what) == ("", "identification_refused")
 
     def test_only_an_id_and_only_where_one_is_missing(self) -> None:
         with pytest.raises(InvalidRequest, match="msgbatch_01"):
-            services.claim(in_state(State.UNCERTAIN), "this one")
+            services.identify(in_state(State.UNCERTAIN), "this one")
         with pytest.raises(InvalidTransition, match="Sent, not confirmed"):
-            services.claim(in_state(State.INGESTED), "msgbatch_01x")
+            services.identify(in_state(State.INGESTED), "msgbatch_01x")
 
 
 class TestAdoptingAll:

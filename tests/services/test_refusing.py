@@ -12,7 +12,7 @@ from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, RunState, State
 from django_claude_batches.services.account_pauses import pause
 from django_claude_batches.testing import ClaudeEmulator
-from tests.jobs.shop import drive, job, let_time_come, over, release, reviews
+from tests.jobs.shop import drive, job, let_time_come, over, reviews, submit_pending
 from tests.making import draft, item, make_due
 from tests.relay import Exchange, Relay, refuse
 from tests.selections import slow_but
@@ -237,7 +237,7 @@ def test_a_run_of_a_job_gets_no_rejected_batch(claude: ClaudeEmulator, settings:
     run = job().start()
     claude.fault(name, on="create", times=None)
     drive(run.pk)
-    release()
+    submit_pending()
     tick()
     states = set(run.batches.values_list("state", flat=True))
     assert states == {State.QUEUED, State.DRAFT}

@@ -114,7 +114,7 @@ def test_a_download_that_breaks_is_gone_on_with(claude: ClaudeEmulator, complete
 
 def test_a_worker_that_died_while_it_fetched_costs_nothing(complete: MessageBatch) -> None:
     services.reingest(complete)
-    MessageBatch.objects.claim(complete.pk)  # and never came back
+    MessageBatch.objects.acquire(complete.pk)  # and never came back
     services.advance(complete)
     assert complete.state == State.ENDED
     make_due(complete)
@@ -167,7 +167,7 @@ def test_it_is_deleted_after_it_was_fetched_again(claude: ClaudeEmulator, comple
 def test_no_alarm_is_raised_for_what_is_stored_already(complete: MessageBatch, failed: list[str]) -> None:
     MessageBatch.objects.filter(pk=complete.pk).update(created_at=timezone.now() - timedelta(days=28))
     services.reingest(complete)
-    assert not MessageBatch.objects.nearing_their_end().exists()
+    assert not MessageBatch.objects.nearing_deadline().exists()
     services.tick(lambda pk: None)
     assert failed == []
 

@@ -65,7 +65,7 @@ def was_slow(ago: timedelta) -> None:
 
 def hold(batch: MessageBatch) -> None:
     """Another process works on it."""
-    assert MessageBatch.objects.claim(batch.pk)
+    assert MessageBatch.objects.acquire(batch.pk)
 
 
 def state() -> AccountState:
@@ -74,7 +74,7 @@ def state() -> AccountState:
 
 def handed_out() -> list[int]:
     handed: list[int] = []
-    services.hand_out_batches(handed.append, rest=ZERO)
+    services.dispatch_due_batches(handed.append, rest=ZERO)
     return handed
 
 
@@ -188,7 +188,7 @@ class TestPausing:
         asked = len(claude.requests)
         was_slow(JUST_NOW)
         polled: list[str] = []
-        services.hand_out_polls(polled.append, rest=ZERO)
+        services.dispatch_due_polls(polled.append, rest=ZERO)
         services.tick(lambda pk: None)
         assert (handed_out(), polled, len(claude.requests)) == ([healthy.pk], [], asked)
         services.advance(healthy)
@@ -199,7 +199,7 @@ class TestPausing:
         was_slow(MINUTE + timedelta(seconds=1))
         assert is_work_due()
         polled: list[str] = []
-        services.hand_out_polls(polled.append, rest=ZERO)
+        services.dispatch_due_polls(polled.append, rest=ZERO)
         assert (handed_out(), polled) == ([waiting.pk], [SLOW])
         claude.finish()
         services.tick(services.advance_if_due)
@@ -216,12 +216,12 @@ class TestPausing:
         was_slow(JUST_NOW)
         account_state("default")
         watched: list[str] = []
-        services.hand_out_watches(watched.append)
+        services.dispatch_due_watches(watched.append)
         assert watched == ["default"]
         assert [report.account for report in services.audit_due()] == ["default"]
         was_slow(2 * MINUTE)
-        services.hand_out_watches(watched.append)
-        services.hand_out_audits(watched.append)
+        services.dispatch_due_watches(watched.append)
+        services.dispatch_due_audits(watched.append)
         assert watched.count(SLOW) == 2
 
 
@@ -253,7 +253,7 @@ class TestOneAtATime:
 
     def test_while_it_is_polled(self, claude: ClaudeEmulator, healthy: MessageBatch) -> None:
         batch = services.submit(draft(1, account=SLOW))
-        token = AccountState.objects.claim(state().pk)
+        token = AccountState.objects.acquire(state().pk)
         assert handed_out() == [healthy.pk]
         services.advance_if_due(batch.pk)
         assert claude.requests == []
@@ -397,15 +397,15 @@ class TestHandingOut:
         in_progress()  # due for an hour
         polled: list[str] = []
 
-        def hand_out(after: timedelta) -> int:
+        def dispatch_due(after: timedelta) -> int:
             AccountState.objects.update(next_poll_at=F("next_poll_at") - after)
-            return services.hand_out_polls(polled.append, rest=timedelta(seconds=20))
+            return services.dispatch_due_polls(polled.append, rest=timedelta(seconds=20))
 
-        minutes = [hand_out(MINUTE) for _ in range(60)]
+        minutes = [dispatch_due(MINUTE) for _ in range(60)]
         assert [at for at, count in enumerate(minutes) if count] == [0, 1, 2, 4, 7, 13, 24, 39, 54]
         services.poll_if_due(SLOW)
         make_due(MessageBatch.objects.get())
-        assert hand_out(ZERO) == 1, "since it was polled"
+        assert dispatch_due(ZERO) == 1, "since it was polled"
 
     def test_an_account_may_have_a_queue_of_its_own(self) -> None:
         """With the router of the documentation."""

@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from django_claude_batches import services
-from django_claude_batches.exceptions import About, InvalidTransition, RateLimited
+from django_claude_batches.exceptions import About, InvalidTransition, RateLimitError
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch_state import ALWAYS_DUE, REMOTE
 from django_claude_batches.services.submission import close_attempt
@@ -30,7 +30,7 @@ WORDS = {
         ),
     ),
     State.HELD: ("Not received", "No matching batch appeared at Anthropic. Submit again when ready."),
-    State.ABANDONED: ("Given up", "Nobody waits for this batch any more; it may have been billed."),
+    State.ABANDONED: ("Abandoned", "Nobody waits for this batch any more; it may have been billed."),
     State.REJECTED: ("Refused by Anthropic", 'Nothing ran. "No {credit}.". Correct it and submit again.'),
     State.IN_PROGRESS: ("Running at Anthropic", "Usually under an hour, at most until 11/23/2026 1:30 p.m."),
     State.CANCELING: ("Canceling", "Requests already running finish and are billed; their results are kept."),
@@ -89,7 +89,7 @@ class TestWhatLeadsWhere:
         assert list(batch.events.values_list("what", flat=True)) == ["drafted", "submitted", "sending", "accepted"]
         attempt = batch.attempts.get()
         assert (attempt.number, attempt.outcome, attempt.remote_id) == (1, "accepted", batch.anthropic_id)
-        assert attempt.intent_at < attempt.sent_at < attempt.watch_until
+        assert attempt.recorded_at < attempt.sent_at < attempt.watch_until
 
     def test_submitting_to_queued_when_the_lease_ran_out_before_it_was_sent(self, claude: ClaudeEmulator) -> None:
         batch = in_state(State.SUBMITTING)
@@ -145,24 +145,26 @@ class TestWhatLeadsWhere:
     def test_a_late_refusal_of_an_overtaken_attempt_changes_nothing(self) -> None:
         batch = in_state(State.UNCERTAIN)
         late = batch.attempts.get()
-        SubmitAttempt.objects.create(batch=batch, number=2, tag="second", intent_at=late.intent_at, outcome="uncertain")
+        SubmitAttempt.objects.create(
+            batch=batch, number=2, tag="second", recorded_at=late.recorded_at, outcome="uncertain"
+        )
         refused_late(batch, late)
         assert batch.state == State.UNCERTAIN
 
     def test_uncertain_to_abandoned_and_back_by_a_late_proof(self, claude: ClaudeEmulator) -> None:
         with Relay(claude.url) as relay:
             batch = lost_create(relay, draft(1))
-        services.give_up(batch)
+        services.abandon(batch)
         assert batch.state == State.ABANDONED
-        services.give_up(batch)
-        assert batch.events.filter(what="given_up").count() == 1
+        services.abandon(batch)
+        assert batch.events.filter(what="abandoned").count() == 1
         claude.finish()
         assert services.adopt(claude.batches[0].id, for_batch=batch).state == State.IN_PROGRESS
 
     @pytest.mark.parametrize("state", [s for s in State if s not in {"uncertain", "abandoned"}])
     def test_only_an_unconfirmed_batch_can_be_given_up(self, state: State) -> None:
         with pytest.raises(InvalidTransition, match="Sent, not confirmed"):
-            services.give_up(in_state(state))
+            services.abandon(in_state(state))
 
     def test_rejected_to_draft_by_correcting_it(self) -> None:
         batch = in_state(State.REJECTED)
@@ -381,6 +383,6 @@ def reread(batch: MessageBatch) -> MessageBatch:
 
 def refused_late(batch: MessageBatch, attempt: SubmitAttempt | None = None) -> None:
     """A sender that was taken for lost hears after all that nothing was begun."""
-    error = RateLimited("Slow down.", status=429, type="rate_limit_error", about=About.NOTHING_DONE)
+    error = RateLimitError("Slow down.", status=429, type="rate_limit_error", about=About.NOTHING_DONE)
     close_attempt.record_error(batch, attempt or batch.attempts.get(), error)
     batch.refresh_from_db()

@@ -355,7 +355,7 @@ class TestFencing:
     @pytest.mark.database
     def test_nobody_else_touches_a_leased_batch(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1))
-        assert MessageBatch.objects.claim(batch.pk) is not None
+        assert MessageBatch.objects.acquire(batch.pk) is not None
         assert services.advance(batch).state == State.QUEUED
         services.advance_if_due(batch.pk)
         assert claude.requests == []
@@ -404,7 +404,7 @@ class TestFencing:
 
         batch = services.advance(services.submit(draft(1)))
         first = batch.anthropic_id
-        late = batch.attempts.create(number=2, tag="late", intent_at=timezone.now(), remote_id="msgbatch_late")
+        late = batch.attempts.create(number=2, tag="late", recorded_at=timezone.now(), remote_id="msgbatch_late")
         acceptance.accepted(batch, late)
         assert batch.anthropic_id == first
         assert set(batch.attempts.values_list("remote_id", flat=True)) == {first, "msgbatch_late"}

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
-from django_claude_batches.exceptions import RateLimited
+from django_claude_batches.exceptions import RateLimitError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.services.backoff import backoff, next_poll, respecting
 from django_claude_batches.services.mirror import mirrored, moment
@@ -215,7 +215,7 @@ class TestAll:
         batch = running(1)
         make_due(batch)
         state = AccountState.objects.get_or_create(alias="default")[0]
-        token = AccountState.objects.claim(state.pk)
+        token = AccountState.objects.acquire(state.pk)
         assert token
         calls = len(claude.requests)
         assert poll_account("default") == 0
@@ -232,7 +232,7 @@ class TestTick:
         make_due(polled)
         wished = services.cancel(running(1))
         leased = services.submit(draft(1))
-        MessageBatch.objects.claim(leased.pk)
+        MessageBatch.objects.acquire(leased.pk)
         later = services.submit(draft(1))
         MessageBatch.objects.filter(pk=later.pk).update(next_action_at=timezone.now() + timedelta(hours=1))
         draft(1)
@@ -290,7 +290,7 @@ def test_delays_are_bounded() -> None:
         assert timedelta(minutes=8) <= next_poll(timezone.now() - 20 * hour) <= timedelta(minutes=12)
         assert timedelta(seconds=24) <= backoff(0) <= timedelta(seconds=36)
         assert backoff(99) <= hour * 1.2
-        assert respecting(RateLimited("Slowly.", status=429, retry_after=7200), backoff(0)) == 2 * hour
-        assert respecting(RateLimited("Slowly.", status=429, retry_after=1e9), backoff(0)) == 24 * hour
-        assert respecting(RateLimited("Slowly.", status=429, retry_after=1), hour) == hour
+        assert respecting(RateLimitError("Slowly.", status=429, retry_after=7200), backoff(0)) == 2 * hour
+        assert respecting(RateLimitError("Slowly.", status=429, retry_after=1e9), backoff(0)) == 24 * hour
+        assert respecting(RateLimitError("Slowly.", status=429, retry_after=1), hour) == hour
         assert respecting(None, hour) == hour

@@ -33,8 +33,8 @@ def finish(count: int) -> None:
 def ticked() -> list[str]:
     with CaptureQueriesContext(connection) as queries:
         services.tick(lambda pk: None)
-        services.hand_out_batches(lambda pk: None, rest=REST)
-        services.hand_out_polls(lambda alias: None, rest=REST)
+        services.dispatch_due_batches(lambda pk: None, rest=REST)
+        services.dispatch_due_polls(lambda alias: None, rest=REST)
     return [query["sql"] for query in queries.captured_queries]
 
 

@@ -119,13 +119,13 @@ def test_a_worker_that_died_is_replaced_and_leaves_nothing_behind() -> None:
     checked = services.prepare(upload())
     services.confirm_upload(checked)
     rows = BatchUpload.objects.filter(pk=checked.pk)
-    assert rows.claim(checked.pk) is not None, "somebody has it"
+    assert rows.acquire(checked.pk) is not None, "somebody has it"
     handed_out: list[int] = []
-    services.hand_out_uploads(handed_out.append)
+    services.dispatch_due_uploads(handed_out.append)
     services.prepare_if_due(checked.pk)
     assert (handed_out, MessageBatch.objects.count()) == ([], 0)
     rows.update(lease_until=timezone.now() - timedelta(seconds=1))  # and died
-    services.hand_out_uploads(services.prepare_if_due)
+    services.dispatch_due_uploads(services.prepare_if_due)
     assert (MessageBatch.objects.count(), BatchUpload.objects.get().state) == (1, UploadState.DRAFTED)
 
 
@@ -211,7 +211,7 @@ def test_only_a_file_whose_check_failed_is_checked_again() -> None:
 def test_a_check_that_takes_too_long_here_is_left_to_a_worker() -> None:
     left = services.prepare(upload(), seconds=0)
     assert (left.state, left.failures, left.lease_token) == (UploadState.UNCHECKED, 0, "")
-    services.hand_out_uploads(services.prepare_if_due)
+    services.dispatch_due_uploads(services.prepare_if_due)
     left.refresh_from_db()
     assert (left.state, left.failures, left.row_count) == (UploadState.READY, 0, 3)
 
@@ -236,16 +236,16 @@ def test_a_file_that_is_gone_is_refused_in_words() -> None:
 def test_it_is_handed_out_while_it_is_due() -> None:
     first, second = upload(), upload()
     handed_out: list[int] = []
-    assert services.hand_out_uploads(handed_out.append) == 2
+    assert services.dispatch_due_uploads(handed_out.append) == 2
     services.prepare(first)
-    services.hand_out_uploads(handed_out.append)
+    services.dispatch_due_uploads(handed_out.append)
     assert handed_out == [first.pk, second.pk, second.pk]
 
 
 def test_a_file_that_nobody_drafts_goes_after_a_week() -> None:
     old, young = services.prepare(upload()), services.prepare(upload())
     BatchUpload.objects.filter(pk=old.pk).update(created_at=timezone.now() - KEPT - timedelta(minutes=1))
-    services.hand_out_uploads(lambda pk: None)
+    services.dispatch_due_uploads(lambda pk: None)
     assert list(BatchUpload.objects.all()) == [young]
     assert set(UploadPart.objects.values_list("upload", flat=True)) == {young.pk}
 

@@ -179,8 +179,8 @@ class TestWorkspaceUnknown:
     def test_a_held_one_that_may_have_been_billed_is_given_up(self) -> None:
         batch = held_in_doubt()
         services.declare_lost(batch)
-        assert (batch.state, batch.events.last().what) == (State.ABANDONED, "given_up")
-        assert services.declare_lost(batch).events.filter(what="given_up").count() == 1
+        assert (batch.state, batch.events.last().what) == (State.ABANDONED, "abandoned")
+        assert services.declare_lost(batch).events.filter(what="abandoned").count() == 1
 
 
 def held_in_doubt() -> MessageBatch:

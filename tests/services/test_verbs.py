@@ -352,7 +352,7 @@ class TestDeletingAtAnthropic:
             batch=in_state(State.HELD),
             number=1,
             tag="x",
-            intent_at=timezone.now(),
+            recorded_at=timezone.now(),
             outcome="uncertain",
             baseline_id=finished.anthropic_id,
         )
@@ -399,7 +399,7 @@ class TestDeletingHere:
 
     def test_somebody_at_work_keeps_it(self) -> None:
         batch = in_state(State.INGESTED)
-        MessageBatch.objects.claim(batch.pk)
+        MessageBatch.objects.acquire(batch.pk)
         with pytest.raises(InvalidTransition, match="another process is at work"):
             batch.delete()
         make_due(batch)

@@ -27,7 +27,7 @@ LATEST_SEEING = 120.0
 AGED: dict[type[Model], tuple[str, ...]] = {
     MessageBatch: ("next_action_at", "lease_until", "missed_at"),
     OpenListing: ("begun_at",),
-    SubmitAttempt: ("intent_at", "sent_at", "watch_until", "last_listing_at"),
+    SubmitAttempt: ("recorded_at", "sent_at", "watch_until", "last_listing_at"),
     RemoteBatch: ("first_seen_at", "asked_at", "missed_at", "last_missed_at", "digest_at"),
     AccountState: ("lease_until", "next_watch_at", "paused_at", "paused_until"),
 }

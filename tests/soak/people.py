@@ -40,7 +40,7 @@ WISHES: dict[str, tuple[Callable[[MessageBatch], object], tuple[State, ...]]] = 
     "cancel": (services.cancel, (State.QUEUED, State.SUBMITTING, State.UNCERTAIN, State.IN_PROGRESS)),
     "delete": (services.delete_remote, (State.UNCERTAIN, State.IN_PROGRESS, State.ENDED, State.INGESTED)),
     "discard": (lambda batch: services.delete_remote(batch, discard_results=True), (State.ENDED, State.INCOMPLETE)),
-    "give up": (services.give_up, (State.UNCERTAIN,)),
+    "abandon": (services.abandon, (State.UNCERTAIN,)),
     "retry": (retry, (State.INGESTED,)),
     "submit again": (services.submit, tuple(EDITABLE)),
 }

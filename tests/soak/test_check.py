@@ -47,7 +47,7 @@ def test_a_batch_that_was_made_twice(claude: ClaudeEmulator) -> None:
 def test_a_second_attempt_that_made_one_too(claude: ClaudeEmulator) -> None:
     batch = complete(claude)
     first = batch.attempts.get()
-    SubmitAttempt.objects.create(batch=batch, number=2, tag="asecondattem", intent_at=first.intent_at)
+    SubmitAttempt.objects.create(batch=batch, number=2, tag="asecondattem", recorded_at=first.recorded_at)
     made_again(claude, "asecondattem")
     findings = check(claude.ledger())
     assert f"batch {batch.pk} was made 2 times" in findings.duplicates[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.models import JobRun, MessageBatch, ParkedResult, RunState
+from django_claude_batches.models import FailedDelivery, JobRun, MessageBatch, RunState
 from django_claude_batches.testing import ClaudeEmulator, EmulatorProcess, Failure, always, scripted
 from django_claude_batches.testing.jobs import RunFailed, run_job
 from tests.jobs.shop import SCHEMA, job, reviews
@@ -125,9 +125,9 @@ def test_what_a_handler_raised_is_shown() -> None:
 
 def test_parked_rows_may_be_what_is_tested() -> None:
     reviews(2)
-    run = run_job(job(on_result=raising), allow_parked=True)
+    run = run_job(job(on_result=raising), allow_failed_deliveries=True)
     assert run.state == RunState.FINISHED
-    assert ParkedResult.objects.count() == 2
+    assert FailedDelivery.objects.count() == 2
 
 
 def test_what_on_finished_raised_is_shown() -> None:

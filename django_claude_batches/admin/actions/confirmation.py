@@ -49,7 +49,7 @@ class CountQuestion(Question):
 
     def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
         super().__init__(rows, data)
-        if not cost_confirmation.is_much(self.count, self.estimate):
+        if not cost_confirmation.needs_confirmation(self.count, self.estimate):
             del self.fields["requests"]
 
     @property

@@ -50,8 +50,8 @@ class MayActOnBatchesMixin:
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return _may(request, "retry_messagebatch")
 
-    def has_claim_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "claim_messagebatch")
+    def has_identify_permission(self, request: HttpRequest) -> bool:
+        return _may(request, "identify_messagebatch")
 
 
 class MayActOnRunsMixin:

@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from django_claude_batches import services
 from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.batches.confirmations import (
+    AbandonQuestion,
     DeclareLostQuestion,
-    GiveUpQuestion,
     RetryQuestion,
     SubmitQuestion,
     WhichQuestion,
@@ -33,9 +33,9 @@ from django_claude_batches.models.batch_state import ADOPTING, ALWAYS_DUE
 
 
 def _check(batch: MessageBatch, by: Any) -> None:
-    if not batch.wish(ALWAYS_DUE | {State.INGESTED}):
+    if not batch.record_intent(ALWAYS_DUE | {State.INGESTED}):
         raise batch.forbidden("check", ALWAYS_DUE)
-    batch.note("check_requested", by=by)
+    batch.log_event("check_requested", by=by)
 
 
 def _delete_here(batch: MessageBatch, by: Any) -> None:
@@ -102,7 +102,7 @@ CHECK = Verb(
 )
 ANNOUNCE = Verb(
     name="announce_again",
-    label=gettext_lazy("Send results to the app again"),
+    label=gettext_lazy("Rerun receivers"),
     permission="advance",
     words=gettext_lazy("Your receivers of results_ingested are called once more. Nothing is sent to Anthropic."),
     rule=gettext_lazy("Only complete batches have results to send."),
@@ -137,10 +137,10 @@ RETRY = Verb(
     asks=RetryQuestion,
     makes=True,
 )
-CLAIM = Verb(
-    name="claim",
-    label=gettext_lazy("This is it"),
-    permission="claim",
+IDENTIFY = Verb(
+    name="identify",
+    label=gettext_lazy("Identify batch…"),
+    permission="identify",
     words=gettext_lazy(
         "A worker verifies the id: the results of that batch must bear our tag. While it still runs, that waits. What "
         "does not hold is said on the batch's page, and changes nothing."
@@ -148,26 +148,26 @@ CLAIM = Verb(
     rule=gettext_lazy("Only batches that are not confirmed, were not received or were given up can turn up."),
     done=ngettext_lazy("%d id is verified shortly.", "%d ids are verified shortly."),
     refusal=only(ADOPTING),
-    perform=lambda batch, by, *, id: services.claim(batch, id, by=by),  # noqa: A006 (the API's word)
+    perform=lambda batch, by, *, id: services.identify(batch, id, by=by),  # noqa: A006 (the API's word)
     asks=WhichQuestion,
 )
-GIVE_UP = Verb(
-    name="give_up",
-    label=gettext_lazy("Give up"),
-    permission="claim",
+ABANDON = Verb(
+    name="abandon",
+    label=gettext_lazy("Abandon"),
+    permission="identify",
     words=gettext_lazy(
         "Nobody waits for them any more. They may be running and billed all the same, and are not sent again."
     ),
     rule=gettext_lazy("Only batches that were sent and are not confirmed can be given up."),
     done=ngettext_lazy("%d batch is given up.", "%d batches are given up."),
     refusal=only(frozenset({State.UNCERTAIN})),
-    perform=lambda batch, by: services.give_up(batch, by=by),
-    asks=GiveUpQuestion,
+    perform=lambda batch, by: services.abandon(batch, by=by),
+    asks=AbandonQuestion,
 )
 DECLARE_LOST = Verb(
     name="declare_lost",
     label=gettext_lazy("Declare lost"),
-    permission="claim",
+    permission="identify",
     words=gettext_lazy(
         "Nothing is fetched any more, and what is missing counts as failed. What ran was billed all the same. What is "
         "stored stays."
@@ -194,5 +194,5 @@ DELETE_HERE = Verb(
 )
 BATCH_VERBS = (
     *(SUBMIT, TAKE_BACK, CANCEL, CHECK, FETCH_AGAIN, RETRY, ANNOUNCE),
-    *(DELETE_REMOTE, CLAIM, GIVE_UP, DECLARE_LOST, DELETE_HERE),
+    *(DELETE_REMOTE, IDENTIFY, ABANDON, DECLARE_LOST, DELETE_HERE),
 )

@@ -27,7 +27,7 @@ from django_claude_batches.admin.results.export_view import export_links
 from django_claude_batches.admin.uploads.views import NewBatchAdminMixin
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
-from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, FETCHING, UNCLAIMED
+from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, FETCHING, NOT_BEING_IDENTIFIED
 
 # Columns that a batch shares with its run: the kind names the run's job.
 FIXED_IN_RUN = ("kind", "account")
@@ -200,10 +200,10 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         if not changed:
             return
         rows = MessageBatch.objects.primary()
-        if not rows.filter(UNCLAIMED, pk=obj.pk, state__in=EDITABLE, is_filling=False).update(**changed):
+        if not rows.filter(NOT_BEING_IDENTIFIED, pk=obj.pk, state__in=EDITABLE, is_filling=False).update(**changed):
             obj.refresh_from_db(using=rows.db)
             raise obj.forbidden("edit", EDITABLE)
-        obj.note("edited", ", ".join(changed), by=request.user)
+        obj.log_event("edited", ", ".join(changed), by=request.user)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Name the batches and not their children: Django would load each of 100,000 requests and results."""

@@ -165,8 +165,8 @@ def _counts(batches: list[MessageBatch]) -> Counter[str]:
     results = BatchResult.objects.primary()
     found: Counter[str] = Counter()
     for batch in batches:
-        given_up = batch.state == State.ABANDONED
-        found["missing"] += batch.request_count if given_up else batch.missing_count
+        abandoned = batch.state == State.ABANDONED
+        found["missing"] += batch.request_count if abandoned else batch.missing_count
         if batch.state == State.INGESTED:
             found.update({name: getattr(batch, f"{name}_count") for name in ("errored", "expired", "canceled")})
     lost = [batch.pk for batch in batches if batch.state == State.LOST]
@@ -178,8 +178,8 @@ def _counts(batches: list[MessageBatch]) -> Counter[str]:
     return found
 
 
-class GiveUpQuestion(WordQuestion):
-    WORD = gettext_lazy("give up")
+class AbandonQuestion(WordQuestion):
+    WORD = gettext_lazy("abandon")
 
 
 class DeclareLostQuestion(WordQuestion):

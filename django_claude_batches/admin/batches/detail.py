@@ -51,7 +51,7 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "whole_error": whole_error,
         "counts": list(_counts(page, request, batch)),
         "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(page, request, batch)],
-        "claimed_id": batch.claimed_id if batch.is_claimed else "",
+        "identified_id": batch.identified_id if batch.is_being_identified else "",
         "adoptable": batch.state in ADOPTING,
         "unconfirmed": unconfirmed(batch),
         "attempts": tables.attempts,

@@ -56,8 +56,8 @@ def must_be_submitted_alone(batch: MessageBatch) -> str:
 
 def _held_back(batch: MessageBatch) -> str:
     """Return the refusal for what a worker would not send now."""
-    if batch.is_claimed:
-        return _("is being verified as %(id)s") % {"id": batch.claimed_id}
+    if batch.is_being_identified:
+        return _("is being verified as %(id)s") % {"id": batch.identified_id}
     run = batch.run
     if run is None or not run.is_active:
         return ""
@@ -102,6 +102,6 @@ def cannot_retry(batch: MessageBatch) -> str:
 
 
 def cannot_declare_lost(batch: MessageBatch) -> str:
-    if batch.state in RUNNING | FETCHING or batch.is_claimed or batch.may_have_been_billed:
+    if batch.state in RUNNING | FETCHING or batch.is_being_identified or batch.may_have_been_billed:
         return loss.obstacle(batch)
     return standing(batch)

@@ -71,7 +71,7 @@ class NearingFilter(SimpleListFilter):
         return [("yes", _("24 hours, or 29 days unfetched"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.nearing_their_end() if self.value() == "yes" else queryset
+        return queryset.nearing_deadline() if self.value() == "yes" else queryset
 
 
 class RunFilter(OneFilter):

@@ -13,18 +13,20 @@ from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
-from django_claude_batches.models import DeliveryChunk, DeliveryMode, ParkedResult, RunState, State
+from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery, RunState, State
 
 
 def with_run(batches: Any) -> Any:
     """Add how the delivery of the batches stands: an index has what is of one, and a batch has few chunks."""
     own: dict[str, Any] = {"batch": OuterRef("pk")}
-    parked = ParkedResult.objects.primary().filter(**own).order_by().values("batch").annotate(n=Count("pk")).values("n")
+    parked = (
+        FailedDelivery.objects.primary().filter(**own).order_by().values("batch").annotate(n=Count("pk")).values("n")
+    )
     chunks = DeliveryChunk.objects.primary().filter(**own).order_by()
     waiting = chunks.undone().filter(mode=DeliveryMode.FIRST).values("batch")
     left = waiting.annotate(n=Sum(F("last_position") - F("position") + 1)).values("n")
     return batches.annotate(
-        parked_count=Coalesce(Subquery(parked), 0),
+        failed_delivery_count=Coalesce(Subquery(parked), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
         has_failed=Exists(chunks.with_failures()),
         is_stuck=Exists(chunks.stuck()),
@@ -40,13 +42,13 @@ def of_run(batch: Any, url: str) -> Iterator[Fact]:
         yield Fact(_("Next"), _next(batch))
     if batch.state in {State.INGESTED, State.LOST}:
         yield Fact(_("Handed to its job"), _delivered(batch))
-    if batch.parked_count:
+    if batch.failed_delivery_count:
         text = ngettext(
             "%(n)s row, whose handler raised: the run's page has the error.",
             "%(n)s rows, whose handler raised: the run's page has the errors.",
-            batch.parked_count,
+            batch.failed_delivery_count,
         )
-        yield Fact(_("Parked"), text % {"n": f"{batch.parked_count:,}"})
+        yield Fact(_("Parked"), text % {"n": f"{batch.failed_delivery_count:,}"})
 
 
 def _nth(attempt: int) -> str:

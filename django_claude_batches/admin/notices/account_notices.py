@@ -23,7 +23,7 @@ def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any
     name = known_installation()
     for account in accounts:
         url = row_url(request, site, account)
-        if account.is_elsewhere(name):
+        if account.belongs_to_other_installation(name):
             yield _elsewhere(account, name, url)
         if account.is_paused:
             yield _paused(account, url)

@@ -19,7 +19,7 @@ from django_claude_batches.models.batch_state import FETCHING, RUNNING
 def live_counts() -> dict[str, Any]:
     """Give the few batches in flight, as columns of another query: an index has each."""
     batches = MessageBatch.objects.primary().order_by()
-    near = batches.nearing_their_end()
+    near = batches.nearing_deadline()
     return {
         "unconfirmed": count_some(batches.filter(state=State.UNCERTAIN)),
         "failing": count_some(batches.in_flight().exclude(state=State.UNCERTAIN).needing_attention()),

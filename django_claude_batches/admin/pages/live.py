@@ -60,7 +60,7 @@ class MovingAdminMixin(MirrorAdminMixin):
         if row is None:
             raise Http404
         context = {"dcb": self.moving_parts(request, row), "original": row, "opts": self.opts}
-        return TemplateResponse(request, f"admin/{APP}/{self.opts.model_name}/moving.html", context)
+        return TemplateResponse(request, f"admin/{APP}/{self.opts.model_name}/live.html", context)
 
     def moving_parts(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         site = self.admin_site.name

@@ -71,7 +71,7 @@ class ExportingAdminMixin(MirrorAdminMixin):
     def _download(self, request: HttpRequest, batch: MessageBatch, form: ExportForm) -> StreamingHttpResponse:
         export = form.export()
         with transaction.atomic(using=MessageBatch.objects.primary().db):
-            batch.note("exported", form.told(), by=request.user)
+            batch.log_event("exported", form.told(), by=request.user)
             self.log_change(request, batch, _("Exported: %(what)s") % {"what": form.told()})
         chunks = _in_threads(iter(export)) if isinstance(request, ASGIRequest) else iter(export)
         response = StreamingHttpResponse(chunks, content_type=export.content_type)

@@ -51,7 +51,7 @@ def _cannot_retry(run: Any) -> str:
 
 
 def _cannot_deliver(run: Any) -> str:
-    return "" if run.has_parked else _("has no parked row")
+    return "" if run.has_failed_deliveries else _("has no parked row")
 
 
 PAUSE = Verb(
@@ -115,9 +115,9 @@ RETRY = Verb(
     perform=lambda run, by, *, outcomes: services.retry_run(run, outcomes=outcomes),
     asks=RetryRunQuestion,
 )
-DELIVER_PARKED = Verb(
-    name="deliver_parked",
-    label=gettext_lazy("Deliver parked rows again"),
+REDELIVER_FAILED = Verb(
+    name="redeliver_failed",
+    label=gettext_lazy("Redeliver"),
     permission="redeliver",
     words=gettext_lazy(
         "Their handlers are called once more, for when the code or the data is mended. Nothing is sent to Anthropic."
@@ -129,6 +129,6 @@ DELIVER_PARKED = Verb(
     ),
     refusal=_cannot_deliver,
     knowing=with_troubles,
-    perform=lambda run, by: services.deliver_parked(run),
+    perform=lambda run, by: services.redeliver_failed(run),
 )
-RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, DELIVER_PARKED)
+RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, REDELIVER_FAILED)

@@ -106,8 +106,8 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
         run: Any = own[0].run if own else allowed.first()
         if run is not None:
             run.own_batches = [self.reduced(request, batch) for batch in own]
-            run.parked_count = sum(batch.parked_count for batch in own)
-            run.has_parked = run.parked_count > 0
+            run.failed_delivery_count = sum(batch.failed_delivery_count for batch in own)
+            run.has_failed_deliveries = run.failed_delivery_count > 0
             run.has_failed = any(batch.has_failed for batch in own)
             run.is_stuck = any(batch.is_stuck for batch in own)
         return run

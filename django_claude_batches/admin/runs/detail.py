@@ -19,14 +19,14 @@ from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.admin.runs.confirmations import OUTCOMES
 from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state
 from django_claude_batches.admin.runs.errors import Kind, kinds_of_failure
-from django_claude_batches.models import BatchRequest, BatchResult, JobRun, MessageBatch, ParkedResult
+from django_claude_batches.models import BatchRequest, BatchResult, FailedDelivery, JobRun, MessageBatch
 from django_claude_batches.models.run import WORKING
 from django_claude_batches.models.run_totals import RunTotals
 
 # Batches in the table of the page; the list of batches has them all.
 MOST_ROWS = 50
 
-MOST_PARKED = 10
+MAX_FAILED_DELIVERIES = 10
 
 # Batches named for each kind of failure.
 MOST_NAMED = 5
@@ -37,7 +37,7 @@ FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "er
 
 def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str, Any]:
     """Give it for a run that bears its `own_batches` and the number of its parked rows: in three queries."""
-    totals = RunTotals.of_batches(run, run.own_batches, parked=run.parked_count)
+    totals = RunTotals.of_batches(run, run.own_batches, failed_deliveries=run.failed_delivery_count)
     reason, whole_reason = display.told(run.pause_reason) if run.is_paused else ("", "")
     error, whole_error = display.told(run.last_error)
     return {
@@ -57,9 +57,9 @@ def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str
         "left_out": run.left_out_rows,
         "left_out_count": run.left_out_count,
         "more_left_out": run.left_out_count - len(run.left_out_rows),
-        "parked": _parked(page, request, run) if run.parked_count else [],
-        "parked_count": run.parked_count,
-        "more_parked": max(run.parked_count - MOST_PARKED, 0),
+        "failed_deliveries": _parked(page, request, run) if run.failed_delivery_count else [],
+        "failed_delivery_count": run.failed_delivery_count,
+        "more_failed_deliveries": max(run.failed_delivery_count - MAX_FAILED_DELIVERIES, 0),
     }
 
 
@@ -68,7 +68,12 @@ def _counts(page: MirrorAdminMixin, request: HttpRequest, run: JobRun, totals: R
     yield "rows", ngettext("row", "rows", totals.rows), f"{totals.rows:,}", ""
     for name, label, count in parts(run, totals):
         if count:
-            yield name, str(label), f"{count:,}", {"parked": "#dcb-parked", "failed": "#dcb-errors"}.get(name, "")
+            yield (
+                name,
+                str(label),
+                f"{count:,}",
+                {"failed_deliveries": "#dcb-parked", "failed": "#dcb-errors"}.get(name, ""),
+            )
     if totals.left_out:
         yield "left-out", _("left out"), f"{totals.left_out:,}", "#dcb-left-out"
     if totals.batch_count and page.may_view(request, MessageBatch):
@@ -151,7 +156,7 @@ def _batch(page: MirrorAdminMixin, request: HttpRequest, batch: Any, totals: Run
         "state": display.state_label(batch),
         "progress": display.progress(batch),
         "handled": f"{looked_at.total() if looked_at else 0:,}",
-        "parked": batch.parked_count,
+        "failed_deliveries": batch.failed_delivery_count,
         "cost": display.EMPTY if batch.cost_usd is None else display.usd(batch.cost_usd),
     }
 
@@ -162,9 +167,9 @@ def _link(page: MirrorAdminMixin, pk: int, *, may_view: bool) -> str:
 
 def _parked(page: MirrorAdminMixin, request: HttpRequest, run: JobRun) -> list[tuple[Any, str, str, str]]:
     """Return the first parked rows, each with its error in one line and whole, and the URL of its result or request."""
-    rows = ParkedResult.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
+    rows = FailedDelivery.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
     shown = ("batch_id", "position", "outcome", "error", "traceback", "request__custom_id")
-    rows = rows.only(*shown, "request__result__custom_id")[:MOST_PARKED]
+    rows = rows.only(*shown, "request__result__custom_id")[:MAX_FAILED_DELIVERIES]
     return [(row, *display.told(page.visible(request, row.raised)), _parked_url(page, request, row)) for row in rows]
 
 

@@ -18,7 +18,7 @@ from django_claude_batches.models.run_totals import RunTotals
 OUTCOMES = {
     "delivered": gettext_lazy("delivered"),
     "failed": gettext_lazy("failed"),
-    "parked": gettext_lazy("parked"),
+    "failed_deliveries": gettext_lazy("failed_deliveries"),
     "gone": gettext_lazy("deleted meanwhile"),
     "underway": gettext_lazy("under way"),
     "unasked": gettext_lazy("not asked"),
@@ -67,7 +67,7 @@ def _standing(totals: RunTotals) -> str:
 def _all_done(totals: RunTotals) -> str:
     if not totals.rows:
         return _("No row was asked.") if totals.left_out else _("There were no rows to ask about.")
-    if totals.parked:
+    if totals.failed_deliveries:
         return _(
             "All that came was handed to the job, but for the rows that are parked: deliver them again when what "
             "they say is mended."
@@ -88,7 +88,12 @@ def _left_out(totals: RunTotals) -> str:
 
 def parts(run: JobRun, totals: RunTotals) -> list[tuple[str, Any, int]]:
     """Give name, label and number of what became of the rows; they come to all of them."""
-    counts = {"delivered": totals.delivered, "failed": totals.failed, "parked": totals.parked, "gone": totals.gone}
+    counts = {
+        "delivered": totals.delivered,
+        "failed": totals.failed,
+        "failed_deliveries": totals.failed_deliveries,
+        "gone": totals.gone,
+    }
     counts["underway" if run.is_active else "unasked"] = max(totals.rows - sum(counts.values()), 0)
     return [(name, label, counts[name]) for name, label in OUTCOMES.items() if name in counts]
 

@@ -27,7 +27,7 @@ class Seen:
     """What somebody was shown before saying yes: the number of rows, and whether that is much."""
 
     rows: int
-    is_much: bool
+    needs_confirmation: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ def look(name: str, *, seconds: float = SECONDS) -> Look:
     except (ClaudeBatchesError, ConfigurationError, DatabaseError) as error:
         return Look(_("A run would stop there: fix it first."), problem=described(error))
     whole = _whole(found)
-    seen = Seen(found.rows, cost_confirmation.is_much(found.rows, lambda: whole))
+    seen = Seen(found.rows, cost_confirmation.needs_confirmation(found.rows, lambda: whole))
     samples = [display.shortened(display.pretty(params)) for params in found.samples]
     return Look(_standing(found, seconds), list(_facts(found, whole)), samples, seen=seen if found.rows else None)
 
 
 def _whole(found: services.DryRun) -> Estimate:
     """Give the estimate of all rows, by those that were looked at."""
-    if found.is_whole:
+    if found.is_complete:
         return found.estimate
     if not found.requests:  # the first of them took all of the time
         return Estimate(None, None, found.estimate.as_of)
@@ -74,7 +74,7 @@ def _rows(rows: int) -> str:
 def _standing(found: services.DryRun, seconds: float) -> str:
     if not found.rows:
         return _("There is no row to ask about now, so there is nothing to start.")
-    if found.is_whole:
+    if found.is_complete:
         return _rows(found.rows) + " " + _("Nothing is stored so far, and nothing is sent.")
     text = _("In %(seconds)s seconds the first %(n)s of %(all)s rows were looked at; the numbers below are of these.")
     return text % {"seconds": f"{seconds:g}", "n": f"{found.requests + found.left_out:,}", "all": f"{found.rows:,}"}
@@ -91,12 +91,12 @@ def _facts(found: services.DryRun, whole: Estimate) -> Any:
         yield _("Left out, because they cannot be asked"), _left_out(found)
     if not found.rows:
         return
-    if not found.is_whole:
+    if not found.is_complete:
         yield _("Looked at"), f"{found.requests + found.left_out:,}"
     yield _("Requests"), f"{found.requests:,}"
     yield _("Batches"), f"{found.batches:,}"
     yield _("Size, in bytes"), f"{found.bytes:,}"
-    label = _("Estimate of its cost") if found.is_whole else _("Estimate of all rows, by those looked at")
+    label = _("Estimate of its cost") if found.is_complete else _("Estimate of all rows, by those looked at")
     yield label, display.estimate(whole)
     if (most := conf.max_in_flight_requests()) is not None:
         yield _("At Anthropic at once"), _("at most %(n)s requests of the account") % {"n": f"{int(most):,}"}

@@ -41,17 +41,17 @@ class StartForm(forms.Form):
         super().__init__(data, auto_id="dcb-%s", label_suffix="")
         self._name = name
         self.seen = seen if data is None else self._read(data.get("shown", ""))
-        if self.seen is None or not self.seen.is_much:
+        if self.seen is None or not self.seen.needs_confirmation:
             del self.fields["rows"]
         if seen is not None:
-            self.fields["shown"].initial = signing.dumps([name, seen.rows, seen.is_much], salt=SALT)
+            self.fields["shown"].initial = signing.dumps([name, seen.rows, seen.needs_confirmation], salt=SALT)
 
     def _read(self, shown: Any) -> Seen | None:
         try:
-            name, rows, is_much = signing.loads(str(shown), salt=SALT, max_age=HOURS * 3600)
+            name, rows, needs_confirmation = signing.loads(str(shown), salt=SALT, max_age=HOURS * 3600)
         except signing.BadSignature:
             return None
-        return Seen(rows, is_much) if name == self._name else None
+        return Seen(rows, needs_confirmation) if name == self._name else None
 
     def clean_rows(self) -> str:
         typed = str(self.cleaned_data["rows"])

@@ -30,7 +30,7 @@ def refuse_large(batches: Iterable[MessageBatch], *, yes: bool) -> None:
 
 def refuse_much(requests: int, estimate: Callable[[], Estimate], *, undone: str, again: str) -> None:
     """Raise CommandError where so many requests, or their estimate, are above what passes without a word."""
-    if not cost_confirmation.is_much(requests, estimate):
+    if not cost_confirmation.needs_confirmation(requests, estimate):
         return
     raise CommandError(
         f"{undone}: {counted(requests, 'request')}, estimate {estimated(estimate())}. That is above "

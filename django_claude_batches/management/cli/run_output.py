@@ -18,7 +18,7 @@ from django_claude_batches.models.run_totals import RunTotals
 MOVING = ALWAYS_DUE - {State.UNCERTAIN}
 
 # Counts of rows in `RunTotals`.
-COUNTS = ("delivered", "failed", "parked", "gone", "to_retry", "left_out")
+COUNTS = ("delivered", "failed", "failed_deliveries", "gone", "to_retry", "left_out")
 
 TIMES = ("started", "drafted", "finished", "paused")
 
@@ -65,7 +65,7 @@ def _is_stuck(run: JobRun) -> bool:
     waits = MessageBatch.objects.primary().filter(run=run, delivered_at__isnull=True).exclude(deliveries__in=stuck)
     if run.state == RunState.CANCELING:
         waits = waits.exclude(state__in=EDITABLE)  # they are not sent any more
-    moves = Q(state__in=MOVING | FINAL) | Q(state=State.DRAFT, released_at__isnull=True)
+    moves = Q(state__in=MOVING | FINAL) | Q(state=State.DRAFT, submitted_by_run_at__isnull=True)
     if run.state == RunState.DRAFTING or waits.filter(moves).exists() or undone.exclude(pk__in=stuck).exists():
         return False
     return waits.exists() or stuck.exists()

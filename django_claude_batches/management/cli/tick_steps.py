@@ -69,15 +69,15 @@ class Work:
         return False
 
     def _runs(self) -> None:
-        self._step("runs", lambda: services.hand_out_runs(self.drive, rest=NO_REST))
+        self._step("runs", lambda: services.dispatch_due_runs(self.drive, rest=NO_REST))
         self._step("queue", self._release)
 
     def _release(self) -> None:
-        self.done += services.release()
+        self.done += services.submit_pending()
 
     def _deliveries_and_files(self) -> None:
-        self._step("deliveries", lambda: services.hand_out_deliveries(self.deliver, rest=NO_REST))
-        self._step("files", lambda: services.hand_out_uploads(self.prepare))
+        self._step("deliveries", lambda: services.dispatch_due_deliveries(self.deliver, rest=NO_REST))
+        self._step("files", lambda: services.dispatch_due_uploads(self.prepare))
 
     def _step(self, name: str, do: Callable[[], object]) -> None:
         if self.interruption.wished:

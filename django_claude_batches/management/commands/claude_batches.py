@@ -19,10 +19,10 @@ from django_claude_batches.management.subcommands.account_actions import Confirm
 from django_claude_batches.management.subcommands.adopt import Adopt
 from django_claude_batches.management.subcommands.audit import Audit
 from django_claude_batches.management.subcommands.batch_actions import (
+    Abandon,
     Cancel,
     DeclareLost,
     Delete,
-    GiveUp,
     Reingest,
     Submit,
 )
@@ -65,7 +65,7 @@ ALL: tuple[Subcommand, ...] = (
     Doctor(),
     Purge(),
     Erase(),
-    GiveUp(),
+    Abandon(),
     DeclareLost(),
     Resume(),
     Confirm(),

@@ -28,12 +28,12 @@ class Resume(Subcommand):
 
 
 class Confirm(Subcommand):
-    name = "confirm"
+    name = "confirm-installation"
     help = (
         "Say that an account's batches are this installation's: after its INSTALLATION was renamed, or the database "
         "moved. Not in a copy of a database whose original still runs: both would act on the same batches."
     )
-    example = "manage.py claude_batches confirm default"
+    example = "manage.py claude_batches confirm-installation default"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("account", nargs="?", default=conf.DEFAULT_ACCOUNT, help="its alias (default: default)")

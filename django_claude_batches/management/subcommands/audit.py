@@ -11,15 +11,15 @@ from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.subcommand import Subcommand
-from django_claude_batches.services.audits.findings import AuditReport, Finding, Kind
+from django_claude_batches.services.audits.findings import AuditReport, Finding, FindingKind
 
 TITLES = {
-    Kind.UNKNOWN_HERE: "Unknown here",
-    Kind.UNKNOWN_THERE: "Unknown at Anthropic",
-    Kind.OTHER_WORKSPACE: "Another Workspace",
-    Kind.COUNTS_DIFFER: "Counts differ",
-    Kind.ABOUT_TO_ARCHIVE: "About to be archived",
-    Kind.STILL_THERE: "Not deleted",
+    FindingKind.UNKNOWN_HERE: "Unknown here",
+    FindingKind.UNKNOWN_THERE: "Unknown at Anthropic",
+    FindingKind.OTHER_WORKSPACE: "Another Workspace",
+    FindingKind.COUNTS_DIFFER: "Counts differ",
+    FindingKind.ABOUT_TO_ARCHIVE: "About to be archived",
+    FindingKind.STILL_THERE: "Not deleted",
 }
 
 
@@ -62,7 +62,7 @@ def _show(console: Console, report: AuditReport) -> None:
         console.say(f"  And {report.left_out:,} more of these kinds.")
     if report.problem:
         console.complain(f"Account {report.account} could not be audited to the end: {report.problem}")
-    elif not report.is_whole:
+    elif not report.is_complete:
         console.complain(f"Account {report.account}: the listing is longer than the time; older batches were not seen.")
 
 

@@ -47,12 +47,12 @@ class Cancel(Wish):
 
 
 class Delete(Wish):
-    name = "delete"
+    name = "delete-remote"
     help = (
         "Delete batches at Anthropic. Our rows stay; it cannot be undone. A running batch is canceled and its results "
         "are fetched first."
     )
-    example = "manage.py claude_batches delete msgbatch_013Zva2CMHLNnXjNJJKqJ2EF"
+    example = "manage.py claude_batches delete-remote msgbatch_013Zva2CMHLNnXjNJJKqJ2EF"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
@@ -76,13 +76,13 @@ class Reingest(Wish):
         return services.reingest(batch)
 
 
-class GiveUp(Wish):
-    name = "give-up"
+class Abandon(Wish):
+    name = "abandon"
     help = "Wait no more for batches that were sent and never confirmed. They may have been billed."
-    example = "manage.py claude_batches give-up 12"
+    example = "manage.py claude_batches abandon 12"
 
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
-        return services.give_up(batch)
+        return services.abandon(batch)
 
 
 class DeclareLost(Wish):

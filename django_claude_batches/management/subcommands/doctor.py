@@ -13,9 +13,9 @@ from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.subcommand import Subcommand
-from django_claude_batches.services.doctor.report import Diagnosis, Subject, Verdict
+from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, Subject
 
-MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL", Verdict.SKIPPED: "-"}
+MARKS = {CheckResult.OK: "ok", CheckResult.WARNING: "warn", CheckResult.FAILED: "FAIL", CheckResult.SKIPPED: "-"}
 
 
 class Doctor(Subcommand):
@@ -41,9 +41,12 @@ class Doctor(Subcommand):
         _show(console, found)
         counts = Counter(one.verdict for one in found)
         console.document(
-            {"findings": [asdict(one) for one in found], "counts": {verdict: counts[verdict] for verdict in Verdict}}
+            {
+                "findings": [asdict(one) for one in found],
+                "counts": {verdict: counts[verdict] for verdict in CheckResult},
+            }
         )
-        if failed := counts[Verdict.FAILED]:
+        if failed := counts[CheckResult.FAILED]:
             raise CommandError(f"{counted(failed, 'thing')} to be mended.", returncode=Exit.NEEDS_A_PERSON)
 
 
@@ -73,7 +76,7 @@ def _show(console: Console, found: list[Diagnosis]) -> None:
         console.say(f"{MARKS[one.verdict]:<4}  {title:<{width}}  {one.words}")
         if one.remedy:
             console.say(f"      {'':<{width}}  What to do: {one.remedy}")
-    if not any(one.verdict in {Verdict.FAILED, Verdict.WARNING} for one in found):
+    if not any(one.verdict in {CheckResult.FAILED, CheckResult.WARNING} for one in found):
         console.say("Nothing is in the way.")
 
 

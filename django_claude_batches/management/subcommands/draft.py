@@ -16,7 +16,7 @@ from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.prompt_options import add_question, opened, question
 from django_claude_batches.management.cli.subcommand import Subcommand, record_all
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.request_files import BadRow, RequestFile, Survey
+from django_claude_batches.request_files import BadRow, CheckReport, RequestFile
 
 
 class Draft(Subcommand):
@@ -75,7 +75,7 @@ def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -
 
 def _dry_run(console: Console, file: RequestFile) -> None:
     """Read the file to its end and store nothing; raise CommandError if it could not be drafted."""
-    survey = Survey()
+    survey = CheckReport()
     for row in file.rows():
         if problem := survey.take(row):
             console.say(f"{file.name}, {file.place(row.number)}: {problem}.")
@@ -95,11 +95,11 @@ def _dry_run(console: Console, file: RequestFile) -> None:
     console.say(f"It can be drafted: nothing was stored so far. Estimate: {batch_output.estimated(_estimate(survey))}.")
 
 
-def _estimate(survey: Survey) -> Estimate:
+def _estimate(survey: CheckReport) -> Estimate:
     return survey.expected.estimate(conf.prices())
 
 
-def _document(survey: Survey) -> dict[str, Any]:
+def _document(survey: CheckReport) -> dict[str, Any]:
     return {
         "dry_run": True,
         "rows": survey.rows,

@@ -40,7 +40,7 @@ class Erase(Subcommand):
         for report in reports:
             _show(console, report)
         console.document({"rows": [_document(report) for report in reports]})
-        if left := [report.target for report in reports if not report.is_whole]:
+        if left := [report.target for report in reports if not report.is_complete]:
             raise CommandError(f"Not completely erased: {', '.join(left)}.", returncode=Exit.FAILED)
 
 
@@ -73,7 +73,7 @@ def _show(console: Console, report: Erasure) -> None:
     console.say(f"{report.target}: {', '.join(parts)}.")
     for copy in report.copies:
         console.say(f"  {_at_anthropic(copy)}")
-    for said in [*report.refused, *report.at_work]:
+    for said in [*report.refused, *report.leased]:
         console.complain(f"{report.target}: {said}")
 
 
@@ -88,7 +88,7 @@ def _at_anthropic(copy: RemoteCopy) -> str:
     until = "" if copy.until is None else f" until {copy.until:%Y-%m-%d}"
     return (
         f"Anthropic has it{until}, in {copy.anthropic_id}. To delete that batch there, with all its requests: "
-        f"manage.py claude_batches delete {copy.batch}"
+        f"manage.py claude_batches delete-remote {copy.batch}"
     )
 
 

@@ -48,7 +48,7 @@ class ExportResults(Subcommand):
         narrowing = _narrowing(options)
         export = _export(narrowing.of(BatchResult.objects.primary().filter(batch=batch)), options)
         with written(options["output"], replace=options["force"]) as file:
-            batch.note("exported", f"{_told(options, narrowing)}, on the command line")
+            batch.log_event("exported", f"{_told(options, narrowing)}, on the command line")
             for chunk in export:
                 file.write(chunk)
                 console.progress(f"{batch_output.counted(export.rows, 'result')} written")

@@ -11,7 +11,7 @@ from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.subcommand import Subcommand
-from django_claude_batches.services.retention.bodies import Purged, PurgeReport
+from django_claude_batches.services.retention.bodies import PurgeCount, PurgeReport
 
 
 class Purge(Subcommand):
@@ -56,16 +56,16 @@ def _show(console: Console, report: PurgeReport, *, dry_run: bool) -> None:
     if retention.remote_copies is not None:
         copies = counted(report.remote_copies.batches, "copy at Anthropic", "copies at Anthropic")
         console.say(f"  {copies}{'' if dry_run else ' (a worker deletes them)'}{_kept(report.remote_copies)}")
-    if report.at_work:
-        console.complain(f"Left for later, because work is going on: {counted(report.at_work, 'batch', 'batches')}.")
+    if report.leased:
+        console.complain(f"Left for later, because work is going on: {counted(report.leased, 'batch', 'batches')}.")
     if report.problem:
         console.complain(f"Account {report.account} could not be purged to the end: {report.problem}")
 
 
-def _bodies(purged: Purged, body: str, bodies: str) -> str:
+def _bodies(purged: PurgeCount, body: str, bodies: str) -> str:
     return f"{counted(purged.rows, body, bodies)} of {counted(purged.batches, 'batch', 'batches')}{_kept(purged)}"
 
 
-def _kept(purged: Purged) -> str:
+def _kept(purged: PurgeCount) -> str:
     """Say how many are old enough, and stay."""
     return f"; kept for {counted(purged.kept, 'batch', 'batches')} that still need them" if purged.kept else ""

@@ -31,7 +31,7 @@ from django_claude_batches.models.batch_state import (
     NOT_SENT_YET,
     State,
 )
-from django_claude_batches.models.delivery import DeliveryChunk, ParkedResult
+from django_claude_batches.models.delivery import DeliveryChunk, FailedDelivery
 from django_claude_batches.models.event import BatchEvent, user_name
 from django_claude_batches.models.expected_usage import Expected
 from django_claude_batches.models.fields import (
@@ -44,7 +44,7 @@ from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.usage import Summary, UsageRollup
 
-UNWISHED: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
+NO_INTENT: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 """The columns of a batch that nobody wants canceled or deleted."""
 
 EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "user_profile_id")
@@ -105,7 +105,7 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
             batch.request_count, batch.body_bytes = tally.requests, tally.bytes
             batch.expected_usage = tally.expected.stored()
             batch.save(using=db, update_fields=["request_count", "body_bytes", "expected_usage"])
-            batch.note("drafted", f"{tally.requests:,} requests, {tally.bytes:,} bytes", by=created_by)
+            batch.log_event("drafted", f"{tally.requests:,} requests, {tally.bytes:,} bytes", by=created_by)
         return batch
 
     def delete(self) -> tuple[int, dict[str, int]]:
@@ -180,8 +180,12 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         help_text=_("It was sent, and what came of that cannot be known any more: sending it again may pay twice."),
     )
     alarmed_at = models.DateTimeField(_("alarm raised at"), null=True, blank=True, editable=False)
-    claimed_id = IdentifierField(
-        _("claimed id"), max_length=128, blank=True, default="", help_text=_("Somebody says that this is it.")
+    identified_id = IdentifierField(
+        _("identified id"),
+        max_length=128,
+        blank=True,
+        default="",
+        help_text=_("The id at Anthropic that a person gave, until it is verified."),
     )
     ingested_at = models.DateTimeField(_("ingested at"), null=True, blank=True)
     announced_at = models.DateTimeField(_("announced at"), null=True, blank=True)
@@ -199,7 +203,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
             ("advance_messagebatch", "Can check batches now"),
             ("reingest_messagebatch", "Can fetch results again"),
             ("retry_messagebatch", "Can retry rows of batches"),
-            ("claim_messagebatch", "Can settle unconfirmed batches"),
+            ("identify_messagebatch", "Can identify and abandon unconfirmed batches"),
         ]
         constraints = FACTS
         indexes = [models.Index(fields=["account", "ended_at"], name="dcb_batch_account_ended")]
@@ -226,9 +230,9 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
 
     @property
-    def is_claimed(self) -> bool:
+    def is_being_identified(self) -> bool:
         """Whether somebody says which one at Anthropic it is, which a worker has still to verify."""
-        return bool(self.claimed_id) and self.state in ADOPTING
+        return bool(self.identified_id) and self.state in ADOPTING
 
     @property
     def was_complete(self) -> bool:
@@ -262,7 +266,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     def last_attempt(self) -> SubmitAttempt | None:
         return self.attempts.using(type(self).objects.primary().db).last()
 
-    def note(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
+    def log_event(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
         """Add a line to the timeline. Without `by` it was the app itself."""
         return BatchEvent.objects.primary().create(batch=self, by=by, by_name=user_name(by), what=what, text=text)
 
@@ -294,7 +298,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         """Delete the batch with all its rows, whatever its state: inside a transaction that has locked its row."""
         using = type(self).objects.primary().db
         counts: dict[str, int] = {}
-        for child in (ParkedResult, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
+        for child in (FailedDelivery, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
             counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=using)
         _deleted, own = super().delete(using=using)
         counts |= own

@@ -64,11 +64,11 @@ class OfRun(models.Model):
     is_filling = models.BooleanField(
         default=False, editable=False, help_text=_("Its run still adds requests to it, so it cannot be submitted.")
     )
-    released_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("When its run submitted it, within the queue's limit.")
+    submitted_by_run_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text=_("When its run submitted it, within MAX_IN_FLIGHT_REQUESTS.")
     )
     delivered_at = models.DateTimeField(
-        _("delivered at"), null=True, blank=True, help_text=_("All its results were handed to its job.")
+        _("delivered at"), null=True, blank=True, help_text=_("All its results were delivered to its job.")
     )
 
     class Meta:

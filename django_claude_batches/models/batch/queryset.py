@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from django.db import models
 from django.db.models import Q
 
-from django_claude_batches.db.dispatch import HandingQuerySet
+from django_claude_batches.db.dispatch import DispatchedQuerySet
 from django_claude_batches.db.leases import after, is_due
 from django_claude_batches.models.batch import attention
 from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
@@ -26,7 +26,7 @@ CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, c
 """Somebody wants it canceled, and Anthropic was not asked yet."""
 
 
-class SelectingQuerySet(HandingQuerySet[_M_co]):
+class SelectingQuerySet(DispatchedQuerySet[_M_co]):
     def drafts(self) -> Self:
         return self.filter(state=State.DRAFT)
 
@@ -53,7 +53,7 @@ class SelectingQuerySet(HandingQuerySet[_M_co]):
         """Those that a person should look at; `MessageBatch.attention` says why (models/batch/attention.py)."""
         return self.filter(attention.is_needed())
 
-    def nearing_their_end(self) -> Self:
+    def nearing_deadline(self) -> Self:
         """Those still being worked on near 24 hours, and those whose results are not all stored near 29 days."""
         running = Q(state__in=RUNNING, created_at__lt=after(-NEARS_EXPIRY))
         fetching = Q(state__in=FETCHING, announced_at__isnull=True, created_at__lt=after(-NEARS_ARCHIVING))
@@ -66,6 +66,6 @@ class SelectingQuerySet(HandingQuerySet[_M_co]):
         """Those whose time has come and on which nobody works, by the database's clock."""
         return self.filter(is_due())
 
-    def hand_out(self, limit: int, rest: timedelta, *, besides: Collection[int] = ()) -> list[int]:
-        """Give the primary keys of the first due ones, without those whose message rests (`HandingQuerySet`)."""
-        return self.to_advance().due()._hand_out(limit, rest, besides=besides)
+    def dispatch_due(self, limit: int, rest: timedelta, *, besides: Collection[int] = ()) -> list[int]:
+        """Give the primary keys of the first due ones, without those whose message rests (`DispatchedQuerySet`)."""
+        return self.to_advance().due()._dispatch_due(limit, rest, besides=besides)

@@ -8,14 +8,14 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import HandedOut
+from django_claude_batches.db.dispatch import Dispatched
 from django_claude_batches.db.leases import DatabaseNow, LeasedQuerySet, after
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.batch_state import State, named
 from django_claude_batches.models.fields import StorableTextField
 
 
-class Machine(HandedOut):
+class Machine(Dispatched):
     """A row that is a state machine: its state, when something has to be done next, and how its tries went.
 
     Each change is one conditional UPDATE, so whoever comes second, or late, changes nothing and is told so.
@@ -31,7 +31,7 @@ class Machine(HandedOut):
     )
     last_error = StorableTextField(_("last error"), blank=True)
 
-    class Meta(HandedOut.Meta):
+    class Meta(Dispatched.Meta):
         abstract = True
 
     def forbidden(self, verb: str, states: Iterable[State], why: str = "") -> InvalidTransition:
@@ -61,14 +61,16 @@ class Machine(HandedOut):
         self.refresh_from_db(using=rows.db)
         return bool(moved)
 
-    def wish(self, allowed: Iterable[State], *, where: Q | None = None, token: str = "", **changes: Any) -> bool:
+    def record_intent(
+        self, allowed: Iterable[State], *, where: Q | None = None, token: str = "", **changes: Any
+    ) -> bool:
         """Record something on the row without changing its state, and make it due now, if it is as in `where`."""
         rows = self._row(token)
         recorded = rows.filter(where or Q(), state__in=list(allowed)).update(next_action_at=DatabaseNow(), **changes)
         self.refresh_from_db(using=rows.db)
         return bool(recorded)
 
-    def put_off(self, delay: timedelta, *, token: str, error: str | None = None, **changes: Any) -> bool:
+    def reschedule(self, delay: timedelta, *, token: str, error: str | None = None, **changes: Any) -> bool:
         """Try again later, while the lease holds; count one more failure where there was an `error`."""
         if error is not None:
             changes |= {"last_error": error, "failures": F("failures") + 1}
@@ -86,4 +88,4 @@ class Machine(HandedOut):
 
     def _row(self, token: str) -> LeasedQuerySet[Self]:
         rows = cast("LeasedQuerySet[Self]", type(self)._default_manager.all()).primary()
-        return rows.held(self.pk, token) if token else rows.filter(pk=self.pk)
+        return rows.leased_by(self.pk, token) if token else rows.filter(pk=self.pk)

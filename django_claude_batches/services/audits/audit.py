@@ -53,7 +53,7 @@ def audit_due(account: str | None = None) -> list[AuditReport]:
     return [_audited(alias, None) for alias in _due(account)]
 
 
-def hand_out_audits(dispatch: Callable[[str], object]) -> None:
+def dispatch_due_audits(dispatch: Callable[[str], object]) -> None:
     """`dispatch` the alias of each account whose last audit is a day old. Asks no server, and takes no turn."""
     for alias in known_accounts():
         if may_work(alias) and AccountState.objects.is_turn(alias, "next_audit_at") and _is_used(alias):
@@ -106,7 +106,7 @@ def _findings(report: AuditReport, progress: Callable[[AuditReport], object] | N
     stretch: Stretch | None = None
     for stretch in stretches(client, alias, budget=BUDGET):
         report.listed += len(stretch.batches)
-        report.is_whole = stretch.is_last
+        report.is_complete = stretch.is_last
         rows = MessageBatch.objects.primary().in_bulk(list(stretch.batches), field_name="anthropic_id")
         yield from unknown_here(alias, [data for id_, data in stretch.batches.items() if id_ not in rows], report)
         pairs = [(row, stretch.batches[id_]) for id_, row in rows.items() if row.account == alias]
@@ -128,4 +128,4 @@ def _tell(finding: Finding) -> None:
     last = BatchEvent.objects.primary().filter(batch=finding.batch, what=what).last()
     batch = MessageBatch.objects.primary().filter(pk=finding.batch).first()
     if batch is not None and (last is None or last.text != finding.words):
-        batch.note(what, finding.words)
+        batch.log_event(what, finding.words)

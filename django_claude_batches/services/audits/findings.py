@@ -8,7 +8,7 @@ from enum import StrEnum
 from django_claude_batches.models import MessageBatch
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     UNKNOWN_HERE = "unknown_here"
     """Anthropic lists a batch that no row is."""
     UNKNOWN_THERE = "unknown_there"
@@ -30,7 +30,7 @@ class Finding:
     `batch` is a primary key of ours, `remote_id` an id of Anthropic's, each where there is one.
     """
 
-    kind: Kind
+    kind: FindingKind
     account: str
     words: str
     remedy: str
@@ -39,7 +39,7 @@ class Finding:
     needs_a_person: bool = True
 
 
-def about(row: MessageBatch, kind: Kind, words: str, remedy: str, *, needs_a_person: bool = True) -> Finding:
+def about(row: MessageBatch, kind: FindingKind, words: str, remedy: str, *, needs_a_person: bool = True) -> Finding:
     return Finding(kind, row.account, words, remedy, row.pk, str(row.anthropic_id), needs_a_person)
 
 
@@ -52,7 +52,7 @@ class AuditReport:
     """What the audit of one account found.
 
     `listed` counts the batches that Anthropic showed, `asked_for` those that were asked for one by one because it did
-    not, and `refuted` those of them that are there all the same; `is_whole` says whether the listing was read to its
+    not, and `refuted` those of them that are there all the same; `is_complete` says whether the listing was read to its
     end. `others` counts the batches that no row is and that are not named, because the account is SHARED. `needing`
     counts the findings that need a person, `left_out` those that are not named because there were too many of their
     kind. `problem` is what ended the audit before its time.
@@ -62,7 +62,7 @@ class AuditReport:
     listed: int = 0
     asked_for: int = 0
     refuted: int = 0
-    is_whole: bool = False
+    is_complete: bool = False
     others: int = 0
     needing: int = 0
     left_out: int = 0

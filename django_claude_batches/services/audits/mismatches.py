@@ -15,7 +15,7 @@ from django_claude_batches.models import BatchEvent, BatchResult, MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, State
-from django_claude_batches.services.audits.findings import Finding, Kind, about
+from django_claude_batches.services.audits.findings import Finding, FindingKind, about
 from django_claude_batches.services.mirror import mirrored, total
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
@@ -45,7 +45,7 @@ def about_to_archive(alias: str) -> Iterator[Finding]:
             what = "its results are not all rows"
             remedy = f"Mend what its last error says ({row.last_error or 'none'}), then Check now."
         words = f"{row.anthropic_id}: {what}, and they can be fetched until {until} only."
-        yield about(row, Kind.ABOUT_TO_ARCHIVE, words, remedy)
+        yield about(row, FindingKind.ABOUT_TO_ARCHIVE, words, remedy)
 
 
 def still_there(pairs: Pairs) -> Iterator[Finding]:
@@ -58,16 +58,16 @@ def still_there(pairs: Pairs) -> Iterator[Finding]:
             if row.remote_deleted_at < now - LISTING_LAGS:
                 words = f"{row.anthropic_id} was deleted at Anthropic, which lists it all the same."
                 remedy = "Look in Anthropic's Console, and delete it there."
-                yield about(row, Kind.STILL_THERE, words, remedy)
+                yield about(row, FindingKind.STILL_THERE, words, remedy)
         elif row.delete_requested_at is not None:
             if row.delete_requested_at < now - DELETED_WITHIN:
                 words = f"{row.anthropic_id} was to be deleted at Anthropic more than a day ago, and is still there."
                 remedy = f"Mend what its last error says ({row.last_error or 'none'}), then Check now."
-                yield about(row, Kind.STILL_THERE, words, remedy)
+                yield about(row, FindingKind.STILL_THERE, words, remedy)
         elif row.pk in refused:
             words = f"{row.anthropic_id} was to be deleted at Anthropic; that failed, and it is still there."
-            remedy = f"Mend what was answered ({refused[row.pk]}), then `claude_batches delete {row.pk}`."
-            yield about(row, Kind.STILL_THERE, words, remedy)
+            remedy = f"Mend what was answered ({refused[row.pk]}), then `claude_batches delete-remote {row.pk}`."
+            yield about(row, FindingKind.STILL_THERE, words, remedy)
 
 
 def counts_differ(pairs: Pairs) -> Iterator[Finding]:
@@ -87,7 +87,7 @@ def counts_differ(pairs: Pairs) -> Iterator[Finding]:
                 "Were rows deleted or changed here, or was a backup played back? Look at its timeline; results that "
                 "are not rows can be had anew with a retry, which is billed."
             )
-            yield about(row, Kind.COUNTS_DIFFER, words, remedy)
+            yield about(row, FindingKind.COUNTS_DIFFER, words, remedy)
 
 
 def _lags(row: MessageBatch, data: wire.MessageBatch) -> bool:

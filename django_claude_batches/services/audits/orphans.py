@@ -10,10 +10,10 @@ from django.utils import timezone
 from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import after
-from django_claude_batches.exceptions import RemoteNotFound
+from django_claude_batches.exceptions import NotFoundError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.audits.findings import AuditReport, Finding, Kind, about
+from django_claude_batches.services.audits.findings import AuditReport, Finding, FindingKind, about
 from django_claude_batches.services.listings.candidates import may_be_lost, searched_for
 from django_claude_batches.services.listings.listing import Stretch
 from django_claude_batches.services.listings.windows import Window
@@ -81,7 +81,7 @@ def other_workspace(alias: str, workspace_id: str) -> Iterator[Finding]:
     if count:
         words = f"The key sees Workspace {workspace_id}, and unfinished batches were made in another: {count:,}."
         remedy = "Give the account a key of the Workspace that they were made in. Until then they are not fetched."
-        yield Finding(Kind.OTHER_WORKSPACE, alias, words, remedy)
+        yield Finding(FindingKind.OTHER_WORKSPACE, alias, words, remedy)
 
 
 def _bought_twice(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -> Iterator[Finding]:
@@ -90,7 +90,7 @@ def _bought_twice(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -
         return  # deleted here on purpose, or just about to be known
     words = f"{data['id']} was made by attempt {attempt.number} of batch {batch}, which is another: both are billed."
     remedy = f"If its results are wanted: `claude_batches adopt {data['id']} --account {alias}`. Else delete it there."
-    yield Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
+    yield Finding(FindingKind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
 
 
 def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt]) -> Finding:
@@ -99,13 +99,13 @@ def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt
         if may_be_lost(alias, data, [Window.of(attempt)]):
             words = f"{words} It may be what became of batch {attempt.batch}, which is not confirmed."
             remedy = "Nothing: the search settles it. `claude_batches reconcile` says how far that is."
-            return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"], needs_a_person=False)
+            return Finding(FindingKind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"], needs_a_person=False)
     remedy = (
         f"If it is this project's (a restored backup, a row that was deleted): `claude_batches adopt {data['id']} "
         f"--account {alias}`. If another program made it: nothing; a Workspace of its own, or SHARED in the account's "
         "settings, excludes it from the findings."
     )
-    return Finding(Kind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
+    return Finding(FindingKind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
 
 
 def _is_gone(row: MessageBatch, client: BatchesClient, report: AuditReport) -> bool:
@@ -115,7 +115,7 @@ def _is_gone(row: MessageBatch, client: BatchesClient, report: AuditReport) -> b
     report.asked_for += 1
     try:
         client.retrieve(str(row.anthropic_id))
-    except RemoteNotFound:
+    except NotFoundError:
         return True
     report.refuted += 1
     return False
@@ -125,7 +125,7 @@ def _absent(row: MessageBatch) -> Finding:
     words = f"{row.anthropic_id} is not at Anthropic: it was deleted there, or the key is of another Workspace."
     if row.state == State.INGESTED and not row.missing_count:
         remedy = "Nothing: all its results are rows here."
-        return about(row, Kind.UNKNOWN_THERE, words, remedy, needs_a_person=False)
+        return about(row, FindingKind.UNKNOWN_THERE, words, remedy, needs_a_person=False)
     if row.state == State.INGESTED:
         remedy = f"A retry drafts the {row.missing_count:,} missing ones anew."
     elif row.workspace_id:
@@ -138,4 +138,4 @@ def _absent(row: MessageBatch) -> Finding:
             "Check that the key belongs to its Workspace, which is not known here. It becomes lost after 29 days, or "
             "at once with `manage.py claude_batches declare-lost`."
         )
-    return about(row, Kind.UNKNOWN_THERE, words, remedy)
+    return about(row, FindingKind.UNKNOWN_THERE, words, remedy)

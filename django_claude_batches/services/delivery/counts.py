@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_claude_batches.models import BatchRequest, DeliveryChunk, ParkedResult
+from django_claude_batches.models import BatchRequest, DeliveryChunk, FailedDelivery
 from django_claude_batches.models.delivery import ONCE_MORE
 
 
@@ -22,7 +22,7 @@ class Tally:
     to_retry: list[list[Any]] = field(default_factory=list)
     passed_over: set[int] = field(default_factory=set)
     gone: int = 0
-    parked: list[ParkedResult] = field(default_factory=list)
+    parked: list[FailedDelivery] = field(default_factory=list)
     first_error: Exception | None = None
 
 

@@ -37,9 +37,9 @@ MOST_TRIES = 5
 """Of a chunk in a row that came to nothing: the database failed, or the process died. Then a person has to look."""
 
 
-def hand_out_deliveries(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
+def dispatch_due_deliveries(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
     """`dispatch` the primary key of each chunk that is due, and give their number."""
-    pks = DeliveryChunk.objects.hand_out(TICK_CHUNKS, rest)
+    pks = DeliveryChunk.objects.dispatch_due(TICK_CHUNKS, rest)
     for pk in pks:
         dispatch(pk)
     return len(pks)
@@ -58,7 +58,7 @@ def deliver(pk: int, *, only_due: bool = False) -> None:
         return
     # By its own columns only: a condition on the run is a second look at the table, which two processes could pass.
     undone = rows.undone()
-    token = (undone.filter(is_due()) if only_due else undone).claim(pk, handed_out_at=None, tries=F("tries") + 1)
+    token = (undone.filter(is_due()) if only_due else undone).acquire(pk, dispatched_at=None, tries=F("tries") + 1)
     if token is None:
         return
     try:
@@ -78,7 +78,7 @@ def _deliver(chunk: DeliveryChunk, token: str) -> None:
         try:
             _hand_over(chunk, token, job)
         except Exception as error:
-            chunk.put_off(backoff(chunk.tries - 1), token=token, error=described(error))
+            chunk.reschedule(backoff(chunk.tries - 1), token=token, error=described(error))
             raise
 
 
@@ -108,7 +108,7 @@ def _stop(chunk: DeliveryChunk, token: str, why: str) -> None:
         run.pause(why)
         chunk.record(token, last_error=why, tries=0, next_action_at=DatabaseNow())
     else:
-        chunk.put_off(None, token=token, error=why)
+        chunk.reschedule(None, token=token, error=why)
 
 
 def _unknown(name: str) -> str:

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, models, router, transact
 from django_claude_batches import job_registry, sanitize
 from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.error_text import raised
-from django_claude_batches.models import BatchRequest, BatchResult, ParkedResult
+from django_claude_batches.models import BatchRequest, BatchResult, FailedDelivery
 from django_claude_batches.services.job_calls import call, sync_result
 
 # Characters kept of its end: the column would keep the beginning of a longer text.
@@ -100,9 +100,9 @@ def guarded(job: job_registry.Job, handler: str, *args: Any, using: str) -> Exce
     return None
 
 
-def parked(request: BatchRequest, outcome: str, error: Exception) -> ParkedResult:
+def parked(request: BatchRequest, outcome: str, error: Exception) -> FailedDelivery:
     """Give the row that shows a person what was raised."""
-    return ParkedResult(
+    return FailedDelivery(
         batch_id=request.batch_id,
         request=request,
         position=request.position,
@@ -112,7 +112,7 @@ def parked(request: BatchRequest, outcome: str, error: Exception) -> ParkedResul
     )
 
 
-def park(handed: Iterable[BatchRequest], rows: Iterable[ParkedResult], *, using: str) -> None:
+def park(handed: Iterable[BatchRequest], rows: Iterable[FailedDelivery], *, using: str) -> None:
     """Write the parked ones of those that were handed out, in place of whatever was parked of them."""
-    ParkedResult.objects.using(using).filter(request__in=[request.pk for request in handed]).delete()
-    ParkedResult.objects.using(using).bulk_create(rows, batch_size=100)  # of 20 KB at most, each
+    FailedDelivery.objects.using(using).filter(request__in=[request.pk for request in handed]).delete()
+    FailedDelivery.objects.using(using).bulk_create(rows, batch_size=100)  # of 20 KB at most, each

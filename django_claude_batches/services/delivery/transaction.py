@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 from django_claude_batches import job_registry
 from django_claude_batches.db.keyset import pieces
 from django_claude_batches.db.leases import LEASE, DatabaseNow, after
-from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, ParkedResult
+from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.bulk import write_outputs
 from django_claude_batches.models.delivery import ONCE_MORE
 from django_claude_batches.printable import get_logger
@@ -41,8 +41,8 @@ def waiting(chunk: DeliveryChunk, *, using: str) -> models.QuerySet[BatchRequest
     rows = BatchRequest.objects.using(using).filter(
         batch=chunk.batch_id, position__range=(chunk.position, chunk.last_position)
     )
-    if chunk.mode == DeliveryMode.PARKED:
-        rows = rows.filter(parked__isnull=False)
+    if chunk.mode == DeliveryMode.FAILED:
+        rows = rows.filter(failed_delivery__isnull=False)
     return rows if chunk.positions is None else rows.filter(position__in=chunk.positions)
 
 
@@ -91,17 +91,17 @@ class Piece:
         if piece is not None:
             piece = piece.select_related("result").defer("params_text", "result__raw")
             if self._chunk.mode in ONCE_MORE:
-                piece = piece.select_related("parked").defer("parked__traceback")
+                piece = piece.select_related("failed_delivery").defer("failed_delivery__traceback")
             self._requests = list(piece)
         for request in self._requests:
             if (result := result_of(request)) is not None:
                 result.request = request
-            if self._chunk.mode in ONCE_MORE and hasattr(request, "parked"):
-                self._parked[request.pk] = (request.parked.outcome, request.parked.was_delivered)
+            if self._chunk.mode in ONCE_MORE and hasattr(request, "failed_delivery"):
+                self._parked[request.pk] = (request.failed_delivery.outcome, request.failed_delivery.was_delivered)
         return True
 
     def _read_chunk(self) -> bool:
-        rows = DeliveryChunk.objects.using(self._using).held(self._pk, self._token)
+        rows = DeliveryChunk.objects.using(self._using).leased_by(self._pk, self._token)
         chunk = rows.select_related("batch__run").first()
         if chunk is None:
             logger.warning("Delivery %s: another process has it now.", self._pk)
@@ -113,7 +113,7 @@ class Piece:
         if self._chunk.mode not in ONCE_MORE:
             return {}
         pks = [request.pk for request in self._requests]
-        rows = ParkedResult.objects.using(self._using).filter(request__in=pks)
+        rows = FailedDelivery.objects.using(self._using).filter(request__in=pks)
         return {pk: (outcome, was) for pk, outcome, was in rows.values_list("request", "outcome", "was_delivered")}
 
     def _judge_all(self) -> bool:
@@ -144,7 +144,7 @@ class Piece:
             return error
 
     def _had_failed(self, request: BatchRequest) -> bool:
-        return self._chunk.mode == DeliveryMode.PARKED and self._parked[request.pk][0] != Outcome.SUCCEEDED
+        return self._chunk.mode == DeliveryMode.FAILED and self._parked[request.pk][0] != Outcome.SUCCEEDED
 
     def _transact(self, error: Exception | None) -> bool:
         requests = self._requests
@@ -208,7 +208,7 @@ class Piece:
             self._gone(request)
         elif outcome == Outcome.SUCCEEDED and result is not None:
             self._call(request, result, outcome, targets)
-        elif self._chunk.mode != DeliveryMode.AGAIN:
+        elif self._chunk.mode != DeliveryMode.REDELIVER:
             self._fail(request, result, outcome, targets)
         else:
             self._tally.passed_over.add(request.pk)
@@ -246,7 +246,7 @@ class Piece:
 
     def _gone(self, request: BatchRequest) -> None:
         self._tally.gone += 1
-        if self._chunk.mode == DeliveryMode.AGAIN:  # of which that is not counted: what is parked stays so
+        if self._chunk.mode == DeliveryMode.REDELIVER:  # of which that is not counted: what is parked stays so
             self._tally.passed_over.add(request.pk)
 
     def _park(self, request: BatchRequest, outcome: str, error: Exception) -> None:
@@ -260,7 +260,7 @@ class Piece:
         outcome = Outcome.MISSING if result is None else result.outcome
         if self._had_failed(request):
             outcome = self._parked[request.pk][0]
-        elif outcome != Outcome.SUCCEEDED and self._chunk.mode != DeliveryMode.AGAIN:
+        elif outcome != Outcome.SUCCEEDED and self._chunk.mode != DeliveryMode.REDELIVER:
             self._tally.failed.append([request.position, outcome])
         self._tally.outcomes[outcome] += 1
         self._park(request, outcome, error)

@@ -12,11 +12,11 @@ from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.exceptions import (
     AccessRefused,
+    APIConnectionError,
     APIError,
-    APIUnreachable,
+    AuthenticationError,
     ClaudeBatchesError,
-    KeyRefused,
-    RateLimited,
+    RateLimitError,
     ServerFault,
     SpendLimitReached,
 )
@@ -28,10 +28,10 @@ from django_claude_batches.services.doctor.report import Diagnosis, Subject
 
 REMEDIES: tuple[tuple[type[ClaudeBatchesError], str], ...] = (
     (AccessRefused, "In Anthropic's Console, look at the billing, and at what the key's Workspace may do."),
-    (RateLimited, "Nothing: sending and polling wait for as long as they are asked to."),
+    (RateLimitError, "Nothing: sending and polling wait for as long as they are asked to."),
     (SpendLimitReached, "Raise the limit in Anthropic's Console."),
     (ServerFault, "If {host} is right: it passes by itself, as Anthropic's status page says. What is due waits."),
-    (APIUnreachable, "Look at BASE_URL ({host}), at the network, at HTTPS_PROXY, and at certificates."),
+    (APIConnectionError, "Look at BASE_URL ({host}), at the network, at HTTPS_PROXY, and at certificates."),
 )
 
 
@@ -64,7 +64,7 @@ def _asked(
     host = urlsplit(account.base_url).netloc
     try:
         reply = client.page(limit=1)
-    except (APIError, APIUnreachable) as error:
+    except (APIError, APIConnectionError) as error:
         yield _key(subject, account, error)
         yield _listing(subject, error, host)
         yield subject.skipped("clock", "There was no good answer.")
@@ -78,7 +78,7 @@ def _asked(
 
 
 def _key(subject: Subject, account: conf.Account, error: ClaudeBatchesError) -> Diagnosis:
-    if isinstance(error, KeyRefused):
+    if isinstance(error, AuthenticationError):
         remedy = f"Put a key that is valid into {account.key_setting}, restart the workers, and `claude_batches resume "
         return subject.failed("key", f"{account.key_setting} is refused: {error}", f"{remedy}{subject.about}`.")
     # Only the API itself types its errors: what a proxy refuses says nothing of the key.
@@ -88,10 +88,10 @@ def _key(subject: Subject, account: conf.Account, error: ClaudeBatchesError) -> 
 
 
 def _listing(subject: Subject, error: ClaudeBatchesError, host: str) -> Diagnosis:
-    if isinstance(error, KeyRefused):
+    if isinstance(error, AuthenticationError):
         return subject.skipped("listing", "Not with this key.")
     remedy = next((words for kind, words in REMEDIES if isinstance(error, kind)), "Look at what it says.")
-    judge = subject.warning if isinstance(error, RateLimited) else subject.failed
+    judge = subject.warning if isinstance(error, RateLimitError) else subject.failed
     return judge("listing", str(error), remedy.format(host=host))
 
 
@@ -121,11 +121,13 @@ def _workspace(subject: Subject, reply: Reply[wire.Page]) -> Iterator[Diagnosis]
 def _sending(subject: Subject) -> Iterator[Diagnosis]:
     alias, name = subject.about, conf.installation()
     states = AccountState.objects.primary().filter(alias=alias)
-    if (state := states.first()) is not None and state.is_elsewhere(name):
+    if (state := states.first()) is not None and state.belongs_to_other_installation(name):
         words = (
             f'Its batches are "{state.installation}"\'s, and the settings say "{name}": this may be a copy, and rests.'
         )
-        yield subject.failed("copy", words, f"If it is no copy: `claude_batches confirm {alias}`. If it is: nothing.")
+        yield subject.failed(
+            "copy", words, f"If it is no copy: `claude_batches confirm-installation {alias}`. If it is: nothing."
+        )
     slow = states.slow().first()
     if slow is None:
         yield subject.ok("speed", "Its server has answered in time.")

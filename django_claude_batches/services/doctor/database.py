@@ -16,7 +16,7 @@ from django.utils import timezone
 from django_claude_batches import checks
 from django_claude_batches.db import postgres_copy
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult
-from django_claude_batches.services.doctor.report import Diagnosis, Subject, Verdict
+from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, Subject
 
 FAR = timedelta(seconds=30)
 """What clocks may differ by: as much as between two ticks, and far more than what an answer takes."""
@@ -50,7 +50,7 @@ def check_database(alias: str) -> Iterator[Diagnosis]:
 
 def is_usable(found: list[Diagnosis]) -> bool:
     """Whether our tables can be read, by what `check_database` said."""
-    return any(one.name == "migrations" and one.verdict == Verdict.OK for one in found)
+    return any(one.name == "migrations" and one.verdict == CheckResult.OK for one in found)
 
 
 def told(apart: timedelta) -> str:

@@ -19,7 +19,7 @@ from django_claude_batches.services.account_pauses import known_accounts
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.doctor.account_checks import check_account
 from django_claude_batches.services.doctor.database import FAR, check_database, is_usable, told
-from django_claude_batches.services.doctor.report import Diagnosis, Subject, Verdict
+from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, Subject
 from django_claude_batches.services.doctor.settings import check_settings
 
 NAMED = 3
@@ -62,7 +62,7 @@ def diagnose(
 
 def _are_wrong(found: list[Diagnosis]) -> bool:
     """Whether the settings cannot be understood, or would send a key in the clear."""
-    return any(one.name == "settings" and one.verdict == Verdict.FAILED for one in found)
+    return any(one.name == "settings" and one.verdict == CheckResult.FAILED for one in found)
 
 
 def _in_use(*, rows_are_there: bool) -> list[str]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from django.core.checks import ERROR, CheckMessage
 
 
-class Verdict(StrEnum):
+class CheckResult(StrEnum):
     OK = "ok"
     WARNING = "warning"
     """Batches move; something is worse than it need be, or will be in the way one day."""
@@ -29,7 +29,7 @@ class Diagnosis:
 
     name: str
     about: str
-    verdict: Verdict
+    verdict: CheckResult
     words: str
     remedy: str = ""
 
@@ -41,16 +41,16 @@ class Subject:
     about: str = ""
 
     def ok(self, name: str, words: str) -> Diagnosis:
-        return Diagnosis(name, self.about, Verdict.OK, words)
+        return Diagnosis(name, self.about, CheckResult.OK, words)
 
     def warning(self, name: str, words: str, remedy: str) -> Diagnosis:
-        return Diagnosis(name, self.about, Verdict.WARNING, words, remedy)
+        return Diagnosis(name, self.about, CheckResult.WARNING, words, remedy)
 
     def failed(self, name: str, words: str, remedy: str) -> Diagnosis:
-        return Diagnosis(name, self.about, Verdict.FAILED, words, remedy)
+        return Diagnosis(name, self.about, CheckResult.FAILED, words, remedy)
 
     def skipped(self, name: str, words: str) -> Diagnosis:
-        return Diagnosis(name, self.about, Verdict.SKIPPED, words)
+        return Diagnosis(name, self.about, CheckResult.SKIPPED, words)
 
     def said(self, name: str, messages: list[CheckMessage], *, otherwise: str) -> Iterator[Diagnosis]:
         """Give what system checks say; where they say nothing, that all is well, in these words."""

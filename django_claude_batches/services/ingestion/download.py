@@ -11,7 +11,7 @@ from functools import partial
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.client.jsonl import max_lines
 from django_claude_batches.db.postgres_copy import Values
-from django_claude_batches.exceptions import APIUnreachable, ResultsTooLarge
+from django_claude_batches.exceptions import APIConnectionError, ResultsTooLarge
 from django_claude_batches.models import MessageBatch, ResultProblem
 from django_claude_batches.models.bulk_rows import ResultRow, of_result
 from django_claude_batches.pricing import PriceTable
@@ -92,7 +92,7 @@ class Download:
                 chunk, self._chunk = self._chunk, Chunk()
                 store(chunk)
 
-        failure: APIUnreachable | None = None
+        failure: APIConnectionError | None = None
         on_read = partial(close, only_old=True)
         bound = max_lines(self._batch.request_count if self._tags else MAX_REQUESTS)
         remote_id = str(self._batch.anthropic_id)
@@ -104,7 +104,7 @@ class Download:
                         close()
             except ResultsTooLarge as error:
                 self.surplus = str(error)
-            except APIUnreachable as error:
+            except APIConnectionError as error:
                 failure = error
         close()
         if failure is not None:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound, ResultsUnavailable, result_or_error
+from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError, ResultsUnavailable, result_or_error
 from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.batch_state import FETCHING, State
 from django_claude_batches.models.usage import Summary
@@ -42,7 +42,7 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if isinstance(failure, ResultsUnavailable):
         return _unavailable(batch, token, client, failure)
     if failure is not None:
-        batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
+        batch.reschedule(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
         return False
     return _close(batch, token, download, prices)
 
@@ -72,16 +72,16 @@ def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure
     data = gone = None
     try:
         data = client.retrieve(str(batch.anthropic_id))
-    except RemoteNotFound as error:
+    except NotFoundError as error:
         gone = missed(batch, client, str(error))
     except ClaudeBatchesError as error:
         logger.warning("Batch %s: %s", batch.pk, error)
     if data is not None and (data["archived_at"] is not None or is_past_keeping(batch)):
-        batch.put_off(NOW, token=token, **mirrored(data))
+        batch.reschedule(NOW, token=token, **mirrored(data))
         gone = lose(batch, f"Its results were archived at Anthropic. {failure}")
     if gone:
         return batch.delete_requested_at is not None
-    batch.put_off(backoff(batch.failures), token=token, error=str(failure))
+    batch.reschedule(backoff(batch.failures), token=token, error=str(failure))
     return False
 
 
@@ -123,7 +123,7 @@ def _close(batch: MessageBatch, token: str, download: Download, prices: PriceTab
         if complete:
             UsageRollup.objects.primary().replace(batch.pk, summary)
             DeliveryChunk.objects.begin(batch)
-            batch.note("ingested", f"{imbalance or f'{download.count:,} results'}; {_costing(summary, prices)}")
+            batch.log_event("ingested", f"{imbalance or f'{download.count:,} results'}; {_costing(summary, prices)}")
     return complete
 
 

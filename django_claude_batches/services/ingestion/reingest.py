@@ -24,7 +24,7 @@ def reingest(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     """
     # `announced_at` stays until it is complete again, and tells a fetch like this one from the first (`was_complete`).
     if batch.move(State.ENDED, allowed={State.INGESTED}, where=_there(), due=NOW, ingested_at=None, last_error=""):
-        batch.note("reingest_requested", by=by)
+        batch.log_event("reingest_requested", by=by)
         return batch
     if batch.was_complete:
         return batch

@@ -22,20 +22,20 @@ AT_ONCE = 500
 
 MAX_REQUESTS = 2_000_000_000
 
-GIVEN_UP = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
+NO_RETRY = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
     outcome=Outcome.UNCERTAIN, batch__state=State.ABANDONED
 )
 
 
 def watched(alias: str) -> SubmitAttemptQuerySet:
     """Those whose batch counts as not received, was never known or was given up, and may still appear."""
-    return _alive(alias).filter(GIVEN_UP)
+    return _alive(alias).filter(NO_RETRY)
 
 
 def searched_for(alias: str) -> SubmitAttemptQuerySet:
     """Those that may have made a batch whose id is not known: also the ones that are waited for."""
     open_ones = Q(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], sent_at__isnull=False)
-    return _alive(alias).filter(GIVEN_UP | open_ones).select_related("batch")
+    return _alive(alias).filter(NO_RETRY | open_ones).select_related("batch")
 
 
 def _alive(alias: str) -> SubmitAttemptQuerySet:

@@ -29,7 +29,7 @@ def alarm(alias: str) -> int:
         unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
         for batch in near.filter(unsaid)[:100]:
             if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):
-                batch.note("alarm", text)
+                batch.log_event("alarm", text)
                 logger.error("Batch %s: %s", batch.pk, text)
                 tell(batch_failed, batch)
                 said += 1

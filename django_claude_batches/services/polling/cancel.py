@@ -7,9 +7,9 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import (
     AccessRefused,
     APIError,
+    AuthenticationError,
     ClaudeBatchesError,
-    KeyRefused,
-    RateLimited,
+    RateLimitError,
     ServerFault,
     SpendLimitReached,
 )
@@ -20,7 +20,7 @@ from django_claude_batches.services.polling.poll import observe, poll
 
 CANCELABLE = RUNNING | SENT | {State.QUEUED}
 PAST = FETCHING | {State.INGESTED, State.LOST}
-NOT_ABOUT_THE_BATCH = (RateLimited, ServerFault, KeyRefused, AccessRefused, SpendLimitReached)
+NOT_ABOUT_THE_BATCH = (RateLimitError, ServerFault, AuthenticationError, AccessRefused, SpendLimitReached)
 
 
 def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -31,12 +31,12 @@ def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     Repeating the wish does nothing. Raise InvalidTransition where there is nothing to cancel.
     """
     if batch.move(State.DRAFT, allowed={State.QUEUED}, queued_at=None, last_error=""):
-        batch.note("taken_back", by=by)
+        batch.log_event("taken_back", by=by)
         return batch
     if batch.cancel_requested_at is not None or batch.state == State.CANCELING:
         return batch
-    if batch.wish({State.IN_PROGRESS, *SENT}, cancel_requested_at=DatabaseNow()):
-        batch.note("cancel_requested", by=by)
+    if batch.record_intent({State.IN_PROGRESS, *SENT}, cancel_requested_at=DatabaseNow()):
+        batch.log_event("cancel_requested", by=by)
         return batch
     if batch.state in PAST:
         raise batch.forbidden("cancel", CANCELABLE, "nothing is left to cancel; its results are kept.")
@@ -65,7 +65,7 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
             return True
         if is_wanted(batch):
             delay = respecting(failure, backoff(failures))
-            batch.put_off(delay, token=token, last_error=str(failure), failures=failures + 1)
+            batch.reschedule(delay, token=token, last_error=str(failure), failures=failures + 1)
         return False
-    batch.put_off(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
+    batch.reschedule(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
     return False

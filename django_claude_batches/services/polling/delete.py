@@ -6,9 +6,9 @@ from django.db.models import Q
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError, RemoteNotFound, ServerFault, result_or_error
+from django_claude_batches.exceptions import APIError, ClaudeBatchesError, NotFoundError, ServerFault, result_or_error
 from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
-from django_claude_batches.models.batch.batch import UNWISHED
+from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
 from django_claude_batches.services.backoff import LONGEST, NOW, backoff, respecting
 from django_claude_batches.services.listings.candidates import gone_ids
@@ -33,10 +33,10 @@ def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any
     if batch.delete_requested_at is not None and batch.discard_results >= discard_results:
         return batch
     wish: dict[str, Any] = {"delete_requested_at": DatabaseNow(), "discard_results": discard_results}
-    if batch.wish(UNFINISHED, cancel_requested_at=DatabaseNow(), **wish) or batch.wish(
+    if batch.record_intent(UNFINISHED, cancel_requested_at=DatabaseNow(), **wish) or batch.record_intent(
         DELETABLE_REMOTELY - UNFINISHED, tries=0, **wish
     ):
-        batch.note("delete_requested", "without fetching the results" if discard_results else "", by=by)
+        batch.log_event("delete_requested", "without fetching the results" if discard_results else "", by=by)
         return batch
     raise batch.forbidden("delete at Anthropic", DELETABLE_REMOTELY)
 
@@ -53,15 +53,15 @@ def is_wanted(batch: MessageBatch) -> bool:
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
     if is_searched_for(batch):
-        batch.put_off(LONGEST, token=token, last_error="Kept for now: the search for a lost batch needs this one.")
+        batch.reschedule(LONGEST, token=token, last_error="Kept for now: the search for a lost batch needs this one.")
         return False
     maybe_deleted = _maybe_deleted(batch)
-    batch.note("delete_sent")
+    batch.log_event("delete_sent")
     answer = result_or_error(lambda: client.delete(str(batch.anthropic_id)))
-    if not isinstance(answer, ClaudeBatchesError) or (maybe_deleted and isinstance(answer, RemoteNotFound)):
+    if not isinstance(answer, ClaudeBatchesError) or (maybe_deleted and isinstance(answer, NotFoundError)):
         return _deleted(batch, token)
     if _is_refusal(answer):
-        batch.note("delete_refused", str(answer))
+        batch.log_event("delete_refused", str(answer))
     return _failed(batch, token, answer)
 
 
@@ -103,16 +103,18 @@ def _deleted(batch: MessageBatch, token: str) -> bool:
         state, without = without_results(batch)
         changes |= without
     if batch.move(state, allowed={State(batch.state)}, token=token, **changes):
-        batch.note("deleted_at_anthropic")
+        batch.log_event("deleted_at_anthropic")
     return False
 
 
 def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> bool:
     if batch.tries + 1 < TRIES:
-        batch.put_off(respecting(failure, backoff(batch.tries)), token=token, error=str(failure), tries=batch.tries + 1)
+        batch.reschedule(
+            respecting(failure, backoff(batch.tries)), token=token, error=str(failure), tries=batch.tries + 1
+        )
         return False
-    unwished = {**UNWISHED, "cancel_requested_at": batch.cancel_requested_at}
+    unwished = {**NO_INTENT, "cancel_requested_at": batch.cancel_requested_at}
     unwished["due"] = NOW if batch.state in FETCHING else None  # then its results are fetched after all
     if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, last_error=str(failure), **unwished):
-        batch.note("delete_failed", str(failure))
+        batch.log_event("delete_failed", str(failure))
     return False

@@ -14,7 +14,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow, after
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, UsageRollup
-from django_claude_batches.models.batch_state import FETCHING, RUNNING, UNCLAIMED, State
+from django_claude_batches.models.batch_state import FETCHING, NOT_BEING_IDENTIFIED, RUNNING, State
 from django_claude_batches.models.remote_batch import MISSED_FOR, MISSES
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.announcements import tell
@@ -79,7 +79,7 @@ def _lose(batch: MessageBatch, why: str, *, where: Q | None = None, by: Any = No
     state, columns = without_results(batch)
     lost = batch.move(state, allowed=RUNNING | FETCHING, where=where, last_error=why, **columns)
     if lost:
-        batch.note("lost" if state == State.LOST else "not_fetched_again", why, by=by)
+        batch.log_event("lost" if state == State.LOST else "not_fetched_again", why, by=by)
     return lost
 
 
@@ -93,8 +93,8 @@ def declare_lost(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     why = f"A person says that {batch.anthropic_id or 'what it made'} is not at Anthropic any more."
     if _lose(batch, why, where=MISSING, by=by):
         return batch
-    if batch.move(State.ABANDONED, allowed={State.HELD}, where=Q(may_have_been_billed=True) & UNCLAIMED):
-        batch.note("given_up", why, by=by)
+    if batch.move(State.ABANDONED, allowed={State.HELD}, where=Q(may_have_been_billed=True) & NOT_BEING_IDENTIFIED):
+        batch.log_event("abandoned", why, by=by)
         return batch
     if batch.state in {State.LOST, State.ABANDONED}:
         return batch
@@ -108,8 +108,8 @@ def obstacle(batch: MessageBatch) -> str:
         long_ago = timezone.now() - MISSED_FOR  # about: the database's clock decides
         is_missing = batch.misses >= MISSES and batch.missed_at is not None and batch.missed_at <= long_ago
         return "" if is_missing else "was not yet missed three times over half an hour"
-    if batch.state == State.HELD and batch.is_claimed:
-        return f"is being verified as {batch.claimed_id}"
+    if batch.state == State.HELD and batch.is_being_identified:
+        return f"is being verified as {batch.identified_id}"
     return "" if batch.state == State.HELD and batch.may_have_been_billed else "has nothing to lose"
 
 

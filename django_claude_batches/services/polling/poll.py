@@ -8,7 +8,7 @@ from django.db import transaction
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
+from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch_state import RUNNING, State
@@ -36,7 +36,7 @@ def observe(batch: MessageBatch, data: wire.MessageBatch) -> bool:
         if mirror["processing_status"] == "ended":
             ended = batch.move(State.ENDED, allowed=RUNNING, due=NOW, **SEEN, **mirror)
             if ended:
-                batch.note("ended", _outcomes(batch))
+                batch.log_event("ended", _outcomes(batch))
         else:
             ended = False
             _still_running(batch, mirror)
@@ -50,14 +50,14 @@ def _still_running(batch: MessageBatch, mirror: dict[str, Any]) -> None:
     delay = CANCEL_POLL if batch.cancel_requested_at or canceling else next_poll(mirror["created_at"])
     clean = {**SEEN, **mirror}
     if canceling and batch.move(State.CANCELING, allowed={State.IN_PROGRESS}, due=delay, **clean):
-        batch.note("canceling")
+        batch.log_event("canceling")
         return
     state = State(batch.state)
     stale = state == State.CANCELING and mirror["processing_status"] == "in_progress"
     wished = batch.cancel_requested_at
     batch.move(state, allowed=RUNNING & {state}, due=delay, **({} if stale else clean))
     if batch.cancel_requested_at != wished:  # somebody wished while we asked: that is due now, not at the next poll
-        batch.wish({State.IN_PROGRESS})
+        batch.record_intent({State.IN_PROGRESS})
 
 
 def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
@@ -68,9 +68,9 @@ def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     except ClaudeBatchesError as error:
         failure = error
     if data is None:
-        if isinstance(failure, RemoteNotFound) and missed(batch, client, str(failure)):
+        if isinstance(failure, NotFoundError) and missed(batch, client, str(failure)):
             return False
-        batch.put_off(respecting(failure, next_poll(batch.created_at)), token=token, error=str(failure))
+        batch.reschedule(respecting(failure, next_poll(batch.created_at)), token=token, error=str(failure))
         return False
     return observe(batch, data)
 

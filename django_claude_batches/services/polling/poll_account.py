@@ -14,7 +14,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.db.leases import KEYS, after
 from django_claude_batches.error_text import described
-from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
+from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.printable import get_logger
@@ -78,7 +78,7 @@ def poll_account(alias: str) -> int:
     if oldest is None:
         return 0
     state, states = account_state(alias), AccountState.objects.primary()
-    token = states.claim(state.pk, next_poll_at=None, poll_hand_outs=0)
+    token = states.acquire(state.pk, next_poll_at=None, poll_dispatch_count=0)
     if token is None:
         return 0
     try:
@@ -164,7 +164,7 @@ def _listed(
         try:
             data = client.retrieve(str(batch.anthropic_id))
         except ClaudeBatchesError as error:
-            if isinstance(error, RemoteNotFound) and missed(batch, client, str(error)):
+            if isinstance(error, NotFoundError) and missed(batch, client, str(error)):
                 continue
             late = MessageBatch.objects.primary().to_poll().filter(pk=batch.pk)
             delay = respecting(error, next_poll(batch.created_at))

@@ -8,11 +8,11 @@ from django.db import IntegrityError, transaction
 
 from django_claude_batches import conf, wire
 from django_claude_batches.exceptions import (
+    APIConnectionError,
     APIError,
-    APIUnreachable,
     ClaudeBatchesError,
     InvalidRequest,
-    RateLimited,
+    RateLimitError,
     ServerFault,
 )
 from django_claude_batches.models import MessageBatch
@@ -36,7 +36,7 @@ class NotEnded(NotOurs):
     """It may be the one: that is known when it has ended."""
 
 
-WAITING = (NotEnded, APIUnreachable, RateLimited, ServerFault)
+WAITING = (NotEnded, APIConnectionError, RateLimitError, ServerFault)
 """What says nothing against a claim: it is verified later."""
 
 
@@ -54,11 +54,11 @@ def adopt(
     Elsewhere: a new row, whose results are fetched like any other's; its requests cannot be read back. An id that a
     row already has gives that row. `for_batch`: a line of its results must bear the tag of one of the batch's
     attempts, so it can be claimed only when it has ended; NotOurs says why not, and its counts say nothing. Raise
-    APIError or APIUnreachable for what Anthropic says, InvalidTransition if the row waits for nothing.
+    APIError or APIConnectionError for what Anthropic says, InvalidTransition if the row waits for nothing.
     """
     outside_transactions("adopt()")
     if for_batch is not None:
-        return _claim(id, for_batch, by=by)
+        return _identify(id, for_batch, by=by)
     rows = MessageBatch.objects.primary()
     if (known := rows.filter(anthropic_id=id).first()) is not None:
         return known
@@ -83,11 +83,11 @@ def _mirror(data: wire.MessageBatch, *, account: str, kind: str = "", label: str
         )
         state = states.get(data["processing_status"], State.IN_PROGRESS)
         batch.move(state, allowed={State.DRAFT}, due=NOW, anthropic_id=data["id"], **mirrored(data))
-        batch.note("adopted", data["id"], by=by)
+        batch.log_event("adopted", data["id"], by=by)
     return batch
 
 
-def claim(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # noqa: A002 (the API's word)
+def identify(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # noqa: A002 (the API's word)
     """Say that this is it: a worker verifies the id for the unconfirmed batch, once that one has ended. No HTTP.
 
     Raise InvalidRequest for what is no id, InvalidTransition if the batch waits for none. What did not hold is said in
@@ -95,41 +95,43 @@ def claim(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # n
     """
     if not wire.BATCH_ID_PATTERN.fullmatch(id):
         raise InvalidRequest(f"a batch's id looks like msgbatch_01…, not {id!r:.80}")
-    if not batch.wish(ADOPTING, claimed_id=id):
+    if not batch.record_intent(ADOPTING, identified_id=id):
         raise batch.forbidden("adopt for", ADOPTING)
-    batch.note("claim_requested", id, by=by)
+    batch.log_event("identification_requested", id, by=by)
     return batch
 
 
-def verify_claim(batch: MessageBatch, token: str) -> bool:
+def verify_identification(batch: MessageBatch, token: str) -> bool:
     """Verify what somebody claimed; give whether the batch has moved on by it.
 
     The claim stays, and the batch is put off, while the one at Anthropic has not ended or Anthropic does not answer.
     """
-    remote_id = batch.claimed_id
+    remote_id = batch.identified_id
     rows = MessageBatch.objects.primary()
     failure: ClaudeBatchesError | None = None
     try:
-        _claim(remote_id, batch, by=None)
-    except (APIError, APIUnreachable, NotOurs) as error:
+        _identify(remote_id, batch, by=None)
+    except (APIError, APIConnectionError, NotOurs) as error:
         failure = error
     if isinstance(failure, WAITING):
         _wait_for_it(batch, token, failure)
         return False
-    rows.held(batch.pk, token).filter(claimed_id=remote_id).update(claimed_id="")
+    rows.leased_by(batch.pk, token).filter(identified_id=remote_id).update(identified_id="")
     if failure is not None:
-        batch.note("claim_refused", str(failure))
-        rows.held(batch.pk, token).update(last_error=str(failure))
+        batch.log_event("identification_refused", str(failure))
+        rows.leased_by(batch.pk, token).update(last_error=str(failure))
     batch.refresh_from_db(using=rows.db)
     return failure is None
 
 
 def _wait_for_it(batch: MessageBatch, token: str, why: ClaudeBatchesError) -> None:
-    batch.put_off(next_poll(batch.queued_at), token=token, last_error=str(why))
-    said = batch.events.using(MessageBatch.objects.primary().db).filter(what__in=["claim_requested", "claim_waits"])
+    batch.reschedule(next_poll(batch.queued_at), token=token, last_error=str(why))
+    said = batch.events.using(MessageBatch.objects.primary().db).filter(
+        what__in=["identification_requested", "identification_pending"]
+    )
     last = said.last()
-    if isinstance(why, NotEnded) and (last is None or last.what == "claim_requested"):  # once for each claim
-        batch.note("claim_waits", str(why))
+    if isinstance(why, NotEnded) and (last is None or last.what == "identification_requested"):  # once for each claim
+        batch.log_event("identification_pending", str(why))
 
 
 def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[MessageBatch], list[str]]:
@@ -155,7 +157,7 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     return adopted, left_out
 
 
-def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
+def _identify(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.anthropic_id == remote_id:
         return batch
@@ -171,7 +173,7 @@ def _claim(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
     if reading.attempt is None or reading.attempt.batch_id != batch.pk:
         reason = f"{remote_id} cannot be shown to be batch {batch}: {_why_not(reading, is_ended=is_ended)}"
         raise NotOurs(reason) if is_ended else NotEnded(reason)
-    batch.note("claimed", remote_id, by=by)
+    batch.log_event("identified", remote_id, by=by)
     acceptance.proven(reading.attempt, remote_id)
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     return batch

@@ -25,7 +25,7 @@ class Facts:
 
     is_quiet: bool
     is_overdue: bool
-    is_claimed: bool
+    is_being_identified: bool
     listing: Fullness
     candidates: int
     gone: int
@@ -48,7 +48,7 @@ def decide(facts: Facts) -> Decision:
         return Decision(Step.WAIT)
     if facts.gone:
         return Decision(Step.HOLD, "a batch that may be it was deleted at Anthropic before its results were read")
-    if facts.is_claimed:
+    if facts.is_being_identified:
         return Decision(Step.WAIT)
     if facts.listing is Fullness.UNPROVABLE:
         why = "no batch from before the call is left, and the server names no Workspace: no listing can prove anything"

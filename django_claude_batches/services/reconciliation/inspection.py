@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import ClaudeBatchesError, RemoteNotFound
+from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.services.listings.candidates import keep_anchor, seen
@@ -68,7 +68,7 @@ def ask_for(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
         seen(row, data, workspace_id=workspace_id)
         return True
     row.why = f"it is not listed, and was not found: {failure}"
-    if isinstance(failure, RemoteNotFound) and workspace_id and row.workspace_id == workspace_id:
+    if isinstance(failure, NotFoundError) and workspace_id and row.workspace_id == workspace_id:
         RemoteBatch.objects.count_miss(row.pk, row.why)
         row.refresh_from_db(using=rows.db)
     else:

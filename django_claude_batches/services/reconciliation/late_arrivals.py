@@ -40,7 +40,7 @@ def watch_due(account: str | None = None) -> int:
     return sum(watch(alias) for alias in _due(account))
 
 
-def hand_out_watches(dispatch: Callable[[str], object]) -> None:
+def dispatch_due_watches(dispatch: Callable[[str], object]) -> None:
     """`dispatch` the alias of each account whose last look is ten minutes old. Asks no server, and takes no turn."""
     for alias in known_accounts():
         if may_work(alias) and AccountState.objects.is_turn(alias, "next_watch_at"):

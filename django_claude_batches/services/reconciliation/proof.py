@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.drafting.request import TAG_LENGTH
-from django_claude_batches.exceptions import APIUnreachable, ClaudeBatchesError
+from django_claude_batches.exceptions import APIConnectionError, ClaudeBatchesError
 from django_claude_batches.models import BatchResult, MessageBatch, SubmitAttempt
 from django_claude_batches.services.ingestion.result_lines import parse
 
@@ -53,7 +53,7 @@ def read(client: BatchesClient, remote_id: str) -> Reading:
                     custom_ids.append(row.custom_id)
                 if len(custom_ids) >= PROOF_LINES or bad >= MAX_BAD_LINES:
                     break
-            if body.is_whole and custom_ids and not bad:
+            if body.is_complete and custom_ids and not bad:
                 digest = body.digest
     except ClaudeBatchesError as error:
         failure = str(error)
@@ -66,7 +66,7 @@ def _limited(seconds: float) -> Callable[[], None]:
     def check() -> None:
         if time.monotonic() > give_up_at:
             words = f"its first results did not come within {seconds:g} s"
-            raise APIUnreachable(words, sent=True, too_slow=True)
+            raise APIConnectionError(words, sent=True, too_slow=True)
 
     return check
 

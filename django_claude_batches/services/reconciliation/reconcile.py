@@ -70,23 +70,23 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         return True
     attempt = batch.last_attempt
     if attempt is None or attempt.sent_at is None:
-        batch.put_off(acceptance.UNCERTAIN_RECHECK, token=token)
+        batch.reschedule(acceptance.UNCERTAIN_RECHECK, token=token)
         return False
     with _others(batch) as others:
         return _search([Lost(batch, token, attempt), *others], client)
 
 
-def give_up(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
+def abandon(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     """Wait no more for an unconfirmed batch. It may have been billed; a later proof still revives it.
 
     Repeating it does nothing; raise InvalidTransition for any other batch.
     """
     if batch.move(State.ABANDONED, allowed={State.UNCERTAIN}):
-        batch.note("given_up", by=by)
-        if batch.is_claimed:
-            batch.wish({State.ABANDONED})  # the claim is still to be verified
+        batch.log_event("abandoned", by=by)
+        if batch.is_being_identified:
+            batch.record_intent({State.ABANDONED})  # the claim is still to be verified
     elif batch.state != State.ABANDONED:
-        raise batch.forbidden("give up", {State.UNCERTAIN})
+        raise batch.forbidden("abandon", {State.UNCERTAIN})
     return batch
 
 
@@ -103,12 +103,12 @@ def _found_its_answer(batch: MessageBatch) -> bool:
 def _others(batch: MessageBatch) -> Iterator[list[Lost]]:
     """Hold the account's other unconfirmed batches that are due, but for those that need something else first."""
     rows = MessageBatch.objects.primary()
-    due = rows.due().filter(state=State.UNCERTAIN, account=batch.account, claimed_id="").exclude(pk=batch.pk)
+    due = rows.due().filter(state=State.UNCERTAIN, account=batch.account, identified_id="").exclude(pk=batch.pk)
     due = due.exclude(attempts__remote_id__isnull=False)
     held: dict[int, str] = {}
     try:
         for pk in list(due.order_by("pk").values_list("pk", flat=True)[:TOGETHER]):
-            token = rows.filter(state=State.UNCERTAIN).claim(pk, handed_out_at=None)
+            token = rows.filter(state=State.UNCERTAIN).acquire(pk, dispatched_at=None)
             if token is not None:
                 held[pk] = token
         yield list(_lost(held)) if held else []
@@ -148,7 +148,7 @@ def _search(lost: list[Lost], client: BatchesClient) -> bool:
                 )
                 continue
             delay = respecting(listing, next_poll(each.attempt.sent_at))
-            each.batch.put_off(delay, token=each.token, error=str(listing))
+            each.batch.reschedule(delay, token=each.token, error=str(listing))
         return False
     _look_at(client, alias, lost, listing, renew)
     gone = gone_ids(alias)
@@ -189,7 +189,7 @@ def _judge(
     facts = Facts(
         is_quiet=is_quiet,
         is_overdue=attempt.sent_at is not None and attempt.sent_at + OVERDUE < began_at,
-        is_claimed=batch.is_claimed,
+        is_being_identified=batch.is_being_identified,
         listing=full,
         candidates=sum(not row.is_gone for row in maybe),
         gone=sum(row.is_gone for row in maybe),
@@ -203,7 +203,7 @@ def _judge(
     if decision.step is Step.HOLD:
         return close_attempt.hold_undecided(batch, attempt, decision.why)
     why = _why_open(batch, maybe, why_not)
-    batch.put_off(next_poll(attempt.sent_at), token=lost.token, last_error=why)
+    batch.reschedule(next_poll(attempt.sent_at), token=lost.token, last_error=why)
     return False
 
 
@@ -248,8 +248,8 @@ def _why_open(batch: MessageBatch, maybe: list[RemoteBatch], why_not: str) -> st
     reasons = [f"{row.remote_id} may be it, but {_why(row)}" for row in maybe[:3]]
     if why_not:
         reasons.append(f"the search was not complete: {why_not}")
-    if batch.is_claimed:
-        reasons.append(f"somebody says that it is {batch.claimed_id}, which is still to be verified")
+    if batch.is_being_identified:
+        reasons.append(f"somebody says that it is {batch.identified_id}, which is still to be verified")
     if not reasons:
         return "No batch of Anthropic's is it so far; what was sent may still appear."
     return f"Not known yet whether it was received: {'; '.join(reasons)}."

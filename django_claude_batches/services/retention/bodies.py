@@ -18,7 +18,7 @@ from django_claude_batches.services.retention.policy import Kind
 
 
 @dataclass(slots=True)
-class Purged:
+class PurgeCount:
     """How much of one kind: whole batches, rows, and batches that are old enough and keep it all the same."""
 
     batches: int = 0
@@ -30,17 +30,17 @@ class Purged:
 class PurgeReport:
     """What was purged of one account; of a dry run, what would be.
 
-    `remote_copies` counts the batches that were asked to be deleted at Anthropic: a worker does it. `at_work` counts
-    those on which another process is at work, and whose turn comes later; `is_whole` says whether there was time for
+    `remote_copies` counts the batches that were asked to be deleted at Anthropic: a worker does it. `leased` counts
+    those on which another process is at work, and whose turn comes later; `is_complete` says whether there was time for
     all. `problem` is what ended it before.
     """
 
     account: str
-    request_bodies: Purged = field(default_factory=Purged)
-    result_bodies: Purged = field(default_factory=Purged)
-    remote_copies: Purged = field(default_factory=Purged)
-    at_work: int = 0
-    is_whole: bool = True
+    request_bodies: PurgeCount = field(default_factory=PurgeCount)
+    result_bodies: PurgeCount = field(default_factory=PurgeCount)
+    remote_copies: PurgeCount = field(default_factory=PurgeCount)
+    leased: int = 0
+    is_complete: bool = True
     problem: str = ""
 
 
@@ -55,8 +55,8 @@ class Pace:
     @property
     def is_over(self) -> bool:
         if self.give_up_at is not None and time.monotonic() >= self.give_up_at:
-            self.report.is_whole = False
-        return not self.report.is_whole
+            self.report.is_complete = False
+        return not self.report.is_complete
 
     def tell(self) -> None:
         if self.progress is not None:
@@ -69,19 +69,19 @@ class Cleared(Enum):
     NOT_AT_ALL = "not at all"
 
 
-def clear(pk: int, kind: Kind, purged: Purged, pace: Pace) -> Cleared:
+def clear(pk: int, kind: Kind, purged: PurgeCount, pace: Pace) -> Cleared:
     """Empty one batch's bodies, and say so on its row when the last is gone.
 
     What is left after a kill, or when the time is over, is found by what still stands in the rows.
     """
     rows = MessageBatch.objects.primary().filter(kind.may_go)
-    token = rows.claim(pk)
+    token = rows.acquire(pk)
     if token is None:
         return Cleared.NOT_AT_ALL
     try:
         # Before the first row: what must not be done with half of a batch is refused from now on.
         began = {kind.began_at: Coalesce(F(kind.began_at), DatabaseNow())}
-        if not rows.held(pk, token).update(**began):
+        if not rows.leased_by(pk, token).update(**began):
             return Cleared.NOT_AT_ALL
         for bodies in kind.bodies:
             for span in bodies.spans(pk, using=rows.db):
@@ -93,7 +93,7 @@ def clear(pk: int, kind: Kind, purged: Purged, pace: Pace) -> Cleared:
         MessageBatch.objects.primary().release(pk, token)
 
 
-def _clear_span(pk: int, token: str, kind: Kind, bodies: Bodies, span: Span, purged: Purged) -> bool:
+def _clear_span(pk: int, token: str, kind: Kind, bodies: Bodies, span: Span, purged: PurgeCount) -> bool:
     rows = MessageBatch.objects.primary().filter(kind.may_go)
     with transaction.atomic(using=rows.db, durable=True):
         # Heartbeat, fence and row lock in one statement: a late process takes nothing away.
@@ -107,8 +107,8 @@ def _clear_span(pk: int, token: str, kind: Kind, bodies: Bodies, span: Span, pur
 def _close(pk: int, token: str, kind: Kind) -> bool:
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
-        closed = rows.filter(kind.may_go).held(pk, token).update(**{kind.purged_at: DatabaseNow()})
+        closed = rows.filter(kind.may_go).leased_by(pk, token).update(**{kind.purged_at: DatabaseNow()})
         if closed:
             forget_words(pk, using=rows.db)
-            rows.get(pk=pk).note(f"{kind.name}_bodies_purged", kind.words)
+            rows.get(pk=pk).log_event(f"{kind.name}_bodies_purged", kind.words)
     return bool(closed)

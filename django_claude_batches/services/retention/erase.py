@@ -32,10 +32,10 @@ from django_claude_batches.models import (
     BatchResult,
     DeliveryChunk,
     DeliveryMode,
+    FailedDelivery,
     JobRun,
     MessageBatch,
     Outcome,
-    ParkedResult,
     ResultProblem,
     RunState,
     State,
@@ -101,7 +101,7 @@ class Erasure:
 
     `requests` counts the requests that were emptied, with their answers; `from_drafts` those removed from batches that
     were not sent; `before` those that had been erased already. `refused` lists why something could not be erased,
-    `at_work` where to try again in a moment. `copies` are at Anthropic: `delete_remote` deletes such a batch there.
+    `leased` where to try again in a moment. `copies` are at Anthropic: `delete_remote` deletes such a batch there.
     """
 
     target: str
@@ -109,13 +109,13 @@ class Erasure:
     from_drafts: int = 0
     before: int = 0
     refused: list[str] = field(default_factory=list)
-    at_work: list[str] = field(default_factory=list)
+    leased: list[str] = field(default_factory=list)
     copies: list[RemoteCopy] = field(default_factory=list)
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether everything was erased from the database."""
-        return not self.refused and not self.at_work
+        return not self.refused and not self.leased
 
 
 class _Busy(Exception):
@@ -165,7 +165,7 @@ def erase_sought(row: Sought, *, by: Any = None) -> Erasure:
             _note_copy(report, batch_id)
         last = page[-1][0]
     for run in runs.filter(IS_DRAFTED | Q(pk__in=drafted)).order_by("pk"):
-        report.at_work.append(DRAFTED.format(run))
+        report.leased.append(DRAFTED.format(run))
     # After those that were being drafted: one that paused at the row meanwhile has its words now.
     for pk in list(runs.filter(HAS_WORDS).order_by("pk").values_list("pk", flat=True)):
         _try(report, partial(_forget_run, pk))
@@ -183,8 +183,8 @@ def _try(report: Erasure, step: partial[None]) -> None:
         said = AT_WORK.format(f"rows that it needs ({error})")
     else:
         return
-    if said not in report.at_work:
-        report.at_work.append(said)
+    if said not in report.leased:
+        report.leased.append(said)
 
 
 def _is_of_locks(error: OperationalError) -> bool:
@@ -195,7 +195,7 @@ def _is_of_locks(error: OperationalError) -> bool:
 
 @contextmanager
 def _lease(rows: LeasedQuerySet[Any], pk: int, where: str) -> Iterator[str]:
-    token = rows.claim(pk)
+    token = rows.acquire(pk)
     if token is None:
         raise _Busy(where)
     try:
@@ -242,7 +242,7 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
                 _forget(batch, using=using)
                 said = DeliveryChunk.objects.using(using).filter(pk__in=chunks).exclude(last_error="")
                 said.update(last_error=WORDS_GONE)
-                batch.note("erased", f"{len(pks):,} requests", by=by)
+                batch.log_event("erased", f"{len(pks):,} requests", by=by)
 
 
 def _writers(batch: MessageBatch, pks: list[int], *, using: str) -> Iterator[tuple[LeasedQuerySet[Any], int, str]]:
@@ -279,7 +279,7 @@ def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], 
     """Empty requests that were sent, with their answers, and mark them; count their parked rows as gone."""
     requests.update(**PARAMS.empty, erased_at=DatabaseNow())
     BatchResult.objects.using(using).filter(request__in=pks).update(**MESSAGES.empty)
-    parked = ParkedResult.objects.using(using).filter(request__in=pks)
+    parked = FailedDelivery.objects.using(using).filter(request__in=pks)
     if count := parked.count():
         chunk = DeliveryChunk.objects.using(using).filter(batch=batch, mode=DeliveryMode.FIRST).order_by("pk").first()
         if chunk is not None:
@@ -334,7 +334,7 @@ def _note_copy(report: Erasure, batch_id: int) -> None:
     attempts = SubmitAttempt.objects.primary().filter(batch=batch_id, remote_id__isnull=False)
     mirrored = MessageBatch.objects.primary().filter(anthropic_id=models.OuterRef("remote_id"))
     for attempt in attempts.exclude(models.Exists(mirrored)):
-        made_at = attempt.sent_at or attempt.intent_at
+        made_at = attempt.sent_at or attempt.recorded_at
         _note(report, RemoteCopy(batch_id, attempt.remote_id or "", made_at + RESULTS_LAST, is_second=True))
 
 
@@ -346,7 +346,7 @@ def _note(report: Erasure, copy: RemoteCopy) -> None:
 def _forget_run(pk: int) -> None:
     rows = JobRun.objects.primary()
     with _lease(rows, pk, f"run #{pk}") as token:
-        forget_words_of(rows.held(pk, token))
+        forget_words_of(rows.leased_by(pk, token))
 
 
 def _jobs_over_others(row: Sought) -> list[str]:

@@ -14,9 +14,9 @@ from django_claude_batches.models import (
     BatchEvent,
     BatchRequest,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
-    ParkedResult,
     State,
     SubmitAttempt,
 )
@@ -36,11 +36,11 @@ _of_batch: dict[str, Any] = {"batch": OuterRef("pk")}
 NOT_DELIVERED = (
     Q(Exists(JobRun.objects.filter(pk=OuterRef("run"), state__in=ACTIVE)))
     | Q(Exists(DeliveryChunk.objects.undone().filter(**_of_batch)))
-    | Q(Exists(ParkedResult.objects.filter(**_of_batch)))
+    | Q(Exists(FailedDelivery.objects.filter(**_of_batch)))
 )
 """A run may ask its requests again, or there are results that its job has not taken."""
 
-LAST_WORDS = ("lost", "deleted_at_anthropic", "given_up")
+LAST_WORDS = ("lost", "deleted_at_anthropic", "abandoned")
 """What the timeline says when a batch is finished without being complete."""
 
 
@@ -75,7 +75,7 @@ class Kind:
 REQUESTS = Kind(
     "request",
     finished=COMPLETE | Q(state__in=[State.LOST, State.ABANDONED]),
-    kept=Q(missing_count__gt=0) | NOT_TAKEN | NOT_DELIVERED | ~Q(claimed_id=""),
+    kept=Q(missing_count__gt=0) | NOT_TAKEN | NOT_DELIVERED | ~Q(identified_id=""),
     bodies=(PARAMS,),
     counted_by="request_count",
     words="RETENTION says that requests are not to be kept: what was asked is gone.",

@@ -19,7 +19,7 @@ from django_claude_batches.services.account_pauses import account_state, forget_
 from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.installation import guard
 from django_claude_batches.services.polling.delete import delete_remote, is_searched_for
-from django_claude_batches.services.retention.bodies import Cleared, Pace, Purged, PurgeReport, clear
+from django_claude_batches.services.retention.bodies import Cleared, Pace, PurgeCount, PurgeReport, clear
 from django_claude_batches.services.retention.policy import (
     KEPT_REMOTELY,
     REQUESTS,
@@ -100,13 +100,13 @@ def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
     except Exception as error:  # one account's oddity stops no other's purge
         report.problem = f"{type(error).__name__}: {error}"
         logger.exception("The purge of account %s failed.", report.account)
-    if not dry_run and report.is_whole and not report.problem:
+    if not dry_run and report.is_complete and not report.problem:
         states = AccountState.objects.primary().filter(pk=account_state(report.account).pk)
         states.update(next_purge_at=after(INTERVAL))
     return report
 
 
-def _kinds(report: PurgeReport) -> Iterator[tuple[Kind, timedelta, Purged]]:
+def _kinds(report: PurgeReport) -> Iterator[tuple[Kind, timedelta, PurgeCount]]:
     """Give what the settings do not keep for ever."""
     retention = conf.retention()
     if retention.request_bodies is not None:
@@ -115,7 +115,7 @@ def _kinds(report: PurgeReport) -> Iterator[tuple[Kind, timedelta, Purged]]:
         yield RESULTS, retention.result_bodies, report.result_bodies
 
 
-def _count(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
+def _count(kind: Kind, delay: timedelta, purged: PurgeCount, pace: Pace) -> None:
     batches = expired(kind, pace.report.account, delay)
     counts = list(batches.exclude(kind.kept).values_list(kind.counted_by, flat=True))
     purged.batches, purged.rows = len(counts), sum(counts)
@@ -123,7 +123,7 @@ def _count(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
     pace.tell()
 
 
-def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
+def _empty(kind: Kind, delay: timedelta, purged: PurgeCount, pace: Pace) -> None:
     batches = expired(kind, pace.report.account, delay)
     purged.kept = batches.filter(kind.kept).count()
     for pk in list(batches.exclude(kind.kept).values_list("pk", flat=True)):
@@ -131,7 +131,7 @@ def _empty(kind: Kind, delay: timedelta, purged: Purged, pace: Pace) -> None:
             return
         cleared = clear(pk, kind, purged, pace)
         purged.batches += cleared is Cleared.WHOLLY
-        pace.report.at_work += cleared is Cleared.NOT_AT_ALL
+        pace.report.leased += cleared is Cleared.NOT_AT_ALL
         pace.tell()
 
 
@@ -169,5 +169,5 @@ def _delete_copies(pace: Pace, *, dry_run: bool) -> None:
 
 def _delete_copy(batch: MessageBatch) -> None:
     with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
-        batch.note("remote_copy_expired", "RETENTION says that its copy at Anthropic is not to be kept.")
+        batch.log_event("remote_copy_expired", "RETENTION says that its copy at Anthropic is not to be kept.")
         delete_remote(batch)

@@ -9,7 +9,7 @@ from django_claude_batches.services.connection import outside_transactions
 from django_claude_batches.services.delivery.deliver import deliver, deliver_if_due
 from django_claude_batches.services.engine import advance, advance_if_due
 from django_claude_batches.services.runs.drive import drive, drive_if_due
-from django_claude_batches.services.runs.throttle import release
+from django_claude_batches.services.runs.throttle import submit_pending
 
 
 def advance_run(run: JobRun) -> JobRun:
@@ -22,7 +22,7 @@ def advance_run(run: JobRun) -> JobRun:
     while (now := _standing(run)) != seen:
         seen = now
         drive(run.pk)
-        release()
+        submit_pending()
         for batch in _batches(run).in_flight() | _batches(run).filter(state=State.INGESTED, announced_at__isnull=True):
             advance(batch)
         for pk in _chunks(run).undone().values_list("pk", flat=True):
@@ -39,7 +39,7 @@ def steps(run: JobRun) -> Iterator[None]:
     outside_transactions("steps()")
     drive_if_due(run.pk)
     yield
-    release()
+    submit_pending()
     yield
     for batch in _batches(run).in_flight() | _batches(run).filter(state=State.INGESTED, announced_at__isnull=True):
         if batch.state in RUNNING:

@@ -118,7 +118,7 @@ class Filling:
         if full is not None:
             self._write(full, is_filling=False)
             sizes = f"{full.tally.requests:,} requests, {full.tally.bytes:,} bytes"
-            full.batch.note("drafted", f"{sizes}, by run {self._run}")
+            full.batch.log_event("drafted", f"{sizes}, by run {self._run}")
 
 
 def placed(request: Prepared, tally: Tally) -> Prepared:

@@ -15,9 +15,9 @@ from django_claude_batches.models import (
     BatchRequest,
     DeliveryChunk,
     DeliveryMode,
+    FailedDelivery,
     JobRun,
     MessageBatch,
-    ParkedResult,
     RunState,
     State,
 )
@@ -37,8 +37,10 @@ def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
     with transaction.atomic(using=JobRun.objects.primary().db):
         if run.pause(f"Paused{who}."):
             for batch in _of(run).filter(state=State.QUEUED):
-                if batch.move(State.DRAFT, allowed={State.QUEUED}, queued_at=None, last_error="", released_at=None):
-                    batch.note("taken_back", by=by)
+                if batch.move(
+                    State.DRAFT, allowed={State.QUEUED}, queued_at=None, last_error="", submitted_by_run_at=None
+                ):
+                    batch.log_event("taken_back", by=by)
         elif not run.is_paused:
             raise run.forbidden("pause", "it is over.")
     return run
@@ -108,7 +110,7 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     with transaction.atomic(using=using):
         if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
-        again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.AGAIN)
+        again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.REDELIVER)
         delivered = _of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
         delivered = delivered.annotate(is_handed_out_again=Exists(again))
         total = sum(_mark(batch, wanted, using=using) for batch in delivered)
@@ -144,7 +146,7 @@ def _mark(batch: Any, outcomes: set[str], *, using: str) -> int:
         if chosen:
             chunk.ask_again({position: wished_change(outcome) for position, outcome in chosen})
             positions = [position for position, _outcome in chosen]
-            ParkedResult.objects.using(using).filter(batch=batch, position__in=positions).delete()
+            FailedDelivery.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
     if marked and batch.is_handed_out_again:
         again = "some may be taken without being asked again. Retry what is left when that is done; where it stands "
@@ -156,13 +158,13 @@ def _mark(batch: Any, outcomes: set[str], *, using: str) -> int:
     return marked
 
 
-def deliver_parked(of: JobRun | MessageBatch) -> int:
+def redeliver_failed(of: JobRun | MessageBatch) -> int:
     """Call the handlers again for the rows of a run, or of a batch, whose handler raised; give how many they are.
 
     Each row is handed out once by it, however often it is wished.
     """
     using = JobRun.objects.primary().db
-    parked = ParkedResult.objects.using(using)
+    parked = FailedDelivery.objects.using(using)
     parked = parked.filter(batch__run=of) if isinstance(of, JobRun) else parked.filter(batch=of)
     groups = parked.order_by("batch").values("batch").annotate(first=Min("position"), last=Max("position"))
     with transaction.atomic(using=using):
@@ -179,7 +181,7 @@ def _deliver_again(group: Any, *, using: str) -> None:
     # All answers again are these too.
     if waiting.filter(mode__in=ONCE_MORE).go_on():
         return
-    DeliveryChunk.objects.cut_between(group["batch"], group["first"], group["last"], DeliveryMode.PARKED)
+    DeliveryChunk.objects.cut_between(group["batch"], group["first"], group["last"], DeliveryMode.FAILED)
 
 
 def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -203,8 +205,8 @@ def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
         if not undone.stuck().go_on():
             if undone.exists():
                 raise batch.forbidden("deliver", {State.INGESTED}, "it is being delivered.")
-            DeliveryChunk.objects.cut(batch, DeliveryMode.AGAIN)
-        batch.note("redelivered", by=by)
+            DeliveryChunk.objects.cut(batch, DeliveryMode.REDELIVER)
+        batch.log_event("redelivered", by=by)
     return batch
 
 

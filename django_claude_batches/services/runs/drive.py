@@ -36,9 +36,9 @@ MOST_TRIES = 5
 """Of `on_finished`, where the database fails in it: perhaps in passing, until then."""
 
 
-def hand_out_runs(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
+def dispatch_due_runs(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
     """`dispatch` the primary key of each run that is due, and give their number."""
-    pks = JobRun.objects.hand_out(rest)
+    pks = JobRun.objects.dispatch_due(rest)
     for pk in pks:
         dispatch(pk)
     return len(pks)
@@ -53,7 +53,7 @@ def drive_if_due(pk: int) -> None:
 def drive(pk: int, *, only_due: bool = False) -> None:
     """Do what is due for a run, under its lease: draft, and after the deliveries what follows. No HTTP."""
     rows = JobRun.objects.primary()
-    token = (rows.due() if only_due else rows.moving()).claim(pk, handed_out_at=None)
+    token = (rows.due() if only_due else rows.moving()).acquire(pk, dispatched_at=None)
     if token is None:
         return
     run = rows.get(pk=pk)
@@ -62,7 +62,7 @@ def drive(pk: int, *, only_due: bool = False) -> None:
         while _step(run, token) and time.monotonic() < give_up_at:
             run.refresh_from_db(using=rows.db)
     except Exception as error:
-        run.put_off(backoff(run.failures), token=token, error=described(error))
+        run.reschedule(backoff(run.failures), token=token, error=described(error))
         raise
     finally:
         rows.release(pk, token)

@@ -29,7 +29,7 @@ class DryRun:
     """What a run would send: numbers of rows, requests and batches, bytes of their bodies, and what they may cost.
 
     `samples` are the params of the first three requests. Where the time was over before the rows were, the numbers are
-    those of the first `requests` of `rows` rows, and `is_whole` is false. `left_out` counts the rows that cannot be
+    those of the first `requests` of `rows` rows, and `is_complete` is false. `left_out` counts the rows that cannot be
     asked, if such rows are left out, and `left_out_rows` names the first of them, with the reason.
     """
 
@@ -39,7 +39,7 @@ class DryRun:
     bytes: int
     estimate: Estimate
     samples: list[dict[str, Any]]
-    is_whole: bool
+    is_complete: bool
     left_out: int = 0
     left_out_rows: list[list[str]] = field(default_factory=list)
 
@@ -70,17 +70,17 @@ class _Look:
         self._requests = 0
 
     def over(self, give_up_at: float) -> DryRun:
-        is_whole = self._take_all(give_up_at)
+        is_complete = self._take_all(give_up_at)
         for tally in self._tallies.values():
             self._close(tally)
         return DryRun(
-            rows=self._requests if is_whole else self._count_rows(),
+            rows=self._requests if is_complete else self._count_rows(),
             requests=self._requests,
             batches=self._batches,
             bytes=self._bytes,
             estimate=self._expected.estimate(conf.prices()),
             samples=self._samples,
-            is_whole=is_whole,
+            is_complete=is_complete,
             left_out=self._left_out.count,
             left_out_rows=self._left_out.rows,
         )

@@ -48,16 +48,16 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Jo
                 if chunks.exists():
                     continue
             more = False
-            if run.state in WORKING or not _give_up(batch, list(chunks), using=using):
+            if run.state in WORKING or not _abandon(batch, list(chunks), using=using):
                 _delivered(run, batch, asked, using=using)
     return True
 
 
-def _give_up(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) -> bool:
+def _abandon(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) -> bool:
     """Have the rows that wait to be asked again handed out as failed; give whether there are any."""
     for chunk in chunks:
         positions = sorted(position for position, _change in chunk.to_retry)
-        DeliveryChunk.objects.cut_named(batch, positions, DeliveryMode.GIVEN_UP)
+        DeliveryChunk.objects.cut_named(batch, positions, DeliveryMode.NO_RETRY)
     DeliveryChunk.objects.using(using).filter(pk__in=[chunk.pk for chunk in chunks]).update(to_retry=[])
     return bool(chunks)
 
@@ -69,7 +69,7 @@ def _delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> N
     """
     _filling(run, batch, using=using).close()
     if asked:
-        batch.note("retried", f"{asked:,} requests, by run {run}")
+        batch.log_event("retried", f"{asked:,} requests, by run {run}")
     MessageBatch.objects.using(using).filter(pk=batch.pk, delivered_at__isnull=True).update(delivered_at=DatabaseNow())
     JobRun.objects.using(using).filter(pk=run.pk).update(failures=0, last_error="")
 

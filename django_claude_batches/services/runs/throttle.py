@@ -34,7 +34,7 @@ class Waiting:
     batches: deque[MessageBatch] = field(default_factory=deque)
 
 
-def release(limit: int | None = None) -> int:
+def submit_pending(limit: int | None = None) -> int:
     """Submit the batches of runs that the queues of their accounts have room for; give how many they were.
 
     One after the other of the run that has least in flight, the oldest among equals. `limit` is
@@ -57,7 +57,7 @@ def _to_release() -> Any:
     return MessageBatch.objects.primary().filter(
         state=State.DRAFT,
         is_filling=False,
-        released_at__isnull=True,
+        submitted_by_run_at__isnull=True,
         run__state__in=WORKING,
         run__paused_at__isnull=True,
     )
@@ -78,7 +78,7 @@ def _release(alias: str, most: int | None) -> int:
         for batch in released:
             # A draft that may have been billed was submitted before, by a person who knew that.
             submit(batch, allow_duplicate=batch.may_have_been_billed)
-            MessageBatch.objects.using(states.db).filter(pk=batch.pk).update(released_at=DatabaseNow())
+            MessageBatch.objects.using(states.db).filter(pk=batch.pk).update(submitted_by_run_at=DatabaseNow())
     return len(released)
 
 

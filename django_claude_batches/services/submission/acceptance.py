@@ -61,7 +61,7 @@ def proven(attempt: SubmitAttempt, remote_id: str) -> bool:
             remote_id=remote_id, outcome=Outcome.ACCEPTED, candidates=[]
         )
         if batch is not None and new:
-            batch.note("proven", f"{remote_id} bears the tag of attempt {attempt.number}.")
+            batch.log_event("proven", f"{remote_id} bears the tag of attempt {attempt.number}.")
         taken = None if batch is None else _take(batch, attempt, {"processing_status": "in_progress"}, NOW)
     if batch is None:
         logger.critical(
@@ -90,14 +90,14 @@ def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], d
             due=delay,
             anthropic_id=remote_id,
             workspace_id=attempt.workspace_id,
-            claimed_id="",
+            identified_id="",
             may_have_been_billed=False,
             last_error="",
             **mirror,
         )
     )
     if moved:
-        batch.note("accepted", str(remote_id))
+        batch.log_event("accepted", str(remote_id))
         return batch_submitted
     if taken is not None:
         why = f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
@@ -105,7 +105,7 @@ def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], d
     if batch.anthropic_id == remote_id:
         return None
     owner = f"it belongs to {taken}" if taken else f"the batch has {batch.anthropic_id or 'a later attempt'}"
-    batch.note("duplicate", f"Attempt {attempt.number} made {remote_id}, but {owner}.")
+    batch.log_event("duplicate", f"Attempt {attempt.number} made {remote_id}, but {owner}.")
     return duplicate_detected
 
 
@@ -128,7 +128,7 @@ def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
     other = batches.filter(anthropic_id=remote_id).exclude(pk=batch.pk).first()
     if other is None or other.attempts.using(batches.db).filter(remote_id=remote_id).exists():
         return other
-    batch.note("took_over", f"{remote_id} was adopted as {other}; that row is deleted.")
+    batch.log_event("took_over", f"{remote_id} was adopted as {other}; that row is deleted.")
     batches.filter(pk=other.pk).update(state=F("state"))  # locks it: its results may just be stored by another process
     other.erase()
     return None

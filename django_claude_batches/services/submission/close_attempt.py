@@ -13,9 +13,9 @@ from typing import Any
 from django.db import transaction
 
 from django_claude_batches import conf
-from django_claude_batches.exceptions import About, APIError, APIUnreachable, ClaudeBatchesError, InvalidRequest
+from django_claude_batches.exceptions import About, APIConnectionError, APIError, ClaudeBatchesError, InvalidRequest
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
-from django_claude_batches.models.batch.batch import UNWISHED
+from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import SENT, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import pause
@@ -49,7 +49,7 @@ def _record_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatc
         return _record_rejection(batch, attempt, error, str(error), {"http_status": None})
     if isinstance(error, APIError):
         return _record_status(batch, attempt, error)
-    if isinstance(error, APIUnreachable) and not error.sent:
+    if isinstance(error, APIConnectionError) and not error.sent:
         delay = respecting(error, backoff(batch.failures))
         return record_not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED)
     return record_uncertain(batch, attempt, str(error))
@@ -100,7 +100,7 @@ def record_not_sent(
             pause(batch.account, pausing, until_resumed=bool(words))
         if attempt is None or attempt.close(outcome, **answered):
             if words:
-                batch.note(ACCOUNT_PAUSED, words)
+                batch.log_event(ACCOUNT_PAUSED, words)
             _queue_again(batch, SENT, "not_sent", error, may_hold=is_late, **changes)
     return False
 
@@ -140,7 +140,7 @@ def record_uncertain(batch: MessageBatch, attempt: SubmitAttempt, why: str, **an
             State.UNCERTAIN, allowed={State.SUBMITTING}, due=FIRST_POLL, last_error=why
         )
         if is_uncertain:
-            batch.note("uncertain", why)
+            batch.log_event("uncertain", why)
     if is_uncertain:
         logger.error("Batch %s may have been created at Anthropic, and is not sent again: %s", batch.pk, why)
         tell(submission_uncertain, batch)
@@ -155,7 +155,7 @@ def _record_rejection(
             State.REJECTED, allowed=SENT, last_error=words
         )
         if is_rejected:
-            batch.note("rejected", str(error))
+            batch.log_event("rejected", str(error))
     if is_rejected:
         tell(batch_failed, batch)
     return False
@@ -167,20 +167,20 @@ def _queue_again(
     """Queue a batch that is not at Anthropic, unless it is not wanted any more. `may_hold`: as ON_NOT_CREATED says."""
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.cancel_requested_at or batch.delete_requested_at:
-        if batch.move(State.DRAFT, allowed=allowed, last_error="", **UNWISHED):
-            batch.note("taken_back", why)
+        if batch.move(State.DRAFT, allowed=allowed, last_error="", **NO_INTENT):
+            batch.log_event("taken_back", why)
         return
-    if may_hold and (conf.on_not_created() == "hold" or batch.is_claimed):
+    if may_hold and (conf.on_not_created() == "hold" or batch.is_being_identified):
         if batch.move(State.HELD, allowed=allowed, last_error=changes["last_error"]):
             _log_held(batch, why)
         return
     if batch.move(State.QUEUED, allowed=allowed, **changes):
         if batch.cancel_requested_at or batch.delete_requested_at:  # requested since the row was read
-            batch.move(State.DRAFT, allowed={State.QUEUED}, last_error="", **UNWISHED)
-        batch.note(what, why)
+            batch.move(State.DRAFT, allowed={State.QUEUED}, last_error="", **NO_INTENT)
+        batch.log_event(what, why)
 
 
 def _log_held(batch: MessageBatch, why: str) -> None:
-    if batch.is_claimed:
-        batch.wish({State.HELD})  # the claim is still to be verified
-    batch.note("held", why)
+    if batch.is_being_identified:
+        batch.record_intent({State.HELD})  # the claim is still to be verified
+    batch.log_event("held", why)

@@ -61,13 +61,13 @@ def send_in_turn(batch: MessageBatch, token: str) -> bool:
         if keep is not None:
             return _send(batch, token, keep)
     # What went wrong before is worth more to a person than what it waits for.
-    batch.put_off(jittered(AFTER_ANOTHER_CREATE), token=token, last_error=batch.last_error or WAITS_FOR_ANOTHER)
+    batch.reschedule(jittered(AFTER_ANOTHER_CREATE), token=token, last_error=batch.last_error or WAITS_FOR_ANOTHER)
     return False
 
 
 def _send(batch: MessageBatch, token: str, keep: Callable[[], object]) -> bool:
     if is_paused(batch.account):
-        batch.put_off(PAUSED_RECHECK, token=token, **_waiting_no_more(batch))
+        batch.reschedule(PAUSED_RECHECK, token=token, **_waiting_no_more(batch))
         return False
     client = connect(batch.account, anthropic_version=batch.anthropic_version)
     attempt = _intend(batch, token)
@@ -119,7 +119,7 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
         kept: dict[str, Any] = {"failures": F("failures")}  # a refusal of this call lengthens the next back-off
         if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW, **kept):
             return None
-        batch.note("sending")
+        batch.log_event("sending")
         last = batch.last_attempt
         return SubmitAttempt.objects.using(rows.db).create(
             batch=batch,
@@ -127,7 +127,7 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
             tag=new_tag(),
             account_fingerprint=fingerprint_,
             workspace_id=workspace_id,
-            intent_at=DatabaseNow(),
+            recorded_at=DatabaseNow(),
             send_deadline=conf.send_deadline(),
             read_timeout=conf.create_read_timeout(),
         )
@@ -143,7 +143,7 @@ def _was_sent_before(batch: MessageBatch, token: str) -> bool:
         return False
     why = f"Attempt {made.number} may have created it already, so it is not sent again."
     if batch.move(State.UNCERTAIN, allowed={State.QUEUED}, token=token, due=NOW, last_error=why):
-        batch.note("uncertain", why)
+        batch.log_event("uncertain", why)
     return True
 
 
@@ -156,8 +156,10 @@ def _is_held_back(batch: MessageBatch, token: str) -> bool:
     if run is None or not (run.is_paused or run.state == RunState.CANCELING):
         return False
     why = "Its run is being canceled." if run.state == RunState.CANCELING else "Its run is paused."
-    if batch.move(State.DRAFT, allowed={State.QUEUED}, token=token, queued_at=None, last_error="", released_at=None):
-        batch.note("taken_back", why)
+    if batch.move(
+        State.DRAFT, allowed={State.QUEUED}, token=token, queued_at=None, last_error="", submitted_by_run_at=None
+    ):
+        batch.log_event("taken_back", why)
     return True
 
 
@@ -224,7 +226,7 @@ def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Ba
     """Set `sent_at`, if and only if the batch is still ours to send. No row, no sending."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
-        ours = rows.held(batch.pk, token).filter(
+        ours = rows.leased_by(batch.pk, token).filter(
             state=State.SUBMITTING, cancel_requested_at__isnull=True, delete_requested_at__isnull=True
         )
         if not ours.update(lease_until=after(sending_lease(attempt))):

@@ -14,10 +14,10 @@ from django_claude_batches.models.upload import DISCARDABLE
 from django_claude_batches.services.backoff import NOW
 
 
-def hand_out_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
+def dispatch_due_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
     """`dispatch` the primary key of each file that is due, and give their number; delete those of 7 days ago."""
     BatchUpload.objects.delete_stale()
-    pks = BatchUpload.objects.hand_out(rest)
+    pks = BatchUpload.objects.dispatch_due(rest)
     for pk in pks:
         dispatch(pk)
     return len(pks)

@@ -21,7 +21,15 @@ from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
 from django_claude_batches.models.upload import ALWAYS_DUE, BatchUploadQuerySet
 from django_claude_batches.printable import get_logger
-from django_claude_batches.request_files import BadPrompt, BadRow, Prompt, Question, RequestFile, Survey, read_schema
+from django_claude_batches.request_files import (
+    BadPrompt,
+    BadRow,
+    CheckReport,
+    Prompt,
+    Question,
+    RequestFile,
+    read_schema,
+)
 from django_claude_batches.request_files.prompt import DEFAULT_MAX_TOKENS
 from django_claude_batches.services.backoff import backoff
 
@@ -82,7 +90,7 @@ def _question(upload: BatchUpload) -> Question | None:
 def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
     rows = BatchUpload.objects.primary()
     waiting = rows.filter(state__in=ALWAYS_DUE)
-    token = (waiting.due() if only_due else waiting).claim(pk, HOLD, failures=F("failures") + 1, handed_out_at=None)
+    token = (waiting.due() if only_due else waiting).acquire(pk, HOLD, failures=F("failures") + 1, dispatched_at=None)
     if token is None:
         return
     upload = rows.filter(pk=pk).first()
@@ -105,7 +113,7 @@ def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
 
 
 def _check(upload: BatchUpload, token: str, *, give_up_at: float) -> None:
-    survey = Survey()
+    survey = CheckReport()
     told = time.monotonic()
     with upload.open() as file:
         for row in _request_file(upload, file).rows():
@@ -122,7 +130,7 @@ def _check(upload: BatchUpload, token: str, *, give_up_at: float) -> None:
     upload.record(_ours(token), state=UploadState.READY, next_action_at=None, **_findings(survey))
 
 
-def _findings(survey: Survey) -> dict[str, Any]:
+def _findings(survey: CheckReport) -> dict[str, Any]:
     return {
         "checked_at": DatabaseNow(),
         "bytes_read": F("bytes"),
@@ -139,10 +147,10 @@ def _findings(survey: Survey) -> dict[str, Any]:
     }
 
 
-def _tell(upload: BatchUpload, token: str, survey: Survey, position: int) -> bool:
+def _tell(upload: BatchUpload, token: str, survey: CheckReport, position: int) -> bool:
     """Note how far the check is, which is a heartbeat too; False: somebody else may be at it."""
     rows = BatchUpload.objects.primary()
-    held = rows.held(upload.pk, token)
+    held = rows.leased_by(upload.pk, token)
     return rows.renew(upload.pk, token) and bool(
         held.update(bytes_read=position, row_count=survey.rows, bad_count=survey.bad_count)
     )

@@ -58,7 +58,7 @@ VERBS: dict[str, Callable[..., object]] = {
     "submit": of_batch(services.submit),
     "cancel": of_batch(services.cancel),
     "delete_remote": of_batch(services.delete_remote),
-    "give_up": of_batch(services.give_up),
+    "abandon": of_batch(services.abandon),
     "start_job": services.start_job,
     "advance_run": lambda pk: services.advance_run(JobRun.objects.get(pk=pk)),
 }
