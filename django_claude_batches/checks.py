@@ -20,14 +20,14 @@ from django_claude_batches.model_limits import is_lifted, warnings_of
 from django_claude_batches.pricing import bundled
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
-OURS = "django_claude_batches"
+APP_LABEL = "django_claude_batches"
 MAX_CALL = timedelta(minutes=50)
 """Within the hour of a task, with the ten minutes that writing and listing may take before the call."""
 
 MIN_QUIET = timedelta(minutes=10)
 """Single batches were seen to be missing for 2 minutes (docs/reference/wire.md)."""
 
-TICK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
+TICK_TASK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
 
 
 def check_time_zones(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
@@ -68,7 +68,7 @@ def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) 
         for model in apps.get_models()
         for field in model._meta.private_fields
         # What Django's own deletion asks of a field: the class itself cannot be imported before the apps are ready.
-        if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == OURS
+        if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == APP_LABEL
     ]
 
 
@@ -165,7 +165,7 @@ def about_database(alias: str) -> list[CheckMessage]:
 
 
 def check_database_time_zone(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    return about_time_zone(router.db_for_write(apps.get_model(OURS, "MessageBatch")))
+    return about_time_zone(router.db_for_write(apps.get_model(APP_LABEL, "MessageBatch")))
 
 
 def about_time_zone(alias: str) -> list[CheckMessage]:
@@ -179,7 +179,7 @@ def about_time_zone(alias: str) -> list[CheckMessage]:
             f'Database "{alias}" has TIME_ZONE = {zone!r}: the times that the database itself writes are UTC, and '
             "would be read as times of that zone, hours off.",
             hint=f'Remove TIME_ZONE from DATABASES["{alias}"]. If other tables there need it, route the models of '
-            f"{OURS} to a database without it.",
+            f"{APP_LABEL} to a database without it.",
             id="django_claude_batches.E008",
         )
     ]
@@ -211,7 +211,7 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
             return [_unreadable(error)]
     entries = {name: entry for name, entry in schedule.items() if isinstance(entry, Mapping)}
     found = [_expiring(name) for name, entry in entries.items() if _is_ours(entry) and "expires" in _options(entry)]
-    if any(_task_of(entry) == TICK for entry in schedule.values()):
+    if any(_task_of(entry) == TICK_TASK for entry in schedule.values()):
         return found
     return [
         *found,
@@ -271,7 +271,7 @@ def check_celery(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> 
 
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:
-    return str(entry.get("task", "")).startswith(f"{OURS}.")
+    return str(entry.get("task", "")).startswith(f"{APP_LABEL}.")
 
 
 def _options(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -372,7 +372,7 @@ def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> 
 
 def about_models() -> Iterator[tuple[type[job_registry.Job], str]]:
     """Yield each job's problems with its model, as far as its class determines them."""
-    for job, params in job_registry.declared():
+    for job, params in job_registry.declared_params():
         if said := bundled().retirement(params.get("model", "")):
             yield job, said
         betas = getattr(job, "betas", ())

@@ -12,50 +12,52 @@ import traceback
 from collections.abc import Iterable
 from types import TracebackType
 
-MARK = "Traceback (most recent call last):"
+TRACEBACK_START = "Traceback (most recent call last):"
 # Characters kept of a traceback's end, which has the message.
-LONGEST = 2_000
+MAX_TRACEBACK = 2_000
 
 # The line of a traceback that has the error's type and message.
-SAID = re.compile(r"^\w[\w.]*: .+$", re.MULTILINE)
+ERROR_LINE = re.compile(r"^\w[\w.]*: .+$", re.MULTILINE)
 
-OURS = "django_claude_batches."
+PACKAGE_PREFIX = "django_claude_batches."
 
 
-def raised(error: BaseException, longest: int = LONGEST) -> str:
+def format_with_traceback(error: BaseException, longest: int = MAX_TRACEBACK) -> str:
     """Return the error's type and place in one line, and below it the end of its traceback."""
-    said = "".join(traceback.format_exception(error)).removeprefix(f"{MARK}\n")
-    return f"{_place(error)}\n{MARK}\n{said[-longest:].rstrip()}"
+    said = "".join(traceback.format_exception(error)).removeprefix(f"{TRACEBACK_START}\n")
+    return f"{_place(error)}\n{TRACEBACK_START}\n{said[-longest:].rstrip()}"
 
 
-def described(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """Return the message of an error of this package; of any other error, the result of `raised`."""
-    return str(error) if is_ours(error) else raised(error)
+    return str(error) if is_ours(error) else format_with_traceback(error)
 
 
 def is_ours(error: BaseException) -> bool:
     """Whether this package raised it. An instance of this package's classes may also be raised by project code."""
     last = _last(error.__traceback__)
-    return type(error).__module__.startswith(OURS) and (last is None or _module(last).startswith(OURS))
+    return type(error).__module__.startswith(PACKAGE_PREFIX) and (
+        last is None or _module(last).startswith(PACKAGE_PREFIX)
+    )
 
 
-def together(texts: Iterable[str]) -> str:
+def join_errors(texts: Iterable[str]) -> str:
     """Join several such texts into one, with the public parts first."""
     texts = [text for text in texts if text]
-    words = [text[len(head) :].strip() for text in texts if (head := text.partition(MARK)[0]) != text]
-    return "\n".join(["; ".join(public(text) for text in texts), *words])
+    words = [text[len(head) :].strip() for text in texts if (head := text.partition(TRACEBACK_START)[0]) != text]
+    return "\n".join(["; ".join(public_part(text) for text in texts), *words])
 
 
-def public(text: str) -> str:
+def public_part(text: str) -> str:
     """Return the public part of a text; all of it if it has no traceback."""
-    head, mark, _words = text.partition(MARK)
+    head, mark, _words = text.partition(TRACEBACK_START)
     return head.rstrip(" :\n") if mark else text
 
 
-def in_a_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return the public part of a text, followed by the error's message if the text still has it."""
-    said = SAID.findall(text.partition(MARK)[2])
-    return f"{public(text)}: {said[-1]}" if said else public(text)
+    said = ERROR_LINE.findall(text.partition(TRACEBACK_START)[2])
+    return f"{public_part(text)}: {said[-1]}" if said else public_part(text)
 
 
 def _place(error: BaseException) -> str:

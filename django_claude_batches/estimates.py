@@ -24,19 +24,19 @@ from typing import Any, Protocol
 from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.pricing import PriceTable
 
-MOST_BYTES, LEAST_BYTES = 5, 2
+MAX_BYTES_PER_TOKEN, MIN_BYTES_PER_TOKEN = 5, 2
 """For one token."""
 
-AROUND = 100
+NON_TOKEN_BYTES = 100
 """Bytes of a request that need not be tokens."""
 
-MOST_KINDS = 200
+MAX_KINDS = 200
 """Kinds of requests that are told apart in a batch; further ones are of no model that is known, and cost unknown."""
 
 CENT = Decimal("0.01")
 
-Kind = tuple[str, str, int]
-OTHERS: Kind = ("", "", 1)
+KindKey = tuple[str, str, int]
+OTHER_KIND: KindKey = ("", "", 1)
 
 
 @dataclass(slots=True)
@@ -131,16 +131,16 @@ class ExpectedKind:
         low = prices.cost(
             self.model,
             inference_geo=self.inference_geo,
-            input_tokens=max(self.bytes - AROUND * self.requests, 0) // MOST_BYTES,
+            input_tokens=max(self.bytes - NON_TOKEN_BYTES * self.requests, 0) // MAX_BYTES_PER_TOKEN,
             output_tokens=self.requests,
-            prompt_tokens=max(2 ** (self.digits - 1) - AROUND, 0) // MOST_BYTES,
+            prompt_tokens=max(2 ** (self.digits - 1) - NON_TOKEN_BYTES, 0) // MAX_BYTES_PER_TOKEN,
         )
         high = prices.cost(
             self.model,
             inference_geo=self.inference_geo,
-            input_tokens=-(-self.bytes // LEAST_BYTES),
+            input_tokens=-(-self.bytes // MIN_BYTES_PER_TOKEN),
             output_tokens=self.max_tokens,
-            prompt_tokens=2**self.digits // LEAST_BYTES,
+            prompt_tokens=2**self.digits // MIN_BYTES_PER_TOKEN,
         )
         return low, high
 
@@ -152,7 +152,7 @@ class ExpectedUsage:
     """
 
     def __init__(self, stored: Iterable[Mapping[str, Any]] = ()) -> None:
-        self._kinds: dict[Kind, ExpectedKind] = {}
+        self._kinds: dict[KindKey, ExpectedKind] = {}
         self._refusals: dict[str, ExpectedRefusal] = {}
         for row in stored:
             if "warning" in row:
@@ -184,8 +184,8 @@ class ExpectedUsage:
                 found.first = place
             found.requests += times
 
-    def _new(self, key: Kind) -> ExpectedKind:
-        key = key if len(self._kinds) < MOST_KINDS else OTHERS
+    def _new(self, key: KindKey) -> ExpectedKind:
+        key = key if len(self._kinds) < MAX_KINDS else OTHER_KIND
         return self._kinds.setdefault(key, ExpectedKind(*key))
 
     @property

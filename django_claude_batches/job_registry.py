@@ -69,7 +69,7 @@ def register(job: type[Job]) -> None:
     _jobs[job.name] = job
 
 
-def forget(name: str) -> None:
+def unregister(name: str) -> None:
     """Make a job unknown, as if its code were gone."""
     _jobs.pop(name, None)
 
@@ -80,7 +80,7 @@ def find(name: str) -> Job | None:
     return None if job is None else job()
 
 
-def unknown(name: str) -> str:
+def unknown_job_message(name: str) -> str:
     """Say that nobody here knows the job, and which are known."""
     return f'No job is named "{name}" here (known: {", ".join(names()) or "none"}).'
 
@@ -95,7 +95,7 @@ def warnings() -> list[tuple[type[Job], str]]:
     return [(job, warning) for _name, job in sorted(_jobs.items()) for warning in job.warnings()]
 
 
-def declared() -> list[tuple[type[Job], Mapping[str, Any]]]:
+def declared_params() -> list[tuple[type[Job], Mapping[str, Any]]]:
     """Return each job with the params that its class sets for all its requests."""
     return [(job, job.declared_params()) for _name, job in sorted(_jobs.items())]
 

@@ -66,8 +66,10 @@ MODELS: Mapping[str, Limits] = {
     "claude-mythos-preview": _OF_FABLE,
 }
 
-ABOVE = "{name} refuses max_tokens above {most:,}"
-_LIFTED = frozenset(ABOVE.format(name=name, most=one.max_tokens) for name, one in MODELS.items() if one.extended)
+MAX_TOKENS_WARNING = "{name} refuses max_tokens above {most:,}"
+_LIFTED = frozenset(
+    MAX_TOKENS_WARNING.format(name=name, most=one.max_tokens) for name, one in MODELS.items() if one.extended
+)
 
 
 def is_lifted(warning: str, betas: Container[str]) -> bool:
@@ -94,7 +96,7 @@ def warnings_of(params: Mapping[str, Any]) -> Iterator[str]:
     max_tokens = params.get("max_tokens")
     if isinstance(max_tokens, int) and max_tokens > limits.max_tokens:
         is_above_all = limits.extended and max_tokens > EXTENDED_TOKENS
-        yield ABOVE.format(name=name, most=EXTENDED_TOKENS if is_above_all else limits.max_tokens)
+        yield MAX_TOKENS_WARNING.format(name=name, most=EXTENDED_TOKENS if is_above_all else limits.max_tokens)
 
 
 def _refused_members(params: Mapping[str, Any], name: str, limits: Limits) -> Iterator[str]:

@@ -28,13 +28,13 @@ UNIT = 10**9
 HALF = UNIT // 2
 """Costs are added up as whole numbers of 10**-18 USD: exact for prices of up to 10 decimals."""
 
-LARGEST = 10**9 * UNIT * 10**DIGITS
+MAX_COST_UNITS = 10**9 * UNIT * 10**DIGITS
 """A billion USD; more has no room in the columns."""
 
 InBatch = tuple[int | None, tuple[int, ...], tuple[int, ...]]
 """A threshold, and the rates per token below and above it, in 10**-18 USD."""
 
-NOTICE = timedelta(days=30)
+RETIREMENT_NOTICE = timedelta(days=30)
 """Before a model retires: from then on it is said to."""
 
 DATED = re.compile(r"(.+)-\d{8}")
@@ -101,7 +101,7 @@ class PriceTable:
         dated = DATED.fullmatch(model)
         day = self._retires.get(model) or self._retires.get(dated[1] if dated else "")
         today = today or datetime.now(tz=UTC).date()
-        if day is None or day - today > NOTICE:
+        if day is None or day - today > RETIREMENT_NOTICE:
             return ""
         if day > today:
             return f"{model} retires on {day}: requests to it fail from then on"
@@ -148,7 +148,7 @@ class PriceTable:
             + rates[4] * cache_read_tokens
             + self._web_search * web_search_requests
         )
-        return Decimal((total + HALF) // UNIT).scaleb(-DIGITS) if total < LARGEST else None
+        return Decimal((total + HALF) // UNIT).scaleb(-DIGITS) if total < MAX_COST_UNITS else None
 
     def _price_in_batch(self, model: str, in_us: bool) -> InBatch | None:  # noqa: FBT001 (its caller's key)
         price = self.price(model)

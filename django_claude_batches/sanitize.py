@@ -17,7 +17,7 @@ MAX_TEXT = 10_000
 FIRST_YEAR, LAST_YEAR = 1001, 9998
 """MariaDB's DATETIME begins at 1000, Python ends at 9999; a year's room for time zones and for what is added."""
 
-DEEPEST = 24
+MAX_DEPTH = 24
 """Levels of nesting that are stored as JSON; MariaDB's JSON_VALID stops at 32, and `message` is not at the top."""
 
 
@@ -59,7 +59,7 @@ class Cleaner:
             return None
         if not isinstance(value, (dict, list)):
             return value
-        if depth >= DEEPEST:
+        if depth >= MAX_DEPTH:
             self.changed = True
             return self.text(json.dumps(value, ensure_ascii=False))
         if isinstance(value, list):

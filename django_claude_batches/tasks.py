@@ -25,18 +25,18 @@ logger = get_logger(__name__)
 MINUTE = 60
 """Seconds. A batch of 100,000 requests is fetched in minutes; what takes an hour hangs, and goes on where it was."""
 
-BROKER_SECONDS = 5
+BROKER_TIMEOUT = 5
 """That a broker has to answer."""
 
-REST = timedelta(seconds=TICK_SECONDS * 2 / 3)
+DISPATCH_INTERVAL = timedelta(seconds=TICK_SECONDS * 2 / 3)
 """The interval after which a row whose message no worker took is sent another; it doubles, up to 15 minutes. At first
 less than the time between beat's ticks, so that the next tick sends it. Ten clicks in the admin are ten ticks at once:
 without it each would send a message for each due row."""
 
-KICK = {"is_kick": True}
+KICK_KWARGS = {"is_kick": True}
 """The arguments of a tick that does not come from beat."""
 
-WITHIN_AN_HOUR: dict[str, Any] = {
+HOUR_TASK_OPTIONS: dict[str, Any] = {
     "ignore_result": True,
     "acks_late": False,
     "soft_time_limit": 60 * MINUTE,
@@ -69,7 +69,7 @@ def tick(*, is_kick: bool = False) -> None:
         steps.callback(_send_prepares)
 
 
-@shared_task(name="django_claude_batches.advance", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.advance", **HOUR_TASK_OPTIONS)
 def advance(pk: int) -> None:
     """Do what is due for one batch; what it fetched for a job, and a batch that waited for it, is sent at once."""
     services.advance_if_due(pk)
@@ -77,28 +77,28 @@ def advance(pk: int) -> None:
     _send_advances()
 
 
-@shared_task(name="django_claude_batches.poll", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.poll", **HOUR_TASK_OPTIONS)
 def poll(alias: str) -> None:
     """Mirror what an account's batches are doing at Anthropic; what became due by it is sent at once."""
     services.poll_if_due(alias)
     _send_advances()
 
 
-@shared_task(name="django_claude_batches.drive", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.drive", **HOUR_TASK_OPTIONS)
 def drive(pk: int) -> None:
     """Do what is due for one run of a job; what it drafted is sent at once."""
     services.drive_if_due(pk)
     _send_kick()
 
 
-@shared_task(name="django_claude_batches.deliver", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.deliver", **HOUR_TASK_OPTIONS)
 def deliver(pk: int) -> None:
     """Hand some results to their job; if they were the last of their batch, its run goes on at once."""
     services.deliver_if_due(pk)
     _send_drives()
 
 
-@shared_task(name="django_claude_batches.start_job", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.start_job", **HOUR_TASK_OPTIONS)
 def start_job(name: str, label: str = "") -> None:
     """Start a job, for an entry in beat's schedule; while it runs already, only say so."""
     services.start_job_if_free(name, label=label)
@@ -106,56 +106,56 @@ def start_job(name: str, label: str = "") -> None:
 
 
 def _send_prepares() -> None:
-    services.dispatch_due_uploads(lambda pk: prepare.apply_async((pk,)), rest=REST)
+    services.dispatch_due_uploads(lambda pk: prepare.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_polls() -> None:
-    services.dispatch_due_polls(lambda alias: poll.apply_async((alias,)), rest=REST)
+    services.dispatch_due_polls(lambda alias: poll.apply_async((alias,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_advances() -> None:
-    services.dispatch_due_batches(lambda pk: advance.apply_async((pk,)), rest=REST)
+    services.dispatch_due_batches(lambda pk: advance.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_drives() -> None:
-    services.dispatch_due_runs(lambda pk: drive.apply_async((pk,)), rest=REST)
+    services.dispatch_due_runs(lambda pk: drive.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_deliveries() -> None:
-    services.dispatch_due_deliveries(lambda pk: deliver.apply_async((pk,)), rest=REST)
+    services.dispatch_due_deliveries(lambda pk: deliver.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
-@shared_task(name="django_claude_batches.prepare", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.prepare", **HOUR_TASK_OPTIONS)
 def prepare(pk: int) -> None:
     """Check or draft one uploaded file."""
     services.prepare_if_due(pk)
 
 
-@shared_task(name="django_claude_batches.audit", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.audit", **HOUR_TASK_OPTIONS)
 def audit() -> None:
     """Send a task for each account whose last audit is a day old."""
     services.dispatch_due_audits(lambda alias: audit_account.apply_async((alias,)))
 
 
-@shared_task(name="django_claude_batches.audit_account", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.audit_account", **HOUR_TASK_OPTIONS)
 def audit_account(alias: str) -> None:
     """Compare what Anthropic lists for an account with our rows, if its last audit is a day old."""
     services.audit_due(alias)
 
 
-@shared_task(name="django_claude_batches.purge", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.purge", **HOUR_TASK_OPTIONS)
 def purge() -> None:
     """Take away what RETENTION says is not to be kept, of the accounts whose last purge is a day old."""
     services.purge_due()
 
 
-@shared_task(name="django_claude_batches.watch", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.watch", **HOUR_TASK_OPTIONS)
 def watch() -> None:
     """Send a task for each account whose last look for late batches is ten minutes old."""
     services.dispatch_due_watches(lambda alias: watch_account.apply_async((alias,)))
 
 
-@shared_task(name="django_claude_batches.watch_account", **WITHIN_AN_HOUR)
+@shared_task(name="django_claude_batches.watch_account", **HOUR_TASK_OPTIONS)
 def watch_account(alias: str) -> None:
     """Look for batches of an account's unanswered create calls that appear after the search has ended."""
     services.watch_due(alias)
@@ -172,16 +172,16 @@ def kick() -> None:
 
 
 def _send_kick() -> None:
-    tick.apply_async(kwargs=KICK)
+    tick.apply_async(kwargs=KICK_KWARGS)
 
 
 def ask_broker() -> tuple[str, str]:
     """Return the broker's URL, and why it cannot be reached, in some 5 seconds; each may be empty. Show no password."""
     url = ""
     try:
-        with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
+        with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT) as connection:
             url = connection.as_uri()
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_TIMEOUT)
     except (OSError, OperationalError) as error:
         return url, str(error)
     except Exception as error:  # noqa: BLE001 (each transport has its own)

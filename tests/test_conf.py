@@ -475,7 +475,7 @@ class TestChecks:
 def test_a_job_whose_model_retires_is_found_by_check() -> None:
     job("retiring", claude_model="claude-sonnet-4-5")
     found = [message for message in checks.check_models(app_configs=None) if "claude-sonnet-4-5 retire" in message.msg]
-    job_registry.forget("retiring")
+    job_registry.unregister("retiring")
     assert [message.id for message in found] == ["django_claude_batches.W011"]
 
 
@@ -496,5 +496,5 @@ def test_what_a_jobs_class_says_that_its_model_refuses_is_found_by_check(
 ) -> None:
     made = job("limited", **members)
     found = [message.msg for message in checks.check_models(app_configs=None) if message.obj is made]
-    job_registry.forget("limited")
+    job_registry.unregister("limited")
     assert found == told

@@ -14,7 +14,7 @@ from django_claude_batches import conf, exceptions, services, signals, testing
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.management.commands.claude_batches import ALL
 from django_claude_batches.models import JobRun, MessageBatch, RunState, State
-from django_claude_batches.services.delivery.evaluation import Outcome
+from django_claude_batches.services.delivery.evaluation import RowOutcome
 from tests.browser.looks import FORMS
 from tests.browser.looks import PAGES as PAGES_OF_OURS
 
@@ -168,8 +168,8 @@ def test_the_states_of_a_run_are_these() -> None:
 
 
 def test_the_outcomes_are_these() -> None:
-    assert [row[0] for row in rows(page("reference/jobs"), "outcome")] == list(Outcome)
-    assert {row[0] for row in rows(page("how-to/failures-and-retries"), "outcome")} == set(Outcome)
+    assert [row[0] for row in rows(page("reference/jobs"), "outcome")] == list(RowOutcome)
+    assert {row[0] for row in rows(page("how-to/failures-and-retries"), "outcome")} == set(RowOutcome)
 
 
 def test_the_fields_of_a_run_are_in_the_reference() -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from django_claude_batches.estimates import MOST_KINDS, Estimate, ExpectedUsage
+from django_claude_batches.estimates import MAX_KINDS, Estimate, ExpectedUsage
 from django_claude_batches.pricing import PriceTable, bundled
 
 TABLE = bundled()
@@ -120,10 +120,10 @@ def test_a_request_can_be_taken_out_again() -> None:
 
 
 def test_it_stays_small_and_unknown_however_many_models_there_are() -> None:
-    expected = usage(*(Request(f"model-{number}", 100, 10) for number in range(10 * MOST_KINDS)))
-    assert len(expected.stored()) == MOST_KINDS + 1
-    assert sum(kind.requests for kind in expected.kinds) == 10 * MOST_KINDS
-    prices = TABLE.replaced({f"model-{number}": {"input": 1, "output": 1} for number in range(MOST_KINDS)})
+    expected = usage(*(Request(f"model-{number}", 100, 10) for number in range(10 * MAX_KINDS)))
+    assert len(expected.stored()) == MAX_KINDS + 1
+    assert sum(kind.requests for kind in expected.kinds) == 10 * MAX_KINDS
+    prices = TABLE.replaced({f"model-{number}": {"input": 1, "output": 1} for number in range(MAX_KINDS)})
     assert expected.estimate(prices).unknown_models == ("",)
 
 

@@ -18,7 +18,7 @@ from jsonschema.exceptions import best_match
 
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
 from django_claude_batches.output_schema.jsonschema_bounds import MAX_FORMATTED, MAX_UNEVALUATED
-from django_claude_batches.output_schema.jsonschema_validator import BySchema
+from django_claude_batches.output_schema.jsonschema_validator import JsonSchemaChecker
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 BACKTRACKING = "^(a|aa)+$"
@@ -30,7 +30,7 @@ BRANCHING = {
 
 
 def check(schema: dict[str, Any], value: Any, seconds: float = 0.05) -> None:
-    BySchema(schema, seconds=seconds).check(json.dumps(value), value)
+    JsonSchemaChecker(schema, seconds=seconds).check(json.dumps(value), value)
 
 
 def nested(depth: int) -> list[Any]:
@@ -72,7 +72,7 @@ def test_a_check_that_takes_too_long_makes_the_answer_invalid(schema: dict[str, 
 
 
 def test_the_next_answer_is_checked_as_ever() -> None:
-    schema = BySchema({"pattern": BACKTRACKING}, seconds=0.05)
+    schema = JsonSchemaChecker({"pattern": BACKTRACKING}, seconds=0.05)
     with pytest.raises(InvalidOutput, match="takes more than"):
         schema.check(f'"{HOSTILE}"', HOSTILE)
     assert schema.check('"aaa"', "aaa").output == "aaa"
@@ -88,7 +88,7 @@ def test_a_longer_answer_has_more_time() -> None:
 @pytest.mark.parametrize("item", [lambda n: {"a": n}, lambda n: [n, "a"], lambda n: n * (2**61 - 1)])
 def test_unique_items_cost_is_linear(item: Any) -> None:
     def seconds(count: int) -> float:
-        values, schema = [item(number) for number in range(count)], BySchema({"uniqueItems": True})
+        values, schema = [item(number) for number in range(count)], JsonSchemaChecker({"uniqueItems": True})
         taken = []
         for _round in range(3):
             began = time.thread_time()
@@ -143,7 +143,7 @@ def test_an_error_is_not_kept_at_each_level() -> None:
     for _level in range(50):
         value = [value]
     node = {"anyOf": [{"type": "null"}, {"items": {"$ref": "#/$defs/node"}, "type": "array"}]}
-    schema = BySchema({"$defs": {"node": node}, "$ref": "#/$defs/node"})
+    schema = JsonSchemaChecker({"$defs": {"node": node}, "$ref": "#/$defs/node"})
     tracemalloc.start()
     try:
         with pytest.raises(InvalidOutput, match="not valid under any"):

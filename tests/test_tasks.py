@@ -87,7 +87,7 @@ class TestTicks:
         tasks.tick()
         for _ in range(2):
             services.submit(draft(1))
-            tasks.tick(**tasks.KICK)
+            tasks.tick(**tasks.KICK_KWARGS)
         assert names(sent) == ["advance"] * 2
 
     @pytest.mark.parametrize("count", [100, pytest.param(A_DAY, marks=pytest.mark.slow)])
@@ -163,13 +163,13 @@ def handed_out(row: Any) -> int:
     sent: list[int] = []
     match row:
         case MessageBatch():
-            services.dispatch_due_batches(sent.append, rest=tasks.REST)
+            services.dispatch_due_batches(sent.append, rest=tasks.DISPATCH_INTERVAL)
         case JobRun():
-            services.dispatch_due_runs(sent.append, rest=tasks.REST)
+            services.dispatch_due_runs(sent.append, rest=tasks.DISPATCH_INTERVAL)
         case DeliveryChunk():
-            services.dispatch_due_deliveries(sent.append, rest=tasks.REST)
+            services.dispatch_due_deliveries(sent.append, rest=tasks.DISPATCH_INTERVAL)
         case BatchUpload():
-            services.dispatch_due_uploads(sent.append, rest=tasks.REST)
+            services.dispatch_due_uploads(sent.append, rest=tasks.DISPATCH_INTERVAL)
     return len(sent)
 
 

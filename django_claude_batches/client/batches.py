@@ -21,7 +21,7 @@ from django_claude_batches.client.http_session import (
     problem_with_proxies,
 )
 from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
-from django_claude_batches.client.observed_transport import WatchedTransport
+from django_claude_batches.client.observed_transport import ObservedTransport
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.request_body import write_body
 from django_claude_batches.client.response_body import MAX_LISTING_BYTES
@@ -66,8 +66,8 @@ class BatchesClient:
     `around` makes a context manager in which each call is made, with its retries: it sees the call's error, and may
     refuse the call with one. Arguments that cannot work raise ValueError.
 
-    Every method may raise `APIError` (the API said no) and `APIConnectionError` (it said nothing); none raises an error of
-    requests.
+    Every method may raise `APIStatusError` (the API refused) and `APIConnectionError` (no answer); none raises an error
+    of requests.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class BatchesClient:
             raise ValueError(problem)
         self._betas = tuple(betas)
         headers = header("anthropic-version", anthropic_version) | header("anthropic-workspace-id", workspace_id)
-        self._transport = WatchedTransport(
+        self._transport = ObservedTransport(
             around=around,
             base_url=self._base_url,
             auth=key,
@@ -175,8 +175,8 @@ class BatchesClient:
         """Post `size` bytes of `body` (`{"requests":[…]}`, UTF-8) once, and never again: there is no idempotency key.
 
         `APIConnectionError(sent=False)`: not a byte of the body was asked for, so no batch can have been made.
-        `APIConnectionError(sent=True)`: there may be one. That is every other loss, any 2xx answer that isn't a batch with
-        an id, and any exception of `body.read()` (its words are in the message), which is how a caller can put a
+        `APIConnectionError(sent=True)`: there may be one. That is every other loss, any 2xx answer that isn't a batch
+        with an id, and any exception of `body.read()` (its words are in the message), which is how a caller can put a
         deadline on the sending; `read` is not called again once all bytes are out. Other answers raise as `APIError`;
         of those a 5xx, 408 or 409 leaves it open, too, whether there is a batch.
 
@@ -279,8 +279,8 @@ class BatchesClient:
         """Open the results as raw lines, in the order in which they come (not that of the requests).
 
         The path is built from the id: `results_url` could name another host, which must not get the key. A connection
-        that breaks raises `APIConnectionError` after the last complete line, and more than `max_lines` lines, blank ones
-        included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
+        that breaks raises `APIConnectionError` after the last complete line, and more than `max_lines` lines, blank
+        ones included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
 
         `on_read` is called whenever bytes came, also in the middle of a long line; what it raises ends the reading.
         """

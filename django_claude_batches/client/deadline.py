@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-WAIT = 1.0
+ON_WAIT_SECONDS = 1.0
 """Seconds between two calls of `on_wait` while no byte comes."""
 
-SHORTEST = 0.001
+MIN_TIMEOUT = 0.001
 """Seconds. A socket timeout of 0 would mean that it does not block."""
 
 MAX_UNSEEN_BYTES = 1024 * 1024
@@ -77,7 +77,7 @@ class Pace:
         left = self.left
         if left <= 0:
             raise TooSlow(self._words)
-        return max(min(timeout, left), SHORTEST)
+        return max(min(timeout, left), MIN_TIMEOUT)
 
     def read(self, size: int, seconds: float) -> None:
         """Note a read of `size` bytes that took so long.
@@ -168,7 +168,7 @@ class _PacedReads(io.RawIOBase):
         has read already, and is woken by records that carry no data. The socket's file could not be read again.
         """
         while True:
-            self._sock.settimeout(max(min(until - time.monotonic(), WAIT), SHORTEST))
+            self._sock.settimeout(max(min(until - time.monotonic(), ON_WAIT_SECONDS), MIN_TIMEOUT))
             try:
                 size: int | None = self._sock.recv_into(buffer)
             except TimeoutError:

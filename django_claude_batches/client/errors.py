@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django_claude_batches import sanitize
-from django_claude_batches.client.error_table import kind_and_about, of_the_edge
+from django_claude_batches.client.error_table import edge_kind_and_about, kind_and_about
 from django_claude_batches.client.retries import retry_after
 from django_claude_batches.exceptions import About, APIError, NotFoundError, ResultsUnavailable, ServerFault
 
@@ -26,7 +26,9 @@ MAX_MESSAGE, MAX_IDENTIFIER = 5000, 100
 """Characters kept of the API's own words, and of its short ones: types, codes, request ids."""
 
 
-def refusal(status: int, reason: str, headers: Mapping[str, str], text: str, *, about_results: bool) -> APIError:
+def error_from_response(
+    status: int, reason: str, headers: Mapping[str, str], text: str, *, about_results: bool
+) -> APIError:
     """Make the error that an answer outside 200-299 stands for.
 
     `about_results`: the results were asked for, where a 404 says that there are none (yet, or any more).
@@ -35,7 +37,7 @@ def refusal(status: int, reason: str, headers: Mapping[str, str], text: str, *, 
         return _error(ServerFault, About.UNKNOWN, _refused_redirect(headers), status, headers)
     body = _envelope(text)
     if body is None:
-        kind, about = of_the_edge(status)
+        kind, about = edge_kind_and_about(status)
         return _error(kind, about, plain_text(text) or f"HTTP {status} {reason}".rstrip(), status, headers)
     error = body["error"]
     message = _text(error.get("message"), MAX_MESSAGE) or plain_text(text)

@@ -26,7 +26,7 @@ from django_claude_batches.sanitize import text
 Timeout = tuple[float, float]
 """Seconds to connect (and for each piece sent), seconds without a byte while reading."""
 
-BROKEN = (OSError, urllib3.exceptions.HTTPError)
+CONNECTION_ERRORS = (OSError, urllib3.exceptions.HTTPError)
 """What requests raises (all of its own are OSErrors) and what of urllib3's passes through it."""
 
 NEVER_CONNECTED = (
@@ -138,7 +138,7 @@ def timed_out(error: BaseException) -> bool:
     return any(isinstance(item, TIMED_OUT) for item in causes)
 
 
-def words(error: BaseException, redacted: Redactor) -> str:
+def describe_error(error: BaseException, redacted: Redactor) -> str:
     """Say what broke in one line: the kind of requests' error, and the innermost reason for it.
 
     That may quote the URL of a proxy, or a line of the answer.

@@ -10,7 +10,7 @@ from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.transport import Reply, Transport
 
 
-class WatchedTransport(Transport):
+class ObservedTransport(Transport):
     """Makes each call, retries included, inside `around()`. Of a stream that is its opening, and then its reading."""
 
     def __init__(self, *, around: Callable[[], AbstractContextManager[object]], **options: Any) -> None:

@@ -17,17 +17,17 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.wire import MessageBatch
 
-LONGEST_HINT = 600.0
+MAX_RETRY_AFTER = 600.0
 """Seconds. A longer `retry-after` on a good poll is cut to this; on an error it ends the wait."""
 
-MISSES_IN_A_ROW = 3
+MAX_FAILED_POLLS = 3
 """Failed polls that are borne; each was already retried. 404 is among them: it is seen in passing up to 2 minutes after
 a create (docs/reference/wire.md §11.8)."""
 
-LAST_POLL = 1.0
+LAST_POLL_SECONDS = 1.0
 """Seconds that a poll is given where less than that is left of the wait."""
 
-PASSING = (APIConnectionError, RateLimitError, NotFoundError, ServerFault)
+TRANSIENT_ERRORS = (APIConnectionError, RateLimitError, NotFoundError, ServerFault)
 
 
 def poll_until_ended(
@@ -47,18 +47,18 @@ def poll_until_ended(
     misses = 0
     while True:
         left = math.inf if deadline is None else deadline - time.monotonic()
-        outcome = _polled(poll, max(left, LAST_POLL))
+        outcome = _polled(poll, max(left, LAST_POLL_SECONDS))
         if isinstance(outcome, Reply):
             misses, last_status = 0, outcome.data["processing_status"]
             if on_poll is not None:
                 on_poll(outcome.data)
             if last_status == "ended":
                 return outcome.data
-            hint = min(outcome.retry_after or 0.0, LONGEST_HINT)
+            hint = min(outcome.retry_after or 0.0, MAX_RETRY_AFTER)
         else:
             misses += 1
             hint = getattr(outcome, "retry_after", None) or 0.0
-            if misses >= MISSES_IN_A_ROW or hint > LONGEST_HINT:
+            if misses >= MAX_FAILED_POLLS or hint > MAX_RETRY_AFTER:
                 raise outcome
         _sleep(max(poll_interval, hint), deadline, name=name, timeout=timeout, last_status=last_status)
 
@@ -68,7 +68,7 @@ def _polled(
 ) -> Reply[MessageBatch] | APIError | APIConnectionError:
     try:
         return poll(at_most)
-    except PASSING as error:
+    except TRANSIENT_ERRORS as error:
         return error
 
 

@@ -13,7 +13,7 @@ from django_claude_batches.wire import BATCH_ID_PATTERN, DeletedMessageBatch, Me
 NO_COUNTS = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
 TEXTS = ("processing_status", "created_at", "expires_at")
 NULLABLE = ("ended_at", "archived_at", "cancel_initiated_at", "results_url")
-NOTHING_SAID: dict[str, Any] = dict.fromkeys(TEXTS, "") | dict.fromkeys(NULLABLE)
+MISSING_VALUES: dict[str, Any] = dict.fromkeys(TEXTS, "") | dict.fromkeys(NULLABLE)
 
 
 def message_batch(data: object) -> MessageBatch | None:
@@ -22,7 +22,7 @@ def message_batch(data: object) -> MessageBatch | None:
         return None
     counts = data.get("request_counts")
     known = {key: value for key, value in counts.items() if type(value) is int} if isinstance(counts, dict) else {}
-    texts = {key: data[key] if isinstance(data.get(key), str) else missing for key, missing in NOTHING_SAID.items()}
+    texts = {key: data[key] if isinstance(data.get(key), str) else missing for key, missing in MISSING_VALUES.items()}
     return cast("MessageBatch", {**data, **texts, "request_counts": {**NO_COUNTS, **known}})
 
 

@@ -18,10 +18,10 @@ from django_claude_batches.sanitize import moment
 RETRIED_STATUSES = frozenset({408, 409, 429})
 """Besides all from 500 on (docs/reference/wire.md §7)."""
 
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 """Seconds. Where the server asks for more the error is raised instead, with `retry_after` filled in."""
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 8.0
+FIRST_BACKOFF, MAX_BACKOFF = 0.5, 8.0
 """Seconds, as the official SDK has them (docs/reference/wire.md §7)."""
 
 
@@ -39,8 +39,8 @@ def pause_before_retry(failure: Failure, *, tries: int) -> float | None:
         return None
     asked = failure.error.retry_after if isinstance(failure.error, APIError) else None
     if asked is not None and asked > 0:
-        return asked if asked <= LONGEST_PAUSE else None
-    backoff = min(FIRST_BACKOFF * 2.0**tries, LONGEST_BACKOFF)
+        return asked if asked <= MAX_PAUSE else None
+    backoff = min(FIRST_BACKOFF * 2.0**tries, MAX_BACKOFF)
     return backoff * (1 - 0.25 * random.random())  # noqa: S311 (it spreads load, it hides nothing)
 
 
@@ -61,7 +61,7 @@ def may_have_worked(failure: Failure) -> bool:
     )
 
 
-def advice(headers: Mapping[str, str]) -> bool | None:
+def should_retry(headers: Mapping[str, str]) -> bool | None:
     """Read `x-should-retry`, which outranks the status."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
 

@@ -23,7 +23,7 @@ import requests
 from django_claude_batches import __version__
 from django_claude_batches.client import deadline, http_session, response_body, retries
 from django_claude_batches.client.deadline import Pace
-from django_claude_batches.client.errors import identifier, plain_text, refusal
+from django_claude_batches.client.errors import error_from_response, identifier, plain_text
 from django_claude_batches.client.http_session import KeyAuth, Timeout
 from django_claude_batches.client.redaction import REDACTED
 from django_claude_batches.client.request_body import BodyReadError, Upload
@@ -108,11 +108,11 @@ class Transport:
 
         def attempt() -> Reply[Any] | Failure:
             nonlocal lost
-            outcome = self._ask(method, path, params=query, max_bytes=max_bytes)
+            outcome = self._call_once(method, path, params=query, max_bytes=max_bytes)
             lost = lost or (isinstance(outcome, Failure) and retries.may_have_worked(outcome))
             return outcome
 
-        return replace(self._persist(attempt, self._pace(at_most)), is_repeated=lost)
+        return replace(self._call_with_retries(attempt, self._pace(at_most)), is_repeated=lost)
 
     def delete(self, path: str) -> Reply[Any] | None:
         """Delete; None where the thing is gone after a try whose answer was lost: that try deleted it."""
@@ -120,7 +120,7 @@ class Transport:
 
         def attempt() -> Reply[Any] | Failure | None:
             nonlocal maybe_done
-            outcome = self._ask("DELETE", path)
+            outcome = self._call_once("DELETE", path)
             if isinstance(outcome, Failure):
                 if maybe_done and isinstance(outcome.error, NotFoundError):
                     return None
@@ -129,7 +129,7 @@ class Transport:
 
         failure: APIError | None = None
         try:
-            return self._persist(attempt, self._pace())
+            return self._call_with_retries(attempt, self._pace())
         except APIError as error:
             failure = error
         if not maybe_done or retries.may_have_worked(Failure(failure)):
@@ -158,11 +158,11 @@ class Transport:
         upload = Upload(body, size, pace)
         headers = {"Content-Type": "application/json", **headers}
         with deadline.keeping(pace), self._new_session() as session:
-            response = self._shielded(
+            response = self._call_shielded(
                 lambda: self._call(session, "POST", path, data=upload, headers=headers, timeout=timeout),
                 sent=lambda error: upload.started,
             )
-            outcome = self._reply(self._judged(response))
+            outcome = self._reply(self._check_status(response))
         if isinstance(outcome, Reply):
             return outcome
         error = outcome.error
@@ -178,7 +178,7 @@ class Transport:
         """
         pace = self._pace()
         headers = {"Accept": "application/binary"}
-        response = self._persist(lambda: self._open("GET", path, about_results=True, headers=headers), pace)
+        response = self._call_with_retries(lambda: self._open("GET", path, about_results=True, headers=headers), pace)
         pace.stream(rate=self._min_results_rate, window=self._timeout[1], on_read=on_read)
         with response:
             yield Stream(self._pieces(response, pace), _length(response), bool(response.raw.chunked))
@@ -194,7 +194,7 @@ class Transport:
         pieces = response_body.unpacked_pieces(pieces)
         while True:
             with deadline.keeping(pace):
-                piece: bytes | APIConnectionError | None = self._shielded(lambda: next(pieces, None))
+                piece: bytes | APIConnectionError | None = self._call_shielded(lambda: next(pieces, None))
             if isinstance(piece, APIConnectionError):
                 raise piece
             if piece is None:
@@ -205,7 +205,7 @@ class Transport:
     def _pace(self, at_most: float = math.inf) -> Pace:
         return Pace(min(self._total_timeout, at_most), limit="the total time of a call (total_timeout, TOTAL_TIMEOUT)")
 
-    def _persist(self, attempt: Callable[[], T | Failure], pace: Pace) -> T:
+    def _call_with_retries(self, attempt: Callable[[], T | Failure], pace: Pace) -> T:
         tries = 0
         with deadline.keeping(pace):
             while isinstance(outcome := attempt(), Failure):
@@ -216,7 +216,7 @@ class Transport:
                 tries += 1
         return outcome
 
-    def _ask(
+    def _call_once(
         self, method: str, path: str, *, max_bytes: int = MAX_OBJECT_BYTES, **options: Any
     ) -> Reply[Any] | Failure:
         return self._reply(self._open(method, path, **options), max_bytes)
@@ -224,14 +224,14 @@ class Transport:
     def _open(
         self, method: str, path: str, *, about_results: bool = False, **options: Any
     ) -> requests.Response | Failure:
-        response = self._shielded(lambda: self._call(self._session(), method, path, **options))
-        return self._judged(response, about_results=about_results)
+        response = self._call_shielded(lambda: self._call(self._session(), method, path, **options))
+        return self._check_status(response, about_results=about_results)
 
     def _call(self, session: requests.Session, method: str, path: str, **options: Any) -> requests.Response:
         options.setdefault("timeout", self._timeout)
         return session.request(method, self._base_url + path, stream=True, allow_redirects=False, **options)
 
-    def _judged(
+    def _check_status(
         self, response: requests.Response | APIConnectionError, *, about_results: bool = False
     ) -> requests.Response | Failure:
         """Return a good answer as it is, still to be read; the failure that any other stands for."""
@@ -241,17 +241,19 @@ class Transport:
             return response
         body = bytearray()
         with response:  # as far as it comes: a cut one still has its status
-            self._shielded(lambda: response_body.collect(_undecoded(response), body, MAX_OBJECT_BYTES))
+            self._call_shielded(lambda: response_body.collect(_undecoded(response), body, MAX_OBJECT_BYTES))
         text = self.redacted(response_body.unpacked(body, MAX_OBJECT_BYTES).decode(errors="replace"))
-        error = refusal(response.status_code, response.reason, response.headers, text, about_results=about_results)
-        return Failure(error, retries.advice(response.headers))
+        error = error_from_response(
+            response.status_code, response.reason, response.headers, text, about_results=about_results
+        )
+        return Failure(error, retries.should_retry(response.headers))
 
     def _reply(self, response: requests.Response | Failure, max_bytes: int = MAX_OBJECT_BYTES) -> Reply[Any] | Failure:
         if isinstance(response, Failure):
             return response
         body = bytearray()
         with response:
-            failure = self._shielded(lambda: response_body.collect(_undecoded(response), body, max_bytes))
+            failure = self._call_shielded(lambda: response_body.collect(_undecoded(response), body, max_bytes))
         if isinstance(failure, APIConnectionError):
             return Failure(failure)
         headers = response.headers
@@ -275,16 +277,16 @@ class Transport:
         except (ValueError, RecursionError):
             return None, f"the answer is not JSON: {plain_text(text)}"
 
-    def _shielded(
+    def _call_shielded(
         self, call: Callable[[], T], *, sent: Callable[[BaseException], bool] = http_session.was_sent
     ) -> T | APIConnectionError:
         """Return what `call` returns, or the lack of an answer as our error, unraised and without requests' frames."""
         try:
             return call()
-        except (BodyReadError, *http_session.BROKEN) as error:
+        except (BodyReadError, *http_session.CONNECTION_ERRORS) as error:
             exceeded = deadline.exceeded()
             is_too_slow = bool(exceeded) or http_session.timed_out(error)
-            words = exceeded or http_session.words(error, self.redacted)
+            words = exceeded or http_session.describe_error(error, self.redacted)
             return APIConnectionError(words, sent=sent(error), too_slow=is_too_slow)
         except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
             foreign = error.with_traceback(None)

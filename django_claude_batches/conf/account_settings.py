@@ -14,11 +14,11 @@ from django.utils.module_loading import import_string
 from django_claude_batches import sanitize
 from django_claude_batches.conf.validation import (
     ConfigurationError,
+    all_settings,
     did_you_mean,
     one_of,
-    outside,
     refuse_unknown,
-    whole,
+    reraise_without_locals,
 )
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
@@ -100,27 +100,27 @@ class Account:
 
 def account(alias: str) -> Account:
     """Give an account of the settings; raise ConfigurationError for one that they do not name."""
-    return outside(lambda: _account(alias))
+    return reraise_without_locals(lambda: _account(alias))
 
 
 def accounts() -> list[str]:
     """Give the aliases of the accounts; `default` is always one of them. What can be no alias is left out."""
-    return outside(lambda: list(_usable()))
+    return reraise_without_locals(lambda: list(_valid_accounts()))
 
 
 def every_alias() -> list[Any]:
     """Give what the settings have as aliases, for a check: `account` says what is wrong with each."""
-    return outside(lambda: list(_accounts()))
+    return reraise_without_locals(lambda: list(_accounts()))
 
 
 def _accounts() -> dict[Any, Any]:
-    given = whole().get("ACCOUNTS", {})
+    given = all_settings().get("ACCOUNTS", {})
     if not isinstance(given, Mapping):
         raise ConfigurationError('CLAUDE_BATCHES["ACCOUNTS"] must map aliases to dictionaries.')
     return {DEFAULT_ACCOUNT: {}, **given}
 
 
-def _usable() -> dict[str, Any]:
+def _valid_accounts() -> dict[str, Any]:
     return {alias: given for alias, given in _accounts().items() if _can_be_alias(alias)}
 
 
@@ -129,7 +129,7 @@ def _can_be_alias(alias: object) -> bool:
 
 
 def _account(alias: str) -> Account:
-    known = _usable()
+    known = _valid_accounts()
     if not _can_be_alias(alias):
         raise ConfigurationError(
             f'The alias {alias!r:.80} in CLAUDE_BATCHES["ACCOUNTS"] must be a text of 1 to {MAX_ALIAS} characters.'
@@ -145,7 +145,7 @@ def _account(alias: str) -> Account:
         raise ConfigurationError(f"{where} must be a dictionary, not {type(given).__name__}.")
     refuse_unknown(given, ACCOUNT_DEFAULTS, where)
     merged = {**ACCOUNT_DEFAULTS, **given}
-    of_environment = os.environ.get if alias == DEFAULT_ACCOUNT else _nothing
+    of_environment = os.environ.get if alias == DEFAULT_ACCOUNT else _no_variable
     own_key, key_of_environment = _resolved_key(merged["API_KEY"], where), of_environment("ANTHROPIC_API_KEY")
     return Account(
         alias=alias,
@@ -160,8 +160,8 @@ def _account(alias: str) -> Account:
         min_results_rate=_min_results_rate(merged["MIN_RESULTS_RATE"], f'{where}["MIN_RESULTS_RATE"]'),
         proxies=_proxies(merged["PROXIES"], f'{where}["PROXIES"]'),
         verify=_verify(merged["VERIFY"], f'{where}["VERIFY"]'),
-        allow_http=_switch(merged["ALLOW_HTTP"], f'{where}["ALLOW_HTTP"]'),
-        is_shared=_switch(merged["SHARED"], f'{where}["SHARED"]'),
+        allow_http=_boolean(merged["ALLOW_HTTP"], f'{where}["ALLOW_HTTP"]'),
+        is_shared=_boolean(merged["SHARED"], f'{where}["SHARED"]'),
         key_setting=f'{where}["API_KEY"]' if own_key else "ANTHROPIC_API_KEY" if key_of_environment else "",
         _key=own_key or key_of_environment,
     )
@@ -256,7 +256,7 @@ def _verify(value: Any, where: str) -> bool | str:
     raise ConfigurationError(f"{where} must be True, False, or the path of a certificate authority's bundle.")
 
 
-def _switch(value: Any, where: str) -> bool:
+def _boolean(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(f"{where} must be True or False.")
     return value
@@ -270,5 +270,5 @@ def _is_url(value: str) -> bool:
         return False
 
 
-def _nothing(_name: str) -> None:
+def _no_variable(_name: str) -> None:
     return None

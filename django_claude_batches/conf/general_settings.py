@@ -23,7 +23,7 @@ from django_claude_batches.wire import WHOLE_STOP_REASONS
 
 RETENTION_DEFAULTS: dict[str, Any] = {"REQUEST_BODIES": None, "RESULT_BODIES": None, "REMOTE_COPIES": None}
 
-LONGEST_RETENTION = timedelta(days=36_500)
+MAX_RETENTION = timedelta(days=36_500)
 """Databases cannot count back any number of years."""
 
 NEVER_WHOLE = frozenset({"max_tokens", "refusal"})
@@ -147,6 +147,6 @@ def _within_a_day(name: str) -> timedelta:
 
 def _kept_for(value: Any, where: str) -> timedelta | None:
     kept_for = None if value is None else positive(value, where, or_else=" or None, which is for ever")
-    if kept_for is not None and kept_for > LONGEST_RETENTION:
+    if kept_for is not None and kept_for > MAX_RETENTION:
         raise ConfigurationError(f"{where} must be 100 years at most; None is for ever.")
     return kept_for

@@ -40,7 +40,7 @@ class ConfigurationError(ImproperlyConfigured):
     """A setting is wrong. Outside the family of `exceptions` on purpose: no `except ClaudeBatchesError` hides it."""
 
 
-def outside(read: Callable[[], _T]) -> _T:
+def reraise_without_locals(read: Callable[[], _T]) -> _T:
     """Read something, and raise what is wrong with it here, where nothing of it is in sight."""
     try:
         return read()
@@ -50,10 +50,10 @@ def outside(read: Callable[[], _T]) -> _T:
 
 
 def setting(name: str) -> Any:
-    return outside(lambda: whole().get(name, DEFAULTS[name]))
+    return reraise_without_locals(lambda: all_settings().get(name, DEFAULTS[name]))
 
 
-def whole() -> Mapping[str, Any]:
+def all_settings() -> Mapping[str, Any]:
     given = getattr(settings, "CLAUDE_BATCHES", {})
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"CLAUDE_BATCHES must be a dictionary, not {type(given).__name__}.")

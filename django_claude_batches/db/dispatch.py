@@ -18,11 +18,11 @@ from django.db.models import Case, F, Q, When
 from django.db.models.functions import Least
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, after
+from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, now_plus
 
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
-LONGEST_REST = timedelta(minutes=15)
+MAX_DISPATCH_INTERVAL = timedelta(minutes=15)
 
 MAX_DISPATCHES = 100
 """Counted at most: long before, the rest is the longest."""
@@ -55,7 +55,7 @@ class DispatchedQuerySet(LeasedQuerySet[_M_co]):
         rows = self.primary().exclude(pk__in=besides).order_by("next_action_at", "pk")
         if not rest:
             return list(rows.values_list("pk", flat=True)[:limit])
-        pks = list(rows.exclude(_is_resting(rest)).values_list("pk", flat=True)[:limit])
+        pks = list(rows.exclude(_was_dispatched_lately(rest)).values_list("pk", flat=True)[:limit])
         again = When(_is_sent_again(), then=Least(F("dispatch_count") + 1, MAX_DISPATCHES))
         # In this order: MySQL and MariaDB read what an earlier assignment has changed.
         handed_out = {"dispatch_count": Case(again, default=1), "dispatched_at": DatabaseNow()}
@@ -68,19 +68,20 @@ def _is_sent_again() -> Q:
     return Q(dispatched_at__isnull=False, next_action_at__lte=F("dispatched_at"))
 
 
-def _is_resting(rest: timedelta) -> Q:
+def _was_dispatched_lately(rest: timedelta) -> Q:
     """Match rows whose message was sent too lately for another one: by the database's clock."""
-    rests = rests_from(rest)
+    rests = dispatch_intervals(rest)
     longer = [
-        Q(dispatch_count__gte=count, dispatched_at__gt=after(-rests[count - 1])) for count in range(2, len(rests) + 1)
+        Q(dispatch_count__gte=count, dispatched_at__gt=now_plus(-rests[count - 1]))
+        for count in range(2, len(rests) + 1)
     ]
-    lately = Q(dispatched_at__gt=after(-rest))
+    lately = Q(dispatched_at__gt=now_plus(-rest))
     return lately | (_is_sent_again() & reduce(or_, longer, lately))
 
 
-def rests_from(rest: timedelta) -> list[timedelta]:
+def dispatch_intervals(rest: timedelta) -> list[timedelta]:
     """Give the first rest, the second, and so on up to the longest."""
     rests = [rest]
-    while timedelta(0) < rests[-1] < LONGEST_REST:
-        rests.append(min(rests[-1] * 2, LONGEST_REST))
+    while timedelta(0) < rests[-1] < MAX_DISPATCH_INTERVAL:
+        rests.append(min(rests[-1] * 2, MAX_DISPATCH_INTERVAL))
     return rests

@@ -8,17 +8,19 @@ from typing import Any, TypeVar
 from django.db import models
 from django.db.models.expressions import Combinable
 
-ROWS = 1000
+PAGE_ROWS = 1000
 """Rows at a time, to read and to write: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md)."""
 
-BYTES = 8_000_000
+PAGE_BYTES = 8_000_000
 """Bytes, or characters, of large columns at a time, so that large rows are read a few at a time."""
 
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
 
 
-def pages(rows: models.QuerySet[M, T], key: str, *columns: str, size: int = ROWS) -> Iterator[list[tuple[Any, ...]]]:
+def pages(
+    rows: models.QuerySet[M, T], key: str, *columns: str, size: int = PAGE_ROWS
+) -> Iterator[list[tuple[Any, ...]]]:
     """Give the key and these columns of short rows, `size` of them at a time, in one query each; `key` is unique.
 
     By keyset and never by `.iterator()`. That is not constant memory on every driver; and its cursors at the server are
@@ -32,13 +34,13 @@ def pages(rows: models.QuerySet[M, T], key: str, *columns: str, size: int = ROWS
         ahead = rows.filter(**{f"{key}__gt": page[-1][0]})
 
 
-def pieces(rows: models.QuerySet[M, T], key: str, size: Combinable) -> Iterator[models.QuerySet[M, T]]:
+def sized_pages(rows: models.QuerySet[M, T], key: str, size: Combinable) -> Iterator[models.QuerySet[M, T]]:
     """Give the rows by their key, at most 1,000 or about 8 MB at a time; `key` is unique among them.
 
     By keyset, as `pages`.
     """
     ahead = rows = rows.order_by(key)
-    while sizes := list(ahead.values_list(key, size)[:ROWS]):
+    while sizes := list(ahead.values_list(key, size)[:PAGE_ROWS]):
         last = _last_that_fits(sizes)
         yield ahead.filter(**{f"{key}__lte": last})
         ahead = rows.filter(**{f"{key}__gt": last})
@@ -49,7 +51,7 @@ def _last_that_fits(sizes: list[tuple[Any, int]]) -> Any:
     fitting = sizes[0][0]
     for key, size in sizes:
         total += size
-        if total > BYTES:
+        if total > PAGE_BYTES:
             break
         fitting = key
     return fitting

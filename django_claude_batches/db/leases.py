@@ -29,7 +29,7 @@ LEASE = timedelta(minutes=5)
 CHUNK_SIZE = 2000
 """Django's own, of `iterator()`."""
 
-KEYS = 10_000
+MAX_KEYS = 10_000
 """Primary keys that are read, and that a query names, at a time: databases limit the parameters of a query (SQLite to
 32,766, PostgreSQL with server-side binding to 65,535)."""
 
@@ -45,7 +45,7 @@ class DatabaseNow(Now):
         return Func.as_sql(self, compiler, connection, template="UTC_TIMESTAMP(6)", **context)
 
 
-def after(delay: timedelta) -> Combinable:
+def now_plus(delay: timedelta) -> Combinable:
     """Give the database's time plus `delay`, as an expression for an UPDATE or a filter."""
     return ExpressionWrapper(DatabaseNow() + Value(delay), output_field=models.DateTimeField())
 
@@ -73,7 +73,7 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
         query = self.query
         if query.is_sliced or query.combinator or query.distinct or isinstance(query.group_by, tuple):
             return iter(self.all())
-        return self._in_chunks(min(chunk_size or CHUNK_SIZE, KEYS))
+        return self._in_chunks(min(chunk_size or CHUNK_SIZE, MAX_KEYS))
 
     async def aiterator(self, chunk_size: int = CHUNK_SIZE) -> AsyncIterator[Any]:
         rows = self.iterator(chunk_size)
@@ -95,7 +95,7 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
             return self, [self.values_list("pk", flat=True)]
         rows = self.order_by("pk")
         rows.query.standard_ordering = True  # what has no order may be reversed
-        return rows, ((pk for (pk,) in page) for page in pages(rows, "pk", size=KEYS))
+        return rows, ((pk for (pk,) in page) for page in pages(rows, "pk", size=MAX_KEYS))
 
 
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):
@@ -104,7 +104,7 @@ class LeasedQuerySet(PrimaryQuerySet[_M_co]):
     def acquire(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> str | None:
         """Take the row for `ttl`, with these changes, if it is in this queryset and free; give the token, or None."""
         token = secrets.token_hex(16)
-        taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=after(ttl), **changes)
+        taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=now_plus(ttl), **changes)
         return token if taken else None
 
     def leased_by(self, pk: int, token: str) -> Self:
@@ -113,7 +113,7 @@ class LeasedQuerySet(PrimaryQuerySet[_M_co]):
 
     def renew(self, pk: int, token: str, ttl: timedelta = LEASE) -> bool:
         """Prolong our hold; False: somebody else may have the row, so stop. Inside a transaction it locks the row."""
-        return bool(self.leased_by(pk, token).update(lease_until=after(ttl)))
+        return bool(self.leased_by(pk, token).update(lease_until=now_plus(ttl)))
 
     def release(self, pk: int, token: str) -> None:
         self.filter(pk=pk, lease_token=token).update(lease_token="", lease_until=None)

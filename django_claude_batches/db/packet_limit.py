@@ -10,10 +10,10 @@ from django.db import connections
 
 Plain = str | bytes | memoryview | int | Decimal | None
 
-OTHERS = 64 * 1024
+ROW_OVERHEAD_BYTES = 64 * 1024
 """Bytes that a row's other columns and the statement's own words take at most."""
 
-SUSPICIOUS = 490_000
+MIN_CHECKED_BYTES = 490_000
 """Bytes in a row from which on it is looked at: the smallest packet in use is of 1 MB (the default is 16), and escapes
 make at most twice as many bytes.
 """
@@ -30,7 +30,7 @@ def obstacle(*values: Plain, using: str) -> str:
     in_hex = (
         connection.Database.__name__ == "pymysql"
     )  # it encodes bytes as hexadecimal digits; mysqlclient escapes them
-    needed = OTHERS + sum(_written(value, in_hex=in_hex) for value in values)
+    needed = ROW_OVERHEAD_BYTES + sum(_escaped_length(value, in_hex=in_hex) for value in values)
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")
         (taken,) = cursor.fetchone()
@@ -43,7 +43,7 @@ def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
     """Give the indexes of the rows that fit into no statement, and why."""
     if connections[using].vendor != "mysql":
         return {}
-    large = {index: row for index, row in enumerate(rows) if _length(row) > SUSPICIOUS}
+    large = {index: row for index, row in enumerate(rows) if _length(row) > MIN_CHECKED_BYTES}
     found = {index: obstacle(*row, using=using) for index, row in large.items()}
     return {index: reason for index, reason in found.items() if reason}
 
@@ -57,7 +57,7 @@ def _length(row: Iterable[Plain]) -> int:
     )
 
 
-def _written(value: Plain, *, in_hex: bool) -> int:
+def _escaped_length(value: Plain, *, in_hex: bool) -> int:
     if not isinstance(value, TEXTS):
         return 0
     if in_hex and not isinstance(value, str):

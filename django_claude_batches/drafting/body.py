@@ -14,17 +14,17 @@ ENVELOPE = (b'{"requests":[', b",", b"]}")
 """What stands before, between and after the requests in the body of a create call."""
 
 
-def opening(custom_id: str, tag: str) -> bytes:
+def request_prefix(custom_id: str, tag: str) -> bytes:
     """Give what stands before a request's params in the body."""
     return f'{{"custom_id":"{tag}_{custom_id}","params":'.encode()
 
 
 def wire_bytes(request: Prepared) -> int:
     """Count the bytes that a request takes in the body, tag and braces included, the comma not."""
-    return len(opening(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
+    return len(request_prefix(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
 
 
-class Tally:
+class BodySize:
     """Counts requests and bytes as they pass, and what they may cost, and stops at what one batch may hold."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Tally:
         self.expected = ExpectedUsage()
 
     @classmethod
-    def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> Tally:
+    def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> BodySize:
         """Go on counting where a batch stands: its requests, its body's bytes and its expected usage."""
         tally = cls()
         if requests:

@@ -9,12 +9,12 @@ from typing import Any
 
 from django_claude_batches.exceptions import InvalidRequest
 
-DEEPEST = 500
+MAX_DEPTH = 500
 """Levels of nesting. Python 3.11 reads some 1,000 less its stack: what is stored must be readable in any process."""
 
-LONGEST_PATH = 80
+MAX_PATH_LENGTH = 80
 # Keys that the message of an error quotes. Other keys may be part of a prompt.
-NAME = re.compile(r"[A-Za-z_]\w{,39}", re.ASCII)
+QUOTABLE_KEY = re.compile(r"[A-Za-z_]\w{,39}", re.ASCII)
 
 CONTAINERS = (dict, list, tuple)
 
@@ -25,7 +25,7 @@ class NotPlain(Exception):
     """To encode it may run code of others: it has a dict or a list of a class of theirs."""
 
 
-def copied(value: Any, sizes: list[int]) -> Any:
+def plain_copy(value: Any, sizes: list[int]) -> Any:
     """Give a dict or a list as one of our own with all in it, so that it stays as it is whatever becomes of the other.
 
     About how many bytes its JSON has is added to `sizes`. Raise NotPlain, or RecursionError if there is no end of it.
@@ -43,7 +43,7 @@ def copied(value: Any, sizes: list[int]) -> Any:
         if isinstance(child, str):
             size += len(child) if child.isascii() else 3 * len(child)
         elif isinstance(child, CONTAINERS):
-            made[key] = copied(child, sizes)
+            made[key] = plain_copy(child, sizes)
     sizes.append(size)
     return made
 
@@ -58,7 +58,7 @@ def encode(params: Any) -> str:
     if not reason and _is_plain(params, text):
         return text
     for path, value in _walk(params):
-        if trouble := _trouble(value, len(path)):
+        if trouble := _value_problem(value, len(path)):
             raise InvalidRequest(f"{_shown(path)} {trouble}")
     if reason:
         raise InvalidRequest(f"params cannot be encoded as JSON: {reason}")
@@ -77,7 +77,7 @@ def _text(value: Any) -> str:
 
 def _is_plain(params: Any, text: str) -> bool:
     """Say whether nothing is too deep and all keys are text: what else is encoded without complaint. Fast."""
-    if text.count("[") + text.count("{") > DEEPEST:
+    if text.count("[") + text.count("{") > MAX_DEPTH:
         return False
     found = [params]
     try:
@@ -106,16 +106,16 @@ def _walk(params: Any) -> Iterator[tuple[Path, Any]]:
         pending += reversed([((*path, key), child) for key, child in _children(value)])
 
 
-def _trouble(value: Any, depth: int) -> str:
+def _value_problem(value: Any, depth: int) -> str:
     """Say what is wrong with the value itself, or with its keys."""
-    if isinstance(value, dict) and (trouble := _trouble_with_keys(value)):
+    if isinstance(value, dict) and (trouble := _key_problem(value)):
         return trouble
     if isinstance(value, CONTAINERS):
-        return f"cannot be encoded as JSON: nested more than {DEEPEST} levels deep" if depth >= DEEPEST else ""
+        return f"cannot be encoded as JSON: nested more than {MAX_DEPTH} levels deep" if depth >= MAX_DEPTH else ""
     return _why(value, "holds")
 
 
-def _trouble_with_keys(value: dict[Any, Any]) -> str:
+def _key_problem(value: dict[Any, Any]) -> str:
     seen: set[str] = set()
     for key in value:
         if why := _why({key: None}, "has a key with"):
@@ -139,10 +139,10 @@ def _why(value: Any, verb: str) -> str:
 
 def _key(key: Any) -> str:
     """Name a key: a word of the API's, of a schema, or a number."""
-    return json.dumps(key) if not isinstance(key, str) or NAME.fullmatch(key) or key.isdecimal() else "…"
+    return json.dumps(key) if not isinstance(key, str) or QUOTABLE_KEY.fullmatch(key) or key.isdecimal() else "…"
 
 
 def _shown(path: Path) -> str:
-    steps = (f".{key}" if isinstance(key, str) and NAME.fullmatch(key) else f"[{_key(key)}]" for key in path)
+    steps = (f".{key}" if isinstance(key, str) and QUOTABLE_KEY.fullmatch(key) else f"[{_key(key)}]" for key in path)
     shown = "params" + "".join(steps)
-    return shown if len(shown) <= LONGEST_PATH else shown[:LONGEST_PATH] + "…"
+    return shown if len(shown) <= MAX_PATH_LENGTH else shown[:MAX_PATH_LENGTH] + "…"

@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentTypeManager
 from django.db import models
 
 from django_claude_batches import wire
-from django_claude_batches.drafting.json_text import NotPlain, copied, encode
+from django_claude_batches.drafting.json_text import NotPlain, encode, plain_copy
 from django_claude_batches.drafting.target import content_types_of, resolve_target
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.model_limits import warnings_of
@@ -21,7 +21,7 @@ TAG_LENGTH = 13
 
 MAX_OUR_CUSTOM_ID = wire.MAX_CUSTOM_ID_LENGTH - TAG_LENGTH - 1
 
-OF_THE_CALL = {
+SDK_ARGUMENTS = {
     "betas": "give them to create_draft(betas=…), or to a job as betas",
     "extra_body": "put its members into params",
     "extra_headers": "a batch sends none but those of betas and user_profile_id",
@@ -30,7 +30,7 @@ OF_THE_CALL = {
 }
 """Arguments of `messages.create` in the official SDK that it does not send in the body. The API refuses them there."""
 
-REQUIRED: tuple[tuple[str, Any, str], ...] = (
+REQUIRED_PARAMS: tuple[tuple[str, Any, str], ...] = (
     ("model", str, "the name of a model"),
     ("max_tokens", int, "a whole number from 1"),
     ("messages", (list, tuple), "a list with at least one message"),
@@ -39,7 +39,7 @@ REQUIRED: tuple[tuple[str, Any, str], ...] = (
 
 MAX_MODEL_LENGTH = 100
 
-MOST_TOKENS = 1_000_000
+MAX_TOKENS = 1_000_000
 """More than any model answers with: 300,000 is the most (docs/reference/wire.md §4), and beyond it the API refuses."""
 
 HEADER_WORD = re.compile(r"[!-+\--~]+")
@@ -103,7 +103,7 @@ class Checked:
         try:
             text = encode_params(self.params)
         except InvalidRequest as error:
-            raise _located(error, self.position, self.custom_id) from None
+            raise _with_place(error, self.position, self.custom_id) from None
         size = len(text) if text.isascii() else len(text.encode())
         return Prepared(
             self.position,
@@ -138,10 +138,10 @@ def encode_params(params: Any) -> str:
 
 def _problem(params: Mapping[str, Any]) -> str:
     """Say what no model takes: members of the call and not of its body, and required ones that are not there."""
-    for key, instead in OF_THE_CALL.items():
+    for key, instead in SDK_ARGUMENTS.items():
         if key in params:
             return f"params.{key} is no member of a Messages call's body: {instead}"
-    for key, kind, words in REQUIRED:
+    for key, kind, words in REQUIRED_PARAMS:
         given = params.get(key)
         if given is None:
             return f"params.{key} is missing: the API requires it"
@@ -165,7 +165,7 @@ def model_of(params: Mapping[str, Any]) -> str:
 def max_tokens_of(params: Mapping[str, Any]) -> int:
     """Give `max_tokens`, or 0 where the API will refuse the request for it or for want of it."""
     given = params.get("max_tokens")
-    return given if isinstance(given, int) and 0 < given <= MOST_TOKENS and given is not True else 0
+    return given if isinstance(given, int) and 0 < given <= MAX_TOKENS and given is not True else 0
 
 
 def geo_of(params: Mapping[str, Any]) -> str:
@@ -204,16 +204,16 @@ def check(
         params = item["params"]
         target = resolve_target(item.get("target"), content_types, rows_are_replicas=rows_are_replicas)
     except InvalidRequest as error:
-        raise _located(error, position, custom_id if isinstance(custom_id, str) else None) from None
+        raise _with_place(error, position, custom_id if isinstance(custom_id, str) else None) from None
     sizes: list[int] = []
     try:
         # The caller may fill the same dict for the next item before this one is encoded.
-        return Checked(position, custom_id, copied(params, sizes), *target, sum(sizes))
+        return Checked(position, custom_id, plain_copy(params, sizes), *target, sum(sizes))
     except (NotPlain, RecursionError):
         return Checked(position, custom_id, params, *target, 0).encoded()
 
 
-def _located(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:
+def _with_place(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:
     return type(error)(error.reason, position=position, custom_id=custom_id)
 
 

@@ -11,7 +11,7 @@ from django_claude_batches.exceptions import InvalidRequest
 
 MAX_OBJECT_ID = 64
 
-ELSEWHERE = (
+WRONG_DATABASE = (
     "target {label} {pk} was read from the database {read!r}, and what is asked about it belongs to the row of the "
     "same key in {written!r}: read it from there, or say rows_are_replicas = True where both are the same row"
 )
@@ -40,5 +40,5 @@ def resolve_target(
         read, written = router.db_for_write(type(target), instance=target), router.db_for_write(type(target))
         if read != written:
             where = {"label": target._meta.label, "pk": target.pk, "read": read, "written": written}
-            raise InvalidRequest(ELSEWHERE.format(**where))
+            raise InvalidRequest(WRONG_DATABASE.format(**where))
     return content_types.get_for_model(target).pk, str(target.pk)

@@ -32,7 +32,7 @@ class Column:
     """Whether it tells of the request: for that, who may view answers may not view prompts."""
 
 
-def disarmed(cell: Cell) -> Cell:
+def escape_formula(cell: Cell) -> Cell:
     """Give a text as what no spreadsheet runs, by an apostrophe before what it would take for a formula.
 
     The characters are OWASP's (https://owasp.org/www-community/attacks/CSV_Injection), at the beginning of the cell,
@@ -91,7 +91,7 @@ COLUMNS: dict[str, Column] = {
 }
 """All that a table can show, in the order in which it is offered."""
 
-DEFAULT = (
+DEFAULT_COLUMNS = (
     *("custom_id", "target_type", "target_id", "result_type", "stop_reason", "model", "text"),
     *("input_tokens", "output_tokens", "cost_usd", "error_type", "error_message"),
 )

@@ -14,18 +14,18 @@ from django.db.models import Exists, F, OuterRef, Q, TextField, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Coalesce, Length
 
-from django_claude_batches.db.keyset import pieces
+from django_claude_batches.db.keyset import sized_pages
 from django_claude_batches.export import cells, jsonl_line
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResultQuerySet
 
-CHUNK = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 """Bytes, about, that are given at a time."""
 
 BOM = b"\xef\xbb\xbf"
 """Without it, Excel takes UTF-8 for the code page of the machine."""
 
-LARGE: dict[str, Combinable] = {
+LARGE_COLUMN_SIZES: dict[str, Combinable] = {
     "message_text": Coalesce(Length("message_text"), 0),
     "raw": Coalesce(Length("raw"), 0),
     "request__params_text": Coalesce(F("request__params_bytes"), 0),
@@ -56,7 +56,7 @@ class Export(ABC):
         for line in self._lines():
             chunk.append(line)
             size += len(line)
-            if size >= CHUNK:
+            if size >= CHUNK_BYTES:
                 yield b"".join(chunk)
                 chunk, size = [], 0
         if chunk:
@@ -98,7 +98,7 @@ class CsvExport(Export):
     suffix = "csv"
     content_type = "text/csv; charset=utf-8"
 
-    def __init__(self, results: BatchResultQuerySet, columns: Iterable[str] = cells.DEFAULT) -> None:
+    def __init__(self, results: BatchResultQuerySet, columns: Iterable[str] = cells.DEFAULT_COLUMNS) -> None:
         """Raise ValueError for an unknown column."""
         super().__init__(results)
         self._names = list(columns)
@@ -120,7 +120,7 @@ class CsvExport(Export):
         yield BOM + line(self._names)
         for row in _read(self._results, {name: None for column in columns for name in column.needs}):
             self.rows += 1
-            yield line(cells.disarmed(column.value(row)) for column in columns)
+            yield line(cells.escape_formula(column.value(row)) for column in columns)
 
 
 FORMATS: dict[str, type[Export]] = {kind.suffix: kind for kind in (JsonlExport, CsvExport)}
@@ -129,7 +129,7 @@ FORMATS: dict[str, type[Export]] = {kind.suffix: kind for kind in (JsonlExport, 
 def _read(results: BatchResultQuerySet, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Give these columns of the results: JSON as the text that the database has, without decoding it."""
     names = list(names)
-    size: Combinable = reduce(add, (LARGE[name] for name in names if name in LARGE), Value(0))
+    size: Combinable = reduce(add, (LARGE_COLUMN_SIZES[name] for name in names if name in LARGE_COLUMN_SIZES), Value(0))
     rows = results.order_by().annotate(
         message_text=Cast("message", TextField()), is_purged=Q(batch__result_purge_began_at__isnull=False)
     )
@@ -138,7 +138,7 @@ def _read(results: BatchResultQuerySet, names: Iterable[str]) -> Iterator[dict[s
         own = BatchRequest.objects.filter(batch=batch_id, pk=OuterRef("request_id"))
         # Two readings, each along an index. The second gives those of a batch made elsewhere, and would give a result
         # whose request somebody removed.
-        for piece in pieces(of_batch.filter(request__batch=batch_id), "request__position", size):
+        for piece in sized_pages(of_batch.filter(request__batch=batch_id), "request__position", size):
             yield from piece.values(*names)
-        for piece in pieces(of_batch.exclude(Exists(own)), "custom_id", size):
+        for piece in sized_pages(of_batch.exclude(Exists(own)), "custom_id", size):
             yield from piece.values(*names)

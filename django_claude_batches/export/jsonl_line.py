@@ -29,7 +29,7 @@ def line(row: Mapping[str, Any]) -> bytes | None:
     the message's JSON as `message_text`, and `is_purged`, which says whether a purge of its batch has begun.
     """
     if row["raw"] is not None:
-        return _encoded(renamed(bytes(row["raw"]), row["custom_id"]).decode(errors="surrogatepass"))
+        return _encoded(with_custom_id(bytes(row["raw"]), row["custom_id"]).decode(errors="surrogatepass"))
     text = row["message_text"]
     if text is None and (row["is_purged"] or row["result_type"] == ResultType.SUCCEEDED):
         return None
@@ -41,7 +41,7 @@ def line(row: Mapping[str, Any]) -> bytes | None:
     return _encoded(f'{{"custom_id":{_json(row["custom_id"])},"result":{{{told}}}}}')
 
 
-def renamed(raw: bytes, custom_id: str) -> bytes:
+def with_custom_id(raw: bytes, custom_id: str) -> bytes:
     """Give a line with another custom_id, all else byte for byte as it is.
 
     It is valid JSON, else it would be no row, and may be nested as deeply as it likes. Its custom_id is found as the

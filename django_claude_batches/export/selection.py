@@ -9,12 +9,12 @@ from operator import or_
 
 from django_claude_batches.models.result import BatchResultQuerySet
 
-OUTCOMES = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "unfinished", "invalid_output")
+RESULT_FILTERS = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "unfinished", "invalid_output")
 """Methods of `batch.results` that name an outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Narrowing:
+class ResultSelection:
     """What results must have: all that is given here. Nothing given: all results."""
 
     outcomes: Sequence[str] = ()
@@ -28,7 +28,7 @@ class Narrowing:
     beginning: str = ""
     """That of their custom_id."""
 
-    def of(self, results: BatchResultQuerySet) -> BatchResultQuerySet:
+    def apply(self, results: BatchResultQuerySet) -> BatchResultQuerySet:
         chosen = [getattr(results, name)() for name in self.outcomes]
         found: BatchResultQuerySet = reduce(or_, chosen) if chosen else results
         if self.error_types:
@@ -40,11 +40,11 @@ class Narrowing:
         return found.filter(custom_id__startswith=self.beginning) if self.beginning else found
 
     @property
-    def is_finer(self) -> bool:
+    def has_further_filters(self) -> bool:
         """Whether there is more to it than outcomes."""
         return bool(self.error_types or self.of_another_tier or self.of_unknown_cost or self.beginning)
 
-    def told(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Say what is taken, for the timeline."""
         words = [" or ".join(self.outcomes) or "all results"]
         if self.error_types:

@@ -8,17 +8,17 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import rests_from
-from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, after
+from django_claude_batches.db.dispatch import dispatch_intervals
+from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, now_plus
 from django_claude_batches.models.fields import IdentifierField, StorableTextField
 
-SILENCE = timedelta(seconds=90)
+MAX_TICK_INTERVAL = timedelta(seconds=90)
 """Without a tick for this long while work is due, nothing is moving: three ticks were missed."""
 
-CAREFUL = timedelta(minutes=10)
+SLOW_PERIOD = timedelta(minutes=10)
 """After a call that was too slow, so long one worker at a time works for the account."""
 
-PAUSE = timedelta(minutes=1)
+SLOW_PAUSE = timedelta(minutes=1)
 """After a call that was too slow, so long nothing is asked of the account's server."""
 
 
@@ -26,7 +26,7 @@ CREATE_LEASE = timedelta(seconds=90)
 """After the last sign of life of a create call, so long no other one of the account begins. Sending a piece of the body
 or connecting may take a minute without one."""
 
-TICKS_APART = timedelta(seconds=20)
+MIN_TICK_INTERVAL = timedelta(seconds=20)
 """Less than the time between two ticks of beat, of which one may have waited for a while."""
 
 
@@ -37,15 +37,15 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
 
     def ticking(self) -> AccountStateQuerySet:
         """Those that a tick looked after lately."""
-        return self.filter(last_tick_at__gte=after(-SILENCE))
+        return self.filter(last_tick_at__gte=now_plus(-MAX_TICK_INTERVAL))
 
     def slow(self) -> AccountStateQuerySet:
         """Those of which a call was too slow lately."""
-        return self.filter(slow_at__gte=after(-CAREFUL), slow_at__lte=DatabaseNow())
+        return self.filter(slow_at__gte=now_plus(-SLOW_PERIOD), slow_at__lte=DatabaseNow())
 
-    def resting(self) -> AccountStateQuerySet:
+    def cooling_down(self) -> AccountStateQuerySet:
         """Those of which a call was too slow a moment ago: their servers are asked nothing now."""
-        return self.filter(slow_at__gte=after(-PAUSE), slow_at__lte=DatabaseNow())
+        return self.filter(slow_at__gte=now_plus(-SLOW_PAUSE), slow_at__lte=DatabaseNow())
 
     def is_turn(self, alias: str, field: str) -> bool:
         """Whether the account's time in `field` has come."""
@@ -61,7 +61,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         rows = self.primary()
         rows.get_or_create(alias=alias)
         is_due = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
-        return bool(rows.filter(is_due, alias=alias).update(**{field: after(interval)}))
+        return bool(rows.filter(is_due, alias=alias).update(**{field: now_plus(interval)}))
 
     def dispatch_poll(self, alias: str, rest: timedelta) -> bool:
         """Note that a message is sent to poll the account, unless the last one rests; return whether it noted it.
@@ -70,10 +70,10 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         """
         if not self.is_turn(alias, "next_poll_at"):
             return False
-        rows, rests = self.primary(), rests_from(rest)
+        rows, rests = self.primary(), dispatch_intervals(rest)
         count = rows.get_or_create(alias=alias)[0].poll_dispatch_count
         is_due = Q(next_poll_at__isnull=True) | Q(next_poll_at__lte=DatabaseNow())
-        until = after(rests[min(count, len(rests) - 1)])
+        until = now_plus(rests[min(count, len(rests) - 1)])
         handed_out = rows.filter(is_due, alias=alias, poll_dispatch_count=count)
         return bool(handed_out.update(next_poll_at=until, poll_dispatch_count=min(count + 1, len(rests))))
 
@@ -84,7 +84,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         statement.
         """
         rows = self.primary()
-        lately = Q(tick_began_at__gt=after(-TICKS_APART), tick_began_at__lte=DatabaseNow())
+        lately = Q(tick_began_at__gt=now_plus(-MIN_TICK_INTERVAL), tick_began_at__lte=DatabaseNow())
         if rows.filter(lately, alias=alias).exists():
             return False
         rows.get_or_create(alias=alias)
@@ -95,14 +95,14 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         """Note that a create call begins, for the batch with this primary key, unless another one is being made."""
         self.primary().get_or_create(alias=alias)
         # More than a lease ahead, the database's clock was set back.
-        is_over = Q(create_until__lt=DatabaseNow()) | Q(create_until__gt=after(CREATE_LEASE))
+        is_over = Q(create_until__lt=DatabaseNow()) | Q(create_until__gt=now_plus(CREATE_LEASE))
         is_free = Q(create_until__isnull=True) | is_over | Q(create_batch=batch)
-        begun = {"create_batch": batch, "create_until": after(CREATE_LEASE)}
+        begun = {"create_batch": batch, "create_until": now_plus(CREATE_LEASE)}
         return bool(self.primary().filter(is_free, alias=alias).update(**begun))
 
-    def keep_create(self, alias: str, batch: int) -> None:
+    def renew_create(self, alias: str, batch: int) -> None:
         """Note that the batch's create call is still being made."""
-        self.primary().filter(alias=alias, create_batch=batch).update(create_until=after(CREATE_LEASE))
+        self.primary().filter(alias=alias, create_batch=batch).update(create_until=now_plus(CREATE_LEASE))
 
     def end_create(self, alias: str, batch: int) -> None:
         """Note that the batch's create call is over."""

@@ -16,7 +16,7 @@ from django_claude_batches.models.fields import (
     StorableJSONField,
 )
 
-LAST_PIECE = timedelta(minutes=1)
+LAST_BLOCK_TIMEOUT = timedelta(minutes=1)
 """How long the last piece of a body may take (the connect timeout of a create call), whose sending began in time."""
 
 
@@ -41,7 +41,7 @@ class SubmitAttemptQuerySet(PrimaryQuerySet["SubmitAttempt"]):
         """Those that wait for an answer or are searched for."""
         return self.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], remote_id__isnull=True)
 
-    def maybe_made(self) -> SubmitAttemptQuerySet:
+    def may_have_created(self) -> SubmitAttemptQuerySet:
         """Those that made a batch at Anthropic, or may have made one: after such a call there must not be another.
 
         Without the undecided ones, after which only a person can have it sent again.
@@ -114,9 +114,9 @@ class SubmitAttempt(models.Model):
         return f"attempt {self.number} ({self.outcome})"
 
     @property
-    def longest(self) -> timedelta:
+    def max_duration(self) -> timedelta:
         """How long after `sent_at` the call may still be running, by the settings that it was made with."""
-        return self.send_deadline + LAST_PIECE + self.read_timeout
+        return self.send_deadline + LAST_BLOCK_TIMEOUT + self.read_timeout
 
     def close(self, outcome: Outcome, **answered: Any) -> bool:
         """Record the outcome of an unresolved attempt; `answered` are columns of what the API answered.

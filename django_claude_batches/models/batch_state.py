@@ -77,14 +77,14 @@ ALWAYS_DUE = RUNNING | FETCHING | SENT | {State.QUEUED}
 DELETABLE = EDITABLE | FINAL
 """Those whose rows may be deleted here."""
 
-ADOPTING = frozenset({State.UNCERTAIN, State.HELD, State.ABANDONED})
+IDENTIFIABLE = frozenset({State.UNCERTAIN, State.HELD, State.ABANDONED})
 """Those that a batch found at Anthropic may turn out to be."""
 
 
-def named(states: frozenset[State]) -> str:
+def state_labels(states: frozenset[State]) -> str:
     """Give the labels of some states, in the order of their lives, for an error's text."""
     return ", ".join(str(state.label) for state in State if state in states)
 
 
-NOT_BEING_IDENTIFIED = ~Q(state__in=ADOPTING) | Q(identified_id="")
+NOT_BEING_IDENTIFIED = ~Q(state__in=IDENTIFIABLE) | Q(identified_id="")
 """Nobody says which one at Anthropic it is, which a worker would have to verify first."""

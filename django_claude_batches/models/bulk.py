@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from django.db import DataError, IntegrityError, connections, models, transaction
 
 from django_claude_batches.db import packet_limit, postgres_copy
-from django_claude_batches.db.keyset import ROWS, pieces
+from django_claude_batches.db.keyset import PAGE_ROWS, sized_pages
 from django_claude_batches.db.postgres_copy import Table, Values
-from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.drafting.request import Checked, Prepared
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import bulk_rows
@@ -22,16 +22,16 @@ PACKET_BYTES = 4_000_000
 """Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
 are doubled and a JSON column's other characters are escapes: one of 4 bytes takes 14."""
 
-PIECE = 500
+ROWS_PER_EXECUTE = 500
 """Rows that are decoded at a time: a text takes up to four times its bytes."""
 
-REFUSALS = (DataError, IntegrityError, ValueError)
+ROW_ERRORS = (DataError, IntegrityError, ValueError)
 """What a database raises for a row that it will never take."""
 
 T = TypeVar("T")
 
 
-def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: Tally, *, using: str) -> Iterator[int]:
+def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: BodySize, *, using: str) -> Iterator[int]:
     """Insert a new batch's requests as they come, and give the number stored so far after each 1,000 or 4 MB.
 
     `requests` may query the database: it is asked only between the chunks. On PostgreSQL a chunk's texts are made while
@@ -43,12 +43,12 @@ def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: Tally, 
     if not postgres_copy.is_possible(using):
         requests = (request.encoded() for request in requests)
     stored = 0
-    for chunk in _packets(requests):
-        values = (bulk_rows.of_request(batch_id, tally.add(request.encoded())) for request in chunk)
+    for chunk in _chunks(requests):
+        values = (bulk_rows.request_values(batch_id, tally.add(request.encoded())) for request in chunk)
         repeated = None
         try:
             with transaction.atomic(using=using):
-                _write(bulk_rows.REQUESTS, _fitting(values, chunk, using), using=using)
+                _write(bulk_rows.REQUEST_TABLE, _check_sizes(values, chunk, using), using=using)
         except IntegrityError:
             repeated = _repeated(batch_id, chunk, using=using)
             if repeated is None:
@@ -61,11 +61,11 @@ def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: Tally, 
         yield stored
 
 
-def _packets(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | Prepared]]:
+def _chunks(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | Prepared]]:
     chunk: list[Checked | Prepared] = []
     size = 0
     for request in requests:
-        if chunk and (len(chunk) == ROWS or size + request.size > PACKET_BYTES):
+        if chunk and (len(chunk) == PAGE_ROWS or size + request.size > PACKET_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(request)
@@ -76,12 +76,12 @@ def _packets(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | 
 
 def obstacle(request: Prepared, *, using: str) -> str:
     """Return why `insert` refuses the request as too large for a statement of the database; nothing if it fits."""
-    if request.size <= packet_limit.SUSPICIOUS:
+    if request.size <= packet_limit.MIN_CHECKED_BYTES:
         return ""
-    return packet_limit.obstacles([bulk_rows.of_request(0, request)], using=using).get(0, "")
+    return packet_limit.obstacles([bulk_rows.request_values(0, request)], using=using).get(0, "")
 
 
-def _fitting(values: Iterator[Values], chunk: list[Checked | Prepared], using: str) -> Iterator[Values]:
+def _check_sizes(values: Iterator[Values], chunk: list[Checked | Prepared], using: str) -> Iterator[Values]:
     """Give the values if they fit into a statement; raise LimitExceeded for the first row that does not."""
     if connections[using].vendor != "mysql":
         return values
@@ -103,7 +103,7 @@ def _repeated(batch_id: int, chunk: list[Checked | Prepared], *, using: str) -> 
     return None
 
 
-class _Remembered:
+class _ReplayableRows:
     """Rows that are made as they are asked for, and kept: if the database refuses one, all are offered again."""
 
     def __init__(self, rows: Iterator[Values]) -> None:
@@ -135,10 +135,10 @@ def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
     first = next(results, None)
     if first is None:
         return {}
-    remembered = _Remembered(chain([first], results))
+    remembered = _ReplayableRows(chain([first], results))
     try:
         _insert_in_savepoint(remembered, using=using)
-    except REFUSALS:
+    except ROW_ERRORS:
         if remembered.is_broken:
             raise
     else:
@@ -150,7 +150,7 @@ def _insert_by_halves(results: list[tuple[int, Values]], *, using: str) -> dict[
     """Insert what can be: of a chunk with one bad row, the rest goes in a dozen statements, not in thousands."""
     try:
         _insert_in_savepoint([row for _index, row in results], using=using)
-    except REFUSALS as error:
+    except ROW_ERRORS as error:
         if len(results) == 1:
             return {results[0][0]: str(error)}
     else:
@@ -161,7 +161,7 @@ def _insert_by_halves(results: list[tuple[int, Values]], *, using: str) -> dict[
 
 def _insert_in_savepoint(results: Iterable[Values], *, using: str) -> None:
     with transaction.atomic(using=using):
-        _write(bulk_rows.RESULTS, results, using=using)
+        _write(bulk_rows.RESULT_TABLE, results, using=using)
 
 
 def _write(table: Table, values: Iterable[Values], *, using: str) -> None:
@@ -182,7 +182,7 @@ def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
     # mysqlclient joins rows to INSERTs of 64 KB, for which the statement must look like this; larger ones gain nothing
     insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({', '.join(places)})"  # noqa: S608
     with connection.cursor() as cursor:
-        while piece := list(islice(values, PIECE)):
+        while piece := list(islice(values, ROWS_PER_EXECUTE)):
             plain: Any = piece if is_sqlite else [_decoded(row, table.json_at) for row in piece]
             for reason in packet_limit.obstacles(plain, using=using).values():
                 raise DataError(reason)
@@ -197,7 +197,7 @@ def _decoded(row: Values, at: int | None) -> Values:
 
 def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:
     """Give requests of one batch, or values of them, by position, at most 1,000 rows or 8 MB of params in memory."""
-    for piece in pieces(requests, "position", models.F("params_bytes")):
+    for piece in sized_pages(requests, "position", models.F("params_bytes")):
         yield from piece
 
 
@@ -205,7 +205,7 @@ def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:
     """Delete a batch's rows of one table, a thousand at a time, and give their number."""
     rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
     deleted = 0
-    while pks := list(rows.values_list("pk", flat=True)[:ROWS]):
+    while pks := list(rows.values_list("pk", flat=True)[:PAGE_ROWS]):
         deleted += child._default_manager.using(using).filter(pk__in=pks)._raw_delete(using)
     return deleted
 

@@ -44,13 +44,13 @@ _OF_REQUEST = ("position", "custom_id", "model", "params", "params_bytes", "cont
 _result_values = attrgetter(*_OF_RESULT)
 _request_values = attrgetter(*_OF_REQUEST)
 
-RESULTS = Table(BatchResult, ("batch_id", *_OF_RESULT))
-REQUESTS = Table(BatchRequest, ("batch_id", *_OF_REQUEST))
+RESULT_TABLE = Table(BatchResult, ("batch_id", *_OF_RESULT))
+REQUEST_TABLE = Table(BatchRequest, ("batch_id", *_OF_REQUEST))
 
 
-def of_result(batch_id: int, row: ResultRow) -> Values:
+def result_values(batch_id: int, row: ResultRow) -> Values:
     return (batch_id, *_result_values(row))
 
 
-def of_request(batch_id: int, request: Prepared) -> Values:
+def request_values(batch_id: int, request: Prepared) -> Values:
     return (batch_id, *_request_values(request))

@@ -16,13 +16,13 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
-from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, after, is_due
-from django_claude_batches.error_text import MARK
+from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, is_due, now_plus
+from django_claude_batches.error_text import TRACEBACK_START
 from django_claude_batches.models.fields import StorableCharField, StorableTextField
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.run import ACTIVE, JobRun
 
-CHUNK = 1000
+CHUNK_REQUESTS = 1000
 """Requests in a chunk: what one process takes at a time, while others take other chunks."""
 
 
@@ -35,7 +35,7 @@ class DeliveryMode(models.TextChoices):
     NO_RETRY = "no_retry", _("Failures that are not retried after all")
 
 
-ONCE_MORE = frozenset({DeliveryMode.FAILED, DeliveryMode.REDELIVER})
+REDELIVERY_MODES = frozenset({DeliveryMode.FAILED, DeliveryMode.REDELIVER})
 """Deliveries of rows that were handed out before, at which an answer may be taken that was not."""
 
 
@@ -75,11 +75,11 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         done = self.with_failures().filter(batch=batch_id, done_at__isnull=False, **lookups)
         return self.filter(pk__in=list(done.values_list("pk", flat=True))).order_by("pk").select_for_update()
 
-    def go_on(self) -> int:
+    def retry_now(self) -> int:
         """Have these tried again now, stuck ones too, and give their number."""
         return self.update(next_action_at=DatabaseNow(), tries=0)
 
-    def begin(self, batch: Any) -> None:
+    def start_delivery(self, batch: Any) -> None:
         """Have the results of a run's batch handed out: all, or what came since; inside the caller's transaction.
 
         A run that is over does not wait for them, and asks nothing again.
@@ -88,11 +88,11 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         if batch.run_id is None:
             return
         begun = rows.filter(batch=batch).exists()
-        cut = self._cut_late(batch) if begun else self.cut(batch)
+        cut = self._create_late_chunks(batch) if begun else self.create_chunks(batch)
         if cut and JobRun.objects.using(rows.db).filter(pk=batch.run_id, state__in=ACTIVE).exists():
             type(batch).objects.using(rows.db).filter(pk=batch.pk).update(delivered_at=None)
 
-    def _cut_late(self, batch: Any) -> int:
+    def _create_late_chunks(self, batch: Any) -> int:
         """Make chunks of requests that failed for good without a result, and have one now; give their number.
 
         Those that were asked again meanwhile are no failures any more: their rows get the later answer.
@@ -105,12 +105,12 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
             late = sorted(found.filter(result__isnull=False).values_list("position", flat=True))
             if late:
                 chunk.outcomes = dict(Counter(chunk.outcomes) - Counter(missing=len(late)))
-                chunk.take_back(late)
-                self.cut_named(batch, late)
+                chunk.withdraw_failures(late)
+                self.create_chunk_of(batch, late)
                 made += 1
         return made
 
-    def cut_named(self, batch: Any, positions: list[int], mode: DeliveryMode = DeliveryMode.FIRST) -> None:
+    def create_chunk_of(self, batch: Any, positions: list[int], mode: DeliveryMode = DeliveryMode.FIRST) -> None:
         """Make a chunk of these requests, which are named in their order; inside the caller's transaction."""
         self.primary().create(
             batch=batch,
@@ -121,22 +121,22 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
             next_action_at=DatabaseNow(),
         )
 
-    def cut(self, batch: Any, mode: DeliveryMode = DeliveryMode.FIRST) -> int:
+    def create_chunks(self, batch: Any, mode: DeliveryMode = DeliveryMode.FIRST) -> int:
         """Make the chunks of a batch's requests, and give their number; inside the caller's transaction.
 
         Their positions are counted from 0 without a gap: nobody but a draft's own making adds requests.
         """
-        return self.cut_between(batch.pk, 0, batch.request_count - 1, mode)
+        return self.create_chunks_between(batch.pk, 0, batch.request_count - 1, mode)
 
-    def cut_between(self, batch_id: int, first: int, last: int, mode: DeliveryMode) -> int:
+    def create_chunks_between(self, batch_id: int, first: int, last: int, mode: DeliveryMode) -> int:
         """Make the chunks of the requests from one position to another, and give their number."""
-        starts = range(first, last + 1, CHUNK)
+        starts = range(first, last + 1, CHUNK_REQUESTS)
         self.primary().bulk_create(
             self.model(
                 batch_id=batch_id,
                 mode=mode,
                 position=start,
-                last_position=min(start + CHUNK - 1, last),
+                last_position=min(start + CHUNK_REQUESTS - 1, last),
                 next_action_at=DatabaseNow(),
             )
             for start in starts
@@ -189,15 +189,15 @@ class DeliveryChunk(Dispatched):
 
     def reschedule(self, delay: timedelta | None, *, token: str, error: str) -> None:
         """Come back later; never by itself where there is no `delay`."""
-        at = None if delay is None else after(delay)
+        at = None if delay is None else now_plus(delay)
         self.record(token, next_action_at=at, last_error=error)
 
-    def take_back(self, positions: Iterable[int]) -> None:
+    def withdraw_failures(self, positions: Iterable[int]) -> None:
         """Count these as failed no more; inside the caller's transaction, of a chunk that is done."""
         self._forget_failures(positions)
         self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "outcomes"])
 
-    def ask_again(self, changes: Mapping[int, str]) -> None:
+    def mark_for_retry(self, changes: Mapping[int, str]) -> None:
         """Have failed ones asked again, each with its change; as `take_back`."""
         self._forget_failures(changes)
         self.to_retry = [*self.to_retry, *([position, change] for position, change in changes.items())]
@@ -247,6 +247,7 @@ class FailedDelivery(models.Model):
     @property
     def raised(self) -> str:
         """The error, in a form that `public` reduces to type and place."""
-        place, mark, words = self.traceback.partition(MARK)
+        place, mark, words = self.traceback.partition(TRACEBACK_START)
         head = place.strip() if mark else ""
-        return f"{head or self.error.partition(':')[0]}\n{MARK}\n{self.error}\n{words.strip() if mark else place}"
+        first = head or self.error.partition(":")[0]
+        return f"{first}\n{TRACEBACK_START}\n{self.error}\n{words.strip() if mark else place}"

@@ -12,17 +12,17 @@ from django_claude_batches.models.delivery import DeliveryChunk
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.upload import BatchUpload
 
-KINDS: tuple[Any, ...] = (MessageBatch, BatchUpload, JobRun, DeliveryChunk)
+DUE_MODELS: tuple[Any, ...] = (MessageBatch, BatchUpload, JobRun, DeliveryChunk)
 
 
 def is_work_due() -> bool:
     """Whether the time of anything has come at which nobody works; by the database's clock."""
-    return any(_due(kind).exists() for kind in KINDS)
+    return any(_due(kind).exists() for kind in DUE_MODELS)
 
 
 def is_work_due_column() -> Any:
     """Give the same as a column of another query."""
-    batches, uploads, runs, chunks = (Exists(_due(kind).order_by()) for kind in KINDS)
+    batches, uploads, runs, chunks = (Exists(_due(kind).order_by()) for kind in DUE_MODELS)
     return batches | uploads | runs | chunks
 
 
@@ -31,4 +31,4 @@ def _due(kind: Any) -> Any:
     due = kind.objects.primary().due()
     if kind is not MessageBatch:
         return due
-    return due.exclude(account__in=AccountState.objects.primary().resting().values("alias"))
+    return due.exclude(account__in=AccountState.objects.primary().cooling_down().values("alias"))

@@ -11,7 +11,7 @@ from django_claude_batches.models.fields import StorableTextField
 
 # Events whose text consists of ids, counts, names of columns and fixed words. The text of any other may be an error
 # that quotes a request or an answer, including that of a new kind of event until it is listed here.
-QUOTING_NOTHING = (
+EVENTS_WITHOUT_QUOTES = (
     *(
         "drafted",
         "submitted",

@@ -7,7 +7,7 @@ from django_claude_batches.estimates import Estimate, ExpectedUsage
 from django_claude_batches.pricing import PriceTable
 
 
-class Expected(models.Model):
+class ExpectedUsageColumns(models.Model):
     """What was counted of a batch's requests as they were drafted, and what they may cost."""
 
     expected_usage = models.JSONField(null=True, editable=False, help_text=_("What its estimate is made of."))

@@ -13,15 +13,15 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 
-from django_claude_batches.db.keyset import BYTES, ROWS
+from django_claude_batches.db.keyset import PAGE_BYTES, PAGE_ROWS
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.batch.batch import MessageBatch
-from django_claude_batches.models.event import QUOTING_NOTHING, BatchEvent
+from django_claude_batches.models.event import EVENTS_WITHOUT_QUOTES, BatchEvent
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.run import JobRunQuerySet
 
-Span = tuple[int, int]
+KeyRange = tuple[int, int]
 """A first and a last primary key."""
 
 
@@ -43,7 +43,7 @@ def _size(*columns: str) -> Combinable:
 
 
 @dataclass(frozen=True)
-class Bodies:
+class LargeColumns:
     """The large columns of one table: which rows have something in them, how much, and what stands there after."""
 
     model: type[models.Model]
@@ -51,7 +51,7 @@ class Bodies:
     size: Combinable
     empty: dict[str, Any]
 
-    def spans(self, batch_id: int, *, using: str) -> Iterator[Span]:
+    def key_ranges(self, batch_id: int, *, using: str) -> Iterator[KeyRange]:
         """Give the rows of a batch that have something, at most 1,000 and about 8 MB at a time.
 
         By ranges of the primary key, each of which is one look at its index, whatever other batches the table has.
@@ -61,21 +61,21 @@ class Bodies:
         ends = rows.aggregate(first=Min(F("pk") + 0), last=Max(F("pk") + 0))
         if ends["first"] is None:
             return
-        for start in range(ends["first"], ends["last"] + 1, ROWS):
-            window = rows.filter(self.full, pk__gte=start, pk__lt=start + ROWS).order_by("pk")
-            yield from _pieces(list(window.values_list("pk", self.size)))
+        for start in range(ends["first"], ends["last"] + 1, PAGE_ROWS):
+            window = rows.filter(self.full, pk__gte=start, pk__lt=start + PAGE_ROWS).order_by("pk")
+            yield from _key_ranges(list(window.values_list("pk", self.size)))
 
-    def clear(self, batch_id: int, span: Span, *, using: str) -> int:
+    def clear(self, batch_id: int, span: KeyRange, *, using: str) -> int:
         """Empty a span, and give the number of rows that had something."""
         rows = self.model._default_manager.using(using).filter(self.full, batch=batch_id, pk__range=span)
         return rows.update(**self.empty)
 
 
-def _pieces(sizes: list[tuple[int, int]]) -> Iterator[Span]:
+def _key_ranges(sizes: list[tuple[int, int]]) -> Iterator[KeyRange]:
     first = last = None
     total = 0
     for pk, size in sizes:
-        if first is not None and last is not None and total + size > BYTES:
+        if first is not None and last is not None and total + size > PAGE_BYTES:
             yield first, last
             first, total = None, 0
         first, last = first or pk, pk
@@ -84,8 +84,8 @@ def _pieces(sizes: list[tuple[int, int]]) -> Iterator[Span]:
         yield first, last
 
 
-PARAMS = Bodies(BatchRequest, full=~Q(params_text=""), size=F("params_bytes"), empty={"params_text": ""})
-MESSAGES = Bodies(
+PARAMS = LargeColumns(BatchRequest, full=~Q(params_text=""), size=F("params_bytes"), empty={"params_text": ""})
+MESSAGES = LargeColumns(
     BatchResult,
     full=Q(message__isnull=False)
     | Q(output__isnull=False)
@@ -104,7 +104,7 @@ MESSAGES = Bodies(
     },
 )
 # An excerpt is part of an answer; a reason may be a message of the database, and PostgreSQL quotes the row in it.
-EXCERPTS = Bodies(
+EXCERPTS = LargeColumns(
     ResultProblem,
     full=~Q(excerpt="") | ~Q(reason=""),
     size=_size("excerpt", "reason"),
@@ -112,34 +112,34 @@ EXCERPTS = Bodies(
 )
 
 # Replaces an error whose presence still has a meaning.
-WORDS_GONE = "The message was removed: it may have quoted a request or an answer."
+REMOVED_TEXT = "The message was removed: it may have quoted a request or an answer."
 
 
-def without_words(column: str, *, unless: Q | None = None) -> Case:
+def text_removed(column: str, *, unless: Q | None = None) -> Case:
     """Return the expression that replaces a column's text; "" stays "", and rows that match `unless` keep theirs."""
     kept = Q(**{column: ""}) if unless is None else Q(**{column: ""}) | unless
-    return Case(When(kept, then=F(column)), default=Value(WORDS_GONE), output_field=models.TextField())
+    return Case(When(kept, then=F(column)), default=Value(REMOVED_TEXT), output_field=models.TextField())
 
 
 # Matches runs that have a reason of a pause or an error.
-HAS_WORDS = ~Q(pause_reason__in=["", WORDS_GONE]) | ~Q(last_error__in=["", WORDS_GONE])
+HAS_ERROR_TEXT = ~Q(pause_reason__in=["", REMOVED_TEXT]) | ~Q(last_error__in=["", REMOVED_TEXT])
 
 
-def forget_words_of(runs: JobRunQuerySet) -> None:
+def clear_run_texts(runs: JobRunQuerySet) -> None:
     """Replace the reasons of pauses and the errors of these runs; they still show as paused or failed."""
-    said = runs.filter(HAS_WORDS)
-    said.update(pause_reason=without_words("pause_reason"), last_error=without_words("last_error"))
+    said = runs.filter(HAS_ERROR_TEXT)
+    said.update(pause_reason=text_removed("pause_reason"), last_error=text_removed("last_error"))
 
 
-def forget_words(batch_id: int, *, using: str) -> None:
+def clear_error_texts(batch_id: int, *, using: str) -> None:
     """Empty the texts of a batch's errors, timeline and create calls.
 
     Receivers, handlers, the API and the database may quote a request or an answer in an error. Call it inside a
     transaction and under the batch's lease. The numbers and causes of missing results stay.
     """
     batches = MessageBatch.objects.using(using).filter(pk=batch_id).exclude(last_error="")
-    batches.update(last_error=without_words("last_error", unless=Q(last_error=F("missing_reason"))))
-    said = BatchEvent.objects.using(using).filter(batch=batch_id).exclude(what__in=QUOTING_NOTHING)
+    batches.update(last_error=text_removed("last_error", unless=Q(last_error=F("missing_reason"))))
+    said = BatchEvent.objects.using(using).filter(batch=batch_id).exclude(what__in=EVENTS_WITHOUT_QUOTES)
     said.exclude(text="").update(text="")
     for attempt in SubmitAttempt.objects.using(using).filter(batch=batch_id):
         if any(candidate.get("why") for candidate in attempt.candidates):

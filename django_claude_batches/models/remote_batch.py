@@ -16,8 +16,8 @@ from django_claude_batches.models.fields import (
     StorableTextField,
 )
 
-MISSES = 3
-MISSED_FOR = timedelta(minutes=30)
+MISSES_UNTIL_GONE = 3
+MISSING_PERIOD = timedelta(minutes=30)
 """A 404 was seen in passing up to 2 minutes after a create (docs/reference/wire.md §5.1)."""
 
 
@@ -71,6 +71,6 @@ class RemoteBatch(models.Model):
     @property
     def is_gone(self) -> bool:
         """Whether it was not found three times, over half an hour, in the Workspace in which it was listed."""
-        if self.misses < MISSES or self.missed_at is None or self.last_missed_at is None:
+        if self.misses < MISSES_UNTIL_GONE or self.missed_at is None or self.last_missed_at is None:
             return False
-        return self.last_missed_at - self.missed_at >= MISSED_FOR
+        return self.last_missed_at - self.missed_at >= MISSING_PERIOD

@@ -30,11 +30,11 @@ from django_claude_batches.drafting.target import MAX_OBJECT_ID, content_types_o
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import InvalidTransition, LimitExceeded
 from django_claude_batches.model_limits import warnings_of
-from django_claude_batches.models.batch_state import EDITABLE, NOT_BEING_IDENTIFIED, State, named
+from django_claude_batches.models.batch_state import EDITABLE, NOT_BEING_IDENTIFIED, State, state_labels
 from django_claude_batches.models.fields import IdentifierField
 
 
-def about(targets: Iterable[models.Model], prefix: str = "", *, using: str) -> Q:
+def match_targets(targets: Iterable[models.Model], prefix: str = "", *, using: str) -> Q:
     """Match requests of this database about any of these rows; one that is not saved has none.
 
     `prefix` leads from what is asked for to its request.
@@ -60,7 +60,7 @@ class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchRequestQuerySet:
         """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
-        return self.filter(about(targets, using=self.db))
+        return self.filter(match_targets(targets, using=self.db))
 
     def delete(self) -> tuple[int, dict[str, int]]:
         raise InvalidTransition("Requests are deleted with their batch, never alone: delete the batch.")
@@ -190,7 +190,7 @@ class BatchRequest(models.Model):
                     raise LimitExceeded("the batch would be too large with this change", custom_id=self.custom_id)
                 raise InvalidTransition(
                     f"Requests of batch {self.batch_id} are fixed: only those of a batch that is "
-                    f"{named(EDITABLE)}, and of which nobody's word is verified that it was received, can be changed."
+                    f"{state_labels(EDITABLE)}, and is not being identified, can be changed."
                 )
             super().save(using=batches.db, update_fields=["params_text", "params_bytes", "model"])
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches import conf, wire
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.request import BatchRequest, about
+from django_claude_batches.models.request import BatchRequest, match_targets
 
 ENDED_EARLY = {"max_tokens": "truncated", "refusal": "refused"}
 """The stop reasons of answers that are not whole and have an outcome of their own; with others they are unfinished."""
@@ -33,7 +33,7 @@ def early_outcome(stop_reason: str) -> str:
     return ENDED_EARLY.get(stop_reason, "unfinished")
 
 
-def ended(outcome: str, *, to_result: str = "") -> Q:
+def ended_as(outcome: str, *, to_result: str = "") -> Q:
     """Match the answers that `early_outcome` calls so, or, with "", those that are whole.
 
     `to_result` is the lookup that leads to the results, such as `result__`. Settings are read by the call.
@@ -77,14 +77,14 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
 
     def truncated(self) -> BatchResultQuerySet:
         """Those cut off at `max_tokens`."""
-        return self.filter(ended("truncated"))
+        return self.filter(ended_as("truncated"))
 
     def refused(self) -> BatchResultQuerySet:
-        return self.filter(ended("refused"))
+        return self.filter(ended_as("refused"))
 
     def unfinished(self) -> BatchResultQuerySet:
         """Those that ended by no stop reason of WHOLE_STOP_REASONS, and are neither truncated nor refused."""
-        return self.filter(ended("unfinished"))
+        return self.filter(ended_as("unfinished"))
 
     def ended_early(self) -> BatchResultQuerySet:
         """Those that are truncated, refused or unfinished."""
@@ -104,7 +104,7 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
 
     def usable(self) -> BatchResultQuerySet:
         """Those with an answer that is whole and fits its job's schema, if it has one."""
-        return self.filter(ended(""), output_error__isnull=True)
+        return self.filter(ended_as(""), output_error__isnull=True)
 
     def latest_success(self) -> BatchResult | None:
         """Give the usable result that was stored last; None if there is none. Its message may have been purged.
@@ -123,7 +123,7 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchResultQuerySet:
         """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
-        return self.filter(about(targets, "request__", using=self.db))
+        return self.filter(match_targets(targets, "request__", using=self.db))
 
     def with_target(self) -> BatchResultQuerySet:
         """Fetch the targets too: two queries for each kind of target, however many results."""

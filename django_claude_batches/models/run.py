@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
-from django_claude_batches.db.leases import DatabaseNow, after, is_due
+from django_claude_batches.db.leases import DatabaseNow, is_due, now_plus
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
 
@@ -153,7 +153,7 @@ class JobRun(Dispatched):
     def reschedule(self, delay: timedelta, *, token: str, error: str | None = None) -> None:
         """Come back later, while the lease holds; count one more failure where there was an `error`."""
         changes: dict[str, Any] = {} if error is None else {"last_error": error, "failures": F("failures") + 1}
-        self.change(ACTIVE, token=token, next_action_at=after(delay), **changes)
+        self.change(ACTIVE, token=token, next_action_at=now_plus(delay), **changes)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the run; its batches stay. Raise InvalidTransition for one that is not over."""

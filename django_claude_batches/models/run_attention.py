@@ -7,14 +7,14 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.error_text import in_a_line
-from django_claude_batches.models.batch.attention import FAILED_TIMES, Reason, any_of, first_of
+from django_claude_batches.error_text import one_line
+from django_claude_batches.models.batch.attention import FAILURES_FOR_ATTENTION, Reason, any_of, first_of
 from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.batch_state import EDITABLE, State
 from django_claude_batches.models.delivery import DeliveryChunk, FailedDelivery
 from django_claude_batches.models.run import ACTIVE, WORKING, JobRun, RunState
 
-LEFT = Q(state__in=EDITABLE, submitted_by_run_at__isnull=False, delivered_at__isnull=True)
+NOT_ACCEPTED = Q(state__in=EDITABLE, submitted_by_run_at__isnull=False, delivered_at__isnull=True)
 """Batches of a run that were refused, not received, or taken back: the run waits until they are submitted."""
 
 
@@ -25,7 +25,11 @@ def reasons() -> list[Reason]:
     parked = FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))
     return [
         Reason("paused", Q(state__in=ACTIVE, paused_at__isnull=False), _("Paused: {pause_reason}")),
-        Reason("batches", Q(Exists(batches.filter(LEFT)), state__in=WORKING), _("Batches were not accepted: {left}.")),
+        Reason(
+            "batches",
+            Q(Exists(batches.filter(NOT_ACCEPTED)), state__in=WORKING),
+            _("Batches were not accepted: {left}."),
+        ),
         Reason(
             "waiting",
             Q(Exists(batches.exclude(state__in=EDITABLE).needing_attention()), state__in=ACTIVE),
@@ -37,7 +41,11 @@ def reasons() -> list[Reason]:
             Q(Exists(parked)),
             _("Its handler raised for {failed_deliveries} rows: correct it, and deliver them again."),
         ),
-        Reason("failing", Q(state__in=ACTIVE, failures__gte=FAILED_TIMES), _("It fails again and again: {last_error}")),
+        Reason(
+            "failing",
+            Q(state__in=ACTIVE, failures__gte=FAILURES_FOR_ATTENTION),
+            _("It fails again and again: {last_error}"),
+        ),
         Reason(
             "left_out",
             Q(state=RunState.FINISHED, row_count=0, left_out_count__gt=0),
@@ -69,7 +77,9 @@ class _Details(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         batches = MessageBatch.objects.primary().filter(run=self._run, delivered_at__isnull=True).order_by("pk")
         if name == "left":
-            return ", ".join(f"batch {batch} ({State(batch.state).label})" for batch in batches.filter(LEFT)[:10])
+            return ", ".join(
+                f"batch {batch} ({State(batch.state).label})" for batch in batches.filter(NOT_ACCEPTED)[:10]
+            )
         if name == "waiting":
             return " ".join(
                 f"{batch}: {batch.attention()}"
@@ -77,13 +87,13 @@ class _Details(dict[str, Any]):
             )
         if name == "stuck":
             chunks = DeliveryChunk.objects.primary().filter(batch__run=self._run).stuck().order_by("pk")
-            return ", ".join(f"{chunk} ({in_a_line(chunk.last_error)})" for chunk in chunks[:10])
+            return ", ".join(f"{chunk} ({one_line(chunk.last_error)})" for chunk in chunks[:10])
         if name == "failed_deliveries":
             return f"{FailedDelivery.objects.primary().filter(batch__run=self._run).count():,}"
-        return in_a_line(getattr(self._run, name)).strip()
+        return one_line(getattr(self._run, name)).strip()
 
 
-def with_troubles(runs: Any) -> Any:
+def with_issues(runs: Any) -> Any:
     """Add to runs whether they have parked rows, rows that failed for good, and deliveries that nobody tries again."""
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
     return runs.annotate(

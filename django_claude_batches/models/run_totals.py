@@ -17,7 +17,7 @@ from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.batch_state import FINAL
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.run import JobRun
-from django_claude_batches.models.usage import COUNTED, UsageRollup, rounded
+from django_claude_batches.models.usage import USAGE_COLUMNS, UsageRollup, rounded
 
 PAGE = 5000
 """Delivery chunks that are read in one query: those of five million rows."""
@@ -122,7 +122,7 @@ class RunTotals:
         return totals
 
     def _add_usage(self, used: dict[str, Any]) -> None:
-        self.usage.update({name: int(used[f"{name}_sum"]) for name in COUNTED})
+        self.usage.update({name: int(used[f"{name}_sum"]) for name in USAGE_COLUMNS})
 
     def _add_batches(self, group: dict[str, Any]) -> None:
         self.batches[group["state"]] += group["count"]
@@ -193,4 +193,4 @@ def _parked(runs: Iterable[int], using: str) -> Any:
 
 def _usage(runs: Iterable[int], using: str) -> Any:
     usage = UsageRollup.objects.using(using).filter(batch__run__in=runs).order_by()
-    return usage.values("batch__run").annotate(**{f"{name}_sum": Sum(name, default=0) for name in COUNTED})
+    return usage.values("batch__run").annotate(**{f"{name}_sum": Sum(name, default=0) for name in USAGE_COLUMNS})

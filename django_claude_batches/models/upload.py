@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
-from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, after, is_due, is_free
+from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, is_due, is_free, now_plus
 from django_claude_batches.models.event import user_name
-from django_claude_batches.models.expected_usage import Expected
+from django_claude_batches.models.expected_usage import ExpectedUsageColumns
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
 from django_claude_batches.wire import MAX_BODY_BYTES
 
@@ -79,10 +79,10 @@ class PartReader(io.RawIOBase):
         return count
 
 
-MOST_BYTES = 2 * MAX_BODY_BYTES
+MAX_UPLOAD_BYTES = 2 * MAX_BODY_BYTES
 """Bytes of a file that people may upload. A table may have more than a batch: columns that no prompt names."""
 
-KEPT = timedelta(days=7)
+UPLOAD_RETENTION = timedelta(days=7)
 """How long a file stays here that nobody drafts. One that is drafted goes with the draft's own commit."""
 
 
@@ -103,7 +103,7 @@ DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
 
 
 class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
-    def keep(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
+    def store(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
         """Store a file and what is to be made of it, in constant memory, all or nothing; it waits to be checked."""
         db = self.primary().db
         with transaction.atomic(using=db):
@@ -128,16 +128,16 @@ class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
         """Those that are no draft yet."""
         return self.exclude(state=UploadState.DRAFTED)
 
-    def delete_stale(self, kept: timedelta = KEPT) -> None:
+    def delete_stale(self, kept: timedelta = UPLOAD_RETENTION) -> None:
         """Delete those older than `kept` that were not confirmed and on which no worker is working."""
-        rows = self.primary().filter(is_free(), created_at__lt=after(-kept)).exclude(state=UploadState.CONFIRMED)
+        rows = self.primary().filter(is_free(), created_at__lt=now_plus(-kept)).exclude(state=UploadState.CONFIRMED)
         for pk in list(rows.values_list("pk", flat=True)):
             with transaction.atomic(using=rows.db):
                 if rows.acquire(pk):  # it locks the row: one that is confirmed meanwhile stays
                     self.primary().filter(pk=pk).delete()
 
 
-class BatchUpload(Dispatched, Expected):
+class BatchUpload(Dispatched, ExpectedUsageColumns):
     """A file that is to become a draft: kept until it is one, checked before anybody says that it shall be.
 
     It is kept in the database, not in a storage of files: a worker on another machine has it, prompts never stand in a

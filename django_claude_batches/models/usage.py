@@ -15,7 +15,7 @@ from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.result import BATCH_TIERS, BatchResult, ResultType
 
-COUNTED = (
+USAGE_COLUMNS = (
     "input_tokens",
     "output_tokens",
     "cache_write_5m_tokens",
@@ -24,10 +24,10 @@ COUNTED = (
     "web_search_requests",
 )
 
-PLACES = 9
+COST_DECIMAL_PLACES = 9
 """Of a cost in USD."""
 
-MOST_ERROR_GROUPS = 20
+MAX_ERROR_GROUPS = 20
 """Kinds of error that are kept of a batch: the most frequent ones."""
 
 # Only of what failed: a succeeded line with an error in it must not make two rows of usage of its model.
@@ -50,7 +50,7 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
                 priced=Count("cost_usd"),
                 cost=Sum("cost_usd"),
                 other_tier_results=of_another_tier,
-                **{f"{name}_sum": Sum(name, default=0) for name in COUNTED},
+                **{f"{name}_sum": Sum(name, default=0) for name in USAGE_COLUMNS},
             )
         )
         found = list(groups)
@@ -64,7 +64,7 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
                     results=group["count"],
                     other_tier_results=group["other_tier_results"],
                     cost_usd=rounded(group["cost"]) if group["priced"] == group["count"] else None,
-                    **{name: int(group[f"{name}_sum"]) for name in COUNTED},
+                    **{name: int(group[f"{name}_sum"]) for name in USAGE_COLUMNS},
                 )
                 for group in sorted(found, key=itemgetter("model"))
                 if group["result_type"] == ResultType.SUCCEEDED
@@ -105,7 +105,7 @@ class Summary:
 
 def rounded(cost: Decimal) -> Decimal:
     """Give a sum as its column holds it: SQLite adds decimals up as floats."""
-    return round(cost, PLACES)
+    return round(cost, COST_DECIMAL_PLACES)
 
 
 def _error_groups(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def _error_groups(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     counts: Counter[str] = Counter()
     for group in groups:
         counts[group["kind"]] += group["count"]  # by model too, where an error names one
-    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_ERROR_GROUPS]
+    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_ERROR_GROUPS]
     return [{"error_type": kind, "count": count} for kind, count in frequent]
 
 
@@ -137,7 +137,9 @@ class UsageRollup(models.Model):
     cache_write_1h_tokens = models.BigIntegerField(_("cache write tokens (1 hour)"), default=0)
     cache_read_tokens = models.BigIntegerField(_("cache read tokens"), default=0)
     web_search_requests = models.BigIntegerField(_("web searches"), default=0)
-    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=PLACES, null=True, blank=True)
+    cost_usd = models.DecimalField(
+        _("cost (USD)"), max_digits=18, decimal_places=COST_DECIMAL_PLACES, null=True, blank=True
+    )
 
     objects = UsageRollupQuerySet.as_manager()
 

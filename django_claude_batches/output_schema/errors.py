@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-LONGEST = 500
+MAX_LENGTH = 500
 """Characters of what is said of a schema or an answer."""
 
-MOST_PROBLEMS = 3
+MAX_PROBLEMS = 3
 """Faults of one answer that are said."""
 
-NEEDED = 'output_schema needs {0}: python -m pip install "django-claude-batches[{0}]"'
+MISSING_PACKAGE = 'output_schema needs {0}: python -m pip install "django-claude-batches[{0}]"'
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -40,10 +40,10 @@ class Validated(NamedTuple):
 
 def joined(problems: list[str]) -> str:
     """Say them in one line; each has an equal part of the room."""
-    return "; ".join(short(problem, LONGEST // len(problems) - 2) for problem in problems)
+    return "; ".join(short(problem, MAX_LENGTH // len(problems) - 2) for problem in problems)
 
 
-def short(text: str, longest: int = LONGEST) -> str:
+def short(text: str, longest: int = MAX_LENGTH) -> str:
     """Leave out the middle of what is too long."""
     if len(text) <= longest:
         return text

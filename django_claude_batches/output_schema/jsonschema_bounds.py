@@ -49,25 +49,25 @@ def bounded(validator_class: Any) -> Any:
     return made
 
 
-def within(seconds: float, check: Callable[[], Any]) -> Any:
+def run_within(seconds: float, check: Callable[[], Any]) -> Any:
     """Return what a check by a bounded validator returns; raise TooCostly at so many seconds of CPU time."""
     token = _ends_at.set(time.thread_time() + seconds)
     try:
         return check()
-    except (TimeoutError, _Late):
+    except (TimeoutError, _TimeIsOver):
         raise TooCostly(f"to check it by the schema takes more than {seconds:.2g} s") from None
     finally:
         _ends_at.reset(token)
 
 
-class _Late(Exception):
+class _TimeIsOver(Exception):
     pass
 
 
 def _seconds_left() -> float:
     left = _ends_at.get() - time.thread_time()
     if left <= 0:
-        raise _Late
+        raise _TimeIsOver
     return left
 
 

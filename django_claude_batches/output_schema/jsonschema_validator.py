@@ -8,15 +8,15 @@ from itertools import chain, islice
 from typing import Any
 
 from django_claude_batches.output_schema.errors import (
-    MOST_PROBLEMS,
-    NEEDED,
+    MAX_PROBLEMS,
+    MISSING_PACKAGE,
     BadSchema,
     InvalidOutput,
     Validated,
     joined,
     short,
 )
-from django_claude_batches.output_schema.jsonschema_bounds import TooCostly, bounded, within
+from django_claude_batches.output_schema.jsonschema_bounds import TooCostly, bounded, run_within
 
 REFERENCES = ("$ref", "$dynamicRef")
 """Keywords whose value names another schema."""
@@ -26,7 +26,7 @@ SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 30.0
 so that a worker's lease on what it delivers is not over before the check."""
 
 
-class BySchema:
+class JsonSchemaChecker:
     """Checks by a JSON Schema: of draft 2020-12, unless `$schema` names another.
 
     An answer takes `seconds` of CPU time at most, and more if it is long.
@@ -42,7 +42,7 @@ class BySchema:
             self.schema = _plain(schema)
             validator = bounded(_validator_class(self.schema))
         except ImportError as error:
-            raise BadSchema(NEEDED.format("jsonschema")) from error
+            raise BadSchema(MISSING_PACKAGE.format("jsonschema")) from error
         try:
             validator.check_schema(self.schema)
             # A registry of nothing: without one, jsonschema fetches what a `$ref` names from the network.
@@ -58,7 +58,7 @@ class BySchema:
     def check(self, text: str, value: Any) -> Validated:
         seconds = min(self._seconds + SECONDS_OF_A_MB * len(text) / 1_000_000, MAX_SECONDS)
         try:
-            problems = within(seconds, lambda: self._problems(value))
+            problems = run_within(seconds, lambda: self._problems(value))
         except TooCostly as error:
             raise InvalidOutput(f"cannot be checked: {error}") from None
         except ArithmeticError as error:  # 10**400 is JSON, and no float, which `multipleOf` asks for
@@ -68,7 +68,7 @@ class BySchema:
         return Validated(value, value)
 
     def _problems(self, value: Any) -> list[str]:
-        errors = islice(self._validator.iter_errors(value), MOST_PROBLEMS)
+        errors = islice(self._validator.iter_errors(value), MAX_PROBLEMS)
         return [_said(self._best(iter([error]))) for error in errors]
 
 

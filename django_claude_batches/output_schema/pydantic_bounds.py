@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-MOST_TRIES = 2**17
+MAX_TRIES = 2**17
 """Of one answer: about 2 seconds on a machine of 2026."""
 
 Schema = dict[str, Any]
 
 
-class Tries:
+class TryCounter:
     """Counts, for the core schema of a model."""
 
     def __init__(self, core_schema: Schema) -> None:
@@ -29,7 +29,7 @@ class Tries:
 
     def are_too_many(self, value: Any) -> bool:
         """Whether more than MOST_TRIES parts of this JSON value would be tried."""
-        left = MOST_TRIES
+        left = MAX_TRIES
         waiting = [(self._schema, value)]
         while waiting:
             left -= 1

@@ -9,16 +9,16 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 
 from django_claude_batches.output_schema.errors import (
-    MOST_PROBLEMS,
-    NEEDED,
+    MAX_PROBLEMS,
+    MISSING_PACKAGE,
     BadSchema,
     InvalidOutput,
     Validated,
     joined,
 )
-from django_claude_batches.output_schema.pydantic_bounds import Tries, schemas
+from django_claude_batches.output_schema.pydantic_bounds import TryCounter, schemas
 
-MOST_ERRORS = 1000
+MAX_ERRORS = 1000
 """Of one answer. An answer of 1 MB may have so many that listing them takes hundreds of MB."""
 
 PYTHON_RE = (
@@ -32,7 +32,7 @@ RECURSIVE_UNION = (
 )
 
 
-class ByModel:
+class PydanticChecker:
     """Checks by a pydantic model, as strictly as the model's own configuration asks for."""
 
     def __init__(self, model: type[Any]) -> None:
@@ -40,7 +40,7 @@ class ByModel:
             from pydantic import BaseModel, ValidationError  # noqa: PLC0415 (as in by_schema)
             from pydantic.errors import PydanticUserError  # noqa: PLC0415
         except ImportError as error:
-            raise BadSchema(NEEDED.format("pydantic")) from error
+            raise BadSchema(MISSING_PACKAGE.format("pydantic")) from error
         if not issubclass(model, BaseModel):
             raise BadSchema(f"output_schema must be a JSON Schema or a pydantic model, not the class {model.__name__}")
         try:
@@ -50,7 +50,7 @@ class ByModel:
         core_schema: Any = model.__pydantic_core_schema__
         if names := _coroutine_functions(core_schema):
             raise BadSchema(f"{model.__name__} has validators that are async def, which nothing awaits: {names}")
-        tries = Tries(core_schema)
+        tries = TryCounter(core_schema)
         self._tries = tries if tries.multiply() else None
         found = {PYTHON_RE: _uses_re(core_schema), RECURSIVE_UNION: self._tries is not None}
         self.warnings = [words.format(model.__name__) for words, is_so in found.items() if is_so]
@@ -64,10 +64,10 @@ class ByModel:
             # The text and not the value: read as JSON, a list may be a set and a text a date, however strict the model.
             parsed = self._model.model_validate_json(text)
         except self._refusal as error:
-            if error.error_count() > MOST_ERRORS:  # each would be an object of its own
+            if error.error_count() > MAX_ERRORS:  # each would be an object of its own
                 raise InvalidOutput(f"it has {error.error_count():,} errors") from None
             problems = [f"{_path(found['loc'])}: {found['msg']}" for found in error.errors(include_url=False)]
-            raise InvalidOutput(joined(problems[:MOST_PROBLEMS])) from None
+            raise InvalidOutput(joined(problems[:MAX_PROBLEMS])) from None
         return Validated(parsed.model_dump(mode="json", by_alias=True), parsed)
 
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from django_claude_batches.output_schema.errors import InvalidOutput, Validated
 from django_claude_batches.output_schema.json_text import decoded, unfenced
-from django_claude_batches.output_schema.jsonschema_validator import BySchema
-from django_claude_batches.output_schema.pydantic_validator import ByModel
-from django_claude_batches.output_schema.wire_schema import expressed, has_structured_output
+from django_claude_batches.output_schema.jsonschema_validator import JsonSchemaChecker
+from django_claude_batches.output_schema.pydantic_validator import PydanticChecker
+from django_claude_batches.output_schema.wire_schema import has_structured_output, to_wire_schema
 
 INSTRUCTION = "Answer with JSON only, nothing before it or behind it, that fits this JSON Schema:\n"
 
@@ -26,8 +26,8 @@ class OutputSchema:
     """The schema of a job's answers. Raise BadSchema for one that is none, or where its package is missing."""
 
     def __init__(self, schema: Mapping[str, Any] | type[Any]) -> None:
-        self._checker: Checker = ByModel(schema) if isinstance(schema, type) else BySchema(schema)
-        self._wire = expressed(self._checker.schema)
+        self._checker: Checker = PydanticChecker(schema) if isinstance(schema, type) else JsonSchemaChecker(schema)
+        self._wire = to_wire_schema(self._checker.schema)
         self._instruction = INSTRUCTION + json.dumps(self._checker.schema, ensure_ascii=False)
 
     @property
@@ -58,7 +58,7 @@ class OutputSchema:
         if config is not None and not (isinstance(config, Mapping) and config.get("format") is None):
             return dict(params)
         if self._wire is None or not has_structured_output(str(params.get("model"))):
-            return {**params, "system": _behind(params.get("system"), self.instruction)}
+            return {**params, "system": _append_instruction(params.get("system"), self.instruction)}
         asked = {"type": "json_schema", "schema": self._wire}
         return {**params, "output_config": {**(config or {}), "format": asked}}
 
@@ -74,7 +74,7 @@ class OutputSchema:
             raise InvalidOutput("nested too deeply") from None
 
 
-def _behind(system: Any, instruction: str) -> Any:
+def _append_instruction(system: Any, instruction: str) -> Any:
     """Give `system`, a text or a list of blocks, with the instruction behind it."""
     if isinstance(system, list | tuple):
         return [*system, {"type": "text", "text": instruction}]

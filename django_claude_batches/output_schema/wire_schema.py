@@ -35,7 +35,7 @@ def has_structured_output(model: str) -> bool:
     return found is None or (int(found[1]), int(found[2] or 0)) >= FIRST_VERSION
 
 
-def expressed(schema: dict[str, Any]) -> dict[str, Any] | None:
+def to_wire_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
     """Give a JSON Schema in the words that the API takes; None where it has none for it.
 
     As the official SDK does: objects are closed, and what is not supported (`minimum`, `pattern`) is said in the

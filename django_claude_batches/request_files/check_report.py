@@ -5,21 +5,21 @@ from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 
-from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.drafting.request import Prepared, check
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import MessageBatch, bulk
 from django_claude_batches.request_files.row import Row
 
-MOST_KEPT = 1000
+MAX_BAD_ROWS = 1000
 """Bad rows that are remembered; the others are counted."""
 
-MOST_SAMPLES = 3
-LONGEST_SAMPLE = 20_000
+MAX_SAMPLES = 3
+MAX_SAMPLE_CHARACTERS = 20_000
 """Characters of a request that is shown."""
 
-LONGEST_PROBLEM = 300
+MAX_PROBLEM_CHARACTERS = 300
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class CheckReport:
     bad_rows: list[tuple[int, str]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
     is_full: bool = False
-    _tally: Tally = field(default_factory=Tally)
+    _tally: BodySize = field(default_factory=BodySize)
     _seen: set[str] = field(default_factory=set)
     _using: str = field(default_factory=lambda: MessageBatch.objects.primary().db)
 
@@ -48,13 +48,13 @@ class CheckReport:
         """What the requests so far may cost."""
         return self._tally.expected
 
-    def take(self, row: Row) -> str:
+    def add_row(self, row: Row) -> str:
         """Check one more row; give what is wrong with it, nothing if it will do."""
         self.rows += 1
         problem = _storable(row.problem or self._add(row))
         if problem:
             self.bad_count += 1
-            if len(self.bad_rows) < MOST_KEPT:
+            if len(self.bad_rows) < MAX_BAD_ROWS:
                 self.bad_rows.append((row.number, problem))
         return problem
 
@@ -71,15 +71,15 @@ class CheckReport:
             return error.reason
         self._seen.add(request.custom_id)
         self.requests, self.bytes = self._tally.requests, self._tally.bytes
-        if len(self.samples) < MOST_SAMPLES:
+        if len(self.samples) < MAX_SAMPLES:
             self.samples.append(_sample(request))
         return ""
 
 
 def _sample(request: Prepared) -> dict[str, Any]:
-    return {"custom_id": request.custom_id, "params": request.params[:LONGEST_SAMPLE], "bytes": request.size}
+    return {"custom_id": request.custom_id, "params": request.params[:MAX_SAMPLE_CHARACTERS], "bytes": request.size}
 
 
 def _storable(text: str) -> str:
     """Give the text as any database takes it: what it quotes may be anything."""
-    return text[:LONGEST_PROBLEM].encode(errors="replace").decode().replace("\0", "\ufffd")
+    return text[:MAX_PROBLEM_CHARACTERS].encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from django_claude_batches import conf
-from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.account import AccountStateQuerySet
-from django_claude_batches.models.large_columns import WORDS_GONE
+from django_claude_batches.models.large_columns import REMOVED_TEXT
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.backoff import backoff, respecting
+from django_claude_batches.services.backoff import backoff, honor_retry_after
 
 logger = get_logger(__name__)
 
-KEY_REFUSED = "Anthropic answered 401 "
+KEY_REFUSED_PREFIX = "Anthropic answered 401 "
 """How the reason of a refused key begins. The API has read no request then."""
 
 
@@ -37,17 +37,17 @@ def pause(alias: str, error: APIError, *, until_resumed: bool = False) -> None:
     A pause that waits for a person stays one, whatever is refused meanwhile.
     """
     rows = AccountState.objects.primary().filter(pk=account_state(alias).pk)
-    until = after(respecting(error, backoff(0))) if error.retry_after and not until_resumed else None
+    until = now_plus(honor_retry_after(error, backoff(0))) if error.retry_after and not until_resumed else None
     if until is not None:
         rows = rows.exclude(paused_at__isnull=False, paused_until__isnull=True)
     rows.update(paused_at=DatabaseNow(), paused_until=until, pause_reason=str(error))
     logger.error("Sending is paused for account %s: %s", alias, error)
 
 
-def forget_reasons(accounts: AccountStateQuerySet) -> None:
+def clear_pause_reasons(accounts: AccountStateQuerySet) -> None:
     """Empty why these accounts are paused: the API's words may quote a request, but for those about a key."""
-    said = accounts.exclude(pause_reason__in=["", WORDS_GONE]).exclude(pause_reason__startswith=KEY_REFUSED)
-    said.update(pause_reason=WORDS_GONE)
+    said = accounts.exclude(pause_reason__in=["", REMOVED_TEXT]).exclude(pause_reason__startswith=KEY_REFUSED_PREFIX)
+    said.update(pause_reason=REMOVED_TEXT)
 
 
 def resume(alias: str) -> int:

@@ -11,7 +11,7 @@ from django.dispatch import Signal
 
 from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.error_text import public, raised, together
+from django_claude_batches.error_text import format_with_traceback, join_errors, public_part
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.backoff import backoff
@@ -22,10 +22,10 @@ logger = get_logger(__name__)
 RECEIVERS_LEASE = timedelta(minutes=65)
 """Longer than a task may run: receivers that take longer than any other lease are not called by a second process."""
 
-ANSWERS_ARE_THERE = Q(result_purge_began_at__isnull=True)
+RESULT_BODIES_PRESENT = Q(result_purge_began_at__isnull=True)
 
 
-def tell(signal: Signal, batch: MessageBatch) -> list[str]:
+def send_signal(signal: Signal, batch: MessageBatch) -> list[str]:
     """Call the receivers, all of them, and give what went wrong with each that raised."""
     errors = []
     try:
@@ -35,8 +35,8 @@ def tell(signal: Signal, batch: MessageBatch) -> list[str]:
     for receiver, response in responses:
         if isinstance(response, Exception):
             name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', type(receiver).__qualname__)}"
-            errors.append(f"{name} raised {raised(response)}")
-            logger.error("Batch %s: %s", batch.pk, public(errors[-1]), exc_info=response)
+            errors.append(f"{name} raised {format_with_traceback(response)}")
+            logger.error("Batch %s: %s", batch.pk, public_part(errors[-1]), exc_info=response)
     return errors
 
 
@@ -47,10 +47,10 @@ def announce(batch: MessageBatch, token: str) -> bool:
     """
     if not MessageBatch.objects.primary().renew(batch.pk, token, RECEIVERS_LEASE):
         return False
-    errors = tell(results_ingested, batch)
+    errors = send_signal(results_ingested, batch)
     last_try = batch.tries + 1 >= conf.announce_attempts()
     if errors and not last_try:
-        batch.reschedule(backoff(batch.tries), token=token, error=together(errors), tries=batch.tries + 1)
+        batch.reschedule(backoff(batch.tries), token=token, error=join_errors(errors), tries=batch.tries + 1)
         return False
     # A wish that came while the receivers worked is not in our copy of the row.
     unfulfilled = When(delete_requested_at__isnull=False, remote_deleted_at__isnull=True, then=DatabaseNow())
@@ -61,10 +61,10 @@ def announce(batch: MessageBatch, token: str) -> bool:
             token=token,
             next_action_at=Case(unfulfilled, default=None),
             announced_at=DatabaseNow(),
-            last_error=together([batch.missing_reason, *errors]),
+            last_error=join_errors([batch.missing_reason, *errors]),
         )
         if announced:
-            batch.log_event("announcing_failed" if errors else "announced", together(errors))
+            batch.log_event("announcing_failed" if errors else "announced", join_errors(errors))
     return announced
 
 
@@ -74,7 +74,7 @@ def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:
     Raise InvalidTransition for any other, and for one whose answers were purged: receivers would store empty ones.
     """
     anew: dict[str, Any] = {"announced_at": None, "tries": 0, "last_error": F("missing_reason")}
-    if not batch.record_intent({State.INGESTED}, where=ANSWERS_ARE_THERE, **anew):
+    if not batch.record_intent({State.INGESTED}, where=RESULT_BODIES_PRESENT, **anew):
         purged = f"its answers are gone. {batch.result_purge_note}" if batch.result_purge_note else ""
         raise batch.forbidden("announce", {State.INGESTED}, purged)
     batch.log_event("announce_requested", by=by)

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-NOW = timedelta(0)
-LONGEST = timedelta(hours=1)
-FIRST_POLL = timedelta(seconds=30)
-SLOWEST_POLL = timedelta(minutes=10)
-CANCEL_POLL = timedelta(seconds=10)
+NO_DELAY = timedelta(0)
+MAX_BACKOFF = timedelta(hours=1)
+MIN_POLL_DELAY = timedelta(seconds=30)
+MAX_POLL_DELAY = timedelta(minutes=10)
+CANCEL_POLL_DELAY = timedelta(seconds=10)
 """The server's own hint in the `retry-after` of a poll (docs/reference/wire.md §2.2)."""
 
-LONGEST_ASKED = 86_400.0
+MAX_RETRY_AFTER = 86_400.0
 
 
 def jittered(delay: timedelta) -> timedelta:
@@ -24,16 +24,16 @@ def jittered(delay: timedelta) -> timedelta:
 
 def backoff(failures: int) -> timedelta:
     """30 s, 1 min, 2 min … up to an hour."""
-    return jittered(min(timedelta(seconds=30) * 2 ** min(failures, 10), LONGEST))
+    return jittered(min(timedelta(seconds=30) * 2 ** min(failures, 10), MAX_BACKOFF))
 
 
-def respecting(error: Exception | None, delay: timedelta) -> timedelta:
+def honor_retry_after(error: Exception | None, delay: timedelta) -> timedelta:
     """Give the delay, or what the server asked for in its refusal if that is longer, up to a day."""
     asked = getattr(error, "retry_after", None)
-    return max(delay, timedelta(seconds=min(asked, LONGEST_ASKED))) if asked else delay
+    return max(delay, timedelta(seconds=min(asked, MAX_RETRY_AFTER))) if asked else delay
 
 
-def next_poll(created_at: datetime | None) -> timedelta:
+def poll_delay(created_at: datetime | None) -> timedelta:
     """A tenth of the batch's age, between 30 s and 10 min."""
-    age = timezone.now() - created_at if created_at else NOW
-    return jittered(min(max(age * 0.1, FIRST_POLL), SLOWEST_POLL))
+    age = timezone.now() - created_at if created_at else NO_DELAY
+    return jittered(min(max(age * 0.1, MIN_POLL_DELAY), MAX_POLL_DELAY))

@@ -13,8 +13,8 @@ from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.services.installation import guard
-from django_claude_batches.services.slow_accounts import noticing
+from django_claude_batches.services.installation import require_own_installation
+from django_claude_batches.services.slow_accounts import recording_slow_calls
 
 
 class InsideTransaction(ClaudeBatchesError, RuntimeError):
@@ -27,11 +27,11 @@ def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
     Raise ConfigurationError if the settings do not know the account or have no key for it, and OtherInstallation in
     what may be a copy of the database.
     """
-    guard(alias)
-    return client_of(alias, anthropic_version=anthropic_version, is_noticed=True)
+    require_own_installation(alias)
+    return client_of(alias, anthropic_version=anthropic_version, records_slow_calls=True)
 
 
-def client_of(alias: str, *, anthropic_version: str = "", is_noticed: bool = False) -> BatchesClient:
+def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bool = False) -> BatchesClient:
     """Give a client also in what may be a copy of the database: to look, and not to act.
 
     With `is_noticed` calls that are too slow are noted on the account's row.
@@ -39,7 +39,7 @@ def client_of(alias: str, *, anthropic_version: str = "", is_noticed: bool = Fal
     account = conf.account(alias)
     problem = ""
     try:
-        return _client(_Arguments.of(account, anthropic_version), alias if is_noticed else "")
+        return _client(_Arguments.of(account, anthropic_version), alias if records_slow_calls else "")
     except ValueError as error:
         problem = str(error)
     raise conf.ConfigurationError(f'Account "{alias}": {problem}')
@@ -52,7 +52,7 @@ def fingerprint(alias: str) -> str:
     return hashlib.sha256("\n".join([*way, account.api_key]).encode()).hexdigest()[:16]
 
 
-def outside_transactions(name: str) -> None:
+def require_no_transaction(name: str) -> None:
     """Raise InsideTransaction if a transaction is open: a rollback would forget what was paid for."""
     connection = connections[MessageBatch.objects.primary().db]
     # With autocommit off, `atomic()` neither commits nor is refused.
@@ -117,5 +117,5 @@ def _client(arguments: _Arguments, noticed: str) -> BatchesClient:
         proxies=None if arguments.proxies is None else dict(arguments.proxies),
         verify=arguments.verify,
         allow_http=arguments.allow_http,
-        around=noticing(noticed) if noticed else nullcontext,
+        around=recording_slow_calls(noticed) if noticed else nullcontext,
     )

@@ -26,7 +26,7 @@ def estimate(batches: Sequence[MessageBatch]) -> Estimate:
     return Estimate(sum(lows, Decimal(0)), sum(highs, Decimal(0)), prices.as_of, (), retirements, refusals)
 
 
-def estimate_again(runs: Sequence[JobRun], rows: int) -> Estimate:
+def estimate_retry(runs: Sequence[JobRun], rows: int) -> Estimate:
     """Give that of asking so many rows of these runs again, by their share of the first attempts.
 
     What an answer with more `max_tokens` costs is not in it.

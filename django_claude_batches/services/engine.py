@@ -12,23 +12,23 @@ from django.db import Error as DatabaseError
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.error_text import described
+from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
-from django_claude_batches.models.account import PAUSE
+from django_claude_batches.models.account import SLOW_PAUSE
 from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, RUNNING, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import account_state, is_paused
 from django_claude_batches.services.announcements import announce
-from django_claude_batches.services.backoff import NOW, backoff, jittered
-from django_claude_batches.services.connection import connect, outside_transactions
+from django_claude_batches.services.backoff import NO_DELAY, backoff, jittered
+from django_claude_batches.services.connection import connect, require_no_transaction
 from django_claude_batches.services.ingestion.ingest import ingest
 from django_claude_batches.services.polling import cancel, delete
-from django_claude_batches.services.polling.alarms import alarm
+from django_claude_batches.services.polling.alarms import raise_alarms
 from django_claude_batches.services.polling.poll import poll
-from django_claude_batches.services.polling.poll_account import poll_account, poll_later
+from django_claude_batches.services.polling.poll_account import delay_polls, poll_account
 from django_claude_batches.services.reconciliation import adopt, reconcile
-from django_claude_batches.services.slow_accounts import closed, may_work, stopping_at_a_slow_call
+from django_claude_batches.services.slow_accounts import blocked_accounts, may_start_work, stop_after_slow_call
 from django_claude_batches.services.submission import send
 
 logger = get_logger(__name__)
@@ -47,7 +47,7 @@ def advance(batch: MessageBatch) -> MessageBatch:
     ConfigurationError and what this machine does wrong. If another process is at it, nothing is done. Not inside a
     transaction: it commits as it goes.
     """
-    outside_transactions("advance()")
+    require_no_transaction("advance()")
     _work(batch.pk, only_due=False)
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     return batch
@@ -59,7 +59,7 @@ def advance_if_due(pk: int) -> None:
     While the account is slow, only if no other process works for it, and not right after a call that was too slow; else
     the batch is put off.
     """
-    outside_transactions("advance_if_due()")
+    require_no_transaction("advance_if_due()")
     _work(pk, only_due=True, in_turn=True)
 
 
@@ -76,7 +76,7 @@ def tick(dispatch: Callable[[int], object], *, account: str | None = None) -> in
     except Exception as error:  # noqa: BLE001 (a broker that is away: what runs is mirrored all the same)
         failure = error
     for alias in accounts_at_work() if account is None else [account]:
-        _look_after(alias)
+        _tend_account(alias)
     if failure is not None:
         raise failure
     return len(first) + len(_dispatch_due(dispatch, account=account, besides=first))
@@ -96,10 +96,10 @@ def dispatch_due_polls(dispatch: Callable[[str], object], *, rest: timedelta) ->
     An account is not dispatched again for `rest`, unless it was polled meanwhile; then for twice as long, and so on
     up to 15 minutes. What is due without being polled, alarms and the mark of this tick, is done here.
     """
-    due = MessageBatch.objects.primary().to_poll().due().exclude(account__in=closed()).order_by()
+    due = MessageBatch.objects.primary().to_poll().due().exclude(account__in=blocked_accounts()).order_by()
     aliases = sorted(due.values_list("account", flat=True).distinct())
     for alias in accounts_at_work():
-        _look_after(alias, poll=False)
+        _tend_account(alias, poll=False)
     count = 0
     for alias in aliases:
         if AccountState.objects.dispatch_poll(alias, rest):
@@ -110,19 +110,19 @@ def dispatch_due_polls(dispatch: Callable[[str], object], *, rest: timedelta) ->
 
 def poll_if_due(alias: str) -> None:
     """Poll the account's batches that are due. For tasks: a repeat does nothing."""
-    outside_transactions("poll_if_due()")
-    with _or_later(alias):
+    require_no_transaction("poll_if_due()")
+    with _delaying_polls(alias):
         poll_account(alias)
 
 
 def _dispatch_due(
     dispatch: Callable[[int], object],
     *,
-    rest: timedelta = NOW,
+    rest: timedelta = NO_DELAY,
     account: str | None = None,
     besides: Sequence[int] = (),
 ) -> list[int]:
-    rows = MessageBatch.objects.exclude(account__in=closed())
+    rows = MessageBatch.objects.exclude(account__in=blocked_accounts())
     rows = rows if account is None else rows.filter(account=account)
     pks = rows.dispatch_due(TICK_ROWS - len(besides), rest, besides=besides)
     for pk in pks:
@@ -141,28 +141,28 @@ def accounts_at_work() -> list[str]:
     return sorted({*configured, *used})
 
 
-def _look_after(alias: str, *, poll: bool = True) -> None:
+def _tend_account(alias: str, *, poll: bool = True) -> None:
     """Note that a tick came by, poll the account, and raise its alarms."""
-    with _or_later(alias):
+    with _delaying_polls(alias):
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
         if poll:
             poll_account(alias)
-        alarm(alias)
+        raise_alarms(alias)
 
 
 @contextmanager
-def _or_later(alias: str) -> Iterator[None]:
+def _delaying_polls(alias: str) -> Iterator[None]:
     """Log what goes wrong with an account, and delay its polls."""
     try:
         yield
     except Exception as error:
         logger.exception("Account %s could not be looked after.", alias)
-        _poll_later_or_log(alias, error)
+        _delay_polls(alias, error)
 
 
-def _poll_later_or_log(alias: str, error: Exception) -> None:
+def _delay_polls(alias: str, error: Exception) -> None:
     try:
-        poll_later(alias, error)
+        delay_polls(alias, error)
     except Exception:
         logger.exception("When to look after account %s again could not be written.", alias)
 
@@ -190,7 +190,7 @@ def wait(
     each look. Raise WaitTimeout when the time is over (the batch goes on), and InvalidTransition for a draft. What has
     begun is finished: a look may take the account's `TOTAL_TIMEOUT` longer, sending and fetching their own times.
     """
-    outside_transactions("wait()")
+    require_no_transaction("wait()")
     rows = MessageBatch.objects.primary()
     batch.refresh_from_db(using=rows.db)
     if batch.state == State.DRAFT:
@@ -213,7 +213,7 @@ def wait(
         time.sleep(poll_interval if left is None else min(poll_interval, left))
 
 
-@stopping_at_a_slow_call()
+@stop_after_slow_call()
 def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
     rows = MessageBatch.objects.primary()
     token = (rows.due() if only_due else rows).acquire(pk, dispatched_at=None)
@@ -222,14 +222,14 @@ def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
     batch = None
     try:
         batch = rows.get(pk=pk)
-        if in_turn and not may_work(batch.account, holding=pk):
-            batch.reschedule(jittered(PAUSE), token=token)
+        if in_turn and not may_start_work(batch.account, holding=pk):
+            batch.reschedule(jittered(SLOW_PAUSE), token=token)
             return
         while _step(batch, token, in_turn=in_turn):
             batch.refresh_from_db(using=rows.db)
     except Exception as error:
         if batch is not None:
-            _record(batch, token, error)
+            _record_error(batch, token, error)
         raise
     finally:
         rows.release(pk, token)
@@ -259,7 +259,7 @@ def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:
         return send.recover(batch, token)
     if batch.state == State.UNCERTAIN:
         return reconcile.reconcile(batch, token, _client(batch))
-    batch.rest(token=token)
+    batch.clear_next_action(token=token)
     return False
 
 
@@ -267,9 +267,9 @@ def _client(batch: MessageBatch) -> BatchesClient:
     return connect(batch.account, anthropic_version=batch.anthropic_version)
 
 
-def _record(batch: MessageBatch, token: str, error: Exception) -> None:
+def _record_error(batch: MessageBatch, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later; the error itself goes on to the caller."""
     try:
-        batch.reschedule(backoff(batch.failures), token=token, error=described(error))
+        batch.reschedule(backoff(batch.failures), token=token, error=format_error(error))
     except DatabaseError:
         logger.exception("Batch %s: its error could not be recorded.", batch.pk)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from django_claude_batches.models import MessageBatch
 
-HEARTBEAT = 60.0
+RENEWAL_SECONDS = 60.0
 """Seconds between two renewals of a lease."""
 
 
@@ -21,7 +21,7 @@ def heartbeat(held: Mapping[int, str]) -> Callable[[], object]:
         for pk, token in held.items():
             MessageBatch.objects.primary().renew(pk, token)
 
-    return at_intervals(HEARTBEAT, renew)
+    return at_intervals(RENEWAL_SECONDS, renew)
 
 
 def at_intervals(seconds: float, do: Callable[[], object]) -> Callable[[], None]:

@@ -12,7 +12,7 @@ class OtherInstallation(ClaudeBatchesError):
     """The rows were another installation's, by the name in the database: this may be a copy of it."""
 
 
-def guard(alias: str) -> None:
+def require_own_installation(alias: str) -> None:
     """Raise OtherInstallation if the account's rows are another installation's than the settings say.
 
     The first one to come writes its name down. Without INSTALLATION in the settings nothing is compared.

@@ -28,21 +28,23 @@ def call(job: job_registry.Job, handler: str, *args: Any) -> None:
         return
     name = _name(job, handler)
     if inspect.isawaitable(returned):
-        returned = _awaited(returned, name)
+        returned = _run_awaitable(returned, name)
     if isinstance(returned, Generator | AsyncGenerator):
         _close(returned)
-        raise TypeError(f"{name}() returned {_a(returned)}: its body has not run. A handler must not yield.")
+        raise TypeError(f"{name}() returned {_with_article(returned)}: its body has not run. A handler must not yield.")
 
 
 def sync_result(job: job_registry.Job, method: str, returned: T) -> T:
     """Return what a method of the job returned; raise TypeError where that would have to be awaited."""
     if inspect.isawaitable(returned) or isinstance(returned, AsyncGenerator):
         _close(returned)
-        raise TypeError(f"{_name(job, method)}() returned {_a(returned)}: this method must not be asynchronous.")
+        raise TypeError(
+            f"{_name(job, method)}() returned {_with_article(returned)}: this method must not be asynchronous."
+        )
     return returned
 
 
-def _awaited(awaitable: Any, name: str) -> Any:
+def _run_awaitable(awaitable: Any, name: str) -> Any:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -89,6 +91,6 @@ def _name(job: job_registry.Job, method: str) -> str:
     return f"{type(job).__name__}.{method}"
 
 
-def _a(returned: object) -> str:
+def _with_article(returned: object) -> str:
     name = type(returned).__name__.replace("_", " ")
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -9,14 +9,14 @@ from django_claude_batches import wire
 from django_claude_batches.models.batch.columns import COUNTS, LENGTHS
 from django_claude_batches.sanitize import moment, text
 
-__all__ = ["mirrored", "moment", "total"]
+__all__ = ["mirror_columns", "moment", "request_total"]
 
 TIMES = ("created_at", "expires_at", "ended_at", "cancel_initiated_at", "archived_at")
 
 MAX_COUNT = 2_000_000_000
 
 
-def mirrored(data: wire.MessageBatch) -> dict[str, Any]:
+def mirror_columns(data: wire.MessageBatch) -> dict[str, Any]:
     """Give a batch's mirrored columns as they will be read again: whatever is no text, time or count is none."""
     counts: Mapping[str, Any] = data.get("request_counts", {})
     return {
@@ -26,9 +26,9 @@ def mirrored(data: wire.MessageBatch) -> dict[str, Any]:
     }
 
 
-def total(data: wire.MessageBatch) -> int:
+def request_total(data: wire.MessageBatch) -> int:
     """Count a remote batch's requests: the counts always add up to them."""
-    counts = mirrored(data)
+    counts = mirror_columns(data)
     return sum(counts[f"{name}_count"] for name in COUNTS)
 
 

@@ -12,18 +12,18 @@ from django_claude_batches.drafting.request import Prepared
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import BatchRequest, MessageBatch
 from django_claude_batches.models.batch_state import State
-from django_claude_batches.models.result import ended
+from django_claude_batches.models.result import ended_as
 
 RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
 
 PAGE = 10_000
 """Rows that are read at a time, where they are short: the results may be joined anew for each page."""
 
-FAILED = ("errored", "expired", "canceled")
-OUTCOMES = (*FAILED, "truncated", "refused", "unfinished", "missing")
+FAILED_RESULT_TYPES = ("errored", "expired", "canceled")
+RETRYABLE_OUTCOMES = (*FAILED_RESULT_TYPES, "truncated", "refused", "unfinished", "missing")
 
 
-class Found(NamedTuple):
+class RetryRequest(NamedTuple):
     """A request that is to be drafted again; of 100,000, 15 MB are kept."""
 
     position: int
@@ -50,19 +50,19 @@ def retry(
     outcome is unknown, no request has one of them, or `max_tokens` is too small.
     """
     wanted = list(outcomes)
-    if unknown := [name for name in wanted if name not in OUTCOMES]:
-        raise InvalidRequest(f"unknown outcome {unknown[0]!r}: {', '.join(OUTCOMES)} are known")
+    if unknown := [name for name in wanted if name not in RETRYABLE_OUTCOMES]:
+        raise InvalidRequest(f"unknown outcome {unknown[0]!r}: {', '.join(RETRYABLE_OUTCOMES)} are known")
     rows = MessageBatch.objects.primary()
     batch.refresh_from_db(using=rows.db)
     if batch.state not in RETRYABLE:
         raise batch.forbidden("retry", RETRYABLE)
     if batch.request_purge_note:
-        raise _purged(batch)
+        raise _purged_error(batch)
     if why := obstacle(batch):
         raise batch.forbidden("retry", RETRYABLE, f"it {why}.")
     chosen = Q(pk__in=[])
     for name in wanted:
-        chosen |= _with(name)
+        chosen |= _match_outcome(name)
     with transaction.atomic(using=rows.db):
         # Locks the row: an erasure commits before this, or waits for the draft and finds the request in it.
         # Must come first: MySQL locks the row for the child's foreign key, and two such locks would deadlock.
@@ -71,7 +71,7 @@ def retry(
         if not found:
             raise InvalidRequest(f"batch {batch} has no request here that is {' or '.join(wanted) or 'chosen'}")
         child = MessageBatch.objects.create_draft(
-            _again(batch, found, max_tokens, only_truncated="truncated" in wanted),
+            _requests_again(batch, found, max_tokens, only_truncated="truncated" in wanted),
             kind=batch.kind,
             label=batch.label,
             account=batch.account,
@@ -96,48 +96,48 @@ def obstacle(batch: MessageBatch) -> str:
     return ""
 
 
-def _purged(batch: MessageBatch) -> InvalidTransition:
+def _purged_error(batch: MessageBatch) -> InvalidTransition:
     why = f"its request bodies are gone, so there is nothing to send again. {batch.request_purge_note}".rstrip()
     return batch.forbidden("retry", RETRYABLE, why)
 
 
-def _with(outcome: str) -> Q:
+def _match_outcome(outcome: str) -> Q:
     """Match the requests with one of OUTCOMES."""
     if outcome == "missing":
         return Q(result__isnull=True)
-    return Q(result__result_type=outcome) if outcome in FAILED else ended(outcome, to_result="result__")
+    return Q(result__result_type=outcome) if outcome in FAILED_RESULT_TYPES else ended_as(outcome, to_result="result__")
 
 
-def _find(requests: QuerySet[BatchRequest]) -> list[Found]:
+def _find(requests: QuerySet[BatchRequest]) -> list[RetryRequest]:
     """Give those that are chosen, in their order."""
-    rows = requests.annotate(was_truncated=Case(When(_with("truncated"), then=True), default=False))
+    rows = requests.annotate(was_truncated=Case(When(_match_outcome("truncated"), then=True), default=False))
     found = keyset.pages(rows, "position", "params_bytes", "was_truncated", size=PAGE)
-    return [Found(*row) for page in found for row in page]
+    return [RetryRequest(*row) for page in found for row in page]
 
 
-def _again(
-    batch: MessageBatch, found: list[Found], max_tokens: int | None, *, only_truncated: bool
+def _requests_again(
+    batch: MessageBatch, found: list[RetryRequest], max_tokens: int | None, *, only_truncated: bool
 ) -> Iterator[Prepared]:
     requests = batch.requests.using(MessageBatch.objects.primary().db).order_by("position")
-    for piece in _pieces(found):
+    for piece in _chunks(found):
         truncated = {each.position for each in piece if each.was_truncated}
         # The range is what the index is asked for: of the list alone PostgreSQL may make a look at the whole batch.
         near = requests.filter(position__range=(piece[0].position, piece[-1].position))
         for request in near.filter(position__in=[each.position for each in piece]):
             if request.is_purged:  # since we looked
-                raise _purged(batch)
+                raise _purged_error(batch)
             was_truncated = request.position in truncated
             if max_tokens is not None and (was_truncated or not only_truncated):
-                _allow(request, max_tokens, was_truncated=was_truncated)
+                _raise_max_tokens(request, max_tokens, was_truncated=was_truncated)
             yield request.prepared
 
 
-def _pieces(found: list[Found]) -> Iterator[list[Found]]:
+def _chunks(found: list[RetryRequest]) -> Iterator[list[RetryRequest]]:
     """Give them 1,000 or 8 MB at a time."""
-    piece: list[Found] = []
+    piece: list[RetryRequest] = []
     size = 0
     for each in found:
-        if piece and (len(piece) == keyset.ROWS or size + each.params_bytes > keyset.BYTES):
+        if piece and (len(piece) == keyset.PAGE_ROWS or size + each.params_bytes > keyset.PAGE_BYTES):
             yield piece
             piece, size = [], 0
         piece.append(each)
@@ -145,7 +145,7 @@ def _pieces(found: list[Found]) -> Iterator[list[Found]]:
     yield piece
 
 
-def _allow(request: BatchRequest, max_tokens: int, *, was_truncated: bool) -> None:
+def _raise_max_tokens(request: BatchRequest, max_tokens: int, *, was_truncated: bool) -> None:
     params = request.params
     if was_truncated and max_tokens <= params["max_tokens"]:
         reason = f"it was cut off at {params['max_tokens']:,} tokens: max_tokens must be more than that"

@@ -23,36 +23,36 @@ from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import account_state, is_paused
 from django_claude_batches.services.heartbeat import at_intervals
 
-AFTER_ANOTHER_CREATE = timedelta(minutes=2)
+CREATE_WAIT_INTERVAL = timedelta(minutes=2)
 """How long a batch waits while another create call of its account is made. The first to wait is due when that ends."""
 
-WAITS_FOR_ANOTHER = "It waits for another create call of its account to end."
+WAITING_FOR_OTHER_CREATE = "It waits for another create call of its account to end."
 
-SIGN_OF_LIFE = 20.0
+CREATE_RENEWAL_SECONDS = 20.0
 """Seconds between two signs of life of a create call."""
 
 logger = get_logger(__name__)
 
-_slow_ones: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
+_slow_accounts: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
 """The accounts of which a call was too slow in this step; None outside of steps."""
 
 
 @contextmanager
-def stopping_at_a_slow_call() -> Iterator[None]:
+def stop_after_slow_call() -> Iterator[None]:
     """Refuse a step's further calls for an account after one that was too slow: each could take its whole time."""
-    token = _slow_ones.set(set())
+    token = _slow_accounts.set(set())
     try:
         yield
     finally:
-        _slow_ones.reset(token)
+        _slow_accounts.reset(token)
 
 
-def noticing(alias: str) -> Callable[[], AbstractContextManager[None]]:
+def recording_slow_calls(alias: str) -> Callable[[], AbstractContextManager[None]]:
     """Return a factory of context managers for the account's calls: they record a slow call, and refuse the next."""
 
     @contextmanager
     def call() -> Iterator[None]:
-        slow_ones = _slow_ones.get()
+        slow_ones = _slow_accounts.get()
         if slow_ones is not None and alias in slow_ones:
             raise APIConnectionError("Not asked: the call before this one was too slow.", sent=False, too_slow=True)
         try:
@@ -61,13 +61,13 @@ def noticing(alias: str) -> Callable[[], AbstractContextManager[None]]:
             if error.too_slow:
                 if slow_ones is not None:
                     slow_ones.add(alias)
-                _note(alias, error)
+                _record_slow_call(alias, error)
             raise
 
     return call
 
 
-def _note(alias: str, error: APIConnectionError) -> None:
+def _record_slow_call(alias: str, error: APIConnectionError) -> None:
     """Remember it on the account's row; what the caller does about the error does not depend on that."""
     logger.warning("Account %s: a call was too slow: %s", alias, error)
     try:
@@ -79,7 +79,7 @@ def _note(alias: str, error: APIConnectionError) -> None:
         logger.exception("Account %s: recording a slow call failed.", alias)
 
 
-def may_work(alias: str, *, holding: int | None = None, is_polling: bool = False) -> bool:
+def may_start_work(alias: str, *, holding: int | None = None, is_polling: bool = False) -> bool:
     """Return whether work for the account may begin.
 
     Always True while the account is not slow. While it is, only one worker may work, and none within the pause. The
@@ -90,13 +90,13 @@ def may_work(alias: str, *, holding: int | None = None, is_polling: bool = False
         return True
     at_work = MessageBatch.objects.primary().leased().filter(account=alias).exclude(pk=holding or 0)
     is_polled = not is_polling and states.leased().exists()
-    return not (is_polled or states.resting().exists() or at_work.exists())
+    return not (is_polled or states.cooling_down().exists() or at_work.exists())
 
 
-def closed() -> list[str]:
+def blocked_accounts() -> list[str]:
     """Return the aliases of the accounts for which no work may begin now."""
     slow = list(AccountState.objects.primary().slow().values_list("alias", flat=True))
-    return [alias for alias in slow if not may_work(alias)]
+    return [alias for alias in slow if not may_start_work(alias)]
 
 
 @contextmanager
@@ -116,12 +116,12 @@ def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] |
 
     def keep() -> None:
         try:
-            states.keep_create(batch.account, batch.pk)
+            states.renew_create(batch.account, batch.pk)
         except DatabaseError:  # the answer that is waited for matters more
             logger.exception("Batch %s: recording that its create call is still being made failed.", batch.pk)
 
     try:
-        yield at_intervals(SIGN_OF_LIFE, keep)
+        yield at_intervals(CREATE_RENEWAL_SECONDS, keep)
     finally:
         try:
             _end_create(batch)
@@ -135,7 +135,7 @@ def _end_create(batch: MessageBatch) -> None:
     if is_paused(batch.account):
         return
     rows = MessageBatch.objects.primary()
-    waiting = rows.filter(account=batch.account, state=State.QUEUED, last_error=WAITS_FOR_ANOTHER)
+    waiting = rows.filter(account=batch.account, state=State.QUEUED, last_error=WAITING_FOR_OTHER_CREATE)
     first = waiting.exclude(pk=batch.pk).order_by("queued_at", "pk").first()
     if first is not None:
         waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())

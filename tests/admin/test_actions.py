@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches.models import AccountState, BatchEvent, BatchRequest, MessageBatch, State
-from django_claude_batches.models.batch_state import ADOPTING, ALWAYS_DUE, DELETABLE, EDITABLE, SENT
+from django_claude_batches.models.batch_state import ALWAYS_DUE, DELETABLE, EDITABLE, IDENTIFIABLE, SENT
 from django_claude_batches.services.polling.delete import DELETABLE_REMOTELY
 from tests.admin.making import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, said, url
 from tests.making import draft
@@ -29,7 +29,7 @@ LEGAL: dict[str, frozenset[State]] = {
     "delete_remote": DELETABLE_REMOTELY,
     "check": ALWAYS_DUE,
     "announce_again": frozenset({State.INGESTED}),
-    "identify": ADOPTING,
+    "identify": IDENTIFIABLE,
     "abandon": frozenset({State.UNCERTAIN}),
     "delete_selected": DELETABLE,
 }

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.test import Client
 
-from django_claude_batches.db.leases import LEASE, after
+from django_claude_batches.db.leases import LEASE, now_plus
 from django_claude_batches.models import BatchEvent, BatchRequest, BatchResult, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch_state import DELETABLE
 from tests.admin.making import BATCHES, HOSTILE, act, in_state, page, said, url
@@ -61,7 +61,7 @@ def test_the_action_deletes_what_may_be_deleted_and_says_what_not(root: Client) 
 
 
 def test_one_on_which_a_worker_is_at_work_stays(root: Client, batch: MessageBatch) -> None:
-    in_state(batch, State.INGESTED, lease_token="x", lease_until=after(LEASE))
+    in_state(batch, State.INGESTED, lease_token="x", lease_until=now_plus(LEASE))
     assert said(act(root, "delete_selected", batch))[0].startswith(f"1 skipped: {batch}: Cannot delete batch")
     response = root.post(url(BATCHES, "delete", batch.pk), {"post": "yes"})
     assert response.url == url(BATCHES, "change", batch.pk)

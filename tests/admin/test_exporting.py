@@ -27,8 +27,8 @@ from django_claude_batches.admin.base.filters import BATCH
 from django_claude_batches.admin.results.export_form import NARROWING
 from django_claude_batches.admin.results.export_view import export_links
 from django_claude_batches.admin.results.filters import ResultOutcomeFilter
-from django_claude_batches.export.cells import COLUMNS, DEFAULT
-from django_claude_batches.export.selection import OUTCOMES
+from django_claude_batches.export.cells import COLUMNS, DEFAULT_COLUMNS
+from django_claude_batches.export.selection import RESULT_FILTERS
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
 from tests.admin.conftest import Staff
 from tests.admin.making import ANSWER, BATCHES, HOSTILE, PROMPT, REQUESTS, RESULTS, in_state, page, url
@@ -73,7 +73,7 @@ def test_a_csv_comes_down_with_the_columns_that_were_chosen(root: Client, ingest
     assert (row["custom_id"], row["text"], PROMPT in row["params"]) == ("r-0", ANSWER, True)
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("outcome", RESULT_FILTERS)
 def test_an_outcome_comes_down_alone(root: Client, ingested: MessageBatch, outcome: str) -> None:
     expected = [row.custom_id for row in getattr(ingested.results, outcome)()]
     lines = body(download(root, ingested, outcome=outcome)).splitlines()
@@ -81,7 +81,7 @@ def test_an_outcome_comes_down_alone(root: Client, ingested: MessageBatch, outco
 
 
 def test_what_can_be_chosen_is_what_the_list_is_filtered_by() -> None:
-    assert list(ResultOutcomeFilter.methods) == list(OUTCOMES)
+    assert list(ResultOutcomeFilter.methods) == list(RESULT_FILTERS)
     names = {listed.parameter_name for listed in BatchResultAdmin.list_filter} - {BATCH}
     assert {*names, SEARCH_VAR} == set(NARROWING)
 
@@ -198,10 +198,10 @@ def test_the_page_offers_what_may_be_chosen(root: Client, ingested: MessageBatch
     shown = page(root, address(ingested), outcome="errored")
     assert "<script>alert" not in shown
     assert "1 request has no result here." in shown
-    for name in (*COLUMNS, *OUTCOMES):
+    for name in (*COLUMNS, *RESULT_FILTERS):
         assert f'value="{name}"' in shown
     assert shown.count('type="checkbox"') == len(COLUMNS)
-    assert shown.count("checked") == len(DEFAULT) + 4
+    assert shown.count("checked") == len(DEFAULT_COLUMNS) + 4
     assert '<label for="id_columns_0">' in shown
 
 
@@ -285,7 +285,7 @@ def test_a_purged_batch_says_so(root: Client, ingested: MessageBatch) -> None:
     MessageBatch.objects.update(result_bodies_purged_at=timezone.now(), result_purge_began_at=timezone.now())
     assert "JSONL leaves those results out" in page(root, address(ingested))
     assert body(download(root, ingested)) == b""
-    assert b"end_turn" in body(download(root, ingested, format="csv", columns=DEFAULT))
+    assert b"end_turn" in body(download(root, ingested, format="csv", columns=DEFAULT_COLUMNS))
 
 
 def test_nothing_is_counted_or_skipped(root: Client, ingested: MessageBatch) -> None:

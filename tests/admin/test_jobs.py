@@ -59,7 +59,7 @@ def test_jobs_are_listed_with_what_they_say_of_themselves(root: Client) -> None:
     assert url(RUNS, "change", last.pk) in shown
     assert "Which rows, what to ask" not in shown  # what the base class says of itself
     assert start_url("with-words") in shown
-    job_registry.forget("with-words")
+    job_registry.unregister("with-words")
 
 
 def test_jobs_are_reached_from_the_index_and_the_list(root: Client, staff: Staff) -> None:
@@ -146,7 +146,7 @@ def test_what_was_shown_of_one_job_starts_no_other(root: Client) -> None:
     shown = shown_on(root)
     job("other-reviews")
     root.post(start_url("other-reviews"), {"_start": "Start", "shown": shown})
-    job_registry.forget("other-reviews")
+    job_registry.unregister("other-reviews")
     assert not JobRun.objects.exists()
 
 

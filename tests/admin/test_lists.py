@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.base.changelist import CAP, CappedPaginator
-from django_claude_batches.error_text import raised
+from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
 from tests.admin.conftest import Staff
 from tests.admin.making import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, act, in_state, ingest, page, url
@@ -208,7 +208,7 @@ def test_no_page_shows_the_key(root: Client, ingested: MessageBatch, monkeypatch
 @pytest.mark.parametrize("may", [False, True])
 def test_what_a_project_exports_or_acts_on_has_as_much_as_the_user_may_see(may: bool) -> None:
     batch = draft(1)
-    words = raised(ValueError("secret"))
+    words = format_with_traceback(ValueError("secret"))
     MessageBatch.objects.update(last_error=words)
     request = RequestFactory().get("/")
     user = User.objects.create_user("operator", is_staff=True)
@@ -233,7 +233,7 @@ def test_a_page_may_edit_in_its_list(count: int) -> None:
 
     for number in range(count):
         draft(1, label=f"Label {number}")
-    MessageBatch.objects.update(last_error=raised(ValueError("secret")))
+    MessageBatch.objects.update(last_error=format_with_traceback(ValueError("secret")))
     request = RequestFactory().get("/")
     request.user = User.objects.create_user("editor", is_staff=True)
     response = Page(MessageBatch, AdminSite()).changelist_view(request)

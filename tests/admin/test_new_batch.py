@@ -15,7 +15,7 @@ from django_claude_batches import services
 from django_claude_batches.admin.uploads.forms import NewBatchForm
 from django_claude_batches.admin.uploads.views import AT_ONCE
 from django_claude_batches.models import AccountState, BatchUpload, MessageBatch, State, UploadState
-from django_claude_batches.models.upload import MOST_BYTES
+from django_claude_batches.models.upload import MAX_UPLOAD_BYTES
 from django_claude_batches.request_files import DELIMITERS
 from tests.admin.conftest import Staff
 from tests.admin.making import BATCHES, HOSTILE, page, said, url
@@ -234,7 +234,7 @@ def test_no_file_and_an_empty_one(staff: Staff) -> None:
 
 def test_a_file_that_is_too_large_is_refused(db: None) -> None:
     file = SimpleUploadedFile("requests.jsonl", b"x")
-    file.size = MOST_BYTES + 1
+    file.size = MAX_UPLOAD_BYTES + 1
     form = NewBatchForm({"account": "default"}, {"file": file})
     assert "a file may have 512,000,000 here" in str(form.errors["file"])
 

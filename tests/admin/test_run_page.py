@@ -22,7 +22,7 @@ from django_claude_batches.models import (
     State,
     UsageRollup,
 )
-from django_claude_batches.models.delivery import CHUNK
+from django_claude_batches.models.delivery import CHUNK_REQUESTS
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.admin.conftest import Staff
 from tests.admin.making import BATCHES, HOSTILE, RESULTS, RUNS, in_state, page, park, run_in, said, url
@@ -188,14 +188,14 @@ def many(ticking: AccountState, request: pytest.FixtureRequest) -> JobRun:
     runs, batch_count = request.param
     JobRun.objects.bulk_create(JobRun(job="tag-reviews", state=RunState.FINISHED) for _ in range(runs))
     run = JobRun.objects.create(
-        job="tag-reviews", state=RunState.RUNNING, next_action_at=timezone.now(), row_count=batch_count * CHUNK
+        job="tag-reviews", state=RunState.RUNNING, next_action_at=timezone.now(), row_count=batch_count * CHUNK_REQUESTS
     )
     now = timezone.now()
     batches = MessageBatch.objects.bulk_create(
         MessageBatch(
             run=run,
             run_attempt=1 + number % 3,
-            request_count=CHUNK,
+            request_count=CHUNK_REQUESTS,
             state=State.INGESTED,
             anthropic_id=f"msgbatch_{number}",
             created_at=now,
@@ -203,17 +203,17 @@ def many(ticking: AccountState, request: pytest.FixtureRequest) -> JobRun:
             ingested_at=now,
             announced_at=now,
             processing_status="ended",
-            succeeded_count=CHUNK,
+            succeeded_count=CHUNK_REQUESTS,
             error_groups=[{"error_type": f"kind_{number % 30}", "count": 3}],
         )
         for number in range(batch_count)
     )
-    outcomes = {"succeeded": CHUNK - 3, "errored": 3}
-    chunk = {"position": CHUNK, "last_position": CHUNK - 1, "done_at": now, "outcomes": outcomes}
+    outcomes = {"succeeded": CHUNK_REQUESTS - 3, "errored": 3}
+    chunk = {"position": CHUNK_REQUESTS, "last_position": CHUNK_REQUESTS - 1, "done_at": now, "outcomes": outcomes}
     DeliveryChunk.objects.bulk_create(
-        DeliveryChunk(batch=batch, delivered_count=CHUNK - 3, failed_count=3, **chunk) for batch in batches
+        DeliveryChunk(batch=batch, delivered_count=CHUNK_REQUESTS - 3, failed_count=3, **chunk) for batch in batches
     )
-    UsageRollup.objects.bulk_create(UsageRollup(batch=batch, model="m", results=CHUNK) for batch in batches)
+    UsageRollup.objects.bulk_create(UsageRollup(batch=batch, model="m", results=CHUNK_REQUESTS) for batch in batches)
     with_rows = draft(60)
     MessageBatch.objects.filter(pk=with_rows.pk).update(run=run, run_attempt=1)
     in_state(with_rows, State.INGESTED)

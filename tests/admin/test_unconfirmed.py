@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, State, SubmitAttempt
-from django_claude_batches.models.batch_state import ADOPTING
+from django_claude_batches.models.batch_state import IDENTIFIABLE
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.conftest import Staff
@@ -63,7 +63,7 @@ def searched_for(
     return in_state(batch, state)
 
 
-@pytest.mark.parametrize("state", sorted(ADOPTING))
+@pytest.mark.parametrize("state", sorted(IDENTIFIABLE))
 def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
     root: Client, batch: MessageBatch, state: State
 ) -> None:

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_claude_batches import job_registry, services
-from django_claude_batches.error_text import raised
+from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.models import (
     AccountState,
     BatchUpload,
@@ -67,8 +67,8 @@ def everything(django_db_setup: None, django_db_blocker: Any) -> Iterator[Everyt
                 yield made()
             finally:
                 transaction.set_rollback(True)
-                job_registry.forget("of-prompts")
-                job_registry.forget("tag-reviews")
+                job_registry.unregister("of-prompts")
+                job_registry.unregister("tag-reviews")
 
 
 def made() -> Everything:
@@ -77,8 +77,8 @@ def made() -> Everything:
     account, _made = AccountState.objects.update_or_create(
         alias="default", defaults={"paused_at": timezone.now(), "pause_reason": f"Anthropic answered 402: {PAUSE}."}
     )
-    upload = BatchUpload.objects.keep([b"x"], name="requests.jsonl")
-    BatchUpload.objects.filter(pk=upload.pk).update(last_error=raised(ValueError(PROMPT)))
+    upload = BatchUpload.objects.store([b"x"], name="requests.jsonl")
+    BatchUpload.objects.filter(pk=upload.pk).update(last_error=format_with_traceback(ValueError(PROMPT)))
     of_a_job = runs[0].batches.get()
     result = of_a_job.results.get()
     rows = {
@@ -138,7 +138,7 @@ def refused() -> MessageBatch:
 def waiting_after_an_error() -> MessageBatch:
     """Its explanation, also a tooltip of the list, contains its error."""
     batch = services.submit(draft(1))
-    MessageBatch.objects.filter(pk=batch.pk).update(last_error=raised(ValueError(PROMPT)), failures=3)
+    MessageBatch.objects.filter(pk=batch.pk).update(last_error=format_with_traceback(ValueError(PROMPT)), failures=3)
     return batch
 
 
@@ -175,7 +175,7 @@ def a_delivery_is_stuck() -> JobRun:
     with ClaudeEmulator() as claude:
         run = job(allow_overlap=True).start()
         fetched(run, claude)
-    DeliveryChunk.objects.filter(batch__run=run).update(tries=6, last_error=raised(ValueError(ANSWER)))
+    DeliveryChunk.objects.filter(batch__run=run).update(tries=6, last_error=format_with_traceback(ValueError(ANSWER)))
     let_time_come()
     for pk in DeliveryChunk.objects.filter(batch__run=run).values_list("pk", flat=True):
         services.deliver_if_due(pk)

@@ -59,7 +59,7 @@ def declared() -> Iterator[None]:
         MENDED.clear()
         _overloaded.clear()
         for name in names:
-            job_registry.forget(name)
+            job_registry.unregister(name)
 
 
 def _tag_reviews() -> type[BatchJob]:

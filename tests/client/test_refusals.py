@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.client.error_table import ROWS
-from django_claude_batches.client.errors import refusal
+from django_claude_batches.client.error_table import RULES
+from django_claude_batches.client.errors import error_from_response
 from django_claude_batches.exceptions import (
     About,
     AccessRefused,
@@ -24,7 +24,7 @@ def judged(
     status: int, body: object, *, headers: dict[str, str] | None = None, about_results: bool = False
 ) -> APIError:
     text = body if isinstance(body, str) else json.dumps(body)
-    return refusal(status, "Some Reason", headers or {}, text, about_results=about_results)
+    return error_from_response(status, "Some Reason", headers or {}, text, about_results=about_results)
 
 
 def envelope(type_: object = "invalid_request_error", message: object = "words", **error: Any) -> dict[str, Any]:
@@ -143,11 +143,11 @@ def test_a_page_of_a_proxys_proves_nothing_but_for_three(status: int, about: Abo
 
 
 def test_each_row_has_a_source_and_can_be_reached() -> None:
-    for row in ROWS:
+    for row in RULES:
         assert row.source.startswith("§")
         status = row.status or 400
         code, type_ = row.code.replace("*", "x"), row.type
-        found = next(each for each in ROWS if each.matches(status, code, type_, row.beginning))
+        found = next(each for each in RULES if each.matches(status, code, type_, row.beginning))
         assert found is row
 
 

@@ -98,7 +98,7 @@ def test_a_date_without_the_servers_clock_is_measured_by_ours() -> None:
     ("value", "advice"), [("true", True), ("false", False), ("TRUE", True), ("", None), ("1", None)]
 )
 def test_advice_is_true_or_false_or_none(value: str, advice: bool | None) -> None:
-    assert retries.advice({"x-should-retry": value}) is advice
+    assert retries.should_retry({"x-should-retry": value}) is advice
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,6 @@ def test_what_may_have_worked(failure: Failure, expected: bool) -> None:
 def test_no_header_breaks_its_parser(headers: dict[str, str]) -> None:
     asked = retries.retry_after(headers)
     assert asked is None or (asked >= 0 and math.isfinite(asked))
-    assert retries.advice(headers) in {True, False, None}
+    assert retries.should_retry(headers) in {True, False, None}
     date = retries.http_date(headers.get("date"))
     assert date is None or 1001 <= date.year <= 9998

@@ -11,7 +11,7 @@ import pytest
 
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.request_files import CheckReport, RequestFile
-from django_claude_batches.request_files.check_report import LONGEST_SAMPLE, MOST_KEPT
+from django_claude_batches.request_files.check_report import MAX_BAD_ROWS, MAX_SAMPLE_CHARACTERS
 from django_claude_batches.request_files.row import Row
 from tests.making import item
 
@@ -19,7 +19,7 @@ from tests.making import item
 def surveyed(rows: Iterable[Row]) -> CheckReport:
     survey = CheckReport()
     for row in rows:
-        survey.take(row)
+        survey.add_row(row)
         if survey.is_full:
             break
     return survey
@@ -57,7 +57,7 @@ def test_every_bad_row_has_its_number_and_reason() -> None:
 
 def test_so_many_bad_rows_are_kept_and_all_are_counted() -> None:
     survey = surveyed(Row(number, problem="bad") for number in range(1, 5001))
-    assert (survey.bad_count, len(survey.bad_rows)) == (5000, MOST_KEPT)
+    assert (survey.bad_count, len(survey.bad_rows)) == (5000, MAX_BAD_ROWS)
 
 
 def test_what_a_reason_quotes_can_be_stored() -> None:
@@ -70,7 +70,7 @@ def test_what_a_reason_quotes_can_be_stored() -> None:
 def test_a_long_request_is_shown_cut() -> None:
     survey = surveyed(lines(item(0, system="x" * 100_000)))
     [sample] = survey.samples
-    assert (len(sample["params"]), sample["bytes"] > 100_000) == (LONGEST_SAMPLE, True)
+    assert (len(sample["params"]), sample["bytes"] > 100_000) == (MAX_SAMPLE_CHARACTERS, True)
 
 
 @pytest.mark.slow

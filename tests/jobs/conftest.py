@@ -33,5 +33,5 @@ def forgotten() -> list[Any]:
     """Forget all jobs, and give their classes."""
     known = [type(job_registry.find(name)) for name in job_registry.names()]
     for name in job_registry.names():
-        job_registry.forget(name)
+        job_registry.unregister(name)
     return known

@@ -29,7 +29,7 @@ BAD = Failure("invalid_request_error", "messages: too long", while_running=True)
 
 def job(name: str = "tag-reviews", **members: Any) -> type[BatchJob]:
     """Define a job that writes an answer's text into its review and counts that it did."""
-    job_registry.forget(name)
+    job_registry.unregister(name)
     return type("TagReviews", (Tagging,), {"name": name, **members})
 
 

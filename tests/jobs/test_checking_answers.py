@@ -16,7 +16,7 @@ from django_claude_batches import services
 from django_claude_batches.models import BatchResult, DeliveryChunk, FailedDelivery
 from django_claude_batches.services.delivery import transaction
 from django_claude_batches.services.delivery.deliver import deliver
-from django_claude_batches.services.delivery.transaction import JUDGING_SECONDS
+from django_claude_batches.services.delivery.transaction import MAX_EVALUATION_SECONDS
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import deliver_all, effects, fetched, job, over, reviews
 from tests.library.models import Review
@@ -111,7 +111,7 @@ def test_rows_whose_checks_take_long_are_in_several_transactions(claude: ClaudeE
 
     def read_output(self: Any, result: Any) -> None:
         positions.append(DeliveryChunk.objects.get().position)
-        give_up_at = time.monotonic() + 1.01 * JUDGING_SECONDS
+        give_up_at = time.monotonic() + 1.01 * MAX_EVALUATION_SECONDS
         while len(positions) == 1 and time.monotonic() < give_up_at:
             pass
 

@@ -357,7 +357,7 @@ def test_a_batch_that_is_being_filled_cannot_be_submitted() -> None:
 def test_a_job_whose_code_is_gone_pauses_its_run() -> None:
     reviews(3)
     run = job().start()
-    job_registry.forget("tag-reviews")
+    job_registry.unregister("tag-reviews")
     drive(run)
     assert 'No job is named "tag-reviews" here (known: ' in run.pause_reason
     job()

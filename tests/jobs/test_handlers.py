@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from django_claude_batches import job_registry, services
 from django_claude_batches.models import DeliveryChunk, FailedDelivery, JobRun, RunState
-from django_claude_batches.services.delivery.deliver import ALONE_FROM, MOST_TRIES, deliver
+from django_claude_batches.services.delivery.deliver import MAX_TRIES, ROW_BY_ROW_FROM_TRY, deliver
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, deliver_all, effects, fetched, job, let_time_come, over, reviews
@@ -170,7 +170,7 @@ class TestDatabaseErrors:
         run = taken_to_its_end(job(on_result=handling(handler)).start(), claude)
         assert run.state == RunState.FINISHED
         assert effects() == [1, 1, 0, 1, 1]
-        assert calls.count(bad) == ALONE_FROM
+        assert calls.count(bad) == ROW_BY_ROW_FROM_TRY
         assert FailedDelivery.objects.get().error == "OperationalError: deadlock detected"
 
     def test_that_pass_leave_nothing_behind(self, claude: ClaudeEmulator) -> None:
@@ -371,7 +371,7 @@ class TestWithoutAHandler:
         reviews(3)
         run = job().start()
         fetched(run, claude)
-        job_registry.forget("tag-reviews")
+        job_registry.unregister("tag-reviews")
         deliver_all()
         run.refresh_from_db()
         assert run.is_paused
@@ -388,7 +388,7 @@ class TestWithoutAHandler:
         run = over(job().start(), claude)
         batch = run.batches.get()
         services.redeliver(batch)
-        job_registry.forget("tag-reviews")
+        job_registry.unregister("tag-reviews")
         deliver_all()
         chunk = DeliveryChunk.objects.get(mode="redeliver")
         assert (chunk.next_action_at, chunk.done_at) == (None, None)
@@ -427,7 +427,7 @@ class TestKilledAgainAndAgain:
             except self.Killed:
                 continue
         run.refresh_from_db()
-        assert calls.count(rows[3].pk) == MOST_TRIES
+        assert calls.count(rows[3].pk) == MAX_TRIES
         assert run.is_paused
         assert f"at request {rows[3].pk} (position 3)" in run.pause_reason
         assert effects() == [1, 1, 1, 0, 0], "those before it were handed out one by one"

@@ -74,7 +74,7 @@ def test_a_late_delivery_that_stands_still_goes_on_when_its_run_is_resumed(claud
     run = JobRun.objects.get()
     with pytest.raises(InvalidTransition, match="it is over, and no delivery of it is left"):
         services.resume_run(run)
-    job_registry.forget("tag-reviews")
+    job_registry.unregister("tag-reviews")
     fetch_again(batch)
     deliver_all()
     assert DeliveryChunk.objects.stuck().count() == 1

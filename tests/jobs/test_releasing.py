@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.models import BatchEvent, JobRun, MessageBatch, RunState, State
 from django_claude_batches.services import submit_pending
-from django_claude_batches.services.runs.batch_builder import Filling
+from django_claude_batches.services.runs.batch_builder import BatchBuilder
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import job, over, reviews
 from tests.library.models import Review
@@ -33,7 +33,7 @@ def drafted(*sizes: int, account: str = "default", name: str = "tag-reviews", **
     due = {"state": RunState.RUNNING, "next_action_at": timezone.now()}
     run = JobRun.objects.create(job=name, account=account, **{**due, **columns})
     for size in sizes:
-        filling = Filling(run, attempt=1, most=1000, using="default")
+        filling = BatchBuilder(run, attempt=1, most=1000, using="default")
         for number in range(size):
             filling.add(prepared(number), ())
         filling.close()

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
-from django_claude_batches.models.delivery import CHUNK
+from django_claude_batches.models.delivery import CHUNK_REQUESTS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -34,7 +34,9 @@ def finish(count: int) -> None:
     )
     pks = list(MessageBatch.objects.values_list("pk", flat=True))
     DeliveryChunk.objects.bulk_create(
-        DeliveryChunk(batch_id=pks[number % BATCHES], position=CHUNK, last_position=CHUNK - 1, done_at=at)
+        DeliveryChunk(
+            batch_id=pks[number % BATCHES], position=CHUNK_REQUESTS, last_position=CHUNK_REQUESTS - 1, done_at=at
+        )
         for number in range(count)
     )
     if connection.vendor == "postgresql":

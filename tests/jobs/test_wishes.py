@@ -609,7 +609,7 @@ class TestRedeliver:
             services.redeliver(in_state(state, kind="tag-reviews"))
 
     def test_none_whose_kind_is_nobodys(self) -> None:
-        job_registry.forget("tag-reviews")
+        job_registry.unregister("tag-reviews")
         with pytest.raises(UnknownJob):
             services.redeliver(MessageBatch(kind="tag-reviews"))
 

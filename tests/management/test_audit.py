@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.management.subcommands.audit import TITLES
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.services.audits.findings import Kind
+from django_claude_batches.services.audits.findings import FindingKind
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import running
 from tests.management.conftest import Manage
@@ -113,7 +113,7 @@ def test_too_many_are_counted_and_a_terminal_sees_how_far_it_is(manage: Manage, 
 
 
 def test_each_kind_has_its_title() -> None:
-    assert set(TITLES) == set(Kind)
+    assert set(TITLES) == set(FindingKind)
 
 
 def test_tick_audits_once_a_day(manage: Manage, claude: ClaudeEmulator) -> None:

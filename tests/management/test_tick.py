@@ -162,7 +162,7 @@ def test_a_loop_as_a_process_moves_rows_and_ends_with_term(tmp_path: Path) -> No
 
 @pytest.mark.django_db
 def test_uploaded_files_are_checked_and_drafted(manage: Manage) -> None:
-    upload = BatchUpload.objects.keep([json.dumps(item(0)).encode()], name="requests.jsonl")
+    upload = BatchUpload.objects.store([json.dumps(item(0)).encode()], name="requests.jsonl")
     assert manage("tick", "--json").document == {"advanced": [], "failed": []}
     upload.refresh_from_db()
     services.confirm_upload(upload)
@@ -172,7 +172,7 @@ def test_uploaded_files_are_checked_and_drafted(manage: Manage) -> None:
 
 @pytest.mark.django_db
 def test_an_error_about_a_file_is_told_and_stops_nothing(manage: Manage) -> None:
-    broken, good = (BatchUpload.objects.keep([json.dumps(item(0)).encode()], name="a.jsonl") for _ in range(2))
+    broken, good = (BatchUpload.objects.store([json.dumps(item(0)).encode()], name="a.jsonl") for _ in range(2))
 
     def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if "uploadpart" in sql and params[0] == broken.pk:

@@ -32,8 +32,8 @@ ODD = [
 @pytest.mark.parametrize(
     ("table", "model", "unwritten"),
     [
-        (bulk_rows.RESULTS, BatchResult, {"id", "output", "output_error", "cost_usd"}),
-        (bulk_rows.REQUESTS, BatchRequest, {"id", "erased_at"}),
+        (bulk_rows.RESULT_TABLE, BatchResult, {"id", "output", "output_error", "cost_usd"}),
+        (bulk_rows.REQUEST_TABLE, BatchRequest, {"id", "erased_at"}),
     ],
     ids=["results", "requests"],
 )
@@ -49,7 +49,7 @@ def test_texts_come_back_as_they_went(text: str) -> None:
     row = bulk_rows.ResultRow(
         "x", "errored", error_message=text, error_type=text, raw=text.encode() + bytes(range(256))
     )
-    assert not bulk.insert_results(iter([bulk_rows.of_result(batch.pk, row)]), using="default")
+    assert not bulk.insert_results(iter([bulk_rows.result_values(batch.pk, row)]), using="default")
     stored = batch.results.get()
     assert (stored.error_message, stored.error_type, bytes(stored.raw)) == (text, text, row.raw)
     assert (stored.message, stored.input_tokens, stored.request_id) == (None, None, None)
@@ -63,7 +63,7 @@ def test_a_row_that_the_database_refuses_is_named_and_the_others_are_stored() ->
         bulk_rows.ResultRow("r-2", "errored"),
     ]
     twice = [*results, bulk_rows.ResultRow("r-0", "expired")]
-    refused = bulk.insert_results((bulk_rows.of_result(batch.pk, row) for row in twice), using="default")
+    refused = bulk.insert_results((bulk_rows.result_values(batch.pk, row) for row in twice), using="default")
     assert 3 in refused
     # SQLite has no lengths.
     stored = batch.results.order_by("pk").values_list("custom_id", "result_type")
@@ -79,7 +79,7 @@ def test_of_many_rows_only_the_bad_ones_are_not_stored() -> None:
         bulk_rows.ResultRow(f"r-{number}", "x" * (99 if number in bad else 9), error_message="y" * 2000)
         for number in range(3000)
     )
-    refused = bulk.insert_results((bulk_rows.of_result(batch.pk, row) for row in results), using="default")
+    refused = bulk.insert_results((bulk_rows.result_values(batch.pk, row) for row in results), using="default")
     assert set(refused) in (bad, set())  # SQLite has no lengths
     assert batch.results.count() == 3000 - len(refused)
 
@@ -88,7 +88,7 @@ def test_what_breaks_while_rows_are_made_is_not_taken_for_a_refusal_of_the_datab
     batch = draft(2)
 
     def broken() -> Iterator[Values]:
-        yield bulk_rows.of_result(batch.pk, bulk_rows.ResultRow("r-0", "errored"))
+        yield bulk_rows.result_values(batch.pk, bulk_rows.ResultRow("r-0", "errored"))
         raise ValueError("a bug of ours")
 
     with pytest.raises(ValueError, match="a bug of ours"):

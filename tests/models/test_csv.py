@@ -12,7 +12,7 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.db import keyset
-from django_claude_batches.export.cells import COLUMNS, DEFAULT, disarmed
+from django_claude_batches.export.cells import COLUMNS, DEFAULT_COLUMNS, escape_formula
 from django_claude_batches.export.formats import CsvExport
 from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
@@ -50,30 +50,30 @@ PLAIN = ["", "plain", "1+1", "a=b", "a - b", "'=1", "me@example.org", "1,-1", "a
 
 @pytest.mark.parametrize("text", RUN)
 def test_what_would_run_begins_with_an_apostrophe(text: str) -> None:
-    assert str(disarmed(text)).startswith("'")
+    assert str(escape_formula(text)).startswith("'")
 
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_what_would_not_stays_as_it_is(text: str) -> None:
-    assert disarmed(text) == text
+    assert escape_formula(text) == text
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "\r", "\n", "\r\n"])
 @pytest.mark.parametrize("text", ["=1+1", ' "=1+1', "- item", "@x"])
 def test_no_cell_runs_where_the_separator_is_no_comma(separator: str, text: str) -> None:
     """Excel takes the list separator of its country: of `a;=1+1` it makes two cells, and of a line's end two rows."""
-    assert disarmed(f"a{separator}{text}{separator}{text}") == f"a{separator}'{text}{separator}'{text}"
+    assert escape_formula(f"a{separator}{text}{separator}{text}") == f"a{separator}'{text}{separator}'{text}"
 
 
 @pytest.mark.parametrize("value", [None, 0, -5, Decimal("-1.5")])
 def test_numbers_stay_numbers(value: Any) -> None:
-    assert disarmed(value) is value
+    assert escape_formula(value) is value
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("text", [";" * 2_000_000, " " * 2_000_000, ";" + " " * 2_000_000, '\n "' * 700_000])
 def test_a_long_text_takes_no_time(text: str) -> None:
-    assert len(str(disarmed(text))) >= len(text)
+    assert len(str(escape_formula(text))) >= len(text)
 
 
 def table(results: Any, **options: Any) -> list[dict[str, str]]:
@@ -102,7 +102,7 @@ def test_the_usual_columns(batch: MessageBatch) -> None:
     batch.results.filter(custom_id="r-0").update(cost_usd=Decimal("0.000000450"))
     first, second, third = table(batch.results.all())
     stored = {row.custom_id: row for row in batch.results.all()}
-    assert list(first) == list(DEFAULT)
+    assert list(first) == list(DEFAULT_COLUMNS)
     assert first == {
         "custom_id": "r-0",
         "target_type": "library.book",

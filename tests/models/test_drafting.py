@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches import wire
-from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.drafting.request import check_header, encode_params
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidRequest, InvalidTransition, LimitExceeded
 from django_claude_batches.models import BatchEvent, BatchRequest, MessageBatch, State
@@ -179,7 +179,7 @@ def test_one_request_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_limits_are_those_of_the_api() -> None:
     assert (wire.MAX_REQUESTS, wire.MAX_BODY_BYTES) == (100_000, 256_000_000)
-    assert Tally().bytes == len(b'{"requests":[]}')
+    assert BodySize().bytes == len(b'{"requests":[]}')
 
 
 @pytest.mark.database

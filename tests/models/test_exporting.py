@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.db import keyset
 from django_claude_batches.export.formats import JsonlExport
-from django_claude_batches.export.selection import OUTCOMES, Narrowing
+from django_claude_batches.export.selection import RESULT_FILTERS, ResultSelection
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply, scripted
@@ -168,29 +168,29 @@ def test_a_filter_goes_out_alone() -> None:
 @pytest.mark.parametrize(
     ("narrowing", "expected"),
     [
-        (Narrowing(), "01234567"),
-        (Narrowing(outcomes=OUTCOMES), "01234567"),
-        (Narrowing(outcomes=["refused"]), "4"),
-        (Narrowing(outcomes=["unfinished"]), "7"),
-        (Narrowing(outcomes=["errored", "truncated"]), "125"),
-        (Narrowing(error_types=["invalid_request_error"]), "2"),
-        (Narrowing(error_types=["api_error", "invalid_request_error"]), "12"),
-        (Narrowing(error_types=[""]), ""),
-        (Narrowing(of_another_tier=True), "6"),
-        (Narrowing(beginning="r-"), "01234567"),
-        (Narrowing(beginning="r-1"), "1"),
-        (Narrowing(beginning="-1"), ""),
-        (Narrowing(outcomes=["errored", "truncated"], beginning="r-5"), "5"),
-        (Narrowing(outcomes=["truncated"], error_types=["api_error"]), ""),
+        (ResultSelection(), "01234567"),
+        (ResultSelection(outcomes=RESULT_FILTERS), "01234567"),
+        (ResultSelection(outcomes=["refused"]), "4"),
+        (ResultSelection(outcomes=["unfinished"]), "7"),
+        (ResultSelection(outcomes=["errored", "truncated"]), "125"),
+        (ResultSelection(error_types=["invalid_request_error"]), "2"),
+        (ResultSelection(error_types=["api_error", "invalid_request_error"]), "12"),
+        (ResultSelection(error_types=[""]), ""),
+        (ResultSelection(of_another_tier=True), "6"),
+        (ResultSelection(beginning="r-"), "01234567"),
+        (ResultSelection(beginning="r-1"), "1"),
+        (ResultSelection(beginning="-1"), ""),
+        (ResultSelection(outcomes=["errored", "truncated"], beginning="r-5"), "5"),
+        (ResultSelection(outcomes=["truncated"], error_types=["api_error"]), ""),
     ],
 )
-def test_what_is_narrowed_goes_out_alone(narrowing: Narrowing, expected: str) -> None:
+def test_what_is_narrowed_goes_out_alone(narrowing: ResultSelection, expected: str) -> None:
     early = {5: Reply("x", stop_reason="max_tokens"), 7: Reply("x", stop_reason="pause_turn")}
     with ClaudeEmulator(seed=1, replies=scripted(ANSWERS | early)) as claude:
         batch = fetched(claude, 8)
         fetched(claude, 8)
     batch.results.filter(custom_id="r-6").update(service_tier="standard")
-    assert ids(narrowing.of(batch.results.all())) == [f"r-{number}" for number in expected]
+    assert ids(narrowing.apply(batch.results.all())) == [f"r-{number}" for number in expected]
 
 
 def test_a_filter_by_target_goes_out_alone(claude: ClaudeEmulator) -> None:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from django_claude_batches import conf, services
 from django_claude_batches.models import JobRun, MessageBatch, State
-from django_claude_batches.services.runs.batch_builder import Filling
+from django_claude_batches.services.runs.batch_builder import BatchBuilder
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import prepared
 
@@ -19,8 +19,8 @@ def run(db: None) -> JobRun:
     return JobRun.objects.create(job="tag-reviews", label="nightly", next_action_at=timezone.now())
 
 
-def filling(run: JobRun, **options: Any) -> Filling:
-    return Filling(run, using="default", **{"attempt": 1, "most": 1000, **options})
+def filling(run: JobRun, **options: Any) -> BatchBuilder:
+    return BatchBuilder(run, using="default", **{"attempt": 1, "most": 1000, **options})
 
 
 TEXTS = [f"{'ü' * (number * 37 % 300)}" for number in range(100)]

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.models import MessageBatch
 from tests.making import draft
 
@@ -22,7 +22,7 @@ def age(batch: MessageBatch) -> None:
 def test_the_databases_clock_is_utc_whatever_its_time_zone() -> None:
     """MariaDB's NOW() is the session's local time, and Django sets no time zone for the session."""
     batch = draft(1)
-    MessageBatch.objects.filter(pk=batch.pk).update(queued_at=DatabaseNow(), ended_at=after(timedelta(hours=2)))
+    MessageBatch.objects.filter(pk=batch.pk).update(queued_at=DatabaseNow(), ended_at=now_plus(timedelta(hours=2)))
     batch.refresh_from_db()
     assert abs(batch.queued_at - timezone.now()) < timedelta(minutes=1)
     assert timedelta(minutes=119) < batch.ended_at - batch.queued_at < timedelta(minutes=121)

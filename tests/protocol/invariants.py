@@ -47,7 +47,7 @@ def at_most_one_is_paid(world: World) -> None:
     for batch_id, count in of_row.items():
         demand(batch_id is None or count <= 1 + world.allowed[batch_id], "paid twice for one row", batch_id, count)
     waiting = defaultdict(list)
-    for attempt in SubmitAttempt.objects.maybe_made():
+    for attempt in SubmitAttempt.objects.may_have_created():
         waiting[attempt.batch_id].append(attempt.number)
     for batch_id, numbers in waiting.items():
         demand(batch_id is None or len(numbers) == 1, "a second live attempt", batch_id, numbers)

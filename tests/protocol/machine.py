@@ -173,7 +173,7 @@ class Protocol(RuleBasedStateMachine):
     # People.
 
     @step(weight=2, which=WHICH, wish=st.sampled_from(sorted(WISHES)))
-    def wish(self, which: int, wish: str) -> None:
+    def record_intent(self, which: int, wish: str) -> None:
         self.to_row(which, WISHES[wish])
 
     @step(which=WHICH)
@@ -286,7 +286,7 @@ class Protocol(RuleBasedStateMachine):
                 self.holds()
                 if all(invariants.at_rest(self.world, row) for row in self.world.rows):
                     break
-                self.world.go_on()
+                self.world.retry_now()
             invariants.nothing_waits(self.world)
         finally:
             self.reached.update(BatchEvent.objects.values_list("what", flat=True))

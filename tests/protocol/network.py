@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from django_claude_batches.services.submission.baseline import ANCHORS
+from django_claude_batches.services.submission.baseline import MAX_ANCHORS
 from tests.protocol.server import Reply, Server
 from tests.relay import Exchange, Relay, Rule, lose_answer, lose_request, refuse
 
@@ -24,7 +24,7 @@ def call_of(exchange: Exchange) -> str:
     if path.endswith("/cancel"):
         return CANCEL
     if path.endswith("/batches"):
-        listing = BASELINE if query == f"limit={ANCHORS}" else LIST
+        listing = BASELINE if query == f"limit={MAX_ANCHORS}" else LIST
         return CREATE if exchange.method == "POST" else listing
     return DELETE if exchange.method == "DELETE" else RETRIEVE
 

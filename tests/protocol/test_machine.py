@@ -88,7 +88,7 @@ def test_what_a_stranger_deleted_is_held_and_sent_again_only_by_a_person(network
             machine.tick(11 * MINUTE, None, None)
         [row] = machine.world.rows
         assert (row.state, row.last_attempt.outcome) == (State.HELD, Outcome.UNDECIDED)
-        machine.wish(0, "submit")
+        machine.record_intent(0, "submit")
         machine.tick(11 * MINUTE, None, None)
         machine.pass_a_month()
         machine.tick(11 * MINUTE, None, None)

@@ -17,8 +17,8 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt
 from django_claude_batches.services import announcements
 from django_claude_batches.services.listings import windows
-from django_claude_batches.services.listings.candidates import open_ones, remember
-from django_claude_batches.services.listings.search import Fullness, Listing
+from django_claude_batches.services.listings.candidates import open_candidates, store_candidates
+from django_claude_batches.services.listings.search import Completeness, Listing
 from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.reconciliation import decision, inspection, proof, reconcile
 from django_claude_batches.services.reconciliation.proof import Reading
@@ -68,7 +68,7 @@ def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
     def take(client: BatchesClient, row: RemoteBatch, *_more: object) -> Reading:
         attempt = SubmitAttempt.objects.filter(batch__request_count=row.requests).last()
         if attempt is not None:
-            acceptance.proven(attempt, row.remote_id)
+            acceptance.assign_proven(attempt, row.remote_id)
         return Reading(attempt)
 
     patch.setattr(inspection, "judge", take)
@@ -99,7 +99,7 @@ def counts_exclude(patch: pytest.MonkeyPatch) -> None:
 
     def of_the_same_size(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
         sizes = {window.attempt.batch.request_count for window in windows if window.attempt.batch is not None}
-        return [row for row in open_ones(alias, windows) if row.requests in sizes]
+        return [row for row in open_candidates(alias, windows) if row.requests in sizes]
 
     patch.setattr(reconcile, "open_ones", of_the_same_size)
 
@@ -109,7 +109,7 @@ def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
     def keep_only(alias: str, listing: Listing, windows: list[Window]) -> None:
         RemoteBatch.objects.of(alias).exclude(remote_id__in=listing.ids).delete()
-        remember(alias, listing, windows)
+        store_candidates(alias, listing, windows)
 
     patch.setattr(reconcile, "remember", keep_only)
     take_one_listing(patch)
@@ -117,7 +117,7 @@ def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def one_listing_is_enough(patch: pytest.MonkeyPatch) -> None:
     """The listing was read to its end: it shows all that there is."""
-    patch.setattr(reconcile, "fullness", lambda listing, attempt, gone: (Fullness.FULL, ""))
+    patch.setattr(reconcile, "fullness", lambda listing, attempt, gone: (Completeness.FULL, ""))
     take_one_listing(patch)
 
 

@@ -215,7 +215,7 @@ class World:
             services.resume(account)
         self.receivers.is_broken = False
 
-    def go_on(self) -> None:
+    def retry_now(self) -> None:
         """Let an hour pass, in which everything at the server ends and each key has its turn."""
         for key in self.keys:
             self.key = key

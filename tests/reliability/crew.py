@@ -83,7 +83,7 @@ class Crew:
         for batch in MessageBatch.objects.filter(pk=order.get("pk")):
             make_due(batch)
 
-    def go_on(self) -> None:
+    def retry_now(self) -> None:
         """Go on until all is complete: people submit their drafts and let accounts send again, and time passes."""
         self.points.disarm()
         self.claude.clear_faults()

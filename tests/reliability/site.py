@@ -157,7 +157,7 @@ class Site:
             rows = model._default_manager.filter(next_action_at__isnull=False)
             rows.update(next_action_at=timezone.now() - LONG_AGO)
 
-    def go_on(self) -> None:
+    def retry_now(self) -> None:
         """Do all that is due without Celery, and let what runs at Anthropic end."""
         self.let_time_come()
         assert self.tick().wait(timeout=60) == 0, self.said()

@@ -13,7 +13,7 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services.doctor.report import Verdict
+from django_claude_batches.services.doctor.report import CheckResult
 from tests.conftest import GATE
 from tests.making import draft
 from tests.reliability.databases import POSTGRES
@@ -78,10 +78,10 @@ def test_a_worker_takes_its_ticks(
     site.worker(**clock)
     site.until(lambda: state_of(batch) == State.IN_PROGRESS, do=lambda: time.sleep(0.2))
     found = {one.name: one for one in services.diagnose(offline=True)}
-    assert found["worker_clock"].verdict == Verdict.WARNING
+    assert found["worker_clock"].verdict == CheckResult.WARNING
     ahead_or_behind = "ahead of" if off > 0 else "behind"
     assert ahead_or_behind in found["worker_clock"].words
-    assert found["tick"].verdict == Verdict.OK
+    assert found["tick"].verdict == CheckResult.OK
 
 
 def state_of(batch: MessageBatch) -> Any:

@@ -40,7 +40,7 @@ def test_a_process_killed_at_each_point(
                 tried(fault_of(point), f"SIGKILL at each of {IN_ALL[fault_of(point)]} points")
             for order in orders if journey.repeats else []:
                 crew.do(**order)
-            crew.go_on()
+            crew.retry_now()
         site.check()
         check_receivers(site)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch
-from django_claude_batches.tasks import KICK
+from django_claude_batches.tasks import KICK_KWARGS
 from tests import lanes
 from tests.conftest import GATE
 from tests.making import draft, let_ten_minutes_pass
@@ -91,7 +91,7 @@ class Team:
     def look(self) -> None:
         """Have the worker look for work at once; beat has it look each second."""
         self.let_due_times_come()
-        self._celery.send_task("django_claude_batches.tick", queue="reliability", kwargs=KICK)
+        self._celery.send_task("django_claude_batches.tick", queue="reliability", kwargs=KICK_KWARGS)
 
     def let_due_times_come(self) -> None:
         """And the leases of accounts run out, but none of a batch: a living process may hold it."""

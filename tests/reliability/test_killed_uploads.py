@@ -31,7 +31,7 @@ with connection.execute_wrapper(kill):
 
 @pytest.mark.fault("Processes that check an uploaded file are killed", "SIGKILL at its first bytes; the lease is aged")
 def test_killed_at_each_attempt(site: Site, database: str, trial: int) -> None:
-    upload = BatchUpload.objects.keep([b'{"params": {}}\n'], name="a.jsonl")
+    upload = BatchUpload.objects.store([b'{"params": {}}\n'], name="a.jsonl")
     codes = []
     for _attempt in range(8):
         codes.append(site.start("-c", READ_AND_DIE, str(upload.pk)).wait(timeout=60))

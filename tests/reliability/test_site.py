@@ -14,5 +14,5 @@ pytestmark = pytest.mark.process
 @pytest.mark.fault("None", "`tick` processes, one after the other")
 def test_a_good_day(site: Site, database: str, trial: int) -> None:
     services.submit(draft(3))
-    site.until(site.is_complete, do=site.go_on)
+    site.until(site.is_complete, do=site.retry_now)
     site.check()

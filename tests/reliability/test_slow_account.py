@@ -83,7 +83,7 @@ def all_goes_on(site: Site) -> None:
     site.stop()
     site.claude.clear_faults()
     AccountState.objects.update(slow_at=None, create_until=None)
-    site.until(site.is_complete, do=site.go_on)
+    site.until(site.is_complete, do=site.retry_now)
     site.check()
 
 

@@ -19,9 +19,9 @@ from django_claude_batches.models import AccountState, BatchEvent, MessageBatch,
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.services.audits.audit import INTERVAL
-from django_claude_batches.services.audits.findings import MOST, AuditReport, Finding, FindingKind
+from django_claude_batches.services.audits.findings import MAX_FINDINGS_PER_KIND, AuditReport, Finding, FindingKind
 from django_claude_batches.services.connection import InsideTransaction, connect
-from django_claude_batches.services.listings.listing import stretches
+from django_claude_batches.services.listings.listing import listing_pages
 from django_claude_batches.services.reconciliation.adopt import NotOurs
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, running
@@ -429,7 +429,11 @@ class TestTheWholeListing:
         [report] = services.audit("default", progress=lambda report: seen.append(report.listed))
         assert (report.listed, report.is_complete, seen) == (2051, True, [1000, 2000, 2051])
         named = [finding.kind for finding in report.findings]
-        assert (named.count(FindingKind.UNKNOWN_HERE), report.left_out, report.needing) == (MOST, 1950, 2051)
+        assert (named.count(FindingKind.UNKNOWN_HERE), report.left_out, report.needing) == (
+            MAX_FINDINGS_PER_KIND,
+            1950,
+            2051,
+        )
         assert [finding.batch for finding in report.findings if finding.kind == FindingKind.UNKNOWN_THERE] == [gone.pk]
         assert len(claude.requests) - calls == 4, "three pages, and the one that was not listed"
         assert oldest.events.filter(what__startswith="audit").count() == 0
@@ -464,7 +468,7 @@ class TestTheWholeListing:
         for _ in range(1001):
             claude.add_stranger(1)
         client = connect("default")
-        [only] = list(stretches(client, "default", budget=timedelta(0)))
+        [only] = list(listing_pages(client, "default", budget=timedelta(0)))
         assert (len(only.batches), only.is_last) == (1000, False)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches.services.listings.search import Fullness
+from django_claude_batches.services.listings.search import Completeness
 from django_claude_batches.services.reconciliation.decision import Facts, Step, decide
 
 PROVED = Facts(
     is_quiet=True,
     is_overdue=False,
     is_being_identified=False,
-    listing=Fullness.FULL,
+    listing=Completeness.FULL,
     candidates=0,
     gone=0,
     listings=2,
@@ -35,10 +35,10 @@ PROVED = Facts(
         ({"candidates": 1, "is_overdue": True}, Step.HOLD),
         ({"gone": 1}, Step.HOLD),
         ({"gone": 1, "is_quiet": False}, Step.WAIT),
-        ({"listing": Fullness.PARTIAL}, Step.WAIT),
-        ({"listing": Fullness.PARTIAL, "is_overdue": True}, Step.HOLD),
-        ({"listing": Fullness.UNPROVABLE}, Step.HOLD),
-        ({"listing": Fullness.UNPROVABLE, "is_quiet": False}, Step.WAIT),
+        ({"listing": Completeness.PARTIAL}, Step.WAIT),
+        ({"listing": Completeness.PARTIAL, "is_overdue": True}, Step.HOLD),
+        ({"listing": Completeness.UNPROVABLE}, Step.HOLD),
+        ({"listing": Completeness.UNPROVABLE, "is_quiet": False}, Step.WAIT),
     ],
 )
 def test_what_follows(otherwise: dict[str, Any], step: Step) -> None:
@@ -50,7 +50,7 @@ def test_what_follows(otherwise: dict[str, Any], step: Step) -> None:
 def test_nothing_is_sent_again_but_in_one_way() -> None:
     flags = (True, False)
     for quiet, overdue, claimed, listing, candidates, gone, listings in product(
-        flags, flags, flags, Fullness, (0, 1), (0, 1), (0, 1, 2)
+        flags, flags, flags, Completeness, (0, 1), (0, 1), (0, 1, 2)
     ):
         facts = Facts(quiet, overdue, claimed, listing, candidates, gone, listings)
         if decide(facts).step is Step.NOT_RECEIVED:

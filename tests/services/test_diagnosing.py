@@ -436,7 +436,7 @@ def test_models_that_retire_are_named(claude: ClaudeEmulator) -> None:
     job("retiring", claude_model="claude-sonnet-4-5")
     services.submit(MessageBatch.objects.create_draft([item(0, model="claude-sonnet-4-5-20250929")]))
     found = [one for one in services.diagnose(offline=True) if one.name == "models"]
-    job_registry.forget("retiring")
+    job_registry.unregister("retiring")
     assert found[0].remedy == "Change it in the jobs and in the batches that are not sent."
     assert [(one.verdict, one.words.partition(" retire")[0]) for one in found] == [
         (WARNING, "claude-sonnet-4-5"),
@@ -451,7 +451,7 @@ def test_what_models_refuse_of_jobs_and_unsent_batches_is_added_up(claude: Claud
     MessageBatch.objects.create_draft([item(0, **hot)])
     last = MessageBatch.objects.create_draft([item(0), item(1, **hot), item(2, **hot)])
     found = [one for one in services.diagnose(offline=True) if one.name == "models"]
-    job_registry.forget("limited")
+    job_registry.unregister("limited")
     assert [(one.verdict, one.words) for one in found] == [
         (WARNING, "claude-haiku-4-5 refuses max_tokens above 64,000."),
         (WARNING, f"claude-opus-5 refuses temperature (3 requests, the first is r-1 of batch #{last.pk})."),

@@ -31,7 +31,7 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UsageRollup,
 )
-from django_claude_batches.models.large_columns import WORDS_GONE
+from django_claude_batches.models.large_columns import REMOVED_TEXT
 from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.retention.erase_target import key_of
@@ -256,7 +256,7 @@ class TestWords:
         made[1].delete()
         assert where(WORD) == set()
         batch.refresh_from_db()
-        assert WORDS_GONE in batch.attention()
+        assert REMOVED_TEXT in batch.attention()
 
     def test_of_handlers_go_and_the_row_counts_as_gone(self, telling: ClaudeEmulator) -> None:
         made = rows()
@@ -291,7 +291,7 @@ class TestWords:
         assert report.is_complete
         made[1].delete()
         run.refresh_from_db()
-        assert (where(WORD), run.is_paused, run.pause_reason) == (set(), True, WORDS_GONE)
+        assert (where(WORD), run.is_paused, run.pause_reason) == (set(), True, REMOVED_TEXT)
 
     @pytest.mark.parametrize("is_gone", [True, False])
     def test_of_a_run_whose_model_nobody_knows(self, is_gone: bool) -> None:
@@ -304,7 +304,7 @@ class TestWords:
         drive(run.pk)
         job(get_queryset=lambda self: 1 / 0)
         if is_gone:
-            job_registry.forget(run.job)
+            job_registry.unregister(run.job)
         assert "JobRun.pause_reason" in where(WORD)
         services.erase(made[1])
         made[1].delete()
@@ -334,7 +334,7 @@ class TestWords:
             alias="default", defaults={"paused_at": timezone.now(), "pause_reason": reason}
         )
         services.erase(made[1])
-        assert AccountState.objects.get().pause_reason == (reason if stays else WORDS_GONE)
+        assert AccountState.objects.get().pause_reason == (reason if stays else REMOVED_TEXT)
 
     def test_of_a_delivery_that_is_not_tried_again(self, telling: ClaudeEmulator) -> None:
         made = rows()
@@ -342,7 +342,7 @@ class TestWords:
         fetched(run, telling)
         DeliveryChunk.objects.update(next_action_at=None, last_error=WORD)
         services.erase(made[1])
-        assert DeliveryChunk.objects.get().last_error == WORDS_GONE
+        assert DeliveryChunk.objects.get().last_error == REMOVED_TEXT
 
     def test_lines_that_were_no_results(self, telling: ClaudeEmulator) -> None:
         made = rows()

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 
 from django_claude_batches import services, wire
-from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.drafting.request import check
 from django_claude_batches.exceptions import LimitExceeded
 from django_claude_batches.models import MessageBatch, State
@@ -26,7 +26,7 @@ def item(text: str) -> dict[str, Any]:
 
 def items(body_bytes: int) -> Iterator[dict[str, Any]]:
     """Give 32 requests, whose body has so many bytes."""
-    tally = Tally()
+    tally = BodySize()
     for position in range(31):
         tally.add(check(item(PAGE), position, ContentType.objects).encoded())
         yield item(PAGE)

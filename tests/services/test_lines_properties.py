@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
-from django_claude_batches.sanitize import DEEPEST, Cleaner
-from django_claude_batches.services.ingestion.fast_path import OF_ANY, OF_PLAIN, is_plain, parsed, skeleton
+from django_claude_batches.sanitize import MAX_DEPTH, Cleaner
+from django_claude_batches.services.ingestion.fast_path import OF_ANY, OF_PLAIN, has_plain_strings, parsed, skeleton
 from django_claude_batches.services.ingestion.result_lines import parse
 
 # Every code point, the halves of pairs and NUL with them; every float.
@@ -27,9 +27,9 @@ def storable(value: Any, depth: int = 1) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, dict):
-        return depth < DEEPEST and all(storable(k) and storable(v, depth + 1) for k, v in value.items())
+        return depth < MAX_DEPTH and all(storable(k) and storable(v, depth + 1) for k, v in value.items())
     if isinstance(value, list):
-        return depth < DEEPEST and all(storable(item, depth + 1) for item in value)
+        return depth < MAX_DEPTH and all(storable(item, depth + 1) for item in value)
     return True
 
 
@@ -51,7 +51,7 @@ def test_nesting_is_folded_where_it_gets_too_deep(levels: int) -> None:
         value = [value]
     cleaner = Cleaner()
     assert storable(cleaner.clean(value))
-    assert cleaner.changed == (levels >= DEEPEST)
+    assert cleaner.changed == (levels >= MAX_DEPTH)
 
 
 @given(VALUES, VALUES)
@@ -108,7 +108,7 @@ def test_nothing_passes_as_it_came_that_is_not_json(text: str) -> None:
 def test_plain_prose_ends_where_any_does(text: str) -> None:
     """On each Python, also unterminated: 3.11.2 has a fault in its possessive groups."""
     for made in (f'{{"text":"{text}'.encode(), f'{{"x":"{text}","text":"{text}"}}'.encode()):
-        if is_plain(made):
+        if has_plain_strings(made):
             assert [m.span() for m in OF_PLAIN[0].finditer(made)] == [m.span() for m in OF_ANY[0].finditer(made)]
 
 

@@ -13,10 +13,23 @@ from hypothesis import strategies as st
 from django_claude_batches.client import Line
 from django_claude_batches.models import ResultProblem
 from django_claude_batches.models.bulk_rows import ResultRow
-from django_claude_batches.services.ingestion.columns import FIRST_PLACE, Forms
-from django_claude_batches.services.ingestion.result_lines import glance, read
+from django_claude_batches.services.ingestion.columns import FIRST_PLACEHOLDER, MessageTemplates
+from django_claude_batches.services.ingestion.result_lines import match_start, read
 
-NUMBERS = ["0", "7", "12", "-1", "-0", "007", "1.5", "1e3", "9" * 12, "1" + "0" * 12, "9" * 25, str(FIRST_PLACE + 1)]
+NUMBERS = [
+    "0",
+    "7",
+    "12",
+    "-1",
+    "-0",
+    "007",
+    "1.5",
+    "1e3",
+    "9" * 12,
+    "1" + "0" * 12,
+    "9" * 25,
+    str(FIRST_PLACEHOLDER + 1),
+]
 TEXTS = [
     '"msg_01"',
     '"claude-haiku-4-5"',
@@ -77,14 +90,14 @@ def columns(found: ResultRow | ResultProblem) -> Any:
 @pytest.mark.slow
 @given(st.lists(messages, min_size=1, max_size=5))
 @example(['{"usage":{"input_tokens":1}}', '{"usage":{"input_tokens":2}}'])
-@example([f'{{"usage":{{"input_tokens": {FIRST_PLACE}}}}}', '{"usage":{"input_tokens":5,"x":5}}'])
+@example([f'{{"usage":{{"input_tokens": {FIRST_PLACEHOLDER}}}}}', '{"usage":{"input_tokens":5,"x":5}}'])
 @example(['{"id":"a","usage":{"id":3}}', '{"id":3,"usage":{"id":"a"}}'])
 @example(['{"model":"a\\":5,","usage":{}}', '{"model":"a\\":6,","usage":{}}'])
 def test_a_form_reads_what_care_reads(texts: list[str]) -> None:
-    forms = Forms()
+    forms = MessageTemplates()
     for text in [*texts, *texts]:
-        quick = read(line(text), glance(line(text).data), forms)
-        assert columns(quick) == columns(read(line(text), None, Forms()))
+        quick = read(line(text), match_start(line(text).data), forms)
+        assert columns(quick) == columns(read(line(text), None, MessageTemplates()))
 
 
 def usual(tokens: int, **usage: Any) -> str:
@@ -94,29 +107,29 @@ def usual(tokens: int, **usage: Any) -> str:
 
 
 def test_messages_of_one_form_teach_it_once() -> None:
-    forms = Forms()
+    forms = MessageTemplates()
     for tokens in range(1, 100):
-        row = read(line(usual(tokens)), glance(line(usual(tokens)).data), forms)
+        row = read(line(usual(tokens)), match_start(line(usual(tokens)).data), forms)
         assert isinstance(row, ResultRow)
         assert (row.input_tokens, row.output_tokens, row.model) == (tokens, 2 * tokens, "claude-opus-5")
     assert len(forms) == 1
 
 
 def test_forms_are_kept_up_to_a_number() -> None:
-    forms = Forms()
+    forms = MessageTemplates()
     for tokens in range(400):
         text = usual(tokens, service_tier=f"tier {tokens}")
-        row = read(line(text), glance(line(text).data), forms)
+        row = read(line(text), match_start(line(text).data), forms)
         assert isinstance(row, ResultRow)
         assert (row.input_tokens, row.service_tier) == (tokens, f"tier {tokens}")
     assert len(forms) == 256
 
 
-@pytest.mark.parametrize("number", [FIRST_PLACE - 1, FIRST_PLACE, 10**13])
+@pytest.mark.parametrize("number", [FIRST_PLACEHOLDER - 1, FIRST_PLACEHOLDER, 10**13])
 def test_counts_that_are_too_long_for_a_form_are_read_all_the_same(number: int) -> None:
-    forms = Forms()
+    forms = MessageTemplates()
     for tokens in (5, number):
-        row = read(line(usual(tokens)), glance(line(usual(tokens)).data), forms)
+        row = read(line(usual(tokens)), match_start(line(usual(tokens)).data), forms)
         assert isinstance(row, ResultRow)
         assert row.input_tokens == tokens
 
@@ -132,11 +145,11 @@ def test_counts_that_are_too_long_for_a_form_are_read_all_the_same(number: int) 
     ],
 )
 def test_what_contradicts_itself_is_not_read_by_the_form_of_what_does_not(usage: str) -> None:
-    forms = Forms()
+    forms = MessageTemplates()
     found = []
     for number in (0, 7):
         text = line('{"usage":' + usage % number + "}")
-        assert columns(read(text, glance(text.data), forms)) == columns(read(text, None, Forms()))
-        found.append(columns(read(text, glance(text.data), forms))["prompts"])
+        assert columns(read(text, match_start(text.data), forms)) == columns(read(text, None, MessageTemplates()))
+        found.append(columns(read(text, match_start(text.data), forms))["prompts"])
     assert found[0] != 0
     assert found[1] != 1

@@ -23,7 +23,7 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UploadState,
 )
-from django_claude_batches.models.large_columns import WORDS_GONE
+from django_claude_batches.models.large_columns import REMOVED_TEXT
 from django_claude_batches.services import prepare
 from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
 from django_claude_batches.signals import results_ingested
@@ -117,8 +117,8 @@ def by_a_pause(claude: ClaudeEmulator) -> set[str]:
 
 def by_an_upload(_claude: ClaudeEmulator) -> set[str]:
     lines = [json.dumps(asked(0)), json.dumps({"custom_id": "x", "params": {"model": WORD, "max_tokens": WORD}})]
-    prepare(BatchUpload.objects.keep(["\n".join(lines).encode()], name="requests.jsonl"))
-    prepare(BatchUpload.objects.keep([f"text\n{WORD}".encode()], name="t.csv", prompt=f"{WORD} {{text}}", system=WORD))
+    prepare(BatchUpload.objects.store(["\n".join(lines).encode()], name="requests.jsonl"))
+    prepare(BatchUpload.objects.store([f"text\n{WORD}".encode()], name="t.csv", prompt=f"{WORD} {{text}}", system=WORD))
     return where(WORD)
 
 
@@ -205,7 +205,7 @@ def test_what_pauses_is_still_paused_and_what_failed_still_failed(telling: Claud
     let_a_month_pass()
     services.purge()
     run = JobRun.objects.get()
-    assert (run.is_paused, run.pause_reason) == (True, WORDS_GONE)
+    assert (run.is_paused, run.pause_reason) == (True, REMOVED_TEXT)
     over(services.resume_run(run), telling)
     assert WORD in run.pause_reason
 
@@ -265,7 +265,7 @@ def test_a_file_that_is_confirmed_meanwhile_stays(purge: Callable[[], object]) -
 
 
 def uploaded(age: timedelta) -> BatchUpload:
-    upload = prepare(BatchUpload.objects.keep([json.dumps(asked(0)).encode()], name="requests.jsonl"))
+    upload = prepare(BatchUpload.objects.store([json.dumps(asked(0)).encode()], name="requests.jsonl"))
     BatchUpload.objects.filter(pk=upload.pk).update(created_at=timezone.now() - age)
     return upload
 

@@ -26,7 +26,7 @@ from django_claude_batches.models.large_columns import MESSAGES, PARAMS
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.retention.bodies import PurgeCount, PurgeReport
-from django_claude_batches.services.retention.purge import AGAIN, INTERVAL
+from django_claude_batches.services.retention.purge import INTERVAL, RETRY_INTERVAL
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply
 from tests.making import draft, in_state, item, make_due, running
@@ -386,7 +386,7 @@ class TestCopyOfTheDatabase:
         assert (full_requests(batch), full_results(batch), batch.delete_requested_at) == (3, 3, None)
         services.purge_due()
         hour = AccountState.objects.get(alias="default").next_purge_at - timezone.now()
-        assert hour < AGAIN + timedelta(minutes=1)
+        assert hour < RETRY_INTERVAL + timedelta(minutes=1)
 
 
 class TestInterrupted:
@@ -530,7 +530,7 @@ class TestOnceADay:
         monkeypatch.setattr("django_claude_batches.services.retention.purge.BUDGET", timedelta(0))
         [report] = services.purge_due()
         assert (report.is_complete, report.request_bodies) == (False, PurgeCount())
-        assert timedelta(0) < AGAIN - self.due_in() < timedelta(minutes=1)
+        assert timedelta(0) < RETRY_INTERVAL - self.due_in() < timedelta(minutes=1)
 
     def test_beat_looks_every_hour(self) -> None:
         entry = BEAT_SCHEDULE["django_claude_batches.purge"]

@@ -109,7 +109,7 @@ class TestRemembering:
         be_slow(claude, settings, verb)
         services.advance(batch)
         assert batch.last_error
-        assert [slow.alias for slow in AccountState.objects.resting()] == [SLOW]
+        assert [slow.alias for slow in AccountState.objects.cooling_down()] == [SLOW]
         assert state().slow_since <= state().slow_at
 
     def test_a_stream_that_stops(self, claude: ClaudeEmulator, settings: Any) -> None:
@@ -117,7 +117,7 @@ class TestRemembering:
         wait_no_longer(settings)
         claude.fault("trickle", piece_bytes=50, pause=3 * READ_TIMEOUT, times=None, on="results", key=KEY)
         services.advance(batch)
-        assert AccountState.objects.resting().exists()
+        assert AccountState.objects.cooling_down().exists()
 
     def test_an_answer_that_drips(self, claude: ClaudeEmulator, settings: Any) -> None:
         batch = in_progress()
@@ -125,7 +125,7 @@ class TestRemembering:
         claude.bend(Bend(body="dripped", seconds=READ_TIMEOUT / 2, key=KEY))
         services.advance(batch)
         assert f"within {3 * READ_TIMEOUT:g} s" in batch.last_error
-        assert AccountState.objects.resting().exists()
+        assert AccountState.objects.cooling_down().exists()
 
     def test_an_error_that_comes_in_time_is_none(self, claude: ClaudeEmulator) -> None:
         batch = in_progress()

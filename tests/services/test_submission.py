@@ -405,7 +405,7 @@ class TestFencing:
         batch = services.advance(services.submit(draft(1)))
         first = batch.anthropic_id
         late = batch.attempts.create(number=2, tag="late", recorded_at=timezone.now(), remote_id="msgbatch_late")
-        acceptance.accepted(batch, late)
+        acceptance.record_acceptance(batch, late)
         assert batch.anthropic_id == first
         assert set(batch.attempts.values_list("remote_id", flat=True)) == {first, "msgbatch_late"}
         assert heard.names == ["submitted", "duplicate"]
@@ -439,4 +439,4 @@ class expiring_lease:  # noqa: N801 (reads as a verb)
 def test_a_create_call_has_time_for_body_and_answer_and_ends_within_its_lease(deadline: int, wait: int) -> None:
     given = timedelta(seconds=deadline), timedelta(seconds=wait)
     attempt = SubmitAttempt(send_deadline=given[0], read_timeout=given[1])
-    assert sum(given, timedelta()) < attempt.longest < send.sending_lease(attempt)
+    assert sum(given, timedelta()) < attempt.max_duration < send.sending_lease(attempt)

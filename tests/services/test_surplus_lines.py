@@ -9,7 +9,7 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services.ingestion.custom_id_index import Awaited
+from django_claude_batches.services.ingestion.custom_id_index import CustomIdIndex
 from django_claude_batches.services.ingestion.download import MAX_PROBLEMS
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.making import make_due, running
@@ -114,7 +114,7 @@ def test_a_huge_count_takes_no_memory(claude: ClaudeEmulator) -> None:
     batch = ended(claude)
     batch.request_count = 20_000_000
     tracemalloc.start()
-    Awaited(batch, using="default")
+    CustomIdIndex(batch, using="default")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000

@@ -13,10 +13,10 @@ from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import RateLimitError
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.services.backoff import backoff, next_poll, respecting
-from django_claude_batches.services.mirror import mirrored, moment
+from django_claude_batches.services.backoff import backoff, honor_retry_after, poll_delay
+from django_claude_batches.services.mirror import mirror_columns, moment
 from django_claude_batches.services.polling import poll
-from django_claude_batches.services.polling.poll_account import look_again_later, poll_account
+from django_claude_batches.services.polling.poll_account import poll_account, schedule_next_polls
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 from tests.relay import Relay, refuse, rewrite
@@ -152,7 +152,7 @@ class TestAll:
         batch = running(1)
         wished = MessageBatch.objects.get()
         services.cancel(wished)
-        look_again_later([batch])
+        schedule_next_polls([batch])
         wished.refresh_from_db()
         assert wished.next_action_at <= timezone.now()
 
@@ -279,18 +279,20 @@ def test_times_are_read_as_the_api_writes_them() -> None:
 
 
 def test_missing_counts_are_zero() -> None:
-    mirror = mirrored({"id": "msgbatch_1", "processing_status": "in_progress", "request_counts": {"succeeded": 2}})  # type: ignore[typeddict-item]
+    mirror = mirror_columns(
+        {"id": "msgbatch_1", "processing_status": "in_progress", "request_counts": {"succeeded": 2}}
+    )  # type: ignore[typeddict-item]
     assert (mirror["succeeded_count"], mirror["processing_count"], mirror["created_at"]) == (2, 0, None)
 
 
 def test_delays_are_bounded() -> None:
     hour = timedelta(hours=1)
     for _ in range(200):
-        assert timedelta(seconds=24) <= next_poll(timezone.now()) <= timedelta(seconds=36)
-        assert timedelta(minutes=8) <= next_poll(timezone.now() - 20 * hour) <= timedelta(minutes=12)
+        assert timedelta(seconds=24) <= poll_delay(timezone.now()) <= timedelta(seconds=36)
+        assert timedelta(minutes=8) <= poll_delay(timezone.now() - 20 * hour) <= timedelta(minutes=12)
         assert timedelta(seconds=24) <= backoff(0) <= timedelta(seconds=36)
         assert backoff(99) <= hour * 1.2
-        assert respecting(RateLimitError("Slowly.", status=429, retry_after=7200), backoff(0)) == 2 * hour
-        assert respecting(RateLimitError("Slowly.", status=429, retry_after=1e9), backoff(0)) == 24 * hour
-        assert respecting(RateLimitError("Slowly.", status=429, retry_after=1), hour) == hour
-        assert respecting(None, hour) == hour
+        assert honor_retry_after(RateLimitError("Slowly.", status=429, retry_after=7200), backoff(0)) == 2 * hour
+        assert honor_retry_after(RateLimitError("Slowly.", status=429, retry_after=1e9), backoff(0)) == 24 * hour
+        assert honor_retry_after(RateLimitError("Slowly.", status=429, retry_after=1), hour) == hour
+        assert honor_retry_after(None, hour) == hour

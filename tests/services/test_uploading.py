@@ -22,7 +22,7 @@ from django_claude_batches.models import (
     UploadPart,
     UploadState,
 )
-from django_claude_batches.models.upload import KEPT
+from django_claude_batches.models.upload import UPLOAD_RETENTION
 from django_claude_batches.pricing import bundled
 from tests.making import item
 
@@ -35,7 +35,7 @@ def jsonl(count: int, **params: Any) -> bytes:
 
 def upload(data: bytes | Iterable[bytes] = b"", **columns: Any) -> BatchUpload:
     chunks = [data or jsonl(3)] if isinstance(data, bytes) else data
-    return BatchUpload.objects.keep(chunks, **{"name": "requests.jsonl", **columns})
+    return BatchUpload.objects.store(chunks, **{"name": "requests.jsonl", **columns})
 
 
 def table(data: bytes, **columns: Any) -> BatchUpload:
@@ -244,7 +244,7 @@ def test_it_is_handed_out_while_it_is_due() -> None:
 
 def test_a_file_that_nobody_drafts_goes_after_a_week() -> None:
     old, young = services.prepare(upload()), services.prepare(upload())
-    BatchUpload.objects.filter(pk=old.pk).update(created_at=timezone.now() - KEPT - timedelta(minutes=1))
+    BatchUpload.objects.filter(pk=old.pk).update(created_at=timezone.now() - UPLOAD_RETENTION - timedelta(minutes=1))
     services.dispatch_due_uploads(lambda pk: None)
     assert list(BatchUpload.objects.all()) == [young]
     assert set(UploadPart.objects.values_list("upload", flat=True)) == {young.pk}

@@ -19,7 +19,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_claude_batches.error_text import in_a_line
+from django_claude_batches.error_text import one_line
 from django_claude_batches.estimates import CENT, Estimate
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.batch_state import FETCHING, REMOTE
@@ -183,7 +183,7 @@ def cut(text: str, characters: int = 80) -> str:
 
 def told(text: str) -> tuple[str, str]:
     """Return a text cut to one line, and the whole text if it is longer; both as reduced by `visible`."""
-    line = in_a_line(text)
+    line = one_line(text)
     return line, text if "\n" in text else ""
 
 

@@ -8,7 +8,7 @@ from django.db.models import Count
 
 from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.batch_state import FETCHING
-from django_claude_batches.models.usage import MOST_ERROR_GROUPS
+from django_claude_batches.models.usage import MAX_ERROR_GROUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +36,4 @@ def _stored(groups: list[dict[str, int | str]] | None) -> list[ErrorGroup]:
 def _count(batch_id: int) -> list[ErrorGroup]:
     errored = BatchResult.objects.primary().errored().filter(batch=batch_id)
     counted = errored.values_list("error_type").annotate(rows=Count("*")).order_by("-rows", "error_type")
-    return [ErrorGroup(*row) for row in counted[:MOST_ERROR_GROUPS]]
+    return [ErrorGroup(*row) for row in counted[:MAX_ERROR_GROUPS]]

@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.db import models
 from django.http import HttpRequest
 
-from django_claude_batches.error_text import public
+from django_claude_batches.error_text import public_part
 from django_claude_batches.models import BatchRequest, BatchResult
 
 APP = "django_claude_batches"
@@ -26,7 +26,7 @@ def may_read_raised(request: HttpRequest, site: AdminSite) -> bool:
 
 def visible(request: HttpRequest, site: AdminSite, text: str) -> str:
     """Return what the user may see of a stored text or a message. All pages must show such texts with this function."""
-    return text if may_read_raised(request, site) else public(text)
+    return text if may_read_raised(request, site) else public_part(text)
 
 
 class MayActOnBatchesMixin:

@@ -29,7 +29,7 @@ from django_claude_batches.admin.batches.eligibility import (
     only,
 )
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.batch_state import ADOPTING, ALWAYS_DUE
+from django_claude_batches.models.batch_state import ALWAYS_DUE, IDENTIFIABLE
 
 
 def _check(batch: MessageBatch, by: Any) -> None:
@@ -147,7 +147,7 @@ IDENTIFY = Verb(
     ),
     rule=gettext_lazy("Only batches that are not confirmed, were not received or were given up can turn up."),
     done=ngettext_lazy("%d id is verified shortly.", "%d ids are verified shortly."),
-    refusal=only(ADOPTING),
+    refusal=only(IDENTIFIABLE),
     perform=lambda batch, by, *, id: services.identify(batch, id, by=by),  # noqa: A006 (the API's word)
     asks=WhichQuestion,
 )

@@ -30,7 +30,7 @@ from django_claude_batches.models import (
     State,
 )
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
-from django_claude_batches.models.batch_state import ADOPTING, FETCHING, REMOTE, RUNNING
+from django_claude_batches.models.batch_state import FETCHING, IDENTIFIABLE, REMOTE, RUNNING
 
 # States in which results may be stored.
 FETCHED = REMOTE - RUNNING
@@ -52,7 +52,7 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "counts": list(_counts(page, request, batch)),
         "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(page, request, batch)],
         "identified_id": batch.identified_id if batch.is_being_identified else "",
-        "adoptable": batch.state in ADOPTING,
+        "adoptable": batch.state in IDENTIFIABLE,
         "unconfirmed": unconfirmed(batch),
         "attempts": tables.attempts,
         "usage": usage_table(usage),

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base.filters import NEARING, RUN, OneFilter
 from django_claude_batches.admin.base.safe_settings import known_accounts
-from django_claude_batches.db.leases import after
+from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import MessageBatch
 
 # Kinds that the filter offers.
@@ -57,8 +57,10 @@ class AgeFilter(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.value()
         if chosen == "more":
-            return queryset.filter(drafted_at__lt=after(-timedelta(days=30)))
-        return queryset.filter(drafted_at__gte=after(-timedelta(days=int(chosen)))) if chosen in self.days else queryset
+            return queryset.filter(drafted_at__lt=now_plus(-timedelta(days=30)))
+        return (
+            queryset.filter(drafted_at__gte=now_plus(-timedelta(days=int(chosen)))) if chosen in self.days else queryset
+        )
 
 
 class NearingFilter(SimpleListFilter):

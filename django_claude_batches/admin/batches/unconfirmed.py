@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.attempt import FULL_LISTINGS
-from django_claude_batches.models.batch_state import ADOPTING
-from django_claude_batches.services.listings.candidates import foreign_to
-from django_claude_batches.services.submission.baseline import quiet_after
+from django_claude_batches.models.batch_state import IDENTIFIABLE
+from django_claude_batches.services.listings.candidates import foreign_ids
+from django_claude_batches.services.submission.baseline import quiet_period
 
 # Candidates, and excluded ids, that are named on one page.
 MOST_NAMED = 20
@@ -23,10 +23,10 @@ MOST_NAMED = 20
 
 def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:
     """Give what its last create call left behind; None for a batch that nobody looks for, or that was never sent."""
-    attempt = batch.last_attempt if batch.state in ADOPTING else None
+    attempt = batch.last_attempt if batch.state in IDENTIFIABLE else None
     if attempt is None or attempt.sent_at is None:
         return None
-    excluded = foreign_to(attempt)
+    excluded = foreign_ids(attempt)
     return {
         "facts": list(_facts(batch, attempt)),
         "candidates": attempt.candidates[:MOST_NAMED],
@@ -50,7 +50,7 @@ def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, s
     made = {"made": attempt.listings_made, "needed": FULL_LISTINGS}
     yield _("Complete listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
     if batch.state == State.UNCERTAIN and attempt.sent_at is not None:
-        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_after(attempt))
+        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_period(attempt))
     if attempt.window_until is not None:
         yield _("What was made at Anthropic later is not it"), _moment(attempt.window_until)
     if attempt.watch_until is not None:

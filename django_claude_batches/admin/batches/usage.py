@@ -12,7 +12,7 @@ from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.safe_settings import known_prices
 from django_claude_batches.models import MessageBatch, State, UsageRollup
 from django_claude_batches.models.batch_state import UNSENT
-from django_claude_batches.models.usage import COUNTED
+from django_claude_batches.models.usage import USAGE_COLUMNS
 
 THROUGH_CACHE = ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
 
@@ -22,7 +22,7 @@ def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact
     if batch.state in UNSENT and (prices := known_prices()):
         yield Fact(_("Estimate before sending"), display.estimate(batch.estimate(prices)))
     if batch.state == State.INGESTED:
-        yield Fact(_("Tokens"), tokens({name: sum(getattr(row, name) for row in usage) for name in COUNTED}))
+        yield Fact(_("Tokens"), tokens({name: sum(getattr(row, name) for row in usage) for name in USAGE_COLUMNS}))
         yield Fact(_("Cost"), _cost(batch))
         if others := sum(row.other_tier_results for row in usage):
             yield Fact(_("Not at the batch price"), _other_tier(others))
@@ -33,7 +33,7 @@ def usage_table(usage: Sequence[UsageRollup]) -> list[tuple[str, list[str]]]:
     return [
         (
             row.model,
-            [f"{getattr(row, name):,}" for name in ("results", *COUNTED)] + [display.usd(row.cost_usd)],
+            [f"{getattr(row, name):,}" for name in ("results", *USAGE_COLUMNS)] + [display.usd(row.cost_usd)],
         )
         for row in usage
     ]

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from django_claude_batches.admin.base.safe_settings import known_installation
 from django_claude_batches.admin.notices.notice import Notice, row_url
 from django_claude_batches.models import AccountState
-from django_claude_batches.services.account_pauses import KEY_REFUSED
+from django_claude_batches.services.account_pauses import KEY_REFUSED_PREFIX
 
 
 def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any]) -> Iterator[Notice]:
@@ -79,7 +79,7 @@ def _why_and_remedy(account: AccountState) -> tuple[str, str]:
     reason = f"{account.pause_reason.rstrip('.')}."
     if account.paused_until is not None:
         return reason, _("It is resumed by itself at %(until)s.") % {"until": _moment(account.paused_until)}
-    if account.pause_reason.startswith(KEY_REFUSED):
+    if account.pause_reason.startswith(KEY_REFUSED_PREFIX):
         return _("Anthropic refused the key (401)."), _("Replace the key, then Resume.")
     return reason, _("When that is mended, Resume.")
 

@@ -18,7 +18,7 @@ from django_claude_batches.admin.notices.batch_notices import about_batches, liv
 from django_claude_batches.admin.notices.notice import Notice, list_url
 from django_claude_batches.admin.notices.run_notices import about_runs, run_counts
 from django_claude_batches.models import AccountState
-from django_claude_batches.models.due import KINDS, is_work_due_column
+from django_claude_batches.models.due import DUE_MODELS, is_work_due_column
 
 
 def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
@@ -49,7 +49,7 @@ def _live(accounts: Sequence[Any]) -> Any:
     """Give a row that bears the counts: each account does; before the first tick, whatever there is of our rows."""
     if accounts:
         return accounts[0]
-    return next((row for kind in KINDS for row in _rows(kind)), None)
+    return next((row for kind in DUE_MODELS for row in _rows(kind)), None)
 
 
 def _rows(kind: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from django_claude_batches.admin.base.error_groups import error_groups_now
 from django_claude_batches.admin.results.filters import ErrorTypeFilter, ResultOutcomeFilter, TierFilter
 from django_claude_batches.export import cells
 from django_claude_batches.export.formats import CsvExport, Export, JsonlExport
-from django_claude_batches.export.selection import Narrowing
+from django_claude_batches.export.selection import ResultSelection
 from django_claude_batches.models import BatchResult, MessageBatch
 
 FORMATS = {
@@ -82,10 +82,10 @@ class ExportForm(forms.Form):
         return cleaned
 
     @property
-    def narrowing(self) -> Narrowing:
+    def selection(self) -> ResultSelection:
         chosen = self.cleaned_data
         kind = chosen.get(ERROR_TYPE, "")
-        return Narrowing(
+        return ResultSelection(
             outcomes=[chosen["outcome"]] if chosen["outcome"] else [],
             error_types=[kind.removeprefix(KIND)] if kind else [],
             of_another_tier=chosen["tier"] == "of_another_tier",
@@ -94,14 +94,14 @@ class ExportForm(forms.Form):
         )
 
     def export(self) -> Export:
-        results = self.narrowing.of(BatchResult.objects.primary().filter(batch=self._batch))
+        results = self.selection.apply(BatchResult.objects.primary().filter(batch=self._batch))
         if self.cleaned_data["format"] == CsvExport.suffix:
             return CsvExport(results, self.cleaned_data["columns"])
         return JsonlExport(results)
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Say what is taken out, for the timeline."""
-        words = [self.cleaned_data["format"].upper(), *self.narrowing.told()]
+        words = [self.cleaned_data["format"].upper(), *self.selection.describe()]
         if self.cleaned_data["format"] == CsvExport.suffix:
             words += self.cleaned_data["columns"]
         return ", ".join(words)
@@ -109,8 +109,8 @@ class ExportForm(forms.Form):
     def file_name(self, suffix: str) -> str:
         parts = [
             f"batch-{self._batch.pk}",
-            *self.narrowing.outcomes,
-            *(["filtered"] if self.narrowing.is_finer else []),
+            *self.selection.outcomes,
+            *(["filtered"] if self.selection.has_further_filters else []),
         ]
         return f"{'-'.join(parts)}.{suffix}"
 
@@ -131,7 +131,7 @@ def initial(narrowed: Mapping[str, str], columns: list[str]) -> dict[str, Any]:
     kind = f"{KIND}{narrowed[ERROR_TYPE]}" if ERROR_TYPE in narrowed else ""
     return {
         "format": JsonlExport.suffix,
-        "columns": [name for name in cells.DEFAULT if name in columns],
+        "columns": [name for name in cells.DEFAULT_COLUMNS if name in columns],
         **{name: narrowed.get(name, "") for name in NARROWING},
         ERROR_TYPE: kind,
     }

@@ -71,8 +71,8 @@ class ExportingAdminMixin(MirrorAdminMixin):
     def _download(self, request: HttpRequest, batch: MessageBatch, form: ExportForm) -> StreamingHttpResponse:
         export = form.export()
         with transaction.atomic(using=MessageBatch.objects.primary().db):
-            batch.log_event("exported", form.told(), by=request.user)
-            self.log_change(request, batch, _("Exported: %(what)s") % {"what": form.told()})
+            batch.log_event("exported", form.describe(), by=request.user)
+            self.log_change(request, batch, _("Exported: %(what)s") % {"what": form.describe()})
         chunks = _in_threads(iter(export)) if isinstance(request, ASGIRequest) else iter(export)
         response = StreamingHttpResponse(chunks, content_type=export.content_type)
         name = content_disposition_header(as_attachment=True, filename=form.file_name(export.suffix))

@@ -13,7 +13,7 @@ from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.runs.confirmations import RetryRunQuestion
 from django_claude_batches.models import RunState
 from django_claude_batches.models.run import ACTIVE, WORKING
-from django_claude_batches.models.run_attention import with_troubles
+from django_claude_batches.models.run_attention import with_issues
 
 # How a run stands, to follow its name in a sentence.
 STANDING = {
@@ -74,7 +74,7 @@ RESUME = Verb(
     rule=gettext_lazy("Only runs that are paused, or whose delivery stands still, can be resumed."),
     done=ngettext_lazy("%d run goes on.", "%d runs go on."),
     refusal=_cannot_resume,
-    knowing=with_troubles,
+    knowing=with_issues,
     perform=lambda run, by: services.resume_run(run),
 )
 RESUME_WITHOUT = Verb(
@@ -111,7 +111,7 @@ RETRY = Verb(
     rule=gettext_lazy("Only runs that are drafted, were not canceled and have rows that failed can be retried."),
     done=ngettext_lazy("The rows of %d run are asked again.", "The rows of %d runs are asked again."),
     refusal=_cannot_retry,
-    knowing=with_troubles,
+    knowing=with_issues,
     perform=lambda run, by, *, outcomes: services.retry_run(run, outcomes=outcomes),
     asks=RetryRunQuestion,
 )
@@ -128,7 +128,7 @@ REDELIVER_FAILED = Verb(
         "The parked rows of %d runs are delivered again shortly.",
     ),
     refusal=_cannot_deliver,
-    knowing=with_troubles,
+    knowing=with_issues,
     perform=lambda run, by: services.redeliver_failed(run),
 )
 RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, REDELIVER_FAILED)

@@ -20,7 +20,7 @@ from django_claude_batches.admin.runs.display import run_progress, run_state
 from django_claude_batches.admin.runs.filters import JobFilter, RunAttentionFilter
 from django_claude_batches.admin.runs.start_views import JobsAdminMixin
 from django_claude_batches.models import JobRun, MessageBatch
-from django_claude_batches.models.run_attention import LEFT
+from django_claude_batches.models.run_attention import NOT_ACCEPTED
 from django_claude_batches.models.run_totals import RunTotals
 
 # Columns of batches that a run's page leaves in the database.
@@ -102,7 +102,7 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
         """Give the run with its batches: one query, or two before it has any."""
         allowed = self.get_queryset(request).filter(pk=pk).order_by()
         batches = MessageBatch.objects.primary().filter(run__in=allowed.values("pk")).select_related("run")
-        own = list(with_run(batches).annotate(is_left=LEFT).defer(*UNSHOWN).order_by("pk"))
+        own = list(with_run(batches).annotate(is_left=NOT_ACCEPTED).defer(*UNSHOWN).order_by("pk"))
         run: Any = own[0].run if own else allowed.first()
         if run is not None:
             run.own_batches = [self.reduced(request, batch) for batch in own]

@@ -53,7 +53,7 @@ class RetryRunQuestion(CountQuestion):
         return sum(self._failed[name] for name in self._failed if chosen is None or name in chosen)
 
     def estimate(self) -> Estimate:
-        return cost_confirmation.estimate_again(self.rows, self.count)
+        return cost_confirmation.estimate_retry(self.rows, self.count)
 
     @property
     def note(self) -> str:

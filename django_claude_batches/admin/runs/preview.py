@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from django_claude_batches import conf, services
 from django_claude_batches.admin.base import display
 from django_claude_batches.conf import ConfigurationError
-from django_claude_batches.error_text import described
+from django_claude_batches.error_text import format_error
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.services import cost_confirmation
@@ -51,7 +51,7 @@ def look(name: str, *, seconds: float = SECONDS) -> Look:
     try:
         found = services.dry_run(name, seconds=seconds)
     except (ClaudeBatchesError, ConfigurationError, DatabaseError) as error:
-        return Look(_("A run would stop there: fix it first."), problem=described(error))
+        return Look(_("A run would stop there: fix it first."), problem=format_error(error))
     whole = _whole(found)
     seen = Seen(found.rows, cost_confirmation.needs_confirmation(found.rows, lambda: whole))
     samples = [display.shortened(display.pretty(params)) for params in found.samples]

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 from django_claude_batches import conf
 from django_claude_batches.admin.base import display
 from django_claude_batches.models import AccountState, BatchUpload, UploadState
-from django_claude_batches.request_files.check_report import LONGEST_SAMPLE
+from django_claude_batches.request_files.check_report import MAX_SAMPLE_CHARACTERS
 
 REFRESH_SECONDS = 3
 
@@ -74,7 +74,7 @@ def _facts(upload: BatchUpload) -> list[tuple[str, str]]:
 def _shown(sample: dict[str, Any]) -> tuple[str, str]:
     """Give a request's params for reading, and the note that they are cut."""
     text = sample["params"]
-    if len(text) < LONGEST_SAMPLE:
+    if len(text) < MAX_SAMPLE_CHARACTERS:
         return display.pretty_text(text), ""
     note = _("Cut here: the first %(shown)s characters of %(all)s bytes.")
     return text, note % {"shown": f"{len(text):,}", "all": f"{sample['bytes']:,}"}

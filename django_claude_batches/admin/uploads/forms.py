@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_claude_batches import conf
-from django_claude_batches.drafting.request import MOST_TOKENS
+from django_claude_batches.drafting.request import MAX_TOKENS
 from django_claude_batches.models import BatchUpload
-from django_claude_batches.models.upload import MOST_BYTES
+from django_claude_batches.models.upload import MAX_UPLOAD_BYTES
 from django_claude_batches.request_files import BadPrompt, Prompt, read_schema
 from django_claude_batches.request_files.prompt import DEFAULT_MAX_TOKENS
 
@@ -45,7 +45,7 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
         label=gettext_lazy("Max tokens"),
         required=False,
         min_value=1,
-        max_value=MOST_TOKENS,
+        max_value=MAX_TOKENS,
         help_text=gettext_lazy("Of each answer; 1024 unless you say otherwise."),
     )
 
@@ -90,9 +90,9 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
-        if file.size > MOST_BYTES:
+        if file.size > MAX_UPLOAD_BYTES:
             text = _("It has %(bytes)s bytes, and a file may have %(most)s here: put the rest into another.")
-            raise forms.ValidationError(text, params={"bytes": f"{file.size:,}", "most": f"{MOST_BYTES:,}"})
+            raise forms.ValidationError(text, params={"bytes": f"{file.size:,}", "most": f"{MAX_UPLOAD_BYTES:,}"})
         return file
 
     def clean_prompt(self) -> str:
@@ -124,14 +124,14 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
                     self.add_error(name, _("This is for a CSV file with a prompt: other files bring their own."))
         return data
 
-    def keep(self, *, by: Any) -> BatchUpload:
+    def store(self, *, by: Any) -> BatchUpload:
         """Store the file and what is to be made of it."""
         data = self.cleaned_data
         columns = {name: data[name] for name in COLUMNS}
         if columns["prompt"]:
             columns["max_tokens"] = columns["max_tokens"] or DEFAULT_MAX_TOKENS
         name = "".join(filter(str.isprintable, data["file"].name))[:200] or _("a file")
-        return BatchUpload.objects.keep(data["file"].chunks(), name=name, created_by=by, **columns)
+        return BatchUpload.objects.store(data["file"].chunks(), name=name, created_by=by, **columns)
 
 
 def _without_cr(text: str) -> str:

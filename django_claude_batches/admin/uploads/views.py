@@ -52,7 +52,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             raise PermissionDenied
         form = NewBatchForm(request.POST or None, request.FILES or None)
         if request.method == "POST" and form.is_valid():
-            upload = form.keep(by=request.user)
+            upload = form.store(by=request.user)
             self.log_addition(request, upload, _("Uploaded."))
             _go_on(upload)
             return HttpResponseRedirect(self.upload_url(upload))

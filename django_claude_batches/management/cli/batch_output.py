@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from django_claude_batches import conf
-from django_claude_batches.error_text import in_a_line
+from django_claude_batches.error_text import one_line
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch.columns import COUNTS
-from django_claude_batches.models.batch_state import ADOPTING, UNSENT
-from django_claude_batches.services.listings.candidates import foreign_to
+from django_claude_batches.models.batch_state import IDENTIFIABLE, UNSENT
+from django_claude_batches.services.listings.candidates import foreign_ids
 
 TIMES = (
     *("drafted", "queued", "created", "expires", "ended", "ingested", "announced", "next_action"),
@@ -31,7 +31,7 @@ def line(batch: MessageBatch) -> str:
         text = f"{text} Estimate: {estimated(batch.estimate(conf.prices()))}."
     if (why := batch.attention()) and why not in text:
         text = f"{text} {why}"
-    error = in_a_line(batch.last_error)
+    error = one_line(batch.last_error)
     return text if not error or error in text else f"{text} Last error: {error}"
 
 
@@ -107,7 +107,7 @@ def search_lines(batch: MessageBatch) -> Iterator[str]:
     for candidate in attempt.candidates:
         made = f"made at {candidate['created_at']}, {counted(candidate['requests'], 'request')}"
         yield f"May be it: {candidate['id']} ({made}). Not ours yet: {candidate['why']}."
-    if excluded := foreign_to(attempt):
+    if excluded := foreign_ids(attempt):
         yield f"Not it, because their results bear no tag of ours: {', '.join(excluded)}."
 
 
@@ -122,7 +122,7 @@ def search_data(batch: MessageBatch) -> dict[str, Any] | None:
         "baseline_id": attempt.baseline_id,
         "listings_made": attempt.listings_made,
         "candidates": attempt.candidates,
-        "excluded_ids": foreign_to(attempt),
+        "excluded_ids": foreign_ids(attempt),
         **{
             name: _iso(getattr(attempt, name))
             for name in ("sent_at", "baseline_created_at", "window_until", "watch_until")
@@ -131,7 +131,7 @@ def search_data(batch: MessageBatch) -> dict[str, Any] | None:
 
 
 def _searched_for(batch: MessageBatch) -> SubmitAttempt | None:
-    attempt = batch.last_attempt if batch.state in ADOPTING else None
+    attempt = batch.last_attempt if batch.state in IDENTIFIABLE else None
     return None if attempt is None or attempt.sent_at is None else attempt
 
 

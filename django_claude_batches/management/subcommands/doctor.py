@@ -13,7 +13,7 @@ from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.subcommand import Subcommand
-from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, Subject
+from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, DiagnosisBuilder
 
 MARKS = {CheckResult.OK: "ok", CheckResult.WARNING: "warn", CheckResult.FAILED: "FAIL", CheckResult.SKIPPED: "-"}
 
@@ -51,7 +51,7 @@ class Doctor(Subcommand):
 
 
 def _broker() -> Iterator[Diagnosis]:
-    whole = Subject()
+    whole = DiagnosisBuilder()
     try:
         is_used = conf.kick()
     except conf.ConfigurationError:
@@ -60,7 +60,9 @@ def _broker() -> Iterator[Diagnosis]:
     if not is_used:
         yield whole.skipped("broker", "KICK is False: nothing here speaks to one.")
         return
-    yield from whole.said("celery", checks.check_celery(app_configs=None), otherwise="The project's app is loaded.")
+    yield from whole.from_messages(
+        "celery", checks.check_celery(app_configs=None), otherwise="The project's app is loaded."
+    )
     url, problem = tasks.ask_broker()
     if problem:
         remedy = "Start it, or set CELERY_BROKER_URL. Without Celery: KICK = False, and `claude_batches tick --loop`."

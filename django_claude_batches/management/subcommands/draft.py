@@ -77,7 +77,7 @@ def _dry_run(console: Console, file: RequestFile) -> None:
     """Read the file to its end and store nothing; raise CommandError if it could not be drafted."""
     survey = CheckReport()
     for row in file.rows():
-        if problem := survey.take(row):
+        if problem := survey.add_row(row):
             console.say(f"{file.name}, {file.place(row.number)}: {problem}.")
         if survey.is_full:
             break

@@ -14,8 +14,8 @@ from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import BatchRequest
-from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, erase_sought
-from django_claude_batches.services.retention.erase_target import Sought, sought
+from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, erase_target
+from django_claude_batches.services.retention.erase_target import EraseTarget, find_target
 
 NO_MODEL = (
     "There is no model {0}, and no content type is named {0}. If there was one, remove_stale_contenttypes has removed "
@@ -36,7 +36,7 @@ class Erase(Subcommand):
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         rows = [_found(name) for name in options["rows"]]
-        reports = [erase_sought(row) for row in rows]
+        reports = [erase_target(row) for row in rows]
         for report in reports:
             _show(console, report)
         console.document({"rows": [_document(report) for report in reports]})
@@ -44,7 +44,7 @@ class Erase(Subcommand):
             raise CommandError(f"Not completely erased: {', '.join(left)}.", returncode=Exit.FAILED)
 
 
-def _found(name: str) -> Sought:
+def _found(name: str) -> EraseTarget:
     """Return the named row; its model may have been removed."""
     label, _, key = name.partition(":")
     app, _, model_name = label.partition(".")
@@ -59,7 +59,7 @@ def _found(name: str) -> Sought:
             raise CommandError(NO_MODEL.format(label), returncode=Exit.WRONG_USAGE) from None
         content_type = stale
     try:
-        return sought(content_type, key, name=name)
+        return find_target(content_type, key, name=name)
     except InvalidRequest as error:
         raise CommandError(f"{error}.", returncode=Exit.WRONG_USAGE) from None
 

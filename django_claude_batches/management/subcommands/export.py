@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from django_claude_batches.export import cells
 from django_claude_batches.export.formats import FORMATS, CsvExport, Export, JsonlExport
-from django_claude_batches.export.selection import OUTCOMES, Narrowing
+from django_claude_batches.export.selection import RESULT_FILTERS, ResultSelection
 from django_claude_batches.management.cli import batch_output
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
@@ -30,7 +30,9 @@ class ExportResults(Subcommand):
         parser.add_argument("--format", choices=FORMATS, default=JsonlExport.suffix, help="default: jsonl")
         parser.add_argument("--output", default=STDOUT, metavar="FILE", help="default: -, standard output")
         parser.add_argument("--force", action="store_true", help="replace FILE where there is one")
-        parser.add_argument("--outcome", nargs="+", choices=OUTCOMES, default=[], help="only these (default: all)")
+        parser.add_argument(
+            "--outcome", nargs="+", choices=RESULT_FILTERS, default=[], help="only these (default: all)"
+        )
         parser.add_argument("--error-type", nargs="+", metavar="TYPE", default=[], help="only errors of these types")
         parser.add_argument("--of-another-tier", action="store_true", help="only what was not made at the batch price")
         parser.add_argument("--of-unknown-cost", action="store_true", help="only what has no known cost")
@@ -39,16 +41,16 @@ class ExportResults(Subcommand):
             "--columns",
             type=_columns,
             metavar="NAME,…",
-            help=f"of a CSV, any of {', '.join(cells.COLUMNS)} (default: {','.join(cells.DEFAULT)})",
+            help=f"of a CSV, any of {', '.join(cells.COLUMNS)} (default: {','.join(cells.DEFAULT_COLUMNS)})",
         )
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         _check(console, options)
         [batch] = found([options["batch"]])
-        narrowing = _narrowing(options)
-        export = _export(narrowing.of(BatchResult.objects.primary().filter(batch=batch)), options)
+        selection = _narrowing(options)
+        export = _export(selection.apply(BatchResult.objects.primary().filter(batch=batch)), options)
         with written(options["output"], replace=options["force"]) as file:
-            batch.log_event("exported", f"{_told(options, narrowing)}, on the command line")
+            batch.log_event("exported", f"{_told(options, selection)}, on the command line")
             for chunk in export:
                 file.write(chunk)
                 console.progress(f"{batch_output.counted(export.rows, 'result')} written")
@@ -81,12 +83,12 @@ def _check(console: Console, options: dict[str, Any]) -> None:
 
 def _export(results: Any, options: dict[str, Any]) -> Export:
     if options["format"] == CsvExport.suffix:
-        return CsvExport(results, options["columns"] or cells.DEFAULT)
+        return CsvExport(results, options["columns"] or cells.DEFAULT_COLUMNS)
     return JsonlExport(results)
 
 
-def _narrowing(options: dict[str, Any]) -> Narrowing:
-    return Narrowing(
+def _narrowing(options: dict[str, Any]) -> ResultSelection:
+    return ResultSelection(
         outcomes=options["outcome"],
         error_types=options["error_type"],
         of_another_tier=options["of_another_tier"],
@@ -95,8 +97,8 @@ def _narrowing(options: dict[str, Any]) -> Narrowing:
     )
 
 
-def _told(options: dict[str, Any], narrowing: Narrowing) -> str:
-    return ", ".join([options["format"].upper(), *narrowing.told(), *(options["columns"] or [])])
+def _told(options: dict[str, Any], selection: ResultSelection) -> str:
+    return ", ".join([options["format"].upper(), *selection.describe(), *(options["columns"] or [])])
 
 
 def _warn(console: Console, batch: MessageBatch, export: Export) -> None:

@@ -9,7 +9,7 @@ from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.cost_guard import add_yes, refuse_large
 from django_claude_batches.management.cli.lookup import batch_name, found
 from django_claude_batches.management.cli.subcommand import Subcommand, record_all
-from django_claude_batches.services.retries import OUTCOMES
+from django_claude_batches.services.retries import RETRYABLE_OUTCOMES
 
 
 class Retry(Subcommand):
@@ -25,10 +25,10 @@ class Retry(Subcommand):
         parser.add_argument(
             "--outcome",
             action="append",
-            choices=OUTCOMES,
+            choices=RETRYABLE_OUTCOMES,
             metavar="OUTCOME",
-            help=f"which requests: {', '.join(OUTCOMES)}; may be given several times (default: errored, expired and "
-            "missing)",
+            help=f"which requests: {', '.join(RETRYABLE_OUTCOMES)}; may be given several times "
+            "(default: errored, expired and missing)",
         )
         parser.add_argument(
             "--max-tokens",

@@ -107,5 +107,5 @@ class RetryRun(RunWish):
             return
         rows = sum(recorded)
         words = ["retry-run", *(str(run.pk) for run in runs), *(f"--outcome {name}" for name in options["outcome"])]
-        estimate = partial(cost_confirmation.estimate_again, runs, rows)
+        estimate = partial(cost_confirmation.estimate_retry, runs, rows)
         refuse_much(rows, estimate, undone="Not retried", again=" ".join(words))

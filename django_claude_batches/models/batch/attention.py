@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 from django.db.models import Case, Exists, OuterRef, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.error_text import in_a_line
+from django_claude_batches.error_text import one_line
 from django_claude_batches.models.account import AccountState
 from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, RUNNING, State
 
-STANDING = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
+ATTENTION_STATES = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
 """The states that need attention by themselves."""
 
-FAILED_TIMES = 3
+FAILURES_FOR_ATTENTION = 3
 """Consecutive failures after which what is tried again needs attention: some four minutes."""
 
-NOT_FOUND_TIMES = 2
+MISSES_FOR_ATTENTION = 2
 """Answers 404 after which a batch needs attention. A single one may be a listing that lags."""
 
 
@@ -34,11 +34,11 @@ class Reason(NamedTuple):
 def reasons() -> list[Reason]:
     """Give the reasons, the weightiest first."""
     paused = AccountState.objects.primary().paused().filter(alias=OuterRef("account"), paused_until__isnull=True)
-    complete, not_found = Q(state=State.INGESTED), Q(state__in=RUNNING | FETCHING, misses__gte=NOT_FOUND_TIMES)
-    failing = Q(state__in=ALWAYS_DUE, failures__gte=FAILED_TIMES)
+    complete, not_found = Q(state=State.INGESTED), Q(state__in=RUNNING | FETCHING, misses__gte=MISSES_FOR_ATTENTION)
+    failing = Q(state__in=ALWAYS_DUE, failures__gte=FAILURES_FOR_ATTENTION)
     some_missing = _("Results that never came: {missing_count:,}.")
     return [
-        Reason("state", Q(state__in=STANDING), "{explanation}"),
+        Reason("state", Q(state__in=ATTENTION_STATES), "{explanation}"),
         Reason("missing", complete & Q(missing_count__gt=0), some_missing),
         Reason("receiver", complete & ~Q(last_error=""), _("A receiver of this project raised: {last_error}")),
         Reason("not_found", not_found, _("Anthropic answers that it does not exist, {misses} times in a row.")),
@@ -84,4 +84,4 @@ class _Details(dict[str, Any]):
         if name == "pause_reason":
             states = AccountState.objects.primary().filter(alias=self._batch.account)
             return states.values_list("pause_reason", flat=True).first() or ""
-        return in_a_line(self._batch.last_error) if name == "last_error" else getattr(self._batch, name)
+        return one_line(self._batch.last_error) if name == "last_error" else getattr(self._batch, name)

@@ -11,29 +11,29 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.leases import is_free
-from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.drafting.request import DraftRequest, Prepared, check_header, checked
-from django_claude_batches.error_text import in_a_line
+from django_claude_batches.error_text import one_line
 from django_claude_batches.models import bulk
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.batch import attention
-from django_claude_batches.models.batch.columns import Mirror, OfRun, Purge
-from django_claude_batches.models.batch.constraints import FACTS
-from django_claude_batches.models.batch.queryset import SelectingQuerySet
-from django_claude_batches.models.batch.state_machine import Machine
+from django_claude_batches.models.batch.columns import PurgeColumns, RemoteColumns, RunColumns
+from django_claude_batches.models.batch.constraints import STATE_CONSTRAINTS
+from django_claude_batches.models.batch.queryset import BatchStateQuerySet
+from django_claude_batches.models.batch.state_machine import StateMachine
 from django_claude_batches.models.batch_state import (
-    ADOPTING,
     ALWAYS_DUE,
     DELETABLE,
     EXPLANATIONS,
     FETCHING,
+    IDENTIFIABLE,
     MAY_HAVE_BEEN_BILLED,
     NOT_SENT_YET,
     State,
 )
 from django_claude_batches.models.delivery import DeliveryChunk, FailedDelivery
 from django_claude_batches.models.event import BatchEvent, user_name
-from django_claude_batches.models.expected_usage import Expected
+from django_claude_batches.models.expected_usage import ExpectedUsageColumns
 from django_claude_batches.models.fields import (
     IdentifierField,
     IdentifierSlugField,
@@ -51,7 +51,7 @@ EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "us
 """What `save` writes of a batch that exists already."""
 
 
-class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
+class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
     def create_draft(
         self,
         requests: Iterable[DraftRequest | Prepared],
@@ -97,7 +97,7 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
                 created_by=created_by,
                 created_by_name=user_name(created_by),
             )
-            tally = Tally()
+            tally = BodySize()
             items = checked(requests, using=db, rows_are_replicas=rows_are_replicas)
             for stored in bulk.insert(batch.pk, items, tally, using=db):
                 if progress is not None:
@@ -126,7 +126,7 @@ class MessageBatchQuerySet(SelectingQuerySet["MessageBatch"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
+class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns, PurgeColumns):
     """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
 
     The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
@@ -205,7 +205,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
             ("retry_messagebatch", "Can retry rows of batches"),
             ("identify_messagebatch", "Can identify and abandon unconfirmed batches"),
         ]
-        constraints = FACTS
+        constraints = STATE_CONSTRAINTS
         indexes = [models.Index(fields=["account", "ended_at"], name="dcb_batch_account_ended")]
 
     def __str__(self) -> str:
@@ -232,7 +232,7 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
     @property
     def is_being_identified(self) -> bool:
         """Whether somebody says which one at Anthropic it is, which a worker has still to verify."""
-        return bool(self.identified_id) and self.state in ADOPTING
+        return bool(self.identified_id) and self.state in IDENTIFIABLE
 
     @property
     def was_complete(self) -> bool:
@@ -244,10 +244,10 @@ class MessageBatch(Machine, Mirror, Expected, OfRun, Purge):
         """What the state means for the person who looks at this batch."""
         state = State(self.state)
         if state == State.HELD and self.may_have_been_billed:
-            return in_a_line(self.last_error) or str(MAY_HAVE_BEEN_BILLED)
+            return one_line(self.last_error) or str(MAY_HAVE_BEEN_BILLED)
         words = NOT_SENT_YET if state == State.QUEUED and self.last_error else EXPLANATIONS[state]
         return str(words).format(
-            last_error=in_a_line(self.last_error),
+            last_error=one_line(self.last_error),
             expires_at=_moment(self.expires_at),
             next_action_at=_moment(self.next_action_at),
             total=f"{self.request_count:,}",

@@ -21,7 +21,7 @@ LENGTHS = {"processing_status": 40, "results_url": 500}
 """Characters that are kept of the API's texts."""
 
 
-class Mirror(models.Model):
+class RemoteColumns(models.Model):
     """A batch as Anthropic last showed it, word for word: values that we do not know are kept too."""
 
     anthropic_id = IdentifierField(_("id at Anthropic"), max_length=128, unique=True, null=True, blank=True)
@@ -47,7 +47,7 @@ class Mirror(models.Model):
         return self.errored_count + self.canceled_count + self.expired_count
 
 
-class OfRun(models.Model):
+class RunColumns(models.Model):
     """What a batch knows of the job's run that made it, if one did, and how far that is with it."""
 
     run = models.ForeignKey(
@@ -92,7 +92,7 @@ class OfRun(models.Model):
         return rows.values_list(reason, flat=True).first() or ""
 
 
-class Purge(models.Model):
+class PurgeColumns(models.Model):
     """What RETENTION took of a batch, and when. It began before its first row, and is done after its last."""
 
     request_purge_began_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -13,7 +13,7 @@ def _state_in(states: frozenset[State]) -> Q:
     return Q(state__in=sorted(str(state.value) for state in states))
 
 
-FACTS: list[models.BaseConstraint] = [
+STATE_CONSTRAINTS: list[models.BaseConstraint] = [
     models.CheckConstraint(condition=Q(state__in=State.values), name="dcb_batch_state"),
     models.CheckConstraint(
         condition=Q(_state_in(REMOTE), anthropic_id__isnull=False)

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from django_claude_batches.db.dispatch import DispatchedQuerySet
-from django_claude_batches.db.leases import after, is_due
+from django_claude_batches.db.leases import is_due, now_plus
 from django_claude_batches.models.batch import attention
 from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
 
@@ -26,7 +26,7 @@ CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, c
 """Somebody wants it canceled, and Anthropic was not asked yet."""
 
 
-class SelectingQuerySet(DispatchedQuerySet[_M_co]):
+class BatchStateQuerySet(DispatchedQuerySet[_M_co]):
     def drafts(self) -> Self:
         return self.filter(state=State.DRAFT)
 
@@ -55,8 +55,8 @@ class SelectingQuerySet(DispatchedQuerySet[_M_co]):
 
     def nearing_deadline(self) -> Self:
         """Those still being worked on near 24 hours, and those whose results are not all stored near 29 days."""
-        running = Q(state__in=RUNNING, created_at__lt=after(-NEARS_EXPIRY))
-        fetching = Q(state__in=FETCHING, announced_at__isnull=True, created_at__lt=after(-NEARS_ARCHIVING))
+        running = Q(state__in=RUNNING, created_at__lt=now_plus(-NEARS_EXPIRY))
+        fetching = Q(state__in=FETCHING, announced_at__isnull=True, created_at__lt=now_plus(-NEARS_ARCHIVING))
         return self.filter(running | fetching)
 
     def of_kind(self, kind: str) -> Self:

@@ -9,13 +9,13 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.dispatch import Dispatched
-from django_claude_batches.db.leases import DatabaseNow, LeasedQuerySet, after
+from django_claude_batches.db.leases import DatabaseNow, LeasedQuerySet, now_plus
 from django_claude_batches.exceptions import InvalidTransition
-from django_claude_batches.models.batch_state import State, named
+from django_claude_batches.models.batch_state import State, state_labels
 from django_claude_batches.models.fields import StorableTextField
 
 
-class Machine(Dispatched):
+class StateMachine(Dispatched):
     """A row that is a state machine: its state, when something has to be done next, and how its tries went.
 
     Each change is one conditional UPDATE, so whoever comes second, or late, changes nothing and is told so.
@@ -36,7 +36,7 @@ class Machine(Dispatched):
 
     def forbidden(self, verb: str, states: Iterable[State], why: str = "") -> InvalidTransition:
         """Give the error that says what this batch is, and which states allow the verb."""
-        allowed = named(frozenset(states))
+        allowed = state_labels(frozenset(states))
         reason = why or f"it can be done only to a batch that is: {allowed}."
         return InvalidTransition(f"Cannot {verb} batch {self}, which is {State(self.state).label!s}: {reason}")
 
@@ -56,7 +56,7 @@ class Machine(Dispatched):
         that long from now; without it there is none. The counters of tries start anew.
         """
         rows = self._row(token)
-        anew = {"tries": 0, "failures": 0, "next_action_at": None if due is None else after(due)}
+        anew = {"tries": 0, "failures": 0, "next_action_at": None if due is None else now_plus(due)}
         moved = rows.filter(where or Q(), state__in=list(allowed)).update(state=to, **{**anew, **changes})
         self.refresh_from_db(using=rows.db)
         return bool(moved)
@@ -76,11 +76,11 @@ class Machine(Dispatched):
             changes |= {"last_error": error, "failures": F("failures") + 1}
         rows = self._row(token)
         # Somebody may have moved it meanwhile: a draft that is due would be handed out by every tick.
-        recorded = rows.filter(state=self.state).update(next_action_at=after(delay), **changes)
+        recorded = rows.filter(state=self.state).update(next_action_at=now_plus(delay), **changes)
         self.refresh_from_db(using=rows.db)
         return bool(recorded)
 
-    def rest(self, *, token: str) -> None:
+    def clear_next_action(self, *, token: str) -> None:
         """Take the next action away, unless somebody asked for one meanwhile."""
         if self.next_action_at is not None:
             unchanged = self._row(token).filter(state=self.state, next_action_at=self.next_action_at)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from django_claude_batches import conf
-from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch
 from django_claude_batches.printable import get_logger
@@ -14,17 +14,17 @@ from django_claude_batches.services.account_pauses import account_state, known_a
 from django_claude_batches.services.audits.findings import AuditReport, Finding
 from django_claude_batches.services.audits.mismatches import about_to_archive, counts_differ, still_there
 from django_claude_batches.services.audits.orphans import other_workspace, unknown_here, unknown_there
-from django_claude_batches.services.connection import connect, outside_transactions
-from django_claude_batches.services.installation import guard
-from django_claude_batches.services.listings.listing import Stretch, stretches
-from django_claude_batches.services.slow_accounts import may_work, stopping_at_a_slow_call
+from django_claude_batches.services.connection import connect, require_no_transaction
+from django_claude_batches.services.installation import require_own_installation
+from django_claude_batches.services.listings.listing import ListingPage, listing_pages
+from django_claude_batches.services.slow_accounts import may_start_work, stop_after_slow_call
 
 logger = get_logger(__name__)
 
 INTERVAL = timedelta(hours=23, minutes=30)
 """A little less than a day: what looks every hour then audits at about the same time of each day."""
 
-AGAIN = timedelta(hours=1)
+RETRY_INTERVAL = timedelta(hours=1)
 """Until the next try where an audit failed, or its process was killed."""
 
 BUDGET = timedelta(minutes=5)
@@ -39,9 +39,9 @@ def audit(account: str | None = None, *, progress: Callable[[AuditReport], objec
     other's audit. A paused account is audited too; in what may be a copy of the database none is. `progress` is called
     with the report after each page. Not inside a transaction.
     """
-    outside_transactions("audit()")
+    require_no_transaction("audit()")
     aliases = [alias for alias in known_accounts() if _is_used(alias)] if account is None else [account]
-    return [_audited(alias, progress) for alias in aliases]
+    return [_audit_account(alias, progress) for alias in aliases]
 
 
 def audit_due(account: str | None = None) -> list[AuditReport]:
@@ -49,20 +49,20 @@ def audit_due(account: str | None = None) -> list[AuditReport]:
 
     When it is due stands in the account's row. A failed one is tried again in an hour.
     """
-    outside_transactions("audit_due()")
-    return [_audited(alias, None) for alias in _due(account)]
+    require_no_transaction("audit_due()")
+    return [_audit_account(alias, None) for alias in _accounts_due(account)]
 
 
 def dispatch_due_audits(dispatch: Callable[[str], object]) -> None:
     """`dispatch` the alias of each account whose last audit is a day old. Asks no server, and takes no turn."""
     for alias in known_accounts():
-        if may_work(alias) and AccountState.objects.is_turn(alias, "next_audit_at") and _is_used(alias):
+        if may_start_work(alias) and AccountState.objects.is_turn(alias, "next_audit_at") and _is_used(alias):
             dispatch(alias)
 
 
-def _due(account: str | None) -> Iterator[str]:
+def _accounts_due(account: str | None) -> Iterator[str]:
     for alias in known_accounts() if account is None else [account]:
-        is_due = may_work(alias) and AccountState.objects.take_turn(alias, "next_audit_at", AGAIN)
+        is_due = may_start_work(alias) and AccountState.objects.take_turn(alias, "next_audit_at", RETRY_INTERVAL)
         if is_due and _is_used(alias):
             yield alias
 
@@ -77,13 +77,13 @@ def _is_used(alias: str) -> bool:
         return False
 
 
-@stopping_at_a_slow_call()
-def _audited(alias: str, progress: Callable[[AuditReport], object] | None) -> AuditReport:
+@stop_after_slow_call()
+def _audit_account(alias: str, progress: Callable[[AuditReport], object] | None) -> AuditReport:
     report = AuditReport(alias)
     try:
         for finding in _findings(report, progress):
             if report.add(finding):
-                _tell(finding)
+                _log_finding(finding)
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
     except Exception as error:  # one account's oddity stops no other's audit
@@ -93,33 +93,33 @@ def _audited(alias: str, progress: Callable[[AuditReport], object] | None) -> Au
         logger.warning("The audit of account %s ended early: %s", alias, report.problem)
         return report
     AccountState.objects.primary().filter(pk=account_state(alias).pk).update(
-        audited_at=DatabaseNow(), audit_findings=report.needing, next_audit_at=after(INTERVAL)
+        audited_at=DatabaseNow(), audit_findings=report.needing, next_audit_at=now_plus(INTERVAL)
     )
     return report
 
 
 def _findings(report: AuditReport, progress: Callable[[AuditReport], object] | None) -> Iterator[Finding]:
     alias = report.account
-    guard(alias)
+    require_own_installation(alias)
     yield from about_to_archive(alias)  # known without asking: a refused key does not hide it
     client = connect(alias)
-    stretch: Stretch | None = None
-    for stretch in stretches(client, alias, budget=BUDGET):
-        report.listed += len(stretch.batches)
-        report.is_complete = stretch.is_last
-        rows = MessageBatch.objects.primary().in_bulk(list(stretch.batches), field_name="anthropic_id")
-        yield from unknown_here(alias, [data for id_, data in stretch.batches.items() if id_ not in rows], report)
-        pairs = [(row, stretch.batches[id_]) for id_, row in rows.items() if row.account == alias]
+    page: ListingPage | None = None
+    for page in listing_pages(client, alias, budget=BUDGET):
+        report.listed += len(page.batches)
+        report.is_complete = page.is_last
+        rows = MessageBatch.objects.primary().in_bulk(list(page.batches), field_name="anthropic_id")
+        yield from unknown_here(alias, [data for id_, data in page.batches.items() if id_ not in rows], report)
+        pairs = [(row, page.batches[id_]) for id_, row in rows.items() if row.account == alias]
         yield from still_there(pairs)
         yield from counts_differ(pairs)
-        yield from unknown_there(alias, stretch, client, report)
+        yield from unknown_there(alias, page, client, report)
         if progress is not None:
             progress(report)
-    if stretch is not None:
-        yield from other_workspace(alias, stretch.workspace_id)
+    if page is not None:
+        yield from other_workspace(alias, page.workspace_id)
 
 
-def _tell(finding: Finding) -> None:
+def _log_finding(finding: Finding) -> None:
     """Log it, and write it into the batch's timeline, unless the last word of its kind there is the same."""
     logger.warning("Audit of account %s, %s: %s", finding.account, finding.kind, finding.words)
     if finding.batch is None:

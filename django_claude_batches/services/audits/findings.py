@@ -39,11 +39,13 @@ class Finding:
     needs_a_person: bool = True
 
 
-def about(row: MessageBatch, kind: FindingKind, words: str, remedy: str, *, needs_a_person: bool = True) -> Finding:
+def finding_for(
+    row: MessageBatch, kind: FindingKind, words: str, remedy: str, *, needs_a_person: bool = True
+) -> Finding:
     return Finding(kind, row.account, words, remedy, row.pk, str(row.anthropic_id), needs_a_person)
 
 
-MOST = 100
+MAX_FINDINGS_PER_KIND = 100
 """Findings of one kind that a report names; what is beyond them is counted."""
 
 
@@ -72,7 +74,7 @@ class AuditReport:
     def add(self, finding: Finding) -> bool:
         """Count the finding, and give whether it is named too."""
         self.needing += finding.needs_a_person
-        if sum(other.kind == finding.kind for other in self.findings) >= MOST:
+        if sum(other.kind == finding.kind for other in self.findings) >= MAX_FINDINGS_PER_KIND:
             self.left_out += 1
             return False
         self.findings.append(finding)

@@ -10,22 +10,22 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from django_claude_batches import wire
-from django_claude_batches.db.leases import after
+from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import BatchEvent, BatchResult, MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, State
-from django_claude_batches.services.audits.findings import Finding, FindingKind, about
-from django_claude_batches.services.mirror import mirrored, total
+from django_claude_batches.services.audits.findings import Finding, FindingKind, finding_for
+from django_claude_batches.services.mirror import mirror_columns, request_total
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
-LISTING_LAGS = timedelta(hours=1)
+MAX_LISTING_LAG = timedelta(hours=1)
 """How long a listing may show what was before."""
 
-DELETED_WITHIN = timedelta(hours=25)
+MAX_DELETION_TIME = timedelta(hours=25)
 """A wish to delete waits for the batch to end, 24 hours at most, and for its results."""
 
-COUNTED_AT_ONCE = 100
+BATCHES_PER_QUERY = 100
 """Batches whose stored results one query counts."""
 
 Pairs = list[tuple[MessageBatch, wire.MessageBatch]]
@@ -34,7 +34,7 @@ Pairs = list[tuple[MessageBatch, wire.MessageBatch]]
 def about_to_archive(alias: str) -> Iterator[Finding]:
     """Give the batches whose results are not all rows and can soon be fetched no more, by our rows alone."""
     rows = MessageBatch.objects.primary().filter(account=alias, remote_deleted_at__isnull=True)
-    near = rows.filter(created_at__lt=after(-NEARS_ARCHIVING), created_at__gte=after(-RESULTS_LAST))
+    near = rows.filter(created_at__lt=now_plus(-NEARS_ARCHIVING), created_at__gte=now_plus(-RESULTS_LAST))
     blemished = Q(state=State.INGESTED, missing_count__gt=0)
     for row in list(near.filter(Q(state__in=RUNNING | FETCHING) | blemished).order_by("pk")):
         until = f"{row.created_at + RESULTS_LAST:%Y-%m-%d %H:%M} UTC" if row.created_at else ""
@@ -45,7 +45,7 @@ def about_to_archive(alias: str) -> Iterator[Finding]:
             what = "its results are not all rows"
             remedy = f"Mend what its last error says ({row.last_error or 'none'}), then Check now."
         words = f"{row.anthropic_id}: {what}, and they can be fetched until {until} only."
-        yield about(row, FindingKind.ABOUT_TO_ARCHIVE, words, remedy)
+        yield finding_for(row, FindingKind.ABOUT_TO_ARCHIVE, words, remedy)
 
 
 def still_there(pairs: Pairs) -> Iterator[Finding]:
@@ -55,19 +55,19 @@ def still_there(pairs: Pairs) -> Iterator[Finding]:
     now = timezone.now()
     for row, _data in pairs:
         if row.remote_deleted_at is not None:
-            if row.remote_deleted_at < now - LISTING_LAGS:
+            if row.remote_deleted_at < now - MAX_LISTING_LAG:
                 words = f"{row.anthropic_id} was deleted at Anthropic, which lists it all the same."
                 remedy = "Look in Anthropic's Console, and delete it there."
-                yield about(row, FindingKind.STILL_THERE, words, remedy)
+                yield finding_for(row, FindingKind.STILL_THERE, words, remedy)
         elif row.delete_requested_at is not None:
-            if row.delete_requested_at < now - DELETED_WITHIN:
+            if row.delete_requested_at < now - MAX_DELETION_TIME:
                 words = f"{row.anthropic_id} was to be deleted at Anthropic more than a day ago, and is still there."
                 remedy = f"Mend what its last error says ({row.last_error or 'none'}), then Check now."
-                yield about(row, FindingKind.STILL_THERE, words, remedy)
+                yield finding_for(row, FindingKind.STILL_THERE, words, remedy)
         elif row.pk in refused:
             words = f"{row.anthropic_id} was to be deleted at Anthropic; that failed, and it is still there."
             remedy = f"Mend what was answered ({refused[row.pk]}), then `claude_batches delete-remote {row.pk}`."
-            yield about(row, FindingKind.STILL_THERE, words, remedy)
+            yield finding_for(row, FindingKind.STILL_THERE, words, remedy)
 
 
 def counts_differ(pairs: Pairs) -> Iterator[Finding]:
@@ -76,48 +76,48 @@ def counts_differ(pairs: Pairs) -> Iterator[Finding]:
     What is stored must add up only where nothing is known to be missing.
     """
     final = [(row, data) for row, data in pairs if row.state in {State.INGESTED, State.LOST} and not _lags(row, data)]
-    stored = _stored([row.pk for row, _ in final if row.state == State.INGESTED and not row.missing_count])
+    stored = _stored_counts([row.pk for row, _ in final if row.state == State.INGESTED and not row.missing_count])
     for row, data in final:
-        wrong = [*_counted_otherwise(row, data)]
+        wrong = [*_count_differences(row, data)]
         if row.pk in stored:
-            wrong += _stored_otherwise(stored[row.pk], data)
+            wrong += _stored_differences(stored[row.pk], data)
         if wrong:
             words = f"{row.anthropic_id} is final here ({State(row.state).label}), and differs: {'; '.join(wrong)}."
             remedy = (
                 "Were rows deleted or changed here, or was a backup played back? Look at its timeline; results that "
                 "are not rows can be had anew with a retry, which is billed."
             )
-            yield about(row, FindingKind.COUNTS_DIFFER, words, remedy)
+            yield finding_for(row, FindingKind.COUNTS_DIFFER, words, remedy)
 
 
 def _lags(row: MessageBatch, data: wire.MessageBatch) -> bool:
     """Whether the page is older than the row: the batch ended, and was fetched, since it came."""
-    lately = timezone.now() - LISTING_LAGS
+    lately = timezone.now() - MAX_LISTING_LAG
     return data["processing_status"] != "ended" and row.ingested_at is not None and row.ingested_at > lately
 
 
-def _counted_otherwise(row: MessageBatch, data: wire.MessageBatch) -> Iterator[str]:
-    counts = mirrored(data)
+def _count_differences(row: MessageBatch, data: wire.MessageBatch) -> Iterator[str]:
+    counts = mirror_columns(data)
     for name in COUNTS:
         there, here = counts[f"{name}_count"], getattr(row, f"{name}_count")
         if there != here:
             yield f"{there:,} {name} at Anthropic, {here:,} in the row"
-    if total(data) != row.request_count:
-        yield f"{total(data):,} requests at Anthropic, {row.request_count:,} in the row"
+    if request_total(data) != row.request_count:
+        yield f"{request_total(data):,} requests at Anthropic, {row.request_count:,} in the row"
 
 
-def _stored(pks: list[int]) -> dict[int, Counter[str]]:
+def _stored_counts(pks: list[int]) -> dict[int, Counter[str]]:
     """Count the stored results of some batches by their type: an index serves it."""
     found: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
-    for start in range(0, len(pks), COUNTED_AT_ONCE):
-        results = BatchResult.objects.primary().filter(batch__in=pks[start : start + COUNTED_AT_ONCE]).order_by()
+    for start in range(0, len(pks), BATCHES_PER_QUERY):
+        results = BatchResult.objects.primary().filter(batch__in=pks[start : start + BATCHES_PER_QUERY]).order_by()
         for pk, kind, count in results.values_list("batch_id", "result_type").annotate(n=Count("pk")):
             found[pk][kind] = count
     return found
 
 
-def _stored_otherwise(stored: Counter[str], data: wire.MessageBatch) -> Iterator[str]:
-    counts = mirrored(data)
+def _stored_differences(stored: Counter[str], data: wire.MessageBatch) -> Iterator[str]:
+    counts = mirror_columns(data)
     there = Counter({name: counts[f"{name}_count"] for name in COUNTS if name != "processing"})
     for name in sorted({*stored, *there}):
         if stored[name] != there[name]:

@@ -9,21 +9,21 @@ from django.utils import timezone
 
 from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.db.leases import after
+from django_claude_batches.db.leases import now_plus
 from django_claude_batches.exceptions import NotFoundError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.audits.findings import AuditReport, Finding, FindingKind, about
-from django_claude_batches.services.listings.candidates import may_be_lost, searched_for
-from django_claude_batches.services.listings.listing import Stretch
+from django_claude_batches.services.audits.findings import AuditReport, Finding, FindingKind, finding_for
+from django_claude_batches.services.listings.candidates import may_be_lost, unmatched_attempts
+from django_claude_batches.services.listings.listing import ListingPage
 from django_claude_batches.services.listings.windows import Window
-from django_claude_batches.services.mirror import moment, total
+from django_claude_batches.services.mirror import moment, request_total
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
-SETTLED = timedelta(hours=1)
+MIN_AGE = timedelta(hours=1)
 """What is younger is left for the next audit: a listing may lag behind a create call."""
 
-SINGLES = 50
+MAX_SINGLE_RETRIEVES = 50
 """Batches that one audit asks for one by one, to be sure that the listing was right not to show them."""
 
 
@@ -38,7 +38,7 @@ def unknown_here(alias: str, unknown: list[wire.MessageBatch], report: AuditRepo
     known = SubmitAttempt.objects.primary().filter(remote_id__in=[data["id"] for data in unknown])
     submitted = {attempt.remote_id: attempt for attempt in known.select_related("batch")}
     # Asked after the page came: what was sent meanwhile is among them.
-    open_ones = list(searched_for(alias))
+    open_ones = list(unmatched_attempts(alias))
     is_shared = conf.account(alias).is_shared
     too_old = timezone.now() - RESULTS_LAST
     for data in unknown:
@@ -46,32 +46,32 @@ def unknown_here(alias: str, unknown: list[wire.MessageBatch], report: AuditRepo
         is_over = data["archived_at"] is not None or (created_at is not None and created_at < too_old)
         attempt = submitted.get(data["id"])
         if attempt is not None:
-            yield from _bought_twice(alias, data, attempt)
+            yield from _duplicate_submission(alias, data, attempt)
         elif not is_over:
-            finding = _stranger(alias, data, open_ones)
+            finding = _unknown_batch(alias, data, open_ones)
             if is_shared and finding.needs_a_person:
                 report.others += 1
             else:
                 yield finding
 
 
-def unknown_there(alias: str, stretch: Stretch, client: BatchesClient, report: AuditReport) -> Iterator[Finding]:
+def unknown_there(alias: str, page: ListingPage, client: BatchesClient, report: AuditReport) -> Iterator[Finding]:
     """Give the rows whose place in the listing is this page, and which are not on it.
 
     Those that are not final are asked for one by one too, the first of them: the listing alone might be wrong.
     """
     rows = MessageBatch.objects.primary().filter(account=alias, remote_deleted_at__isnull=True)
-    rows = rows.filter(state__in=RUNNING | FETCHING | {State.INGESTED}, created_at__lt=after(-SETTLED))
+    rows = rows.filter(state__in=RUNNING | FETCHING | {State.INGESTED}, created_at__lt=now_plus(-MIN_AGE))
     rows = rows.exclude(state=State.INGESTED, delete_requested_at__isnull=False)  # being deleted, by us
-    rows = rows if stretch.newer is None else rows.filter(created_at__lte=stretch.newer)
-    rows = rows if stretch.older is None else rows.filter(created_at__gt=stretch.older)
-    rows = rows.filter(workspace_id__in=["", stretch.workspace_id]) if stretch.workspace_id else rows
+    rows = rows if page.newer is None else rows.filter(created_at__lte=page.newer)
+    rows = rows if page.older is None else rows.filter(created_at__gt=page.older)
+    rows = rows.filter(workspace_id__in=["", page.workspace_id]) if page.workspace_id else rows
     placed_here = rows.order_by("pk").values_list("pk", "anthropic_id")
-    absent = [pk for pk, id_ in placed_here if id_ not in stretch.batches and id_ not in stretch.before]
+    absent = [pk for pk, id_ in placed_here if id_ not in page.batches and id_ not in page.before]
     for pk in absent:
         row = MessageBatch.objects.primary().filter(pk=pk).first()
         if row is not None and (row.state == State.INGESTED or _is_gone(row, client, report)):
-            yield _absent(row)
+            yield _absent_finding(row)
 
 
 def other_workspace(alias: str, workspace_id: str) -> Iterator[Finding]:
@@ -84,7 +84,7 @@ def other_workspace(alias: str, workspace_id: str) -> Iterator[Finding]:
         yield Finding(FindingKind.OTHER_WORKSPACE, alias, words, remedy)
 
 
-def _bought_twice(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -> Iterator[Finding]:
+def _duplicate_submission(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -> Iterator[Finding]:
     batch = attempt.batch
     if batch is None or batch.anthropic_id == data["id"] or batch.state in SENT:
         return  # deleted here on purpose, or just about to be known
@@ -93,8 +93,8 @@ def _bought_twice(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -
     yield Finding(FindingKind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
 
 
-def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt]) -> Finding:
-    words = f"{data['id']}, made at {data['created_at']} with {total(data):,} requests, is no batch here."
+def _unknown_batch(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt]) -> Finding:
+    words = f"{data['id']}, made at {data['created_at']} with {request_total(data):,} requests, is no batch here."
     for attempt in open_ones:
         if may_be_lost(alias, data, [Window.of(attempt)]):
             words = f"{words} It may be what became of batch {attempt.batch}, which is not confirmed."
@@ -110,7 +110,7 @@ def _stranger(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt
 
 def _is_gone(row: MessageBatch, client: BatchesClient, report: AuditReport) -> bool:
     """Ask for it; beyond the first ones believe the listing, if it was right about all of those."""
-    if report.asked_for >= SINGLES:
+    if report.asked_for >= MAX_SINGLE_RETRIEVES:
         return report.refuted == 0
     report.asked_for += 1
     try:
@@ -121,11 +121,11 @@ def _is_gone(row: MessageBatch, client: BatchesClient, report: AuditReport) -> b
     return False
 
 
-def _absent(row: MessageBatch) -> Finding:
+def _absent_finding(row: MessageBatch) -> Finding:
     words = f"{row.anthropic_id} is not at Anthropic: it was deleted there, or the key is of another Workspace."
     if row.state == State.INGESTED and not row.missing_count:
         remedy = "Nothing: all its results are rows here."
-        return about(row, FindingKind.UNKNOWN_THERE, words, remedy, needs_a_person=False)
+        return finding_for(row, FindingKind.UNKNOWN_THERE, words, remedy, needs_a_person=False)
     if row.state == State.INGESTED:
         remedy = f"A retry drafts the {row.missing_count:,} missing ones anew."
     elif row.workspace_id:
@@ -138,4 +138,4 @@ def _absent(row: MessageBatch) -> Finding:
             "Check that the key belongs to its Workspace, which is not known here. It becomes lost after 29 days, or "
             "at once with `manage.py claude_batches declare-lost`."
         )
-    return about(row, FindingKind.UNKNOWN_THERE, words, remedy)
+    return finding_for(row, FindingKind.UNKNOWN_THERE, words, remedy)

@@ -14,26 +14,26 @@ from django.db.models import F
 
 from django_claude_batches import job_registry
 from django_claude_batches.db.leases import DatabaseNow, is_due
-from django_claude_batches.error_text import described
+from django_claude_batches.error_text import format_error
 from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.backoff import backoff
-from django_claude_batches.services.connection import outside_transactions
-from django_claude_batches.services.delivery.handlers import PASSING
-from django_claude_batches.services.delivery.transaction import Piece, waiting
+from django_claude_batches.services.connection import require_no_transaction
+from django_claude_batches.services.delivery.handlers import TRANSIENT_DATABASE_ERRORS
+from django_claude_batches.services.delivery.transaction import DeliveryTransaction, undelivered_requests
 
 logger = get_logger(__name__)
 
 TICK_CHUNKS = 1000
 """Chunks that one tick hands out; the rest stays due for the next."""
 
-TURN = 20 * 60.0
+MAX_TASK_SECONDS = 20 * 60.0
 """Seconds after which a chunk is left to the next process, so that no task comes to its time limit."""
 
-ALONE_FROM = 3
+ROW_BY_ROW_FROM_TRY = 3
 """The try from which each row has a transaction of its own: then it shows which of them is the cause."""
 
-MOST_TRIES = 5
+MAX_TRIES = 5
 """Of a chunk in a row that came to nothing: the database failed, or the process died. Then a person has to look."""
 
 
@@ -47,7 +47,7 @@ def dispatch_due_deliveries(dispatch: Callable[[int], object], *, rest: timedelt
 
 def deliver_if_due(pk: int) -> None:
     """Hand a chunk's results to its job, if its time has come. For tasks: a repeat does nothing."""
-    outside_transactions("deliver_if_due()")
+    require_no_transaction("deliver_if_due()")
     deliver(pk, only_due=True)
 
 
@@ -71,36 +71,36 @@ def deliver(pk: int, *, only_due: bool = False) -> None:
 def _deliver(chunk: DeliveryChunk, token: str) -> None:
     job = job_registry.find(chunk.batch.kind)
     if job is None:
-        _stop(chunk, token, _unknown(chunk.batch.kind))
-    elif chunk.tries > MOST_TRIES:
-        _stop(chunk, token, _in_vain(chunk))
+        _stop_chunk(chunk, token, _unknown_job(chunk.batch.kind))
+    elif chunk.tries > MAX_TRIES:
+        _stop_chunk(chunk, token, _too_many_tries(chunk))
     else:
         try:
-            _hand_over(chunk, token, job)
+            _deliver_rows(chunk, token, job)
         except Exception as error:
-            chunk.reschedule(backoff(chunk.tries - 1), token=token, error=described(error))
+            chunk.reschedule(backoff(chunk.tries - 1), token=token, error=format_error(error))
             raise
 
 
-def _hand_over(chunk: DeliveryChunk, token: str, job: job_registry.Job) -> None:
+def _deliver_rows(chunk: DeliveryChunk, token: str, job: job_registry.Job) -> None:
     """Hand out piece after piece; from what fails otherwise than in passing, row after row, to find which it is."""
-    alone = chunk.tries >= ALONE_FROM
-    stop_at = time.monotonic() + TURN
+    alone = chunk.tries >= ROW_BY_ROW_FROM_TRY
+    stop_at = time.monotonic() + MAX_TASK_SECONDS
     more = True
     while more and time.monotonic() < stop_at:
         try:
-            more = Piece(chunk.pk, token, job, alone=alone).hand_over()
+            more = DeliveryTransaction(chunk.pk, token, job, alone=alone).deliver()
         except Exception as error:
             if alone:
-                more = Piece(chunk.pk, token, job, alone=True).park(error)
-            elif isinstance(error, PASSING):
+                more = DeliveryTransaction(chunk.pk, token, job, alone=True).record_failure(error)
+            elif isinstance(error, TRANSIENT_DATABASE_ERRORS):
                 raise
             else:
                 logger.warning("Delivery %s: %s: its rows go one by one now.", chunk.pk, error)
                 alone = True
 
 
-def _stop(chunk: DeliveryChunk, token: str, why: str) -> None:
+def _stop_chunk(chunk: DeliveryChunk, token: str, why: str) -> None:
     """Have a person look: at the run, which is paused, or at the delivery where there is no run that goes on."""
     logger.error("Batch %s: %s", chunk.batch_id, why)
     run = chunk.batch.run
@@ -111,18 +111,19 @@ def _stop(chunk: DeliveryChunk, token: str, why: str) -> None:
         chunk.reschedule(None, token=token, error=why)
 
 
-def _unknown(name: str) -> str:
+def _unknown_job(name: str) -> str:
     return (
-        f"{job_registry.unknown(name)} So its results wait. Restore its code, or give the job that took its place "
+        f"{job_registry.unknown_job_message(name)} So its results wait. Restore its code, or give the "
+        f"job that took its place "
         f'`name = "{name}"`; restart the workers, and resume the run.'
     )
 
 
-def _in_vain(chunk: DeliveryChunk) -> str:
-    request = waiting(chunk, using=DeliveryChunk.objects.primary().db).order_by("position").first()
+def _too_many_tries(chunk: DeliveryChunk) -> str:
+    request = undelivered_requests(chunk, using=DeliveryChunk.objects.primary().db).order_by("position").first()
     where = "at its end" if request is None else f"at request {request} (position {request.position})"
     return (
-        f"{MOST_TRIES} processes in a row came to nothing {where}: a handler may have killed them. Fix it, and resume "
+        f"{MAX_TRIES} processes in a row came to nothing {where}: a handler may have killed them. Fix it, and resume "
         f"the run. {chunk.last_error}"
     ).rstrip()
 

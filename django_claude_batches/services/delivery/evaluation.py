@@ -11,7 +11,7 @@ from django_claude_batches.models.batch_state import State
 from django_claude_batches.models.run import WORKING
 
 
-class Judge:
+class ResultEvaluator:
     """Reads answers by the job's schema; `changed` are the results whose `output` has to be written."""
 
     def __init__(self, job: job_registry.Job, batch: MessageBatch, *, using: str) -> None:
@@ -23,27 +23,27 @@ class Judge:
     def outcome(self, result: BatchResult | None) -> str:
         """Say what became of a request; raise what the job's own validator raises beside its refusals."""
         if result is None:
-            return Outcome.MISSING
+            return RowOutcome.MISSING
         before = result.output, result.output_error
         result.output_error = None
-        if result.outcome == Outcome.SUCCEEDED:
+        if result.outcome == RowOutcome.SUCCEEDED:
             result.output_error = self._job.read_output(result)
         if (result.output, result.output_error) != before:
             self.changed.append(result)
         return result.outcome
 
-    def next_try(self, request: BatchRequest, result: BatchResult | None, outcome: str) -> Change | None:
+    def change_for_retry(self, request: BatchRequest, result: BatchResult | None, outcome: str) -> RetryChange | None:
         """Say how the run asks a failed request again by itself; None: it does not."""
         run = self.batch.run
         if run is None or run.state not in WORKING or self.batch.state == State.LOST:
             return None
         if self.batch.run_attempt >= self._job.max_attempts or self.batch.request_purge_note:
             return None
-        return change_for(
+        return automatic_change(
             outcome,
             "" if result is None else result.error_type,
-            can_have_more=outcome == Outcome.TRUNCATED and self._can_have_more(request),
-            was_corrected=outcome == Outcome.INVALID_OUTPUT and self._was_corrected(request),
+            can_have_more=outcome == RowOutcome.TRUNCATED and self._can_have_more(request),
+            was_corrected=outcome == RowOutcome.INVALID_OUTPUT and self._was_corrected(request),
         )
 
     def _can_have_more(self, request: BatchRequest) -> bool:
@@ -64,12 +64,12 @@ class Judge:
         return found
 
 
-PASSING_ERRORS = frozenset({"overloaded_error", "api_error", "timeout_error", "rate_limit_error"})
+TRANSIENT_ERROR_TYPES = frozenset({"overloaded_error", "api_error", "timeout_error", "rate_limit_error"})
 """Errors of a line that are not about its request: 529, 5xx, 504 and 429 (docs/reference/wire.md §5.1).
 Others, and those that will come, are not tried again by themselves."""
 
 
-class Outcome(StrEnum):
+class RowOutcome(StrEnum):
     """What a person or a job calls it. Result types of the API that are not here come as they are."""
 
     SUCCEEDED = "succeeded"
@@ -83,7 +83,7 @@ class Outcome(StrEnum):
     MISSING = "missing"
 
 
-class Change(StrEnum):
+class RetryChange(StrEnum):
     """How a request is asked again."""
 
     NOTHING = "as_it_is"
@@ -91,25 +91,25 @@ class Change(StrEnum):
     CORRECTION = "correction"
 
 
-def change_for(outcome: str, error_type: str, *, can_have_more: bool, was_corrected: bool) -> Change | None:
+def automatic_change(outcome: str, error_type: str, *, can_have_more: bool, was_corrected: bool) -> RetryChange | None:
     """Say how to ask again, as far as the outcome goes; None: not by itself.
 
     `can_have_more` says whether its `max_tokens` may be larger, `was_corrected` whether it was sent the validator's
     words before.
     """
     match outcome:
-        case Outcome.EXPIRED | Outcome.MISSING:
-            return Change.NOTHING
-        case Outcome.ERRORED:
-            return Change.NOTHING if error_type in PASSING_ERRORS else None
-        case Outcome.TRUNCATED:
-            return Change.MORE_TOKENS if can_have_more else None
-        case Outcome.INVALID_OUTPUT:
-            return None if was_corrected else Change.CORRECTION
+        case RowOutcome.EXPIRED | RowOutcome.MISSING:
+            return RetryChange.NOTHING
+        case RowOutcome.ERRORED:
+            return RetryChange.NOTHING if error_type in TRANSIENT_ERROR_TYPES else None
+        case RowOutcome.TRUNCATED:
+            return RetryChange.MORE_TOKENS if can_have_more else None
+        case RowOutcome.INVALID_OUTPUT:
+            return None if was_corrected else RetryChange.CORRECTION
         case _:
             return None
 
 
-def wished_change(outcome: str) -> Change:
+def requested_change(outcome: str) -> RetryChange:
     """Say how to ask again what a person wants asked again."""
-    return change_for(outcome, "", can_have_more=True, was_corrected=False) or Change.NOTHING
+    return automatic_change(outcome, "", can_have_more=True, was_corrected=False) or RetryChange.NOTHING

@@ -10,25 +10,25 @@ from django.db import InterfaceError, OperationalError, models, router, transact
 
 from django_claude_batches import job_registry, sanitize
 from django_claude_batches.drafting.target import content_types_of
-from django_claude_batches.error_text import raised
+from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.models import BatchRequest, BatchResult, FailedDelivery
 from django_claude_batches.services.job_calls import call, sync_result
 
 # Characters kept of its end: the column would keep the beginning of a longer text.
-MOST_TRACEBACK = sanitize.MAX_TEXT - 1_000
+MAX_TRACEBACK = sanitize.MAX_TEXT - 1_000
 
-PASSING = (OperationalError, InterfaceError)
+TRANSIENT_DATABASE_ERRORS = (OperationalError, InterfaceError)
 """The database is away, or two transactions stood in each other's way: it may go well the next time."""
 
-Key = tuple[int, str]
+TargetKey = tuple[int, str]
 """A content type's primary key, and a row's as text."""
 
 
-class Swallowed(Exception):
+class SwallowedDatabaseError(Exception):
     """The project's code caught a database error that had undone its transaction."""
 
 
-def targets_of(requests: Iterable[BatchRequest], job: job_registry.Job, *, using: str) -> dict[Key, models.Model]:
+def targets_of(requests: Iterable[BatchRequest], job: job_registry.Job, *, using: str) -> dict[TargetKey, models.Model]:
     """Fetch what requests of this database are about: a query for each model.
 
     The job fetches those of its own model. Others, which a request that no run drafted may be about, are read by their
@@ -39,7 +39,7 @@ def targets_of(requests: Iterable[BatchRequest], job: job_registry.Job, *, using
     for request in requests:
         if request.content_type_id is not None and request.object_id is not None:
             wanted.setdefault(request.content_type_id, []).append(request.object_id)
-    found: dict[Key, models.Model] = {}
+    found: dict[TargetKey, models.Model] = {}
     for content_type, pks in wanted.items():
         model = content_types.get_for_id(content_type).model_class()
         if model is not None:
@@ -83,24 +83,24 @@ def missing_result(request: BatchRequest) -> BatchResult:
     )
 
 
-def guarded(job: job_registry.Job, handler: str, *args: Any, using: str) -> Exception | None:
+def call_handler(job: job_registry.Job, handler: str, *args: Any, using: str) -> Exception | None:
     """Call the job's handler; give what it raised, with all undone that it wrote. What may pass is raised."""
     try:
         with transaction.atomic(using=using):
             call(job, handler, *args)
             if transaction.get_rollback(using):
-                raise Swallowed(
+                raise SwallowedDatabaseError(
                     "It caught a database error, and what it had written until then was undone with that: put the "
                     "statement that may fail into a transaction.atomic() of its own."
                 )
-    except PASSING:
+    except TRANSIENT_DATABASE_ERRORS:
         raise
     except Exception as error:  # noqa: BLE001 (it is the project's code)
         return error
     return None
 
 
-def parked(request: BatchRequest, outcome: str, error: Exception) -> FailedDelivery:
+def failed_delivery(request: BatchRequest, outcome: str, error: Exception) -> FailedDelivery:
     """Give the row that shows a person what was raised."""
     return FailedDelivery(
         batch_id=request.batch_id,
@@ -108,11 +108,11 @@ def parked(request: BatchRequest, outcome: str, error: Exception) -> FailedDeliv
         position=request.position,
         outcome=outcome,
         error=f"{type(error).__name__}: {error}",
-        traceback=raised(error, MOST_TRACEBACK),
+        traceback=format_with_traceback(error, MAX_TRACEBACK),
     )
 
 
-def park(handed: Iterable[BatchRequest], rows: Iterable[FailedDelivery], *, using: str) -> None:
+def replace_failed_deliveries(handed: Iterable[BatchRequest], rows: Iterable[FailedDelivery], *, using: str) -> None:
     """Write the parked ones of those that were handed out, in place of whatever was parked of them."""
     FailedDelivery.objects.using(using).filter(request__in=[request.pk for request in handed]).delete()
     FailedDelivery.objects.using(using).bulk_create(rows, batch_size=100)  # of 20 KB at most, each

@@ -23,8 +23,8 @@ from django_claude_batches.exceptions import (
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.audits.orphans import other_workspace
 from django_claude_batches.services.connection import client_of
-from django_claude_batches.services.doctor.database import FAR, told
-from django_claude_batches.services.doctor.report import Diagnosis, Subject
+from django_claude_batches.services.doctor.database import MAX_CLOCK_DIFFERENCE, clock_difference
+from django_claude_batches.services.doctor.report import Diagnosis, DiagnosisBuilder
 
 REMEDIES: tuple[tuple[type[ClaudeBatchesError], str], ...] = (
     (AccessRefused, "In Anthropic's Console, look at the billing, and at what the key's Workspace may do."),
@@ -37,29 +37,29 @@ REMEDIES: tuple[tuple[type[ClaudeBatchesError], str], ...] = (
 
 def check_account(alias: str, *, offline: bool, rows_are_there: bool) -> Iterator[Diagnosis]:
     """Ask Anthropic for one batch of the account's, which is free, unless `offline`; then look at the account's row."""
-    subject = Subject(alias)
+    subject = DiagnosisBuilder(alias)
     try:
         account, client = conf.account(alias), client_of(alias)
     except conf.ConfigurationError as error:
         yield subject.failed("key", str(error), "Then restart the workers.")
-        yield from _unasked(subject, "There is nothing to ask with.")
+        yield from _skip_listing(subject, "There is nothing to ask with.")
     else:
         if offline:
             yield subject.ok("key", f"{account.key_setting} is set; whether it is accepted was not asked.")
-            yield from _unasked(subject, "Not asked: --offline.")
+            yield from _skip_listing(subject, "Not asked: --offline.")
         else:
-            yield from _asked(subject, account, client, rows_are_there=rows_are_there)
+            yield from _check_listing(subject, account, client, rows_are_there=rows_are_there)
     if rows_are_there:
-        yield from _sending(subject)
+        yield from _check_state(subject)
 
 
-def _unasked(subject: Subject, why: str) -> Iterator[Diagnosis]:
+def _skip_listing(subject: DiagnosisBuilder, why: str) -> Iterator[Diagnosis]:
     for name in ("listing", "clock"):
         yield subject.skipped(name, why)
 
 
-def _asked(
-    subject: Subject, account: conf.Account, client: BatchesClient, *, rows_are_there: bool
+def _check_listing(
+    subject: DiagnosisBuilder, account: conf.Account, client: BatchesClient, *, rows_are_there: bool
 ) -> Iterator[Diagnosis]:
     host = urlsplit(account.base_url).netloc
     try:
@@ -77,7 +77,7 @@ def _asked(
         yield from _workspace(subject, reply)
 
 
-def _key(subject: Subject, account: conf.Account, error: ClaudeBatchesError) -> Diagnosis:
+def _key(subject: DiagnosisBuilder, account: conf.Account, error: ClaudeBatchesError) -> Diagnosis:
     if isinstance(error, AuthenticationError):
         remedy = f"Put a key that is valid into {account.key_setting}, restart the workers, and `claude_batches resume "
         return subject.failed("key", f"{account.key_setting} is refused: {error}", f"{remedy}{subject.about}`.")
@@ -87,7 +87,7 @@ def _key(subject: Subject, account: conf.Account, error: ClaudeBatchesError) -> 
     return subject.skipped("key", f"{account.key_setting} is set; whether it is accepted was not answered.")
 
 
-def _listing(subject: Subject, error: ClaudeBatchesError, host: str) -> Diagnosis:
+def _listing(subject: DiagnosisBuilder, error: ClaudeBatchesError, host: str) -> Diagnosis:
     if isinstance(error, AuthenticationError):
         return subject.skipped("listing", "Not with this key.")
     remedy = next((words for kind, words in REMEDIES if isinstance(error, kind)), "Look at what it says.")
@@ -95,20 +95,20 @@ def _listing(subject: Subject, error: ClaudeBatchesError, host: str) -> Diagnosi
     return judge("listing", str(error), remedy.format(host=host))
 
 
-def _clock(subject: Subject, date: datetime | None, answered_at: datetime) -> Diagnosis:
+def _clock(subject: DiagnosisBuilder, date: datetime | None, answered_at: datetime) -> Diagnosis:
     if date is None:
         return subject.skipped("clock", "The answer had no Date header.")
     apart = answered_at - date
-    if abs(apart) <= FAR:
+    if abs(apart) <= MAX_CLOCK_DIFFERENCE:
         return subject.ok("clock", "This machine's goes with Anthropic's.")
     remedy = (
         "Set it by NTP. How often a batch is polled, and what the audit passes over, go by this clock; leases and due "
         "times go by the database's."
     )
-    return subject.warning("clock", f"This machine's is {told(apart)} Anthropic's.", remedy)
+    return subject.warning("clock", f"This machine's is {clock_difference(apart)} Anthropic's.", remedy)
 
 
-def _workspace(subject: Subject, reply: Reply[wire.Page]) -> Iterator[Diagnosis]:
+def _workspace(subject: DiagnosisBuilder, reply: Reply[wire.Page]) -> Iterator[Diagnosis]:
     if not reply.workspace_id:
         yield subject.skipped("workspace", "The answer does not say which one the key acts in.")
         return
@@ -118,7 +118,7 @@ def _workspace(subject: Subject, reply: Reply[wire.Page]) -> Iterator[Diagnosis]
     yield subject.ok("workspace", f"The key acts in {reply.workspace_id}.")
 
 
-def _sending(subject: Subject) -> Iterator[Diagnosis]:
+def _check_state(subject: DiagnosisBuilder) -> Iterator[Diagnosis]:
     alias, name = subject.about, conf.installation()
     states = AccountState.objects.primary().filter(alias=alias)
     if (state := states.first()) is not None and state.belongs_to_other_installation(name):

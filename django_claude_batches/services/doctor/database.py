@@ -16,17 +16,17 @@ from django.utils import timezone
 from django_claude_batches import checks
 from django_claude_batches.db import postgres_copy
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult
-from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, Subject
+from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, DiagnosisBuilder
 
-FAR = timedelta(seconds=30)
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=30)
 """What clocks may differ by: as much as between two ticks, and far more than what an answer takes."""
 
-OURS = "django_claude_batches"
+APP_LABEL = "django_claude_batches"
 
 
 def check_database(alias: str) -> Iterator[Diagnosis]:
     """Look at the connection, our migrations, the clock, and what one kind of database has and another does not."""
-    subject, connection = Subject(alias), connections[alias]
+    subject, connection = DiagnosisBuilder(alias), connections[alias]
     try:
         connection.ensure_connection()
         version = ".".join(map(str, connection.get_database_version()))
@@ -53,41 +53,41 @@ def is_usable(found: list[Diagnosis]) -> bool:
     return any(one.name == "migrations" and one.verdict == CheckResult.OK for one in found)
 
 
-def told(apart: timedelta) -> str:
+def clock_difference(apart: timedelta) -> str:
     """Give how far a clock is from another, which is named after it."""
     return f"{abs(apart).total_seconds():,.0f} s {'ahead of' if apart > timedelta(0) else 'behind'}"
 
 
 def _pending(connection: Any) -> list[str]:
     executor = MigrationExecutor(connection)
-    ours = [node for node in executor.loader.graph.leaf_nodes() if node[0] == OURS]
+    ours = [node for node in executor.loader.graph.leaf_nodes() if node[0] == APP_LABEL]
     return [str(migration) for migration, _backwards in executor.migration_plan(ours)]
 
 
-def _clock(subject: Subject, name: str) -> Iterator[Diagnosis]:
+def _clock(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
     if wrong := checks.about_time_zone(subject.about):
-        yield from subject.said(name, wrong, otherwise="")
+        yield from subject.from_messages(name, wrong, otherwise="")
         return
     before = timezone.now()
     theirs = AccountState.objects.primary().clock()
     apart = theirs - (before + (timezone.now() - before) / 2)
-    if abs(apart) <= FAR:
+    if abs(apart) <= MAX_CLOCK_DIFFERENCE:
         yield subject.ok(name, "It goes with this machine's.")
         return
     remedy = (
         "Set both by NTP. Leases and due times go by the database's clock alone, so workers agree; if it is the wrong "
         "one, the alarms at 23 hours and at 27 days come at the wrong time."
     )
-    yield subject.warning(name, f"It is {told(apart)} this machine's.", remedy)
+    yield subject.warning(name, f"It is {clock_difference(apart)} this machine's.", remedy)
 
 
-PACKET = 16 * 1024 * 1024
+MIN_PACKET_BYTES = 16 * 1024 * 1024
 """Bytes in a statement that MariaDB takes unless told otherwise."""
 
-LARGE = ((BatchRequest, "params"), (BatchResult, "message"))
+LARGE_COLUMNS = ((BatchRequest, "params"), (BatchResult, "message"))
 """The columns in which most of the bytes are (migration 0002)."""
 
-OTHERWISE_COMPRESSED = """
+COLUMNS_WITHOUT_LZ4 = """
 SELECT attrelid::regclass::text, attname FROM pg_attribute
 WHERE (attrelid, attname) IN ((%s::regclass, %s), (%s::regclass, %s)) AND attcompression <> 'l'
 AND NOT (attcompression = '' AND current_setting('default_toast_compression') = 'lz4')
@@ -99,11 +99,13 @@ WHERE table_schema = DATABASE() AND table_name IN %s AND character_set_name <> '
 """
 
 
-def _transactions(subject: Subject, name: str) -> Iterator[Diagnosis]:
-    yield from subject.said(name, checks.about_database(subject.about), otherwise="transaction_mode is IMMEDIATE.")
+def _transactions(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
+    yield from subject.from_messages(
+        name, checks.about_database(subject.about), otherwise="transaction_mode is IMMEDIATE."
+    )
 
 
-def _driver(subject: Subject, name: str) -> Iterator[Diagnosis]:
+def _driver(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
     if postgres_copy.is_possible(subject.about):
         yield subject.ok(name, "psycopg 3: rows are written by COPY.")
         return
@@ -111,13 +113,13 @@ def _driver(subject: Subject, name: str) -> Iterator[Diagnosis]:
     yield subject.warning(name, "psycopg 2: rows are written by INSERT, which takes longer than COPY.", remedy)
 
 
-def _compression(subject: Subject, name: str) -> Iterator[Diagnosis]:
+def _compression(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
     quote = connections[subject.about].ops.quote_name
-    columns = [text for model, column in LARGE for text in (quote(model._meta.db_table), column)]
+    columns = [text for model, column in LARGE_COLUMNS for text in (quote(model._meta.db_table), column)]
     with connections[subject.about].cursor() as cursor:
         cursor.execute("SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
         (has_lz4,) = cursor.fetchone() or (False,)
-        cursor.execute(OTHERWISE_COMPRESSED, columns)
+        cursor.execute(COLUMNS_WITHOUT_LZ4, columns)
         others = cursor.fetchall()
     if not has_lz4:
         words = "This server has no lz4: its other compression takes half of the time in which results are stored."
@@ -130,9 +132,9 @@ def _compression(subject: Subject, name: str) -> Iterator[Diagnosis]:
         yield subject.ok(name, "The large columns are compressed by lz4.")
 
 
-def _characters(subject: Subject, name: str) -> Iterator[Diagnosis]:
-    yield from subject.said(name, checks.about_database(subject.about), otherwise="The connection is utf8mb4.")
-    tables = tuple(model._meta.db_table for model in apps.get_app_config(checks.OURS).get_models())
+def _characters(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
+    yield from subject.from_messages(name, checks.about_database(subject.about), otherwise="The connection is utf8mb4.")
+    tables = tuple(model._meta.db_table for model in apps.get_app_config(checks.APP_LABEL).get_models())
     with connections[subject.about].cursor() as cursor:
         cursor.execute(NOT_UTF8MB4, [tables])
         others = sorted(map(".".join, cursor.fetchall()))
@@ -145,18 +147,18 @@ def _characters(subject: Subject, name: str) -> Iterator[Diagnosis]:
         yield subject.failed(name, words, remedy)
 
 
-def _packet(subject: Subject, name: str) -> Iterator[Diagnosis]:
+def _packet(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
     with connections[subject.about].cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")
         (taken,) = cursor.fetchone() or (0,)
     words = f"max_allowed_packet is {taken:,} bytes: a request or an answer that takes more cannot be stored."
-    if taken >= PACKET:
+    if taken >= MIN_PACKET_BYTES:
         yield subject.ok(name, words)
     else:
-        yield subject.warning(name, words, f"Set it to {PACKET:,} at least, which MariaDB has by itself.")
+        yield subject.warning(name, words, f"Set it to {MIN_PACKET_BYTES:,} at least, which MariaDB has by itself.")
 
 
-Check = Callable[[Subject, str], Iterator[Diagnosis]]
+Check = Callable[[DiagnosisBuilder, str], Iterator[Diagnosis]]
 
 BY_VENDOR: dict[str, tuple[tuple[str, Check], ...]] = {
     "sqlite": (("transactions", _transactions),),

@@ -16,13 +16,18 @@ from django_claude_batches.models.due import is_work_due
 from django_claude_batches.models.run_attention import attention, needing_attention
 from django_claude_batches.pricing import bundled
 from django_claude_batches.services.account_pauses import known_accounts
-from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.doctor.account_checks import check_account
-from django_claude_batches.services.doctor.database import FAR, check_database, is_usable, told
-from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, Subject
+from django_claude_batches.services.doctor.database import (
+    MAX_CLOCK_DIFFERENCE,
+    check_database,
+    clock_difference,
+    is_usable,
+)
+from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, DiagnosisBuilder
 from django_claude_batches.services.doctor.settings import check_settings
 
-NAMED = 3
+MAX_NAMED = 3
 """Batches, and runs, that need attention and are named."""
 
 MAX_UNSENT = 1000
@@ -40,13 +45,13 @@ def diagnose(
     name.
     """
     with contextlib.suppress(DatabaseError):  # of one that is down, which is said below
-        outside_transactions("diagnose()")
-    say = progress or _nothing
+        require_no_transaction("diagnose()")
+    say = progress or _ignore_progress
     aliases = [] if account is None else [conf.account(account).alias]
     say("the settings")
     found = list(check_settings())
     if _are_wrong(found):
-        found.append(Subject().skipped("accounts", "No key is used while the settings are wrong."))
+        found.append(DiagnosisBuilder().skipped("accounts", "No key is used while the settings are wrong."))
     say("the database")
     found += check_database(MessageBatch.objects.primary().db)
     rows_are_there = is_usable(found)
@@ -79,7 +84,7 @@ def _in_use(*, rows_are_there: bool) -> list[str]:
 
 
 def _ticks() -> Diagnosis:
-    whole, accounts = Subject(), AccountState.objects.primary()
+    whole, accounts = DiagnosisBuilder(), AccountState.objects.primary()
     last = accounts.aggregate(last=Max("last_tick_at"))["last"]
     seen = "No tick ever came by" if last is None else f"The last tick came by at {last:%Y-%m-%d %H:%M:%S} UTC"
     remedy = "Start beat, and a worker on its queue; or run `claude_batches tick --loop`."
@@ -92,7 +97,7 @@ def _ticks() -> Diagnosis:
 
 def _models() -> Iterator[Diagnosis]:
     """Check the models of jobs and of batches that are not sent: which retire, and which parameters they refuse."""
-    whole, prices = Subject(), bundled()
+    whole, prices = DiagnosisBuilder(), bundled()
     waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
     found = {said for _job, said in checks.about_models()}
     refused = []
@@ -112,7 +117,7 @@ def _models() -> Iterator[Diagnosis]:
 
 def _worker_clock() -> Diagnosis:
     """Compare the clock of the worker that took the last tick with the database's: each tick notes both."""
-    whole = Subject()
+    whole = DiagnosisBuilder()
     if checks.about_time_zone(AccountState.objects.primary().db):
         return whole.skipped("worker_clock", "The database's times are read in the wrong zone: see its clock.")
     ticks = AccountState.objects.primary().filter(tick_began_at__isnull=False).order_by("tick_began_at")
@@ -121,24 +126,24 @@ def _worker_clock() -> Diagnosis:
     if began_at is None or clock_at is None:
         return whole.skipped("worker_clock", "No worker took a tick yet.")
     apart = clock_at - began_at
-    if abs(apart) <= FAR:
+    if abs(apart) <= MAX_CLOCK_DIFFERENCE:
         return whole.ok("worker_clock", "That of the worker of the last tick goes with the database's.")
     remedy = (
         "Set both by NTP. Ticks, leases and due times go by the database's clock, so all work is done; how often a "
         "batch is polled goes by the worker's. A message of yours that has `expires` may be dropped there in silence."
     )
     return whole.warning(
-        "worker_clock", f"That of the worker of the last tick is {told(apart)} the database's.", remedy
+        "worker_clock", f"That of the worker of the last tick is {clock_difference(apart)} the database's.", remedy
     )
 
 
 def _attention() -> Diagnosis:
     """Name the newest batches and runs that a person should look at."""
-    whole = Subject()
+    whole = DiagnosisBuilder()
     batches = MessageBatch.objects.primary().needing_attention().order_by("-pk")
     runs = needing_attention(JobRun.objects.primary()).order_by("-pk")
-    found = [f"batch {batch}: {batch.attention()}" for batch in batches[:NAMED]]
-    found += [f"run {run}: {attention(run)}" for run in runs[:NAMED]]
+    found = [f"batch {batch}: {batch.attention()}" for batch in batches[:MAX_NAMED]]
+    found += [f"run {run}: {attention(run)}" for run in runs[:MAX_NAMED]]
     if not found:
         return whole.ok("attention", "No batch and no run needs attention.")
     return whole.warning(
@@ -148,5 +153,5 @@ def _attention() -> Diagnosis:
     )
 
 
-def _nothing(_text: str) -> None:
+def _ignore_progress(_text: str) -> None:
     return None

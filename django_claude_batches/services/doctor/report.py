@@ -35,7 +35,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class DiagnosisBuilder:
     """What something is said of."""
 
     about: str = ""
@@ -52,7 +52,7 @@ class Subject:
     def skipped(self, name: str, words: str) -> Diagnosis:
         return Diagnosis(name, self.about, CheckResult.SKIPPED, words)
 
-    def said(self, name: str, messages: list[CheckMessage], *, otherwise: str) -> Iterator[Diagnosis]:
+    def from_messages(self, name: str, messages: list[CheckMessage], *, otherwise: str) -> Iterator[Diagnosis]:
         """Give what system checks say; where they say nothing, that all is well, in these words."""
         for message in messages:
             judge = self.failed if message.level >= ERROR else self.warning

@@ -11,7 +11,7 @@ from typing import Any
 from django_claude_batches import wire
 from django_claude_batches.models.bulk_rows import ResultRow
 
-LARGEST = (2**63 - 1) // wire.MAX_REQUESTS
+MAX_TOKEN_COUNT = (2**63 - 1) // wire.MAX_REQUESTS
 """Tokens of one answer. More is no count: a batch's sum must fit into its column, too."""
 
 LIFETIMES = {
@@ -32,7 +32,7 @@ def fill_usage(row: ResultRow, usage: Mapping[str, Any], model: Any) -> None:
     """Set the row's counts and its `prompts`. `model` is the message's."""
     tokens = _tokens(usage)
     row.web_search_requests = _count(mapping(usage.get("server_tool_use")).get("web_search_requests"))
-    row.prompts = 1 if _is_clear(usage, tokens) else 0
+    row.prompts = 1 if _is_unambiguous(usage, tokens) else 0
     if row.prompts and usage.get("iterations"):
         compactions = _compactions(usage["iterations"], tokens, model)
         if compactions is None:
@@ -44,20 +44,20 @@ def fill_usage(row: ResultRow, usage: Mapping[str, Any], model: Any) -> None:
         setattr(row, name, count)
 
 
-def is_plain(usage: Mapping[str, Any]) -> bool:
+def has_plain_usage(usage: Mapping[str, Any]) -> bool:
     """Whether `agree` alone can find a contradiction in a `usage` that differs from this one in nothing but numbers."""
     creation = usage.get("cache_creation")
     knows_all = creation is None or (isinstance(creation, dict) and not creation.keys() - LIFETIMES.values())
     return knows_all and _is_readable(usage) and not usage.get("iterations")
 
 
-def checked(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def counts_to_compare(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """Return the counts that `agree` compares with columns: all tokens written to a cache, and those of thinking."""
     thinking = mapping(usage.get("output_tokens_details")).get("thinking_tokens")
     return _count(usage.get("cache_creation_input_tokens")), _count(thinking)
 
 
-def agree(
+def counts_agree(
     written: int | None, thinking: int | None, *, output: int | None, of_5m: int | None, of_1h: int | None
 ) -> bool:
     """Whether the tokens by lifetime come to those written to a cache, and no more were thought than put out."""
@@ -76,15 +76,15 @@ def _tokens(usage: Mapping[str, Any]) -> Tokens:
     return counts | {"cache_write_5m_tokens": written, "cache_write_1h_tokens": None}
 
 
-def _is_clear(usage: Mapping[str, Any], tokens: Tokens) -> bool:
+def _is_unambiguous(usage: Mapping[str, Any], tokens: Tokens) -> bool:
     """Whether it says what is billed, and no two places of it disagree."""
     lifetimes = mapping(usage.get("cache_creation"))
     unknown = [count for key, count in lifetimes.items() if key not in LIFETIMES.values()]
-    written, of_thinking = checked(usage)
+    written, of_thinking = counts_to_compare(usage)
     return (
         _is_readable(usage)
         and not any(unknown)
-        and agree(
+        and counts_agree(
             written,
             of_thinking,
             output=tokens["output_tokens"],
@@ -118,7 +118,11 @@ def _compactions(iterations: Any, tokens: Tokens, model: Any) -> list[Tokens] | 
         counts = _tokens(part)
         kind = part.get("type")
         is_ours = isinstance(kind, str) and kind in found and part.get("model") in (None, model)
-        if not is_ours or not _is_clear(part, counts) or None in (counts["input_tokens"], counts["output_tokens"]):
+        if (
+            not is_ours
+            or not _is_unambiguous(part, counts)
+            or None in (counts["input_tokens"], counts["output_tokens"])
+        ):
             return None
         found[str(kind)].append(counts)
     if found["message"] and _by_kind(_sum(found["message"])) != _by_kind(tokens):
@@ -144,4 +148,4 @@ def _sum(parts: Iterable[Tokens]) -> Tokens:
 
 def _count(value: Any) -> int | None:
     """Take only what is an int itself: a bool is none."""
-    return value if type(value) is int and 0 <= value <= LARGEST else None
+    return value if type(value) is int and 0 <= value <= MAX_TOKEN_COUNT else None

@@ -11,7 +11,7 @@ from django_claude_batches.pricing import PriceTable
 UNBILLED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
 """What failed costs nothing (docs/reference/wire.md §3.5); a refusal, and an answer that was cut, what they used."""
 
-NOTHING = Decimal(0)
+ZERO_USD = Decimal(0)
 
 
 def cost(row: ResultRow, prices: PriceTable) -> Decimal | None:
@@ -21,7 +21,7 @@ def cost(row: ResultRow, prices: PriceTable) -> Decimal | None:
     not known which of several prompts was one.
     """
     if row.result_type in UNBILLED:
-        return NOTHING
+        return ZERO_USD
     if row.result_type != ResultType.SUCCEEDED or row.service_tier not in BATCH_TIERS:
         return None
     if row.input_tokens is None or row.output_tokens is None or not row.prompts:

@@ -14,11 +14,11 @@ PAGE = 10_000
 """Rows that are read at a time; they are short, and of what was just written PostgreSQL may sort the rest anew for each
 page: it has no statistics of it yet."""
 
-AWAITED, STORED, CAME = range(3)
+EXPECTED, STORED, RECEIVED = range(3)
 """Nothing of it is known; its result was a row before this download; a line of this download answered it."""
 
 
-class Awaited:
+class CustomIdIndex:
     """The custom_ids of a batch, each with a number, at which `states` has its state.
 
     `pks` has the request of each; 0 where there is none.
@@ -31,7 +31,7 @@ class Awaited:
         self.erased: set[int] = set()
         """The numbers of those whose request was erased: their answers are not stored."""
         self._ids, self._ends = bytearray(), array("i", [0])
-        self._slots = _empty(2 ** (2 * min(batch.request_count, MAX_REQUESTS)).bit_length())
+        self._slots = _empty_slots(2 ** (2 * min(batch.request_count, MAX_REQUESTS)).bit_length())
         """A hash table: the number plus 1 of the custom_id that belongs there, or was pushed there by another."""
         results = BatchResult.objects.using(using).filter(batch=batch)
         for page in pages(results, "custom_id", "request", size=PAGE):
@@ -45,7 +45,7 @@ class Awaited:
                     for custom_id, pk in requests:
                         self.pks[self.number(custom_id.encode())] = pk
                 else:
-                    self._add(requests, AWAITED)
+                    self._add(requests, EXPECTED)
                 erased = (custom_id for _position, custom_id, _pk, erased_at in page if erased_at is not None)
                 self.erased.update(self.number(custom_id.encode()) for custom_id in erased)
 
@@ -58,7 +58,7 @@ class Awaited:
             if ids[ends[number - 1] : ends[number]] == custom_id:
                 return number - 1
             slot = (slot + 1) & mask
-        self._add([(custom_id.decode(), None)], AWAITED)
+        self._add([(custom_id.decode(), None)], EXPECTED)
         return len(self.pks) - 1
 
     def _add(self, rows: Iterable[tuple[Any, ...]], state: int) -> None:
@@ -69,24 +69,24 @@ class Awaited:
             name = custom_id.encode()
             if 2 * len(ends) > len(slots):
                 slots = self._slots = self._grown()
-            slots[_free(slots, name)] = len(ends)
+            slots[_free_slot(slots, name)] = len(ends)
             ends.append(len(ids) + len(name))
             ids += name
             pks.append(pk or 0)
             states.append(state)
 
     def _grown(self) -> array[int]:
-        slots = _empty(4 * len(self._slots))
+        slots = _empty_slots(4 * len(self._slots))
         for number in range(1, len(self._ends)):
-            slots[_free(slots, bytes(self._ids[self._ends[number - 1] : self._ends[number]]))] = number
+            slots[_free_slot(slots, bytes(self._ids[self._ends[number - 1] : self._ends[number]]))] = number
         return slots
 
 
-def _empty(size: int) -> array[int]:
+def _empty_slots(size: int) -> array[int]:
     return array("i", bytes(4 * size))
 
 
-def _free(slots: array[int], custom_id: bytes) -> int:
+def _free_slot(slots: array[int], custom_id: bytes) -> int:
     """Give the slot for one that has none: its own, or the next that is free."""
     mask = len(slots) - 1
     slot = hash(custom_id) & mask

@@ -13,12 +13,12 @@ from django_claude_batches.client.jsonl import max_lines
 from django_claude_batches.db.postgres_copy import Values
 from django_claude_batches.exceptions import APIConnectionError, ResultsTooLarge
 from django_claude_batches.models import MessageBatch, ResultProblem
-from django_claude_batches.models.bulk_rows import ResultRow, of_result
+from django_claude_batches.models.bulk_rows import ResultRow, result_values
 from django_claude_batches.pricing import PriceTable
-from django_claude_batches.services.ingestion.columns import Forms
+from django_claude_batches.services.ingestion.columns import MessageTemplates
 from django_claude_batches.services.ingestion.cost import cost
-from django_claude_batches.services.ingestion.custom_id_index import AWAITED, CAME, Awaited
-from django_claude_batches.services.ingestion.result_lines import excerpt, glance, problem, read
+from django_claude_batches.services.ingestion.custom_id_index import EXPECTED, RECEIVED, CustomIdIndex
+from django_claude_batches.services.ingestion.result_lines import excerpt, match_start, problem, read
 from django_claude_batches.wire import MAX_REQUESTS
 
 CHUNK_ROWS = 4000
@@ -64,8 +64,8 @@ class Download:
         own = batch.attempts.using(using).filter(remote_id=batch.anthropic_id)
         self._tags = frozenset(tag.encode() for tag in own.values_list("tag", flat=True))
         """Those that our lines may bear; none for a batch that was made elsewhere: its ids are kept as they are."""
-        self._awaited = Awaited(batch, using=using)
-        self._forms = Forms()
+        self._custom_ids = CustomIdIndex(batch, using=using)
+        self._templates = MessageTemplates()
         self._chunk = Chunk()
         self.types: Counter[str] = Counter()
         self.problems = 0
@@ -117,7 +117,7 @@ class Download:
             if isinstance(found, ResultRow):
                 found.cost_usd = cost(found, self._prices)
                 chunk.made.append((found.custom_id, line))
-                yield of_result(self._batch.pk, found)
+                yield result_values(self._batch.pk, found)
             elif found is not None:
                 self.add_problem(chunk, line, found.reason)
 
@@ -132,11 +132,11 @@ class Download:
     def _row(self, line: Line) -> ResultRow | ResultProblem | None:
         """Give the line's row or its problem; nothing if its row is stored, for which its beginning is enough."""
         found = None
-        seen = None if line.oversized else glance(line.data)
+        seen = None if line.oversized else match_start(line.data)
         if seen is not None:
             custom_id, result_type = seen[1], seen[2].decode()
         else:
-            found = read(line, None, self._forms)
+            found = read(line, None, self._templates)
             if isinstance(found, ResultProblem):
                 return found
             custom_id, result_type = found.custom_id.encode(), found.result_type
@@ -144,19 +144,19 @@ class Download:
             tag, _, custom_id = custom_id.partition(b"_")
             if tag not in self._tags:
                 return problem(line, "The line answers no request of ours: its custom_id lacks the tag.")
-        number = self._awaited.number(custom_id)
-        state = self._awaited.states[number]
+        number = self._custom_ids.number(custom_id)
+        state = self._custom_ids.states[number]
         row = None
-        if state == CAME:
+        if state == RECEIVED:
             return problem(line, f"custom_id {custom_id.decode()} came before in this download: the first line counts.")
-        if state == AWAITED:
-            found = found or read(line, seen, self._forms)
+        if state == EXPECTED:
+            found = found or read(line, seen, self._templates)
             if isinstance(found, ResultProblem):
                 return found
             row = found
-            row.custom_id, row.request_id = custom_id.decode(), self._awaited.pks[number] or None
-            if number in self._awaited.erased:
+            row.custom_id, row.request_id = custom_id.decode(), self._custom_ids.pks[number] or None
+            if number in self._custom_ids.erased:
                 row.message, row.raw, row.error_message = None, None, ""
-        self._awaited.states[number] = CAME
+        self._custom_ids.states[number] = RECEIVED
         self.types[row.result_type if row else result_type] += 1
         return row

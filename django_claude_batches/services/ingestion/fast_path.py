@@ -7,7 +7,7 @@ import re
 from codecs import getincrementaldecoder
 from typing import Any
 
-from django_claude_batches.sanitize import DEEPEST
+from django_claude_batches.sanitize import MAX_DEPTH
 
 SURE_DIGITS = 15
 """Characters of a decimal that a float gives back as it was."""
@@ -58,13 +58,13 @@ one behind a backslash. No possessive group: with a look-behind in it, those Pyt
 OF_ANY, OF_PLAIN = ([re.compile(b'"%b": ?%b' % (name.encode(), text)) for name in _PROSE] for text in (_ANY, _PLAIN))
 """In valid JSON the quotes of a member's name can be no others': in a string, each has a backslash."""
 
-PIECE = 64 * 1024
+MAX_SCANNED_BYTES = 64 * 1024
 """Bytes of a text that are looked at as a whole: of one of 32 MB there is no room for another copy."""
 
 
-def is_plain(line: bytes) -> bool:
+def has_plain_strings(line: bytes) -> bool:
     """Whether prose in this line can be told by its quotes alone: most lines, and of those that are not too long."""
-    return len(line) <= PIECE and not _HARD.search(line) and line.translate(_NO_CONTROL) == line
+    return len(line) <= MAX_SCANNED_BYTES and not _HARD.search(line) and line.translate(_NO_CONTROL) == line
 
 
 def skeleton(data: memoryview) -> bytes | None:
@@ -74,7 +74,7 @@ def skeleton(data: memoryview) -> bytes | None:
     to parse it, and no memory, of which a string of 32 MB would take 200. At the rest, `parsed` has to look.
     """
     line: bytes = data.obj  # type: ignore[assignment]
-    plain = is_plain(line)
+    plain = has_plain_strings(line)
     if not plain and _ODD.search(data):
         return None
     try:
@@ -97,7 +97,7 @@ def parsed(skeleton: bytes) -> dict[str, Any] | None:
         if end != len(text):
             return None
         # With fewer brackets than that it cannot be too deep.
-        if text.count("{") + text.count("[") >= DEEPEST and _depth(value) >= DEEPEST:
+        if text.count("{") + text.count("[") >= MAX_DEPTH and _depth(value) >= MAX_DEPTH:
             return None
     except (ValueError, RecursionError):
         return None
@@ -106,12 +106,12 @@ def parsed(skeleton: bytes) -> dict[str, Any] | None:
 
 def _check_utf8(data: memoryview) -> None:
     """Raise UnicodeDecodeError where it is not UTF-8; hold no more than a piece of it as text."""
-    if len(data) <= PIECE:
+    if len(data) <= MAX_SCANNED_BYTES:
         str(data, "utf-8")
         return
     decoder = getincrementaldecoder("utf-8")()
-    for start in range(0, len(data), PIECE):
-        decoder.decode(data[start : start + PIECE], final=start + PIECE >= len(data))
+    for start in range(0, len(data), MAX_SCANNED_BYTES):
+        decoder.decode(data[start : start + MAX_SCANNED_BYTES], final=start + MAX_SCANNED_BYTES >= len(data))
 
 
 def _depth(value: Any) -> int:

@@ -15,10 +15,10 @@ from django_claude_batches.models.batch_state import FETCHING, State
 from django_claude_batches.models.usage import Summary
 from django_claude_batches.pricing import PriceTable
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.backoff import NOW, backoff, respecting
+from django_claude_batches.services.backoff import NO_DELAY, backoff, honor_retry_after
 from django_claude_batches.services.ingestion.download import MAX_PROBLEMS, Chunk, Download
-from django_claude_batches.services.mirror import mirrored
-from django_claude_batches.services.polling.loss import is_past_keeping, lose, missed
+from django_claude_batches.services.mirror import mirror_columns
+from django_claude_batches.services.polling.loss import is_past_results_deadline, mark_lost, record_miss
 
 logger = get_logger(__name__)
 
@@ -40,11 +40,11 @@ def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         logger.warning("Batch %s is fetched by another process now.", batch.pk)
         return False
     if isinstance(failure, ResultsUnavailable):
-        return _unavailable(batch, token, client, failure)
+        return _handle_unavailable(batch, token, client, failure)
     if failure is not None:
-        batch.reschedule(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
+        batch.reschedule(honor_retry_after(failure, backoff(batch.failures)), token=token, error=str(failure))
         return False
-    return _close(batch, token, download, prices)
+    return _finish(batch, token, download, prices)
 
 
 def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) -> None:
@@ -67,25 +67,25 @@ def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) ->
             ResultProblem.objects.using(rows.db).get_or_create(**known, defaults=shown)
 
 
-def _unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
+def _handle_unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
     """Look at the batch itself: a 404 on its results may pass, unless they were archived or it is gone."""
     data = gone = None
     try:
         data = client.retrieve(str(batch.anthropic_id))
     except NotFoundError as error:
-        gone = missed(batch, client, str(error))
+        gone = record_miss(batch, client, str(error))
     except ClaudeBatchesError as error:
         logger.warning("Batch %s: %s", batch.pk, error)
-    if data is not None and (data["archived_at"] is not None or is_past_keeping(batch)):
-        batch.reschedule(NOW, token=token, **mirrored(data))
-        gone = lose(batch, f"Its results were archived at Anthropic. {failure}")
+    if data is not None and (data["archived_at"] is not None or is_past_results_deadline(batch)):
+        batch.reschedule(NO_DELAY, token=token, **mirror_columns(data))
+        gone = mark_lost(batch, f"Its results were archived at Anthropic. {failure}")
     if gone:
         return batch.delete_requested_at is not None
     batch.reschedule(backoff(batch.failures), token=token, error=str(failure))
     return False
 
 
-def _close(batch: MessageBatch, token: str, download: Download, prices: PriceTable) -> bool:
+def _finish(batch: MessageBatch, token: str, download: Download, prices: PriceTable) -> bool:
     """Compare what came with what must have come. Incomplete: again, with back-off; complete after the last try."""
     summary = UsageRollup.objects.primary().sum_up(batch.pk)
     missing = batch.count_missing(summary)
@@ -111,7 +111,7 @@ def _close(batch: MessageBatch, token: str, download: Download, prices: PriceTab
             State.INGESTED,
             allowed=FETCHING,
             token=token,
-            due=NOW,
+            due=NO_DELAY,
             ingested_at=DatabaseNow(),
             missing_count=missing,
             missing_reason=imbalance if missing else "",
@@ -122,12 +122,14 @@ def _close(batch: MessageBatch, token: str, download: Download, prices: PriceTab
         )
         if complete:
             UsageRollup.objects.primary().replace(batch.pk, summary)
-            DeliveryChunk.objects.begin(batch)
-            batch.log_event("ingested", f"{imbalance or f'{download.count:,} results'}; {_costing(summary, prices)}")
+            DeliveryChunk.objects.start_delivery(batch)
+            batch.log_event(
+                "ingested", f"{imbalance or f'{download.count:,} results'}; {_cost_summary(summary, prices)}"
+            )
     return complete
 
 
-def _costing(summary: Summary, prices: PriceTable) -> str:
+def _cost_summary(summary: Summary, prices: PriceTable) -> str:
     cost = summary.cost_usd
     text = "cost not known" if cost is None else f"{cost.normalize():f} USD"
     if summary.other_tier_results:

@@ -22,7 +22,7 @@ class Decoded:
     lossy: bool = False
     _repeats: list[tuple[dict[str, Any], Pairs]] = field(default_factory=list)
 
-    def differ(self, key: str) -> bool:
+    def is_ambiguous(self, key: str) -> bool:
         """Say whether this key stands in the outermost object more than once, with different values."""
         outermost = [pairs for made, pairs in self._repeats if made is self.value]
         return any(name == key and value != self.value[key] for pairs in outermost for name, value in pairs)

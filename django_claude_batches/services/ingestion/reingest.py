@@ -6,10 +6,10 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from django_claude_batches.db.leases import after
+from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services.announcements import ANSWERS_ARE_THERE
-from django_claude_batches.services.backoff import NOW
+from django_claude_batches.services.announcements import RESULT_BODIES_PRESENT
+from django_claude_batches.services.backoff import NO_DELAY
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
 
@@ -23,7 +23,9 @@ def reingest(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     at Anthropic or going to be, and after the 29 days for which results are kept there (docs/reference/wire.md §11.16).
     """
     # `announced_at` stays until it is complete again, and tells a fetch like this one from the first (`was_complete`).
-    if batch.move(State.ENDED, allowed={State.INGESTED}, where=_there(), due=NOW, ingested_at=None, last_error=""):
+    if batch.move(
+        State.ENDED, allowed={State.INGESTED}, where=_match_refetchable(), due=NO_DELAY, ingested_at=None, last_error=""
+    ):
         batch.log_event("reingest_requested", by=by)
         return batch
     if batch.was_complete:
@@ -47,7 +49,7 @@ def obstacle(batch: MessageBatch) -> str:
     return ""
 
 
-def _there() -> Q:
+def _match_refetchable() -> Q:
     """Match batches whose results are still at Anthropic, and whose rows are whole."""
     wanted = Q(announced_at__isnull=False, delete_requested_at__isnull=True, remote_deleted_at__isnull=True)
-    return wanted & ANSWERS_ARE_THERE & Q(archived_at__isnull=True, created_at__gte=after(-RESULTS_LAST))
+    return wanted & RESULT_BODIES_PRESENT & Q(archived_at__isnull=True, created_at__gte=now_plus(-RESULTS_LAST))

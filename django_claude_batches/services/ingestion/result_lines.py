@@ -15,11 +15,11 @@ from django_claude_batches.models import BatchResult, ResultProblem
 from django_claude_batches.models.bulk_rows import ResultRow
 from django_claude_batches.sanitize import Cleaner
 from django_claude_batches.services.ingestion.billed_usage import mapping
-from django_claude_batches.services.ingestion.columns import Forms, fill, short
+from django_claude_batches.services.ingestion.columns import MessageTemplates, fill, short_text
 from django_claude_batches.services.ingestion.fast_path import skeleton
 from django_claude_batches.services.ingestion.json_decoding import decode
 
-EXCERPT = 500
+MAX_EXCERPT = 500
 """Characters of a problem line that are shown; its hash tells it from others."""
 
 MAX_SECRET = 500
@@ -35,12 +35,12 @@ _BEGINNING = re.compile(
 """How a line begins that is as the API writes it, up to its message; group 3 is there where it has an error."""
 
 
-Glance = re.Match[bytes]
+LineStart = re.Match[bytes]
 """What a line's beginning says, if it is as usual, which is enough to know whether the rest has to be read: its
 custom_id, its result's type, and at its end the message."""
 
 
-def glance(data: bytes) -> Glance | None:
+def match_start(data: bytes) -> LineStart | None:
     return _BEGINNING.match(data)
 
 
@@ -56,19 +56,19 @@ def problem(line: Line, reason: str) -> ResultProblem:
 
 def excerpt(line: Line, redacted: Callable[[str], str] = str) -> str:
     """Return the beginning of a line as it is shown."""
-    return Cleaner().text(redacted(line.data[: EXCERPT + MAX_SECRET].decode("utf-8", "replace"))[:EXCERPT])
+    return Cleaner().text(redacted(line.data[: MAX_EXCERPT + MAX_SECRET].decode("utf-8", "replace"))[:MAX_EXCERPT])
 
 
-def read(line: Line, seen: Glance | None, forms: Forms) -> ResultRow | ResultProblem:
+def read(line: Line, seen: LineStart | None, templates: MessageTemplates) -> ResultRow | ResultProblem:
     """Give the line's row, without its request; or the problem with it. `seen` is its glance, where there is one."""
-    if seen is not None and not line.oversized and (row := _read_usual(line.data, seen, forms)) is not None:
+    if seen is not None and not line.oversized and (row := _read_fast(line.data, seen, templates)) is not None:
         return row
-    return _read_any(line)
+    return _read_slow(line)
 
 
 def parse(line: Line) -> BatchResult | ResultProblem:
     """Give the same as a result that is not stored."""
-    found = read(line, None if line.oversized else glance(line.data), Forms())
+    found = read(line, None if line.oversized else match_start(line.data), MessageTemplates())
     if isinstance(found, ResultProblem):
         return found
     text = found.message
@@ -78,7 +78,7 @@ def parse(line: Line) -> BatchResult | ResultProblem:
     return BatchResult(**columns)
 
 
-def _read_usual(data: bytes, seen: Glance, forms: Forms) -> ResultRow | None:
+def _read_fast(data: bytes, seen: LineStart, templates: MessageTemplates) -> ResultRow | None:
     """Take the message's own text from the line; None for what is not as usual, to be read with care.
 
     That the text parses as one object proves that the line ends with it, and is whole.
@@ -90,10 +90,10 @@ def _read_usual(data: bytes, seen: Glance, forms: Forms) -> ResultRow | None:
         return row
     row.message = memoryview(data)[seen.end() : -2]
     bones = skeleton(row.message) if data.endswith(b"}}") else None
-    return row if bones is not None and forms.fill(row, bones) else None
+    return row if bones is not None and templates.fill(row, bones) else None
 
 
-def _read_any(line: Line) -> ResultRow | ResultProblem:
+def _read_slow(line: Line) -> ResultRow | ResultProblem:
     if line.oversized:
         return problem(line, "The line is longer than any answer can be.")
     try:
@@ -108,7 +108,7 @@ def _read_any(line: Line) -> ResultRow | ResultProblem:
     custom_id, result_type = parsed.get("custom_id"), parsed["result"].get("type")
     if not isinstance(custom_id, str) or not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
         return problem(line, "The line has no custom_id, or not a valid one.")
-    if decoded.differ("custom_id"):
+    if decoded.is_ambiguous("custom_id"):
         return problem(line, "The line has a custom_id twice: which request it answers cannot be told.")
     if not isinstance(result_type, str) or not result_type:
         return problem(line, "The result has no type.")
@@ -140,9 +140,9 @@ def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
 def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -> None:
     """Errors nest once: `result.error.error`, beside `result.error.request_id` (docs/reference/wire.md §3.5)."""
     error = mapping(envelope.get("error")) or envelope
-    row.error_type = short(error.get("type"), 100, cleaner)
+    row.error_type = short_text(error.get("type"), 100, cleaner)
     row.error_message = cleaner.text(str(error.get("message") or ""))
-    row.error_request_id = short(envelope.get("request_id"), 100, cleaner)
+    row.error_request_id = short_text(envelope.get("request_id"), 100, cleaner)
 
 
 def _is_plain(envelope: Any) -> bool:

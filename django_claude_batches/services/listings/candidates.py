@@ -15,9 +15,9 @@ from django_claude_batches.models.attempt import SubmitAttemptQuerySet
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.services.listings.search import Listing
 from django_claude_batches.services.listings.windows import Window, made_at, unowned
-from django_claude_batches.services.mirror import mirrored, total
+from django_claude_batches.services.mirror import mirror_columns, request_total
 
-AT_ONCE = 500
+IDS_PER_QUERY = 500
 """Ids that one query names."""
 
 MAX_REQUESTS = 2_000_000_000
@@ -27,45 +27,45 @@ NO_RETRY = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
 )
 
 
-def watched(alias: str) -> SubmitAttemptQuerySet:
+def watched_attempts(alias: str) -> SubmitAttemptQuerySet:
     """Those whose batch counts as not received, was never known or was given up, and may still appear."""
-    return _alive(alias).filter(NO_RETRY)
+    return _attempts_that_may_appear(alias).filter(NO_RETRY)
 
 
-def searched_for(alias: str) -> SubmitAttemptQuerySet:
+def unmatched_attempts(alias: str) -> SubmitAttemptQuerySet:
     """Those that may have made a batch whose id is not known: also the ones that are waited for."""
     open_ones = Q(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], sent_at__isnull=False)
-    return _alive(alias).filter(NO_RETRY | open_ones).select_related("batch")
+    return _attempts_that_may_appear(alias).filter(NO_RETRY | open_ones).select_related("batch")
 
 
-def _alive(alias: str) -> SubmitAttemptQuerySet:
+def _attempts_that_may_appear(alias: str) -> SubmitAttemptQuerySet:
     attempts = SubmitAttempt.objects.primary().filter(batch__account=alias, remote_id__isnull=True)
     waiting = Q(watch_until__gt=DatabaseNow()) | Q(batch__state=State.UNCERTAIN)
     return attempts.filter(waiting)
 
 
-def remember(alias: str, listing: Listing, windows: list[Window]) -> None:
+def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> None:
     """Keep what may be one of these attempts' batch, and that it was seen."""
     maybe = {
         data["id"]: data
         for data, at in zip(listing.batches, listing.times, strict=True)
-        if any(window.may_have(data["id"], at) for window in windows)
+        if any(window.may_have_made(data["id"], at) for window in windows)
     }
-    for ids in _parts(sorted(unowned(maybe)) if maybe else []):
+    for ids in _id_chunks(sorted(unowned(maybe)) if maybe else []):
         known = {row.remote_id: row for row in RemoteBatch.objects.of(alias).filter(remote_id__in=ids)}
         new = [maybe[id_] for id_ in ids if id_ not in known]
         if new:
             _add(alias, new, listing.workspace_id, windows)
         for id_, row in known.items():
-            seen(row, maybe[id_], workspace_id=listing.workspace_id)
-    _found_again(alias, listing)
+            record_sighting(row, maybe[id_], workspace_id=listing.workspace_id)
+    _reset_misses(alias, listing)
 
 
-def remember_page(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
+def store_page_candidates(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
     """Keep what any other listing shows and may be a lost batch: what it shows, the next search's may lack."""
     windows = [Window.of(attempt) for attempt in sent_and_unresolved(alias)]
     if windows:
-        remember(alias, Listing(batches, workspace_id or "", is_end=False), windows)
+        store_candidates(alias, Listing(batches, workspace_id or "", is_end=False), windows)
 
 
 def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
@@ -74,7 +74,7 @@ def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
     return unresolved.filter(batch__account=alias, sent_at__isnull=False).exclude(batch__state=State.ABANDONED)
 
 
-def remember_adopted(alias: str, windows: list[Window]) -> None:
+def store_adopted_candidates(alias: str, windows: list[Window]) -> None:
     """Keep what was adopted here and may be one of these attempts' batch: it may be at Anthropic no more."""
     rows = MessageBatch.objects.primary()
     since = [window.since for window in windows if window.since is not None]
@@ -87,8 +87,8 @@ def remember_adopted(alias: str, windows: list[Window]) -> None:
     if len(until) == len(windows):
         adopted = adopted.filter(Q(created_at__isnull=True) | Q(created_at__lte=max(until)))
     for batch in adopted.only("anthropic_id", "created_at", "request_count", "workspace_id", "processing_status"):
-        if any(window.may_have(str(batch.anthropic_id), batch.created_at) for window in windows):
-            _keep(
+        if any(window.may_have_made(str(batch.anthropic_id), batch.created_at) for window in windows):
+            _get_or_create(
                 RemoteBatch(
                     account=alias,
                     remote_id=batch.anthropic_id,
@@ -101,50 +101,50 @@ def remember_adopted(alias: str, windows: list[Window]) -> None:
             )
 
 
-def _found_again(alias: str, listing: Listing) -> None:
+def _reset_misses(alias: str, listing: Listing) -> None:
     missed = RemoteBatch.objects.of(alias).filter(misses__gt=0)
     pks = [pk for pk, id_ in missed.values_list("pk", "remote_id") if id_ in listing.ids]
     if pks:
         missed.filter(pk__in=pks).update(misses=0, missed_at=None)
 
 
-def _parts(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
+def _id_chunks(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        yield ids[start : start + IDS_PER_QUERY]
 
 
 def _add(alias: str, batches: list[wire.MessageBatch], workspace_id: str, windows: list[Window]) -> None:
     rows = [_row(alias, data, workspace_id) for data in batches]
     try:
         with transaction.atomic(using=RemoteBatch.objects.primary().db):
-            RemoteBatch.objects.primary().bulk_create(rows, batch_size=AT_ONCE)
-            _count_anew(windows, batches)
+            RemoteBatch.objects.primary().bulk_create(rows, batch_size=IDS_PER_QUERY)
+            _reset_listing_counts(windows, batches)
     except IntegrityError:  # another process has just seen some of them
         for row in rows:
-            _keep(row)
-        _count_anew(windows, batches)
+            _get_or_create(row)
+        _reset_listing_counts(windows, batches)
 
 
-def _count_anew(windows: list[Window], new: list[wire.MessageBatch]) -> None:
+def _reset_listing_counts(windows: list[Window], new: list[wire.MessageBatch]) -> None:
     """Let no listing from before count for attempts that may have made one of these: a search may be judging them."""
-    attempts = [window.attempt.pk for window in windows if any(window.may_have(d["id"], made_at(d)) for d in new)]
+    attempts = [window.attempt.pk for window in windows if any(window.may_have_made(d["id"], made_at(d)) for d in new)]
     if attempts:
-        count_anew(SubmitAttempt.objects.primary().filter(pk__in=attempts))
+        reset_listing_count(SubmitAttempt.objects.primary().filter(pk__in=attempts))
 
 
-def count_anew(attempts: SubmitAttemptQuerySet) -> None:
+def reset_listing_count(attempts: SubmitAttemptQuerySet) -> None:
     """Let no listing from before count as one that does not show what they made."""
     attempts.filter(listings_made__gt=0).update(listings_made=0, last_listing_at=None)
 
 
-def keep_anchor(alias: str, attempt: SubmitAttempt, remote_id: str, created_at: datetime | None) -> RemoteBatch:
+def store_anchor(alias: str, attempt: SubmitAttempt, remote_id: str, created_at: datetime | None) -> RemoteBatch:
     """Keep a batch that was there before a call, so that it can be counted how often it is not found."""
     row = RemoteBatch(account=alias, remote_id=remote_id, workspace_id=attempt.workspace_id, created_at=created_at)
     row.first_seen_at = DatabaseNow()
-    return _keep(row)
+    return _get_or_create(row)
 
 
-def _keep(row: RemoteBatch) -> RemoteBatch:
+def _get_or_create(row: RemoteBatch) -> RemoteBatch:
     names = ("workspace_id", "created_at", "requests", "status", "first_seen_at", "why")
     values = {name: getattr(row, name) for name in names}
     rows = RemoteBatch.objects.primary()
@@ -157,16 +157,16 @@ def _row(alias: str, data: wire.MessageBatch, workspace_id: str) -> RemoteBatch:
         remote_id=data["id"],
         workspace_id=workspace_id[:100],
         created_at=made_at(data),
-        requests=min(total(data), MAX_REQUESTS),
+        requests=min(request_total(data), MAX_REQUESTS),
         status=_status(data),
         first_seen_at=DatabaseNow(),
         why=_why(data),
     )
 
 
-def seen(row: RemoteBatch, data: wire.MessageBatch, *, workspace_id: str) -> None:
+def record_sighting(row: RemoteBatch, data: wire.MessageBatch, *, workspace_id: str) -> None:
     """Note that it is there; when it was made is not forgotten either, nor that it has ended."""
-    known: dict[str, object] = {"misses": 0, "requests": min(total(data), MAX_REQUESTS)}
+    known: dict[str, object] = {"misses": 0, "requests": min(request_total(data), MAX_REQUESTS)}
     if row.status != "ended":
         known |= {"status": _status(data), "why": _why(data)}
     if not row.workspace_id:
@@ -181,7 +181,7 @@ def seen(row: RemoteBatch, data: wire.MessageBatch, *, workspace_id: str) -> Non
 
 
 def _status(data: wire.MessageBatch) -> str:
-    status = mirrored(data)["processing_status"]
+    status = mirror_columns(data)["processing_status"]
     return status if status in {"in_progress", "canceling", "ended"} else "unknown"
 
 
@@ -190,21 +190,21 @@ def _why(data: wire.MessageBatch) -> str:
     return "" if status == "ended" else f"it is {status}: only its results can prove whose it is"
 
 
-def open_ones(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
+def open_candidates(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
     """Return the remote batches that one of these attempts may have made and whose owner is not known."""
     windows = list(windows)
     rows = list(RemoteBatch.objects.of(alias).filter(is_foreign=False).order_by("created_at", "pk"))
-    maybe = [row for row in rows if any(window.may_have(row.remote_id, row.created_at) for window in windows)]
+    maybe = [row for row in rows if any(window.may_have_made(row.remote_id, row.created_at) for window in windows)]
     free = unowned(row.remote_id for row in maybe) if maybe else set()
     return [row for row in maybe if row.remote_id in free]
 
 
-def foreign_to(attempt: SubmitAttempt) -> list[str]:
+def foreign_ids(attempt: SubmitAttempt) -> list[str]:
     """Give the ids of what was made within the attempt's window, and by another call."""
     alias = attempt.batch.account if attempt.batch is not None else ""
     window = Window.of(attempt)
     rows = RemoteBatch.objects.of(alias).filter(is_foreign=True).order_by("created_at", "pk")
-    return [row.remote_id for row in rows if window.may_have(row.remote_id, row.created_at)]
+    return [row.remote_id for row in rows if window.may_have_made(row.remote_id, row.created_at)]
 
 
 def gone_ids(alias: str) -> frozenset[str]:
@@ -213,9 +213,9 @@ def gone_ids(alias: str) -> frozenset[str]:
     return frozenset(row.remote_id for row in rows if row.is_gone)
 
 
-def forget(alias: str) -> int:
+def delete_candidates(alias: str) -> int:
     """Forget what an account listed when nothing of it is searched or watched for any more."""
-    if searched_for(alias).exists():
+    if unmatched_attempts(alias).exists():
         return 0
     OpenListing.objects.primary().filter(account=alias).delete()
     return RemoteBatch.objects.of(alias).delete()[0]
@@ -224,7 +224,7 @@ def forget(alias: str) -> int:
 def may_be_lost(alias: str, data: wire.MessageBatch, windows: Iterable[Window]) -> bool:
     """Whether a batch that is listed may be what one of these attempts made."""
     at = made_at(data)
-    if not any(window.may_have(data["id"], at) for window in windows):
+    if not any(window.may_have_made(data["id"], at) for window in windows):
         return False
     foreign = RemoteBatch.objects.of(alias).filter(remote_id=data["id"], is_foreign=True)
     return not foreign.exists() and bool(unowned([data["id"]]))

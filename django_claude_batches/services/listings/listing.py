@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.services.listings.page import page_of
+from django_claude_batches.services.listings.page import list_page
 from django_claude_batches.services.mirror import moment
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ListingPage:
     """One page of a listing, and the time that it covers: what was made after `older` and up to `newer` is on it.
 
     None is without end. What was made at `newer` itself may stand on the page before, whose ids are `before`.
@@ -30,19 +30,19 @@ class Stretch:
     workspace_id: str
 
 
-def stretches(client: BatchesClient, alias: str, *, budget: timedelta = timedelta.max) -> Iterator[Stretch]:
+def listing_pages(client: BatchesClient, alias: str, *, budget: timedelta = timedelta.max) -> Iterator[ListingPage]:
     """Give out all that the account lists, newest first; the last stretch says so, unless the budget ended it."""
     give_up_at = time.monotonic() + budget.total_seconds()
     after_id: str | None = None
     before: frozenset[str] = frozenset()
     newer: datetime | None = None
     while True:
-        reply = page_of(client, alias, after_id=after_id)
+        reply = list_page(client, alias, after_id=after_id)
         page, after_id = reply.data, reply.data["last_id"]
         batches = {data["id"]: data for data in page["data"]}
         is_last = not page["has_more"] or not after_id
         older = None if is_last else _oldest(batches.values(), newer)
-        yield Stretch(batches, before, newer, older, is_last, reply.workspace_id or "")
+        yield ListingPage(batches, before, newer, older, is_last, reply.workspace_id or "")
         if is_last or time.monotonic() > give_up_at:
             return
         newer, before = older, frozenset(batches)

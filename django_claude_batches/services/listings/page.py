@@ -12,58 +12,62 @@ from django.db import transaction
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient, Reply
-from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.exceptions import APIError, ClaudeBatchesError, result_or_error
 from django_claude_batches.models import OpenListing
-from django_claude_batches.services.listings.candidates import count_anew, remember_page, sent_and_unresolved
+from django_claude_batches.services.listings.candidates import (
+    reset_listing_count,
+    sent_and_unresolved,
+    store_page_candidates,
+)
 
 DEAD_AFTER = timedelta(hours=1)
 """A process that has kept no answer for so long has died: a task's own time limit ends it."""
 
 
-def page_of(
+def list_page(
     client: BatchesClient, alias: str, *, limit: int | None = None, after_id: str | None = None
 ) -> Reply[wire.Page]:
     """List one page, and keep what it shows that may be a lost batch. Raise what the client raises.
 
     `limit` is the number of batches, by default the most that the API gives.
     """
-    opened = _opened(alias)
+    opened = _create_open_listing(alias)
     reply = result_or_error(lambda: client.page(limit=limit or wire.MAX_PAGE, after_id=after_id))
     if isinstance(reply, ClaudeBatchesError):
-        _close(alias, opened, is_kept=isinstance(reply, APIError) and reply.status >= 300)
+        _close_listing(alias, opened, is_kept=isinstance(reply, APIError) and reply.status >= 300)
         raise reply
-    remember_page(alias, reply.data["data"], reply.workspace_id)
-    _close(alias, opened, is_kept=not reply.is_repeated)
+    store_page_candidates(alias, reply.data["data"], reply.workspace_id)
+    _close_listing(alias, opened, is_kept=not reply.is_repeated)
     return reply
 
 
-def are_kept(alias: str, until: datetime | None) -> bool:
+def all_answers_stored(alias: str, until: datetime | None) -> bool:
     """Whether the answers of all pages that were asked for until then (None: until now) are kept.
 
     One whose process died never will be: then no listing from before counts any more.
     """
     rows = OpenListing.objects.primary().filter(account=alias)
     rows = rows if until is None else rows.filter(begun_at__lte=until)
-    dead = list(rows.filter(begun_at__lte=after(-DEAD_AFTER)).values_list("pk", flat=True))
+    dead = list(rows.filter(begun_at__lte=now_plus(-DEAD_AFTER)).values_list("pk", flat=True))
     for pk in dead:
-        _close(alias, pk, is_kept=False)
+        _close_listing(alias, pk, is_kept=False)
     return not dead and not rows.exists()
 
 
-def _opened(alias: str) -> int | None:
+def _create_open_listing(alias: str) -> int | None:
     """Write down that a page is asked for, while something is searched for."""
     if not sent_and_unresolved(alias).exists():
         return None
     return OpenListing.objects.primary().create(account=alias, begun_at=DatabaseNow()).pk
 
 
-def _close(alias: str, pk: int | None, *, is_kept: bool) -> None:
+def _close_listing(alias: str, pk: int | None, *, is_kept: bool) -> None:
     if pk is None and is_kept:
         return
     rows = OpenListing.objects.primary()
     with transaction.atomic(using=rows.db):
         if not is_kept:
-            count_anew(sent_and_unresolved(alias))
+            reset_listing_count(sent_and_unresolved(alias))
         if pk is not None:
             rows.filter(pk=pk).delete()

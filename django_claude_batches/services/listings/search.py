@@ -16,11 +16,11 @@ from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.listings.windows import MARGIN, made_at
 
-PAGES = 50
+MAX_PAGES = 50
 """Pages of a thousand in one search; a search that would need more proves nothing."""
 
 Anchor = tuple[str, datetime | None]
-Pages = Callable[..., Reply[wire.Page]]
+PageLister = Callable[..., Reply[wire.Page]]
 """`pages.page_of` of one account: lists the page after `after_id`."""
 
 
@@ -51,7 +51,7 @@ def _reaches(times: Iterable[datetime | None], at: datetime) -> bool:
     return any(time is not None and time < at - 2 * MARGIN for time in times)
 
 
-def list_back(pages: Pages, to: datetime | None, *, after_id: str = "") -> Listing:
+def list_back_to(pages: PageLister, to: datetime | None, *, after_id: str = "") -> Listing:
     """List the batches older than `after_id`, or all, back to that moment (None: to the end).
 
     A page's own last id is the way to the next one, whatever the server calls it.
@@ -60,7 +60,7 @@ def list_back(pages: Pages, to: datetime | None, *, after_id: str = "") -> Listi
     workspaces: set[str] = set()
     cursor = after_id or None
     is_end = False
-    for _page in range(PAGES):
+    for _page in range(MAX_PAGES):
         reply = pages(after_id=cursor)
         workspaces.add(reply.workspace_id or "")
         page = reply.data["data"]
@@ -73,8 +73,8 @@ def list_back(pages: Pages, to: datetime | None, *, after_id: str = "") -> Listi
     return Listing(list(found.values()), workspaces.pop() if len(workspaces) == 1 else "", is_end)
 
 
-def list_for(
-    pages: Pages,
+def list_for_attempts(
+    pages: PageLister,
     alias: str,
     attempts: list[SubmitAttempt],
     gone: frozenset[str],
@@ -94,13 +94,13 @@ def list_for(
     listing = None
     if after_id:
         try:
-            listing = list_back(pages, to, after_id=after_id)
+            listing = list_back_to(pages, to, after_id=after_id)
             if attempts_without_anchor(listing, attempts, gone):  # what it began at may not be known any more
                 listing = None
         except APIError:  # it may have been deleted
             after_id = ""
     if listing is None:
-        listing = list_back(pages, to)
+        listing = list_back_to(pages, to)
     if above is not None:
         _keep_cursor(alias, listing, above)
     return listing
@@ -133,7 +133,7 @@ def anchor_of(attempt: SubmitAttempt, gone: frozenset[str]) -> Anchor | None:
     return None
 
 
-def fullness(listing: Listing, attempt: SubmitAttempt, gone: frozenset[str]) -> tuple[Fullness, str]:
+def completeness(listing: Listing, attempt: SubmitAttempt, gone: frozenset[str]) -> tuple[Completeness, str]:
     """Say whether anything can be missing from the listing, and what speaks for it.
 
     It is full if it shows the newest batch before the call that is still there, and goes back past that one's margin.
@@ -142,17 +142,17 @@ def fullness(listing: Listing, attempt: SubmitAttempt, gone: frozenset[str]) -> 
     anchor = anchor_of(attempt, gone)
     if anchor is not None:
         if anchor[0] not in listing.ids:
-            return Fullness.PARTIAL, f"the listing does not show {anchor[0]}, which was there before the call"
+            return Completeness.PARTIAL, f"the listing does not show {anchor[0]}, which was there before the call"
         if listing.is_past(anchor[1]):
-            return Fullness.FULL, ""
-        return Fullness.PARTIAL, "the listing does not go back far enough"
+            return Completeness.FULL, ""
+        return Completeness.PARTIAL, "the listing does not go back far enough"
     if not listing.is_end:
-        return Fullness.PARTIAL, "the listing does not go back to its end"
+        return Completeness.PARTIAL, "the listing does not go back to its end"
     if not attempt.workspace_id:
-        return Fullness.UNPROVABLE, "the listing may be of another Workspace than it was sent to"
+        return Completeness.UNPROVABLE, "the listing may be of another Workspace than it was sent to"
     if listing.workspace_id != attempt.workspace_id:
-        return Fullness.PARTIAL, "the listing is of another Workspace than it was sent to"
-    return Fullness.FULL, ""
+        return Completeness.PARTIAL, "the listing is of another Workspace than it was sent to"
+    return Completeness.FULL, ""
 
 
 def attempts_without_anchor(
@@ -163,7 +163,7 @@ def attempts_without_anchor(
     return {anchor: attempt for anchor, attempt in found if anchor is not None and anchor[0] not in listing.ids}
 
 
-class Fullness(Enum):
+class Completeness(Enum):
     """What a listing says of an attempt by what it does not show."""
 
     FULL = auto()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django_claude_batches import wire
-from django_claude_batches.db.leases import KEYS
+from django_claude_batches.db.leases import MAX_KEYS
 from django_claude_batches.models import SubmitAttempt
 from django_claude_batches.sanitize import moment
 
@@ -33,7 +33,7 @@ class Window:
     def without_end(self) -> Window:
         return replace(self, until=None)
 
-    def may_have(self, remote_id: str, created_at: datetime | None) -> bool:
+    def may_have_made(self, remote_id: str, created_at: datetime | None) -> bool:
         """Whether the attempt may have made this batch, whatever it counts. One without a readable time may be it."""
         if remote_id in self.noted:
             return False
@@ -53,6 +53,6 @@ def unowned(remote_ids: Iterable[str]) -> set[str]:
     ids = list(remote_ids)
     attempts = SubmitAttempt.objects.primary()
     owned: set[str | None] = set()
-    for start in range(0, len(ids), KEYS):
-        owned.update(attempts.filter(remote_id__in=ids[start : start + KEYS]).values_list("remote_id", flat=True))
+    for start in range(0, len(ids), MAX_KEYS):
+        owned.update(attempts.filter(remote_id__in=ids[start : start + MAX_KEYS]).values_list("remote_id", flat=True))
     return {id_ for id_ in ids if id_ not in owned}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.db.models import F, Q
 
-from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.batch_state import FETCHING, RUNNING
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.announcements import tell
+from django_claude_batches.services.announcements import send_signal
 from django_claude_batches.signals import batch_failed
 
 logger = get_logger(__name__)
@@ -20,17 +20,17 @@ ALARMS = (
 )
 
 
-def alarm(alias: str) -> int:
+def raise_alarms(alias: str) -> int:
     """Say once of each batch that it nears an end it should not come to; give how many were said."""
     said = 0
     for states, age, text in ALARMS:
-        near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=after(-age))
+        near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=now_plus(-age))
         near = near.filter(announced_at__isnull=True)  # what is fetched once more is stored already
         unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
         for batch in near.filter(unsaid)[:100]:
             if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):
                 batch.log_event("alarm", text)
                 logger.error("Batch %s: %s", batch.pk, text)
-                tell(batch_failed, batch)
+                send_signal(batch_failed, batch)
                 said += 1
     return said

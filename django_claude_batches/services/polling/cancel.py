@@ -15,11 +15,11 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.backoff import backoff, respecting
-from django_claude_batches.services.polling.poll import observe, poll
+from django_claude_batches.services.backoff import backoff, honor_retry_after
+from django_claude_batches.services.polling.poll import poll, update_from_remote
 
 CANCELABLE = RUNNING | SENT | {State.QUEUED}
-PAST = FETCHING | {State.INGESTED, State.LOST}
+NOTHING_TO_CANCEL = FETCHING | {State.INGESTED, State.LOST}
 NOT_ABOUT_THE_BATCH = (RateLimitError, ServerFault, AuthenticationError, AccessRefused, SpendLimitReached)
 
 
@@ -38,7 +38,7 @@ def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     if batch.record_intent({State.IN_PROGRESS, *SENT}, cancel_requested_at=DatabaseNow()):
         batch.log_event("cancel_requested", by=by)
         return batch
-    if batch.state in PAST:
+    if batch.state in NOTHING_TO_CANCEL:
         raise batch.forbidden("cancel", CANCELABLE, "nothing is left to cancel; its results are kept.")
     raise batch.forbidden("cancel", CANCELABLE)
 
@@ -57,15 +57,15 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     except ClaudeBatchesError as error:
         failure = error
     if data is not None:
-        return observe(batch, data)
+        return update_from_remote(batch, data)
     if isinstance(failure, APIError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
         # Perhaps it has ended or is gone: what the API says then is not known (docs/reference/wire.md §5.3), so look.
         failures = batch.failures
         if poll(batch, token, client):
             return True
         if is_wanted(batch):
-            delay = respecting(failure, backoff(failures))
+            delay = honor_retry_after(failure, backoff(failures))
             batch.reschedule(delay, token=token, last_error=str(failure), failures=failures + 1)
         return False
-    batch.reschedule(respecting(failure, backoff(batch.failures)), token=token, error=str(failure))
+    batch.reschedule(honor_retry_after(failure, backoff(batch.failures)), token=token, error=str(failure))
     return False

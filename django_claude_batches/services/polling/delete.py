@@ -10,7 +10,7 @@ from django_claude_batches.exceptions import APIError, ClaudeBatchesError, NotFo
 from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
-from django_claude_batches.services.backoff import LONGEST, NOW, backoff, respecting
+from django_claude_batches.services.backoff import MAX_BACKOFF, NO_DELAY, backoff, honor_retry_after
 from django_claude_batches.services.listings.candidates import gone_ids
 from django_claude_batches.services.listings.search import anchor_of
 from django_claude_batches.services.listings.windows import Window, unowned
@@ -18,8 +18,8 @@ from django_claude_batches.services.polling.loss import without_results
 
 DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
 UNFINISHED = SENT | RUNNING
-TRIES = 5
-REQUEST_TIMEOUT = 408
+MAX_TRIES = 5
+HTTP_REQUEST_TIMEOUT = 408
 
 
 def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any = None) -> MessageBatch:
@@ -53,7 +53,9 @@ def is_wanted(batch: MessageBatch) -> bool:
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
     if is_searched_for(batch):
-        batch.reschedule(LONGEST, token=token, last_error="Kept for now: the search for a lost batch needs this one.")
+        batch.reschedule(
+            MAX_BACKOFF, token=token, last_error="Kept for now: the search for a lost batch needs this one."
+        )
         return False
     maybe_deleted = _maybe_deleted(batch)
     batch.log_event("delete_sent")
@@ -80,7 +82,7 @@ def is_searched_for(batch: MessageBatch) -> bool:
     if any(anchor is not None and anchor[0] == remote_id for anchor in (anchor_of(each, gone) for each in of_account)):
         return True
     windows = [Window.of(attempt) for attempt in of_account]
-    maybe = any(window.may_have(remote_id, batch.created_at) for window in windows)
+    maybe = any(window.may_have_made(remote_id, batch.created_at) for window in windows)
     foreign = RemoteBatch.objects.of(batch.account).filter(remote_id=remote_id, is_foreign=True)
     return maybe and bool(unowned([remote_id])) and not foreign.exists()
 
@@ -93,7 +95,11 @@ def _maybe_deleted(batch: MessageBatch) -> bool:
 
 def _is_refusal(failure: ClaudeBatchesError) -> bool:
     """Whether it says that nothing was deleted: not so a 5xx, a 408 or a broken connection."""
-    return isinstance(failure, APIError) and not isinstance(failure, ServerFault) and failure.status != REQUEST_TIMEOUT
+    return (
+        isinstance(failure, APIError)
+        and not isinstance(failure, ServerFault)
+        and failure.status != HTTP_REQUEST_TIMEOUT
+    )
 
 
 def _deleted(batch: MessageBatch, token: str) -> bool:
@@ -108,13 +114,13 @@ def _deleted(batch: MessageBatch, token: str) -> bool:
 
 
 def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> bool:
-    if batch.tries + 1 < TRIES:
+    if batch.tries + 1 < MAX_TRIES:
         batch.reschedule(
-            respecting(failure, backoff(batch.tries)), token=token, error=str(failure), tries=batch.tries + 1
+            honor_retry_after(failure, backoff(batch.tries)), token=token, error=str(failure), tries=batch.tries + 1
         )
         return False
     unwished = {**NO_INTENT, "cancel_requested_at": batch.cancel_requested_at}
-    unwished["due"] = NOW if batch.state in FETCHING else None  # then its results are fetched after all
+    unwished["due"] = NO_DELAY if batch.state in FETCHING else None  # then its results are fetched after all
     if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, last_error=str(failure), **unwished):
         batch.log_event("delete_failed", str(failure))
     return False

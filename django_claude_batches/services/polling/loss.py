@@ -11,31 +11,31 @@ from django.utils import timezone
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.db.leases import DatabaseNow, after
+from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, UsageRollup
 from django_claude_batches.models.batch_state import FETCHING, NOT_BEING_IDENTIFIED, RUNNING, State
-from django_claude_batches.models.remote_batch import MISSED_FOR, MISSES
+from django_claude_batches.models.remote_batch import MISSES_UNTIL_GONE, MISSING_PERIOD
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.announcements import tell
-from django_claude_batches.services.backoff import NOW
-from django_claude_batches.services.listings.page import page_of
+from django_claude_batches.services.announcements import send_signal
+from django_claude_batches.services.backoff import NO_DELAY
+from django_claude_batches.services.listings.page import list_page
 from django_claude_batches.services.mirror import moment
 from django_claude_batches.signals import batch_failed
 
 logger = get_logger(__name__)
 
-MISSING = Q(misses__gte=MISSES, missed_at__lte=after(-MISSED_FOR))
+PROVEN_MISSING = Q(misses__gte=MISSES_UNTIL_GONE, missed_at__lte=now_plus(-MISSING_PERIOD))
 """Not found three times over half an hour."""
 
 DECLARABLE = RUNNING | FETCHING | {State.HELD}
 """Those that a person may say are lost."""
 
-PAGES = 50
+MAX_PAGES = 50
 RESULTS_LAST = timedelta(days=wire.RESULTS_LAST_DAYS)
 
 
-def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
+def record_miss(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
     """Count a 404, and give whether it is proved by now that the batch is gone: then it is lost.
 
     That takes three of them over half an hour, and a full listing of the Workspace that it was made in, without it. A
@@ -44,13 +44,13 @@ def missed(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
     """
     rows = MessageBatch.objects.primary().filter(pk=batch.pk, state__in=RUNNING | FETCHING)
     rows.update(misses=F("misses") + 1, missed_at=Coalesce("missed_at", DatabaseNow()), last_error=why)
-    if not rows.filter(MISSING).exists():
+    if not rows.filter(PROVEN_MISSING).exists():
         return False
-    if is_past_keeping(batch):
-        return lose(batch, f"{batch.anthropic_id} was not found, and Anthropic keeps its results no longer.")
+    if is_past_results_deadline(batch):
+        return mark_lost(batch, f"{batch.anthropic_id} was not found, and Anthropic keeps its results no longer.")
     if not _is_absent(batch, client):
         return False
-    return lose(batch, f"{batch.anthropic_id} is not at Anthropic any more: it was deleted there.")
+    return mark_lost(batch, f"{batch.anthropic_id} is not at Anthropic any more: it was deleted there.")
 
 
 def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
@@ -63,19 +63,19 @@ def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
     known = {"missing_count": batch.count_missing(summary), "error_groups": summary.error_groups}
     if not batch.was_complete:
         return State.LOST, known
-    return State.INGESTED, {**known, "ingested_at": DatabaseNow(), "announced_at": None, "due": NOW}
+    return State.INGESTED, {**known, "ingested_at": DatabaseNow(), "announced_at": None, "due": NO_DELAY}
 
 
-def lose(batch: MessageBatch, why: str) -> bool:
+def mark_lost(batch: MessageBatch, why: str) -> bool:
     """Say that the results cannot be had any more. Stored rows stay."""
-    lost = _lose(batch, why)
+    lost = _mark_lost(batch, why)
     if lost and batch.state == State.LOST:
         logger.error("Batch %s is lost: %s", batch.pk, why)
-        tell(batch_failed, batch)
+        send_signal(batch_failed, batch)
     return lost
 
 
-def _lose(batch: MessageBatch, why: str, *, where: Q | None = None, by: Any = None) -> bool:
+def _mark_lost(batch: MessageBatch, why: str, *, where: Q | None = None, by: Any = None) -> bool:
     state, columns = without_results(batch)
     lost = batch.move(state, allowed=RUNNING | FETCHING, where=where, last_error=why, **columns)
     if lost:
@@ -91,7 +91,7 @@ def declare_lost(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     raise InvalidTransition for any other batch.
     """
     why = f"A person says that {batch.anthropic_id or 'what it made'} is not at Anthropic any more."
-    if _lose(batch, why, where=MISSING, by=by):
+    if _mark_lost(batch, why, where=PROVEN_MISSING, by=by):
         return batch
     if batch.move(State.ABANDONED, allowed={State.HELD}, where=Q(may_have_been_billed=True) & NOT_BEING_IDENTIFIED):
         batch.log_event("abandoned", why, by=by)
@@ -105,19 +105,19 @@ def declare_lost(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
 def obstacle(batch: MessageBatch) -> str:
     """Say why a person cannot declare it lost; nothing where that is possible."""
     if batch.state in RUNNING | FETCHING:
-        long_ago = timezone.now() - MISSED_FOR  # about: the database's clock decides
-        is_missing = batch.misses >= MISSES and batch.missed_at is not None and batch.missed_at <= long_ago
+        long_ago = timezone.now() - MISSING_PERIOD  # about: the database's clock decides
+        is_missing = batch.misses >= MISSES_UNTIL_GONE and batch.missed_at is not None and batch.missed_at <= long_ago
         return "" if is_missing else "was not yet missed three times over half an hour"
     if batch.state == State.HELD and batch.is_being_identified:
         return f"is being verified as {batch.identified_id}"
     return "" if batch.state == State.HELD and batch.may_have_been_billed else "has nothing to lose"
 
 
-def is_past_keeping(batch: MessageBatch) -> bool:
+def is_past_results_deadline(batch: MessageBatch) -> bool:
     """Whether Anthropic keeps its results no longer, by the database's clock."""
     rows = MessageBatch.objects.primary().filter(pk=batch.pk)
     made_at = Coalesce("created_at", "queued_at")
-    return rows.alias(made_at=made_at).filter(made_at__lt=after(-RESULTS_LAST)).exists()
+    return rows.alias(made_at=made_at).filter(made_at__lt=now_plus(-RESULTS_LAST)).exists()
 
 
 def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
@@ -130,8 +130,8 @@ def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
 
 def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
     after_id: str | None = None
-    for _page in range(PAGES):
-        reply = page_of(client, batch.account, after_id=after_id)
+    for _page in range(MAX_PAGES):
+        reply = list_page(client, batch.account, after_id=after_id)
         if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
             return False
         for data in reply.data["data"]:

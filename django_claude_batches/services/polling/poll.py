@@ -13,42 +13,42 @@ from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch_state import RUNNING, State
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.announcements import tell
-from django_claude_batches.services.backoff import CANCEL_POLL, NOW, next_poll, respecting
-from django_claude_batches.services.mirror import mirrored
-from django_claude_batches.services.polling.loss import missed
+from django_claude_batches.services.announcements import send_signal
+from django_claude_batches.services.backoff import CANCEL_POLL_DELAY, NO_DELAY, honor_retry_after, poll_delay
+from django_claude_batches.services.mirror import mirror_columns
+from django_claude_batches.services.polling.loss import record_miss
 from django_claude_batches.signals import batch_ended
 
 logger = get_logger(__name__)
 
-SEEN: dict[str, Any] = {"last_error": "", "misses": 0, "missed_at": None}
+SEEN_COLUMNS: dict[str, Any] = {"last_error": "", "misses": 0, "missed_at": None}
 """The columns of a batch that was just seen at Anthropic."""
 
 
-def observe(batch: MessageBatch, data: wire.MessageBatch) -> bool:
+def update_from_remote(batch: MessageBatch, data: wire.MessageBatch) -> bool:
     """Write what was seen, and give whether the batch has ended by it.
 
     A listing may be older than what we know: a batch goes forward only, from in_progress to canceling to ended.
     An unknown status is kept, and changes no state.
     """
-    mirror = mirrored(data)
+    mirror = mirror_columns(data)
     with transaction.atomic(using=MessageBatch.objects.primary().db):
         if mirror["processing_status"] == "ended":
-            ended = batch.move(State.ENDED, allowed=RUNNING, due=NOW, **SEEN, **mirror)
+            ended = batch.move(State.ENDED, allowed=RUNNING, due=NO_DELAY, **SEEN_COLUMNS, **mirror)
             if ended:
                 batch.log_event("ended", _outcomes(batch))
         else:
             ended = False
             _still_running(batch, mirror)
     if ended:
-        tell(batch_ended, batch)
+        send_signal(batch_ended, batch)
     return ended
 
 
 def _still_running(batch: MessageBatch, mirror: dict[str, Any]) -> None:
     canceling = mirror["processing_status"] == "canceling"
-    delay = CANCEL_POLL if batch.cancel_requested_at or canceling else next_poll(mirror["created_at"])
-    clean = {**SEEN, **mirror}
+    delay = CANCEL_POLL_DELAY if batch.cancel_requested_at or canceling else poll_delay(mirror["created_at"])
+    clean = {**SEEN_COLUMNS, **mirror}
     if canceling and batch.move(State.CANCELING, allowed={State.IN_PROGRESS}, due=delay, **clean):
         batch.log_event("canceling")
         return
@@ -68,11 +68,11 @@ def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     except ClaudeBatchesError as error:
         failure = error
     if data is None:
-        if isinstance(failure, NotFoundError) and missed(batch, client, str(failure)):
+        if isinstance(failure, NotFoundError) and record_miss(batch, client, str(failure)):
             return False
-        batch.reschedule(respecting(failure, next_poll(batch.created_at)), token=token, error=str(failure))
+        batch.reschedule(honor_retry_after(failure, poll_delay(batch.created_at)), token=token, error=str(failure))
         return False
-    return observe(batch, data)
+    return update_from_remote(batch, data)
 
 
 def _outcomes(batch: MessageBatch) -> str:

@@ -12,55 +12,55 @@ from django.db.models import F, Max, Q
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.conf import ConfigurationError
-from django_claude_batches.db.leases import KEYS, after
-from django_claude_batches.error_text import described
+from django_claude_batches.db.leases import MAX_KEYS, now_plus
+from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import account_state
-from django_claude_batches.services.backoff import CANCEL_POLL, backoff, next_poll, respecting
+from django_claude_batches.services.backoff import CANCEL_POLL_DELAY, backoff, honor_retry_after, poll_delay
 from django_claude_batches.services.connection import connect
-from django_claude_batches.services.listings.page import page_of
-from django_claude_batches.services.mirror import mirrored, moment
-from django_claude_batches.services.polling.loss import missed
-from django_claude_batches.services.polling.poll import observe
-from django_claude_batches.services.slow_accounts import may_work, stopping_at_a_slow_call
+from django_claude_batches.services.listings.page import list_page
+from django_claude_batches.services.mirror import mirror_columns, moment
+from django_claude_batches.services.polling.loss import record_miss
+from django_claude_batches.services.polling.poll import update_from_remote
+from django_claude_batches.services.slow_accounts import may_start_work, stop_after_slow_call
 
 logger = get_logger(__name__)
 
-STEP = timedelta(seconds=5)
+DELAY_STEP = timedelta(seconds=5)
 """Delays are rounded to it, so that batches share a statement; they stay spread."""
 
 STATUSES = {State.IN_PROGRESS: "in_progress", State.CANCELING: "canceling"}
 
 
-def is_as_before(batch: MessageBatch, data: wire.MessageBatch) -> bool:
+def is_unchanged(batch: MessageBatch, data: wire.MessageBatch) -> bool:
     """Whether nothing of it has changed, and nothing is to be written or asked but when to look again."""
     state = State(batch.state)
     if STATUSES.get(state) != data["processing_status"] or batch.last_error or batch.missed_at is not None:
         return False
     if state == State.IN_PROGRESS and batch.cancel_requested_at is not None:
         return False
-    return all(getattr(batch, name) == value for name, value in mirrored(data).items())
+    return all(getattr(batch, name) == value for name, value in mirror_columns(data).items())
 
 
-def look_again_later(batches: list[MessageBatch]) -> None:
+def schedule_next_polls(batches: list[MessageBatch]) -> None:
     """Set when each is looked at next, unless somebody wished for something meanwhile."""
     by_delay: dict[tuple[str, int], list[int]] = defaultdict(list)
     for batch in batches:
-        delay = CANCEL_POLL if batch.state == State.CANCELING else next_poll(batch.created_at)
-        by_delay[batch.state, max(round(delay / STEP), 1)].append(batch.pk)
+        delay = CANCEL_POLL_DELAY if batch.state == State.CANCELING else poll_delay(batch.created_at)
+        by_delay[batch.state, max(round(delay / DELAY_STEP), 1)].append(batch.pk)
     for (state, steps), pks in by_delay.items():
         rows = MessageBatch.objects.primary().filter(pk__in=pks, state=state)
         unwished = rows.filter(Q(state=State.CANCELING) | Q(cancel_requested_at__isnull=True))
-        unwished.update(next_action_at=after(STEP * steps), tries=0, failures=0)
+        unwished.update(next_action_at=now_plus(DELAY_STEP * steps), tries=0, failures=0)
 
 
-PAGES = 5
+MAX_PAGES = 5
 """Pages of a thousand in one round; what is older is asked for one by one."""
 
-SINGLES = 50
+MAX_SINGLE_RETRIEVES = 50
 """Batches asked for one by one in a round, when the listing did not show them."""
 
 BUDGET = timedelta(seconds=20)
@@ -82,17 +82,17 @@ def poll_account(alias: str) -> int:
     if token is None:
         return 0
     try:
-        return _round(alias, oldest.created_at) if may_work(alias, is_polling=True) else 0
+        return _poll_round(alias, oldest.created_at) if may_start_work(alias, is_polling=True) else 0
     finally:
         states.release(state.pk, token)
 
 
-@stopping_at_a_slow_call()
-def _round(alias: str, oldest: datetime | None) -> int:
+@stop_after_slow_call()
+def _poll_round(alias: str, oldest: datetime | None) -> int:
     rows = MessageBatch.objects.primary()
     waiting = {batch.anthropic_id: batch for batch in rows.to_poll().due().filter(account=alias)}
     seen = 0
-    as_before: list[MessageBatch] = []
+    unchanged: list[MessageBatch] = []
     failure: Exception | None = None
     try:
         for data in _listed(alias, connect(alias), waiting, oldest):
@@ -100,48 +100,52 @@ def _round(alias: str, oldest: datetime | None) -> int:
             if batch is None:
                 continue
             seen += 1
-            if is_as_before(batch, data):
-                as_before.append(batch)
+            if is_unchanged(batch, data):
+                unchanged.append(batch)
             else:
-                _observe_or_put_off(batch, data)
+                _update_or_delay(batch, data)
     except (ClaudeBatchesError, ConfigurationError) as error:
         failure = error
         logger.warning("Polling account %s: %s", alias, failure)
     except Exception as error:
         failure = error
         logger.exception("Polling account %s failed.", alias)
-    look_again_later(as_before)
+    schedule_next_polls(unchanged)
     if failure is not None:
-        _put_off([batch.pk for batch in waiting.values()], failure)
+        _delay_polls([batch.pk for batch in waiting.values()], failure)
     return seen
 
 
-def poll_later(alias: str, error: Exception) -> None:
+def delay_polls(alias: str, error: Exception) -> None:
     """Delay the account's due batches after an unexpected error."""
     due = MessageBatch.objects.primary().to_poll().due().filter(account=alias)
-    _put_off(list(due.values_list("pk", flat=True)), error)
+    _delay_polls(list(due.values_list("pk", flat=True)), error)
 
 
-def _put_off(pks: list[int], error: Exception) -> None:
-    for start in range(0, len(pks), KEYS):
-        _put_off_some(pks[start : start + KEYS], error)
+def _delay_polls(pks: list[int], error: Exception) -> None:
+    for start in range(0, len(pks), MAX_KEYS):
+        _delay_some_polls(pks[start : start + MAX_KEYS], error)
 
 
-def _put_off_some(pks: list[int], error: Exception) -> None:
+def _delay_some_polls(pks: list[int], error: Exception) -> None:
     rows = MessageBatch.objects.primary().to_poll().filter(pk__in=pks)
     failures = rows.aggregate(most=Max("failures"))["most"] or 0
     # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.
     delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
-    rows.update(next_action_at=after(respecting(error, delay)), last_error=described(error), failures=F("failures") + 1)
+    rows.update(
+        next_action_at=now_plus(honor_retry_after(error, delay)),
+        last_error=format_error(error),
+        failures=F("failures") + 1,
+    )
 
 
-def _observe_or_put_off(batch: MessageBatch, data: wire.MessageBatch) -> None:
+def _update_or_delay(batch: MessageBatch, data: wire.MessageBatch) -> None:
     """Write what was seen of one batch; where that cannot be done, the others are written all the same."""
     try:
-        observe(batch, data)
+        update_from_remote(batch, data)
     except Exception as error:
         logger.exception("Account %s: what was seen of batch %s could not be stored.", batch.account, batch.pk)
-        _put_off([batch.pk], error)
+        _delay_polls([batch.pk], error)
 
 
 def _listed(
@@ -150,24 +154,24 @@ def _listed(
     """Give the account's batches down to the oldest that we wait for, then single ones that were not among them."""
     give_up_at = time.monotonic() + BUDGET.total_seconds()
     after_id: str | None = None
-    for _page in range(PAGES):
-        page = page_of(client, alias, after_id=after_id).data
+    for _page in range(MAX_PAGES):
+        page = list_page(client, alias, after_id=after_id).data
         yield from page["data"]
         after_id = page["last_id"]
         last = moment(page["data"][-1]["created_at"]) if page["data"] else None
         older = oldest is None or last is None or last >= oldest
         if not (waiting and page["has_more"] and after_id and older) or time.monotonic() > give_up_at:
             break
-    for batch in list(waiting.values())[:SINGLES]:
+    for batch in list(waiting.values())[:MAX_SINGLE_RETRIEVES]:
         if time.monotonic() > give_up_at:
             break
         try:
             data = client.retrieve(str(batch.anthropic_id))
         except ClaudeBatchesError as error:
-            if isinstance(error, NotFoundError) and missed(batch, client, str(error)):
+            if isinstance(error, NotFoundError) and record_miss(batch, client, str(error)):
                 continue
             late = MessageBatch.objects.primary().to_poll().filter(pk=batch.pk)
-            delay = respecting(error, next_poll(batch.created_at))
-            late.update(next_action_at=after(delay), last_error=str(error))
+            delay = honor_retry_after(error, poll_delay(batch.created_at))
+            late.update(next_action_at=now_plus(delay), last_error=str(error))
             continue
         yield data

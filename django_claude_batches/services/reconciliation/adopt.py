@@ -16,14 +16,14 @@ from django_claude_batches.exceptions import (
     ServerFault,
 )
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.batch_state import ADOPTING, State
+from django_claude_batches.models.batch_state import IDENTIFIABLE, State
 from django_claude_batches.models.event import user_name
-from django_claude_batches.services.backoff import NOW, next_poll
-from django_claude_batches.services.connection import connect, outside_transactions
-from django_claude_batches.services.listings.candidates import may_be_lost, searched_for
-from django_claude_batches.services.listings.listing import stretches
+from django_claude_batches.services.backoff import NO_DELAY, poll_delay
+from django_claude_batches.services.connection import connect, require_no_transaction
+from django_claude_batches.services.listings.candidates import may_be_lost, unmatched_attempts
+from django_claude_batches.services.listings.listing import listing_pages
 from django_claude_batches.services.listings.windows import Window
-from django_claude_batches.services.mirror import mirrored, total
+from django_claude_batches.services.mirror import mirror_columns, request_total
 from django_claude_batches.services.reconciliation.proof import Reading, read
 from django_claude_batches.services.submission import acceptance
 
@@ -36,7 +36,7 @@ class NotEnded(NotOurs):
     """It may be the one: that is known when it has ended."""
 
 
-WAITING = (NotEnded, APIConnectionError, RateLimitError, ServerFault)
+RETRIED_ERRORS = (NotEnded, APIConnectionError, RateLimitError, ServerFault)
 """What says nothing against a claim: it is verified later."""
 
 
@@ -56,7 +56,7 @@ def adopt(
     attempts, so it can be claimed only when it has ended; NotOurs says why not, and its counts say nothing. Raise
     APIError or APIConnectionError for what Anthropic says, InvalidTransition if the row waits for nothing.
     """
-    outside_transactions("adopt()")
+    require_no_transaction("adopt()")
     if for_batch is not None:
         return _identify(id, for_batch, by=by)
     rows = MessageBatch.objects.primary()
@@ -79,10 +79,10 @@ def _mirror(data: wire.MessageBatch, *, account: str, kind: str = "", label: str
             label=label,
             created_by=by,
             created_by_name=user_name(by),
-            request_count=total(data),
+            request_count=request_total(data),
         )
         state = states.get(data["processing_status"], State.IN_PROGRESS)
-        batch.move(state, allowed={State.DRAFT}, due=NOW, anthropic_id=data["id"], **mirrored(data))
+        batch.move(state, allowed={State.DRAFT}, due=NO_DELAY, anthropic_id=data["id"], **mirror_columns(data))
         batch.log_event("adopted", data["id"], by=by)
     return batch
 
@@ -95,8 +95,8 @@ def identify(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  
     """
     if not wire.BATCH_ID_PATTERN.fullmatch(id):
         raise InvalidRequest(f"a batch's id looks like msgbatch_01…, not {id!r:.80}")
-    if not batch.record_intent(ADOPTING, identified_id=id):
-        raise batch.forbidden("adopt for", ADOPTING)
+    if not batch.record_intent(IDENTIFIABLE, identified_id=id):
+        raise batch.forbidden("adopt for", IDENTIFIABLE)
     batch.log_event("identification_requested", id, by=by)
     return batch
 
@@ -113,8 +113,8 @@ def verify_identification(batch: MessageBatch, token: str) -> bool:
         _identify(remote_id, batch, by=None)
     except (APIError, APIConnectionError, NotOurs) as error:
         failure = error
-    if isinstance(failure, WAITING):
-        _wait_for_it(batch, token, failure)
+    if isinstance(failure, RETRIED_ERRORS):
+        _verify_later(batch, token, failure)
         return False
     rows.leased_by(batch.pk, token).filter(identified_id=remote_id).update(identified_id="")
     if failure is not None:
@@ -124,8 +124,8 @@ def verify_identification(batch: MessageBatch, token: str) -> bool:
     return failure is None
 
 
-def _wait_for_it(batch: MessageBatch, token: str, why: ClaudeBatchesError) -> None:
-    batch.reschedule(next_poll(batch.queued_at), token=token, last_error=str(why))
+def _verify_later(batch: MessageBatch, token: str, why: ClaudeBatchesError) -> None:
+    batch.reschedule(poll_delay(batch.queued_at), token=token, last_error=str(why))
     said = batch.events.using(MessageBatch.objects.primary().db).filter(
         what__in=["identification_requested", "identification_pending"]
     )
@@ -141,13 +141,13 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     Raise NotOurs for an account that is SHARED: otherwise the answers of others would be stored here, and RETENTION
     would delete their batches at Anthropic.
     """
-    outside_transactions("adopt_all()")
+    require_no_transaction("adopt_all()")
     if conf.account(account).is_shared:
         raise NotOurs(f'Account "{account}" is SHARED: it also lists batches of others. Adopt your own by their ids.')
     adopted, left_out = [], []
-    windows = [Window.of(attempt) for attempt in searched_for(account)]
-    listed = stretches(connect(account), account)
-    for data in (data for stretch in listed for data in stretch.batches.values()):
+    windows = [Window.of(attempt) for attempt in unmatched_attempts(account)]
+    listed = listing_pages(connect(account), account)
+    for data in (data for page in listed for data in page.batches.values()):
         if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
             continue
         if may_be_lost(account, data, windows):
@@ -161,8 +161,8 @@ def _identify(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.anthropic_id == remote_id:
         return batch
-    if batch.state not in ADOPTING:
-        raise batch.forbidden("adopt for", ADOPTING)
+    if batch.state not in IDENTIFIABLE:
+        raise batch.forbidden("adopt for", IDENTIFIABLE)
     owner = MessageBatch.objects.primary().filter(anthropic_id=remote_id, attempts__remote_id=remote_id).first()
     if owner is not None:
         raise NotOurs(f"{remote_id} is batch {owner} here, which submitted it.")
@@ -174,7 +174,7 @@ def _identify(remote_id: str, batch: MessageBatch, *, by: Any) -> MessageBatch:
         reason = f"{remote_id} cannot be shown to be batch {batch}: {_why_not(reading, is_ended=is_ended)}"
         raise NotOurs(reason) if is_ended else NotEnded(reason)
     batch.log_event("identified", remote_id, by=by)
-    acceptance.proven(reading.attempt, remote_id)
+    acceptance.assign_proven(reading.attempt, remote_id)
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     return batch
 

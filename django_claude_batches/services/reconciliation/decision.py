@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from django_claude_batches.models.attempt import FULL_LISTINGS
-from django_claude_batches.services.listings.search import Fullness
+from django_claude_batches.services.listings.search import Completeness
 
 
 class Step(Enum):
@@ -26,7 +26,7 @@ class Facts:
     is_quiet: bool
     is_overdue: bool
     is_being_identified: bool
-    listing: Fullness
+    listing: Completeness
     candidates: int
     gone: int
     listings: int
@@ -50,10 +50,10 @@ def decide(facts: Facts) -> Decision:
         return Decision(Step.HOLD, "a batch that may be it was deleted at Anthropic before its results were read")
     if facts.is_being_identified:
         return Decision(Step.WAIT)
-    if facts.listing is Fullness.UNPROVABLE:
+    if facts.listing is Completeness.UNPROVABLE:
         why = "no batch from before the call is left, and the server names no Workspace: no listing can prove anything"
         return Decision(Step.HOLD, why)
-    if facts.listing is Fullness.PARTIAL:
+    if facts.listing is Completeness.PARTIAL:
         why = "no listing within 48 hours was complete"
         return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)
     return Decision(Step.NOT_RECEIVED if facts.listings >= FULL_LISTINGS and facts.are_kept else Step.WAIT)

@@ -11,13 +11,13 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch_state import State
-from django_claude_batches.services.listings.candidates import keep_anchor, seen
+from django_claude_batches.services.listings.candidates import record_sighting, store_anchor
 from django_claude_batches.services.listings.search import Anchor, Listing
 from django_claude_batches.services.listings.windows import unowned
 from django_claude_batches.services.reconciliation.proof import read, read_rows
 from django_claude_batches.services.submission import acceptance
 
-AT_A_TIME = 50
+MAX_PER_ROUND = 50
 """Batches that are asked for, and whose results are opened, in one round."""
 
 BUDGET = timedelta(seconds=60)
@@ -37,25 +37,25 @@ def examine(client: BatchesClient, rows: list[RemoteBatch], listing: Listing, li
     counts = set(likely)
     absent = [row for row in rows if row.remote_id not in listing.ids]
     there = {row.pk for row in rows if row.remote_id in listing.ids}
-    for row in sorted(absent, key=_asked)[:AT_A_TIME]:
-        if time.monotonic() < give_up_at and ask_for(client, row, listing.workspace_id):
+    for row in sorted(absent, key=_asked_timestamp)[:MAX_PER_ROUND]:
+        if time.monotonic() < give_up_at and retrieve_candidate(client, row, listing.workspace_id):
             there.add(row.pk)
     now = AccountState.objects.primary().clock()
     ids = [row.remote_id for row in rows]
     complete = MessageBatch.objects.primary().filter(anthropic_id__in=ids, state=State.INGESTED, missing_count=0)
     here = {str(batch.anthropic_id): batch for batch in complete} if ids else {}
     ended = [row for row in rows if row.remote_id in here or (row.pk in there and _is_to_be_read(row, now))]
-    ended.sort(key=lambda row: (_asked(row), row.requests not in counts))
-    for row in ended[:AT_A_TIME]:
+    ended.sort(key=lambda row: (_asked_timestamp(row), row.requests not in counts))
+    for row in ended[:MAX_PER_ROUND]:
         if time.monotonic() < give_up_at:
-            judge(client, row, here.get(row.remote_id), now)
+            inspect_results(client, row, here.get(row.remote_id), now)
 
 
-def _asked(row: RemoteBatch) -> float:
+def _asked_timestamp(row: RemoteBatch) -> float:
     return row.asked_at.timestamp() if row.asked_at else 0.0
 
 
-def ask_for(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
+def retrieve_candidate(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
     """Ask for one by its id; give whether it is there. A 404 counts only in the Workspace that listed it, by name."""
     data = failure = None
     try:
@@ -65,7 +65,7 @@ def ask_for(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
     rows = RemoteBatch.objects.primary().filter(pk=row.pk)
     rows.update(asked_at=DatabaseNow())
     if data is not None:
-        seen(row, data, workspace_id=workspace_id)
+        record_sighting(row, data, workspace_id=workspace_id)
         return True
     row.why = f"it is not listed, and was not found: {failure}"
     if isinstance(failure, NotFoundError) and workspace_id and row.workspace_id == workspace_id:
@@ -76,26 +76,26 @@ def ask_for(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
     return False
 
 
-def ask_for_anchors(
+def retrieve_anchors(
     client: BatchesClient, alias: str, anchors: Mapping[Anchor, SubmitAttempt], workspace_id: str
 ) -> None:
     """Ask for what was there before a call and is not listed: it may be gone, or the listing is stale."""
     give_up_at = time.monotonic() + BUDGET.total_seconds()
-    for (id_, at), attempt in list(anchors.items())[:AT_A_TIME]:
+    for (id_, at), attempt in list(anchors.items())[:MAX_PER_ROUND]:
         if time.monotonic() > give_up_at:
             return
-        ask_for(client, keep_anchor(alias, attempt, id_, at), workspace_id)
+        retrieve_candidate(client, store_anchor(alias, attempt, id_, at), workspace_id)
 
 
 def _is_to_be_read(row: RemoteBatch, now: datetime) -> bool:
     return row.status == "ended" and (row.digest_at is None or now - row.digest_at >= REREAD_AFTER)
 
 
-def judge(client: BatchesClient, row: RemoteBatch, adopted: MessageBatch | None, now: datetime) -> None:
+def inspect_results(client: BatchesClient, row: RemoteBatch, adopted: MessageBatch | None, now: datetime) -> None:
     """Read one, by our rows where it was adopted, and write down what that says."""
     reading = read(client, row.remote_id) if adopted is None else read_rows(adopted)
     if reading.attempt is not None:
-        acceptance.proven(reading.attempt, row.remote_id)
+        acceptance.assign_proven(reading.attempt, row.remote_id)
         if unowned([row.remote_id]):  # that attempt has another one: it is a duplicate, and no other attempt's
             RemoteBatch.objects.primary().filter(pk=row.pk).update(is_foreign=True, why="")
         return

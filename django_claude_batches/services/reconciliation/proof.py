@@ -45,7 +45,7 @@ def read(client: BatchesClient, remote_id: str) -> Reading:
     custom_ids: list[str] = []
     bad, digest, failure = 0, "", ""
     try:
-        with client.result_body(remote_id, on_read=_limited(READ_SECONDS)) as body:
+        with client.result_body(remote_id, on_read=_read_deadline(READ_SECONDS)) as body:
             for line in body:
                 row = parse(line)
                 bad += not isinstance(row, BatchResult)
@@ -60,7 +60,7 @@ def read(client: BatchesClient, remote_id: str) -> Reading:
     return Reading(_owner(custom_ids), len(custom_ids), digest, failure or _why(len(custom_ids), bad, digest))
 
 
-def _limited(seconds: float) -> Callable[[], None]:
+def _read_deadline(seconds: float) -> Callable[[], None]:
     give_up_at = time.monotonic() + seconds
 
     def check() -> None:

@@ -18,40 +18,45 @@ from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch
 from django_claude_batches.models.attempt import FULL_LISTINGS
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.backoff import next_poll, respecting
+from django_claude_batches.services.backoff import honor_retry_after, poll_delay
 from django_claude_batches.services.heartbeat import heartbeat
-from django_claude_batches.services.listings.candidates import gone_ids, open_ones, remember, remember_adopted
-from django_claude_batches.services.listings.page import are_kept, page_of
+from django_claude_batches.services.listings.candidates import (
+    gone_ids,
+    open_candidates,
+    store_adopted_candidates,
+    store_candidates,
+)
+from django_claude_batches.services.listings.page import all_answers_stored, list_page
 from django_claude_batches.services.listings.search import (
-    Fullness,
+    Completeness,
     Listing,
     attempts_without_anchor,
-    fullness,
-    list_for,
+    completeness,
+    list_for_attempts,
 )
 from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.reconciliation.decision import Facts, Step, decide
-from django_claude_batches.services.reconciliation.inspection import ask_for_anchors, examine
+from django_claude_batches.services.reconciliation.inspection import examine, retrieve_anchors
 from django_claude_batches.services.submission import acceptance, close_attempt
-from django_claude_batches.services.submission.baseline import quiet_after
+from django_claude_batches.services.submission.baseline import quiet_period
 
 logger = get_logger(__name__)
 
-APART = timedelta(minutes=10)
+MIN_LISTING_INTERVAL = timedelta(minutes=10)
 """Between two listings that count: what one of them lacks by chance, the other one shows."""
 
-OVERDUE = timedelta(hours=48)
+OVERDUE_AFTER = timedelta(hours=48)
 """After `sent_at`: by then what it made has ended, and its results could have been read for a day."""
 
-TOGETHER = 200
+MAX_BATCHES_PER_SEARCH = 200
 """Unconfirmed batches that one listing serves."""
 
-SHOWN = 100
+MAX_SHOWN_CANDIDATES = 100
 """Candidates that an attempt keeps for people to see."""
 
 
 @dataclass(frozen=True)
-class Lost:
+class UnconfirmedBatch:
     """An unconfirmed batch that this process holds, and its last create call."""
 
     batch: MessageBatch
@@ -66,14 +71,14 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     minutes apart and both long after the call could still have been running. Until then it is not sent again. The same
     search serves all unconfirmed batches of the account that are due.
     """
-    if _found_its_answer(batch):
+    if _accept_recorded_answer(batch):
         return True
     attempt = batch.last_attempt
     if attempt is None or attempt.sent_at is None:
         batch.reschedule(acceptance.UNCERTAIN_RECHECK, token=token)
         return False
-    with _others(batch) as others:
-        return _search([Lost(batch, token, attempt), *others], client)
+    with _lease_others(batch) as others:
+        return _search([UnconfirmedBatch(batch, token, attempt), *others], client)
 
 
 def abandon(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -90,34 +95,34 @@ def abandon(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     return batch
 
 
-def _found_its_answer(batch: MessageBatch) -> bool:
+def _accept_recorded_answer(batch: MessageBatch) -> bool:
     """Look whether an answer was written down after all, on the last attempt that may have made a batch."""
-    made = batch.attempts.using(MessageBatch.objects.primary().db).maybe_made().last()
+    made = batch.attempts.using(MessageBatch.objects.primary().db).may_have_created().last()
     if made is None or not made.remote_id:
         return False
-    acceptance.accepted(batch, made)
+    acceptance.record_acceptance(batch, made)
     return bool(batch.state != State.UNCERTAIN)
 
 
 @contextmanager
-def _others(batch: MessageBatch) -> Iterator[list[Lost]]:
+def _lease_others(batch: MessageBatch) -> Iterator[list[UnconfirmedBatch]]:
     """Hold the account's other unconfirmed batches that are due, but for those that need something else first."""
     rows = MessageBatch.objects.primary()
     due = rows.due().filter(state=State.UNCERTAIN, account=batch.account, identified_id="").exclude(pk=batch.pk)
     due = due.exclude(attempts__remote_id__isnull=False)
     held: dict[int, str] = {}
     try:
-        for pk in list(due.order_by("pk").values_list("pk", flat=True)[:TOGETHER]):
+        for pk in list(due.order_by("pk").values_list("pk", flat=True)[:MAX_BATCHES_PER_SEARCH]):
             token = rows.filter(state=State.UNCERTAIN).acquire(pk, dispatched_at=None)
             if token is not None:
                 held[pk] = token
-        yield list(_lost(held)) if held else []
+        yield list(_with_last_attempts(held)) if held else []
     finally:
         for pk, token in held.items():
             rows.release(pk, token)
 
 
-def _lost(held: dict[int, str]) -> Iterator[Lost]:
+def _with_last_attempts(held: dict[int, str]) -> Iterator[UnconfirmedBatch]:
     """Give the batches with their last attempts, where these were sent."""
     last: dict[int, SubmitAttempt] = {}
     for attempt in SubmitAttempt.objects.primary().filter(batch__in=held).order_by("number"):
@@ -125,85 +130,97 @@ def _lost(held: dict[int, str]) -> Iterator[Lost]:
     for batch in MessageBatch.objects.primary().filter(pk__in=held).order_by("pk"):
         found = last.get(batch.pk)
         if found is not None and found.sent_at is not None:
-            yield Lost(batch, held[batch.pk], found)
+            yield UnconfirmedBatch(batch, held[batch.pk], found)
 
 
-def _search(lost: list[Lost], client: BatchesClient) -> bool:
+def _search(unconfirmed: list[UnconfirmedBatch], client: BatchesClient) -> bool:
     """Search for all of them; give whether there is more to do at once for the first."""
-    alias = lost[0].batch.account
+    alias = unconfirmed[0].batch.account
     began_at = AccountState.objects.primary().clock()
-    attempts = [each.attempt for each in lost]
-    renew = heartbeat({each.batch.pk: each.token for each in lost})
+    attempts = [each.attempt for each in unconfirmed]
+    renew = heartbeat({each.batch.pk: each.token for each in unconfirmed})
 
     def pages(**what: Any) -> Reply[wire.Page]:
         renew()
-        return page_of(client, alias, **what)
+        return list_page(client, alias, **what)
 
-    listing = result_or_error(lambda: list_for(pages, alias, attempts, gone_ids(alias)))
+    listing = result_or_error(lambda: list_for_attempts(pages, alias, attempts, gone_ids(alias)))
     if isinstance(listing, ClaudeBatchesError):
-        for each in lost:
-            if each.attempt.sent_at is not None and each.attempt.sent_at + OVERDUE < began_at:
+        for each in unconfirmed:
+            if each.attempt.sent_at is not None and each.attempt.sent_at + OVERDUE_AFTER < began_at:
                 close_attempt.hold_undecided(
                     each.batch, each.attempt, f"no listing within 48 hours was complete: {listing}"
                 )
                 continue
-            delay = respecting(listing, next_poll(each.attempt.sent_at))
+            delay = honor_retry_after(listing, poll_delay(each.attempt.sent_at))
             each.batch.reschedule(delay, token=each.token, error=str(listing))
         return False
-    _look_at(client, alias, lost, listing, renew)
+    _update_candidates(client, alias, unconfirmed, listing, renew)
     gone = gone_ids(alias)
-    candidates = open_ones(alias, [Window.of(attempt) for attempt in attempts])
-    more = [_judge(each, listing, candidates, gone, began_at) for each in lost]
+    candidates = open_candidates(alias, [Window.of(attempt) for attempt in attempts])
+    more = [_decide(each, listing, candidates, gone, began_at) for each in unconfirmed]
     return more[0]
 
 
-def _look_at(
-    client: BatchesClient, alias: str, lost: list[Lost], listing: Listing, renew: Callable[[], object]
+def _update_candidates(
+    client: BatchesClient,
+    alias: str,
+    unconfirmed: list[UnconfirmedBatch],
+    listing: Listing,
+    renew: Callable[[], object],
 ) -> None:
-    attempts = [each.attempt for each in lost]
+    attempts = [each.attempt for each in unconfirmed]
     windows = [Window.of(attempt) for attempt in attempts]
-    remember(alias, listing, windows)
-    remember_adopted(alias, windows)
+    store_candidates(alias, listing, windows)
+    store_adopted_candidates(alias, windows)
     renew()
-    ask_for_anchors(client, alias, attempts_without_anchor(listing, attempts, gone_ids(alias)), listing.workspace_id)
+    retrieve_anchors(client, alias, attempts_without_anchor(listing, attempts, gone_ids(alias)), listing.workspace_id)
     renew()
-    examine(client, open_ones(alias, windows), listing, likely=[each.batch.request_count for each in lost])
+    examine(client, open_candidates(alias, windows), listing, likely=[each.batch.request_count for each in unconfirmed])
 
 
-def _judge(
-    lost: Lost, listing: Listing, candidates: list[RemoteBatch], gone: frozenset[str], began_at: datetime
+def _decide(
+    unconfirmed: UnconfirmedBatch,
+    listing: Listing,
+    candidates: list[RemoteBatch],
+    gone: frozenset[str],
+    began_at: datetime,
 ) -> bool:
     """Do what follows for one batch; give whether there is more to do at once."""
-    batch, attempt = lost.batch, lost.attempt
+    batch, attempt = unconfirmed.batch, unconfirmed.attempt
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.state != State.UNCERTAIN:
         return True
     window = Window.of(attempt)
-    maybe = [row for row in candidates if window.may_have(row.remote_id, row.created_at)]
-    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_after(attempt) < began_at
-    full, why_not = fullness(listing, attempt, gone)
+    maybe = [row for row in candidates if window.may_have_made(row.remote_id, row.created_at)]
+    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_period(attempt) < began_at
+    full, why_not = completeness(listing, attempt, gone)
     # Of these listings, if there are enough; else the one just made is one of them.
-    are_all_kept = are_kept(batch.account, attempt.last_listing_at if attempt.listings_made >= FULL_LISTINGS else None)
+    are_all_kept = all_answers_stored(
+        batch.account, attempt.last_listing_at if attempt.listings_made >= FULL_LISTINGS else None
+    )
     if not are_all_kept:
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
     facts = Facts(
         is_quiet=is_quiet,
-        is_overdue=attempt.sent_at is not None and attempt.sent_at + OVERDUE < began_at,
+        is_overdue=attempt.sent_at is not None and attempt.sent_at + OVERDUE_AFTER < began_at,
         is_being_identified=batch.is_being_identified,
         listing=full,
         candidates=sum(not row.is_gone for row in maybe),
         gone=sum(row.is_gone for row in maybe),
-        listings=_count(attempt, began_at, counts=is_quiet and full is Fullness.FULL and not maybe, anew=bool(maybe)),
+        listings=_count(
+            attempt, began_at, counts=is_quiet and full is Completeness.FULL and not maybe, anew=bool(maybe)
+        ),
         are_kept=are_all_kept,
     )
-    _show(attempt, maybe)
+    _store_candidates(attempt, maybe)
     decision = decide(facts)
     if decision.step is Step.NOT_RECEIVED:
         return close_attempt.record_not_received(batch, attempt)
     if decision.step is Step.HOLD:
         return close_attempt.hold_undecided(batch, attempt, decision.why)
     why = _why_open(batch, maybe, why_not)
-    batch.reschedule(next_poll(attempt.sent_at), token=lost.token, last_error=why)
+    batch.reschedule(poll_delay(attempt.sent_at), token=unconfirmed.token, last_error=why)
     return False
 
 
@@ -217,14 +234,14 @@ def _count(attempt: SubmitAttempt, began_at: datetime, *, counts: bool, anew: bo
         rows.update(listings_made=0, last_listing_at=None)
         return 0
     last = attempt.last_listing_at
-    if counts and attempt.listings_made < FULL_LISTINGS and (last is None or last + APART <= began_at):
+    if counts and attempt.listings_made < FULL_LISTINGS and (last is None or last + MIN_LISTING_INTERVAL <= began_at):
         # Only if no other process has counted meanwhile.
         rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
     return attempt.listings_made if counts else min(attempt.listings_made, FULL_LISTINGS - 1)
 
 
-def _show(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:
+def _store_candidates(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:
     """Keep for people what may be it, and why that is open."""
     shown = [
         {
@@ -234,7 +251,7 @@ def _show(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:
             "status": "gone" if row.is_gone else row.status,
             "why": "it was deleted at Anthropic before its results were read" if row.is_gone else _why(row),
         }
-        for row in maybe[:SHOWN]
+        for row in maybe[:MAX_SHOWN_CANDIDATES]
     ]
     if shown != attempt.candidates:
         SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(candidates=shown)

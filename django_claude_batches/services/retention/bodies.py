@@ -13,8 +13,8 @@ from django.db.models.functions import Coalesce
 
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.large_columns import Bodies, Span, forget_words
-from django_claude_batches.services.retention.policy import Kind
+from django_claude_batches.models.large_columns import KeyRange, LargeColumns, clear_error_texts
+from django_claude_batches.services.retention.policy import BodyKind
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class PurgeReport:
 
 
 @dataclass(slots=True)
-class Pace:
+class PurgeProgress:
     """How long there is time, and who wants to know how far it is."""
 
     report: PurgeReport
@@ -58,43 +58,43 @@ class Pace:
             self.report.is_complete = False
         return not self.report.is_complete
 
-    def tell(self) -> None:
+    def report_progress(self) -> None:
         if self.progress is not None:
             self.progress(self.report)
 
 
-class Cleared(Enum):
+class PurgeOutcome(Enum):
     WHOLLY = "wholly"
     PARTLY = "partly"
     NOT_AT_ALL = "not at all"
 
 
-def clear(pk: int, kind: Kind, purged: PurgeCount, pace: Pace) -> Cleared:
+def purge_bodies(pk: int, kind: BodyKind, purged: PurgeCount, progress_so_far: PurgeProgress) -> PurgeOutcome:
     """Empty one batch's bodies, and say so on its row when the last is gone.
 
     What is left after a kill, or when the time is over, is found by what still stands in the rows.
     """
-    rows = MessageBatch.objects.primary().filter(kind.may_go)
+    rows = MessageBatch.objects.primary().filter(kind.purgeable)
     token = rows.acquire(pk)
     if token is None:
-        return Cleared.NOT_AT_ALL
+        return PurgeOutcome.NOT_AT_ALL
     try:
         # Before the first row: what must not be done with half of a batch is refused from now on.
         began = {kind.began_at: Coalesce(F(kind.began_at), DatabaseNow())}
         if not rows.leased_by(pk, token).update(**began):
-            return Cleared.NOT_AT_ALL
+            return PurgeOutcome.NOT_AT_ALL
         for bodies in kind.bodies:
-            for span in bodies.spans(pk, using=rows.db):
-                if pace.is_over or not _clear_span(pk, token, kind, bodies, span, purged):
-                    return Cleared.PARTLY
-                pace.tell()
-        return Cleared.WHOLLY if _close(pk, token, kind) else Cleared.PARTLY
+            for span in bodies.key_ranges(pk, using=rows.db):
+                if progress_so_far.is_over or not _purge_range(pk, token, kind, bodies, span, purged):
+                    return PurgeOutcome.PARTLY
+                progress_so_far.report_progress()
+        return PurgeOutcome.WHOLLY if _mark_purged(pk, token, kind) else PurgeOutcome.PARTLY
     finally:
         MessageBatch.objects.primary().release(pk, token)
 
 
-def _clear_span(pk: int, token: str, kind: Kind, bodies: Bodies, span: Span, purged: PurgeCount) -> bool:
-    rows = MessageBatch.objects.primary().filter(kind.may_go)
+def _purge_range(pk: int, token: str, kind: BodyKind, bodies: LargeColumns, span: KeyRange, purged: PurgeCount) -> bool:
+    rows = MessageBatch.objects.primary().filter(kind.purgeable)
     with transaction.atomic(using=rows.db, durable=True):
         # Heartbeat, fence and row lock in one statement: a late process takes nothing away.
         if not rows.renew(pk, token):
@@ -104,11 +104,11 @@ def _clear_span(pk: int, token: str, kind: Kind, bodies: Bodies, span: Span, pur
     return True
 
 
-def _close(pk: int, token: str, kind: Kind) -> bool:
+def _mark_purged(pk: int, token: str, kind: BodyKind) -> bool:
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
-        closed = rows.filter(kind.may_go).leased_by(pk, token).update(**{kind.purged_at: DatabaseNow()})
+        closed = rows.filter(kind.purgeable).leased_by(pk, token).update(**{kind.purged_at: DatabaseNow()})
         if closed:
-            forget_words(pk, using=rows.db)
+            clear_error_texts(pk, using=rows.db)
             rows.get(pk=pk).log_event(f"{kind.name}_bodies_purged", kind.words)
     return bool(closed)

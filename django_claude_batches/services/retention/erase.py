@@ -20,7 +20,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from django_claude_batches import job_registry
-from django_claude_batches.db.keyset import ROWS, pieces
+from django_claude_batches.db.keyset import PAGE_ROWS, sized_pages
 from django_claude_batches.db.leases import DatabaseNow, LeasedQuerySet
 from django_claude_batches.drafting.body import ENVELOPE, wire_bytes
 from django_claude_batches.drafting.target import content_types_of, resolve_target
@@ -44,27 +44,27 @@ from django_claude_batches.models import (
 from django_claude_batches.models.batch_state import EDITABLE, RUNNING
 from django_claude_batches.models.large_columns import (
     EXCERPTS,
-    HAS_WORDS,
+    HAS_ERROR_TEXT,
     MESSAGES,
     PARAMS,
-    WORDS_GONE,
-    forget_words,
-    forget_words_of,
+    REMOVED_TEXT,
+    clear_error_texts,
+    clear_run_texts,
 )
 from django_claude_batches.models.request import BatchRequestQuerySet
-from django_claude_batches.services.account_pauses import forget_reasons
-from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.account_pauses import clear_pause_reasons
+from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.polling.loss import RESULTS_LAST
-from django_claude_batches.services.retention.erase_target import Sought, sought
+from django_claude_batches.services.retention.erase_target import EraseTarget, find_target
 from django_claude_batches.services.submission.refusals import ACCOUNT_PAUSED
 
-AT_WORK = "Another process is working on {}. Erase the row again in a moment."
+LEASED_ELSEWHERE = "Another process is working on {}. Erase the row again in a moment."
 
 DELIVERY = "the delivery of batch {}"
 
-DRAFTED = "Run {} was being drafted, and may ask about the row: erase it again when it is drafted."
+RUN_BEING_DRAFTED = "Run {} was being drafted, and may ask about the row: erase it again when it is drafted."
 
-IS_DRAFTED = Q(state=RunState.DRAFTING, paused_at__isnull=True)
+BEING_DRAFTED = Q(state=RunState.DRAFTING, paused_at__isnull=True)
 
 WHY_NOT = {
     State.QUEUED: "it is about to be sent as it is. Take it back, or let it be sent, and erase again.",
@@ -135,59 +135,59 @@ def erase(target: models.Model, *, rows_are_replicas: bool = False, by: Any = No
     interrupted. Sends no HTTP. Must run outside a transaction. Raise InvalidRequest if `target` is not a row, or is one
     of another database.
     """
-    outside_transactions("erase()")
+    require_no_transaction("erase()")
     content_types = content_types_of(BatchRequest.objects.primary().db)
     content_type_id, object_id = resolve_target(target, content_types, rows_are_replicas=rows_are_replicas)
     if content_type_id is None:
         raise InvalidRequest("there is nothing to erase without a row")
     name = f"{target._meta.label}:{object_id}"
-    return erase_sought(sought(content_types.get_for_id(content_type_id), target.pk, name=name), by=by)
+    return erase_target(find_target(content_types.get_for_id(content_type_id), target.pk, name=name), by=by)
 
 
-def erase_sought(row: Sought, *, by: Any = None) -> Erasure:
+def erase_target(row: EraseTarget, *, by: Any = None) -> Erasure:
     """Do the same for the content types and keys of a row: its model may have been removed too."""
-    outside_transactions("erase()")
+    require_no_transaction("erase()")
     report = Erasure(row.name)
     runs = JobRun.objects.primary().exclude(job__in=_jobs_over_others(row))
     # Before the first request is looked for: whichever of them ends until the last one was may have added another.
-    drafted = set(runs.filter(IS_DRAFTED).values_list("pk", flat=True))
+    drafted = set(runs.filter(BEING_DRAFTED).values_list("pk", flat=True))
     about = BatchRequest.objects.primary().order_by("pk")
     about = about.filter(content_type__in=row.content_types, object_id__in=row.keys)
     last = 0
     # Each page is read after the one before is erased, so requests drafted meanwhile are newer, and found.
-    while page := list(about.filter(pk__gt=last).values_list("pk", "batch", "erased_at")[:ROWS]):
+    while page := list(about.filter(pk__gt=last).values_list("pk", "batch", "erased_at")[:PAGE_ROWS]):
         for batch_id, rows in groupby(page, key=lambda row: row[1]):
             found = list(rows)
             new = [pk for pk, _batch, erased_at in found if erased_at is None]
             report.before += len(found) - len(new)
             if new:
-                _try(report, partial(_erase_in, batch_id, new, report, by))
-            _note_copy(report, batch_id)
+                _run_step(report, partial(_erase_in, batch_id, new, report, by))
+            _report_copies(report, batch_id)
         last = page[-1][0]
-    for run in runs.filter(IS_DRAFTED | Q(pk__in=drafted)).order_by("pk"):
-        report.leased.append(DRAFTED.format(run))
+    for run in runs.filter(BEING_DRAFTED | Q(pk__in=drafted)).order_by("pk"):
+        report.leased.append(RUN_BEING_DRAFTED.format(run))
     # After those that were being drafted: one that paused at the row meanwhile has its words now.
-    for pk in list(runs.filter(HAS_WORDS).order_by("pk").values_list("pk", flat=True)):
-        _try(report, partial(_forget_run, pk))
+    for pk in list(runs.filter(HAS_ERROR_TEXT).order_by("pk").values_list("pk", flat=True)):
+        _run_step(report, partial(_clear_run_texts, pk))
     return report
 
 
-def _try(report: Erasure, step: partial[None]) -> None:
+def _run_step(report: Erasure, step: partial[None]) -> None:
     try:
         step()
     except _Busy as busy:
-        said = AT_WORK.format(busy)
+        said = LEASED_ELSEWHERE.format(busy)
     except OperationalError as error:
-        if not _is_of_locks(error):
+        if not _is_lock_error(error):
             raise
-        said = AT_WORK.format(f"rows that it needs ({error})")
+        said = LEASED_ELSEWHERE.format(f"rows that it needs ({error})")
     else:
         return
     if said not in report.leased:
         report.leased.append(said)
 
 
-def _is_of_locks(error: OperationalError) -> bool:
+def _is_lock_error(error: OperationalError) -> bool:
     """Whether the database undid a transaction because another one had a lock; one that is down says otherwise."""
     code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
     return code in LOCKED or (error.args[:1] or ("",))[0] in LOCKED
@@ -215,11 +215,11 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
         return
     with ExitStack() as stack:
         held: list[tuple[LeasedQuerySet[Any], int, str, str]] = []
-        for rows, pk, where in _writers(batch, pks, using=using):
+        for rows, pk, where in _leases_needed(batch, pks, using=using):
             held.append((rows, pk, stack.enter_context(_lease(rows, pk, where)), where))
         if batch.events.using(using).filter(what=ACCOUNT_PAUSED).exists():  # for a reason that may quote the request
             # Before the transaction, because sending locks the account first. A create call needs the batch's lease.
-            forget_reasons(AccountState.objects.using(using).filter(alias=batch.account, paused_at__isnull=False))
+            clear_pause_reasons(AccountState.objects.using(using).filter(alias=batch.account, paused_at__isnull=False))
         with transaction.atomic(using=using, durable=True):
             for rows, pk, token, where in held:  # renewing locks: the run before its batches, as everywhere
                 if not rows.renew(pk, token):
@@ -233,19 +233,21 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
                 raise _Busy(DELIVERY.format(batch))
             requests = BatchRequest.objects.using(using).filter(pk__in=pks)
             if batch.state in EDITABLE:
-                _take_out(batch, requests, using=using)
+                _remove_from_draft(batch, requests, using=using)
                 report.from_drafts += len(pks)
             else:
                 _empty(batch, requests, pks, using=using)
                 report.requests += len(pks)
             if batch.pk is not None:
-                _forget(batch, using=using)
+                _clear_error_texts(batch, using=using)
                 said = DeliveryChunk.objects.using(using).filter(pk__in=chunks).exclude(last_error="")
-                said.update(last_error=WORDS_GONE)
+                said.update(last_error=REMOVED_TEXT)
                 batch.log_event("erased", f"{len(pks):,} requests", by=by)
 
 
-def _writers(batch: MessageBatch, pks: list[int], *, using: str) -> Iterator[tuple[LeasedQuerySet[Any], int, str]]:
+def _leases_needed(
+    batch: MessageBatch, pks: list[int], *, using: str
+) -> Iterator[tuple[LeasedQuerySet[Any], int, str]]:
     """Return the rows whose leases are held when a body of these requests, or a text that may quote it, is written."""
     if batch.run_id is not None:
         yield JobRun.objects.using(using), batch.run_id, f"run #{batch.run_id}"
@@ -287,7 +289,7 @@ def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], 
         parked.delete()
 
 
-def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str) -> None:
+def _remove_from_draft(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str) -> None:
     """Remove requests from a batch that was not sent. The last request takes each position: positions have no gaps.
 
     Its run has that many rows less, and the batch is closed for the run: if custom_ids are positions, the next one
@@ -296,7 +298,7 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
     own = BatchRequest.objects.using(using).filter(batch=batch)
     taken = requests.count()
     expected = ExpectedUsage(batch.expected_usage or ())
-    for piece in pieces(requests, "pk", F("params_bytes")):
+    for piece in sized_pages(requests, "pk", F("params_bytes")):
         for request in piece:
             prepared = request.prepared
             expected.add(prepared, times=-1)
@@ -317,39 +319,39 @@ def _take_out(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str
     rows.update(**counts, expected_usage=expected.stored(), is_filling=False)
 
 
-def _forget(batch: MessageBatch, *, using: str) -> None:
-    forget_words(batch.pk, using=using)
+def _clear_error_texts(batch: MessageBatch, *, using: str) -> None:
+    clear_error_texts(batch.pk, using=using)
     ResultProblem.objects.using(using).filter(EXCERPTS.full, batch=batch).update(**EXCERPTS.empty)
     if batch.run_id is not None:
-        forget_words_of(JobRun.objects.using(using).filter(pk=batch.run_id))
+        clear_run_texts(JobRun.objects.using(using).filter(pk=batch.run_id))
 
 
-def _note_copy(report: Erasure, batch_id: int) -> None:
+def _report_copies(report: Erasure, batch_id: int) -> None:
     """Report what Anthropic still has. It keeps results for 29 days from the creation of a batch."""
     rows = MessageBatch.objects.primary().filter(pk=batch_id, remote_deleted_at__isnull=True, archived_at__isnull=True)
     for batch in rows.filter(Q(anthropic_id__isnull=False) | Q(state=State.ABANDONED)).exclude(state=State.LOST):
         made_at = batch.created_at or batch.queued_at
         until = None if batch.state in RUNNING or made_at is None else made_at + RESULTS_LAST
-        _note(report, RemoteCopy(batch.pk, batch.anthropic_id or "", until))
+        _add_copy(report, RemoteCopy(batch.pk, batch.anthropic_id or "", until))
     attempts = SubmitAttempt.objects.primary().filter(batch=batch_id, remote_id__isnull=False)
     mirrored = MessageBatch.objects.primary().filter(anthropic_id=models.OuterRef("remote_id"))
     for attempt in attempts.exclude(models.Exists(mirrored)):
         made_at = attempt.sent_at or attempt.recorded_at
-        _note(report, RemoteCopy(batch_id, attempt.remote_id or "", made_at + RESULTS_LAST, is_second=True))
+        _add_copy(report, RemoteCopy(batch_id, attempt.remote_id or "", made_at + RESULTS_LAST, is_second=True))
 
 
-def _note(report: Erasure, copy: RemoteCopy) -> None:
+def _add_copy(report: Erasure, copy: RemoteCopy) -> None:
     if copy not in report.copies and (copy.until is None or copy.until > timezone.now()):
         report.copies.append(copy)
 
 
-def _forget_run(pk: int) -> None:
+def _clear_run_texts(pk: int) -> None:
     rows = JobRun.objects.primary()
     with _lease(rows, pk, f"run #{pk}") as token:
-        forget_words_of(rows.leased_by(pk, token))
+        clear_run_texts(rows.leased_by(pk, token))
 
 
-def _jobs_over_others(row: Sought) -> list[str]:
+def _jobs_over_others(row: EraseTarget) -> list[str]:
     """Name the jobs that are known to be over other models: a run of another one may be about the row.
 
     It has no request about the row where it paused at it; its job may be gone, or raise when it is asked for its model.

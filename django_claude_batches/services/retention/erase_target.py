@@ -16,7 +16,7 @@ from django_claude_batches.models import BatchRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class EraseTarget:
     """A row whose requests are searched for, with those about its parents and children of the same key.
 
     `models` is empty if the model was removed.
@@ -28,16 +28,16 @@ class Sought:
     keys: frozenset[str]
 
 
-def sought(content_type: ContentType, key: Any, *, name: str) -> Sought:
+def find_target(content_type: ContentType, key: Any, *, name: str) -> EraseTarget:
     """Return what to search for, by a key as its model or a person writes it. Raise InvalidRequest if it is none."""
     model: Any = content_type.model_class()
     if model is None:
-        return Sought(name, frozenset(), frozenset({content_type.pk}), frozenset({str(key)}))
+        return EraseTarget(name, frozenset(), frozenset({content_type.pk}), frozenset({str(key)}))
     same = _with_its_key(model._meta.concrete_model)
     content_types = content_types_of(BatchRequest.objects.primary().db).get_for_models(*same)
     # Drafting wrote the key of the instance that it was given: mostly as it is read, but perhaps as it was set.
     keys = frozenset({str(key), str(key_of(model, key))})
-    return Sought(name, frozenset(same), frozenset(each.pk for each in content_types.values()), keys)
+    return EraseTarget(name, frozenset(same), frozenset(each.pk for each in content_types.values()), keys)
 
 
 def key_of(model: type[models.Model], key: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
 from django.db.models.functions import Coalesce
 
-from django_claude_batches.db.leases import after
+from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import (
     BatchEvent,
     BatchRequest,
@@ -21,12 +21,12 @@ from django_claude_batches.models import (
     SubmitAttempt,
 )
 from django_claude_batches.models.batch.batch import MessageBatchQuerySet
-from django_claude_batches.models.large_columns import EXCERPTS, MESSAGES, PARAMS, Bodies
+from django_claude_batches.models.large_columns import EXCERPTS, MESSAGES, PARAMS, LargeColumns
 from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
 COMPLETE = Q(state=State.INGESTED, announced_at__isnull=False)
-NOT_TAKEN = Q(state=State.INGESTED) & ~Q(last_error="") & ~Q(last_error=F("missing_reason"))
+RECEIVER_FAILED = Q(state=State.INGESTED) & ~Q(last_error="") & ~Q(last_error=F("missing_reason"))
 """A receiver of the app's kept raising: what it did not take is not stored anywhere else.
 
 That results are missing is no such error, and stays in `last_error`.
@@ -40,12 +40,12 @@ NOT_DELIVERED = (
 )
 """A run may ask its requests again, or there are results that its job has not taken."""
 
-LAST_WORDS = ("lost", "deleted_at_anthropic", "abandoned")
+FINAL_EVENTS = ("lost", "deleted_at_anthropic", "abandoned")
 """What the timeline says when a batch is finished without being complete."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class BodyKind:
     """One kind of bodies: whose they are, who of these keeps them, and where they stand.
 
     `counted_by` is the column of a batch that says how many there are, `words` what the timeline says when they go.
@@ -54,7 +54,7 @@ class Kind:
     name: str
     finished: Q
     kept: Q
-    bodies: tuple[Bodies, ...]
+    bodies: tuple[LargeColumns, ...]
     counted_by: str
     words: str
 
@@ -67,33 +67,33 @@ class Kind:
         return f"{self.name}_bodies_purged_at"
 
     @property
-    def may_go(self) -> Q:
+    def purgeable(self) -> Q:
         """Match what a chunk may be taken from; without anything about time, for an UPDATE."""
         return self.finished & ~self.kept & Q(**{f"{self.purged_at}__isnull": True})
 
 
-REQUESTS = Kind(
+REQUEST_BODIES = BodyKind(
     "request",
     finished=COMPLETE | Q(state__in=[State.LOST, State.ABANDONED]),
-    kept=Q(missing_count__gt=0) | NOT_TAKEN | NOT_DELIVERED | ~Q(identified_id=""),
+    kept=Q(missing_count__gt=0) | RECEIVER_FAILED | NOT_DELIVERED | ~Q(identified_id=""),
     bodies=(PARAMS,),
     counted_by="request_count",
     words="RETENTION says that requests are not to be kept: what was asked is gone.",
 )
-RESULTS = Kind(
+RESULT_BODIES = BodyKind(
     "result",
     finished=COMPLETE | Q(state=State.LOST),
-    kept=NOT_TAKEN | NOT_DELIVERED,
+    kept=RECEIVER_FAILED | NOT_DELIVERED,
     bodies=(MESSAGES, EXCERPTS),
     counted_by="succeeded_count",
     words="RETENTION says that results are not to be kept: what was answered is gone; tokens and counts stay.",
 )
 
 
-def expired(kind: Kind, alias: str, delay: timedelta) -> MessageBatchQuerySet:
+def expired(kind: BodyKind, alias: str, delay: timedelta) -> MessageBatchQuerySet:
     """Match an account's batches that were finished so long ago, and were not purged; those that keep it too."""
     rows = _finished(alias, kind.finished, delay).filter(**{f"{kind.purged_at}__isnull": True})
-    if kind is REQUESTS:  # one that was made elsewhere has none
+    if kind is REQUEST_BODIES:  # one that was made elsewhere has none
         rows = rows.filter(Exists(BatchRequest.objects.using(rows.db).filter(batch=OuterRef("pk"))))
     return rows
 
@@ -107,18 +107,18 @@ def expired_remotely(alias: str, delay: timedelta) -> MessageBatchQuerySet:
         remote_deleted_at__isnull=True,
         delete_requested_at__isnull=True,
         archived_at__isnull=True,
-        created_at__gt=after(-RESULTS_LAST),
+        created_at__gt=now_plus(-RESULTS_LAST),
     )
     ours = SubmitAttempt.objects.using(rows.db).filter(batch=OuterRef("pk"), remote_id=OuterRef("anthropic_id"))
     return rows.filter(Exists(ours))
 
 
-KEPT_REMOTELY = Q(missing_count__gt=0) | NOT_TAKEN
+KEPT_REMOTELY = Q(missing_count__gt=0) | RECEIVER_FAILED
 
 
 def _finished(alias: str, finished: Q, delay: timedelta) -> MessageBatchQuerySet:
     rows = MessageBatch.objects.primary().filter(finished, account=alias).order_by("pk")
-    said = BatchEvent.objects.using(rows.db).filter(batch=OuterRef("pk"), what__in=LAST_WORDS).order_by("-pk")
+    said = BatchEvent.objects.using(rows.db).filter(batch=OuterRef("pk"), what__in=FINAL_EVENTS).order_by("-pk")
     otherwise = Coalesce(Subquery(said.values("at")[:1]), F("drafted_at"))
     finished_at = Case(When(state=State.INGESTED, then=F("announced_at")), default=otherwise)
-    return rows.alias(finished_at=finished_at).filter(finished_at__lte=after(-delay))
+    return rows.alias(finished_at=finished_at).filter(finished_at__lte=now_plus(-delay))

@@ -10,21 +10,27 @@ from django.db import transaction
 from django.db.models import Q
 
 from django_claude_batches import conf
-from django_claude_batches.db.leases import after
+from django_claude_batches.db.leases import now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchUpload, JobRun, MessageBatch, RemoteBatch
-from django_claude_batches.models.large_columns import forget_words_of
+from django_claude_batches.models.large_columns import clear_run_texts
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.account_pauses import account_state, forget_reasons, known_accounts
-from django_claude_batches.services.connection import outside_transactions
-from django_claude_batches.services.installation import guard
+from django_claude_batches.services.account_pauses import account_state, clear_pause_reasons, known_accounts
+from django_claude_batches.services.connection import require_no_transaction
+from django_claude_batches.services.installation import require_own_installation
 from django_claude_batches.services.polling.delete import delete_remote, is_searched_for
-from django_claude_batches.services.retention.bodies import Cleared, Pace, PurgeCount, PurgeReport, clear
+from django_claude_batches.services.retention.bodies import (
+    PurgeCount,
+    PurgeOutcome,
+    PurgeProgress,
+    PurgeReport,
+    purge_bodies,
+)
 from django_claude_batches.services.retention.policy import (
     KEPT_REMOTELY,
-    REQUESTS,
-    RESULTS,
-    Kind,
+    REQUEST_BODIES,
+    RESULT_BODIES,
+    BodyKind,
     expired,
     expired_remotely,
 )
@@ -34,10 +40,10 @@ logger = get_logger(__name__)
 INTERVAL = timedelta(hours=23, minutes=30)
 """A little less than a day: what looks every hour then purges at about the same time of each day."""
 
-AGAIN = timedelta(hours=1)
+RETRY_INTERVAL = timedelta(hours=1)
 """Until the next try where there is more than the time allowed for, it failed, or its process was killed."""
 
-SHORTEST_UPLOAD = timedelta(days=1)
+MIN_UPLOAD_RETENTION = timedelta(days=1)
 """However short REQUEST_BODIES is: so long a person has to look at an uploaded file and to have it drafted."""
 
 BUDGET = timedelta(minutes=2)
@@ -59,14 +65,16 @@ def purge(
     by what their batches say. `progress` is called with the report after each transaction. Not inside a transaction.
     Raise ConfigurationError for an account that neither the settings nor any row knows.
     """
-    outside_transactions("purge()")
+    require_no_transaction("purge()")
     if conf.retention().is_for_ever:
         return []
     aliases = known_accounts() if account is None else [account]
     if account is not None and account not in known_accounts():
         conf.account(account)  # says so
     give_up_at = None if budget is None else time.monotonic() + budget.total_seconds()
-    return [_purged(Pace(PurgeReport(alias), give_up_at, progress), dry_run=dry_run) for alias in aliases]
+    return [
+        _purge_account(PurgeProgress(PurgeReport(alias), give_up_at, progress), dry_run=dry_run) for alias in aliases
+    ]
 
 
 def purge_due() -> list[PurgeReport]:
@@ -74,26 +82,28 @@ def purge_due() -> list[PurgeReport]:
 
     When it is due stands in the account's row. One that did not come to its end in 2 minutes goes on in an hour.
     """
-    outside_transactions("purge_due()")
+    require_no_transaction("purge_due()")
     if conf.retention().is_for_ever:
         return []
-    due = (alias for alias in known_accounts() if AccountState.objects.take_turn(alias, "next_purge_at", AGAIN))
+    due = (
+        alias for alias in known_accounts() if AccountState.objects.take_turn(alias, "next_purge_at", RETRY_INTERVAL)
+    )
     return [report for alias in due for report in purge(alias, budget=BUDGET)]
 
 
-def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
-    report = pace.report
+def _purge_account(progress_so_far: PurgeProgress, *, dry_run: bool) -> PurgeReport:
+    report = progress_so_far.report
     try:
-        guard(report.account)
-        _delete_copies(pace, dry_run=dry_run)  # first: only these can be too late
+        require_own_installation(report.account)
+        _delete_copies(progress_so_far, dry_run=dry_run)  # first: only these can be too late
         for kind, delay, purged in _kinds(report):
-            _count(kind, delay, purged, pace) if dry_run else _empty(kind, delay, purged, pace)
+            _count(kind, delay, purged, progress_so_far) if dry_run else _empty(kind, delay, purged, progress_so_far)
         delays = [delay for _kind, delay, _purged in _kinds(report)]
         if delays and not dry_run:
-            _forget(report.account, min(delays))
+            _clear_error_texts(report.account, min(delays))
         if (kept := conf.retention().request_bodies) is not None and not dry_run:
             uploads = BatchUpload.objects.filter(account=report.account)
-            uploads.delete_stale(max(kept, SHORTEST_UPLOAD))
+            uploads.delete_stale(max(kept, MIN_UPLOAD_RETENTION))
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
         logger.warning("The purge of account %s ended early: %s", report.account, error)
@@ -102,61 +112,61 @@ def _purged(pace: Pace, *, dry_run: bool) -> PurgeReport:
         logger.exception("The purge of account %s failed.", report.account)
     if not dry_run and report.is_complete and not report.problem:
         states = AccountState.objects.primary().filter(pk=account_state(report.account).pk)
-        states.update(next_purge_at=after(INTERVAL))
+        states.update(next_purge_at=now_plus(INTERVAL))
     return report
 
 
-def _kinds(report: PurgeReport) -> Iterator[tuple[Kind, timedelta, PurgeCount]]:
+def _kinds(report: PurgeReport) -> Iterator[tuple[BodyKind, timedelta, PurgeCount]]:
     """Give what the settings do not keep for ever."""
     retention = conf.retention()
     if retention.request_bodies is not None:
-        yield REQUESTS, retention.request_bodies, report.request_bodies
+        yield REQUEST_BODIES, retention.request_bodies, report.request_bodies
     if retention.result_bodies is not None:
-        yield RESULTS, retention.result_bodies, report.result_bodies
+        yield RESULT_BODIES, retention.result_bodies, report.result_bodies
 
 
-def _count(kind: Kind, delay: timedelta, purged: PurgeCount, pace: Pace) -> None:
-    batches = expired(kind, pace.report.account, delay)
+def _count(kind: BodyKind, delay: timedelta, purged: PurgeCount, progress_so_far: PurgeProgress) -> None:
+    batches = expired(kind, progress_so_far.report.account, delay)
     counts = list(batches.exclude(kind.kept).values_list(kind.counted_by, flat=True))
     purged.batches, purged.rows = len(counts), sum(counts)
     purged.kept = batches.filter(kind.kept).count()
-    pace.tell()
+    progress_so_far.report_progress()
 
 
-def _empty(kind: Kind, delay: timedelta, purged: PurgeCount, pace: Pace) -> None:
-    batches = expired(kind, pace.report.account, delay)
+def _empty(kind: BodyKind, delay: timedelta, purged: PurgeCount, progress_so_far: PurgeProgress) -> None:
+    batches = expired(kind, progress_so_far.report.account, delay)
     purged.kept = batches.filter(kind.kept).count()
     for pk in list(batches.exclude(kind.kept).values_list("pk", flat=True)):
-        if pace.is_over:
+        if progress_so_far.is_over:
             return
-        cleared = clear(pk, kind, purged, pace)
-        purged.batches += cleared is Cleared.WHOLLY
-        pace.report.leased += cleared is Cleared.NOT_AT_ALL
-        pace.tell()
+        cleared = purge_bodies(pk, kind, purged, progress_so_far)
+        purged.batches += cleared is PurgeOutcome.WHOLLY
+        progress_so_far.report.leased += cleared is PurgeOutcome.NOT_AT_ALL
+        progress_so_far.report_progress()
 
 
-def _forget(alias: str, delay: timedelta) -> None:
+def _clear_error_texts(alias: str, delay: timedelta) -> None:
     """Empty the texts of runs, of the account and of its listed batches of that age.
 
     These cannot be found through batches: a run that pauses at its first row has none. What is paused stays paused; if
     it is resumed and pauses again, it gets a new reason.
     """
-    since = after(-delay)
+    since = now_plus(-delay)
     still = Q(paused_at__lte=since) | Q(finished_at__lte=since)
-    forget_words_of(JobRun.objects.primary().filter(still, account=alias))
-    forget_reasons(AccountState.objects.primary().filter(alias=alias, paused_at__lte=since))
+    clear_run_texts(JobRun.objects.primary().filter(still, account=alias))
+    clear_pause_reasons(AccountState.objects.primary().filter(alias=alias, paused_at__lte=since))
     RemoteBatch.objects.of(alias).filter(first_seen_at__lte=since).exclude(why="").update(why="")
 
 
-def _delete_copies(pace: Pace, *, dry_run: bool) -> None:
+def _delete_copies(progress_so_far: PurgeProgress, *, dry_run: bool) -> None:
     """Ask for the copies to be deleted; none of an account that the settings do not know: nobody could ask for it."""
-    delay, copies = conf.retention().remote_copies, pace.report.remote_copies
-    if delay is None or pace.report.account not in conf.accounts():
+    delay, copies = conf.retention().remote_copies, progress_so_far.report.remote_copies
+    if delay is None or progress_so_far.report.account not in conf.accounts():
         return
-    there = expired_remotely(pace.report.account, delay)
+    there = expired_remotely(progress_so_far.report.account, delay)
     copies.kept = there.filter(KEPT_REMOTELY).count()
     for batch in list(there.exclude(KEPT_REMOTELY)):
-        if pace.is_over:
+        if progress_so_far.is_over:
             return
         if is_searched_for(batch):
             copies.kept += 1
@@ -164,7 +174,7 @@ def _delete_copies(pace: Pace, *, dry_run: bool) -> None:
         if not dry_run:
             _delete_copy(batch)
         copies.batches += 1
-        pace.tell()
+        progress_so_far.report_progress()
 
 
 def _delete_copy(batch: MessageBatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, State
 from django_claude_batches.models.batch_state import RUNNING
-from django_claude_batches.services.connection import outside_transactions
+from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.delivery.deliver import deliver, deliver_if_due
 from django_claude_batches.services.engine import advance, advance_if_due
 from django_claude_batches.services.runs.drive import drive, drive_if_due
@@ -17,9 +17,9 @@ def advance_run(run: JobRun) -> JobRun:
 
     It can spend money, and it talks to Anthropic: not inside a transaction. What is at Anthropic is not waited for.
     """
-    outside_transactions("advance_run()")
+    require_no_transaction("advance_run()")
     seen = None
-    while (now := _standing(run)) != seen:
+    while (now := _progress_of(run)) != seen:
         seen = now
         drive(run.pk)
         submit_pending()
@@ -36,7 +36,7 @@ def steps(run: JobRun) -> Iterator[None]:
 
     Looking at what is at Anthropic is free; all else keeps to its time, or a wait would use up the tries of a day.
     """
-    outside_transactions("steps()")
+    require_no_transaction("steps()")
     drive_if_due(run.pk)
     yield
     submit_pending()
@@ -60,7 +60,7 @@ def _chunks(run: JobRun) -> Any:
     return DeliveryChunk.objects.primary().filter(batch__run=run)
 
 
-def _standing(run: JobRun) -> list[Any]:
+def _progress_of(run: JobRun) -> list[Any]:
     """Say where the run and all of it stands: as long as that changes, there may be more to do."""
     return [
         *JobRun.objects.primary().filter(pk=run.pk).values_list("state", "row_count", "left_out_count", "paused_at"),

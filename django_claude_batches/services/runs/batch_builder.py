@@ -8,7 +8,7 @@ from typing import Any
 
 from django_claude_batches import wire
 from django_claude_batches.db import packet_limit
-from django_claude_batches.drafting.body import Tally, wire_bytes
+from django_claude_batches.drafting.body import BodySize, wire_bytes
 from django_claude_batches.drafting.request import Prepared
 from django_claude_batches.models import bulk
 from django_claude_batches.models.batch.batch import MessageBatch
@@ -19,15 +19,15 @@ Betas = tuple[str, ...]
 
 
 @dataclass(slots=True)
-class Open:
+class OpenBatch:
     """A batch that still takes requests, what it holds, and those of them that are not written yet."""
 
     batch: MessageBatch
-    tally: Tally
+    tally: BodySize
     waiting: list[Prepared] = field(default_factory=list)
 
 
-class Filling:
+class BatchBuilder:
     """Puts a run's requests into batches, as many as they need: full to the byte, one at a time for each set of betas.
 
     `most` and `most_bytes` are how many requests a batch may hold, and how long its body may be. Use it inside one
@@ -50,10 +50,10 @@ class Filling:
         self._most = min(most, wire.MAX_REQUESTS)
         self._most_bytes = min(most_bytes, wire.MAX_BODY_BYTES)
         self._using = using
-        self._open = {tuple(batch.betas): Open(batch, _tally_of(batch)) for batch in self._left_open()}
+        self._open = {tuple(batch.betas): OpenBatch(batch, _size_of(batch)) for batch in self._unfinished_batches()}
         self._waiting_bytes = 0
 
-    def _left_open(self) -> Iterable[MessageBatch]:
+    def _unfinished_batches(self) -> Iterable[MessageBatch]:
         batches = MessageBatch.objects.using(self._using).filter(state=State.DRAFT, is_filling=True)
         return batches.filter(run=self._run, run_attempt=self._attempt, parent=self._parent)
 
@@ -67,13 +67,13 @@ class Filling:
         if into is None or not self._has_room(into.tally, request):
             self._close(betas)
             into = self._begin(betas)
-        into.waiting.append(into.tally.add(placed(request, into.tally)))
+        into.waiting.append(into.tally.add(with_position(request, into.tally)))
         self._waiting_bytes += request.size
         if self._waiting_bytes > bulk.PACKET_BYTES:
             self.store()
 
-    def _has_room(self, tally: Tally, request: Prepared) -> bool:
-        return tally.has_room(placed(request, tally), most=self._most, most_bytes=self._most_bytes)
+    def _has_room(self, tally: BodySize, request: Prepared) -> bool:
+        return tally.has_room(with_position(request, tally), most=self._most, most_bytes=self._most_bytes)
 
     def store(self) -> None:
         """Write what was added."""
@@ -87,7 +87,7 @@ class Filling:
         for betas in list(self._open):
             self._close(betas)
 
-    def _begin(self, betas: Betas) -> Open:
+    def _begin(self, betas: Betas) -> OpenBatch:
         run = self._run
         batch = MessageBatch.objects.using(self._using).create(
             kind=run.job,
@@ -101,11 +101,11 @@ class Filling:
             run_attempt=self._attempt,
             is_filling=True,
         )
-        self._open[betas] = Open(batch, Tally())
+        self._open[betas] = OpenBatch(batch, BodySize())
         return self._open[betas]
 
-    def _write(self, each: Open, **changes: Any) -> None:
-        for _stored in bulk.insert(each.batch.pk, each.waiting, _Counted(), using=self._using):
+    def _write(self, each: OpenBatch, **changes: Any) -> None:
+        for _stored in bulk.insert(each.batch.pk, each.waiting, _AlreadyCounted(), using=self._using):
             pass
         each.waiting.clear()
         tally = each.tally
@@ -121,26 +121,26 @@ class Filling:
             full.batch.log_event("drafted", f"{sizes}, by run {self._run}")
 
 
-def placed(request: Prepared, tally: Tally) -> Prepared:
+def with_position(request: Prepared, tally: BodySize) -> Prepared:
     """Give the request as the next one of a batch: with its position, which is its custom_id too unless it has one."""
     return request._replace(position=tally.requests, custom_id=request.custom_id or str(tally.requests))
 
 
 def too_large(request: Prepared, *, using: str) -> str:
     """Say why no batch can hold the request, or no statement of the database; nothing where they can."""
-    if request.size <= packet_limit.SUSPICIOUS:
+    if request.size <= packet_limit.MIN_CHECKED_BYTES:
         return ""
-    size = Tally().bytes + wire_bytes(request)
+    size = BodySize().bytes + wire_bytes(request)
     if size > wire.MAX_BODY_BYTES:
         return f"a batch with this request alone has {size:,} bytes, and may have {wire.MAX_BODY_BYTES:,}"
     return bulk.obstacle(request, using=using)
 
 
-def _tally_of(batch: MessageBatch) -> Tally:
-    return Tally.resumed(batch.request_count, batch.body_bytes, batch.expected_usage)
+def _size_of(batch: MessageBatch) -> BodySize:
+    return BodySize.resumed(batch.request_count, batch.body_bytes, batch.expected_usage)
 
 
-class _Counted(Tally):
+class _AlreadyCounted(BodySize):
     """Counts nothing: what is written was counted as it was added."""
 
     def add(self, request: Prepared) -> Prepared:

@@ -21,11 +21,11 @@ from django_claude_batches.models import (
     RunState,
     State,
 )
-from django_claude_batches.models.delivery import ONCE_MORE
+from django_claude_batches.models.delivery import REDELIVERY_MODES
 from django_claude_batches.models.run import ACTIVE, WORKING
-from django_claude_batches.services.delivery.evaluation import wished_change
+from django_claude_batches.services.delivery.evaluation import requested_change
 from django_claude_batches.services.polling.cancel import cancel
-from django_claude_batches.services.runs.start import job_of, take_name
+from django_claude_batches.services.runs.start import get_job, reserve_job_name
 
 
 def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
@@ -36,7 +36,7 @@ def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
     who = f" by {by}" if by is not None else ""
     with transaction.atomic(using=JobRun.objects.primary().db):
         if run.pause(f"Paused{who}."):
-            for batch in _of(run).filter(state=State.QUEUED):
+            for batch in _batches_of(run).filter(state=State.QUEUED):
                 if batch.move(
                     State.DRAFT, allowed={State.QUEUED}, queued_at=None, last_error="", submitted_by_run_at=None
                 ):
@@ -56,7 +56,7 @@ def resume_run(run: JobRun, *, skip_unaskable: bool = False) -> JobRun:
     changes: dict[str, Any] = {"paused_at": None, "pause_reason": "", "failures": 0, "last_error": ""}
     changes |= {"skip_unaskable": True} if skip_unaskable else {}
     is_active = run.change(ACTIVE, next_action_at=DatabaseNow(), **changes)
-    if not DeliveryChunk.objects.primary().undone().filter(batch__run=run).go_on() and not is_active:
+    if not DeliveryChunk.objects.primary().undone().filter(batch__run=run).retry_now() and not is_active:
         raise run.forbidden("resume", "it is over, and no delivery of it is left.")
     return run
 
@@ -77,17 +77,17 @@ def cancel_run(run: JobRun, *, by: Any = None) -> JobRun:
             if run.state in {RunState.CANCELING, RunState.CANCELED}:
                 return run
             raise run.forbidden("cancel", "it is finished.")
-        _of(run).filter(is_filling=True).update(is_filling=False)
-        for batch in _of(run).in_flight():
-            _taken_back(batch, by)
+        _batches_of(run).filter(is_filling=True).update(is_filling=False)
+        for batch in _batches_of(run).in_flight():
+            _cancel_if_possible(batch, by)
     return run
 
 
-def _of(run: JobRun) -> Any:
+def _batches_of(run: JobRun) -> Any:
     return MessageBatch.objects.primary().filter(run=run).order_by("pk")
 
 
-def _taken_back(batch: MessageBatch, by: Any) -> bool:
+def _cancel_if_possible(batch: MessageBatch, by: Any) -> bool:
     """Cancel a batch, if there is anything to cancel by now."""
     try:
         cancel(batch, by=by)
@@ -105,15 +105,15 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     more, and AlreadyRunning for one that is finished while the job runs anew.
     """
     using = JobRun.objects.primary().db
-    job = job_of(run.job)
+    job = get_job(run.job)
     wanted = set(outcomes)
     with transaction.atomic(using=using):
         if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
         again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.REDELIVER)
-        delivered = _of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
+        delivered = _batches_of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
         delivered = delivered.annotate(is_handed_out_again=Exists(again))
-        total = sum(_mark(batch, wanted, using=using) for batch in delivered)
+        total = sum(_mark_for_retry(batch, wanted, using=using) for batch in delivered)
         if not total:
             raise ClaudeBatchesError(f"Run {run} has no row that failed{' so' if wanted else ''}: nothing to retry.")
         _reopen(run, job, using=using)
@@ -130,12 +130,12 @@ def _reopen(run: JobRun, job: job_registry.Job, *, using: str) -> None:
         "last_error": "",
     }
     if run.state == RunState.FINISHED and not job.allow_overlap:
-        take_name(run, using=using, **again)
+        reserve_job_name(run, using=using, **again)
     else:
         run.change([RunState.RUNNING, RunState.FINISHED], **again)
 
 
-def _mark(batch: Any, outcomes: set[str], *, using: str) -> int:
+def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:
     """Mark what failed so to be asked again, of the chunks that are done: what is not done is its process's."""
     marked = 0
     for chunk in DeliveryChunk.objects.using(using).locked_failures(batch.pk):
@@ -144,7 +144,7 @@ def _mark(batch: Any, outcomes: set[str], *, using: str) -> int:
         erased = set(named.filter(erased_at__isnull=False).values_list("position", flat=True))
         chosen = [failed for failed in chosen if failed[0] not in erased]
         if chosen:
-            chunk.ask_again({position: wished_change(outcome) for position, outcome in chosen})
+            chunk.mark_for_retry({position: requested_change(outcome) for position, outcome in chosen})
             positions = [position for position, _outcome in chosen]
             FailedDelivery.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
@@ -179,9 +179,9 @@ def _deliver_again(group: Any, *, using: str) -> None:
     MessageBatch.objects.using(using).filter(pk=group["batch"]).update(kind=F("kind"))
     waiting = DeliveryChunk.objects.using(using).undone().filter(batch=group["batch"])
     # All answers again are these too.
-    if waiting.filter(mode__in=ONCE_MORE).go_on():
+    if waiting.filter(mode__in=REDELIVERY_MODES).retry_now():
         return
-    DeliveryChunk.objects.cut_between(group["batch"], group["first"], group["last"], DeliveryMode.FAILED)
+    DeliveryChunk.objects.create_chunks_between(group["batch"], group["first"], group["last"], DeliveryMode.FAILED)
 
 
 def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -191,7 +191,7 @@ def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     InvalidTransition for a batch that is not complete, that is being delivered, that was made elsewhere, or whose
     answers were purged; UnknownJob where nobody handles its kind.
     """
-    job_of(batch.kind)
+    get_job(batch.kind)
     using = MessageBatch.objects.primary().db
     with transaction.atomic(using=using):
         # Locks the run, as `retry_run` does: of the two, the later one sees what the other did.
@@ -202,10 +202,10 @@ def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
             batch.refresh_from_db(using=using)
             raise batch.forbidden("deliver", {State.INGESTED}, _undeliverable(batch))
         undone = DeliveryChunk.objects.using(using).undone().filter(batch=batch)
-        if not undone.stuck().go_on():
+        if not undone.stuck().retry_now():
             if undone.exists():
                 raise batch.forbidden("deliver", {State.INGESTED}, "it is being delivered.")
-            DeliveryChunk.objects.cut(batch, DeliveryMode.REDELIVER)
+            DeliveryChunk.objects.create_chunks(batch, DeliveryMode.REDELIVER)
         batch.log_event("redelivered", by=by)
     return batch
 

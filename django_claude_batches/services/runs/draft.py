@@ -13,22 +13,22 @@ from django_claude_batches import conf, job_registry, wire
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.models import JobRun, RunState
-from django_claude_batches.services.runs.batch_builder import Filling
+from django_claude_batches.services.runs.batch_builder import BatchBuilder
 from django_claude_batches.services.runs.request_builder import (
-    PIECE_BYTES,
+    MAX_PAGE_BYTES,
     LeftOut,
-    Question,
-    page_of,
+    RowRequest,
+    build_request,
     page_size,
-    question,
+    read_page,
 )
 
-FIX = (
+FIX_HINT = (
     "Fix it, and resume the run: it continues with this row. Or resume it without rows that cannot be asked "
     "(`resume-run --skip-unaskable`): they are left out and counted."
 )
 
-SECONDS = 10.0
+MAX_PAGE_SECONDS = 10.0
 """After which a page ends before its rows do: the job's code may be slow, and the lease is renewed between pages."""
 
 
@@ -41,32 +41,32 @@ def draft(run: JobRun, token: str, job: job_registry.Job) -> bool:
     try:
         # All rows before it may have been erased: none is counted then, and they were read all the same.
         has_begun = run.cursor or run.row_count + run.left_out_count
-        page = page_of(job, after=run.cursor if has_begun else None, size=_page_size(run))
+        page = read_page(job, after=run.cursor if has_begun else None, size=_page_size(run))
     except Unaskable as error:
         run.pause(f"{error}\n\nFix it, and resume the run.", token=token)
         return False
-    taken = _take(run, job, page)  # before the transaction: the project's code may be slow
+    taken = _draft_page(run, job, page)  # before the transaction: the project's code may be slow
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         # It locks the row: a wish to pause or to cancel the run comes before, or it finds all of this.
         if not rows.moving().filter(state=RunState.DRAFTING).renew(run.pk, token):
             return False
-        filling = Filling(run, attempt=1, most=most_requests(), using=rows.db)
+        builder = BatchBuilder(run, attempt=1, most=max_batch_requests(), using=rows.db)
         for each in taken.asked:
-            filling.add(each.request, each.betas)
+            builder.add(each.request, each.betas)
         if page:
-            filling.store()
+            builder.store()
         else:
-            filling.close()
-        _note(run, token, taken, is_over=not page)
+            builder.close()
+        _record_progress(run, token, taken, is_over=not page)
     if taken.problem:
         # A person may have chosen meanwhile to leave such rows out: the run then continues with this row.
-        is_paused = run.pause(f"{taken.problem}\n\n{FIX}", where=Q(skip_unaskable=False), token=token)
+        is_paused = run.pause(f"{taken.problem}\n\n{FIX_HINT}", where=Q(skip_unaskable=False), token=token)
         return not is_paused and run.skip_unaskable
     return bool(page)
 
 
-def most_requests() -> int:
+def max_batch_requests() -> int:
     """Give how many requests a run's batch may hold: no more than the queue takes."""
     return min(conf.max_in_flight_requests() or wire.MAX_REQUESTS, wire.MAX_REQUESTS)
 
@@ -79,27 +79,27 @@ def _page_size(run: JobRun) -> int:
 
 
 @dataclass(slots=True)
-class _Taken:
+class _PageDraft:
     """The requests of a page's rows, and the rows of the whole run that were left out; `last` is the last row of both.
 
     `problem` says why the next row cannot be asked, if such rows are not left out.
     """
 
     left_out: LeftOut
-    asked: list[Question] = field(default_factory=list)
+    asked: list[RowRequest] = field(default_factory=list)
     last: Any = None
     problem: str = ""
 
 
-def _take(run: JobRun, job: job_registry.Job, page: list[Any]) -> _Taken:
+def _draft_page(run: JobRun, job: job_registry.Job, page: list[Any]) -> _PageDraft:
     """Process the page's rows until a limit of bytes or time is reached."""
-    taken = _Taken(LeftOut(run.left_out_count, run.left_out_rows))
+    taken = _PageDraft(LeftOut(run.left_out_count, run.left_out_rows))
     size = 0
-    give_up_at = time.monotonic() + SECONDS
+    give_up_at = time.monotonic() + MAX_PAGE_SECONDS
     using = JobRun.objects.primary().db
     for row in page:
         try:
-            taken.asked.append(question(job, row, using=using))
+            taken.asked.append(build_request(job, row, using=using))
             size += taken.asked[-1].request.size
         except Unaskable as error:
             if not (run.skip_unaskable or job.skip_unaskable):
@@ -107,12 +107,12 @@ def _take(run: JobRun, job: job_registry.Job, page: list[Any]) -> _Taken:
                 break
             taken.left_out.add(row, error)
         taken.last = row
-        if size > PIECE_BYTES or time.monotonic() > give_up_at:
+        if size > MAX_PAGE_BYTES or time.monotonic() > give_up_at:
             break
     return taken
 
 
-def _note(run: JobRun, token: str, taken: _Taken, *, is_over: bool) -> None:
+def _record_progress(run: JobRun, token: str, taken: _PageDraft, *, is_over: bool) -> None:
     changes: dict[str, Any] = {"next_action_at": DatabaseNow(), "failures": 0, "last_error": ""}
     if taken.last is not None:
         changes |= {"cursor": str(taken.last.pk), "row_count": run.row_count + len(taken.asked)}

@@ -11,15 +11,22 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_claude_batches import conf, job_registry, wire
-from django_claude_batches.drafting.body import Tally
+from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.estimates import Estimate, ExpectedUsage
 from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.models import JobRun
-from django_claude_batches.services.runs.batch_builder import Betas, placed
-from django_claude_batches.services.runs.draft import most_requests
-from django_claude_batches.services.runs.request_builder import LeftOut, named, page_of, page_size, question, rows_of
-from django_claude_batches.services.runs.start import job_of
+from django_claude_batches.services.runs.batch_builder import Betas, with_position
+from django_claude_batches.services.runs.draft import max_batch_requests
+from django_claude_batches.services.runs.request_builder import (
+    LeftOut,
+    build_request,
+    page_size,
+    read_page,
+    row_name,
+    rows_of,
+)
+from django_claude_batches.services.runs.start import get_job
 
 SAMPLES = 3
 
@@ -50,26 +57,26 @@ def dry_run(name: str, *, seconds: float | None = None, skip_unaskable: bool = F
     Raise UnknownJob, and Unaskable with the first row that cannot be asked, unless such rows are left out: by the job's
     class, or `skip_unaskable`.
     """
-    return _Look(job_of(name), skip_unaskable=skip_unaskable).over(
+    return _DryRunner(get_job(name), skip_unaskable=skip_unaskable).run(
         math.inf if seconds is None else time.monotonic() + seconds
     )
 
 
-class _Look:
+class _DryRunner:
     def __init__(self, job: job_registry.Job, *, skip_unaskable: bool) -> None:
         self._job = job
         self._skips = skip_unaskable or job.skip_unaskable
         self._left_out = LeftOut()
         self._using = JobRun.objects.primary().db
-        self._most = most_requests()
-        self._tallies: dict[Betas, Tally] = {}
+        self._most = max_batch_requests()
+        self._tallies: dict[Betas, BodySize] = {}
         self._batches = 0
         self._bytes = 0
         self._expected = ExpectedUsage()
         self._samples: list[dict[str, Any]] = []
         self._requests = 0
 
-    def over(self, give_up_at: float) -> DryRun:
+    def run(self, give_up_at: float) -> DryRun:
         is_complete = self._take_all(give_up_at)
         for tally in self._tallies.values():
             self._close(tally)
@@ -88,7 +95,7 @@ class _Look:
     def _take_all(self, give_up_at: float) -> bool:
         """Look at rows until the time is over; give whether it was not."""
         after, size = None, 0
-        while page := page_of(self._job, after=after, size=self._page_size(size)):
+        while page := read_page(self._job, after=after, size=self._page_size(size)):
             for row in page:
                 if time.monotonic() >= give_up_at:
                     return False
@@ -107,24 +114,24 @@ class _Look:
     def _take(self, row: Any) -> int:
         """Count the row's request, and return its size; 0 for a row that is left out."""
         try:
-            _pk, request, betas = question(self._job, row, using=self._using)
+            _pk, request, betas = build_request(self._job, row, using=self._using)
         except Unaskable as error:
             if not self._skips:
                 raise
             self._left_out.add(row, error)
             return 0
-        tally = self._tallies.setdefault(betas, Tally())
-        if not tally.has_room(placed(request, tally), most=self._most, most_bytes=wire.MAX_BODY_BYTES):
+        tally = self._tallies.setdefault(betas, BodySize())
+        if not tally.has_room(with_position(request, tally), most=self._most, most_bytes=wire.MAX_BODY_BYTES):
             self._close(tally)
-            tally = self._tallies[betas] = Tally()
-        tally.add(placed(request, tally))
+            tally = self._tallies[betas] = BodySize()
+        tally.add(with_position(request, tally))
         self._expected.add(request)
-        self._expected.warn((said for said in request.warnings if not is_lifted(said, betas)), named(row))
+        self._expected.warn((said for said in request.warnings if not is_lifted(said, betas)), row_name(row))
         self._requests += 1
         if len(self._samples) < SAMPLES:
             self._samples.append(json.loads(request.params))
         return request.size
 
-    def _close(self, tally: Tally) -> None:
+    def _close(self, tally: BodySize) -> None:
         self._batches += 1
         self._bytes += tally.bytes

@@ -9,15 +9,15 @@ from django.db import transaction
 from django.db.models import F
 
 from django_claude_batches import job_registry
-from django_claude_batches.db.keyset import pieces
+from django_claude_batches.db.keyset import sized_pages
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.drafting.request import Prepared
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, DeliveryChunk, DeliveryMode, JobRun, MessageBatch
 from django_claude_batches.models.run import WORKING
-from django_claude_batches.services.delivery.evaluation import Change
-from django_claude_batches.services.runs.batch_builder import Filling
-from django_claude_batches.services.runs.draft import most_requests
+from django_claude_batches.services.delivery.evaluation import RetryChange
+from django_claude_batches.services.runs.batch_builder import BatchBuilder
+from django_claude_batches.services.runs.draft import max_batch_requests
 
 CORRECTION = (
     "Your answer cannot be used: {problem}\n\nAnswer the same again, so that it fits the schema. Answer with nothing "
@@ -41,7 +41,7 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Jo
             run.refresh_from_db(using=using)  # locked: somebody may have canceled it since we read it
             chunks = DeliveryChunk.objects.using(using).to_follow_up().filter(batch=batch).order_by("pk")
             if run.state in WORKING and (chunk := chunks.first()) is not None:
-                put = _put(_filling(run, batch, using=using), batch, chunk.to_retry, job, using=using)
+                put = _draft_retries(_builder(run, batch, using=using), batch, chunk.to_retry, job, using=using)
                 erased = len(chunk.to_retry) - put
                 chunks.filter(pk=chunk.pk).update(to_retry=[], gone_count=F("gone_count") + erased)
                 asked += put
@@ -49,7 +49,7 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Jo
                     continue
             more = False
             if run.state in WORKING or not _abandon(batch, list(chunks), using=using):
-                _delivered(run, batch, asked, using=using)
+                _mark_delivered(run, batch, asked, using=using)
     return True
 
 
@@ -57,56 +57,58 @@ def _abandon(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) ->
     """Have the rows that wait to be asked again handed out as failed; give whether there are any."""
     for chunk in chunks:
         positions = sorted(position for position, _change in chunk.to_retry)
-        DeliveryChunk.objects.cut_named(batch, positions, DeliveryMode.NO_RETRY)
+        DeliveryChunk.objects.create_chunk_of(batch, positions, DeliveryMode.NO_RETRY)
     DeliveryChunk.objects.using(using).filter(pk__in=[chunk.pk for chunk in chunks]).update(to_retry=[])
     return bool(chunks)
 
 
-def _delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> None:
+def _mark_delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> None:
     """Let the batches go in which its rows are asked again; `asked` are those that this process put there.
 
     The run has gone on by it: whatever it had failed at in passing is over.
     """
-    _filling(run, batch, using=using).close()
+    _builder(run, batch, using=using).close()
     if asked:
         batch.log_event("retried", f"{asked:,} requests, by run {run}")
     MessageBatch.objects.using(using).filter(pk=batch.pk, delivered_at__isnull=True).update(delivered_at=DatabaseNow())
     JobRun.objects.using(using).filter(pk=run.pk).update(failures=0, last_error="")
 
 
-def _filling(run: JobRun, batch: MessageBatch, *, using: str) -> Filling:
-    return Filling(run, attempt=batch.run_attempt + 1, parent=batch, most=most_requests(), using=using)
+def _builder(run: JobRun, batch: MessageBatch, *, using: str) -> BatchBuilder:
+    return BatchBuilder(run, attempt=batch.run_attempt + 1, parent=batch, most=max_batch_requests(), using=using)
 
 
-def _put(filling: Filling, batch: MessageBatch, marks: list[list[Any]], job: job_registry.Job, *, using: str) -> int:
+def _draft_retries(
+    builder: BatchBuilder, batch: MessageBatch, marks: list[list[Any]], job: job_registry.Job, *, using: str
+) -> int:
     """Draft the requests that are marked to be asked again, except erased ones; return how many these are."""
     put = 0
-    for request in _changed(batch, dict(marks), job, using=using):
-        filling.add(request, tuple(batch.betas))
+    for request in _changed_requests(batch, dict(marks), job, using=using):
+        builder.add(request, tuple(batch.betas))
         put += 1
-    filling.store()
+    builder.store()
     return put
 
 
-def _changed(
+def _changed_requests(
     batch: MessageBatch, changes: Mapping[int, str], job: job_registry.Job, *, using: str
 ) -> Iterator[Prepared]:
     rows = BatchRequest.objects.using(using).filter(
         batch=batch, position__range=(min(changes), max(changes)), position__in=list(changes), erased_at__isnull=True
     )
-    for piece in pieces(rows, "position", F("params_bytes")):
+    for piece in sized_pages(rows, "position", F("params_bytes")):
         for request in piece.select_related("result"):
             if request.is_purged:
                 raise InvalidTransition(f"Request {request} of batch {batch} cannot be asked again: it was purged.")
-            request.params = _asked_again(request, changes[request.position], job)
+            request.params = _retry_params(request, changes[request.position], job)
             yield request.prepared
 
 
-def _asked_again(request: BatchRequest, change: str, job: job_registry.Job) -> Mapping[str, Any]:
+def _retry_params(request: BatchRequest, change: str, job: job_registry.Job) -> Mapping[str, Any]:
     params = request.params
-    if change == Change.MORE_TOKENS:
+    if change == RetryChange.MORE_TOKENS:
         return {**params, "max_tokens": job.more_tokens(params["max_tokens"]) or params["max_tokens"]}
-    if change == Change.CORRECTION and request.result.output_error:  # none: a later reading found nothing wrong
+    if change == RetryChange.CORRECTION and request.result.output_error:  # none: a later reading found nothing wrong
         return {**params, "messages": [*params["messages"], *_correction(request)]}
     return params
 

@@ -12,9 +12,9 @@ from django.db.models.query import ModelIterable
 from django_claude_batches import job_registry, sanitize, wire
 from django_claude_batches.drafting.request import MAX_OUR_CUSTOM_ID, Prepared, check, check_header
 from django_claude_batches.drafting.target import content_types_of
-from django_claude_batches.error_text import described, is_ours, public
+from django_claude_batches.error_text import format_error, is_ours, public_part
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
-from django_claude_batches.services.delivery.handlers import PASSING
+from django_claude_batches.services.delivery.handlers import TRANSIENT_DATABASE_ERRORS
 from django_claude_batches.services.job_calls import sync_result
 from django_claude_batches.services.runs.batch_builder import Betas, too_large
 
@@ -28,10 +28,10 @@ FIRST_PAGE = 20
 # transactions; 500 might not fit into memory, since some are left out for being too large.
 UNMEASURED_PAGE = 100
 
-PIECE_BYTES = 4_000_000
+MAX_PAGE_BYTES = 4_000_000
 """Bytes of requests that a page may come to, about."""
 
-NOT_THE_ROWS_FAULT = (*PASSING, InternalError, ProgrammingError, MemoryError)
+NOT_THE_ROWS_FAULT = (*TRANSIENT_DATABASE_ERRORS, InternalError, ProgrammingError, MemoryError)
 """Errors that no row has caused: the run is tried again, later and later, and no row is left out for them.
 
 One is a table that a worker lacks which was restarted before `migrate`: on PostgreSQL a ProgrammingError, on SQLite an
@@ -57,11 +57,13 @@ class LeftOut:
         """Count a row; of an error of the project's code, which may quote it, keep only the type and the place."""
         self.count += 1
         if len(self.rows) < MAX_LEFT_OUT_NAMED:
-            why = public(str(error).removeprefix(f"{named(row)}: "))
-            self.rows.append([sanitize.text(named(row), MAX_LEFT_OUT_REASON), sanitize.text(why, MAX_LEFT_OUT_REASON)])
+            why = public_part(str(error).removeprefix(f"{row_name(row)}: "))
+            self.rows.append(
+                [sanitize.text(row_name(row), MAX_LEFT_OUT_REASON), sanitize.text(why, MAX_LEFT_OUT_REASON)]
+            )
 
 
-class Question(NamedTuple):
+class RowRequest(NamedTuple):
     """A row's request, and the betas that it needs. Without a custom_id, its position will be that."""
 
     pk: Any
@@ -69,7 +71,7 @@ class Question(NamedTuple):
     betas: Betas
 
 
-def page_of(job: job_registry.Job, *, after: Any, size: int) -> list[Any]:
+def read_page(job: job_registry.Job, *, after: Any, size: int) -> list[Any]:
     """Read the next rows, `size` at most, behind the key `after` (None: from the first), each once; none: it was all.
 
     Raise Unaskable where they cannot be read in pages, or the job's code raises.
@@ -82,7 +84,7 @@ def page_of(job: job_registry.Job, *, after: Any, size: int) -> list[Any]:
     except (Unaskable, *NOT_THE_ROWS_FAULT):
         raise
     except Exception as error:  # noqa: BLE001 (it is the project's code)
-        why = described(error)
+        why = format_error(error)
     else:
         strangers = [row for pk, row in distinct.items() if row.pk != pk]
         if not strangers:
@@ -97,7 +99,7 @@ def page_of(job: job_registry.Job, *, after: Any, size: int) -> list[Any]:
 def page_size(rows: int, size: int, *, left_out: int) -> int:
     """Give how many rows make a page, where so many before them made so many bytes of requests, and others none."""
     if rows and size:
-        return max(1, min(PAGE, PIECE_BYTES * rows // size))
+        return max(1, min(PAGE, MAX_PAGE_BYTES * rows // size))
     return UNMEASURED_PAGE if left_out else FIRST_PAGE
 
 
@@ -127,7 +129,7 @@ def _unreadable(rows: Any) -> str:
     return ""
 
 
-def question(job: job_registry.Job, row: Any, *, using: str) -> Question:
+def build_request(job: job_registry.Job, row: Any, *, using: str) -> RowRequest:
     """Make the row's request, for a table of this database; raise Unaskable with the row's name where that fails."""
     try:
         betas = _sorted(sync_result(job, "get_betas", job.get_betas(row)))
@@ -138,15 +140,15 @@ def question(job: job_registry.Job, row: Any, *, using: str) -> Question:
     except NOT_THE_ROWS_FAULT:
         raise
     except InvalidRequest as error:
-        why = error.reason if is_ours(error) else described(error)
+        why = error.reason if is_ours(error) else format_error(error)
     except Exception as error:  # noqa: BLE001 (it is the project's code)
-        why = described(error)
+        why = format_error(error)
     if why:
-        raise Unaskable(f"{named(row)}: {why}")
-    return Question(row.pk, request, betas)
+        raise Unaskable(f"{row_name(row)}: {why}")
+    return RowRequest(row.pk, request, betas)
 
 
-def named(row: Any) -> str:
+def row_name(row: Any) -> str:
     return f"{type(row)._meta.label} {row.pk}"
 
 

@@ -22,7 +22,7 @@ def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: boo
     Raise UnknownJob for a name that this process does not know, AlreadyRunning while the job is running (of two starts
     at one moment, one gets the run), and ConfigurationError for an account that the settings do not know.
     """
-    job = job_of(name)
+    job = get_job(name)
     conf.account(job.account)
     runs = JobRun.objects.primary()
     try:
@@ -44,7 +44,7 @@ def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: boo
     raise AlreadyRunning(_refusal(name, running), run=running)
 
 
-def take_name(run: JobRun, *, using: str, **changes: Any) -> None:
+def reserve_job_name(run: JobRun, *, using: str, **changes: Any) -> None:
     """Make a finished run the one that runs, with these changes; raise AlreadyRunning where another one does."""
     try:
         with transaction.atomic(using=using):
@@ -64,11 +64,11 @@ def start_job_if_free(name: str, *, label: str = "") -> JobRun | None:
         return None
 
 
-def job_of(name: str) -> job_registry.Job:
+def get_job(name: str) -> job_registry.Job:
     """Give the job; raise UnknownJob, naming those that are known."""
     job = job_registry.find(name)
     if job is None:
-        raise UnknownJob(f"{job_registry.unknown(name)} A job stands in an app's module claude_jobs.")
+        raise UnknownJob(f"{job_registry.unknown_job_message(name)} A job stands in an app's module claude_jobs.")
     return job
 
 

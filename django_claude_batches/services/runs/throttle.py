@@ -21,12 +21,12 @@ from django_claude_batches.services.submission.submit import submit
 
 logger = get_logger(__name__)
 
-QUEUED = frozenset({State.QUEUED}) | SENT | RUNNING
+IN_QUEUE_STATES = frozenset({State.QUEUED}) | SENT | RUNNING
 """The states of batches whose requests count: those in Anthropic's queue, and those that are about to be."""
 
 
 @dataclass(slots=True)
-class Waiting:
+class WaitingRun:
     """A run with batches to release, the oldest first; `in_flight` is the number of its requests in the queue."""
 
     started: tuple[Any, int]
@@ -41,19 +41,19 @@ def submit_pending(limit: int | None = None) -> int:
     MAX_IN_FLIGHT_REQUESTS unless given; None there: all. Not inside a transaction.
     """
     most = conf.max_in_flight_requests() if limit is None else limit
-    accounts = _to_release().order_by().values_list("account", flat=True).distinct()
-    return sum(_release_or_log(alias, most) for alias in sorted(accounts))
+    accounts = _submittable().order_by().values_list("account", flat=True).distinct()
+    return sum(_submit_or_log(alias, most) for alias in sorted(accounts))
 
 
-def _release_or_log(alias: str, most: int | None) -> int:
+def _submit_or_log(alias: str, most: int | None) -> int:
     try:
-        return _release(alias, most)
+        return _submit_account(alias, most)
     except Exception:  # one account's oddity stops no other's runs; the next tick tries again
         logger.exception("Batches of runs of account %s could not be queued.", alias)
         return 0
 
 
-def _to_release() -> Any:
+def _submittable() -> Any:
     return MessageBatch.objects.primary().filter(
         state=State.DRAFT,
         is_filling=False,
@@ -63,8 +63,8 @@ def _to_release() -> Any:
     )
 
 
-def _release(alias: str, most: int | None) -> int:
-    if problem := _unknown(alias):
+def _submit_account(alias: str, most: int | None) -> int:
+    if problem := _account_problem(alias):
         _pause_runs(alias, problem)
         return 0
     states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
@@ -74,7 +74,7 @@ def _release(alias: str, most: int | None) -> int:
         # Locks the runs: who pauses or cancels one comes before, or finds what we have queued.
         _runs(alias).update(account=F("account"))
         in_flight = _in_flight(alias)
-        released = _fitting(list(_waiting(alias, in_flight)), most, in_flight.total())
+        released = _choose_batches(list(_waiting_runs(alias, in_flight)), most, in_flight.total())
         for batch in released:
             # A draft that may have been billed was submitted before, by a person who knew that.
             submit(batch, allow_duplicate=batch.may_have_been_billed)
@@ -82,7 +82,7 @@ def _release(alias: str, most: int | None) -> int:
     return len(released)
 
 
-def _unknown(alias: str) -> str:
+def _account_problem(alias: str) -> str:
     try:
         conf.account(alias)
     except conf.ConfigurationError as error:
@@ -97,26 +97,26 @@ def _pause_runs(alias: str, why: str) -> None:
 
 
 def _runs(alias: str) -> JobRunQuerySet:
-    pks = _to_release().filter(account=alias).order_by().values_list("run", flat=True).distinct()
+    pks = _submittable().filter(account=alias).order_by().values_list("run", flat=True).distinct()
     return JobRun.objects.primary().filter(pk__in=list(pks))
 
 
 def _in_flight(alias: str) -> Counter[int | None]:
     """Give how many requests of the account are in the queue, by their run; batches of none are together."""
-    queued = MessageBatch.objects.primary().filter(account=alias, state__in=QUEUED)
+    queued = MessageBatch.objects.primary().filter(account=alias, state__in=IN_QUEUE_STATES)
     return Counter(dict(queued.order_by().values_list("run").annotate(total=Sum("request_count"))))
 
 
-def _waiting(alias: str, in_flight: Counter[int | None]) -> Iterable[Waiting]:
-    runs: dict[int, Waiting] = {}
-    for batch in _to_release().filter(account=alias).select_related("run").order_by("pk"):
+def _waiting_runs(alias: str, in_flight: Counter[int | None]) -> Iterable[WaitingRun]:
+    runs: dict[int, WaitingRun] = {}
+    for batch in _submittable().filter(account=alias).select_related("run").order_by("pk"):
         if batch.run_id not in runs:
-            runs[batch.run_id] = Waiting((batch.run.started_at, batch.run_id), in_flight[batch.run_id])
+            runs[batch.run_id] = WaitingRun((batch.run.started_at, batch.run_id), in_flight[batch.run_id])
         runs[batch.run_id].batches.append(batch)
     return runs.values()
 
 
-def _fitting(runs: list[Waiting], most: int | None, in_flight: int) -> list[MessageBatch]:
+def _choose_batches(runs: list[WaitingRun], most: int | None, in_flight: int) -> list[MessageBatch]:
     """Choose in turn until one has no room. One that is larger than the whole queue goes when nothing else is in it."""
     chosen = []
     while waiting := [run for run in runs if run.batches]:

@@ -16,39 +16,41 @@ from django_claude_batches.client import Reply
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch_state import REMOTE, State
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.announcements import tell
-from django_claude_batches.services.backoff import NOW, next_poll
-from django_claude_batches.services.mirror import mirrored
+from django_claude_batches.services.announcements import send_signal
+from django_claude_batches.services.backoff import NO_DELAY, poll_delay
+from django_claude_batches.services.mirror import mirror_columns
 from django_claude_batches.signals import batch_submitted, duplicate_detected
 
 logger = get_logger(__name__)
 
 T = TypeVar("T")
 
-INSISTENCE = timedelta(minutes=1)
+MAX_WRITE_RETRY_TIME = timedelta(minutes=1)
 """How long an answer is tried to be written down before an id is only logged."""
 
 UNCERTAIN_RECHECK = timedelta(hours=1)
 
 
-def accepted(batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.MessageBatch] | None = None) -> bool:
+def record_acceptance(
+    batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.MessageBatch] | None = None
+) -> bool:
     """Give the batch its id. An id that came back is never thrown away: it goes to the attempt first, come what may."""
     mirror: dict[str, Any] = {"processing_status": "in_progress"}
-    delay = NOW
+    delay = NO_DELAY
     if reply is not None:
         attempt.remote_id = reply.data["id"]
-        _write_down(attempt)
-        mirror = mirrored(reply.data)
-        delay = next_poll(mirror["created_at"])
+        _store_remote_id(attempt)
+        mirror = mirror_columns(reply.data)
+        delay = poll_delay(mirror["created_at"])
     attempts = SubmitAttempt.objects.primary()
     with transaction.atomic(using=attempts.db, durable=True):
         if reply is not None:
             attempts.filter(pk=attempt.pk).update(api_request_id=reply.request_id or "")
-        taken = _take(batch, attempt, mirror, delay)
-    return _told(batch, attempt, taken)
+        taken = _assign_id(batch, attempt, mirror, delay)
+    return _send_news(batch, attempt, taken)
 
 
-def proven(attempt: SubmitAttempt, remote_id: str) -> bool:
+def assign_proven(attempt: SubmitAttempt, remote_id: str) -> bool:
     """Give a batch that bears an attempt's tag to the attempt, and to its row if that can still take it.
 
     Both or none: nobody looks any more for what an attempt has.
@@ -62,16 +64,16 @@ def proven(attempt: SubmitAttempt, remote_id: str) -> bool:
         )
         if batch is not None and new:
             batch.log_event("proven", f"{remote_id} bears the tag of attempt {attempt.number}.")
-        taken = None if batch is None else _take(batch, attempt, {"processing_status": "in_progress"}, NOW)
+        taken = None if batch is None else _assign_id(batch, attempt, {"processing_status": "in_progress"}, NO_DELAY)
     if batch is None:
         logger.critical(
             "%s at Anthropic bears the tag of attempt %s, whose batch was deleted here.", remote_id, attempt.pk
         )
         return False
-    return _told(batch, attempt, taken)
+    return _send_news(batch, attempt, taken)
 
 
-def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], delay: timedelta) -> Signal | None:
+def _assign_id(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], delay: timedelta) -> Signal | None:
     """Have the row take the attempt's id, if it is free to; give what the app is to be told when that is committed."""
     remote_id = attempt.remote_id
     batches = MessageBatch.objects.primary()
@@ -79,7 +81,7 @@ def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], d
         logger.critical("%s was made for batch %s, which was deleted here meanwhile.", remote_id, batch.pk)
         return None
     batch.refresh_from_db(using=batches.db)
-    later = batch.attempts.using(batches.db).maybe_made().filter(number__gt=attempt.number)
+    later = batch.attempts.using(batches.db).may_have_created().filter(number__gt=attempt.number)
     taken = _owner(batch, str(remote_id))
     moved = (
         taken is None
@@ -109,13 +111,13 @@ def _take(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], d
     return duplicate_detected
 
 
-def _told(batch: MessageBatch, attempt: SubmitAttempt, news: Signal | None) -> bool:
+def _send_news(batch: MessageBatch, attempt: SubmitAttempt, news: Signal | None) -> bool:
     if news is duplicate_detected:
         logger.critical(
             "Two batches for one row: batch %s, attempt %s made %s", batch.pk, attempt.number, attempt.remote_id
         )
     if news is not None:
-        tell(news, batch)
+        send_signal(news, batch)
     return False
 
 
@@ -134,7 +136,7 @@ def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
     return None
 
 
-def _write_down(attempt: SubmitAttempt) -> None:
+def _store_remote_id(attempt: SubmitAttempt) -> None:
     """Write the attempt's remote id, whatever the lease says; where that cannot be done, the log has it.
 
     Nothing else of the answer is in this statement: what a column refuses of it would take the id along.
@@ -142,7 +144,7 @@ def _write_down(attempt: SubmitAttempt) -> None:
     attempts = SubmitAttempt.objects.primary()
     written = False
     try:
-        insist(
+        retry_write(
             lambda: attempts.filter(pk=attempt.pk).update(
                 remote_id=attempt.remote_id,
                 outcome=Outcome.ACCEPTED,
@@ -159,14 +161,14 @@ def _write_down(attempt: SubmitAttempt) -> None:
             )
 
 
-def insist(write: Callable[[], T]) -> T:
+def retry_write(write: Callable[[], T]) -> T:
     """Write what an answer said, on a new connection if need be, for a minute: a create call is not made again to ask.
 
     The connection was idle while the body was sent, so a server or a pooler may have closed it; and SQLite may be
     locked.
     """
     connection = connections[SubmitAttempt.objects.primary().db]
-    give_up_at = time.monotonic() + INSISTENCE.total_seconds()
+    give_up_at = time.monotonic() + MAX_WRITE_RETRY_TIME.total_seconds()
     while True:
         try:
             return write()

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 from django_claude_batches import conf, wire
 from django_claude_batches.models import AccountState, SubmitAttempt
-from django_claude_batches.services.listings.search import Pages
+from django_claude_batches.services.listings.search import PageLister
 from django_claude_batches.services.listings.windows import MARGIN, made_at
-from django_claude_batches.services.submission.body_file import Written
+from django_claude_batches.services.submission.body_file import BodyDigest
 
-ANCHORS = 20
-PAGES = 5
-UNKNOWN_CLOCK = timedelta(hours=1)
+MAX_ANCHORS = 20
+MAX_PAGES = 5
+MAX_CLOCK_LAG = timedelta(hours=1)
 """How far the database's clock may be behind the server's, which does not say what it shows."""
 
 MAX_AHEAD = timedelta(days=2)
@@ -47,11 +47,11 @@ class Baseline:
         return self.batches[0]["id"] if self.batches else None
 
 
-def take(pages: Pages) -> Baseline:
+def take_baseline(pages: PageLister) -> Baseline:
     """List the newest batches, back to those that were made 15 minutes before the newest of them."""
     database_at = AccountState.objects.primary().clock()
-    reply = pages(limit=ANCHORS)
-    server_at = max(reply.date or database_at + UNKNOWN_CLOCK, database_at)
+    reply = pages(limit=MAX_ANCHORS)
+    server_at = max(reply.date or database_at + MAX_CLOCK_LAG, database_at)
     data = list(reply.data["data"])
     if reply.data["has_more"]:
         data += _older(pages, data, server_at)
@@ -59,10 +59,10 @@ def take(pages: Pages) -> Baseline:
     return Baseline(data, newest_at, reply.workspace_id or "", server_at, database_at)
 
 
-def _older(pages: Pages, newest: list[wire.MessageBatch], server_at: datetime) -> list[wire.MessageBatch]:
+def _older(pages: PageLister, newest: list[wire.MessageBatch], server_at: datetime) -> list[wire.MessageBatch]:
     """List on, where all of the newest ones were made within the margin."""
     data = list(newest)
-    for _page in range(PAGES):
+    for _page in range(MAX_PAGES):
         newest_at = _newest(data, server_at)
         if newest_at is None or any(_is_before(at, newest_at) for at in map(made_at, data)):
             break
@@ -83,7 +83,7 @@ def _is_before(at: datetime | None, newest_at: datetime) -> bool:
     return at is not None and at < newest_at - MARGIN
 
 
-def note(attempt: SubmitAttempt, baseline: Baseline, written: Written) -> None:
+def store_baseline(attempt: SubmitAttempt, baseline: Baseline, written: BodyDigest) -> None:
     """Write it on the attempt."""
     newest_at = baseline.newest_at
     noted = [id_ for id_, at in baseline.listed if newest_at is None or not _is_before(at, newest_at)]
@@ -92,7 +92,7 @@ def note(attempt: SubmitAttempt, baseline: Baseline, written: Written) -> None:
         workspace_id=attempt.workspace_id,
         baseline_id=baseline.newest_id,
         baseline_created_at=newest_at,
-        anchors=[[id_, at.isoformat() if at else None] for id_, at in baseline.listed[:ANCHORS]],
+        anchors=[[id_, at.isoformat() if at else None] for id_, at in baseline.listed[:MAX_ANCHORS]],
         noted_ids=noted,
         body_bytes=written.size,
         body_sha256=written.sha256,
@@ -102,12 +102,12 @@ def note(attempt: SubmitAttempt, baseline: Baseline, written: Written) -> None:
 def window_until(attempt: SubmitAttempt, baseline: Baseline, sent_at: datetime) -> datetime:
     """Give the last moment, by the server's clock, at which what was sent then can have become a batch."""
     waited = max(sent_at - baseline.database_at, timedelta(0))
-    return baseline.latest_server_at + waited + quiet_after(attempt) + MARGIN
+    return baseline.latest_server_at + waited + quiet_period(attempt) + MARGIN
 
 
-def quiet_after(attempt: SubmitAttempt) -> timedelta:
+def quiet_period(attempt: SubmitAttempt) -> timedelta:
     """How long after `sent_at` the call can no longer be running, and what it made has had time to appear.
 
     A call that was made with longer settings than those of now is not searched for in less time.
     """
-    return attempt.longest + conf.submit_quiet_period()
+    return attempt.max_duration + conf.submit_quiet_period()

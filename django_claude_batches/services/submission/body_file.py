@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
 
-from django_claude_batches.drafting.body import ENVELOPE, opening
+from django_claude_batches.drafting.body import ENVELOPE, request_prefix
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, bulk
 
@@ -19,12 +19,14 @@ class SendDeadlinePassed(ClaudeBatchesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class BodyDigest:
     size: int
     sha256: str
 
 
-def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str, progress: Callable[[], object]) -> Written:
+def write_body_file(
+    file: IO[bytes], batch: MessageBatch, tag: str, *, using: str, progress: Callable[[], object]
+) -> BodyDigest:
     """Write the batch's body and rewind; each custom_id bears the tag. No JSON is decoded or encoded on the way.
 
     `progress` is called after each request.
@@ -42,12 +44,12 @@ def write(file: IO[bytes], batch: MessageBatch, tag: str, *, using: str, progres
     requests = batch.requests.using(using).values_list("custom_id", "params_text")
     for index, (custom_id, params) in enumerate(bulk.in_order(requests)):
         separator = comma if index else b""
-        put(separator + opening(custom_id, tag) + params.encode() + b"}")
+        put(separator + request_prefix(custom_id, tag) + params.encode() + b"}")
         progress()
     put(end)
     file.flush()
     file.seek(0)
-    return Written(size, digest.hexdigest())
+    return BodyDigest(size, digest.hexdigest())
 
 
 class DeadlineReader:

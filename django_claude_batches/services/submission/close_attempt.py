@@ -19,10 +19,10 @@ from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import SENT, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import pause
-from django_claude_batches.services.announcements import tell
-from django_claude_batches.services.backoff import FIRST_POLL, NOW, backoff, respecting
-from django_claude_batches.services.submission.acceptance import insist
-from django_claude_batches.services.submission.refusals import ACCOUNT_PAUSED, judged, words_of_the_account
+from django_claude_batches.services.announcements import send_signal
+from django_claude_batches.services.backoff import MIN_POLL_DELAY, NO_DELAY, backoff, honor_retry_after
+from django_claude_batches.services.submission.acceptance import retry_write
+from django_claude_batches.services.submission.refusals import ACCOUNT_PAUSED, account_words, classify
 from django_claude_batches.signals import batch_failed, submission_uncertain
 
 logger = get_logger(__name__)
@@ -30,8 +30,8 @@ logger = get_logger(__name__)
 
 def record_listing_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
     """Queue the batch again after an error of the listing that precedes the create call. Nothing was sent."""
-    delay = respecting(error, backoff(batch.failures))
-    if isinstance(error, APIError) and _is_of_the_account(error, batch, attempt):
+    delay = honor_retry_after(error, backoff(batch.failures))
+    if isinstance(error, APIError) and _is_about_account(error, batch, attempt):
         return record_not_sent(batch, attempt, error=str(error), delay=delay, pausing=error)
     return record_not_sent(batch, attempt, error=str(error), delay=delay)
 
@@ -41,7 +41,7 @@ def record_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatch
 
     Return whether there is more to do for the batch at once. Database errors are retried for a minute.
     """
-    return insist(lambda: _record_error(batch, attempt, error))
+    return retry_write(lambda: _record_error(batch, attempt, error))
 
 
 def _record_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
@@ -50,28 +50,28 @@ def _record_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatc
     if isinstance(error, APIError):
         return _record_status(batch, attempt, error)
     if isinstance(error, APIConnectionError) and not error.sent:
-        delay = respecting(error, backoff(batch.failures))
+        delay = honor_retry_after(error, backoff(batch.failures))
         return record_not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED)
     return record_uncertain(batch, attempt, str(error))
 
 
 def _record_status(batch: MessageBatch, attempt: SubmitAttempt, error: APIError) -> bool:
     answered = {"http_status": error.status, "api_request_id": error.request_id or ""}
-    about, words = judged(error, batch, attempt)
+    about, words = classify(error, batch, attempt)
     refused: dict[str, Any] = {"error": str(error), "outcome": Outcome.REFUSED, **answered}
     if about is About.ACCOUNT:
         return record_not_sent(batch, attempt, delay=backoff(0), pausing=error, words=words, **refused)
     if about is About.NOTHING_DONE:
-        return record_not_sent(batch, attempt, delay=respecting(error, backoff(batch.failures)), **refused)
+        return record_not_sent(batch, attempt, delay=honor_retry_after(error, backoff(batch.failures)), **refused)
     if about is About.BATCH:
         return _record_rejection(batch, attempt, error, error.message, answered)
     return record_uncertain(batch, attempt, str(error), **answered)
 
 
-def _is_of_the_account(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> bool:
+def _is_about_account(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> bool:
     """Whether a refused listing is about the account. It holds nothing of the batch, so it never rejects one."""
     if error.about is About.ITS_WORDS:
-        return bool(words_of_the_account(error.message, batch, attempt))
+        return bool(account_words(error.message, batch, attempt))
     return error.about is About.ACCOUNT
 
 
@@ -114,7 +114,7 @@ def record_not_received(batch: MessageBatch, attempt: SubmitAttempt) -> bool:
     with transaction.atomic(using=SubmitAttempt.objects.primary().db, durable=True):
         if not attempt.close(Outcome.NOT_RECEIVED):
             return False
-        _queue_again(batch, {State.UNCERTAIN}, "not_received", why, may_hold=True, due=NOW, last_error="")
+        _queue_again(batch, {State.UNCERTAIN}, "not_received", why, may_hold=True, due=NO_DELAY, last_error="")
     return batch.state == State.QUEUED
 
 
@@ -129,7 +129,7 @@ def hold_undecided(batch: MessageBatch, attempt: SubmitAttempt, why: str) -> boo
             _log_held(batch, words)
     if is_held:
         logger.error("Batch %s is held. %s", batch.pk, words)
-        tell(submission_uncertain, batch)
+        send_signal(submission_uncertain, batch)
     return False
 
 
@@ -137,13 +137,13 @@ def record_uncertain(batch: MessageBatch, attempt: SubmitAttempt, why: str, **an
     """Make the batch uncertain: it may be running and billed, so it is not sent again. Return False."""
     with transaction.atomic(using=SubmitAttempt.objects.primary().db, durable=True):
         is_uncertain = attempt.close(Outcome.UNCERTAIN, **answered) and batch.move(
-            State.UNCERTAIN, allowed={State.SUBMITTING}, due=FIRST_POLL, last_error=why
+            State.UNCERTAIN, allowed={State.SUBMITTING}, due=MIN_POLL_DELAY, last_error=why
         )
         if is_uncertain:
             batch.log_event("uncertain", why)
     if is_uncertain:
         logger.error("Batch %s may have been created at Anthropic, and is not sent again: %s", batch.pk, why)
-        tell(submission_uncertain, batch)
+        send_signal(submission_uncertain, batch)
     return False
 
 
@@ -157,7 +157,7 @@ def _record_rejection(
         if is_rejected:
             batch.log_event("rejected", str(error))
     if is_rejected:
-        tell(batch_failed, batch)
+        send_signal(batch_failed, batch)
     return False
 
 

@@ -12,7 +12,7 @@ from django_claude_batches.models import MessageBatch, SubmitAttempt
 ACCOUNT_PAUSED = "account_paused"
 """What the timeline says of a batch whose refusal, by its words alone, paused its account; the text is those words."""
 
-OF_THE_ACCOUNT = re.compile(r"\b(billing|credits?|quotas?|plans?|organi[sz]ations?|workspaces?)\b", re.IGNORECASE)
+ACCOUNT_WORDS = re.compile(r"\b(billing|credits?|quotas?|plans?|organi[sz]ations?|workspaces?)\b", re.IGNORECASE)
 
 _QUOTED = re.compile(r"""(?s)"([^"]{3,})"|'([^']{3,})'|`([^`]{3,})`|“([^”]{3,})”""")
 _TOKEN = re.compile(r"[^\s\"'`“”,;!?()<>{}\[\]]+")
@@ -23,7 +23,7 @@ MAX_QUOTED = 20
 TAKEN_OUT = "…"
 
 
-def judged(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> tuple[About, str]:
+def classify(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> tuple[About, str]:
     """Return what a refusal is about, and the words that decided it; these only for an error that no table knows.
 
     Such a one is the account's if it speaks of billing, credit, quota, a plan, an organization or a Workspace, when the
@@ -32,21 +32,21 @@ def judged(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> tupl
     """
     if error.about is not About.ITS_WORDS:
         return error.about, ""
-    words = words_of_the_account(error.message, batch, attempt)
+    words = account_words(error.message, batch, attempt)
     if not words or _paused_before(batch, words):
         return About.BATCH, ""
     return About.ACCOUNT, words
 
 
-def words_of_the_account(message: str, batch: MessageBatch, attempt: SubmitAttempt) -> str:
+def account_words(message: str, batch: MessageBatch, attempt: SubmitAttempt) -> str:
     """Return the message without values of ours, and without what differs from call to call; nothing if it is silent.
 
     Words with a digit differ: ids, times, amounts.
     """
-    if not OF_THE_ACCOUNT.search(message):
+    if not ACCOUNT_WORDS.search(message):
         return ""
     words = _without_tokens(_without_quoted(message, batch), batch, attempt)
-    if not OF_THE_ACCOUNT.search(words):
+    if not ACCOUNT_WORDS.search(words):
         return ""
     return " ".join(word for word in words.split() if not any(letter.isdigit() for letter in word))
 
@@ -62,7 +62,7 @@ def _without_quoted(message: str, batch: MessageBatch) -> str:
         quoted = next(filter(None, match.groups()))
         as_json = json.dumps(quoted, ensure_ascii=False)[1:-1]
         requests = batch.requests.using(MessageBatch.objects.primary().db)
-        if OF_THE_ACCOUNT.search(quoted) and requests.filter(params_text__contains=as_json).exists():
+        if ACCOUNT_WORDS.search(quoted) and requests.filter(params_text__contains=as_json).exists():
             message = message.replace(match[0], TAKEN_OUT)
     return message
 
@@ -81,7 +81,7 @@ def _without_tokens(message: str, batch: MessageBatch, attempt: SubmitAttempt) -
 def _ours(tokens: Iterable[str], batch: MessageBatch, attempt: SubmitAttempt) -> set[str]:
     """Return which of these are values of the batch. A bare word such as "plan" never is, even if it is a custom_id."""
     candidates = {token.rstrip(".:") for token in tokens}
-    candidates = {token for token in candidates if not OF_THE_ACCOUNT.fullmatch(token)}
+    candidates = {token for token in candidates if not ACCOUNT_WORDS.fullmatch(token)}
     requests = batch.requests.using(MessageBatch.objects.primary().db).order_by()
     found = {token for token in candidates if token.startswith(f"{attempt.tag}_")}
     found |= {*requests.filter(custom_id__in=candidates).values_list("custom_id", flat=True)}

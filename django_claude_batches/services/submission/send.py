@@ -20,28 +20,32 @@ from django.db.models import F
 
 from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient, Reply
-from django_claude_batches.db.leases import LEASE, DatabaseNow, after
+from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
 from django_claude_batches.drafting.request import TAG_LENGTH
 from django_claude_batches.exceptions import ClaudeBatchesError, result_or_error
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import is_paused
-from django_claude_batches.services.backoff import NOW, jittered
+from django_claude_batches.services.backoff import NO_DELAY, jittered
 from django_claude_batches.services.connection import connect, fingerprint
 from django_claude_batches.services.heartbeat import heartbeat
-from django_claude_batches.services.listings.page import page_of
-from django_claude_batches.services.slow_accounts import AFTER_ANOTHER_CREATE, WAITS_FOR_ANOTHER, one_create_at_a_time
+from django_claude_batches.services.listings.page import list_page
+from django_claude_batches.services.slow_accounts import (
+    CREATE_WAIT_INTERVAL,
+    WAITING_FOR_OTHER_CREATE,
+    one_create_at_a_time,
+)
 from django_claude_batches.services.submission import acceptance, close_attempt
-from django_claude_batches.services.submission.baseline import Baseline, note, take, window_until
-from django_claude_batches.services.submission.body_file import DeadlineReader, Written, write
+from django_claude_batches.services.submission.baseline import Baseline, store_baseline, take_baseline, window_until
+from django_claude_batches.services.submission.body_file import BodyDigest, DeadlineReader, write_body_file
 
 logger = get_logger(__name__)
 
 CONNECT_TIMEOUT = 60.0
 """Seconds, also for each piece of the body that is sent (`BatchesClient.send`)."""
 
-WATCH = timedelta(hours=25)
+WATCH_PERIOD = timedelta(hours=25)
 """How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
 
 PAUSED_RECHECK = timedelta(minutes=5)
@@ -61,16 +65,18 @@ def send_in_turn(batch: MessageBatch, token: str) -> bool:
         if keep is not None:
             return _send(batch, token, keep)
     # What went wrong before is worth more to a person than what it waits for.
-    batch.reschedule(jittered(AFTER_ANOTHER_CREATE), token=token, last_error=batch.last_error or WAITS_FOR_ANOTHER)
+    batch.reschedule(
+        jittered(CREATE_WAIT_INTERVAL), token=token, last_error=batch.last_error or WAITING_FOR_OTHER_CREATE
+    )
     return False
 
 
 def _send(batch: MessageBatch, token: str, keep: Callable[[], object]) -> bool:
     if is_paused(batch.account):
-        batch.reschedule(PAUSED_RECHECK, token=token, **_waiting_no_more(batch))
+        batch.reschedule(PAUSED_RECHECK, token=token, **_clear_waiting_error(batch))
         return False
     client = connect(batch.account, anthropic_version=batch.anthropic_version)
-    attempt = _intend(batch, token)
+    attempt = _open_attempt(batch, token)
     if attempt is None:
         return batch.state == State.UNCERTAIN
     renew = heartbeat({batch.pk: token})
@@ -79,34 +85,36 @@ def _send(batch: MessageBatch, token: str, keep: Callable[[], object]) -> bool:
         renew()
         keep()
 
-    file, written = _written(batch, attempt, progress)
+    file, written = _write_body(batch, attempt, progress)
     with file:
-        baseline = _take_baseline(batch, attempt, client, written, progress)
+        baseline = _record_baseline(batch, attempt, client, written, progress)
         if baseline is None:
             return False
         reader = DeadlineReader(file, attempt.send_deadline)  # its clock runs before `sent_at` is set
-        if not _fence(batch, attempt, token, baseline):
+        if not _mark_sent(batch, attempt, token, baseline):
             return close_attempt.record_not_sent(
-                batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NOW
+                batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NO_DELAY
             )
         return _post(batch, attempt, client, reader, written, keep)
 
 
-def _waiting_no_more(batch: MessageBatch) -> dict[str, Any]:
-    return {"last_error": ""} if batch.last_error == WAITS_FOR_ANOTHER else {}
+def _clear_waiting_error(batch: MessageBatch) -> dict[str, Any]:
+    return {"last_error": ""} if batch.last_error == WAITING_FOR_OTHER_CREATE else {}
 
 
 def recover(batch: MessageBatch, _token: str) -> bool:
     """Recover an attempt whose worker died. The caller holds the lease, so that worker is gone."""
     attempt = batch.last_attempt
     if attempt is not None and attempt.remote_id:
-        return acceptance.accepted(batch, attempt)
+        return acceptance.record_acceptance(batch, attempt)
     if attempt is None or attempt.sent_at is None:
-        return close_attempt.record_not_sent(batch, attempt, error="The worker stopped before it was sent.", delay=NOW)
+        return close_attempt.record_not_sent(
+            batch, attempt, error="The worker stopped before it was sent.", delay=NO_DELAY
+        )
     return close_attempt.record_uncertain(batch, attempt, "The worker stopped while it was being sent.")
 
 
-def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
+def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     """Write down that we are about to send; None if the batch or the lease is no longer ours."""
     rows = MessageBatch.objects.primary()
     # Before the transaction: a key may come from a vault that takes its time.
@@ -114,10 +122,10 @@ def _intend(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     with transaction.atomic(using=rows.db, durable=True):
         if not rows.renew(batch.pk, token) or _was_sent_before(batch, token):
             return None
-        if _is_held_back(batch, token):
+        if _is_run_stopped(batch, token):
             return None
         kept: dict[str, Any] = {"failures": F("failures")}  # a refusal of this call lengthens the next back-off
-        if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NOW, **kept):
+        if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NO_DELAY, **kept):
             return None
         batch.log_event("sending")
         last = batch.last_attempt
@@ -138,16 +146,16 @@ def _was_sent_before(batch: MessageBatch, token: str) -> bool:
 
     No verb leads here. A backup that was played back does, and so does an UPDATE by hand.
     """
-    made = batch.attempts.using(MessageBatch.objects.primary().db).maybe_made().last()
+    made = batch.attempts.using(MessageBatch.objects.primary().db).may_have_created().last()
     if made is None:
         return False
     why = f"Attempt {made.number} may have created it already, so it is not sent again."
-    if batch.move(State.UNCERTAIN, allowed={State.QUEUED}, token=token, due=NOW, last_error=why):
+    if batch.move(State.UNCERTAIN, allowed={State.QUEUED}, token=token, due=NO_DELAY, last_error=why):
         batch.log_event("uncertain", why)
     return True
 
 
-def _is_held_back(batch: MessageBatch, token: str) -> bool:
+def _is_run_stopped(batch: MessageBatch, token: str) -> bool:
     """Make a batch a draft again if its run is paused or being canceled. A paused run submits it when it is resumed.
 
     The row lock serializes this with pausing or canceling the run.
@@ -163,12 +171,16 @@ def _is_held_back(batch: MessageBatch, token: str) -> bool:
     return True
 
 
-def _written(batch: MessageBatch, attempt: SubmitAttempt, progress: Callable[[], object]) -> tuple[IO[bytes], Written]:
+def _write_body(
+    batch: MessageBatch, attempt: SubmitAttempt, progress: Callable[[], object]
+) -> tuple[IO[bytes], BodyDigest]:
     """Write the body to a temporary file; where that fails (a full disk), the batch is queued again."""
     try:
         with ExitStack() as on_failure:
             file = on_failure.enter_context(tempfile.TemporaryFile())
-            written = write(file, batch, attempt.tag, using=MessageBatch.objects.primary().db, progress=progress)
+            written = write_body_file(
+                file, batch, attempt.tag, using=MessageBatch.objects.primary().db, progress=progress
+            )
             on_failure.pop_all()
             return file, written
     except OSError as error:
@@ -177,24 +189,24 @@ def _written(batch: MessageBatch, attempt: SubmitAttempt, progress: Callable[[],
         raise OSError(error.errno, why, error.filename) from error
 
 
-def _take_baseline(
+def _record_baseline(
     batch: MessageBatch,
     attempt: SubmitAttempt,
     client: BatchesClient,
-    written: Written,
+    written: BodyDigest,
     progress: Callable[[], object],
 ) -> Baseline | None:
     """Note what is at Anthropic already: this call makes none of it. Failing here is harmless."""
 
     def pages(**what: Any) -> Reply[wire.Page]:
         progress()
-        return page_of(client, batch.account, **what)
+        return list_page(client, batch.account, **what)
 
-    baseline = result_or_error(lambda: take(pages))
+    baseline = result_or_error(lambda: take_baseline(pages))
     if isinstance(baseline, ClaudeBatchesError):
         close_attempt.record_listing_error(batch, attempt, baseline)
         return None
-    note(attempt, baseline, written)
+    store_baseline(attempt, baseline, written)
     return baseline
 
 
@@ -203,7 +215,7 @@ def _post(
     attempt: SubmitAttempt,
     client: BatchesClient,
     reader: DeadlineReader,
-    written: Written,
+    written: BodyDigest,
     keep: Callable[[], object],
 ) -> bool:
     reply = result_or_error(
@@ -213,32 +225,32 @@ def _post(
             betas=batch.betas,
             user_profile_id=batch.user_profile_id or None,
             timeout=(CONNECT_TIMEOUT, attempt.read_timeout.total_seconds()),
-            total_timeout=attempt.longest.total_seconds(),
+            total_timeout=attempt.max_duration.total_seconds(),
             on_wait=keep,
         )
     )
     if isinstance(reply, ClaudeBatchesError):
         return close_attempt.record_error(batch, attempt, reply)
-    return acceptance.accepted(batch, attempt, reply)
+    return acceptance.record_acceptance(batch, attempt, reply)
 
 
-def _fence(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Baseline) -> bool:
+def _mark_sent(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Baseline) -> bool:
     """Set `sent_at`, if and only if the batch is still ours to send. No row, no sending."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         ours = rows.leased_by(batch.pk, token).filter(
             state=State.SUBMITTING, cancel_requested_at__isnull=True, delete_requested_at__isnull=True
         )
-        if not ours.update(lease_until=after(sending_lease(attempt))):
+        if not ours.update(lease_until=now_plus(sending_lease(attempt))):
             return False
         unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
         until = window_until(attempt, baseline, AccountState.objects.using(rows.db).clock())
-        return bool(unsent.update(sent_at=DatabaseNow(), watch_until=after(WATCH), window_until=until))
+        return bool(unsent.update(sent_at=DatabaseNow(), watch_until=now_plus(WATCH_PERIOD), window_until=until))
 
 
 def sending_lease(attempt: SubmitAttempt) -> timedelta:
     """Return a lease that outlives the call, and the writing down of its answer: no other worker recovers it before."""
-    return attempt.longest + LEASE
+    return attempt.max_duration + LEASE
 
 
 def new_tag() -> str:

@@ -11,7 +11,7 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import EDITABLE, NOT_BEING_IDENTIFIED, State
-from django_claude_batches.services.backoff import NOW
+from django_claude_batches.services.backoff import NO_DELAY
 
 
 def submit(batch: MessageBatch, *, allow_duplicate: bool = False, by: Any = None) -> MessageBatch:
@@ -27,7 +27,7 @@ def submit(batch: MessageBatch, *, allow_duplicate: bool = False, by: Any = None
     if not allow_duplicate:
         ready &= Q(may_have_been_billed=False)
     queued: dict[str, Any] = {"queued_at": DatabaseNow(), "last_error": "", **NO_INTENT}
-    if batch.move(State.QUEUED, allowed=EDITABLE, where=ready, due=NOW, **queued):
+    if batch.move(State.QUEUED, allowed=EDITABLE, where=ready, due=NO_DELAY, **queued):
         said = "although it may have been billed before" if batch.may_have_been_billed else ""
         batch.log_event("submitted", said, by=by)
     elif batch.is_filling:

@@ -11,10 +11,10 @@ from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, UploadState
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.upload import DISCARDABLE
-from django_claude_batches.services.backoff import NOW
+from django_claude_batches.services.backoff import NO_DELAY
 
 
-def dispatch_due_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NOW) -> int:
+def dispatch_due_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NO_DELAY) -> int:
     """`dispatch` the primary key of each file that is due, and give their number; delete those of 7 days ago."""
     BatchUpload.objects.delete_stale()
     pks = BatchUpload.objects.dispatch_due(rest)

@@ -15,8 +15,8 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import F
 
-from django_claude_batches.db.leases import DatabaseNow, after
-from django_claude_batches.error_text import described
+from django_claude_batches.db.leases import DatabaseNow, now_plus
+from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
 from django_claude_batches.models.upload import ALWAYS_DUE, BatchUploadQuerySet
@@ -35,17 +35,17 @@ from django_claude_batches.services.backoff import backoff
 
 logger = get_logger(__name__)
 
-HOLD = timedelta(minutes=10)
+DRAFT_LEASE = timedelta(minutes=10)
 """A lease that suffices to draft anything: one cannot be renewed where others see it, inside a transaction."""
 
-HEARTBEAT = 1.0
+PROGRESS_SECONDS = 1.0
 """Seconds between two notes of how far a check is."""
 
-MOST_FAILURES = 5
+MAX_FAILURES = 5
 """Consecutive failed attempts, after which a person has to look. An attempt counts when it begins: a process that is
 killed cannot count it."""
 
-IN_VAIN = (
+TOO_MANY_FAILURES = (
     "{} attempts in a row failed or were killed. The machine may have too little memory for this file: look at the "
     "workers' logs. {}"
 )
@@ -90,15 +90,17 @@ def _question(upload: BatchUpload) -> Question | None:
 def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
     rows = BatchUpload.objects.primary()
     waiting = rows.filter(state__in=ALWAYS_DUE)
-    token = (waiting.due() if only_due else waiting).acquire(pk, HOLD, failures=F("failures") + 1, dispatched_at=None)
+    token = (waiting.due() if only_due else waiting).acquire(
+        pk, DRAFT_LEASE, failures=F("failures") + 1, dispatched_at=None
+    )
     if token is None:
         return
     upload = rows.filter(pk=pk).first()
     if upload is None:
         return  # somebody discarded it meanwhile
     try:
-        if upload.failures > MOST_FAILURES:
-            _fail(upload, token, IN_VAIN.format(MOST_FAILURES, upload.last_error).rstrip())
+        if upload.failures > MAX_FAILURES:
+            _fail(upload, token, TOO_MANY_FAILURES.format(MAX_FAILURES, upload.last_error).rstrip())
         elif upload.state == UploadState.UNCHECKED:
             _check(upload, token, give_up_at=time.monotonic() + seconds)
         else:
@@ -106,53 +108,53 @@ def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
     except BadPrompt as error:
         _fail(upload, token, str(error))
     except Exception as error:
-        _record(upload, token, error)
+        _record_error(upload, token, error)
         raise
     finally:
         rows.release(pk, token)
 
 
 def _check(upload: BatchUpload, token: str, *, give_up_at: float) -> None:
-    survey = CheckReport()
+    report = CheckReport()
     told = time.monotonic()
     with upload.open() as file:
         for row in _request_file(upload, file).rows():
-            survey.take(row)
-            if survey.is_full:
+            report.add_row(row)
+            if report.is_full:
                 break
             if time.monotonic() > give_up_at:
                 upload.record(_ours(token), failures=F("failures") - 1)
                 return
-            if time.monotonic() - told > HEARTBEAT:
+            if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
-                if not _tell(upload, token, survey, file.tell()):
+                if not _record_progress(upload, token, report, file.tell()):
                     return
-    upload.record(_ours(token), state=UploadState.READY, next_action_at=None, **_findings(survey))
+    upload.record(_ours(token), state=UploadState.READY, next_action_at=None, **_report_columns(report))
 
 
-def _findings(survey: CheckReport) -> dict[str, Any]:
+def _report_columns(report: CheckReport) -> dict[str, Any]:
     return {
         "checked_at": DatabaseNow(),
         "bytes_read": F("bytes"),
-        "row_count": survey.rows,
-        "request_count": survey.requests,
-        "body_bytes": survey.bytes,
-        "expected_usage": survey.expected.stored(),
-        "bad_count": survey.bad_count,
-        "bad_rows": survey.bad_rows,
-        "samples": survey.samples,
-        "is_full": survey.is_full,
+        "row_count": report.rows,
+        "request_count": report.requests,
+        "body_bytes": report.bytes,
+        "expected_usage": report.expected.stored(),
+        "bad_count": report.bad_count,
+        "bad_rows": report.bad_rows,
+        "samples": report.samples,
+        "is_full": report.is_full,
         "last_error": "",
         "failures": 0,
     }
 
 
-def _tell(upload: BatchUpload, token: str, survey: CheckReport, position: int) -> bool:
+def _record_progress(upload: BatchUpload, token: str, report: CheckReport, position: int) -> bool:
     """Note how far the check is, which is a heartbeat too; False: somebody else may be at it."""
     rows = BatchUpload.objects.primary()
     held = rows.leased_by(upload.pk, token)
     return rows.renew(upload.pk, token) and bool(
-        held.update(bytes_read=position, row_count=survey.rows, bad_count=survey.bad_count)
+        held.update(bytes_read=position, row_count=report.rows, bad_count=report.bad_count)
     )
 
 
@@ -176,7 +178,7 @@ def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
     rows = BatchUpload.objects.primary()
     with transaction.atomic(using=rows.db):
         # Heartbeat, fence and row lock in one: who comes when the lease is over waits for the commit.
-        if not rows.renew(upload.pk, token, HOLD):
+        if not rows.renew(upload.pk, token, DRAFT_LEASE):
             raise _Overtaken
         batch = MessageBatch.objects.create_draft(
             requests,
@@ -204,11 +206,11 @@ def _fail(upload: BatchUpload, token: str, problem: str) -> None:
     upload.record(_ours(token), state=UploadState.FAILED, next_action_at=None, last_error=problem)
 
 
-def _record(upload: BatchUpload, token: str, error: Exception) -> None:
+def _record_error(upload: BatchUpload, token: str, error: Exception) -> None:
     """Write on the row what went wrong here, and come back later, a few times; the error goes on to the caller."""
-    changes: dict[str, Any] = {"last_error": described(error)}
-    if upload.failures < MOST_FAILURES:
-        changes["next_action_at"] = after(backoff(upload.failures - 1))
+    changes: dict[str, Any] = {"last_error": format_error(error)}
+    if upload.failures < MAX_FAILURES:
+        changes["next_action_at"] = now_plus(backoff(upload.failures - 1))
     else:
         changes |= {"state": UploadState.FAILED, "next_action_at": None}
     try:

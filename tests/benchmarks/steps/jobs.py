@@ -69,7 +69,7 @@ def store() -> None:
             found = iter(list(requests.filter(position__range=(start, start + PIECE - 1))))
             with transaction.atomic():
                 bulk.insert_results(
-                    (tables.of_result(batch.pk, row) for row in tagging.results(found)), using=connection.alias
+                    (tables.result_values(batch.pk, row) for row in tagging.results(found)), using=connection.alias
                 )
         now = timezone.now()
         MessageBatch.objects.filter(pk=batch.pk).update(

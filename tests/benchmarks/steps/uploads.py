@@ -62,7 +62,7 @@ TABLES = {"lines", "cells"}
 
 def keep(name: str) -> BatchUpload:
     asked = {"prompt": "{review}", "model": "claude-haiku-4-5", "max_tokens": 9} if name in TABLES else {}
-    return BatchUpload.objects.keep(FILES[name](), name=name, **asked)
+    return BatchUpload.objects.store(FILES[name](), name=name, **asked)
 
 
 def check(upload: BatchUpload) -> None:
