@@ -301,12 +301,12 @@ class DeliveryTransaction:
             "to_retry": chunk.to_retry + tally.to_retry,
             "lease_until": now_plus(LEASE),
             # One after the other, whatever killed the processes before may still be ahead.
-            "tries": chunk.tries if self._alone else 1,
+            "failures": chunk.failures if self._alone else 1,
             "last_error": "",
         }
         if tally.processed:
             changes["position"] = tally.processed[-1].position + 1
-        return changes if more else changes | {"done_at": DatabaseNow(), "next_action_at": None, "tries": 0}
+        return changes if more else changes | {"done_at": DatabaseNow(), "next_action_at": None, "failures": 0}
 
 
 def _key_of(request: BatchRequest) -> TargetKey:

@@ -9,7 +9,6 @@ from django.db import transaction
 from django.db.models import Exists, F, Max, Min, OuterRef, Q
 
 from django_claude_batches import job_registry
-from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
 from django_claude_batches.models import (
     BatchRequest,
@@ -23,9 +22,13 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.delivery import REDELIVERY_MODES
 from django_claude_batches.models.run import ACTIVE, WORKING
+from django_claude_batches.services.backoff import NO_DELAY
 from django_claude_batches.services.delivery.evaluation import requested_change
 from django_claude_batches.services.polling.cancel import cancel
 from django_claude_batches.services.runs.start import get_job, reserve_job_name
+
+# The states of a run whose failed rows can be retried.
+RETRYABLE = (RunState.RUNNING, RunState.FINISHED)
 
 
 def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
@@ -55,7 +58,7 @@ def resume_run(run: JobRun, *, skip_unaskable: bool = False) -> JobRun:
     """
     changes: dict[str, Any] = {"paused_at": None, "pause_reason": "", "failures": 0, "last_error": ""}
     changes |= {"skip_unaskable": True} if skip_unaskable else {}
-    is_active = run.change(ACTIVE, next_action_at=DatabaseNow(), **changes)
+    is_active = run.record_intent(ACTIVE, **changes)
     if not DeliveryChunk.objects.primary().undone().filter(batch__run=run).retry_now() and not is_active:
         raise run.forbidden("resume", "it is over, and no delivery of it is left.")
     return run
@@ -67,13 +70,7 @@ def cancel_run(run: JobRun, *, by: Any = None) -> JobRun:
     Drafts stay, and can be deleted. A repeat does nothing; raise InvalidTransition for a run that is finished.
     """
     with transaction.atomic(using=JobRun.objects.primary().db):
-        over: dict[str, Any] = {
-            "state": RunState.CANCELING,
-            "paused_at": None,
-            "pause_reason": "",
-            "next_action_at": DatabaseNow(),
-        }
-        if not run.change(WORKING, **over):
+        if not run.move(RunState.CANCELING, allowed=WORKING, due=NO_DELAY, paused_at=None, pause_reason=""):
             if run.state in {RunState.CANCELING, RunState.CANCELED}:
                 return run
             raise run.forbidden("cancel", "it is finished.")
@@ -108,7 +105,7 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     job = get_job(run.job)
     wanted = set(outcomes)
     with transaction.atomic(using=using):
-        if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
+        if not run.change(Q(state__in=RETRYABLE), job=run.job):  # locks it
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
         again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.REDELIVER)
         delivered = _batches_of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
@@ -122,17 +119,11 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
 
 def _reopen(run: JobRun, job: job_registry.Job, *, using: str) -> None:
     """Have the run go on, which the next one may have begun without: it may have the same rows."""
-    again: dict[str, Any] = {
-        "state": RunState.RUNNING,
-        "finished_at": None,
-        "next_action_at": DatabaseNow(),
-        "failures": 0,
-        "last_error": "",
-    }
+    again: dict[str, Any] = {"finished_at": None, "failures": 0, "last_error": ""}
     if run.state == RunState.FINISHED and not job.allow_overlap:
         reserve_job_name(run, using=using, **again)
     else:
-        run.change([RunState.RUNNING, RunState.FINISHED], **again)
+        run.move(RunState.RUNNING, allowed=RETRYABLE, due=NO_DELAY, **again)
 
 
 def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:

@@ -10,6 +10,7 @@ from django_claude_batches.exceptions import AlreadyRunning, UnknownJob
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.event import user_name
 from django_claude_batches.printable import get_logger
+from django_claude_batches.services.backoff import NO_DELAY
 
 logger = get_logger(__name__)
 
@@ -45,10 +46,10 @@ def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: boo
 
 
 def reserve_job_name(run: JobRun, *, using: str, **changes: Any) -> None:
-    """Make a finished run the one that runs, with these changes; raise AlreadyRunning where another one does."""
+    """Make a finished run the one that runs, with these changes; raise AlreadyRunning if another one does."""
     try:
         with transaction.atomic(using=using):
-            run.change([RunState.FINISHED], exclusive=run.job, **changes)
+            run.move(RunState.RUNNING, allowed=[RunState.FINISHED], due=NO_DELAY, exclusive=run.job, **changes)
             return
     except IntegrityError:
         running = JobRun.objects.using(using).filter(exclusive=run.job).first()
