@@ -21,8 +21,8 @@ from tests.reliability.beginnings import (
 )
 from tests.reliability.journey import Journey
 
-CLAIMED = "prepare._work > LeasedQuerySet.acquire: UPDATE messagebatch"
-RELEASED = "prepare._work > LeasedQuerySet.release: UPDATE messagebatch"
+CLAIMED = "engine._work > LeasedQuerySet.acquire: UPDATE messagebatch"
+RELEASED = "engine._work > LeasedQuerySet.release: UPDATE messagebatch"
 OBSERVED = "poll.update_from_remote: COMMIT"
 NOT_SENT = "close_attempt.record_not_sent: COMMIT"
 UNCERTAIN = "close_attempt.record_uncertain: COMMIT"
