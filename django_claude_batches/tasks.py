@@ -15,10 +15,11 @@ from celery import current_app, shared_task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from django_claude_batches import conf, services
+from django_claude_batches import conf
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.printable import get_logger
 from django_claude_batches.schedule import TICK_SECONDS
+from django_claude_batches.services import scheduled
 
 logger = get_logger(__name__)
 
@@ -58,13 +59,13 @@ def tick(*, is_kick: bool = False) -> None:
     one would hold up the work of all accounts. An error in one of these steps does not prevent the others. The last one
     is raised at the end, with those before it as its context.
     """
-    if not services.begin_tick(is_kick=is_kick):
+    if not scheduled.begin_tick(is_kick=is_kick):
         return
     with ExitStack() as steps:  # called last in, first out, whatever the others raise
         steps.callback(_send_deliveries)
         steps.callback(_send_polls)
         steps.callback(_send_advances)
-        steps.callback(services.submit_pending)
+        steps.callback(scheduled.submit_pending)
         steps.callback(_send_drives)
         steps.callback(_send_prepares)
 
@@ -72,7 +73,7 @@ def tick(*, is_kick: bool = False) -> None:
 @shared_task(name="django_claude_batches.advance", **HOUR_TASK_OPTIONS)
 def advance(pk: int) -> None:
     """Do what is due for one batch; what it fetched for a job, and a batch that waited for it, is sent at once."""
-    services.advance_if_due(pk)
+    scheduled.advance_if_due(pk)
     _send_deliveries()
     _send_advances()
 
@@ -80,85 +81,85 @@ def advance(pk: int) -> None:
 @shared_task(name="django_claude_batches.poll", **HOUR_TASK_OPTIONS)
 def poll(alias: str) -> None:
     """Mirror what an account's batches are doing at Anthropic; what became due by it is sent at once."""
-    services.poll_if_due(alias)
+    scheduled.poll_if_due(alias)
     _send_advances()
 
 
 @shared_task(name="django_claude_batches.drive", **HOUR_TASK_OPTIONS)
 def drive(pk: int) -> None:
     """Do what is due for one run of a job; what it drafted is sent at once."""
-    services.drive_if_due(pk)
+    scheduled.drive_if_due(pk)
     _send_kick()
 
 
 @shared_task(name="django_claude_batches.deliver", **HOUR_TASK_OPTIONS)
 def deliver(pk: int) -> None:
     """Hand some results to their job; if they were the last of their batch, its run goes on at once."""
-    services.deliver_if_due(pk)
+    scheduled.deliver_if_due(pk)
     _send_drives()
 
 
 @shared_task(name="django_claude_batches.start_job", **HOUR_TASK_OPTIONS)
 def start_job(name: str, label: str = "") -> None:
     """Start a job, for an entry in beat's schedule; while it runs already, only say so."""
-    services.start_job_if_free(name, label=label)
+    scheduled.start_job_if_free(name, label=label)
     _send_kick()
 
 
 def _send_prepares() -> None:
-    services.dispatch_due_uploads(lambda pk: prepare.apply_async((pk,)), rest=DISPATCH_INTERVAL)
+    scheduled.dispatch_due_uploads(lambda pk: prepare.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_polls() -> None:
-    services.dispatch_due_polls(lambda alias: poll.apply_async((alias,)), rest=DISPATCH_INTERVAL)
+    scheduled.dispatch_due_polls(lambda alias: poll.apply_async((alias,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_advances() -> None:
-    services.dispatch_due_batches(lambda pk: advance.apply_async((pk,)), rest=DISPATCH_INTERVAL)
+    scheduled.dispatch_due_batches(lambda pk: advance.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_drives() -> None:
-    services.dispatch_due_runs(lambda pk: drive.apply_async((pk,)), rest=DISPATCH_INTERVAL)
+    scheduled.dispatch_due_runs(lambda pk: drive.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_deliveries() -> None:
-    services.dispatch_due_deliveries(lambda pk: deliver.apply_async((pk,)), rest=DISPATCH_INTERVAL)
+    scheduled.dispatch_due_deliveries(lambda pk: deliver.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 @shared_task(name="django_claude_batches.prepare", **HOUR_TASK_OPTIONS)
 def prepare(pk: int) -> None:
     """Check or draft one uploaded file."""
-    services.prepare_if_due(pk)
+    scheduled.prepare_if_due(pk)
 
 
 @shared_task(name="django_claude_batches.audit", **HOUR_TASK_OPTIONS)
 def audit() -> None:
     """Send a task for each account whose last audit is a day old."""
-    services.dispatch_due_audits(lambda alias: audit_account.apply_async((alias,)))
+    scheduled.dispatch_due_audits(lambda alias: audit_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.audit_account", **HOUR_TASK_OPTIONS)
 def audit_account(alias: str) -> None:
     """Compare what Anthropic lists for an account with our rows, if its last audit is a day old."""
-    services.audit_due(alias)
+    scheduled.audit_due(alias)
 
 
 @shared_task(name="django_claude_batches.purge", **HOUR_TASK_OPTIONS)
 def purge() -> None:
     """Take away what RETENTION says is not to be kept, of the accounts whose last purge is a day old."""
-    services.purge_due()
+    scheduled.purge_due()
 
 
 @shared_task(name="django_claude_batches.watch", **HOUR_TASK_OPTIONS)
 def watch() -> None:
     """Send a task for each account whose last look for late batches is ten minutes old."""
-    services.dispatch_due_watches(lambda alias: watch_account.apply_async((alias,)))
+    scheduled.dispatch_due_watches(lambda alias: watch_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.watch_account", **HOUR_TASK_OPTIONS)
 def watch_account(alias: str) -> None:
     """Look for batches of an account's unanswered create calls that appear after the search has ended."""
-    services.watch_due(alias)
+    scheduled.watch_due(alias)
 
 
 def kick() -> None:

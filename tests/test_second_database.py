@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.exceptions import AlreadyRunning
-from django_claude_batches.export.formats import JsonlExport
+from django_claude_batches.export import JsonlExport
 from django_claude_batches.models import (
     BatchEvent,
     BatchRequest,
@@ -25,10 +25,11 @@ from django_claude_batches.models import (
     JobRun,
     MessageBatch,
     RunState,
+    RunTotals,
     State,
     SubmitAttempt,
 )
-from django_claude_batches.models.run_totals import RunTotals
+from django_claude_batches.services import scheduled
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import BAD, OVERLOADED, effects, job, over, reviews
 from tests.leaks import where
@@ -98,7 +99,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
     assert batch._state.db == "other"
     services.advance(services.submit(batch))
     claude.finish()
-    services.tick(services.advance_if_due)
+    scheduled.tick(scheduled.advance_if_due)
     services.advance(batch)
     child = services.retry(batch, outcomes=["missing"]) if batch.missing_count else None
     assert (batch.state, child) == (State.INGESTED, None)
@@ -121,7 +122,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
     make_due(lost)
     assert BatchResult.objects.using("other").count() == 5
     batch.delete()
-    services.prepare(services.confirm_upload(services.prepare(uploaded())))
+    scheduled.prepare(services.confirm_upload(scheduled.prepare(uploaded())))
     for model in (MessageBatch, BatchRequest, BatchResult, BatchEvent, SubmitAttempt, BatchUpload):
         assert not model.objects.using("default").exists()
         assert model.objects.using("other").exists()

@@ -12,6 +12,7 @@ from django_claude_batches.models.remote_batch import RemoteBatch
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType
 from django_claude_batches.models.run import JobRun, RunState
+from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.models.targets import BatchTargets
 from django_claude_batches.models.upload import BatchUpload, UploadPart, UploadState
 from django_claude_batches.models.usage import UsageRollup
@@ -35,6 +36,7 @@ __all__ = [
     "ResultProblem",
     "ResultType",
     "RunState",
+    "RunTotals",
     "State",
     "SubmitAttempt",
     "UploadPart",

@@ -11,9 +11,8 @@ from demo import report
 from demo.errand import Progress
 from django_claude_batches import services
 from django_claude_batches.jobs import BatchJob
-from django_claude_batches.models import BatchResult, FailedDelivery, JobRun, MessageBatch, RunState, State
+from django_claude_batches.models import BatchResult, FailedDelivery, JobRun, MessageBatch, RunState, RunTotals, State
 from django_claude_batches.models.batch_state import FINAL, RUNNING
-from django_claude_batches.models.run_totals import RunTotals
 
 LABEL = "demo"
 

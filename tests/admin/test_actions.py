@@ -116,7 +116,7 @@ def test_what_each_records(root: Client) -> None:
     assert after("delete_remote", State.INGESTED).delete_requested_at is not None
     assert after("check", State.IN_PROGRESS).next_action_at <= timezone.now()
     assert after("announce_again", State.INGESTED).announced_at is None
-    assert after("abandon", State.UNCERTAIN, word=" Give Up ").state == State.ABANDONED
+    assert after("abandon", State.UNCERTAIN, word=" Abandon ").state == State.ABANDONED
 
 
 def test_the_rest_goes_on_and_what_was_skipped_is_said(root: Client, batch: MessageBatch) -> None:

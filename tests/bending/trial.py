@@ -19,6 +19,7 @@ from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.batch.batch import MessageBatchQuerySet
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.schedule import TICK_SECONDS
+from django_claude_batches.services import scheduled
 from django_claude_batches.testing import Bend, ClaudeEmulator, RandomBends
 from django_claude_batches.testing.emulator.faults.bends import Listing
 from django_claude_batches.testing.emulator.faults.fields import FIELDS
@@ -169,13 +170,13 @@ class Trial:
         def dispatch(pk: int) -> None:
             dispatched.setdefault(pk, time.monotonic() + self.pauses.slept - begun)
 
-        self._safely("a tick", lambda: services.tick(dispatch))
+        self._safely("a tick", lambda: scheduled.tick(dispatch))
         for pk in waiting:
             if dispatched.get(pk, TICK_SECONDS) >= TICK_SECONDS:
                 self.watch.found("late", f"a healthy batch was dispatched after {dispatched.get(pk)} s of a tick")
         for pk in dispatched:
-            self._safely("a task", lambda pk=pk: services.advance_if_due(pk))
-        self._safely("a watch", services.watch_due)
+            self._safely("a task", lambda pk=pk: scheduled.advance_if_due(pk))
+        self._safely("a watch", scheduled.watch_due)
         if self.random.random() < 0.2:
             self._safely("an audit", services.audit)
         self.watch.check(self.passed)

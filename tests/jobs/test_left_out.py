@@ -21,8 +21,7 @@ from django.utils import timezone
 
 from django_claude_batches import conf, services
 from django_claude_batches.exceptions import Unaskable
-from django_claude_batches.models import BatchRequest, JobRun, RunState
-from django_claude_batches.models.run_totals import RunTotals
+from django_claude_batches.models import BatchRequest, JobRun, RunState, RunTotals
 from django_claude_batches.services import pause_run, resume_run
 from django_claude_batches.services.runs.request_builder import (
     FIRST_PAGE,

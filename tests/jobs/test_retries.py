@@ -10,8 +10,15 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 
 from django_claude_batches import services
-from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, JobRun, MessageBatch, RunState
-from django_claude_batches.models.run_totals import RunTotals
+from django_claude_batches.models import (
+    BatchRequest,
+    BatchResult,
+    DeliveryChunk,
+    JobRun,
+    MessageBatch,
+    RunState,
+    RunTotals,
+)
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply

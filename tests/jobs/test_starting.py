@@ -12,6 +12,7 @@ from django.db import transaction
 from django_claude_batches import conf, services
 from django_claude_batches.exceptions import AlreadyRunning, InvalidTransition, UnknownJob
 from django_claude_batches.models import JobRun, MessageBatch, RunState
+from django_claude_batches.services import scheduled
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import job, over, reviews
 
@@ -38,15 +39,15 @@ def test_the_second_start_is_refused_until_the_first_run_is_over(claude: ClaudeE
     assert refused.value.run == first
     assert isinstance(refused.value, InvalidTransition)
     assert str(refused.value).startswith(f'Job "tag-reviews" is running already: run #{first.pk} "nightly" of tag-rev')
-    assert services.start_job_if_free("tag-reviews") is None
+    assert scheduled.start_job_if_free("tag-reviews") is None
     over(first, claude)
     assert first.state == RunState.FINISHED
-    second = services.start_job_if_free("tag-reviews")
+    second = scheduled.start_job_if_free("tag-reviews")
     assert second is not None
     services.cancel_run(second)
     with pytest.raises(AlreadyRunning):
         job().start()
-    services.drive_if_due(second.pk)
+    scheduled.drive_if_due(second.pk)
     assert job().start().pk > second.pk
 
 

@@ -10,9 +10,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_claude_batches import services
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.delivery import CHUNK_REQUESTS
+from django_claude_batches.services import scheduled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -46,9 +46,9 @@ def finish(count: int) -> None:
 
 def asked() -> list[str]:
     with CaptureQueriesContext(connection) as queries:
-        services.dispatch_due_runs(lambda pk: None, rest=REST)
-        services.dispatch_due_deliveries(lambda pk: None, rest=REST)
-        services.submit_pending()
+        scheduled.dispatch_due_runs(lambda pk: None, rest=REST)
+        scheduled.dispatch_due_deliveries(lambda pk: None, rest=REST)
+        scheduled.submit_pending()
     return [query["sql"] for query in queries.captured_queries]
 
 

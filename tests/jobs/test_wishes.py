@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import AlreadyRunning, ClaudeBatchesError, InvalidTransition, UnknownJob
-from django_claude_batches.models import BatchResult, DeliveryChunk, JobRun, MessageBatch, RunState, State
-from django_claude_batches.models.run_totals import RunTotals
+from django_claude_batches.models import BatchResult, DeliveryChunk, JobRun, MessageBatch, RunState, RunTotals, State
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.services.runs.follow_up import follow_up
 from django_claude_batches.testing import ClaudeEmulator, Reply
@@ -188,7 +188,7 @@ class TestCancel:
 
         run = job(get_betas=get_betas, on_failure=on_failure).start()
         drive(run.pk)
-        assert services.submit_pending() == 2
+        assert scheduled.submit_pending() == 2
         sent, queued, ready = run.batches.order_by("pk")
         services.advance(sent)
         services.cancel_run(run, by=User.objects.create(username="ada"))

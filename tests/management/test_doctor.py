@@ -14,6 +14,7 @@ from celery import Celery, current_app
 from django_claude_batches import services
 from django_claude_batches.management.subcommands.doctor import MARKS
 from django_claude_batches.schedule import BEAT_SCHEDULE
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.doctor.report import CheckResult
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft
@@ -55,7 +56,7 @@ def line_of(name: str, out: str) -> str:
 
 
 def test_all_is_well(manage: Manage, claude: ClaudeEmulator) -> None:
-    services.tick(lambda pk: None)
+    scheduled.tick(lambda pk: None)
     ran = manage("doctor", terminal=True)
     assert ran.code == 0
     assert ran.out.endswith("Nothing is in the way.\n")

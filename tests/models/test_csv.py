@@ -12,8 +12,8 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.db import keyset
+from django_claude_batches.export import CsvExport
 from django_claude_batches.export.cells import COLUMNS, DEFAULT_COLUMNS, escape_formula
-from django_claude_batches.export.formats import CsvExport
 from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import scripted

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.db import keyset
-from django_claude_batches.export.formats import JsonlExport
+from django_claude_batches.export import JsonlExport
 from django_claude_batches.export.selection import RESULT_FILTERS, ResultSelection
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 from django_claude_batches.testing import ClaudeEmulator

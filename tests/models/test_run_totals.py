@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from django_claude_batches.models import JobRun, MessageBatch, RunState, State
-from django_claude_batches.models.run_totals import RunTotals
+from django_claude_batches.models import JobRun, MessageBatch, RunState, RunTotals, State
 from django_claude_batches.services import advance_run, redeliver
 from django_claude_batches.testing import ClaudeEmulator, Failure, Reply
 from tests.jobs.shop import job, over, reviews

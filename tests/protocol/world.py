@@ -14,6 +14,7 @@ from django.test import override_settings
 from django_claude_batches import models, services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
+from django_claude_batches.services import scheduled
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator import BatchSnapshot
 from tests.making import item
@@ -123,8 +124,8 @@ class World:
     # Processes.
 
     def tick(self) -> None:
-        services.tick(services.advance_if_due)
-        services.watch_due()
+        scheduled.tick(scheduled.advance_if_due)
+        scheduled.watch_due()
 
     def work(
         self,

@@ -21,105 +21,105 @@ from tests.reliability.beginnings import (
 )
 from tests.reliability.journey import Journey
 
-CLAIMED = "advancing._work > LeasedQuerySet.acquire: UPDATE messagebatch"
-RELEASED = "advancing._work > LeasedQuerySet.release: UPDATE messagebatch"
-OBSERVED = "synchronization.observe: COMMIT"
-SETTLED = "settling._settle: COMMIT"
-LISTED = "searching.list_back: GET /batches"
-ASKED, KEPT = "pages._opened: INSERT openlisting", "pages._close: COMMIT"
+CLAIMED = "engine._work > LeasedQuerySet.acquire: UPDATE messagebatch"
+RELEASED = "engine._work > LeasedQuerySet.release: UPDATE messagebatch"
+OBSERVED = "poll.update_from_remote: COMMIT"
+NOT_SENT = "close_attempt.record_not_sent: COMMIT"
+UNCERTAIN = "close_attempt.record_uncertain: COMMIT"
+NOT_RECEIVED = "close_attempt.record_not_received: COMMIT"
+LISTED = "search.list_back_to: GET /batches"
+ASKED, KEPT = "page._create_open_listing: INSERT openlisting", "page._close_listing: COMMIT"
 """Around a page that is listed while something is searched for."""
-TOLD_SUBMITTED = "announcing.tell: receiver of batch_submitted"
-TOLD_UNCERTAIN = "announcing.tell: receiver of submission_uncertain"
-TOLD_ENDED = "announcing.tell: receiver of batch_ended"
+TOLD_SUBMITTED = "announcements.send_signal: receiver of batch_submitted"
+TOLD_UNCERTAIN = "announcements.send_signal: receiver of submission_uncertain"
+TOLD_ENDED = "announcements.send_signal: receiver of batch_ended"
 OLDER = "baseline._older: GET /batches"
 """Where more than 20 batches are a few minutes old."""
 SENT_ONCE = (
-    "submission._intend: COMMIT",
-    "baseline.take: GET /batches",
+    "send._open_attempt: COMMIT",
+    "baseline.take_baseline: GET /batches",
     OLDER,
-    "baseline.note: UPDATE submitattempt",
-    "submission._fence: COMMIT",
-    "submission._post: POST /batches",
+    "baseline.store_baseline: UPDATE submitattempt",
+    "send._mark_sent: COMMIT",
+    "send._post: POST /batches",
 )
-ACCEPTED = ("accepting._write_down: UPDATE submitattempt", "accepting.accepted: COMMIT", TOLD_SUBMITTED)
+ACCEPTED = ("acceptance._store_remote_id: UPDATE submitattempt", "acceptance.record_acceptance: COMMIT", TOLD_SUBMITTED)
 PROOF = (
-    "proving.read: GET /batches/ID/results",
-    "accepting.proven: COMMIT",
+    "proof.read: GET /batches/ID/results",
+    "acceptance.assign_proven: COMMIT",
     TOLD_SUBMITTED,
 )
-REMEMBERED = "remembering._add: COMMIT"
+REMEMBERED = "candidates._add: COMMIT"
 FETCHED = (
-    "downloading.Download.run: GET /batches/ID/results",
-    "ingestion._store: COMMIT",
-    "ingestion._store: COMMIT",
+    "download.Download.run: GET /batches/ID/results",
+    "ingest._store: COMMIT",
+    "ingest._store: COMMIT",
 )
 ANNOUNCED = (
-    "ingestion._close: COMMIT",
-    "announcing.announce > LeasedQuerySet.renew: UPDATE messagebatch",
-    "announcing.tell: receiver of results_ingested",
-    "announcing.tell: COMMIT",  # the receiver's own
-    "announcing.announce: COMMIT",
+    "ingest._finish: COMMIT",
+    "announcements.announce > LeasedQuerySet.renew: UPDATE messagebatch",
+    "announcements.send_signal: receiver of results_ingested",
+    "announcements.send_signal: COMMIT",  # the receiver's own
+    "announcements.announce: COMMIT",
 )
 
 JOURNEYS: dict[str, Journey] = {
     "submit": Journey(
         ordered("submit", drafts),
         (
-            "submission.submit > Machine.move: UPDATE messagebatch",
-            "submission.submit > MessageBatch.note: INSERT batchevent",
+            "submit.submit > StateMachine.move: UPDATE messagebatch",
+            "submit.submit > MessageBatch.log_event: INSERT batchevent",
         ),
         repeats=True,
     ),
     "send": Journey(ordered("advance", queued), (CLAIMED, *SENT_ONCE, *ACCEPTED, RELEASED)),
     "send, and be told to wait": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, RELEASED),
+        (CLAIMED, *SENT_ONCE, NOT_SENT, RELEASED),
         set_up=fault("rate_limited", on="create"),
     ),
     "send, with a key that is refused": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, RELEASED),
+        (CLAIMED, *SENT_ONCE, NOT_SENT, RELEASED),
         set_up=refused_key,
     ),
     "send, and get no answer": Journey(
         ordered("advance", queued),
-        (CLAIMED, *SENT_ONCE, SETTLED, TOLD_UNCERTAIN, RELEASED),
+        (CLAIMED, *SENT_ONCE, UNCERTAIN, TOLD_UNCERTAIN, RELEASED),
         set_up=fault("lost_answer"),
     ),
     "come after a death before the call": Journey(
-        ordered("advance", killed_at("after submission._intend: COMMIT")), (CLAIMED, SETTLED, RELEASED)
+        ordered("advance", killed_at("after send._open_attempt: COMMIT")), (CLAIMED, NOT_SENT, RELEASED)
     ),
     "come after a death during the call": Journey(
-        ordered("advance", killed_at("sent submission._post: POST /batches")),
-        (CLAIMED, SETTLED, TOLD_UNCERTAIN, RELEASED),
+        ordered("advance", killed_at("sent send._post: POST /batches")),
+        (CLAIMED, UNCERTAIN, TOLD_UNCERTAIN, RELEASED),
     ),
     "come after a death with the answer": Journey(
         ordered("advance", killed_at(f"after {ACCEPTED[0]}")),
-        (CLAIMED, "accepting.accepted: COMMIT", TOLD_SUBMITTED, RELEASED),
+        (CLAIMED, "acceptance.record_acceptance: COMMIT", TOLD_SUBMITTED, RELEASED),
     ),
     "poll": Journey(
         ordered("poll", running),
         (
-            "pausing.account_state: COMMIT",
-            "advancing._look_after: UPDATE accountstate",
-            "synchronization.poll_account > LeasedQuerySet.acquire: UPDATE accountstate",
-            "synchronization._listed: GET /batches",
+            "account_pauses.account_state: COMMIT",
+            "engine._tend_account: UPDATE accountstate",
+            "poll_account.poll_account > LeasedQuerySet.acquire: UPDATE accountstate",
+            "poll_account._listed: GET /batches",
             OBSERVED,
             TOLD_ENDED,
-            "synchronization.poll_account > LeasedQuerySet.release: UPDATE accountstate",
+            "poll_account.poll_account > LeasedQuerySet.release: UPDATE accountstate",
         ),
         set_up=finished_for_the_first_tick,
     ),
-    "poll one": Journey(
-        ordered("advance", running), (CLAIMED, "synchronization.poll: GET /batches/ID", OBSERVED, RELEASED)
-    ),
+    "poll one": Journey(ordered("advance", running), (CLAIMED, "poll.poll: GET /batches/ID", OBSERVED, RELEASED)),
     "poll one that is not found": Journey(
         ordered("advance", running),
         (
             CLAIMED,
-            "synchronization.poll: GET /batches/ID",
-            "vanishing.missed: UPDATE messagebatch",
-            "synchronization.poll > Machine.reschedule: UPDATE messagebatch",
+            "poll.poll: GET /batches/ID",
+            "loss.record_miss: UPDATE messagebatch",
+            "poll.poll > StateMachine.reschedule: UPDATE messagebatch",
             RELEASED,
         ),
         set_up=fault("not_found", on="retrieve"),
@@ -127,12 +127,12 @@ JOURNEYS: dict[str, Journey] = {
     "fetch and announce": Journey(ordered("advance", ended), (CLAIMED, *FETCHED, *ANNOUNCED, RELEASED)),
     "fetch what breaks off": Journey(
         ordered("advance", ended),
-        (CLAIMED, *FETCHED[:2], "ingestion.ingest > Machine.reschedule: UPDATE messagebatch", RELEASED),
+        (CLAIMED, *FETCHED[:2], "ingest.ingest > StateMachine.reschedule: UPDATE messagebatch", RELEASED),
         set_up=fault("cut_mid_line", after=1),
     ),
     "fetch what is not all": Journey(
         ordered("advance", ended),
-        (CLAIMED, *FETCHED, "ingestion._close > Machine.move: UPDATE messagebatch", RELEASED),
+        (CLAIMED, *FETCHED, "ingest._finish > StateMachine.move: UPDATE messagebatch", RELEASED),
         set_up=fault("missing_line"),
     ),
     "prove, poll, fetch and announce": Journey(
@@ -141,7 +141,7 @@ JOURNEYS: dict[str, Journey] = {
             CLAIMED,
             *(ASKED, LISTED, REMEMBERED, KEPT),
             *PROOF,
-            "synchronization.poll: GET /batches/ID",
+            "poll.poll: GET /batches/ID",
             OBSERVED,
             TOLD_ENDED,
             *FETCHED,
@@ -155,7 +155,7 @@ JOURNEYS: dict[str, Journey] = {
         (
             CLAIMED,
             *(ASKED, LISTED, KEPT),
-            "reconciliation._judge > Machine.reschedule: UPDATE messagebatch",
+            "reconcile._decide > StateMachine.reschedule: UPDATE messagebatch",
             RELEASED,
         ),
     ),
@@ -164,8 +164,8 @@ JOURNEYS: dict[str, Journey] = {
         (
             CLAIMED,
             *(ASKED, LISTED, KEPT),
-            "reconciliation._count: UPDATE submitattempt",
-            SETTLED,
+            "reconcile._count: UPDATE submitattempt",
+            NOT_RECEIVED,
             *(SENT_ONCE[0], ASKED, SENT_ONCE[1], KEPT, ASKED, OLDER, KEPT, *SENT_ONCE[3:]),  # others are searched for
             *ACCEPTED,
             RELEASED,
@@ -174,28 +174,33 @@ JOURNEYS: dict[str, Journey] = {
     ),
     "find what was given up": Journey(
         ordered("watch", wished(services.abandon, unanswered("lost_answer"))),
-        ("watching._due > AccountStateQuerySet.take_turn: UPDATE accountstate", LISTED, REMEMBERED, *PROOF),
+        (
+            "late_arrivals._accounts_due > AccountStateQuerySet.take_turn: UPDATE accountstate",
+            LISTED,
+            REMEMBERED,
+            *PROOF,
+        ),
         set_up=finished_and_never_listed,
     ),
     "wish to cancel": Journey(
         ordered("cancel", running),
         (
-            "cancellation.cancel > Machine.move: UPDATE messagebatch",
-            "cancellation.cancel > Machine.wish: UPDATE messagebatch",
-            "cancellation.cancel > MessageBatch.note: INSERT batchevent",
+            "cancel.cancel > StateMachine.move: UPDATE messagebatch",
+            "cancel.cancel > StateMachine.record_intent: UPDATE messagebatch",
+            "cancel.cancel > MessageBatch.log_event: INSERT batchevent",
         ),
         repeats=True,
     ),
     "cancel": Journey(
         ordered("advance", wished(services.cancel, running)),
-        (CLAIMED, "cancellation.perform: POST /batches/ID/cancel", OBSERVED, RELEASED),
+        (CLAIMED, "cancel.perform: POST /batches/ID/cancel", OBSERVED, RELEASED),
     ),
     "wish to delete": Journey(
         ordered("delete_remote", complete),
         (
-            "deletion.delete_remote > Machine.wish: UPDATE messagebatch",
-            "deletion.delete_remote > Machine.wish: UPDATE messagebatch",
-            "deletion.delete_remote > MessageBatch.note: INSERT batchevent",
+            "delete.delete_remote > StateMachine.record_intent: UPDATE messagebatch",
+            "delete.delete_remote > StateMachine.record_intent: UPDATE messagebatch",
+            "delete.delete_remote > MessageBatch.log_event: INSERT batchevent",
         ),
         repeats=True,
     ),
@@ -203,16 +208,16 @@ JOURNEYS: dict[str, Journey] = {
         ordered("advance", wished(services.delete_remote, complete)),
         (
             CLAIMED,
-            "deletion.perform > MessageBatch.note: INSERT batchevent",
-            "deletion.perform: DELETE /batches/ID",
-            "deletion._deleted > Machine.move: UPDATE messagebatch",
-            "deletion._deleted > MessageBatch.note: INSERT batchevent",
+            "delete.perform > MessageBatch.log_event: INSERT batchevent",
+            "delete.perform: DELETE /batches/ID",
+            "delete._deleted > StateMachine.move: UPDATE messagebatch",
+            "delete._deleted > MessageBatch.log_event: INSERT batchevent",
             RELEASED,
         ),
     ),
     "adopt": Journey(
         lambda crew, count: [{"verb": "adopt", "id": crew.claude.add_stranger(3)} for _ in range(count)],
-        ("adoption.adopt: GET /batches/ID", "adoption._mirror: COMMIT"),
+        ("adopt.adopt: GET /batches/ID", "adopt._mirror: COMMIT"),
         repeats=True,
     ),
 }

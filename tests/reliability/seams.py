@@ -2,7 +2,7 @@
 
 There and not in the package itself, so that a commit or call that somebody adds has its points without a thought. An
 effect is named by what it is and by whose it is: the innermost function of the services, with what it called in the
-models: `submission._fence: COMMIT`, `advancing._work > LeasedQuerySet.acquire: UPDATE messagebatch`.
+models: `send._mark_sent: COMMIT`, `engine._work > LeasedQuerySet.acquire: UPDATE messagebatch`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def watch() -> None:
             signal.connect(_receiver(name), weak=False, dispatch_uid="crash points")
 
 
-PASSED_THROUGH = {"pages.page_of", "submission._take_baseline", "reconciliation._search"}
+PASSED_THROUGH = {"page.list_page", "send._record_baseline", "reconcile._search"}
 """What all listings call: who called it is at work."""
 
 
@@ -60,7 +60,7 @@ def place() -> str:
             service = f"{module.rpartition('.')[2]}.{name}"
             if service not in PASSED_THROUGH:
                 return f"{service} > {in_models}" if in_models else service
-        if module.startswith(f"{PACKAGE}.models."):
+        if module.startswith((f"{PACKAGE}.models.", f"{PACKAGE}.db.")):
             in_models = name
         frame = frame.f_back
     return in_models

@@ -27,7 +27,7 @@ ROUNDS = 12
 MODULES = {path.stem for path in Path(runs.__file__).parent.glob("*.py")} - {"advancing"}
 """Those whose commits are a run's. What advances batches is at home in another module with that name."""
 
-CUT = "ingestion._close: COMMIT"
+CUT = "ingest._finish: COMMIT"
 """The commit with which the deliveries of a batch are there."""
 
 SHARE = 3

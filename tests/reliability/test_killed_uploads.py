@@ -25,7 +25,7 @@ def kill(execute, sql, params, many, context):
     return execute(sql, params, many, context)
 
 with connection.execute_wrapper(kill):
-    services.prepare_if_due(int(sys.argv[1]))
+    scheduled.prepare_if_due(int(sys.argv[1]))
 """
 
 

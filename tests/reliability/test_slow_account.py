@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.schedule import TICK_SECONDS
+from django_claude_batches.services import scheduled
 from django_claude_batches.testing import Bend
 from tests.making import draft
 from tests.reliability import settings as of_site
@@ -52,7 +53,7 @@ def work_in_all_states(site: Site) -> None:
         services.advance(services.submit(draft(2, account=SLOW)))
     site.claude.finish()
     site.let_due_times_come()
-    services.tick(lambda pk: None)
+    scheduled.tick(lambda pk: None)
     site.claude.fault("lost_answer", times=MANY)
     for _ in range(2 * MANY):
         services.advance(services.submit(draft(2, account=SLOW)))

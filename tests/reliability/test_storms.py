@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.services import scheduled
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import in_state
 from tests.protocol.clock import Clock
@@ -84,8 +84,8 @@ def test_an_hour_of_refusals(claude: ClaudeEmulator, clock: Clock, storm: str) -
     next_tick = clock.now
     while next_tick < over:
         clock.now = max(clock.now, next_tick)
-        services.tick(services.advance_if_due)
-        services.watch_due()
+        scheduled.tick(scheduled.advance_if_due)
+        scheduled.watch_due()
         next_tick += TICK
     asked = len(claude.requests)
     assert asked <= budget

@@ -14,6 +14,7 @@ from django.db.models import F
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
+from django_claude_batches.services import scheduled
 from tests.making import draft, let_ten_minutes_pass
 from tests.reliability.gate import Gate
 from tests.reliability.site import Site
@@ -40,7 +41,7 @@ def wakes_up(sender: subprocess.Popen[bytes], site: Site) -> None:
 def others_go_on(site: Site) -> None:
     """Let every lease run out, and be the process that does what is due then."""
     site.let_time_come()
-    services.tick(services.advance_if_due)
+    scheduled.tick(scheduled.advance_if_due)
     site.claude.finish()
 
 

@@ -17,6 +17,7 @@ from django_claude_batches import services, tasks
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch, State, SubmitAttempt
 from django_claude_batches.schedule import BEAT_SCHEDULE
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.services.audits.audit import INTERVAL
 from django_claude_batches.services.audits.findings import MAX_FINDINGS_PER_KIND, AuditReport, Finding, FindingKind
@@ -116,7 +117,7 @@ class TestAllIsWell:
 
     @pytest.mark.django_db(transaction=True)
     def test_not_inside_a_transaction(self) -> None:
-        for verb in (services.audit, services.audit_due):
+        for verb in (services.audit, scheduled.audit_due):
             with transaction.atomic(), pytest.raises(InsideTransaction):
                 verb()
 
@@ -523,10 +524,10 @@ class TestAccounts:
 class TestDaily:
     def test_once_a_day(self, claude: ClaudeEmulator) -> None:
         claude.add_stranger(1)
-        assert [report.needing for report in services.audit_due()] == [1]
-        assert services.audit_due() == []
+        assert [report.needing for report in scheduled.audit_due()] == [1]
+        assert scheduled.audit_due() == []
         AccountState.objects.update(next_audit_at=timezone.now() - timedelta(seconds=1))
-        assert len(services.audit_due()) == 1
+        assert len(scheduled.audit_due()) == 1
         wait = AccountState.objects.get().next_audit_at - timezone.now()
         assert 23 * HOUR < wait < 24 * HOUR
 
@@ -534,9 +535,9 @@ class TestDaily:
         self, claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-wrong")
-        [report] = services.audit_due()
+        [report] = scheduled.audit_due()
         assert report.problem
-        assert services.audit_due() == []
+        assert scheduled.audit_due() == []
         state = AccountState.objects.get()
         assert state.audited_at is None
         assert timedelta(minutes=59) < state.next_audit_at - timezone.now() <= HOUR
@@ -544,7 +545,7 @@ class TestDaily:
     def test_by_hand_it_is_not_waited_for_and_counts(self, claude: ClaudeEmulator) -> None:
         account_state("default")
         audited(), audited()
-        assert services.audit_due() == []
+        assert scheduled.audit_due() == []
 
     @pytest.mark.usefixtures("celery_in_this_process")
     def test_the_task_sends_one_for_each_account(self, claude: ClaudeEmulator) -> None:

@@ -28,12 +28,12 @@ from django_claude_batches.models import (
     MessageBatch,
     Outcome,
     RunState,
+    RunTotals,
     State,
     SubmitAttempt,
     UsageRollup,
 )
 from django_claude_batches.models.large_columns import REMOVED_TEXT
-from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.retention.erase_target import key_of
 from django_claude_batches.services.runs.draft import draft as draft_page

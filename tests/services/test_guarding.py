@@ -8,6 +8,7 @@ import pytest
 
 from django_claude_batches import checks, services
 from django_claude_batches.models import AccountState, State
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.installation import OtherInstallation
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
@@ -43,7 +44,7 @@ def test_a_copy_sends_polls_fetches_cancels_and_deletes_nothing(claude: ClaudeEm
         ):
             services.advance(batch)
     make_due(polled)
-    services.tick(lambda pk: None)
+    scheduled.tick(lambda pk: None)
     with pytest.raises(OtherInstallation):
         services.adopt("msgbatch_01x")
     assert len(claude.requests) == calls

@@ -18,6 +18,7 @@ CODE = f"""
 import django
 django.setup()
 from django.core.management import call_command
+from django_claude_batches.services import scheduled
 from django_claude_batches import services
 from django_claude_batches.models import BatchUpload, MessageBatch
 from tests.memory import peak_mb
@@ -29,10 +30,10 @@ def table():
 
 call_command("migrate", verbosity=0)
 small = BatchUpload.objects.keep([b"review\\nwarm\\n"], name="a.csv", prompt="{{review}}", model="m")
-services.prepare(services.confirm_upload(services.prepare(small)))
+scheduled.prepare(services.confirm_upload(scheduled.prepare(small)))
 before = peak_mb()
 upload = BatchUpload.objects.keep(table(), name="reviews.csv", prompt="Tag: {{review}}", model="claude-haiku-4-5")
-services.prepare(services.confirm_upload(services.prepare(upload)))
+scheduled.prepare(services.confirm_upload(scheduled.prepare(upload)))
 batch = MessageBatch.objects.latest("pk")
 print(upload.state, batch.request_count, peak_mb() - before)
 """

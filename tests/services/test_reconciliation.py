@@ -16,6 +16,7 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import AccountState, BatchResult, MessageBatch, RemoteBatch, State, SubmitAttempt
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.services.submission.acceptance import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
@@ -58,7 +59,7 @@ def search(batch: MessageBatch, times: int = 3) -> MessageBatch:
     for _ in range(times):
         make_due(batch)
         let_ten_minutes_pass()
-        services.tick(services.advance_if_due)
+        scheduled.tick(scheduled.advance_if_due)
     batch.refresh_from_db()
     return batch
 
@@ -326,7 +327,7 @@ class TestWatching:
     def look(self) -> None:
         let_ten_minutes_pass()
         AccountState.objects.update(next_watch_at=None)
-        services.watch_due()
+        scheduled.watch_due()
 
     def test_a_late_batch_is_a_duplicate_and_both_ids_are_kept(
         self, claude: ClaudeEmulator, caplog: pytest.LogCaptureFixture
@@ -376,12 +377,12 @@ class TestWatching:
             AccountState.objects.update(next_watch_at=None, lease_until=None)
             try:
                 with dying(at):
-                    services.watch_due()
+                    scheduled.watch_due()
                 survived.append(at)
             except Crash:
                 pass
             AccountState.objects.update(next_watch_at=None, lease_until=None)
-            services.watch_due()
+            scheduled.watch_due()
             batch.refresh_from_db()
             assert batch.state != State.ABANDONED, f"died before statement {at}"
             assert batch.anthropic_id == claude.batches[-1].id
@@ -402,7 +403,7 @@ class TestWatching:
             services.abandon(lost(claude))
         calls = len(claude.requests)
         for _ in range(5):
-            services.watch_due()
+            scheduled.watch_due()
         assert len(claude.requests) == calls + 1
 
 
@@ -419,7 +420,7 @@ class TestClaiming:
         services.identify(batch, other)
         assert len(claude.requests) == calls
         claude.finish()
-        services.advance_if_due(batch.pk)
+        scheduled.advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.identified_id) == (State.ABANDONED, "")
         assert "bear no tag of ours" in batch.last_error
@@ -435,7 +436,7 @@ class TestClaiming:
         services.identify(batch, remote_id)
         for _ in range(3):
             make_due(batch)
-            services.advance_if_due(batch.pk)
+            scheduled.advance_if_due(batch.pk)
             batch.refresh_from_db()
             assert (batch.state, batch.identified_id) == (state, remote_id)
             assert batch.next_action_at > timezone.now()
@@ -445,7 +446,7 @@ class TestClaiming:
         ]
         claude.finish()
         make_due(batch)
-        services.advance_if_due(batch.pk)
+        scheduled.advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, remote_id)
         assert batch.events.filter(what="identification_refused").count() == 0
@@ -475,7 +476,7 @@ class TestClaiming:
         services.advance(services.identify(batch, claude.batches[0].id))
         assert batch.identified_id
         claude.finish()
-        services.watch_due()
+        scheduled.watch_due()
         batch.refresh_from_db()
         assert (batch.anthropic_id, batch.identified_id) == (claude.batches[0].id, "")
 
@@ -513,7 +514,7 @@ class TestClaiming:
         services.abandon(batch)
         assert batch.next_action_at is not None
         claude.finish()
-        services.advance_if_due(batch.pk)
+        scheduled.advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
 

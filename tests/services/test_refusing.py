@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import APIError
 from django_claude_batches.models import AccountState, MessageBatch, RunState, State
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.account_pauses import pause
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import drive, job, let_time_come, over, reviews, submit_pending
@@ -32,7 +33,7 @@ OF_THE_ACCOUNT: dict[str, tuple[str, dict[str, Any]]] = {
 def tick() -> None:
     for batch in MessageBatch.objects.order_by("pk"):
         make_due(batch)
-    services.tick(services.advance_if_due)
+    scheduled.tick(scheduled.advance_if_due)
 
 
 def creates(claude: ClaudeEmulator) -> int:

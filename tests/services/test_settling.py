@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, make_due, running
@@ -136,7 +137,7 @@ def test_without_autocommit_nothing_is_sent(claude: ClaudeEmulator) -> None:
         with pytest.raises(InsideTransaction, match="autocommit"):
             services.advance(batch)
         with pytest.raises(InsideTransaction, match="autocommit"):
-            services.advance_if_due(batch.pk)
+            scheduled.advance_if_due(batch.pk)
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)

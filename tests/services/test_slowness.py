@@ -16,6 +16,7 @@ from django.utils import timezone
 from django_claude_batches import services, tasks
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, State
 from django_claude_batches.models.due import is_work_due
+from django_claude_batches.services import scheduled
 from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
@@ -74,7 +75,7 @@ def state() -> AccountState:
 
 def handed_out() -> list[int]:
     handed: list[int] = []
-    services.dispatch_due_batches(handed.append, rest=ZERO)
+    scheduled.dispatch_due_batches(handed.append, rest=ZERO)
     return handed
 
 
@@ -147,7 +148,7 @@ class TestRemembering:
         """Three batches that the listing does not show are asked for one by one: of the first one it is enough."""
         for _ in range(3):
             in_progress()
-        self.only_one_is_asked_for(claude, settings, lambda: services.tick(lambda pk: None))
+        self.only_one_is_asked_for(claude, settings, lambda: scheduled.tick(lambda pk: None))
 
     def test_a_search_makes_no_other_call_then(self, claude: ClaudeEmulator, settings: Any) -> None:
         lost = in_state(State.UNCERTAIN, account=SLOW)
@@ -177,7 +178,7 @@ class TestPausing:
     def test_a_task_of_it_does_nothing_and_counts_no_failure(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1, account=SLOW))
         was_slow(JUST_NOW)
-        services.advance_if_due(batch.pk)
+        scheduled.advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.failures, batch.last_error, batch.lease_token) == (State.QUEUED, 0, "", "")
         assert timedelta(seconds=40) < batch.next_action_at - timezone.now() < timedelta(seconds=80)
@@ -188,8 +189,8 @@ class TestPausing:
         asked = len(claude.requests)
         was_slow(JUST_NOW)
         polled: list[str] = []
-        services.dispatch_due_polls(polled.append, rest=ZERO)
-        services.tick(lambda pk: None)
+        scheduled.dispatch_due_polls(polled.append, rest=ZERO)
+        scheduled.tick(lambda pk: None)
         assert (handed_out(), polled, len(claude.requests)) == ([healthy.pk], [], asked)
         services.advance(healthy)
         assert not is_work_due()
@@ -199,10 +200,10 @@ class TestPausing:
         was_slow(MINUTE + timedelta(seconds=1))
         assert is_work_due()
         polled: list[str] = []
-        services.dispatch_due_polls(polled.append, rest=ZERO)
+        scheduled.dispatch_due_polls(polled.append, rest=ZERO)
         assert (handed_out(), polled) == ([waiting.pk], [SLOW])
         claude.finish()
-        services.tick(services.advance_if_due)
+        scheduled.tick(scheduled.advance_if_due)
         assert set(MessageBatch.objects.values_list("state", flat=True)) == {State.IN_PROGRESS, State.INGESTED}
         runs.refresh_from_db()
         assert runs.state == State.INGESTED
@@ -216,12 +217,12 @@ class TestPausing:
         was_slow(JUST_NOW)
         account_state("default")
         watched: list[str] = []
-        services.dispatch_due_watches(watched.append)
+        scheduled.dispatch_due_watches(watched.append)
         assert watched == ["default"]
-        assert [report.account for report in services.audit_due()] == ["default"]
+        assert [report.account for report in scheduled.audit_due()] == ["default"]
         was_slow(2 * MINUTE)
-        services.dispatch_due_watches(watched.append)
-        services.dispatch_due_audits(watched.append)
+        scheduled.dispatch_due_watches(watched.append)
+        scheduled.dispatch_due_audits(watched.append)
         assert watched.count(SLOW) == 2
 
 
@@ -240,22 +241,22 @@ class TestOneAtATime:
         )
         hold(one)
         asked = len(claude.requests)
-        services.tick(services.advance_if_due)
-        services.advance_if_due(other.pk)
+        scheduled.tick(scheduled.advance_if_due)
+        scheduled.advance_if_due(other.pk)
         assert len(claude.requests) == asked + 2, "a listing and a create call of the other account"
         other.refresh_from_db()
         assert (other.state, other.failures) == (State.QUEUED, 0)
         assert other.next_action_at > timezone.now()
         for batch in (one, other, runs):
             make_due(batch)
-        services.tick(services.advance_if_due)
+        scheduled.tick(scheduled.advance_if_due)
         assert set(MessageBatch.objects.values_list("state", flat=True)) == {State.IN_PROGRESS}
 
     def test_while_it_is_polled(self, claude: ClaudeEmulator, healthy: MessageBatch) -> None:
         batch = services.submit(draft(1, account=SLOW))
         token = AccountState.objects.acquire(state().pk)
         assert handed_out() == [healthy.pk]
-        services.advance_if_due(batch.pk)
+        scheduled.advance_if_due(batch.pk)
         assert claude.requests == []
         make_due(batch)
         AccountState.objects.release(state().pk, str(token))
@@ -266,7 +267,7 @@ class TestOneAtATime:
         hold(one)
         was_slow(11 * MINUTE)
         assert handed_out() == [other.pk]
-        services.advance_if_due(other.pk)
+        scheduled.advance_if_due(other.pk)
         assert claude.requests[-1].method == "POST"
 
 
@@ -283,7 +284,7 @@ class TestCreating:
 
     def sent(self, account: str = SLOW) -> MessageBatch:
         batch = services.submit(draft(1, account=account))
-        services.advance_if_due(batch.pk)
+        scheduled.advance_if_due(batch.pk)
         batch.refresh_from_db()
         return batch
 
@@ -300,7 +301,7 @@ class TestCreating:
         AccountState.objects.end_create(SLOW, in_flight.pk)
         third = self.sent()
         assert (third.state, handed_out()) == (State.IN_PROGRESS, [first.pk])
-        services.advance_if_due(first.pk)
+        scheduled.advance_if_due(first.pk)
         first.refresh_from_db()
         assert (first.state, first.last_error, handed_out()) == (State.IN_PROGRESS, "", [second.pk])
 
@@ -350,7 +351,7 @@ class TestCreating:
         AccountState.objects.end_create(SLOW, in_flight.pk)
         for batch in (waits, other):
             make_due(batch)
-            services.advance_if_due(batch.pk)
+            scheduled.advance_if_due(batch.pk)
             batch.refresh_from_db()
             assert (batch.state, batch.last_error) == (State.QUEUED, "")
         assert (handed_out(), claude.requests) == ([], [])
@@ -358,7 +359,7 @@ class TestCreating:
     def test_what_went_wrong_before_is_still_said(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
         batch = services.submit(draft(1, account=SLOW))
         MessageBatch.objects.filter(pk=batch.pk).update(last_error="A full disk", failures=2)
-        services.advance_if_due(batch.pk)
+        scheduled.advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.last_error, batch.failures) == (State.QUEUED, "A full disk", 2)
 
@@ -388,7 +389,7 @@ class TestHandingOut:
         found = {(message.headers["task"], message.headers["argsrepr"]) for message in messages}
         assert found == {(tasks.advance.name, f"({waiting.pk},)"), (tasks.poll.name, f"({SLOW!r},)")}
         claude.finish()
-        services.poll_if_due(SLOW)
+        scheduled.poll_if_due(SLOW)
         runs.refresh_from_db()
         assert (runs.state, handed_out()) == (State.ENDED, [waiting.pk, runs.pk])
 
@@ -399,11 +400,11 @@ class TestHandingOut:
 
         def dispatch_due(after: timedelta) -> int:
             AccountState.objects.update(next_poll_at=F("next_poll_at") - after)
-            return services.dispatch_due_polls(polled.append, rest=timedelta(seconds=20))
+            return scheduled.dispatch_due_polls(polled.append, rest=timedelta(seconds=20))
 
         minutes = [dispatch_due(MINUTE) for _ in range(60)]
         assert [at for at, count in enumerate(minutes) if count] == [0, 1, 2, 4, 7, 13, 24, 39, 54]
-        services.poll_if_due(SLOW)
+        scheduled.poll_if_due(SLOW)
         make_due(MessageBatch.objects.get())
         assert dispatch_due(ZERO) == 1, "since it was polled"
 
@@ -428,7 +429,7 @@ class TestHandingOut:
 def test_a_clock_that_was_set_back_closes_no_account(claude: ClaudeEmulator) -> None:
     was_slow(timedelta(hours=-6))
     batch = services.submit(draft(1, account=SLOW))
-    services.advance_if_due(batch.pk)
+    scheduled.advance_if_due(batch.pk)
     batch.refresh_from_db()
     assert batch.state == State.IN_PROGRESS
 
@@ -451,4 +452,4 @@ def test_a_key_is_not_asked_for_inside_a_transaction(claude: ClaudeEmulator, set
 def test_batches_of_an_account_that_was_removed_are_at_work_too(settings: Any) -> None:
     services.submit(draft(1, account=SLOW))
     settings.CLAUDE_BATCHES = {"KICK": False}
-    assert SLOW in services.accounts_at_work()
+    assert SLOW in scheduled.accounts_at_work()

@@ -10,8 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.services import scheduled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -32,9 +32,9 @@ def finish(count: int) -> None:
 
 def ticked() -> list[str]:
     with CaptureQueriesContext(connection) as queries:
-        services.tick(lambda pk: None)
-        services.dispatch_due_batches(lambda pk: None, rest=REST)
-        services.dispatch_due_polls(lambda alias: None, rest=REST)
+        scheduled.tick(lambda pk: None)
+        scheduled.dispatch_due_batches(lambda pk: None, rest=REST)
+        scheduled.dispatch_due_polls(lambda alias: None, rest=REST)
     return [query["sql"] for query in queries.captured_queries]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connections
 
-from django_claude_batches import services
+from django_claude_batches.services import scheduled
 from tests.reliability.site import Site
 
 logger = logging.getLogger(__name__)
@@ -111,8 +111,8 @@ def _work(connection: Connection, environment: dict[str, str], log: Path) -> Non
     logging.basicConfig(level=logging.INFO)
     while connection.recv():
         try:
-            services.tick(_advance)
-            services.watch_due()
+            scheduled.tick(_advance)
+            scheduled.watch_due()
         except Exception as error:  # noqa: BLE001
             _tell(error)
         connection.send("done")
@@ -121,7 +121,7 @@ def _work(connection: Connection, environment: dict[str, str], log: Path) -> Non
 def _advance(pk: int) -> None:
     """As a task does: what is raised for one batch does not stop the next."""
     try:
-        services.advance_if_due(pk)
+        scheduled.advance_if_due(pk)
     except Exception as error:  # noqa: BLE001
         _tell(error)
 

@@ -10,10 +10,10 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from django_claude_batches import services
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.graceful_stop import Interruption
 from django_claude_batches.printable import get_logger
+from django_claude_batches.services import scheduled
 
 logger = get_logger(__name__)
 
@@ -37,23 +37,23 @@ class Work:
     def everything(self) -> None:
         """Do each step. An error in one does not keep the others from being done; a lost database does."""
         self._runs()
-        self._step("batches", lambda: services.tick(self.advance))
+        self._step("batches", lambda: scheduled.tick(self.advance))
         self._deliveries_and_files()
-        self._step("watch", services.watch_due)
-        self._step("audit", services.audit_due)
-        self._step("purge", services.purge_due)
+        self._step("watch", scheduled.watch_due)
+        self._step("audit", scheduled.audit_due)
+        self._step("purge", scheduled.purge_due)
 
     def without_accounts(self) -> None:
         """Do each step that asks no server."""
         self._runs()
         self._deliveries_and_files()
-        self._step("purge", services.purge_due)
+        self._step("purge", scheduled.purge_due)
 
     def of_account(self, alias: str) -> None:
         """Do each step that asks an account's server."""
-        self._step("batches", lambda: services.tick(self.advance, account=alias))
-        self._step("watch", lambda: services.watch_due(alias))
-        self._step("audit", lambda: services.audit_due(alias))
+        self._step("batches", lambda: scheduled.tick(self.advance, account=alias))
+        self._step("watch", lambda: scheduled.watch_due(alias))
+        self._step("audit", lambda: scheduled.audit_due(alias))
 
     def round(self, steps: Callable[[], bool]) -> bool:
         """Do these steps once, whatever goes wrong; return whether there is more to do at once, as they say."""
@@ -69,15 +69,15 @@ class Work:
         return False
 
     def _runs(self) -> None:
-        self._step("runs", lambda: services.dispatch_due_runs(self.drive, rest=NO_REST))
+        self._step("runs", lambda: scheduled.dispatch_due_runs(self.drive, rest=NO_REST))
         self._step("queue", self._release)
 
     def _release(self) -> None:
-        self.done += services.submit_pending()
+        self.done += scheduled.submit_pending()
 
     def _deliveries_and_files(self) -> None:
-        self._step("deliveries", lambda: services.dispatch_due_deliveries(self.deliver, rest=NO_REST))
-        self._step("files", lambda: services.dispatch_due_uploads(self.prepare))
+        self._step("deliveries", lambda: scheduled.dispatch_due_deliveries(self.deliver, rest=NO_REST))
+        self._step("files", lambda: scheduled.dispatch_due_uploads(self.prepare))
 
     def _step(self, name: str, do: Callable[[], object]) -> None:
         if self.interruption.wished:
@@ -92,20 +92,20 @@ class Work:
             self._note({"step": name, "error": str(error)})
 
     def advance(self, pk: int) -> None:
-        if self._did(services.advance_if_due, pk, f"#{pk}", {"id": pk}):
+        if self._did(scheduled.advance_if_due, pk, f"#{pk}", {"id": pk}):
             self.advanced.append(pk)
             self.console.progress(f"#{pk} advanced, {len(self.advanced):,} in all")
 
     def prepare(self, pk: int) -> None:
-        if self._did(services.prepare_if_due, pk, f"File {pk}", {"file": pk}):
+        if self._did(scheduled.prepare_if_due, pk, f"File {pk}", {"file": pk}):
             self.console.progress(f"File {pk} checked or drafted")
 
     def drive(self, pk: int) -> None:
-        if self._did(services.drive_if_due, pk, f"Run #{pk}", {"run": pk}):
+        if self._did(scheduled.drive_if_due, pk, f"Run #{pk}", {"run": pk}):
             self.console.progress(f"Run #{pk} looked at")
 
     def deliver(self, pk: int) -> None:
-        if self._did(services.deliver_if_due, pk, f"Delivery {pk}", {"delivery": pk}):
+        if self._did(scheduled.deliver_if_due, pk, f"Delivery {pk}", {"delivery": pk}):
             self.console.progress(f"Delivery {pk} done")
 
     def _did(self, work: Callable[[int], None], pk: int, name: str, what: dict[str, Any]) -> bool:

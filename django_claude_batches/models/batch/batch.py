@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -54,7 +54,7 @@ EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "us
 class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
     def create_draft(
         self,
-        requests: Iterable[DraftRequest | Prepared],
+        requests: Iterable[DraftRequest | Mapping[str, Any] | Prepared],
         *,
         kind: str = "",
         label: str = "",
@@ -69,9 +69,9 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
     ) -> MessageBatch:
         """Store a batch and its requests, in constant memory, all or nothing. Nothing is sent.
 
-        `requests` is any iterable of `DraftRequest`s; it is read once, and may query the database. `betas` are names
-        for the `anthropic-beta` header, `anthropic_version` is the account's unless given. `progress` is called with
-        the number of requests stored, now and then.
+        `requests` is any iterable of dicts with the keys of `DraftRequest`; it is read once, and may query the
+        database. `betas` are names for the `anthropic-beta` header, `anthropic_version` is the account's unless given.
+        `progress` is called with the number of requests stored, now and then.
 
         A target is known by its model and key, and looked up again where the model is written to. `rows_are_replicas`
         says that targets read from another database are the same rows.

@@ -12,6 +12,7 @@ from django.db import connections
 
 from django_claude_batches import services
 from django_claude_batches.models import JobRun, MessageBatch
+from django_claude_batches.services import scheduled
 from tests.making import draft
 
 
@@ -49,9 +50,9 @@ def of_batch(verb: Callable[[MessageBatch], object]) -> Callable[..., object]:
 
 VERBS: dict[str, Callable[..., object]] = {
     # What `manage.py claude_batches tick` does; and what the task does, which leaves the batches to theirs.
-    "tick": lambda: (services.tick(services.advance_if_due), services.watch_due()),
-    "poll": lambda pk=None: services.tick(lambda pk: None),
-    "watch": lambda pk: services.watch_due(),
+    "tick": lambda: (scheduled.tick(scheduled.advance_if_due), scheduled.watch_due()),
+    "poll": lambda pk=None: scheduled.tick(lambda pk: None),
+    "watch": lambda pk: scheduled.watch_due(),
     "adopt": services.adopt,
     "draft": draft,
     "advance": of_batch(services.advance),
