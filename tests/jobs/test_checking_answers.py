@@ -131,8 +131,8 @@ def test_parked_rows_whose_checks_take_long_are_handed_out_too(
         while time.monotonic() < give_up_at:
             pass
 
-    monkeypatch.setattr(transaction, "JUDGING_SECONDS", 0.05)
-    monkeypatch.setattr("django_claude_batches.services.delivery.deliver.TURN", 3.0)
+    monkeypatch.setattr(transaction, "MAX_EVALUATION_SECONDS", 0.05)
+    monkeypatch.setattr("django_claude_batches.services.delivery.deliver.MAX_TASK_SECONDS", 3.0)
     reviews(3)
     run = over(job(on_result=broken).start(), claude)
     job(read_output=read_output)

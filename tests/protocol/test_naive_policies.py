@@ -14,7 +14,7 @@ from django.dispatch import Signal
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt
+from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt, attempt
 from django_claude_batches.services import announcements
 from django_claude_batches.services.listings import windows
 from django_claude_batches.services.listings.candidates import open_candidates, store_candidates
@@ -22,7 +22,7 @@ from django_claude_batches.services.listings.search import Completeness, Listing
 from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.reconciliation import decision, inspection, proof, reconcile
 from django_claude_batches.services.reconciliation.proof import Reading
-from django_claude_batches.services.submission import acceptance, close_attempt, submit
+from django_claude_batches.services.submission import acceptance, close_attempt, send
 from django_claude_batches.services.submission.body_file import DeadlineReader
 from tests.protocol.invariants import Violation
 from tests.protocol.machine import MINUTE, Protocol
@@ -39,7 +39,7 @@ def blind_retry(patch: pytest.MonkeyPatch) -> None:
     def again(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered: Any) -> bool:
         return close_attempt.record_not_sent(batch, attempt, error=why, outcome=Outcome.REFUSED, **answered)
 
-    patch.setattr(close_attempt, "uncertain", again)
+    patch.setattr(close_attempt, "record_uncertain", again)
 
 
 def waits_of_now(patch: pytest.MonkeyPatch) -> None:
@@ -48,17 +48,17 @@ def waits_of_now(patch: pytest.MonkeyPatch) -> None:
     def quiet_after(_attempt: SubmitAttempt) -> timedelta:
         return conf.send_deadline() + conf.create_read_timeout() + conf.submit_quiet_period()
 
-    patch.setattr(reconcile, "quiet_after", quiet_after)
+    patch.setattr(reconcile, "quiet_period", quiet_after)
 
 
 def take_one_listing(patch: pytest.MonkeyPatch) -> None:
-    for module in (decision, reconcile, close_attempt):
-        patch.setattr(module, "LISTINGS", 1)
+    for module in (decision, reconcile, attempt):
+        patch.setattr(module, "FULL_LISTINGS", 1)
 
 
 def resubmit_if_none_is_listed(patch: pytest.MonkeyPatch) -> None:
     """No answer: look once, and send it again if it is not there."""
-    patch.setattr(reconcile, "quiet_after", lambda attempt: timedelta())
+    patch.setattr(reconcile, "quiet_period", lambda attempt: timedelta())
     take_one_listing(patch)
 
 
@@ -71,7 +71,7 @@ def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
             acceptance.assign_proven(attempt, row.remote_id)
         return Reading(attempt)
 
-    patch.setattr(inspection, "judge", take)
+    patch.setattr(inspection, "inspect_results", take)
 
 
 def one_line_is_enough(patch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def one_line_is_enough(patch: pytest.MonkeyPatch) -> None:
 
 def no_deadline(patch: pytest.MonkeyPatch) -> None:
     """It is written down that it is being sent: send it, however late it has become meanwhile."""
-    patch.setattr(submit, "DeadlineReader", lambda file, deadline: DeadlineReader(file, timedelta(days=1)))
+    patch.setattr(send, "DeadlineReader", lambda file, deadline: DeadlineReader(file, timedelta(days=1)))
 
 
 def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
         signal.send_robust(sender=MessageBatch, batch=batch)
         return []
 
-    patch.setattr(announcements, "tell", tell)
+    patch.setattr(announcements, "send_signal", tell)
 
 
 def counts_exclude(patch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def counts_exclude(patch: pytest.MonkeyPatch) -> None:
         sizes = {window.attempt.batch.request_count for window in windows if window.attempt.batch is not None}
         return [row for row in open_candidates(alias, windows) if row.requests in sizes]
 
-    patch.setattr(reconcile, "open_ones", of_the_same_size)
+    patch.setattr(reconcile, "open_candidates", of_the_same_size)
 
 
 def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -111,13 +111,13 @@ def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
         RemoteBatch.objects.of(alias).exclude(remote_id__in=listing.ids).delete()
         store_candidates(alias, listing, windows)
 
-    patch.setattr(reconcile, "remember", keep_only)
+    patch.setattr(reconcile, "store_candidates", keep_only)
     take_one_listing(patch)
 
 
 def one_listing_is_enough(patch: pytest.MonkeyPatch) -> None:
     """The listing was read to its end: it shows all that there is."""
-    patch.setattr(reconcile, "fullness", lambda listing, attempt, gone: (Completeness.FULL, ""))
+    patch.setattr(reconcile, "completeness", lambda listing, attempt, gone: (Completeness.FULL, ""))
     take_one_listing(patch)
 
 

@@ -30,7 +30,7 @@ class ReliabilityConfig(AppConfig):
             from django_claude_batches.services.runs import request_builder
 
             for module, names in {
-                delivery: ["CHUNK"],
+                delivery: ["CHUNK_REQUESTS"],
                 download: ["CHUNK_ROWS"],
                 request_builder: ["PAGE", "FIRST_PAGE"],
             }.items():
