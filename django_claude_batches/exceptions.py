@@ -1,4 +1,6 @@
-"""The exceptions of this app.
+"""The exceptions of this app, in one tree.
+
+::
 
     ClaudeBatchesError
     ├── InvalidTransition
