@@ -66,8 +66,8 @@ class BatchesClient:
     `around` makes a context manager in which each call is made, with its retries: it sees the call's error, and may
     refuse the call with one. Arguments that cannot work raise ValueError.
 
-    Every method may raise `APIStatusError` (the API refused) and `APIConnectionError` (no answer); none raises an error
-    of requests.
+    Every method may raise `APIStatusError` (the API refused), `APIConnectionError` (no answer) and
+    `APIResponseValidationError` (not the API's answer); none raises an error of requests.
     """
 
     def __init__(
