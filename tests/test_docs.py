@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.dispatch import Signal
 
-from django_claude_batches import conf, exceptions, services, signals, testing
+from django_claude_batches import conf, services, signals, testing
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.management.commands.claude_batches import ALL
 from django_claude_batches.models import JobRun, MessageBatch, RunState, State
@@ -93,16 +93,6 @@ def test_each_verb_is_in_the_reference() -> None:
 def test_the_signals_are_these() -> None:
     ours = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
     assert [row[0] for row in rows(page("reference/signals"), "signal")] == ours
-
-
-def test_each_exception_is_in_the_tree() -> None:
-    tree = page("reference/exceptions").partition("```text")[2].partition("```")[0]
-    family = [
-        name
-        for name, value in vars(exceptions).items()
-        if isinstance(value, type) and issubclass(value, exceptions.ClaudeBatchesError)
-    ]
-    assert sorted(set(family) - set(re.findall(r"\w+", tree))) == []
 
 
 def test_the_commands_are_these() -> None:

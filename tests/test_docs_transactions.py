@@ -14,8 +14,8 @@ from django.urls import reverse
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from django_claude_batches import services
+from django_claude_batches.exceptions import InsideTransaction
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft
 

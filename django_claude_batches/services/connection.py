@@ -11,14 +11,10 @@ from django.db import connections, transaction
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import InsideTransaction
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.services.installation import require_own_installation
 from django_claude_batches.services.slow_accounts import recording_slow_calls
-
-
-class InsideTransaction(ClaudeBatchesError, RuntimeError):
-    """A verb that talks to Anthropic was called inside a transaction."""
 
 
 def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:

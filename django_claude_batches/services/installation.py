@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from django_claude_batches import conf
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import OtherInstallation
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.account_pauses import account_state
-
-
-class OtherInstallation(ClaudeBatchesError):
-    """The rows were another installation's, by the name in the database: this may be a copy of it."""
 
 
 def require_own_installation(alias: str) -> None:

@@ -9,20 +9,24 @@ from django_claude_batches.client.error_table import RULES
 from django_claude_batches.client.errors import error_from_response
 from django_claude_batches.exceptions import (
     About,
-    AccessRefused,
-    APIError,
+    APIResponseValidationError,
+    APIStatusError,
     AuthenticationError,
+    BadRequestError,
+    InternalServerError,
     NotFoundError,
+    OverloadedError,
+    PaymentRequiredError,
+    PermissionDeniedError,
     RateLimitError,
     ResultsUnavailable,
-    ServerFault,
     SpendLimitReached,
 )
 
 
 def judged(
     status: int, body: object, *, headers: dict[str, str] | None = None, about_results: bool = False
-) -> APIError:
+) -> APIStatusError | APIResponseValidationError:
     text = body if isinstance(body, str) else json.dumps(body)
     return error_from_response(status, "Some Reason", headers or {}, text, about_results=about_results)
 
@@ -34,30 +38,30 @@ def envelope(type_: object = "invalid_request_error", message: object = "words",
 @pytest.mark.parametrize(
     ("status", "type_", "kind"),
     [
-        (400, "invalid_request_error", APIError),
+        (400, "invalid_request_error", BadRequestError),
         (401, "authentication_error", AuthenticationError),
-        (402, "billing_error", AccessRefused),
-        (403, "permission_error", AccessRefused),
+        (402, "billing_error", PaymentRequiredError),
+        (403, "permission_error", PermissionDeniedError),
         (404, "not_found_error", NotFoundError),
-        (408, "timeout_error", APIError),
-        (409, "conflict_error", APIError),
-        (413, "request_too_large", APIError),
-        (422, "invalid_request_error", APIError),
+        (408, "timeout_error", APIStatusError),
+        (409, "conflict_error", APIStatusError),
+        (413, "request_too_large", APIStatusError),
+        (422, "invalid_request_error", APIStatusError),
         (429, "rate_limit_error", RateLimitError),
-        (500, "api_error", ServerFault),
-        (501, "api_error", ServerFault),
-        (503, "api_error", ServerFault),
-        (504, "timeout_error", ServerFault),
-        (529, "overloaded_error", ServerFault),
-        (418, "a_type_of_tomorrow", APIError),
-        (599, "a_type_of_tomorrow", ServerFault),
+        (500, "api_error", InternalServerError),
+        (501, "api_error", InternalServerError),
+        (503, "api_error", InternalServerError),
+        (504, "timeout_error", InternalServerError),
+        (529, "overloaded_error", OverloadedError),
+        (418, "a_type_of_tomorrow", APIStatusError),
+        (599, "a_type_of_tomorrow", InternalServerError),
         (418, "rate_limit_error", RateLimitError),  # the type, where the status says nothing
     ],
 )
-def test_status_and_type(status: int, type_: str, kind: type[APIError]) -> None:
+def test_status_and_type(status: int, type_: str, kind: type[Exception]) -> None:
     error = judged(status, envelope(type_))
     assert type(error) is kind
-    assert (error.status, error.type, error.message) == (status, type_, "words")
+    assert (error.status_code, error.type, error.message) == (status, type_, "words")
 
 
 @pytest.mark.parametrize(
@@ -66,21 +70,21 @@ def test_status_and_type(status: int, type_: str, kind: type[APIError]) -> None:
         (429, "enforced_spend_limit_reached", SpendLimitReached),
         (429, "contract_spend_limit_reached", SpendLimitReached),
         (402, "linked_organization_spend_limit_reached", SpendLimitReached),
-        (400, "organization_on_hold", AccessRefused),
-        (400, "cmek_key_disabled", AccessRefused),
-        (400, "workspace_human_review_disabled", AccessRefused),
-        (400, "claude_code_key_creator_not_member", AccessRefused),
-        (403, "user_profile_not_billable", APIError),
-        (500, "organization_on_hold", ServerFault),
-        (409, "organization_on_hold", APIError),
-        (400, "request_body_timeout", APIError),
-        (402, "linked_organization_billing_unavailable", AccessRefused),
+        (400, "organization_on_hold", PermissionDeniedError),
+        (400, "cmek_key_disabled", PermissionDeniedError),
+        (400, "workspace_human_review_disabled", PermissionDeniedError),
+        (400, "claude_code_key_creator_not_member", PermissionDeniedError),
+        (403, "user_profile_not_billable", APIStatusError),
+        (500, "organization_on_hold", InternalServerError),
+        (409, "organization_on_hold", APIStatusError),
+        (400, "request_body_timeout", APIStatusError),
+        (402, "linked_organization_billing_unavailable", PaymentRequiredError),
         (429, "ramp_limit_exceeded", RateLimitError),
-        (503, "cmek_key_unreachable", ServerFault),
+        (503, "cmek_key_unreachable", InternalServerError),
         (404, "a_code_of_tomorrow", NotFoundError),
     ],
 )
-def test_code_decides_before_status(status: int, code: str, kind: type[APIError]) -> None:
+def test_code_decides_before_status(status: int, code: str, kind: type[Exception]) -> None:
     details = {"error_code": code, "appeal_url": "https://example.org"}
     error = judged(status, envelope("x", details=details))
     assert type(error) is kind
@@ -91,7 +95,7 @@ def test_code_decides_before_status(status: int, code: str, kind: type[APIError]
 def test_limit_set_by_the_user_is_known_by_the_beginning_of_its_message(whose: str) -> None:
     message = f"You have reached your specified {whose}API usage limits. You will regain access on 2026-12-01."
     assert type(judged(400, envelope(message=message))) is SpendLimitReached
-    assert type(judged(400, envelope(message="Why? " + message))) is APIError
+    assert type(judged(400, envelope(message="Why? " + message))) is BadRequestError
     assert type(judged(404, envelope(message=message))) is NotFoundError
 
 
@@ -126,7 +130,9 @@ ABOUT = [
 @pytest.mark.parametrize(("status", "type_", "code", "message", "about"), ABOUT)
 def test_what_an_error_is_about(status: int, type_: str, code: str | None, message: str, about: About) -> None:
     details = {} if code is None else {"details": {"error_code": code}}
-    assert judged(status, envelope(type_, message, **details)).about is about
+    error = judged(status, envelope(type_, message, **details))
+    assert isinstance(error, APIStatusError)
+    assert error.about is about
 
 
 @pytest.mark.parametrize(
@@ -135,11 +141,13 @@ def test_what_an_error_is_about(status: int, type_: str, code: str | None, messa
         (413, About.BATCH),
         (429, About.NOTHING_DONE),
         (529, About.NOTHING_DONE),
-        *((status, About.UNKNOWN) for status in (400, 401, 402, 403, 404, 408, 409, 422, 500, 503)),
+        *((status, None) for status in (400, 401, 402, 403, 404, 408, 409, 422, 500, 503)),
     ],
 )
-def test_a_page_of_a_proxys_proves_nothing_but_for_three(status: int, about: About) -> None:
-    assert judged(status, "<html>no</html>").about is about
+def test_a_page_of_a_proxys_proves_nothing_but_for_three(status: int, about: About | None) -> None:
+    error = judged(status, "<html>no</html>")
+    assert isinstance(error, APIStatusError) is (about is not None)
+    assert getattr(error, "about", None) is about
 
 
 def test_each_row_has_a_source_and_can_be_reached() -> None:
@@ -171,19 +179,20 @@ def test_retry_after_is_seconds() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, ServerFault),
-        (404, ServerFault),  # a proxy's page: it says nothing about a batch
-        (407, ServerFault),
-        (413, APIError),
+        (400, APIResponseValidationError),
+        (404, APIResponseValidationError),  # a proxy's page: it says nothing about a batch
+        (407, APIResponseValidationError),
+        (413, APIStatusError),
         (429, RateLimitError),
-        (502, ServerFault),
+        (502, APIResponseValidationError),
     ],
 )
 @pytest.mark.parametrize("body", ["<html>no</html>", "[]", '{"detail": "no"}', '{"error": "no"}', "[" * 100_000])
-def test_what_is_not_in_the_envelope_is_not_the_apis(status: int, kind: type[APIError], body: str) -> None:
+def test_what_is_not_in_the_envelope_is_not_the_apis(status: int, kind: type[Exception], body: str) -> None:
     error = judged(status, body)
     assert type(error) is kind
-    assert (error.type, error.error_code, error.details) == (None, None, {})
+    if isinstance(error, APIStatusError):
+        assert (error.type, error.error_code, error.details) == (None, None, {})
 
 
 def test_foreign_text_is_cut_and_freed_of_markup() -> None:
@@ -202,7 +211,7 @@ def test_no_text_at_all_leaves_the_status_line() -> None:
 )
 def test_redirect_names_the_other_host_only(location: str, shown: str) -> None:
     error = judged(307, "", headers={"location": location})
-    assert type(error) is ServerFault
+    assert type(error) is APIResponseValidationError
     assert shown in error.message
     assert "secret" not in error.message
 
@@ -210,5 +219,5 @@ def test_redirect_names_the_other_host_only(location: str, shown: str) -> None:
 @pytest.mark.parametrize("odd", [None, 5, ["x"], {"a": 1}])
 def test_odd_values_in_the_envelope_do_not_break_it(odd: Any) -> None:
     error = judged(400, {"error": {"type": odd, "message": odd, "details": odd}, "request_id": odd})
-    assert type(error) is APIError
+    assert isinstance(error, BadRequestError)
     assert (error.type, error.request_id, error.error_code) == (None, None, None)

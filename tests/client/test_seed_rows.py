@@ -20,10 +20,13 @@ import pytest
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import (
-    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    BadRequestError,
+    InternalServerError,
     InvalidRequest,
     NotFoundError,
-    ServerFault,
+    PermissionDeniedError,
     UnreadableLines,
     WaitTimeout,
 )
@@ -96,7 +99,7 @@ def test_s02_create_posts_the_requests_in_an_envelope(client: BatchesClient, ser
 
 def test_s02_create_is_never_sent_twice(client: BatchesClient, server: Script) -> None:
     server.answers(refused(500, "api_error", "no", x_should_retry="true"), Answer(data=batch()))
-    with pytest.raises(ServerFault):
+    with pytest.raises(InternalServerError):
         client.create([{"custom_id": "a", "params": {}}])
     assert len(server.received) == 1
 
@@ -212,9 +215,9 @@ def test_s07_a_404_to_a_delete_that_did_nothing_is_an_error(
 def test_s07_delete_of_a_running_batch_says_why_not(client: BatchesClient, server: Script) -> None:
     words = "In progress batches cannot be deleted. Consider canceling the batch instead."
     server.answers(refused(400, "invalid_request_error", words, x_should_retry="false"))
-    with pytest.raises(APIError, match=words) as caught:
+    with pytest.raises(BadRequestError, match=words) as caught:
         client.delete(BATCH_ID)
-    assert (caught.value.status, caught.value.type, len(server.received)) == (400, "invalid_request_error", 1)
+    assert (caught.value.status_code, caught.value.type, len(server.received)) == (400, "invalid_request_error", 1)
 
 
 def test_s08_wait_for_polls_until_ended(client: BatchesClient, server: Script) -> None:
@@ -349,7 +352,7 @@ def test_s19_reads_are_tried_three_times(
     client: BatchesClient, server: Script, status: int, quick: list[float]
 ) -> None:
     server.answers(refused(status, "x", "no"))
-    with pytest.raises(APIError):
+    with pytest.raises(APIStatusError):
         client.retrieve(BATCH_ID)
     assert len(server.received) == 3
     assert 0.375 <= quick[0] <= 0.5 < 0.75 <= quick[1] <= 1
@@ -367,10 +370,10 @@ def test_s19_the_servers_advice_and_dates_are_followed(
 def test_s20_an_error_tells_all_that_the_api_said(client: BatchesClient, server: Script) -> None:
     details = {"error_code": "organization_on_hold", "appeal_url": "https://example.org"}
     server.answers(refused(400, "invalid_request_error", "On hold.", details=details, retry_after="5"))
-    with pytest.raises(APIError) as caught:
+    with pytest.raises(PermissionDeniedError) as caught:
         client.retrieve(BATCH_ID)
     error = caught.value
-    assert (error.status, error.type, error.error_code) == (400, "invalid_request_error", "organization_on_hold")
+    assert (error.status_code, error.type, error.error_code) == (400, "invalid_request_error", "organization_on_hold")
     assert (error.message, error.request_id, error.retry_after) == ("On hold.", "req_011body", 5.0)
     assert error.details == details
     assert str(error) == "Anthropic answered 400 organization_on_hold: On hold. (request id req_011body)"
@@ -378,7 +381,7 @@ def test_s20_an_error_tells_all_that_the_api_said(client: BatchesClient, server:
 
 def test_s20_what_is_not_json_is_kept_as_text(client: BatchesClient, server: Script, quick: list[float]) -> None:
     server.answers(Answer(status=502, body=b"<h1>Bad Gateway</h1>", headers={"request-id": "req_1"}))
-    with pytest.raises(ServerFault) as caught:
+    with pytest.raises(APIResponseValidationError) as caught:
         client.retrieve(BATCH_ID)
     assert (caught.value.message, caught.value.request_id) == ("Bad Gateway", "req_1")
 
@@ -386,7 +389,7 @@ def test_s20_what_is_not_json_is_kept_as_text(client: BatchesClient, server: Scr
 def test_s20_only_the_beginning_of_an_error_is_read(client: BatchesClient, server: Script) -> None:
     server.answers(Answer(status=418, body=b"x" * 20_000_000))
     tracemalloc.start()
-    with pytest.raises(ServerFault) as caught:
+    with pytest.raises(APIResponseValidationError) as caught:
         client.retrieve(BATCH_ID)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -429,6 +432,6 @@ def test_s27_create_cancel_delete(client: BatchesClient, server: Script) -> None
     )
     created = client.create([{"custom_id": "a", "params": {}}])
     client.cancel(created["id"])
-    with pytest.raises(APIError, match="has not finished canceling"):
+    with pytest.raises(BadRequestError, match="has not finished canceling"):
         client.delete(created["id"])
     assert len(server.received) == 3

@@ -4,9 +4,8 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import InvalidRequest, InvalidTransition, NotFoundError
+from django_claude_batches.exceptions import InvalidRequest, InvalidTransition, NotFoundError, NotOurs
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services.reconciliation.adopt import NotOurs
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, item, running
 from tests.relay import Relay, counting, lose_answer

@@ -15,15 +15,15 @@ from django.utils import timezone
 
 from django_claude_batches import services, tasks
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.exceptions import InsideTransaction, NotOurs
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch, State, SubmitAttempt
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services import scheduled
 from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.services.audits.audit import INTERVAL
 from django_claude_batches.services.audits.findings import MAX_FINDINGS_PER_KIND, AuditReport, Finding, FindingKind
-from django_claude_batches.services.connection import InsideTransaction, connect
+from django_claude_batches.services.connection import connect
 from django_claude_batches.services.listings.listing import listing_pages
-from django_claude_batches.services.reconciliation.adopt import NotOurs
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, running
 from tests.relay import Exchange, Relay, lose_answer, refuse, rewrite

@@ -14,10 +14,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_claude_batches import conf, job_registry, services
+from django_claude_batches.exceptions import InsideTransaction
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services import scheduled
-from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.doctor.report import CheckResult, Diagnosis
 from django_claude_batches.testing import ClaudeEmulator
 from tests.client.scripted import Answer, Script, batch, page, refused, serving

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
 from django_claude_batches import job_registry, services
-from django_claude_batches.exceptions import InvalidRequest
+from django_claude_batches.exceptions import InsideTransaction, InvalidRequest
 from django_claude_batches.models import (
     AccountState,
     BatchEvent,
@@ -33,7 +33,6 @@ from django_claude_batches.models import (
     UsageRollup,
 )
 from django_claude_batches.models.large_columns import REMOVED_TEXT
-from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.retention.erase_target import key_of
 from django_claude_batches.services.runs.draft import draft as draft_page
 from django_claude_batches.services.runs.drive import drive

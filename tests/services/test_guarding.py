@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from django_claude_batches import checks, services
+from django_claude_batches.exceptions import OtherInstallation
 from django_claude_batches.models import AccountState, State
 from django_claude_batches.services import scheduled
-from django_claude_batches.services.installation import OtherInstallation
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, in_state, make_due, running
 

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from django_claude_batches import conf, services, tasks
-from django_claude_batches.exceptions import InvalidTransition
+from django_claude_batches.exceptions import InsideTransaction, InvalidTransition
 from django_claude_batches.models import (
     AccountState,
     BatchRequest,
@@ -25,7 +25,6 @@ from django_claude_batches.models import (
 from django_claude_batches.models.large_columns import MESSAGES, PARAMS
 from django_claude_batches.schedule import BEAT_SCHEDULE
 from django_claude_batches.services import scheduled
-from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.services.retention.bodies import PurgeCount, PurgeReport
 from django_claude_batches.services.retention.purge import INTERVAL, RETRY_INTERVAL
 from django_claude_batches.testing import ClaudeEmulator

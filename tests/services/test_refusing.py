@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.exceptions import APIError
+from django_claude_batches.exceptions import APIStatusError
 from django_claude_batches.models import AccountState, MessageBatch, RunState, State
 from django_claude_batches.services import scheduled
 from django_claude_batches.services.account_pauses import pause
@@ -214,7 +214,7 @@ def test_a_refusal_for_a_while_does_not_lift_a_pause_that_waits_for_a_person(cla
     claude.fault("refusal", on="create", message="The quota is used up.")
     services.advance(first)
     reason = AccountState.objects.get().pause_reason
-    pause("default", APIError("Later.", status=403, retry_after=60))  # of a call that was on its way then
+    pause("default", APIStatusError("Later.", status_code=403, retry_after=60))  # of a call that was on its way then
     state = AccountState.objects.paused().get()
     assert (state.paused_until, state.pause_reason) == (None, reason)
     assert services.advance(second).state == State.QUEUED

@@ -12,9 +12,9 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from django_claude_batches import services
+from django_claude_batches.exceptions import InsideTransaction
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.services import scheduled
-from django_claude_batches.services.connection import InsideTransaction
 from django_claude_batches.testing import ClaudeEmulator
 from tests.making import draft, make_due, running
 from tests.relay import Relay, lose_answer, refuse

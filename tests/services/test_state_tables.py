@@ -383,6 +383,6 @@ def reread(batch: MessageBatch) -> MessageBatch:
 
 def refused_late(batch: MessageBatch, attempt: SubmitAttempt | None = None) -> None:
     """A sender that was taken for lost hears after all that nothing was begun."""
-    error = RateLimitError("Slow down.", status=429, type="rate_limit_error", about=About.NOTHING_DONE)
+    error = RateLimitError("Slow down.", status_code=429, type="rate_limit_error", about=About.NOTHING_DONE)
     close_attempt.record_error(batch, attempt or batch.attempts.get(), error)
     batch.refresh_from_db()

@@ -293,7 +293,7 @@ def test_delays_are_bounded() -> None:
         assert timedelta(minutes=8) <= poll_delay(timezone.now() - 20 * hour) <= timedelta(minutes=12)
         assert timedelta(seconds=24) <= backoff(0) <= timedelta(seconds=36)
         assert backoff(99) <= hour * 1.2
-        assert honor_retry_after(RateLimitError("Slowly.", status=429, retry_after=7200), backoff(0)) == 2 * hour
-        assert honor_retry_after(RateLimitError("Slowly.", status=429, retry_after=1e9), backoff(0)) == 24 * hour
-        assert honor_retry_after(RateLimitError("Slowly.", status=429, retry_after=1), hour) == hour
+        assert honor_retry_after(RateLimitError("Slowly.", status_code=429, retry_after=7200), backoff(0)) == 2 * hour
+        assert honor_retry_after(RateLimitError("Slowly.", status_code=429, retry_after=1e9), backoff(0)) == 24 * hour
+        assert honor_retry_after(RateLimitError("Slowly.", status_code=429, retry_after=1), hour) == hour
         assert honor_retry_after(None, hour) == hour

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 from django_claude_batches import job_registry
 from django_claude_batches.db.keyset import sized_pages
 from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
+from django_claude_batches.exceptions import LeaseLost
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.bulk import write_outputs
 from django_claude_batches.models.delivery import REDELIVERY_MODES
@@ -28,7 +29,6 @@ from django_claude_batches.services.delivery.handlers import (
     result_of,
     targets_of,
 )
-from django_claude_batches.services.ingestion.ingest import LeaseLost
 
 logger = get_logger(__name__)
 
