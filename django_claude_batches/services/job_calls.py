@@ -1,4 +1,4 @@
-"""Calling a job's own code: what it returns may be a coroutine, which does nothing until it is awaited."""
+"""Call a job's own code: its handlers in a savepoint, awaited if they are coroutine functions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,38 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
+from django.db import InterfaceError, OperationalError, transaction
 
 from django_claude_batches import job_registry
 
 T = TypeVar("T")
+
+# A lost connection, a deadlock or a serialization failure: it may work the next time.
+TRANSIENT_DATABASE_ERRORS = (OperationalError, InterfaceError)
+
+
+class SwallowedDatabaseError(Exception):
+    """The project's code caught a database error that had undone its transaction."""
+
+
+def call_handler(job: job_registry.Job, handler: str, *args: Any, using: str) -> Exception | None:
+    """Call the job's handler in a savepoint; return the exception that it raised, with all undone that it wrote.
+
+    Raise transient database errors.
+    """
+    try:
+        with transaction.atomic(using=using):
+            call(job, handler, *args)
+            if transaction.get_rollback(using):
+                raise SwallowedDatabaseError(
+                    "It caught a database error, and what it had written until then was undone with that: put the "
+                    "statement that may fail into a transaction.atomic() of its own."
+                )
+    except TRANSIENT_DATABASE_ERRORS:
+        raise
+    except Exception as error:  # noqa: BLE001 (it is the project's code)
+        return error
+    return None
 
 
 def call(job: job_registry.Job, handler: str, *args: Any) -> None:

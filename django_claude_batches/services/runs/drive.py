@@ -20,7 +20,7 @@ from django_claude_batches.printable import get_logger
 from django_claude_batches.services.announcements import RECEIVERS_LEASE
 from django_claude_batches.services.backoff import backoff
 from django_claude_batches.services.connection import require_no_transaction
-from django_claude_batches.services.delivery.handlers import TRANSIENT_DATABASE_ERRORS, call_handler
+from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, call_handler
 from django_claude_batches.services.runs.draft import draft
 from django_claude_batches.services.runs.follow_up import follow_up
 

@@ -14,8 +14,7 @@ from django_claude_batches.drafting.request import MAX_OUR_CUSTOM_ID, Prepared, 
 from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.error_text import format_error, is_ours, public_part
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
-from django_claude_batches.services.delivery.handlers import TRANSIENT_DATABASE_ERRORS
-from django_claude_batches.services.job_calls import sync_result
+from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, sync_result
 from django_claude_batches.services.runs.batch_builder import Betas, too_large
 
 PAGE = 500
