@@ -6,6 +6,7 @@ from django_claude_batches.services.account_pauses import resume
 from django_claude_batches.services.announcements import announce_again
 from django_claude_batches.services.audits.audit import audit, audit_due, dispatch_due_audits
 from django_claude_batches.services.delivery.deliver import deliver_if_due, dispatch_due_deliveries
+from django_claude_batches.services.delivery.redeliver import redeliver, redeliver_failed
 from django_claude_batches.services.doctor.diagnose import diagnose
 from django_claude_batches.services.engine import (
     accounts_at_work,
@@ -30,14 +31,7 @@ from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, 
 from django_claude_batches.services.retention.purge import purge, purge_due
 from django_claude_batches.services.retries import retry
 from django_claude_batches.services.runs.advance import advance_run
-from django_claude_batches.services.runs.control import (
-    cancel_run,
-    pause_run,
-    redeliver,
-    redeliver_failed,
-    resume_run,
-    retry_run,
-)
+from django_claude_batches.services.runs.control import cancel_run, pause_run, resume_run, retry_run
 from django_claude_batches.services.runs.drive import dispatch_due_runs, drive_if_due
 from django_claude_batches.services.runs.dry_run import DryRun, dry_run
 from django_claude_batches.services.runs.start import start_job, start_job_if_free

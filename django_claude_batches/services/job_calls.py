@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from django.db import InterfaceError, OperationalError, transaction
 
 from django_claude_batches import job_registry
+from django_claude_batches.exceptions import UnknownJob
 
 T = TypeVar("T")
 
@@ -21,6 +22,14 @@ TRANSIENT_DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 class SwallowedDatabaseError(Exception):
     """The project's code caught a database error that had undone its transaction."""
+
+
+def get_job(name: str) -> job_registry.Job:
+    """Return the job of this name; raise UnknownJob, which lists the known ones."""
+    job = job_registry.find(name)
+    if job is None:
+        raise UnknownJob(f"{job_registry.unknown_job_message(name)} Declare jobs in an app's module claude_jobs.")
+    return job
 
 
 def call_handler(job: job_registry.Job, handler: str, *args: Any, using: str) -> Exception | None:
@@ -46,10 +55,10 @@ def call_handler(job: job_registry.Job, handler: str, *args: Any, using: str) ->
 def call(job: job_registry.Job, handler: str, *args: Any) -> None:
     """Call the job's method of this name; await what it returns, if that can be awaited.
 
-    What an asynchronous handler runs by `sync_to_async`, which all of Django's async ORM does, runs in this thread: on
-    its connections, so in the transactions that are open on them. Tasks that the handler leaves behind are canceled.
+    `sync_to_async`, and so all of Django's async ORM, runs in this thread: on its connections, inside the transactions
+    that are open on them. Tasks that the handler leaves behind are canceled.
 
-    Raise what the handler raises, and an error for what cannot be awaited here or would never run.
+    Raise what the handler raises, TypeError if it returns a generator, and RuntimeError if an event loop is running.
     """
     returned = getattr(job, handler)(*args)
     if returned is None:
@@ -63,7 +72,7 @@ def call(job: job_registry.Job, handler: str, *args: Any) -> None:
 
 
 def sync_result(job: job_registry.Job, method: str, returned: T) -> T:
-    """Return what a method of the job returned; raise TypeError where that would have to be awaited."""
+    """Return what a method of the job returned; raise TypeError if that would have to be awaited."""
     if inspect.isawaitable(returned) or isinstance(returned, AsyncGenerator):
         _close(returned)
         raise TypeError(
