@@ -15,7 +15,7 @@ from django_claude_batches.services.job_calls import get_job
 def redeliver_failed(of: JobRun | MessageBatch) -> int:
     """Call the handlers again for the rows of a run, or of a batch, whose handler raised; return their number.
 
-    A worker does it, once for each row, however often this is called before.
+    A worker does it, once for each row, even if this is called again before.
     """
     using = JobRun.objects.primary().db
     failed = FailedDelivery.objects.using(using)
@@ -29,7 +29,7 @@ def redeliver_failed(of: JobRun | MessageBatch) -> int:
 
 
 def _redeliver_batch(group: Any, *, using: str) -> None:
-    # This locks the batch: of two clicks, one makes the chunks.
+    # Lock the batch: of two simultaneous calls, one makes the chunks.
     MessageBatch.objects.using(using).filter(pk=group["batch"]).update(kind=F("kind"))
     waiting = DeliveryChunk.objects.using(using).undone().filter(batch=group["batch"])
     # A redelivery of all answers includes these.

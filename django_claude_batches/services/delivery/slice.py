@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
@@ -36,16 +36,16 @@ class EarlierFailure(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """Rows that are delivered in one transaction. `failures` are by the primary key of the request."""
+    """The rows of one transaction, and the failed deliveries of those redelivered, by the request's primary key."""
 
     chunk: DeliveryChunk
     requests: list[BatchRequest]
-    failures: dict[int, EarlierFailure] = field(default_factory=dict)
+    failures: dict[int, EarlierFailure]
 
     def failed_as(self, request: BatchRequest) -> str:
         """Return how a request failed whose `on_failure` raised; empty for others.
 
-        It has failed and was counted so, whatever its answer is read as now.
+        It counts as failed, even if its answer is usable now.
         """
         if self.chunk.mode != DeliveryMode.FAILED:
             return ""
@@ -53,7 +53,7 @@ class Slice:
         return "" if outcome == RowOutcome.SUCCEEDED else outcome
 
     def is_outdated(self, chunk: DeliveryChunk, *, using: str) -> bool:
-        """Return whether another process delivered some of it since it was read; `chunk` is the row as it is now."""
+        """Return whether another process delivered some of the rows since they were read; `chunk` was read just now."""
         if chunk.mode not in REDELIVERY_MODES:
             return chunk.position != self.chunk.position
         rows = FailedDelivery.objects.using(using).filter(request__in=[request.pk for request in self.requests])
@@ -62,7 +62,7 @@ class Slice:
         return (chunk.position, now) != (self.chunk.position, self.failures)
 
     def set_chunk(self, chunk: DeliveryChunk) -> None:
-        """Give the slice, its requests and their results the chunk, its batch and its run as they are now."""
+        """Set the chunk on the slice, and its batch on the requests and their results."""
         self.chunk = chunk
         for request in self.requests:
             request.batch = chunk.batch
@@ -70,7 +70,7 @@ class Slice:
                 result.request, result.batch = request, chunk.batch
 
     def break_reference_cycles(self) -> None:
-        """Part requests from their results, so that memory is freed at once."""
+        """Separate requests from their results, so that memory is freed at once."""
         for request in self.requests:
             request._state.fields_cache.clear()
 
@@ -101,7 +101,7 @@ def read_slice(chunk: DeliveryChunk, *, alone: bool, using: str) -> Slice:
     size = Coalesce(F("result__output_tokens"), Value(0)) * BYTES_PER_TOKEN
     page = found.order_by("position")[:1] if alone else next(sized_pages(found, "position", size), found.none())
     page = page.select_related("result").defer("params_text", "result__raw")
-    failures = {}
+    failures: dict[int, EarlierFailure] = {}
     if chunk.mode in REDELIVERY_MODES:
         page = page.select_related("failed_delivery").defer("failed_delivery__traceback")
         failed = [request.failed_delivery for request in page if hasattr(request, "failed_delivery")]
@@ -112,7 +112,7 @@ def read_slice(chunk: DeliveryChunk, *, alone: bool, using: str) -> Slice:
 
 
 def evaluate(rows: Slice, job: Job) -> tuple[list[str | Exception], list[BatchResult]]:
-    """Check the answers one after the other, until the time is over: the other rows are left to the next transaction.
+    """Check the answers until the time is over: the other rows are left to the next transaction.
 
     Return the outcome of each request, or what the job's validator raised, and the results whose `output` changed.
     """

@@ -129,7 +129,7 @@ def _reopen(run: JobRun, job: job_registry.Job, *, using: str) -> None:
 
 
 def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:
-    """Mark failed rows of chunks that are done for retry; return their number. Chunks that are not done have a worker."""
+    """Mark failed rows for retry, of chunks that are done: the others belong to their worker. Return their number."""
     marked = 0
     for chunk in DeliveryChunk.objects.using(using).locked_failures(batch.pk):
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]

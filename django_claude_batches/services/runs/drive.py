@@ -88,6 +88,7 @@ def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
     if not run.change(ACTIVE, token=token, next_action_at=now_plus(RECHECK_INTERVAL)):
         return False
     open_ones = run.batches.using(rows.db).filter(delivered_at__isnull=True)
+    # Not of abandoned batches: they may still be found. The run does not wait for them.
     for batch in open_ones.filter(state=State.LOST, deliveries__isnull=True):
         if not _deliver_as_missing(run, batch, token):
             return False
@@ -100,7 +101,7 @@ def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
 
 
 def _deliver_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
-    """Deliver a lost batch's requests as missing. An abandoned batch may still be found; its run does not wait for it."""
+    """Make the chunks that deliver a lost batch's requests as missing; return False if the lease is lost."""
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         if not rows.renew(run.pk, token):

@@ -30,9 +30,9 @@ UNMEASURED_PAGE = 100
 # Bytes of requests on a page, about.
 MAX_PAGE_BYTES = 4_000_000
 
-# Errors that no row causes: the run is retried with back-off, and no row is left out. For example, a worker that was
-# restarted before `migrate` lacks a table: on PostgreSQL a ProgrammingError, on SQLite an OperationalError. Errors about
-# values (DataError, IntegrityError) are the row's.
+# Errors that no row causes: the run is retried with back-off, and no row is left out. A worker that was restarted
+# before `migrate`, for example, lacks a table: on PostgreSQL a ProgrammingError, on SQLite an OperationalError. Errors
+# about values (DataError, IntegrityError) are the row's.
 NOT_THE_ROWS_FAULT = (*TRANSIENT_DATABASE_ERRORS, InternalError, ProgrammingError, MemoryError)
 
 # Left-out rows of a run that are stored with their reason: they are loaded with each batch of the run.
