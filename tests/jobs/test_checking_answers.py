@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchResult, DeliveryChunk, FailedDelivery
-from django_claude_batches.services.delivery import transaction
+from django_claude_batches.services.delivery import slice as delivery_slice
 from django_claude_batches.services.delivery.deliver import deliver
-from django_claude_batches.services.delivery.transaction import MAX_EVALUATION_SECONDS
+from django_claude_batches.services.delivery.slice import MAX_EVALUATION_SECONDS
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import deliver_all, effects, fetched, job, over, reviews
 from tests.library.models import Review
@@ -131,7 +131,7 @@ def test_parked_rows_whose_checks_take_long_are_handed_out_too(
         while time.monotonic() < give_up_at:
             pass
 
-    monkeypatch.setattr(transaction, "MAX_EVALUATION_SECONDS", 0.05)
+    monkeypatch.setattr(delivery_slice, "MAX_EVALUATION_SECONDS", 0.05)
     monkeypatch.setattr("django_claude_batches.services.delivery.deliver.MAX_TASK_SECONDS", 3.0)
     reviews(3)
     run = over(job(on_result=broken).start(), claude)

@@ -94,7 +94,7 @@ def begin(job: str) -> None:
     Review.objects.exclude(tags="").update(tags="")
     BatchResult.objects.filter(output__isnull=False).update(output=None)
     for batch in MessageBatch.objects.order_by("pk"):
-        DeliveryChunk.objects.cut(batch)
+        DeliveryChunk.objects.create_chunks(batch)
 
 
 def deliver_all(job: str) -> None:
