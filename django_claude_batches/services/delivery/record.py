@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from django_claude_batches import sanitize
 from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
 from django_claude_batches.error_text import format_with_traceback
+from django_claude_batches.exceptions import LeaseLost
 from django_claude_batches.models import BatchRequest, DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.delivery import REDELIVERY_MODES
 from django_claude_batches.services.delivery.evaluation import RetryChange, RowOutcome
 from django_claude_batches.services.delivery.slice import Slice
-from django_claude_batches.services.ingestion.ingest import LeaseLost
 
 # Characters kept of a traceback's end: the column would keep the beginning of a longer text.
 MAX_TRACEBACK = sanitize.MAX_TEXT - 1_000
