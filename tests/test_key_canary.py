@@ -257,7 +257,7 @@ def test_an_error_of_a_receiver_does_not_show_it(claude: ClaudeEmulator, log: py
 
 def test_no_celery_message_carries_it(claude: ClaudeEmulator) -> None:
     batch = services.submit(draft(3))
-    upload = BatchUpload.objects.keep([b"a prompt"], name="requests.jsonl")
+    upload = BatchUpload.objects.store([b"a prompt"], name="requests.jsonl")
     name = "of-this-test-alone"  # the broker in memory is shared by all tests of the process
     with Connection("memory://") as connection, connection.SimpleQueue(name) as queue:
         tasks.tick.apply_async(connection=connection, queue=name)

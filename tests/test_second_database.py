@@ -72,7 +72,7 @@ def _numbered_otherwise(db: None) -> Iterator[None]:
 
 
 def uploaded() -> BatchUpload:
-    return BatchUpload.objects.keep([json.dumps(item(0)).encode()], name="requests.jsonl")
+    return BatchUpload.objects.store([json.dumps(item(0)).encode()], name="requests.jsonl")
 
 
 @pytest.mark.parametrize("router", [OurTablesElsewhere, ReadsLag])

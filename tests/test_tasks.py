@@ -135,7 +135,7 @@ class TestTicks:
 
 
 def due_upload() -> BatchUpload:
-    return BatchUpload.objects.keep([b"{}"], name="requests.jsonl")
+    return BatchUpload.objects.store([b"{}"], name="requests.jsonl")
 
 
 def due_run() -> JobRun:

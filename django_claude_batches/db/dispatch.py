@@ -1,8 +1,7 @@
-"""Rows for which a Celery message is sent when they are due, and how long a message waits to be taken.
+"""Dispatch: rows that are due, and how often a Celery message is sent for each.
 
-No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops it. Instead the
-interval between the messages for a row doubles while no worker takes them: a day without workers leaves about a hundred
-for each row.
+No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops it. Instead, the
+interval between messages for a row doubles while no worker takes them: a day without workers leaves about a hundred.
 """
 
 from __future__ import annotations
@@ -11,26 +10,27 @@ from collections.abc import Collection
 from datetime import timedelta
 from functools import reduce
 from operator import or_
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from django.db import models
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Least
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, now_plus
+from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, is_due, now_plus
 
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
 MAX_DISPATCH_INTERVAL = timedelta(minutes=15)
 
+# Counting stops here. The longest interval is reached long before.
 MAX_DISPATCHES = 100
-"""Counted at most: long before, the rest is the longest."""
 
 
 class Dispatched(Leased):
-    """A row that is handed out. Who takes the message claims the row with `dispatched_at=None`."""
+    """A row with a lease and a time, for which a message is sent. The worker acquires it with `dispatched_at=None`."""
 
+    next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
     dispatched_at = models.DateTimeField(
         null=True,
         blank=True,
@@ -46,13 +46,17 @@ class Dispatched(Leased):
 
 
 class DispatchedQuerySet(LeasedQuerySet[_M_co]):
-    def _dispatch_due(self, limit: int | None, rest: timedelta, *, besides: Collection[int] = ()) -> list[int]:
-        """Give the primary keys of the first of these rows, which are due, without those that rest, and `besides`.
+    def due(self) -> Self:
+        """Rows whose next action is due and which no worker has leased, by the database's clock."""
+        return self.filter(is_due())
 
-        With a `rest` these are marked: each rests for so long, twice as long the next time, 15 minutes at most, unless
-        it is taken. One that became due after its message was sent rests for `rest` only.
+    def dispatch_due(self, rest: timedelta, *, limit: int | None = None, besides: Collection[int] = ()) -> list[int]:
+        """Return the primary keys of the first due rows for which to send a message now, without `besides`.
+
+        With a `rest` they are marked: until a worker takes a row, it is not returned again for that long, then for
+        twice as long, up to 15 minutes. A row that became due after its message was sent waits for `rest` only.
         """
-        rows = self.primary().exclude(pk__in=besides).order_by("next_action_at", "pk")
+        rows = self.due().primary().exclude(pk__in=besides).order_by("next_action_at", "pk")
         if not rest:
             return list(rows.values_list("pk", flat=True)[:limit])
         pks = list(rows.exclude(_was_dispatched_lately(rest)).values_list("pk", flat=True)[:limit])
@@ -64,12 +68,12 @@ class DispatchedQuerySet(LeasedQuerySet[_M_co]):
 
 
 def _is_sent_again() -> Q:
-    """Match rows that were due already when their last message was sent, which no worker took."""
+    """Match rows that were already due when their last message was sent, and that no worker took."""
     return Q(dispatched_at__isnull=False, next_action_at__lte=F("dispatched_at"))
 
 
 def _was_dispatched_lately(rest: timedelta) -> Q:
-    """Match rows whose message was sent too lately for another one: by the database's clock."""
+    """Match rows whose last message is too recent for another one, by the database's clock."""
     rests = dispatch_intervals(rest)
     longer = [
         Q(dispatch_count__gte=count, dispatched_at__gt=now_plus(-rests[count - 1]))
@@ -80,7 +84,7 @@ def _was_dispatched_lately(rest: timedelta) -> Q:
 
 
 def dispatch_intervals(rest: timedelta) -> list[timedelta]:
-    """Give the first rest, the second, and so on up to the longest."""
+    """Return the first interval, the second, and so on up to the longest."""
     rests = [rest]
     while timedelta(0) < rests[-1] < MAX_DISPATCH_INTERVAL:
         rests.append(min(rests[-1] * 2, MAX_DISPATCH_INTERVAL))

@@ -1,7 +1,6 @@
-"""Who works on a row: a token and the time until which it holds, in the row itself, on the database's clock.
+"""Leases: one process at a time works on a row. The row holds a token and when it expires, by the database's clock.
 
-A conditional UPDATE is the claim. It needs no lock and works the same on SQLite, PostgreSQL and MariaDB, where
-`select_for_update(skip_locked=True)` raises on the first.
+A conditional UPDATE acquires the lease. It needs no lock, and works alike on SQLite, PostgreSQL and MariaDB.
 """
 
 from __future__ import annotations
@@ -26,12 +25,11 @@ _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
 LEASE = timedelta(minutes=5)
 
-CHUNK_SIZE = 2000
-"""Django's own, of `iterator()`."""
+CHUNK_SIZE = 2000  # Django's default for `iterator()`
 
+# Primary keys that one query reads or names. Databases limit the parameters of a query: SQLite to 32,766, PostgreSQL
+# with server-side binding to 65,535.
 MAX_KEYS = 10_000
-"""Primary keys that are read, and that a query names, at a time: databases limit the parameters of a query (SQLite to
-32,766, PostgreSQL with server-side binding to 65,535)."""
 
 
 class DatabaseNow(Now):
@@ -46,27 +44,27 @@ class DatabaseNow(Now):
 
 
 def now_plus(delay: timedelta) -> Combinable:
-    """Give the database's time plus `delay`, as an expression for an UPDATE or a filter."""
+    """Return the database's time plus `delay`, as an expression for an UPDATE or a filter."""
     return ExpressionWrapper(DatabaseNow() + Value(delay), output_field=models.DateTimeField())
 
 
 def is_free() -> Q:
-    """Match rows on which nobody works."""
+    """Match rows without a valid lease."""
     return Q(lease_until__isnull=True) | Q(lease_until__lt=DatabaseNow())
 
 
 class PrimaryQuerySet(models.QuerySet[_M_co]):
-    """A queryset that can say: the database that we write to. What decides must not read from a lagging replica."""
+    """A queryset that can read from the database that is written to: decisions must not rest on a lagging replica."""
 
     def primary(self) -> Self:
         return self.using(router.db_for_write(self.model))
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
-        """Read the rows `chunk_size` (2,000; 10,000 at most) at a time, as Django does, without a server-side cursor.
+        """Yield the rows, `chunk_size` (2,000; at most 10,000) at a time, without a server-side cursor.
 
-        Behind a transaction pooler such a cursor returns the rows of other processes' queries. Here the primary keys
-        come first, and each chunk of rows is a query of its own, which prefetches too. Slices, groups, distinct rows
-        and combined querysets are not read by keys, but all at once.
+        Behind a transaction pooler such a cursor returns rows of other processes' queries. Here the primary keys are
+        read first, and each chunk of rows is one query, which prefetches too. Slices, groups, distinct rows and
+        combined querysets are read all at once.
         """
         if chunk_size is not None and chunk_size <= 0:
             raise ValueError("Chunk size must be strictly positive.")
@@ -89,7 +87,7 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
                 yield from rows.filter(pk__in=keys[start : start + size])
 
     def _by_keys(self) -> tuple[Self, Iterable[Iterable[Any]]]:
-        """Give the rows in order, and their primary keys: page by page where these are the order, else all at once."""
+        """Return the ordered rows, and their primary keys: in pages if they are the order, otherwise all at once."""
         is_by_key = tuple(self.query.order_by) in {("pk",), (self.model._meta.pk.name,)}
         if self.ordered and not (is_by_key and self.query.standard_ordering):
             return self, [self.values_list("pk", flat=True)]
@@ -99,20 +97,20 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
 
 
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):
-    """Rows that one process at a time works on."""
+    """Rows with a lease."""
 
     def acquire(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> str | None:
-        """Take the row for `ttl`, with these changes, if it is in this queryset and free; give the token, or None."""
+        """Lease the row for `ttl`, with these changes, if it is in this queryset and free. Return the token or None."""
         token = secrets.token_hex(16)
         taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=now_plus(ttl), **changes)
         return token if taken else None
 
     def leased_by(self, pk: int, token: str) -> Self:
-        """Match the row while we hold it: what is written through this filter cannot come from a late process."""
+        """Match the row while this lease is valid, so that a process whose lease expired writes nothing."""
         return self.filter(pk=pk, lease_token=token, lease_until__gte=DatabaseNow())
 
     def renew(self, pk: int, token: str, ttl: timedelta = LEASE) -> bool:
-        """Prolong our hold; False: somebody else may have the row, so stop. Inside a transaction it locks the row."""
+        """Extend the lease, which also locks the row inside a transaction. False means that it is lost: stop."""
         return bool(self.leased_by(pk, token).update(lease_until=now_plus(ttl)))
 
     def release(self, pk: int, token: str) -> None:
@@ -131,5 +129,5 @@ class Leased(models.Model):
 
 
 def is_due() -> Q:
-    """Match rows whose time has come and on which nobody works."""
+    """Match rows whose next action is due and which have no valid lease."""
     return is_free() & Q(next_action_at__lte=DatabaseNow())

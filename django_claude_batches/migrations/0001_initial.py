@@ -250,7 +250,12 @@ class Migration(migrations.Migration):
                         help_text="Consecutive messages that no worker took since it became due.",
                     ),
                 ),
-                ("failures", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
+                    ),
+                ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 (
                     "created_by",
@@ -343,7 +348,7 @@ class Migration(migrations.Migration):
                 (
                     "failures",
                     models.PositiveIntegerField(
-                        default=0, editable=False, help_text="In a row, of a passing kind: they stretch the back-off."
+                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
                     ),
                 ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
@@ -586,7 +591,10 @@ class Migration(migrations.Migration):
                 ("position", models.PositiveIntegerField(verbose_name="next position")),
                 ("last_position", models.PositiveIntegerField(verbose_name="last position")),
                 ("positions", models.JSONField(blank=True, help_text="Only these, where they are named.", null=True)),
-                ("next_action_at", models.DateTimeField(blank=True, db_index=True, null=True)),
+                (
+                    "next_action_at",
+                    models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next action at"),
+                ),
                 (
                     "dispatched_at",
                     models.DateTimeField(
@@ -605,8 +613,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "tries",
-                    models.PositiveIntegerField(default=0, editable=False, help_text="In a row that came to nothing."),
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
+                    ),
                 ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 ("done_at", models.DateTimeField(blank=True, null=True, verbose_name="done at")),
@@ -691,7 +701,12 @@ class Migration(migrations.Migration):
                     "next_action_at",
                     models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next action at"),
                 ),
-                ("failures", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
+                    ),
+                ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 (
                     "name",

@@ -12,75 +12,76 @@ from django_claude_batches.db.dispatch import dispatch_intervals
 from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, now_plus
 from django_claude_batches.models.fields import IdentifierField, StorableTextField
 
+# Without a tick for this long while work is due, nothing is moving: three ticks were missed.
 MAX_TICK_INTERVAL = timedelta(seconds=90)
-"""Without a tick for this long while work is due, nothing is moving: three ticks were missed."""
 
+# For this long after a call that was too slow, one worker at a time works for the account.
 SLOW_PERIOD = timedelta(minutes=10)
-"""After a call that was too slow, so long one worker at a time works for the account."""
 
+# For this long after a call that was too slow, no call is made to the account's server.
 SLOW_PAUSE = timedelta(minutes=1)
-"""After a call that was too slow, so long nothing is asked of the account's server."""
 
-
+# For this long after a create call was last seen working, the account's next create call does not begin. Connecting, or
+# sending a piece of the body, may take a minute in which it is not seen.
 CREATE_LEASE = timedelta(seconds=90)
-"""After the last sign of life of a create call, so long no other one of the account begins. Sending a piece of the body
-or connecting may take a minute without one."""
 
+# Shorter than the interval of beat's ticks, because one of two ticks may have waited in the queue.
 MIN_TICK_INTERVAL = timedelta(seconds=20)
-"""Less than the time between two ticks of beat, of which one may have waited for a while."""
+
+
+def _is_past(field: str) -> Q:
+    return Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
 
 
 class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def paused(self) -> AccountStateQuerySet:
-        """Those for which nothing is sent: until somebody resumes it, or until `paused_until`."""
+        """Accounts for which nothing is sent: until a person resumes it, or until `paused_until`."""
         return self.filter(Q(paused_until__isnull=True) | Q(paused_until__gt=DatabaseNow()), paused_at__isnull=False)
 
     def ticking(self) -> AccountStateQuerySet:
-        """Those that a tick looked after lately."""
+        """Accounts with a recent tick."""
         return self.filter(last_tick_at__gte=now_plus(-MAX_TICK_INTERVAL))
 
     def slow(self) -> AccountStateQuerySet:
-        """Those of which a call was too slow lately."""
+        """Accounts of which a recent call was too slow."""
         return self.filter(slow_at__gte=now_plus(-SLOW_PERIOD), slow_at__lte=DatabaseNow())
 
     def cooling_down(self) -> AccountStateQuerySet:
-        """Those of which a call was too slow a moment ago: their servers are asked nothing now."""
+        """Accounts of which a call was too slow a moment ago: no call is made to their servers now."""
         return self.filter(slow_at__gte=now_plus(-SLOW_PAUSE), slow_at__lte=DatabaseNow())
 
     def is_turn(self, alias: str, field: str) -> bool:
-        """Whether the account's time in `field` has come."""
+        """Return whether the account's time in `field` (such as `next_audit_at`) has come. One statement."""
         return not self.primary().filter(alias=alias, **{f"{field}__gt": DatabaseNow()}).exists()
 
     def take_turn(self, alias: str, field: str, interval: timedelta) -> bool:
-        """Move the account's time in `field` (such as `next_audit_at`) if it has come; give whether we moved it.
+        """Set the account's time in `field` to `interval` from now if it has come, and return whether this call did.
 
-        Of several processes one gets True, and does the work.
+        Of several processes, one gets True and does the work.
         """
         if not self.is_turn(alias, field):
-            return False  # one statement, as for each message of a pile
+            return False  # each message of a pile costs one statement
         rows = self.primary()
         rows.get_or_create(alias=alias)
-        is_due = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": DatabaseNow()})
-        return bool(rows.filter(is_due, alias=alias).update(**{field: now_plus(interval)}))
+        return bool(rows.filter(_is_past(field), alias=alias).update(**{field: now_plus(interval)}))
 
     def dispatch_poll(self, alias: str, rest: timedelta) -> bool:
-        """Note that a message is sent to poll the account, unless the last one rests; return whether it noted it.
+        """Record that a message is sent to poll the account, if one may be sent now, and return whether it is.
 
-        The rests are those of rows that are handed out.
+        The intervals between messages are those of `dispatch_due`.
         """
         if not self.is_turn(alias, "next_poll_at"):
             return False
         rows, rests = self.primary(), dispatch_intervals(rest)
         count = rows.get_or_create(alias=alias)[0].poll_dispatch_count
-        is_due = Q(next_poll_at__isnull=True) | Q(next_poll_at__lte=DatabaseNow())
         until = now_plus(rests[min(count, len(rests) - 1)])
-        handed_out = rows.filter(is_due, alias=alias, poll_dispatch_count=count)
-        return bool(handed_out.update(next_poll_at=until, poll_dispatch_count=min(count + 1, len(rests))))
+        waiting = rows.filter(_is_past("next_poll_at"), alias=alias, poll_dispatch_count=count)
+        return bool(waiting.update(next_poll_at=until, poll_dispatch_count=min(count + 1, len(rests))))
 
     def begin_tick(self, alias: str) -> bool:
-        """Note on the account's row that a tick begins, unless one began within 20 seconds; return whether it noted it.
+        """Record that a tick begins, unless one began within 20 seconds, and return whether it may begin.
 
-        By the database's clock; where that was set back, no tick is too early. One that is too early costs one
+        The clock is the database's. If it was set back, no tick is too early. A tick that is too early costs one
         statement.
         """
         rows = self.primary()
@@ -92,7 +93,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         return bool(rows.filter(alias=alias).exclude(lately).update(**began))
 
     def begin_create(self, alias: str, batch: int) -> bool:
-        """Note that a create call begins, for the batch with this primary key, unless another one is being made."""
+        """Record that a create call begins for the batch with this primary key, unless another one is being made."""
         self.primary().get_or_create(alias=alias)
         # More than a lease ahead, the database's clock was set back.
         is_over = Q(create_until__lt=DatabaseNow()) | Q(create_until__gt=now_plus(CREATE_LEASE))
@@ -101,22 +102,22 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         return bool(self.primary().filter(is_free, alias=alias).update(**begun))
 
     def renew_create(self, alias: str, batch: int) -> None:
-        """Note that the batch's create call is still being made."""
+        """Record that the batch's create call is still being made."""
         self.primary().filter(alias=alias, create_batch=batch).update(create_until=now_plus(CREATE_LEASE))
 
     def end_create(self, alias: str, batch: int) -> None:
-        """Note that the batch's create call is over."""
+        """Record that the batch's create call is over."""
         self.primary().filter(alias=alias, create_batch=batch).update(create_batch=None, create_until=None)
 
     def clock(self) -> datetime:
-        """Give the database's time. An aggregate over no row is one row, also where the table is empty."""
+        """Return the database's time. An aggregate over no row is one row, even if the table is empty."""
         now = Coalesce(Max("last_tick_at"), DatabaseNow(), output_field=models.DateTimeField())
         moment: datetime = self.filter(pk=0).aggregate(now=now)["now"]
         return moment
 
 
 class AccountState(Leased):
-    """What is known of an account of the settings: whether sending is paused, and when a tick last came by."""
+    """The state of an account of the settings: whether sending is paused, and what was last done for it, and when."""
 
     alias = IdentifierField(_("account"), max_length=64, unique=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
@@ -175,5 +176,5 @@ class AccountState(Leased):
         return str(self.alias)
 
     def belongs_to_other_installation(self, installation: str) -> bool:
-        """Whether the rows were another installation's than this; never without a name to compare."""
+        """Whether the rows belong to an installation of another name. Never without two names to compare."""
         return bool(installation and self.installation) and self.installation != installation

@@ -1,33 +1,33 @@
-"""Which results of a run were handed to its job, and which could not be.
+"""Delivery: which results were delivered to a job, and which deliveries failed.
 
-A batch's requests are cut into chunks by their position. How far a chunk is, is written in the transaction in which the
-job's handlers wrote: that is the mark of each row, and there is no other.
+A batch's requests are divided into chunks by position. The progress of a chunk is written in the transaction in which
+the job's handlers write. Nothing else records that a row was delivered.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
-from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, is_due, now_plus
+from django_claude_batches.db.dispatch import DispatchedQuerySet
+from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet
 from django_claude_batches.error_text import TRACEBACK_START
 from django_claude_batches.models.fields import StorableCharField, StorableTextField
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.run import ACTIVE, JobRun
+from django_claude_batches.models.work_item import WorkItem
 
+# Requests in a chunk. One process at a time delivers a chunk; several chunks are delivered at once.
 CHUNK_REQUESTS = 1000
-"""Requests in a chunk: what one process takes at a time, while others take other chunks."""
 
 
 class DeliveryMode(models.TextChoices):
-    """What a chunk's requests are handed out for."""
+    """Why a chunk's requests are delivered."""
 
     FIRST = "first", _("For the first time")
     FAILED = "failed", _("Failed deliveries")
@@ -35,8 +35,8 @@ class DeliveryMode(models.TextChoices):
     NO_RETRY = "no_retry", _("Failures that are not retried after all")
 
 
+# Rows that were delivered before. A handler that raised then may accept the answer now.
 REDELIVERY_MODES = frozenset({DeliveryMode.FAILED, DeliveryMode.REDELIVER})
-"""Deliveries of rows that were handed out before, at which an answer may be taken that was not."""
 
 
 class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
@@ -44,45 +44,42 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         return self.filter(done_at__isnull=True)
 
     def stuck(self) -> Self:
-        """Those at which nobody goes on by themselves; `last_error` says why."""
+        """Chunks that are not retried automatically; `last_error` says why."""
         return self.undone().filter(next_action_at__isnull=True)
 
     def unpaused(self) -> Self:
-        """Undone ones whose run is not paused, or that have none."""
+        """Undone chunks whose run is not paused, or that have no run."""
         return self.undone().filter(Q(batch__run__isnull=True) | Q(batch__run__paused_at__isnull=True))
 
     def due(self) -> Self:
-        """Those for which there is something to do now, at which nobody is, and whose run is not paused."""
-        return self.unpaused().filter(is_due())
-
-    def dispatch_due(self, limit: int, rest: timedelta) -> list[int]:
-        """Give the primary keys of the first due ones, without those whose message rests (`DispatchedQuerySet`)."""
-        return self.due()._dispatch_due(limit, rest)
+        """Unpaused chunks that are due."""
+        return super().due().unpaused()
 
     def to_follow_up(self) -> Self:
-        """Those with rows that are to be asked again, and are in no batch of the next attempt yet."""
+        """Chunks with rows to be retried that are in no batch of the next attempt yet."""
         return self.exclude(to_retry=[])
 
     def with_failures(self) -> Self:
-        """Those with rows that failed for good."""
+        """Chunks with rows that failed for good."""
         return self.filter(failed_count__gt=0)
 
     def locked_failures(self, batch_id: int, **lookups: Any) -> Self:
-        """Give the ones of a batch that are done and have rows that failed for good, locked in their order.
+        """Return the batch's chunks that are done and have rows that failed for good, locked in their order.
 
-        Looked for first, and locked by their keys: MySQL locks what it only looks at, and others are at the rest.
+        They are found first and then locked by primary key: MySQL also locks rows that do not match, on which other
+        processes work.
         """
         done = self.with_failures().filter(batch=batch_id, done_at__isnull=False, **lookups)
         return self.filter(pk__in=list(done.values_list("pk", flat=True))).order_by("pk").select_for_update()
 
     def retry_now(self) -> int:
-        """Have these tried again now, stuck ones too, and give their number."""
-        return self.update(next_action_at=DatabaseNow(), tries=0)
+        """Make these due now, stuck ones too, and return their number."""
+        return self.update(next_action_at=DatabaseNow(), failures=0)
 
     def start_delivery(self, batch: Any) -> None:
-        """Have the results of a run's batch handed out: all, or what came since; inside the caller's transaction.
+        """Create the chunks that deliver a run's batch: all results, or those that came since.
 
-        A run that is over does not wait for them, and asks nothing again.
+        Call it inside a transaction. A run that is over neither waits for them nor retries rows.
         """
         rows = self.primary()
         if batch.run_id is None:
@@ -93,9 +90,9 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
             type(batch).objects.using(rows.db).filter(pk=batch.pk).update(delivered_at=None)
 
     def _create_late_chunks(self, batch: Any) -> int:
-        """Make chunks of requests that failed for good without a result, and have one now; give their number.
+        """Create chunks of requests that failed for lack of a result and have one now. Return the number of chunks.
 
-        Those that were asked again meanwhile are no failures any more: their rows get the later answer.
+        Requests that were retried meanwhile do not count as failed: their rows get the later answer.
         """
         rows = self.primary()
         made = 0
@@ -111,7 +108,7 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         return made
 
     def create_chunk_of(self, batch: Any, positions: list[int], mode: DeliveryMode = DeliveryMode.FIRST) -> None:
-        """Make a chunk of these requests, which are named in their order; inside the caller's transaction."""
+        """Create a chunk of the requests at these ascending positions, inside the caller's transaction."""
         self.primary().create(
             batch=batch,
             mode=mode,
@@ -122,14 +119,14 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         )
 
     def create_chunks(self, batch: Any, mode: DeliveryMode = DeliveryMode.FIRST) -> int:
-        """Make the chunks of a batch's requests, and give their number; inside the caller's transaction.
+        """Create the chunks of a batch's requests, inside the caller's transaction. Return the number of chunks.
 
-        Their positions are counted from 0 without a gap: nobody but a draft's own making adds requests.
+        Positions run from 0 without a gap: requests are added only while a draft is created.
         """
         return self.create_chunks_between(batch.pk, 0, batch.request_count - 1, mode)
 
     def create_chunks_between(self, batch_id: int, first: int, last: int, mode: DeliveryMode) -> int:
-        """Make the chunks of the requests from one position to another, and give their number."""
+        """Create the chunks of the requests from one position to another. Return the number of chunks."""
         starts = range(first, last + 1, CHUNK_REQUESTS)
         self.primary().bulk_create(
             self.model(
@@ -144,17 +141,17 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         return len(starts)
 
 
-class DeliveryChunk(Dispatched):
-    """Some requests of a batch, one after the other, whose results are handed to its job in one go."""
+class DeliveryChunk(WorkItem):
+    """Consecutive requests of a batch whose results one task delivers. An attempt counts as a failure when it begins.
+
+    So an attempt that is killed counts too.
+    """
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="deliveries")
     mode = models.CharField(max_length=10, choices=DeliveryMode.choices, default=DeliveryMode.FIRST)
     position = models.PositiveIntegerField(_("next position"))
     last_position = models.PositiveIntegerField(_("last position"))
     positions = models.JSONField(null=True, blank=True, help_text=_("Only these, where they are named."))
-    next_action_at = models.DateTimeField(null=True, blank=True, db_index=True)
-    tries = models.PositiveIntegerField(default=0, editable=False, help_text=_("In a row that came to nothing."))
-    last_error = StorableTextField(_("last error"), blank=True)
     done_at = models.DateTimeField(_("done at"), null=True, blank=True)
     outcomes = models.JSONField(default=dict, help_text=_("How many requests had each outcome."))
     delivered_count = models.PositiveIntegerField(
@@ -172,7 +169,7 @@ class DeliveryChunk(Dispatched):
         verbose_name_plural = _("deliveries")
         default_permissions = ()
         constraints = [
-            # Whatever is not done is due, or somebody can read why not.
+            # A chunk that is not done is due, or its error says why not.
             models.CheckConstraint(
                 condition=Q(done_at__isnull=False) | Q(next_action_at__isnull=False) | ~Q(last_error=""),
                 name="dcb_delivery_due",
@@ -183,22 +180,13 @@ class DeliveryChunk(Dispatched):
     def __str__(self) -> str:
         return f"{self.position}-{self.last_position} of batch {self.batch_id}"
 
-    def record(self, token: str, **changes: Any) -> bool:
-        """Change the row while the lease holds, and give whether it did."""
-        return bool(DeliveryChunk.objects.primary().leased_by(self.pk, token).update(**changes))
-
-    def reschedule(self, delay: timedelta | None, *, token: str, error: str) -> None:
-        """Come back later; never by itself where there is no `delay`."""
-        at = None if delay is None else now_plus(delay)
-        self.record(token, next_action_at=at, last_error=error)
-
     def withdraw_failures(self, positions: Iterable[int]) -> None:
-        """Count these as failed no more; inside the caller's transaction, of a chunk that is done."""
+        """Stop counting these as failed. Call it inside a transaction, and only if the chunk is done."""
         self._forget_failures(positions)
         self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "outcomes"])
 
     def mark_for_retry(self, changes: Mapping[int, str]) -> None:
-        """Have failed ones asked again, each with its change; as `take_back`."""
+        """Mark failed positions to be retried, each with its change, as `withdraw_failures` does."""
         self._forget_failures(changes)
         self.to_retry = [*self.to_retry, *([position, change] for position, change in changes.items())]
         self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "to_retry"])
@@ -209,12 +197,8 @@ class DeliveryChunk(Dispatched):
         self.failed_count = len(self.failed)
 
 
-class FailedDeliveryQuerySet(PrimaryQuerySet["FailedDelivery"]):
-    """No more than any of ours."""
-
-
 class FailedDelivery(models.Model):
-    """A request whose handler raised: what it wrote is undone, and it is not called again until somebody says so."""
+    """A request whose handler raised. What the handler wrote is rolled back, and it is called again only on request."""
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="failed_deliveries")
     request = models.OneToOneField(
@@ -233,7 +217,7 @@ class FailedDelivery(models.Model):
         default=False, editable=False, help_text=_("Counts as delivered since a time before.")
     )
 
-    objects = FailedDeliveryQuerySet.as_manager()
+    objects = PrimaryQuerySet["FailedDelivery"].as_manager()
 
     class Meta:
         verbose_name = _("failed delivery")

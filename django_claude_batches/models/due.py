@@ -1,4 +1,4 @@
-"""All that a tick finds to do."""
+"""Whether any work is due."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ DUE_MODELS: tuple[Any, ...] = (MessageBatch, BatchUpload, JobRun, DeliveryChunk)
 
 
 def is_work_due() -> bool:
-    """Whether the time of anything has come at which nobody works; by the database's clock."""
+    """Return whether any row is due and not leased, by the database's clock."""
     return any(_due(kind).exists() for kind in DUE_MODELS)
 
 
 def is_work_due_column() -> Any:
-    """Give the same as a column of another query."""
+    """Return the same as a column of another query."""
     batches, uploads, runs, chunks = (Exists(_due(kind).order_by()) for kind in DUE_MODELS)
     return batches | uploads | runs | chunks
 
 
 def _due(kind: Any) -> Any:
-    """Give what is due of a kind: of batches not those of accounts whose servers are asked nothing now."""
+    """Return the due rows of a model, without the batches of accounts that are cooling down."""
     due = kind.objects.primary().due()
     if kind is not MessageBatch:
         return due

@@ -28,10 +28,6 @@ EVENTS_WITHOUT_QUOTES = (
 )
 
 
-class BatchEventQuerySet(PrimaryQuerySet["BatchEvent"]):
-    """No more than any of ours."""
-
-
 class BatchEvent(models.Model):
     """One line of a batch's timeline: who or what, when, what. Only ever added to."""
 
@@ -42,7 +38,7 @@ class BatchEvent(models.Model):
     what = models.SlugField(_("what"), max_length=40)
     text = StorableTextField(_("text"), blank=True)
 
-    objects = BatchEventQuerySet.as_manager()
+    objects = PrimaryQuerySet["BatchEvent"].as_manager()
 
     class Meta:
         verbose_name = _("event")

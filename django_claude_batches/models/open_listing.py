@@ -7,10 +7,6 @@ from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
 
 
-class OpenListingQuerySet(PrimaryQuerySet["OpenListing"]):
-    """No more than any of ours."""
-
-
 class OpenListing(models.Model):
     """A page of a listing that was asked for, and whose answer is not kept yet.
 
@@ -20,7 +16,7 @@ class OpenListing(models.Model):
     account = IdentifierField(_("account"), max_length=64)
     begun_at = models.DateTimeField(_("begun at"))
 
-    objects = OpenListingQuerySet.as_manager()
+    objects = PrimaryQuerySet["OpenListing"].as_manager()
 
     class Meta:
         verbose_name = _("open listing")

@@ -241,10 +241,6 @@ class BatchResult(models.Model):
         return found
 
 
-class ResultProblemQuerySet(PrimaryQuerySet["ResultProblem"]):
-    """No more than any of ours."""
-
-
 class ResultProblem(models.Model):
     """A line of a batch's results that could not become a row. The line's neighbors are not touched by it."""
 
@@ -256,7 +252,7 @@ class ResultProblem(models.Model):
     reason = models.TextField(_("reason"))
     seen_at = models.DateTimeField(_("seen at"), auto_now_add=True)
 
-    objects = ResultProblemQuerySet.as_manager()
+    objects = PrimaryQuerySet["ResultProblem"].as_manager()
 
     class Meta:
         verbose_name = _("problem line")

@@ -1,23 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
-from django_claude_batches.db.leases import DatabaseNow, is_due, now_plus
+from django_claude_batches.db.dispatch import DispatchedQuerySet
+from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
+from django_claude_batches.models.work_item import WorkItem
 
 
 class RunState(models.TextChoices):
-    """Where a run stands."""
+    """The state of a run."""
 
     DRAFTING = "drafting", _("Being drafted")
     RUNNING = "running", _("Running")
@@ -26,11 +25,11 @@ class RunState(models.TextChoices):
     CANCELED = "canceled", _("Canceled")
 
 
+# The states of a run that is not over.
 ACTIVE = (RunState.DRAFTING, RunState.RUNNING, RunState.CANCELING)
-"""The states of a run that something still happens to."""
 
+# The states in which rows are drafted, sent and retried.
 WORKING = (RunState.DRAFTING, RunState.RUNNING)
-"""Those in which rows are drafted, sent and tried again."""
 
 
 class JobRunQuerySet(DispatchedQuerySet["JobRun"]):
@@ -38,19 +37,15 @@ class JobRunQuerySet(DispatchedQuerySet["JobRun"]):
         return self.filter(state__in=ACTIVE)
 
     def moving(self) -> Self:
-        """Those that are active and not paused."""
+        """Runs that are active and not paused."""
         return self.active().filter(paused_at__isnull=True)
 
     def due(self) -> Self:
-        """Those for which there is something to do now, and at which nobody is."""
-        return self.moving().filter(is_due())
-
-    def dispatch_due(self, rest: timedelta) -> list[int]:
-        """Give the primary keys of those that are due, without those whose message rests (`DispatchedQuerySet`)."""
-        return self.due()._dispatch_due(None, rest)
+        """Moving runs that are due."""
+        return super().due().moving()
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the runs, and no batch of theirs; raise InvalidTransition, deleting none, if any is not over."""
+        """Delete the runs; their batches stay. Raise InvalidTransition, and delete none, if any is not over."""
         for run in self.active()[:1]:
             raise run.forbidden("delete", "it is not over: cancel it first.")
         return super().delete()
@@ -59,8 +54,8 @@ class JobRunQuerySet(DispatchedQuerySet["JobRun"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class JobRun(Dispatched):
-    """One start of a job: its rows become requests in as many batches as they need, and each answer is handed to it."""
+class JobRun(WorkItem):
+    """One run of a job: its rows become requests in as many batches as needed, and each result is delivered to it."""
 
     job = IdentifierSlugField(_("job"), max_length=100)
     label = models.CharField(_("label"), max_length=200, blank=True)
@@ -90,9 +85,6 @@ class JobRun(Dispatched):
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     pause_reason = StorableTextField(_("why"), blank=True)
-    next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
-    failures = models.PositiveIntegerField(default=0, editable=False)
-    last_error = StorableTextField(_("last error"), blank=True)
 
     objects = JobRunQuerySet.as_manager()
 
@@ -127,7 +119,7 @@ class JobRun(Dispatched):
 
     @property
     def is_active(self) -> bool:
-        """Whether something still happens to it."""
+        """Whether it is not over."""
         return self.state in ACTIVE
 
     @property
@@ -135,35 +127,22 @@ class JobRun(Dispatched):
         return self.paused_at is not None
 
     def forbidden(self, verb: str, why: str) -> InvalidTransition:
-        """Give the error that says what this run is, and why the verb is not for it."""
+        """Return the error that names the run's state, and why the verb is not allowed."""
         paused = ", paused" if self.is_paused else ""
         return InvalidTransition(f"Cannot {verb} run {self}, which is {RunState(self.state).label!s}{paused}: {why}")
 
-    def change(self, states: Iterable[RunState], *, where: Q | None = None, token: str = "", **changes: Any) -> bool:
-        """Change the row if it is (still) in one of the states, and give whether it did; read it again either way.
-
-        With `where`, only if that matches too; with `token`, only while that lease holds.
-        """
-        rows = JobRun.objects.primary()
-        rows = rows.leased_by(self.pk, token) if token else rows.filter(pk=self.pk)
-        changed = rows.filter(where or Q(), state__in=list(states)).update(**changes)
-        self.refresh_from_db(using=rows.db)
-        return bool(changed)
-
-    def reschedule(self, delay: timedelta, *, token: str, error: str | None = None) -> None:
-        """Come back later, while the lease holds; count one more failure where there was an `error`."""
-        changes: dict[str, Any] = {} if error is None else {"last_error": error, "failures": F("failures") + 1}
-        self.change(ACTIVE, token=token, next_action_at=now_plus(delay), **changes)
+    def is_reschedulable(self) -> Q:
+        return Q(state__in=ACTIVE)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the run; its batches stay. Raise InvalidTransition for one that is not over."""
+        """Delete the run; its batches stay. Raise InvalidTransition if it is not over."""
         rows = JobRun.objects.primary()
         with transaction.atomic(using=rows.db):
-            if not self.change(set(RunState) - set(ACTIVE), job=self.job):
+            if not self.change(~Q(state__in=ACTIVE), job=self.job):  # locks it
                 raise self.forbidden("delete", "it is not over: cancel it first.")
             return super().delete(using=rows.db)
 
     def pause(self, why: str, *, where: Q | None = None, token: str = "") -> bool:
         """Stop drafting, sending and delivering, until a person resumes it; return whether it did."""
-        unpaused = Q(where or Q(), paused_at__isnull=True)
-        return self.change(ACTIVE, where=unpaused, token=token, paused_at=DatabaseNow(), pause_reason=why)
+        unpaused = Q(state__in=ACTIVE, paused_at__isnull=True)
+        return self.change(where or Q(), unpaused, token=token, paused_at=DatabaseNow(), pause_reason=why)

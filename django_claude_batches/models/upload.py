@@ -12,18 +12,15 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import Dispatched, DispatchedQuerySet
-from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, is_due, is_free, now_plus
+from django_claude_batches.db.dispatch import DispatchedQuerySet
+from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, is_free, now_plus
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected_usage import ExpectedUsageColumns
-from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
+from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField
+from django_claude_batches.models.work_item import WorkItem
 from django_claude_batches.wire import MAX_BODY_BYTES
 
 PART_BYTES = 1_000_000
-
-
-class UploadPartQuerySet(PrimaryQuerySet["UploadPart"]):
-    """No more than any of ours."""
 
 
 class UploadPart(models.Model):
@@ -31,7 +28,7 @@ class UploadPart(models.Model):
     number = models.PositiveIntegerField()
     data = models.BinaryField()
 
-    objects = UploadPartQuerySet.as_manager()
+    objects = PrimaryQuerySet["UploadPart"].as_manager()
 
     class Meta:
         default_permissions = ()
@@ -42,7 +39,7 @@ class UploadPart(models.Model):
 
 
 def in_parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the same bytes in pieces of a million."""
+    """Yield the same bytes in parts of 1 MB."""
     gathered = bytearray()
     for chunk in chunks:
         gathered += chunk
@@ -54,7 +51,7 @@ def in_parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class PartReader(io.RawIOBase):
-    """The bytes of a file, asked for part by part."""
+    """The bytes of an uploaded file, read part by part."""
 
     def __init__(self, upload_id: int) -> None:
         self._parts = UploadPart.objects.primary().filter(upload=upload_id)
@@ -79,15 +76,15 @@ class PartReader(io.RawIOBase):
         return count
 
 
+# Bytes of a file that people may upload. A table may be larger than its batch: no prompt has to name every column.
 MAX_UPLOAD_BYTES = 2 * MAX_BODY_BYTES
-"""Bytes of a file that people may upload. A table may have more than a batch: columns that no prompt names."""
 
+# How long a file is kept that is not drafted. The commit of its draft deletes it.
 UPLOAD_RETENTION = timedelta(days=7)
-"""How long a file stays here that nobody drafts. One that is drafted goes with the draft's own commit."""
 
 
 class UploadState(models.TextChoices):
-    """Where a file is on its way to a draft."""
+    """The state of an uploaded file."""
 
     UNCHECKED = "unchecked", _("Being checked")
     READY = "ready", _("Checked")
@@ -96,15 +93,15 @@ class UploadState(models.TextChoices):
     FAILED = "failed", _("Failed")
 
 
+# The states in which a worker has something to do.
 ALWAYS_DUE = (UploadState.UNCHECKED, UploadState.CONFIRMED)
-"""The states in which a worker has something to do."""
 
 DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
 
 
 class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
     def store(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
-        """Store a file and what is to be made of it, in constant memory, all or nothing; it waits to be checked."""
+        """Store a file and the columns of its draft, in constant memory, all or nothing. A worker checks it."""
         db = self.primary().db
         with transaction.atomic(using=db):
             upload = self.using(db).create(
@@ -116,38 +113,28 @@ class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
             self.using(db).filter(pk=upload.pk).update(bytes=upload.bytes, next_action_at=DatabaseNow())
         return upload
 
-    def due(self) -> Self:
-        """Those for which a worker has something to do now, and on which none works."""
-        return self.filter(is_due())
-
-    def dispatch_due(self, rest: timedelta) -> list[int]:
-        """Give the primary keys of those that are due, without those whose message rests (`DispatchedQuerySet`)."""
-        return self.due()._dispatch_due(None, rest)
-
     def waiting(self) -> Self:
-        """Those that are no draft yet."""
+        """Files that are not drafted."""
         return self.exclude(state=UploadState.DRAFTED)
 
     def delete_stale(self, kept: timedelta = UPLOAD_RETENTION) -> None:
-        """Delete those older than `kept` that were not confirmed and on which no worker is working."""
+        """Delete files older than `kept` that are not confirmed and that no worker has leased."""
         rows = self.primary().filter(is_free(), created_at__lt=now_plus(-kept)).exclude(state=UploadState.CONFIRMED)
         for pk in list(rows.values_list("pk", flat=True)):
             with transaction.atomic(using=rows.db):
-                if rows.acquire(pk):  # it locks the row: one that is confirmed meanwhile stays
+                if rows.acquire(pk):  # locks the row: one that is confirmed meanwhile stays
                     self.primary().filter(pk=pk).delete()
 
 
-class BatchUpload(Dispatched, ExpectedUsageColumns):
-    """A file that is to become a draft: kept until it is one, checked before anybody says that it shall be.
+class BatchUpload(WorkItem, ExpectedUsageColumns):
+    """An uploaded file: checked, then confirmed by a person, then drafted and deleted. An attempt counts as a failure
+    when it begins, so an attempt that is killed counts too.
 
-    It is kept in the database, not in a storage of files: a worker on another machine has it, prompts never stand in a
-    MEDIA_ROOT (which is often public, or not set at all), and to draft it and to let it go is one transaction.
+    It is kept in the database, not in a file storage: a worker on another machine can read it, prompts are never in a
+    MEDIA_ROOT (which is often public, or not set), and one transaction drafts it and deletes it.
     """
 
     state = models.CharField(_("state"), max_length=20, choices=UploadState.choices, default=UploadState.UNCHECKED)
-    next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
-    failures = models.PositiveIntegerField(default=0, editable=False)
-    last_error = StorableTextField(_("last error"), blank=True)
     name = models.CharField(_("file"), max_length=200, help_text=_("As it was called where it came from."))
     bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
     prompt = models.TextField(_("prompt"), blank=True, help_text=_("Of a table; empty: requests, one a line."))
@@ -202,16 +189,13 @@ class BatchUpload(Dispatched, ExpectedUsageColumns):
 
     @property
     def is_draftable(self) -> bool:
-        """Whether the check found requests, and nothing that is none."""
+        """Whether the check found requests and no bad row."""
         return self.checked_at is not None and self.request_count > 0 and self.bad_count == 0
 
     def open(self) -> io.BufferedReader:
-        """Give the file's bytes, for reading once from its beginning; 1 MB of it is in memory."""
+        """Return a reader that reads the file once, from its beginning, with 1 MB in memory."""
         return io.BufferedReader(PartReader(self.pk))
 
-    def record(self, rows: BatchUploadQuerySet, **changes: Any) -> bool:
-        """Change the row if it is (still) among these, and give whether it did; read it again if it is there."""
-        recorded = rows.filter(pk=self.pk).update(**changes)
+    def read_again(self) -> None:
         with contextlib.suppress(BatchUpload.DoesNotExist):  # it may be discarded at any time
-            self.refresh_from_db(using=rows.db)
-        return bool(recorded)
+            super().read_again()

@@ -124,7 +124,7 @@ def _dispatch_due(
 ) -> list[int]:
     rows = MessageBatch.objects.exclude(account__in=blocked_accounts())
     rows = rows if account is None else rows.filter(account=account)
-    pks = rows.dispatch_due(TICK_ROWS - len(besides), rest, besides=besides)
+    pks = rows.to_advance().dispatch_due(rest, limit=TICK_ROWS - len(besides), besides=besides)
     for pk in pks:
         dispatch(pk)
     return pks

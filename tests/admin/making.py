@@ -87,7 +87,7 @@ def run_in(standing: str) -> JobRun:
     in_state(batch, State.INGESTED, delivered_at=now, errored_count=1, succeeded_count=2)
     chunk = {"batch": batch, "position": 3, "last_position": 2, "delivered_count": 3, "outcomes": {"succeeded": 3}}
     if standing == "stuck":
-        DeliveryChunk.objects.create(batch=batch, position=0, last_position=2, tries=6, last_error="OSError: full")
+        DeliveryChunk.objects.create(batch=batch, position=0, last_position=2, failures=6, last_error="OSError: full")
         return run
     if standing == "troubled":
         chunk |= {"failed": [[1, "errored"]], "failed_count": 1, "outcomes": {"succeeded": 2, "errored": 1}}

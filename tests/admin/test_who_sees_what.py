@@ -176,7 +176,9 @@ def a_delivery_is_stuck() -> JobRun:
     with ClaudeEmulator() as claude:
         run = job(allow_overlap=True).start()
         fetched(run, claude)
-    DeliveryChunk.objects.filter(batch__run=run).update(tries=6, last_error=format_with_traceback(ValueError(ANSWER)))
+    DeliveryChunk.objects.filter(batch__run=run).update(
+        failures=6, last_error=format_with_traceback(ValueError(ANSWER))
+    )
     let_time_come()
     for pk in DeliveryChunk.objects.filter(batch__run=run).values_list("pk", flat=True):
         scheduled.deliver_if_due(pk)

@@ -75,7 +75,7 @@ def fetched(run: JobRun, claude: ClaudeEmulator) -> list[MessageBatch]:
 
 def deliver_all() -> None:
     """Hand out everything that is due, as a worker does."""
-    for pk in DeliveryChunk.objects.dispatch_due(1000, timedelta(0)):
+    for pk in DeliveryChunk.objects.dispatch_due(timedelta(0), limit=1000):
         deliver_if_due(pk)
 
 

@@ -195,9 +195,9 @@ class TestDatabaseErrors:
             deliver_all()
         chunk = DeliveryChunk.objects.get()
         assert chunk.last_error.endswith("OperationalError: too many connections")
-        assert (chunk.tries, chunk.lease_token, chunk.next_action_at is not None) == (1, "", True)
+        assert (chunk.failures, chunk.lease_token, chunk.next_action_at is not None) == (1, "", True)
         deliver_all()  # not due yet
-        assert DeliveryChunk.objects.get().tries == 1
+        assert DeliveryChunk.objects.get().failures == 1
 
     def test_one_that_is_caught_is_said(self, claude: ClaudeEmulator) -> None:
         """Django undoes the handler's transaction then, without another word."""

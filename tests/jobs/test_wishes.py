@@ -90,7 +90,7 @@ class TestPause:
         assert run.pause_reason == "Paused by ada."
         deliver_all()
         services.advance_run(run)
-        assert (effects(), DeliveryChunk.objects.get().tries) == ([0, 0, 0], 0)
+        assert (effects(), DeliveryChunk.objects.get().failures) == ([0, 0, 0], 0)
         over(services.resume_run(run), claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1])
 

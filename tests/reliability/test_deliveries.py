@@ -71,7 +71,7 @@ def test_killed_while_an_answer_is_checked(site: Site, database: str, trial: int
 )
 def test_suspended_between_two_transactions(site: Site, database: str, trial: int) -> None:
     chunks = ready(site, 6)
-    DeliveryChunk.objects.update(tries=2)  # so that each row has a transaction of its own
+    DeliveryChunk.objects.update(failures=2)  # so that each row has a transaction of its own
     late = handing(site, chunks, "stopped", row_at(1))
     site.until(lambda: is_stopped(late))
     assert effects() == [1, 1, 0, 0, 0, 0]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.db import OperationalError, connection, connections, models, transaction
+from django.db.models import Q
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
@@ -540,7 +541,7 @@ class TestDrafts:
     def test_a_run_goes_on_behind_it(self, telling: ClaudeEmulator) -> None:
         made = rows()
         run = job().start()
-        run.change([RunState.DRAFTING], next_action_at=timezone.now())
+        run.change(Q(state=RunState.DRAFTING), next_action_at=timezone.now())
         drive(run.pk)
         services.erase(made[1])
         over(run, telling)

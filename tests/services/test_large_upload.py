@@ -29,10 +29,10 @@ def table():
         yield b"%s,%d\\n" % (b"warm " * 400, number)
 
 call_command("migrate", verbosity=0)
-small = BatchUpload.objects.keep([b"review\\nwarm\\n"], name="a.csv", prompt="{{review}}", model="m")
+small = BatchUpload.objects.store([b"review\\nwarm\\n"], name="a.csv", prompt="{{review}}", model="m")
 scheduled.prepare(services.confirm_upload(scheduled.prepare(small)))
 before = peak_mb()
-upload = BatchUpload.objects.keep(table(), name="reviews.csv", prompt="Tag: {{review}}", model="claude-haiku-4-5")
+upload = BatchUpload.objects.store(table(), name="reviews.csv", prompt="Tag: {{review}}", model="claude-haiku-4-5")
 scheduled.prepare(services.confirm_upload(scheduled.prepare(upload)))
 batch = MessageBatch.objects.latest("pk")
 print(upload.state, batch.request_count, peak_mb() - before)

@@ -44,11 +44,11 @@ from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.usage import Summary, UsageRollup
 
+# The columns of a batch with no request to cancel or delete it.
 NO_INTENT: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
-"""The columns of a batch that nobody wants canceled or deleted."""
 
+# What `save` writes of an existing batch.
 EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "user_profile_id")
-"""What `save` writes of a batch that exists already."""
 
 
 class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):

@@ -18,7 +18,7 @@ from django_claude_batches.db.leases import DatabaseNow, is_due
 from django_claude_batches.error_text import format_error
 from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.backoff import backoff
+from django_claude_batches.services.backoff import NO_DELAY, backoff
 from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.delivery.slice import undelivered_requests
 from django_claude_batches.services.delivery.transaction import deliver_slice
@@ -41,7 +41,7 @@ MAX_TRIES = 5
 
 def dispatch_due_deliveries(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
     """Call `dispatch` with the primary key of each chunk that is due; return their number."""
-    pks = DeliveryChunk.objects.dispatch_due(TICK_CHUNKS, rest)
+    pks = DeliveryChunk.objects.dispatch_due(rest, limit=TICK_CHUNKS)
     for pk in pks:
         dispatch(pk)
     return len(pks)
@@ -60,7 +60,9 @@ def deliver(pk: int, *, only_due: bool = False) -> None:
         return
     # By its own columns only: a condition on the run would read the table twice, and two processes could pass it.
     undone = rows.undone()
-    token = (undone.filter(is_due()) if only_due else undone).acquire(pk, dispatched_at=None, tries=F("tries") + 1)
+    token = (undone.filter(is_due()) if only_due else undone).acquire(
+        pk, dispatched_at=None, failures=F("failures") + 1
+    )
     if token is None:
         return
     try:
@@ -74,19 +76,19 @@ def _deliver_or_stop(chunk: DeliveryChunk, token: str) -> None:
     job = job_registry.find(chunk.batch.kind)
     if job is None:
         _stop(chunk, token, _unknown_job(chunk.batch.kind))
-    elif chunk.tries > MAX_TRIES:
+    elif chunk.failures > MAX_TRIES:
         _stop(chunk, token, _too_many_tries(chunk))
     else:
         try:
             _deliver_all(chunk, token, job)
         except Exception as error:
-            chunk.reschedule(backoff(chunk.tries - 1), token=token, error=format_error(error))
+            chunk.reschedule(backoff(chunk.failures - 1), token=token, last_error=format_error(error))
             raise
 
 
 def _deliver_all(chunk: DeliveryChunk, token: str, job: job_registry.Job) -> None:
     """Deliver slice by slice; after an error that is not transient row by row, to find the row that causes it."""
-    alone = chunk.tries >= ROW_BY_ROW_FROM_TRY
+    alone = chunk.failures >= ROW_BY_ROW_FROM_TRY
     stop_at = time.monotonic() + MAX_TASK_SECONDS
     has_more = True
     while has_more and time.monotonic() < stop_at:
@@ -108,9 +110,9 @@ def _stop(chunk: DeliveryChunk, token: str, why: str) -> None:
     run = chunk.batch.run
     if run is not None and run.is_active:
         run.pause(why)
-        chunk.record(token, last_error=why, tries=0, next_action_at=DatabaseNow())
+        chunk.reschedule(NO_DELAY, token=token, last_error=why, failures=0)
     else:
-        chunk.reschedule(None, token=token, error=why)
+        chunk.reschedule(None, token=token, last_error=why)
 
 
 def _unknown_job(name: str) -> str:

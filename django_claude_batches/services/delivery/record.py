@@ -98,11 +98,11 @@ def record_progress(rows: Slice, counts: DeliveryCounts, token: str, *, alone: b
         "to_retry": chunk.to_retry + counts.to_retry,
         "lease_until": now_plus(LEASE),
         # If rows are alone, the one that killed the processes before may still follow.
-        "tries": chunk.tries if alone else 1,
+        "failures": chunk.failures if alone else 1,
         "last_error": "",
     }
     if not has_more:
-        changes |= {"done_at": DatabaseNow(), "next_action_at": None, "tries": 0}
+        changes |= {"done_at": DatabaseNow(), "next_action_at": None, "failures": 0}
     # The row is locked since the lease was renewed, however long ago: comparing the time too would lose work.
     if not DeliveryChunk.objects.using(using).filter(pk=chunk.pk, lease_token=token).update(**changes):
         raise LeaseLost(f"The lease on delivery {chunk.pk} is lost.")

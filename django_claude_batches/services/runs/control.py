@@ -7,10 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from django_claude_batches import job_registry
-from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
 from django_claude_batches.models import (
     BatchRequest,
@@ -23,10 +22,14 @@ from django_claude_batches.models import (
     State,
 )
 from django_claude_batches.models.run import ACTIVE, WORKING
+from django_claude_batches.services.backoff import NO_DELAY
 from django_claude_batches.services.delivery.evaluation import requested_change
 from django_claude_batches.services.job_calls import get_job
 from django_claude_batches.services.polling.cancel import cancel
 from django_claude_batches.services.runs.start import reserve_job_name
+
+# The states of a run whose failed rows can be retried.
+RETRYABLE = (RunState.RUNNING, RunState.FINISHED)
 
 
 def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
@@ -56,7 +59,7 @@ def resume_run(run: JobRun, *, skip_unaskable: bool = False) -> JobRun:
     """
     changes: dict[str, Any] = {"paused_at": None, "pause_reason": "", "failures": 0, "last_error": ""}
     changes |= {"skip_unaskable": True} if skip_unaskable else {}
-    is_active = run.change(ACTIVE, next_action_at=DatabaseNow(), **changes)
+    is_active = run.record_intent(ACTIVE, **changes)
     if not DeliveryChunk.objects.primary().undone().filter(batch__run=run).retry_now() and not is_active:
         raise run.forbidden("resume", "it is over, and no delivery of it is left.")
     return run
@@ -68,13 +71,7 @@ def cancel_run(run: JobRun, *, by: Any = None) -> JobRun:
     Drafts stay, and can be deleted. A repeat does nothing. Raise InvalidTransition for a run that is finished.
     """
     with transaction.atomic(using=JobRun.objects.primary().db):
-        over: dict[str, Any] = {
-            "state": RunState.CANCELING,
-            "paused_at": None,
-            "pause_reason": "",
-            "next_action_at": DatabaseNow(),
-        }
-        if not run.change(WORKING, **over):
+        if not run.move(RunState.CANCELING, allowed=WORKING, due=NO_DELAY, paused_at=None, pause_reason=""):
             if run.state in {RunState.CANCELING, RunState.CANCELED}:
                 return run
             raise run.forbidden("cancel", "it is finished.")
@@ -101,11 +98,11 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     job = get_job(run.job)
     wanted = set(outcomes)
     with transaction.atomic(using=using):
-        if not run.change([RunState.RUNNING, RunState.FINISHED], job=run.job):  # locks it
+        if not run.change(Q(state__in=RETRYABLE), job=run.job):  # locks it
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
         again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.REDELIVER)
         delivered = _batches_of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
-        delivered = delivered.annotate(is_handed_out_again=Exists(again))
+        delivered = delivered.annotate(is_being_redelivered=Exists(again))
         total = sum(_mark_for_retry(batch, wanted, using=using) for batch in delivered)
         if not total:
             raise ClaudeBatchesError(f"Run {run} has no row that failed{' so' if wanted else ''}: nothing to retry.")
@@ -115,17 +112,11 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
 
 def _reopen(run: JobRun, job: job_registry.Job, *, using: str) -> None:
     """Continue the run. The job's next run, which may have the same rows, must not be active."""
-    again: dict[str, Any] = {
-        "state": RunState.RUNNING,
-        "finished_at": None,
-        "next_action_at": DatabaseNow(),
-        "failures": 0,
-        "last_error": "",
-    }
+    again: dict[str, Any] = {"finished_at": None, "failures": 0, "last_error": ""}
     if run.state == RunState.FINISHED and not job.allow_overlap:
         reserve_job_name(run, using=using, **again)
     else:
-        run.change([RunState.RUNNING, RunState.FINISHED], **again)
+        run.move(RunState.RUNNING, allowed=RETRYABLE, due=NO_DELAY, **again)
 
 
 def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:
@@ -141,7 +132,7 @@ def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:
             positions = [position for position, _outcome in chosen]
             FailedDelivery.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
-    if marked and batch.is_handed_out_again:
+    if marked and batch.is_being_redelivered:
         again = "some may be taken without being asked again. Retry what is left when that is done; where it stands "
         again += "still, resume the run."
         raise InvalidTransition(f"Rows of batch {batch} are being handed out once more: {again}")

@@ -121,4 +121,4 @@ def _record_progress(run: JobRun, token: str, taken: _PageDraft, *, is_over: boo
             changes |= {"left_out_rows": taken.left_out.rows}
     if is_over:
         changes |= {"state": RunState.RUNNING, "drafted_at": DatabaseNow()}
-    run.change([RunState.DRAFTING], token=token, **changes)
+    run.change(Q(state=RunState.DRAFTING), token=token, **changes)

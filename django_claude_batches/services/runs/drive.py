@@ -11,11 +11,10 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from django_claude_batches import job_registry, sanitize
-from django_claude_batches.db.leases import DatabaseNow, now_plus
+from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.error_text import format_error, format_with_traceback
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.batch_state import EDITABLE, FINAL
-from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.announcements import RECEIVERS_LEASE
 from django_claude_batches.services.backoff import backoff
@@ -85,7 +84,7 @@ def _step(run: JobRun, token: str) -> bool:
 def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
     rows = JobRun.objects.primary()
     # First: if the run is made due while we check, it has to be checked again.
-    if not run.change(ACTIVE, token=token, next_action_at=now_plus(RECHECK_INTERVAL)):
+    if not run.reschedule(RECHECK_INTERVAL, token=token):
         return False
     open_ones = run.batches.using(rows.db).filter(delivered_at__isnull=True)
     # Not of abandoned batches: they may still be found. The run does not wait for them.
@@ -131,12 +130,12 @@ def _finish(run: JobRun, token: str, job: job_registry.Job) -> bool:
     # Renewed before the transaction too, in which `on_finished` may take long: others see only what is committed.
     if _is_unfinished(run) or not rows.renew(run.pk, token, RECEIVERS_LEASE):
         return False
-    over: dict[str, Any] = {"state": to, "finished_at": DatabaseNow(), "next_action_at": None, "exclusive": None}
+    over: dict[str, Any] = {"finished_at": DatabaseNow(), "exclusive": None}
     with transaction.atomic(using=rows.db, durable=True):
         # The row lock serializes this with `retry_run`.
         if not rows.renew(run.pk, token, RECEIVERS_LEASE) or _is_unfinished(run):
             return False
-        if run.change(ACTIVE, token=token, where=Q(state=run.state, paused_at__isnull=True), **over):
+        if run.move(to, allowed=[run.state], where=Q(paused_at__isnull=True), token=token, **over):
             run.last_error = _call_on_finished(run, job, using=rows.db)
             rows.filter(pk=run.pk).update(last_error=run.last_error)
     return False

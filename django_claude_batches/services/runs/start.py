@@ -12,6 +12,7 @@ from django_claude_batches.exceptions import AlreadyRunning
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.event import user_name
 from django_claude_batches.printable import get_logger
+from django_claude_batches.services.backoff import NO_DELAY
 from django_claude_batches.services.job_calls import get_job
 
 logger = get_logger(__name__)
@@ -51,7 +52,7 @@ def reserve_job_name(run: JobRun, *, using: str, **changes: Any) -> None:
     """Make a finished run the active one, with these changes; raise AlreadyRunning if another one is."""
     try:
         with transaction.atomic(using=using):
-            run.change([RunState.FINISHED], exclusive=run.job, **changes)
+            run.move(RunState.RUNNING, allowed=[RunState.FINISHED], due=NO_DELAY, exclusive=run.job, **changes)
             return
     except IntegrityError:
         running = JobRun.objects.using(using).filter(exclusive=run.job).first()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
+
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, UploadState
@@ -28,16 +30,14 @@ def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
 
     One whose drafting failed can be confirmed again. `by` is who made the batch.
     """
-    rows = BatchUpload.objects.primary()
-    checked = rows.filter(
-        state__in=[UploadState.READY, UploadState.FAILED], checked_at__isnull=False, request_count__gt=0, bad_count=0
-    )
-    wish: dict[str, Any] = {"state": UploadState.CONFIRMED, "next_action_at": DatabaseNow(), "last_error": ""}
+    checked = Q(checked_at__isnull=False, request_count__gt=0, bad_count=0)
+    changes: dict[str, Any] = {"confirmed_at": DatabaseNow(), "last_error": "", "failures": 0}
     if by is not None:
-        wish |= {"created_by": by, "created_by_name": user_name(by)}
-    if upload.record(checked, **wish, confirmed_at=DatabaseNow(), failures=0):
+        changes |= {"created_by": by, "created_by_name": user_name(by)}
+    allowed = [UploadState.READY, UploadState.FAILED]
+    if upload.move(UploadState.CONFIRMED, allowed=allowed, where=checked, due=NO_DELAY, **changes):
         return upload
-    if not rows.filter(pk=upload.pk).exists():
+    if not BatchUpload.objects.primary().filter(pk=upload.pk).exists():
         raise InvalidTransition(f"Cannot draft {upload}: it was discarded.")
     if upload.state in {UploadState.CONFIRMED, UploadState.DRAFTED}:
         return upload
@@ -49,10 +49,9 @@ def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
 
 def recheck_upload(upload: BatchUpload) -> BatchUpload:
     """Have a file checked again whose check failed; a repeat does nothing. Raise InvalidTransition for any other."""
-    rows = BatchUpload.objects.primary()
-    failed = rows.filter(state=UploadState.FAILED, checked_at__isnull=True)
-    again = {"state": UploadState.UNCHECKED, "next_action_at": DatabaseNow(), "last_error": "", "failures": 0}
-    if upload.record(failed, **again) or upload.state == UploadState.UNCHECKED:
+    again: dict[str, Any] = {"where": Q(checked_at__isnull=True), "last_error": "", "failures": 0}
+    moved = upload.move(UploadState.UNCHECKED, allowed=[UploadState.FAILED], due=NO_DELAY, **again)
+    if moved or upload.state == UploadState.UNCHECKED:
         return upload
     raise InvalidTransition(f"Cannot check {upload} again, which is {UploadState(upload.state).label!s}.")
 

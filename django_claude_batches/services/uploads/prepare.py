@@ -5,7 +5,6 @@ A file is worked on under its lease. Its draft, and that it is drafted, are one 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from datetime import timedelta
@@ -13,13 +12,13 @@ from typing import Any, BinaryIO
 
 from django.db import Error as DatabaseError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
-from django_claude_batches.models.upload import ALWAYS_DUE, BatchUploadQuerySet
+from django_claude_batches.models.upload import ALWAYS_DUE
 from django_claude_batches.printable import get_logger
 from django_claude_batches.request_files import (
     BadPrompt,
@@ -59,8 +58,7 @@ def prepare(upload: BatchUpload, *, seconds: float = math.inf) -> BatchUpload:
     is done.
     """
     _work(upload.pk, only_due=False, seconds=seconds)
-    with contextlib.suppress(BatchUpload.DoesNotExist):  # somebody discarded it meanwhile
-        upload.refresh_from_db(using=BatchUpload.objects.primary().db)
+    upload.read_again()
     return upload
 
 
@@ -123,13 +121,13 @@ def _check(upload: BatchUpload, token: str, *, give_up_at: float) -> None:
             if report.is_full:
                 break
             if time.monotonic() > give_up_at:
-                upload.record(_ours(token), failures=F("failures") - 1)
+                upload.change(_ours(token), failures=F("failures") - 1)
                 return
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 if not _record_progress(upload, token, report, file.tell()):
                     return
-    upload.record(_ours(token), state=UploadState.READY, next_action_at=None, **_report_columns(report))
+    upload.change(_ours(token), state=UploadState.READY, next_action_at=None, **_report_columns(report))
 
 
 def _report_columns(report: CheckReport) -> dict[str, Any]:
@@ -188,7 +186,7 @@ def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
             created_by=upload.created_by,
         )
         drafted: dict[str, Any] = {"state": UploadState.DRAFTED, "batch": batch, "next_action_at": None, "samples": []}
-        if not upload.record(_ours(token), **drafted):
+        if not upload.change(_ours(token), **drafted):
             raise _Overtaken
         upload.parts.using(rows.db).all().delete()
 
@@ -197,13 +195,13 @@ class _Overtaken(Exception):
     """Another process has the file: what was drafted here is rolled back."""
 
 
-def _ours(token: str) -> BatchUploadQuerySet:
-    """Match what we hold or held, if nobody took it since: whoever does writes another token."""
-    return BatchUpload.objects.primary().filter(lease_token=token)
+def _ours(token: str) -> Q:
+    """Match the row while no other process has leased it since, also if this lease expired."""
+    return Q(lease_token=token)
 
 
 def _fail(upload: BatchUpload, token: str, problem: str) -> None:
-    upload.record(_ours(token), state=UploadState.FAILED, next_action_at=None, last_error=problem)
+    upload.change(_ours(token), state=UploadState.FAILED, next_action_at=None, last_error=problem)
 
 
 def _record_error(upload: BatchUpload, token: str, error: Exception) -> None:
@@ -214,6 +212,6 @@ def _record_error(upload: BatchUpload, token: str, error: Exception) -> None:
     else:
         changes |= {"state": UploadState.FAILED, "next_action_at": None}
     try:
-        upload.record(_ours(token), **changes)
+        upload.change(_ours(token), **changes)
     except DatabaseError:
         logger.exception("File %s: its error could not be recorded.", upload.pk)
