@@ -606,7 +606,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "tries",
-                    models.PositiveIntegerField(default=0, editable=False, help_text="In a row that came to nothing."),
+                    models.PositiveIntegerField(default=0, editable=False, help_text="Consecutive failed attempts."),
                 ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 ("done_at", models.DateTimeField(blank=True, null=True, verbose_name="done at")),

@@ -153,7 +153,7 @@ class DeliveryChunk(Dispatched):
     last_position = models.PositiveIntegerField(_("last position"))
     positions = models.JSONField(null=True, blank=True, help_text=_("Only these, where they are named."))
     next_action_at = models.DateTimeField(null=True, blank=True, db_index=True)
-    tries = models.PositiveIntegerField(default=0, editable=False, help_text=_("In a row that came to nothing."))
+    tries = models.PositiveIntegerField(default=0, editable=False, help_text=_("Consecutive failed attempts."))
     last_error = StorableTextField(_("last error"), blank=True)
     done_at = models.DateTimeField(_("done at"), null=True, blank=True)
     outcomes = models.JSONField(default=dict, help_text=_("How many requests had each outcome."))

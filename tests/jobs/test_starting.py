@@ -83,7 +83,7 @@ def test_a_start_inside_a_transaction_that_is_rolled_back() -> None:
 
 @pytest.mark.usefixtures("no_jobs")
 def test_no_such_job() -> None:
-    with pytest.raises(UnknownJob, match=r"\(known: none\)\. A job stands in an app's module claude_jobs"):
+    with pytest.raises(UnknownJob, match=r"\(known: none\)\. Declare jobs in an app's module claude_jobs"):
         services.start_job("tag-reviews")
     job("tag-reviews"), job("tag-books")
     with pytest.raises(UnknownJob, match=r'No job is named "tag-review" here \(known: tag-books, tag-reviews\)'):

@@ -109,7 +109,7 @@ class Shooting:
     def _resume(self) -> None:
         """Do what the run's page asks a person for: five kills in a row at one chunk have paused it."""
         for run in JobRun.objects.filter(paused_at__isnull=False):
-            assert "came to nothing" in run.pause_reason, run.pause_reason
+            assert "processes in a row failed" in run.pause_reason, run.pause_reason
             services.resume_run(run)
             self.resumed += 1
 

@@ -51,7 +51,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
     fieldsets = (
         (None, {"fields": EDITABLE_FIELDS}),
         (
-            _("In this project"),
+            _("Local details"),
             {
                 "classes": ["collapse"],
                 "fields": (
@@ -64,7 +64,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
             },
         ),
         (
-            _("At Anthropic"),
+            _("Details at Anthropic"),
             {
                 "classes": ["collapse"],
                 "fields": (

@@ -72,9 +72,12 @@ def _alarm(batch: MessageBatch) -> str:
     """Say that the batch nears an end that it should not come to."""
     age = timezone.now() - (batch.created_at or timezone.now())
     if batch.state in RUNNING and age > NEARS_EXPIRY:
-        return _("It has been running for 23 hours: what Anthropic has not processed after 24 expires, unbilled.")
+        return _(
+            "It has been running for 23 hours. What Anthropic has not processed after 24 hours expires and is not "
+            "billed."
+        )
     if batch.state in FETCHING and age > NEARS_ARCHIVING:
-        return _("Its results are not all stored, and they can be fetched for less than 2 days more.")
+        return _("Not all of its results are stored, and they can be fetched for less than 2 more days.")
     return ""
 
 

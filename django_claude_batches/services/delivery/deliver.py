@@ -123,7 +123,7 @@ def _too_many_tries(chunk: DeliveryChunk) -> str:
     request = undelivered_requests(chunk, using=DeliveryChunk.objects.primary().db).order_by("position").first()
     where = "at its end" if request is None else f"at request {request} (position {request.position})"
     return (
-        f"{MAX_TRIES} processes in a row came to nothing {where}: a handler may have killed them. Fix it, and resume "
+        f"{MAX_TRIES} processes in a row failed {where}: a handler may have killed them. Fix it, and resume "
         f"the run. {chunk.last_error}"
     ).rstrip()
 

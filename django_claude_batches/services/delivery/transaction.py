@@ -173,7 +173,7 @@ class DeliveryTransaction:
             return False
         finally:
             if self._tally.first_error is not None:
-                text = "Batch %s: the job's code raised for %d of %d rows, which are parked. The first:"
+                text = "Batch %s: the job's code raised for %d of %d rows. The first:"
                 counts = len(self._tally.parked), len(self._tally.processed)
                 logger.error(text, self._chunk.batch_id, *counts, exc_info=self._tally.first_error)
             _break_reference_cycles(requests)

@@ -68,7 +68,7 @@ def get_job(name: str) -> job_registry.Job:
     """Give the job; raise UnknownJob, naming those that are known."""
     job = job_registry.find(name)
     if job is None:
-        raise UnknownJob(f"{job_registry.unknown_job_message(name)} A job stands in an app's module claude_jobs.")
+        raise UnknownJob(f"{job_registry.unknown_job_message(name)} Declare jobs in an app's module claude_jobs.")
     return job
 
 
