@@ -178,7 +178,7 @@ def test_a_bad_row_of_a_table_is_named_and_nothing_is_drafted(manage: Manage, ta
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ([], "needs --prompt: what shall its rows be asked?"),
+        ([], "is a table and needs --prompt"),
         (["--delimiter", "tab"], "--delimiter is for CSV files, and needs --prompt"),
         (["--model", "m"], "--model is for CSV files, and needs --prompt"),
         (["--prompt", "{review}"], "--prompt needs --model"),
