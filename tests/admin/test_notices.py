@@ -150,7 +150,7 @@ def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Cl
     shown = page(root, url(BATCHES))
     assert "The audit of &quot;default&quot; at " in shown
     assert "found 3 problems that require a person." in shown
-    assert "`manage.py claude_batches audit --account default` says what" in shown
+    assert "`manage.py claude_batches audit --account default` shows them" in shown
     accounts.update(audit_findings=0)
     assert "The audit of" not in page(root, url(BATCHES))
 

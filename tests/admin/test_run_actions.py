@@ -40,8 +40,8 @@ class Row:
     answers: dict[str, Any] = field(default_factory=dict)
 
 
-# The states, and runs that are paused, have a stopped delivery, or failed rows and failed deliveries; and "unasked": paused while
-# being drafted.
+# The states, and runs that are paused, have a stopped delivery, or failed rows and failed deliveries; and "unasked":
+# paused while being drafted.
 STANDINGS = {
     "drafting": "is still being drafted",
     "running": "is running",

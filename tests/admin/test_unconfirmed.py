@@ -80,7 +80,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
         "msgbatch_maybe",
         "2026-11-22T10:00:00Z",
         "only its results can prove whose it is",
-        "bear no tag of ours: msgbatch_theirs",
+        "do not have this batch&#x27;s tag: msgbatch_theirs",
     ):
         assert text in shown
     assert ("Counts as not received at the earliest" in shown) == (state == State.UNCERTAIN)

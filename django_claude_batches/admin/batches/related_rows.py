@@ -1,7 +1,7 @@
 """The last events, attempts and problem lines of a batch, for its page: one UNION instead of three querysets.
 
-The page makes at most ten queries: ten for a member of staff in a process that has shown no page before. Three querysets
-would be shorter, and take 4 ms of CPU instead of 8 of the page's 65, but make it twelve.
+The page makes at most ten queries, and all ten for a member of staff in a process that has shown no page before. Three
+querysets would be shorter, and take 4 ms of CPU instead of 8 of the page's 65, but make that twelve.
 """
 
 from __future__ import annotations
