@@ -82,7 +82,7 @@ class TestRead:
             ('```json\n```json\n{"tags": []}\n```\n```', "not JSON: Expecting value at character 1"),
             ('{"tags": ["a', "not JSON: Unterminated string starting at at character 11"),
             ("{'tags': []}", "not JSON: Expecting property name enclosed in double quotes at character 2"),
-            ('{"tags": [], "tags": ["a"]}', "not JSON that can be read: the key 'tags' stands twice in one object"),
+            ('{"tags": [], "tags": ["a"]}', "not JSON that can be read: the key 'tags' occurs twice in one object"),
             ('{"tags": [], "score": NaN}', "NaN is no number that JSON can hold"),
             ('{"tags": [], "score": -Infinity}', "-Infinity is no number that JSON can hold"),
             ('{"tags": [], "score": 1e999}', "1e999 is no number that JSON can hold"),
@@ -180,7 +180,7 @@ class TestModels:
             ("", "not JSON: there is no text"),
             (
                 '{"mood": "good", "mood": "bad", "seenOn": "2026-11-25"}',
-                "not JSON that can be read: the key 'mood' stands twice in one object",
+                "not JSON that can be read: the key 'mood' occurs twice in one object",
             ),
             ('{"mood": "so", "seenOn": "2026-11-25"}', "$.mood: Input should be 'good' or 'bad'"),
             ('{"mood": "good"}', "$.seenOn: Field required"),

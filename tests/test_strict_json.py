@@ -26,13 +26,13 @@ class Key(str):
 def test_the_cost_of_a_repeated_key_is_linear(last: str) -> None:
     pairs = [(Key(f"k-{number}"), 0) for number in range(1000)] + [(Key(last), 0)]
     Key.compared = 0
-    with pytest.raises(ValueError, match=f"the key '{last}' stands twice in one object"):
+    with pytest.raises(ValueError, match=f"the key '{last}' occurs twice in one object"):
         members(pairs)
     assert Key.compared < 10 * len(pairs)
 
 
 def test_the_first_of_several_repeated_keys_is_named() -> None:
-    with pytest.raises(ValueError, match="the key 'b' stands twice"):
+    with pytest.raises(ValueError, match="the key 'b' occurs twice"):
         decoded(b'{"a": 1, "b": 2, "c": 3, "c": 4, "b": 5, "b": 6}')
 
 

@@ -61,8 +61,8 @@ def require_no_transaction(name: str) -> None:
     if inside:
         raise InsideTransaction(
             f"{name} talks to Anthropic and commits as it goes: it cannot run inside a transaction (atomic(), a view "
-            "under ATOMIC_REQUESTS, autocommit off). Record a wish there with submit(), cancel() or delete_remote(): a "
-            "worker does it."
+            "under ATOMIC_REQUESTS, autocommit off). Call submit(), cancel() or delete_remote() there: they record "
+            "what a worker then does."
         )
 
 

@@ -22,8 +22,8 @@ def require_own_installation(alias: str) -> None:
     if state.belongs_to_other_installation(name):
         raise OtherInstallation(
             f'This database is "{state.installation}"\'s, and the settings say INSTALLATION = "{name}": it may be a '
-            f'copy. Nothing is sent, polled, fetched, canceled or deleted for account "{alias}" until somebody says '
-            f"that it is not: manage.py claude_batches confirm-installation {alias}"
+            f'copy. Nothing is sent, polled, fetched, canceled or deleted for account "{alias}" until a person '
+            f"confirms that it is not: manage.py claude_batches confirm-installation {alias}"
         )
 
 

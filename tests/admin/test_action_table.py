@@ -47,7 +47,7 @@ STANDING = {
     "submitting": "is already being sent",
     "uncertain": "was sent and is not confirmed",
     "held": "was not received",
-    "abandoned": "was given up",
+    "abandoned": "was abandoned",
     "rejected": "was refused by Anthropic",
     "in_progress": "is already running at Anthropic",
     "canceling": "is already being canceled",
@@ -62,7 +62,7 @@ TABLE = {
     "submit": Row("submit_messagebatch", "+...+.+......", "submitted", "Only drafts and refused or held"),
     "take_back": Row("cancel_messagebatch", ".+...........", "taken_back", "Only batches that wait to be sent"),
     "cancel": Row("cancel_messagebatch", "..++...+.....", "cancel_requested", "Only batches that are being sent or"),
-    "check": Row("advance_messagebatch", ".+++...++++..", "check_requested", "Only batches to which something still"),
+    "check": Row("advance_messagebatch", ".+++...++++..", "check_requested", "Only batches that have a next step"),
     "reingest": Row("reingest_messagebatch", "...........+.", "reingest_requested", "Only complete batches whose"),
     "retry": Row("retry_messagebatch", ".....+.....++", "retried", "Only finished batches whose", RETRIED),
     "announce_again": Row("advance_messagebatch", "...........+.", "announce_requested", "Only complete batches"),
@@ -157,9 +157,9 @@ def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> No
             continue
         assert everything() == after, state
         if action == "retry":
-            assert "they were retried meanwhile, by #" in again.content.decode(), state
+            assert "they have been retried since this page was opened, by #" in again.content.decode(), state
         elif action == "delete_selected":
-            assert said(again)[-1] == "Nothing was done: the rows are not there any more.", state
+            assert said(again)[-1] == "Nothing was done: the rows no longer exist.", state
         else:
             assert said(again)[-1].startswith(f"1 skipped: {batch} "), state
 

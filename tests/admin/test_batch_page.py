@@ -68,23 +68,27 @@ def test_a_few_batches_say_nothing() -> None:
 
 def test_a_running_batch_says_when_it_is_likely_to_end(root: Client, batch: MessageBatch) -> None:
     in_state(batch, State.IN_PROGRESS, created_at=timezone.now())
-    assert "Usually ends" not in facts(batch)
+    assert "Usually done" not in facts(batch)
     for _number in range(5):
         ended(25)
-    said = facts(batch)["Usually ends"].replace("\xa0", " ")
-    assert said.startswith("within 25 minutes (<time ")
-    assert "95 of 100 within 25 minutes" in said
-    assert "going by the last 5 batches of this account." in said
-    assert "Usually ends" in page(root, url(BATCHES, "change", batch.pk))
+    said = facts(batch)["Usually done"].replace("\xa0", " ")
+    assert said.startswith("within 25 minutes, <time ")
+    assert said.endswith(" (last 5 batches)")
+    ended(125)
+    said = facts(batch)["Usually done"].replace("\xa0", " ")
+    assert said.startswith("within 25 minutes, <time ")
+    assert "95 of 100 within 1 hour, 40 minutes, <time " in said
+    assert said.endswith(" (last 6 batches)")
+    assert "Usually done" in page(root, url(BATCHES, "change", batch.pk))
     in_state(batch, State.INGESTED)
-    assert "Usually ends" not in facts(batch)
+    assert "Usually done" not in facts(batch)
 
 
 def test_one_that_takes_longer_is_promised_no_time_that_is_past(batch: MessageBatch) -> None:
     for _number in range(5):
         ended(25)
     in_state(batch, State.IN_PROGRESS, created_at=timezone.now() - timedelta(hours=2))
-    assert "<time" not in facts(batch)["Usually ends"]
+    assert "<time" not in facts(batch)["Usually done"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,7 @@ def test_one_that_takes_longer_is_promised_no_time_that_is_past(batch: MessageBa
         (State.IN_PROGRESS, {}, "Anthropic is asked whether it has ended"),
         (State.IN_PROGRESS, {"cancel_requested_at": NOW}, "Anthropic is asked to cancel it"),
         (State.INCOMPLETE, {}, "Its results are fetched again"),
-        (State.INGESTED, {"announced_at": None, "next_action_at": NOW}, "The app is told of its results"),
+        (State.INGESTED, {"announced_at": None, "next_action_at": NOW}, "Your receivers are called"),
         (State.INGESTED, {"delete_requested_at": NOW, "next_action_at": NOW}, "It is deleted at Anthropic"),
     ],
 )
@@ -214,7 +218,7 @@ def test_tokens_and_cost_are_said_with_the_day_of_the_prices(root: Client, inges
     assert "0.0123 USD" in listed
     assert "of 11/01/2026" in listed
     in_state(ingested, State.INGESTED, cost_usd=None)
-    assert "not known: a model has no price here" in page(root, url(BATCHES, "change", ingested.pk))
+    assert "not known: a model without a price" in page(root, url(BATCHES, "change", ingested.pk))
 
 
 def test_many_problem_lines_are_not_counted_to_the_end(staff: Staff, root: Client, batch: MessageBatch) -> None:
@@ -223,7 +227,7 @@ def test_many_problem_lines_are_not_counted_to_the_end(staff: Staff, root: Clien
         ResultProblem.objects.create(batch=batch, number=number, offset=0, sha256=f"{number:064}", reason="cut")
     for client in (root, staff("view_messagebatch")):
         shown = page(client, url(BATCHES, "change", batch.pk))
-        assert "More than 20 lines of the results could not become rows" in shown
+        assert "More than 20 lines of the results could not be stored" in shown
 
 
 def full(batch: MessageBatch, state: State) -> MessageBatch:
@@ -262,7 +266,7 @@ def test_the_page_makes_at_most_ten_queries(
 
 
 @pytest.mark.database
-def test_of_each_small_table_the_page_shows_so_many_rows(root: Client, staff: Staff, batch: MessageBatch) -> None:
+def test_the_page_shows_so_many_related_rows(root: Client, staff: Staff, batch: MessageBatch) -> None:
     full(batch, State.INGESTED)
     other = ingest(draft(1))
     now = timezone.now()
@@ -278,11 +282,11 @@ def test_of_each_small_table_the_page_shows_so_many_rows(root: Client, staff: St
     tags = re.findall("<code>call0+([0-9]+)</code>", shown)
     assert tags == [str(number) for number in range(22, 2, -1)]
     assert shown.index("<td>59</td>") < shown.index("<td>10</td>")
-    assert "More than 20 lines of the results could not become rows" in shown
+    assert "More than 20 lines of the results could not be stored" in shown
     assert ("118</th>" in shown, "119</th>" in shown, f"<td>{2**33}</td>" in shown) == (True, False, True)
     assert "<code>The answer is 42</code>" in shown
     blind = page(staff("view_messagebatch"), url(BATCHES, "change", batch.pk))
-    assert "More than 20 lines of the results could not become rows" in blind
+    assert "More than 20 lines of the results could not be stored" in blind
     assert "The answer is 42" not in blind
 
 

@@ -70,7 +70,7 @@ def test_the_whole_way_from_a_table(staff: Staff) -> None:
     assert not MessageBatch.objects.exists()
     response = client.post(upload_url(upload), {"_draft": "yes"})
     batch = MessageBatch.objects.get()
-    assert said(response) == [f"Batch {batch} is a draft: nothing is sent until somebody submits it."]
+    assert said(response) == [f"Batch {batch} is a draft: nothing is sent until it is submitted."]
     assert (batch.state, batch.request_count, batch.label) == (State.DRAFT, 4, "reviews.csv")
     assert (batch.created_by_name, batch.events.get().by_name) == ("grace", "grace")
     assert client.get(upload_url(upload)).url == url(BATCHES, "change", batch.pk)
@@ -206,12 +206,12 @@ def test_a_name_is_never_a_path(staff: Staff) -> None:
 @pytest.mark.parametrize(
     ("fields", "name", "why"),
     [
-        ({}, "reviews.csv", "What shall the rows of this table be asked?"),
-        ({"prompt": "{review}"}, "reviews.csv", "Which model is asked?"),
+        ({}, "reviews.csv", "Enter a prompt for the rows of this file."),
+        ({"prompt": "{review}"}, "reviews.csv", "Enter a model."),
         ({**TABLE, "prompt": "{review.__class__}"}, "reviews.csv", "is not just a column&#x27;s name"),
         ({**TABLE, "schema": "[1]"}, "reviews.csv", "not a JSON object"),
         ({**TABLE, "max_tokens": "0"}, "reviews.csv", "greater than or equal to 1"),
-        ({"model": "claude-haiku-4-5"}, "requests.jsonl", "This is for a CSV file with a prompt"),
+        ({"model": "claude-haiku-4-5"}, "requests.jsonl", "Only for a CSV file with a prompt"),
         ({"account": "nobody"}, "requests.jsonl", "not one of the available choices"),
         ({"kind": "not a slug"}, "requests.jsonl", "valid “slug”"),
         ({"label": "x" * 201}, "requests.jsonl", "at most 200 characters"),
@@ -236,7 +236,7 @@ def test_a_file_that_is_too_large_is_refused(db: None) -> None:
     file = SimpleUploadedFile("requests.jsonl", b"x")
     file.size = MAX_UPLOAD_BYTES + 1
     form = NewBatchForm({"account": "default"}, {"file": file})
-    assert "a file may have 512,000,000 here" in str(form.errors["file"])
+    assert "at most 512,000,000 are allowed" in str(form.errors["file"])
 
 
 def test_a_file_of_nothing_but_blanks(staff: Staff) -> None:

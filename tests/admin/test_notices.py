@@ -47,7 +47,7 @@ def test_a_paused_account_is_said_with_its_reason(root: Client, staff: Staff) ->
     AccountState.objects.create(alias="default", paused_at=timezone.now(), pause_reason=f"401 {HOSTILE}")
     shown = page(root, url(BATCHES))
     assert "Sending is paused for &quot;default&quot;: 401 " in shown
-    assert "Running batches are still fetched. When that is mended, Resume." in shown
+    assert "Running batches are still fetched. When that is fixed, Resume." in shown
     assert HOSTILE not in shown
     account = AccountState.objects.get()
     assert f'<a href="{url(ACCOUNTS, "change", account.pk)}">Account default</a>' in shown
@@ -70,7 +70,7 @@ def test_a_pause_that_ends_by_itself_says_when(root: Client) -> None:
     account = AccountState.objects.create(alias="default", paused_at=now, paused_until=now + timedelta(hours=1))
     shown = page(root, url(BATCHES))
     assert "Sending is paused for &quot;default&quot;: " in shown
-    assert "It is resumed by itself at " in shown
+    assert "It resumes automatically at " in shown
     AccountState.objects.filter(pk=account.pk).update(paused_until=now - timedelta(seconds=1))
     assert "Sending is paused" not in page(root, url(BATCHES))
 
@@ -109,7 +109,9 @@ def test_what_is_about_to_be_too_late_is_said_with_a_link(
     found = page(root, address)
     assert url(BATCHES, "change", batch.pk) in found
     assert url(BATCHES, "change", other.pk) not in found
-    own = "they can be fetched for less than 2 days more." if hours > 24 else "after 24 expires, unbilled."
+    own = (
+        "they can be fetched for less than 2 more days." if hours > 24 else "after 24 hours expires and is not billed."
+    )
     assert own in page(root, url(BATCHES, "change", batch.pk))
     assert f'<p class="dcb-error">{own[:4]}' not in page(root, url(BATCHES, "change", other.pk))
 
@@ -147,8 +149,8 @@ def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Cl
     accounts.update(audited_at=timezone.now(), audit_findings=3)
     shown = page(root, url(BATCHES))
     assert "The audit of &quot;default&quot; at " in shown
-    assert "found 3 things that need a person." in shown
-    assert "`manage.py claude_batches audit --account default` says what" in shown
+    assert "found 3 problems that require a person." in shown
+    assert "`manage.py claude_batches audit --account default` shows them" in shown
     accounts.update(audit_findings=0)
     assert "The audit of" not in page(root, url(BATCHES))
 

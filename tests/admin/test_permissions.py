@@ -58,7 +58,7 @@ def test_who_may_view_batches_sees_states_and_counts_and_no_prompt_or_answer(
         assert url(REQUESTS) not in shown
     shown = page(client, url(BATCHES, "change", ingested.pk))
     assert "1 succeeded" in shown
-    assert "1 line of the results could not become a row" in shown
+    assert "1 line of the results could not be stored" in shown
     for address in (addresses[BATCHES][-1], *addresses[RESULTS], *addresses[REQUESTS], *addresses[ACCOUNTS]):
         assert client.get(address).status_code == 403
 

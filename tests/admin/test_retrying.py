@@ -153,7 +153,7 @@ def test_a_second_click_makes_no_second_draft_and_may_be_meant(root: Client) -> 
     retry(root, batch, outcomes=["errored"])
     child = MessageBatch.objects.get(parent=batch)
     shown = retry(root, batch, outcomes=["errored"], retries_before=0).content.decode()
-    assert f"they were retried meanwhile, by #{child.pk} " in shown
+    assert f"they have been retried since this page was opened, by #{child.pk} " in shown
     assert 'name="retries_before" value="1"' in shown
     assert batch.retries.count() == 1
     retry(root, batch, outcomes=["errored"], retries_before=1)

@@ -40,8 +40,8 @@ class Row:
     answers: dict[str, Any] = field(default_factory=dict)
 
 
-# The states, and runs that are paused, have a stopped delivery, or failed and parked rows; and "unasked": paused while
-# being drafted.
+# The states, and runs that are paused, have a stopped delivery, or failed rows and failed deliveries; and "unasked":
+# paused while being drafted.
 STANDINGS = {
     "drafting": "is still being drafted",
     "running": "is running",
@@ -55,12 +55,12 @@ STANDINGS = {
 }
 TABLE = {
     # name                permission          d r p s t c f C u
-    "pause": Row("pause_jobrun", "++.+++...", "Only runs that are not over, and not paused"),
+    "pause": Row("pause_jobrun", "++.+++...", "Only runs that are not over and not paused"),
     "resume": Row("pause_jobrun", "..++....+", "Only runs that are paused, or whose delivery"),
     "resume_without": Row("pause_jobrun", "........+", "Only runs that are paused while they are drafted"),
     "cancel": Row("cancel_jobrun", "+++++...+", "Only runs that are drafted or running can be canceled"),
     "retry": Row("retry_jobrun", "....+....", "Only runs that are drafted, were not", {"outcomes": ["errored"]}),
-    "redeliver_failed": Row("redeliver_jobrun", "....+....", "Only runs with parked rows"),
+    "redeliver_failed": Row("redeliver_jobrun", "....+....", "Only runs with rows that raised an error"),
 }
 WHY = {
     ("resume", "drafting"): "is not paused",
@@ -72,11 +72,11 @@ WHY = {
     ("resume_without", "stuck"): "is running",
     ("resume_without", "troubled"): "is running",
     ("retry", "unasked"): "is still being drafted",
-    ("retry", "running"): "has no row that failed",
-    ("retry", "paused"): "has no row that failed",
-    ("retry", "stuck"): "has no row that failed",
-    ("retry", "finished"): "has no row that failed",
-    **{("redeliver_failed", standing): "has no parked row" for standing in STANDINGS},
+    ("retry", "running"): "has no failed row",
+    ("retry", "paused"): "has no failed row",
+    ("retry", "stuck"): "has no failed row",
+    ("retry", "finished"): "has no failed row",
+    **{("redeliver_failed", standing): "has no failed delivery" for standing in STANDINGS},
 }
 """Where that says more than the standing."""
 PERMISSIONS = sorted({row.permission for row in TABLE.values()} | {"start_jobrun", "cancel_messagebatch"})

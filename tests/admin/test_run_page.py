@@ -62,7 +62,7 @@ def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
         over(run, claude)
     shown = page(root, url(RUNS, "change", run.pk))
     batch = run.batches.get()
-    assert "4 delivered, 1 failed, 1 parked" in shown
+    assert escape("4 delivered, 1 failed, 1 raised an error in the job's code") in shown
     assert f'href="{url(RESULTS)}?batch={batch.pk}&amp;error_type=invalid_request_error"' in shown
     assert f'href="{url(BATCHES, "change", batch.pk)}"' in shown
     assert escape(f"LookupError: no {HOSTILE}") in shown
@@ -70,7 +70,7 @@ def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
     assert "USD (prices of" in shown
     assert HOSTILE not in shown
     listed = page(root, url(RUNS), q="nightly")
-    assert "4 delivered, 1 failed, 1 parked" in listed
+    assert escape("4 delivered, 1 failed, 1 raised an error in the job's code") in listed
     assert HOSTILE not in listed
     found = page(root, url(BATCHES), run=run.pk)
     assert f'href="{url(BATCHES, "change", batch.pk)}' in found
@@ -101,7 +101,7 @@ def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:
     MessageBatch.objects.filter(pk=batch.pk).update(error_groups=[{"error_type": "api_error", "count": 1}])
     DeliveryChunk.objects.update(outcomes={"succeeded": 5, "errored": 1, "invalid_output": 2, "missing": 3, "odd": 4})
     shown = page(root, url(RUNS, "change", run.pk))
-    for name in ("Not as the schema wants it", "Without a result", "Odd", "api_error"):
+    for name in ("Not valid by the schema", "Without a result", "Odd", "api_error"):
         assert name in shown
     for query in ("outcome=invalid_output", "outcome=missing", "error_type=api_error"):
         assert f"?batch={batch.pk}&amp;{query}" in shown
@@ -113,7 +113,7 @@ def test_tracebacks_are_for_those_who_may_read_prompts_and_answers(staff: Staff)
     JobRun.objects.update(last_error="on_finished raised Traceback (most recent call last):\n  x\nOSError: secret\n")
     viewer = staff("view_jobrun", "view_messagebatch")
     shown = page(viewer, url(RUNS, "change", run.pk))
-    assert "1 row is parked: its handler raised" in shown
+    assert "1 row raised an error in the job's code" in shown
     assert "LookupError" in shown
     assert "on_finished raised" in shown
     for hidden in ("at line 3", "secret", url(RESULTS)):
@@ -237,11 +237,11 @@ def test_pages_make_ten_queries_and_read_no_result(
             page(client, address)
         results = connection.ops.quote_name(BatchResult._meta.db_table)
         over_results = [entry["sql"] for entry in captured if results in entry["sql"]]
-        assert all("parked" in sql for sql in over_results), address  # of the few that are shown
+        assert all("faileddelivery" in sql for sql in over_results), address  # of the few that are shown
     shown = page(root, url(RUNS, "change", many.pk))
-    assert "60 rows are parked" in shown
+    assert "60 rows raised an error in the job's code" in shown
     assert "and 50 more" in shown
-    assert f"{many.batches.count() - 50} stand before them" in shown
+    assert f"{many.batches.count() - 50} more before them" in shown
 
 
 def test_a_batch_names_its_run_its_attempt_and_how_far_it_is_handed_out(root: Client, staff: Staff) -> None:
@@ -252,7 +252,7 @@ def test_a_batch_names_its_run_its_attempt_and_how_far_it_is_handed_out(root: Cl
     assert "for the first time" in shown
     assert "All of it, " in shown
     assert "<time datetime=" in shown
-    assert "1 row, whose handler raised" in shown
+    assert escape("1 row raised an error in the job's code") in shown
     assert url(RUNS, "change", run.pk) not in page(staff("view_messagebatch"), url(BATCHES, "change", batch.pk))
     MessageBatch.objects.update(delivered_at=None, run_attempt=3)
     DeliveryChunk.objects.update(position=1, done_at=None, next_action_at=timezone.now())
@@ -264,7 +264,7 @@ def test_a_batch_names_its_run_its_attempt_and_how_far_it_is_handed_out(root: Cl
 
 def test_a_batch_of_no_run_says_nothing_of_one(root: Client, ingested: MessageBatch) -> None:
     shown = page(root, url(BATCHES, "change", ingested.pk))
-    assert "Handed to its job" not in shown
+    assert "Delivered to its job" not in shown
     assert "Its rows are asked" not in shown
 
 
@@ -287,7 +287,7 @@ def test_a_draft_that_is_being_filled_is_left_alone(root: Client) -> None:
     run = run_of(batch, state=RunState.DRAFTING)
     MessageBatch.objects.update(is_filling=True)
     shown = page(root, url(BATCHES, "change", batch.pk))
-    assert "until then it cannot be submitted, edited or deleted" in shown
+    assert "Until that is done it cannot be submitted, edited or deleted" in shown
     for offered in ('value="submit"', 'name="_save"', url(BATCHES, "delete", batch.pk)):
         assert offered not in shown
     assert root.post(url(BATCHES, "change", batch.pk), {"label": "other"}).status_code == 403
@@ -316,7 +316,7 @@ def test_an_answer_that_does_not_fit_its_schema_is_marked(root: Client, ingested
     result = ingested.results.succeeded().get()
     BatchResult.objects.filter(pk=result.pk).update(output={"tags": [HOSTILE]}, output_error=f"no {HOSTILE} in it")
     shown = page(root, url(RESULTS, "change", result.pk))
-    assert escape(f"The answer does not fit the schema of its job: no {HOSTILE} in it") in shown
+    assert escape(f"The answer does not fit its job's schema: no {HOSTILE} in it") in shown
     assert escape('"tags": [') in shown
     assert "invalid_output" in shown
     assert HOSTILE not in shown
@@ -333,7 +333,7 @@ def test_an_unfinished_answer_is_marked_and_found_by_a_filter(
 ) -> None:
     result = ingested.results.get(result_type="succeeded")
     ingested.results.filter(pk=result.pk).update(stop_reason=reason)
-    said = f"The answer is not finished, as far as is known. Its stop reason: {reason or '-'}."
+    said = f"The answer is not known to be finished. Its stop reason: {reason or '-'}."
     assert said in page(root, url(RESULTS, "change", result.pk))
     listed = root.get(url(RESULTS), {"batch": ingested.pk, "outcome": "unfinished"})
     assert [row.pk for row in listed.context["cl"].result_list] == [result.pk]
@@ -353,4 +353,4 @@ def test_rows_that_were_left_out_are_named_and_why(root: Client) -> None:
     assert "and 10 more" in shown
     JobRun.objects.filter(pk=run.pk).update(state=RunState.FINISHED, next_action_at=None)
     over = page(root, url(RUNS, "change", run.pk))
-    assert "12 rows were left out, because they could not be asked." in over
+    assert "12 rows were left out because they could not be asked." in over

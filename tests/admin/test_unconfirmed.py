@@ -71,7 +71,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
     searched_for(batch, state, baseline_id="msgbatch_before", baseline_created_at=now)
     shown = page(root, url(BATCHES, "change", batch.pk))
     for text in (
-        "What is known of it",
+        "What is known",
         "Sent at",
         "2.0\xa0KB",
         "msgbatch_before, ",
@@ -80,7 +80,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
         "msgbatch_maybe",
         "2026-11-22T10:00:00Z",
         "only its results can prove whose it is",
-        "bear no tag of ours: msgbatch_theirs",
+        "do not have this batch&#x27;s tag: msgbatch_theirs",
     ):
         assert text in shown
     assert ("Counts as not received at the earliest" in shown) == (state == State.UNCERTAIN)
@@ -90,7 +90,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
 def test_where_nothing_was_found_the_page_says_so(root: Client, batch: MessageBatch) -> None:
     searched_for(batch, candidates=[], excluded=[], body_bytes=None)
     shown = page(root, url(BATCHES, "change", batch.pk))
-    assert "Nothing that was listed so far." in shown
+    assert "None so far." in shown
     assert "bear no tag of ours" not in shown
     assert "<td>none</td>" in shown
     assert "<td>unknown</td>" in shown
@@ -107,7 +107,7 @@ def test_many_candidates_are_counted(root: Client, batch: MessageBatch) -> None:
 @pytest.mark.parametrize("state", [State.DRAFT, State.INGESTED])
 def test_others_have_nothing_of_it(root: Client, batch: MessageBatch, state: State) -> None:
     searched_for(batch, state)
-    assert "What is known of it" not in page(root, url(BATCHES, "change", batch.pk))
+    assert "What is known" not in page(root, url(BATCHES, "change", batch.pk))
 
 
 def test_the_candidates_are_offered(root: Client, batch: MessageBatch) -> None:
@@ -136,7 +136,7 @@ def test_it_is_recorded_for_a_worker(root: Client, batch: MessageBatch, fields: 
     assert MessageBatch.objects.due().get() == batch
     assert batch.events.get(what="identification_requested").by_name == "ada"
     assert LogEntry.objects.get().change_message == "Identify batch…"
-    assert "Going to be verified: msgbatch_maybe" in page(root, url(BATCHES, "change", batch.pk))
+    assert "Id to be verified: msgbatch_maybe" in page(root, url(BATCHES, "change", batch.pk))
 
 
 @pytest.mark.parametrize("given", ["", "12", "msgbatch_a/../b", "batch_01", HOSTILE])
@@ -158,7 +158,7 @@ def test_one_id_is_one_batchs(root: Client, batch: MessageBatch, confirmed: bool
     other = in_state(draft(3), State.HELD)
     searched_for(batch)
     response = act(root, "identify", batch, other, confirmed=confirmed, typed_id="msgbatch_maybe")
-    assert said(response) == ["One id is one batch's. Nothing was done: select one row."]
+    assert said(response) == ["An id identifies one batch. Nothing was done: select one row."]
     assert not MessageBatch.objects.exclude(identified_id="").exists()
 
 
@@ -185,7 +185,7 @@ def test_a_worker_verifies_it(claude: ClaudeEmulator, root: Client, lost: Messag
     act(root, "identify", lost, typed_id=remote_id)
     services.advance(lost)
     assert (lost.anthropic_id, lost.state) == (remote_id, State.INGESTED)
-    assert "What is known of it" not in page(root, url(BATCHES, "change", lost.pk))
+    assert "What is known" not in page(root, url(BATCHES, "change", lost.pk))
 
 
 def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Client, lost: MessageBatch) -> None:
@@ -239,7 +239,7 @@ class TestMayHaveBeenBilled:
     def test_it_is_declared_lost_on_a_page_that_names_what_is_unknown(self, root: Client, batch: MessageBatch) -> None:
         in_doubt(batch)
         shown = act(root, "declare_lost", batch, confirmed=False).content.decode()
-        assert "it is not known whether it ran, and was billed" in shown
+        assert "It is not known whether" in shown
         act(root, "declare_lost", batch, word="declare lost")
         batch.refresh_from_db()
         assert batch.state == State.ABANDONED
@@ -247,7 +247,7 @@ class TestMayHaveBeenBilled:
 
 @pytest.mark.parametrize(
     ("workspace_id", "unknown"),
-    [("", "it is not known in which Workspace it was made"), ("wrkspc_x", "of another Workspace than wrkspc_x")],
+    [("", "It is not known in which Workspace"), ("wrkspc_x", "belongs to another Workspace than wrkspc_x")],
 )
 def test_what_is_missing_is_declared_lost_on_a_page_that_names_what_is_unknown(
     root: Client, batch: MessageBatch, workspace_id: str, unknown: str

@@ -122,7 +122,7 @@ def advanced(run: JobRun, claude: ClaudeEmulator, *, rounds: int = 6) -> JobRun:
 
 
 def finished_run(claude: ClaudeEmulator, by: Any) -> JobRun:
-    """All delivered, but for rows that failed and rows that are parked."""
+    """All delivered, but for rows that failed and failed deliveries."""
     run = advanced(services.start_job("shop-review-tags", label="Reviews of November", by=by), claude)
     assert run.state == RunState.FINISHED, (run.state, run.pause_reason, run.last_error)
     return run

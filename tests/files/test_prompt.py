@@ -93,7 +93,7 @@ def test_the_params_of_a_question() -> None:
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
         ("3", "not a JSON object"),
-        ('{"a": 1, "a": 2}', "the key 'a' stands twice"),
+        ('{"a": 1, "a": 2}', "the key 'a' occurs twice"),
         ("[" * 100_000, "not JSON"),
     ],
 )

@@ -20,8 +20,9 @@ from django.utils import timezone
 from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, JobRun, MessageBatch, RunState, State
-from django_claude_batches.services import drive_if_due, pause_run, resume_run, scheduled
+from django_claude_batches.services import pause_run, resume_run, scheduled
 from django_claude_batches.services.runs.request_builder import FIRST_PAGE, PAGE
+from django_claude_batches.services.scheduled import drive_if_due
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import job, over, reviews
 from tests.library.models import Book, Chapter, Parcel, Review

@@ -8,7 +8,8 @@ import pytest
 from django_claude_batches import conf, services
 from django_claude_batches.exceptions import Unaskable, UnknownJob
 from django_claude_batches.models import BatchRequest, JobRun, MessageBatch
-from django_claude_batches.services import cost_confirmation, drive_if_due
+from django_claude_batches.services import cost_confirmation
+from django_claude_batches.services.scheduled import drive_if_due
 from tests.jobs.shop import SCHEMA, job, reviews
 from tests.library.models import Book, Chapter
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchEvent, JobRun, MessageBatch, RunState, State
-from django_claude_batches.services import submit_pending
 from django_claude_batches.services.runs.batch_builder import BatchBuilder
+from django_claude_batches.services.scheduled import submit_pending
 from django_claude_batches.testing import ClaudeEmulator
 from tests.jobs.shop import job, over, reviews
 from tests.library.models import Review

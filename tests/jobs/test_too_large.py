@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches.exceptions import Unaskable
-from django_claude_batches.services import drive_if_due
+from django_claude_batches.services.scheduled import drive_if_due
 from tests.jobs.shop import job, reviews
 from tests.library.models import Review
 

@@ -511,7 +511,7 @@ class TestRedeliver:
             run = over(job(output_schema=STRICT, max_attempts=1).start(), claude)
         job(output_schema=LENIENT)
         services.redeliver(run.batches.get())
-        with pytest.raises(InvalidTransition, match="are being handed out once more"):
+        with pytest.raises(InvalidTransition, match="are being redelivered"):
             services.retry_run(run)
         assert counted(run) == (2, 0, 0, 0)
 

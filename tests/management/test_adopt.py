@@ -67,7 +67,7 @@ def test_all_takes_over_what_is_listed_but_what_may_be_ours(manage: Manage, clau
     assert MessageBatch.objects.filter(anthropic_id__isnull=False).count() == 2
     again = manage("adopt", "--all")
     assert "Adopted 0 batches." in again.out
-    assert f"Left out {maybe}: it may be what became of an unconfirmed batch of ours" in again.out
+    assert f"Left out {maybe}: it may be an unconfirmed batch of ours" in again.out
     lost.refresh_from_db()
     assert lost.state == State.UNCERTAIN
 

@@ -38,7 +38,7 @@ def test_each_finding_says_what_it_is_and_what_to_do(manage: Manage, claude: Cla
     services.advance(batch)
     MessageBatch.objects.filter(pk=batch.pk).update(errored_count=4)
     ran = manage("audit", "--account", "default")
-    assert (ran.code, ran.err) == (4, "2 findings of the audit: look at what to do.")
+    assert (ran.code, ran.err) == (4, "2 findings of the audit: see what to do.")
     first, here, adopt, differs, look = ran.out.splitlines()
     assert first == "Account default: 2 batches at Anthropic, 2 findings."
     assert here.startswith(f"  Unknown here: {stranger}, made at ")
@@ -109,7 +109,7 @@ def test_too_many_are_counted_and_a_terminal_sees_how_far_it_is(manage: Manage, 
     ran = manage("audit", terminal=True)
     assert (ran.code, ran.out.count("Unknown here"), "And 901 more of these kinds." in ran.out) == (4, 100, True)
     assert "Account default: 1,000 batches compared" in ran.err
-    assert ran.err.endswith("1,001 findings of the audit: look at what to do.")
+    assert ran.err.endswith("1,001 findings of the audit: see what to do.")
 
 
 def test_each_kind_has_its_title() -> None:

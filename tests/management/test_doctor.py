@@ -59,7 +59,7 @@ def test_all_is_well(manage: Manage, claude: ClaudeEmulator) -> None:
     scheduled.tick(lambda pk: None)
     ran = manage("doctor", terminal=True)
     assert ran.code == 0
-    assert ran.out.endswith("Nothing is in the way.\n")
+    assert ran.out.endswith("No problem found.\n")
     for what in ("the settings", "the database", "account default", "the broker"):
         assert f"Looking at {what}" in ran.err
     lines = ran.out.splitlines()[:-1]
@@ -83,7 +83,7 @@ def test_what_must_be_mended_has_a_code_of_its_own(
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-wrong")
     services.submit(draft(1))
     ran = manage("doctor")
-    assert (ran.code, ran.err) == (4, "2 things to be mended.")
+    assert (ran.code, ran.err) == (4, "2 problems found.")
     assert line_of("tick", ran.out).startswith("FAIL  ")
     assert line_of("key of default", ran.out).startswith("FAIL  ")
     assert "What to do: Put a key that is valid into ANTHROPIC_API_KEY" in ran.out
@@ -180,4 +180,4 @@ def test_a_database_that_is_down(closed_port: int) -> None:
     assert (ran.returncode, "CANARY" in ran.stdout + ran.stderr) == (4, False), ran.stderr
     assert line_of("database of default", ran.stdout).startswith("FAIL  ")
     assert line_of("key of default", ran.stdout).startswith("ok  ")
-    assert ran.stderr.splitlines()[-1] == "CommandError: 1 thing to be mended."
+    assert ran.stderr.splitlines()[-1] == "CommandError: 1 problem found."

@@ -74,7 +74,7 @@ def test_a_line_separator_inside_a_text_ends_no_line(manage: Manage, jsonl: Writ
         (b'{"custom_id": "x"}', 'each item must be a mapping with "params"'),
         (b'{"custom_id": "a b", "params": {}}', "(custom_id 'a b'): custom_id may hold only"),
         (b'{"custom_id": "x", "params": {"temperature": NaN}}', "cannot be encoded as JSON"),
-        (b'{"custom_id": "x", "params": {"model": "a", "model": "b"}}', "the key 'model' stands twice in one object"),
+        (b'{"custom_id": "x", "params": {"model": "a", "model": "b"}}', "the key 'model' occurs twice in one object"),
         (b'{"custom_id": "x", "params": {"stream": true}}', "params.stream is not supported in a batch"),
         (json.dumps(item(0)).encode(), "custom_id is used twice"),
         (b'{"custom_id": "x", "parms": {}, "params": {}}', "unknown key 'parms'"),
@@ -178,7 +178,7 @@ def test_a_bad_row_of_a_table_is_named_and_nothing_is_drafted(manage: Manage, ta
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ([], "needs --prompt: what shall its rows be asked?"),
+        ([], "is a table and needs --prompt"),
         (["--delimiter", "tab"], "--delimiter is for CSV files, and needs --prompt"),
         (["--model", "m"], "--model is for CSV files, and needs --prompt"),
         (["--prompt", "{review}"], "--prompt needs --model"),

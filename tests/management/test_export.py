@@ -240,7 +240,7 @@ def test_memory_does_not_grow_with_the_batch_and_a_reader_may_leave(tmp_path: Pa
         ran.stdout.close()
         assert ran.wait(timeout=60) == 1
         errors = ran.stderr.read().decode().splitlines()
-    assert errors[-1] == "CommandError: Nobody reads standard output any more: the export ended early."
+    assert errors[-1] == "CommandError: Standard output was closed: the export ended early."
     assert not [line for line in errors if "Traceback" in line or "Exception ignored" in line]
 
 

@@ -38,9 +38,9 @@ def test_what_is_open_is_told_with_its_candidates_and_why(manage: Manage, claude
     assert ran.err.endswith(f"Not settled yet: {batch}.")
     for text in (
         f"#{batch.pk}: Sent, not confirmed, 3 requests.",
-        f"before it: {before.anthropic_id}. Complete listings without a candidate: 0.",
-        f"May be it: {remote_id} (made at 20",
-        "3 requests). Not ours yet: it is in_progress: only its results can prove whose it is.",
+        f"before it: {before.anthropic_id}. Full listings without a candidate: 0.",
+        f"Candidate: {remote_id} (made at 20",
+        "3 requests). Not confirmed yet: it is in_progress: only its results can prove whose it is.",
     ):
         assert text in ran.out
     assert manage("reconcile").code == 0
@@ -61,8 +61,8 @@ def test_what_was_excluded_is_told(manage: Manage, claude: ClaudeEmulator) -> No
     manage("reconcile")
     let_ten_minutes_pass()
     ran = manage("reconcile")
-    assert f"Not it, because their results bear no tag of ours: {stranger}." in ran.out
-    assert "Complete listings without a candidate: 0." in ran.out, "none after the quiet period"
+    assert f"Excluded, because their results do not have this batch's tag: {stranger}." in ran.out
+    assert "Full listings without a candidate: 0." in ran.out, "none after the quiet period"
     assert manage("status", batch.pk).code == 4
 
 
@@ -78,7 +78,7 @@ def test_what_was_not_received_is_held_or_sent_again(
     ran = manage("reconcile", batch.pk)
     batch.refresh_from_db()
     assert (ran.code, batch.state) == (code, state)
-    assert ("Complete listings without a candidate: 2." in ran.out) == (state == State.HELD)
+    assert ("Full listings without a candidate: 2." in ran.out) == (state == State.HELD)
     assert len(claude.batches) == (0 if state == State.HELD else 1)
 
 

@@ -49,7 +49,7 @@ REFUSED = {
     "100,000 levels": (nested(100_000), "nested more than 500 levels deep"),
     "itself": (itself(), "nested more than 500 levels deep"),
     "bytes": (b"x", "not JSON serializable"),
-    "keys that become the same": ({1: "a", "1": "b"}, 'the key "1" stands twice'),
+    "keys that become the same": ({1: "a", "1": "b"}, 'the key "1" occurs twice'),
 }
 
 

@@ -9,7 +9,7 @@ asked in that hour follows from the back-off (`services.delays`) and the client'
   less. With ticks 30 s apart, after 0, 0.5, 1.5, 3.5, 7, 13.5, 26.5 and 52.5 minutes at the earliest: 8 times.
 - An unconfirmed batch is searched for after a tenth of its age, at least 30 s, a fifth more or less: 12 times in the
   first 375 s, half as often in the next 375, a third as often then: 40 times.
-- What was given up is watched for every 10 minutes, with one listing for an account: 7 times.
+- What was abandoned is watched for every 10 minutes, with one listing for an account: 7 times.
 
 Each time is one call, and up to 3 requests. Where the server says how long to wait, nothing asks sooner.
 """

@@ -222,7 +222,7 @@ def test_a_retry_with_other_max_tokens_counts_its_bytes(claude: ClaudeEmulator) 
 
 
 def test_a_stale_instance_cannot_be_retried(claude: ClaudeEmulator) -> None:
-    """It was given up, and was found after all: a draft of "what is missing" would be all of it, and paid twice."""
+    """It was abandoned, and was found after all: a draft of "what is missing" would be all of it, and paid twice."""
     batch = in_state(State.ABANDONED)
     values = {"state": State.IN_PROGRESS, "anthropic_id": "msgbatch_x", "next_action_at": timezone.now()}
     MessageBatch.objects.filter(pk=batch.pk).update(**values)

@@ -237,7 +237,7 @@ class TestUnknownThere:
         [finding] = found()
         assert (finding.kind, finding.batch, finding.needs_a_person) == (FindingKind.UNKNOWN_THERE, batch.pk, True)
         assert "is not at Anthropic" in finding.words
-        assert "becomes lost by itself" in finding.remedy
+        assert "becomes lost automatically" in finding.remedy
         batch.refresh_from_db()
         assert (batch.state, batch.misses) == (State.IN_PROGRESS, 0)
         assert batch.events.get(what="audit_unknown_there").text == finding.words

@@ -97,7 +97,7 @@ def test_the_page_of_the_batch_says_what_it_cost(admin_client: Client) -> None:
     unknown = answered(["claude-opus-4-6"], extra={"model": "claude-brand-new"})
     page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{unknown.pk}/change/").content.decode()
     assert "<td>not known</td>" in page
-    assert "<dt>Cost</dt><dd>not known: a model has no price here" in page
+    assert "<dt>Cost</dt><dd>not known: a model without a price" in page
 
 
 def test_prices_of_yours_count(settings: Any) -> None:

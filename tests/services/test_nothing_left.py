@@ -24,7 +24,7 @@ from django_claude_batches.models import (
     UploadState,
 )
 from django_claude_batches.models.large_columns import REMOVED_TEXT
-from django_claude_batches.services import prepare
+from django_claude_batches.services.scheduled import prepare
 from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure

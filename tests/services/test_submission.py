@@ -272,7 +272,7 @@ class TestWhatThisMachineDoesWrong:
     @pytest.mark.django_db(transaction=True)
     def test_inside_a_transaction_it_says_so(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1))
-        with transaction.atomic(), pytest.raises(InsideTransaction, match=r"advance.*Record a wish"):
+        with transaction.atomic(), pytest.raises(InsideTransaction, match=r"advance.*Call submit"):
             services.advance(batch)
         with transaction.atomic(), pytest.raises(InsideTransaction, match="adopt"):
             services.adopt("msgbatch_x")

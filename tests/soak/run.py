@@ -28,7 +28,7 @@ AN_HOUR_AND_MORE = timedelta(minutes=70)
 """Longer than any back-off."""
 
 HOURS = timedelta(hours=6)
-"""For what waits a day: the newest batch before a create call that was given up is deleted after 25 hours."""
+"""For what waits a day: the newest batch before a create call that was abandoned is deleted after 25 hours."""
 
 
 @dataclass

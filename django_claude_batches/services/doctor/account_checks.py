@@ -37,7 +37,7 @@ REMEDIES: tuple[tuple[tuple[type[APIError], ...], str], ...] = (
     ((SpendLimitReached,), "Raise the limit in Anthropic's Console."),
     (
         (InternalServerError, APIResponseValidationError),
-        "If {host} is right: it passes by itself, as Anthropic's status page says. What is due waits.",
+        "If {host} is right: it is temporary; see Anthropic's status page. What is due waits.",
     ),
     ((APIConnectionError,), "Look at BASE_URL ({host}), at the network, at HTTPS_PROXY, and at certificates."),
 )
@@ -151,7 +151,7 @@ def _check_state(subject: DiagnosisBuilder) -> Iterator[Diagnosis]:
         yield subject.ok("sending", "It is not paused.")
     elif paused.paused_until is None:
         words = f"Paused, so nothing is sent: {paused.pause_reason}"
-        yield subject.failed("sending", words, f"When that is mended: `claude_batches resume {alias}`.")
+        yield subject.failed("sending", words, f"When that is fixed: `claude_batches resume {alias}`.")
     else:
         words = f"Paused until {paused.paused_until:%Y-%m-%d %H:%M:%S} UTC: {paused.pause_reason}"
-        yield subject.warning("sending", words, "Nothing: it is resumed by itself.")
+        yield subject.warning("sending", words, "Nothing: it resumes automatically.")

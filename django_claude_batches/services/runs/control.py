@@ -133,9 +133,9 @@ def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:
             FailedDelivery.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
     if marked and batch.is_being_redelivered:
-        again = "some may be taken without being asked again. Retry what is left when that is done; where it stands "
-        again += "still, resume the run."
-        raise InvalidTransition(f"Rows of batch {batch} are being handed out once more: {again}")
+        again = "some may be taken without being asked again. Retry what is left when that is done; if it is stuck, "
+        again += "resume the run."
+        raise InvalidTransition(f"Rows of batch {batch} are being redelivered: {again}")
     if marked and batch.request_purge_note:
         gone = f"its request bodies are gone. {batch.request_purge_note}"
         raise InvalidTransition(f"Rows of batch {batch} cannot be asked again: {gone}")
