@@ -10,8 +10,8 @@ from django_claude_batches import job_registry, services
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.testing import ClaudeEmulator, Failure, Reply
-from tests.jobs.shop import SCHEMA
-from tests.library.models import Book, Review
+from tests.harness.library.models import Book, Review
+from tests.harness.shop import SCHEMA
 
 SYSTEM = "You tag reviews of a shop, as JSON."
 TEXTS = (

@@ -11,7 +11,7 @@ from django_claude_batches import services
 from django_claude_batches.models import JobRun, RunState
 from tests.browser import office_jobs
 from tests.browser.console import Console, everybody, staff
-from tests.library.models import Review
+from tests.harness.library.models import Review
 
 pytestmark = pytest.mark.browser
 

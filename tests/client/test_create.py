@@ -23,7 +23,7 @@ from django_claude_batches.exceptions import (
     OverloadedError,
     RateLimitError,
 )
-from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, batch, refused
+from tests.client.scripted_server import BATCH_ID, Answer, Hangup, Script, batch, refused
 
 ONE = [{"custom_id": "a", "params": {"model": "claude-haiku-4-5"}}]
 

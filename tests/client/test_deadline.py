@@ -30,7 +30,7 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from django_claude_batches.testing.emulator.faults.bends import Body
-from tests.client.scripted import BATCH_ID, Answer, Script, batch, refused
+from tests.client.scripted_server import BATCH_ID, Answer, Script, batch, refused
 
 pytestmark = pytest.mark.timeout(10)  # without a total time these calls do not end
 

@@ -23,7 +23,7 @@ from django_claude_batches.exceptions import (
     SpendLimitReached,
 )
 from tests.client.conftest import KEY
-from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, batch, page, refused, serving
+from tests.client.scripted_server import BATCH_ID, Answer, Hangup, Script, batch, page, refused, serving
 
 ROOT = Path(__file__).parents[2]
 BUSY = refused(529, "overloaded_error", "busy", retry_after_ms="1")

@@ -24,8 +24,8 @@ from django_claude_batches.models import AccountState, OpenListing, State
 from django_claude_batches.services.listings.search import list_for_attempts
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, in_state, running
-from tests.relay import Exchange, Relay, lose_answer, lose_request
+from tests.harness.factories import draft, in_state, running
+from tests.harness.relay import Exchange, Relay, lose_answer, lose_request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick")]
 

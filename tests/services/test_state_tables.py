@@ -13,8 +13,8 @@ from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch_state import ALWAYS_DUE, REMOTE
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, in_state, running
-from tests.relay import Relay, lose_answer, refuse, rewrite
+from tests.harness.factories import draft, in_state, running
+from tests.harness.relay import Relay, lose_answer, refuse, rewrite
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

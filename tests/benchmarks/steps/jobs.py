@@ -31,7 +31,7 @@ from tests.benchmarks.steps import tagging  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 from tests.benchmarks.steps.ours import go_when_told  # noqa: E402
 from tests.benchmarks.steps.tables import empty, reset  # noqa: E402
-from tests.library.models import Review  # noqa: E402
+from tests.harness.library.models import Review  # noqa: E402
 
 PIECE = 1000
 
