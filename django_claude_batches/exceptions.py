@@ -1,4 +1,42 @@
-"""Every error that this app raises, but for `conf.ConfigurationError`, which stands apart on purpose."""
+"""The exceptions of this app, in one tree.
+
+::
+
+    ClaudeBatchesError
+    ├── InvalidTransition
+    │   └── AlreadyRunning
+    ├── InvalidRequest (ValueError)
+    │   └── LimitExceeded
+    ├── WaitTimeout (TimeoutError)
+    ├── UnknownJob (LookupError)
+    ├── Unaskable
+    ├── UnreadableLines
+    ├── ResultsTooLarge
+    ├── InsideTransaction (RuntimeError)
+    ├── OtherInstallation
+    ├── NotOurs
+    │   └── NotEnded
+    ├── LeaseLost
+    ├── SendDeadlinePassed
+    └── APIError
+        ├── APIConnectionError
+        │   └── APITimeoutError
+        ├── APIResponseValidationError
+        └── APIStatusError
+            ├── BadRequestError
+            ├── AuthenticationError
+            ├── PaymentRequiredError
+            ├── PermissionDeniedError
+            ├── NotFoundError
+            ├── RateLimitError
+            ├── SpendLimitReached
+            ├── ResultsUnavailable
+            └── InternalServerError
+                └── OverloadedError
+
+Those below `APIError` have the names that users of Anthropic's SDK know; they are classes of this app.
+`conf.ConfigurationError` is outside the tree, so that no `except ClaudeBatchesError` hides a wrong setting.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +48,22 @@ T = TypeVar("T")
 
 
 class About(StrEnum):
-    """What an error of the API is about; `client.error_table` says it of each."""
+    """What an error of the API is about; `client.error_table` decides it for each."""
 
+    #: The account: every batch of it would be refused, so it is paused until a person resumes it.
     ACCOUNT = "account"
-    """The account: every batch of it would be refused, so it is paused until a person resumes it."""
+    #: This batch would be refused again.
     BATCH = "batch"
-    """This batch would be refused again."""
+    #: Neither: it was refused before work, and can be sent again later.
     NOTHING_DONE = "nothing_done"
-    """Neither: it was refused before work, and can be sent again later."""
+    #: An unknown 400: nothing was done; its message decides whether it concerns the account or the batch.
     ITS_WORDS = "its_words"
-    """An unknown 400: nothing was done; its message decides whether it concerns the account or the batch."""
+    #: Unknown: the call may have been carried out.
     UNKNOWN = "unknown"
-    """Unknown: the call may have been carried out."""
 
 
 class ClaudeBatchesError(Exception):
-    """The base of the family."""
+    """The base of all exceptions of this app but `conf.ConfigurationError`."""
 
 
 class InvalidTransition(ClaudeBatchesError):
@@ -95,19 +133,85 @@ class ResultsTooLarge(ClaudeBatchesError):
     """
 
 
-class APIError(ClaudeBatchesError):
-    """The API answered, and the answer was an error. Everything here is in the API's own words.
+class InsideTransaction(ClaudeBatchesError, RuntimeError):
+    """A function that talks to Anthropic was called inside a transaction."""
 
-    `status` is the HTTP status, `type` the envelope's `error.type`, `error_code` its `error.details.error_code`,
-    `request_id` the id to quote to Anthropic's support, `retry_after` the seconds that the server asked us to wait.
-    `about` says whether the account, the request, or neither was refused.
+
+class OtherInstallation(ClaudeBatchesError):
+    """The account's rows belong to another installation, by the name in the database: this may be a copy of it."""
+
+
+class NotOurs(ClaudeBatchesError):
+    """The batch at Anthropic is not, or cannot yet be shown to be, the one that was asked for."""
+
+
+class NotEnded(NotOurs):
+    """The batch may be the one: that is known when it has ended."""
+
+
+class LeaseLost(ClaudeBatchesError):
+    """Another worker has leased the row since: what was not stored is left to it."""
+
+
+class SendDeadlinePassed(ClaudeBatchesError):
+    """The body of a create call was still being sent when SEND_DEADLINE was over."""
+
+
+class APIError(ClaudeBatchesError):
+    """A call to Anthropic failed.
+
+    `retry_after` is how many seconds the server asked us to wait, None if it did not.
+    """
+
+    def __init__(self, text: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(text)
+
+
+class APIConnectionError(APIError):
+    """There was no complete answer. It has no status.
+
+    `sent` says whether the request may have arrived: False only where the connection was never made.
+    """
+
+    def __init__(self, message: str, *, sent: bool, retry_after: float | None = None) -> None:
+        self.sent = sent
+        super().__init__(message, retry_after=retry_after)
+
+
+class APITimeoutError(APIConnectionError):
+    """The call ran into one of its time limits: connect, read, total or the least rate."""
+
+
+class APIResponseValidationError(APIError):
+    """What was received is not an answer of the API: a proxy's page, a redirect, a 2xx without what was asked for.
+
+    `status_code` is its HTTP status, `message` what is wrong with it or the beginning of its text, and `request_id` the
+    id to quote to Anthropic's support.
+    """
+
+    def __init__(
+        self, message: str, *, status_code: int, request_id: str | None = None, retry_after: float | None = None
+    ) -> None:
+        self.message = message
+        self.status_code = status_code
+        self.request_id = request_id
+        super().__init__(_answer_text(status_code, None, message, request_id), retry_after=retry_after)
+
+
+class APIStatusError(APIError):
+    """The API answered with an error. All texts are in the API's own words.
+
+    `status_code` is the HTTP status, `type` the envelope's `error.type`, `error_code` its `error.details.error_code`,
+    `message` its `error.message` and `request_id` the id to quote to Anthropic's support. `about` says whether the
+    account, the batch, or neither was refused.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        status: int,
+        status_code: int,
         type: str | None = None,  # noqa: A002 (the API's word)
         error_code: str | None = None,
         request_id: str | None = None,
@@ -116,60 +220,58 @@ class APIError(ClaudeBatchesError):
         about: About = About.UNKNOWN,
     ) -> None:
         self.message = message
-        self.about = about
-        self.status = status
+        self.status_code = status_code
         self.type = type
         self.error_code = error_code
         self.request_id = request_id
-        self.retry_after = retry_after
         self.details = details or {}
-        kind = error_code or type
-        text = f"Anthropic answered {status}{f' {kind}' if kind else ''}: {message}"
-        super().__init__(f"{text} (request id {request_id})" if request_id else text)
+        self.about = about
+        super().__init__(_answer_text(status_code, error_code or type, message, request_id), retry_after=retry_after)
 
 
-class AuthenticationError(APIError):
+class BadRequestError(APIStatusError):
+    """400, where neither the code nor the message says more."""
+
+
+class AuthenticationError(APIStatusError):
     """401: the key is wrong, expired or revoked."""
 
 
-class AccessRefused(APIError):
-    """402, 403, or a 400 about the credit, the organization, the Workspace or the key's owner: the key is known, and
-    may not do this."""
+class PaymentRequiredError(APIStatusError):
+    """402, or a 400 about the credit balance. A spend limit is `SpendLimitReached`."""
 
 
-class NotFoundError(APIError):
+class PermissionDeniedError(APIStatusError):
+    """403, or a 400 about the organization, the Workspace or the key's owner: the key is known, and may not do this."""
+
+
+class NotFoundError(APIStatusError):
     """404: no such batch for this key's Workspace. Seen in passing up to 2 minutes after a create."""
 
 
-class ResultsUnavailable(APIError):
-    """The results cannot be read: the batch has not ended, or they were archived."""
-
-
-class RateLimitError(APIError):
+class RateLimitError(APIStatusError):
     """429, for a while; `retry_after` says how long where the server knows."""
 
 
-class SpendLimitReached(APIError):
-    """A spend limit: waiting seconds does not help, it lasts until somebody raises it or the month ends."""
+class SpendLimitReached(APIStatusError):
+    """A spend limit: waiting seconds does not help. It lasts until the limit is raised or the month ends."""
 
 
-class ServerFault(APIError):
-    """5xx, 529 included, and anything that is not an answer of the API."""
+class ResultsUnavailable(APIStatusError):
+    """404 for the results: the batch has not ended, or they were archived."""
 
 
-class APIConnectionError(ClaudeBatchesError):
-    """There was no complete answer.
+class InternalServerError(APIStatusError):
+    """500 and above: an error of the server, which says so itself."""
 
-    `sent` says whether the request may have arrived: False only where the connection was never made. `too_slow` says
-    that the call ran into one of its time limits (connect, read, total or the least rate). `retry_after` is in seconds,
-    where a later try was answered with it.
-    """
 
-    def __init__(self, message: str, *, sent: bool, too_slow: bool = False, retry_after: float | None = None) -> None:
-        self.sent = sent
-        self.too_slow = too_slow
-        self.retry_after = retry_after
-        super().__init__(message)
+class OverloadedError(InternalServerError):
+    """529: the API is overloaded."""
+
+
+def _answer_text(status_code: int, kind: str | None, message: str, request_id: str | None) -> str:
+    text = f"Anthropic answered {status_code}{f' {kind}' if kind else ''}: {message}"
+    return f"{text} (request id {request_id})" if request_id else text
 
 
 def result_or_error(call: Callable[[], T]) -> T | ClaudeBatchesError:

@@ -21,10 +21,10 @@ def decoded(data: bytes) -> Any:
 
 
 def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object for `json.loads`; raise ValueError for a key that stands twice, of which Python takes the last."""
+    """Make an object for `json.loads`; raise ValueError for a key that occurs twice, of which Python takes the last."""
     made = dict(pairs)
     if len(made) < len(pairs):
         counts = Counter(key for key, _value in pairs)
         repeated = next(key for key in made if counts[key] > 1)
-        raise ValueError(f"the key {repeated!r:.80} stands twice in one object")
+        raise ValueError(f"the key {repeated!r:.80} occurs twice in one object")
     return made

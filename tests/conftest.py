@@ -11,21 +11,22 @@ from hypothesis import settings as examples
 
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
-from tests import lanes, selections
-from tests.making import draft
-from tests.selections import (  # noqa: F401 (hooks of pytest's)
+from tests.harness import requirements, selections
+from tests.harness.factories import draft
+from tests.harness.job_fixtures import no_jobs, pass_time  # noqa: F401 (fixtures)
+from tests.harness.selections import (  # noqa: F401 (hooks of pytest's)
     pytest_collection_modifyitems,
     pytest_unconfigure,
     pytest_xdist_auto_num_workers,
 )
 
-GATE = pytest.StashKey[lanes.Gate]()
+GATE = pytest.StashKey[requirements.Gate]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--services",
-        choices=(lanes.NONE, lanes.PROBE, lanes.REQUIRE),
+        choices=(requirements.NONE, requirements.PROBE, requirements.REQUIRE),
         help="tests that need a server: skip them all (none), skip them where it does not answer (probe), or fail "
         "there (require). Default: require with CI set, else probe",
     )
@@ -36,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     selections.choose(config)
     examples.register_profile("ours", deadline=None)  # a busy machine is no failure
     examples.load_profile("ours")
-    config.stash[GATE] = lanes.Gate(lanes.policy(config.getoption("--services")))
+    config.stash[GATE] = requirements.Gate(requirements.policy(config.getoption("--services")))
     # What a shell starts in the background ignores SIGINT, and so does all that it starts: some tests press Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -69,7 +70,7 @@ def celery_in_this_process() -> Iterator[None]:
 @pytest.fixture
 def redis_url() -> str:
     """For tests marked `redis`."""
-    return lanes.BY_MARKER["redis"].url
+    return requirements.BY_MARKER["redis"].url
 
 
 @pytest.fixture

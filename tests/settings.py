@@ -7,7 +7,7 @@ import dj_database_url
 SECRET_KEY = "not a secret"
 USE_TZ = True
 TIME_ZONE = "Europe/Berlin"
-ROOT_URLCONF = "tests.urls"
+ROOT_URLCONF = "tests.harness.urls"
 STATIC_URL = "/static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"  # the default from Django 6.0; 5.2 warns without it
 DEBUG = False
@@ -30,7 +30,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_claude_batches",
-    "tests.library",
+    "tests.harness.library",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -35,8 +35,8 @@ CONFIRM = Verb(
     label=gettext_lazy("Confirm this installation"),
     permission="submit",
     words=gettext_lazy("Not in a copy of a database whose original still runs: both would act on the same batches."),
-    rule=gettext_lazy("Only accounts that were another installation's can be confirmed."),
-    done=ngettext_lazy("%d account is this installation's now.", "%d accounts are this installation's now."),
+    rule=gettext_lazy("Only accounts of another installation can be confirmed."),
+    done=ngettext_lazy("%d account belongs to this installation now.", "%d accounts belong to this installation now."),
     refusal=_cannot_confirm,
     perform=lambda account, by: services.confirm_installation(account.alias),
 )
@@ -45,9 +45,9 @@ RESUME = Verb(
     name="resume",
     label=gettext_lazy("Resume sending"),
     permission="submit",
-    words=gettext_lazy("What waits to be sent goes out, and is billed once sent."),
+    words=gettext_lazy("Queued batches are sent, and billed once sent."),
     rule=gettext_lazy("Only paused accounts can be resumed."),
-    done=ngettext_lazy("%d account sends again.", "%d accounts send again."),
+    done=ngettext_lazy("Sending is resumed for %d account.", "Sending is resumed for %d accounts."),
     refusal=_cannot_resume,
     perform=lambda account, by: services.resume(account.alias),
 )
@@ -87,7 +87,7 @@ class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
         if not account.is_paused:
             return _("Sends")
         if account.paused_until is None:
-            return _("Paused until somebody resumes it")
+            return _("Paused until a person resumes it")
         until = date_filter(timezone.localtime(account.paused_until), "SHORT_DATETIME_FORMAT")
         return _("Paused until %(until)s") % {"until": until}
 

@@ -37,7 +37,7 @@ from django_claude_batches.client.validation import (
     problem_with_key,
     problem_with_url,
 )
-from django_claude_batches.exceptions import APIConnectionError, InvalidRequest, ServerFault
+from django_claude_batches.exceptions import APIConnectionError, APIResponseValidationError, InvalidRequest
 from django_claude_batches.wire import (
     MAX_BODY_BYTES,
     MAX_PAGE,
@@ -66,8 +66,8 @@ class BatchesClient:
     `around` makes a context manager in which each call is made, with its retries: it sees the call's error, and may
     refuse the call with one. Arguments that cannot work raise ValueError.
 
-    Every method may raise `APIStatusError` (the API refused) and `APIConnectionError` (no answer); none raises an error
-    of requests.
+    Every method may raise `APIStatusError` (the API refused), `APIConnectionError` (no answer) and
+    `APIResponseValidationError` (not the API's answer); none raises an error of requests.
     """
 
     def __init__(
@@ -177,8 +177,9 @@ class BatchesClient:
         `APIConnectionError(sent=False)`: not a byte of the body was asked for, so no batch can have been made.
         `APIConnectionError(sent=True)`: there may be one. That is every other loss, any 2xx answer that isn't a batch
         with an id, and any exception of `body.read()` (its words are in the message), which is how a caller can put a
-        deadline on the sending; `read` is not called again once all bytes are out. Other answers raise as `APIError`;
-        of those a 5xx, 408 or 409 leaves it open, too, whether there is a batch.
+        deadline on the sending; `read` is not called again once all bytes are out. Other answers raise as
+        `APIStatusError`, of which a 5xx, 408 or 409 leaves it open, too, whether there is a batch, and
+        `APIResponseValidationError`, which always does.
 
         The connect timeout also holds for each piece sent (urllib3 leaves it on the socket), hence its 60 s. The call
         as a whole takes `total_timeout` seconds at most; None is 10 minutes more than both timeouts together.
@@ -237,7 +238,7 @@ class BatchesClient:
         count = len(reply.data["data"])
         if count > limit:
             words = f"not what was asked for: {count:,} batches on a page of {limit:,}"
-            raise ServerFault(words, status=200, request_id=reply.request_id)
+            raise APIResponseValidationError(words, status_code=200, request_id=reply.request_id)
         return reply
 
     def list_all(
@@ -337,5 +338,5 @@ def _read(read: Callable[[object], T | None], reply: Reply[Any]) -> Reply[T]:
     data = read(reply.data)
     if data is None:
         words = f"not what was asked for: {_excerpt(reply.data)}"
-        raise ServerFault(words, status=200, request_id=reply.request_id)
+        raise APIResponseValidationError(words, status_code=200, request_id=reply.request_id)
     return replace(cast("Reply[T]", reply), data=data)

@@ -1,6 +1,7 @@
 """An answer outside 200-299 as an error of ours: its envelope read, and looked up in `error_table`.
 
-An unknown 4xx is a plain `APIError`; a 5xx, a redirect and whatever isn't in the API's envelope is a `ServerFault`.
+An unknown 4xx is a plain `APIStatusError`, a 5xx an `InternalServerError`; a redirect and nearly everything without the
+API's envelope is an `APIResponseValidationError`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django_claude_batches import sanitize
-from django_claude_batches.client.error_table import edge_kind_and_about, kind_and_about
+from django_claude_batches.client.error_table import edge_rule, kind_and_about
 from django_claude_batches.client.retries import retry_after
-from django_claude_batches.exceptions import About, APIError, NotFoundError, ResultsUnavailable, ServerFault
+from django_claude_batches.exceptions import (
+    APIResponseValidationError,
+    APIStatusError,
+    NotFoundError,
+    ResultsUnavailable,
+)
 
 MAX_FOREIGN_TEXT = 500
 """Characters kept of an answer that isn't the API's."""
@@ -28,24 +34,36 @@ MAX_MESSAGE, MAX_IDENTIFIER = 5000, 100
 
 def error_from_response(
     status: int, reason: str, headers: Mapping[str, str], text: str, *, about_results: bool
-) -> APIError:
-    """Make the error that an answer outside 200-299 stands for.
+) -> APIStatusError | APIResponseValidationError:
+    """Return the error that an answer outside 200-299 is.
 
     `about_results`: the results were asked for, where a 404 says that there are none (yet, or any more).
     """
-    if 300 <= status < 400:
-        return _error(ServerFault, About.UNKNOWN, _refused_redirect(headers), status, headers)
-    body = _envelope(text)
+    request_id, wait = identifier(headers.get("request-id")), retry_after(headers)
+    is_redirect = 300 <= status < 400
+    body = None if is_redirect else _envelope(text)
     if body is None:
-        kind, about = edge_kind_and_about(status)
-        return _error(kind, about, plain_text(text) or f"HTTP {status} {reason}".rstrip(), status, headers)
+        message = _refused_redirect(headers) if is_redirect else plain_text(text) or f"HTTP {status} {reason}".rstrip()
+        rule = edge_rule(status)
+        if rule is None:
+            return APIResponseValidationError(message, status_code=status, request_id=request_id, retry_after=wait)
+        return rule.kind(message, status_code=status, request_id=request_id, retry_after=wait, about=rule.about)
     error = body["error"]
     message = _text(error.get("message"), MAX_MESSAGE) or plain_text(text)
     code, type_ = identifier(_details(error).get("error_code")), identifier(error.get("type"))
     kind, about = kind_and_about(status, code or "", type_ or "", message)
     if kind is NotFoundError and about_results:
         kind = ResultsUnavailable
-    return _error(kind, about, message, status, headers, body=body)
+    return kind(
+        message,
+        status_code=status,
+        type=type_,
+        error_code=code,
+        request_id=identifier(body.get("request_id")) or request_id,
+        retry_after=wait,
+        details=_details(error),
+        about=about,
+    )
 
 
 def plain_text(text: str) -> str:
@@ -58,29 +76,6 @@ def plain_text(text: str) -> str:
 def identifier(value: object) -> str | None:
     """Return a short text of the wire, cleaned and cut; None for what is none."""
     return _text(value, MAX_IDENTIFIER)
-
-
-def _error(
-    kind: type[APIError],
-    about: About,
-    message: str,
-    status: int,
-    headers: Mapping[str, str],
-    *,
-    body: dict[str, Any] | None = None,
-) -> APIError:
-    body = body or {}
-    error = body.get("error", {})
-    return kind(
-        message,
-        status=status,
-        type=identifier(error.get("type")),
-        error_code=identifier(_details(error).get("error_code")),
-        request_id=identifier(body.get("request_id")) or identifier(headers.get("request-id")),
-        retry_after=retry_after(headers),
-        details=_details(error),
-        about=about,
-    )
 
 
 def _envelope(text: str) -> dict[str, Any] | None:

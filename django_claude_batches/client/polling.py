@@ -10,9 +10,10 @@ from django_claude_batches.client.transport import Reply
 from django_claude_batches.exceptions import (
     APIConnectionError,
     APIError,
+    APIResponseValidationError,
+    InternalServerError,
     NotFoundError,
     RateLimitError,
-    ServerFault,
     WaitTimeout,
 )
 from django_claude_batches.wire import MessageBatch
@@ -27,7 +28,13 @@ a create (docs/reference/wire.md §11.8)."""
 LAST_POLL_SECONDS = 1.0
 """Seconds that a poll is given where less than that is left of the wait."""
 
-TRANSIENT_ERRORS = (APIConnectionError, RateLimitError, NotFoundError, ServerFault)
+TRANSIENT_ERRORS = (
+    APIConnectionError,
+    APIResponseValidationError,
+    RateLimitError,
+    NotFoundError,
+    InternalServerError,
+)
 
 
 def poll_until_ended(
@@ -57,15 +64,13 @@ def poll_until_ended(
             hint = min(outcome.retry_after or 0.0, MAX_RETRY_AFTER)
         else:
             misses += 1
-            hint = getattr(outcome, "retry_after", None) or 0.0
+            hint = outcome.retry_after or 0.0
             if misses >= MAX_FAILED_POLLS or hint > MAX_RETRY_AFTER:
                 raise outcome
         _sleep(max(poll_interval, hint), deadline, name=name, timeout=timeout, last_status=last_status)
 
 
-def _polled(
-    poll: Callable[[float], Reply[MessageBatch]], at_most: float
-) -> Reply[MessageBatch] | APIError | APIConnectionError:
+def _polled(poll: Callable[[float], Reply[MessageBatch]], at_most: float) -> Reply[MessageBatch] | APIError:
     try:
         return poll(at_most)
     except TRANSIENT_ERRORS as error:

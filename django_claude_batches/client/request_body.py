@@ -44,7 +44,7 @@ def _checked_id(request: Mapping[str, Any], position: int, seen: set[str]) -> st
     if not isinstance(custom_id, str) or not CUSTOM_ID_PATTERN.fullmatch(custom_id):
         raise InvalidRequest(f"custom_id {custom_id!r:.80} is not 1 to 64 of a-z A-Z 0-9 _ -", position=position)
     if custom_id in seen:
-        raise InvalidRequest("custom_id stands twice in the batch", position=position, custom_id=custom_id)
+        raise InvalidRequest("custom_id occurs twice in the batch", position=position, custom_id=custom_id)
     seen.add(custom_id)
     return custom_id
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from django_claude_batches.exceptions import APIConnectionError, APIError, ServerFault, SpendLimitReached
+from django_claude_batches.exceptions import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    InternalServerError,
+    SpendLimitReached,
+)
 from django_claude_batches.sanitize import moment
 
 RETRIED_STATUSES = frozenset({408, 409, 429})
@@ -29,7 +35,7 @@ FIRST_BACKOFF, MAX_BACKOFF = 0.5, 8.0
 class Failure:
     """One try that failed. `advice` is the server's `x-should-retry`, None where it said nothing."""
 
-    error: APIError | APIConnectionError
+    error: APIConnectionError | APIResponseValidationError | APIStatusError
     advice: bool | None = None
 
 
@@ -37,7 +43,7 @@ def pause_before_retry(failure: Failure, *, tries: int) -> float | None:
     """Return the seconds to wait before trying again, None not to. `tries` counts the retries made so far."""
     if not _is_retried(failure):
         return None
-    asked = failure.error.retry_after if isinstance(failure.error, APIError) else None
+    asked = failure.error.retry_after
     if asked is not None and asked > 0:
         return asked if asked <= MAX_PAUSE else None
     backoff = min(FIRST_BACKOFF * 2.0**tries, MAX_BACKOFF)
@@ -50,15 +56,15 @@ def _is_retried(failure: Failure) -> bool:
         return False  # it lasts until somebody raises it; the SDK tries in vain
     if failure.advice is not None:
         return failure.advice
-    return isinstance(error, APIConnectionError) or error.status in RETRIED_STATUSES or error.status >= 500
+    return isinstance(error, APIConnectionError) or error.status_code in RETRIED_STATUSES or error.status_code >= 500
 
 
 def may_have_worked(failure: Failure) -> bool:
     """Return whether the server may have done what it was asked before this try failed."""
     error = failure.error
-    return (
-        error.sent if isinstance(error, APIConnectionError) else isinstance(error, ServerFault) or error.status == 408
-    )
+    if isinstance(error, APIConnectionError):
+        return error.sent
+    return isinstance(error, InternalServerError | APIResponseValidationError) or error.status_code == 408
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:

@@ -30,7 +30,13 @@ from django_claude_batches.client.request_body import BodyReadError, Upload
 from django_claude_batches.client.response_body import MAX_OBJECT_BYTES, READ_BYTES
 from django_claude_batches.client.result_body import Stream
 from django_claude_batches.client.retries import Failure
-from django_claude_batches.exceptions import APIConnectionError, APIError, NotFoundError, ServerFault
+from django_claude_batches.exceptions import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    NotFoundError,
+)
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
 TOTAL_SECONDS = 50.0
@@ -127,10 +133,10 @@ class Transport:
                 maybe_done = maybe_done or retries.may_have_worked(outcome)
             return outcome
 
-        failure: APIError | None = None
+        failure: APIStatusError | APIResponseValidationError | None = None
         try:
             return self._call_with_retries(attempt, self._pace())
-        except APIError as error:
+        except (APIStatusError, APIResponseValidationError) as error:  # a lost connection is raised as it is
             failure = error
         if not maybe_done or retries.may_have_worked(Failure(failure)):
             raise failure
@@ -166,7 +172,7 @@ class Transport:
         if isinstance(outcome, Reply):
             return outcome
         error = outcome.error
-        if isinstance(error, APIError) and 200 <= error.status < 300:
+        if isinstance(error, APIResponseValidationError) and 200 <= error.status_code < 300:
             error = APIConnectionError(str(error), sent=True)
         raise error
 
@@ -262,7 +268,7 @@ class Transport:
         if problem:
             encoding = identifier(headers.get("content-encoding"))
             problem += f" (content-encoding: {encoding})" if encoding else ""
-            return Failure(ServerFault(problem, status=response.status_code, request_id=request_id))
+            return Failure(APIResponseValidationError(problem, status_code=response.status_code, request_id=request_id))
         date, workspace_id = retries.http_date(headers.get("date")), _workspace_id(headers)
         return Reply(data, request_id, date, retries.retry_after(headers), workspace_id)
 
@@ -285,9 +291,8 @@ class Transport:
             return call()
         except (BodyReadError, *http_session.CONNECTION_ERRORS) as error:
             exceeded = deadline.exceeded()
-            is_too_slow = bool(exceeded) or http_session.timed_out(error)
-            words = exceeded or http_session.describe_error(error, self.redacted)
-            return APIConnectionError(words, sent=sent(error), too_slow=is_too_slow)
+            kind = APITimeoutError if exceeded or http_session.timed_out(error) else APIConnectionError
+            return kind(exceeded or http_session.describe_error(error, self.redacted), sent=sent(error))
         except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
             foreign = error.with_traceback(None)
             foreign.__context__ = foreign.__cause__ = None

@@ -122,7 +122,7 @@ def _key_problem(value: dict[Any, Any]) -> str:
             return why
         (name,) = json.loads(_text({key: None}))
         if name in seen:
-            return f"cannot be encoded as JSON: the key {_key(name)} stands twice"
+            return f"cannot be encoded as JSON: the key {_key(name)} occurs twice"
         seen.add(name)
     return ""
 

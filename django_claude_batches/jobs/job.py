@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.db import InterfaceError, OperationalError, models, router
+from django.db import models, router
 
 from django_claude_batches import job_registry, services, tasks
 from django_claude_batches.exceptions import InvalidRequest
@@ -14,7 +14,7 @@ from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
 from django_claude_batches.printable import get_logger
 from django_claude_batches.sanitize import Cleaner
-from django_claude_batches.services.job_calls import sync_result
+from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, sync_result
 
 logger = get_logger(__name__)
 
@@ -99,7 +99,7 @@ class BatchJob:
             return None
         try:
             return sync_result(self, "get_queryset", self.get_queryset()).model
-        except (OperationalError, InterfaceError):
+        except TRANSIENT_DATABASE_ERRORS:
             raise
         except Exception:
             logger.exception("%s.get_queryset() raised: rows are read by their own models.", type(self).__name__)

@@ -34,7 +34,7 @@ EXPLANATIONS = {
         "This can take a day."
     ),
     State.HELD: _("No matching batch appeared at Anthropic. Submit again when ready."),
-    State.ABANDONED: _("Nobody waits for this batch any more; it may have been billed."),
+    State.ABANDONED: _("Abandoned. It may have been billed."),
     State.REJECTED: _('Nothing ran. "{last_error}". Correct it and submit again.'),
     State.IN_PROGRESS: _("Usually under an hour, at most until {expires_at}. Counts appear when it ends."),
     State.CANCELING: _("Requests already running finish and are billed; their results are kept."),

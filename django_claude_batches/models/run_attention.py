@@ -39,12 +39,12 @@ def reasons() -> list[Reason]:
         Reason(
             "failed_deliveries",
             Q(Exists(parked)),
-            _("Its handler raised for {failed_deliveries} rows: correct it, and deliver them again."),
+            _("{failed_deliveries} rows raised an error in the job's code. Fix the code, then redeliver."),
         ),
         Reason(
             "failing",
             Q(state__in=ACTIVE, failures__gte=FAILURES_FOR_ATTENTION),
-            _("It fails again and again: {last_error}"),
+            _("It failed several times in a row: {last_error}"),
         ),
         Reason(
             "left_out",
@@ -94,7 +94,7 @@ class _Details(dict[str, Any]):
 
 
 def with_issues(runs: Any) -> Any:
-    """Add to runs whether they have parked rows, rows that failed for good, and deliveries that nobody tries again."""
+    """Add to runs whether they have failed deliveries, rows that failed for good, and stuck deliveries."""
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
     return runs.annotate(
         has_failed_deliveries=Exists(FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))),

@@ -10,6 +10,7 @@ from django_claude_batches.services.account_pauses import resume
 from django_claude_batches.services.announcements import announce_again
 from django_claude_batches.services.audits.audit import audit
 from django_claude_batches.services.audits.findings import AuditReport, Finding, FindingKind
+from django_claude_batches.services.delivery.redeliver import redeliver, redeliver_failed
 from django_claude_batches.services.doctor.diagnose import diagnose
 from django_claude_batches.services.doctor.report import CheckResult, Diagnosis
 from django_claude_batches.services.engine import advance, wait
@@ -25,14 +26,7 @@ from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, 
 from django_claude_batches.services.retention.purge import purge
 from django_claude_batches.services.retries import retry
 from django_claude_batches.services.runs.advance import advance_run
-from django_claude_batches.services.runs.control import (
-    cancel_run,
-    pause_run,
-    redeliver,
-    redeliver_failed,
-    resume_run,
-    retry_run,
-)
+from django_claude_batches.services.runs.control import cancel_run, pause_run, resume_run, retry_run
 from django_claude_batches.services.runs.dry_run import DryRun, dry_run
 from django_claude_batches.services.runs.start import start_job
 from django_claude_batches.services.submission.submit import submit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow, now_plus
-from django_claude_batches.exceptions import APIError
+from django_claude_batches.exceptions import APIStatusError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.account import AccountStateQuerySet
 from django_claude_batches.models.large_columns import REMOVED_TEXT
@@ -31,7 +31,7 @@ def is_paused(alias: str) -> bool:
     return AccountState.objects.primary().paused().filter(alias=alias).exists()
 
 
-def pause(alias: str, error: APIError, *, until_resumed: bool = False) -> None:
+def pause(alias: str, error: APIStatusError, *, until_resumed: bool = False) -> None:
     """Stop sending for the account: until the time that the API names, else, or `until_resumed`, until it is resumed.
 
     A pause that waits for a person stays one, whatever is refused meanwhile.

@@ -11,14 +11,10 @@ from django.db import connections, transaction
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import InsideTransaction
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.services.installation import require_own_installation
 from django_claude_batches.services.slow_accounts import recording_slow_calls
-
-
-class InsideTransaction(ClaudeBatchesError, RuntimeError):
-    """A verb that talks to Anthropic was called inside a transaction."""
 
 
 def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
@@ -65,8 +61,8 @@ def require_no_transaction(name: str) -> None:
     if inside:
         raise InsideTransaction(
             f"{name} talks to Anthropic and commits as it goes: it cannot run inside a transaction (atomic(), a view "
-            "under ATOMIC_REQUESTS, autocommit off). Record a wish there with submit(), cancel() or delete_remote(): a "
-            "worker does it."
+            "under ATOMIC_REQUESTS, autocommit off). Call submit(), cancel() or delete_remote() there: they record "
+            "what a worker then does."
         )
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from django_claude_batches import conf
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import OtherInstallation
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.account_pauses import account_state
-
-
-class OtherInstallation(ClaudeBatchesError):
-    """The rows were another installation's, by the name in the database: this may be a copy of it."""
 
 
 def require_own_installation(alias: str) -> None:
@@ -26,8 +22,8 @@ def require_own_installation(alias: str) -> None:
     if state.belongs_to_other_installation(name):
         raise OtherInstallation(
             f'This database is "{state.installation}"\'s, and the settings say INSTALLATION = "{name}": it may be a '
-            f'copy. Nothing is sent, polled, fetched, canceled or deleted for account "{alias}" until somebody says '
-            f"that it is not: manage.py claude_batches confirm-installation {alias}"
+            f'copy. Nothing is sent, polled, fetched, canceled or deleted for account "{alias}" until a person '
+            f"confirms that it is not: manage.py claude_batches confirm-installation {alias}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Calling a job's own code: what it returns may be a coroutine, which does nothing until it is awaited."""
+"""Call a job's own code: its handlers in a savepoint, awaited if they are coroutine functions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,56 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
+from django.db import InterfaceError, OperationalError, transaction
 
 from django_claude_batches import job_registry
+from django_claude_batches.exceptions import UnknownJob
 
 T = TypeVar("T")
+
+# A lost connection, a deadlock or a serialization failure: it may work the next time.
+TRANSIENT_DATABASE_ERRORS = (OperationalError, InterfaceError)
+
+
+class SwallowedDatabaseError(Exception):
+    """The project's code caught a database error that had undone its transaction."""
+
+
+def get_job(name: str) -> job_registry.Job:
+    """Return the job of this name; raise UnknownJob, which lists the known ones."""
+    job = job_registry.find(name)
+    if job is None:
+        raise UnknownJob(f"{job_registry.unknown_job_message(name)} Declare jobs in an app's module claude_jobs.")
+    return job
+
+
+def call_handler(job: job_registry.Job, handler: str, *args: Any, using: str) -> Exception | None:
+    """Call the job's handler in a savepoint; return the exception that it raised, with all undone that it wrote.
+
+    Raise transient database errors.
+    """
+    try:
+        with transaction.atomic(using=using):
+            call(job, handler, *args)
+            if transaction.get_rollback(using):
+                raise SwallowedDatabaseError(
+                    "It caught a database error, and what it had written until then was undone with that: put the "
+                    "statement that may fail into a transaction.atomic() of its own."
+                )
+    except TRANSIENT_DATABASE_ERRORS:
+        raise
+    except Exception as error:  # noqa: BLE001 (it is the project's code)
+        return error
+    return None
 
 
 def call(job: job_registry.Job, handler: str, *args: Any) -> None:
     """Call the job's method of this name; await what it returns, if that can be awaited.
 
-    What an asynchronous handler runs by `sync_to_async`, which all of Django's async ORM does, runs in this thread: on
-    its connections, so in the transactions that are open on them. Tasks that the handler leaves behind are canceled.
+    `sync_to_async`, and so all of Django's async ORM, runs in this thread: on its connections, inside the transactions
+    that are open on them. Tasks that the handler leaves behind are canceled.
 
-    Raise what the handler raises, and an error for what cannot be awaited here or would never run.
+    Raise what the handler raises, TypeError if it returns a generator, and RuntimeError if an event loop is running.
     """
     returned = getattr(job, handler)(*args)
     if returned is None:
@@ -35,7 +72,7 @@ def call(job: job_registry.Job, handler: str, *args: Any) -> None:
 
 
 def sync_result(job: job_registry.Job, method: str, returned: T) -> T:
-    """Return what a method of the job returned; raise TypeError where that would have to be awaited."""
+    """Return what a method of the job returned; raise TypeError if that would have to be awaited."""
     if inspect.isawaitable(returned) or isinstance(returned, AsyncGenerator):
         _close(returned)
         raise TypeError(

@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 
 from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import APIConnectionError
+from django_claude_batches.exceptions import APITimeoutError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import account_state, is_paused
@@ -54,20 +54,19 @@ def recording_slow_calls(alias: str) -> Callable[[], AbstractContextManager[None
     def call() -> Iterator[None]:
         slow_ones = _slow_accounts.get()
         if slow_ones is not None and alias in slow_ones:
-            raise APIConnectionError("Not asked: the call before this one was too slow.", sent=False, too_slow=True)
+            raise APITimeoutError("Not asked: the call before this one was too slow.", sent=False)
         try:
             yield
-        except APIConnectionError as error:
-            if error.too_slow:
-                if slow_ones is not None:
-                    slow_ones.add(alias)
-                _record_slow_call(alias, error)
+        except APITimeoutError as error:
+            if slow_ones is not None:
+                slow_ones.add(alias)
+            _record_slow_call(alias, error)
             raise
 
     return call
 
 
-def _record_slow_call(alias: str, error: APIConnectionError) -> None:
+def _record_slow_call(alias: str, error: APITimeoutError) -> None:
     """Remember it on the account's row; what the caller does about the error does not depend on that."""
     logger.warning("Account %s: a call was too slow: %s", alias, error)
     try:

@@ -69,8 +69,8 @@ class OfJob:
         if run.state != RunState.FINISHED or run.last_error or not report.is_balanced(self.batches()):
             stuck = "".join(f" Batch {batch}: {batch.explanation} {batch.last_error}" for batch in self._open())
             return f"Run {run} is: {run.get_state_display()}. {run.last_error}{stuck}"
-        if parked := self._parked().first():
-            return f"Run {run}: a handler raised for {totals.failed_deliveries:,} rows. The first:\n{parked.traceback}"
+        if failed := self._failed_deliveries().first():
+            return f"Run {run}: a handler raised for {totals.failed_deliveries:,} rows. The first:\n{failed.traceback}"
         if totals.delivered != totals.rows:
             return f"Run {run}: {totals.delivered:,} of {totals.rows:,} rows have their answer."
         return ""
@@ -98,5 +98,5 @@ class OfJob:
     def _results(self) -> Any:
         return BatchResult.objects.filter(batch__run=self._run)
 
-    def _parked(self) -> Any:
+    def _failed_deliveries(self) -> Any:
         return FailedDelivery.objects.filter(batch__run=self._run).order_by("pk")

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches.models import AccountState, MessageBatch
-from tests.admin.making import ingest
+from tests.admin.admin_pages import ingest
 
 Staff = Callable[..., Client]
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
-from tests.admin.making import (
+from tests.admin.admin_pages import (
     ACCOUNTS,
     ANSWER,
     BATCHES,
@@ -25,8 +25,8 @@ from tests.admin.making import (
     page,
     url,
 )
-from tests.library.models import Book
-from tests.making import draft, item
+from tests.harness.factories import draft, item
+from tests.harness.library.models import Book
 
 pytestmark = pytest.mark.django_db
 

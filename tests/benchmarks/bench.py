@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.benchmarks.figures import OURS, PEER, Figures, Run
 from tests.benchmarks.stub.process import StubProcess, stub
-from tests.reliability import databases
+from tests.harness import databases
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"sqlite": databases.SQLITE, "postgres": databases.POSTGRES, "mariadb": databases.MARIADB}

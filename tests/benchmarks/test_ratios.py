@@ -10,7 +10,7 @@ import pytest
 from tests.benchmarks.__main__ import MARGIN, check, report
 from tests.benchmarks.bench import KINDS, bench
 from tests.conftest import GATE
-from tests.reliability import databases
+from tests.harness import databases
 
 REQUESTS = 10_000
 TRIES = (1, 3, 3)

@@ -22,7 +22,7 @@ from tests.browser.chromium import Watch
 from tests.browser.day import Day, begun
 from tests.browser.office import Office, answer
 from tests.browser.policy import MIDDLEWARE
-from tests.reliability import databases
+from tests.harness import databases
 from tests.reliability.site import Site
 
 APP = "django_claude_batches"

@@ -11,7 +11,7 @@ from django.db.backends.signals import connection_created
 from django.utils import timezone
 
 from django_claude_batches.testing import ClaudeEmulator
-from tests.protocol.clock import built_in_strftime
+from tests.reliability.protocol.clock import built_in_strftime
 
 MORNING = datetime(2026, 11, 23, 7, 42, 5, tzinfo=UTC)
 """A Monday. Some seconds after the minute: the emulator's clock goes on by the seconds that a run takes."""

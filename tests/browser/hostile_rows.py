@@ -104,7 +104,7 @@ def complete() -> MessageBatch:
 
 
 def runs() -> JobRun:
-    """Make a run of each output, and a paused one of them all, whose rows are parked; give that."""
+    """Make a run of each output, and a paused one of them all, with failed deliveries; give that."""
     now = timezone.now()
     JobRun.objects.bulk_create(
         JobRun(state=RunState.FINISHED, started_at=now, **texts_of(JobRun, text)) for text in TEXTS

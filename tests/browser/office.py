@@ -13,7 +13,7 @@ from django_claude_batches.models import AccountState, MessageBatch, State, Subm
 from django_claude_batches.testing import ClaudeEmulator, Failure, Reply
 from tests.browser import office_jobs
 from tests.browser.day import Day
-from tests.library.models import Book
+from tests.harness.library.models import Book
 
 PRODUCTS = (
     "Merino crew",

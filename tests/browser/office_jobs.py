@@ -10,8 +10,8 @@ from django_claude_batches import job_registry, services
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.testing import ClaudeEmulator, Failure, Reply
-from tests.jobs.shop import SCHEMA
-from tests.library.models import Book, Review
+from tests.harness.library.models import Book, Review
+from tests.harness.shop import SCHEMA
 
 SYSTEM = "You tag reviews of a shop, as JSON."
 TEXTS = (
@@ -122,7 +122,7 @@ def advanced(run: JobRun, claude: ClaudeEmulator, *, rounds: int = 6) -> JobRun:
 
 
 def finished_run(claude: ClaudeEmulator, by: Any) -> JobRun:
-    """All delivered, but for rows that failed and rows that are parked."""
+    """All delivered, but for rows that failed and failed deliveries."""
     run = advanced(services.start_job("shop-review-tags", label="Reviews of November", by=by), claude)
     assert run.state == RunState.FINISHED, (run.state, run.pause_reason, run.last_error)
     return run

@@ -11,7 +11,7 @@ from tests.browser.accessibility import grave_violations, tab_to
 from tests.browser.console import Console, address
 from tests.browser.looks import BATCHES, FORMS, PAGES
 from tests.browser.office import Office
-from tests.making import draft
+from tests.harness.factories import draft
 
 pytestmark = pytest.mark.browser
 

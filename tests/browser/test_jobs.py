@@ -11,7 +11,7 @@ from django_claude_batches import services
 from django_claude_batches.models import JobRun, RunState
 from tests.browser import office_jobs
 from tests.browser.console import Console, everybody, staff
-from tests.library.models import Review
+from tests.harness.library.models import Review
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ def see(page: Any, text: str) -> None:
     page.get_by_text(text).first.wait_for()
 
 
-def test_from_the_start_to_the_last_parked_row(console: Console) -> None:
+def test_from_the_start_to_the_last_failed_delivery(console: Console) -> None:
     office_jobs.write_reviews(12)
     page, watch = console.log_in(everybody())
     page.set_default_timeout(MILLISECONDS)
@@ -46,9 +46,9 @@ def test_from_the_start_to_the_last_parked_row(console: Console) -> None:
 
     office_jobs.advanced(run, console.claude, rounds=1)
     see(page, "0 of 1 batch has its results.")  # without a reload
-    page.get_by_text("It has gone on since this page was opened.").wait_for()
+    page.get_by_text("The run has moved on.").wait_for()
     office_jobs.advanced(run, console.claude)
-    see(page, "1 row is parked: its handler raised")
+    see(page, "1 row raised an error in the job's code")
     see(page, 'LookupError: no tag "zip" in this shop')
     assert page.url == address
     page.locator("summary").first.click()
@@ -59,10 +59,10 @@ def test_from_the_start_to_the_last_parked_row(console: Console) -> None:
     page.get_by_role("button", name="Redeliver").click()
     see(page, "Nothing is sent to Anthropic.")
     page.locator(".dcb-confirmation .submit-row").get_by_role("button", name="Redeliver").click()
-    see(page, "The parked rows of 1 run are delivered again shortly.")
+    see(page, "The failed deliveries of 1 run are redelivered shortly.")
     services.advance_run(run)
     page.reload()
-    see(page, "All that came was handed to the job.")
+    see(page, "Finished. 12 rows delivered.")
     assert page.locator(".dcb-count.dcb-delivered").inner_text().strip() == "12 delivered"
     assert page.get_by_role("button", name="Redeliver").count() == 0
     run.refresh_from_db()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches.client import BatchesClient
-from tests.client.scripted import Script, serving
+from tests.client.scripted_server import Script, serving
 
 KEY = "sk-ant-api03-CANARY-0123456789"
 

@@ -15,12 +15,15 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import (
     APIConnectionError,
     APIError,
+    APIResponseValidationError,
+    APIStatusError,
     AuthenticationError,
+    InternalServerError,
     InvalidRequest,
+    OverloadedError,
     RateLimitError,
-    ServerFault,
 )
-from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, batch, refused
+from tests.client.scripted_server import BATCH_ID, Answer, Hangup, Script, batch, refused
 
 ONE = [{"custom_id": "a", "params": {"model": "claude-haiku-4-5"}}]
 
@@ -78,15 +81,15 @@ def test_lost_answer_is_sent_once_and_uncertain(client: BatchesClient, server: S
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (refused(500, "api_error", "no", x_should_retry="true"), ServerFault),
-        (refused(529, "overloaded_error", "no"), ServerFault),
-        (refused(408, "timeout_error", "no"), APIError),
-        (refused(409, "conflict_error", "no"), APIError),
+        (refused(500, "api_error", "no", x_should_retry="true"), InternalServerError),
+        (refused(529, "overloaded_error", "no"), OverloadedError),
+        (refused(408, "timeout_error", "no"), APIStatusError),
+        (refused(409, "conflict_error", "no"), APIStatusError),
         (refused(429, "rate_limit_error", "no", retry_after="0"), RateLimitError),
         (refused(401, "authentication_error", "no"), AuthenticationError),
-        (Answer(status=502, body=b"<html>Bad Gateway</html>"), ServerFault),
-        (Answer(status=413, body=b"<html>Too large</html>"), APIError),
-        (Answer(status=500, body=b"half", cut=True), ServerFault),
+        (Answer(status=502, body=b"<html>Bad Gateway</html>"), APIResponseValidationError),
+        (Answer(status=413, body=b"<html>Too large</html>"), APIStatusError),
+        (Answer(status=500, body=b"half", cut=True), APIResponseValidationError),
     ],
     ids=["500", "529", "408", "409", "429", "401", "502", "413", "500 cut"],
 )
@@ -97,7 +100,7 @@ def test_refused_create_is_sent_once(
     with pytest.raises(APIError) as caught:
         client.create(ONE)
     assert type(caught.value) is kind
-    assert caught.value.status == answer.status
+    assert caught.value.status_code == answer.status
     assert len(server.received) == 1
 
 
@@ -166,10 +169,10 @@ def test_early_refusal_of_a_large_body_is_heard(make_client: Callable[..., Batch
         thread.start()
         client = make_client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}")
         size = 30_000_000
-        with pytest.raises(APIError, match="Too large") as caught:
+        with pytest.raises(APIStatusError, match="Too large") as caught:
             client.create_from_file(io.BytesIO(bytes(size)), size=size)
         thread.join()
-    assert caught.value.status == 413
+    assert caught.value.status_code == 413
 
 
 def _refuse_early(listening: socket.socket) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.scripted import BATCH_ID, Answer, Script, batch
+from tests.client.scripted_server import BATCH_ID, Answer, Script, batch
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def test_neither_django_nor_celery_is_loaded() -> None:
 PEAK = """
 import sys
 from django_claude_batches.client import BatchesClient
-from tests.memory import peak_mb
+from tests.harness.memory import peak_mb
 client = BatchesClient(api_key="key", base_url=sys.argv[1])
 client.retrieve(sys.argv[2])
 before = peak_mb()

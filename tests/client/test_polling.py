@@ -14,7 +14,7 @@ from django_claude_batches.exceptions import (
     RateLimitError,
     WaitTimeout,
 )
-from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, batch, refused
+from tests.client.scripted_server import BATCH_ID, Answer, Hangup, Script, batch, refused
 
 RUNNING = Answer(data=batch())
 ENDED = Answer(data=batch(processing_status="ended"))

@@ -8,7 +8,7 @@ import pytest
 
 from django_claude_batches.client import BatchesClient, Line
 from django_claude_batches.exceptions import APIConnectionError, InvalidRequest, ResultsUnavailable, UnreadableLines
-from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, refused
+from tests.client.scripted_server import BATCH_ID, Answer, Hangup, Script, refused
 
 
 def result(custom_id: str, **changes: Any) -> bytes:

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from django_claude_batches import exceptions
 from django_claude_batches.client import retries
 from django_claude_batches.client.retries import Failure, pause_before_retry
-from django_claude_batches.exceptions import APIConnectionError, APIError
+from django_claude_batches.exceptions import (
+    APIConnectionError,
+    APIStatusError,
+)
 
 numbers = st.integers().map(str) | st.floats().map(str)
 dates = st.builds(
@@ -25,8 +28,10 @@ dates = st.builds(
 header_values = numbers | dates | st.text(st.characters(max_codepoint=255))
 
 
-def failed(status: int, kind: type[APIError] = APIError, *, advice: bool | None = None, **options: Any) -> Failure:
-    return Failure(kind("words", status=status, **options), advice)
+def failed(
+    status: int, kind: type[APIStatusError] = APIStatusError, *, advice: bool | None = None, **options: Any
+) -> Failure:
+    return Failure(kind("words", status_code=status, **options), advice)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 501, 502, 503, 504, 529, 599])
@@ -106,7 +111,7 @@ def test_advice_is_true_or_false_or_none(value: str, advice: bool | None) -> Non
     [
         (Failure(APIConnectionError("cut", sent=True)), True),
         (Failure(APIConnectionError("refused", sent=False)), False),
-        (failed(500, exceptions.ServerFault), True),
+        (failed(500, exceptions.InternalServerError), True),
         (failed(408), True),
         (failed(429, exceptions.RateLimitError), False),
         (failed(404, exceptions.NotFoundError), False),

@@ -13,15 +13,17 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import (
     APIConnectionError,
     APIError,
+    APIResponseValidationError,
     AuthenticationError,
+    BadRequestError,
+    InternalServerError,
     InvalidRequest,
     NotFoundError,
     RateLimitError,
-    ServerFault,
     SpendLimitReached,
 )
 from tests.client.conftest import KEY
-from tests.client.scripted import BATCH_ID, Answer, Hangup, Script, batch, page, refused, serving
+from tests.client.scripted_server import BATCH_ID, Answer, Hangup, Script, batch, page, refused, serving
 
 ROOT = Path(__file__).parents[2]
 BUSY = refused(529, "overloaded_error", "busy", retry_after_ms="1")
@@ -52,7 +54,7 @@ def test_number_of_retries_is_the_callers(
     make_client: Callable[..., BatchesClient], server: Script, max_retries: int, quick: list[float]
 ) -> None:
     server.answers(refused(500, "api_error", "no"))
-    with pytest.raises(ServerFault):
+    with pytest.raises(InternalServerError):
         make_client(max_retries=max_retries).retrieve(BATCH_ID)
     assert len(server.received) == 1 + max_retries
 
@@ -60,20 +62,20 @@ def test_number_of_retries_is_the_callers(
 @pytest.mark.parametrize(
     ("answer", "kind", "tries"),
     [
-        (refused(400, "invalid_request_error", "no"), APIError, 1),
-        (refused(400, "invalid_request_error", "no", x_should_retry="true"), APIError, 3),
+        (refused(400, "invalid_request_error", "no"), BadRequestError, 1),
+        (refused(400, "invalid_request_error", "no", x_should_retry="true"), BadRequestError, 3),
         (refused(401, "authentication_error", "no"), AuthenticationError, 1),
         (refused(404, "not_found_error", "no"), NotFoundError, 1),
         (refused(429, "rate_limit_error", "no"), RateLimitError, 3),
         (refused(429, "rate_limit_error", "no", x_should_retry="false"), RateLimitError, 1),
-        (refused(500, "api_error", "no", x_should_retry="false"), ServerFault, 1),
+        (refused(500, "api_error", "no", x_should_retry="false"), InternalServerError, 1),
         (
             refused(429, "rate_limit_error", "no", details={"error_code": "enforced_spend_limit_reached"}),
             SpendLimitReached,
             1,
         ),
-        (Answer(body=b"<html>"), ServerFault, 1),
-        (Answer(data={"id": "x"}), ServerFault, 1),
+        (Answer(body=b"<html>"), APIResponseValidationError, 1),
+        (Answer(data={"id": "x"}), APIResponseValidationError, 1),
     ],
 )
 def test_what_is_retried_over_http(
@@ -154,9 +156,9 @@ def test_redirects_are_refused(
         server.answers(Answer(status=status, headers={"location": other.url + "/stolen"}))
         client = make_client(auth=auth)
         for call in (client.retrieve, client.cancel, client.delete, lambda id_: list(client.results(id_))):
-            with pytest.raises(ServerFault, match=r"redirect to 127\.0\.0\.1 was refused"):
+            with pytest.raises(APIResponseValidationError, match=r"redirect to 127\.0\.0\.1 was refused"):
                 call(BATCH_ID)
-        with pytest.raises(ServerFault, match="redirect"):
+        with pytest.raises(APIResponseValidationError, match="redirect"):
             client.create([{"custom_id": "a", "params": {}}])
         assert other.received == []
     assert len(server.received) == 5
@@ -164,7 +166,7 @@ def test_redirects_are_refused(
 
 def test_malformed_redirect_is_refused_too(client: BatchesClient, server: Script) -> None:
     server.answers(Answer(status=302, headers={"location": "http://[::1"}))
-    with pytest.raises(ServerFault, match="redirect"):
+    with pytest.raises(APIResponseValidationError, match="redirect"):
         client.retrieve(BATCH_ID)
 
 

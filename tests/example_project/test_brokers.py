@@ -8,8 +8,8 @@ import secrets
 import pytest
 import redis
 
-from tests import lanes
 from tests.example_project.conftest import Run, Start
+from tests.harness import requirements
 
 pytestmark = pytest.mark.process
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
     "marker", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("redis", "rabbitmq")]
 )
 def test_the_main_job(start: Start, no_wait: None, marker: str) -> None:
-    variables = {"CELERY_BROKER_URL": lanes.BY_MARKER[marker].url, "DEMO_QUEUE": f"test-{secrets.token_hex(4)}"}
+    variables = {"CELERY_BROKER_URL": requirements.BY_MARKER[marker].url, "DEMO_QUEUE": f"test-{secrets.token_hex(4)}"}
     with start("demo", "--processes", "2", **variables) as process:
         out, err = process.communicate(timeout=115)
     assert process.returncode == 0, out + err

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.example_project.conftest import Run, Start
-from tests.making import item
+from tests.harness.factories import item
 
 pytestmark = pytest.mark.process
 

@@ -16,7 +16,7 @@ from django_claude_batches.pricing import bundled
 from django_claude_batches.testing import ClaudeEmulator, always
 from tests.example_project.conftest import MANAGE, Run
 from tests.example_project.test_demo import write
-from tests.making import item
+from tests.harness.factories import item
 
 pytestmark = pytest.mark.process
 

@@ -17,8 +17,8 @@ from django_claude_batches.exceptions import InvalidTransition, Unaskable
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import DeliveryChunk
 from django_claude_batches.testing import ClaudeEmulator
-from tests.jobs.shop import SCHEMA, deliver_all, effects, job, over, reviews
-from tests.library.models import Chapter, Parcel, Review
+from tests.harness.library.models import Chapter, Parcel, Review
+from tests.harness.shop import SCHEMA, deliver_all, effects, job, over, reviews
 
 pytestmark = pytest.mark.usefixtures("no_jobs")
 
@@ -166,7 +166,7 @@ def test_a_key_that_may_be_too_long_is_seen_without_a_database(queryset: Callabl
         assert words.endswith("a row whose key has more than 64 cannot be asked.")
 
 
-@isolate_apps("tests.library")
+@isolate_apps("tests.harness.library")
 def test_a_key_that_is_another_rows() -> None:
     class Footnote(models.Model):  # noqa: DJ008
         chapter = models.OneToOneField(Chapter, on_delete=models.CASCADE, primary_key=True)

@@ -1,126 +1,96 @@
-"""What an answer is read as, and where that stands after the delivery."""
+"""Methods of a job that would never run are refused when the class is defined."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, field_validator
+from pydantic import AfterValidator, BaseModel, field_validator
 
-from django_claude_batches.models import BatchResult, DeliveryChunk, FailedDelivery, RunState
-from django_claude_batches.testing import ClaudeEmulator
-from django_claude_batches.testing.emulator.replies import Reply
-from tests.jobs.shop import SCHEMA, job, over, reviews
-from tests.library.models import Review
-
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+from django_claude_batches import job_registry
+from django_claude_batches.checks import check_jobs
+from tests.harness.shop import Tagging, job
 
 
-class Tags(BaseModel):
-    tags: list[str]
+async def coroutine_function(self: Any, *args: Any) -> Any: ...
+def generator_function(self: Any, *args: Any) -> Any:
+    yield
 
 
-class Broken(BaseModel):
-    tags: list[str]
-
-    @field_validator("tags")
-    @classmethod
-    def look(cls, tags: list[str]) -> list[str]:
-        raise LookupError("the validator's own fault")
+async def async_generator_function(self: Any, *args: Any) -> Any:
+    yield
 
 
-def ran(answer: Any, **members: Any) -> tuple[BatchResult, list[Any]]:
-    """Have one row answered so, asked once; give the result, and what the handler was shown."""
-    seen: list[Any] = []
-
-    def on_result(self: Any, review: Review, result: Any) -> None:
-        seen.append(("result", result.output, result.parsed_output))
-
-    def on_failure(self: Any, review: Review, result: Any) -> None:
-        seen.append(("failure", result.outcome))
-
-    reviews(1)
-    handlers = {"on_result": on_result, "on_failure": on_failure, "max_attempts": 1}
-    with ClaudeEmulator(seed=1, replies=lambda params, custom_id: answer) as claude:
-        run = over(job(**handlers, **members).start(), claude)
-    assert run.state == RunState.FINISHED, run.pause_reason
-    return BatchResult.objects.get(), seen
+def calling(function: Callable[..., Any]) -> Any:
+    """An object whose `__call__` is this function."""
+    return type("Callback", (), {"__call__": function})()
 
 
-VALID = '{"tags": ["a", "b"]}'
+WRAPPED = [lambda each: each, staticmethod, classmethod, functools.partial, functools.partialmethod, calling]
+OTHERS = ["get_queryset", "get_prompt", "get_params", "get_betas", "get_targets"]
+HANDLERS = ["on_result", "on_failure", "on_finished"]
 
 
-@pytest.mark.parametrize("text", [VALID, f"\n {VALID} \n", f"```json\n{VALID}\n```", f"```\n{VALID}\n```"])
-def test_valid(text: str) -> None:
-    result, seen = ran(text, output_schema=SCHEMA)
-    assert (result.output, result.output_error) == ({"tags": ["a", "b"]}, None)
-    assert seen == [("result", {"tags": ["a", "b"]}, {"tags": ["a", "b"]})]
-    assert BatchResult.objects.filter(output__tags__0="a").count() == 1
+def refused(member: str, function: Any) -> str:
+    """Define a job with this member; return why it is refused, and make sure that no batch can find it."""
+    with pytest.raises(TypeError) as error:
+        job(**{member: function})
+    assert job_registry.find("tag-reviews") is None
+    return str(error.value)
 
 
-def test_by_a_pydantic_model() -> None:
-    result, seen = ran(VALID, output_schema=Tags)
-    assert result.output == {"tags": ["a", "b"]}
-    assert seen == [("result", {"tags": ["a", "b"]}, Tags(tags=["a", "b"]))]
+class TestDeclaration:
+    @pytest.mark.parametrize("wrapped", WRAPPED)
+    @pytest.mark.parametrize("member", HANDLERS)
+    def test_a_handler_that_is_a_generator_function_is_refused(self, member: str, wrapped: Any) -> None:
+        for function, name in (
+            (generator_function, "a generator function"),
+            (async_generator_function, "an async generator function"),
+        ):
+            said = refused(member, wrapped(function))
+            assert said == f"TagReviews.{member}() is {name}: its body would never run. Remove the yield."
 
+    @pytest.mark.parametrize("wrapped", WRAPPED)
+    @pytest.mark.parametrize("member", OTHERS)
+    def test_another_method_that_is_a_coroutine_function_is_refused(self, member: str, wrapped: Any) -> None:
+        said = refused(member, wrapped(coroutine_function))
+        assert said == (
+            f"TagReviews.{member}() is a coroutine function: of a job's methods, only on_result, on_failure, "
+            "on_finished may be async def."
+        )
+        assert "an async generator function" in refused(member, wrapped(async_generator_function))
 
-@pytest.mark.parametrize(
-    ("text", "schema", "said"),
-    [
-        ('{"tags": 3}', SCHEMA, "$.tags: 3 is not of type 'array'"),
-        ('{"tags": 3}', Tags, "tags"),
-        ("Here you are: " + VALID, SCHEMA, "not JSON"),
-        ("", SCHEMA, "there is no text"),
-        ('{"tags": [], "tags": []}', SCHEMA, "twice"),
-    ],
-)
-def test_invalid(text: str, schema: Any, said: str) -> None:
-    result, seen = ran(text, output_schema=schema)
-    assert result.output is None
-    assert said in (result.output_error or "")
-    assert result.outcome == "invalid_output"
-    assert seen == [("failure", "invalid_output")]
-    assert DeliveryChunk.objects.get().failed == [[0, "invalid_output"]]
+    @pytest.mark.parametrize("member", ["get_queryset", "get_prompt", "get_params"])
+    def test_another_method_that_is_a_generator_function_is_refused(self, member: str) -> None:
+        assert "is a generator function" in refused(member, generator_function)
 
+    def test_an_abstract_job_is_refused_too(self) -> None:
+        with pytest.raises(TypeError, match=r"Tagged.get_prompt\(\) is a coroutine function"):
+            type("Tagged", (Tagging,), {"get_prompt": coroutine_function}, abstract=True)  # type: ignore[call-overload]
 
-@pytest.mark.parametrize(
-    ("reply", "outcome"),
-    [
-        (Reply('{"tags": ["a"', stop_reason="max_tokens"), "truncated"),
-        (Reply(VALID, stop_reason="max_tokens"), "truncated"),
-        (Reply(content=[], stop_reason="refusal"), "refused"),
-    ],
-)
-def test_an_answer_that_ended_early_is_no_success(reply: Reply, outcome: str) -> None:
-    result, seen = ran(reply, output_schema=SCHEMA)
-    assert (result.output, result.output_error, result.outcome) == (None, None, outcome)
-    assert seen == [("failure", outcome)]
+    def test_what_is_set_later_is_said_by_check(self) -> None:
+        tagging: Any = job()
+        tagging.on_result = generator_function
+        (message,) = [message for message in check_jobs(app_configs=None) if message.obj is tagging]
+        assert (message.id, message.msg) == (
+            "django_claude_batches.E007",
+            "TagReviews.on_result() is a generator function: its body would never run. Remove the yield.",
+        )
 
+    def test_a_validator_that_is_a_coroutine_function_is_said(self) -> None:
+        async def check(value: list[str]) -> list[str]: ...
 
-def test_without_a_schema_nothing_is_read() -> None:
-    result, seen = ran(VALID)
-    assert (result.output, result.output_error) == (None, None)
-    assert seen == [("result", None, None)]
+        class Tags(BaseModel):
+            tags: Annotated[list[str], AfterValidator(check)]
 
+            @field_validator("tags")
+            @classmethod
+            async def are_few(cls, value: list[str]) -> list[str]: ...
 
-def test_what_a_database_cannot_hold() -> None:
-    r"""JSON may say \u0000, which PostgreSQL refuses, and half of a surrogate pair, which UTF-8 has no bytes for."""
-    text = '{"tags": ["a\\u0000b", "c\\ud800d"]}'
-    result, seen = ran(text, output_schema=SCHEMA)
-    assert result.output == {"tags": ["a\ufffdb", "c\ufffdd"]}
-    assert len(seen) == 1
-
-
-def test_what_a_database_cannot_hold_in_an_error() -> None:
-    result, _seen = ran('{"tags": "a\\u0000b\\ud800"}', output_schema=SCHEMA)
-    assert result.output_error is not None
-    assert "\0" not in result.output_error
-    assert "is not of type 'array'" in result.output_error
-
-
-def test_a_validator_that_is_broken_parks_its_row() -> None:
-    result, seen = ran(VALID, output_schema=Broken)
-    assert seen == []
-    assert result.output is None
-    parked = FailedDelivery.objects.get()
-    assert (parked.outcome, parked.error) == ("succeeded", "LookupError: the validator's own fault")
+        (problem,) = job(output_schema=Tags).problems()
+        start = "TagReviews.output_schema: Tags has validators that are async def, which nothing awaits: "
+        assert problem.startswith(start)
+        assert "Tags.are_few" in problem
+        assert ".check" in problem

@@ -14,7 +14,7 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.run_attention import attention, needing_attention
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, in_state, make_due, running
+from tests.harness.factories import draft, in_state, make_due, running
 from tests.management.conftest import Manage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -23,12 +23,12 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.printable import UNPRINTABLE, printable
 from django_claude_batches.testing import ClaudeEmulator
-from tests.admin.making import in_state, ingest, run_in
-from tests.jobs.shop import job, reviews
-from tests.making import draft
+from tests.admin.admin_pages import in_state, ingest, run_in
+from tests.harness.factories import draft
+from tests.harness.selections import slow_but
+from tests.harness.shop import job, reviews
 from tests.management.conftest import Manage, Ran
-from tests.selections import slow_but
-from tests.test_printable import HOSTILE as WITH_A_HALF
+from tests.modules.test_printable import HOSTILE as WITH_A_HALF
 
 HOSTILE = WITH_A_HALF.replace("\ud800", "")
 # Texts that come from code or the settings, or must have a certain value.

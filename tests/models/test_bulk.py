@@ -10,7 +10,7 @@ from django.db import models
 from django_claude_batches.db.postgres_copy import Values
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, bulk, bulk_rows
-from tests.making import draft, item
+from tests.harness.factories import draft, item
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

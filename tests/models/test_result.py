@@ -12,8 +12,8 @@ from django_claude_batches.models import BatchResult, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply, scripted
 from django_claude_batches.testing.emulator.validation.params import Failure
-from tests.library.models import Book
-from tests.making import item
+from tests.harness.factories import item
+from tests.harness.library.models import Book
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -10,8 +10,8 @@ from pytest_django import DjangoAssertNumQueries
 from django_claude_batches.models import JobRun, MessageBatch, RunState, RunTotals, State
 from django_claude_batches.services import advance_run, redeliver
 from django_claude_batches.testing import ClaudeEmulator, Failure, Reply
-from tests.jobs.shop import job, over, reviews
-from tests.library.models import Review
+from tests.harness.library.models import Review
+from tests.harness.shop import job, over, reviews
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

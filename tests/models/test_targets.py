@@ -11,8 +11,8 @@ from django.test.utils import isolate_apps
 from django_claude_batches import services
 from django_claude_batches.models import BatchRequest, BatchResult, BatchTargets, MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
-from tests.library.models import Book, Cafe, Parcel, Place, Restaurant
-from tests.making import item
+from tests.harness.factories import item
+from tests.harness.library.models import Book, Cafe, Parcel, Place, Restaurant
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -127,7 +127,7 @@ def test_it_is_no_column() -> None:
 
 
 class TestNames:
-    @isolate_apps("tests.library")
+    @isolate_apps("tests.harness.library")
     def test_one_that_is_taken_by_a_field(self) -> None:
         with pytest.raises(FieldError, match=r"Shelf\.batches is a BatchTargets, .* the attribute batch_requests"):
 
@@ -141,7 +141,7 @@ class TestNames:
                 def __str__(self) -> str:
                     return "shelf"
 
-    @isolate_apps("tests.library")
+    @isolate_apps("tests.harness.library")
     def test_one_that_is_taken_by_a_field_behind_it(self) -> None:
         with pytest.raises(FieldError, match="the attribute batch_results"):
 
@@ -155,7 +155,7 @@ class TestNames:
                 def __str__(self) -> str:
                     return "shelf"
 
-    @isolate_apps("tests.library")
+    @isolate_apps("tests.harness.library")
     def test_one_that_is_taken_by_a_method(self) -> None:
         with pytest.raises(FieldError, match="the attribute batch_results"):
 
@@ -171,7 +171,7 @@ class TestNames:
                 def batch_results(self) -> None:
                     """What it had before."""
 
-    @isolate_apps("tests.library")
+    @isolate_apps("tests.harness.library")
     def test_one_that_is_taken_by_a_base(self) -> None:
         class Base(models.Model):
             batch_results = models.TextField()
@@ -191,7 +191,7 @@ class TestNames:
                 def __str__(self) -> str:
                     return "shelf"
 
-    @isolate_apps("tests.library")
+    @isolate_apps("tests.harness.library")
     def test_twice_is_once(self) -> None:
         class Hall(Place):
             ours = BatchTargets()

@@ -7,8 +7,8 @@ import subprocess
 from dataclasses import dataclass, field
 
 from django_claude_batches.models import BatchResult, MessageBatch, State
-from tests.making import item
-from tests.reliability import databases
+from tests.harness import databases
+from tests.harness.factories import item
 from tests.reliability.site import Site
 from tests.reliability.web import BATCH, Visitor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from configurations import Configuration
 
-from tests.reliability import settings as ordinary
+from tests.reliability.project import settings as ordinary
 
 
 class Ours(Configuration):

@@ -6,6 +6,6 @@ import configurations
 
 configurations.setup()
 
-from tests.reliability.celery import app  # noqa: E402
+from tests.reliability.project.celery import app  # noqa: E402
 
 __all__ = ["app"]

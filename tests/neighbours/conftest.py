@@ -9,8 +9,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from django_claude_batches.testing import EmulatorProcess
 from tests.conftest import GATE
+from tests.harness import databases
 from tests.neighbours.beside import BesideNeighbour, Neighbour
-from tests.reliability import databases
 from tests.reliability.conftest import broker, claude_process, need_driver  # noqa: F401 (fixtures)
 from tests.reliability.servers import Redis
 from tests.reliability.web import Visitor

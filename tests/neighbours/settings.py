@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from tests.reliability.settings import *  # noqa: F403
-from tests.reliability.settings import CELERY_BEAT_SCHEDULE, DATABASES, INSTALLED_APPS, MIDDLEWARE
+from tests.reliability.project.settings import *  # noqa: F403
+from tests.reliability.project.settings import CELERY_BEAT_SCHEDULE, DATABASES, INSTALLED_APPS, MIDDLEWARE
 
 NEIGHBOUR = os.environ.get("NEIGHBOUR", "")
 ROOT_URLCONF = "tests.neighbours.urls"

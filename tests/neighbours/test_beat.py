@@ -6,8 +6,8 @@ import pytest
 from django.db import connections
 
 from django_claude_batches.schedule import BEAT_SCHEDULE
+from tests.harness.databases import POSTGRES
 from tests.neighbours.beside import BesideNeighbour, Neighbour
-from tests.reliability.databases import POSTGRES
 from tests.reliability.site import ALIAS
 from tests.reliability.web import Visitor
 
@@ -20,7 +20,7 @@ ENTRIES = "django_celery_beat_periodictask"
 @pytest.mark.parametrize("neighbour", [BEAT], ids=str, indirect=True)
 def test_rows_drive_a_batch(site: BesideNeighbour, visitor: Visitor) -> None:
     site.worker()
-    site.start("-m", "celery", "-A", "tests.reliability.celery", "beat", "--loglevel=INFO")
+    site.start("-m", "celery", "-A", "tests.reliability.project.celery", "beat", "--loglevel=INFO")
     site.complete(site.draft(), visitor)  # a click sends one tick, and this takes several
     assert "DatabaseScheduler" in site.said()
     shown = visitor.gets("/admin/django_celery_beat/periodictask/")

@@ -10,8 +10,8 @@ from django.db import connections
 
 from django_claude_batches.management.commands.claude_batches import ALL
 from django_claude_batches.models import AccountState, BatchResult
+from tests.harness.databases import MARIADB, POSTGRES
 from tests.neighbours.beside import RESULTS_LIST, BesideNeighbour, Neighbour
-from tests.reliability.databases import MARIADB, POSTGRES
 from tests.reliability.site import ALIAS
 from tests.reliability.web import BATCH, BATCHES, Visitor
 
@@ -24,7 +24,7 @@ CONFIGURATIONS = Neighbour(
     variables={"DJANGO_SETTINGS_MODULE": "tests.neighbours.configured", "DJANGO_CONFIGURATION": "Ours"},
     instead={
         "django": "tests.neighbours.configured_manage",
-        "tests.reliability.celery": "tests.neighbours.configured_celery",
+        "tests.reliability.project.celery": "tests.neighbours.configured_celery",
     },
 )
 POOL = Neighbour("psycopg-pool", "psycopg_pool", POSTGRES)
@@ -68,8 +68,8 @@ def test_a_batch_goes_its_way(site: BesideNeighbour, visitor: Visitor) -> None:
 def test_results_of_tasks_are_the_projects_own(site: BesideNeighbour, visitor: Visitor) -> None:
     """Beat sends 2,880 ticks a day; they leave no row."""
     site.team()
-    task = "tests.reliability.tasks.linger"
-    sending = f"from tests.reliability.celery import app; app.send_task({task!r}, ('{site.folder}/note', 0))"
+    task = "tests.reliability.project.tasks.linger"
+    sending = f"from tests.reliability.project.celery import app; app.send_task({task!r}, ('{site.folder}/note', 0))"
     site.run("-c", f"import django; django.setup(); {sending}")
     site.complete(site.draft(), visitor)
     found = "SELECT task_name, status FROM django_celery_results_taskresult"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from django_claude_batches.testing import EmulatorProcess
+from tests.harness import databases
+from tests.harness.databases import POSTGRES
 from tests.neighbours.beside import BesideNeighbour, Neighbour
-from tests.reliability import databases
-from tests.reliability.databases import POSTGRES
 from tests.reliability.servers import Redis
 
 pytestmark = [

@@ -13,13 +13,13 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from django_claude_batches.testing import EmulatorProcess
 from tests.conftest import GATE
-from tests.lanes import Gate
-from tests.reliability import databases
+from tests.harness import databases
+from tests.harness.requirements import Gate
+from tests.harness.selections import slow_but
 from tests.reliability.servers import Redis, Server
 from tests.reliability.site import Site
-from tests.selections import slow_but
 
-TAKES_LONGEST = {"test_crash_points", "test_killed_runs", "test_many_rows", "test_crashing_workers", "test_pooled"}
+TAKES_LONGEST = {"test_crash_points", "test_job_runs", "test_many_rows", "test_celery_workers", "test_pooler"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_claude_batches.models import MessageBatch
-from tests.making import running
+from tests.harness.factories import running
 from tests.reliability.site import Site
 
 MANY = 5_000

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from tests.reliability.databases import MARIADB, POSTGRES, SERVERS, execute
+from tests.harness.databases import MARIADB, POSTGRES, SERVERS, execute
 
 SECONDS = 30.0
 """To start or to end, on a busy machine."""

@@ -33,8 +33,8 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.testing import EmulatorProcess
-from tests.making import let_ten_minutes_pass
-from tests.reliability.settings import UNSYNCED
+from tests.harness.factories import let_ten_minutes_pass
+from tests.reliability.project.settings import UNSYNCED
 
 ALIAS = "site"
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ class Site:
         self.environment = {
             **os.environ,
             "DATABASE_URL": database_url,
-            "DJANGO_SETTINGS_MODULE": "tests.reliability.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.reliability.project.settings",
             "PYTHONPATH": str(ROOT),
             "ANTHROPIC_BASE_URL": claude.url,
             "ANTHROPIC_API_KEY": claude.api_key,
@@ -110,7 +110,7 @@ class Site:
         return self.start("-m", "django", "claude_batches", "tick", **variables)
 
     def worker(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-        celery = ("-m", "celery", "-A", "tests.reliability.celery")
+        celery = ("-m", "celery", "-A", "tests.reliability.project.celery")
         return self.start(*celery, "worker", "--concurrency=2", "--without-mingle", *arguments, **variables)
 
     def team(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -119,7 +119,9 @@ class Site:
 
     def beat(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         schedule = f"--schedule={self.folder}/beat-{len(self._processes)}"
-        return self.start("-m", "celery", "-A", "tests.reliability.celery", "beat", schedule, *arguments, **variables)
+        return self.start(
+            "-m", "celery", "-A", "tests.reliability.project.celery", "beat", schedule, *arguments, **variables
+        )
 
     def stop(self) -> None:
         """Kill what still runs, with its children."""

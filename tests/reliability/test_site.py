@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_claude_batches import services
-from tests.making import draft
+from tests.harness.factories import draft
 from tests.reliability.site import Site
 
 pytestmark = pytest.mark.process

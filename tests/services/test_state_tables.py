@@ -13,8 +13,8 @@ from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch_state import ALWAYS_DUE, REMOTE
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.testing import ClaudeEmulator
-from tests.making import draft, in_state, running
-from tests.relay import Relay, lose_answer, refuse, rewrite
+from tests.harness.factories import draft, in_state, running
+from tests.harness.relay import Relay, lose_answer, refuse, rewrite
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -383,6 +383,6 @@ def reread(batch: MessageBatch) -> MessageBatch:
 
 def refused_late(batch: MessageBatch, attempt: SubmitAttempt | None = None) -> None:
     """A sender that was taken for lost hears after all that nothing was begun."""
-    error = RateLimitError("Slow down.", status=429, type="rate_limit_error", about=About.NOTHING_DONE)
+    error = RateLimitError("Slow down.", status_code=429, type="rate_limit_error", about=About.NOTHING_DONE)
     close_attempt.record_error(batch, attempt or batch.attempts.get(), error)
     batch.refresh_from_db()

@@ -9,8 +9,8 @@ import pytest
 from django_claude_batches.models import FailedDelivery, JobRun, MessageBatch, RunState
 from django_claude_batches.testing import ClaudeEmulator, EmulatorProcess, Failure, always, scripted
 from django_claude_batches.testing.jobs import RunFailed, run_job
-from tests.jobs.shop import SCHEMA, job, reviews
-from tests.library.models import Review
+from tests.harness.library.models import Review
+from tests.harness.shop import SCHEMA, job, reviews
 
 pytestmark = pytest.mark.django_db
 

@@ -41,7 +41,7 @@ class CountQuestion(Question):
     """Ask for the number of requests if it, or the estimate, is above what needs no confirmation."""
 
     requests = forms.CharField(
-        label=gettext_lazy("That is much: type the number of requests to confirm:"),
+        label=gettext_lazy("Large batch. Type the number of requests to confirm:"),
         required=False,
         max_length=30,
         widget=forms.TextInput({"autocomplete": "off", "inputmode": "numeric", "class": "vTextField"}),

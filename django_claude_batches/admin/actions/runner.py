@@ -58,11 +58,11 @@ def _run(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, queryse
 
 def _wrong_number(verb: Verb, rows: int) -> str:
     if not rows:
-        return _("Nothing was done: the rows are not there any more.")
+        return _("Nothing was done: the rows no longer exist.")
     if rows > MOST_ROWS:
         return _("At most %(most)s rows at once. Nothing was done: select fewer.") % {"most": MOST_ROWS}
     if verb.asks.for_one_row and rows > 1:
-        return _("One id is one batch's. Nothing was done: select one row.")
+        return _("An id identifies one batch. Nothing was done: select one row.")
     return ""
 
 

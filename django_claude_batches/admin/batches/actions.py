@@ -81,7 +81,7 @@ DELETE_REMOTE = Verb(
     label=gettext_lazy("Delete at Anthropic"),
     permission="delete_remote",
     words=gettext_lazy(
-        "Our rows stay. Cannot be undone. What still runs is canceled, and its results are fetched, before that."
+        "The rows here stay. Running batches are canceled and their results fetched first. Cannot be undone."
     ),
     rule=gettext_lazy("Only batches that were sent can be deleted at Anthropic, and only once."),
     done=ngettext_lazy(
@@ -94,9 +94,9 @@ CHECK = Verb(
     name="check",
     label=gettext_lazy("Check now"),
     permission="advance",
-    words=gettext_lazy("A worker does at once what it would do later anyway: send, look, fetch, tell the app."),
-    rule=gettext_lazy("Only batches to which something still happens by itself can be checked."),
-    done=ngettext_lazy("%d batch is looked at shortly.", "%d batches are looked at shortly."),
+    words=gettext_lazy("The next step (send, poll, fetch, or call your receivers) is done now instead of later."),
+    rule=gettext_lazy("Only batches that have a next step can be checked."),
+    done=ngettext_lazy("%d batch is checked shortly.", "%d batches are checked shortly."),
     refusal=cannot_check,
     perform=_check,
 )
@@ -105,8 +105,10 @@ ANNOUNCE = Verb(
     label=gettext_lazy("Rerun receivers"),
     permission="advance",
     words=gettext_lazy("Your receivers of results_ingested are called once more. Nothing is sent to Anthropic."),
-    rule=gettext_lazy("Only complete batches have results to send."),
-    done=ngettext_lazy("%d batch is sent to the app again.", "%d batches are sent to the app again."),
+    rule=gettext_lazy("Only complete batches have results for your receivers."),
+    done=ngettext_lazy(
+        "The receivers of %d batch run again shortly.", "The receivers of %d batches run again shortly."
+    ),
     refusal=cannot_announce,
     perform=lambda batch, by: services.announce_again(batch, by=by),
 )
@@ -115,8 +117,7 @@ FETCH_AGAIN = Verb(
     label=gettext_lazy("Fetch results again"),
     permission="reingest",
     words=gettext_lazy(
-        "Free; stored rows are not duplicated. When they are there, your receivers of results_ingested are called "
-        "again."
+        "Free; stored rows are not duplicated. Afterwards your receivers of results_ingested are called again."
     ),
     rule=gettext_lazy("Only complete batches whose results Anthropic still has can be fetched again."),
     done=ngettext_lazy(
@@ -142,10 +143,10 @@ IDENTIFY = Verb(
     label=gettext_lazy("Identify batch…"),
     permission="identify",
     words=gettext_lazy(
-        "A worker verifies the id: the results of that batch must bear our tag. While it still runs, that waits. What "
-        "does not hold is said on the batch's page, and changes nothing."
+        "The id is verified first: the results of that batch must have this batch's tag, so verification waits "
+        "until it has ended. If the tag is missing, nothing changes, and the batch's page says so."
     ),
-    rule=gettext_lazy("Only batches that are not confirmed, were not received or were given up can turn up."),
+    rule=gettext_lazy("Only batches that are not confirmed, not received or abandoned can be identified."),
     done=ngettext_lazy("%d id is verified shortly.", "%d ids are verified shortly."),
     refusal=only(IDENTIFIABLE),
     perform=lambda batch, by, *, id: services.identify(batch, id, by=by),  # noqa: A006 (the API's word)
@@ -155,11 +156,9 @@ ABANDON = Verb(
     name="abandon",
     label=gettext_lazy("Abandon"),
     permission="identify",
-    words=gettext_lazy(
-        "Nobody waits for them any more. They may be running and billed all the same, and are not sent again."
-    ),
-    rule=gettext_lazy("Only batches that were sent and are not confirmed can be given up."),
-    done=ngettext_lazy("%d batch is given up.", "%d batches are given up."),
+    words=gettext_lazy("The search stops. They may be running and billed, and are not sent again."),
+    rule=gettext_lazy("Only batches that were sent and are not confirmed can be abandoned."),
+    done=ngettext_lazy("%d batch is abandoned.", "%d batches are abandoned."),
     refusal=only(frozenset({State.UNCERTAIN})),
     perform=lambda batch, by: services.abandon(batch, by=by),
     asks=AbandonQuestion,
@@ -169,8 +168,7 @@ DECLARE_LOST = Verb(
     label=gettext_lazy("Declare lost"),
     permission="identify",
     words=gettext_lazy(
-        "Nothing is fetched any more, and what is missing counts as failed. What ran was billed all the same. What is "
-        "stored stays."
+        "No more results are fetched, and missing ones count as failed. What ran was billed. Stored results stay."
     ),
     rule=gettext_lazy(
         "Only batches that Anthropic did not find three times over half an hour, and held ones that may have been "

@@ -20,7 +20,7 @@ from django_claude_batches.admin.batches.actions import BATCH_VERBS
 from django_claude_batches.admin.batches.detail import batch_page
 from django_claude_batches.admin.batches.filters import AccountFilter, AgeFilter, KindFilter, NearingFilter, RunFilter
 from django_claude_batches.admin.batches.forms import EDITABLE_FIELDS, DraftForm
-from django_claude_batches.admin.batches.related_rows import MOST_ROWS
+from django_claude_batches.admin.batches.related_rows import MAX_ROWS
 from django_claude_batches.admin.batches.run_facts import with_run
 from django_claude_batches.admin.pages.live import SECONDS, SECONDS_OF_OURS, MovingAdminMixin
 from django_claude_batches.admin.results.export_view import export_links
@@ -51,7 +51,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
     fieldsets = (
         (None, {"fields": EDITABLE_FIELDS}),
         (
-            _("In this project"),
+            _("Local details"),
             {
                 "classes": ["collapse"],
                 "fields": (
@@ -64,7 +64,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
             },
         ),
         (
-            _("At Anthropic"),
+            _("Details at Anthropic"),
             {
                 "classes": ["collapse"],
                 "fields": (
@@ -81,7 +81,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         """Return the batch with its parent, its retries and the progress of its delivery: one query."""
         rows = with_run(self.get_queryset(request).filter(Q(pk=pk) | Q(parent=pk))).select_related("parent", "run")
         # The batch is older than those that retry it.
-        found = {row.pk: row for row in rows.order_by("pk")[: MOST_ROWS + 1]}
+        found = {row.pk: row for row in rows.order_by("pk")[: MAX_ROWS + 1]}
         batch = found.pop(pk, None)
         if batch is not None:
             batch.retried_by = list(found.values())

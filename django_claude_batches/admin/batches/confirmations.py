@@ -110,7 +110,8 @@ class RetryQuestion(Question):
         required=False,
         min_value=1,
         help_text=gettext_lazy(
-            "More than they had. The others keep theirs. How much a model allows, Anthropic says when the batch runs."
+            "More than before. Other rows keep theirs. A number that the model does not allow fails when the batch "
+            "runs."
         ),
     )
     retries_before = forms.IntegerField(widget=forms.HiddenInput)
@@ -148,7 +149,10 @@ class RetryQuestion(Question):
         answered: Any = self.data
         self.data = shown = answered.copy()
         shown["retries_before"] = str(retries)
-        text = _("Nothing was done: they were retried meanwhile, by %(latest)s. Confirm to do it once more.")
+        text = _(
+            "Nothing was done: they have been retried since this page was opened, by %(latest)s. Confirm to retry "
+            "them again."
+        )
         raise forms.ValidationError(text % {"latest": self._retries.order_by("pk").last() or _("one that is deleted")})
 
     @property
@@ -193,12 +197,12 @@ class DeclareLostQuestion(WordQuestion):
 
 def _unknown(batch: MessageBatch) -> str:
     if not batch.anthropic_id:
-        return _("Of %(batch)s it is not known whether it ran, and was billed.") % {"batch": batch}
+        return _("It is not known whether %(batch)s ran and was billed.") % {"batch": batch}
     if batch.workspace_id:
-        text = _("Of %(batch)s it is not known whether it was deleted, or the key is of another Workspace than %(id)s.")
+        text = _("It is not known whether %(batch)s was deleted, or the key belongs to another Workspace than %(id)s.")
         return text % {"batch": batch, "id": batch.workspace_id}
     text = _(
-        "Of %(batch)s it is not known in which Workspace it was made: it may be there if the key is another one's."
+        "It is not known in which Workspace %(batch)s was made: it may still exist if the key belongs to another one."
     )
     return text % {"batch": batch}
 

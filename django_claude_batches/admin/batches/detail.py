@@ -14,7 +14,7 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.error_groups import error_groups
 from django_claude_batches.admin.batches.forecast import outlook
-from django_claude_batches.admin.batches.related_rows import MOST_ROWS, small_tables
+from django_claude_batches.admin.batches.related_rows import MAX_ROWS, related_rows
 from django_claude_batches.admin.batches.run_facts import of_run
 from django_claude_batches.admin.batches.samples import samples
 from django_claude_batches.admin.batches.unconfirmed import unconfirmed
@@ -39,8 +39,8 @@ FETCHED = REMOTE - RUNNING
 def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:
     db = batch._state.db
     explanation = batch.explanation
-    usage = list(batch.usage.using(db).order_by("model")[:MOST_ROWS]) if batch.state == State.INGESTED else []
-    tables = small_tables(batch)
+    usage = list(batch.usage.using(db).order_by("model")[:MAX_ROWS]) if batch.state == State.INGESTED else []
+    related = related_rows(batch)
     error, whole_error = display.told(batch.last_error)
     return {
         "state": display.state_label(batch),
@@ -54,12 +54,12 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "identified_id": batch.identified_id if batch.is_being_identified else "",
         "adoptable": batch.state in IDENTIFIABLE,
         "unconfirmed": unconfirmed(batch),
-        "attempts": tables.attempts,
+        "attempts": related.attempts,
         "usage": usage_table(usage),
         "errors": _errors(page, request, batch),
         "samples": _samples(page, request, batch),
-        "problems": _problems(page, request, tables.problems),
-        "events": [_told(page, request, event) for event in tables.events],
+        "problems": _problems(page, request, related.problems),
+        "events": [_told(page, request, event) for event in related.events],
     }
 
 
@@ -72,9 +72,12 @@ def _alarm(batch: MessageBatch) -> str:
     """Say that the batch nears an end that it should not come to."""
     age = timezone.now() - (batch.created_at or timezone.now())
     if batch.state in RUNNING and age > NEARS_EXPIRY:
-        return _("It has been running for 23 hours: what Anthropic has not processed after 24 expires, unbilled.")
+        return _(
+            "It has been running for 23 hours. What Anthropic has not processed after 24 hours expires and is not "
+            "billed."
+        )
     if batch.state in FETCHING and age > NEARS_ARCHIVING:
-        return _("Its results are not all stored, and they can be fetched for less than 2 days more.")
+        return _("Not all of its results are stored, and they can be fetched for less than 2 more days.")
     return ""
 
 
@@ -133,6 +136,6 @@ def _samples(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) 
 
 def _problems(page: MirrorAdminMixin, request: HttpRequest, problems: list[ResultProblem]) -> dict[str, Any]:
     """Give the lines that could not become rows, to those who may read answers; to others, how many there are."""
-    shown = problems[:MOST_ROWS]
+    shown = problems[:MAX_ROWS]
     rows = shown if page.may_view(request, BatchResult) else []
-    return {"count": len(shown), "more": len(problems) > MOST_ROWS, "rows": rows}
+    return {"count": len(shown), "more": len(problems) > MAX_ROWS, "rows": rows}

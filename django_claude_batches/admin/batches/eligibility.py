@@ -21,7 +21,7 @@ STANDING = {
     State.SUBMITTING: gettext_lazy("is already being sent"),
     State.UNCERTAIN: gettext_lazy("was sent and is not confirmed"),
     State.HELD: gettext_lazy("was not received"),
-    State.ABANDONED: gettext_lazy("was given up"),
+    State.ABANDONED: gettext_lazy("was abandoned"),
     State.REJECTED: gettext_lazy("was refused by Anthropic"),
     State.IN_PROGRESS: gettext_lazy("is already running at Anthropic"),
     State.CANCELING: gettext_lazy("is already being canceled"),
@@ -62,8 +62,8 @@ def _held_back(batch: MessageBatch) -> str:
     if run is None or not run.is_active:
         return ""
     if run.state == RunState.CANCELING:
-        return _("is of a run that is being canceled")
-    return _("is of a run that is paused: resume that") if run.is_paused else ""
+        return _("belongs to a run that is being canceled")
+    return _("belongs to a run that is paused: resume the run") if run.is_paused else ""
 
 
 def cannot_delete_here(batch: MessageBatch) -> str:

@@ -66,11 +66,11 @@ class AgeFilter(SimpleListFilter):
 class NearingFilter(SimpleListFilter):
     """Those that the notice above the pages is about. An index serves it: few batches are in flight."""
 
-    title = _("nearing an end")
+    title = _("deadline")
     parameter_name = NEARING
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
-        return [("yes", _("24 hours, or 29 days unfetched"))]
+        return [("yes", _("Near 24 hours, or near 29 days unfetched"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return queryset.nearing_deadline() if self.value() == "yes" else queryset

@@ -29,13 +29,13 @@ MIN_SAMPLE = 5
 # What the next action is, in the states that have one.
 NEXT = {
     State.QUEUED: gettext_lazy("It is sent"),
-    State.SUBMITTING: gettext_lazy("If no answer came by then, it counts as not confirmed"),
+    State.SUBMITTING: gettext_lazy("If no answer has come by then, it counts as not confirmed"),
     State.UNCERTAIN: gettext_lazy("It is searched for at Anthropic"),
     State.IN_PROGRESS: gettext_lazy("Anthropic is asked whether it has ended"),
     State.CANCELING: gettext_lazy("Anthropic is asked whether it has ended"),
     State.ENDED: gettext_lazy("Its results are fetched"),
     State.INCOMPLETE: gettext_lazy("Its results are fetched again"),
-    State.INGESTED: gettext_lazy("The app is told of its results"),
+    State.INGESTED: gettext_lazy("Your receivers are called"),
 }
 
 
@@ -53,7 +53,7 @@ def outlook(batch: MessageBatch) -> Iterator[Fact]:
         words = {"what": _next(batch), "when": display.until(batch.next_action_at)}
         yield Fact(_("Next"), _("%(what)s, %(when)s.") % words)
     if batch.state in RUNNING | {State.QUEUED, State.SUBMITTING} and (known := turn_round(batch.account)):
-        yield Fact(_("Usually ends"), _usually(batch, known))
+        yield Fact(_("Usually done"), _usually(batch, known))
     yield from _clocks(batch)
 
 
@@ -62,20 +62,24 @@ def _next(batch: MessageBatch) -> Any:
         return _("Anthropic is asked to cancel it")
     if batch.state == State.LOST or (batch.announced_at and batch.delete_requested_at):
         return _("It is deleted at Anthropic")
-    return NEXT.get(State(batch.state), _("A worker looks at it"))
+    return NEXT.get(State(batch.state), _("It is checked"))
 
 
 def _usually(batch: MessageBatch, known: TurnRound) -> SafeString:
-    drawn = ngettext("the last %(n)s batch", "the last %(n)s batches", known.count) % {"n": f"{known.count:,}"}
-    words = {"usual": display.duration(known.usual), "most": display.duration(known.most), "drawn": drawn}
-    if batch.created_at is None or batch.created_at + known.most < timezone.now():
-        return format_html(_("within {usual}, 95 of 100 within {most}; going by {drawn} of this account."), **words)
-    return format_html(
-        _("within {usual} ({expected}), 95 of 100 within {most} ({latest}); going by {drawn} of this account."),
-        expected=display.moment(batch.created_at + known.usual),
-        latest=display.moment(batch.created_at + known.most),
-        **words,
-    )
+    last = ngettext("last %(n)s batch", "last %(n)s batches", known.count) % {"n": f"{known.count:,}"}
+    begin = batch.created_at
+    if begin is not None and begin + known.most < timezone.now():
+        begin = None  # it takes longer than usual: no time to name
+    usual, most = _within(known.usual, begin), _within(known.most, begin)
+    if known.usual == known.most:
+        return format_html(_("within {usual} ({last})"), usual=usual, last=last)
+    return format_html(_("within {usual}, 95 of 100 within {most} ({last})"), usual=usual, most=most, last=last)
+
+
+def _within(time: timedelta, begin: datetime | None) -> str:
+    if begin is None:
+        return display.duration(time)
+    return format_html("{}, {}", display.duration(time), display.moment(begin + time))
 
 
 def _clocks(batch: MessageBatch) -> Iterator[Fact]:
@@ -83,7 +87,9 @@ def _clocks(batch: MessageBatch) -> Iterator[Fact]:
     if batch.created_at is None:
         return
     if batch.state in RUNNING and batch.expires_at is not None:
-        yield _clock(_("Expires"), _("What is not processed by then expires, unbilled."), batch, batch.expires_at)
+        yield _clock(
+            _("Expires"), _("What is not processed by then expires and is not billed."), batch, batch.expires_at
+        )
     if batch.state in FETCHING | {State.INGESTED} and not (batch.remote_deleted_at or batch.archived_at):
         kept_until = batch.created_at + KEPT
         is_over = kept_until < timezone.now()

@@ -1,4 +1,8 @@
-"""The small tables of a batch's page in one query: its timeline, its attempts, and the lines that became no rows."""
+"""The last events, attempts and problem lines of a batch, for its page: one UNION instead of three querysets.
+
+The page makes at most ten queries, and all ten for a member of staff in a process that has shown no page before. Three
+querysets would be shorter, and take 4 ms of CPU instead of 8 of the page's 65, but make that twelve.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ from django.db.models.functions import Cast, Coalesce
 from django_claude_batches.models import BatchEvent, MessageBatch, ResultProblem, SubmitAttempt
 
 # Rows on the page: of the timeline, and of each other table.
-MOST_EVENTS = 50
-MOST_ROWS = 20
+MAX_EVENTS = 50
+MAX_ROWS = 20
 
 # Columns shown of each model: the number that orders the rows, a time, another number, and texts.
 COLUMNS: dict[type[Any], tuple[str, str, str | None, tuple[str, ...]]] = {
@@ -28,40 +32,40 @@ BEYOND = 2**31
 
 
 @dataclass(frozen=True, slots=True)
-class SmallTables:
-    """Rows with only the columns that are shown, the last events and attempts first."""
+class RelatedRows:
+    """Rows with only the columns that are shown; the newest events and attempts first."""
 
     events: list[BatchEvent]
     attempts: list[SubmitAttempt]
-    # The first ones; one more than the page shows if there are more.
+    # The first MAX_ROWS, and one more where there are more.
     problems: list[ResultProblem]
 
 
-def small_tables(batch: MessageBatch) -> SmallTables:
-    """Give what the page shows of them; the problem lines too, whose excerpts are pieces of answers."""
+def related_rows(batch: MessageBatch) -> RelatedRows:
+    """Return the rows that the page shows. Excerpts of problem lines may quote answers: check permissions."""
     db = batch._state.db
     events, attempts = batch.events.using(db).order_by("-pk"), batch.attempts.using(db).order_by("-number")
     problems = batch.problems.using(db).order_by("number")
-    # A UNION of slices is not for SQLite: where each ends is looked up instead.
+    # SQLite takes no slices in a UNION: a subquery looks up where each of them ends.
     parts = [
-        _alike(events.filter(pk__gte=_end(events, "pk", MOST_EVENTS, 0))),
-        _alike(attempts.filter(number__gte=_end(attempts, "number", MOST_ROWS, 0))),
-        _alike(problems.filter(number__lte=_end(problems, "number", MOST_ROWS + 1, BEYOND))),
+        _alike(events.filter(pk__gte=_end(events, "pk", MAX_EVENTS, 0))),
+        _alike(attempts.filter(number__gte=_end(attempts, "number", MAX_ROWS, 0))),
+        _alike(problems.filter(number__lte=_end(problems, "number", MAX_ROWS + 1, BEYOND))),
     ]
     found: dict[str, list[Any]] = {model.__name__: [] for model in COLUMNS}
     for name, *values in parts[0].union(*parts[1:], all=True).order_by("first_number"):
         found[name].append(values)
     made = {model: [_made(model, values) for values in found[model.__name__]] for model in COLUMNS}
-    return SmallTables(made[BatchEvent][::-1], made[SubmitAttempt][::-1], made[ResultProblem][: MOST_ROWS + 1])
+    return RelatedRows(made[BatchEvent][::-1], made[SubmitAttempt][::-1], made[ResultProblem][: MAX_ROWS + 1])
 
 
 def _end(rows: Any, number: str, most: int, otherwise: int) -> Coalesce:
-    """Give the number of the last of the first `most` rows, as an expression."""
+    """Return the number of the last of the first `most` rows, as an expression."""
     return Coalesce(Subquery(rows.values(number)[most - 1 : most]), otherwise)
 
 
 def _alike(rows: Any) -> Any:
-    """Give the rows with columns of the same types for each table: that is what a UNION takes."""
+    """Return the rows with columns of the same types for each table, as a UNION requires."""
     number, at, other, texts = COLUMNS[rows.model]
     columns = {
         "of_model": Value(rows.model.__name__),

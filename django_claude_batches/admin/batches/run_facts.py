@@ -41,14 +41,14 @@ def of_run(batch: Any, url: str) -> Iterator[Fact]:
     if batch.state == State.DRAFT and batch.run.is_active:
         yield Fact(_("Next"), _next(batch))
     if batch.state in {State.INGESTED, State.LOST}:
-        yield Fact(_("Handed to its job"), _delivered(batch))
+        yield Fact(_("Delivered to its job"), _delivered(batch))
     if batch.failed_delivery_count:
         text = ngettext(
-            "%(n)s row, whose handler raised: the run's page has the error.",
-            "%(n)s rows, whose handler raised: the run's page has the errors.",
+            "%(n)s row raised an error in the job's code: see the run's page.",
+            "%(n)s rows raised an error in the job's code: see the run's page.",
             batch.failed_delivery_count,
         )
-        yield Fact(_("Parked"), text % {"n": f"{batch.failed_delivery_count:,}"})
+        yield Fact(_("Failed deliveries"), text % {"n": f"{batch.failed_delivery_count:,}"})
 
 
 def _nth(attempt: int) -> str:
@@ -57,12 +57,12 @@ def _nth(attempt: int) -> str:
 
 def _next(batch: Any) -> str:
     if batch.is_filling:
-        return _("Its run still adds requests to it: until then it cannot be submitted, edited or deleted.")
+        return _("Its run still adds requests to it. Until that is done it cannot be submitted, edited or deleted.")
     if batch.run.state == RunState.CANCELING:
-        return _("Its run is being canceled, and submits it no more.")
+        return _("Its run is being canceled and does not submit it.")
     if batch.run.is_paused:
-        return _("Its run is paused, and submits it once it is resumed.")
-    return _("Its run submits it by itself, when the account's queue has room.")
+        return _("Its run is paused and submits it after it is resumed.")
+    return _("Its run submits it when the account's queue has room.")
 
 
 def _delivered(batch: Any) -> str:

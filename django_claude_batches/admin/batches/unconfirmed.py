@@ -48,11 +48,11 @@ def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, s
     yield _("Size of the body"), filesizeformat(attempt.body_bytes) if attempt.body_bytes is not None else _("unknown")
     yield _("Newest batch at Anthropic before it"), _baseline(attempt)
     made = {"made": attempt.listings_made, "needed": FULL_LISTINGS}
-    yield _("Complete listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
+    yield _("Full listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
     if batch.state == State.UNCERTAIN and attempt.sent_at is not None:
-        yield _("Counts as not received at the earliest"), _moment(attempt.sent_at + quiet_period(attempt))
+        yield _("Can count as not received from"), _moment(attempt.sent_at + quiet_period(attempt))
     if attempt.window_until is not None:
-        yield _("What was made at Anthropic later is not it"), _moment(attempt.window_until)
+        yield _("Was not made at Anthropic after"), _moment(attempt.window_until)
     if attempt.watch_until is not None:
         yield _("Watched for late proofs until"), _moment(attempt.watch_until)
 

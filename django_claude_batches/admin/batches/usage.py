@@ -25,7 +25,7 @@ def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact
         yield Fact(_("Tokens"), tokens({name: sum(getattr(row, name) for row in usage) for name in USAGE_COLUMNS}))
         yield Fact(_("Cost"), _cost(batch))
         if others := sum(row.other_tier_results for row in usage):
-            yield Fact(_("Not at the batch price"), _other_tier(others))
+            yield Fact(_("Not billed at the batch rate"), _other_tier(others))
 
 
 def usage_table(usage: Sequence[UsageRollup]) -> list[tuple[str, list[str]]]:
@@ -59,5 +59,5 @@ def _other_tier(count: int) -> str:
 
 def _cost(batch: MessageBatch) -> str:
     if batch.cost_usd is None:
-        return _("not known: a model has no price here, or an answer no clear count of tokens")
+        return _("not known: a model without a price, or an answer without a clear token count")
     return display.usd(batch.cost_usd, batch.prices_as_of)

@@ -35,10 +35,10 @@ def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any
 
 def _audited(account: AccountState, url: str) -> Notice:
     words = ngettext(
-        'The audit of "%(account)s" at %(at)s found %(n)s thing that needs a person. `manage.py claude_batches audit '
-        "--account %(account)s` says what, and what to do.",
-        'The audit of "%(account)s" at %(at)s found %(n)s things that need a person. `manage.py claude_batches audit '
-        "--account %(account)s` says what, and what to do.",
+        'The audit of "%(account)s" at %(at)s found %(n)s problem that requires a person. `manage.py '
+        "claude_batches audit --account %(account)s` shows it and what to do.",
+        'The audit of "%(account)s" at %(at)s found %(n)s problems that require a person. `manage.py '
+        "claude_batches audit --account %(account)s` shows them and what to do.",
         account.audit_findings,
     )
     at = _moment(account.audited_at)
@@ -48,8 +48,8 @@ def _audited(account: AccountState, url: str) -> Notice:
 
 def _elsewhere(account: AccountState, name: str, url: str) -> Notice:
     words = _(
-        'This database is "%(known)s"\'s, and the settings say "%(name)s": it may be a copy. Nothing is done for '
-        '"%(account)s" until somebody confirms that it is not.'
+        'This database belongs to "%(known)s", and the settings say "%(name)s": it may be a copy. Nothing is '
+        'done for "%(account)s" until a person confirms that it is not.'
     )
     text = words % {"known": account.installation, "name": name, "account": account.alias}
     return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
@@ -67,8 +67,8 @@ def _paused(account: AccountState, url: str) -> Notice:
 
 def _slow(account: AccountState, url: str) -> Notice:
     words = _(
-        'The server of "%(account)s" has not answered in time since %(since)s. It is asked less often until it does: '
-        "its batches wait, and those of other accounts go on."
+        'The server of "%(account)s" has not answered in time since %(since)s. It is called less often until '
+        "it does. Batches of other accounts are not affected."
     )
     text = words % {"account": account.alias, "since": _moment(account.slow_since)}
     return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
@@ -78,10 +78,10 @@ def _why_and_remedy(account: AccountState) -> tuple[str, str]:
     """Give two sentences: why nothing is sent, in the API's words but for a refused key, and what ends that."""
     reason = f"{account.pause_reason.rstrip('.')}."
     if account.paused_until is not None:
-        return reason, _("It is resumed by itself at %(until)s.") % {"until": _moment(account.paused_until)}
+        return reason, _("It resumes automatically at %(until)s.") % {"until": _moment(account.paused_until)}
     if account.pause_reason.startswith(KEY_REFUSED_PREFIX):
         return _("Anthropic refused the key (401)."), _("Replace the key, then Resume.")
-    return reason, _("When that is mended, Resume.")
+    return reason, _("When that is fixed, Resume.")
 
 
 def _moment(at: datetime | None) -> str:

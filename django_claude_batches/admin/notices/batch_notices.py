@@ -33,18 +33,18 @@ def about_batches(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[
     link = _("Show them")
     if live.unconfirmed:
         words = ngettext(
-            "%(n)s batch was sent and is not confirmed: it may be running and billed. It is searched for; whoever "
-            "finds it at Anthropic can say so.",
-            "%(n)s batches were sent and are not confirmed: they may be running and billed. They are searched for; "
-            "whoever finds one at Anthropic can say so.",
+            "%(n)s batch was sent and is not confirmed: it may be running and billed. The search for it goes on. "
+            "If you find it at Anthropic, use Identify batch….",
+            "%(n)s batches were sent and are not confirmed: they may be running and billed. The search for them "
+            "goes on. If you find one at Anthropic, use Identify batch….",
             live.unconfirmed,
         )
         url = list_url(request, site, MessageBatch, state__exact=State.UNCERTAIN)
         yield Notice(words % {"n": at_most(live.unconfirmed)}, url, link)
     if live.failing:
         words = ngettext(
-            "%(n)s batch in flight needs attention: it says why.",
-            "%(n)s batches in flight need attention: each says why.",
+            "%(n)s batch in flight needs attention: its page says why.",
+            "%(n)s batches in flight need attention: their pages say why.",
             live.failing,
         )
         yield Notice(
@@ -53,19 +53,19 @@ def about_batches(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[
     url = list_url(request, site, MessageBatch, **{NEARING: "yes"})
     if live.running:
         words = ngettext(
-            "%(n)s batch has been running for 23 hours: what Anthropic has not processed after 24 expires. That is not "
-            "billed, and a retry drafts it anew.",
-            "%(n)s batches have been running for 23 hours: what Anthropic has not processed after 24 expires. That is "
-            "not billed, and a retry drafts it anew.",
+            "%(n)s batch has been running for 23 hours. What Anthropic has not processed after 24 hours expires; "
+            "it is not billed and can be retried.",
+            "%(n)s batches have been running for 23 hours. What Anthropic has not processed after 24 hours "
+            "expires; it is not billed and can be retried.",
             live.running,
         )
         yield Notice(words % {"n": at_most(live.running)}, url, link)
     if live.fetching:
         words = ngettext(
-            "%(n)s batch has results that are not all stored, and they can be fetched for less than 2 days more. Mend "
-            "what its last error says, then Check now.",
-            "%(n)s batches have results that are not all stored, and they can be fetched for less than 2 days more. "
-            "Mend what their last error says, then Check now.",
+            "%(n)s batch has results that are not all stored, and they can be fetched for less than 2 more days. "
+            "Fix its last error, then Check now.",
+            "%(n)s batches have results that are not all stored, and they can be fetched for less than 2 more "
+            "days. Fix their last errors, then Check now.",
             live.fetching,
         )
         yield Notice(words % {"n": at_most(live.fetching)}, url, link)

@@ -26,8 +26,8 @@ def about_runs(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[Not
     if not live.waiting_runs:
         return
     words = ngettext(
-        "%(n)s run waits for a person: it is paused, a batch of it was not accepted, or its job did not take a row.",
-        "%(n)s runs wait for a person: they are paused, a batch was not accepted, or their jobs did not take a row.",
+        "%(n)s run needs attention: its page says why.",
+        "%(n)s runs need attention: their pages say why.",
         live.waiting_runs,
     )
     url = list_url(request, site, JobRun, **{ATTENTION: "yes"})

@@ -68,7 +68,7 @@ class RequestOutcomeFilter(InBatchFilter):
 class TierFilter(InBatchFilter):
     title = _("price")
     parameter_name = "tier"
-    methods = {"of_another_tier": _("Not the batch price"), "of_unknown_cost": _("Cost not known")}
+    methods = {"of_another_tier": _("Not billed at the batch rate"), "of_unknown_cost": _("Cost not known")}
 
 
 class ErrorTypeFilter(SimpleListFilter):

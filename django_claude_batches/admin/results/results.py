@@ -21,8 +21,8 @@ ORDER_BY_KIND = ("batch_id", "result_type", "error_type", "custom_id")
 INVALID_OUTPUT = "invalid_output"
 UNFINISHED = "unfinished"
 
-NOT_FINISHED = _("The answer is not finished, as far as is known. Its stop reason: %(reason)s.")
-OFF_TIER = _("Not at the batch price: Anthropic answered it in another service tier.")
+NOT_FINISHED = _("The answer is not known to be finished. Its stop reason: %(reason)s.")
+OFF_TIER = _("Not billed at the batch rate: Anthropic answered it in another service tier.")
 
 
 class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
@@ -95,7 +95,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     def warning(self, row: BatchResult) -> str:
         said = []
         if row.outcome == INVALID_OUTPUT:
-            said.append(_("The answer does not fit the schema of its job: %(error)s") % {"error": row.output_error})
+            said.append(_("The answer does not fit its job's schema: %(error)s") % {"error": row.output_error})
         if row.outcome == UNFINISHED:
             said.append(NOT_FINISHED % {"reason": row.stop_reason or "-"})
         if row.is_off_tier:

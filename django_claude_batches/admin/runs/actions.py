@@ -47,21 +47,19 @@ def _cannot_resume_without(run: Any) -> str:
 
 
 def _cannot_retry(run: Any) -> str:
-    return _only(RETRYABLE)(run) or ("" if run.has_failed else _("has no row that failed"))
+    return _only(RETRYABLE)(run) or ("" if run.has_failed else _("has no failed row"))
 
 
 def _cannot_deliver(run: Any) -> str:
-    return "" if run.has_failed_deliveries else _("has no parked row")
+    return "" if run.has_failed_deliveries else _("has no failed delivery")
 
 
 PAUSE = Verb(
     name="pause",
     label=gettext_lazy("Pause"),
     permission="pause",
-    words=gettext_lazy(
-        "Nothing more is drafted, sent or handed to the job. What runs at Anthropic goes on, and is billed."
-    ),
-    rule=gettext_lazy("Only runs that are not over, and not paused, can be paused."),
+    words=gettext_lazy("Drafting, sending and delivering stop. What runs at Anthropic goes on and is billed."),
+    rule=gettext_lazy("Only runs that are not over and not paused can be paused."),
     done=ngettext_lazy("%d run is paused.", "%d runs are paused."),
     refusal=_cannot_pause,
     perform=lambda run, by: services.pause_run(run, by=by),
@@ -70,9 +68,9 @@ RESUME = Verb(
     name="resume",
     label=gettext_lazy("Resume"),
     permission="pause",
-    words=gettext_lazy("It goes on where it was: what is drafted then is sent, and billed once sent."),
-    rule=gettext_lazy("Only runs that are paused, or whose delivery stands still, can be resumed."),
-    done=ngettext_lazy("%d run goes on.", "%d runs go on."),
+    words=gettext_lazy("The run continues where it stopped. What is drafted then is sent, and billed once sent."),
+    rule=gettext_lazy("Only runs that are paused, or whose delivery is stuck, can be resumed."),
+    done=ngettext_lazy("%d run is resumed.", "%d runs are resumed."),
     refusal=_cannot_resume,
     knowing=with_issues,
     perform=lambda run, by: services.resume_run(run),
@@ -82,8 +80,9 @@ RESUME_WITHOUT = Verb(
     label=gettext_lazy("Resume without rows that cannot be asked"),
     permission="pause",
     words=gettext_lazy(
-        "The run continues where it was. From now on, rows that cannot be asked are left out and counted; they cost "
-        "nothing, and the run's page names the first of them. What is drafted then is sent, and billed once sent."
+        "The run continues where it stopped. From now on, rows that cannot be asked are left out and counted; "
+        "they cost nothing, and the run's page names the first of them. What is drafted then is sent, and "
+        "billed once sent."
     ),
     rule=gettext_lazy("Only runs that are paused while they are drafted can leave rows out."),
     done=ngettext_lazy("%d run continues without such rows.", "%d runs continue without such rows."),
@@ -95,8 +94,8 @@ CANCEL = Verb(
     label=gettext_lazy("Cancel"),
     permission="cancel",
     words=gettext_lazy(
-        "Nothing more is sent, and what runs at Anthropic is canceled. What has finished by then stays billed, is kept "
-        "and is handed to the job. Cannot be undone."
+        "Nothing more is sent, and what runs at Anthropic is canceled. What has finished by then is billed, "
+        "kept and delivered to the job. Cannot be undone."
     ),
     rule=gettext_lazy("Only runs that are drafted or running can be canceled."),
     done=ngettext_lazy("%d run is going to be canceled.", "%d runs are going to be canceled."),
@@ -107,7 +106,7 @@ RETRY = Verb(
     name="retry",
     label=gettext_lazy("Retry failed rows"),
     permission="retry",
-    words=gettext_lazy("They are sent again by themselves, and billed once sent."),
+    words=gettext_lazy("They are sent again automatically, and billed once sent."),
     rule=gettext_lazy("Only runs that are drafted, were not canceled and have rows that failed can be retried."),
     done=ngettext_lazy("The rows of %d run are asked again.", "The rows of %d runs are asked again."),
     refusal=_cannot_retry,
@@ -120,12 +119,13 @@ REDELIVER_FAILED = Verb(
     label=gettext_lazy("Redeliver"),
     permission="redeliver",
     words=gettext_lazy(
-        "Their handlers are called once more, for when the code or the data is mended. Nothing is sent to Anthropic."
+        "Calls the handlers again for rows that raised an error in the job's code. Fix the code first. Nothing "
+        "is sent to Anthropic."
     ),
-    rule=gettext_lazy("Only runs with parked rows have any to deliver."),
+    rule=gettext_lazy("Only runs with rows that raised an error in the job's code can be redelivered."),
     done=ngettext_lazy(
-        "The parked rows of %d run are delivered again shortly.",
-        "The parked rows of %d runs are delivered again shortly.",
+        "The failed deliveries of %d run are redelivered shortly.",
+        "The failed deliveries of %d runs are redelivered shortly.",
     ),
     refusal=_cannot_deliver,
     knowing=with_issues,

@@ -20,7 +20,7 @@ from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.services import cost_confirmation
 
 # What people call the outcomes of failed rows. Outcomes that the API may add later are shown as they are.
-OUTCOMES = {**RETRYABLE_OUTCOMES, "invalid_output": gettext_lazy("not as the schema wants it")}
+OUTCOMES = {**RETRYABLE_OUTCOMES, "invalid_output": gettext_lazy("not valid by the schema")}
 
 
 class RetryRunQuestion(CountQuestion):

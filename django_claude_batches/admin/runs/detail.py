@@ -36,7 +36,7 @@ FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "er
 
 
 def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str, Any]:
-    """Give it for a run that bears its `own_batches` and the number of its parked rows: in three queries."""
+    """Give it for a run that bears its `own_batches` and the number of its failed deliveries: in three queries."""
     totals = RunTotals.of_batches(run, run.own_batches, failed_deliveries=run.failed_delivery_count)
     reason, whole_reason = display.told(run.pause_reason) if run.is_paused else ("", "")
     error, whole_error = display.told(run.last_error)
@@ -88,14 +88,14 @@ def _left(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> Iterator[Fa
         named = [(_link(page, batch.pk, may_view=may_view), display.state_label(batch)) for batch in left[:MOST_NAMED]]
         batches = format_html_join(", ", "{} {}", named)
         yield Fact(
-            _("Waits for you"),
-            format_html(_("{batches}. Submit what was not sent, or cancel the run."), batches=batches),
+            _("Needs attention"),
+            format_html(_("{batches}. Submit what was not accepted, or cancel the run."), batches=batches),
         )
 
 
 def _facts(run: Any, totals: RunTotals) -> Iterator[Fact]:
     if run.next_action_at is not None and not run.is_paused:
-        text = _("A worker looks at it, %(when)s.") % {"when": display.until(run.next_action_at)}
+        text = _("It is checked, %(when)s.") % {"when": display.until(run.next_action_at)}
         yield Fact(_("Next"), text)
     if totals.to_retry:
         rows = ngettext("%(n)s row", "%(n)s rows", totals.to_retry) % {"n": f"{totals.to_retry:,}"}

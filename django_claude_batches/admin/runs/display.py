@@ -1,4 +1,4 @@
-"""How a run looks: its state in people's words, what comes of its rows, and why it stands still."""
+"""How a run looks: its state in people's words, what comes of its rows, and why it does not move."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from django_claude_batches.models.run_totals import RunTotals
 OUTCOMES = {
     "delivered": gettext_lazy("delivered"),
     "failed": gettext_lazy("failed"),
-    "failed_deliveries": gettext_lazy("failed_deliveries"),
-    "gone": gettext_lazy("deleted meanwhile"),
+    "failed_deliveries": gettext_lazy("raised an error in the job's code"),
+    "gone": gettext_lazy("deleted before delivery"),
     "underway": gettext_lazy("under way"),
     "unasked": gettext_lazy("not asked"),
 }
@@ -35,16 +35,16 @@ def run_state(run: JobRun) -> SafeString:
 def explanation(run: JobRun, totals: RunTotals) -> str:
     """Say what the state means, and what comes next."""
     if run.is_active and run.is_paused:
-        return _("Nothing more is drafted, sent or handed to the job until somebody resumes it.")
+        return _("Drafting, sending and delivering stop until a person resumes it.")
     if run.state == RunState.DRAFTING:
         rows = ngettext("%(n)s row is drafted so far.", "%(n)s rows are drafted so far.", run.row_count)
-        return rows % {"n": f"{run.row_count:,}"} + " " + _("What fills a batch goes out meanwhile.")
+        return rows % {"n": f"{run.row_count:,}"} + " " + _("Full batches are sent already.")
     if run.state == RunState.CANCELING:
-        return _("Nothing more is sent. What comes all the same is kept, billed and handed to the job.")
+        return _("Nothing more is sent. What has finished is billed, kept and delivered to the job.")
     if run.state == RunState.RUNNING:
         return _standing(totals)
     if run.state == RunState.CANCELED:
-        return _("It was canceled. What had come by then was handed to the job.")
+        return _("Canceled. What had finished by then was delivered to the job.")
     return f"{_all_done(totals)} {_left_out(totals)}".rstrip()
 
 
@@ -67,20 +67,20 @@ def _standing(totals: RunTotals) -> str:
 def _all_done(totals: RunTotals) -> str:
     if not totals.rows:
         return _("No row was asked.") if totals.left_out else _("There were no rows to ask about.")
-    if totals.failed_deliveries:
-        return _(
-            "All that came was handed to the job, but for the rows that are parked: deliver them again when what "
-            "they say is mended."
-        )
-    return _("All that came was handed to the job.")
+    delivered = ngettext("Finished. %(n)s row delivered", "Finished. %(n)s rows delivered", totals.delivered)
+    said = delivered % {"n": f"{totals.delivered:,}"}
+    if not totals.failed_deliveries:
+        return f"{said}."
+    raised = _("%(n)s raised an error in the job's code. Fix the code, then Redeliver.")
+    return f"{said}; {raised % {'n': f'{totals.failed_deliveries:,}'}}"
 
 
 def _left_out(totals: RunTotals) -> str:
     if not totals.left_out:
         return ""
     text = ngettext(
-        "%(n)s row was left out, because it could not be asked.",
-        "%(n)s rows were left out, because they could not be asked.",
+        "%(n)s row was left out because it could not be asked.",
+        "%(n)s rows were left out because they could not be asked.",
         totals.left_out,
     )
     return text % {"n": f"{totals.left_out:,}"}

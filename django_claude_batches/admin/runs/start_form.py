@@ -27,10 +27,10 @@ class StartForm(forms.Form):
         required=False,
         max_length=200,
         widget=forms.TextInput({"class": "vTextField", "autocomplete": "off"}),
-        help_text=gettext_lazy("What people call this run; it may stay empty."),
+        help_text=gettext_lazy("A name for this run. Optional."),
     )
     rows = forms.CharField(
-        label=gettext_lazy("That is much: type the number of rows to confirm:"),
+        label=gettext_lazy("Large run. Type the number of rows to confirm:"),
         required=False,
         max_length=30,
         widget=forms.TextInput({"autocomplete": "off", "inputmode": "numeric", "class": "vTextField"}),

@@ -90,7 +90,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
             return HttpResponseRedirect(self._url(JOBS))
         tasks.kick()
         self.log_addition(request, run, _("Started."))
-        text = _("Run %(run)s is started: a worker drafts its rows, sends them and hands the answers to the job.")
+        text = _("Run %(run)s is started: its rows are drafted and sent, and the answers are delivered to the job.")
         self.message_user(request, text % {"run": run}, messages.SUCCESS)
         url = self._run_url(request, run) or self._url(JOBS)
         return HttpResponseRedirect(url)

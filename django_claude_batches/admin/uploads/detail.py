@@ -39,9 +39,9 @@ def upload_page(upload: BatchUpload) -> dict[str, Any]:
 def _standing(upload: BatchUpload) -> str:
     rows = ngettext("%(n)s row", "%(n)s rows", upload.row_count) % {"n": f"{upload.row_count:,}"}
     if upload.state == UploadState.UNCHECKED:
-        return _("%(rows)s checked so far. Nothing is drafted before you say so.") % {"rows": rows}
+        return _("%(rows)s checked so far. Nothing is drafted until you confirm.") % {"rows": rows}
     if upload.state == UploadState.CONFIRMED:
-        text = _("%(rows)s are stored in one piece, all or none: there is no count before the end.")
+        text = _("%(rows)s are stored, all or none: there is no count before the end.")
         return text % {"rows": rows}
     if upload.state == UploadState.DRAFTED:
         return _("It became a batch.")
@@ -57,7 +57,7 @@ def _standing(upload: BatchUpload) -> str:
 def _facts(upload: BatchUpload) -> list[tuple[str, str]]:
     rows = f"{upload.row_count:,}"
     if upload.is_full:
-        rows = _("%(rows)s, and those behind were not looked at: a batch may not have as much") % {"rows": rows}
+        rows = _("%(rows)s; later rows were not checked, because a batch cannot hold more") % {"rows": rows}
     facts = [
         (_("Rows"), rows),
         (_("Bad rows"), f"{upload.bad_count:,}"),

@@ -46,7 +46,7 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         min_value=1,
         max_value=MAX_TOKENS,
-        help_text=gettext_lazy("Of each answer; 1024 unless you say otherwise."),
+        help_text=gettext_lazy("For each answer. Default: 1024."),
     )
 
     delimiter = forms.ChoiceField(
@@ -59,21 +59,21 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
             ("tab", gettext_lazy("Tab")),
             ("pipe", gettext_lazy("Pipe |")),
         ],
-        help_text=gettext_lazy("What stands between the cells."),
+        help_text=gettext_lazy("The separator between cells."),
     )
 
     class Meta:
         model = BatchUpload
         fields = COLUMNS
         help_texts = {
-            "label": gettext_lazy("What people call it; the file's name unless you say otherwise."),
-            "kind": gettext_lazy("What it is for: the app's receivers look at it. Leave it empty unless you know."),
+            "label": gettext_lazy("A name for the batch. Default: the name of the file."),
+            "kind": gettext_lazy("For receivers in your code. Leave it empty if you do not know."),
             "prompt": gettext_lazy(
-                "With the names of columns in braces: Tag this review: {review}. Write {{ and }} for braces that are "
-                "meant as such. Leave it empty for a file of requests."
+                "With the names of columns in braces: Tag this review: {review}. Write {{ and }} for literal braces. "
+                "Leave it empty for a file of requests."
             ),
             "model": gettext_lazy("Such as claude-haiku-4-5."),
-            "schema": gettext_lazy("A JSON schema that each answer has to fit; empty: any text."),
+            "schema": gettext_lazy("A JSON schema that each answer has to fit. Empty: any text."),
         }
         widgets = {
             "label": forms.TextInput(attrs={"class": "vTextField"}),
@@ -91,7 +91,7 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
         if file.size > MAX_UPLOAD_BYTES:
-            text = _("It has %(bytes)s bytes, and a file may have %(most)s here: put the rest into another.")
+            text = _("It has %(bytes)s bytes, and at most %(most)s are allowed: split the file.")
             raise forms.ValidationError(text, params={"bytes": f"{file.size:,}", "most": f"{MAX_UPLOAD_BYTES:,}"})
         return file
 
@@ -115,13 +115,13 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
         is_table = bool(data.get("prompt"))
         file = data.get("file")
         if is_table and not data.get("model"):
-            self.add_error("model", _("Which model is asked?"))
+            self.add_error("model", _("Enter a model."))
         if not is_table and "prompt" not in self.errors:
             if file is not None and file.name.lower().endswith(".csv"):
-                self.add_error("prompt", _("What shall the rows of this table be asked?"))
+                self.add_error("prompt", _("Enter a prompt for the rows of this file."))
             for name in OF_A_TABLE[1:]:
                 if data.get(name):
-                    self.add_error(name, _("This is for a CSV file with a prompt: other files bring their own."))
+                    self.add_error(name, _("Only for a CSV file with a prompt: other files have their own."))
         return data
 
     def store(self, *, by: Any) -> BatchUpload:

@@ -72,7 +72,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             raise PermissionDenied
         upload = self.reduced(request, BatchUpload.objects.primary().filter(pk=pk).first())
         if upload is None:
-            self.message_user(request, _("That file is not here: it was discarded."), messages.WARNING)
+            self.message_user(request, _("That file does not exist: it was discarded."), messages.WARNING)
             return HttpResponseRedirect(self._new_url())
         if "_draft" in request.POST:
             return self._draft(request, upload)
@@ -93,7 +93,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             self.log_change(request, upload, _("Confirmed."))
             _go_on(upload)
             if upload.batch is not None:
-                text = _("Batch %(batch)s is a draft: nothing is sent until somebody submits it.")
+                text = _("Batch %(batch)s is a draft: nothing is sent until it is submitted.")
                 self.message_user(request, text % {"batch": upload.batch}, messages.SUCCESS)
         return HttpResponseRedirect(self.upload_url(upload))
 

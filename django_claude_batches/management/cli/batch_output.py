@@ -103,12 +103,12 @@ def search_lines(batch: MessageBatch) -> Iterator[str]:
     size = "an unknown number of bytes" if attempt.body_bytes is None else counted(attempt.body_bytes, "byte")
     yield f"Sent at {_iso(attempt.sent_at)}: {size}. Watched for until {_iso(attempt.watch_until)}."
     before = f"Newest batch at Anthropic before it: {attempt.baseline_id or 'none'}"
-    yield f"{before}. Complete listings without a candidate: {attempt.listings_made:,}."
+    yield f"{before}. Full listings without a candidate: {attempt.listings_made:,}."
     for candidate in attempt.candidates:
         made = f"made at {candidate['created_at']}, {counted(candidate['requests'], 'request')}"
-        yield f"May be it: {candidate['id']} ({made}). Not ours yet: {candidate['why']}."
+        yield f"Candidate: {candidate['id']} ({made}). Not confirmed yet: {candidate['why']}."
     if excluded := foreign_ids(attempt):
-        yield f"Not it, because their results bear no tag of ours: {', '.join(excluded)}."
+        yield f"Excluded, because their results do not have this batch's tag: {', '.join(excluded)}."
 
 
 def search_data(batch: MessageBatch) -> dict[str, Any] | None:

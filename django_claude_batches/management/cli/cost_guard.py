@@ -34,5 +34,5 @@ def refuse_much(requests: int, estimate: Callable[[], Estimate], *, undone: str,
         return
     raise CommandError(
         f"{undone}: {counted(requests, 'request')}, estimate {estimated(estimate())}. That is above "
-        f"CONFIRM_ABOVE_REQUESTS or CONFIRM_ABOVE_USD. If it is meant: claude_batches {again} --yes"
+        f"CONFIRM_ABOVE_REQUESTS or CONFIRM_ABOVE_USD. To do it anyway: claude_batches {again} --yes"
     )

@@ -20,8 +20,8 @@ exit codes:
   2    wrong usage
   3    wait, run --wait: the time was over, or it was interrupted; the batches and the run go on
   4    a batch that was named needs a person (wait, status, reconcile): not confirmed, not received, refused, lost,
-       given up, taken back, complete with something missing or with a receiver that failed, or its account is paused;
-       run --wait: the run is paused or stuck, or a handler raised; audit: something was found that needs one; doctor:
-       something that batches need is not as it must be
+       abandoned, taken back, complete with something missing or with a receiver that failed, or its account is paused;
+       run --wait: the run is paused or stuck, or a handler raised; audit: something was found that requires one;
+       doctor: a problem was found
   130  interrupted
 """

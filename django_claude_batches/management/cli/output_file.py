@@ -78,4 +78,4 @@ def _standard_output() -> Iterator[BinaryIO]:
     if gone:
         # What Python holds back would be written at its end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise CommandError("Nobody reads standard output any more: the export ended early.")
+        raise CommandError("Standard output was closed: the export ended early.")

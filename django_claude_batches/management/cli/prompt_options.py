@@ -38,7 +38,9 @@ def question(options: dict[str, Any]) -> Question | None:
             option = next(iter(given)).replace("_", "-")
             raise CommandError(f"--{option} is for CSV files, and needs --prompt. Nothing was drafted.")
         if options["file"].lower().endswith(".csv"):
-            raise CommandError(f"{options['file']} needs --prompt: what shall its rows be asked? Nothing was drafted.")
+            raise CommandError(
+                f"{options['file']} is a table and needs --prompt, which is sent for each row. Nothing was drafted."
+            )
         return None
     if not given.get("model"):
         raise CommandError("--prompt needs --model, such as claude-haiku-4-5. Nothing was drafted.")

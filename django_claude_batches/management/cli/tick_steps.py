@@ -64,7 +64,7 @@ class Work:
         except DatabaseError as error:
             self.console.complain(f"The database: {error}")
         except Exception as error:
-            logger.exception("A round failed; the next one begins as ever.")
+            logger.exception("A round failed; the next one begins as usual.")
             self.console.complain(f"{type(error).__name__}: {error}")
         return False
 

@@ -74,7 +74,7 @@ BY_NAME = {subcommand.name: subcommand for subcommand in ALL}
 
 
 class Command(BaseCommand):
-    help = "Draft, submit, watch and fetch batches of Claude's. See `claude_batches SUB-COMMAND --help`."
+    help = "Draft, submit, watch and fetch Claude batches. See `claude_batches SUB-COMMAND --help`."
 
     def add_arguments(self, parser: CommandParser) -> None:
         # Not as arguments of create_parser: django-configurations replaces that method by one that takes none.

@@ -13,7 +13,7 @@ from django_claude_batches.management.cli.subcommand import Subcommand
 
 class Resume(Subcommand):
     name = "resume"
-    help = "Let an account send again that was paused, by a refused key or a spend limit, when that is mended."
+    help = "Resume sending for a paused account, after its cause (a refused key, a spend limit) is fixed."
     example = "manage.py claude_batches resume default"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,8 +30,9 @@ class Resume(Subcommand):
 class Confirm(Subcommand):
     name = "confirm-installation"
     help = (
-        "Say that an account's batches are this installation's: after its INSTALLATION was renamed, or the database "
-        "moved. Not in a copy of a database whose original still runs: both would act on the same batches."
+        "Confirm that an account's batches belong to this installation, after its INSTALLATION was renamed or "
+        "the database moved. Not in a copy of a database whose original still runs: both would act on the same "
+        "batches."
     )
     example = "manage.py claude_batches confirm-installation default"
 

@@ -12,15 +12,15 @@ from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.lookup import batch_name, found, remote_id
 from django_claude_batches.management.cli.subcommand import Subcommand
 
-LEFT_OUT = "it may be what became of an unconfirmed batch of ours; `claude_batches reconcile` says of which"
+LEFT_OUT = "it may be an unconfirmed batch of ours; `claude_batches reconcile` shows which"
 
 
 class Adopt(Subcommand):
     name = "adopt"
     help = (
-        "Take over a batch that Anthropic has: one made elsewhere, or, with --for-batch, the one that an unconfirmed "
-        "batch turned out to be, which is checked first. --all takes over everything that the account lists, but for "
-        "what may be an unconfirmed batch of ours."
+        "Take over a batch that exists at Anthropic: one made elsewhere, or, with --for-batch, the remote "
+        "batch of an unconfirmed one, which is verified first. --all takes over everything that the account "
+        "lists, except what may be an unconfirmed batch of ours."
     )
     example = "manage.py claude_batches adopt msgbatch_013Zva2CMHLNnXjNJJKqJ2EF --for-batch 12"
 

@@ -26,8 +26,8 @@ TITLES = {
 class Audit(Subcommand):
     name = "audit"
     help = (
-        "Compare all that Anthropic lists with the rows here, and say what does not agree and what to do about it. "
-        "Free, and changes nothing. The exit code is 4 if something needs a person."
+        "Compare all that Anthropic lists with the rows here, and report what differs and what to do about it. "
+        "Free, and changes nothing. The exit code is 4 if something requires a person."
     )
     example = "manage.py claude_batches audit --account default"
 
@@ -73,7 +73,7 @@ def _named(finding: Finding) -> str:
 def _judge(reports: list[AuditReport]) -> None:
     needing = sum(report.needing for report in reports)
     broken = [report.account for report in reports if report.problem]
-    words = [f"{counted(needing, 'finding')} of the audit: look at what to do."] if needing else []
+    words = [f"{counted(needing, 'finding')} of the audit: see what to do."] if needing else []
     if broken:
         words.append(f"Not audited to the end: {', '.join(broken)}.")
     if words:

@@ -49,8 +49,8 @@ class Cancel(Wish):
 class Delete(Wish):
     name = "delete-remote"
     help = (
-        "Delete batches at Anthropic. Our rows stay; it cannot be undone. A running batch is canceled and its results "
-        "are fetched first."
+        "Delete batches at Anthropic. The rows here stay; it cannot be undone. A running batch is canceled and "
+        "its results are fetched first."
     )
     example = "manage.py claude_batches delete-remote msgbatch_013Zva2CMHLNnXjNJJKqJ2EF"
 
@@ -67,8 +67,8 @@ class Delete(Wish):
 class Reingest(Wish):
     name = "reingest"
     help = (
-        "Fetch the results of complete batches again. Free; stored rows are not duplicated. Your receivers are called "
-        "again when they are there."
+        "Fetch the results of complete batches again. Free; stored rows are not duplicated. Your receivers are "
+        "called again afterwards."
     )
     example = "manage.py claude_batches reingest 12"
 
@@ -78,7 +78,7 @@ class Reingest(Wish):
 
 class Abandon(Wish):
     name = "abandon"
-    help = "Wait no more for batches that were sent and never confirmed. They may have been billed."
+    help = "Stop waiting for batches that were sent and never confirmed. They may have been billed."
     example = "manage.py claude_batches abandon 12"
 
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object:
@@ -88,8 +88,8 @@ class Abandon(Wish):
 class DeclareLost(Wish):
     name = "declare-lost"
     help = (
-        "Fetch no more of batches that Anthropic did not find three times over half an hour, where nothing proves that "
-        "they were deleted; and give held ones up that may have been billed. What is stored stays."
+        "Stop fetching batches that Anthropic did not find three times over half an hour, where nothing proves "
+        "that they were deleted, and stop waiting for held ones that may have been billed. Stored results stay."
     )
     example = "manage.py claude_batches declare-lost 12"
 

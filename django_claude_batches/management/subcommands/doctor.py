@@ -21,9 +21,9 @@ MARKS = {CheckResult.OK: "ok", CheckResult.WARNING: "warn", CheckResult.FAILED: 
 class Doctor(Subcommand):
     name = "doctor"
     help = (
-        "Look at everything that batches need, the settings, the database, what ticks, the broker, and each account's "
-        "key, and say what is not as it should be and what to do about it. Free, and changes nothing. The exit code is "
-        "4 if something must be mended, and 0 if there are only warnings."
+        "Check everything that batches need (the settings, the database, the ticks, the broker, each account's "
+        "key), and report the problems and what to do about them. Free, and changes nothing. The exit code is "
+        "4 if there are problems, and 0 if there are only warnings."
     )
     example = "manage.py claude_batches doctor --account default"
 
@@ -47,7 +47,7 @@ class Doctor(Subcommand):
             }
         )
         if failed := counts[CheckResult.FAILED]:
-            raise CommandError(f"{counted(failed, 'thing')} to be mended.", returncode=Exit.NEEDS_A_PERSON)
+            raise CommandError(f"{counted(failed, 'problem')} found.", returncode=Exit.NEEDS_A_PERSON)
 
 
 def _broker() -> Iterator[Diagnosis]:
@@ -79,7 +79,7 @@ def _show(console: Console, found: list[Diagnosis]) -> None:
         if one.remedy:
             console.say(f"      {'':<{width}}  What to do: {one.remedy}")
     if not any(one.verdict in {CheckResult.FAILED, CheckResult.WARNING} for one in found):
-        console.say("Nothing is in the way.")
+        console.say("No problem found.")
 
 
 def _title(one: Diagnosis) -> str:

@@ -30,13 +30,15 @@ class Draft(Subcommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help="JSON lines or CSV, in UTF-8; - reads standard input")
-        parser.add_argument("--label", type=valid(MessageBatch, "label"), default="", help="what people call it")
+        parser.add_argument("--label", type=valid(MessageBatch, "label"), default="", help="a name for people")
         parser.add_argument(
-            "--kind", type=valid(MessageBatch, "kind"), default="", help="what it is for, for your receivers"
+            "--kind", type=valid(MessageBatch, "kind"), default="", help="what it is for, read by your receivers"
         )
         parser.add_argument("--account", default=conf.DEFAULT_ACCOUNT, help="whose key it is sent with")
         add_question(parser)
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be drafted, and what is wrong")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only report what would be drafted, and what is wrong"
+        )
         parser.add_argument("--submit", action="store_true", help="queue it at once: this is billed once sent")
         add_yes(parser)
 

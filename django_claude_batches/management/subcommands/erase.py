@@ -79,7 +79,7 @@ def _show(console: Console, report: Erasure) -> None:
 
 def _at_anthropic(copy: RemoteCopy) -> str:
     if not copy.anthropic_id:
-        return f"Batch {copy.batch} was given up, and may be at Anthropic: look for it in the Console."
+        return f"Batch {copy.batch} was abandoned, and may be at Anthropic: look for it in the Console."
     if copy.is_second:
         return (
             f"Anthropic has it a second time, in {copy.anthropic_id}, which another create call for batch {copy.batch} "

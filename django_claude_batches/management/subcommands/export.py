@@ -21,7 +21,8 @@ class ExportResults(Subcommand):
     name = "export"
     help = (
         "Write the results of a batch to a file: JSONL, each line as the API sent it, or CSV for spreadsheets. "
-        "A file appears when it is whole; none is replaced without --force. The batch's timeline keeps it."
+        "The file appears when it is complete; an existing one is replaced only with --force. The export is "
+        "logged on the batch's timeline."
     )
     example = "manage.py claude_batches export 12 --format csv --outcome errored --output errors.csv"
 
@@ -29,14 +30,16 @@ class ExportResults(Subcommand):
         parser.add_argument("batch", type=batch_name, metavar="BATCH", help="its number here, or its id at Anthropic")
         parser.add_argument("--format", choices=FORMATS, default=JsonlExport.suffix, help="default: jsonl")
         parser.add_argument("--output", default=STDOUT, metavar="FILE", help="default: -, standard output")
-        parser.add_argument("--force", action="store_true", help="replace FILE where there is one")
+        parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
         parser.add_argument(
             "--outcome", nargs="+", choices=RESULT_FILTERS, default=[], help="only these (default: all)"
         )
         parser.add_argument("--error-type", nargs="+", metavar="TYPE", default=[], help="only errors of these types")
-        parser.add_argument("--of-another-tier", action="store_true", help="only what was not made at the batch price")
+        parser.add_argument("--of-another-tier", action="store_true", help="only what was not billed at the batch rate")
         parser.add_argument("--of-unknown-cost", action="store_true", help="only what has no known cost")
-        parser.add_argument("--search", metavar="TEXT", default="", help="only what has a custom_id that begins so")
+        parser.add_argument(
+            "--search", metavar="TEXT", default="", help="only what has a custom_id that begins with this"
+        )
         parser.add_argument(
             "--columns",
             type=_columns,

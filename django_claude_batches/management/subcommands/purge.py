@@ -17,14 +17,14 @@ from django_claude_batches.services.retention.bodies import PurgeCount, PurgeRep
 class Purge(Subcommand):
     name = "purge"
     help = (
-        "Take away what RETENTION says is not to be kept: request bodies, result bodies, copies at Anthropic. It "
-        "cannot be undone. Workers go on meanwhile, and what is interrupted goes on with the next call."
+        "Remove what RETENTION does not keep: request bodies, result bodies, copies at Anthropic. It cannot be "
+        "undone. Workers may run at the same time, and an interrupted purge continues with the next call."
     )
     example = "manage.py claude_batches purge --dry-run"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--account", help="its alias (default: all)")
-        parser.add_argument("--dry-run", action="store_true", help="only say what would go; nothing is changed")
+        parser.add_argument("--dry-run", action="store_true", help="only report what would go; nothing is changed")
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         dry_run = options["dry_run"]

@@ -18,9 +18,9 @@ from django_claude_batches.models import MessageBatch, State
 class Reconcile(Subcommand):
     name = "reconcile"
     help = (
-        "Search at Anthropic for batches that were sent and never confirmed; without names, for all of them. Says of "
-        "each what is known, what may be it, and why that is not ours yet. One that is proved not received is sent "
-        "again at once, and billed once sent, unless ON_NOT_CREATED is hold."
+        "Search at Anthropic for batches that were sent and never confirmed; without names, for all of them. "
+        "Shows for each what is known, its candidates, and why they are not confirmed yet. One that is proved "
+        "not received is sent again at once, and billed once sent, unless ON_NOT_CREATED is hold."
     )
     example = "manage.py claude_batches reconcile 12 --json"
 

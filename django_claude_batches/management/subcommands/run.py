@@ -26,17 +26,18 @@ from django_claude_batches.services.runs.advance import steps
 class Run(Subcommand):
     name = "run"
     help = (
-        "Start a job: a worker, or `tick`, drafts its rows, sends them and hands it the answers. Without a name, the "
-        "jobs are listed. Asks for --yes where it is much, for which all rows are looked at first. --wait does what is "
-        "due here until the run is over, with or without workers; Ctrl-C stops waiting, and the run goes on."
+        "Start a job: a worker, or `tick`, drafts its rows, sends them and delivers the answers. Without a "
+        "name, the jobs are listed. A large run requires --yes, for which all rows are looked at first. --wait "
+        "does what is due here until the run is over, with or without workers; Ctrl-C stops waiting, and the "
+        "run goes on."
     )
     example = "manage.py claude_batches run tag-reviews --label nightly --dry-run"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("job", nargs="?", metavar="JOB", help="its name")
-        parser.add_argument("--label", type=valid(JobRun, "label"), default="", help="what people call this run")
+        parser.add_argument("--label", type=valid(JobRun, "label"), default="", help="a name for this run")
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say what would be sent, and show the first requests"
+            "--dry-run", action="store_true", help="only report what would be sent, and show the first requests"
         )
         add_skip_unaskable(parser)
         parser.add_argument("--wait", action="store_true", help="until the run is over")

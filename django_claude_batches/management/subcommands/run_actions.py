@@ -63,7 +63,7 @@ class PauseRun(RunWish):
 
 class ResumeRun(RunWish):
     name = "resume-run"
-    help = "Let paused runs go on where they were."
+    help = "Resume paused runs where they stopped."
     example = "manage.py claude_batches resume-run 3"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -76,7 +76,7 @@ class ResumeRun(RunWish):
 
 class CancelRun(RunWish):
     name = "cancel-run"
-    help = "Send no more of runs, and cancel what is at Anthropic. What finishes stays billed, and is delivered."
+    help = "Stop sending runs, and cancel what is at Anthropic. What finishes is billed and delivered."
     example = "manage.py claude_batches cancel-run 3"
 
     def record(self, run: JobRun, options: dict[str, Any]) -> object:
@@ -85,7 +85,7 @@ class CancelRun(RunWish):
 
 class RetryRun(RunWish):
     name = "retry-run"
-    help = "Ask the rows of runs again that failed for good. They are sent: this is billed."
+    help = "Retry the rows of runs that failed for good. They are sent and billed."
     example = "manage.py claude_batches retry-run 3 --outcome refused"
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -19,9 +19,9 @@ class Tick(Subcommand):
     name = "tick"
     help = (
         "Do what is due for all batches, in this process and without Celery: send, poll, fetch, announce, draft the "
-        "rows of jobs and hand them their results, check and draft uploaded files, audit each account once a day, and "
+        "rows of jobs and deliver their results, check and draft uploaded files, audit each account once a day, and "
         "purge it by RETENTION. Run it from cron every minute, or with --loop, which looks every "
-        f"{TICK_SECONDS} s, sooner while work is due, until Ctrl-C or TERM; the batch in hand is finished first. With "
+        f"{TICK_SECONDS} s, sooner while work is due, until Ctrl-C or TERM; the current batch is finished first. With "
         "several accounts --loop makes each one's calls in a thread of its own: none waits for another one's server."
     )
     example = "manage.py claude_batches tick --loop"

@@ -76,7 +76,7 @@ def _judge(batches: list[MessageBatch], pending: list[MessageBatch]) -> None:
     for batch in batches:
         if (account := batch_output.paused(batch)) is not None:
             raise CommandError(
-                f"Account {account.alias} is paused, so nothing is sent: {account.pause_reason} When that is mended: "
+                f"Account {account.alias} is paused, so nothing is sent: {account.pause_reason} When that is fixed: "
                 f"`claude_batches resume {account.alias}`.",
                 returncode=Exit.NEEDS_A_PERSON,
             )

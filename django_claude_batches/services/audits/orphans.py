@@ -130,7 +130,7 @@ def _absent_finding(row: MessageBatch) -> Finding:
         remedy = f"A retry drafts the {row.missing_count:,} missing ones anew."
     elif row.workspace_id:
         remedy = (
-            "Nothing, if it was deleted: three misses over half an hour prove it, and it becomes lost by itself. A "
+            "Nothing, if it was deleted: three misses over half an hour prove it, and it becomes lost automatically. A "
             "retry then drafts its requests anew."
         )
     else:

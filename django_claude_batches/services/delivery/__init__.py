@@ -1,1 +1,1 @@
-"""Calling a job's handlers with its results."""
+"""Deliver a batch's results to its job's handlers: `deliver` is where it begins, `transaction` what happens."""

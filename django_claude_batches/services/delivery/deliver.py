@@ -1,7 +1,8 @@
-"""Delivery: each result reaches its job once, with what the job writes and the mark of it in one transaction.
+"""Deliver a chunk of a batch's results to the job, slice by slice, under the chunk's lease.
 
-So exactly once for what a handler writes to this database, and at least once for anything else that it does: a process
-that dies in mid-transaction leaves nothing here, and the rows of that transaction are handed out again.
+What a handler writes to this database and the mark that the row is delivered are one transaction (`transaction`): it
+takes effect exactly once. Anything else that a handler does happens at least once: the rows of a transaction that was
+undone, since the process died or the database failed, are delivered again.
 """
 
 from __future__ import annotations
@@ -19,26 +20,27 @@ from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.backoff import NO_DELAY, backoff
 from django_claude_batches.services.connection import require_no_transaction
-from django_claude_batches.services.delivery.handlers import TRANSIENT_DATABASE_ERRORS
-from django_claude_batches.services.delivery.transaction import DeliveryTransaction, undelivered_requests
+from django_claude_batches.services.delivery.slice import undelivered_requests
+from django_claude_batches.services.delivery.transaction import deliver_slice
+from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS
 
 logger = get_logger(__name__)
 
+# Chunks that one tick dispatches; the rest stays due for the next.
 TICK_CHUNKS = 1000
-"""Chunks that one tick hands out; the rest stays due for the next."""
 
+# After this, a chunk is left to the next task, so that no task reaches its time limit.
 MAX_TASK_SECONDS = 20 * 60.0
-"""Seconds after which a chunk is left to the next process, so that no task comes to its time limit."""
 
+# The try from which each row has a transaction of its own: this shows which of them fails.
 ROW_BY_ROW_FROM_TRY = 3
-"""The try from which each row has a transaction of its own: then it shows which of them is the cause."""
 
+# Consecutive failed tries (the database failed, or the process died) before the chunk is stopped and reported.
 MAX_TRIES = 5
-"""Of a chunk in a row that came to nothing: the database failed, or the process died. Then a person has to look."""
 
 
 def dispatch_due_deliveries(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
-    """`dispatch` the primary key of each chunk that is due, and give their number."""
+    """Call `dispatch` with the primary key of each chunk that is due; return their number."""
     pks = DeliveryChunk.objects.dispatch_due(rest, limit=TICK_CHUNKS)
     for pk in pks:
         dispatch(pk)
@@ -46,17 +48,17 @@ def dispatch_due_deliveries(dispatch: Callable[[int], object], *, rest: timedelt
 
 
 def deliver_if_due(pk: int) -> None:
-    """Hand a chunk's results to its job, if its time has come. For tasks: a repeat does nothing."""
+    """Deliver a chunk's results if it is due. For tasks: a repeat does nothing. Call it outside transactions."""
     require_no_transaction("deliver_if_due()")
     deliver(pk, only_due=True)
 
 
 def deliver(pk: int, *, only_due: bool = False) -> None:
-    """Hand a chunk's results to its job, under its lease; if its run is paused or another process has it: nothing."""
+    """Deliver a chunk's results under its lease; do nothing if its run is paused or another process has it."""
     rows = DeliveryChunk.objects.primary()
     if not rows.unpaused().filter(pk=pk).exists():
         return
-    # By its own columns only: a condition on the run is a second look at the table, which two processes could pass.
+    # By its own columns only: a condition on the run would read the table twice, and two processes could pass it.
     undone = rows.undone()
     token = (undone.filter(is_due()) if only_due else undone).acquire(
         pk, dispatched_at=None, failures=F("failures") + 1
@@ -64,46 +66,46 @@ def deliver(pk: int, *, only_due: bool = False) -> None:
     if token is None:
         return
     try:
-        _deliver(rows.select_related("batch__run").get(pk=pk), token)
+        _deliver_or_stop(rows.select_related("batch__run").get(pk=pk), token)
     finally:
         rows.release(pk, token)
     _wake_run(pk)
 
 
-def _deliver(chunk: DeliveryChunk, token: str) -> None:
+def _deliver_or_stop(chunk: DeliveryChunk, token: str) -> None:
     job = job_registry.find(chunk.batch.kind)
     if job is None:
-        _stop_chunk(chunk, token, _unknown_job(chunk.batch.kind))
+        _stop(chunk, token, _unknown_job(chunk.batch.kind))
     elif chunk.failures > MAX_TRIES:
-        _stop_chunk(chunk, token, _too_many_tries(chunk))
+        _stop(chunk, token, _too_many_tries(chunk))
     else:
         try:
-            _deliver_rows(chunk, token, job)
+            _deliver_all(chunk, token, job)
         except Exception as error:
             chunk.reschedule(backoff(chunk.failures - 1), token=token, last_error=format_error(error))
             raise
 
 
-def _deliver_rows(chunk: DeliveryChunk, token: str, job: job_registry.Job) -> None:
-    """Hand out piece after piece; from what fails otherwise than in passing, row after row, to find which it is."""
+def _deliver_all(chunk: DeliveryChunk, token: str, job: job_registry.Job) -> None:
+    """Deliver slice by slice; after an error that is not transient row by row, to find the row that causes it."""
     alone = chunk.failures >= ROW_BY_ROW_FROM_TRY
     stop_at = time.monotonic() + MAX_TASK_SECONDS
-    more = True
-    while more and time.monotonic() < stop_at:
+    has_more = True
+    while has_more and time.monotonic() < stop_at:
         try:
-            more = DeliveryTransaction(chunk.pk, token, job, alone=alone).deliver()
+            has_more = deliver_slice(chunk.pk, token, job, alone=alone)
         except Exception as error:
             if alone:
-                more = DeliveryTransaction(chunk.pk, token, job, alone=True).record_failure(error)
+                has_more = deliver_slice(chunk.pk, token, job, alone=True, failure=error)
             elif isinstance(error, TRANSIENT_DATABASE_ERRORS):
                 raise
             else:
-                logger.warning("Delivery %s: %s: its rows go one by one now.", chunk.pk, error)
+                logger.warning("Delivery %s: %s: its rows are delivered one by one now.", chunk.pk, error)
                 alone = True
 
 
-def _stop_chunk(chunk: DeliveryChunk, token: str, why: str) -> None:
-    """Have a person look: at the run, which is paused, or at the delivery where there is no run that goes on."""
+def _stop(chunk: DeliveryChunk, token: str, why: str) -> None:
+    """Require a person: pause the run, or, if there is none that is active, stop retrying the chunk."""
     logger.error("Batch %s: %s", chunk.batch_id, why)
     run = chunk.batch.run
     if run is not None and run.is_active:
@@ -115,9 +117,8 @@ def _stop_chunk(chunk: DeliveryChunk, token: str, why: str) -> None:
 
 def _unknown_job(name: str) -> str:
     return (
-        f"{job_registry.unknown_job_message(name)} So its results wait. Restore its code, or give the "
-        f"job that took its place "
-        f'`name = "{name}"`; restart the workers, and resume the run.'
+        f"{job_registry.unknown_job_message(name)} So its results wait. Restore its code, or give the job that took "
+        f'its place `name = "{name}"`; restart the workers, and resume the run.'
     )
 
 
@@ -125,13 +126,13 @@ def _too_many_tries(chunk: DeliveryChunk) -> str:
     request = undelivered_requests(chunk, using=DeliveryChunk.objects.primary().db).order_by("position").first()
     where = "at its end" if request is None else f"at request {request} (position {request.position})"
     return (
-        f"{MAX_TRIES} processes in a row came to nothing {where}: a handler may have killed them. Fix it, and resume "
+        f"{MAX_TRIES} processes in a row failed {where}: a handler may have killed them. Fix it, and resume "
         f"the run. {chunk.last_error}"
     ).rstrip()
 
 
 def _wake_run(pk: int) -> None:
-    """Have the run look at the batch, if this was its last chunk. After the commit: the last one sees all others."""
+    """Make the run due if this was the last chunk of its batch. After the commit: the last one sees all others."""
     rows = DeliveryChunk.objects.primary()
     for batch, run in rows.filter(pk=pk, batch__run__isnull=False).values_list("batch", "batch__run"):
         if not rows.undone().filter(batch=batch).exists():

@@ -11,13 +11,15 @@ from django.utils import timezone
 from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.exceptions import (
-    AccessRefused,
     APIConnectionError,
     APIError,
+    APIResponseValidationError,
+    APIStatusError,
     AuthenticationError,
-    ClaudeBatchesError,
+    InternalServerError,
+    PaymentRequiredError,
+    PermissionDeniedError,
     RateLimitError,
-    ServerFault,
     SpendLimitReached,
 )
 from django_claude_batches.models import AccountState
@@ -26,12 +28,18 @@ from django_claude_batches.services.connection import client_of
 from django_claude_batches.services.doctor.database import MAX_CLOCK_DIFFERENCE, clock_difference
 from django_claude_batches.services.doctor.report import Diagnosis, DiagnosisBuilder
 
-REMEDIES: tuple[tuple[type[ClaudeBatchesError], str], ...] = (
-    (AccessRefused, "In Anthropic's Console, look at the billing, and at what the key's Workspace may do."),
-    (RateLimitError, "Nothing: sending and polling wait for as long as they are asked to."),
-    (SpendLimitReached, "Raise the limit in Anthropic's Console."),
-    (ServerFault, "If {host} is right: it passes by itself, as Anthropic's status page says. What is due waits."),
-    (APIConnectionError, "Look at BASE_URL ({host}), at the network, at HTTPS_PROXY, and at certificates."),
+REMEDIES: tuple[tuple[tuple[type[APIError], ...], str], ...] = (
+    (
+        (PaymentRequiredError, PermissionDeniedError),
+        "In Anthropic's Console, look at the billing, and at what the key's Workspace may do.",
+    ),
+    ((RateLimitError,), "Nothing: sending and polling wait for as long as they are asked to."),
+    ((SpendLimitReached,), "Raise the limit in Anthropic's Console."),
+    (
+        (InternalServerError, APIResponseValidationError),
+        "If {host} is right: it is temporary; see Anthropic's status page. What is due waits.",
+    ),
+    ((APIConnectionError,), "Look at BASE_URL ({host}), at the network, at HTTPS_PROXY, and at certificates."),
 )
 
 
@@ -64,7 +72,7 @@ def _check_listing(
     host = urlsplit(account.base_url).netloc
     try:
         reply = client.page(limit=1)
-    except (APIError, APIConnectionError) as error:
+    except APIError as error:
         yield _key(subject, account, error)
         yield _listing(subject, error, host)
         yield subject.skipped("clock", "There was no good answer.")
@@ -77,20 +85,20 @@ def _check_listing(
         yield from _workspace(subject, reply)
 
 
-def _key(subject: DiagnosisBuilder, account: conf.Account, error: ClaudeBatchesError) -> Diagnosis:
+def _key(subject: DiagnosisBuilder, account: conf.Account, error: APIError) -> Diagnosis:
     if isinstance(error, AuthenticationError):
         remedy = f"Put a key that is valid into {account.key_setting}, restart the workers, and `claude_batches resume "
         return subject.failed("key", f"{account.key_setting} is refused: {error}", f"{remedy}{subject.about}`.")
     # Only the API itself types its errors: what a proxy refuses says nothing of the key.
-    if isinstance(error, APIError) and error.type and not isinstance(error, ServerFault):
+    if isinstance(error, APIStatusError) and error.type and not isinstance(error, InternalServerError):
         return subject.ok("key", f"{account.key_setting} is known to Anthropic.")
     return subject.skipped("key", f"{account.key_setting} is set; whether it is accepted was not answered.")
 
 
-def _listing(subject: DiagnosisBuilder, error: ClaudeBatchesError, host: str) -> Diagnosis:
+def _listing(subject: DiagnosisBuilder, error: APIError, host: str) -> Diagnosis:
     if isinstance(error, AuthenticationError):
         return subject.skipped("listing", "Not with this key.")
-    remedy = next((words for kind, words in REMEDIES if isinstance(error, kind)), "Look at what it says.")
+    remedy = next((words for kinds, words in REMEDIES if isinstance(error, kinds)), "Look at what it says.")
     judge = subject.warning if isinstance(error, RateLimitError) else subject.failed
     return judge("listing", str(error), remedy.format(host=host))
 
@@ -143,7 +151,7 @@ def _check_state(subject: DiagnosisBuilder) -> Iterator[Diagnosis]:
         yield subject.ok("sending", "It is not paused.")
     elif paused.paused_until is None:
         words = f"Paused, so nothing is sent: {paused.pause_reason}"
-        yield subject.failed("sending", words, f"When that is mended: `claude_batches resume {alias}`.")
+        yield subject.failed("sending", words, f"When that is fixed: `claude_batches resume {alias}`.")
     else:
         words = f"Paused until {paused.paused_until:%Y-%m-%d %H:%M:%S} UTC: {paused.pause_reason}"
-        yield subject.warning("sending", words, "Nothing: it is resumed by itself.")
+        yield subject.warning("sending", words, "Nothing: it resumes automatically.")

@@ -14,7 +14,7 @@ class CheckResult(StrEnum):
     WARNING = "warning"
     """Batches move; something is worse than it need be, or will be in the way one day."""
     FAILED = "failed"
-    """Batches do not move, or what they bring cannot be stored, until somebody mends it."""
+    """Batches do not move, or what they bring cannot be stored, until a person fixes it."""
     SKIPPED = "skipped"
     """It could not be looked at, or is of no concern here."""
 

@@ -9,7 +9,13 @@ from django.db import transaction
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError, ResultsUnavailable, result_or_error
+from django_claude_batches.exceptions import (
+    ClaudeBatchesError,
+    LeaseLost,
+    NotFoundError,
+    ResultsUnavailable,
+    result_or_error,
+)
 from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.batch_state import FETCHING, State
 from django_claude_batches.models.usage import Summary
@@ -21,10 +27,6 @@ from django_claude_batches.services.mirror import mirror_columns
 from django_claude_batches.services.polling.loss import is_past_results_deadline, mark_lost, record_miss
 
 logger = get_logger(__name__)
-
-
-class LeaseLost(ClaudeBatchesError):
-    """Another process has the batch now: what we have not stored, it will."""
 
 
 def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:

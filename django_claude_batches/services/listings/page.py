@@ -13,7 +13,12 @@ from django.db import transaction
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.db.leases import DatabaseNow, now_plus
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError, result_or_error
+from django_claude_batches.exceptions import (
+    APIResponseValidationError,
+    APIStatusError,
+    ClaudeBatchesError,
+    result_or_error,
+)
 from django_claude_batches.models import OpenListing
 from django_claude_batches.services.listings.candidates import (
     reset_listing_count,
@@ -35,7 +40,8 @@ def list_page(
     opened = _create_open_listing(alias)
     reply = result_or_error(lambda: client.page(limit=limit or wire.MAX_PAGE, after_id=after_id))
     if isinstance(reply, ClaudeBatchesError):
-        _close_listing(alias, opened, is_kept=isinstance(reply, APIError) and reply.status >= 300)
+        is_answered = isinstance(reply, APIStatusError | APIResponseValidationError) and reply.status_code >= 300
+        _close_listing(alias, opened, is_kept=is_answered)
         raise reply
     store_page_candidates(alias, reply.data["data"], reply.workspace_id)
     _close_listing(alias, opened, is_kept=not reply.is_repeated)

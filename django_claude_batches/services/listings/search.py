@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 
 from django_claude_batches import wire
 from django_claude_batches.client import Reply
-from django_claude_batches.exceptions import APIError
+from django_claude_batches.exceptions import APIResponseValidationError, APIStatusError
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.listings.windows import MARGIN, made_at
 
@@ -97,7 +97,7 @@ def list_for_attempts(
             listing = list_back_to(pages, to, after_id=after_id)
             if attempts_without_anchor(listing, attempts, gone):  # what it began at may not be known any more
                 listing = None
-        except APIError:  # it may have been deleted
+        except (APIStatusError, APIResponseValidationError):  # it may have been deleted
             after_id = ""
     if listing is None:
         listing = list_back_to(pages, to)

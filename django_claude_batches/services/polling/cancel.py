@@ -5,12 +5,13 @@ from typing import Any
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import (
-    AccessRefused,
-    APIError,
+    APIStatusError,
     AuthenticationError,
     ClaudeBatchesError,
+    InternalServerError,
+    PaymentRequiredError,
+    PermissionDeniedError,
     RateLimitError,
-    ServerFault,
     SpendLimitReached,
 )
 from django_claude_batches.models import MessageBatch
@@ -20,7 +21,14 @@ from django_claude_batches.services.polling.poll import poll, update_from_remote
 
 CANCELABLE = RUNNING | SENT | {State.QUEUED}
 NOTHING_TO_CANCEL = FETCHING | {State.INGESTED, State.LOST}
-NOT_ABOUT_THE_BATCH = (RateLimitError, ServerFault, AuthenticationError, AccessRefused, SpendLimitReached)
+NOT_ABOUT_THE_BATCH = (
+    RateLimitError,
+    InternalServerError,
+    AuthenticationError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    SpendLimitReached,
+)
 
 
 def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -58,7 +66,7 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         failure = error
     if data is not None:
         return update_from_remote(batch, data)
-    if isinstance(failure, APIError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
+    if isinstance(failure, APIStatusError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
         # Perhaps it has ended or is gone: what the API says then is not known (docs/reference/wire.md §5.3), so look.
         failures = batch.failures
         if poll(batch, token, client):

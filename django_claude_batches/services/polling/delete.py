@@ -6,7 +6,13 @@ from django.db.models import Q
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import APIError, ClaudeBatchesError, NotFoundError, ServerFault, result_or_error
+from django_claude_batches.exceptions import (
+    APIStatusError,
+    ClaudeBatchesError,
+    InternalServerError,
+    NotFoundError,
+    result_or_error,
+)
 from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
@@ -94,11 +100,11 @@ def _maybe_deleted(batch: MessageBatch) -> bool:
 
 
 def _is_refusal(failure: ClaudeBatchesError) -> bool:
-    """Whether it says that nothing was deleted: not so a 5xx, a 408 or a broken connection."""
+    """Return whether it says that nothing was deleted: not so a 5xx, a 408, a proxy's page or a broken connection."""
     return (
-        isinstance(failure, APIError)
-        and not isinstance(failure, ServerFault)
-        and failure.status != HTTP_REQUEST_TIMEOUT
+        isinstance(failure, APIStatusError)
+        and not isinstance(failure, InternalServerError)
+        and failure.status_code != HTTP_REQUEST_TIMEOUT
     )
 
 

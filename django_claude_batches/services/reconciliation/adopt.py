@@ -10,10 +10,13 @@ from django_claude_batches import conf, wire
 from django_claude_batches.exceptions import (
     APIConnectionError,
     APIError,
+    APIResponseValidationError,
     ClaudeBatchesError,
+    InternalServerError,
     InvalidRequest,
+    NotEnded,
+    NotOurs,
     RateLimitError,
-    ServerFault,
 )
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch_state import IDENTIFIABLE, State
@@ -27,16 +30,7 @@ from django_claude_batches.services.mirror import mirror_columns, request_total
 from django_claude_batches.services.reconciliation.proof import Reading, read
 from django_claude_batches.services.submission import acceptance
 
-
-class NotOurs(ClaudeBatchesError):
-    """The batch at Anthropic is not, or cannot yet be shown to be, the one that was asked for."""
-
-
-class NotEnded(NotOurs):
-    """It may be the one: that is known when it has ended."""
-
-
-RETRIED_ERRORS = (NotEnded, APIConnectionError, RateLimitError, ServerFault)
+RETRIED_ERRORS = (NotEnded, APIConnectionError, APIResponseValidationError, RateLimitError, InternalServerError)
 """What says nothing against a claim: it is verified later."""
 
 
@@ -54,7 +48,7 @@ def adopt(
     Elsewhere: a new row, whose results are fetched like any other's; its requests cannot be read back. An id that a
     row already has gives that row. `for_batch`: a line of its results must bear the tag of one of the batch's
     attempts, so it can be claimed only when it has ended; NotOurs says why not, and its counts say nothing. Raise
-    APIError or APIConnectionError for what Anthropic says, InvalidTransition if the row waits for nothing.
+    APIError if a call fails, InvalidTransition if the row waits for nothing.
     """
     require_no_transaction("adopt()")
     if for_batch is not None:
@@ -111,7 +105,7 @@ def verify_identification(batch: MessageBatch, token: str) -> bool:
     failure: ClaudeBatchesError | None = None
     try:
         _identify(remote_id, batch, by=None)
-    except (APIError, APIConnectionError, NotOurs) as error:
+    except (APIError, NotOurs) as error:
         failure = error
     if isinstance(failure, RETRIED_ERRORS):
         _verify_later(batch, token, failure)

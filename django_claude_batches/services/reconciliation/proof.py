@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.drafting.request import TAG_LENGTH
-from django_claude_batches.exceptions import APIConnectionError, ClaudeBatchesError
+from django_claude_batches.exceptions import APITimeoutError, ClaudeBatchesError
 from django_claude_batches.models import BatchResult, MessageBatch, SubmitAttempt
 from django_claude_batches.services.ingestion.result_lines import parse
 
@@ -66,7 +66,7 @@ def _read_deadline(seconds: float) -> Callable[[], None]:
     def check() -> None:
         if time.monotonic() > give_up_at:
             words = f"its first results did not come within {seconds:g} s"
-            raise APIConnectionError(words, sent=True, too_slow=True)
+            raise APITimeoutError(words, sent=True)
 
     return check
 

@@ -266,7 +266,7 @@ def _why_open(batch: MessageBatch, maybe: list[RemoteBatch], why_not: str) -> st
     if why_not:
         reasons.append(f"the search was not complete: {why_not}")
     if batch.is_being_identified:
-        reasons.append(f"somebody says that it is {batch.identified_id}, which is still to be verified")
+        reasons.append(f"it was identified as {batch.identified_id}, which is still to be verified")
     if not reasons:
         return "No batch of Anthropic's is it so far; what was sent may still appear."
     return f"Not known yet whether it was received: {'; '.join(reasons)}."

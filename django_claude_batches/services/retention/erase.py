@@ -69,7 +69,7 @@ BEING_DRAFTED = Q(state=RunState.DRAFTING, paused_at__isnull=True)
 WHY_NOT = {
     State.QUEUED: "it is about to be sent as it is. Take it back, or let it be sent, and erase again.",
     State.SUBMITTING: "it is being sent. Erase again when it runs at Anthropic.",
-    State.UNCERTAIN: "it may have to be sent again as it is. Erase again when that is known, or give it up.",
+    State.UNCERTAIN: "it may have to be sent again as it is. Erase again when that is known, or abandon it.",
 }
 
 MAY_APPEAR = "it was sent once, and may still appear at Anthropic with this request. Submit it or delete it here first."

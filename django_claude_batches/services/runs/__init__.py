@@ -1,4 +1,4 @@
-"""Runs of jobs: rows into batches, answers to the job's handlers, what failed tried again.
+"""Runs of jobs: rows are drafted into batches, answers delivered to the job's handlers, and failed rows retried.
 
-A run's row says how far it is; each step is one transaction, under a lease.
+The run's row says how far it is; each step is one transaction, under a lease.
 """

@@ -1,3 +1,5 @@
+"""Do everything that is due for one run in this process, without workers."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,9 +15,9 @@ from django_claude_batches.services.runs.throttle import submit_pending
 
 
 def advance_run(run: JobRun) -> JobRun:
-    """Do now, in this process, everything that is due for the run: draft, send, poll, fetch, deliver, ask again.
+    """Do now, in this process, everything that is due for the run: draft, send, poll, fetch, deliver, retry.
 
-    It can spend money, and it talks to Anthropic: not inside a transaction. What is at Anthropic is not waited for.
+    It can spend money, and it sends HTTP: call it outside transactions. It does not wait for batches at Anthropic.
     """
     require_no_transaction("advance_run()")
     seen = None
@@ -23,7 +25,7 @@ def advance_run(run: JobRun) -> JobRun:
         seen = now
         drive(run.pk)
         submit_pending()
-        for batch in _batches(run).in_flight() | _batches(run).filter(state=State.INGESTED, announced_at__isnull=True):
+        for batch in _live_batches(run):
             advance(batch)
         for pk in _chunks(run).undone().values_list("pk", flat=True):
             deliver(pk)
@@ -32,16 +34,17 @@ def advance_run(run: JobRun) -> JobRun:
 
 
 def steps(run: JobRun) -> Iterator[None]:
-    """Do what is due for the run, in this process, one thing after the other: who waits for it may stop in between.
+    """Do what is due for the run in this process; yield after each step, so that the caller may stop.
 
-    Looking at what is at Anthropic is free; all else keeps to its time, or a wait would use up the tries of a day.
+    Batches at Anthropic are polled, which is free. Everything else waits until it is due, or a waiting caller would use
+    up all its tries.
     """
     require_no_transaction("steps()")
     drive_if_due(run.pk)
     yield
     submit_pending()
     yield
-    for batch in _batches(run).in_flight() | _batches(run).filter(state=State.INGESTED, announced_at__isnull=True):
+    for batch in _live_batches(run):
         if batch.state in RUNNING:
             advance(batch)
         else:
@@ -56,12 +59,17 @@ def _batches(run: JobRun) -> Any:
     return MessageBatch.objects.primary().filter(run=run)
 
 
+def _live_batches(run: JobRun) -> Any:
+    """Match the run's batches that are in flight, or complete and not announced."""
+    return _batches(run).in_flight() | _batches(run).filter(state=State.INGESTED, announced_at__isnull=True)
+
+
 def _chunks(run: JobRun) -> Any:
     return DeliveryChunk.objects.primary().filter(batch__run=run)
 
 
 def _progress_of(run: JobRun) -> list[Any]:
-    """Say where the run and all of it stands: as long as that changes, there may be more to do."""
+    """Return how far the run, its batches and its chunks are: while that changes, there may be more to do."""
     return [
         *JobRun.objects.primary().filter(pk=run.pk).values_list("state", "row_count", "left_out_count", "paused_at"),
         *_batches(run).order_by("pk").values_list("pk", "state", "delivered_at", "announced_at"),

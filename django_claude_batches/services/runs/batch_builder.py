@@ -1,4 +1,4 @@
-"""Batches of a run that are drafted piece by piece: a process that dies goes on behind the last piece."""
+"""Fill the batches of a run, page by page: after a crash, the next process continues behind the last page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Betas = tuple[str, ...]
 
 @dataclass(slots=True)
 class OpenBatch:
-    """A batch that still takes requests, what it holds, and those of them that are not written yet."""
+    """A batch that is not full, its size, and the requests in it that are not written yet."""
 
     batch: MessageBatch
     tally: BodySize
@@ -28,10 +28,10 @@ class OpenBatch:
 
 
 class BatchBuilder:
-    """Puts a run's requests into batches, as many as they need: full to the byte, one at a time for each set of betas.
+    """Put a run's requests into as few batches as possible; one batch for each set of betas is filled at a time.
 
-    `most` and `most_bytes` are how many requests a batch may hold, and how long its body may be. Use it inside one
-    transaction, which also writes how far the run is: either all of that is there, or none.
+    A batch holds `most` requests, and its body `most_bytes`, at most. Use it inside one transaction, which also writes
+    how far the run is.
     """
 
     def __init__(
@@ -58,10 +58,9 @@ class BatchBuilder:
         return batches.filter(run=self._run, run_attempt=self._attempt, parent=self._parent)
 
     def add(self, request: Prepared, betas: Betas) -> None:
-        """Add a request to the batch of these betas, or to a new one where that is full; see `placed`.
+        """Add a request to the batch of these betas, or to a new one if that is full.
 
-        Now and then it is written, so that requests do not gather here. Raise LimitExceeded for one that is
-        `too_large`.
+        Write what was added whenever that has 4 MB. Raise LimitExceeded for a request that is `too_large`.
         """
         into = self._open.get(betas)
         if into is None or not self._has_room(into.tally, request):
@@ -83,7 +82,7 @@ class BatchBuilder:
         self._waiting_bytes = 0
 
     def close(self) -> None:
-        """Write what was added, and let all batches go: they can be sent."""
+        """Write what was added, and release all batches to be sent."""
         for betas in list(self._open):
             self._close(betas)
 
@@ -122,12 +121,12 @@ class BatchBuilder:
 
 
 def with_position(request: Prepared, tally: BodySize) -> Prepared:
-    """Give the request as the next one of a batch: with its position, which is its custom_id too unless it has one."""
+    """Return the request as the next one of a batch: its position is also its custom_id unless it has one."""
     return request._replace(position=tally.requests, custom_id=request.custom_id or str(tally.requests))
 
 
 def too_large(request: Prepared, *, using: str) -> str:
-    """Say why no batch can hold the request, or no statement of the database; nothing where they can."""
+    """Return why the request fits into no batch, or no statement of the database; empty if it does."""
     if request.size <= packet_limit.MIN_CHECKED_BYTES:
         return ""
     size = BodySize().bytes + wire_bytes(request)
@@ -141,7 +140,7 @@ def _size_of(batch: MessageBatch) -> BodySize:
 
 
 class _AlreadyCounted(BodySize):
-    """Counts nothing: what is written was counted as it was added."""
+    """Count nothing: requests were counted when they were added."""
 
     def add(self, request: Prepared) -> Prepared:
         return request

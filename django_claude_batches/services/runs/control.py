@@ -1,12 +1,13 @@
-"""What people want of a run. No HTTP: a worker does it."""
+"""Pause, resume, cancel and retry a run. No HTTP: a worker does the work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, Max, Min, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 
 from django_claude_batches import job_registry
 from django_claude_batches.exceptions import ClaudeBatchesError, InvalidTransition
@@ -20,19 +21,19 @@ from django_claude_batches.models import (
     RunState,
     State,
 )
-from django_claude_batches.models.delivery import REDELIVERY_MODES
 from django_claude_batches.models.run import ACTIVE, WORKING
 from django_claude_batches.services.backoff import NO_DELAY
 from django_claude_batches.services.delivery.evaluation import requested_change
+from django_claude_batches.services.job_calls import get_job
 from django_claude_batches.services.polling.cancel import cancel
-from django_claude_batches.services.runs.start import get_job, reserve_job_name
+from django_claude_batches.services.runs.start import reserve_job_name
 
 # The states of a run whose failed rows can be retried.
 RETRYABLE = (RunState.RUNNING, RunState.FINISHED)
 
 
 def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
-    """Stop drafting, sending and delivering; what runs at Anthropic goes on. A repeat does nothing.
+    """Stop drafting, sending and delivering; batches at Anthropic continue. A repeat does nothing.
 
     Raise InvalidTransition for a run that is over.
     """
@@ -50,11 +51,11 @@ def pause_run(run: JobRun, *, by: Any = None) -> JobRun:
 
 
 def resume_run(run: JobRun, *, skip_unaskable: bool = False) -> JobRun:
-    """Go on where it was, with deliveries that nobody tries again too: also of a run that is over.
+    """Continue a paused run, and deliveries that are stuck: these also of a run that is over.
 
     With `skip_unaskable`, rows that cannot be asked are left out for the rest of the run, and counted.
 
-    A repeat does nothing; raise InvalidTransition for a run that is over and has none.
+    A repeat does nothing. Raise InvalidTransition for a run that is over and has no open delivery.
     """
     changes: dict[str, Any] = {"paused_at": None, "pause_reason": "", "failures": 0, "last_error": ""}
     changes |= {"skip_unaskable": True} if skip_unaskable else {}
@@ -65,9 +66,9 @@ def resume_run(run: JobRun, *, skip_unaskable: bool = False) -> JobRun:
 
 
 def cancel_run(run: JobRun, *, by: Any = None) -> JobRun:
-    """Send no more of it and cancel what is at Anthropic; what comes all the same is kept, billed and delivered.
+    """Send no more batches and cancel those at Anthropic; results that arrive are kept, billed and delivered.
 
-    Drafts stay, and can be deleted. A repeat does nothing; raise InvalidTransition for a run that is finished.
+    Drafts stay, and can be deleted. A repeat does nothing. Raise InvalidTransition for a run that is finished.
     """
     with transaction.atomic(using=JobRun.objects.primary().db):
         if not run.move(RunState.CANCELING, allowed=WORKING, due=NO_DELAY, paused_at=None, pause_reason=""):
@@ -76,7 +77,8 @@ def cancel_run(run: JobRun, *, by: Any = None) -> JobRun:
             raise run.forbidden("cancel", "it is finished.")
         _batches_of(run).filter(is_filling=True).update(is_filling=False)
         for batch in _batches_of(run).in_flight():
-            _cancel_if_possible(batch, by)
+            with suppress(InvalidTransition):  # it may have ended
+                cancel(batch, by=by)
     return run
 
 
@@ -84,22 +86,13 @@ def _batches_of(run: JobRun) -> Any:
     return MessageBatch.objects.primary().filter(run=run).order_by("pk")
 
 
-def _cancel_if_possible(batch: MessageBatch, by: Any) -> bool:
-    """Cancel a batch, if there is anything to cancel by now."""
-    try:
-        cancel(batch, by=by)
-    except InvalidTransition:
-        return False
-    return True
-
-
 def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
-    """Have the rows asked again that failed for good, with these outcomes or with any; give how many they are.
+    """Retry the rows that failed for good, with these outcomes or with any; return their number.
 
-    A worker drafts them. They count as failed no more: a repeat finds none. A run that is finished goes on, and
-    `on_finished` is called again at its end. Raise ClaudeBatchesError where none is there, InvalidTransition for a run
-    that was canceled or is being drafted, whose request bodies were purged, or whose results are being handed out once
-    more, and AlreadyRunning for one that is finished while the job runs anew.
+    A worker drafts them. They no longer count as failed: a repeat finds none. A finished run continues, and
+    `on_finished` is called again at its end. Raise ClaudeBatchesError if there are none, InvalidTransition for a run
+    that was canceled or is being drafted, whose request bodies were purged, or whose results are being redelivered, and
+    AlreadyRunning for a finished run while another run of the job is active.
     """
     using = JobRun.objects.primary().db
     job = get_job(run.job)
@@ -109,7 +102,7 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
         again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.REDELIVER)
         delivered = _batches_of(run).filter(deliveries__isnull=False).distinct().order_by("pk")
-        delivered = delivered.annotate(is_handed_out_again=Exists(again))
+        delivered = delivered.annotate(is_being_redelivered=Exists(again))
         total = sum(_mark_for_retry(batch, wanted, using=using) for batch in delivered)
         if not total:
             raise ClaudeBatchesError(f"Run {run} has no row that failed{' so' if wanted else ''}: nothing to retry.")
@@ -118,7 +111,7 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
 
 
 def _reopen(run: JobRun, job: job_registry.Job, *, using: str) -> None:
-    """Have the run go on, which the next one may have begun without: it may have the same rows."""
+    """Continue the run. The job's next run, which may have the same rows, must not be active."""
     again: dict[str, Any] = {"finished_at": None, "failures": 0, "last_error": ""}
     if run.state == RunState.FINISHED and not job.allow_overlap:
         reserve_job_name(run, using=using, **again)
@@ -127,7 +120,7 @@ def _reopen(run: JobRun, job: job_registry.Job, *, using: str) -> None:
 
 
 def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:
-    """Mark what failed so to be asked again, of the chunks that are done: what is not done is its process's."""
+    """Mark failed rows for retry, of chunks that are done: the others belong to their worker. Return their number."""
     marked = 0
     for chunk in DeliveryChunk.objects.using(using).locked_failures(batch.pk):
         chosen = [failed for failed in chunk.failed if not outcomes or failed[1] in outcomes]
@@ -139,69 +132,11 @@ def _mark_for_retry(batch: Any, outcomes: set[str], *, using: str) -> int:
             positions = [position for position, _outcome in chosen]
             FailedDelivery.objects.using(using).filter(batch=batch, position__in=positions).delete()
             marked += len(chosen)
-    if marked and batch.is_handed_out_again:
-        again = "some may be taken without being asked again. Retry what is left when that is done; where it stands "
-        again += "still, resume the run."
-        raise InvalidTransition(f"Rows of batch {batch} are being handed out once more: {again}")
+    if marked and batch.is_being_redelivered:
+        again = "some may be taken without being asked again. Retry what is left when that is done; if it is stuck, "
+        again += "resume the run."
+        raise InvalidTransition(f"Rows of batch {batch} are being redelivered: {again}")
     if marked and batch.request_purge_note:
         gone = f"its request bodies are gone. {batch.request_purge_note}"
         raise InvalidTransition(f"Rows of batch {batch} cannot be asked again: {gone}")
     return marked
-
-
-def redeliver_failed(of: JobRun | MessageBatch) -> int:
-    """Call the handlers again for the rows of a run, or of a batch, whose handler raised; give how many they are.
-
-    Each row is handed out once by it, however often it is wished.
-    """
-    using = JobRun.objects.primary().db
-    parked = FailedDelivery.objects.using(using)
-    parked = parked.filter(batch__run=of) if isinstance(of, JobRun) else parked.filter(batch=of)
-    groups = parked.order_by("batch").values("batch").annotate(first=Min("position"), last=Max("position"))
-    with transaction.atomic(using=using):
-        count = parked.count()
-        for group in groups:
-            _deliver_again(group, using=using)
-    return count
-
-
-def _deliver_again(group: Any, *, using: str) -> None:
-    # This locks it: of two clicks one cuts.
-    MessageBatch.objects.using(using).filter(pk=group["batch"]).update(kind=F("kind"))
-    waiting = DeliveryChunk.objects.using(using).undone().filter(batch=group["batch"])
-    # All answers again are these too.
-    if waiting.filter(mode__in=REDELIVERY_MODES).retry_now():
-        return
-    DeliveryChunk.objects.create_chunks_between(group["batch"], group["first"], group["last"], DeliveryMode.FAILED)
-
-
-def redeliver(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
-    """Hand all usable answers of a batch to its job once more, for code that is new; failures are not handed again.
-
-    Also of a batch that no run made, if its kind is a job's name. A delivery that got stuck goes on instead. Raise
-    InvalidTransition for a batch that is not complete, that is being delivered, that was made elsewhere, or whose
-    answers were purged; UnknownJob where nobody handles its kind.
-    """
-    get_job(batch.kind)
-    using = MessageBatch.objects.primary().db
-    with transaction.atomic(using=using):
-        # Locks the run, as `retry_run` does: of the two, the later one sees what the other did.
-        JobRun.objects.using(using).filter(pk=batch.run_id or 0).update(job=F("job"))
-        complete = Q(state=State.INGESTED, result_purge_began_at__isnull=True, body_bytes__gt=0)
-        locked = MessageBatch.objects.using(using).filter(complete, pk=batch.pk)
-        if not locked.update(kind=F("kind")):
-            batch.refresh_from_db(using=using)
-            raise batch.forbidden("deliver", {State.INGESTED}, _undeliverable(batch))
-        undone = DeliveryChunk.objects.using(using).undone().filter(batch=batch)
-        if not undone.stuck().retry_now():
-            if undone.exists():
-                raise batch.forbidden("deliver", {State.INGESTED}, "it is being delivered.")
-            DeliveryChunk.objects.create_chunks(batch, DeliveryMode.REDELIVER)
-        batch.log_event("redelivered", by=by)
-    return batch
-
-
-def _undeliverable(batch: MessageBatch) -> str:
-    if batch.result_purge_note:
-        return f"its answers are gone. {batch.result_purge_note}"
-    return "" if batch.body_bytes else "it was made elsewhere, so what it was asked about is not known here."

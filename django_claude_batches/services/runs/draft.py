@@ -1,4 +1,4 @@
-"""Rows into batches: by keyset, in constant memory, each row once."""
+"""Draft a run's rows into batches: by keyset, in constant memory, each row once."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ FIX_HINT = (
     "(`resume-run --skip-unaskable`): they are left out and counted."
 )
 
+# After this, a page ends before its rows do: the job's code may be slow, and the lease is renewed between pages.
 MAX_PAGE_SECONDS = 10.0
-"""After which a page ends before its rows do: the job's code may be slow, and the lease is renewed between pages."""
 
 
 def draft(run: JobRun, token: str, job: job_registry.Job) -> bool:
@@ -39,7 +39,7 @@ def draft(run: JobRun, token: str, job: job_registry.Job) -> bool:
     of the job or the run, it is left out and counted.
     """
     try:
-        # All rows before it may have been erased: none is counted then, and they were read all the same.
+        # All rows before may have been erased: then none is counted, but they were read.
         has_begun = run.cursor or run.row_count + run.left_out_count
         page = read_page(job, after=run.cursor if has_begun else None, size=_page_size(run))
     except Unaskable as error:
@@ -48,7 +48,7 @@ def draft(run: JobRun, token: str, job: job_registry.Job) -> bool:
     taken = _draft_page(run, job, page)  # before the transaction: the project's code may be slow
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
-        # It locks the row: a wish to pause or to cancel the run comes before, or it finds all of this.
+        # The row lock serializes this with pausing or canceling the run.
         if not rows.moving().filter(state=RunState.DRAFTING).renew(run.pk, token):
             return False
         builder = BatchBuilder(run, attempt=1, most=max_batch_requests(), using=rows.db)
@@ -67,7 +67,7 @@ def draft(run: JobRun, token: str, job: job_registry.Job) -> bool:
 
 
 def max_batch_requests() -> int:
-    """Give how many requests a run's batch may hold: no more than the queue takes."""
+    """Return how many requests a run's batch may hold: no more than the queue takes."""
     return min(conf.max_in_flight_requests() or wire.MAX_REQUESTS, wire.MAX_REQUESTS)
 
 

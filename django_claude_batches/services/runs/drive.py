@@ -1,4 +1,4 @@
-"""Doing what is due for a run: drafting its rows, seeing to its batches, and finishing it."""
+"""Do what is due for a run, under its lease: draft its rows, follow its batches up, and finish it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from django_claude_batches.printable import get_logger
 from django_claude_batches.services.announcements import RECEIVERS_LEASE
 from django_claude_batches.services.backoff import backoff
 from django_claude_batches.services.connection import require_no_transaction
-from django_claude_batches.services.delivery.handlers import TRANSIENT_DATABASE_ERRORS, call_handler
+from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, call_handler
 from django_claude_batches.services.runs.draft import draft
 from django_claude_batches.services.runs.follow_up import follow_up
 
 logger = get_logger(__name__)
 
+# A run is due again after this, if nothing made it due before.
 RECHECK_INTERVAL = timedelta(minutes=2)
-"""Between two looks at a run that nothing has woken: whatever came to its batches is seen then."""
 
+# After this, drafting ends the task, so that the worker serves others; the run stays due.
 MAX_DRIVE_SECONDS = 60.0
-"""After which a run that is drafted lets others have the process; it stays due, and the next one goes on."""
 
+# Tries of `on_finished` while it raises transient database errors.
 MAX_TRIES = 5
-"""Of `on_finished`, where the database fails in it: perhaps in passing, until then."""
 
 
 def dispatch_due_runs(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
-    """`dispatch` the primary key of each run that is due, and give their number."""
+    """Call `dispatch` with the primary key of each run that is due; return their number."""
     pks = JobRun.objects.dispatch_due(rest)
     for pk in pks:
         dispatch(pk)
@@ -44,13 +44,13 @@ def dispatch_due_runs(dispatch: Callable[[int], object], *, rest: timedelta) -> 
 
 
 def drive_if_due(pk: int) -> None:
-    """Do what is due for a run, if its time has come. For tasks: a repeat does nothing."""
+    """Do what is due for a run, if it is due. For tasks: a repeat does nothing. Call it outside transactions."""
     require_no_transaction("drive_if_due()")
     drive(pk, only_due=True)
 
 
 def drive(pk: int, *, only_due: bool = False) -> None:
-    """Do what is due for a run, under its lease: draft, and after the deliveries what follows. No HTTP."""
+    """Do what is due for a run, under its lease. No HTTP."""
     rows = JobRun.objects.primary()
     token = (rows.due() if only_due else rows.moving()).acquire(pk, dispatched_at=None)
     if token is None:
@@ -68,7 +68,7 @@ def drive(pk: int, *, only_due: bool = False) -> None:
 
 
 def _step(run: JobRun, token: str) -> bool:
-    """Do the next thing; give whether there may be another to do at once."""
+    """Do the next step; return whether another one may be due at once."""
     if run.is_paused or not run.is_active:
         return False
     job = job_registry.find(run.job)
@@ -83,10 +83,11 @@ def _step(run: JobRun, token: str) -> bool:
 
 def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
     rows = JobRun.objects.primary()
-    # First: what wakes the run while we look has to be seen at the next look.
+    # First: if the run is made due while we check, it has to be checked again.
     if not run.reschedule(RECHECK_INTERVAL, token=token):
         return False
     open_ones = run.batches.using(rows.db).filter(delivered_at__isnull=True)
+    # Not of abandoned batches: they may still be found. The run does not wait for them.
     for batch in open_ones.filter(state=State.LOST, deliveries__isnull=True):
         if not _deliver_as_missing(run, batch, token):
             return False
@@ -99,7 +100,7 @@ def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
 
 
 def _deliver_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
-    """What is lost for good has failed; what was given up may still turn up, and only its run goes on without it."""
+    """Make the chunks that deliver a lost batch's requests as missing; return False if the lease is lost."""
     rows = JobRun.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         if not rows.renew(run.pk, token):
@@ -109,12 +110,12 @@ def _deliver_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
 
 
 def _batches_to_follow_up(run: JobRun) -> models.QuerySet[Any]:
-    """The batches, by primary key, of which rows are to be asked again: also those that somebody retries later."""
+    """Return the batches, by primary key, of which rows are to be retried: automatically, or by `retry_run`."""
     return DeliveryChunk.objects.primary().to_follow_up().filter(batch__run=run).order_by().values("batch")
 
 
 def _is_unfinished(run: JobRun) -> bool:
-    """Whether a batch or a delivery of it is not through. When it is being canceled, nobody sends its drafts."""
+    """Return whether a batch or a delivery is open. Drafts of a run that is being canceled are not sent."""
     open_ones = run.batches.using(JobRun.objects.primary().db).filter(delivered_at__isnull=True)
     if run.state == RunState.CANCELING:
         open_ones = open_ones.exclude(state__in=EDITABLE)
@@ -123,15 +124,15 @@ def _is_unfinished(run: JobRun) -> bool:
 
 
 def _finish(run: JobRun, token: str, job: job_registry.Job) -> bool:
-    """Note that it is over, and tell the job, in one transaction; what `on_finished` raises is kept, and undone."""
+    """End the run and call `on_finished` in one transaction; what that raises is kept, and what it wrote undone."""
     rows = JobRun.objects.primary()
     to = RunState.CANCELED if run.state == RunState.CANCELING else RunState.FINISHED
-    # Seen by others before the job works in a transaction, however long: they would wait for the row.
+    # Renewed before the transaction too, in which `on_finished` may take long: others see only what is committed.
     if _is_unfinished(run) or not rows.renew(run.pk, token, RECEIVERS_LEASE):
         return False
     over: dict[str, Any] = {"finished_at": DatabaseNow(), "exclusive": None}
     with transaction.atomic(using=rows.db, durable=True):
-        # With the row locked, nobody has rows tried again while we look.
+        # The row lock serializes this with `retry_run`.
         if not rows.renew(run.pk, token, RECEIVERS_LEASE) or _is_unfinished(run):
             return False
         if run.move(to, allowed=[run.state], where=Q(paused_at__isnull=True), token=token, **over):

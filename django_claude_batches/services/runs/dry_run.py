@@ -1,4 +1,4 @@
-"""What a run would send, without storing or sending anything."""
+"""Compute what a run would send, without storing or sending anything."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from django_claude_batches.estimates import Estimate, ExpectedUsage
 from django_claude_batches.exceptions import Unaskable
 from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.models import JobRun
+from django_claude_batches.services.job_calls import get_job
 from django_claude_batches.services.runs.batch_builder import Betas, with_position
 from django_claude_batches.services.runs.draft import max_batch_requests
 from django_claude_batches.services.runs.request_builder import (
@@ -26,7 +27,6 @@ from django_claude_batches.services.runs.request_builder import (
     row_name,
     rows_of,
 )
-from django_claude_batches.services.runs.start import get_job
 
 SAMPLES = 3
 
@@ -35,9 +35,9 @@ SAMPLES = 3
 class DryRun:
     """What a run would send: numbers of rows, requests and batches, bytes of their bodies, and what they may cost.
 
-    `samples` are the params of the first three requests. Where the time was over before the rows were, the numbers are
-    those of the first `requests` of `rows` rows, and `is_complete` is false. `left_out` counts the rows that cannot be
-    asked, if such rows are left out, and `left_out_rows` names the first of them, with the reason.
+    `samples` are the params of the first three requests. If the time was over first, `is_complete` is false and the
+    numbers are those of the first `requests` of `rows` rows. `left_out` counts the rows that cannot be asked, if such
+    rows are left out, and `left_out_rows` names the first of them, with the reason.
     """
 
     rows: int
@@ -52,7 +52,7 @@ class DryRun:
 
 
 def dry_run(name: str, *, seconds: float | None = None, skip_unaskable: bool = False) -> DryRun:
-    """Look at what a run of the job would send, in constant memory, for `seconds` at most; nothing is stored.
+    """Compute what a run of the job would send, in constant memory, for `seconds` at most; nothing is stored.
 
     Raise UnknownJob, and Unaskable with the first row that cannot be asked, unless such rows are left out: by the job's
     class, or `skip_unaskable`.
@@ -93,7 +93,7 @@ class _DryRunner:
         )
 
     def _take_all(self, give_up_at: float) -> bool:
-        """Look at rows until the time is over; give whether it was not."""
+        """Count rows until the time is over; return whether all were counted."""
         after, size = None, 0
         while page := read_page(self._job, after=after, size=self._page_size(size)):
             for row in page:

@@ -1,4 +1,4 @@
-"""What comes after a batch's delivery: a batch of those that are asked again, each with the change that it needs."""
+"""Follow a delivered batch up: draft the requests that are retried into a batch of the next attempt."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CORRECTION = (
 
 
 def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Job) -> bool:
-    """Draft what is asked again of a delivered batch, and note that it is delivered; give whether the lease was held.
+    """Draft the retries of a delivered batch, and mark it as delivered; return False if the lease is lost.
 
-    Each delivery's rows are a transaction: whoever pauses the run waits for its row, and on SQLite everybody waits. The
-    last one closes what was drafted, too: without a mark, nobody would come back to a batch that was delivered before.
-    Where the run is being canceled, those rows are handed out as failed instead.
+    Each chunk's retries are one transaction, since pausing the run waits for it, and on SQLite every write. The last
+    transaction also closes the new batches: nothing would return to a batch that was marked as delivered before. If the
+    run is being canceled, the rows are delivered as failed instead.
     """
     using = JobRun.objects.primary().db
     asked, more = 0, True
@@ -38,7 +38,7 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Jo
         with transaction.atomic(using=using, durable=True):
             if not JobRun.objects.using(using).renew(run.pk, token):
                 return False
-            run.refresh_from_db(using=using)  # locked: somebody may have canceled it since we read it
+            run.refresh_from_db(using=using)  # it is locked now, and may have been canceled since it was read
             chunks = DeliveryChunk.objects.using(using).to_follow_up().filter(batch=batch).order_by("pk")
             if run.state in WORKING and (chunk := chunks.first()) is not None:
                 put = _draft_retries(_builder(run, batch, using=using), batch, chunk.to_retry, job, using=using)
@@ -48,13 +48,13 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Jo
                 if chunks.exists():
                     continue
             more = False
-            if run.state in WORKING or not _abandon(batch, list(chunks), using=using):
+            if run.state in WORKING or not _deliver_as_failed(batch, list(chunks), using=using):
                 _mark_delivered(run, batch, asked, using=using)
     return True
 
 
-def _abandon(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) -> bool:
-    """Have the rows that wait to be asked again handed out as failed; give whether there are any."""
+def _deliver_as_failed(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) -> bool:
+    """Make chunks that deliver the rows marked for retry as failed; return whether there are any."""
     for chunk in chunks:
         positions = sorted(position for position, _change in chunk.to_retry)
         DeliveryChunk.objects.create_chunk_of(batch, positions, DeliveryMode.NO_RETRY)
@@ -63,10 +63,7 @@ def _abandon(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) ->
 
 
 def _mark_delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> None:
-    """Let the batches go in which its rows are asked again; `asked` are those that this process put there.
-
-    The run has gone on by it: whatever it had failed at in passing is over.
-    """
+    """Close the batches of its retries, `asked` of which this process drafted, and reset the run's failures."""
     _builder(run, batch, using=using).close()
     if asked:
         batch.log_event("retried", f"{asked:,} requests, by run {run}")
@@ -81,7 +78,7 @@ def _builder(run: JobRun, batch: MessageBatch, *, using: str) -> BatchBuilder:
 def _draft_retries(
     builder: BatchBuilder, batch: MessageBatch, marks: list[list[Any]], job: job_registry.Job, *, using: str
 ) -> int:
-    """Draft the requests that are marked to be asked again, except erased ones; return how many these are."""
+    """Draft the requests that are marked for retry, except erased ones; return their number."""
     put = 0
     for request in _changed_requests(batch, dict(marks), job, using=using):
         builder.add(request, tuple(batch.betas))
@@ -96,8 +93,8 @@ def _changed_requests(
     rows = BatchRequest.objects.using(using).filter(
         batch=batch, position__range=(min(changes), max(changes)), position__in=list(changes), erased_at__isnull=True
     )
-    for piece in sized_pages(rows, "position", F("params_bytes")):
-        for request in piece.select_related("result"):
+    for page in sized_pages(rows, "position", F("params_bytes")):
+        for request in page.select_related("result"):
             if request.is_purged:
                 raise InvalidTransition(f"Request {request} of batch {batch} cannot be asked again: it was purged.")
             request.params = _retry_params(request, changes[request.position], job)
@@ -108,13 +105,13 @@ def _retry_params(request: BatchRequest, change: str, job: job_registry.Job) -> 
     params = request.params
     if change == RetryChange.MORE_TOKENS:
         return {**params, "max_tokens": job.more_tokens(params["max_tokens"]) or params["max_tokens"]}
-    if change == RetryChange.CORRECTION and request.result.output_error:  # none: a later reading found nothing wrong
+    if change == RetryChange.CORRECTION and request.result.output_error:  # none if it was evaluated again and fits
         return {**params, "messages": [*params["messages"], *_correction(request)]}
     return params
 
 
 def _correction(request: BatchRequest) -> Iterator[dict[str, str]]:
-    """Give the answer that does not fit, where it says anything, and what is wrong with it."""
+    """Yield the answer that does not fit, unless it is empty, and what is wrong with it, as messages."""
     if request.result.text.strip():
         yield {"role": "assistant", "content": request.result.text.rstrip()}
     yield {"role": "user", "content": CORRECTION.format(problem=request.result.output_error)}

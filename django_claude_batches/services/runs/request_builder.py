@@ -1,4 +1,4 @@
-"""A job's rows, page by page in the order of their keys, and what is asked about each."""
+"""Read a job's rows page by page, and build the request of each row."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from django_claude_batches.drafting.request import MAX_OUR_CUSTOM_ID, Prepared, 
 from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.error_text import format_error, is_ours, public_part
 from django_claude_batches.exceptions import InvalidRequest, Unaskable
-from django_claude_batches.services.delivery.handlers import TRANSIENT_DATABASE_ERRORS
-from django_claude_batches.services.job_calls import sync_result
+from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, sync_result
 from django_claude_batches.services.runs.batch_builder import Betas, too_large
 
+# Rows that are read at a time, at most.
 PAGE = 500
-"""Rows that are read at a time, at most."""
 
 # Rows on the first page, while their size is not known.
 FIRST_PAGE = 20
@@ -28,15 +27,13 @@ FIRST_PAGE = 20
 # transactions; 500 might not fit into memory, since some are left out for being too large.
 UNMEASURED_PAGE = 100
 
+# Bytes of requests on a page, about.
 MAX_PAGE_BYTES = 4_000_000
-"""Bytes of requests that a page may come to, about."""
 
+# Errors that no row causes: the run is retried with back-off, and no row is left out. A worker that was restarted
+# before `migrate`, for example, lacks a table: on PostgreSQL a ProgrammingError, on SQLite an OperationalError. Errors
+# about values (DataError, IntegrityError) are the row's.
 NOT_THE_ROWS_FAULT = (*TRANSIENT_DATABASE_ERRORS, InternalError, ProgrammingError, MemoryError)
-"""Errors that no row has caused: the run is tried again, later and later, and no row is left out for them.
-
-One is a table that a worker lacks which was restarted before `migrate`: on PostgreSQL a ProgrammingError, on SQLite an
-OperationalError. What a database says of values (DataError, IntegrityError) is the row's.
-"""
 
 # Left-out rows of a run that are stored with their reason: they are loaded with each batch of the run.
 MAX_LEFT_OUT_NAMED = 50
@@ -46,12 +43,12 @@ MAX_LEFT_OUT_REASON = 200
 
 
 class LeftOut:
-    """The rows that a run left out because they cannot be asked: all are counted, the first are named."""
+    """The rows that a run left out because they cannot be asked: their number, and the names of the first."""
 
     def __init__(self, count: int = 0, rows: Iterable[list[str]] = ()) -> None:
         self.count = count
+        # The first rows, each with its reason.
         self.rows = list(rows)
-        """The first rows, each with its reason."""
 
     def add(self, row: Any, error: Unaskable) -> None:
         """Count a row; of an error of the project's code, which may quote it, keep only the type and the place."""
@@ -72,9 +69,9 @@ class RowRequest(NamedTuple):
 
 
 def read_page(job: job_registry.Job, *, after: Any, size: int) -> list[Any]:
-    """Read the next rows, `size` at most, behind the key `after` (None: from the first), each once; none: it was all.
+    """Read the next rows, `size` at most, behind the key `after` (None: from the first), each once.
 
-    Raise Unaskable where they cannot be read in pages, or the job's code raises.
+    Raise Unaskable if they cannot be read in pages, or the job's code raises.
     """
     try:
         rows = rows_of(job)
@@ -97,19 +94,19 @@ def read_page(job: job_registry.Job, *, after: Any, size: int) -> list[Any]:
 
 
 def page_size(rows: int, size: int, *, left_out: int) -> int:
-    """Give how many rows make a page, where so many before them made so many bytes of requests, and others none."""
+    """Return the size of the next page. So far, `rows` made requests of `size` bytes, and `left_out` rows made none."""
     if rows and size:
         return max(1, min(PAGE, MAX_PAGE_BYTES * rows // size))
     return UNMEASURED_PAGE if left_out else FIRST_PAGE
 
 
 def rows_of(job: job_registry.Job) -> models.QuerySet[Any]:
-    """Give the job's rows in the order of their primary keys; raise Unaskable for what cannot be read in pages."""
+    """Return the job's rows in the order of their primary keys; raise Unaskable if they cannot be read in pages."""
     rows: models.QuerySet[Any] = sync_result(job, "get_queryset", job.get_queryset())
     if problem := _unreadable(rows):
         raise Unaskable(f"get_queryset() {problem}")
     rows = rows.order_by("pk")
-    rows.query.standard_ordering = True  # what reverse() was called on is ordered downwards, whatever by
+    rows.query.standard_ordering = True  # reverse() reverses this order too
     return rows
 
 
@@ -130,7 +127,7 @@ def _unreadable(rows: Any) -> str:
 
 
 def build_request(job: job_registry.Job, row: Any, *, using: str) -> RowRequest:
-    """Make the row's request, for a table of this database; raise Unaskable with the row's name where that fails."""
+    """Build the row's request, for a table of this database; raise Unaskable with the row's name if that fails."""
     try:
         betas = _sorted(sync_result(job, "get_betas", job.get_betas(row)))
         item, content_types = {"params": job.make_params(row), "target": row}, content_types_of(using)
@@ -153,14 +150,14 @@ def row_name(row: Any) -> str:
 
 
 def _sorted(betas: Iterable[str]) -> Betas:
-    """Give the betas so that the same ones are equal."""
+    """Return the betas in an order that makes equal sets equal."""
     if isinstance(betas, str):
         raise InvalidRequest("betas are a list of names, not a text")
     return tuple(sorted({check_header("a beta", beta) for beta in betas}))
 
 
 def _custom_id(pk: Any) -> str:
-    """Give the primary key where it can be a custom_id; else nothing."""
+    """Return the primary key if it can be a custom_id; else an empty text."""
     text = str(pk)
     if isinstance(pk, str) and text.isdecimal():
         return ""  # it would be the position of another row, whose key can be no custom_id

@@ -1,27 +1,30 @@
+"""Start runs: of a job that does not allow overlap, one is active at a time."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from django_claude_batches import conf, job_registry
+from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import AlreadyRunning, UnknownJob
+from django_claude_batches.exceptions import AlreadyRunning
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.event import user_name
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.backoff import NO_DELAY
+from django_claude_batches.services.job_calls import get_job
 
 logger = get_logger(__name__)
 
 
 def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: bool = False) -> JobRun:
-    """Start a run of the job; a worker drafts its rows and sends them. No HTTP: inside your transaction, the row is
-    the outbox. With `skip_unaskable`, rows that cannot be asked are left out of it and counted; otherwise the first one
-    pauses it, unless the job's class sets `skip_unaskable`.
+    """Start a run of the job; a worker drafts its rows and sends them. Sends no HTTP: inside your transaction, the run
+    starts with the commit. With `skip_unaskable`, rows that cannot be asked are left out and counted; otherwise the
+    first one pauses the run, unless the job's class sets `skip_unaskable`.
 
-    Raise UnknownJob for a name that this process does not know, AlreadyRunning while the job is running (of two starts
-    at one moment, one gets the run), and ConfigurationError for an account that the settings do not know.
+    Raise UnknownJob for a name that this process does not know, AlreadyRunning while a run of the job is active (one of
+    two simultaneous starts succeeds), and ConfigurationError for an account that the settings do not know.
     """
     job = get_job(name)
     conf.account(job.account)
@@ -46,7 +49,7 @@ def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: boo
 
 
 def reserve_job_name(run: JobRun, *, using: str, **changes: Any) -> None:
-    """Make a finished run the one that runs, with these changes; raise AlreadyRunning if another one does."""
+    """Make a finished run the active one, with these changes; raise AlreadyRunning if another one is."""
     try:
         with transaction.atomic(using=using):
             run.move(RunState.RUNNING, allowed=[RunState.FINISHED], due=NO_DELAY, exclusive=run.job, **changes)
@@ -57,20 +60,12 @@ def reserve_job_name(run: JobRun, *, using: str, **changes: Any) -> None:
 
 
 def start_job_if_free(name: str, *, label: str = "") -> JobRun | None:
-    """Start a run unless the job is running; then say so in the log, and give None."""
+    """Start a run and return it; if one is active already, log that and return None."""
     try:
         return start_job(name, label=label)
     except AlreadyRunning as error:
         logger.warning("Not started: %s", error)
         return None
-
-
-def get_job(name: str) -> job_registry.Job:
-    """Give the job; raise UnknownJob, naming those that are known."""
-    job = job_registry.find(name)
-    if job is None:
-        raise UnknownJob(f"{job_registry.unknown_job_message(name)} A job stands in an app's module claude_jobs.")
-    return job
 
 
 def _refusal(name: str, running: JobRun | None) -> str:

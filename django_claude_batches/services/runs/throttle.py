@@ -1,4 +1,4 @@
-"""Drafted batches of runs, submitted as the account's queue at Anthropic has room for them."""
+"""Submit drafted batches of runs, as the account's queue at Anthropic has room for them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from django_claude_batches.services.submission.submit import submit
 
 logger = get_logger(__name__)
 
+# The states of batches whose requests count: those in Anthropic's queue, and those about to be.
 IN_QUEUE_STATES = frozenset({State.QUEUED}) | SENT | RUNNING
-"""The states of batches whose requests count: those in Anthropic's queue, and those that are about to be."""
 
 
 @dataclass(slots=True)
 class WaitingRun:
-    """A run with batches to release, the oldest first; `in_flight` is the number of its requests in the queue."""
+    """A run with batches to submit, the oldest first; `in_flight` is the number of its requests in the queue."""
 
     started: tuple[Any, int]
     in_flight: int
@@ -35,10 +35,10 @@ class WaitingRun:
 
 
 def submit_pending(limit: int | None = None) -> int:
-    """Submit the batches of runs that the queues of their accounts have room for; give how many they were.
+    """Submit the batches of runs that the queues of their accounts have room for; return their number.
 
-    One after the other of the run that has least in flight, the oldest among equals. `limit` is
-    MAX_IN_FLIGHT_REQUESTS unless given; None there: all. Not inside a transaction.
+    The next batch is always one of the run with the fewest requests in flight, the oldest run among equals. `limit` is
+    MAX_IN_FLIGHT_REQUESTS unless given; without one, all are submitted. Call it outside transactions.
     """
     most = conf.max_in_flight_requests() if limit is None else limit
     accounts = _submittable().order_by().values_list("account", flat=True).distinct()
@@ -48,7 +48,7 @@ def submit_pending(limit: int | None = None) -> int:
 def _submit_or_log(alias: str, most: int | None) -> int:
     try:
         return _submit_account(alias, most)
-    except Exception:  # one account's oddity stops no other's runs; the next tick tries again
+    except Exception:  # an error of one account stops no other; the next tick tries again
         logger.exception("Batches of runs of account %s could not be queued.", alias)
         return 0
 
@@ -68,18 +68,18 @@ def _submit_account(alias: str, most: int | None) -> int:
         _pause_runs(alias, problem)
         return 0
     states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
-    # A transaction of its own: what was read before the lock, others may have changed.
+    # A transaction of its own: what is read before the lock, others may change.
     with transaction.atomic(using=states.db, durable=True):
         states.update(alias=F("alias"))  # locks it: two processes must not fill one gap
-        # Locks the runs: who pauses or cancels one comes before, or finds what we have queued.
+        # The row locks serialize this with pausing or canceling the runs.
         _runs(alias).update(account=F("account"))
         in_flight = _in_flight(alias)
-        released = _choose_batches(list(_waiting_runs(alias, in_flight)), most, in_flight.total())
-        for batch in released:
+        chosen = _choose_batches(list(_waiting_runs(alias, in_flight)), most, in_flight.total())
+        for batch in chosen:
             # A draft that may have been billed was submitted before, by a person who knew that.
             submit(batch, allow_duplicate=batch.may_have_been_billed)
             MessageBatch.objects.using(states.db).filter(pk=batch.pk).update(submitted_by_run_at=DatabaseNow())
-    return len(released)
+    return len(chosen)
 
 
 def _account_problem(alias: str) -> str:
@@ -91,7 +91,7 @@ def _account_problem(alias: str) -> str:
 
 
 def _pause_runs(alias: str, why: str) -> None:
-    """Nothing can be sent for this account, and the others go on."""
+    """Pause the account's runs, of which nothing can be sent; those of other accounts continue."""
     for run in _runs(alias):
         run.pause(f"{why}\n\nFix it, and resume the run.")
 
@@ -102,7 +102,7 @@ def _runs(alias: str) -> JobRunQuerySet:
 
 
 def _in_flight(alias: str) -> Counter[int | None]:
-    """Give how many requests of the account are in the queue, by their run; batches of none are together."""
+    """Return how many requests of the account are in the queue, by their run; None for batches without one."""
     queued = MessageBatch.objects.primary().filter(account=alias, state__in=IN_QUEUE_STATES)
     return Counter(dict(queued.order_by().values_list("run").annotate(total=Sum("request_count"))))
 
@@ -117,7 +117,7 @@ def _waiting_runs(alias: str, in_flight: Counter[int | None]) -> Iterable[Waitin
 
 
 def _choose_batches(runs: list[WaitingRun], most: int | None, in_flight: int) -> list[MessageBatch]:
-    """Choose in turn until one has no room. One that is larger than the whole queue goes when nothing else is in it."""
+    """Choose until a batch does not fit. A batch that is larger than the whole queue is chosen if that is empty."""
     chosen = []
     while waiting := [run for run in runs if run.batches]:
         run = min(waiting, key=lambda each: (each.in_flight, each.started))

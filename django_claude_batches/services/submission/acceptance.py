@@ -78,7 +78,7 @@ def _assign_id(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, An
     remote_id = attempt.remote_id
     batches = MessageBatch.objects.primary()
     if not batches.filter(pk=batch.pk).exists():
-        logger.critical("%s was made for batch %s, which was deleted here meanwhile.", remote_id, batch.pk)
+        logger.critical("%s was made for batch %s, which was deleted here since.", remote_id, batch.pk)
         return None
     batch.refresh_from_db(using=batches.db)
     later = batch.attempts.using(batches.db).may_have_created().filter(number__gt=attempt.number)

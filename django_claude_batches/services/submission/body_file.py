@@ -10,12 +10,8 @@ from datetime import timedelta
 from typing import IO
 
 from django_claude_batches.drafting.body import ENVELOPE, request_prefix
-from django_claude_batches.exceptions import ClaudeBatchesError
+from django_claude_batches.exceptions import SendDeadlinePassed
 from django_claude_batches.models import MessageBatch, bulk
-
-
-class SendDeadlinePassed(ClaudeBatchesError):
-    """The body was still being sent when SEND_DEADLINE was over."""
 
 
 @dataclass(frozen=True, slots=True)

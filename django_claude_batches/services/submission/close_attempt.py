@@ -13,7 +13,14 @@ from typing import Any
 from django.db import transaction
 
 from django_claude_batches import conf
-from django_claude_batches.exceptions import About, APIConnectionError, APIError, ClaudeBatchesError, InvalidRequest
+from django_claude_batches.exceptions import (
+    About,
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    ClaudeBatchesError,
+    InvalidRequest,
+)
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import SENT, State
@@ -31,7 +38,7 @@ logger = get_logger(__name__)
 def record_listing_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
     """Queue the batch again after an error of the listing that precedes the create call. Nothing was sent."""
     delay = honor_retry_after(error, backoff(batch.failures))
-    if isinstance(error, APIError) and _is_about_account(error, batch, attempt):
+    if isinstance(error, APIStatusError) and _is_about_account(error, batch, attempt):
         return record_not_sent(batch, attempt, error=str(error), delay=delay, pausing=error)
     return record_not_sent(batch, attempt, error=str(error), delay=delay)
 
@@ -47,16 +54,18 @@ def record_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatch
 def _record_error(batch: MessageBatch, attempt: SubmitAttempt, error: ClaudeBatchesError) -> bool:
     if isinstance(error, InvalidRequest):  # raised by the client before a byte was sent: a header that cannot be one
         return _record_rejection(batch, attempt, error, str(error), {"http_status": None})
-    if isinstance(error, APIError):
+    if isinstance(error, APIStatusError):
         return _record_status(batch, attempt, error)
+    if isinstance(error, APIResponseValidationError):  # the call may have gone through the proxy that answered
+        return record_uncertain(batch, attempt, str(error), **_answer_columns(error))
     if isinstance(error, APIConnectionError) and not error.sent:
         delay = honor_retry_after(error, backoff(batch.failures))
         return record_not_sent(batch, attempt, error=str(error), delay=delay, outcome=Outcome.REFUSED)
     return record_uncertain(batch, attempt, str(error))
 
 
-def _record_status(batch: MessageBatch, attempt: SubmitAttempt, error: APIError) -> bool:
-    answered = {"http_status": error.status, "api_request_id": error.request_id or ""}
+def _record_status(batch: MessageBatch, attempt: SubmitAttempt, error: APIStatusError) -> bool:
+    answered = _answer_columns(error)
     about, words = classify(error, batch, attempt)
     refused: dict[str, Any] = {"error": str(error), "outcome": Outcome.REFUSED, **answered}
     if about is About.ACCOUNT:
@@ -68,7 +77,11 @@ def _record_status(batch: MessageBatch, attempt: SubmitAttempt, error: APIError)
     return record_uncertain(batch, attempt, str(error), **answered)
 
 
-def _is_about_account(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> bool:
+def _answer_columns(error: APIStatusError | APIResponseValidationError) -> dict[str, Any]:
+    return {"http_status": error.status_code, "api_request_id": error.request_id or ""}
+
+
+def _is_about_account(error: APIStatusError, batch: MessageBatch, attempt: SubmitAttempt) -> bool:
     """Whether a refused listing is about the account. It holds nothing of the batch, so it never rejects one."""
     if error.about is About.ITS_WORDS:
         return bool(account_words(error.message, batch, attempt))
@@ -82,7 +95,7 @@ def record_not_sent(
     error: str,
     delay: timedelta | None = None,
     outcome: Outcome = Outcome.NOT_SENT,
-    pausing: APIError | None = None,
+    pausing: APIStatusError | None = None,
     words: str = "",
     **answered: Any,
 ) -> bool:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from django_claude_batches.exceptions import About, APIError
+from django_claude_batches.exceptions import About, APIStatusError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 
 ACCOUNT_PAUSED = "account_paused"
@@ -23,7 +23,7 @@ MAX_QUOTED = 20
 TAKEN_OUT = "…"
 
 
-def classify(error: APIError, batch: MessageBatch, attempt: SubmitAttempt) -> tuple[About, str]:
+def classify(error: APIStatusError, batch: MessageBatch, attempt: SubmitAttempt) -> tuple[About, str]:
     """Return what a refusal is about, and the words that decided it; these only for an error that no table knows.
 
     Such a one is the account's if it speaks of billing, credit, quota, a plan, an organization or a Workspace, when the

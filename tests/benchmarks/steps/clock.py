@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from tests.memory import peak_mb
+from tests.harness.memory import peak_mb
 
 
 class Clock:

@@ -31,7 +31,7 @@ from tests.benchmarks.steps import tagging  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 from tests.benchmarks.steps.ours import go_when_told  # noqa: E402
 from tests.benchmarks.steps.tables import empty, reset  # noqa: E402
-from tests.library.models import Review  # noqa: E402
+from tests.harness.library.models import Review  # noqa: E402
 
 PIECE = 1000
 
@@ -94,7 +94,7 @@ def begin(job: str) -> None:
     Review.objects.exclude(tags="").update(tags="")
     BatchResult.objects.filter(output__isnull=False).update(output=None)
     for batch in MessageBatch.objects.order_by("pk"):
-        DeliveryChunk.objects.cut(batch)
+        DeliveryChunk.objects.create_chunks(batch)
 
 
 def deliver_all(job: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models.bulk_rows import ResultRow
 from tests.benchmarks.steps.requests import Requests
-from tests.library.models import Review
+from tests.harness.library.models import Review
 
 PLAIN, WITH_SCHEMA = "tag-reviews", "tag-reviews-by-schema"
 PIECE = 1000

@@ -12,7 +12,7 @@ SECRET_KEY = "not a secret"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ALLOWED_HOSTS = ["*"]
-ROOT_URLCONF = "tests.urls"
+ROOT_URLCONF = "tests.harness.urls"
 STATIC_URL = "/static/"
 
 DATABASES = {"default": dj_database_url.config(engine="django_tenants.postgresql_backend")}

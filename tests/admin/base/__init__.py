@@ -1,0 +1,1 @@
+"""Filters, lists, permissions and how values look, on all pages."""

@@ -1,9 +1,0 @@
-"""Two accounts, one of which gets bent answers: what is asked of the package whatever a server says.
-
-    python -m tests.bending --minutes 10 --db postgres --seed 1
-
-`site` is the two accounts and their server, `trial` what happens in one seed, `watch` what must hold after each step,
-and `report` what is printed. A seed repeats a trial.
-"""
-
-from __future__ import annotations

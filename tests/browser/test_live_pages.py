@@ -1,0 +1,103 @@
+"""A batch's page keeps its numbers up to date while somebody looks, and asks for nothing when nobody does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from tests.browser.console import Console, address
+from tests.browser.office import Office
+from tests.harness.factories import draft
+
+pytestmark = pytest.mark.browser
+
+BATCHES = "messagebatch"
+MINUTE = 60_000
+"""Milliseconds."""
+
+HIDE = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
+TELL = "document.dispatchEvent(new Event('visibilitychange'))"
+
+
+@pytest.fixture(scope="module")
+def ada(console: Console, office: Office) -> Any:
+    return User.objects.get(username="ada")
+
+
+class Asked:
+    """How often the page asked for its parts that move."""
+
+    def __init__(self, page: Any) -> None:
+        self._count = 0
+        page.on("request", self._see)
+
+    def _see(self, request: Any) -> None:
+        self._count += request.url.endswith("/card/")
+
+    def within(self, page: Any, milliseconds: int) -> int:
+        """Let so much time pass, ten seconds at once, each followed by a moment for the answers."""
+        self._count = 0
+        for _step in range(milliseconds // 10_000):
+            page.clock.run_for(10_000)
+            page.wait_for_timeout(100)
+        return self._count
+
+
+def opened(console: Console, user: Any, pk: int, **options: Any) -> tuple[Any, Asked]:
+    page, _watch = console.log_in(user, **options)
+    page.clock.install()
+    asked = Asked(page)
+    page.goto(address(BATCHES, "change", pk))
+    return page, asked
+
+
+def turn(page: Any, *, hidden: bool) -> None:
+    page.evaluate(HIDE % ("true" if hidden else "false"))
+    page.evaluate(TELL)
+
+
+def test_a_hidden_tab_asks_nothing_and_one_that_is_seen_again_asks_at_once(
+    console: Console, ada: Any, office: Office
+) -> None:
+    page, asked = opened(console, ada, office.running.pk)
+    assert asked.within(page, MINUTE) >= 2
+    turn(page, hidden=True)
+    assert asked.within(page, 10 * MINUTE) == 0
+    with page.expect_request("**/card/"):
+        turn(page, hidden=False)
+    assert asked.within(page, MINUTE) >= 2
+
+
+def test_a_batch_that_does_not_move_is_not_asked_for(console: Console, ada: Any, office: Office) -> None:
+    page, asked = opened(console, ada, office.catalog.pk)
+    assert asked.within(page, 5 * MINUTE) == 0
+
+
+def test_what_fails_is_asked_for_less_and_less_and_what_is_refused_no_more(
+    console: Console, ada: Any, office: Office
+) -> None:
+    page, asked = opened(console, ada, office.running.pk)
+    page.route("**/card/", lambda route: route.fulfill(status=500))
+    first = asked.within(page, 2 * MINUTE)
+    assert 1 <= asked.within(page, 2 * MINUTE) < first
+    page.unroute("**/card/")
+    page.route("**/card/", lambda route: route.fulfill(status=403))
+    asked.within(page, 3 * MINUTE)
+    assert asked.within(page, 10 * MINUTE) == 0
+
+
+def test_without_scripts_a_batch_is_submitted_and_its_page_tells_the_same(
+    console: Console, ada: Any, office: Office
+) -> None:
+    batch = draft(2, label="Without scripts")
+    page, _watch = console.log_in(ada, java_script_enabled=False)
+    page.goto(address(BATCHES, "change", batch.pk))
+    page.click("text=Submit to Claude")
+    page.click("input[value='Submit to Claude']")
+    assert "is queued" in page.inner_text(".messagelist .success")
+    page.goto(address(BATCHES, "change", batch.pk))
+    assert "Waiting to be sent" in page.inner_text("[data-dcb-part='card']")
+    batch.refresh_from_db()
+    assert batch.state == "queued"

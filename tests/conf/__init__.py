@@ -1,0 +1,1 @@
+"""Settings, and that no secret of theirs gets out."""

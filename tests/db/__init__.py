@@ -1,0 +1,1 @@
+"""Leases, keyset reading, and the limits of each database."""

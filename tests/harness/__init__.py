@@ -1,0 +1,1 @@
+"""What the suite is made of: its app and URLs, factories, servers, and which tests run where."""

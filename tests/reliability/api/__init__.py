@@ -1,0 +1,1 @@
+"""Servers of the API that are slow, or refuse everything."""

@@ -1,0 +1,1 @@
+"""Brokers, beats and clocks that fail."""

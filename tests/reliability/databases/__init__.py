@@ -1,0 +1,1 @@
+"""Database servers that go away, poolers, and several processes at one database."""

@@ -1,0 +1,185 @@
+"""What the pages say of names, defaults and labels is what the code has."""
+
+from __future__ import annotations
+
+import ast
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.dispatch import Signal
+
+from django_claude_batches import conf, services, signals, testing
+from django_claude_batches.jobs import BatchJob
+from django_claude_batches.management.commands.claude_batches import ALL
+from django_claude_batches.models import JobRun, MessageBatch, RunState, State
+from django_claude_batches.services.delivery.evaluation import RowOutcome
+from tests.browser.looks import FORMS
+from tests.browser.looks import PAGES as PAGES_OF_OURS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+BLOCK = re.compile(r"^```(?:\{code-block\} )?python\n(?::caption: [^\n]*\n)?(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text()
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Give the cells of the table whose heading row begins so, without backticks."""
+    table = text.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip().replace("`", "") for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def all_rows(text: str, heading: str) -> list[list[str]]:
+    """Give the cells of all tables whose heading row begins so."""
+    parts = text.split(f"| {heading} |")[1:]
+    return [row for part in parts for row in rows(f"| {heading} |{part}", heading)]
+
+
+def told(value: object) -> str:
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds() / 60:g} minutes"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_the_python_of_a_page_is_python(path: Path) -> None:
+    for code in BLOCK.findall(path.read_text()):
+        ast.parse(code)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_what_a_page_imports_of_ours_is_there(path: Path) -> None:
+    for code in BLOCK.findall(path.read_text()):
+        ours = [line for line in code.splitlines() if line.startswith("from django_claude_batches")]
+        exec("\n".join(ours), {})
+
+
+def test_the_settings_are_these() -> None:
+    text = page("reference/settings")
+    ours, _, account = text.partition("## An account")
+    assert {row[0]: row[1] for row in rows(ours, "key")} == {key: told(value) for key, value in conf.DEFAULTS.items()}
+    assert {row[0]: row[1] for row in rows(account, "key")} == {
+        key: told(value) for key, value in conf.ACCOUNT_DEFAULTS.items()
+    }
+
+
+def test_what_is_kept_is_this() -> None:
+    kept = page("reference/settings").partition("## What is kept")[2]
+    assert {row[0]: row[1] for row in rows(kept, "key")} == {
+        key: told(value) for key, value in conf.RETENTION_DEFAULTS.items()
+    }
+
+
+def test_the_states_are_these_in_this_order() -> None:
+    table = rows(page("topics/states"), "state")
+    assert [(row[0], row[1]) for row in table] == [(state.value, str(state.label)) for state in State]
+
+
+def test_each_state_has_its_place_in_the_table_of_wishes() -> None:
+    table = rows(page("topics/states").partition("## What `cancel`")[2], "state")
+    assert sorted(name for row in table for name in row[0].split(", ")) == sorted(State.values)
+
+
+def test_each_verb_is_in_the_reference() -> None:
+    verbs = [name for name in services.__all__ if not isinstance(getattr(services, name), type)]
+    assert sorted(re.findall(r"autofunction:: (\w+)", page("reference/services"))) == sorted(verbs)
+
+
+def test_the_signals_are_these() -> None:
+    ours = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    assert [row[0] for row in rows(page("reference/signals"), "signal")] == ours
+
+
+def test_the_commands_are_these() -> None:
+    text = page("reference/commands")
+    assert [row[0].split()[0] for row in rows(text, "command")] == [subcommand.name for subcommand in ALL]
+
+
+def test_each_check_has_its_row() -> None:
+    ids = set(re.findall(r"django_claude_batches\.[EW]\d+", (ROOT / "django_claude_batches/checks.py").read_text()))
+    assert {row[0] for row in rows(page("reference/checks"), "id")} == ids
+
+
+def test_the_permissions_are_there() -> None:
+    named = {row[0] for row in rows(page("how-to/compose-the-admin"), "permission")}
+    later = {"reingest_messagebatch", "retry_messagebatch"}
+    assert {codename for codename, _ in MessageBatch._meta.permissions} - later <= named
+
+
+def test_each_name_of_the_emulator_is_in_the_reference() -> None:
+    text = page("reference/emulator")
+    assert [name for name in testing.__all__ if not re.search(rf":: (\S+\.)?{name}\n", text)] == []
+
+
+def test_what_docstrings_refer_to_is_there() -> None:
+    numbered = set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", page("reference/wire"), re.MULTILINE))
+    items = set(re.findall(r"^(\d+)\. ", page("reference/wire").partition("## 11.")[2], re.MULTILINE))
+    known = numbered | {f"11.{item}" for item in items}
+    for path in (ROOT / "django_claude_batches").rglob("*.py"):
+        text = path.read_text()
+        for name in re.findall(r"docs/[\w/-]+\.md", text):
+            assert (ROOT / name).is_file(), f"{path}: {name}"
+        for section in re.findall(r"wire\.md §([\d.]*\d)", text):
+            assert section in known, f"{path}: §{section}"
+
+
+def test_the_attributes_and_methods_of_a_job_are_these() -> None:
+    text = page("reference/jobs").partition("## What")[0]
+    told = {row[0].partition("(")[0] for heading in ("attribute", "method") for row in all_rows(text, heading)}
+    ours = {name for name in {**vars(BatchJob), **BatchJob.__annotations__} if not name.startswith("_")}
+    for_services = {
+        "declared_params",
+        "row_model",
+        "make_params",
+        "read_output",
+        "more_tokens",
+        "problems",
+        "warnings",
+    }
+    assert told == ours - for_services
+
+
+def test_the_defaults_of_a_job_are_these() -> None:
+    table = {row[0]: row[1] for row in rows(page("reference/jobs"), "attribute")}
+    in_words = {"name", "claude_model", "max_tokens_cap"}
+    assert {name: told(getattr(BatchJob, name)) for name in table if name not in in_words} == {
+        name: default for name, default in table.items() if name not in in_words
+    }
+
+
+def test_the_states_of_a_run_are_these() -> None:
+    table = rows(page("reference/jobs"), "state")
+    assert [(row[0], row[1]) for row in table] == [(state.value, str(state.label)) for state in RunState]
+
+
+def test_the_outcomes_are_these() -> None:
+    assert [row[0] for row in rows(page("reference/jobs"), "outcome")] == list(RowOutcome)
+    assert {row[0] for row in rows(page("how-to/failures-and-retries"), "outcome")} == set(RowOutcome)
+
+
+def test_the_fields_of_a_run_are_in_the_reference() -> None:
+    text = page("reference/jobs")
+    internal = {"id", "exclusive", "cursor", "next_action_at", "dispatched_at", "dispatch_count", "failures"}
+    leased = {"lease_token", "lease_until"}
+    ours = {field.name for field in JobRun._meta.concrete_fields} - internal - leased
+    assert sorted(name for name in ours if f"`{name}`" not in text) == []
+
+
+def test_the_operators_page_has_each_state_and_each_permission() -> None:
+    text = page("operators")
+    assert {row[0] for row in rows(text, "you read | it means | you do")} == {str(state.label) for state in State}
+    told = ", ".join(row[1] for row in rows(text, "you want to | the permission"))
+    for _codename, name in (*MessageBatch._meta.permissions, *JobRun._meta.permissions):
+        assert str(name) in told
+
+
+def test_there_is_a_picture_of_each_page_in_each_form() -> None:
+    """Made by `python -m tests.browser.screenshots`; what is looked at by nobody is not kept."""
+    pictures = list((DOCS / "screenshots").iterdir())
+    assert {path.name for path in pictures} == {f"{name}-{form}.png" for name in PAGES_OF_OURS for form in FORMS}
+    assert sum(path.stat().st_size for path in pictures) < 4_000_000

@@ -1,0 +1,1 @@
+"""Comparing what Anthropic lists with the rows."""

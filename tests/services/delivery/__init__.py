@@ -1,0 +1,1 @@
+"""Calling a job's handlers with its results."""

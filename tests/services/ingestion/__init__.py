@@ -1,0 +1,1 @@
+"""A batch's results: from the download to the rows."""

@@ -1,0 +1,1 @@
+"""Mirroring what Anthropic says of a batch."""

@@ -1,0 +1,1 @@
+"""Finding out what became of a create call without an answer."""

@@ -1,0 +1,1 @@
+"""Deleting what is not to be kept."""

@@ -1,0 +1,1 @@
+"""Sending a batch at most once."""

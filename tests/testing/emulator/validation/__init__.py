@@ -1,0 +1,1 @@
+"""What the API refuses: at once, and when the batch ends."""
