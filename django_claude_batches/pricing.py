@@ -84,11 +84,6 @@ class PriceTable:
         return table
 
     @property
-    def thresholds(self) -> list[int]:
-        """The sizes of prompts, in tokens, above which some model has other rates."""
-        return sorted({price.threshold for price in self._models.values() if price.threshold is not None})
-
-    @property
     def models(self) -> list[str]:
         """The names that have a price."""
         return list(self._models)

@@ -114,8 +114,12 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
         unchecked = Q(batch__run__isnull=False, batch__delivered_at__isnull=True)
         return self.usable().exclude(unchecked).order_by("-pk").first()
 
+    def of_job(self, name: str) -> BatchResultQuerySet:
+        """Match the results of a job's batches, by its name."""
+        return self.of_kind(name)
+
     def of_kind(self, kind: str) -> BatchResultQuerySet:
-        """Those of batches of a kind: of a job, by its name."""
+        """Match the results of batches of a kind."""
         return self.filter(batch__kind=kind)
 
     def for_target(self, target: models.Model) -> BatchResultQuerySet:

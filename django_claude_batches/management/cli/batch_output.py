@@ -19,8 +19,6 @@ TIMES = (
     *("request_bodies_purged", "result_bodies_purged", "remote_deleted"),
 )
 
-SEARCH_TIMES = ("sent_at", "baseline_created_at", "window_until", "watch_until")
-
 
 def line(batch: MessageBatch) -> str:
     """Give the batch, its state and what that means, in one line."""

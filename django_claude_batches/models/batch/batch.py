@@ -230,6 +230,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
 
     @property
+    def job(self) -> str:
+        """The name of the job whose run made it; empty for a batch that no run made, which has a `kind` of its own."""
+        return self.kind if self.run_id is not None else ""
+
+    @property
     def is_being_identified(self) -> bool:
         """Whether a person identified it, and a worker has yet to verify that."""
         return bool(self.identified_id) and self.state in IDENTIFIABLE

@@ -58,5 +58,9 @@ class BatchStateQuerySet(DispatchedQuerySet[_M_co]):
         fetching = Q(state__in=FETCHING, announced_at__isnull=True, created_at__lt=now_plus(-NEARS_ARCHIVING))
         return self.filter(running | fetching)
 
+    def of_job(self, name: str) -> Self:
+        """Match the batches of a job, by its name. A job's batches have its name as their kind."""
+        return self.of_kind(name)
+
     def of_kind(self, kind: str) -> Self:
         return self.filter(kind=kind)
