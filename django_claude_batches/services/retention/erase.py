@@ -77,7 +77,7 @@ MAY_APPEAR = "it was sent once, and may still appear at Anthropic with this requ
 # Errors of a lock or a deadlock: MariaDB's and MySQL's, PostgreSQL's, SQLite's.
 LOCKED = frozenset({1205, 1213, "40001", "40P01", "55P03", "database is locked", "database table is locked"})
 
-# Outcomes of create calls after which no batch can appear at Anthropic.
+# Outcomes of create calls that can no longer make a batch appear at Anthropic.
 NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
 
 
@@ -85,7 +85,7 @@ NEVER_MADE = (Outcome.NOT_SENT, Outcome.REFUSED)
 class RemoteCopy:
     """A batch whose request, answer or both are still at Anthropic; `until` is None while the batch runs there.
 
-    `anthropic_id` is empty for a batch that was given up: it is unknown whether Anthropic received it. One with
+    `anthropic_id` is empty for a batch that was abandoned: it is unknown whether Anthropic received it. One with
     `is_second` was made by another create call for the same batch: `delete_remote` deletes it once it is adopted.
     """
 
@@ -149,12 +149,12 @@ def erase_target(row: EraseTarget, *, by: Any = None) -> Erasure:
     require_no_transaction("erase()")
     report = Erasure(row.name)
     runs = JobRun.objects.primary().exclude(job__in=_jobs_over_others(row))
-    # Before the first request is looked for: whichever of them ends until the last one was may have added another.
+    # Queried before the first request: a run that stops drafting during the loop may have added requests.
     drafted = set(runs.filter(BEING_DRAFTED).values_list("pk", flat=True))
     about = BatchRequest.objects.primary().order_by("pk")
     about = about.filter(content_type__in=row.content_types, object_id__in=row.keys)
     last = 0
-    # Each page is read after the one before is erased, so requests drafted meanwhile are newer, and found.
+    # Each page is read after the one before is erased, so requests drafted since are newer, and found.
     while page := list(about.filter(pk__gt=last).values_list("pk", "batch", "erased_at")[:PAGE_ROWS]):
         for batch_id, rows in groupby(page, key=lambda row: row[1]):
             found = list(rows)
@@ -166,7 +166,7 @@ def erase_target(row: EraseTarget, *, by: Any = None) -> Erasure:
         last = page[-1][0]
     for run in runs.filter(BEING_DRAFTED | Q(pk__in=drafted)).order_by("pk"):
         report.leased.append(RUN_BEING_DRAFTED.format(run))
-    # After those that were being drafted: one that paused at the row meanwhile has its words now.
+    # After waiting for runs that were being drafted: one that paused at the row has its error text by now.
     for pk in list(runs.filter(HAS_ERROR_TEXT).order_by("pk").values_list("pk", flat=True)):
         _run_step(report, partial(_clear_run_texts, pk))
     return report
@@ -188,7 +188,7 @@ def _run_step(report: Erasure, step: partial[None]) -> None:
 
 
 def _is_lock_error(error: OperationalError) -> bool:
-    """Whether the database undid a transaction because another one had a lock; one that is down says otherwise."""
+    """Whether the database rolled back a transaction because of another one's lock, and not because it is down."""
     code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
     return code in LOCKED or (error.args[:1] or ("",))[0] in LOCKED
 
@@ -209,7 +209,7 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
     using = MessageBatch.objects.primary().db
     batch = MessageBatch.objects.using(using).filter(pk=batch_id).first()
     if batch is None:
-        return  # deleted meanwhile
+        return  # deleted since
     if why := _why_not(batch):
         _refuse(report, batch, why)
         return
@@ -224,12 +224,14 @@ def _erase_in(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
             for rows, pk, token, where in held:  # renewing locks: the run before its batches, as everywhere
                 if not rows.renew(pk, token):
                     raise _Busy(where)
-            batch.refresh_from_db(using=using)  # locked: it may have been submitted meanwhile
+            batch.refresh_from_db(using=using)  # locked: it may have been submitted since it was read
             if why := _why_not(batch):
                 _refuse(report, batch, why)
                 return
             chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
-            if _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists():  # cut meanwhile, impossible now
+            if (
+                _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists()
+            ):  # chunks were made since they were leased; impossible now
                 raise _Busy(DELIVERY.format(batch))
             requests = BatchRequest.objects.using(using).filter(pk__in=pks)
             if batch.state in EDITABLE:
@@ -278,7 +280,7 @@ def _refuse(report: Erasure, batch: MessageBatch, why: str) -> None:
 
 
 def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], *, using: str) -> None:
-    """Empty requests that were sent, with their answers, and mark them; count their parked rows as gone."""
+    """Empty sent requests and their answers, and mark them; their failed deliveries count as gone."""
     requests.update(**PARAMS.empty, erased_at=DatabaseNow())
     BatchResult.objects.using(using).filter(request__in=pks).update(**MESSAGES.empty)
     parked = FailedDelivery.objects.using(using).filter(request__in=pks)
@@ -352,9 +354,9 @@ def _clear_run_texts(pk: int) -> None:
 
 
 def _jobs_over_others(row: EraseTarget) -> list[str]:
-    """Name the jobs that are known to be over other models: a run of another one may be about the row.
+    """Return the names of jobs that are known to be over other models: a run of another job may be about the row.
 
-    It has no request about the row where it paused at it; its job may be gone, or raise when it is asked for its model.
+    A run that paused at the row has no request about it; its job may be gone, or raise when its model is read.
     """
     models_of = ((name, getattr(job_registry.find(name), "row_model", None)) for name in job_registry.names())
     return [name for name, model in models_of if model is not None and model._meta.concrete_model not in row.models]
