@@ -1,4 +1,4 @@
-"""System checks. None reads the database or the models: what they say can be wrong before either exists."""
+"""System checks. They never use the database or the models."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from django_claude_batches.pricing import bundled
 from django_claude_batches.schedule import BEAT_SCHEDULE
 
 APP_LABEL = "django_claude_batches"
+# Within the hour of a task, with the ten minutes that writing and listing may take before the call.
 MAX_CALL = timedelta(minutes=50)
-"""Within the hour of a task, with the ten minutes that writing and listing may take before the call."""
 
+# Single batches were seen to be missing for 2 minutes (docs/reference/wire.md).
 MIN_QUIET = timedelta(minutes=10)
-"""Single batches were seen to be missing for 2 minutes (docs/reference/wire.md)."""
 
 TICK_TASK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
 
@@ -55,7 +55,7 @@ def check_contenttypes(*, app_configs: Sequence[AppConfig] | None, **_kwargs: An
 
 
 def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Refuse a GenericRelation to our models: Django deletes what it points to, and that is paid work."""
+    """Refuse a GenericRelation to this app's models: Django would cascade deletions to paid results."""
     return [
         Error(
             f"{field.model.__name__}.{field.name} is a GenericRelation to {field.related_model.__name__}: deleting a "
@@ -67,13 +67,13 @@ def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) 
         )
         for model in apps.get_models()
         for field in model._meta.private_fields
-        # What Django's own deletion asks of a field: the class itself cannot be imported before the apps are ready.
+        # As Django's deletion does: the class itself cannot be imported before the apps are ready.
         if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == APP_LABEL
     ]
 
 
 def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Read every setting once, so that a wrong one is said at start-up and not at three in the morning."""
+    """Read every setting once, so that a wrong one is reported at start-up."""
     readers = (
         conf.kick,
         conf.send_deadline,
@@ -100,7 +100,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
 
 
 def _about_account(alias: str) -> Iterator[CheckMessage]:
-    """Read all of an account's settings, but ask for no key: a vault may be slow, or sealed."""
+    """Read all of an account's settings except the key: a vault may be slow, or sealed."""
     try:
         account = conf.account(alias)
     except conf.ConfigurationError as error:
@@ -140,7 +140,7 @@ def check_databases(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) 
 
 
 def about_database(alias: str) -> list[CheckMessage]:
-    """Say what is wrong with one entry of DATABASES."""
+    """Return what is wrong with one entry of DATABASES."""
     database = settings.DATABASES[alias]
     engine = str(database.get("ENGINE", "")).rpartition(".")[2]
     options = database.get("OPTIONS", {})
@@ -169,7 +169,7 @@ def check_database_time_zone(*, app_configs: Sequence[AppConfig] | None, **_kwar
 
 
 def about_time_zone(alias: str) -> list[CheckMessage]:
-    """Refuse TIME_ZONE in the entry of DATABASES in which our rows are; PostgreSQL stores times with their zone."""
+    """Refuse TIME_ZONE in the entry of DATABASES that holds the rows; PostgreSQL stores times with their zone."""
     database = settings.DATABASES[alias]
     zone, engine = database.get("TIME_ZONE"), str(database.get("ENGINE", ""))
     if zone is None or _is_utc(zone) or not any(name in engine for name in ("mysql", "sqlite", "spatialite")):
@@ -186,7 +186,7 @@ def about_time_zone(alias: str) -> list[CheckMessage]:
 
 
 def _is_utc(zone: str) -> bool:
-    if zone in {"UTC", "Etc/UTC"}:  # also where the machine has no time zone database
+    if zone in {"UTC", "Etc/UTC"}:  # also if the machine has no time zone database
         return True
     try:
         january, july = (datetime(2026, month, 1, tzinfo=ZoneInfo(zone)) for month in (1, 7))
@@ -196,9 +196,9 @@ def _is_utc(zone: str) -> bool:
 
 
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Look for the tick where Celery's Django settings usually stand, then in Celery's own.
+    """Find the tick in Celery's Django settings, then in Celery's own.
 
-    Silent where neither has any entry, if beat may have a schedule elsewhere, or KICK says that there is no Celery.
+    No warning if neither has any entry and beat may have another schedule, or if KICK says that there is no Celery.
     """
     schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
     if schedule is None:
@@ -231,7 +231,7 @@ def _task_of(entry: Any) -> Any:
 
 def _unreadable(error: Exception) -> CheckMessage:
     return Warning(
-        f"Celery's settings cannot be read: {type(error).__name__}.",  # whose text may quote a broker's password
+        f"Celery's settings cannot be read: {type(error).__name__}.",  # its text may quote a password of the broker
         hint="Correct them. Until then it is not known whether our tick is in the schedule.",
         id="django_claude_batches.W003",
     )
@@ -251,7 +251,7 @@ def _kicks() -> bool:
 
 
 def check_celery(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Look whether messages would go to the broker that Celery falls back to where no app was made."""
+    """Warn if messages would go to the broker that Celery defaults to without an app."""
     if not _kicks() or current_app.main != "default":
         return []
     try:
@@ -288,7 +288,7 @@ def _expiring(name: str) -> CheckMessage:
 
 
 def check_waits(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Compare the waits of create calls with what they must stay below or above."""
+    """Compare the time limits of create calls with each other and with a task's."""
     try:
         call, quiet = conf.send_deadline() + conf.create_read_timeout(), conf.submit_quiet_period()
     except conf.ConfigurationError:
@@ -363,7 +363,7 @@ def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
 
 
 def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Warn of jobs whose model retires soon, has retired, or refuses what their class says."""
+    """Warn about jobs whose model retires soon, has retired, or refuses params of their class."""
     return [
         Warning(f"{said}.", hint="Set another claude_model, or change it.", obj=job, id="django_claude_batches.W011")
         for job, said in about_models()
