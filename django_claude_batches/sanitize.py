@@ -19,7 +19,7 @@ MAX_DEPTH = 24
 
 
 def text(value: str, longest: int | None = None) -> str:
-    """Replace what UTF-8 or PostgreSQL cannot store (NUL, lone surrogates) by U+FFFD, and truncate to `longest`.
+    """Replace NUL and lone surrogates, which UTF-8 or PostgreSQL cannot store, by U+FFFD; truncate to `longest`.
 
     `longest` is in characters, as the length of a column is on all three databases, MariaDB's utf8mb4 included.
     """
@@ -30,7 +30,7 @@ def text(value: str, longest: int | None = None) -> str:
 
 
 def moment(value: object) -> datetime | None:
-    """Return an RFC 3339 text, or an aware datetime, in UTC; None for anything else, or a time that cannot be stored."""
+    """Return an RFC 3339 text, or an aware datetime, in UTC; None for any other value, or an unstorable time."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
         if not isinstance(found, datetime) or found.tzinfo is None:
