@@ -19,5 +19,5 @@ class ClaudeBatchesConfig(AppConfig):
             register(check)
         for check in checks.DEPLOYMENT:
             register(check, deploy=True)
-        # As django.contrib.admin does with `admin`: a worker that has not imported a job cannot hand it its results.
+        # As django.contrib.admin does with `admin`: a worker that has not imported a job cannot deliver its results.
         autodiscover_modules("claude_jobs")

@@ -17,9 +17,9 @@ TICK_TASK = BEAT_SCHEDULE["django_claude_batches.tick"]["task"]
 
 
 def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Look for the tick where Celery's Django settings usually stand, then in Celery's own.
+    """Find the tick in Celery's Django settings, then in Celery's own.
 
-    Silent where neither has any entry, if beat may have a schedule elsewhere, or KICK says that there is no Celery.
+    No warning if neither has any entry and beat may have another schedule, or if KICK says that there is no Celery.
     """
     schedule = getattr(settings, "CELERY_BEAT_SCHEDULE", None)
     if schedule is None:
@@ -72,7 +72,7 @@ def _kicks() -> bool:
 
 
 def check_celery(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Look whether messages would go to the broker that Celery falls back to where no app was made."""
+    """Warn if messages would go to the broker that Celery defaults to without an app."""
     if not _kicks() or current_app.main != "default":
         return []
     try:

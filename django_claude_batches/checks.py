@@ -1,4 +1,4 @@
-"""System checks. None reads the database or the models: what they say can be wrong before either exists."""
+"""System checks. They never use the database or the models."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from django_claude_batches.model_limits import is_lifted, warnings_of
 from django_claude_batches.pricing import bundled
 
 APP_LABEL = "django_claude_batches"
+# Within the hour of a task, with the ten minutes that writing and listing may take before the call.
 MAX_CALL = timedelta(minutes=50)
-"""Within the hour of a task, with the ten minutes that writing and listing may take before the call."""
 
+# Single batches were seen to be missing for 2 minutes (docs/reference/wire.md).
 MIN_QUIET = timedelta(minutes=10)
-"""Single batches were seen to be missing for 2 minutes (docs/reference/wire.md)."""
 
 
 def check_time_zones(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
@@ -52,7 +52,7 @@ def check_contenttypes(*, app_configs: Sequence[AppConfig] | None, **_kwargs: An
 
 
 def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Refuse a GenericRelation to our models: Django deletes what it points to, and that is paid work."""
+    """Refuse a GenericRelation to this app's models: Django would cascade deletions to paid results."""
     return [
         Error(
             f"{field.model.__name__}.{field.name} is a GenericRelation to {field.related_model.__name__}: deleting a "
@@ -64,13 +64,13 @@ def check_relations(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) 
         )
         for model in apps.get_models()
         for field in model._meta.private_fields
-        # What Django's own deletion asks of a field: the class itself cannot be imported before the apps are ready.
+        # As Django's deletion does: the class itself cannot be imported before the apps are ready.
         if hasattr(field, "bulk_related_objects") and field.related_model._meta.app_label == APP_LABEL
     ]
 
 
 def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Read every setting once, so that a wrong one is said at start-up and not at three in the morning."""
+    """Read every setting once, so that a wrong one is reported at start-up."""
     readers = (
         conf.kick,
         conf.send_deadline,
@@ -97,7 +97,7 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
 
 
 def _about_account(alias: str) -> Iterator[CheckMessage]:
-    """Read all of an account's settings, but ask for no key: a vault may be slow, or sealed."""
+    """Read all of an account's settings except the key: a vault may be slow, or sealed."""
     try:
         account = conf.account(alias)
     except conf.ConfigurationError as error:
@@ -137,7 +137,7 @@ def check_databases(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) 
 
 
 def about_database(alias: str) -> list[CheckMessage]:
-    """Say what is wrong with one entry of DATABASES."""
+    """Return what is wrong with one entry of DATABASES."""
     database = settings.DATABASES[alias]
     engine = str(database.get("ENGINE", "")).rpartition(".")[2]
     options = database.get("OPTIONS", {})
@@ -166,7 +166,7 @@ def check_database_time_zone(*, app_configs: Sequence[AppConfig] | None, **_kwar
 
 
 def about_time_zone(alias: str) -> list[CheckMessage]:
-    """Refuse TIME_ZONE in the entry of DATABASES in which our rows are; PostgreSQL stores times with their zone."""
+    """Refuse TIME_ZONE in the entry of DATABASES that holds the rows; PostgreSQL stores times with their zone."""
     database = settings.DATABASES[alias]
     zone, engine = database.get("TIME_ZONE"), str(database.get("ENGINE", ""))
     if zone is None or _is_utc(zone) or not any(name in engine for name in ("mysql", "sqlite", "spatialite")):
@@ -183,7 +183,7 @@ def about_time_zone(alias: str) -> list[CheckMessage]:
 
 
 def _is_utc(zone: str) -> bool:
-    if zone in {"UTC", "Etc/UTC"}:  # also where the machine has no time zone database
+    if zone in {"UTC", "Etc/UTC"}:  # also if the machine has no time zone database
         return True
     try:
         january, july = (datetime(2026, month, 1, tzinfo=ZoneInfo(zone)) for month in (1, 7))
@@ -193,7 +193,7 @@ def _is_utc(zone: str) -> bool:
 
 
 def check_waits(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Compare the waits of create calls with what they must stay below or above."""
+    """Compare the time limits of create calls with each other and with a task's."""
     try:
         call, quiet = conf.send_deadline() + conf.create_read_timeout(), conf.submit_quiet_period()
     except conf.ConfigurationError:
@@ -268,7 +268,7 @@ def check_jobs(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
 
 
 def check_models(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
-    """Warn of jobs whose model retires soon, has retired, or refuses what their class says."""
+    """Warn about jobs whose model retires soon, has retired, or refuses params of their class."""
     return [
         Warning(f"{said}.", hint="Set another claude_model, or change it.", obj=job, id="django_claude_batches.W011")
         for job, said in about_models()

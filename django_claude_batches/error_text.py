@@ -2,7 +2,7 @@
 
 The message of an error raised by the project's code may quote an answer or a prompt, as that of `int(result.text)`
 does. So a stored text begins with the error's type and place; the message follows a line that starts a traceback.
-`public` removes that line and everything below it. Messages of the API have no traceback, and are public.
+`public_part` removes that line and everything below it. Messages of the API have no traceback, and are public.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def format_with_traceback(error: BaseException, longest: int = MAX_TRACEBACK) ->
 
 
 def format_error(error: BaseException) -> str:
-    """Return the message of an error of this package; of any other error, the result of `raised`."""
+    """Return the message of an error of this package; of any other error, the result of `format_with_traceback`."""
     return str(error) if is_ours(error) else format_with_traceback(error)
 
 

@@ -8,7 +8,7 @@
 - Output is at least a token for each request, and at most its `max_tokens`.
 - What the API will refuse for its `max_tokens` costs nothing.
 
-All bytes count as if they were text. So an image or a PDF that stands in the params as base64 is estimated far too
+All bytes count as if they were text. So an image or a PDF that is in the params as base64 is estimated far too
 dear, and one that is named by its URL or id too cheap. What a cache saves or costs, and web searches with what they
 find, are not known before and not in it.
 """
@@ -24,14 +24,14 @@ from typing import Any, Protocol
 from django_claude_batches.model_limits import is_lifted
 from django_claude_batches.pricing import PriceTable
 
+# For one token.
 MAX_BYTES_PER_TOKEN, MIN_BYTES_PER_TOKEN = 5, 2
-"""For one token."""
 
+# Bytes of a request that need not be tokens.
 NON_TOKEN_BYTES = 100
-"""Bytes of a request that need not be tokens."""
 
+# Kinds of requests that are distinguished in a batch; further ones count as an unknown model, of unknown cost.
 MAX_KINDS = 200
-"""Kinds of requests that are told apart in a batch; further ones are of no model that is known, and cost unknown."""
 
 CENT = Decimal("0.01")
 
@@ -63,7 +63,7 @@ class ExpectedRefusal:
 
 
 class Priced(Protocol):
-    """A request, as far as its cost depends on it; `max_tokens` is 0 where the API will refuse it for that."""
+    """The parts of a request that determine its cost; `max_tokens` is 0 if the API will refuse it for that."""
 
     @property
     def model(self) -> str: ...
@@ -77,10 +77,10 @@ class Priced(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What something may cost, in USD, by prices of a day; `low` and `high` are None where it is not known.
+    """The cost in USD by the prices of a day; `low` and `high` are None if unknown.
 
-    `unknown_models` are the models that have no price. `retirements` names the models that retire soon or have
-    retired, with the date; `refusals` lists what models refuse in these requests.
+    `unknown_models` are the models that have no price. `retirements` names the models that retire soon or have retired,
+    with the date; `refusals` lists what models refuse in these requests.
     """
 
     low: Decimal | None
@@ -92,18 +92,18 @@ class Estimate:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings to show before the requests are sent."""
+        """Return warnings to show before the requests are sent."""
         return (*self.retirements, *map(str, self.refusals))
 
     @property
     def cents(self) -> tuple[Decimal, Decimal] | None:
-        """The range with two decimals, rounded outwards; None where it is not known."""
+        """Return the range with two decimals, rounded outwards; None if unknown."""
         if self.low is None or self.high is None:
             return None
         return self.low.quantize(CENT, ROUND_FLOOR), self.high.quantize(CENT, ROUND_CEILING)
 
     def times(self, share: Decimal) -> Estimate:
-        """Give that of more or fewer requests that are like these."""
+        """Return the estimate multiplied by `share`, for more or fewer similar requests."""
         if self.low is None or self.high is None:
             return self
         return replace(self, low=self.low * share, high=self.high * share)
@@ -111,9 +111,9 @@ class Estimate:
 
 @dataclass(slots=True)
 class ExpectedKind:
-    """Requests of one kind: of one model and place, and of about one size.
+    """Requests of one kind: the same model and place, and about the same size.
 
-    The number of binary digits of each one's bytes is `digits`; `bytes` and `max_tokens` are sums.
+    `digits` is the number of binary digits of each one's bytes; `bytes` and `max_tokens` are sums.
     """
 
     model: str
@@ -124,9 +124,9 @@ class ExpectedKind:
     max_tokens: int = 0
 
     def costs(self, prices: PriceTable) -> tuple[Decimal | None, Decimal | None]:
-        """Give the least and the most that they may cost, in USD; None where it is not known.
+        """Return the lowest and the highest cost in USD; None if unknown.
 
-        A price that depends on the size of the prompt is that of the smallest and of the largest that they may have.
+        A price that depends on the size of the prompt is that of the smallest and of the largest possible one.
         """
         low = prices.cost(
             self.model,
@@ -146,7 +146,7 @@ class ExpectedKind:
 
 
 class ExpectedUsage:
-    """Counts requests by their kinds, and what models refuse in them, one request at a time.
+    """Count requests by kind, and what models refuse in them, one request at a time.
 
     Its memory does not grow with the number of requests.
     """
@@ -162,7 +162,7 @@ class ExpectedUsage:
             self._kinds[kind.model, kind.inference_geo, kind.digits] = kind
 
     def add(self, request: Priced, *, times: int = 1) -> None:
-        """Count a request; -1 times takes it out again. Without `max_tokens` it is not counted."""
+        """Count a request; with `times` -1, remove it again. A request without `max_tokens` is not counted."""
         if request.max_tokens:
             size = request.params_bytes
             key = request.model, request.inference_geo, size.bit_length()
@@ -193,16 +193,16 @@ class ExpectedUsage:
         return [kind for kind in self._kinds.values() if kind.requests > 0]
 
     def refusals(self, betas: Container[str] = ()) -> list[ExpectedRefusal]:
-        """Give what models refuse of them in a batch with these betas."""
+        """Return what models refuse in these requests with these betas."""
         found = (one for one in self._refusals.values() if one.requests > 0)
         return [one for one in found if not is_lifted(one.warning, betas)]
 
     def stored(self) -> list[dict[str, Any]]:
-        """Give it as JSON, from which it can be made again."""
+        """Return it as JSON, from which it can be restored."""
         return [*map(asdict, self.kinds), *map(asdict, self.refusals())]
 
     def estimate(self, prices: PriceTable, betas: Container[str] = ()) -> Estimate:
-        """Give the least and the most that all of them may cost; not known if the price of any is not."""
+        """Return the lowest and the highest cost of all of them; unknown if any price is."""
         costs = [(kind.model, *kind.costs(prices)) for kind in self.kinds]
         lows = [low for _model, low, _high in costs if low is not None]
         highs = [high for _model, _low, high in costs if high is not None]

@@ -67,11 +67,11 @@ class ClaudeBatchesError(Exception):
 
 
 class InvalidTransition(ClaudeBatchesError):
-    """The batch's state forbids the verb; the text names the states that allow it."""
+    """The batch's state does not allow the action; the text names the states that do."""
 
 
 class AlreadyRunning(InvalidTransition):
-    """The job is running, and does not allow a second run beside it; `run` is the one that runs, where it is known."""
+    """The job is running, and does not allow overlap; `run` is the active run, if known."""
 
     def __init__(self, message: str, *, run: Any = None) -> None:
         self.run = run
@@ -79,17 +79,17 @@ class AlreadyRunning(InvalidTransition):
 
 
 class UnknownJob(ClaudeBatchesError, LookupError):
-    """No job of this name is known here; the text names those that are."""
+    """This process knows no job of this name; the text lists the known ones."""
 
 
 class Unaskable(ClaudeBatchesError):
-    """A job's row of which no request can be made, or rows that cannot be read; the text says which, and why."""
+    """A request cannot be built from a job's row, or rows cannot be read; the text says which, and why."""
 
 
 class InvalidRequest(ClaudeBatchesError, ValueError):
     """A request that the API would refuse, found while drafting.
 
-    `position` counts the items from 0 (None: the batch as a whole); `custom_id` is the item's, where it had one.
+    `position` counts the items from 0 (None: the batch as a whole); `custom_id` is the item's, if it had one.
     """
 
     def __init__(self, reason: str, *, position: int | None = None, custom_id: str | None = None) -> None:
@@ -107,7 +107,7 @@ class LimitExceeded(InvalidRequest):
 
 
 class WaitTimeout(ClaudeBatchesError, TimeoutError):
-    """The time given to a wait is over; the batch goes on. `last_status` is what was seen last."""
+    """The timeout of a wait has passed; the batch continues. `last_status` is the last status seen."""
 
     def __init__(self, message: str, *, last_status: str | None = None) -> None:
         self.last_status = last_status
@@ -115,9 +115,9 @@ class WaitTimeout(ClaudeBatchesError, TimeoutError):
 
 
 class UnreadableLines(ClaudeBatchesError):
-    """Some lines of the results could not be read; raised after all others were given out.
+    """Some lines of the results could not be read; raised after all others were yielded.
 
-    `problems` holds up to 100 pairs of line number (from 1) and reason; `count` says how many lines there were.
+    `problems` holds up to 100 pairs of line number (from 1) and reason; `count` is the number of unreadable lines.
     """
 
     def __init__(self, message: str, *, problems: list[tuple[int, str]], count: int) -> None:
@@ -127,14 +127,14 @@ class UnreadableLines(ClaudeBatchesError):
 
 
 class ResultsTooLarge(ClaudeBatchesError):
-    """The results have far more lines than the batch can have results, or a line without an end.
+    """The results have far more lines than the batch can have results, or an endless line.
 
-    What came before was given out; the rest is not read.
+    Earlier lines were yielded; the rest is not read.
     """
 
 
 class InsideTransaction(ClaudeBatchesError, RuntimeError):
-    """A function that talks to Anthropic was called inside a transaction."""
+    """A function that sends HTTP was called inside a transaction."""
 
 
 class OtherInstallation(ClaudeBatchesError):
@@ -142,15 +142,15 @@ class OtherInstallation(ClaudeBatchesError):
 
 
 class NotOurs(ClaudeBatchesError):
-    """The batch at Anthropic is not, or cannot yet be shown to be, the one that was asked for."""
+    """The batch at Anthropic is not, or cannot yet be proved to be, the requested one."""
 
 
 class NotEnded(NotOurs):
-    """The batch may be the one: that is known when it has ended."""
+    """The batch may be the requested one: that can be verified when it has ended."""
 
 
 class LeaseLost(ClaudeBatchesError):
-    """Another worker has leased the row since: what was not stored is left to it."""
+    """Another worker has leased the row since: it continues the work that was not stored."""
 
 
 class SendDeadlinePassed(ClaudeBatchesError):
@@ -160,7 +160,7 @@ class SendDeadlinePassed(ClaudeBatchesError):
 class APIError(ClaudeBatchesError):
     """A call to Anthropic failed.
 
-    `retry_after` is how many seconds the server asked us to wait, None if it did not.
+    `retry_after` is how many seconds the server asked to wait, None without it.
     """
 
     def __init__(self, text: str, *, retry_after: float | None = None) -> None:
@@ -171,7 +171,7 @@ class APIError(ClaudeBatchesError):
 class APIConnectionError(APIError):
     """There was no complete answer. It has no status.
 
-    `sent` says whether the request may have arrived: False only where the connection was never made.
+    `sent` says whether the request may have arrived: False only if no connection was made.
     """
 
     def __init__(self, message: str, *, sent: bool, retry_after: float | None = None) -> None:
@@ -180,11 +180,11 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """The call ran into one of its time limits: connect, read, total or the least rate."""
+    """The call exceeded one of its time limits: connect, read, total or the minimum rate."""
 
 
 class APIResponseValidationError(APIError):
-    """What was received is not an answer of the API: a proxy's page, a redirect, a 2xx without what was asked for.
+    """The response is not an answer of the API: a proxy's page, a redirect, a 2xx without the expected object.
 
     `status_code` is its HTTP status, `message` what is wrong with it or the beginning of its text, and `request_id` the
     id to quote to Anthropic's support.
@@ -242,15 +242,15 @@ class PaymentRequiredError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403, or a 400 about the organization, the Workspace or the key's owner: the key is known, and may not do this."""
+    """403, or a 400 about the organization, the Workspace or the key's owner: a valid key without permission."""
 
 
 class NotFoundError(APIStatusError):
-    """404: no such batch for this key's Workspace. Seen in passing up to 2 minutes after a create."""
+    """404: no such batch for this key's Workspace. Possible up to 2 minutes after a create."""
 
 
 class RateLimitError(APIStatusError):
-    """429, for a while; `retry_after` says how long where the server knows."""
+    """429, temporary; `retry_after` says for how long if the server knows."""
 
 
 class SpendLimitReached(APIStatusError):
@@ -262,7 +262,7 @@ class ResultsUnavailable(APIStatusError):
 
 
 class InternalServerError(APIStatusError):
-    """500 and above: an error of the server, which says so itself."""
+    """500 and above: an error of the server, in the API's envelope."""
 
 
 class OverloadedError(InternalServerError):
@@ -277,8 +277,8 @@ def _answer_text(status_code: int, kind: str | None, message: str, request_id: s
 def result_or_error(call: Callable[[], T]) -> T | ClaudeBatchesError:
     """Return what the call returns, or the error of this app that it raises.
 
-    So the error is handled after its `except` block has ended: what the handling itself raises is not chained to it,
-    and error reports do not show the frames of the call, which may hold a key.
+    So the error is handled after its `except` block has ended: an error in the handling is not chained to it, and error
+    reports do not show the frames of the call, which may hold a key.
     """
     try:
         return call()

@@ -1,6 +1,6 @@
-"""The jobs of the project, by their names: what stands above the services is reached through here.
+"""Registry of the project's jobs by name. Services reach jobs through it.
 
-A batch's `kind` is its job's name. Whoever handles one calls `register`; `jobs.BatchJob` does it for its subclasses.
+A batch's job is found by its `kind`. `jobs.BatchJob` registers its subclasses.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 
 class Job(Protocol):
-    """What a service asks of a job. `on_…` are the project's own code, and may raise anything."""
+    """The interface of a job for services. `on_…` are the project's own code, and may raise anything."""
 
     name: ClassVar[str]
     account: ClassVar[str]
@@ -21,11 +21,11 @@ class Job(Protocol):
 
     @classmethod
     def problems(cls) -> list[str]:
-        """Say what is wrong with its declaration, for the system checks."""
+        """Return what is wrong with its declaration, for the system checks."""
 
     @classmethod
     def warnings(cls) -> list[str]:
-        """Say what a person should change in it, though the job runs as it is."""
+        """Return what a person should change in it, though the job can run."""
 
     @classmethod
     def declared_params(cls) -> Mapping[str, Any]:
@@ -33,19 +33,19 @@ class Job(Protocol):
 
     @property
     def row_model(self) -> Any:
-        """The model of `get_queryset`'s rows, a proxy too; None for a job without `get_queryset`."""
+        """The model of `get_queryset`'s rows, also a proxy; None for a job without `get_queryset`."""
 
     def get_queryset(self) -> Any: ...
     def get_targets(self, pks: Sequence[Any], /) -> Any:
-        """Fetch rows of `row_model` anew, by their primary keys."""
+        """Fetch rows of `row_model` again, by their primary keys."""
 
     def make_params(self, obj: Any, /) -> Mapping[str, Any]: ...
     def get_betas(self, obj: Any, /) -> Iterable[str]: ...
     def read_output(self, result: Any, /) -> str | None:
-        """Check the answer, set its `output`, and give what is wrong with it in words; None where it fits."""
+        """Validate the answer, set its `output`, and return what is wrong with it; None if it fits."""
 
     def more_tokens(self, max_tokens: int, /) -> int | None:
-        """Give the `max_tokens` to ask a truncated answer again with; None where there are no more."""
+        """Return the `max_tokens` for retrying a truncated answer; None if there are no more."""
 
     def on_result(self, obj: Any, result: Any, /) -> object: ...
     def on_failure(self, obj: Any, result: Any, /) -> object: ...
@@ -53,14 +53,14 @@ class Job(Protocol):
 
 
 class NameTaken(ValueError):
-    """Two jobs have one name: batches of the one would be handed to the other."""
+    """Two jobs have one name: batches of one would be delivered to the other."""
 
 
 _jobs: dict[str, type[Job]] = {}
 
 
 def register(job: type[Job]) -> None:
-    """Make a job known by its name; raise NameTaken where another class has it. A class again replaces itself."""
+    """Register a job by its name; raise NameTaken if another class has it. Registering a class again replaces it."""
     known = _jobs.get(job.name)
     if known is not None and _path(known) != _path(job):
         raise NameTaken(
@@ -70,28 +70,28 @@ def register(job: type[Job]) -> None:
 
 
 def unregister(name: str) -> None:
-    """Make a job unknown, as if its code were gone."""
+    """Remove a job from the registry, as if its code were gone."""
     _jobs.pop(name, None)
 
 
 def find(name: str) -> Job | None:
-    """Give the job of that name, ready to be asked; None where this process knows none."""
+    """Return an instance of the job of that name; None if this process knows none."""
     job = _jobs.get(name)
     return None if job is None else job()
 
 
 def unknown_job_message(name: str) -> str:
-    """Say that nobody here knows the job, and which are known."""
+    """Return the message that the job is not known here, with the known ones."""
     return f'No job is named "{name}" here (known: {", ".join(names()) or "none"}).'
 
 
 def problems() -> list[tuple[type[Job], str]]:
-    """Give what is wrong with the declarations of all jobs."""
+    """Return what is wrong with the declarations of all jobs."""
     return [(job, problem) for _name, job in sorted(_jobs.items()) for problem in job.problems()]
 
 
 def warnings() -> list[tuple[type[Job], str]]:
-    """Give what should be changed in the declarations of all jobs."""
+    """Return what should be changed in the declarations of all jobs."""
     return [(job, warning) for _name, job in sorted(_jobs.items()) for warning in job.warnings()]
 
 
@@ -101,7 +101,7 @@ def declared_params() -> list[tuple[type[Job], Mapping[str, Any]]]:
 
 
 def names() -> list[str]:
-    """Give the names of all jobs that this process knows, sorted."""
+    """Return the names of all jobs that this process knows, sorted."""
     return sorted(_jobs)
 
 

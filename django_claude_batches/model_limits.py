@@ -1,4 +1,4 @@
-"""Parameters that some models refuse and others accept. The API refuses such a request only when the batch runs.
+"""Parameters that some models refuse. The API refuses such a request only when the batch runs.
 
 The facts and their sources: docs/reference/wire.md §2.3 and §4 (`max_tokens`). The emulator has a table of its own.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from django_claude_batches.pricing import DATED
 
 SAMPLING = ("temperature", "top_p", "top_k")
-# Members that most bodies lack: checked first, since a batch may have 100,000 requests.
+# Parameters that most bodies lack: checked first, since a batch may have 100,000 requests.
 _SELDOM = frozenset((*SAMPLING, "tool_choice", "thinking"))
 
 EXTENDED_BETA = "output-300k-2026-03-24"
@@ -24,7 +24,7 @@ MAX_NAME_LENGTH = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one model refuses; `max_tokens` is its maximum, `extended` whether the beta raises it."""
+    """The limits of one model; `max_tokens` is its maximum, `extended` says whether the beta raises it."""
 
     max_tokens: int = 128_000
     extended: bool = False
@@ -73,7 +73,7 @@ _LIFTED = frozenset(
 
 
 def is_lifted(warning: str, betas: Container[str]) -> bool:
-    """Return whether the model accepts, with these betas of the batch, what it refuses without them."""
+    """Whether the model accepts, with these betas of the batch, what it refuses without them."""
     return EXTENDED_BETA in betas and warning in _LIFTED
 
 

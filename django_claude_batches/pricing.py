@@ -1,6 +1,6 @@
-"""What a result costs, by a dated table of prices and the rules of docs/reference/wire.md §8.
+"""Compute the cost of a result from a dated price table and the rules of docs/reference/wire.md §8.
 
-All token prices are halved in a batch. The multipliers for caching are prices of their own, since they differ by model;
+All token prices are halved in a batch. The multipliers for caching are separate prices, since they differ by model;
 that for inference in the US applies to all tokens, web searches cost the same everywhere.
 """
 
@@ -18,24 +18,24 @@ from typing import Any
 
 MILLION = 1_000_000
 RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+# Multiples of the input price, if a price of the settings has none (docs/reference/wire.md §8).
 USUAL_RATES = {"cache_write_5m": Decimal("1.25"), "cache_write_1h": Decimal(2), "cache_read": Decimal("0.1")}
-"""Of the price of input: where a price of yours does not say (docs/reference/wire.md §8)."""
 
+# Decimals of USD in the columns; a token of the cheapest kind costs five times the last of them.
 DIGITS = 9
-"""Decimals of a USD that the columns hold; a token of the cheapest kind costs five times the last of them."""
 
 UNIT = 10**9
+# Costs are added up as whole numbers of 10**-18 USD: exact for prices of up to 10 decimals.
 HALF = UNIT // 2
-"""Costs are added up as whole numbers of 10**-18 USD: exact for prices of up to 10 decimals."""
 
+# A billion USD; the columns hold no more.
 MAX_COST_UNITS = 10**9 * UNIT * 10**DIGITS
-"""A billion USD; more has no room in the columns."""
 
+# A threshold, and the rates per token below and above it, in 10**-18 USD.
 InBatch = tuple[int | None, tuple[int, ...], tuple[int, ...]]
-"""A threshold, and the rates per token below and above it, in 10**-18 USD."""
 
+# How long before a model's retirement its warning begins.
 RETIREMENT_NOTICE = timedelta(days=30)
-"""Before a model retires: from then on it is said to."""
 
 DATED = re.compile(r"(.+)-\d{8}")
 
@@ -51,13 +51,13 @@ class Rates:
     cache_read: Decimal
 
     def per_token(self, multiplier: Decimal) -> tuple[int, ...]:
-        """Give 10**-18 USD per token, in the order of the fields."""
+        """Return 10**-18 USD per token, in the order of the fields."""
         return tuple(_whole(getattr(self, name) * multiplier / MILLION) for name in RATES)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPrice:
-    """A model's rates; above `threshold` tokens of prompt, all of a request has the rates `above`."""
+    """A model's rates; above `threshold` tokens of prompt, the rates `above` apply to the whole request."""
 
     rates: Rates
     threshold: int | None = None
@@ -76,7 +76,7 @@ class PriceTable:
         self._in_batch: dict[tuple[str, bool], InBatch | None] = {}
 
     def replaced(self, prices: Mapping[str, Any]) -> PriceTable:
-        """Give a table in which these models have these prices. Raise ValueError, naming what is wrong."""
+        """Return a table in which these models have these prices. Raise ValueError, naming what is wrong."""
         table = object.__new__(PriceTable)
         table.__dict__.update(self.__dict__)
         table._models = {**self._models, **{name: model_price(given, name) for name, given in prices.items()}}
@@ -85,11 +85,11 @@ class PriceTable:
 
     @property
     def models(self) -> list[str]:
-        """The names that have a price."""
+        """Return the names that have a price."""
         return list(self._models)
 
     def retirement(self, model: str, today: date | None = None) -> str:
-        """Say when the model retires, or did, where that is within NOTICE; else nothing. `today` is that of UTC.
+        """Return when the model retires or retired, if that is within RETIREMENT_NOTICE; else empty. `today` is in UTC.
 
         Requests to a retired model fail. The days are Anthropic's (docs/reference/wire.md §8).
         """
@@ -103,7 +103,7 @@ class PriceTable:
         return f"{model} retired on {day}: requests to it fail"
 
     def price(self, model: str) -> ModelPrice | None:
-        """Give the model's standard price, also for its name with a date; None where it is not known."""
+        """Return the model's standard price, also for its name with a date; None if unknown."""
         found = self._models.get(model)
         if found is None and (dated := DATED.fullmatch(model)):
             found = self._models.get(dated[1])
@@ -122,7 +122,7 @@ class PriceTable:
         inference_geo: str = "",
         prompt_tokens: int | None = None,
     ) -> Decimal | None:
-        """Give what one answer costs in a batch, in USD, to a billionth; None where the model's price is not known.
+        """Return the cost of one answer in a batch in USD, to a billionth; None if the model's price is unknown.
 
         The counts are the API's: `input_tokens` are those that were neither read from a cache nor written to one. The
         counts may be sums of several answers with the same rates: `prompt_tokens` is then the size of any one's prompt.
@@ -197,6 +197,6 @@ def _whole(usd: Decimal) -> int:
 
 @cache
 def bundled() -> PriceTable:
-    """Give the table that comes with this package."""
+    """Return the bundled price table."""
     text = resources.files("django_claude_batches").joinpath("prices.json").read_text(encoding="utf-8")
     return PriceTable(json.loads(text))

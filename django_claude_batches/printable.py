@@ -28,7 +28,7 @@ def printable_lines(text: str) -> str:
 def get_logger(name: str) -> logging.Logger:
     """Return the logger of a module of this package, whose records are printable.
 
-    A filter of a parent logger sees no record of its children, so each of ours has it.
+    A parent logger's filter does not see records of its children, so each logger has the filter.
     """
     logger = logging.getLogger(name)
     logger.addFilter(_make_printable)

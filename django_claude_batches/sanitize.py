@@ -1,7 +1,4 @@
-"""What every database can hold, and anything else made so that it can: texts, times, and parsed JSON.
-
-One module for whatever comes from outside: the mirror of a batch, errors, headers, events, and the lines of results.
-"""
+"""Make texts, times and JSON from outside storable on every database."""
 
 from __future__ import annotations
 
@@ -11,20 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+# Characters kept of a text of the wire in a column without a maximum length: enough for people to read.
 MAX_TEXT = 10_000
-"""Characters of a text of the wire that a column without a length of its own keeps: for people, who read no more."""
 
+# MariaDB's DATETIME begins at 1000, Python ends at 9999; a year is left for time zones and additions.
 FIRST_YEAR, LAST_YEAR = 1001, 9998
-"""MariaDB's DATETIME begins at 1000, Python ends at 9999; a year's room for time zones and for what is added."""
 
+# Levels of nesting that are stored as JSON; MariaDB's JSON_VALID stops at 32, and `message` is not at the top.
 MAX_DEPTH = 24
-"""Levels of nesting that are stored as JSON; MariaDB's JSON_VALID stops at 32, and `message` is not at the top."""
 
 
 def text(value: str, longest: int | None = None) -> str:
-    """Replace what UTF-8 or PostgreSQL cannot hold (NUL, half characters) by U+FFFD, and cut at `longest` characters.
+    """Replace NUL and lone surrogates, which UTF-8 or PostgreSQL cannot store, by U+FFFD; truncate to `longest`.
 
-    The length of a column is in characters on all three databases, MariaDB's utf8mb4 included.
+    `longest` is in characters, as the length of a column is on all three databases, MariaDB's utf8mb4 included.
     """
     clean = value[:longest].replace("\0", "\ufffd")
     if not clean.isascii():
@@ -33,25 +30,25 @@ def text(value: str, longest: int | None = None) -> str:
 
 
 def moment(value: object) -> datetime | None:
-    """Return an RFC 3339 text, or an aware datetime, in UTC; None for what is no time, or none that can be stored."""
+    """Return an RFC 3339 text, or an aware datetime, in UTC; None for any other value, or an unstorable time."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
         if not isinstance(found, datetime) or found.tzinfo is None:
             return None
         found = found.astimezone(UTC)
-    except (ValueError, OverflowError):  # no time; one that is outside of Python's calendar in UTC
+    except (ValueError, OverflowError):  # not a time, or outside of Python's calendar in UTC
         return None
     return found if FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
 @dataclass(slots=True)
 class Cleaner:
-    """Makes any parsed JSON storable on every database, and remembers whether it had to change something."""
+    """Make parsed JSON storable on every database, and record whether anything had to be changed."""
 
     changed: bool = False
 
     def clean(self, value: Any, depth: int = 1) -> Any:
-        """Replace NUL and half characters, NaN and infinities; fold what is nested too deeply into its JSON text."""
+        """Replace NUL, lone surrogates, NaN and infinities; store what is nested too deeply as JSON text."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, float) and not math.isfinite(value):
@@ -67,7 +64,7 @@ class Cleaner:
         return {self.text(key): self.clean(item, depth + 1) for key, item in value.items()}
 
     def text(self, value: str, longest: int | None = None) -> str:
-        """Return `text(value, longest)`, and remember whether that is another one."""
+        """Return `text(value, longest)`, and record whether that differs from `value`."""
         clean = text(value, longest)
         self.changed |= clean != value
         return clean

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
+# Seconds between two ticks. No entry has `expires`, which compares the clocks of two machines: a message that waited
+# for a worker does nothing if another one has just done its work, by the database's clock.
 TICK_SECONDS = 30
-"""Seconds between two ticks. No entry has `expires`, which compares the clocks of two machines: a message that waited
-for a worker does nothing if another one has just done its work, by the database's clock."""
 
+# Seconds between two checks whether an account's audit is due: each is audited once a day, as its row says.
+# Not a day: without a file of its last run, as in a replaced container, beat counts a float schedule from its own
+# start, and one that is restarted every day would never reach it. A crontab would need Celery here.
 AUDIT_SECONDS = 3600
-"""Seconds between two looks whether an account's audit is due: each is audited once a day, as its own row says.
 
-Not a day: beat counts a float schedule from its own start where it finds no file of its last run, as in a container
-that is replaced, and one that is restarted every day would never come to it. A crontab would need Celery here.
-"""
-
+# Seconds between two checks whether an account's purge is due: once a day, or each time until it is complete.
 PURGE_SECONDS = 3600
-"""Seconds between two looks whether an account's purge is due: once a day, or while there is more, each time."""
 
+# Seconds between two searches for batches that appear late, for accounts that have such attempts.
 WATCH_SECONDS = 600
-"""Seconds between two looks for batches that turn up late, of accounts that have such to look for."""
 
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "django_claude_batches.tick": {

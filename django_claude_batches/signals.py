@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
+# Anthropic accepted the batch: it has an `anthropic_id` now.
 batch_submitted = Signal()
-"""Anthropic accepted the batch: it has an `anthropic_id` now."""
 
+# Processing ended at Anthropic; the results are about to be fetched.
 batch_ended = Signal()
-"""Processing ended at Anthropic; the results are about to be fetched."""
 
+# All results are stored. Sent at least once: receivers must be idempotent.
 results_ingested = Signal()
-"""All results are rows. Sent at least once: receivers must be idempotent."""
 
+# The batch was refused, or its results are lost.
 batch_failed = Signal()
-"""The batch was refused, or its results are lost."""
 
+# A create call got no answer: the batch may be running, and is not sent again.
 submission_uncertain = Signal()
-"""A create call got no answer: the batch may be running, and is not sent again."""
 
+# Two remote batches exist for one row; both ids are on its attempts.
 duplicate_detected = Signal()
-"""Two remote batches exist for one row; both ids are on its attempts."""

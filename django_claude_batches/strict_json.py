@@ -1,4 +1,4 @@
-"""JSON that says one thing only: no key twice."""
+"""Decode JSON, and refuse repeated keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def decoded(data: bytes) -> Any:
 
 
 def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object for `json.loads`; raise ValueError for a key that occurs twice, of which Python takes the last."""
+    """Return an object for `json.loads`; raise ValueError for a repeated key, of which Python keeps only the last."""
     made = dict(pairs)
     if len(made) < len(pairs):
         counts = Counter(key for key, _value in pairs)

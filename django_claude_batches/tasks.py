@@ -1,7 +1,7 @@
-"""What Celery runs. The names are stable: people route by them.
+"""Celery tasks. Their names are stable: projects route by them.
 
-Rows are the state machine; a task only wakes one up. So arguments are primary keys, there are no countdowns, retries
-or results, no message expires, and running a task twice does nothing the second time. The time limits are our own,
+Rows are the state machine; a task only advances one. So arguments are primary keys, there are no countdowns, retries or
+results, no message expires, and running a task twice does nothing the second time. The tasks set their own time limits,
 above the lease: a project-wide limit must not kill an ingest.
 """
 
@@ -23,19 +23,20 @@ from django_claude_batches.services import scheduled
 
 logger = get_logger(__name__)
 
+# Seconds. A batch of 100,000 requests is fetched in minutes; a task of an hour hangs, and is continued after it is
+# killed.
 MINUTE = 60
-"""Seconds. A batch of 100,000 requests is fetched in minutes; what takes an hour hangs, and goes on where it was."""
 
+# Seconds to wait for the broker's answer.
 BROKER_TIMEOUT = 5
-"""That a broker has to answer."""
 
+# The interval after which a row whose message no worker took is sent another; it doubles, up to 15 minutes. At first
+# less than the time between beat's ticks, so that the next tick sends it. Ten clicks in the admin are ten ticks at
+# once: without it each would send a message for each due row.
 DISPATCH_INTERVAL = timedelta(seconds=TICK_SECONDS * 2 / 3)
-"""The interval after which a row whose message no worker took is sent another; it doubles, up to 15 minutes. At first
-less than the time between beat's ticks, so that the next tick sends it. Ten clicks in the admin are ten ticks at once:
-without it each would send a message for each due row."""
 
+# The arguments of a tick that does not come from beat.
 KICK_KWARGS = {"is_kick": True}
-"""The arguments of a tick that does not come from beat."""
 
 HOUR_TASK_OPTIONS: dict[str, Any] = {
     "ignore_result": True,
@@ -55,13 +56,13 @@ HOUR_TASK_OPTIONS: dict[str, Any] = {
 def tick(*, is_kick: bool = False) -> None:
     """Send one task for each batch, run, delivery and uploaded file that is due, and for each account to be polled.
 
-    One of beat, which has no arguments, does nothing if another tick began within 20 seconds. It asks no server: a slow
-    one would hold up the work of all accounts. An error in one of these steps does not prevent the others. The last one
-    is raised at the end, with those before it as its context.
+    A tick from beat, which has no arguments, does nothing if another tick began within 20 seconds. It sends no HTTP: a
+    slow server would delay the work of all accounts. An error in one of these steps does not prevent the others. The
+    last error is raised at the end, with those before it as its context.
     """
     if not scheduled.begin_tick(is_kick=is_kick):
         return
-    with ExitStack() as steps:  # called last in, first out, whatever the others raise
+    with ExitStack() as steps:  # called last in, first out, even if others raise
         steps.callback(_send_deliveries)
         steps.callback(_send_polls)
         steps.callback(_send_advances)
@@ -72,7 +73,7 @@ def tick(*, is_kick: bool = False) -> None:
 
 @shared_task(name="django_claude_batches.advance", **HOUR_TASK_OPTIONS)
 def advance(pk: int) -> None:
-    """Do what is due for one batch; what it fetched for a job, and a batch that waited for it, is sent at once."""
+    """Do what is due for one batch; then dispatch the deliveries and batches that became due."""
     scheduled.advance_if_due(pk)
     _send_deliveries()
     _send_advances()
@@ -80,28 +81,28 @@ def advance(pk: int) -> None:
 
 @shared_task(name="django_claude_batches.poll", **HOUR_TASK_OPTIONS)
 def poll(alias: str) -> None:
-    """Mirror what an account's batches are doing at Anthropic; what became due by it is sent at once."""
+    """Poll an account's batches; then dispatch those that became due."""
     scheduled.poll_if_due(alias)
     _send_advances()
 
 
 @shared_task(name="django_claude_batches.drive", **HOUR_TASK_OPTIONS)
 def drive(pk: int) -> None:
-    """Do what is due for one run of a job; what it drafted is sent at once."""
+    """Do what is due for one run of a job; then dispatch the batches that it drafted."""
     scheduled.drive_if_due(pk)
     _send_kick()
 
 
 @shared_task(name="django_claude_batches.deliver", **HOUR_TASK_OPTIONS)
 def deliver(pk: int) -> None:
-    """Hand some results to their job; if they were the last of their batch, its run goes on at once."""
+    """Deliver some results to their job; after the last ones of a batch, dispatch its run."""
     scheduled.deliver_if_due(pk)
     _send_drives()
 
 
 @shared_task(name="django_claude_batches.start_job", **HOUR_TASK_OPTIONS)
 def start_job(name: str, label: str = "") -> None:
-    """Start a job, for an entry in beat's schedule; while it runs already, only say so."""
+    """Start a job, for an entry in beat's schedule; if it is already running, only log that."""
     scheduled.start_job_if_free(name, label=label)
     _send_kick()
 
@@ -140,19 +141,19 @@ def audit() -> None:
 
 @shared_task(name="django_claude_batches.audit_account", **HOUR_TASK_OPTIONS)
 def audit_account(alias: str) -> None:
-    """Compare what Anthropic lists for an account with our rows, if its last audit is a day old."""
+    """Compare an account's batches at Anthropic with the rows, if its last audit is a day old."""
     scheduled.audit_due(alias)
 
 
 @shared_task(name="django_claude_batches.purge", **HOUR_TASK_OPTIONS)
 def purge() -> None:
-    """Take away what RETENTION says is not to be kept, of the accounts whose last purge is a day old."""
+    """Purge what RETENTION has expired, for the accounts whose last purge is a day old."""
     scheduled.purge_due()
 
 
 @shared_task(name="django_claude_batches.watch", **HOUR_TASK_OPTIONS)
 def watch() -> None:
-    """Send a task for each account whose last look for late batches is ten minutes old."""
+    """Send a task for each account whose last watch is ten minutes old."""
     scheduled.dispatch_due_watches(lambda alias: watch_account.apply_async((alias,)))
 
 
@@ -163,9 +164,9 @@ def watch_account(alias: str) -> None:
 
 
 def kick() -> None:
-    """Send one tick when the transaction commits, so that nobody waits for the next.
+    """Send one tick when the transaction commits, so that work starts before the next one.
 
-    For entry points, once per request, however many batches it touched. A broker that is down is logged and changes
+    For entry points, once per request, however many batches it changed. An error of the broker is logged and changes
     nothing: the rows are due, and the next tick finds them.
     """
     if conf.kick():
@@ -177,7 +178,10 @@ def _send_kick() -> None:
 
 
 def ask_broker() -> tuple[str, str]:
-    """Return the broker's URL, and why it cannot be reached, in some 5 seconds; each may be empty. Show no password."""
+    """Return the broker's URL, and why it cannot be reached; each may be empty. Takes about 5 seconds at most.
+
+    Neither contains a password.
+    """
     url = ""
     try:
         with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT) as connection:
@@ -186,5 +190,5 @@ def ask_broker() -> tuple[str, str]:
     except (OSError, OperationalError) as error:
         return url, str(error)
     except Exception as error:  # noqa: BLE001 (each transport has its own)
-        return url, type(error).__name__  # its words may quote a URL that could not be read
+        return url, type(error).__name__  # not its text, which may quote an invalid URL
     return url, ""

@@ -1,6 +1,6 @@
-"""The API's JSON as types, and its limits as numbers. No behaviour.
+"""Types and limits of the API. No behavior.
 
-Sources are named as in `docs/reference/wire.md`; every object may carry keys that are not listed here, and all of them
+Sources are named as in `docs/reference/wire.md`; every object may have keys that are not listed here, and all of them
 are kept.
 """
 
@@ -9,35 +9,35 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, NotRequired, TypedDict
 
+# Requests in one batch (API reference: minItems 1, maxItems 100000).
 MAX_REQUESTS = 100_000
-"""Requests in one batch (API reference: minItems 1, maxItems 100000)."""
 
+# Bytes of one create call. The documentation says "256 MB" without saying MB or MiB: this is the smaller one.
 MAX_BODY_BYTES = 256_000_000
-"""Bytes of one create call. The documentation says "256 MB" and not whether that is MB or MiB: we take the smaller."""
 
 MAX_CUSTOM_ID_LENGTH = 64
+# Use with `fullmatch`.
 CUSTOM_ID_PATTERN = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
-"""To be used with `fullmatch`."""
 
+# Use with `fullmatch`. The API says that "format and length may change", so only the prefix and a safe alphabet are
+# required: a match can be used in a URL's path unchanged.
 BATCH_ID_PATTERN = re.compile(r"msgbatch_[a-zA-Z0-9_-]{1,119}", re.ASCII)
-"""To be used with `fullmatch`. The API says that "format and length may change", so only the prefix and a safe alphabet
-are asked for: whatever matches can stand in a URL's path as it is."""
 
+# Use with `fullmatch`: values that fit into a header and into the column.
 WORKSPACE_ID_PATTERN = re.compile(r"[\x21-\x7e]{1,100}")
-"""To be used with `fullmatch`: whatever can stand in a header and in its column."""
 
+# Batches on one page of a listing (the default is 20).
 MAX_PAGE = 1000
-"""Batches on one page of a listing (the default is 20)."""
 
+# Days, counted from `created_at` and not from `ended_at`, for which results can be fetched.
 RESULTS_LAST_DAYS = 29
-"""Days, counted from `created_at` and not from `ended_at`, for which results can be fetched."""
 
+# Keys of `params` that a batch refuses, each only when the whole batch has ended (up to 24 hours later).
 UNSUPPORTED_PARAMS = ("stream", "speed", "fallbacks")
-"""Keys of `params` that a batch refuses, each only when the whole batch has ended (up to 24 hours later)."""
 
+# The stop reasons of a complete answer (docs/reference/wire.md §3.6). With any other, or none, it was truncated or
+# paused, or ended in an undocumented way.
 WHOLE_STOP_REASONS = frozenset({"end_turn", "stop_sequence", "tool_use"})
-"""The stop reasons of an answer that is all there (docs/reference/wire.md §3.6). With any other, or none, it is not: it
-was cut off or paused, or ended in a way that is not documented."""
 
 ProcessingStatus = Literal["in_progress", "canceling", "ended"]
 ResultType = Literal["succeeded", "errored", "canceled", "expired"]
@@ -128,7 +128,7 @@ class ErrorObject(TypedDict):
 
 
 class ErrorEnvelope(TypedDict):
-    """What stands in `result.error` of an errored line, and in the body of an HTTP error: the error is nested once."""
+    """The content of `result.error` of an errored line, and the body of an HTTP error: the error is nested once."""
 
     type: Literal["error"]
     error: ErrorObject
@@ -136,7 +136,7 @@ class ErrorEnvelope(TypedDict):
 
 
 class Result(TypedDict):
-    """`type` is succeeded, errored, canceled or expired today; others may come and are kept."""
+    """`type` is succeeded, errored, canceled or expired today; others may be added and are kept."""
 
     type: str
     message: NotRequired[Message]
@@ -144,7 +144,7 @@ class Result(TypedDict):
 
 
 class ResultLine(TypedDict):
-    """One line of a batch's results. Lines come in any order: only `custom_id` says what they answer."""
+    """One line of a batch's results. Lines arrive in any order: only `custom_id` identifies the request."""
 
     custom_id: str
     result: Result

@@ -1,4 +1,4 @@
-"""The API's own verbs, without Django: `BatchesClient`, and the small objects that it gives out."""
+"""A client for the Message Batches API that does not need Django."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's verbs: one method each, the wire's objects in and out."""
+"""`BatchesClient`: one method for each endpoint."""
 
 # ruff: noqa: A002 (`id` is the API's word)
 
@@ -47,8 +47,8 @@ from django_claude_batches.wire import (
     ResultLine,
 )
 
+# Bytes of a create call that are kept in memory before the rest goes to a file.
 SPOOL_BYTES = 1024 * 1024
-"""Bytes of a create call that are kept in memory before the rest goes to a file."""
 
 T = TypeVar("T")
 
@@ -57,14 +57,14 @@ class BatchesClient:
     """A client of Anthropic's Message Batches API for one key.
 
     Safe to share between threads and to keep across a fork. `timeout` is seconds to connect and seconds without a byte
-    while reading. `total_timeout` is the seconds that a call may take in all, with its retries and the pauses between
-    them (None: 50, or the read timeout where that is longer); create has its own. For results it holds until they
-    begin to come; then `min_results_rate` is the least number of bytes per second, over each stretch of the read
-    timeout that is spent reading (0: none). `max_retries` is for everything but create. `proxies` and `verify` are
-    those of requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` count (no proxy for loopback). A
-    `base_url` may end in `/v1`; one of http beyond loopback needs `allow_http`: the key would be sent in the clear.
-    `around` makes a context manager in which each call is made, with its retries: it sees the call's error, and may
-    refuse the call with one. Arguments that cannot work raise ValueError.
+    while reading. `total_timeout` is the maximum of seconds for a whole call, with its retries and the pauses between
+    them (None: 50, or the read timeout if that is longer); create has its own. For results it applies until the first
+    bytes arrive; then `min_results_rate` is the minimum of bytes per second, over each period of the read timeout that
+    is spent reading (0: none). `max_retries` is for everything but create. `proxies` and `verify` are those of
+    requests; without them `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE` apply (no proxy for loopback). A
+    `base_url` may end in `/v1`; one of http beyond loopback needs `allow_http`: the key would be sent unencrypted.
+    `around` returns a context manager in which each call is made, with its retries: it sees the call's error, and may
+    refuse the call by raising one. Invalid arguments raise ValueError.
 
     Every method may raise `APIStatusError` (the API refused), `APIConnectionError` (no answer) and
     `APIResponseValidationError` (not the API's answer); none raises an error of requests.
@@ -97,8 +97,8 @@ class BatchesClient:
         key = None
         if not problem:
             key = KeyAuth(api_key, auth, proxies=environment_proxies(base_url) if proxies is None else proxies)
-            self._base_url = base_url.rstrip("/").removesuffix("/v1")  # which each path begins with
-        del api_key, base_url, proxies  # error reports print the locals of this frame
+            self._base_url = base_url.rstrip("/").removesuffix("/v1")  # each path begins with it
+        del api_key, base_url, proxies  # error reports print the locals of frames
         if key is None:
             raise ValueError(problem)
         self._betas = tuple(betas)
@@ -116,7 +116,7 @@ class BatchesClient:
         )
 
     def __repr__(self) -> str:
-        # An error report may show a client that could not be made.
+        # An error report may show a client whose construction failed.
         return f"<BatchesClient {getattr(self, '_base_url', 'not made')}>"
 
     def redacted(self, text: str) -> str:
@@ -130,9 +130,9 @@ class BatchesClient:
     def create(
         self, requests: Iterable[Mapping[str, Any]], *, betas: Iterable[str] = (), user_profile_id: str | None = None
     ) -> MessageBatch:
-        """Create a batch of `{"custom_id", "params"}`, taken one by one; the JSON waits in a temporary file.
+        """Create a batch of `{"custom_id", "params"}`, read one by one; the JSON is buffered in a temporary file.
 
-        Sent once, as `create_from_file` does. Raises `InvalidRequest`, or `LimitExceeded`, before anything is sent.
+        Sent once, as `create_from_file` does. Raise `InvalidRequest`, or `LimitExceeded`, before anything is sent.
         """
         with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
             body = cast("BinaryIO", spool)
@@ -150,7 +150,7 @@ class BatchesClient:
         timeout: Timeout = (60, 600),
         total_timeout: float | None = None,
     ) -> MessageBatch:
-        """Create a batch from the JSON of the whole call; see `send`, of whose reply this is the data."""
+        """Create a batch from the JSON of the whole call; return the data of `send`'s reply."""
         reply = self.send(
             body,
             size=size,
@@ -172,19 +172,18 @@ class BatchesClient:
         total_timeout: float | None = None,
         on_wait: Callable[[], object] | None = None,
     ) -> Reply[MessageBatch]:
-        """Post `size` bytes of `body` (`{"requests":[…]}`, UTF-8) once, and never again: there is no idempotency key.
+        """Post `size` bytes of `body` (`{"requests":[…]}`, UTF-8) once, never retried: there is no idempotency key.
 
-        `APIConnectionError(sent=False)`: not a byte of the body was asked for, so no batch can have been made.
-        `APIConnectionError(sent=True)`: there may be one. That is every other loss, any 2xx answer that isn't a batch
-        with an id, and any exception of `body.read()` (its words are in the message), which is how a caller can put a
-        deadline on the sending; `read` is not called again once all bytes are out. Other answers raise as
-        `APIStatusError`, of which a 5xx, 408 or 409 leaves it open, too, whether there is a batch, and
+        `APIConnectionError(sent=False)`: no byte of the body was read, so no batch can have been made.
+        `APIConnectionError(sent=True)`: there may be one. That is every other lost connection, any 2xx answer that
+        isn't a batch with an id, and any exception of `body.read()` (its text is in the message), which is how a caller
+        can set a deadline for sending; `read` is not called again after all bytes were sent. Other answers raise
+        `APIStatusError`, of which a 5xx, 408 or 409 also leaves it open whether there is a batch, and
         `APIResponseValidationError`, which always does.
 
-        The connect timeout also holds for each piece sent (urllib3 leaves it on the socket), hence its 60 s. The call
-        as a whole takes `total_timeout` seconds at most; None is 10 minutes more than both timeouts together.
-        `on_wait` is called before each piece that is sent, and each second while the answer is waited for; it
-        must not raise.
+        The connect timeout also applies to each piece sent (urllib3 leaves it on the socket), hence its 60 s. The call
+        as a whole takes `total_timeout` seconds at most; None is 10 minutes more than both timeouts together. `on_wait`
+        is called before each piece that is sent, and each second during the wait for the answer; it must not raise.
         """
         if not 0 < size <= MAX_BODY_BYTES:
             raise InvalidRequest(f"a create call has 1 to {MAX_BODY_BYTES:,} bytes, not {size:,}")
@@ -209,13 +208,14 @@ class BatchesClient:
         return self._retrieve(path_of(id)).data
 
     def cancel(self, id: str) -> MessageBatch:
-        """Ask for cancellation, which takes a while; requests already running finish. A repeat is harmless."""
+        """Request cancellation, which takes a while; requests already running finish. A repeat is harmless."""
         return _read(response_models.message_batch, self._transport.request("POST", path_of(id, "/cancel"))).data
 
     def delete(self, id: str) -> DeletedMessageBatch:
         """Delete a batch that has ended, with its results.
 
-        A 404 after a try whose answer was lost is success: that try deleted it. A 404 at once is `NotFoundError`.
+        A 404 after an attempt whose answer was lost is success: that attempt deleted it. A 404 at once is
+        `NotFoundError`.
         """
         reply = self._transport.delete(path_of(id))
         if reply is None:
@@ -227,7 +227,7 @@ class BatchesClient:
         return self.page(limit=limit, after_id=after_id, before_id=before_id).data
 
     def page(self, *, limit: int = 20, after_id: str | None = None, before_id: str | None = None) -> Reply[Page]:
-        """Return the same page with what came beside it: the Workspace whose batches these are."""
+        """Return the same page with the reply's metadata: the Workspace whose batches these are."""
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"limit is 1 to {MAX_PAGE}, not {limit}")
         cursors = {"after_id": after_id, "before_id": before_id}
@@ -244,10 +244,10 @@ class BatchesClient:
     def list_all(
         self, *, limit: int = MAX_PAGE, after_id: str | None = None, before_id: str | None = None
     ) -> Iterator[MessageBatch]:
-        """Give out batches page by page, each page asked for when it is needed.
+        """Yield batches page by page; each page is requested when it is needed.
 
-        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first. A page that
-        ends where one before did is the last.
+        Towards older ones, or with `before_id` towards newer ones: then each page is still newest first. A page with
+        the same end as an earlier one is the last.
         """
         ends: set[str] = set()
         while True:
@@ -277,13 +277,13 @@ class BatchesClient:
         max_lines: int = MAX_LINES,
         on_read: Callable[[], object] | None = None,
     ) -> AbstractContextManager[Iterator[Line]]:
-        """Open the results as raw lines, in the order in which they come (not that of the requests).
+        """Open the results as raw lines, in the order in which they arrive (not that of the requests).
 
-        The path is built from the id: `results_url` could name another host, which must not get the key. A connection
-        that breaks raises `APIConnectionError` after the last complete line, and more than `max_lines` lines, blank
-        ones included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
+        The path is built from the id: `results_url` could name another host, which must not get the key. A lost
+        connection raises `APIConnectionError` after the last complete line, and more than `max_lines` lines, blank ones
+        included, `ResultsTooLarge`. `ResultsUnavailable`: not ended, or archived.
 
-        `on_read` is called whenever bytes came, also in the middle of a long line; what it raises ends the reading.
+        `on_read` is called whenever bytes arrive, also within a long line; an exception of it ends the reading.
         """
         bounds = {"max_line_bytes": max_line_bytes, "max_lines": max_lines}
         return self._result_lines(path_of(id, "/results"), on_read, **bounds)
@@ -291,13 +291,13 @@ class BatchesClient:
     def result_body(
         self, id: str, *, on_read: Callable[[], object] | None = None
     ) -> AbstractContextManager[ResultBody]:
-        """Open the results as `result_lines` does, and say after the last line whether all of it came."""
+        """Open the results as `result_lines` does, and tell after the last line whether they are complete."""
         return self._result_body(path_of(id, "/results"), on_read)
 
     def results(self, id: str) -> Iterator[ResultLine]:
-        """Give out the results, parsed, as they come.
+        """Yield the parsed results as they arrive.
 
-        Lines that cannot be read are passed over, and named in the `UnreadableLines` that is raised after the last one.
+        Unreadable lines are skipped, and listed in the `UnreadableLines` that is raised after the last line.
         """
         return parsed(self.result_lines(id), name=id)
 
@@ -309,10 +309,10 @@ class BatchesClient:
         poll_interval: float = 30,
         on_poll: Callable[[MessageBatch], object] | None = None,
     ) -> MessageBatch:
-        """Poll every `poll_interval` seconds, or less often if the server asks so, until the batch has ended.
+        """Poll every `poll_interval` seconds, or less often if the server says so, until the batch has ended.
 
         `on_poll` is called with each batch seen. Three failed polls in a row (each with its retries) raise their error.
-        After `timeout` seconds, and one last poll of at most a second, `WaitTimeout` is raised.
+        After `timeout` seconds, and one last poll of at most a second, raise `WaitTimeout`.
         """
         path = path_of(id)
         return poll_until_ended(

@@ -1,11 +1,11 @@
-"""How long a call may take in all, and how slowly a stream may come.
+"""Total time limit of a call, and minimum rate of a stream.
 
-A read timeout bounds one wait for bytes, so a byte now and then holds a call for ever: in the status line, in endless
-`100 Continue`s, in headers, chunks or trailers. Here each read from the connection first asks the call's `Pace` how
-long it may last. A watchdog thread was rejected: it has to duplicate the socket of each call (TLS replaces the first
-one), to be started again after a fork, and can shut down a pooled connection under its next call.
+A read timeout limits one wait for bytes, so an occasional byte holds a call for ever: in the status line, in endless
+`100 Continue`s, in headers, chunks or trailers. Here each read from the connection first asks the call's `Pace` for its
+timeout. A watchdog thread was rejected: it would have to duplicate the socket of each call (TLS replaces the first
+one), to be restarted after a fork, and could shut down a pooled connection under its next call.
 
-Not bounded: the name lookup, and reads through an HTTPS proxy to an HTTPS server (TLS in TLS: urllib3 reads there until
+Not limited: the name lookup, and reads through an HTTPS proxy to an HTTPS server (TLS in TLS: urllib3 reads there until
 a TLS record is complete). Each address of a host has its own connect timeout.
 """
 
@@ -19,29 +19,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# Seconds between two calls of `on_wait` while no bytes arrive.
 ON_WAIT_SECONDS = 1.0
-"""Seconds between two calls of `on_wait` while no byte comes."""
 
+# Seconds. A socket timeout of 0 would make the socket non-blocking.
 MIN_TIMEOUT = 0.001
-"""Seconds. A socket timeout of 0 would mean that it does not block."""
 
+# Bytes of a stream that may arrive between two pieces of it: a piece has 256 kB, and the rest is framing.
 MAX_UNSEEN_BYTES = 1024 * 1024
-"""Bytes of a stream that may come between two pieces of it: a piece has 256 kB, and the rest is framing."""
 
+# Bytes of all attempts of any other call. A body has its own limit; urllib3 1.26 reads framing of any length.
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""Bytes of all the tries of another call. A body has a bound of its own; urllib3 1.26 reads framing of any length."""
 
 _thread = threading.local()
 
 
 class TooSlow(TimeoutError):
-    """The call is over its total time, or its stream is below the least rate."""
+    """The call is over its total time, or its stream is below the minimum rate."""
 
 
 class Pace:
-    """The seconds that a call may take, retries and pauses included; once it streams, the least rate instead.
+    """The time limit of a call in seconds, retries and pauses included; for a stream, the minimum rate instead.
 
-    `limit` says in errors whose time it is. `on_wait` is called while an answer is waited for, each second.
+    `limit` names the limit in errors. `on_wait` is called each second during the wait for an answer.
     """
 
     def __init__(self, seconds: float, *, limit: str, on_wait: Callable[[], object] | None = None) -> None:
@@ -53,9 +53,9 @@ class Pace:
         self._on_read: Callable[[], object] | None = None
 
     def stream(self, *, rate: float, window: float, on_read: Callable[[], object] | None = None) -> None:
-        """From now on demand `rate` bytes per second over each `window` seconds spent reading, and call `on_read`.
+        """From now on require `rate` bytes per second over each `window` seconds spent reading, and call `on_read`.
 
-        Only time inside reads counts: what the caller does between them takes none of it.
+        Only time inside reads counts, not the caller's time between them.
         """
         self._words = f"The results came at less than {rate:,.0f} bytes per second (min_results_rate, MIN_RESULTS_RATE)"
         self._is_stream, self._on_read = True, on_read
@@ -64,25 +64,25 @@ class Pace:
 
     @property
     def left(self) -> float:
-        """The seconds left, not positive once the time is over; infinite for a stream."""
+        """Return the seconds left, not positive after the limit; infinite for a stream."""
         return float("inf") if self._is_stream else self._until - time.monotonic()
 
     @property
     def exceeded(self) -> str:
-        """What limit the call ran into; empty if into none."""
+        """Return which limit the call exceeded; empty if none."""
         return self._words if self._is_too_slow or self.left <= 0 else ""
 
     def shortened(self, timeout: float) -> float:
-        """Return the timeout, or what is left where that is less. Raise TooSlow if nothing is."""
+        """Return the timeout, or the time left if that is less. Raise TooSlow if none is left."""
         left = self.left
         if left <= 0:
             raise TooSlow(self._words)
         return max(min(timeout, left), MIN_TIMEOUT)
 
     def read(self, size: int, seconds: float) -> None:
-        """Note a read of `size` bytes that took so long.
+        """Record a read of `size` bytes that took `seconds`.
 
-        Raise TooSlow for a stream that is below its rate, and OSError for one of which trailers come without end.
+        Raise TooSlow for a stream below its rate, and OSError for one with endless trailers.
         """
         self._unseen += size
         most = MAX_UNSEEN_BYTES if self._is_stream else MAX_ANSWER_BYTES
@@ -101,13 +101,13 @@ class Pace:
             self._on_read()
 
     def piece_came(self) -> None:
-        """Note that the stream gave out a piece."""
+        """Record that the stream yielded a piece."""
         self._unseen = 0
 
 
 @contextmanager
 def keeping(pace: Pace) -> Iterator[None]:
-    """Let what this thread asks in the block keep this pace, also where the answer is read later."""
+    """Apply this pace to calls of this thread in the block, also if the answer is read later."""
     before = getattr(_thread, "pace", None)
     _thread.pace = pace
     try:
@@ -117,13 +117,13 @@ def keeping(pace: Pace) -> Iterator[None]:
 
 
 def exceeded() -> str:
-    """Return what limit the call of this thread ran into; empty if into none."""
+    """Return which limit the call of this thread exceeded; empty if none."""
     pace: Pace = _thread.pace
     return pace.exceeded
 
 
 class PacedResponse(http.client.HTTPResponse):
-    """An answer of which every read keeps the pace: http.client and urllib3 read through `fp` and nothing else."""
+    """A response whose every read keeps the pace: http.client and urllib3 read only through `fp`."""
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -132,7 +132,7 @@ class PacedResponse(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        # urllib3 logs what of the head is no header, which may be the key if a gateway repeats it.
+        # urllib3 logs malformed header lines, which may contain the key if a gateway repeats it.
         self.msg.set_payload("")
         self.msg.defects.clear()
 
@@ -162,10 +162,10 @@ class _PacedReads(io.RawIOBase):
         return size
 
     def _received(self, buffer: Any, until: float, on_wait: Callable[[], object]) -> int | None:
-        """Read as `readinto`, and call `on_wait` each second.
+        """Read as `readinto` does, and call `on_wait` each second.
 
-        By short timeouts, after which a socket can be read again, TLS in TLS too. `select` knows nothing of what TLS
-        has read already, and is woken by records that carry no data. The socket's file could not be read again.
+        By short timeouts, after which a socket can be read again, also with TLS in TLS. `select` does not see what TLS
+        has already read, and is woken by records without data. The socket's file could not be read again.
         """
         while True:
             self._sock.settimeout(max(min(until - time.monotonic(), ON_WAIT_SECONDS), MIN_TIMEOUT))
@@ -184,7 +184,7 @@ class _PacedReads(io.RawIOBase):
 
 
 class PacedConnection:
-    """To be mixed into a connection of urllib3: connecting and the answers keep the pace."""
+    """Mixin for a connection of urllib3: connecting and reading keep the pace."""
 
     response_class = PacedResponse
     timeout: float

@@ -1,8 +1,8 @@
-"""Which of our errors an answer of the API is, and whether it is about the account, the batch, or neither: one table.
+"""Map the API's errors to exception classes, and to what they are about: the account, the batch, or neither.
 
-The first row that matches counts: an error's code decides before its message, that before its status, and the status
-before its type. The table is closed: what no row names leaves open whether anything was done. Rows for refusals match
-no 408, no 409 and no 5xx, whatever code or type these bear: there the call may have been carried out.
+The first matching row counts: an error's code decides before its message, that before its status, and the status before
+its type. The table is closed: an error without a row leaves it open whether anything was done. Rows for refusals match
+no 408, no 409 and no 5xx, whatever their code or type: there the call may have been carried out.
 
 Sources are sections of docs/reference/wire.md.
 """
@@ -31,7 +31,7 @@ OVERLOADED = 529
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """An error, by whatever of it is named; `code` may end with `*`. Without a `status`, any that is a refusal."""
+    """Conditions for an error; `code` may end with `*`. Without a `status`, any refusal matches."""
 
     about: About
     kind: type[APIStatusError]
@@ -112,16 +112,16 @@ RULES: tuple[ErrorRule, ...] = (
     ),
 )
 
+# Answers without the API's envelope. Any other page of a proxy's proves nothing: the call may have gone through it.
 EDGE_RULES: tuple[ErrorRule, ...] = (
     ErrorRule(About.BATCH, APIStatusError, "§11.20: Cloudflare answers before the API", status=413),
     ErrorRule(About.NOTHING_DONE, RateLimitError, "§11.20", status=429),
     ErrorRule(About.NOTHING_DONE, OverloadedError, "§5.1", status=OVERLOADED),
 )
-"""Answers without the API's envelope. Any other page of a proxy's proves nothing: the call may have gone through it."""
 
 
 def kind_and_about(status: int, code: str, type_: str, message: str) -> tuple[type[APIStatusError], About]:
-    """Return what an error in the API's envelope is, and what it is about."""
+    """Return the exception class of an error in the API's envelope, and what it is about."""
     for row in RULES:
         if row.matches(status, code, type_, message):
             return row.kind, row.about

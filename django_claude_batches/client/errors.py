@@ -1,7 +1,7 @@
-"""An answer outside 200-299 as an error of ours: its envelope read, and looked up in `error_table`.
+"""Build an exception from a response outside 200-299.
 
-An unknown 4xx is a plain `APIStatusError`, a 5xx an `InternalServerError`; a redirect and nearly everything without the
-API's envelope is an `APIResponseValidationError`.
+Its envelope is looked up in `error_table`. An unknown 4xx is a plain `APIStatusError`, a 5xx an `InternalServerError`;
+a redirect and nearly everything without the API's envelope is an `APIResponseValidationError`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from django_claude_batches.exceptions import (
     ResultsUnavailable,
 )
 
+# Characters kept of an answer that isn't the API's.
 MAX_FOREIGN_TEXT = 500
-"""Characters kept of an answer that isn't the API's."""
 
+# Characters of it that are examined.
 MAX_FOREIGN_READ = 64 * 1024
-"""Characters of it that are looked at."""
 
+# Characters kept of the API's messages, and of its identifiers: types, codes, request ids.
 MAX_MESSAGE, MAX_IDENTIFIER = 5000, 100
-"""Characters kept of the API's own words, and of its short ones: types, codes, request ids."""
 
 
 def error_from_response(
     status: int, reason: str, headers: Mapping[str, str], text: str, *, about_results: bool
 ) -> APIStatusError | APIResponseValidationError:
-    """Return the error that an answer outside 200-299 is.
+    """Return the exception for an answer outside 200-299.
 
-    `about_results`: the results were asked for, where a 404 says that there are none (yet, or any more).
+    `about_results`: the results were requested, where a 404 means that there are none (yet, or any more).
     """
     request_id, wait = identifier(headers.get("request-id")), retry_after(headers)
     is_redirect = 300 <= status < 400
@@ -68,13 +68,13 @@ def error_from_response(
 
 def plain_text(text: str) -> str:
     """Return the beginning of a foreign answer as one line, without markup and control characters."""
-    # No "<" within markup: with `<[^>]*>` the time grows with the square of how many there are.
+    # No "<" within markup: the time of `<[^>]*>` is quadratic in their number.
     words = re.sub(r"<[^<>]*>|[\x00-\x1f\x7f-\x9f]", " ", text[:MAX_FOREIGN_READ])
     return sanitize.text(" ".join(words.split()), MAX_FOREIGN_TEXT)
 
 
 def identifier(value: object) -> str | None:
-    """Return a short text of the wire, cleaned and cut; None for what is none."""
+    """Return a short text of the wire, sanitized and truncated; None for anything else."""
     return _text(value, MAX_IDENTIFIER)
 
 

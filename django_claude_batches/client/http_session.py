@@ -1,4 +1,4 @@
-"""How a session reaches the API: the key's header, proxies, certificates, and the words for a connection that broke."""
+"""The requests session: authentication header, proxies, certificates, and descriptions of connection errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from django_claude_batches.client.redaction import Redactor
 from django_claude_batches.client.validation import is_loopback
 from django_claude_batches.sanitize import text
 
+# Seconds to connect (and for each piece sent), seconds without a byte while reading.
 Timeout = tuple[float, float]
-"""Seconds to connect (and for each piece sent), seconds without a byte while reading."""
 
+# Exceptions of requests (all of them are OSErrors), and those of urllib3 that it does not wrap.
 CONNECTION_ERRORS = (OSError, urllib3.exceptions.HTTPError)
-"""What requests raises (all of its own are OSErrors) and what of urllib3's passes through it."""
 
 NEVER_CONNECTED = (
     requests.exceptions.ProxyError,
@@ -42,7 +42,7 @@ AUTH_HEADERS = {"bearer": "Authorization", "x-api-key": "x-api-key"}
 
 
 class KeyAuth(AuthBase):
-    """Puts the key into its header, at the last moment before a request leaves; also holds the proxies.
+    """Set the key's header just before a request is sent; also hold the proxies.
 
     As `auth=` and not as a header of the session, since requests lets an entry of `~/.netrc` replace the latter
     (docs/reference/wire.md §11.12). It has no repr of its own, so neither the key nor a proxy's password is in one.
@@ -65,7 +65,7 @@ class KeyAuth(AuthBase):
 class _Adapter(HTTPAdapter):
     """An adapter whose connections keep the pace of the call. It redacts the head of each answer.
 
-    It removes a header which requests would parse and this client does not need: before 2.33 requests raises
+    It removes a header that requests would parse and this client does not need: before 2.33 requests raises
     AttributeError for a `Content-Type` whose charset has no value, and the answer would be lost.
     """
 
@@ -106,20 +106,22 @@ def _paced(pool: Any) -> Any:
 
 
 class _Session(requests.Session):
-    """A session that sees no redirect: requests would send `x-api-key` along to the other host (§11.11)."""
+    """A session that follows no redirect: requests would send `x-api-key` to the other host (§11.11)."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
 
 
 def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str) -> requests.Session:
-    """Make a session that takes from the environment its certificates, and nothing else (no `.netrc`)."""
+    """Return a session that uses only certificates from the environment (no `.netrc`)."""
     session = _Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(auth.redacted))
     session.trust_env = False
     session.auth = auth
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none: each answer could add some, for ever
+    session.cookies.set_policy(
+        DefaultCookiePolicy(allowed_domains=())
+    )  # no cookies: each answer could add some without end
     session.headers.update({"Accept-Encoding": "identity", **headers})
     session.proxies.update(auth.proxies)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -128,20 +130,20 @@ def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str
 
 
 def was_sent(error: BaseException) -> bool:
-    """Return whether a call without a body may have arrived: not if there never was a connection."""
+    """Whether a call without a body may have arrived: not if no connection was made."""
     return not any(isinstance(item, NEVER_CONNECTED) for item in _causes(error))
 
 
 def timed_out(error: BaseException) -> bool:
-    """Return whether a timeout ended the call. urllib3 1.26 counts a refused connection as one."""
+    """Whether a timeout ended the call. urllib3 1.26 counts a refused connection as one."""
     causes = [item for item in _causes(error) if not isinstance(item, urllib3.exceptions.NewConnectionError)]
     return any(isinstance(item, TIMED_OUT) for item in causes)
 
 
 def describe_error(error: BaseException, redacted: Redactor) -> str:
-    """Say what broke in one line: the kind of requests' error, and the innermost reason for it.
+    """Describe a connection error in one line: the class of requests' error, and its innermost cause.
 
-    That may quote the URL of a proxy, or a line of the answer.
+    The text may quote the URL of a proxy, or a line of the answer.
     """
     *_, innermost = _causes(error)
     reason = re.sub(r"//[^/\s@]*@", "//", redacted(str(innermost)))
@@ -150,7 +152,7 @@ def describe_error(error: BaseException, redacted: Redactor) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give out the error and what it was made of, inwards: urllib3 keeps that as cause or as last argument.
+    """Yield the error and its causes, inwards: urllib3 stores them as cause or as last argument.
 
     Never `__context__`, which may be an error that the caller is handling while calling us.
     """
@@ -168,7 +170,7 @@ def environment_proxies(base_url: str) -> dict[str, str]:
 
 
 def problem_with_proxies(base_url: str, proxies: Mapping[str, str], *, allow_http: bool = False) -> str | None:
-    """Say if a proxy would get the key in the clear, on the way to a base URL that may be used; None if none would."""
+    """Return why a proxy would get the key unencrypted on the way to a permitted base URL; None if none would."""
     parts = urlsplit(base_url)
     if parts.scheme != "http" or allow_http:
         return None
@@ -180,7 +182,7 @@ def problem_with_proxies(base_url: str, proxies: Mapping[str, str], *, allow_htt
 
 
 def _passwords(proxies: Iterable[str | None]) -> Iterator[str]:
-    """Give out the passwords in the URLs of proxies, as they stand there, decoded, and as they are sent."""
+    """Yield the passwords in the URLs of proxies, as written, decoded, and as sent."""
     for url in filter(None, proxies):  # requests takes None for "no proxy"
         user, colon, password = url.rpartition("@")[0].rpartition("//")[2].partition(":")
         if colon:

@@ -1,4 +1,4 @@
-"""Bytes to lines. Pure: it knows neither HTTP nor JSON."""
+"""Split a stream of bytes into lines. Knows neither HTTP nor JSON."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 from django_claude_batches.exceptions import ResultsTooLarge
 from django_claude_batches.wire import MAX_REQUESTS
 
+# Bytes of one line before it counts as oversized. Answers of 300,000 tokens make lines of 1 to 2 MB.
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""Bytes of one line before it counts as oversized. Answers of 300,000 tokens make lines of 1 to 2 MB."""
 
+# Bytes of an oversized line that are skipped before it counts as endless.
 MAX_SKIPPED_BYTES = 4 * MAX_LINE_BYTES
-"""Bytes of an oversized line that are passed over before it counts as one without an end."""
 
+# Bytes kept of an oversized line: enough to read its `custom_id`, which comes first.
 EXCERPT_BYTES = 4096
-"""Bytes that are kept of an oversized line: enough to read its `custom_id`, which stands first."""
 
 
 class Line(NamedTuple):
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 
 class _Pending:
-    """The line being read, in the pieces that it came in; joined once, since adding up megabytes is quadratic."""
+    """The line being read, as the pieces received; joined once, since adding up megabytes is quadratic."""
 
     def __init__(self, max_line_bytes: int) -> None:
         self._max_line_bytes = max_line_bytes
@@ -57,7 +57,7 @@ class _Pending:
 def max_lines(requests: int) -> int:
     """Return how many lines the results of so many requests may have, blank ones included.
 
-    A line for each is what the API sends. Each may come twice, or have a blank line after it, with 1,000 to spare.
+    The API sends a line for each. Each may be repeated, or be followed by a blank line, and 1,000 are added.
     """
     return 2 * requests + 1000
 
@@ -68,11 +68,11 @@ MAX_LINES = max_lines(MAX_REQUESTS)
 def split_lines(
     pieces: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES, max_lines: int = MAX_LINES
 ) -> Iterator[Line]:
-    r"""Give out the lines of a stream of bytes, each as soon as it is complete.
+    r"""Yield the lines of a stream of bytes, each as soon as it is complete.
 
     Only `\n` ends a line: `str.splitlines` would cut JSON at U+2028 (docs/reference/wire.md §11.14). A `\r` before it
-    is trimmed, blank lines are counted and skipped, and the last line needs no newline. Where `pieces` raises, all
-    complete lines have been given out; the incomplete one is not. Memory: one line and one piece.
+    is trimmed, blank lines are counted and skipped, and the last line needs no newline. If `pieces` raises, all
+    complete lines were yielded; the incomplete one was not. Memory: one line and one piece.
 
     Raise ResultsTooLarge after `max_lines` lines, blank ones included, and in a line of more than 256 MiB.
     """
@@ -90,7 +90,7 @@ def split_lines(
                 line = pending.take(number, offset)
                 if line.oversized or not _is_blank(line.data):
                     yield line
-            elif not _is_blank(data := end.removesuffix(b"\r")):  # as most are: all of it, in one piece
+            elif not _is_blank(data := end.removesuffix(b"\r")):  # most lines: complete in one piece
                 yield Line(number, offset, data)
             number += 1
             offset += size + 1

@@ -1,4 +1,4 @@
-"""A transport whose calls are made inside a context manager of the caller's, which learns how they went."""
+"""A transport that makes each call inside a context manager given by the caller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django_claude_batches.client.transport import Reply, Transport
 
 
 class ObservedTransport(Transport):
-    """Makes each call, retries included, inside `around()`. Of a stream that is its opening, and then its reading."""
+    """Make each call, retries included, inside `around()`. For a stream: its opening, and then its reading."""
 
     def __init__(self, *, around: Callable[[], AbstractContextManager[object]], **options: Any) -> None:
         super().__init__(**options)
@@ -35,5 +35,5 @@ class ObservedTransport(Transport):
             yield stream
 
     def _pieces(self, *args: Any) -> Iterator[bytes]:
-        with self._around():  # here, since a caller may catch the error of a stream before it is closed
+        with self._around():  # inside, since a caller may catch the error of a stream before it is closed
             yield from super()._pieces(*args)

@@ -1,4 +1,4 @@
-"""Waiting for a batch: poll until it has ended, politely and not for ever."""
+"""Poll a batch until it has ended."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.wire import MessageBatch
 
+# Seconds. A longer `retry-after` of a successful poll is shortened to this; of an error it ends the wait.
 MAX_RETRY_AFTER = 600.0
-"""Seconds. A longer `retry-after` on a good poll is cut to this; on an error it ends the wait."""
 
+# Consecutive failed polls that are tolerated; each was already retried. 404 is among them: it is seen temporarily up to
+# 2 minutes after a create (docs/reference/wire.md §11.8).
 MAX_FAILED_POLLS = 3
-"""Failed polls that are borne; each was already retried. 404 is among them: it is seen in passing up to 2 minutes after
-a create (docs/reference/wire.md §11.8)."""
 
+# Minimum time for a poll in seconds, if less than that is left of the wait.
 LAST_POLL_SECONDS = 1.0
-"""Seconds that a poll is given where less than that is left of the wait."""
 
 TRANSIENT_ERRORS = (
     APIConnectionError,
@@ -45,7 +45,7 @@ def poll_until_ended(
     poll_interval: float,
     on_poll: Callable[[MessageBatch], object] | None,
 ) -> MessageBatch:
-    """Poll until `processing_status` is `ended`; a status that we don't know is not an end.
+    """Poll until `processing_status` is `ended`; an unknown status is not an end.
 
     `poll` is called with the seconds that it may take.
     """
@@ -80,7 +80,7 @@ def _polled(poll: Callable[[float], Reply[MessageBatch]], at_most: float) -> Rep
 def _sleep(
     seconds: float, deadline: float | None, *, name: str, timeout: float | None, last_status: str | None
 ) -> None:
-    """Sleep, but not past the deadline: there the last poll is made, and after that the time is over."""
+    """Sleep, but not past the deadline: the last poll is made there, and after that raise WaitTimeout."""
     if deadline is not None:
         left = deadline - time.monotonic()
         if left <= 0:

@@ -1,4 +1,4 @@
-"""Texts of others without our secrets: whatever is kept or shown of an answer goes through a `Redactor` first."""
+"""Remove secrets from texts of responses before they are stored or shown."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable
 
 REDACTED = "[redacted]"
 
+# Characters. A shorter one ("any", "test") also occurs in ordinary words, and would make them unreadable.
 MIN_SECRET = 6
-"""Characters. A shorter one ("any", "test") also stands in ordinary words, which would be unreadable without it."""
 
 
 class Redactor:
-    """Replaces secrets in a text, in upper or lower case and with characters escaped as JSON or URLs do.
+    """Replace secrets in a text, in upper or lower case and with characters escaped as JSON or URLs do.
 
     Not found are a secret in base64, in HTML entities or in pieces, and one of fewer than 6 characters. It has no repr
     of its own, so the secrets are in none.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # The longest first: where one begins with another, all of it is replaced.
+        # The longest first: if one begins with another, all of it is replaced.
         kept = sorted({secret.lower() for secret in secrets if len(secret) >= MIN_SECRET}, key=len, reverse=True)
         self._secrets = kept
         self._pattern = re.compile("|".join(map(_spelled, kept)), re.IGNORECASE) if kept else None
@@ -27,7 +27,9 @@ class Redactor:
     def __call__(self, text: str) -> str:
         if self._pattern is None:
             return text
-        if "\\" not in text and "%" not in text:  # nothing is escaped, as in nearly all answers: two fast searches
+        if (
+            "\\" not in text and "%" not in text
+        ):  # nothing is escaped, as in nearly all answers: two fast searches suffice
             lower = text.lower()
             if not any(secret in lower for secret in self._secrets):
                 return text

@@ -1,4 +1,4 @@
-"""What a create call sends: the requests as JSON in a file, and that file as an upload that is given out once."""
+"""Write the body of a create call, and stream it once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BLOCK_BYTES = 64 * 1024
 def write_body(requests: Iterable[Mapping[str, Any]], file: BinaryIO) -> int:
     """Write `{"requests":[…]}` as compact UTF-8 and return its size in bytes.
 
-    Takes the requests one by one; only their ids stay in memory. Raises `InvalidRequest` for what the API would refuse
-    at once (docs/reference/wire.md §6) or cannot be sent at all, `LimitExceeded` for too many requests or bytes.
+    Reads the requests one by one; only their ids stay in memory. Raise `InvalidRequest` for what the API would refuse
+    at once (docs/reference/wire.md §6) or what cannot be sent at all, `LimitExceeded` for too many requests or bytes.
     """
     seen: set[str] = set()
     size = file.write(b'{"requests":[')
@@ -62,13 +62,13 @@ def _encoded(custom_id: str, params: Mapping[str, Any], position: int) -> bytes:
 
 
 class BodyReadError(Exception):
-    """`Upload.read` could not go on. Neither an OSError nor a requests error: urllib3 must let it through."""
+    """`Upload.read` failed. Neither an OSError nor a requests error, so that urllib3 does not catch it."""
 
 
 class Upload:
     """A file of known size that requests sends with `Content-Length`, and that knows whether sending began.
 
-    `started` is the proof that we need: until the first block is asked for there was no complete request on any wire.
+    `started` is proof: until the first block is read, no complete request was sent.
     """
 
     def __init__(self, body: BinaryIO, size: int, pace: Pace) -> None:
@@ -81,11 +81,11 @@ class Upload:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        # requests streams only what can be iterated, and then urllib3 calls `read`.
+        # requests streams only iterables, and then urllib3 calls `read`.
         return iter(lambda: self.read(BLOCK_BYTES), b"")
 
     def read(self, amount: int = BLOCK_BYTES) -> bytes:
-        """Return the next block, empty after `size` bytes. Then `body.read` is not called: all is on the wire."""
+        """Return the next block, empty after `size` bytes: then all bytes were sent, and `body.read` is not called."""
         self.started = True
         if not self._left:
             return b""
@@ -102,6 +102,6 @@ class Upload:
     def _block(self, amount: int) -> bytes:
         try:
             return self._body.read(amount)
-        except Exception as error:  # noqa: BLE001 (whatever the caller's body raises ends the sending)
+        except Exception as error:  # noqa: BLE001 (any error of the caller's body ends the sending)
             reason = f"the body could not be read: {type(error).__name__}: {error}"
         raise BodyReadError(reason)

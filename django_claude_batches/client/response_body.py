@@ -1,6 +1,6 @@
-"""The body of an answer: read up to a bound, and unpacked once where it comes as gzip. Pure: it knows no HTTP.
+"""Read a response's body up to a bound, and decompress gzip. Knows no HTTP.
 
-Only `identity` is asked for. Whether a body is gzip is told by its first bytes: what its headers say may be wrong.
+Requests ask only for `identity`. Whether a body is gzip is determined by its first bytes: its headers may be wrong.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+# Bytes that are read, or decompressed, at a time. `iter_lines` reads 512, which is quadratic in a line's length.
 READ_BYTES = 256 * 1024
-"""Bytes that are read, or unpacked, at a time. `iter_lines` asks for 512, which is quadratic in a line's length."""
 
+# Bytes of an answer that is one object: a batch (600 bytes, docs/reference/wire.md §3.1), a deletion or an error.
 MAX_OBJECT_BYTES = 1024 * 1024
-"""Bytes of an answer that is one object: a batch (600 bytes, docs/reference/wire.md §3.1), a deletion or an error."""
 
+# Bytes of a page of batches: 4 kB for each of 1,000, seven times the size of a batch today.
+# Not more: 4 MB of tiny objects take 116 MB of memory when parsed.
 MAX_LISTING_BYTES = 4 * 1024 * 1024
-"""Bytes of a page of batches: 4 kB for each of 1,000, seven times what a batch has today.
-
-Not more: parsed, 4 MB that are all tiny objects take 116 MB of memory.
-"""
 
 GZIP_MAGIC = b"\x1f\x8b"
 
+# Members of one gzip that are decompressed: each copies the rest, so a million empty ones would take minutes.
 MAX_MEMBERS = 100
-"""Parts of one gzip that are unpacked: each copies the rest, so a million empty ones would take minutes."""
 
 
 def collect(pieces: Iterable[bytes], body: bytearray, longest: int) -> None:
@@ -37,9 +35,9 @@ def collect(pieces: Iterable[bytes], body: bytearray, longest: int) -> None:
 
 
 def unpacked(body: bytes | bytearray, longest: int) -> bytes:
-    """Return a body without its gzip, if it has one, but no more than the first `longest` bytes and one.
+    """Return the body decompressed if it is gzip, but at most the first `longest` bytes and one more.
 
-    Of a gzip that is cut or broken, what comes before; if that is nothing, the body as it is.
+    Of a truncated or broken gzip, return what comes before; if that is nothing, the body as it is.
     """
     plain, rest = bytearray(), bytes(body)
     for _member in range(MAX_MEMBERS):
@@ -55,12 +53,12 @@ def unpacked(body: bytes | bytearray, longest: int) -> bytes:
 
 
 def unpacked_pieces(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Give out a stream without its gzip, if it has one, in pieces of at most `READ_BYTES` however small it came.
+    """Yield a stream, decompressed if it is gzip, in pieces of at most `READ_BYTES` even if it is highly compressed.
 
-    Raise `gzip.BadGzipFile`, an OSError, after what could be unpacked of one that is cut or broken.
+    Raise `gzip.BadGzipFile`, an OSError, after what could be decompressed of a truncated or broken one.
     """
     first = next(pieces, b"")
-    if not first.startswith(GZIP_MAGIC[:1]):  # no line of JSON begins so
+    if not first.startswith(GZIP_MAGIC[:1]):  # no line of JSON begins with this
         yield first
         yield from pieces
         return
@@ -76,7 +74,9 @@ def unpacked_pieces(pieces: Iterator[bytes]) -> Iterator[bytes]:
                 raise gzip.BadGzipFile(f"its gzip is broken: {error}") from None
             yield plain
             rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            is_full = len(plain) == READ_BYTES and not decoder.eof  # zlib may hold more, with all of its input taken
+            is_full = (
+                len(plain) == READ_BYTES and not decoder.eof
+            )  # zlib may hold more output although its input is consumed
     if not decoder.eof:
         raise gzip.BadGzipFile("its gzip is cut")
 

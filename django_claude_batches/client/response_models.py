@@ -1,7 +1,7 @@
-"""What a good answer holds: the wire's objects with their missing keys filled in, None where it isn't one.
+"""Validate the API's objects, and fill in missing keys; None for what is not one.
 
-Every key that the API sends is kept, known or not. A value of another type than the API's counts as missing; beyond
-that none is judged but the id.
+Every key that the API sends is kept, known or not. A value of another type than the API's counts as missing. Only the
+id is validated beyond that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def message_batch(data: object) -> MessageBatch | None:
 
 
 def page(data: object) -> Page | None:
-    """Read a page of batches; None where one of them isn't one."""
+    """Read a page of batches; None if one of them is not a batch."""
     if not isinstance(data, dict) or not isinstance(data.get("data"), list):
         return None
     batches = [message_batch(item) for item in data["data"]]
@@ -43,7 +43,7 @@ def deleted(data: object) -> DeletedMessageBatch | None:
 
 
 def result_line(data: object) -> ResultLine | None:
-    """Read one line of results. Unknown types of result are results too."""
+    """Read one line of results. Unknown types of result are accepted."""
     if not isinstance(data, dict) or not isinstance(data.get("custom_id"), str):
         return None
     result = data.get("result")

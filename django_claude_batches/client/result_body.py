@@ -1,4 +1,4 @@
-"""A batch's results as one body: its lines, and afterwards whether all of it came."""
+"""A batch's results as a stream of lines, with a check that all of them arrived."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django_claude_batches.client.jsonl import MAX_LINE_BYTES, Line, split_lines
 
 @dataclass(frozen=True)
 class Stream:
-    """The bytes of an answer as they come, and what HTTP says of their end: a length, the last chunk, or nothing."""
+    """The bytes of an answer as they arrive, and how HTTP marks their end: a length, the last chunk, or nothing."""
 
     pieces: Iterator[bytes]
     length: int | None = None
@@ -39,10 +39,10 @@ class ResultBody:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it was read to an end that HTTP announced. An end of the connection alone may be a cut."""
+        """Whether it was read to an end that HTTP announced. A closed connection alone may be a truncation."""
         return self._is_read and (self._stream.is_chunked or self._size == self._stream.length)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was read, in hexadecimal."""
+        """Return the SHA-256 of what was read, in hexadecimal."""
         return self._hash.hexdigest()

@@ -1,4 +1,4 @@
-"""Lines of results to objects; one bad line never stops the others."""
+"""Parse result lines; a bad line does not stop the others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django_claude_batches.client.response_models import result_line
 from django_claude_batches.exceptions import UnreadableLines
 from django_claude_batches.wire import ResultLine
 
+# Unreadable lines that are listed; the others are counted.
 MAX_PROBLEMS = 100
-"""Unreadable lines that are named; the others are counted."""
 
 
 def parsed(opened: AbstractContextManager[Iterator[Line]], *, name: str) -> Iterator[ResultLine]:
-    """Give out each line as an object; after the last one raise `UnreadableLines` if some could not be."""
+    """Yield each line as an object; after the last one raise `UnreadableLines` if some could not be parsed."""
     problems: list[tuple[int, str]] = []
     count = 0
     with opened as lines:

@@ -1,7 +1,7 @@
-"""One seam that knows `requests`: from a verb's method and path to a `Reply`, or to an error of ours.
+"""The only module that calls `requests`: sends a call and returns a `Reply`, or raises one of our errors.
 
-Frames of requests and urllib3 hold the headers, so the key; Sentry and Django's error mails print frames. Therefore
-whatever is raised here is raised outside the `except` that caught theirs, with neither their traceback nor context.
+Frames of requests and urllib3 hold the headers, so the key; Sentry and Django's error mails print frames. So errors are
+raised outside the `except` block that caught theirs, with neither their traceback nor context.
 """
 
 from __future__ import annotations
@@ -39,24 +39,22 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.wire import WORKSPACE_ID_PATTERN
 
+# The default total time of a call: this, or the read timeout if that is longer.
+# Under a minute, so that no other account's work waits longer for a worker.
 TOTAL_SECONDS = 50.0
-"""The total time of a call, if nothing else is said: this, or the read timeout where that is longer.
 
-Under a minute, so that no other account's work waits longer for a worker.
-"""
-
+# The default seconds for sending the body of a create call: 256 MB at 430 kB per second.
 SENDING_SECONDS = 600.0
-"""Seconds that a create call may take for its body, if nothing else is said: 256 MB at 430 kB per second."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Reply(Generic[T]):
-    """A good answer: its JSON, the id to quote to support, the server's clock, and its hint in seconds to wait.
+    """A successful answer: its JSON, the request id for support, the server's clock, and its `retry-after` in seconds.
 
-    `workspace_id` is the Workspace that the key acts in, as the server says; gateways may leave it out. `is_repeated`
-    says that a try before it may have worked at the server, and its answer was lost.
+    `workspace_id` is the Workspace of the key, according to the server; gateways may leave it out. `is_repeated` says
+    that an earlier attempt may have succeeded at the server, and its answer was lost.
     """
 
     data: T
@@ -68,7 +66,7 @@ class Reply(Generic[T]):
 
 
 class Transport:
-    """Speaks HTTP to one base URL with one key. Safe to share between threads, and across a fork."""
+    """Send HTTP to one base URL with one key. Safe to share between threads, and across a fork."""
 
     def __init__(
         self,
@@ -106,9 +104,9 @@ class Transport:
         max_bytes: int = MAX_OBJECT_BYTES,
         at_most: float = math.inf,
     ) -> Reply[Any]:
-        """Make a call that may be repeated, and repeat it as `retries` decides, within its total time.
+        """Make a call that is safe to repeat, with the retries that `retries` decides, within its total time.
 
-        `max_bytes` bounds a good answer; `at_most` is a shorter total, in seconds.
+        `max_bytes` limits a successful answer; `at_most` is a shorter total, in seconds.
         """
         lost = False
 
@@ -121,7 +119,7 @@ class Transport:
         return replace(self._call_with_retries(attempt, self._pace(at_most)), is_repeated=lost)
 
     def delete(self, path: str) -> Reply[Any] | None:
-        """Delete; None where the thing is gone after a try whose answer was lost: that try deleted it."""
+        """Delete; return None if it is gone after an attempt whose answer was lost: that attempt deleted it."""
         maybe_done = False
 
         def attempt() -> Reply[Any] | Failure | None:
@@ -136,11 +134,11 @@ class Transport:
         failure: APIStatusError | APIResponseValidationError | None = None
         try:
             return self._call_with_retries(attempt, self._pace())
-        except (APIStatusError, APIResponseValidationError) as error:  # a lost connection is raised as it is
+        except (APIStatusError, APIResponseValidationError) as error:  # a lost connection is raised unchanged
             failure = error
         if not maybe_done or retries.may_have_worked(Failure(failure)):
             raise failure
-        # It refused the last try, and says nothing of the one before.
+        # It refused the last attempt, and says nothing about the one before.
         words = f"A DELETE may have worked, and then: {failure}"
         raise APIConnectionError(words, sent=True, retry_after=failure.retry_after)
 
@@ -155,7 +153,7 @@ class Transport:
         total_timeout: float | None,
         on_wait: Callable[[], object] | None,
     ) -> Reply[Any]:
-        """Post `size` bytes of JSON on a connection of their own, once, within the total time.
+        """Post `size` bytes of JSON on a new connection, once, within the total time.
 
         Every answer in 200-299 that isn't JSON counts as lost: `APIConnectionError(sent=True)`.
         """
@@ -178,9 +176,9 @@ class Transport:
 
     @contextmanager
     def stream(self, path: str, *, on_read: Callable[[], object] | None = None) -> Iterator[Stream]:
-        """Open the results and give out their bytes as they come. Opening is retried, reading is not.
+        """Open the results and yield their bytes as they arrive. Opening is retried, reading is not.
 
-        The total time is that of the opening; then the least rate holds, and `on_read` is called after each read.
+        The total time applies to opening; then the minimum rate applies, and `on_read` is called after each read.
         """
         pace = self._pace()
         headers = {"Accept": "application/binary"}
@@ -240,13 +238,13 @@ class Transport:
     def _check_status(
         self, response: requests.Response | APIConnectionError, *, about_results: bool = False
     ) -> requests.Response | Failure:
-        """Return a good answer as it is, still to be read; the failure that any other stands for."""
+        """Return a successful answer, not yet read, or a failure for any other."""
         if isinstance(response, APIConnectionError):
             return Failure(response)
         if 200 <= response.status_code < 300:
             return response
         body = bytearray()
-        with response:  # as far as it comes: a cut one still has its status
+        with response:  # as far as it arrives: a truncated one still has its status
             self._call_shielded(lambda: response_body.collect(_undecoded(response), body, MAX_OBJECT_BYTES))
         text = self.redacted(response_body.unpacked(body, MAX_OBJECT_BYTES).decode(errors="replace"))
         error = error_from_response(
@@ -273,7 +271,7 @@ class Transport:
         return Reply(data, request_id, date, retries.retry_after(headers), workspace_id)
 
     def _parsed(self, body: bytearray, max_bytes: int) -> tuple[Any, str]:
-        """Return the JSON of a good answer, or what is wrong with it."""
+        """Return the JSON of a successful answer, and what is wrong with it."""
         content = response_body.unpacked(body, max_bytes)
         if len(content) > max_bytes:
             return None, f"the answer has more than {max_bytes:,} bytes, so it is not what was asked for"
@@ -286,20 +284,20 @@ class Transport:
     def _call_shielded(
         self, call: Callable[[], T], *, sent: Callable[[BaseException], bool] = http_session.was_sent
     ) -> T | APIConnectionError:
-        """Return what `call` returns, or the lack of an answer as our error, unraised and without requests' frames."""
+        """Return what `call` returns, or a lost connection as our error, not raised and without requests' frames."""
         try:
             return call()
         except (BodyReadError, *http_session.CONNECTION_ERRORS) as error:
             exceeded = deadline.exceeded()
             kind = APITimeoutError if exceeded or http_session.timed_out(error) else APIConnectionError
             return kind(exceeded or http_session.describe_error(error, self.redacted), sent=sent(error))
-        except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: it goes on, but not with urllib3's frames)
+        except BaseException as error:  # noqa: BLE001 (a time limit, Ctrl-C: raised again without urllib3's frames)
             foreign = error.with_traceback(None)
             foreign.__context__ = foreign.__cause__ = None
         raise foreign
 
     def _session(self) -> requests.Session:
-        """Return this thread's session. One inherited through a fork shares its sockets with the parent: not used."""
+        """Return this thread's session. One inherited through a fork is not used: it shares sockets with the parent."""
         if getattr(self._held, "pid", None) != os.getpid():
             self._held.session, self._held.pid = self._new_session(), os.getpid()
         session: requests.Session = self._held.session
@@ -310,18 +308,18 @@ class Transport:
 
 
 def _length(response: requests.Response) -> int | None:
-    """Read the announced number of bytes; None where there is none, or where they are another encoding's."""
+    """Return the announced number of bytes; None without one, or if it is that of another encoding."""
     text = response.headers.get("content-length", "")
     is_encoded = response.headers.get("content-encoding", "identity") != "identity"
     return int(text) if not is_encoded and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _undecoded(response: requests.Response) -> Iterator[bytes]:
-    """Give out a body as it came: an encoding that it has not would make the call fail."""
+    """Yield a body as it arrived: decoding would fail if its encoding header is wrong."""
     return response.raw.stream(READ_BYTES, decode_content=False)
 
 
 def _workspace_id(headers: Mapping[str, str]) -> str | None:
-    """Read the Workspace's id; None for what can be none: cut or redacted, it would be another's."""
+    """Return the Workspace's id; None for an invalid one: truncated or redacted, it would be another's."""
     named = headers.get("anthropic-workspace-id", "")
     return named if WORKSPACE_ID_PATTERN.fullmatch(named) and REDACTED not in named else None

@@ -1,4 +1,4 @@
-"""What callers pass, checked before it reaches a URL or a header. No message shows a key."""
+"""Validate arguments before they reach a URL or a header. No message shows a key."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django_claude_batches.wire import BATCH_ID_PATTERN
 
 PATH = "/v1/messages/batches"
 
+# A name or an address. requests ends a host at other characters, such as a backslash, where urllib does not.
 HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(?:%[a-z0-9]+)?")
-"""A name or an address. requests ends a host at other characters, such as a backslash, where urllib does not."""
 
 
 def problem_with_key(api_key: object) -> str | None:
-    """Say what is wrong with a key without showing it, None if nothing is."""
+    """Return what is wrong with a key without showing it; None if nothing is."""
     if not isinstance(api_key, str) or not api_key:
         return "api_key must be a non-empty text; set ANTHROPIC_API_KEY or pass the key"
     if re.search(r"\s", api_key):
@@ -28,11 +28,11 @@ def problem_with_key(api_key: object) -> str | None:
 
 
 def problem_with_url(base_url: str, *, allow_http: bool = False) -> str | None:
-    """Say what is wrong with a base URL without showing a password in it, None if nothing is."""
+    """Return what is wrong with a base URL without showing a password in it; None if nothing is."""
     try:
         parts = urlsplit(base_url)
         is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # a bracket too many, a port that is none
+    except ValueError:  # an extra bracket, an invalid port
         is_usable = False
     is_usable = is_usable and bool(HOST.fullmatch(parts.hostname or ""))
     if not is_usable or parts.query or parts.fragment or "@" in parts.netloc:
@@ -46,7 +46,7 @@ def problem_with_url(base_url: str, *, allow_http: bool = False) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host of a URL is this machine by its name or address alone."""
+    """Whether a host of a URL is this machine by its name or address alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -61,12 +61,12 @@ def checked_id(id: object) -> str:  # noqa: A002 (the API's word)
 
 
 def path_of(id: str, verb: str = "") -> str:  # noqa: A002 (the API's word)
-    """Return the path of a batch, or of a verb (`/cancel`, `/results`) on it."""
+    """Return the path of a batch, or of an action (`/cancel`, `/results`) on it."""
     return f"{PATH}/{checked_id(id)}{verb}"
 
 
 def header(name: str, value: str | None) -> dict[str, str]:
-    """Return one header, none for None; raise InvalidRequest for what cannot stand in one."""
+    """Return one header, none for None; raise InvalidRequest for an invalid value."""
     if value is None:
         return {}
     if not re.fullmatch(r"[\x21-\x7e]+", value):

@@ -1,6 +1,6 @@
 """The settings: one dictionary, `CLAUDE_BATCHES`, read when it is used.
 
-Each function reads one thing, checks it, and says what is wrong with it in a ConfigurationError.
+Each function reads and validates one setting, and raises ConfigurationError if it is wrong.
 """
 
 from __future__ import annotations

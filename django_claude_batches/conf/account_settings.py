@@ -1,4 +1,4 @@
-"""The accounts: how each is reached, and by which key."""
+"""The settings of one account: URL, key, timeouts."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ DEFAULT_BASE_URL = "https://api.anthropic.com"
 API_VERSIONS = ("2023-06-01", "2026-10-21")
 AUTH_FORMS = ("bearer", "x-api-key")
 MAX_ALIAS = 64
+# Seconds. Sockets refuse larger numbers.
 MAX_TIMEOUT = 86_400
-"""Seconds. Sockets take no number of any size."""
 
+# Bytes per second.
 MAX_RATE = 1_000_000_000
-"""Bytes per second."""
 
 ACCOUNT_DEFAULTS: dict[str, Any] = {
     "API_KEY": None,
@@ -51,7 +51,7 @@ ACCOUNT_DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How one account is reached. The key is asked for when it is used, never shown and never stored."""
+    """The settings of one account. The key is read when it is used, never shown and never stored."""
 
     alias: str
     base_url: str
@@ -64,20 +64,20 @@ class Account:
     proxies: Mapping[str, str] | None = field(repr=False)  # their URLs may hold a password
     verify: bool | str
     allow_http: bool
+    # Whether others create batches with the same key or in its Workspace; listings then contain theirs too.
     is_shared: bool
-    """Whether others create batches with the same key, or in its Workspace; listings then contain theirs too."""
+    # The setting or environment variable that the key comes from; empty without a key.
     key_setting: str
-    """The setting, or the environment's variable, that the key comes from; empty where there is none."""
     _key: str | Callable[[], str] | None = field(repr=False)
 
     @property
     def api_key(self) -> str:
-        """Raise ConfigurationError where there is none."""
+        """Return the key; raise ConfigurationError if there is none."""
         key = self._called(self._key) if callable(self._key) else self._key
         kind = type(key).__name__
         if isinstance(key, str) and key.strip():
             return key.strip()
-        del key  # perhaps one all the same, as bytes: not for an error report
+        del key  # it may be a key as bytes: keep it out of error reports
         if kind not in ("str", "NoneType"):
             raise ConfigurationError(f'The API_KEY of account "{self.alias}" must be a text, not {kind}.')
         raise ConfigurationError(
@@ -89,7 +89,7 @@ class Account:
     def _called(self, key: Callable[[], str]) -> str:
         try:
             return key()
-        except Exception as error:  # noqa: BLE001 (whatever a vault raises is about this account, and stops no other)
+        except Exception as error:  # noqa: BLE001 (any error of a vault concerns only this account)
             kind = type(error).__name__
         del key  # a partial's repr shows its arguments
         raise ConfigurationError(
@@ -99,17 +99,17 @@ class Account:
 
 
 def account(alias: str) -> Account:
-    """Give an account of the settings; raise ConfigurationError for one that they do not name."""
+    """Return an account of the settings; raise ConfigurationError for an unknown one."""
     return reraise_without_locals(lambda: _account(alias))
 
 
 def accounts() -> list[str]:
-    """Give the aliases of the accounts; `default` is always one of them. What can be no alias is left out."""
+    """Return the aliases of the accounts; `default` is always one of them. Invalid aliases are left out."""
     return reraise_without_locals(lambda: list(_valid_accounts()))
 
 
 def every_alias() -> list[Any]:
-    """Give what the settings have as aliases, for a check: `account` says what is wrong with each."""
+    """Return all aliases in the settings, for a check; `account` reports what is wrong with each."""
     return reraise_without_locals(lambda: list(_accounts()))
 
 
@@ -168,7 +168,10 @@ def _account(alias: str) -> Account:
 
 
 def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
-    """Give the key, or what makes it. Text with dots and no dashes is a dotted path: keys have dashes, and no dots."""
+    """Return the key, or a callable for it.
+
+    Text with dots and no dashes is a dotted path: keys have dashes, and no dots.
+    """
     if given is None:
         return None
     if callable(given):
@@ -182,8 +185,8 @@ def _resolved_key(given: Any, where: str) -> str | Callable[[], str] | None:
         return given
     try:
         found = import_string(given)
-    except Exception:  # noqa: BLE001 (whatever its module raises is about this account, and stops no other)
-        # Not its words: a key with dots in it may have been taken for a path.
+    except Exception:  # noqa: BLE001 (any error of its module concerns only this account)
+        # Not the error's text: a key with dots in it may have been mistaken for a path.
         raise ConfigurationError(f'{where}["API_KEY"] is a dotted path that cannot be imported.') from None
     key: str | Callable[[], str] | None = found
     return key
@@ -194,7 +197,7 @@ def _base_url(value: Any, where: str) -> str:
         raise ConfigurationError(f'{where}["BASE_URL"] must be a text, not {type(value).__name__}.')
     if "@" in value:
         raise ConfigurationError(f'{where}["BASE_URL"] must not hold a user or a password.')
-    return value.rstrip("/").removesuffix("/v1")  # as BatchesClient: other libraries want it there
+    return value.rstrip("/").removesuffix("/v1")  # as BatchesClient does: other libraries require it
 
 
 def _workspace_id(value: Any, where: str) -> str | None:
@@ -234,7 +237,7 @@ def _min_results_rate(value: Any, where: str) -> float:
 
 
 def _proxies(value: Any, where: str) -> Mapping[str, str] | None:
-    """Check requests' own form. Its values may hold a password, so no error shows one."""
+    """Validate proxies in the form of requests. The values may hold a password, so no error shows one."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
@@ -266,7 +269,7 @@ def _is_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
         return bool(parts.scheme and parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket too many, a port that is none
+    except ValueError:  # an extra bracket, an invalid port
         return False
 
 

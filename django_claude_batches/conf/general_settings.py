@@ -1,4 +1,4 @@
-"""What is set once, for all accounts."""
+"""The settings that apply to all accounts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from django_claude_batches.wire import WHOLE_STOP_REASONS
 
 RETENTION_DEFAULTS: dict[str, Any] = {"REQUEST_BODIES": None, "RESULT_BODIES": None, "REMOTE_COPIES": None}
 
+# Databases cannot subtract arbitrarily large intervals.
 MAX_RETENTION = timedelta(days=36_500)
-"""Databases cannot count back any number of years."""
 
+# Stop reasons with an outcome of their own.
 NEVER_WHOLE = frozenset({"max_tokens", "refusal"})
-"""Stop reasons with an outcome of their own."""
 
+# For SEND_DEADLINE and CREATE_READ_TIMEOUT, as for an account's TIMEOUTS: some systems' sockets refuse more.
 MAX_CALL = timedelta(days=1)
-"""Of SEND_DEADLINE and CREATE_READ_TIMEOUT, as of an account's TIMEOUTS: not every system's sockets take more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,22 @@ class Retention:
 
 
 def kick() -> bool:
-    """Whether an entry point sends one tick on commit; False never touches a broker."""
+    """Whether an entry point sends one tick on commit; False never uses a broker."""
     return bool(setting("KICK"))
 
 
 def send_deadline() -> timedelta:
-    """How long after `sent_at` a create call may still be writing its body."""
+    """Return how long after `sent_at` a create call may still be sending its body."""
     return _within_a_day("SEND_DEADLINE")
 
 
 def create_read_timeout() -> timedelta:
-    """How long a create call waits for its answer, from when the last byte of its body was sent."""
+    """Return how long a create call waits for its answer after the last byte of its body was sent."""
     return _within_a_day("CREATE_READ_TIMEOUT")
 
 
 def submit_quiet_period() -> timedelta:
-    """How long nothing must appear at Anthropic before a lost submission counts as not received."""
+    """Return how long no batch may appear at Anthropic before a lost submission counts as not received."""
     return duration("SUBMIT_QUIET_PERIOD")
 
 
@@ -71,7 +71,7 @@ def on_not_created() -> str:
 
 
 def installation() -> str:
-    """The name of this installation; empty: a copy of the database is not told from its original."""
+    """Return the name of this installation; if empty, a copy of the database is not detected."""
     name = setting("INSTALLATION")
     if not isinstance(name, str) or len(name) > 100:
         raise ConfigurationError('CLAUDE_BATCHES["INSTALLATION"] must be a text of at most 100 characters.')
@@ -87,7 +87,7 @@ def ingest_attempts() -> int:
 
 
 def retention() -> Retention:
-    """How long request bodies, result bodies and the copies at Anthropic are kept."""
+    """Return how long request bodies, result bodies and the copies at Anthropic are kept."""
     given = setting("RETENTION")
     where = 'CLAUDE_BATCHES["RETENTION"]'
     if not isinstance(given, Mapping):
@@ -98,7 +98,7 @@ def retention() -> Retention:
 
 
 def prices() -> PriceTable:
-    """The prices that come with this package, and yours instead of or beside them."""
+    """Return the bundled prices, with those of the settings replacing or extending them."""
     given = setting("PRICES")
     if not isinstance(given, Mapping):
         raise ConfigurationError(f'CLAUDE_BATCHES["PRICES"] must be a dictionary, not {type(given).__name__}.')
@@ -110,7 +110,7 @@ def prices() -> PriceTable:
 
 
 def whole_stop_reasons() -> frozenset[str]:
-    """The stop reasons of answers that are whole: those of the API, and yours. An empty text: there was none."""
+    """Return the stop reasons of complete answers: the API's, and those of the settings. Empty text: there was none."""
     given = setting("WHOLE_STOP_REASONS")
     where = 'CLAUDE_BATCHES["WHOLE_STOP_REASONS"]'
     if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(reason, str) for reason in given):
@@ -121,20 +121,20 @@ def whole_stop_reasons() -> frozenset[str]:
 
 
 def max_in_flight_requests() -> int | None:
-    """How many requests of an account may be in Anthropic's queue before runs of jobs wait; None: any number.
+    """Return how many requests of an account may be in Anthropic's queue before runs wait; None: unlimited.
 
-    Unless set, what the lowest paid tier may have there (docs/reference/wire.md §4).
+    The default is the limit of the lowest paid tier (docs/reference/wire.md §4).
     """
     return None if setting("MAX_IN_FLIGHT_REQUESTS") is None else count("MAX_IN_FLIGHT_REQUESTS")
 
 
 def confirm_above_usd() -> Decimal | None:
-    """Above which estimate, in USD, a person is asked to type the number of requests; None: never."""
+    """Return the estimate in USD above which a person must type the number of requests; None: never."""
     return limit("CONFIRM_ABOVE_USD")
 
 
 def confirm_above_requests() -> Decimal | None:
-    """Above which number of requests a person is asked to type it; None: never."""
+    """Return the number of requests above which a person must type it; None: never."""
     return limit("CONFIRM_ABOVE_REQUESTS")
 
 

@@ -1,4 +1,4 @@
-"""The dictionary `CLAUDE_BATCHES`: what it may hold, and how a value of it is read and checked.
+"""Read and validate values of `CLAUDE_BATCHES`.
 
 Error reports print the locals of each frame, so no ConfigurationError is raised from a frame that holds the settings:
 they may hold a key.
@@ -37,11 +37,11 @@ DEFAULTS: dict[str, Any] = {
 
 
 class ConfigurationError(ImproperlyConfigured):
-    """A setting is wrong. Outside the family of `exceptions` on purpose: no `except ClaudeBatchesError` hides it."""
+    """A setting is wrong. Not a ClaudeBatchesError on purpose: no `except ClaudeBatchesError` hides it."""
 
 
 def reraise_without_locals(read: Callable[[], _T]) -> _T:
-    """Read something, and raise what is wrong with it here, where nothing of it is in sight."""
+    """Call `read`, and raise its ConfigurationError from this frame, which has none of its values."""
     try:
         return read()
     except ConfigurationError as error:
@@ -104,7 +104,7 @@ def count(name: str) -> int:
 
 
 def limit(name: str) -> Decimal | None:
-    """Give a number above which something is asked; None: it never is."""
+    """Return a number above which confirmation is required; None: never."""
     value = setting(name)
     if value is None:
         return None

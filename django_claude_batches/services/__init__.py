@@ -1,6 +1,6 @@
 """The public API: functions that act on batches, runs, uploads and accounts.
 
-Most take the row, update it and return it; `by` is the user, for the timeline. What only tasks and `tick` call is in
+Most take a row, update it and return it; `by` is the user, for the timeline. What only tasks and `tick` call is in
 `services.scheduled`.
 """
 

@@ -1,4 +1,4 @@
-"""Stopping an account's submissions, and letting them go again. Running batches are still polled and fetched."""
+"""Pause and resume submissions for an account. Batches that already run are still polled and fetched."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django_claude_batches.services.backoff import backoff, honor_retry_after
 
 logger = get_logger(__name__)
 
+# The reason of a pause after a refused key begins with this. The API has not read the request then.
 KEY_REFUSED_PREFIX = "Anthropic answered 401 "
-"""How the reason of a refused key begins. The API has read no request then."""
 
 
 def account_state(alias: str) -> AccountState:
@@ -22,7 +22,7 @@ def account_state(alias: str) -> AccountState:
 
 
 def known_accounts() -> list[str]:
-    """Give the aliases of the settings, and those that rows remember."""
+    """Return the aliases of accounts in the settings and in the database."""
     known = AccountState.objects.primary().values_list("alias", flat=True)
     return sorted({*conf.accounts(), *known})
 
@@ -32,9 +32,10 @@ def is_paused(alias: str) -> bool:
 
 
 def pause(alias: str, error: APIStatusError, *, until_resumed: bool = False) -> None:
-    """Stop sending for the account: until the time that the API names, else, or `until_resumed`, until it is resumed.
+    """Pause submissions for the account until the time that the API names, or else until it is resumed.
 
-    A pause that waits for a person stays one, whatever is refused meanwhile.
+    With `until_resumed`, or without such a time, a person has to resume it. Such a pause stays, whatever is refused
+    later.
     """
     rows = AccountState.objects.primary().filter(pk=account_state(alias).pk)
     until = now_plus(honor_retry_after(error, backoff(0))) if error.retry_after and not until_resumed else None
@@ -45,13 +46,13 @@ def pause(alias: str, error: APIStatusError, *, until_resumed: bool = False) -> 
 
 
 def clear_pause_reasons(accounts: AccountStateQuerySet) -> None:
-    """Empty why these accounts are paused: the API's words may quote a request, but for those about a key."""
+    """Empty the reasons of these accounts' pauses, which may quote a request. Reasons about a refused key stay."""
     said = accounts.exclude(pause_reason__in=["", REMOVED_TEXT]).exclude(pause_reason__startswith=KEY_REFUSED_PREFIX)
     said.update(pause_reason=REMOVED_TEXT)
 
 
 def resume(alias: str) -> int:
-    """Let the account send again, and make its waiting batches due; give how many these are."""
+    """Resume submissions for the account, make its waiting batches due, and return their number."""
     AccountState.objects.primary().filter(alias=alias).update(paused_at=None, paused_until=None, pause_reason="")
     waiting = MessageBatch.objects.primary().filter(account=alias, state=State.QUEUED)
     return waiting.update(next_action_at=DatabaseNow(), last_error="")

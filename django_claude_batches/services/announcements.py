@@ -1,4 +1,4 @@
-"""Telling the project's own code what happened, after commit."""
+"""Send the signals of `signals.py` after commit, and retry `results_ingested` while a receiver raises."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from django_claude_batches.signals import results_ingested
 
 logger = get_logger(__name__)
 
+# Longer than a task may run, so that no second process calls receivers while the first one still does.
 RECEIVERS_LEASE = timedelta(minutes=65)
-"""Longer than a task may run: receivers that take longer than any other lease are not called by a second process."""
 
 RESULT_BODIES_PRESENT = Q(result_purge_began_at__isnull=True)
 
 
 def send_signal(signal: Signal, batch: MessageBatch) -> list[str]:
-    """Call the receivers, all of them, and give what went wrong with each that raised."""
+    """Call all receivers, and return the error messages of those that raised."""
     errors = []
     try:
         responses: list[tuple[Any, Any]] = signal.send_robust(sender=MessageBatch, batch=batch)
@@ -41,9 +41,9 @@ def send_signal(signal: Signal, batch: MessageBatch) -> list[str]:
 
 
 def announce(batch: MessageBatch, token: str) -> bool:
-    """Send `results_ingested` until no receiver raises, ANNOUNCE_ATTEMPTS times at most.
+    """Send `results_ingested` until no receiver raises, at most ANNOUNCE_ATTEMPTS times.
 
-    At least once: a process that dies between the receivers and our mark has them called again.
+    At least once: if the process dies after the receivers ran and before that is recorded, they are called again.
     """
     if not MessageBatch.objects.primary().renew(batch.pk, token, RECEIVERS_LEASE):
         return False
@@ -52,7 +52,7 @@ def announce(batch: MessageBatch, token: str) -> bool:
     if errors and not last_try:
         batch.reschedule(backoff(batch.tries), token=token, error=join_errors(errors), tries=batch.tries + 1)
         return False
-    # A wish that came while the receivers worked is not in our copy of the row.
+    # Deletion may have been requested while the receivers ran: our copy of the row lacks that.
     unfulfilled = When(delete_requested_at__isnull=False, remote_deleted_at__isnull=True, then=DatabaseNow())
     with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
         announced = batch.move(
@@ -69,9 +69,10 @@ def announce(batch: MessageBatch, token: str) -> bool:
 
 
 def announce_again(batch: MessageBatch, *, by: object = None) -> MessageBatch:
-    """Have `results_ingested` sent once more for a complete batch: after its receivers were mended.
+    """Send `results_ingested` again for a complete batch, after its receivers were fixed.
 
-    Raise InvalidTransition for any other, and for one whose answers were purged: receivers would store empty ones.
+    Raise InvalidTransition for any other batch, and for one whose answers were purged: receivers would store empty
+    ones.
     """
     anew: dict[str, Any] = {"announced_at": None, "tries": 0, "last_error": F("missing_reason")}
     if not batch.record_intent({State.INGESTED}, where=RESULT_BODIES_PRESENT, **anew):

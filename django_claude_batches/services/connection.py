@@ -1,4 +1,4 @@
-"""The way from an account's alias to a client, and the one place where the settings meet the network."""
+"""Build a client from an account's settings, and refuse to use one inside a transaction."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from django_claude_batches.services.slow_accounts import recording_slow_calls
 
 
 def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
-    """Give a client for the account. Clients are kept, and their connections with them.
+    """Return a client for the account. Clients are cached, with their connections.
 
-    Raise ConfigurationError if the settings do not know the account or have no key for it, and OtherInstallation in
-    what may be a copy of the database.
+    Raise ConfigurationError if the settings do not have the account or a key for it, and OtherInstallation if the
+    database may be a copy.
     """
     require_own_installation(alias)
     return client_of(alias, anthropic_version=anthropic_version, records_slow_calls=True)
 
 
 def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bool = False) -> BatchesClient:
-    """Give a client also in what may be a copy of the database: to look, and not to act.
+    """Return a client even if the database may be a copy. Use it only for reads.
 
-    With `is_noticed` calls that are too slow are noted on the account's row.
+    With `records_slow_calls`, calls that are too slow are recorded on the account's row.
     """
     account = conf.account(alias)
     problem = ""
@@ -42,16 +42,16 @@ def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bo
 
 
 def fingerprint(alias: str) -> str:
-    """Give 16 hexadecimal digits that tell two ways to the API apart (server, Workspace, key) and give none away."""
+    """Return 16 hexadecimal digits that identify server, Workspace and key without disclosing them."""
     account = conf.account(alias)
     way = ["django_claude_batches", account.base_url, account.workspace_id or ""]
     return hashlib.sha256("\n".join([*way, account.api_key]).encode()).hexdigest()[:16]
 
 
 def require_no_transaction(name: str) -> None:
-    """Raise InsideTransaction if a transaction is open: a rollback would forget what was paid for."""
+    """Raise InsideTransaction if a transaction is open: a rollback would lose the record of a paid call."""
     connection = connections[MessageBatch.objects.primary().db]
-    # With autocommit off, `atomic()` neither commits nor is refused.
+    # With autocommit off, `atomic()` neither commits nor raises.
     inside = not connection.in_atomic_block and not connection.get_autocommit()
     try:
         with transaction.atomic(using=connection.alias, durable=True):
@@ -68,7 +68,7 @@ def require_no_transaction(name: str) -> None:
 
 @dataclass(frozen=True, repr=False)
 class _Arguments:
-    """Those of a client, by which it is kept. Error reports print what frames hold: this has no repr."""
+    """The arguments of a client, as the key of the cache. No repr: error reports print the locals of frames."""
 
     key: str
     base_url: str

@@ -1,4 +1,7 @@
-"""What submitting may cost, and whether that is so much that a person has to type it in."""
+"""Estimate the cost of submitting, and decide whether a person must confirm it.
+
+The limits are the settings CONFIRM_ABOVE_USD and CONFIRM_ABOVE_REQUESTS.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from django_claude_batches.models import JobRun, MessageBatch
 
 
 def estimate(batches: Sequence[MessageBatch]) -> Estimate:
-    """Add up the batches' estimates, by the prices of now; not known if that of any is not."""
+    """Add up the estimates of the batches by current prices; unknown if that of any batch is."""
     prices = conf.prices()
     each = [batch.estimate(prices) for batch in batches]
     lows = [one.low for one in each if one.low is not None]
@@ -27,9 +30,9 @@ def estimate(batches: Sequence[MessageBatch]) -> Estimate:
 
 
 def estimate_retry(runs: Sequence[JobRun], rows: int) -> Estimate:
-    """Give that of asking so many rows of these runs again, by their share of the first attempts.
+    """Estimate the cost of retrying so many rows of these runs, as a share of the first attempts' cost.
 
-    What an answer with more `max_tokens` costs is not in it.
+    The cost of longer answers with a higher `max_tokens` is not included.
     """
     first = MessageBatch.objects.primary().filter(run__in=[run.pk for run in runs], run_attempt=1)
     batches = list(first.only("request_count", "expected_usage", "betas"))
@@ -40,9 +43,9 @@ def estimate_retry(runs: Sequence[JobRun], rows: int) -> Estimate:
 
 
 def needs_confirmation(requests: int, estimated: Callable[[], Estimate]) -> bool:
-    """Whether that is above a limit of the settings: in requests, or in USD at the most.
+    """Whether the number of requests, or the highest estimated cost in USD, is above a limit of the settings.
 
-    An estimate that is not known is above any limit in USD.
+    An unknown estimate is above any limit in USD.
     """
     most_requests, most_usd = conf.confirm_above_requests(), conf.confirm_above_usd()
     if most_requests is not None and requests > most_requests:

@@ -1,4 +1,7 @@
-"""Doing what is due for a batch: the one loop that everything else calls."""
+"""Advance batches: the loop that sends, polls, ingests, announces, cancels and deletes whatever is due.
+
+Tasks, commands and the admin call it.
+"""
 
 from __future__ import annotations
 
@@ -33,19 +36,19 @@ from django_claude_batches.services.submission import send
 
 logger = get_logger(__name__)
 
+# Batches that one tick dispatches; the others stay due for the next.
 TICK_ROWS = 1000
-"""Batches that one tick hands out; the rest stays due for the next."""
 
+# Seconds between two polls of `wait`: the server's own hint (docs/reference/wire.md §2.2).
 POLL_INTERVAL = 10.0
-"""Seconds between two looks of `wait`: the server's own hint (docs/reference/wire.md §2.2)."""
 
 
 def advance(batch: MessageBatch) -> MessageBatch:
-    """Do now, in this process, everything that is due for the batch: send, poll, fetch, announce, cancel, delete.
+    """Do everything that is due for the batch now, in this process: send, poll, fetch, announce, cancel, delete.
 
-    It can spend money: a queued batch is sent. What Anthropic says is recorded on the row, not raised; raised are
-    ConfigurationError and what this machine does wrong. If another process is at it, nothing is done. Not inside a
-    transaction: it commits as it goes.
+    It can spend money: a queued batch is sent. Errors of the API are recorded on the row, not raised;
+    ConfigurationError and local errors are raised. If another process has leased the batch, nothing is done. It commits
+    as it goes: must run outside a transaction.
     """
     require_no_transaction("advance()")
     _work(batch.pk, only_due=False)
@@ -54,26 +57,26 @@ def advance(batch: MessageBatch) -> MessageBatch:
 
 
 def advance_if_due(pk: int) -> None:
-    """Do the same for the batch with this primary key, if its time has come. For tasks: a repeat does nothing.
+    """Do the same for the batch with this primary key, if it is due. For tasks: a repeat does nothing.
 
-    While the account is slow, only if no other process works for it, and not right after a call that was too slow; else
-    the batch is put off.
+    While the account is slow, the batch is rescheduled if another process works for the account, or right after a call
+    that was too slow.
     """
     require_no_transaction("advance_if_due()")
     _work(pk, only_due=True, in_turn=True)
 
 
 def tick(dispatch: Callable[[int], object], *, account: str | None = None) -> int:
-    """Dispatch each batch that is due, mirror what runs at Anthropic, and dispatch what became due by that.
+    """Dispatch each batch that is due, poll what runs at Anthropic, and dispatch what became due by that.
 
-    Of all accounts, or of one. `dispatch` is called with the primary key; return how often. What goes wrong with one
-    account is logged with its alias, and stops no other.
+    For all accounts, or for one. `dispatch` is called with the primary key; return the number of calls. An error of one
+    account is logged with its alias, and does not stop the others.
     """
     first: list[int] = []
     failure: Exception | None = None
     try:
         first = _dispatch_due(dispatch, account=account)
-    except Exception as error:  # noqa: BLE001 (a broker that is away: what runs is mirrored all the same)
+    except Exception as error:  # noqa: BLE001 (if the broker is down, batches are still polled)
         failure = error
     for alias in accounts_at_work() if account is None else [account]:
         _tend_account(alias)
@@ -83,18 +86,18 @@ def tick(dispatch: Callable[[int], object], *, account: str | None = None) -> in
 
 
 def dispatch_due_batches(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
-    """`dispatch` the primary key of each batch that is due, and give their number. Asks no server.
+    """Call `dispatch` with the primary key of each batch that is due; return their number. Sends no HTTP.
 
-    For `rest` a batch is not dispatched again, unless it was advanced meanwhile.
+    A batch is not dispatched again within `rest`, unless it was advanced since.
     """
     return len(_dispatch_due(dispatch, rest=rest))
 
 
 def dispatch_due_polls(dispatch: Callable[[str], object], *, rest: timedelta) -> int:
-    """`dispatch` the alias of each account of which batches are to be polled, and give their number. Asks no server.
+    """Call `dispatch` with the alias of each account with batches due to be polled; return their number. Sends no HTTP.
 
-    An account is not dispatched again for `rest`, unless it was polled meanwhile; then for twice as long, and so on
-    up to 15 minutes. What is due without being polled, alarms and the mark of this tick, is done here.
+    An account is not dispatched again within `rest` unless it was polled since; then within twice that, and so on up to
+    15 minutes. Work without HTTP (alarms, and the record of this tick) is done here.
     """
     due = MessageBatch.objects.primary().to_poll().due().exclude(account__in=blocked_accounts()).order_by()
     aliases = sorted(due.values_list("account", flat=True).distinct())
@@ -131,7 +134,7 @@ def _dispatch_due(
 
 
 def accounts_at_work() -> list[str]:
-    """Return the aliases of the settings, and of the batches that are due: those of an account that was removed too."""
+    """Return the aliases of the settings and of due batches, including accounts removed from the settings."""
     used = MessageBatch.objects.primary().due().order_by().values_list("account", flat=True).distinct()
     configured: list[str] = []
     try:
@@ -142,7 +145,7 @@ def accounts_at_work() -> list[str]:
 
 
 def _tend_account(alias: str, *, poll: bool = True) -> None:
-    """Note that a tick came by, poll the account, and raise its alarms."""
+    """Record the tick, poll the account, and raise its alarms."""
     with _delaying_polls(alias):
         AccountState.objects.primary().filter(pk=account_state(alias).pk).update(last_tick_at=DatabaseNow())
         if poll:
@@ -152,7 +155,7 @@ def _tend_account(alias: str, *, poll: bool = True) -> None:
 
 @contextmanager
 def _delaying_polls(alias: str) -> Iterator[None]:
-    """Log what goes wrong with an account, and delay its polls."""
+    """Log an error of an account, and delay its polls."""
     try:
         yield
     except Exception as error:
@@ -168,10 +171,10 @@ def _delay_polls(alias: str, error: Exception) -> None:
 
 
 def begin_tick(*, is_kick: bool) -> bool:
-    """Note that a tick of a worker begins; return whether it has anything to do.
+    """Record that a worker's tick begins; return whether it has anything to do.
 
-    A tick of beat has not if another one began within 20 seconds, by the database's clock: so what waited for a worker
-    is not done over and over. A kick always has.
+    A tick from beat has nothing to do if another one began within 20 seconds, by the database's clock, so that ticks
+    which waited for a worker are not all run. A kick always has.
     """
     return AccountState.objects.begin_tick(conf.DEFAULT_ACCOUNT) or is_kick
 
@@ -183,12 +186,13 @@ def wait(
     poll_interval: float = POLL_INTERVAL,
     progress: Callable[[MessageBatch], object] | None = None,
 ) -> MessageBatch:
-    """Advance the batch until nothing more happens to it by itself, with or without workers.
+    """Advance the batch until nothing more happens to it automatically, with or without workers.
 
-    That is when it is complete and announced, lost, given up, refused, not received or not confirmed, or when sending
-    is paused for its account: look at its state. `timeout` and `poll_interval` are seconds; `progress` is called after
-    each look. Raise WaitTimeout when the time is over (the batch goes on), and InvalidTransition for a draft. What has
-    begun is finished: a look may take the account's `TOTAL_TIMEOUT` longer, sending and fetching their own times.
+    That is when it is complete and announced, lost, abandoned, refused, not received or not confirmed, or when sending
+    is paused for its account: check its state. `timeout` and `poll_interval` are seconds; `progress` is called after
+    each poll. Raise WaitTimeout after `timeout` (the batch continues), and InvalidTransition for a draft. A step that
+    has begun is finished: a poll may take the account's `TOTAL_TIMEOUT` longer, and sending and fetching have their own
+    limits.
     """
     require_no_transaction("wait()")
     rows = MessageBatch.objects.primary()
@@ -198,7 +202,7 @@ def wait(
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     give_up_at = None if seconds is None else time.monotonic() + seconds
     while True:
-        # Looking is free. What else there is to do keeps to its time, or a wait would use up the tries of a day.
+        # Polling is free. Other work waits until it is due, or a wait would use up a day's retries.
         _work(batch.pk, only_due=batch.state not in RUNNING)
         batch.refresh_from_db(using=rows.db)
         if progress is not None:
@@ -236,12 +240,12 @@ def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
 
 
 def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:
-    """Do the next thing; give whether there may be another to do at once."""
+    """Do the next step; return whether another one may be due at once."""
     if batch.is_being_identified:
         if adopt.verify_identification(batch, token):
             return True
         if batch.identified_id and batch.state != State.UNCERTAIN:
-            return False  # it waits; one that is searched for goes on being searched for
+            return False  # it waits; a search for the batch continues
     if delete.is_wanted(batch):
         return delete.perform(batch, token, _client(batch))
     if batch.state in RUNNING:
@@ -268,7 +272,7 @@ def _client(batch: MessageBatch) -> BatchesClient:
 
 
 def _record_error(batch: MessageBatch, token: str, error: Exception) -> None:
-    """Write on the row what went wrong here, and come back later; the error itself goes on to the caller."""
+    """Record a local error on the row and reschedule it; the error is then raised to the caller."""
     try:
         batch.reschedule(backoff(batch.failures), token=token, error=format_error(error))
     except DatabaseError:

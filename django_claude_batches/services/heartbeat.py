@@ -1,4 +1,4 @@
-"""Keeping hold of batches during a step that may take longer than their lease."""
+"""Renew leases during long steps."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 
 from django_claude_batches.models import MessageBatch
 
+# Seconds between two renewals of a lease.
 RENEWAL_SECONDS = 60.0
-"""Seconds between two renewals of a lease."""
 
 
 def heartbeat(held: Mapping[int, str]) -> Callable[[], object]:
-    """Return a function that renews the leases, once a minute at most; `held` has the tokens by primary key.
+    """Return a function that renews the leases, once a minute at most; `held` maps primary keys to tokens.
 
-    Whether that succeeds is seen where the lease counts.
+    Whether renewal succeeded is checked where the lease matters.
     """
 
     def renew() -> None:
@@ -25,7 +25,7 @@ def heartbeat(held: Mapping[int, str]) -> Callable[[], object]:
 
 
 def at_intervals(seconds: float, do: Callable[[], object]) -> Callable[[], None]:
-    """Return a function that calls `do` if it was not called for so long, counted from now."""
+    """Return a function that calls `do` if the last call was at least so many seconds ago, counted from now."""
     done_at = time.monotonic()
 
     def maybe() -> None:

@@ -1,4 +1,4 @@
-"""A copy of the database must not act on the original's batches: whose they are stands in a row, and is compared."""
+"""Refuse to act on rows of another installation: the database may be a copy of production's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django_claude_batches.services.account_pauses import account_state
 
 
 def require_own_installation(alias: str) -> None:
-    """Raise OtherInstallation if the account's rows are another installation's than the settings say.
+    """Raise OtherInstallation if the account's rows belong to another installation than the settings name.
 
-    The first one to come writes its name down. Without INSTALLATION in the settings nothing is compared.
+    The first installation to act records its name. Without INSTALLATION in the settings nothing is compared.
     """
     name = conf.installation()
     if not name:
@@ -28,7 +28,7 @@ def require_own_installation(alias: str) -> None:
 
 
 def confirm_installation(alias: str) -> str:
-    """Say that the account's batches are this installation's from now on; give the name of the one before."""
+    """Assign the account's batches to this installation from now on; return the name of the previous one."""
     name = conf.installation()
     states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
     before = states.values_list("installation", flat=True).get()

@@ -1,4 +1,4 @@
-"""Call a job's own code: its handlers in a savepoint, awaited if they are coroutine functions."""
+"""Call methods of a job, also asynchronous ones."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from django_claude_batches.exceptions import UnknownJob
 
 T = TypeVar("T")
 
-# A lost connection, a deadlock or a serialization failure: it may work the next time.
+# Transient database errors: lost connection, deadlock, serialization failure. Retried.
 TRANSIENT_DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 
 class SwallowedDatabaseError(Exception):
-    """The project's code caught a database error that had undone its transaction."""
+    """The project's code caught a database error that had rolled back its transaction."""
 
 
 def get_job(name: str) -> job_registry.Job:
@@ -33,7 +33,7 @@ def get_job(name: str) -> job_registry.Job:
 
 
 def call_handler(job: job_registry.Job, handler: str, *args: Any, using: str) -> Exception | None:
-    """Call the job's handler in a savepoint; return the exception that it raised, with all undone that it wrote.
+    """Call the job's handler in a savepoint; return the exception that it raised, after undoing its writes.
 
     Raise transient database errors.
     """
@@ -101,17 +101,17 @@ def _run_awaitable(awaitable: Any, name: str) -> Any:
             while inspect.isawaitable(returned):  # an async function may return another's coroutine
                 returned = await returned
         except asyncio.CancelledError as error:
-            # It is no Exception: raised here, it would end the worker's task instead of this row.
+            # CancelledError is not an Exception: raised here, it would end the worker's task instead of this row.
             raise RuntimeError(f"{name}() was canceled, by itself or by what it awaited.") from error
         return returned
 
     try:
-        # A loop of its own ends with the call, and cancels what is left in it.
+        # A new loop ends with the call, and cancels its remaining tasks.
         return async_to_sync(finish, force_new_loop=True)()
     except BaseException:
-        if not tasks:  # it could not even begin
+        if not tasks:  # it did not begin
             _close(awaitable)
-        # Where a signal interrupts this thread, the loop's thread would go on.
+        # If a signal interrupts this thread, the loop's thread would continue.
         for task in tasks:
             with suppress(RuntimeError):  # the loop is closed: nothing is left in it
                 task.get_loop().call_soon_threadsafe(task.cancel)
@@ -119,7 +119,7 @@ def _run_awaitable(awaitable: Any, name: str) -> Any:
 
 
 def _close(returned: object) -> None:
-    """Close what will never run: Python warns of a coroutine that was not awaited."""
+    """Close a coroutine that will never run: Python warns of a coroutine that was not awaited."""
     if isinstance(returned, Coroutine | Generator):
         returned.close()
 

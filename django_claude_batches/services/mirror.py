@@ -1,4 +1,4 @@
-"""The API's objects as our columns."""
+"""Convert the API's batch objects to columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_COUNT = 2_000_000_000
 
 
 def mirror_columns(data: wire.MessageBatch) -> dict[str, Any]:
-    """Give a batch's mirrored columns as they will be read again: whatever is no text, time or count is none."""
+    """Return a batch's mirrored columns as they will be read back; values that are no text, time or count are None."""
     counts: Mapping[str, Any] = data.get("request_counts", {})
     return {
         **{name: _text(data.get(name), longest) for name, longest in LENGTHS.items()},
@@ -27,7 +27,7 @@ def mirror_columns(data: wire.MessageBatch) -> dict[str, Any]:
 
 
 def request_total(data: wire.MessageBatch) -> int:
-    """Count a remote batch's requests: the counts always add up to them."""
+    """Return the number of a remote batch's requests: the sum of its counts."""
     counts = mirror_columns(data)
     return sum(counts[f"{name}_count"] for name in COUNTS)
 

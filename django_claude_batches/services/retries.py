@@ -16,15 +16,15 @@ from django_claude_batches.models.result import ended_as
 
 RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
 
+# Rows read at a time, of small columns only: the results may be joined again for each page.
 PAGE = 10_000
-"""Rows that are read at a time, where they are short: the results may be joined anew for each page."""
 
 FAILED_RESULT_TYPES = ("errored", "expired", "canceled")
 RETRYABLE_OUTCOMES = (*FAILED_RESULT_TYPES, "truncated", "refused", "unfinished", "missing")
 
 
 class RetryRequest(NamedTuple):
-    """A request that is to be drafted again; of 100,000, 15 MB are kept."""
+    """A request that is to be drafted again; 100,000 of them take 15 MB."""
 
     position: int
     params_bytes: int
@@ -41,12 +41,12 @@ def retry(
     """Draft a new batch of the requests with those outcomes; nothing is sent.
 
     `outcomes` are any of errored, expired, canceled, truncated, refused, unfinished and missing. The new requests keep
-    their custom_ids and targets; erased ones are left out. `max_tokens` replaces theirs; with truncated ones among
-    the outcomes, only of these, and it must be more than each of them had. What a model allows, the API says when the
-    batch runs.
+    their custom_ids and targets; erased ones are left out. `max_tokens` replaces theirs; if truncated is among the
+    outcomes, only for truncated ones, and it must be more than each of them had. Whether the model allows it, the API
+    checks when the batch runs.
 
-    Raise InvalidTransition while the batch is not finished, when its request bodies were purged, for one that was made
-    elsewhere, and for one of a job's run (`retry_run` knows which rows were asked again already); InvalidRequest if an
+    Raise InvalidTransition while the batch is not finished, when its request bodies were purged, for a batch created
+    elsewhere, and for one of a job's run (`retry_run` knows which rows were retried already); InvalidRequest if an
     outcome is unknown, no request has one of them, or `max_tokens` is too small.
     """
     wanted = list(outcomes)
@@ -86,7 +86,7 @@ def retry(
 
 
 def obstacle(batch: MessageBatch) -> str:
-    """Say why a finished batch cannot be retried, to follow its name; nothing if it can. No query."""
+    """Return why a finished batch cannot be retried, as text to follow its name; empty if it can. No query."""
     if batch.run_id is not None:
         return _("belongs to a run, which asks its failed rows again: retry them from the run")
     if batch.request_purge_note:
@@ -109,7 +109,7 @@ def _match_outcome(outcome: str) -> Q:
 
 
 def _find(requests: QuerySet[BatchRequest]) -> list[RetryRequest]:
-    """Give those that are chosen, in their order."""
+    """Return the chosen requests, in their order."""
     rows = requests.annotate(was_truncated=Case(When(_match_outcome("truncated"), then=True), default=False))
     found = keyset.pages(rows, "position", "params_bytes", "was_truncated", size=PAGE)
     return [RetryRequest(*row) for page in found for row in page]
@@ -121,10 +121,10 @@ def _requests_again(
     requests = batch.requests.using(MessageBatch.objects.primary().db).order_by("position")
     for piece in _chunks(found):
         truncated = {each.position for each in piece if each.was_truncated}
-        # The range is what the index is asked for: of the list alone PostgreSQL may make a look at the whole batch.
+        # The range lets PostgreSQL use the index: for the list alone it may scan the whole batch.
         near = requests.filter(position__range=(piece[0].position, piece[-1].position))
         for request in near.filter(position__in=[each.position for each in piece]):
-            if request.is_purged:  # since we looked
+            if request.is_purged:  # since the query above
                 raise _purged_error(batch)
             was_truncated = request.position in truncated
             if max_tokens is not None and (was_truncated or not only_truncated):
@@ -133,7 +133,7 @@ def _requests_again(
 
 
 def _chunks(found: list[RetryRequest]) -> Iterator[list[RetryRequest]]:
-    """Give them 1,000 or 8 MB at a time."""
+    """Yield at most 1,000 of them, or 8 MB, at a time."""
     piece: list[RetryRequest] = []
     size = 0
     for each in found:

@@ -1,9 +1,9 @@
-"""An account whose server is slow: what it may hold up, so that no other account's work waits for it.
+"""Limit what an account with a slow server may block.
 
-A call that runs into one of its time limits holds its worker for that long, and hundreds of rows may be due that would
-make such a call. So the account remembers it: for a minute nothing is asked of its server, and for ten minutes one
-worker at a time works for it. A create call may wait for ten minutes until it runs into its limit, so of several
-accounts each makes one at a time.
+A call that runs into a time limit holds its worker for that long, and hundreds of rows may be due that would make such
+a call. So the account's row records it: for a minute its server gets no requests, and for ten minutes only one worker
+at a time works for it. A create call may wait for ten minutes until it runs into its limit, so with several accounts
+each makes one at a time.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import account_state, is_paused
 from django_claude_batches.services.heartbeat import at_intervals
 
+# How long a batch waits while another create call of its account runs. The first to wait is due when that ends.
 CREATE_WAIT_INTERVAL = timedelta(minutes=2)
-"""How long a batch waits while another create call of its account is made. The first to wait is due when that ends."""
 
 WAITING_FOR_OTHER_CREATE = "It waits for another create call of its account to end."
 
+# Seconds between two renewals during a create call.
 CREATE_RENEWAL_SECONDS = 20.0
-"""Seconds between two signs of life of a create call."""
 
 logger = get_logger(__name__)
 
+# The accounts with a call that was too slow in this step; None outside of steps.
 _slow_accounts: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
-"""The accounts of which a call was too slow in this step; None outside of steps."""
 
 
 @contextmanager
 def stop_after_slow_call() -> Iterator[None]:
-    """Refuse a step's further calls for an account after one that was too slow: each could take its whole time."""
+    """Refuse a step's further calls for an account after one that was too slow: each could take its full limit."""
     token = _slow_accounts.set(set())
     try:
         yield
@@ -67,7 +67,7 @@ def recording_slow_calls(alias: str) -> Callable[[], AbstractContextManager[None
 
 
 def _record_slow_call(alias: str, error: APITimeoutError) -> None:
-    """Remember it on the account's row; what the caller does about the error does not depend on that."""
+    """Record it on the account's row, whatever the caller does about the error."""
     logger.warning("Account %s: a call was too slow: %s", alias, error)
     try:
         states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
@@ -116,7 +116,7 @@ def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] |
     def keep() -> None:
         try:
             states.renew_create(batch.account, batch.pk)
-        except DatabaseError:  # the answer that is waited for matters more
+        except DatabaseError:  # the answer of the create call matters more
             logger.exception("Batch %s: recording that its create call is still being made failed.", batch.pk)
 
     try:
@@ -124,12 +124,12 @@ def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] |
     finally:
         try:
             _end_create(batch)
-        except DatabaseError:  # it lapses by itself
+        except DatabaseError:  # it expires
             logger.exception("Batch %s: recording the end of its create call failed.", batch.pk)
 
 
 def _end_create(batch: MessageBatch) -> None:
-    """Let the next create call of the account begin: the batch that has waited longest is due now."""
+    """Allow the account's next create call: the batch that has waited longest is due now."""
     AccountState.objects.end_create(batch.account, batch.pk)
     if is_paused(batch.account):
         return

@@ -1,1 +1,1 @@
-"""Comparing what Anthropic lists with the rows."""
+"""Compare the batches that Anthropic lists with the rows in the database."""

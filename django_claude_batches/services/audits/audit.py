@@ -1,4 +1,7 @@
-"""The remote list against the rows: once a day for each account, and whenever somebody asks. It changes nothing."""
+"""Audit accounts: list all of their batches at Anthropic and report differences from the rows.
+
+An audit changes nothing but the timelines and the time of the last audit.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,23 @@ from django_claude_batches.services.slow_accounts import may_start_work, stop_af
 
 logger = get_logger(__name__)
 
+# A little less than a day, so that an hourly check audits at about the same time each day.
 INTERVAL = timedelta(hours=23, minutes=30)
-"""A little less than a day: what looks every hour then audits at about the same time of each day."""
 
+# Delay before the next attempt after an audit failed or its process was killed.
 RETRY_INTERVAL = timedelta(hours=1)
-"""Until the next try where an audit failed, or its process was killed."""
 
+# For listing one account: a few hundred thousand batches.
 BUDGET = timedelta(minutes=5)
-"""Of the listing of one account: some hundred thousand batches."""
 
 
 def audit(account: str | None = None, *, progress: Callable[[AuditReport], object] | None = None) -> list[AuditReport]:
-    """Compare all that an account lists at Anthropic with our rows; without `account`, for each account in use.
+    """Compare all batches that an account lists at Anthropic with the rows; without `account`, for each account in use.
 
-    Free, and reads only: it writes nothing but what it found into the timelines of the batches concerned and into the
-    log. An account whose key is refused, or that cannot be reached, says so in its report's `problem`, and ends no
-    other's audit. A paused account is audited too; in what may be a copy of the database none is. `progress` is called
-    with the report after each page. Not inside a transaction.
+    Free and read-only: it writes only its findings, to the timelines of the batches concerned and to the log. If an
+    account's key is refused or it cannot be reached, its report's `problem` says so, and the other accounts are audited
+    all the same. A paused account is audited too; in a database that may be a copy, none is. `progress` is called with
+    the report after each page. Must run outside a transaction.
     """
     require_no_transaction("audit()")
     aliases = [alias for alias in known_accounts() if _is_used(alias)] if account is None else [account]
@@ -45,16 +48,16 @@ def audit(account: str | None = None, *, progress: Callable[[AuditReport], objec
 
 
 def audit_due(account: str | None = None) -> list[AuditReport]:
-    """Audit the accounts, or this one, whose last audit is a day old; elsewhere do nothing.
+    """Audit this account, or all accounts, if the last audit is a day old; else do nothing.
 
-    When it is due stands in the account's row. A failed one is tried again in an hour.
+    The account's row records when the next audit is due. A failed one is retried in an hour.
     """
     require_no_transaction("audit_due()")
     return [_audit_account(alias, None) for alias in _accounts_due(account)]
 
 
 def dispatch_due_audits(dispatch: Callable[[str], object]) -> None:
-    """`dispatch` the alias of each account whose last audit is a day old. Asks no server, and takes no turn."""
+    """Call `dispatch` with the alias of each account whose last audit is a day old. No HTTP, no lease."""
     for alias in known_accounts():
         if may_start_work(alias) and AccountState.objects.is_turn(alias, "next_audit_at") and _is_used(alias):
             dispatch(alias)
@@ -68,7 +71,7 @@ def _accounts_due(account: str | None) -> Iterator[str]:
 
 
 def _is_used(alias: str) -> bool:
-    """Whether it has batches or a key: `default` is always an account, and many a project names its own instead."""
+    """Whether the account has batches or a key. `default` is always an account, even if a project uses only others."""
     if MessageBatch.objects.primary().filter(account=alias).exists():
         return True
     try:
@@ -86,7 +89,7 @@ def _audit_account(alias: str, progress: Callable[[AuditReport], object] | None)
                 _log_finding(finding)
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
-    except Exception as error:  # one account's oddity stops no other's audit
+    except Exception as error:  # an error of one account must not stop the audit of the others
         report.problem = f"{type(error).__name__}: {error}"
         logger.exception("The audit of account %s failed.", alias)
     if report.problem:
@@ -101,7 +104,7 @@ def _audit_account(alias: str, progress: Callable[[AuditReport], object] | None)
 def _findings(report: AuditReport, progress: Callable[[AuditReport], object] | None) -> Iterator[Finding]:
     alias = report.account
     require_own_installation(alias)
-    yield from about_to_archive(alias)  # known without asking: a refused key does not hide it
+    yield from about_to_archive(alias)  # needs no request: reported even if the key is refused
     client = connect(alias)
     page: ListingPage | None = None
     for page in listing_pages(client, alias, budget=BUDGET):
@@ -120,7 +123,7 @@ def _findings(report: AuditReport, progress: Callable[[AuditReport], object] | N
 
 
 def _log_finding(finding: Finding) -> None:
-    """Log it, and write it into the batch's timeline, unless the last word of its kind there is the same."""
+    """Log the finding, and add it to the batch's timeline unless the last event of its kind there is the same."""
     logger.warning("Audit of account %s, %s: %s", finding.account, finding.kind, finding.words)
     if finding.batch is None:
         return

@@ -1,4 +1,4 @@
-"""What an audit finds: small facts in people's words, with what to do about each."""
+"""The result of an audit: findings, each with a description and a remedy."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from django_claude_batches.models import MessageBatch
 
 
 class FindingKind(StrEnum):
+    #: Anthropic lists a batch that has no row.
     UNKNOWN_HERE = "unknown_here"
-    """Anthropic lists a batch that no row is."""
+    #: Anthropic does not list a batch that has a row.
     UNKNOWN_THERE = "unknown_there"
-    """A row's batch is not listed at Anthropic."""
+    #: The key belongs to another Workspace than the one in which batches were created.
     OTHER_WORKSPACE = "other_workspace"
-    """The key sees another Workspace than the one that rows were made in."""
+    #: The counts or the stored results of a final batch differ from Anthropic's counts.
     COUNTS_DIFFER = "counts_differ"
-    """A final batch's counts, or its stored results, are not what Anthropic counted."""
+    #: Results that are not all stored can be fetched for at most two more days.
     ABOUT_TO_ARCHIVE = "about_to_archive"
-    """Results that are not all rows can be fetched for two more days at most."""
+    #: A batch whose deletion at Anthropic was requested is still listed.
     STILL_THERE = "still_there"
-    """A batch that was to be deleted at Anthropic is still listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that an audit found: `words` say what is, `remedy` what to do.
+    """A difference that an audit found: `words` describes it, `remedy` says what to do.
 
-    `batch` is a primary key of ours, `remote_id` an id of Anthropic's, each where there is one.
+    `batch` is a primary key, `remote_id` an id at Anthropic; each may be missing.
     """
 
     kind: FindingKind
@@ -45,19 +45,19 @@ def finding_for(
     return Finding(kind, row.account, words, remedy, row.pk, str(row.anthropic_id), needs_a_person)
 
 
+# Findings of one kind that a report lists; further ones are only counted.
 MAX_FINDINGS_PER_KIND = 100
-"""Findings of one kind that a report names; what is beyond them is counted."""
 
 
 @dataclass(slots=True)
 class AuditReport:
-    """What the audit of one account found.
+    """The result of the audit of one account.
 
-    `listed` counts the batches that Anthropic showed, `asked_for` those that were asked for one by one because it did
-    not, and `refuted` those of them that are there all the same; `is_complete` says whether the listing was read to its
-    end. `others` counts the batches that no row is and that are not named, because the account is SHARED. `needing`
-    counts the findings that need a person, `left_out` those that are not named because there were too many of their
-    kind. `problem` is what ended the audit before its time.
+    `listed` counts the batches that Anthropic listed, `asked_for` those that were retrieved one by one because they
+    were not listed, and `refuted` those of them that exist all the same; `is_complete` says whether the listing was
+    read to its end. `others` counts the batches without a row that are not reported because the account is SHARED.
+    `needing` counts the findings that require a person, `left_out` those that are not listed because there were too
+    many of their kind. `problem` is the error that ended the audit early.
     """
 
     account: str
@@ -72,7 +72,7 @@ class AuditReport:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, finding: Finding) -> bool:
-        """Count the finding, and give whether it is named too."""
+        """Count the finding; return whether it is listed too."""
         self.needing += finding.needs_a_person
         if sum(other.kind == finding.kind for other in self.findings) >= MAX_FINDINGS_PER_KIND:
             self.left_out += 1

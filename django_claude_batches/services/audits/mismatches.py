@@ -1,4 +1,4 @@
-"""Whether what Anthropic says of a batch that we know, and what became of it here, agree."""
+"""Audit findings about batches that exist both here and at Anthropic, and whose state or counts differ."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from django_claude_batches.services.audits.findings import Finding, FindingKind,
 from django_claude_batches.services.mirror import mirror_columns, request_total
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
+# How long a listing may show an earlier state.
 MAX_LISTING_LAG = timedelta(hours=1)
-"""How long a listing may show what was before."""
 
+# A requested deletion waits for the batch to end, which takes at most 24 hours, and for its results.
 MAX_DELETION_TIME = timedelta(hours=25)
-"""A wish to delete waits for the batch to end, 24 hours at most, and for its results."""
 
+# Batches whose stored results are counted in one query.
 BATCHES_PER_QUERY = 100
-"""Batches whose stored results one query counts."""
 
 Pairs = list[tuple[MessageBatch, wire.MessageBatch]]
 
 
 def about_to_archive(alias: str) -> Iterator[Finding]:
-    """Give the batches whose results are not all rows and can soon be fetched no more, by our rows alone."""
+    """Yield batches whose results are not all stored and can soon no longer be fetched. Uses only the database."""
     rows = MessageBatch.objects.primary().filter(account=alias, remote_deleted_at__isnull=True)
     near = rows.filter(created_at__lt=now_plus(-NEARS_ARCHIVING), created_at__gte=now_plus(-RESULTS_LAST))
     blemished = Q(state=State.INGESTED, missing_count__gt=0)
@@ -49,7 +49,7 @@ def about_to_archive(alias: str) -> Iterator[Finding]:
 
 
 def still_there(pairs: Pairs) -> Iterator[Finding]:
-    """Give those that somebody wanted deleted at Anthropic and that are listed."""
+    """Yield batches that are listed although their deletion at Anthropic was requested."""
     failed = BatchEvent.objects.primary().filter(batch__in=[row.pk for row, _ in pairs], what="delete_failed")
     refused = dict(failed.order_by("pk").values_list("batch_id", "text"))
     now = timezone.now()
@@ -73,7 +73,7 @@ def still_there(pairs: Pairs) -> Iterator[Finding]:
 def counts_differ(pairs: Pairs) -> Iterator[Finding]:
     """Compare final batches: each outcome, the number of requests, and the results that are stored.
 
-    What is stored must add up only where nothing is known to be missing.
+    The number of stored results must match only if none are known to be missing.
     """
     final = [(row, data) for row, data in pairs if row.state in {State.INGESTED, State.LOST} and not _lags(row, data)]
     stored = _stored_counts([row.pk for row, _ in final if row.state == State.INGESTED and not row.missing_count])
@@ -91,7 +91,7 @@ def counts_differ(pairs: Pairs) -> Iterator[Finding]:
 
 
 def _lags(row: MessageBatch, data: wire.MessageBatch) -> bool:
-    """Whether the page is older than the row: the batch ended, and was fetched, since it came."""
+    """Whether the page is older than the row: the batch ended and was fetched after the page was received."""
     lately = timezone.now() - MAX_LISTING_LAG
     return data["processing_status"] != "ended" and row.ingested_at is not None and row.ingested_at > lately
 
@@ -107,7 +107,7 @@ def _count_differences(row: MessageBatch, data: wire.MessageBatch) -> Iterator[s
 
 
 def _stored_counts(pks: list[int]) -> dict[int, Counter[str]]:
-    """Count the stored results of some batches by their type: an index serves it."""
+    """Count the stored results of some batches by type, from an index."""
     found: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
     for start in range(0, len(pks), BATCHES_PER_QUERY):
         results = BatchResult.objects.primary().filter(batch__in=pks[start : start + BATCHES_PER_QUERY]).order_by()

@@ -1,4 +1,4 @@
-"""Which batches are at Anthropic and not here, and the other way round: the listing against our rows."""
+"""Audit findings about batches that exist only at Anthropic, or only here."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.mirror import moment, request_total
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
+# Younger batches are left for the next audit: a listing may lag behind a create call.
 MIN_AGE = timedelta(hours=1)
-"""What is younger is left for the next audit: a listing may lag behind a create call."""
 
+# Batches that one audit retrieves one by one to verify that they are rightly missing from the listing.
 MAX_SINGLE_RETRIEVES = 50
-"""Batches that one audit asks for one by one, to be sure that the listing was right not to show them."""
 
 
 def unknown_here(alias: str, unknown: list[wire.MessageBatch], report: AuditReport) -> Iterator[Finding]:
-    """Judge remote batches that have no row.
+    """Report remote batches that have no row.
 
     Left out are those that this database submitted and has deleted since, and those too old to fetch. In a SHARED
-    account, batches unknown to the database are counted and not named: they are assumed to be others'.
+    account, batches without a row are counted and not listed: they are assumed to be others'.
     """
     if not unknown:
         return
     known = SubmitAttempt.objects.primary().filter(remote_id__in=[data["id"] for data in unknown])
     submitted = {attempt.remote_id: attempt for attempt in known.select_related("batch")}
-    # Asked after the page came: what was sent meanwhile is among them.
+    # Queried after the page was received, so that it includes what was sent since.
     open_ones = list(unmatched_attempts(alias))
     is_shared = conf.account(alias).is_shared
     too_old = timezone.now() - RESULTS_LAST
@@ -56,13 +56,13 @@ def unknown_here(alias: str, unknown: list[wire.MessageBatch], report: AuditRepo
 
 
 def unknown_there(alias: str, page: ListingPage, client: BatchesClient, report: AuditReport) -> Iterator[Finding]:
-    """Give the rows whose place in the listing is this page, and which are not on it.
+    """Yield the rows that should be on this page of the listing and are not.
 
-    Those that are not final are asked for one by one too, the first of them: the listing alone might be wrong.
+    The first of those that are not final are also retrieved one by one: the listing alone might be wrong.
     """
     rows = MessageBatch.objects.primary().filter(account=alias, remote_deleted_at__isnull=True)
     rows = rows.filter(state__in=RUNNING | FETCHING | {State.INGESTED}, created_at__lt=now_plus(-MIN_AGE))
-    rows = rows.exclude(state=State.INGESTED, delete_requested_at__isnull=False)  # being deleted, by us
+    rows = rows.exclude(state=State.INGESTED, delete_requested_at__isnull=False)  # we are deleting it
     rows = rows if page.newer is None else rows.filter(created_at__lte=page.newer)
     rows = rows if page.older is None else rows.filter(created_at__gt=page.older)
     rows = rows.filter(workspace_id__in=["", page.workspace_id]) if page.workspace_id else rows
@@ -75,7 +75,7 @@ def unknown_there(alias: str, page: ListingPage, client: BatchesClient, report: 
 
 
 def other_workspace(alias: str, workspace_id: str) -> Iterator[Finding]:
-    """Say how many unfinished batches the account's key cannot see, because they are another Workspace's."""
+    """Yield a finding if unfinished batches are in another Workspace than the account's key."""
     rows = MessageBatch.objects.primary().filter(account=alias, state__in=RUNNING | FETCHING)
     count = rows.exclude(workspace_id__in=["", workspace_id]).count() if workspace_id else 0
     if count:
@@ -87,7 +87,7 @@ def other_workspace(alias: str, workspace_id: str) -> Iterator[Finding]:
 def _duplicate_submission(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -> Iterator[Finding]:
     batch = attempt.batch
     if batch is None or batch.anthropic_id == data["id"] or batch.state in SENT:
-        return  # deleted here on purpose, or just about to be known
+        return  # deleted here on purpose, or about to be matched
     words = f"{data['id']} was made by attempt {attempt.number} of batch {batch}, which is another: both are billed."
     remedy = f"If its results are wanted: `claude_batches adopt {data['id']} --account {alias}`. Else delete it there."
     yield Finding(FindingKind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"])
@@ -109,7 +109,7 @@ def _unknown_batch(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAt
 
 
 def _is_gone(row: MessageBatch, client: BatchesClient, report: AuditReport) -> bool:
-    """Ask for it; beyond the first ones believe the listing, if it was right about all of those."""
+    """Retrieve the batch; after MAX_SINGLE_RETRIEVES believe the listing, if it was right about all of those."""
     if report.asked_for >= MAX_SINGLE_RETRIEVES:
         return report.refuted == 0
     report.asked_for += 1

@@ -1,1 +1,1 @@
-"""Checking that everything that batches need is there."""
+"""Check that the settings, the database, the workers and the accounts are ready for use."""

@@ -1,4 +1,4 @@
-"""Whether an account can be reached with its key, and whether something holds it back."""
+"""Check that an account's key is accepted, and that nothing holds the account back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ REMEDIES: tuple[tuple[tuple[type[APIError], ...], str], ...] = (
 
 
 def check_account(alias: str, *, offline: bool, rows_are_there: bool) -> Iterator[Diagnosis]:
-    """Ask Anthropic for one batch of the account's, which is free, unless `offline`; then look at the account's row."""
+    """Check the key by listing one batch, which is free, unless `offline`; then check the account's row."""
     subject = DiagnosisBuilder(alias)
     try:
         account, client = conf.account(alias), client_of(alias)
@@ -89,7 +89,7 @@ def _key(subject: DiagnosisBuilder, account: conf.Account, error: APIError) -> D
     if isinstance(error, AuthenticationError):
         remedy = f"Put a key that is valid into {account.key_setting}, restart the workers, and `claude_batches resume "
         return subject.failed("key", f"{account.key_setting} is refused: {error}", f"{remedy}{subject.about}`.")
-    # Only the API itself types its errors: what a proxy refuses says nothing of the key.
+    # Only errors of the API have a type. A proxy's refusal says nothing about the key.
     if isinstance(error, APIStatusError) and error.type and not isinstance(error, InternalServerError):
         return subject.ok("key", f"{account.key_setting} is known to Anthropic.")
     return subject.skipped("key", f"{account.key_setting} is set; whether it is accepted was not answered.")

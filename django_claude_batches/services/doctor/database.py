@@ -1,4 +1,4 @@
-"""Whether the database that our rows are written to is as it should be. Nothing of it is changed."""
+"""Check the database: connection, migrations, clock, and settings specific to its vendor. Read-only."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from django_claude_batches.db import postgres_copy
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult
 from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, DiagnosisBuilder
 
+# Accepted difference between clocks: the time between two ticks, and far more than a query takes.
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=30)
-"""What clocks may differ by: as much as between two ticks, and far more than what an answer takes."""
 
 APP_LABEL = "django_claude_batches"
 
 
 def check_database(alias: str) -> Iterator[Diagnosis]:
-    """Look at the connection, our migrations, the clock, and what one kind of database has and another does not."""
+    """Check the connection, the migrations, the clock, and settings specific to the database's vendor."""
     subject, connection = DiagnosisBuilder(alias), connections[alias]
     try:
         connection.ensure_connection()
@@ -49,12 +49,12 @@ def check_database(alias: str) -> Iterator[Diagnosis]:
 
 
 def is_usable(found: list[Diagnosis]) -> bool:
-    """Whether our tables can be read, by what `check_database` said."""
+    """Whether the app's tables can be read, according to the results of `check_database`."""
     return any(one.name == "migrations" and one.verdict == CheckResult.OK for one in found)
 
 
 def clock_difference(apart: timedelta) -> str:
-    """Give how far a clock is from another, which is named after it."""
+    """Describe how far a clock is from another; the name of the other one follows this text."""
     return f"{abs(apart).total_seconds():,.0f} s {'ahead of' if apart > timedelta(0) else 'behind'}"
 
 
@@ -81,11 +81,11 @@ def _clock(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
     yield subject.warning(name, f"It is {clock_difference(apart)} this machine's.", remedy)
 
 
+# MariaDB's default maximum size of a statement in bytes.
 MIN_PACKET_BYTES = 16 * 1024 * 1024
-"""Bytes in a statement that MariaDB takes unless told otherwise."""
 
+# The columns that hold most of the bytes (migration 0002).
 LARGE_COLUMNS = ((BatchRequest, "params"), (BatchResult, "message"))
-"""The columns in which most of the bytes are (migration 0002)."""
 
 COLUMNS_WITHOUT_LZ4 = """
 SELECT attrelid::regclass::text, attname FROM pg_attribute
@@ -160,9 +160,9 @@ def _packet(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
 
 Check = Callable[[DiagnosisBuilder, str], Iterator[Diagnosis]]
 
+# By what Django calls them: MariaDB is among MySQL.
 BY_VENDOR: dict[str, tuple[tuple[str, Check], ...]] = {
     "sqlite": (("transactions", _transactions),),
     "postgresql": (("driver", _driver), ("compression", _compression)),
     "mysql": (("characters", _characters), ("packet", _packet)),
 }
-"""By what Django calls them: MariaDB is among MySQL."""

@@ -1,4 +1,4 @@
-"""Whether everything that batches need is there: the settings, the database, the accounts, and what ticks."""
+"""Run all checks of `doctor`: settings, database, accounts, and whether a tick runs."""
 
 from __future__ import annotations
 
@@ -27,24 +27,23 @@ from django_claude_batches.services.doctor.database import (
 from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, DiagnosisBuilder
 from django_claude_batches.services.doctor.settings import check_settings
 
+# Batches and runs that need attention and are listed.
 MAX_NAMED = 3
-"""Batches, and runs, that need attention and are named."""
 
+# Unsent batches whose models are checked, the newest first.
 MAX_UNSENT = 1000
-"""Batches whose models are looked at, the newest first."""
 
 
 def diagnose(
     account: str | None = None, *, offline: bool = False, progress: Callable[[str], object] | None = None
 ) -> list[Diagnosis]:
-    """Look at the settings, the database, what ticks, and an account, or each in use; say how each is and what to do.
+    """Check the settings, the database, the ticks, and an account, or each in use; return the results and remedies.
 
-    Free, and changes nothing. Of each account one batch is listed, in what may be a copy of the database too; with
-    `offline` Anthropic is not asked. `progress` is called with what is looked at next. What cannot be looked at is
-    skipped, and said to be. Not inside a transaction. Raise ConfigurationError for an account that the settings do not
-    name.
+    Free and read-only. One batch of each account is listed, even if the database may be a copy; with `offline`,
+    Anthropic is not called. `progress` is called with what is checked next. What cannot be checked is reported as
+    skipped. Must run outside a transaction. Raise ConfigurationError for an account that is not in the settings.
     """
-    with contextlib.suppress(DatabaseError):  # of one that is down, which is said below
+    with contextlib.suppress(DatabaseError):  # if the database is down, a check below reports it
         require_no_transaction("diagnose()")
     say = progress or _ignore_progress
     aliases = [] if account is None else [conf.account(account).alias]
@@ -66,12 +65,12 @@ def diagnose(
 
 
 def _are_wrong(found: list[Diagnosis]) -> bool:
-    """Whether the settings cannot be understood, or would send a key in the clear."""
+    """Whether the settings cannot be read, or would send a key unencrypted."""
     return any(one.name == "settings" and one.verdict == CheckResult.FAILED for one in found)
 
 
 def _in_use(*, rows_are_there: bool) -> list[str]:
-    """Give the accounts of the settings, `default` only if it has a key, and those that batches in flight have."""
+    """Return the accounts of the settings (`default` only if it has a key), and those of batches in flight."""
     in_flight = MessageBatch.objects.primary().in_flight()
     known = known_accounts() if rows_are_there else conf.accounts()
     used = [
@@ -96,7 +95,7 @@ def _ticks() -> Diagnosis:
 
 
 def _models() -> Iterator[Diagnosis]:
-    """Check the models of jobs and of batches that are not sent: which retire, and which parameters they refuse."""
+    """Check the models of jobs and unsent batches: whether they retire, and which parameters they refuse."""
     whole, prices = DiagnosisBuilder(), bundled()
     waiting = MessageBatch.objects.primary().filter(state__in=UNSENT, expected_usage__isnull=False).order_by("-pk")
     found = {said for _job, said in checks.about_models()}
@@ -116,7 +115,7 @@ def _models() -> Iterator[Diagnosis]:
 
 
 def _worker_clock() -> Diagnosis:
-    """Compare the clock of the worker that took the last tick with the database's: each tick notes both."""
+    """Compare the clock of the worker that ran the last tick with the database's clock: each tick records both."""
     whole = DiagnosisBuilder()
     if checks.about_time_zone(AccountState.objects.primary().db):
         return whole.skipped("worker_clock", "The database's times are read in the wrong zone: see its clock.")
@@ -138,7 +137,7 @@ def _worker_clock() -> Diagnosis:
 
 
 def _attention() -> Diagnosis:
-    """Name the newest batches and runs that a person should look at."""
+    """List the newest batches and runs that need attention."""
     whole = DiagnosisBuilder()
     batches = MessageBatch.objects.primary().needing_attention().order_by("-pk")
     runs = needing_attention(JobRun.objects.primary()).order_by("-pk")

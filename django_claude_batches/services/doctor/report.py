@@ -1,4 +1,4 @@
-"""What is said of each thing that a diagnosis looks at."""
+"""The results of `doctor`'s checks."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from django.core.checks import ERROR, CheckMessage
 
 class CheckResult(StrEnum):
     OK = "ok"
+    #: Batches are processed, but something works worse than it could, or will cause a problem later.
     WARNING = "warning"
-    """Batches move; something is worse than it need be, or will be in the way one day."""
+    #: Batches are not processed, or their results cannot be stored, until a person fixes this.
     FAILED = "failed"
-    """Batches do not move, or what they bring cannot be stored, until a person fixes it."""
+    #: The check could not run, or does not apply.
     SKIPPED = "skipped"
-    """It could not be looked at, or is of no concern here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that was looked at: `words` say how it is, `remedy` what to do, empty where nothing is to be done.
+    """The result of one check: `words` describes it, `remedy` says what to do and may be empty.
 
-    `name` stays the same from release to release. `about` is the alias of the account or database of which it is said,
-    empty where it is said of the installation as a whole.
+    `name` stays the same from release to release. `about` is the alias of the account or database that was checked,
+    empty for the installation as a whole.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisBuilder:
-    """What something is said of."""
+    """Build the diagnoses of one subject."""
 
     about: str = ""
 
@@ -53,7 +53,7 @@ class DiagnosisBuilder:
         return Diagnosis(name, self.about, CheckResult.SKIPPED, words)
 
     def from_messages(self, name: str, messages: list[CheckMessage], *, otherwise: str) -> Iterator[Diagnosis]:
-        """Give what system checks say; where they say nothing, that all is well, in these words."""
+        """Convert messages of system checks; without any, yield an OK with the text `otherwise`."""
         for message in messages:
             judge = self.failed if message.level >= ERROR else self.warning
             yield judge(name, message.msg, message.hint or "")

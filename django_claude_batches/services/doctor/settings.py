@@ -1,4 +1,4 @@
-"""Whether the settings are as they should be: known without the database and without the network."""
+"""Check the settings, without the database or the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 def check_settings() -> Iterator[Diagnosis]:
-    """Say what the system checks say, those for a deployment included, and what is kept for how long."""
+    """Yield the results of the system checks, deployment checks included, and how long data is retained."""
     whole = DiagnosisBuilder()
     yield from whole.from_messages(
         "settings",
@@ -36,7 +36,7 @@ def check_settings() -> Iterator[Diagnosis]:
     try:
         name, kept = conf.installation(), conf.retention()
     except conf.ConfigurationError:
-        return  # the first of these says it
+        return  # reported by the first of these
     yield from whole.from_messages(
         "installation", checks.check_installation(app_configs=None), otherwise=f'The settings call it "{name}".'
     )

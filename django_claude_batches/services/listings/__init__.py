@@ -1,1 +1,1 @@
-"""Listing an account's batches, and keeping what may be a batch whose create call got no answer."""
+"""List an account's batches at Anthropic, and store those that an unanswered create call may have made."""

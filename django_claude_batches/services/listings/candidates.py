@@ -1,4 +1,4 @@
-"""What was listed once and may be a lost batch: kept until it is known whose it is."""
+"""Store listed batches that an unanswered create call may have made (`RemoteBatch`), until their owner is known."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from django_claude_batches.services.listings.search import Listing
 from django_claude_batches.services.listings.windows import Window, made_at, unowned
 from django_claude_batches.services.mirror import mirror_columns, request_total
 
+# Ids in one query.
 IDS_PER_QUERY = 500
-"""Ids that one query names."""
 
 MAX_REQUESTS = 2_000_000_000
 
@@ -28,12 +28,12 @@ NO_RETRY = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
 
 
 def watched_attempts(alias: str) -> SubmitAttemptQuerySet:
-    """Those whose batch counts as not received, was never known or was given up, and may still appear."""
+    """Match attempts whose batch was not received, unknown or abandoned, and may still appear."""
     return _attempts_that_may_appear(alias).filter(NO_RETRY)
 
 
 def unmatched_attempts(alias: str) -> SubmitAttemptQuerySet:
-    """Those that may have made a batch whose id is not known: also the ones that are waited for."""
+    """Match attempts that may have made a batch whose id is unknown, including those being searched for."""
     open_ones = Q(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], sent_at__isnull=False)
     return _attempts_that_may_appear(alias).filter(NO_RETRY | open_ones).select_related("batch")
 
@@ -45,7 +45,7 @@ def _attempts_that_may_appear(alias: str) -> SubmitAttemptQuerySet:
 
 
 def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> None:
-    """Keep what may be one of these attempts' batch, and that it was seen."""
+    """Store listed batches that one of these attempts may have made, and when they were seen."""
     maybe = {
         data["id"]: data
         for data, at in zip(listing.batches, listing.times, strict=True)
@@ -62,20 +62,20 @@ def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> Non
 
 
 def store_page_candidates(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
-    """Keep what any other listing shows and may be a lost batch: what it shows, the next search's may lack."""
+    """Store candidates from a page of any other listing: the next search's listing may lack them."""
     windows = [Window.of(attempt) for attempt in sent_and_unresolved(alias)]
     if windows:
         store_candidates(alias, Listing(batches, workspace_id or "", is_end=False), windows)
 
 
 def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
-    """Those that were sent, and of which it is still to be proved whether they made a batch."""
+    """Match attempts that were sent and for which it is not proved whether they made a batch."""
     unresolved = SubmitAttempt.objects.primary().unresolved()
     return unresolved.filter(batch__account=alias, sent_at__isnull=False).exclude(batch__state=State.ABANDONED)
 
 
 def store_adopted_candidates(alias: str, windows: list[Window]) -> None:
-    """Keep what was adopted here and may be one of these attempts' batch: it may be at Anthropic no more."""
+    """Store adopted batches that one of these attempts may have made: they may no longer be at Anthropic."""
     rows = MessageBatch.objects.primary()
     since = [window.since for window in windows if window.since is not None]
     until = [window.until for window in windows if window.until is not None]
@@ -119,26 +119,26 @@ def _add(alias: str, batches: list[wire.MessageBatch], workspace_id: str, window
         with transaction.atomic(using=RemoteBatch.objects.primary().db):
             RemoteBatch.objects.primary().bulk_create(rows, batch_size=IDS_PER_QUERY)
             _reset_listing_counts(windows, batches)
-    except IntegrityError:  # another process has just seen some of them
+    except IntegrityError:  # another process has just stored some of them
         for row in rows:
             _get_or_create(row)
         _reset_listing_counts(windows, batches)
 
 
 def _reset_listing_counts(windows: list[Window], new: list[wire.MessageBatch]) -> None:
-    """Let no listing from before count for attempts that may have made one of these: a search may be judging them."""
+    """Reset the listing counts of attempts that may have made one of these: a search may be evaluating them."""
     attempts = [window.attempt.pk for window in windows if any(window.may_have_made(d["id"], made_at(d)) for d in new)]
     if attempts:
         reset_listing_count(SubmitAttempt.objects.primary().filter(pk__in=attempts))
 
 
 def reset_listing_count(attempts: SubmitAttemptQuerySet) -> None:
-    """Let no listing from before count as one that does not show what they made."""
+    """Reset how many full listings did not show what these attempts made."""
     attempts.filter(listings_made__gt=0).update(listings_made=0, last_listing_at=None)
 
 
 def store_anchor(alias: str, attempt: SubmitAttempt, remote_id: str, created_at: datetime | None) -> RemoteBatch:
-    """Keep a batch that was there before a call, so that it can be counted how often it is not found."""
+    """Store a batch that existed before a call, so that it can be counted how often it is not found."""
     row = RemoteBatch(account=alias, remote_id=remote_id, workspace_id=attempt.workspace_id, created_at=created_at)
     row.first_seen_at = DatabaseNow()
     return _get_or_create(row)
@@ -165,7 +165,7 @@ def _row(alias: str, data: wire.MessageBatch, workspace_id: str) -> RemoteBatch:
 
 
 def record_sighting(row: RemoteBatch, data: wire.MessageBatch, *, workspace_id: str) -> None:
-    """Note that it is there; when it was made is not forgotten either, nor that it has ended."""
+    """Record that the batch exists, and also when it was created and whether it has ended."""
     known: dict[str, object] = {"misses": 0, "requests": min(request_total(data), MAX_REQUESTS)}
     if row.status != "ended":
         known |= {"status": _status(data), "why": _why(data)}
@@ -200,7 +200,7 @@ def open_candidates(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
 
 
 def foreign_ids(attempt: SubmitAttempt) -> list[str]:
-    """Give the ids of what was made within the attempt's window, and by another call."""
+    """Return the ids of batches created within the attempt's window by another call."""
     alias = attempt.batch.account if attempt.batch is not None else ""
     window = Window.of(attempt)
     rows = RemoteBatch.objects.of(alias).filter(is_foreign=True).order_by("created_at", "pk")
@@ -208,13 +208,13 @@ def foreign_ids(attempt: SubmitAttempt) -> list[str]:
 
 
 def gone_ids(alias: str) -> frozenset[str]:
-    """Give the ids that were listed once and are not at Anthropic any more."""
+    """Return the ids that were listed once and are no longer at Anthropic."""
     rows = RemoteBatch.objects.of(alias).filter(misses__gt=0)
     return frozenset(row.remote_id for row in rows if row.is_gone)
 
 
 def delete_candidates(alias: str) -> int:
-    """Forget what an account listed when nothing of it is searched or watched for any more."""
+    """Delete an account's candidates when no search or watch needs them."""
     if unmatched_attempts(alias).exists():
         return 0
     OpenListing.objects.primary().filter(account=alias).delete()
@@ -222,7 +222,7 @@ def delete_candidates(alias: str) -> int:
 
 
 def may_be_lost(alias: str, data: wire.MessageBatch, windows: Iterable[Window]) -> bool:
-    """Whether a batch that is listed may be what one of these attempts made."""
+    """Whether one of these attempts may have made this listed batch."""
     at = made_at(data)
     if not any(window.may_have_made(data["id"], at) for window in windows):
         return False

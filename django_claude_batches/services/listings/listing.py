@@ -1,4 +1,4 @@
-"""The whole of what Anthropic lists for an account, one page in memory at a time."""
+"""Iterate over all of an account's batches at Anthropic, one page in memory at a time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from django_claude_batches.services.mirror import moment
 
 @dataclass(frozen=True, slots=True)
 class ListingPage:
-    """One page of a listing, and the time that it covers: what was made after `older` and up to `newer` is on it.
+    """One page of a listing, with the time that it covers: batches created after `older` and up to `newer`.
 
-    None is without end. What was made at `newer` itself may stand on the page before, whose ids are `before`.
+    None is unbounded. Batches created at `newer` itself may be on the page before, whose ids are `before`.
     """
 
     batches: dict[str, wire.MessageBatch]
@@ -31,7 +31,7 @@ class ListingPage:
 
 
 def listing_pages(client: BatchesClient, alias: str, *, budget: timedelta = timedelta.max) -> Iterator[ListingPage]:
-    """Give out all that the account lists, newest first; the last stretch says so, unless the budget ended it."""
+    """Yield all pages that the account lists, newest first; the last one says so, unless the budget ended it."""
     give_up_at = time.monotonic() + budget.total_seconds()
     after_id: str | None = None
     before: frozenset[str] = frozenset()
@@ -49,6 +49,6 @@ def listing_pages(client: BatchesClient, alias: str, *, budget: timedelta = time
 
 
 def _oldest(batches: Iterable[wire.MessageBatch], newer: datetime | None) -> datetime:
-    """Give when the oldest was made; where no time can be read, what leaves no time to cover."""
+    """Return when the oldest batch was created; if no time can be read, a time that makes the covered span empty."""
     times = [at for data in batches if (at := moment(data["created_at"])) is not None]
     return min(times, default=newer or timezone.now())

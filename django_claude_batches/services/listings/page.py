@@ -1,7 +1,7 @@
-"""Listing page by page, so that no page is forgotten that may have shown a lost batch.
+"""List one page, and store what may be a lost batch on it.
 
 A batch may be absent from one listing although it exists, but not from two successive ones. So two listings without a
-candidate prove something only if the answer of each listing between them was kept.
+candidate prove something only if the answer of each listing between them was stored.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from django_claude_batches.services.listings.candidates import (
     store_page_candidates,
 )
 
+# A process that has not stored an answer for so long has died: a task's time limit ends it before.
 DEAD_AFTER = timedelta(hours=1)
-"""A process that has kept no answer for so long has died: a task's own time limit ends it."""
 
 
 def list_page(
     client: BatchesClient, alias: str, *, limit: int | None = None, after_id: str | None = None
 ) -> Reply[wire.Page]:
-    """List one page, and keep what it shows that may be a lost batch. Raise what the client raises.
+    """List one page, and store the batches on it that may be lost. Raise what the client raises.
 
-    `limit` is the number of batches, by default the most that the API gives.
+    `limit` is the number of batches, by default the API's maximum.
     """
     opened = _create_open_listing(alias)
     reply = result_or_error(lambda: client.page(limit=limit or wire.MAX_PAGE, after_id=after_id))
@@ -49,9 +49,9 @@ def list_page(
 
 
 def all_answers_stored(alias: str, until: datetime | None) -> bool:
-    """Whether the answers of all pages that were asked for until then (None: until now) are kept.
+    """Whether the answers of all pages requested until then (None: until now) are stored.
 
-    One whose process died never will be: then no listing from before counts any more.
+    An answer whose process died will never be: then no earlier listing counts any more.
     """
     rows = OpenListing.objects.primary().filter(account=alias)
     rows = rows if until is None else rows.filter(begun_at__lte=until)
@@ -62,7 +62,7 @@ def all_answers_stored(alias: str, until: datetime | None) -> bool:
 
 
 def _create_open_listing(alias: str) -> int | None:
-    """Write down that a page is asked for, while something is searched for."""
+    """Record that a page is requested, if a search is active."""
     if not sent_and_unresolved(alias).exists():
         return None
     return OpenListing.objects.primary().create(account=alias, begun_at=DatabaseNow()).pk

@@ -1,4 +1,4 @@
-"""Listing what an account has at Anthropic, back to before its create calls without an answer."""
+"""List an account's batches back to before its unanswered create calls, and tell whether that listing is complete."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from django_claude_batches.exceptions import APIResponseValidationError, APIStat
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.listings.windows import MARGIN, made_at
 
+# Pages of a thousand in one search; a search that would need more proves nothing.
 MAX_PAGES = 50
-"""Pages of a thousand in one search; a search that would need more proves nothing."""
 
 Anchor = tuple[str, datetime | None]
+# `page.list_page` of one account: lists the page after `after_id`.
 PageLister = Callable[..., Reply[wire.Page]]
-"""`pages.page_of` of one account: lists the page after `after_id`."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The batches that were listed, newest first. `workspace_id` is the one that every page named, else empty."""
+    """The listed batches, newest first. `workspace_id` is the one that every page named, else empty."""
 
     batches: list[wire.MessageBatch]
     workspace_id: str
@@ -34,7 +34,7 @@ class Listing:
 
     @cached_property
     def times(self) -> list[datetime | None]:
-        """When each of them was made."""
+        """Return when each of them was created."""
         return [made_at(data) for data in self.batches]
 
     @cached_property
@@ -42,19 +42,19 @@ class Listing:
         return frozenset(data["id"] for data in self.batches)
 
     def is_past(self, at: datetime | None) -> bool:
-        """Whether it goes further back than a moment, and whatever the server's nodes are apart."""
+        """Whether it goes further back than this moment, with a margin for differences between the server's clocks."""
         return self.is_end or (at is not None and _reaches(self.times, at))
 
 
 def _reaches(times: Iterable[datetime | None], at: datetime) -> bool:
-    # Twice: it may have been listed out of order, and have been made by a node whose clock is behind.
+    # Twice: the batch may be listed out of order, and its node's clock may be behind.
     return any(time is not None and time < at - 2 * MARGIN for time in times)
 
 
 def list_back_to(pages: PageLister, to: datetime | None, *, after_id: str = "") -> Listing:
     """List the batches older than `after_id`, or all, back to that moment (None: to the end).
 
-    A page's own last id is the way to the next one, whatever the server calls it.
+    The next page is requested by the last id of a page, whatever cursor the server returns.
     """
     found: dict[str, wire.MessageBatch] = {}
     workspaces: set[str] = set()
@@ -81,9 +81,9 @@ def list_for_attempts(
     *,
     to_the_newest: bool = False,
 ) -> Listing:
-    """Make the one listing that serves all these attempts.
+    """Make one listing for all these attempts.
 
-    Where their windows are closed, it begins above the last of them, unless it is wanted `to_the_newest`.
+    If their windows are closed, it begins above the last of them, unless `to_the_newest`.
     """
     remaining = [anchor_of(attempt, gone) for attempt in attempts]
     times = [anchor[1] for anchor in remaining if anchor is not None and anchor[1] is not None]
@@ -95,7 +95,7 @@ def list_for_attempts(
     if after_id:
         try:
             listing = list_back_to(pages, to, after_id=after_id)
-            if attempts_without_anchor(listing, attempts, gone):  # what it began at may not be known any more
+            if attempts_without_anchor(listing, attempts, gone):  # the cursor may be unknown by now
                 listing = None
         except (APIStatusError, APIResponseValidationError):  # it may have been deleted
             after_id = ""
@@ -114,7 +114,7 @@ def _cursor(alias: str, above: datetime | None) -> str:
 
 
 def _keep_cursor(alias: str, listing: Listing, above: datetime) -> None:
-    """Keep the oldest batch that is surely above all windows: below it nothing newer is listed but by the margin."""
+    """Store the oldest batch that is above all windows, by the margin: nothing newer is listed below it."""
     newer = [
         (time, data["id"])
         for time, data in zip(listing.times, listing.batches, strict=True)
@@ -126,7 +126,7 @@ def _keep_cursor(alias: str, listing: Listing, above: datetime) -> None:
 
 
 def anchor_of(attempt: SubmitAttempt, gone: frozenset[str]) -> Anchor | None:
-    """Give the newest batch before the call that is not known to be gone."""
+    """Return the newest batch before the call that is not known to be gone."""
     for id_, at in attempt.anchors:
         if id_ not in gone:
             return id_, None if at is None else parse_datetime(at)
@@ -134,10 +134,10 @@ def anchor_of(attempt: SubmitAttempt, gone: frozenset[str]) -> Anchor | None:
 
 
 def completeness(listing: Listing, attempt: SubmitAttempt, gone: frozenset[str]) -> tuple[Completeness, str]:
-    """Say whether anything can be missing from the listing, and what speaks for it.
+    """Return whether the listing is full for an attempt, and the reason.
 
-    It is full if it shows the newest batch before the call that is still there, and goes back past that one's margin.
-    Where none is left, or there never was one, the end of the list in the same Workspace is needed.
+    It is full if it shows the newest batch before the call that still exists, and goes back beyond that one's margin.
+    If there is no such batch, the end of the list in the same Workspace is needed.
     """
     anchor = anchor_of(attempt, gone)
     if anchor is not None:
@@ -158,16 +158,16 @@ def completeness(listing: Listing, attempt: SubmitAttempt, gone: frozenset[str])
 def attempts_without_anchor(
     listing: Listing, attempts: Iterable[SubmitAttempt], gone: frozenset[str]
 ) -> dict[Anchor, SubmitAttempt]:
-    """Give the newest anchors that the listing lacks: one that still answers shows that the listing is stale."""
+    """Return the newest anchors that the listing lacks: one that can still be retrieved proves the listing stale."""
     found = ((anchor_of(attempt, gone), attempt) for attempt in attempts)
     return {anchor: attempt for anchor, attempt in found if anchor is not None and anchor[0] not in listing.ids}
 
 
 class Completeness(Enum):
-    """What a listing says of an attempt by what it does not show."""
+    """What the absence of a batch from a listing proves about an attempt."""
 
     FULL = auto()
+    # Batches may be missing from it; another listing may be full.
     PARTIAL = auto()
-    """Something may be missing from it; another one may be full."""
+    # No listing can be proved to be full any more.
     UNPROVABLE = auto()
-    """No listing can be shown to be full any more."""

@@ -1,4 +1,4 @@
-"""When a batch must have been made, and what it must not be, for a create call without an answer to have made it."""
+"""The time window in which an unanswered create call may have made a batch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django_claude_batches.db.leases import MAX_KEYS
 from django_claude_batches.models import SubmitAttempt
 from django_claude_batches.sanitize import moment
 
+# Maximum difference between the clocks of the server's nodes, and so of the order in its listings.
 MARGIN = timedelta(minutes=15)
-"""How far the clocks of the server's nodes, and so the order of its listings, may be apart."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Of one attempt. `since` and `until` are by the server's clock; None is without end."""
+    """The window of one attempt. `since` and `until` are by the server's clock; None is unbounded."""
 
     attempt: SubmitAttempt
     since: datetime | None
@@ -34,7 +34,7 @@ class Window:
         return replace(self, until=None)
 
     def may_have_made(self, remote_id: str, created_at: datetime | None) -> bool:
-        """Whether the attempt may have made this batch, whatever it counts. One without a readable time may be it."""
+        """Whether the attempt may have made this batch, whatever its counts. True without a readable time."""
         if remote_id in self.noted:
             return False
         if created_at is None:
@@ -43,13 +43,13 @@ class Window:
 
 
 def made_at(data: wire.MessageBatch) -> datetime | None:
-    """Give when it was made, in UTC; None for what no clock can have shown."""
+    """Return when the batch was created, in UTC; None for a time that no clock can have shown."""
     at = moment(data["created_at"])
     return at if at is not None and 2000 <= at.year < 9000 else None
 
 
 def unowned(remote_ids: Iterable[str]) -> set[str]:
-    """Leave out what an attempt is known to have made."""
+    """Return the ids that no attempt is known to have made."""
     ids = list(remote_ids)
     attempts = SubmitAttempt.objects.primary()
     owned: set[str | None] = set()

@@ -1,1 +1,1 @@
-"""Mirroring what Anthropic says of a batch that is there."""
+"""Poll, cancel and delete batches at Anthropic."""

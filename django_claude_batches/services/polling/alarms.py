@@ -1,4 +1,4 @@
-"""Alarms about batches that are about to be too late."""
+"""Raise an alarm, once for each batch, shortly before it expires at Anthropic or its results are archived."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ALARMS = (
 
 
 def raise_alarms(alias: str) -> int:
-    """Say once of each batch that it nears an end it should not come to; give how many were said."""
+    """Raise an alarm once for each batch that nears a deadline; return the number of alarms."""
     said = 0
     for states, age, text in ALARMS:
         near = MessageBatch.objects.primary().filter(account=alias, state__in=states, created_at__lt=now_plus(-age))
-        near = near.filter(announced_at__isnull=True)  # what is fetched once more is stored already
+        near = near.filter(announced_at__isnull=True)  # results that are fetched again are already stored
         unsaid = Q(alarmed_at__isnull=True) | Q(alarmed_at__lt=F("created_at") + age)
         for batch in near.filter(unsaid)[:100]:
             if MessageBatch.objects.primary().filter(unsaid, pk=batch.pk).update(alarmed_at=DatabaseNow()):

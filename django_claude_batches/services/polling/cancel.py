@@ -32,11 +32,11 @@ NOT_ABOUT_THE_BATCH = (
 
 
 def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
-    """Take a queued batch back, or ask for a sent one to be canceled at Anthropic. No HTTP: a worker asks.
+    """Cancel a queued batch, or request cancellation of a sent one at Anthropic. No HTTP: a worker sends the request.
 
-    Requests that are already running finish and are billed; their results are kept. While nobody knows whether the
-    batch was received, the wish stands: it is canceled when it turns up, and never queued again if it does not.
-    Repeating the wish does nothing. Raise InvalidTransition where there is nothing to cancel.
+    Requests that are already running finish and are billed; their results are kept. While it is unknown whether the
+    batch was received, the intent is kept: the batch is canceled when it is found, and not queued again if it was not
+    received. Repeating it does nothing. Raise InvalidTransition if there is nothing to cancel.
     """
     if batch.move(State.DRAFT, allowed={State.QUEUED}, queued_at=None, last_error=""):
         batch.log_event("taken_back", by=by)
@@ -52,13 +52,13 @@ def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
 
 
 def is_wanted(batch: MessageBatch) -> bool:
-    """Whether Anthropic has still to be asked."""
+    """Whether the request still has to be sent to Anthropic."""
     unasked = batch.state == State.IN_PROGRESS and batch.cancel_initiated_at is None
     return unasked and batch.cancel_requested_at is not None
 
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
-    """Ask Anthropic to cancel; give whether the batch has ended by it. A repeat is harmless."""
+    """Send the cancel request to Anthropic; return whether the batch has ended by it. A repeat is harmless."""
     data = failure = None
     try:
         data = client.cancel(str(batch.anthropic_id))
@@ -67,7 +67,7 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     if data is not None:
         return update_from_remote(batch, data)
     if isinstance(failure, APIStatusError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
-        # Perhaps it has ended or is gone: what the API says then is not known (docs/reference/wire.md §5.3), so look.
+        # It may have ended or be gone. The API's answer then is not known (docs/reference/wire.md §5.3), so poll.
         failures = batch.failures
         if poll(batch, token, client):
             return True

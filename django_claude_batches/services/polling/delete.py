@@ -29,10 +29,10 @@ HTTP_REQUEST_TIMEOUT = 408
 
 
 def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any = None) -> MessageBatch:
-    """Ask for the batch to be deleted at Anthropic; our rows stay. No HTTP: a worker asks. It cannot be undone.
+    """Request deletion of the batch at Anthropic; its rows stay. No HTTP: a worker sends the request. Irreversible.
 
     A running batch is canceled and its results are fetched first; with `discard_results`, a finished one is deleted
-    without fetching them. Repeating the wish does nothing. Raise InvalidTransition for what was never sent.
+    without fetching them. Repeating it does nothing. Raise InvalidTransition for a batch that was never sent.
     """
     if batch.remote_deleted_at is not None:
         return batch
@@ -48,7 +48,7 @@ def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any
 
 
 def is_wanted(batch: MessageBatch) -> bool:
-    """Whether Anthropic has to be asked now: the results are rows, were announced, or are not wanted."""
+    """Whether the request has to be sent now: the results are stored and announced, or are not wanted."""
     if batch.delete_requested_at is None or batch.remote_deleted_at is not None:
         return False
     if batch.state in FETCHING:
@@ -57,7 +57,10 @@ def is_wanted(batch: MessageBatch) -> bool:
 
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
-    """Delete at Anthropic. A 404 is success only after a DELETE of ours: the key of another Workspace sees one too."""
+    """Delete the batch at Anthropic.
+
+    A 404 is success only after an earlier DELETE: a key of another Workspace gets one too.
+    """
     if is_searched_for(batch):
         batch.reschedule(
             MAX_BACKOFF, token=token, last_error="Kept for now: the search for a lost batch needs this one."
@@ -74,9 +77,9 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
 
 
 def is_searched_for(batch: MessageBatch) -> bool:
-    """Whether the search for a lost create may need it: it begins at it, or it may be the one, adopted meanwhile.
+    """Whether the search for a lost create call may need it: as its anchor, or as a candidate adopted since.
 
-    Not if that was given up and is watched no longer.
+    False if that batch was abandoned and is no longer watched.
     """
     over = Q(watch_until__lt=DatabaseNow()) & (Q(batch__isnull=True) | Q(batch__state=State.ABANDONED))
     unresolved = SubmitAttempt.objects.primary().unresolved().exclude(over)
@@ -94,13 +97,13 @@ def is_searched_for(batch: MessageBatch) -> bool:
 
 
 def _maybe_deleted(batch: MessageBatch) -> bool:
-    """Whether a DELETE of ours is without an answer that refuses it: only after such a one does a 404 mean success."""
+    """Whether an earlier DELETE got no answer that refuses it: only then does a 404 mean success."""
     events = batch.events.using(MessageBatch.objects.primary().db)
     return events.filter(what="delete_sent").count() > events.filter(what="delete_refused").count()
 
 
 def _is_refusal(failure: ClaudeBatchesError) -> bool:
-    """Return whether it says that nothing was deleted: not so a 5xx, a 408, a proxy's page or a broken connection."""
+    """Whether the error proves that nothing was deleted: not a 5xx, a 408, a proxy's page or a lost connection."""
     return (
         isinstance(failure, APIStatusError)
         and not isinstance(failure, InternalServerError)
@@ -126,7 +129,7 @@ def _failed(batch: MessageBatch, token: str, failure: ClaudeBatchesError) -> boo
         )
         return False
     unwished = {**NO_INTENT, "cancel_requested_at": batch.cancel_requested_at}
-    unwished["due"] = NO_DELAY if batch.state in FETCHING else None  # then its results are fetched after all
+    unwished["due"] = NO_DELAY if batch.state in FETCHING else None  # its results are fetched now
     if batch.move(State(batch.state), allowed={State(batch.state)}, token=token, last_error=str(failure), **unwished):
         batch.log_event("delete_failed", str(failure))
     return False

@@ -1,4 +1,4 @@
-"""Batches that Anthropic does not know any more, and those that are about to be too late."""
+"""Decide when a batch that Anthropic no longer knows is lost."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from django_claude_batches.signals import batch_failed
 
 logger = get_logger(__name__)
 
+# Not found three times over half an hour.
 PROVEN_MISSING = Q(misses__gte=MISSES_UNTIL_GONE, missed_at__lte=now_plus(-MISSING_PERIOD))
-"""Not found three times over half an hour."""
 
+# States in which a person may declare a batch lost.
 DECLARABLE = RUNNING | FETCHING | {State.HELD}
-"""Those that a person may say are lost."""
 
 MAX_PAGES = 50
 RESULTS_LAST = timedelta(days=wire.RESULTS_LAST_DAYS)
 
 
 def record_miss(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
-    """Count a 404, and give whether it is proved by now that the batch is gone: then it is lost.
+    """Count a 404; return whether it is now proved that the batch is gone, which marks it lost.
 
-    That takes three of them over half an hour, and a full listing of the Workspace that it was made in, without it. A
-    key that sees another Workspace proves nothing; nor does any key where the Workspace is not known: then it is lost
-    when Anthropic keeps its results no longer, or when a person says so.
+    The proof takes three of them over half an hour, and a full listing without the batch in the Workspace where it was
+    created. A key of another Workspace proves nothing; nor does any key if the Workspace is unknown: then the batch is
+    lost when Anthropic no longer keeps its results, or when a person declares it.
     """
     rows = MessageBatch.objects.primary().filter(pk=batch.pk, state__in=RUNNING | FETCHING)
     rows.update(misses=F("misses") + 1, missed_at=Coalesce("missed_at", DatabaseNow()), last_error=why)
@@ -54,10 +54,10 @@ def record_miss(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
 
 
 def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
-    """Give the state of a batch whose results are not fetched any more, and the columns that go with it.
+    """Return the state of a batch whose results are no longer fetched, and the columns that go with it.
 
-    It is lost; but one that was complete before is so again. That is announced: whatever its receivers had not taken
-    was noted in `last_error`, where the fetch wrote over it.
+    It is lost; but one that was complete before is complete again. That is announced again: `last_error`, which
+    recorded what its receivers had not handled, was overwritten by the fetch.
     """
     summary = UsageRollup.objects.primary().sum_up(batch.pk)
     known = {"missing_count": batch.count_missing(summary), "error_groups": summary.error_groups}
@@ -67,7 +67,7 @@ def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
 
 
 def mark_lost(batch: MessageBatch, why: str) -> bool:
-    """Say that the results cannot be had any more. Stored rows stay."""
+    """Mark the batch as lost: its results cannot be fetched any more. Stored rows stay."""
     lost = _mark_lost(batch, why)
     if lost and batch.state == State.LOST:
         logger.error("Batch %s is lost: %s", batch.pk, why)
@@ -84,10 +84,10 @@ def _mark_lost(batch: MessageBatch, why: str, *, where: Q | None = None, by: Any
 
 
 def declare_lost(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
-    """Say that nothing of the batch can be had any more. What is stored stays; a run of a job goes on without it.
+    """Declare that nothing more of the batch can be fetched. Stored rows stay; a run of a job continues without it.
 
     For a batch that Anthropic did not find three times over half an hour, where no listing can prove that it was
-    deleted: it is lost. And for one that may have been billed and is held: it is given up. Repeating it does nothing;
+    deleted: it is lost. And for one that may have been billed and is held: it is abandoned. Repeating it does nothing;
     raise InvalidTransition for any other batch.
     """
     why = f"A person says that {batch.anthropic_id or 'what it made'} is not at Anthropic any more."
@@ -103,9 +103,9 @@ def declare_lost(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
 
 
 def obstacle(batch: MessageBatch) -> str:
-    """Say why a person cannot declare it lost; nothing where that is possible."""
+    """Return why a person cannot declare the batch lost; empty if possible."""
     if batch.state in RUNNING | FETCHING:
-        long_ago = timezone.now() - MISSING_PERIOD  # about: the database's clock decides
+        long_ago = timezone.now() - MISSING_PERIOD  # approximate: the database's clock decides
         is_missing = batch.misses >= MISSES_UNTIL_GONE and batch.missed_at is not None and batch.missed_at <= long_ago
         return "" if is_missing else "was not yet missed three times over half an hour"
     if batch.state == State.HELD and batch.is_being_identified:
@@ -114,7 +114,7 @@ def obstacle(batch: MessageBatch) -> str:
 
 
 def is_past_results_deadline(batch: MessageBatch) -> bool:
-    """Whether Anthropic keeps its results no longer, by the database's clock."""
+    """Whether Anthropic no longer keeps the results, by the database's clock."""
     rows = MessageBatch.objects.primary().filter(pk=batch.pk)
     made_at = Coalesce("created_at", "queued_at")
     return rows.alias(made_at=made_at).filter(made_at__lt=now_plus(-RESULTS_LAST)).exists()

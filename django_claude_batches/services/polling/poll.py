@@ -1,4 +1,4 @@
-"""Mirroring what Anthropic says of a batch: one by one, or a thousand with one listing."""
+"""Poll one batch, and update its row from the API's answer."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from django_claude_batches.signals import batch_ended
 
 logger = get_logger(__name__)
 
+# Column values of a batch that was just seen at Anthropic.
 SEEN_COLUMNS: dict[str, Any] = {"last_error": "", "misses": 0, "missed_at": None}
-"""The columns of a batch that was just seen at Anthropic."""
 
 
 def update_from_remote(batch: MessageBatch, data: wire.MessageBatch) -> bool:
-    """Write what was seen, and give whether the batch has ended by it.
+    """Update the row from the API's object; return whether the batch has ended by it.
 
-    A listing may be older than what we know: a batch goes forward only, from in_progress to canceling to ended.
-    An unknown status is kept, and changes no state.
+    A listing may be older than the row: a batch only goes forward, from in_progress to canceling to ended. An unknown
+    status is stored, and changes no state.
     """
     mirror = mirror_columns(data)
     with transaction.atomic(using=MessageBatch.objects.primary().db):
@@ -56,12 +56,12 @@ def _still_running(batch: MessageBatch, mirror: dict[str, Any]) -> None:
     stale = state == State.CANCELING and mirror["processing_status"] == "in_progress"
     wished = batch.cancel_requested_at
     batch.move(state, allowed=RUNNING & {state}, due=delay, **({} if stale else clean))
-    if batch.cancel_requested_at != wished:  # somebody wished while we asked: that is due now, not at the next poll
+    if batch.cancel_requested_at != wished:  # requested during this poll: due now, not at the next poll
         batch.record_intent({State.IN_PROGRESS})
 
 
 def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
-    """Ask for one batch. An error changes nothing but the next poll: a 404 may pass, a 500 will."""
+    """Retrieve one batch. An error only delays the next poll: 404 and 500 may be transient."""
     data = failure = None
     try:
         data = client.retrieve(str(batch.anthropic_id))

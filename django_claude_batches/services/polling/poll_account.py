@@ -29,14 +29,14 @@ from django_claude_batches.services.slow_accounts import may_start_work, stop_af
 
 logger = get_logger(__name__)
 
+# Delays are rounded to this, so that batches share a statement and polls stay spread.
 DELAY_STEP = timedelta(seconds=5)
-"""Delays are rounded to it, so that batches share a statement; they stay spread."""
 
 STATUSES = {State.IN_PROGRESS: "in_progress", State.CANCELING: "canceling"}
 
 
 def is_unchanged(batch: MessageBatch, data: wire.MessageBatch) -> bool:
-    """Whether nothing of it has changed, and nothing is to be written or asked but when to look again."""
+    """Whether the batch is unchanged, and only its next poll has to be stored."""
     state = State(batch.state)
     if STATUSES.get(state) != data["processing_status"] or batch.last_error or batch.missed_at is not None:
         return False
@@ -46,7 +46,7 @@ def is_unchanged(batch: MessageBatch, data: wire.MessageBatch) -> bool:
 
 
 def schedule_next_polls(batches: list[MessageBatch]) -> None:
-    """Set when each is looked at next, unless somebody wished for something meanwhile."""
+    """Set the next poll of each batch, unless an intent was recorded since."""
     by_delay: dict[tuple[str, int], list[int]] = defaultdict(list)
     for batch in batches:
         delay = CANCEL_POLL_DELAY if batch.state == State.CANCELING else poll_delay(batch.created_at)
@@ -57,21 +57,21 @@ def schedule_next_polls(batches: list[MessageBatch]) -> None:
         unwished.update(next_action_at=now_plus(DELAY_STEP * steps), tries=0, failures=0)
 
 
+# Pages of a thousand in one round; older batches are retrieved one by one.
 MAX_PAGES = 5
-"""Pages of a thousand in one round; what is older is asked for one by one."""
 
+# Batches retrieved one by one in a round because the listing did not show them.
 MAX_SINGLE_RETRIEVES = 50
-"""Batches asked for one by one in a round, when the listing did not show them."""
 
+# For one account's round: less than the time between two ticks.
 BUDGET = timedelta(seconds=20)
-"""Of one account's round, less than the time between two ticks."""
 
 
 def poll_account(alias: str) -> int:
-    """Mirror all of an account's due batches with as few calls as possible; give how many were seen.
+    """Poll all of an account's due batches with as few calls as possible; return how many were seen.
 
-    One process at a time, under a lease on the account's row. An error is written on the batches that were not seen,
-    and stops nothing but this round.
+    One process at a time, under a lease on the account's row. An error is recorded on the batches that were not seen,
+    and ends only this round.
     """
     due = MessageBatch.objects.primary().to_poll().due().filter(account=alias)
     oldest = due.order_by("created_at").first()
@@ -130,7 +130,7 @@ def _delay_polls(pks: list[int], error: Exception) -> None:
 def _delay_some_polls(pks: list[int], error: Exception) -> None:
     rows = MessageBatch.objects.primary().to_poll().filter(pk__in=pks)
     failures = rows.aggregate(most=Max("failures"))["most"] or 0
-    # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.
+    # Each is polled a minute later, then less and less often. Errors of the API itself are assumed to be short.
     delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
     rows.update(
         next_action_at=now_plus(honor_retry_after(error, delay)),
@@ -140,7 +140,7 @@ def _delay_some_polls(pks: list[int], error: Exception) -> None:
 
 
 def _update_or_delay(batch: MessageBatch, data: wire.MessageBatch) -> None:
-    """Write what was seen of one batch; where that cannot be done, the others are written all the same."""
+    """Update one batch; if that fails, the others are updated all the same."""
     try:
         update_from_remote(batch, data)
     except Exception as error:
@@ -151,7 +151,7 @@ def _update_or_delay(batch: MessageBatch, data: wire.MessageBatch) -> None:
 def _listed(
     alias: str, client: BatchesClient, waiting: dict[str | None, MessageBatch], oldest: datetime | None
 ) -> Iterator[wire.MessageBatch]:
-    """Give the account's batches down to the oldest that we wait for, then single ones that were not among them."""
+    """Yield the account's batches down to the oldest due one, then those not listed, retrieved one by one."""
     give_up_at = time.monotonic() + BUDGET.total_seconds()
     after_id: str | None = None
     for _page in range(MAX_PAGES):

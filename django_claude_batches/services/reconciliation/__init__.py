@@ -1,1 +1,1 @@
-"""Finding out what became of a create call without an answer."""
+"""Find out whether an unanswered create call made a batch."""

@@ -1,4 +1,4 @@
-"""Taking over a batch that Anthropic has: one made elsewhere, or one of ours whose answer was lost."""
+"""Add a batch that exists at Anthropic: one created elsewhere, or the one that an unconfirmed row is waiting for."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from django_claude_batches.services.mirror import mirror_columns, request_total
 from django_claude_batches.services.reconciliation.proof import Reading, read
 from django_claude_batches.services.submission import acceptance
 
+# Errors that do not refute an identification: it is verified later.
 RETRIED_ERRORS = (NotEnded, APIConnectionError, APIResponseValidationError, RateLimitError, InternalServerError)
-"""What says nothing against a claim: it is verified later."""
 
 
 def adopt(
@@ -43,12 +43,12 @@ def adopt(
     label: str = "",
     by: Any = None,
 ) -> MessageBatch:
-    """Mirror a batch that was made elsewhere, or claim one for an unconfirmed row of ours.
+    """Mirror a batch that was created elsewhere, or assign one to an unconfirmed row.
 
-    Elsewhere: a new row, whose results are fetched like any other's; its requests cannot be read back. An id that a
-    row already has gives that row. `for_batch`: a line of its results must bear the tag of one of the batch's
-    attempts, so it can be claimed only when it has ended; NotOurs says why not, and its counts say nothing. Raise
-    APIError if a call fails, InvalidTransition if the row waits for nothing.
+    Created elsewhere: a new row, whose results are fetched like any other's; its requests cannot be read back. For an
+    id that a row already has, return that row. `for_batch`: a line of its results must contain the tag of one of the
+    batch's attempts, so it can be assigned only when it has ended; otherwise raise NotOurs with the reason. Counts
+    prove nothing. Raise APIError if a call fails, InvalidTransition if the row is not unconfirmed.
     """
     require_no_transaction("adopt()")
     if for_batch is not None:
@@ -59,7 +59,7 @@ def adopt(
     data = connect(account).retrieve(id)
     try:
         return _mirror(data, account=account, kind=kind, label=label, by=by)
-    except IntegrityError:  # somebody else has just adopted it
+    except IntegrityError:  # another process has just adopted it
         return rows.get(anthropic_id=id)
 
 
@@ -82,10 +82,10 @@ def _mirror(data: wire.MessageBatch, *, account: str, kind: str = "", label: str
 
 
 def identify(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  # noqa: A002 (the API's word)
-    """Say that this is it: a worker verifies the id for the unconfirmed batch, once that one has ended. No HTTP.
+    """Identify an unconfirmed batch as this one at Anthropic. No HTTP: a worker verifies the id.
 
-    Raise InvalidRequest for what is no id, InvalidTransition if the batch waits for none. What did not hold is said in
-    `last_error` and in the timeline.
+    It is verified once that batch has ended. Raise InvalidRequest for an invalid id, InvalidTransition if the batch is
+    not unconfirmed. If verification fails, `last_error` and the timeline say why.
     """
     if not wire.BATCH_ID_PATTERN.fullmatch(id):
         raise InvalidRequest(f"a batch's id looks like msgbatch_01…, not {id!r:.80}")
@@ -96,9 +96,9 @@ def identify(batch: MessageBatch, id: str, *, by: Any = None) -> MessageBatch:  
 
 
 def verify_identification(batch: MessageBatch, token: str) -> bool:
-    """Verify what somebody claimed; give whether the batch has moved on by it.
+    """Verify the id that a person named; return whether the batch has changed its state.
 
-    The claim stays, and the batch is put off, while the one at Anthropic has not ended or Anthropic does not answer.
+    While the batch at Anthropic has not ended or Anthropic does not answer, the id stays and the row is rescheduled.
     """
     remote_id = batch.identified_id
     rows = MessageBatch.objects.primary()
@@ -124,16 +124,16 @@ def _verify_later(batch: MessageBatch, token: str, why: ClaudeBatchesError) -> N
         what__in=["identification_requested", "identification_pending"]
     )
     last = said.last()
-    if isinstance(why, NotEnded) and (last is None or last.what == "identification_requested"):  # once for each claim
+    if isinstance(why, NotEnded) and (last is None or last.what == "identification_requested"):  # once for each request
         batch.log_event("identification_pending", str(why))
 
 
 def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[MessageBatch], list[str]]:
     """Mirror everything that the account lists; return the new rows, and the ids that were left out.
 
-    Left out is what may be an unconfirmed submission's of ours: adopting it would hide it from the search.
-    Raise NotOurs for an account that is SHARED: otherwise the answers of others would be stored here, and RETENTION
-    would delete their batches at Anthropic.
+    Left out are batches that an unconfirmed submission may have made: adopting them would hide them from the search.
+    Raise NotOurs for an account that is SHARED: otherwise others' answers would be stored here, and RETENTION would
+    delete their batches at Anthropic.
     """
     require_no_transaction("adopt_all()")
     if conf.account(account).is_shared:

@@ -1,4 +1,4 @@
-"""What follows from what is known of a create call without an answer. Pure: no database, no network, no clock."""
+"""Decide what to do with an unconfirmed batch: wait, count it as not received, or hold it for a person. No I/O."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Facts:
-    """`candidates` may be it and are at Anthropic; `gone` may have been it and are not there any more.
+    """What is known about an attempt.
 
-    `listings` are the full ones so far without a candidate, this one included; `are_kept` says that no other one came
-    between them of which it is not known what it showed.
+    `candidates` may be its batch and exist; `gone` may have been it and no longer exist. `listings` counts the full
+    ones so far without a candidate, including this one; `are_kept` says whether the answers of all other listings
+    between them were stored.
     """
 
     is_quiet: bool
@@ -40,7 +41,7 @@ class Decision:
 
 
 def decide(facts: Facts) -> Decision:
-    """Give what to do: wait, count it as not received, or hold it for a person, who is told why."""
+    """Return what to do: wait, count the batch as not received, or hold it for a person, with the reason."""
     if facts.candidates:
         why = "48 hours were not enough to tell whose the batches are that may be it"
         return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)

@@ -1,4 +1,4 @@
-"""Looking at what may be a lost batch, one by one: is it still there, and whose is it."""
+"""Inspect candidates for a lost batch one by one: retrieve them, and read whose results they hold."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from django_claude_batches.services.listings.windows import unowned
 from django_claude_batches.services.reconciliation.proof import read, read_rows
 from django_claude_batches.services.submission import acceptance
 
+# Batches that are retrieved, and whose results are read, in one round.
 MAX_PER_ROUND = 50
-"""Batches that are asked for, and whose results are opened, in one round."""
 
+# For one round, well below a lease.
 BUDGET = timedelta(seconds=60)
-"""Of one round, well below a lease."""
 
+# Between two reads of a short body that must be equal.
 REREAD_AFTER = timedelta(minutes=10)
-"""Between two readings of a short body that have to be equal."""
 
 
 def examine(client: BatchesClient, rows: list[RemoteBatch], listing: Listing, likely: Iterable[int] = ()) -> None:
-    """Ask for those that were not listed, and open those that have ended: first those that count as many requests.
+    """Retrieve those that were not listed, and read those that have ended, matching request counts first.
 
-    What is found goes to the attempt that made it, and the other ones are marked; what stays open says why. One that
-    was adopted and is all here is judged by its rows.
+    A batch whose tag is found is assigned to its attempt, and the others are marked; rows that stay open say why. One
+    that was adopted and is complete is evaluated by its rows.
     """
     give_up_at = time.monotonic() + BUDGET.total_seconds()
     counts = set(likely)
@@ -56,7 +56,7 @@ def _asked_timestamp(row: RemoteBatch) -> float:
 
 
 def retrieve_candidate(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
-    """Ask for one by its id; give whether it is there. A 404 counts only in the Workspace that listed it, by name."""
+    """Retrieve a candidate; return whether it exists. A 404 counts only in the named Workspace that listed it."""
     data = failure = None
     try:
         data = client.retrieve(row.remote_id)
@@ -79,7 +79,7 @@ def retrieve_candidate(client: BatchesClient, row: RemoteBatch, workspace_id: st
 def retrieve_anchors(
     client: BatchesClient, alias: str, anchors: Mapping[Anchor, SubmitAttempt], workspace_id: str
 ) -> None:
-    """Ask for what was there before a call and is not listed: it may be gone, or the listing is stale."""
+    """Retrieve what existed before a call and is not listed: it may be gone, or the listing is stale."""
     give_up_at = time.monotonic() + BUDGET.total_seconds()
     for (id_, at), attempt in list(anchors.items())[:MAX_PER_ROUND]:
         if time.monotonic() > give_up_at:
@@ -92,17 +92,17 @@ def _is_to_be_read(row: RemoteBatch, now: datetime) -> bool:
 
 
 def inspect_results(client: BatchesClient, row: RemoteBatch, adopted: MessageBatch | None, now: datetime) -> None:
-    """Read one, by our rows where it was adopted, and write down what that says."""
+    """Read a candidate's results, from its rows if it was adopted, and record the findings."""
     reading = read(client, row.remote_id) if adopted is None else read_rows(adopted)
     if reading.attempt is not None:
         acceptance.assign_proven(reading.attempt, row.remote_id)
-        if unowned([row.remote_id]):  # that attempt has another one: it is a duplicate, and no other attempt's
+        if unowned([row.remote_id]):  # that attempt already has a batch: this is a duplicate, and no other attempt's
             RemoteBatch.objects.primary().filter(pk=row.pk).update(is_foreign=True, why="")
         return
     is_as_before = bool(reading.digest) and reading.digest == row.digest
     row.is_foreign = reading.is_foreign or is_as_before
     row.why = "" if row.is_foreign else reading.why
     changes: dict[str, object] = {"is_foreign": row.is_foreign, "why": row.why, "lines_read": reading.lines}
-    if reading.digest and not is_as_before:  # one that could not be read says nothing of those before
+    if reading.digest and not is_as_before:  # a failed read says nothing about earlier ones
         changes |= {"digest": reading.digest, "digest_at": now}
     RemoteBatch.objects.primary().filter(pk=row.pk).update(**changes, asked_at=DatabaseNow())

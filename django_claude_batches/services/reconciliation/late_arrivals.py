@@ -1,4 +1,4 @@
-"""Batches that turn up after all: attempts that nobody waits for any more are watched for 25 hours."""
+"""Watch for batches that appear after their attempt was abandoned, for 25 hours."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ INTERVAL = timedelta(minutes=10)
 
 
 def watch_due(account: str | None = None) -> int:
-    """Look for late batches of each account, or this one, whose last look is ten minutes old.
+    """Look for late batches of this account, or of each, if the last watch is ten minutes old.
 
-    Give how many attempts are watched; see `watch`. Not inside a transaction.
+    Return how many attempts are watched; see `watch`. Must run outside a transaction.
     """
     require_no_transaction("watch_due()")
     return sum(watch(alias) for alias in _accounts_due(account))
 
 
 def dispatch_due_watches(dispatch: Callable[[str], object]) -> None:
-    """`dispatch` the alias of each account whose last look is ten minutes old. Asks no server, and takes no turn."""
+    """Call `dispatch` with each account whose last watch is ten minutes old. Sends no HTTP and acquires no lease."""
     for alias in known_accounts():
         if may_start_work(alias) and AccountState.objects.is_turn(alias, "next_watch_at"):
             dispatch(alias)
@@ -55,15 +55,15 @@ def _accounts_due(account: str | None) -> Iterator[str]:
 
 @stop_after_slow_call()
 def watch(alias: str) -> int:
-    """Look for an account's late batches; give how many attempts are watched.
+    """Look for an account's late batches; return how many attempts are watched.
 
-    What is found goes to its owner: a row that moved on meanwhile keeps both ids, and `duplicate_detected` is sent. An
-    account that fails says so in the log. Not inside a transaction.
+    A batch that is found is assigned to its owner: a row that was sent again since keeps both ids, and
+    `duplicate_detected` is sent. An error is logged. Must run outside a transaction.
     """
     require_no_transaction("watch()")
     try:
         return _watch(alias)
-    except Exception:  # one account's oddity ends no other's watch
+    except Exception:  # an error of one account must not stop the watch of the others
         logger.exception("Account %s could not be watched for late batches.", alias)
         return 0
 

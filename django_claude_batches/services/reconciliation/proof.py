@@ -1,4 +1,4 @@
-"""Opening the results of a batch to see whose it is: the tags of its lines prove it, and nothing else does."""
+"""Read the first results of a remote batch: a tag in its custom_ids proves which attempt made it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from django_claude_batches.exceptions import APITimeoutError, ClaudeBatchesError
 from django_claude_batches.models import BatchResult, MessageBatch, SubmitAttempt
 from django_claude_batches.services.ingestion.result_lines import parse
 
+# Well-formed lines that are searched for a tag: every line of a batch that this app sent has one.
 PROOF_LINES = 20
-"""Well-formed lines to look at for a tag: every line of a batch of ours bears it."""
 
 MAX_BAD_LINES = 1000
 
+# Maximum time of one read: with opening, a timeout and the round that it ends, less than a lease.
 READ_SECONDS = 90.0
-"""How long one reading may take: with its opening, a silence and the round that it ends, less than a lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the first lines of a batch's results say.
+    """What the first lines of a batch's results show.
 
-    `attempt` is the one whose tag they bear. Without one, `lines` well-formed ones came; `digest` is there if these
-    were all of a body that came whole. `why` says what kept it from being read.
+    `attempt` is the one whose tag they contain. Without one, `lines` counts well-formed lines; `digest` is set if these
+    were all lines of a complete body. `why` says why it could not be read.
     """
 
     attempt: SubmitAttempt | None = None
@@ -36,12 +36,12 @@ class Reading:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether that is enough to say that another call made it."""
+        """Whether this proves that another call made the batch."""
         return self.attempt is None and self.lines >= PROOF_LINES
 
 
 def read(client: BatchesClient, remote_id: str) -> Reading:
-    """Read up to 20 well-formed lines of an ended batch, then hang up."""
+    """Read up to 20 well-formed lines of an ended batch, then close the connection."""
     custom_ids: list[str] = []
     bad, digest, failure = 0, "", ""
     try:
@@ -72,7 +72,7 @@ def _read_deadline(seconds: float) -> Callable[[], None]:
 
 
 def read_rows(batch: MessageBatch) -> Reading:
-    """Judge a complete batch that was adopted by its rows here: these are all that there is."""
+    """Evaluate a complete adopted batch by its rows: they are all of its results."""
     results = BatchResult.objects.primary().filter(batch=batch).order_by("pk")
     custom_ids = list(results.values_list("custom_id", flat=True)[:PROOF_LINES])
     return Reading(_owner(custom_ids), PROOF_LINES if custom_ids else 0, why="" if custom_ids else "it has no results")

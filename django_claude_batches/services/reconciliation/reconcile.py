@@ -1,4 +1,4 @@
-"""Batches of which nobody knows whether Anthropic has them: searched for until it is proved, one way or the other."""
+"""Search for the batches of unanswered create calls, until it is proved that each was or was not received."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ from django_claude_batches.services.submission.baseline import quiet_period
 
 logger = get_logger(__name__)
 
+# Between two listings that count: a batch missing from one by chance is on the other.
 MIN_LISTING_INTERVAL = timedelta(minutes=10)
-"""Between two listings that count: what one of them lacks by chance, the other one shows."""
 
+# After `sent_at`: by then a batch has ended, and its results could have been read for a day.
 OVERDUE_AFTER = timedelta(hours=48)
-"""After `sent_at`: by then what it made has ended, and its results could have been read for a day."""
 
+# Unconfirmed batches for which one listing is used.
 MAX_BATCHES_PER_SEARCH = 200
-"""Unconfirmed batches that one listing serves."""
 
+# Candidates stored on an attempt for display.
 MAX_SHOWN_CANDIDATES = 100
-"""Candidates that an attempt keeps for people to see."""
 
 
 @dataclass(frozen=True)
 class UnconfirmedBatch:
-    """An unconfirmed batch that this process holds, and its last create call."""
+    """An unconfirmed batch that this process has leased, and its last create call."""
 
     batch: MessageBatch
     token: str
@@ -65,10 +65,10 @@ class UnconfirmedBatch:
 
 
 def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
-    """Search for what an unconfirmed create call made; give whether there is more to do at once.
+    """Search for the batch of an unconfirmed create call; return whether there is more to do at once.
 
     A tag in the results proves it. That nothing was received is proved by two full listings without a candidate, ten
-    minutes apart and both long after the call could still have been running. Until then it is not sent again. The same
+    minutes apart and both long after the call could still have been running. Until then it is not sent again. One
     search serves all unconfirmed batches of the account that are due.
     """
     if _accept_recorded_answer(batch):
@@ -82,21 +82,21 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
 
 
 def abandon(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
-    """Wait no more for an unconfirmed batch. It may have been billed; a later proof still revives it.
+    """Stop waiting for an unconfirmed batch. It may have been billed; a later proof still revives it.
 
     Repeating it does nothing; raise InvalidTransition for any other batch.
     """
     if batch.move(State.ABANDONED, allowed={State.UNCERTAIN}):
         batch.log_event("abandoned", by=by)
         if batch.is_being_identified:
-            batch.record_intent({State.ABANDONED})  # the claim is still to be verified
+            batch.record_intent({State.ABANDONED})  # the named id is still to be verified
     elif batch.state != State.ABANDONED:
         raise batch.forbidden("abandon", {State.UNCERTAIN})
     return batch
 
 
 def _accept_recorded_answer(batch: MessageBatch) -> bool:
-    """Look whether an answer was written down after all, on the last attempt that may have made a batch."""
+    """Accept an answer that was recorded after all on the last attempt that may have made a batch."""
     made = batch.attempts.using(MessageBatch.objects.primary().db).may_have_created().last()
     if made is None or not made.remote_id:
         return False
@@ -106,7 +106,7 @@ def _accept_recorded_answer(batch: MessageBatch) -> bool:
 
 @contextmanager
 def _lease_others(batch: MessageBatch) -> Iterator[list[UnconfirmedBatch]]:
-    """Hold the account's other unconfirmed batches that are due, but for those that need something else first."""
+    """Lease the account's other unconfirmed batches that are due, except those that need another step first."""
     rows = MessageBatch.objects.primary()
     due = rows.due().filter(state=State.UNCERTAIN, account=batch.account, identified_id="").exclude(pk=batch.pk)
     due = due.exclude(attempts__remote_id__isnull=False)
@@ -123,7 +123,7 @@ def _lease_others(batch: MessageBatch) -> Iterator[list[UnconfirmedBatch]]:
 
 
 def _with_last_attempts(held: dict[int, str]) -> Iterator[UnconfirmedBatch]:
-    """Give the batches with their last attempts, where these were sent."""
+    """Yield the batches with their last attempts, if these were sent."""
     last: dict[int, SubmitAttempt] = {}
     for attempt in SubmitAttempt.objects.primary().filter(batch__in=held).order_by("number"):
         last[attempt.batch_id or 0] = attempt
@@ -134,7 +134,7 @@ def _with_last_attempts(held: dict[int, str]) -> Iterator[UnconfirmedBatch]:
 
 
 def _search(unconfirmed: list[UnconfirmedBatch], client: BatchesClient) -> bool:
-    """Search for all of them; give whether there is more to do at once for the first."""
+    """Search for all of them; return whether there is more to do at once for the first."""
     alias = unconfirmed[0].batch.account
     began_at = AccountState.objects.primary().clock()
     attempts = [each.attempt for each in unconfirmed]
@@ -186,7 +186,7 @@ def _decide(
     gone: frozenset[str],
     began_at: datetime,
 ) -> bool:
-    """Do what follows for one batch; give whether there is more to do at once."""
+    """Apply the decision for one batch; return whether there is more to do at once."""
     batch, attempt = unconfirmed.batch, unconfirmed.attempt
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
     if batch.state != State.UNCERTAIN:
@@ -195,7 +195,7 @@ def _decide(
     maybe = [row for row in candidates if window.may_have_made(row.remote_id, row.created_at)]
     is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_period(attempt) < began_at
     full, why_not = completeness(listing, attempt, gone)
-    # Of these listings, if there are enough; else the one just made is one of them.
+    # Since the earlier listing, if there are enough; else the listing just made is one of them.
     are_all_kept = all_answers_stored(
         batch.account, attempt.last_listing_at if attempt.listings_made >= FULL_LISTINGS else None
     )
@@ -225,9 +225,9 @@ def _decide(
 
 
 def _count(attempt: SubmitAttempt, began_at: datetime, *, counts: bool, anew: bool) -> int:
-    """Count a full listing without a candidate, if the last one is long enough ago; begin anew when there is one.
+    """Count a full listing without a candidate, if the last one is old enough; restart when there is a candidate.
 
-    More than are needed are not counted: what came between these is known then, or will be.
+    Further listings than needed are not counted: whether answers between those are stored is known then, or will be.
     """
     rows = SubmitAttempt.objects.primary().filter(pk=attempt.pk, listings_made=attempt.listings_made)
     if anew and attempt.listings_made:
@@ -235,14 +235,14 @@ def _count(attempt: SubmitAttempt, began_at: datetime, *, counts: bool, anew: bo
         return 0
     last = attempt.last_listing_at
     if counts and attempt.listings_made < FULL_LISTINGS and (last is None or last + MIN_LISTING_INTERVAL <= began_at):
-        # Only if no other process has counted meanwhile.
+        # Only if no other process has counted since.
         rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
     return attempt.listings_made if counts else min(attempt.listings_made, FULL_LISTINGS - 1)
 
 
 def _store_candidates(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:
-    """Keep for people what may be it, and why that is open."""
+    """Store the candidates, and why each is undecided, for display."""
     shown = [
         {
             "id": row.remote_id,

@@ -1,1 +1,1 @@
-"""Deleting what is not to be kept."""
+"""Purge and erase stored data."""

@@ -1,4 +1,4 @@
-"""Emptying the bodies of one batch, under its lease."""
+"""Purge the bodies of one batch, holding its lease."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django_claude_batches.services.retention.policy import BodyKind
 
 @dataclass(slots=True)
 class PurgeCount:
-    """How much of one kind: whole batches, rows, and batches that are old enough and keep it all the same."""
+    """Counts for one kind of body: whole batches, rows, and expired batches that keep it all the same."""
 
     batches: int = 0
     rows: int = 0
@@ -28,11 +28,11 @@ class PurgeCount:
 
 @dataclass(slots=True)
 class PurgeReport:
-    """What was purged of one account; of a dry run, what would be.
+    """What was purged of one account; for a dry run, what would be.
 
-    `remote_copies` counts the batches that were asked to be deleted at Anthropic: a worker does it. `leased` counts
-    those on which another process is at work, and whose turn comes later; `is_complete` says whether there was time for
-    all. `problem` is what ended it before.
+    `remote_copies` counts the batches whose deletion at Anthropic was requested: a worker does it. `leased` counts
+    those leased by another process, which are purged later; `is_complete` says whether the time was enough for all.
+    `problem` is the error that ended the purge.
     """
 
     account: str
@@ -46,7 +46,7 @@ class PurgeReport:
 
 @dataclass(slots=True)
 class PurgeProgress:
-    """How long there is time, and who wants to know how far it is."""
+    """The remaining time, and the callback for progress."""
 
     report: PurgeReport
     give_up_at: float | None
@@ -70,16 +70,16 @@ class PurgeOutcome(Enum):
 
 
 def purge_bodies(pk: int, kind: BodyKind, purged: PurgeCount, progress_so_far: PurgeProgress) -> PurgeOutcome:
-    """Empty one batch's bodies, and say so on its row when the last is gone.
+    """Empty one batch's bodies, and record on its row when the last is gone.
 
-    What is left after a kill, or when the time is over, is found by what still stands in the rows.
+    After a kill or a timeout, the next call finds the remaining bodies in the rows.
     """
     rows = MessageBatch.objects.primary().filter(kind.purgeable)
     token = rows.acquire(pk)
     if token is None:
         return PurgeOutcome.NOT_AT_ALL
     try:
-        # Before the first row: what must not be done with half of a batch is refused from now on.
+        # Before the first row: actions that need the whole batch are refused from now on.
         began = {kind.began_at: Coalesce(F(kind.began_at), DatabaseNow())}
         if not rows.leased_by(pk, token).update(**began):
             return PurgeOutcome.NOT_AT_ALL
@@ -96,7 +96,7 @@ def purge_bodies(pk: int, kind: BodyKind, purged: PurgeCount, progress_so_far: P
 def _purge_range(pk: int, token: str, kind: BodyKind, bodies: LargeColumns, span: KeyRange, purged: PurgeCount) -> bool:
     rows = MessageBatch.objects.primary().filter(kind.purgeable)
     with transaction.atomic(using=rows.db, durable=True):
-        # Heartbeat, fence and row lock in one statement: a late process takes nothing away.
+        # Renewing the lease also locks the row: a process whose lease expired finds it lost, and empties nothing.
         if not rows.renew(pk, token):
             return False
         count = bodies.clear(pk, span, using=rows.db)

@@ -75,12 +75,12 @@ def erase_target(row: EraseTarget, *, by: Any = None) -> Erasure:
     require_no_transaction("erase()")
     report = Erasure(row.name)
     runs = JobRun.objects.primary().exclude(job__in=_jobs_over_others(row))
-    # Before the first request is looked for: whichever of them ends until the last one was may have added another.
+    # Queried before the first request: a run that stops drafting during the loop may have added requests.
     drafted = set(runs.filter(BEING_DRAFTED).values_list("pk", flat=True))
     about = BatchRequest.objects.primary().order_by("pk")
     about = about.filter(content_type__in=row.content_types, object_id__in=row.keys)
     last = 0
-    # Each page is read after the one before is erased, so requests drafted meanwhile are newer, and found.
+    # Each page is read after the one before is erased, so requests drafted since are newer, and found.
     while page := list(about.filter(pk__gt=last).values_list("pk", "batch", "erased_at")[:PAGE_ROWS]):
         for batch_id, rows in groupby(page, key=lambda row: row[1]):
             found = list(rows)
@@ -92,7 +92,7 @@ def erase_target(row: EraseTarget, *, by: Any = None) -> Erasure:
         last = page[-1][0]
     for run in runs.filter(BEING_DRAFTED | Q(pk__in=drafted)).order_by("pk"):
         report.leased.append(RUN_BEING_DRAFTED.format(run))
-    # After those that were being drafted: one that paused at the row meanwhile has its words now.
+    # After waiting for runs that were being drafted: one that paused at the row has its error text by now.
     for pk in list(runs.filter(HAS_ERROR_TEXT).order_by("pk").values_list("pk", flat=True)):
         _run_step(report, partial(_clear_run_texts, pk))
     return report
@@ -114,7 +114,7 @@ def _run_step(report: Erasure, step: partial[None]) -> None:
 
 
 def _is_lock_error(error: OperationalError) -> bool:
-    """Whether the database undid a transaction because another one had a lock; one that is down says otherwise."""
+    """Whether the database rolled back a transaction because of another one's lock, and not because it is down."""
     code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
     return code in LOCKED or (error.args[:1] or ("",))[0] in LOCKED
 
@@ -145,9 +145,9 @@ def _clear_run_texts(pk: int) -> None:
 
 
 def _jobs_over_others(row: EraseTarget) -> list[str]:
-    """Name the jobs that are known to be over other models: a run of another one may be about the row.
+    """Return the names of jobs that are known to be over other models: a run of another job may be about the row.
 
-    It has no request about the row where it paused at it; its job may be gone, or raise when it is asked for its model.
+    A run that paused at the row has no request about it; its job may be gone, or raise when its model is read.
     """
     models_of = ((name, getattr(job_registry.find(name), "row_model", None)) for name in job_registry.names())
     return [name for name, model in models_of if model is not None and model._meta.concrete_model not in row.models]

@@ -1,4 +1,4 @@
-"""What requests say of one row of the project: its model and its key, as content types and texts."""
+"""Find the content types and keys under which requests refer to one row of the project."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def find_target(content_type: ContentType, key: Any, *, name: str) -> EraseTarge
         return EraseTarget(name, frozenset(), frozenset({content_type.pk}), frozenset({str(key)}))
     same = _with_its_key(model._meta.concrete_model)
     content_types = content_types_of(BatchRequest.objects.primary().db).get_for_models(*same)
-    # Drafting wrote the key of the instance that it was given: mostly as it is read, but perhaps as it was set.
+    # Drafting stored the key of the instance that it received: usually as read from the database, perhaps as assigned.
     keys = frozenset({str(key), str(key_of(model, key))})
     return EraseTarget(name, frozenset(same), frozenset(each.pk for each in content_types.values()), keys)
 
@@ -57,7 +57,7 @@ def key_of(model: type[models.Model], key: Any) -> Any:
 def _with_its_key(model: type[models.Model]) -> list[type[models.Model]]:
     """Return the model, and what it inherits from or inherits from it and has the same primary key."""
     found = [model]
-    for each in found:  # which grows meanwhile
+    for each in found:  # grows during the loop
         for other in (*_parents(each), *_children(each)):
             if other not in found:
                 found.append(other)

@@ -1,4 +1,4 @@
-"""Which batches have something that RETENTION gives up, and which of these keep it all the same."""
+"""Which batches RETENTION has expired for, and which of them are kept anyway."""
 
 from __future__ import annotations
 
@@ -26,29 +26,27 @@ from django_claude_batches.models.run import ACTIVE
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 
 COMPLETE = Q(state=State.INGESTED, announced_at__isnull=False)
+# A receiver of the project kept raising: what it did not handle is not stored anywhere else.
+# Missing results are no such error, and are described in `last_error`.
 RECEIVER_FAILED = Q(state=State.INGESTED) & ~Q(last_error="") & ~Q(last_error=F("missing_reason"))
-"""A receiver of the app's kept raising: what it did not take is not stored anywhere else.
-
-That results are missing is no such error, and stays in `last_error`.
-"""
 
 _of_batch: dict[str, Any] = {"batch": OuterRef("pk")}
+# A run may ask its requests again, or there are results that its job has not taken.
 NOT_DELIVERED = (
     Q(Exists(JobRun.objects.filter(pk=OuterRef("run"), state__in=ACTIVE)))
     | Q(Exists(DeliveryChunk.objects.undone().filter(**_of_batch)))
     | Q(Exists(FailedDelivery.objects.filter(**_of_batch)))
 )
-"""A run may ask its requests again, or there are results that its job has not taken."""
 
+# Timeline events of a batch that is final without being complete.
 FINAL_EVENTS = ("lost", "deleted_at_anthropic", "abandoned")
-"""What the timeline says when a batch is finished without being complete."""
 
 
 @dataclass(frozen=True)
 class BodyKind:
-    """One kind of bodies: whose they are, who of these keeps them, and where they stand.
+    """One kind of body: its model, which batches keep it, and the columns that hold it.
 
-    `counted_by` is the column of a batch that says how many there are, `words` what the timeline says when they go.
+    `counted_by` is the batch's column with their number, `words` the timeline's text when they are purged.
     """
 
     name: str
@@ -68,7 +66,7 @@ class BodyKind:
 
     @property
     def purgeable(self) -> Q:
-        """Match what a chunk may be taken from; without anything about time, for an UPDATE."""
+        """Match batches from which a chunk may be purged, without conditions about time, for an UPDATE."""
         return self.finished & ~self.kept & Q(**{f"{self.purged_at}__isnull": True})
 
 
@@ -91,17 +89,17 @@ RESULT_BODIES = BodyKind(
 
 
 def expired(kind: BodyKind, alias: str, delay: timedelta) -> MessageBatchQuerySet:
-    """Match an account's batches that were finished so long ago, and were not purged; those that keep it too."""
+    """Match an account's batches that finished so long ago and were not purged, including those that keep it."""
     rows = _finished(alias, kind.finished, delay).filter(**{f"{kind.purged_at}__isnull": True})
-    if kind is REQUEST_BODIES:  # one that was made elsewhere has none
+    if kind is REQUEST_BODIES:  # batches created elsewhere have none
         rows = rows.filter(Exists(BatchRequest.objects.using(rows.db).filter(batch=OuterRef("pk"))))
     return rows
 
 
 def expired_remotely(alias: str, delay: timedelta) -> MessageBatchQuerySet:
-    """Match complete batches that we made, and that are still at Anthropic with their results.
+    """Match complete batches that we created, and that are still at Anthropic with their results.
 
-    Those that were made elsewhere are somebody else's; after 29 days nothing but the counts is left there.
+    Batches created elsewhere are not ours to delete; after 29 days only the counts are left there.
     """
     rows = _finished(alias, COMPLETE, delay).filter(
         remote_deleted_at__isnull=True,

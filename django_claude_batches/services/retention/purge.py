@@ -1,4 +1,4 @@
-"""What RETENTION says is not to be kept: taken away a thousand rows at a time, so that nobody waits for a lock."""
+"""Purge what RETENTION has expired, in transactions of at most 1,000 rows."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from django_claude_batches.services.retention.policy import (
 
 logger = get_logger(__name__)
 
+# A little less than a day, so that an hourly check purges at about the same time each day.
 INTERVAL = timedelta(hours=23, minutes=30)
-"""A little less than a day: what looks every hour then purges at about the same time of each day."""
 
+# Delay before the next purge after the time limit, an error, or a killed process.
 RETRY_INTERVAL = timedelta(hours=1)
-"""Until the next try where there is more than the time allowed for, it failed, or its process was killed."""
 
+# The minimum time to check and draft an uploaded file, however short REQUEST_BODIES is.
 MIN_UPLOAD_RETENTION = timedelta(days=1)
-"""However short REQUEST_BODIES is: so long a person has to look at an uploaded file and to have it drafted."""
 
+# For a purge within `tick --loop`, which sends and fetches nothing during it: enough for a million rows.
 BUDGET = timedelta(minutes=2)
-"""Of what is done by the way, while `tick --loop` sends and fetches nothing: it is enough for a million rows."""
 
 
 def purge(
@@ -57,20 +57,20 @@ def purge(
     budget: timedelta | None = None,
     progress: Callable[[PurgeReport], object] | None = None,
 ) -> list[PurgeReport]:
-    """Take away what RETENTION says is not to be kept, of one account or of all; without the setting, nothing.
+    """Purge what RETENTION has expired, of one account or of all; without the setting, nothing.
 
-    A thousand rows, or 8 MB, are one transaction. What is interrupted, or has used up its `budget`, goes on with the
-    next call where it was. A batch on which another process is at work is left for later, and in what may be a copy of
-    the database nothing is purged. With `dry_run` nothing is, and the reports say what would be; rows are then counted
-    by what their batches say. `progress` is called with the report after each transaction. Not inside a transaction.
-    Raise ConfigurationError for an account that neither the settings nor any row knows.
+    A transaction purges at most a thousand rows, or 8 MB. After an interruption, or at the end of its `budget`, the
+    next call continues. A batch that another process has leased is left for later, and in a database that may be a copy
+    nothing is purged. With `dry_run` nothing is deleted, and the reports say what would be; rows are then counted by
+    their batches' columns. `progress` is called with the report after each transaction. Must run outside a transaction.
+    Raise ConfigurationError for an account that is neither in the settings nor in the database.
     """
     require_no_transaction("purge()")
     if conf.retention().is_for_ever:
         return []
     aliases = known_accounts() if account is None else [account]
     if account is not None and account not in known_accounts():
-        conf.account(account)  # says so
+        conf.account(account)  # raises ConfigurationError
     give_up_at = None if budget is None else time.monotonic() + budget.total_seconds()
     return [
         _purge_account(PurgeProgress(PurgeReport(alias), give_up_at, progress), dry_run=dry_run) for alias in aliases
@@ -78,9 +78,9 @@ def purge(
 
 
 def purge_due() -> list[PurgeReport]:
-    """Purge the accounts whose last purge is a day old; elsewhere do nothing. For whatever comes by every so often.
+    """Purge the accounts whose last purge is a day old; else do nothing. For periodic callers.
 
-    When it is due stands in the account's row. One that did not come to its end in 2 minutes goes on in an hour.
+    The account's row records when the next purge is due. One that did not finish within 2 minutes continues in an hour.
     """
     require_no_transaction("purge_due()")
     if conf.retention().is_for_ever:
@@ -95,7 +95,7 @@ def _purge_account(progress_so_far: PurgeProgress, *, dry_run: bool) -> PurgeRep
     report = progress_so_far.report
     try:
         require_own_installation(report.account)
-        _delete_copies(progress_so_far, dry_run=dry_run)  # first: only these can be too late
+        _delete_copies(progress_so_far, dry_run=dry_run)  # first: only these have a deadline
         for kind, delay, purged in _kinds(report):
             _count(kind, delay, purged, progress_so_far) if dry_run else _empty(kind, delay, purged, progress_so_far)
         delays = [delay for _kind, delay, _purged in _kinds(report)]
@@ -107,7 +107,7 @@ def _purge_account(progress_so_far: PurgeProgress, *, dry_run: bool) -> PurgeRep
     except (ClaudeBatchesError, conf.ConfigurationError) as error:
         report.problem = str(error)
         logger.warning("The purge of account %s ended early: %s", report.account, error)
-    except Exception as error:  # one account's oddity stops no other's purge
+    except Exception as error:  # an error of one account must not stop the purge of the others
         report.problem = f"{type(error).__name__}: {error}"
         logger.exception("The purge of account %s failed.", report.account)
     if not dry_run and report.is_complete and not report.problem:
@@ -117,7 +117,7 @@ def _purge_account(progress_so_far: PurgeProgress, *, dry_run: bool) -> PurgeRep
 
 
 def _kinds(report: PurgeReport) -> Iterator[tuple[BodyKind, timedelta, PurgeCount]]:
-    """Give what the settings do not keep for ever."""
+    """Yield the kinds that the settings do not keep for ever."""
     retention = conf.retention()
     if retention.request_bodies is not None:
         yield REQUEST_BODIES, retention.request_bodies, report.request_bodies
@@ -159,7 +159,7 @@ def _clear_error_texts(alias: str, delay: timedelta) -> None:
 
 
 def _delete_copies(progress_so_far: PurgeProgress, *, dry_run: bool) -> None:
-    """Ask for the copies to be deleted; none of an account that the settings do not know: nobody could ask for it."""
+    """Request deletion of the remote copies, except for accounts not in the settings: no request can be sent."""
     delay, copies = conf.retention().remote_copies, progress_so_far.report.remote_copies
     if delay is None or progress_so_far.report.account not in conf.accounts():
         return

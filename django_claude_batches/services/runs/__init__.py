@@ -1,4 +1,4 @@
-"""Runs of jobs: rows are drafted into batches, answers delivered to the job's handlers, and failed rows retried.
+"""Run jobs: draft rows into batches, submit them, deliver results, retry what failed.
 
-The run's row says how far it is; each step is one transaction, under a lease.
+A run's progress is stored on its row; each step is one transaction, under a lease.
 """

@@ -1,4 +1,4 @@
-"""Do everything that is due for one run in this process, without workers."""
+"""Advance a run in this process, without workers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def steps(run: JobRun) -> Iterator[None]:
     """Do what is due for the run in this process; yield after each step, so that the caller may stop.
 
     Batches at Anthropic are polled, which is free. Everything else waits until it is due, or a waiting caller would use
-    up all its tries.
+    up all retries.
     """
     require_no_transaction("steps()")
     drive_if_due(run.pk)
@@ -69,7 +69,7 @@ def _chunks(run: JobRun) -> Any:
 
 
 def _progress_of(run: JobRun) -> list[Any]:
-    """Return how far the run, its batches and its chunks are: while that changes, there may be more to do."""
+    """Return the progress of the run, its batches and its chunks: while that changes, there may be more to do."""
     return [
         *JobRun.objects.primary().filter(pk=run.pk).values_list("state", "row_count", "left_out_count", "paused_at"),
         *_batches(run).order_by("pk").values_list("pk", "state", "delivered_at", "announced_at"),

@@ -1,4 +1,7 @@
-"""Fill the batches of a run, page by page: after a crash, the next process continues behind the last page."""
+"""Fill a run's batches with requests.
+
+Drafting can be interrupted after any page and continues in the same batches.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ class BatchBuilder:
         self._waiting_bytes = 0
 
     def close(self) -> None:
-        """Write what was added, and release all batches to be sent."""
+        """Write what was added, and close all batches, so that they can be submitted."""
         for betas in list(self._open):
             self._close(betas)
 

@@ -1,4 +1,4 @@
-"""Pause, resume, cancel and retry a run. No HTTP: a worker does the work."""
+"""Pause, resume, cancel and retry runs. No HTTP: a worker does the work."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def retry_run(run: JobRun, *, outcomes: Iterable[str] = ()) -> int:
     job = get_job(run.job)
     wanted = set(outcomes)
     with transaction.atomic(using=using):
-        if not run.change(Q(state__in=RETRYABLE), job=run.job):  # locks it
+        if not run.change(Q(state__in=RETRYABLE), job=run.job):  # locks the row
             raise run.forbidden("retry", "only a run that is drafted, and was not canceled, can be tried again.")
         again = DeliveryChunk.objects.using(using).undone().filter(batch=OuterRef("pk"), mode=DeliveryMode.REDELIVER)
         delivered = _batches_of(run).filter(deliveries__isnull=False).distinct().order_by("pk")

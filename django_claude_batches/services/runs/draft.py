@@ -28,7 +28,7 @@ FIX_HINT = (
     "(`resume-run --skip-unaskable`): they are left out and counted."
 )
 
-# After this, a page ends before its rows do: the job's code may be slow, and the lease is renewed between pages.
+# Maximum time for a page: the job's code may be slow, and the lease is renewed between pages.
 MAX_PAGE_SECONDS = 10.0
 
 
@@ -60,7 +60,7 @@ def draft(run: JobRun, token: str, job: job_registry.Job) -> bool:
             builder.close()
         _record_progress(run, token, taken, is_over=not page)
     if taken.problem:
-        # A person may have chosen meanwhile to leave such rows out: the run then continues with this row.
+        # A person may have chosen since to leave such rows out: the run then continues with this row.
         is_paused = run.pause(f"{taken.problem}\n\n{FIX_HINT}", where=Q(skip_unaskable=False), token=token)
         return not is_paused and run.skip_unaskable
     return bool(page)

@@ -1,4 +1,4 @@
-"""Do what is due for a run, under its lease: draft its rows, follow its batches up, and finish it."""
+"""Drive a run under its lease: draft its rows, follow up its delivered batches, and finish it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from django_claude_batches.services.runs.follow_up import follow_up
 
 logger = get_logger(__name__)
 
-# A run is due again after this, if nothing made it due before.
+# Delay before a run is due again, unless something makes it due earlier.
 RECHECK_INTERVAL = timedelta(minutes=2)
 
-# After this, drafting ends the task, so that the worker serves others; the run stays due.
+# Maximum time for drafting in one task, so that the worker serves others; the run stays due.
 MAX_DRIVE_SECONDS = 60.0
 
-# Tries of `on_finished` while it raises transient database errors.
+# Attempts to call `on_finished` while it raises transient database errors.
 MAX_TRIES = 5
 
 
@@ -83,11 +83,11 @@ def _step(run: JobRun, token: str) -> bool:
 
 def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
     rows = JobRun.objects.primary()
-    # First: if the run is made due while we check, it has to be checked again.
+    # Rescheduled first: if the run becomes due during the check, it is checked again.
     if not run.reschedule(RECHECK_INTERVAL, token=token):
         return False
     open_ones = run.batches.using(rows.db).filter(delivered_at__isnull=True)
-    # Not of abandoned batches: they may still be found. The run does not wait for them.
+    # Not for abandoned batches: they may still be found. The run does not wait for them.
     for batch in open_ones.filter(state=State.LOST, deliveries__isnull=True):
         if not _deliver_as_missing(run, batch, token):
             return False
@@ -124,10 +124,10 @@ def _is_unfinished(run: JobRun) -> bool:
 
 
 def _finish(run: JobRun, token: str, job: job_registry.Job) -> bool:
-    """End the run and call `on_finished` in one transaction; what that raises is kept, and what it wrote undone."""
+    """End the run and call `on_finished` in one transaction; if that raises, store the error and undo its writes."""
     rows = JobRun.objects.primary()
     to = RunState.CANCELED if run.state == RunState.CANCELING else RunState.FINISHED
-    # Renewed before the transaction too, in which `on_finished` may take long: others see only what is committed.
+    # Also renewed before the transaction, in which `on_finished` may take long: others see only committed renewals.
     if _is_unfinished(run) or not rows.renew(run.pk, token, RECEIVERS_LEASE):
         return False
     over: dict[str, Any] = {"finished_at": DatabaseNow(), "exclusive": None}

@@ -1,4 +1,4 @@
-"""Compute what a run would send, without storing or sending anything."""
+"""Compute what a run would send. Nothing is stored or sent."""
 
 from __future__ import annotations
 

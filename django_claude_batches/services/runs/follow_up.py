@@ -1,4 +1,4 @@
-"""Follow a delivered batch up: draft the requests that are retried into a batch of the next attempt."""
+"""After a batch is delivered, draft a new batch of its requests that are retried."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _deliver_as_failed(batch: MessageBatch, chunks: list[DeliveryChunk], *, usin
 
 
 def _mark_delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> None:
-    """Close the batches of its retries, `asked` of which this process drafted, and reset the run's failures."""
+    """Close the batches of its retries (this process drafted `asked` of them), and reset the run's failures."""
     _builder(run, batch, using=using).close()
     if asked:
         batch.log_event("retried", f"{asked:,} requests, by run {run}")

@@ -1,4 +1,4 @@
-"""Read a job's rows page by page, and build the request of each row."""
+"""Read a job's rows in pages by primary key, and build a request from each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from django_claude_batches.exceptions import InvalidRequest, Unaskable
 from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, sync_result
 from django_claude_batches.services.runs.batch_builder import Betas, too_large
 
-# Rows that are read at a time, at most.
+# Maximum number of rows read at a time.
 PAGE = 500
 
-# Rows on the first page, while their size is not known.
+# Rows on the first page, before their size is known.
 FIRST_PAGE = 20
 
-# Rows on a page while all rows before were left out, so that their size is not known. A million of them take 10,000
+# Rows on a page as long as all rows were left out, so that their size is not known. A million of them take 10,000
 # transactions; 500 might not fit into memory, since some are left out for being too large.
 UNMEASURED_PAGE = 100
 
-# Bytes of requests on a page, about.
+# Approximate bytes of requests on a page.
 MAX_PAGE_BYTES = 4_000_000
 
 # Errors that no row causes: the run is retried with back-off, and no row is left out. A worker that was restarted
@@ -77,7 +77,7 @@ def read_page(job: job_registry.Job, *, after: Any, size: int) -> list[Any]:
         rows = rows_of(job)
         found = (rows if after is None else rows.filter(pk__gt=after))[:size]
         key = rows.model._meta.pk.attname
-        distinct = {getattr(row, key): row for row in found}  # a filter over a join gives a row several times
+        distinct = {getattr(row, key): row for row in found}  # a filter over a join may return a row several times
     except (Unaskable, *NOT_THE_ROWS_FAULT):
         raise
     except Exception as error:  # noqa: BLE001 (it is the project's code)
@@ -160,5 +160,5 @@ def _custom_id(pk: Any) -> str:
     """Return the primary key if it can be a custom_id; else an empty text."""
     text = str(pk)
     if isinstance(pk, str) and text.isdecimal():
-        return ""  # it would be the position of another row, whose key can be no custom_id
+        return ""  # would equal the position of another row, whose key cannot be a custom_id
     return text if len(text) <= MAX_OUR_CUSTOM_ID and wire.CUSTOM_ID_PATTERN.fullmatch(text) else ""

@@ -1,4 +1,4 @@
-"""Start runs: of a job that does not allow overlap, one is active at a time."""
+"""Start runs of jobs. Of a job that does not allow overlap, one is active at a time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ logger = get_logger(__name__)
 
 
 def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: bool = False) -> JobRun:
-    """Start a run of the job; a worker drafts its rows and sends them. Sends no HTTP: inside your transaction, the run
-    starts with the commit. With `skip_unaskable`, rows that cannot be asked are left out and counted; otherwise the
-    first one pauses the run, unless the job's class sets `skip_unaskable`.
+    """Start a run of the job; a worker drafts its rows and sends them.
+
+    Sends no HTTP: inside your transaction, the run starts with the commit. With `skip_unaskable`, rows that cannot be
+    asked are left out and counted; otherwise the first one pauses the run, unless the job's class sets
+    `skip_unaskable`.
 
     Raise UnknownJob for a name that this process does not know, AlreadyRunning while a run of the job is active (one of
-    two simultaneous starts succeeds), and ConfigurationError for an account that the settings do not know.
+    two simultaneous starts succeeds), and ConfigurationError for an account that the settings do not have.
     """
     job = get_job(name)
     conf.account(job.account)

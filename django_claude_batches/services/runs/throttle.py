@@ -1,4 +1,4 @@
-"""Submit drafted batches of runs, as the account's queue at Anthropic has room for them."""
+"""Submit the drafted batches of runs as MAX_IN_FLIGHT_REQUESTS allows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def submit_pending(limit: int | None = None) -> int:
 def _submit_or_log(alias: str, most: int | None) -> int:
     try:
         return _submit_account(alias, most)
-    except Exception:  # an error of one account stops no other; the next tick tries again
+    except Exception:  # an error of one account must not stop the others; the next tick retries
         logger.exception("Batches of runs of account %s could not be queued.", alias)
         return 0
 
@@ -68,15 +68,15 @@ def _submit_account(alias: str, most: int | None) -> int:
         _pause_runs(alias, problem)
         return 0
     states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
-    # A transaction of its own: what is read before the lock, others may change.
+    # A transaction of its own: rows that were read before the lock may change.
     with transaction.atomic(using=states.db, durable=True):
-        states.update(alias=F("alias"))  # locks it: two processes must not fill one gap
+        states.update(alias=F("alias"))  # locks the row: two processes must not fill the same room
         # The row locks serialize this with pausing or canceling the runs.
         _runs(alias).update(account=F("account"))
         in_flight = _in_flight(alias)
         chosen = _choose_batches(list(_waiting_runs(alias, in_flight)), most, in_flight.total())
         for batch in chosen:
-            # A draft that may have been billed was submitted before, by a person who knew that.
+            # A draft that may have been billed was submitted before by a person who confirmed that.
             submit(batch, allow_duplicate=batch.may_have_been_billed)
             MessageBatch.objects.using(states.db).filter(pk=batch.pk).update(submitted_by_run_at=DatabaseNow())
     return len(chosen)
@@ -91,7 +91,7 @@ def _account_problem(alias: str) -> str:
 
 
 def _pause_runs(alias: str, why: str) -> None:
-    """Pause the account's runs, of which nothing can be sent; those of other accounts continue."""
+    """Pause the account's runs, since none of its batches can be sent; runs of other accounts continue."""
     for run in _runs(alias):
         run.pause(f"{why}\n\nFix it, and resume the run.")
 
@@ -117,7 +117,7 @@ def _waiting_runs(alias: str, in_flight: Counter[int | None]) -> Iterable[Waitin
 
 
 def _choose_batches(runs: list[WaitingRun], most: int | None, in_flight: int) -> list[MessageBatch]:
-    """Choose until a batch does not fit. A batch that is larger than the whole queue is chosen if that is empty."""
+    """Choose until a batch does not fit. One that is larger than the whole queue is chosen if the queue is empty."""
     chosen = []
     while waiting := [run for run in runs if run.batches]:
         run = min(waiting, key=lambda each: (each.in_flight, each.started))

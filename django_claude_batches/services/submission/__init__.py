@@ -1,1 +1,1 @@
-"""Sending a batch at most once."""
+"""Send a batch at most once."""

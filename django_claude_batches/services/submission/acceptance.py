@@ -1,4 +1,7 @@
-"""Giving a batch the id that Anthropic gave it. An id that came back is never thrown away."""
+"""Record the id of an accepted batch.
+
+An id that Anthropic returned is never lost: it is stored on the attempt first.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ logger = get_logger(__name__)
 
 T = TypeVar("T")
 
+# How long storing an answer is retried before its id is only logged.
 MAX_WRITE_RETRY_TIME = timedelta(minutes=1)
-"""How long an answer is tried to be written down before an id is only logged."""
 
 UNCERTAIN_RECHECK = timedelta(hours=1)
 
@@ -34,7 +37,7 @@ UNCERTAIN_RECHECK = timedelta(hours=1)
 def record_acceptance(
     batch: MessageBatch, attempt: SubmitAttempt, reply: Reply[wire.MessageBatch] | None = None
 ) -> bool:
-    """Give the batch its id. An id that came back is never thrown away: it goes to the attempt first, come what may."""
+    """Record the batch's id. It is stored on the attempt first, whatever the state of the row."""
     mirror: dict[str, Any] = {"processing_status": "in_progress"}
     delay = NO_DELAY
     if reply is not None:
@@ -51,9 +54,9 @@ def record_acceptance(
 
 
 def assign_proven(attempt: SubmitAttempt, remote_id: str) -> bool:
-    """Give a batch that bears an attempt's tag to the attempt, and to its row if that can still take it.
+    """Assign a remote batch that contains an attempt's tag to the attempt, and to its row if the row's state allows it.
 
-    Both or none: nobody looks any more for what an attempt has.
+    Both or none: an attempt that has an id is not searched for any more.
     """
     attempt.remote_id = remote_id
     attempts = SubmitAttempt.objects.primary()
@@ -74,7 +77,7 @@ def assign_proven(attempt: SubmitAttempt, remote_id: str) -> bool:
 
 
 def _assign_id(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], delay: timedelta) -> Signal | None:
-    """Have the row take the attempt's id, if it is free to; give what the app is to be told when that is committed."""
+    """Set the row's id to the attempt's, if it can take it; return the signal to send after commit."""
     remote_id = attempt.remote_id
     batches = MessageBatch.objects.primary()
     if not batches.filter(pk=batch.pk).exists():
@@ -122,24 +125,25 @@ def _send_news(batch: MessageBatch, attempt: SubmitAttempt, news: Signal | None)
 
 
 def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
-    """Give the other row that has this id by submission. One that only adopted it gives it up: the proof is ours.
+    """Return the other row that has this id by submission; delete a row that only adopted it.
 
-    Its results go with it; they are fetched again for the row whose requests they answer.
+    The submission is the stronger proof. The deleted results are fetched again for the row whose requests they answer.
     """
     batches = MessageBatch.objects.primary()
     other = batches.filter(anthropic_id=remote_id).exclude(pk=batch.pk).first()
     if other is None or other.attempts.using(batches.db).filter(remote_id=remote_id).exists():
         return other
     batch.log_event("took_over", f"{remote_id} was adopted as {other}; that row is deleted.")
-    batches.filter(pk=other.pk).update(state=F("state"))  # locks it: its results may just be stored by another process
+    batches.filter(pk=other.pk).update(state=F("state"))  # locks the row: another process may be storing its results
     other.erase()
     return None
 
 
 def _store_remote_id(attempt: SubmitAttempt) -> None:
-    """Write the attempt's remote id, whatever the lease says; where that cannot be done, the log has it.
+    """Store the attempt's remote id whether or not the lease is held; if that fails, log it.
 
-    Nothing else of the answer is in this statement: what a column refuses of it would take the id along.
+    The statement holds nothing else of the answer: a value that a column refuses would prevent the id from being
+    stored.
     """
     attempts = SubmitAttempt.objects.primary()
     written = False
@@ -153,7 +157,7 @@ def _store_remote_id(attempt: SubmitAttempt) -> None:
         )
         written = True
     finally:
-        if not written:  # the database's word, a time limit, Ctrl-C: it goes on, but not without the id
+        if not written:  # a database error, a time limit, Ctrl-C: raised after the id is logged
             logger.critical(
                 "Anthropic accepted %s for batch %s, attempt %s, and it could not be written down. Adopt it: "
                 "manage.py claude_batches adopt %s --for-batch %s",
@@ -162,7 +166,7 @@ def _store_remote_id(attempt: SubmitAttempt) -> None:
 
 
 def retry_write(write: Callable[[], T]) -> T:
-    """Write what an answer said, on a new connection if need be, for a minute: a create call is not made again to ask.
+    """Store an answer, on a new connection if necessary, for a minute: the create call cannot be repeated.
 
     The connection was idle while the body was sent, so a server or a pooler may have closed it; and SQLite may be
     locked.

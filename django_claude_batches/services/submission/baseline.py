@@ -1,4 +1,4 @@
-"""What Anthropic lists just before a create call: the call made none of it, and a search goes back to it."""
+"""List the newest batches before a create call: the call made none of them, and a later search goes back to them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from django_claude_batches.services.submission.body_file import BodyDigest
 
 MAX_ANCHORS = 20
 MAX_PAGES = 5
+# How far the database's clock may be behind the server's, which no answer states.
 MAX_CLOCK_LAG = timedelta(hours=1)
-"""How far the database's clock may be behind the server's, which does not say what it shows."""
 
+# A batch that seems to have been created later than this says nothing about the server's clock.
 MAX_AHEAD = timedelta(days=2)
-"""A batch that seems to have been made later than that is no sign of what the server's clock shows."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What was listed, newest first, and the two clocks when it was."""
+    """The listed batches, newest first, and both clocks at that time."""
 
     batches: list[wire.MessageBatch]
     newest_at: datetime | None
@@ -32,14 +32,14 @@ class Baseline:
 
     @property
     def latest_server_at(self) -> datetime:
-        """The latest that the server's clock may have shown: a batch that is listed was made before."""
+        """Return the latest time that the server's clock may have shown: listed batches were created before."""
         believable = self.server_at + MAX_AHEAD
         times = [at for _id, at in self.listed if at is not None and at <= believable]
         return max([self.server_at, *times])
 
     @property
     def listed(self) -> list[tuple[str, datetime | None]]:
-        """The ids, and when each was made."""
+        """Return the ids, and when each was created."""
         return [(data["id"], made_at(data)) for data in self.batches]
 
     @property
@@ -48,7 +48,7 @@ class Baseline:
 
 
 def take_baseline(pages: PageLister) -> Baseline:
-    """List the newest batches, back to those that were made 15 minutes before the newest of them."""
+    """List the newest batches, back to those created 15 minutes before the newest of them."""
     database_at = AccountState.objects.primary().clock()
     reply = pages(limit=MAX_ANCHORS)
     server_at = max(reply.date or database_at + MAX_CLOCK_LAG, database_at)
@@ -60,7 +60,7 @@ def take_baseline(pages: PageLister) -> Baseline:
 
 
 def _older(pages: PageLister, newest: list[wire.MessageBatch], server_at: datetime) -> list[wire.MessageBatch]:
-    """List on, where all of the newest ones were made within the margin."""
+    """List further pages if all of the newest batches were created within the margin."""
     data = list(newest)
     for _page in range(MAX_PAGES):
         newest_at = _newest(data, server_at)
@@ -74,7 +74,7 @@ def _older(pages: PageLister, newest: list[wire.MessageBatch], server_at: dateti
 
 
 def _newest(data: list[wire.MessageBatch], server_at: datetime) -> datetime | None:
-    """Give when the newest was made; what claims to come from the future says nothing."""
+    """Return when the newest batch was created; times in the future are ignored."""
     times = [at for each in data if (at := made_at(each)) is not None and at <= server_at + MARGIN]
     return max(times, default=None)
 
@@ -84,7 +84,7 @@ def _is_before(at: datetime | None, newest_at: datetime) -> bool:
 
 
 def store_baseline(attempt: SubmitAttempt, baseline: Baseline, written: BodyDigest) -> None:
-    """Write it on the attempt."""
+    """Store the baseline on the attempt."""
     newest_at = baseline.newest_at
     noted = [id_ for id_, at in baseline.listed if newest_at is None or not _is_before(at, newest_at)]
     attempt.workspace_id = baseline.workspace_id or attempt.workspace_id
@@ -100,14 +100,14 @@ def store_baseline(attempt: SubmitAttempt, baseline: Baseline, written: BodyDige
 
 
 def window_until(attempt: SubmitAttempt, baseline: Baseline, sent_at: datetime) -> datetime:
-    """Give the last moment, by the server's clock, at which what was sent then can have become a batch."""
+    """Return the last moment, by the server's clock, at which a call sent then can have made a batch."""
     waited = max(sent_at - baseline.database_at, timedelta(0))
     return baseline.latest_server_at + waited + quiet_period(attempt) + MARGIN
 
 
 def quiet_period(attempt: SubmitAttempt) -> timedelta:
-    """How long after `sent_at` the call can no longer be running, and what it made has had time to appear.
+    """Return how long after `sent_at` the call may still be running, and its batch may not yet be listed.
 
-    A call that was made with longer settings than those of now is not searched for in less time.
+    A call made with longer settings than the current ones is searched for with the longer ones.
     """
     return attempt.max_duration + conf.submit_quiet_period()

@@ -1,4 +1,4 @@
-"""The body of a create call: made on disk from the rows' own text, and readable only for so long."""
+"""Write the body of a create call to a temporary file, and stop reading it after SEND_DEADLINE."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BodyDigest:
 def write_body_file(
     file: IO[bytes], batch: MessageBatch, tag: str, *, using: str, progress: Callable[[], object]
 ) -> BodyDigest:
-    """Write the batch's body and rewind; each custom_id bears the tag. No JSON is decoded or encoded on the way.
+    """Write the batch's body and rewind; each custom_id contains the tag. JSON is neither decoded nor encoded.
 
     `progress` is called after each request.
     """
@@ -51,8 +51,8 @@ def write_body_file(
 class DeadlineReader:
     """A file whose `read` raises once the deadline has passed.
 
-    By both clocks: the wall's also runs while the machine is suspended, and the monotonic one is not set back. So a
-    process that was stopped in mid-send cannot finish hours later, when nobody waits for its batch any more.
+    By both clocks: the wall clock also runs while the machine is suspended, and the monotonic one is not set back. So a
+    process that was suspended while sending cannot finish hours later, when its batch is no longer searched for.
     """
 
     def __init__(self, file: IO[bytes], deadline: timedelta) -> None:

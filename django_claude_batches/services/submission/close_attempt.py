@@ -1,7 +1,7 @@
-"""Record what became of a create call that was not accepted, and move its batch accordingly.
+"""Record the result of a create call that was not accepted, and change its batch's state.
 
-Each function first closes the attempt (`SubmitAttempt.close`), then moves the batch, in one transaction, and only if no
-later attempt exists: a late answer never undoes a later change.
+Each function first closes the attempt (`SubmitAttempt.close`), then changes the batch, in one transaction, and only if
+no later attempt exists: a late answer never undoes a later change.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _answer_columns(error: APIStatusError | APIResponseValidationError) -> dict[
 
 
 def _is_about_account(error: APIStatusError, batch: MessageBatch, attempt: SubmitAttempt) -> bool:
-    """Whether a refused listing is about the account. It holds nothing of the batch, so it never rejects one."""
+    """Whether a refused listing is about the account. It contains nothing of the batch, so it never rejects one."""
     if error.about is About.ITS_WORDS:
         return bool(account_words(error.message, batch, attempt))
     return error.about is About.ACCOUNT
@@ -109,7 +109,7 @@ def record_not_sent(
     changes = {"due": delay, "last_error": error, "failures": batch.failures + 1}
     is_late = batch.state == State.UNCERTAIN
     with transaction.atomic(using=SubmitAttempt.objects.primary().db, durable=True):
-        if pausing is not None:  # first: what queues an account's batches locks its row before theirs
+        if pausing is not None:  # first: code that queues an account's batches locks the account's row before theirs
             pause(batch.account, pausing, until_resumed=bool(words))
         if attempt is None or attempt.close(outcome, **answered):
             if words:
@@ -132,7 +132,7 @@ def record_not_received(batch: MessageBatch, attempt: SubmitAttempt) -> bool:
 
 
 def hold_undecided(batch: MessageBatch, attempt: SubmitAttempt, why: str) -> bool:
-    """Hold the batch for a person: it may have been billed, and that cannot be found out any more. Return False."""
+    """Hold the batch for a person: it may have been billed, and that can no longer be determined. Return False."""
     words = f"It may have been billed: {why}. Look for it in Anthropic's Console before you submit it again."
     with transaction.atomic(using=SubmitAttempt.objects.primary().db, durable=True):
         is_held = attempt.close(Outcome.UNDECIDED) and batch.move(
@@ -195,5 +195,5 @@ def _queue_again(
 
 def _log_held(batch: MessageBatch, why: str) -> None:
     if batch.is_being_identified:
-        batch.record_intent({State.HELD})  # the claim is still to be verified
+        batch.record_intent({State.HELD})  # the named id is still to be verified
     batch.log_event("held", why)

@@ -1,4 +1,4 @@
-"""Whether a refused create call was the account's or the batch's, also where only the words of the error tell."""
+"""Decide whether a refused create call concerns the account or the batch."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Iterable
 from django_claude_batches.exceptions import About, APIStatusError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 
+# The timeline event of a batch whose refusal paused its account because of its text alone, which is its text.
 ACCOUNT_PAUSED = "account_paused"
-"""What the timeline says of a batch whose refusal, by its words alone, paused its account; the text is those words."""
 
 ACCOUNT_WORDS = re.compile(r"\b(billing|credits?|quotas?|plans?|organi[sz]ations?|workspaces?)\b", re.IGNORECASE)
 
 _QUOTED = re.compile(r"""(?s)"([^"]{3,})"|'([^']{3,})'|`([^`]{3,})`|“([^”]{3,})”""")
 _TOKEN = re.compile(r"[^\s\"'`“”,;!?()<>{}\[\]]+")
+# A field of the request, such as `requests.0.params.plan`: it says nothing about an account.
 _FIELD = re.compile(r"[\w-]+(\.[\w-]+)+:?")
-"""A place in the request, such as `requests.0.params.plan`: it says nothing about an account."""
 
 MAX_QUOTED = 20
 TAKEN_OUT = "…"
 
 
 def classify(error: APIStatusError, batch: MessageBatch, attempt: SubmitAttempt) -> tuple[About, str]:
-    """Return what a refusal is about, and the words that decided it; these only for an error that no table knows.
+    """Return what a refusal is about, and the text that decided it; that only for errors that no table knows.
 
-    Such a one is the account's if it speaks of billing, credit, quota, a plan, an organization or a Workspace, when the
-    values of ours that it quotes are taken out. But the same words for the same batch once more are the batch's: they
-    came back after a person resumed the account, and one batch must not pause all others again and again.
+    Such an error is about the account if it mentions billing, credit, quota, a plan, an organization or a Workspace
+    outside of quoted values of the request. But the same text for the same batch again is about the batch: it came back
+    after a person resumed the account, and one batch must not pause all others repeatedly.
     """
     if error.about is not About.ITS_WORDS:
         return error.about, ""
@@ -39,9 +39,9 @@ def classify(error: APIStatusError, batch: MessageBatch, attempt: SubmitAttempt)
 
 
 def account_words(message: str, batch: MessageBatch, attempt: SubmitAttempt) -> str:
-    """Return the message without values of ours, and without what differs from call to call; nothing if it is silent.
+    """Return the message without values of the batch and of a single call; empty if it does not mention the account.
 
-    Words with a digit differ: ids, times, amounts.
+    Words with a digit differ from call to call: ids, times, amounts.
     """
     if not ACCOUNT_WORDS.search(message):
         return ""
@@ -53,7 +53,7 @@ def account_words(message: str, batch: MessageBatch, attempt: SubmitAttempt) -> 
 
 def _paused_before(batch: MessageBatch, words: str) -> bool:
     events = batch.events.using(MessageBatch.objects.primary().db).filter(what=ACCOUNT_PAUSED)
-    return words in events.values_list("text", flat=True)  # compared here: MariaDB's comparison ignores case
+    return words in events.values_list("text", flat=True)  # compared in Python: MariaDB's comparison ignores case
 
 
 def _without_quoted(message: str, batch: MessageBatch) -> str:

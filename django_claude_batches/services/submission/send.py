@@ -1,8 +1,8 @@
-"""Sending a batch at most once.
+"""Send a batch at most once.
 
-The API has no idempotency key, and a create whose answer is lost may be running and billed. So every create call is
-written down before it is made, is fenced by a lease on the database's clock, and is never made again unless it is
-certain that nothing was created (docs/topics/at-most-once.md).
+The API has no idempotency key, and a create call whose answer is lost may be running and billed. So every create call
+is recorded before it is made, is fenced by a lease on the database's clock, and is never repeated unless it is certain
+that nothing was created (docs/topics/at-most-once.md).
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from django_claude_batches.services.submission.body_file import BodyDigest, Dead
 
 logger = get_logger(__name__)
 
+# Seconds, also for each piece of the body that is sent (`BatchesClient.send`).
 CONNECT_TIMEOUT = 60.0
-"""Seconds, also for each piece of the body that is sent (`BatchesClient.send`)."""
 
+# How long an unassigned batch may still appear: 24 hours of processing, and one for clocks.
 WATCH_PERIOD = timedelta(hours=25)
-"""How long a batch that nobody claimed may still turn up: 24 hours of processing, and one for clocks."""
 
 PAUSED_RECHECK = timedelta(minutes=5)
 
 
 def send(batch: MessageBatch, token: str) -> bool:
-    """Make one create call for a queued batch, under the lease; give whether there is more to do at once.
+    """Make one create call for a queued batch, under the lease; return whether there is more to do at once.
 
-    What the API says is recorded on the row. Only what this machine does wrong is raised: no key, a full disk.
+    Errors of the API are recorded on the row. Only local errors are raised: no key, a full disk.
     """
     return _send(batch, token, lambda: None)
 
@@ -64,7 +64,7 @@ def send_in_turn(batch: MessageBatch, token: str) -> bool:
     with one_create_at_a_time(batch) as keep:
         if keep is not None:
             return _send(batch, token, keep)
-    # What went wrong before is worth more to a person than what it waits for.
+    # The earlier error is more useful to a person than the reason for waiting.
     batch.reschedule(
         jittered(CREATE_WAIT_INTERVAL), token=token, last_error=batch.last_error or WAITING_FOR_OTHER_CREATE
     )
@@ -115,16 +115,16 @@ def recover(batch: MessageBatch, _token: str) -> bool:
 
 
 def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
-    """Write down that we are about to send; None if the batch or the lease is no longer ours."""
+    """Record that the batch is about to be sent; return None if the batch or the lease is lost."""
     rows = MessageBatch.objects.primary()
-    # Before the transaction: a key may come from a vault that takes its time.
+    # Before the transaction: a key may come from a slow vault.
     fingerprint_, workspace_id = fingerprint(batch.account), conf.account(batch.account).workspace_id or ""
     with transaction.atomic(using=rows.db, durable=True):
         if not rows.renew(batch.pk, token) or _was_sent_before(batch, token):
             return None
         if _is_run_stopped(batch, token):
             return None
-        kept: dict[str, Any] = {"failures": F("failures")}  # a refusal of this call lengthens the next back-off
+        kept: dict[str, Any] = {"failures": F("failures")}  # a refusal of this call increases the next backoff
         if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NO_DELAY, **kept):
             return None
         batch.log_event("sending")
@@ -142,9 +142,9 @@ def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
 
 
 def _was_sent_before(batch: MessageBatch, token: str) -> bool:
-    """Look whether an attempt made a batch, or may have: then the row was set back from outside, and is not sent.
+    """Whether an attempt made a batch, or may have: then the row was reset from outside, and is not sent.
 
-    No verb leads here. A backup that was played back does, and so does an UPDATE by hand.
+    No function does that. A restored backup does, and so does a manual UPDATE.
     """
     made = batch.attempts.using(MessageBatch.objects.primary().db).may_have_created().last()
     if made is None:
@@ -174,7 +174,7 @@ def _is_run_stopped(batch: MessageBatch, token: str) -> bool:
 def _write_body(
     batch: MessageBatch, attempt: SubmitAttempt, progress: Callable[[], object]
 ) -> tuple[IO[bytes], BodyDigest]:
-    """Write the body to a temporary file; where that fails (a full disk), the batch is queued again."""
+    """Write the body to a temporary file; if that fails (a full disk), queue the batch again."""
     try:
         with ExitStack() as on_failure:
             file = on_failure.enter_context(tempfile.TemporaryFile())
@@ -196,7 +196,7 @@ def _record_baseline(
     written: BodyDigest,
     progress: Callable[[], object],
 ) -> Baseline | None:
-    """Note what is at Anthropic already: this call makes none of it. Failing here is harmless."""
+    """Record the batches that are at Anthropic before this call. An error here is harmless."""
 
     def pages(**what: Any) -> Reply[wire.Page]:
         progress()
@@ -235,7 +235,7 @@ def _post(
 
 
 def _mark_sent(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Baseline) -> bool:
-    """Set `sent_at`, if and only if the batch is still ours to send. No row, no sending."""
+    """Set `sent_at` if and only if the lease and the state still allow sending. Without the row, nothing is sent."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         ours = rows.leased_by(batch.pk, token).filter(
@@ -249,10 +249,10 @@ def _mark_sent(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline
 
 
 def sending_lease(attempt: SubmitAttempt) -> timedelta:
-    """Return a lease that outlives the call, and the writing down of its answer: no other worker recovers it before."""
+    """Return a lease that outlasts the call and storing its answer, so that no other worker recovers it before."""
     return attempt.max_duration + LEASE
 
 
 def new_tag() -> str:
-    """Give 13 random characters of base32 in lower case: 64 bits, in the alphabet of custom_ids."""
+    """Return 13 random characters of base32 in lower case: 64 bits, in the alphabet of custom_ids."""
     return base64.b32encode(secrets.token_bytes(8)).decode().rstrip("=").lower()[:TAG_LENGTH]

@@ -17,10 +17,10 @@ from django_claude_batches.services.backoff import NO_DELAY
 def submit(batch: MessageBatch, *, allow_duplicate: bool = False, by: Any = None) -> MessageBatch:
     """Queue the batch; a worker sends it. No HTTP: inside your transaction, the row is the outbox.
 
-    Raise InvalidTransition unless it is a draft, was refused or was not received, and while somebody's word that it was
-    is verified. One that may have been billed already (`may_have_been_billed`) needs `allow_duplicate`: a person knows
-    that it may be paid for twice. Repeating it on a queued batch does nothing; an account that the settings do not know
-    raises ConfigurationError.
+    Raise InvalidTransition unless it is a draft, was refused or was not received, and while an identification is being
+    verified. One that may have been billed already (`may_have_been_billed`) requires `allow_duplicate`: a person
+    accepts that it may be paid for twice. Repeating it on a queued batch does nothing; an account that the settings do
+    not have raises ConfigurationError.
     """
     conf.account(batch.account)
     ready = Q(is_filling=False) & NOT_BEING_IDENTIFIED

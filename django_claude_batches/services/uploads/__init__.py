@@ -1,1 +1,1 @@
-"""Uploaded files: checked, confirmed and drafted."""
+"""Check, confirm and draft uploaded files."""

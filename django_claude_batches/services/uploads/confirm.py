@@ -1,4 +1,4 @@
-"""Wishes about an uploaded file, and which of them are due."""
+"""Confirm, recheck or discard an uploaded file, and dispatch those that are due."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django_claude_batches.services.backoff import NO_DELAY
 
 
 def dispatch_due_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NO_DELAY) -> int:
-    """`dispatch` the primary key of each file that is due, and give their number; delete those of 7 days ago."""
+    """Call `dispatch` with the primary key of each due file, and return their number; delete files after 7 days."""
     BatchUpload.objects.delete_stale()
     pks = BatchUpload.objects.dispatch_due(rest)
     for pk in pks:
@@ -26,9 +26,10 @@ def dispatch_due_uploads(dispatch: Callable[[int], object], *, rest: timedelta =
 
 
 def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
-    """Have the file drafted; a repeat makes no second batch. Raise InvalidTransition where the check does not allow it.
+    """Confirm that the file is drafted as a batch; a repeat makes no second batch.
 
-    One whose drafting failed can be confirmed again. `by` is who made the batch.
+    Raise InvalidTransition if the check does not allow it. One whose drafting failed can be confirmed again. `by` is
+    the user who creates the batch.
     """
     checked = Q(checked_at__isnull=False, request_count__gt=0, bad_count=0)
     changes: dict[str, Any] = {"confirmed_at": DatabaseNow(), "last_error": "", "failures": 0}
@@ -48,7 +49,7 @@ def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
 
 
 def recheck_upload(upload: BatchUpload) -> BatchUpload:
-    """Have a file checked again whose check failed; a repeat does nothing. Raise InvalidTransition for any other."""
+    """Check a file again whose check failed; a repeat does nothing. Raise InvalidTransition for any other."""
     again: dict[str, Any] = {"where": Q(checked_at__isnull=True), "last_error": "", "failures": 0}
     moved = upload.move(UploadState.UNCHECKED, allowed=[UploadState.FAILED], due=NO_DELAY, **again)
     if moved or upload.state == UploadState.UNCHECKED:
@@ -57,7 +58,7 @@ def recheck_upload(upload: BatchUpload) -> BatchUpload:
 
 
 def discard_upload(upload: BatchUpload) -> None:
-    """Delete the file; raise InvalidTransition where it is being drafted, or a draft. A repeat does nothing."""
+    """Delete the file; raise InvalidTransition if it is being or was drafted. A repeat does nothing."""
     rows = BatchUpload.objects.primary().filter(pk=upload.pk)
     rows.filter(state__in=DISCARDABLE).delete()
     if left := rows.first():

@@ -1,6 +1,6 @@
-"""Uploaded files: checked first, and stored as a batch when somebody has said so, once.
+"""Check an uploaded file, and draft it as a batch once it is confirmed.
 
-A file is worked on under its lease. Its draft, and that it is drafted, are one transaction.
+The file is leased while it is worked on. Storing the draft and marking the file as drafted is one transaction.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from django_claude_batches.services.backoff import backoff
 
 logger = get_logger(__name__)
 
+# Enough to draft any file: a renewal inside the transaction is not visible to others.
 DRAFT_LEASE = timedelta(minutes=10)
-"""A lease that suffices to draft anything: one cannot be renewed where others see it, inside a transaction."""
 
+# Seconds between two records of a check's progress.
 PROGRESS_SECONDS = 1.0
-"""Seconds between two notes of how far a check is."""
 
+# Consecutive failed attempts before the file is stopped and reported. An attempt is counted when it begins: a killed
+# process could not count it.
 MAX_FAILURES = 5
-"""Consecutive failed attempts, after which a person has to look. An attempt counts when it begins: a process that is
-killed cannot count it."""
 
 TOO_MANY_FAILURES = (
     "{} attempts in a row failed or were killed. The machine may have too little memory for this file: look at the "
@@ -51,11 +51,10 @@ TOO_MANY_FAILURES = (
 
 
 def prepare(upload: BatchUpload, *, seconds: float = math.inf) -> BatchUpload:
-    """Do now, in this process, what is due for the file: check it, or draft it. Nothing is sent.
+    """Do what is due for the file now, in this process: check it, or draft it. Nothing is sent.
 
-    A check that takes more than `seconds` is left to a worker, which begins it anew. What is wrong with the file is
-    recorded on it; raised is what this machine does wrong, and tried again later. If another process is at it, nothing
-    is done.
+    A check that takes more than `seconds` is left to a worker, which restarts it. Errors in the file are recorded on
+    it; local errors are raised and retried later. If another process has leased the file, nothing is done.
     """
     _work(upload.pk, only_due=False, seconds=seconds)
     upload.read_again()
@@ -63,12 +62,12 @@ def prepare(upload: BatchUpload, *, seconds: float = math.inf) -> BatchUpload:
 
 
 def prepare_if_due(pk: int) -> None:
-    """Do the same for the file with this primary key, if its time has come. For tasks: a repeat does nothing."""
+    """Do the same for the file with this primary key, if it is due. For tasks: a repeat does nothing."""
     _work(pk, only_due=True)
 
 
 def _request_file(upload: BatchUpload, file: BinaryIO) -> RequestFile:
-    """Give the file's requests; raise BadPrompt where there is nothing to ask with."""
+    """Return the file's requests; raise BadPrompt without a prompt."""
     return RequestFile(file, name=upload.name, question=_question(upload))
 
 
@@ -95,7 +94,7 @@ def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
         return
     upload = rows.filter(pk=pk).first()
     if upload is None:
-        return  # somebody discarded it meanwhile
+        return  # discarded since
     try:
         if upload.failures > MAX_FAILURES:
             _fail(upload, token, TOO_MANY_FAILURES.format(MAX_FAILURES, upload.last_error).rstrip())
@@ -148,7 +147,7 @@ def _report_columns(report: CheckReport) -> dict[str, Any]:
 
 
 def _record_progress(upload: BatchUpload, token: str, report: CheckReport, position: int) -> bool:
-    """Note how far the check is, which is a heartbeat too; False: somebody else may be at it."""
+    """Record the check's progress, which renews the lease; return False if the lease may be lost."""
     rows = BatchUpload.objects.primary()
     held = rows.leased_by(upload.pk, token)
     return rows.renew(upload.pk, token) and bool(
@@ -175,7 +174,7 @@ def _draft(upload: BatchUpload, token: str) -> None:
 def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
     rows = BatchUpload.objects.primary()
     with transaction.atomic(using=rows.db):
-        # Heartbeat, fence and row lock in one: who comes when the lease is over waits for the commit.
+        # Renewing also locks the row: a worker that comes after the lease expired blocks until this commits.
         if not rows.renew(upload.pk, token, DRAFT_LEASE):
             raise _Overtaken
         batch = MessageBatch.objects.create_draft(
@@ -192,7 +191,7 @@ def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
 
 
 class _Overtaken(Exception):
-    """Another process has the file: what was drafted here is rolled back."""
+    """Another process has leased the file: the draft is rolled back."""
 
 
 def _ours(token: str) -> Q:
@@ -205,7 +204,7 @@ def _fail(upload: BatchUpload, token: str, problem: str) -> None:
 
 
 def _record_error(upload: BatchUpload, token: str, error: Exception) -> None:
-    """Write on the row what went wrong here, and come back later, a few times; the error goes on to the caller."""
+    """Record a local error on the row and reschedule it a few times; the error is then raised to the caller."""
     changes: dict[str, Any] = {"last_error": format_error(error)}
     if upload.failures < MAX_FAILURES:
         changes["next_action_at"] = now_plus(backoff(upload.failures - 1))
