@@ -47,7 +47,7 @@ from django_claude_batches.models.usage import Summary, UsageRollup
 # The columns of a batch with no request to cancel or delete it.
 NO_INTENT: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 
-# What `save` writes of an existing batch.
+# What `save` writes for an existing batch.
 EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "user_profile_id")
 
 
@@ -67,14 +67,14 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         rows_are_replicas: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> MessageBatch:
-        """Store a batch and its requests, in constant memory, all or nothing. Nothing is sent.
+        """Store a batch and its requests in constant memory, all or nothing. Nothing is sent.
 
         `requests` is any iterable of dicts with the keys of `DraftRequest`; it is read once, and may query the
-        database. `betas` are names for the `anthropic-beta` header, `anthropic_version` is the account's unless given.
-        `progress` is called with the number of requests stored, now and then.
+        database. `betas` are names for the `anthropic-beta` header; `anthropic_version` defaults to the account's.
+        `progress` is called from time to time with the number of requests stored.
 
-        A target is known by its model and key, and looked up again where the model is written to. `rows_are_replicas`
-        says that targets read from another database are the same rows.
+        A target is identified by its model and key, and looked up again in the database that the model is written to.
+        `rows_are_replicas` says that targets read from another database are the same rows.
 
         Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse and for a target of
         another database, and LimitExceeded for more than 100,000 requests or 256,000,000 bytes; no row is left behind
@@ -109,7 +109,7 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         return batch
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the batches with all their rows; raise InvalidTransition, deleting none, if any is live."""
+        """Delete the batches with all their rows; raise InvalidTransition, and delete none, if any is live."""
         db = self.primary().db
         with transaction.atomic(using=db):
             pks = list(self.using(db).order_by().values_list("pk", flat=True))
@@ -127,9 +127,9 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
 
 
 class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns, PurgeColumns):
-    """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
+    """A batch: a local draft, its processing at Anthropic, and the results of its requests.
 
-    The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
+    The mirrored fields hold Anthropic's values and times; the state is local, and CHECK constraints tie it to them.
     """
 
     kind = IdentifierSlugField(_("kind"), max_length=100, blank=True, help_text=_("What it is for, set by code."))
@@ -214,11 +214,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def stored_count(self) -> int:
-        """Results that are rows (a query)."""
+        """Count the results that are stored as rows (a query)."""
         return self.results.count()
 
     def count_missing(self, summary: Summary | None = None) -> int:
-        """Count the requests without a result (queries); for a batch made elsewhere, by its number of requests."""
+        """Count the requests without a result (queries); for an adopted batch, from its number of requests."""
         using = type(self).objects.primary().db
         known = summary or UsageRollup.objects.using(using).sum_up(self.pk)
         has_requests = self.requests.using(using).exists()
@@ -226,22 +226,22 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def is_live(self) -> bool:
-        """Whether something still happens to it by itself."""
+        """Whether it still changes automatically."""
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
 
     @property
     def is_being_identified(self) -> bool:
-        """Whether somebody says which one at Anthropic it is, which a worker has still to verify."""
+        """Whether a person has identified its remote batch, and a worker has not verified that yet."""
         return bool(self.identified_id) and self.state in IDENTIFIABLE
 
     @property
     def was_complete(self) -> bool:
-        """Whether its results were stored and announced before, and are being fetched once more."""
+        """Whether its results were stored and announced before, and are being fetched again."""
         return self.state in FETCHING and self.announced_at is not None
 
     @property
     def explanation(self) -> str:
-        """What the state means for the person who looks at this batch."""
+        """Return what the state means, for the person who looks at this batch."""
         state = State(self.state)
         if state == State.HELD and self.may_have_been_billed:
             return one_line(self.last_error) or str(MAY_HAVE_BEEN_BILLED)
@@ -258,7 +258,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         )
 
     def attention(self) -> str:
-        """Return why this batch needs attention, in words; empty if it does not. One query."""
+        """Return why this batch needs attention, as text; empty if it does not. One query."""
         rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.first_of(attention.reasons()))
         return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
 
@@ -267,11 +267,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         return self.attempts.using(type(self).objects.primary().db).last()
 
     def log_event(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
-        """Add a line to the timeline. Without `by` it was the app itself."""
+        """Log an event in the timeline. Without `by`, the app itself is its author."""
         return BatchEvent.objects.primary().create(batch=self, by=by, by_name=user_name(by), what=what, text=text)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store what people may change. The rest only conditional UPDATEs write: a stale copy undoes nothing."""
+        """Store what people may change. Only conditional UPDATEs write the rest, so a stale copy overwrites nothing."""
         if not self._state.adding and not args and not kwargs.get("force_insert"):
             kwargs.setdefault("update_fields", EDITABLE_FIELDS)
         super().save(*args, **kwargs)
@@ -279,9 +279,9 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.
 
-        Likewise while a job's run fills it, goes on with it, or hands its results out.
+        Also raise it while a job's run adds requests to it, follows it up, or delivers its results.
 
-        The children go in a few statements: Django's Collector would load every one of them first.
+        The children are deleted in a few statements: Django's Collector would first load all of them.
         """
         rows = type(self).objects.primary()
         with transaction.atomic(using=rows.db):
@@ -295,7 +295,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
             return self.erase()
 
     def erase(self) -> tuple[int, dict[str, int]]:
-        """Delete the batch with all its rows, whatever its state: inside a transaction that has locked its row."""
+        """Delete the batch with all its rows in any state. Call it inside a transaction that has locked its row."""
         using = type(self).objects.primary().db
         counts: dict[str, int] = {}
         for child in (FailedDelivery, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
@@ -306,5 +306,5 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
 
 def _moment(at: Any) -> str:
-    """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
+    """Return a formatted time without the final full stop of "p.m.": the sentence has its own."""
     return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT").removesuffix(".") if at else "…"
