@@ -30,7 +30,7 @@ class BatchTargets:
         class Review(models.Model):
             batches = BatchTargets()
 
-    It is neither a column nor a relation: nothing is migrated, and deleting a row deletes no requests and results, which
+    It is neither a column nor a relation: it needs no migration, and deleting a row keeps its requests and results, which
     were paid for. `result.target` is None then. (A `GenericRelation` would delete them; a check refuses it.)
 
     Subclasses of the model have both too, including proxies. As in drafting, a row is identified by its concrete model:
