@@ -30,8 +30,8 @@ class BatchTargets:
         class Review(models.Model):
             batches = BatchTargets()
 
-    It is neither a column nor a relation: it needs no migration, and deleting a row keeps its requests and results, which
-    were paid for. `result.target` is None then. (A `GenericRelation` would delete them; a check refuses it.)
+    It is neither a column nor a relation: it needs no migration, and deleting a row keeps its requests and results,
+    which were paid for. `result.target` is None then. (A `GenericRelation` would delete them; a check refuses it.)
 
     Subclasses of the model have both too, including proxies. As in drafting, a row is identified by its concrete model:
     what was asked about a child of a concrete model was not asked about its parent.
