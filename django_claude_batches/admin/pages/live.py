@@ -12,7 +12,7 @@ from django.urls import path, reverse
 from django_claude_batches.admin.base.permissions import APP
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
-# Seconds between two refreshes while a worker takes the next step.
+# Seconds between two refreshes: while Anthropic takes the next step, and while a worker does.
 SECONDS = 10
 SECONDS_OF_OURS = 5
 

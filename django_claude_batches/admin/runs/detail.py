@@ -166,7 +166,7 @@ def _link(page: MirrorAdminMixin, pk: int, *, may_view: bool) -> str:
 
 
 def _parked(page: MirrorAdminMixin, request: HttpRequest, run: JobRun) -> list[tuple[Any, str, str, str]]:
-    """Return the first failed deliveries, with the error in one line and whole, and the URL of the result or request."""
+    """Return the first failed deliveries, with the error in one line and whole, and the URL of the result."""
     rows = FailedDelivery.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
     shown = ("batch_id", "position", "outcome", "error", "traceback", "request__custom_id")
     rows = rows.only(*shown, "request__result__custom_id")[:MAX_FAILED_DELIVERIES]

@@ -1,4 +1,4 @@
-"""A bend as a test says it: which answers are bent, where, and to what. It is scripted as faults are."""
+"""The declaration of a bend: which answers are bent, where, and to what. Bends are scripted as faults are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IS_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
 class Spoiling(NamedTuple):
-    """What is scripted for a bend: the fault, its options, and what the ledger calls it."""
+    """What is scripted for a bend: the fault, its options, and its name in the ledger."""
 
     label: str
     fault: Fault
@@ -100,11 +100,11 @@ class Bend:
 
     @property
     def what(self) -> str:
-        """What is bent, as `field=id`."""
+        """Return what is bent, as `field=id`."""
         return f"{self.kind}={getattr(self, self.kind)}"
 
     def spoiling(self, random: Random) -> Spoiling:
-        """Return what is to be scripted. `random` draws what is not said."""
+        """Return what is scripted. `random` draws what is not specified."""
         spoil, verbs, options = SPOILING[self.kind](self, random)
         verbs = self.endpoints or verbs
         return Spoiling(self._label(verbs), Fault(spoil, verbs), options)
@@ -178,8 +178,8 @@ CHECKS: dict[str, Callable[[Bend], None]] = {
     "body": _check_body,
 }
 
+# What bends an answer, the verbs that it applies to unless the bend names some, and its options.
 Concerned = tuple[Callable[..., Response], tuple[str, ...], dict[str, Any]]
-"""What spoils an answer, the verbs that it is for unless the bend names some, and its options."""
 
 
 def _field(bend: Bend, random: Random) -> Concerned:
@@ -190,7 +190,7 @@ def _field(bend: Bend, random: Random) -> Concerned:
 
 
 def _to(value: Any, _before: Any) -> Any:
-    return json.loads(json.dumps(value))  # a copy, which the next bend may change
+    return json.loads(json.dumps(value))  # a copy, which a later bend may change
 
 
 def _header(bend: Bend, random: Random) -> Concerned:
