@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 
 from django_claude_batches.admin.base.lookups import is_long_text
 
-# Rows of a list that can be paged to. Counting millions is slow, and nobody pages that far.
+# Rows of a list that can be paged to. Counting millions is slow, and people do not page that far.
 CAP = 10_000
 
 

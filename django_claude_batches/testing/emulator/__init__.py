@@ -47,7 +47,7 @@ class ClaudeEmulator:
     non-empty key. Leaving and entering again keeps the batches.
 
     `state` names a file that keeps batches, results, the ledger and the clock, each before it is answered: the next
-    emulator with that file, after a SIGKILL too, continues from there, with its ids, key and Workspace. Faults and added
+    emulator with that file, even after a SIGKILL, continues with its ids, key and Workspace. Faults and added
     keys are not kept. ValueError if the file is something else. Only its owner can read the file.
 
     `allow_hosts` are host names, besides those of loopback, that may be used to control it (`/_emulator/`) and, with

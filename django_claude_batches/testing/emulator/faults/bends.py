@@ -36,9 +36,9 @@ class Spoiling(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Bend:
-    """One way in which answers are not what the API would say. ValueError, with what is allowed, for one that is none.
+    """One way in which answers differ from the API's. Raise ValueError, with what is allowed, for an invalid one.
 
-    `endpoint` is a verb or several; by default each whose answers can be bent so. One of these says what is bent:
+    `endpoint` is a verb or several; by default each whose answers can be bent so. One of these selects what is bent:
 
     - `field`: its path, as "request_counts.processing". In a listing and in results it is that of each entry or line,
       or only of the `entry`-th, counted from 1. `to` is its new value (JSON), or `how` says what becomes of it.
@@ -48,7 +48,7 @@ class Bend:
     - `listing`: "delayed" (entries younger than `seconds` of the emulator's clock are missing), "empty", "short" (half
       of the entries are missing, others each time), "reordered".
     - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes); "bomb" (a gzip that
-      nobody asked for, which unpacks to `size` bytes more), "markup" (`size` times "<", and nothing else), "flood"
+      was not requested and unpacks to `size` bytes more), "markup" (`size` times "<", and nothing else), "flood"
       (after the lines of results, `size` bytes of lines that answer nothing); "dripped" (the answer comes byte by byte
       from its status line on, `seconds` between), "endless_continue" (`100 Continue` again and again and no answer,
       `seconds` between), "endless_trailers" (trailers without end after the body, likewise).
@@ -56,7 +56,7 @@ class Bend:
     `how` is "replace" (another value of its type), "drop", "retype", "huge", "null", "nul", "surrogate" (half of a
     character) or "out_of_range".
 
-    It is for the calls with the API key `key`, and for those about the batch `batch`, where these are given: from the
+    It applies to the calls with the API key `key`, and to those about the batch `batch`, if these are given: from the
     `at`-th of them on, for `times` of them (None: until it is removed), and for a `share` of those (0 to 1), drawn by
     the emulator's seed.
     """
