@@ -142,9 +142,9 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
 
 
 class DeliveryChunk(WorkItem):
-    """Consecutive requests of a batch whose results one task delivers.
+    """Consecutive requests of a batch, whose results one task delivers.
 
-    An attempt counts as a failure when it begins, so an attempt that is killed counts too.
+    An attempt counts in `failures` when it begins: a process that is killed cannot count it.
     """
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="deliveries")

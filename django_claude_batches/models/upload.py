@@ -127,12 +127,11 @@ class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
 
 
 class BatchUpload(WorkItem, ExpectedUsageColumns):
-    """An uploaded file: checked, then confirmed by a person, then drafted and deleted.
+    """An uploaded file: it is checked, confirmed by a person, drafted and deleted.
 
-    An attempt counts as a failure when it begins, so an attempt that is killed counts too.
-
-    It is stored in the database, not in a file storage: a worker on another machine can read it, prompts are never in a
-    MEDIA_ROOT (which is often public, or not set), and one transaction drafts it and deletes it.
+    It is kept in the database, not in a file storage: a worker on another machine can read it, prompts are never in a
+    MEDIA_ROOT (which is often public, or not set), and one transaction drafts it and deletes it. An attempt counts in
+    `failures` when it begins: a process that is killed cannot count it.
     """
 
     state = models.CharField(_("state"), max_length=20, choices=UploadState.choices, default=UploadState.UNCHECKED)

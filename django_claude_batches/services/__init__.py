@@ -22,7 +22,8 @@ from django_claude_batches.services.polling.loss import declare_lost
 from django_claude_batches.services.reconciliation.adopt import adopt, adopt_all, identify
 from django_claude_batches.services.reconciliation.reconcile import abandon
 from django_claude_batches.services.retention.bodies import PurgeCount, PurgeReport
-from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, erase
+from django_claude_batches.services.retention.erase import erase
+from django_claude_batches.services.retention.erasure import Erasure, RemoteCopy
 from django_claude_batches.services.retention.purge import purge
 from django_claude_batches.services.retries import retry
 from django_claude_batches.services.runs.advance import advance_run

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.test.utils import isolate_apps
 
-from django_claude_batches import checks, conf, job_registry
+from django_claude_batches import celery_checks, checks, conf, job_registry
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchRequest
 from django_claude_batches.schedule import BEAT_SCHEDULE
@@ -393,12 +393,12 @@ class TestChecks:
 
     def test_schedule(self, settings: Any) -> None:
         settings.CELERY_BEAT_SCHEDULE = {"other": {"task": "mail.send", "schedule": 60}}
-        assert self.ids(checks.check_schedule(app_configs=None)) == ["W003"]
+        assert self.ids(celery_checks.check_schedule(app_configs=None)) == ["W003"]
         audit = "django_claude_batches.audit"
         settings.CELERY_BEAT_SCHEDULE = {audit: BEAT_SCHEDULE[audit]}
-        assert [found.id for found in checks.check_schedule(app_configs=None)] == ["django_claude_batches.W003"]
+        assert [found.id for found in celery_checks.check_schedule(app_configs=None)] == ["django_claude_batches.W003"]
         settings.CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
-        assert checks.check_schedule(app_configs=None) == []
+        assert celery_checks.check_schedule(app_configs=None) == []
 
     @pytest.mark.parametrize(
         ("changes", "ids"),
@@ -415,7 +415,7 @@ class TestChecks:
         make_app("default")
         for name, value in ({"CLAUDE_BATCHES": {}} | changes).items():
             monkeypatch.setattr(f"django.conf.settings.{name}", value)
-        assert self.ids(checks.check_schedule(app_configs=None)) == ids
+        assert self.ids(celery_checks.check_schedule(app_configs=None)) == ids
 
     @pytest.mark.parametrize(
         ("changes", "ids"),
@@ -430,12 +430,12 @@ class TestChecks:
     ) -> None:
         settings.CLAUDE_BATCHES = {}
         make_app("tests").conf.update(changes)
-        assert self.ids(checks.check_schedule(app_configs=None)) == ids
+        assert self.ids(celery_checks.check_schedule(app_configs=None)) == ids
 
     def test_settings_of_celery_that_cannot_be_read(self, make_app: Any, settings: Any) -> None:
         settings.CLAUDE_BATCHES = {}
         make_app("tests").config_from_object("a_module_of_the_worker_image")
-        (message,) = checks.check_schedule(app_configs=None)
+        (message,) = celery_checks.check_schedule(app_configs=None)
         assert (message.id, message.msg) == (
             "django_claude_batches.W003",
             "Celery's settings cannot be read: ModuleNotFoundError.",
@@ -449,27 +449,27 @@ class TestChecks:
         def schedule(sender: Celery, **options: Any) -> None:
             sender.conf.beat_schedule = {**BEAT_SCHEDULE}
 
-        assert checks.check_schedule(app_configs=None) == []
+        assert celery_checks.check_schedule(app_configs=None) == []
 
     def test_messages_that_nobody_takes(self, make_app: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.CLAUDE_BATCHES = {}
         make_app("default")
-        assert self.ids(checks.check_celery(app_configs=None)) == ["W010"]
+        assert self.ids(celery_checks.check_celery(app_configs=None)) == ["W010"]
         settings.CLAUDE_BATCHES = {"KICK": False}
-        assert checks.check_celery(app_configs=None) == []
+        assert celery_checks.check_celery(app_configs=None) == []
         settings.CLAUDE_BATCHES = {}
         monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1")
-        assert checks.check_celery(app_configs=None) == []
+        assert celery_checks.check_celery(app_configs=None) == []
         monkeypatch.delenv("CELERY_BROKER_URL")
         make_app("tests")
-        assert checks.check_celery(app_configs=None) == []
+        assert celery_checks.check_celery(app_configs=None) == []
 
     def test_a_schedule_that_compares_two_clocks(self, settings: Any) -> None:
         expiring = {"tick": {**BEAT_SCHEDULE["django_claude_batches.tick"], "options": {"expires": 30}}}
         nightly = {"nightly": {"task": "django_claude_batches.start_job", "options": {"expires": 3600}}}
         theirs = {"mail": {"task": "mail.send", "options": {"expires": 3600}}}
         settings.CELERY_BEAT_SCHEDULE = expiring | nightly | theirs
-        assert self.ids(checks.check_schedule(app_configs=None)) == ["W009", "W009"]
+        assert self.ids(celery_checks.check_schedule(app_configs=None)) == ["W009", "W009"]
 
 
 def test_a_job_whose_model_retires_is_found_by_check() -> None:

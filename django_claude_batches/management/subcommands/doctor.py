@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_claude_batches import checks, conf, services, tasks
+from django_claude_batches import celery_checks, conf, services, tasks
 from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
@@ -61,7 +61,7 @@ def _broker() -> Iterator[Diagnosis]:
         yield whole.skipped("broker", "KICK is False: nothing here speaks to one.")
         return
     yield from whole.from_messages(
-        "celery", checks.check_celery(app_configs=None), otherwise="The project's app is loaded."
+        "celery", celery_checks.check_celery(app_configs=None), otherwise="The project's app is loaded."
     )
     url, problem = tasks.ask_broker()
     if problem:

@@ -14,8 +14,9 @@ from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import BatchRequest
-from django_claude_batches.services.retention.erase import Erasure, RemoteCopy, erase_target
+from django_claude_batches.services.retention.erase import erase_target
 from django_claude_batches.services.retention.erase_target import EraseTarget, find_target
+from django_claude_batches.services.retention.erasure import Erasure, RemoteCopy
 
 NO_MODEL = (
     "There is no model {0}, and no content type is named {0}. If there was one, remove_stale_contenttypes has removed "

@@ -109,7 +109,7 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         return batch
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the batches with all their rows; raise InvalidTransition, and delete none, if any is live."""
+        """Delete the batches with all their rows. Raise InvalidTransition, and delete none, if any is live."""
         db = self.primary().db
         with transaction.atomic(using=db):
             pks = list(self.using(db).order_by().values_list("pk", flat=True))
@@ -214,11 +214,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def stored_count(self) -> int:
-        """Count the results that are stored as rows (a query)."""
+        """Number of stored results (a query)."""
         return self.results.count()
 
     def count_missing(self, summary: Summary | None = None) -> int:
-        """Count the requests without a result (queries); for an adopted batch, from its number of requests."""
+        """Count the requests without a result (queries). A batch made elsewhere has only its number of requests."""
         using = type(self).objects.primary().db
         known = summary or UsageRollup.objects.using(using).sum_up(self.pk)
         has_requests = self.requests.using(using).exists()
@@ -226,12 +226,12 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def is_live(self) -> bool:
-        """Whether it still changes automatically."""
+        """Whether it still changes without a person."""
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
 
     @property
     def is_being_identified(self) -> bool:
-        """Whether a person has identified its remote batch, and a worker has not verified that yet."""
+        """Whether a person identified it, and a worker has yet to verify that."""
         return bool(self.identified_id) and self.state in IDENTIFIABLE
 
     @property
@@ -241,7 +241,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def explanation(self) -> str:
-        """Return what the state means, for the person who looks at this batch."""
+        """What the state means, in words for people."""
         state = State(self.state)
         if state == State.HELD and self.may_have_been_billed:
             return one_line(self.last_error) or str(MAY_HAVE_BEEN_BILLED)
@@ -271,7 +271,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         return BatchEvent.objects.primary().create(batch=self, by=by, by_name=user_name(by), what=what, text=text)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store what people may change. Only conditional UPDATEs write the rest, so a stale copy overwrites nothing."""
+        """Store what people may change. Only conditional UPDATEs write the rest, so a stale copy undoes nothing."""
         if not self._state.adding and not args and not kwargs.get("force_insert"):
             kwargs.setdefault("update_fields", EDITABLE_FIELDS)
         super().save(*args, **kwargs)
@@ -279,9 +279,9 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.
 
-        Also raise it while a job's run adds requests to it, follows it up, or delivers its results.
+        Raise it also while a job's run adds requests to it, waits for it or delivers its results.
 
-        The children are deleted in a few statements: Django's Collector would first load all of them.
+        The children are deleted in a few statements: Django's Collector would load all of them first.
         """
         rows = type(self).objects.primary()
         with transaction.atomic(using=rows.db):
@@ -295,7 +295,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
             return self.erase()
 
     def erase(self) -> tuple[int, dict[str, int]]:
-        """Delete the batch with all its rows in any state. Call it inside a transaction that has locked its row."""
+        """Delete the batch with all its rows, in any state. Call it inside a transaction that has locked the row."""
         using = type(self).objects.primary().db
         counts: dict[str, int] = {}
         for child in (FailedDelivery, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
@@ -306,5 +306,5 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
 
 def _moment(at: Any) -> str:
-    """Return a formatted time without the final full stop of "p.m.": the sentence has its own."""
+    """Return a time for people, without the full stop of "p.m.", because the sentence has its own."""
     return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT").removesuffix(".") if at else "…"

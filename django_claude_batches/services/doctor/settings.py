@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from django_claude_batches import checks, conf
+from django_claude_batches import celery_checks, checks, conf
 from django_claude_batches.services.doctor.report import Diagnosis, DiagnosisBuilder
 
 DAY = timedelta(days=1)
@@ -28,7 +28,7 @@ def check_settings() -> Iterator[Diagnosis]:
     yield from whole.from_messages(
         "relations", checks.check_relations(app_configs=None), otherwise="No GenericRelation would delete paid work."
     )
-    messages = checks.check_schedule(app_configs=None)
+    messages = celery_checks.check_schedule(app_configs=None)
     if not messages and getattr(settings, "CELERY_BEAT_SCHEDULE", None) is None:
         yield whole.skipped("schedule", "There is no CELERY_BEAT_SCHEDULE; whether something ticks is said below.")
     else:
