@@ -1,4 +1,4 @@
-"""The admin's pages. Each comes as a mixin too: unregister ours, and compose your own."""
+"""The admin's pages. Each is a mixin too: to customize one, unregister it and register a class with the mixin."""
 
 from __future__ import annotations
 

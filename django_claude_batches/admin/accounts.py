@@ -54,7 +54,7 @@ RESUME = Verb(
 
 
 class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
-    """Accounts as their state is known here. Keys stand in the settings, and nowhere else."""
+    """Accounts and their state in the database. Keys are only in the settings."""
 
     verbs = (RESUME, CONFIRM)
     actions = [as_action(RESUME), as_action(CONFIRM)]

@@ -1,1 +1,1 @@
-"""Rows and statements: leases, dispatch, keyset reading, COPY, the limit of a packet."""
+"""Database tools: leases, dispatch, keyset pages, COPY, and the packet limit of MySQL."""

@@ -1,4 +1,4 @@
-"""Dispatch: rows that are due, and how often a Celery message is sent for each.
+"""Select due rows for which a Celery message is sent, and space those messages out while no worker takes them.
 
 No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops it. Instead, the
 interval between messages for a row doubles while no worker takes them: a day without workers leaves about a hundred.
@@ -28,7 +28,7 @@ MAX_DISPATCHES = 100
 
 
 class Dispatched(Leased):
-    """A row with a lease and a time, for which a message is sent. The worker acquires it with `dispatched_at=None`."""
+    """A leased row with a due time, for which a message is sent. A worker acquires it with `dispatched_at=None`."""
 
     next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
     dispatched_at = models.DateTimeField(
@@ -47,7 +47,7 @@ class Dispatched(Leased):
 
 class DispatchedQuerySet(LeasedQuerySet[_M_co]):
     def due(self) -> Self:
-        """Rows whose next action is due and which no worker has leased, by the database's clock."""
+        """Match rows whose next action is due and which no worker has leased, by the database's clock."""
         return self.filter(is_due())
 
     def dispatch_due(self, rest: timedelta, *, limit: int | None = None, besides: Collection[int] = ()) -> list[int]:
@@ -61,7 +61,7 @@ class DispatchedQuerySet(LeasedQuerySet[_M_co]):
             return list(rows.values_list("pk", flat=True)[:limit])
         pks = list(rows.exclude(_was_dispatched_lately(rest)).values_list("pk", flat=True)[:limit])
         again = When(_is_sent_again(), then=Least(F("dispatch_count") + 1, MAX_DISPATCHES))
-        # In this order: MySQL and MariaDB read what an earlier assignment has changed.
+        # In this order: in an UPDATE, MySQL and MariaDB read what an earlier assignment has changed.
         handed_out = {"dispatch_count": Case(again, default=1), "dispatched_at": DatabaseNow()}
         self.model._default_manager.using(rows.db).filter(pk__in=pks).update(**handed_out)
         return pks

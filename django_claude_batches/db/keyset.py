@@ -1,4 +1,4 @@
-"""Many rows of any size, read a bounded number at a time."""
+"""Read rows in bounded pages by keyset."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from django.db import models
 from django.db.models.expressions import Combinable
 
+# Rows per page, to read and to write: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md).
 PAGE_ROWS = 1000
-"""Rows at a time, to read and to write: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md)."""
 
+# Bytes, or characters, of large columns per page, so that large rows are read a few at a time.
 PAGE_BYTES = 8_000_000
-"""Bytes, or characters, of large columns at a time, so that large rows are read a few at a time."""
 
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
@@ -21,10 +21,10 @@ T = TypeVar("T")
 def pages(
     rows: models.QuerySet[M, T], key: str, *columns: str, size: int = PAGE_ROWS
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Give the key and these columns of short rows, `size` of them at a time, in one query each; `key` is unique.
+    """Yield the key and these columns of short rows, in pages of `size`, one query each; `key` is unique.
 
-    By keyset and never by `.iterator()`. That is not constant memory on every driver; and its cursors at the server are
-    not a client's own behind a transaction pooler, where they return the rows of other processes' queries.
+    By keyset and never by `.iterator()`. That is not constant memory on every driver; and behind a transaction pooler
+    its server-side cursors do not belong to one client, and return the rows of other processes' queries.
     """
     ahead = rows = rows.order_by(key)
     while page := list(ahead.values_list(key, *columns)[:size]):
@@ -35,7 +35,7 @@ def pages(
 
 
 def sized_pages(rows: models.QuerySet[M, T], key: str, size: Combinable) -> Iterator[models.QuerySet[M, T]]:
-    """Give the rows by their key, at most 1,000 or about 8 MB at a time; `key` is unique among them.
+    """Yield the rows by their key, in pages of at most 1,000 rows or about 8 MB; `key` is unique among them.
 
     By keyset, as `pages`.
     """

@@ -1,4 +1,4 @@
-"""Leases: one process at a time works on a row. The row holds a token and when it expires, by the database's clock.
+"""Leases: exclusive, timed holds on a row. The row stores a token and the expiry, by the database's clock.
 
 A conditional UPDATE acquires the lease. It needs no lock, and works alike on SQLite, PostgreSQL and MariaDB.
 """
@@ -82,7 +82,7 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
     def _in_chunks(self, size: int) -> Iterator[Any]:
         rows, pages_of_keys = self._by_keys()
         for page in pages_of_keys:
-            keys = list(dict.fromkeys(page))  # a filter over a join gives a row several times
+            keys = list(dict.fromkeys(page))  # a filter over a join returns a row several times
             for start in range(0, len(keys), size):
                 yield from rows.filter(pk__in=keys[start : start + size])
 
@@ -92,7 +92,7 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
         if self.ordered and not (is_by_key and self.query.standard_ordering):
             return self, [self.values_list("pk", flat=True)]
         rows = self.order_by("pk")
-        rows.query.standard_ordering = True  # what has no order may be reversed
+        rows.query.standard_ordering = True  # rows without an order may be reversed
         return rows, ((pk for (pk,) in page) for page in pages(rows, "pk", size=MAX_KEYS))
 
 

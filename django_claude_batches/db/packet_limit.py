@@ -1,4 +1,7 @@
-"""What one statement may carry: MySQL and MariaDB hang up on a longer one, which takes the transaction with it."""
+"""Check that a row fits into one statement (`max_allowed_packet` of MySQL and MariaDB).
+
+For a longer one the server closes the connection, which loses the transaction.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,19 @@ from django.db import connections
 
 Plain = str | bytes | memoryview | int | Decimal | None
 
+# Maximum bytes of a row's other columns and of the statement itself.
 ROW_OVERHEAD_BYTES = 64 * 1024
-"""Bytes that a row's other columns and the statement's own words take at most."""
 
+# Bytes of a row from which on it is checked: the smallest packet in use is 1 MB (the default is 16), and escapes at
+# most double the bytes.
 MIN_CHECKED_BYTES = 490_000
-"""Bytes in a row from which on it is looked at: the smallest packet in use is of 1 MB (the default is 16), and escapes
-make at most twice as many bytes.
-"""
 
 TEXTS = (str, bytes, memoryview)
 ESCAPED = [b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\"]
 
 
 def obstacle(*values: Plain, using: str) -> str:
-    """Say why a row with these values fits into no statement; nothing where it does."""
+    """Return why a row with these values does not fit into a statement; empty if it does."""
     connection: Any = connections[using]
     if connection.vendor != "mysql":
         return ""
@@ -40,7 +42,7 @@ def obstacle(*values: Plain, using: str) -> str:
 
 
 def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
-    """Give the indexes of the rows that fit into no statement, and why."""
+    """Return the indexes of the rows that do not fit into a statement, and why."""
     if connections[using].vendor != "mysql":
         return {}
     large = {index: row for index, row in enumerate(rows) if _length(row) > MIN_CHECKED_BYTES}
@@ -49,7 +51,7 @@ def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
 
 
 def _length(row: Iterable[Plain]) -> int:
-    """Return the most bytes that the row's texts may have, without encoding them."""
+    """Return the maximum number of bytes that the row's texts may have, without encoding them."""
     return sum(
         len(value) * (4 if isinstance(value, str) and not value.isascii() else 1)
         for value in row

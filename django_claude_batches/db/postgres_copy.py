@@ -1,4 +1,4 @@
-"""PostgreSQL's COPY: many rows in one statement, made while the server stores those before them."""
+"""Bulk inserts by PostgreSQL's COPY: rows are built while the server stores those before them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models
 
+# Text may be a view of its UTF-8, as for JSON in a line: that saves one copy. Bytes are for a column of bytes.
 Value = str | memoryview | bytes | int | Decimal | None
-"""Text may be a view of its UTF-8, as JSON in a line is: it is copied once less. Bytes are for a column of bytes."""
 
 Values = tuple[Value, ...]
 
@@ -28,16 +28,16 @@ class Table(NamedTuple):
 
     @property
     def json_at(self) -> int | None:
-        """Where its JSON is, which may be a view of bytes."""
+        """Return the index of its JSON column, whose value may be a view of bytes."""
         return next((at for at, field in enumerate(self.fields) if isinstance(field, models.JSONField)), None)
 
 
+# Prefix of the text of a jsonb in binary form (`jsonb_recv`).
 JSONB_VERSION = b"\x01"
-"""What stands before the text of a jsonb in binary form (`jsonb_recv`)."""
 
 
 def is_possible(using: str) -> bool:
-    """Whether this is PostgreSQL by psycopg 3: psycopg 2 copies in another way, and inserts as one does elsewhere."""
+    """Whether this is PostgreSQL with psycopg 3. With psycopg 2, whose COPY differs, rows are inserted as elsewhere."""
     connection: Any = connections[using]
     return bool(connection.vendor == "postgresql" and connection.Database.__version__.startswith("3"))
 
@@ -45,10 +45,10 @@ def is_possible(using: str) -> bool:
 def copy(table: Table, rows: Iterable[Values], *, using: str) -> None:
     """Append the rows to the table, all or none.
 
-    Rows that are made while COPY takes those before cost no time of their own: the server works beside us. They must be
-    made without the database, which would never answer.
+    Building rows while COPY stores those before costs no extra time: the server works in parallel. They must be built
+    without the database, which would never answer.
 
-    Straight, without a staging table: the caller writes only rows that are not there, under a lease or in a new batch.
+    No staging table: the caller writes only rows that do not exist yet, under a lease or in a new batch.
     """
     connection: Any = connections[using]
     names = ", ".join(map(connection.ops.quote_name, table.columns))
@@ -59,14 +59,14 @@ def copy(table: Table, rows: Iterable[Values], *, using: str) -> None:
 
 
 def _write_text(cursor: Any, into: str, table: Table, rows: Iterable[Values], using: str) -> None:
-    """Write as text. In binary form PostgreSQL 15 gathers 1,000 rows before it stores any: a small chunk would wait."""
+    """Write as text. In binary form PostgreSQL 15 collects 1,000 rows before it stores any: small chunks would wait."""
     with cursor.copy(into) as pipe:
         for row in rows:
             pipe.write_row(row)
 
 
 def _write_binary(cursor: Any, into: str, table: Table, rows: Iterable[Values], using: str) -> None:
-    """Write in binary form: JSON goes as the bytes that it is, neither escaped here nor searched for escapes there."""
+    """Write in binary form: JSON is sent as its bytes, neither escaped here nor unescaped by the server."""
     with cursor.copy(f"{into} (FORMAT BINARY)") as pipe:
         pipe.set_types(_types(table, using))
         for row in _with_version(table, rows):
@@ -75,7 +75,7 @@ def _write_binary(cursor: Any, into: str, table: Table, rows: Iterable[Values], 
 
 @lru_cache
 def _types(table: Table, using: str) -> list[str]:
-    """Give the columns' types without their lengths. A jsonb goes as bytes: psycopg would encode its text once more."""
+    """Return the columns' types without their lengths. A jsonb is sent as bytes: psycopg would encode text again."""
     types = [str(field.db_type(connections[using])).partition("(")[0] for field in table.fields]
     return ["bytea" if name == "jsonb" else name for name in types]
 

@@ -1,1 +1,1 @@
-"""A request as it is drafted: what a batch refuses, and the bytes that will be sent."""
+"""Validate requests and encode them as they will be sent."""

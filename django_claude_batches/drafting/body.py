@@ -1,4 +1,4 @@
-"""The body of a create call, counted as it will be sent: its bytes and what one batch may hold."""
+"""Count the body of a create call as it will be sent: its bytes, and what one batch may hold."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from django_claude_batches.drafting.request import TAG_LENGTH, Prepared
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import LimitExceeded
 
+# What precedes, separates and follows the requests in the body of a create call.
 ENVELOPE = (b'{"requests":[', b",", b"]}")
-"""What stands before, between and after the requests in the body of a create call."""
 
 
 def request_prefix(custom_id: str, tag: str) -> bytes:
-    """Give what stands before a request's params in the body."""
+    """Return the bytes before a request's params in the body."""
     return f'{{"custom_id":"{tag}_{custom_id}","params":'.encode()
 
 
 def wire_bytes(request: Prepared) -> int:
-    """Count the bytes that a request takes in the body, tag and braces included, the comma not."""
+    """Count the bytes that a request takes in the body, including the tag and braces, without the comma."""
     return len(request_prefix(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
 
 
 class BodySize:
-    """Counts requests and bytes as they pass, and what they may cost, and stops at what one batch may hold."""
+    """Count requests, bytes and expected usage as they are added, up to what one batch may hold."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -34,19 +34,19 @@ class BodySize:
 
     @classmethod
     def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> BodySize:
-        """Go on counting where a batch stands: its requests, its body's bytes and its expected usage."""
+        """Return a counter that continues from a batch's requests, its body's bytes and its expected usage."""
         tally = cls()
         if requests:
             tally.requests, tally.bytes, tally.expected = requests, size, ExpectedUsage(expected or ())
         return tally
 
     def has_room(self, request: Prepared, *, most: int, most_bytes: int) -> bool:
-        """Whether the request fits in, where there may be so many; the first one always does, or none ever will."""
+        """Whether the request fits within these limits. The first one always does: otherwise it would fit nowhere."""
         size = self.bytes + wire_bytes(request) + len(ENVELOPE[1])
         return not self.requests or (self.requests < most and size <= most_bytes)
 
     def add(self, request: Prepared) -> Prepared:
-        """Give the request again; raise LimitExceeded, naming it, if it is the one too many."""
+        """Count the request and return it; raise LimitExceeded, naming it, if it exceeds a limit."""
         self.bytes += wire_bytes(request) + (len(ENVELOPE[1]) if self.requests else 0)
         self.requests += 1
         if self.requests > wire.MAX_REQUESTS:

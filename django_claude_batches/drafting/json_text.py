@@ -1,4 +1,4 @@
-"""Params as the JSON text that will be sent, or the place of what cannot be sent as it is."""
+"""Encode params as JSON text, and name the place of what cannot be encoded."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from django_claude_batches.exceptions import InvalidRequest
 
+# Levels of nesting. Python 3.11 can read about 1,000, less its stack: any process must be able to read what is stored.
 MAX_DEPTH = 500
-"""Levels of nesting. Python 3.11 reads some 1,000 less its stack: what is stored must be readable in any process."""
 
 MAX_PATH_LENGTH = 80
 # Keys that the message of an error quotes. Other keys may be part of a prompt.
@@ -22,13 +22,13 @@ Path = tuple[Any, ...]
 
 
 class NotPlain(Exception):
-    """To encode it may run code of others: it has a dict or a list of a class of theirs."""
+    """Encoding may run foreign code: the value contains a subclass of dict or list."""
 
 
 def plain_copy(value: Any, sizes: list[int]) -> Any:
-    """Give a dict or a list as one of our own with all in it, so that it stays as it is whatever becomes of the other.
+    """Return a copy of a dict or list with all its content, so that later changes of the original do not affect it.
 
-    About how many bytes its JSON has is added to `sizes`. Raise NotPlain, or RecursionError if there is no end of it.
+    The approximate bytes of its JSON are added to `sizes`. Raise NotPlain, or RecursionError for endless nesting.
     """
     if type(value) is dict:
         made: Any = value.copy()
@@ -49,7 +49,7 @@ def plain_copy(value: Any, sizes: list[int]) -> Any:
 
 
 def encode(params: Any) -> str:
-    """Give the compact JSON text; raise InvalidRequest, naming the place, where there is none."""
+    """Return the compact JSON text; raise InvalidRequest, naming the place, if it cannot be encoded."""
     reason = ""
     try:
         text = _text(params)
@@ -71,19 +71,19 @@ _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", "
 def _text(value: Any) -> str:
     text = _dump(value)
     if not text.isascii():
-        text.encode()  # raises for half of a character
+        text.encode()  # raises for a lone surrogate
     return text
 
 
 def _is_plain(params: Any, text: str) -> bool:
-    """Say whether nothing is too deep and all keys are text: what else is encoded without complaint. Fast."""
+    """Whether nesting and keys are valid: `json` encodes deep nesting and other keys without an error. Fast."""
     if text.count("[") + text.count("{") > MAX_DEPTH:
         return False
     found = [params]
     try:
-        for value in found:  # which grows meanwhile
+        for value in found:  # `found` grows in this loop
             if isinstance(value, dict):
-                "".join(value)  # raises for a key that is no text
+                "".join(value)  # raises for a key that is not text
                 value = value.values()  # noqa: PLW2901
             found += [child for child in value if isinstance(child, CONTAINERS)]
     except TypeError:
@@ -98,7 +98,7 @@ def _children(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _walk(params: Any) -> Iterator[tuple[Path, Any]]:
-    """Give every value with the keys that lead to it, each before what is in it."""
+    """Yield every value with the keys that lead to it, each before its content."""
     pending: list[tuple[Path, Any]] = [((), params)]
     while pending:
         path, value = pending.pop()
@@ -107,7 +107,7 @@ def _walk(params: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def _value_problem(value: Any, depth: int) -> str:
-    """Say what is wrong with the value itself, or with its keys."""
+    """Return what is wrong with the value itself, or with its keys."""
     if isinstance(value, dict) and (trouble := _key_problem(value)):
         return trouble
     if isinstance(value, CONTAINERS):
@@ -138,7 +138,7 @@ def _why(value: Any, verb: str) -> str:
 
 
 def _key(key: Any) -> str:
-    """Name a key: a word of the API's, of a schema, or a number."""
+    """Return a key if it can be quoted: a word of the API or of a schema, or a number."""
     return json.dumps(key) if not isinstance(key, str) or QUOTABLE_KEY.fullmatch(key) or key.isdecimal() else "…"
 
 

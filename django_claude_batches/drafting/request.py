@@ -1,4 +1,4 @@
-"""What a batch refuses, found before anything is stored; and a request's bytes, exactly as they will be sent."""
+"""Validate a request before it is stored, and encode it exactly as it will be sent."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from django_claude_batches.drafting.target import content_types_of, resolve_targ
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.model_limits import warnings_of
 
+# Characters of the tag that, with an underscore after it, is prefixed to each custom_id on the wire.
 TAG_LENGTH = 13
-"""Characters of the tag that stands, with an underscore behind it, before each custom_id on the wire."""
 
 MAX_OUR_CUSTOM_ID = wire.MAX_CUSTOM_ID_LENGTH - TAG_LENGTH - 1
 
+# Arguments of `messages.create` in the official SDK that it does not send in the body. The API refuses them there.
 SDK_ARGUMENTS = {
     "betas": "give them to create_draft(betas=…), or to a job as betas",
     "extra_body": "put its members into params",
@@ -28,22 +29,21 @@ SDK_ARGUMENTS = {
     "extra_query": "leave it out",
     "timeout": "leave it out",
 }
-"""Arguments of `messages.create` in the official SDK that it does not send in the body. The API refuses them there."""
 
+# Members without which the API refuses a body, with their types (docs/reference/wire.md §6).
 REQUIRED_PARAMS: tuple[tuple[str, Any, str], ...] = (
     ("model", str, "the name of a model"),
     ("max_tokens", int, "a whole number from 1"),
     ("messages", (list, tuple), "a list with at least one message"),
 )
-"""Members without which the API refuses a body, with their types (docs/reference/wire.md §6)."""
 
 MAX_MODEL_LENGTH = 100
 
+# More than any model's limit, which is at most 300,000 (docs/reference/wire.md §4); the API refuses more than this.
 MAX_TOKENS = 1_000_000
-"""More than any model answers with: 300,000 is the most (docs/reference/wire.md §4), and beyond it the API refuses."""
 
+# Printable ASCII except the space and the comma, which separates betas.
 HEADER_WORD = re.compile(r"[!-+\--~]+")
-"""Printable ASCII but for the space and the comma, which separates betas."""
 
 
 class DraftRequest(TypedDict):
@@ -61,8 +61,8 @@ class DraftRequest(TypedDict):
 class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes eight times as long
     """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8.
 
-    The fields that determine its cost are kept beside the text; `max_tokens` is 0 if the API will refuse it.
-    `warnings` lists what its model refuses.
+    The fields that determine its cost are stored with the text; `max_tokens` is 0 if the API will refuse it. `warnings`
+    lists what its model refuses.
     """
 
     position: int
@@ -86,9 +86,9 @@ class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes e
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A request that was checked but for its text: params of our own, which can be encoded while others are stored.
+    """A request that was checked but is not encoded: its params are a copy, and can be encoded while others are stored.
 
-    `size` is about that of their JSON, in bytes.
+    `size` is the approximate number of bytes of their JSON.
     """
 
     position: int
@@ -99,7 +99,7 @@ class Checked:
     size: int
 
     def encoded(self) -> Prepared:
-        """Encode the params. No code but ours runs. Raise InvalidRequest where there is no text for them."""
+        """Encode the params. No foreign code runs. Raise InvalidRequest if they cannot be encoded."""
         try:
             text = encode_params(self.params)
         except InvalidRequest as error:
@@ -120,10 +120,10 @@ class Checked:
 
 
 def encode_params(params: Any) -> str:
-    """Give `params` as the compact JSON text that will be sent; raise InvalidRequest where the API would refuse it.
+    """Return `params` as the compact JSON text that will be sent; raise InvalidRequest if the API would refuse it.
 
-    Only what cannot be right for any model is refused here: all else is judged by the API when the batch has ended,
-    and comes back as that request's error (docs/reference/wire.md §6).
+    Only what no model accepts is refused here: the API judges all else when the batch has ended, and returns it as that
+    request's error (docs/reference/wire.md §6).
     """
     if not isinstance(params, Mapping):
         raise InvalidRequest(f"params must be a JSON object, not {type(params).__name__}")
@@ -137,7 +137,7 @@ def encode_params(params: Any) -> str:
 
 
 def _problem(params: Mapping[str, Any]) -> str:
-    """Say what no model takes: members of the call and not of its body, and required ones that are not there."""
+    """Return what no model accepts: arguments of the call that are not part of its body, and missing members."""
     for key, instead in SDK_ARGUMENTS.items():
         if key in params:
             return f"params.{key} is no member of a Messages call's body: {instead}"
@@ -151,25 +151,25 @@ def _problem(params: Mapping[str, Any]) -> str:
 
 
 def _kind(value: Any) -> str:
-    """Name what was given by its type, unless it is a number: everybody may read it, and it may be a prompt."""
+    """Return the value if it is a number, otherwise its type: the message is public, and the value may be a prompt."""
     if isinstance(value, (int, float)):
         return f"{value!r:.80}"
     return type(value).__name__ if value else f"an empty {type(value).__name__}"
 
 
 def model_of(params: Mapping[str, Any]) -> str:
-    """Give the model's name as its column holds it: PostgreSQL takes no NUL."""
+    """Return the model's name as its column stores it: PostgreSQL does not accept NUL."""
     return str(params.get("model") or "").replace("\0", "\ufffd")[:MAX_MODEL_LENGTH]
 
 
 def max_tokens_of(params: Mapping[str, Any]) -> int:
-    """Give `max_tokens`, or 0 where the API will refuse the request for it or for want of it."""
+    """Return `max_tokens`, or 0 if the API will refuse it or it is missing."""
     given = params.get("max_tokens")
     return given if isinstance(given, int) and 0 < given <= MAX_TOKENS and given is not True else 0
 
 
 def geo_of(params: Mapping[str, Any]) -> str:
-    """Give the `inference_geo` if it has a price of its own."""
+    """Return the `inference_geo` if it has a price of its own."""
     return "us" if params.get("inference_geo") == "us" else ""
 
 
@@ -207,7 +207,7 @@ def check(
         raise _with_place(error, position, custom_id if isinstance(custom_id, str) else None) from None
     sizes: list[int] = []
     try:
-        # The caller may fill the same dict for the next item before this one is encoded.
+        # The caller may reuse the dict for the next item before this one is encoded.
         return Checked(position, custom_id, plain_copy(params, sizes), *target, sum(sizes))
     except (NotPlain, RecursionError):
         return Checked(position, custom_id, params, *target, 0).encoded()
@@ -218,7 +218,7 @@ def _with_place(error: InvalidRequest, position: int, custom_id: str | None) -> 
 
 
 def check_header(name: str, value: Any) -> str:
-    """Give what will be sent in a header; raise InvalidRequest for what no header can hold."""
+    """Return what will be sent in a header; raise InvalidRequest for what no header can contain."""
     if not isinstance(value, str) or not HEADER_WORD.fullmatch(value):
         given = "" if isinstance(value, str) else f", not {type(value).__name__}"
         raise InvalidRequest(f"{name} must be one word of printable ASCII without commas{given}")
@@ -226,7 +226,7 @@ def check_header(name: str, value: Any) -> str:
 
 
 def checked(items: Iterable[Any], *, using: str, rows_are_replicas: bool = False) -> Iterator[Checked | Prepared]:
-    """Check the items one by one as they are asked for, for this database; hold none."""
+    """Check the items lazily, one by one, for this database; none is kept."""
     content_types = content_types_of(using)
     position = -1
     for position, item in enumerate(items):

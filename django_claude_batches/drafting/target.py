@@ -1,4 +1,4 @@
-"""The row of the project that a request is about, as a content type and a key."""
+"""The row that a request is about, as a content type and a key."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WRONG_DATABASE = (
 
 
 def content_types_of(using: str) -> ContentTypeManager:
-    """Give the content types of the database that holds our rows: each database numbers them by itself."""
+    """Return the content types of the database that stores the package's rows: their ids differ between databases."""
     return ContentType.objects.db_manager(using)
 
 
 def resolve_target(
     target: Any, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
 ) -> tuple[int | None, str | None]:
-    """Give the target's content type and primary key as text; no query but the first for each model.
+    """Return the target's content type and primary key as text; one query for each model, then none.
 
     Raise InvalidRequest for a row of another database than the one in which its key is looked up again, unless the
     caller says that the rows are replicas.

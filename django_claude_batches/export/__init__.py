@@ -1,4 +1,4 @@
-"""Results as files: JSONL, which loses nothing, and CSV for spreadsheets."""
+"""Export results as JSONL or CSV."""
 
 from __future__ import annotations
 

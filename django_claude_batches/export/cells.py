@@ -1,4 +1,4 @@
-"""What stands in the cells of an exported table, and how a cell is kept from being run. Pure."""
+"""The columns of a CSV export, and the escaping of formulas. No I/O."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from django_claude_batches.models.result import text_of
 Cell = str | int | None
 Row = Mapping[str, Any]
 
+# What a spreadsheet may skip before a formula: spaces, quotes, and invisible characters.
 _SKIPPED = r'["\x00-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]*+'
-"""What a spreadsheet may pass over before a formula: spaces, quotes, and what cannot be seen."""
 
 _FORMULA = rf"{_SKIPPED}[=+\-@\uff1d\uff0b\uff0d\uff20]"
 _AT_ITS_BEGINNING = re.compile(rf"[\t\r\n]|{_FORMULA}")
@@ -24,19 +24,19 @@ _INSIDE = re.compile(rf"([\t\r\n;])(?={_FORMULA})")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`needs` names what is read for it; `value` makes the cell of it."""
+    """A column: `needs` names what is read for it; `value` returns the cell."""
 
     needs: tuple[str, ...]
     value: Callable[[Row], Cell]
+    # Whether it shows the request: a person who may view answers may not be allowed to view prompts.
     is_of_request: bool = False
-    """Whether it tells of the request: for that, who may view answers may not view prompts."""
 
 
 def escape_formula(cell: Cell) -> Cell:
-    """Give a text as what no spreadsheet runs, by an apostrophe before what it would take for a formula.
+    """Return a text that no spreadsheet runs, with an apostrophe before what it would take for a formula.
 
     The characters are OWASP's (https://owasp.org/www-community/attacks/CSV_Injection), at the beginning of the cell,
-    and where a spreadsheet whose separator is no comma begins another: behind a semicolon, a tab or a line's end.
+    and where a spreadsheet whose separator is not a comma begins another cell: after a semicolon, a tab or a line end.
     Numbers stay numbers.
     """
     if not isinstance(cell, str):
@@ -63,6 +63,7 @@ def _target_type(row: Row) -> Cell:
     return None if app is None else f"{app}.{row['request__content_type__model']}"
 
 
+# All columns, in the order in which they are offered.
 COLUMNS: dict[str, Column] = {
     "batch": Column(("batch_id",), lambda row: row["batch_id"]),
     "custom_id": _of("custom_id"),
@@ -89,7 +90,6 @@ COLUMNS: dict[str, Column] = {
     "error_message": _of("error_message"),
     "error_request_id": _of("error_request_id"),
 }
-"""All that a table can show, in the order in which it is offered."""
 
 DEFAULT_COLUMNS = (
     *("custom_id", "target_type", "target_id", "result_type", "stop_reason", "model", "text"),

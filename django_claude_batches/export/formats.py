@@ -1,4 +1,4 @@
-"""Results as a file: JSONL, which loses nothing, for programs; CSV for spreadsheets. In constant memory."""
+"""The export formats: JSONL (lossless, for programs) and CSV (for spreadsheets). Constant memory."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from django_claude_batches.export import cells, jsonl_line
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResultQuerySet
 
+# Approximate bytes per chunk.
 CHUNK_BYTES = 64 * 1024
-"""Bytes, about, that are given at a time."""
 
+# Without it, Excel decodes the file with the machine's code page instead of UTF-8.
 BOM = b"\xef\xbb\xbf"
-"""Without it, Excel takes UTF-8 for the code page of the machine."""
 
+# Stored size of each column that may be large.
 LARGE_COLUMN_SIZES: dict[str, Combinable] = {
     "message_text": Coalesce(Length("message_text"), 0),
     "raw": Coalesce(Length("raw"), 0),
     "request__params_text": Coalesce(F("request__params_bytes"), 0),
 }
-"""How much each column takes that may be large."""
 
 
 class Export(ABC):
     """Results as a file's bytes, a chunk at a time. Each is read once; the order of `results` does not matter.
 
-    They come batch by batch, in the order of their requests; those without a request behind them, by custom_id.
-    `results` must not be sliced.
+    They are ordered by batch, then by request; results without a request follow, by custom_id. `results` must not be
+    sliced.
     """
 
     suffix: ClassVar[str]
@@ -45,10 +45,10 @@ class Export(ABC):
 
     def __init__(self, results: BatchResultQuerySet) -> None:
         self._results = results
+        # Results that were written so far.
         self.rows = 0
-        """Results that were written so far."""
+        # Results that were left out because what the line needs was purged.
         self.left_out = 0
-        """Those that were not, because what the line needs was purged."""
 
     def __iter__(self) -> Iterator[bytes]:
         chunk: list[bytes] = []
@@ -67,12 +67,12 @@ class Export(ABC):
 
 
 class JsonlExport(Export):
-    """One line for each result as the API sent it, with the custom_id of our row.
+    """One line for each result as the API sent it, with the custom_id of the stored row.
 
-    Nothing is lost but what only the wire has: the order of keys and, on PostgreSQL, spaces between them. Where the row
-    does not tell all of it, the original line is given. Characters that end a line in some readers are escaped. A
-    result whose message was purged is left out, and counted; so is any without one of a batch that was purged: whether
-    an original line stood beside it cannot be told any more.
+    Nothing is lost except the order of keys and, on PostgreSQL, spaces between them. If the row does not have all of
+    the line, the original line is written. Characters that end a line in some readers are escaped. A result whose
+    message was purged is left out, and counted; so is any result without a message in a batch that was purged, because
+    it is no longer known whether an original line was stored with it.
     """
 
     suffix = "jsonl"
@@ -127,7 +127,7 @@ FORMATS: dict[str, type[Export]] = {kind.suffix: kind for kind in (JsonlExport, 
 
 
 def _read(results: BatchResultQuerySet, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Give these columns of the results: JSON as the text that the database has, without decoding it."""
+    """Yield these columns of the results: JSON as the text that the database has, without decoding it."""
     names = list(names)
     size: Combinable = reduce(add, (LARGE_COLUMN_SIZES[name] for name in names if name in LARGE_COLUMN_SIZES), Value(0))
     rows = results.order_by().annotate(
@@ -136,8 +136,8 @@ def _read(results: BatchResultQuerySet, names: Iterable[str]) -> Iterator[dict[s
     for batch_id in sorted(results.order_by().values_list("batch_id", flat=True).distinct()):
         of_batch = rows.filter(batch=batch_id)
         own = BatchRequest.objects.filter(batch=batch_id, pk=OuterRef("request_id"))
-        # Two readings, each along an index. The second gives those of a batch made elsewhere, and would give a result
-        # whose request somebody removed.
+        # Two queries, each along an index. The second reads results of an adopted batch, and any whose request was
+        # removed.
         for piece in sized_pages(of_batch.filter(request__batch=batch_id), "request__position", size):
             yield from piece.values(*names)
         for piece in sized_pages(of_batch.exclude(Exists(own)), "custom_id", size):

@@ -1,4 +1,4 @@
-"""A result as the line that the API sent, from what its row tells. Pure."""
+"""Rebuild the API's result line from a row. No I/O."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 
 from django_claude_batches.models.result import ResultType
 
+# A member of each error in a result line (docs/reference/wire.md §3.5). A row with a different one has the original
+# line.
 DETAILS = {"error_visibility": "user_facing"}
-"""What the API says in each error of a line (docs/reference/wire.md §3.5). Of another one the row has the original."""
 
+# What is needed to find members in valid JSON: strings, and the punctuation outside of them.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:]')
-"""What of valid JSON tells where its members are: strings, and what stands outside of them."""
 
 
+# Characters at which str.splitlines and other readers end a line, and their JSON escapes.
 _LINE_ENDS = {mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}
-"""Characters at which str.splitlines and other readers end a line, and the escapes that mean the same."""
 
 
 def line(row: Mapping[str, Any]) -> bytes | None:
-    """Give the line, without its newline, under our custom_id; None where what it needs was purged.
+    """Return the line, without its newline, with the stored custom_id; None if what it needs was purged.
 
     U+0085, U+2028 and U+2029, which JSON has in strings only, are escaped: some readers would end the line there.
 
-    `row` has the columns `custom_id`, `result_type`, `raw`, `error_type`, `error_message` and `error_request_id`,
-    the message's JSON as `message_text`, and `is_purged`, which says whether a purge of its batch has begun.
+    `row` has the columns `custom_id`, `result_type`, `raw`, `error_type`, `error_message` and `error_request_id`, the
+    message's JSON as `message_text`, and `is_purged`, which says whether a purge of its batch has begun.
     """
     if row["raw"] is not None:
         return _encoded(with_custom_id(bytes(row["raw"]), row["custom_id"]).decode(errors="surrogatepass"))
@@ -42,10 +43,10 @@ def line(row: Mapping[str, Any]) -> bytes | None:
 
 
 def with_custom_id(raw: bytes, custom_id: str) -> bytes:
-    """Give a line with another custom_id, all else byte for byte as it is.
+    """Return a line with another custom_id, otherwise unchanged byte for byte.
 
-    It is valid JSON, else it would be no row, and may be nested as deeply as it likes. Its custom_id is found as the
-    member of the outermost object, not as text, which may stand in an answer too; and each time, should it be repeated.
+    The line is valid JSON, otherwise it would not be a row, and may be nested to any depth. Its custom_id is found as a
+    member of the outermost object, not as text, which may occur in an answer too; repeated members are all replaced.
     """
     written = json.dumps(custom_id).encode()
     parts, done, depth = [], 0, 0
@@ -72,7 +73,7 @@ def _envelope(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(text: str) -> bytes:
-    """Encode JSON; halves of characters, which came as bytes, and ends of lines as the escapes that mean the same."""
+    """Encode JSON, with lone surrogates (which the API sent as bytes) and line ends as JSON escapes."""
     for mark, escape in _LINE_ENDS.items():
         text = text.replace(mark, escape)
     return text.encode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Which of a batch's results: what their list can be filtered by, and an export be narrowed to."""
+"""Which results an export includes: the same conditions as the filters of their list."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from operator import or_
 
 from django_claude_batches.models.result import BatchResultQuerySet
 
+# Methods of `batch.results` that name an outcome.
 RESULT_FILTERS = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "unfinished", "invalid_output")
-"""Methods of `batch.results` that name an outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultSelection:
-    """What results must have: all that is given here. Nothing given: all results."""
+    """The conditions that results must meet, all of them. Without any: all results."""
 
+    # Any of these outcomes, of RESULT_FILTERS.
     outcomes: Sequence[str] = ()
-    """Any of them, of OUTCOMES."""
+    # Errored, with any of these types.
     error_types: Sequence[str] = ()
-    """They errored, with any of these."""
+    # Not billed at the batch rate.
     of_another_tier: bool = False
-    """They were not made at the batch price."""
+    # Of unknown cost.
     of_unknown_cost: bool = False
-    """It is not known what they cost."""
+    # The prefix of their custom_id.
     beginning: str = ""
-    """That of their custom_id."""
 
     def apply(self, results: BatchResultQuerySet) -> BatchResultQuerySet:
         chosen = [getattr(results, name)() for name in self.outcomes]
@@ -41,11 +41,11 @@ class ResultSelection:
 
     @property
     def has_further_filters(self) -> bool:
-        """Whether there is more to it than outcomes."""
+        """Whether there are conditions other than outcomes."""
         return bool(self.error_types or self.of_another_tier or self.of_unknown_cost or self.beginning)
 
     def describe(self) -> list[str]:
-        """Say what is taken, for the timeline."""
+        """Return the conditions as texts, for the timeline."""
         words = [" or ".join(self.outcomes) or "all results"]
         if self.error_types:
             words.append(f"error type {' or '.join(kind or '-' for kind in self.error_types)}")

@@ -1,6 +1,6 @@
-"""Declared work: which rows, what to ask, and what to do with the answer.
+"""Jobs: which rows, what to ask, and what to do with the answer.
 
-`BatchJob` is subclassed in an app's module `claude_jobs`, which is found as `admin` is.
+`BatchJob` is subclassed in an app's module `claude_jobs`, which is discovered like `admin`.
 """
 
 from __future__ import annotations

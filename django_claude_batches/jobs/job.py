@@ -18,11 +18,11 @@ from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, 
 
 logger = get_logger(__name__)
 
+# Tokens of an answer unless set by the job.
 DEFAULT_MAX_TOKENS = 1024
-"""Tokens of an answer, unless the job says how many."""
 
+# Maximum `max_tokens` for retries of a truncated answer, as a multiple of the job's; unless set by the job.
 CAP = 4
-"""Times the job's `max_tokens` that a truncated answer may have in the end, unless the job says otherwise."""
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,100}")
 
@@ -30,40 +30,39 @@ _schemas: dict[type[BatchJob], OutputSchema] = {}
 
 
 class BatchJob:
-    """Which rows, what to ask about each, and what to do with the answer.
+    """A job: which rows, what to ask about each, and what to do with the answer.
 
-    Write `get_queryset`, `get_prompt` (or `get_params` for the whole body) and `on_result`. A subclass is known by its
-    name as soon as it is defined, unless it says `abstract=True`. Each call is made on an instance of its own: keep
-    nothing on it.
+    Write `get_queryset`, `get_prompt` (or `get_params` for the whole body) and `on_result`. A subclass is registered by
+    its name when it is defined, unless it has `abstract=True`. Each call is made on a new instance: store nothing on
+    it.
 
-    `on_result`, `on_failure` and `on_finished` may be `async def`; no other method may. A class whose methods are
+    `on_result`, `on_failure` and `on_finished` may be `async def`; no other method may. A class with methods that are
     coroutine functions or generator functions where nothing would run them raises TypeError when it is defined.
     """
 
+    # The `kind` of its batches, by which a worker finds the job: by default the class's name in the form `tag-reviews`.
+    # Set it before you rename the class.
     name: ClassVar[str] = ""
-    """The `kind` of its batches, by which a worker finds the job again: the class's name in the form `tag-reviews`,
-    unless set. Set it before you rename the class."""
 
     claude_model: ClassVar[str] = ""
     max_tokens: ClassVar[int] = DEFAULT_MAX_TOKENS
+    # The maximum when the tokens of a truncated answer are doubled for a retry; by default four times `max_tokens`.
     max_tokens_cap: ClassVar[int | None] = None
-    """Tokens up to which a truncated answer is asked for again, twice as many each time; four times `max_tokens`
-    unless set."""
     system: ClassVar[str] = ""
+    # A JSON Schema as a dictionary, or a pydantic model, that each answer must fit.
     output_schema: ClassVar[Any] = None
-    """A JSON Schema as a dictionary, or a pydantic model: each answer has to fit it."""
     account: ClassVar[str] = "default"
     betas: ClassVar[Iterable[str]] = ()
+    # Whether a run may start while another one is active.
     allow_overlap: ClassVar[bool] = False
-    """Whether a run may start while another one is active."""
+    # Whether rows that `get_queryset` reads from another database are those of the database that its model is written
+    # to, where the handlers find them again. Otherwise such rows are refused.
     rows_are_replicas: ClassVar[bool] = False
-    """Whether rows that `get_queryset` reads from another database are those of the database that its model is
-    written to, where the handlers find them again. Otherwise such rows are refused."""
+    # Whether a row that cannot be sent, because a method raises or the API would refuse its request, is left out of the
+    # run and counted. Otherwise the first one pauses the run.
     skip_unaskable: ClassVar[bool] = False
-    """Whether a row that cannot be asked, because a method raises or the API would refuse its request, is left out of
-    the run and counted. Otherwise the first one pauses the run."""
+    # Maximum attempts of a row without a person's request.
     max_attempts: ClassVar[int] = 3
-    """How often a row is asked at most, by itself."""
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,25 +74,25 @@ class BatchJob:
             job_registry.register(cls)
 
     def get_queryset(self) -> models.QuerySet[Any]:
-        """Give the rows to ask about, in any order, unsliced; called for each page. Each row is drafted once."""
+        """Return the rows to ask about, in any order, unsliced; called for each page. Each row is drafted once."""
         raise NotImplementedError
 
     def get_targets(self, pks: Sequence[Any], /) -> models.QuerySet[Any]:
-        """Return the rows with these primary keys, of the model of `get_queryset`, as they are now: for the handlers.
+        """Return the rows with these primary keys, of the model of `get_queryset`, as they are now, for the handlers.
 
-        One call, so one query, for the many rows of a transaction, and within it; one more call where a handler
-        raised, to see whether its row was deleted meanwhile. By default the rows are those of the model's base manager,
-        whole, from the database that the model is written to. A row that is not returned counts as deleted, and its
-        handler is not called. What this raises costs each of the rows as an error of its handler does.
+        It is called once, so with one query, for the many rows of a transaction, and within it; and once more if a
+        handler raised, to see whether its row was deleted since. By default the rows are those of the model's base
+        manager, with all columns, from the database that the model is written to. A row that is not returned counts as
+        deleted, and its handler is not called. An error raised here counts for each of the rows as one of its handler.
         """
         model: Any = self.row_model
         return model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)  # type: ignore[no-any-return]
 
     @cached_property
     def row_model(self) -> type[models.Model] | None:
-        """The model of `get_queryset`'s rows, which is asked for once; None where it gives none.
+        """Return the model of `get_queryset`'s rows, which is computed once; None if the method returns no queryset.
 
-        It may raise when answers are delivered, a day after they were asked for: they are delivered all the same.
+        It may raise when answers are delivered, a day after they were requested: they are delivered all the same.
         """
         if type(self).get_queryset is BatchJob.get_queryset:
             return None
@@ -106,11 +105,11 @@ class BatchJob:
             return None
 
     def get_prompt(self, obj: Any, /) -> str:
-        """Give what the user's message says about the row."""
+        """Return the text of the user's message about the row."""
         raise NotImplementedError
 
     def get_params(self, obj: Any, /) -> Mapping[str, Any]:
-        """Give the body of the Messages call about the row, but for the output schema, which is added to it."""
+        """Return the body of the Messages call about the row, without the output schema, which is added to it."""
         params: dict[str, Any] = {
             "model": self.claude_model,
             "max_tokens": self.max_tokens,
@@ -126,30 +125,30 @@ class BatchJob:
         return prompt
 
     def get_betas(self, obj: Any, /) -> Iterable[str]:
-        """Give the names for the `anthropic-beta` header; rows with different ones go into different batches."""
+        """Return the names for the `anthropic-beta` header; rows with different ones go into different batches."""
         return self.betas
 
     def on_result(self, obj: Any, result: BatchResult, /) -> object:
-        """Do something with a usable answer: once for what it writes to this database, at least once for all else.
+        """Handle a usable answer: exactly once for writes to this database, at least once for other side effects.
 
-        It may be `async def`, as may the two below: it is awaited, in the same transaction.
+        It may be `async def`, as may the two methods below: it is awaited, in the same transaction.
         """
 
     def on_failure(self, obj: Any, result: BatchResult, /) -> object:
-        """Do something about a row that failed and is not asked again by itself; `result.outcome` says how.
+        """Handle a row that failed and is not retried automatically; `result.outcome` says how.
 
-        Where no result came it is "missing", and `result` is in no table.
+        If no result arrived, it is "missing", and `result` is not stored in a table.
         """
 
     def on_finished(self, run: JobRun, /) -> object:
-        """Do something when all of a run is delivered."""
+        """Handle the end of a run: all of it is delivered."""
 
     @classmethod
     def start(cls, *, label: str = "", by: Any = None) -> JobRun:
-        """Start a run: a worker drafts the rows, sends them and hands the answers to this job.
+        """Start a run: a worker drafts the rows, sends them and delivers the answers to this job.
 
         Inside a transaction it starts with the commit. Raise AlreadyRunning while a run is active, unless the job
-        allows that.
+        allows overlap.
         """
         run = services.start_job(cls.name, label=label, by=by)
         tasks.kick()
@@ -157,12 +156,12 @@ class BatchJob:
 
     @classmethod
     def dry_run(cls, *, seconds: float | None = None) -> services.DryRun:
-        """Say what a run would send, without storing or sending anything; look for `seconds` at most."""
+        """Return what a run would send, without storing or sending anything; read rows for `seconds` at most."""
         return services.dry_run(cls.name, seconds=seconds)
 
     @classmethod
     def redeliver(cls, batch: MessageBatch, *, by: Any = None) -> MessageBatch:
-        """Hand all usable answers of a complete batch to this job once more: for new code. Nothing is sent."""
+        """Redeliver all usable answers of a complete batch to this job, for changed code. Nothing is sent."""
         if batch.kind != cls.name:
             raise batch.forbidden("redeliver", (), f'its kind is "{batch.kind}", and this job is "{cls.name}".')
         services.redeliver(batch, by=by)
@@ -171,7 +170,7 @@ class BatchJob:
 
     @classmethod
     def problems(cls) -> list[str]:
-        """Say what is wrong with the declaration: for `manage.py check`."""
+        """Return what is wrong with the declaration, for `manage.py check`."""
         found = method_problems(cls)
         if not NAME.fullmatch(cls.name):
             found.append(f"{cls.__name__}.name is {cls.name!r}: it may hold the characters a-z, A-Z, 0-9, _ and -.")
@@ -190,11 +189,11 @@ class BatchJob:
 
     @classmethod
     def warnings(cls) -> list[str]:
-        """Say what should be changed in it: for `manage.py check`."""
+        """Return what should be changed in the declaration, for `manage.py check`."""
         found = [] if (said := key_problem(cls)) is None else [f"{cls.__name__}.get_queryset() {said}"]
         try:
             schema = _schema_of(cls)
-        except BadSchema:  # which `problems` says
+        except BadSchema:  # `problems` reports it
             return found
         if schema is not None:
             found += [f"{cls.__name__}.output_schema: {said}" for said in schema.warnings]
@@ -210,15 +209,15 @@ class BatchJob:
         return known
 
     def make_params(self, obj: Any, /) -> Mapping[str, Any]:
-        """Give the whole body for a row, with the output schema."""
+        """Return the whole body for a row, with the output schema."""
         params = sync_result(self, "get_params", self.get_params(obj))
         schema = _schema_of(type(self))
         return params if schema is None else schema.added_to(params)
 
     def read_output(self, result: Any, /) -> str | None:
-        """Check an answer by the output schema; set its `output`, and `parsed_output`: the pydantic model, or the same.
+        """Validate an answer by the schema, and set `output` and `parsed_output` (a pydantic model, or the JSON).
 
-        Give what is wrong with it in the validator's words, or None.
+        Return what is wrong with it in the validator's words, or None.
         """
         schema = _schema_of(type(self))
         result.output = result.parsed_output = None
@@ -232,14 +231,14 @@ class BatchJob:
         return None
 
     def more_tokens(self, max_tokens: int, /) -> int | None:
-        """Give twice as many, up to the cap; None where that is not more."""
+        """Return twice as many, up to the maximum; None if that is not more."""
         cap = CAP * self.max_tokens if self.max_tokens_cap is None else self.max_tokens_cap
         more = min(2 * max_tokens, cap)
         return more if more > max_tokens else None
 
 
 def _schema_of(job: type[BatchJob]) -> OutputSchema | None:
-    """Give what answers have to fit, made once for each job; raise BadSchema."""
+    """Return the schema of the job's answers, created once for each job; raise BadSchema."""
     if job.output_schema is None:
         return None
     if job not in _schemas:

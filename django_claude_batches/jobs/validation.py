@@ -13,11 +13,11 @@ from django.db import connections, models
 
 from django_claude_batches.drafting.target import MAX_OBJECT_ID
 
+# Methods that may be coroutine functions.
 HANDLERS = ("on_result", "on_failure", "on_finished")
-"""They may be coroutine functions."""
 
+# Methods that may be generator functions: what they return is iterated over.
 ITERABLES = ("get_betas", "get_targets")
-"""They may be generator functions: what they give is iterated over."""
 
 OTHERS = ("get_queryset", "get_prompt", "get_params", "make_params", "read_output", "more_tokens")
 

@@ -12,17 +12,17 @@ from django_claude_batches.db.dispatch import dispatch_intervals
 from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, now_plus
 from django_claude_batches.models.fields import IdentifierField, StorableTextField
 
-# Without a tick for this long while work is due, nothing is moving: three ticks were missed.
+# A tick is overdue after this long while work is due: three ticks were missed.
 MAX_TICK_INTERVAL = timedelta(seconds=90)
 
-# For this long after a call that was too slow, one worker at a time works for the account.
+# For this long after a slow call, one worker at a time works for the account.
 SLOW_PERIOD = timedelta(minutes=10)
 
-# For this long after a call that was too slow, no call is made to the account's server.
+# For this long after a slow call, no call is made to the account's server.
 SLOW_PAUSE = timedelta(minutes=1)
 
-# For this long after a create call was last seen working, the account's next create call does not begin. Connecting, or
-# sending a piece of the body, may take a minute in which it is not seen.
+# The account's next create call does not begin for this long after the last sign that one is running. Connecting, or
+# sending one block of the body, may take a minute without such a sign.
 CREATE_LEASE = timedelta(seconds=90)
 
 # Shorter than the interval of beat's ticks, because one of two ticks may have waited in the queue.
@@ -35,19 +35,19 @@ def _is_past(field: str) -> Q:
 
 class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def paused(self) -> AccountStateQuerySet:
-        """Accounts for which nothing is sent: until a person resumes it, or until `paused_until`."""
+        """Match accounts for which nothing is sent until a person resumes them, or until `paused_until`."""
         return self.filter(Q(paused_until__isnull=True) | Q(paused_until__gt=DatabaseNow()), paused_at__isnull=False)
 
     def ticking(self) -> AccountStateQuerySet:
-        """Accounts with a recent tick."""
+        """Match accounts with a recent tick."""
         return self.filter(last_tick_at__gte=now_plus(-MAX_TICK_INTERVAL))
 
     def slow(self) -> AccountStateQuerySet:
-        """Accounts of which a recent call was too slow."""
+        """Match accounts that had a slow call recently."""
         return self.filter(slow_at__gte=now_plus(-SLOW_PERIOD), slow_at__lte=DatabaseNow())
 
     def cooling_down(self) -> AccountStateQuerySet:
-        """Accounts of which a call was too slow a moment ago: no call is made to their servers now."""
+        """Match accounts in the cool-down after a slow call: no call is made to their servers now."""
         return self.filter(slow_at__gte=now_plus(-SLOW_PAUSE), slow_at__lte=DatabaseNow())
 
     def is_turn(self, alias: str, field: str) -> bool:
@@ -60,7 +60,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         Of several processes, one gets True and does the work.
         """
         if not self.is_turn(alias, field):
-            return False  # each message of a pile costs one statement
+            return False  # one statement for each of many queued messages
         rows = self.primary()
         rows.get_or_create(alias=alias)
         return bool(rows.filter(_is_past(field), alias=alias).update(**{field: now_plus(interval)}))
@@ -95,7 +95,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def begin_create(self, alias: str, batch: int) -> bool:
         """Record that a create call begins for the batch with this primary key, unless another one is being made."""
         self.primary().get_or_create(alias=alias)
-        # More than a lease ahead, the database's clock was set back.
+        # If it is further ahead than a lease lasts, the database's clock was set back.
         is_over = Q(create_until__lt=DatabaseNow()) | Q(create_until__gt=now_plus(CREATE_LEASE))
         is_free = Q(create_until__isnull=True) | is_over | Q(create_batch=batch)
         begun = {"create_batch": batch, "create_until": now_plus(CREATE_LEASE)}
@@ -117,7 +117,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
 
 
 class AccountState(Leased):
-    """The state of an account of the settings: whether sending is paused, and what was last done for it, and when."""
+    """The state of an account in the settings: its pauses, slowness and schedules."""
 
     alias = IdentifierField(_("account"), max_length=64, unique=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
@@ -176,5 +176,5 @@ class AccountState(Leased):
         return str(self.alias)
 
     def belongs_to_other_installation(self, installation: str) -> bool:
-        """Whether the rows belong to an installation of another name. Never without two names to compare."""
+        """Whether the rows belong to another installation, by its name. False unless both names are known."""
         return bool(installation and self.installation) and self.installation != installation

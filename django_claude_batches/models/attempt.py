@@ -16,8 +16,8 @@ from django_claude_batches.models.fields import (
     StorableJSONField,
 )
 
+# How long the last block of a body, whose sending began in time, may take (the connect timeout of a create call).
 LAST_BLOCK_TIMEOUT = timedelta(minutes=1)
-"""How long the last piece of a body may take (the connect timeout of a create call), whose sending began in time."""
 
 
 # Full listings without a candidate, ten minutes apart, before a call counts as not received.
@@ -25,7 +25,7 @@ FULL_LISTINGS = 2
 
 
 class Outcome(models.TextChoices):
-    """What became of one create call."""
+    """The outcome of one create call."""
 
     OPEN = "open", _("Open")
     NOT_SENT = "not_sent", _("Not sent")
@@ -38,22 +38,22 @@ class Outcome(models.TextChoices):
 
 class SubmitAttemptQuerySet(PrimaryQuerySet["SubmitAttempt"]):
     def unresolved(self) -> SubmitAttemptQuerySet:
-        """Those that wait for an answer or are searched for."""
+        """Match attempts that wait for an answer or are searched for."""
         return self.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], remote_id__isnull=True)
 
     def may_have_created(self) -> SubmitAttemptQuerySet:
-        """Those that made a batch at Anthropic, or may have made one: after such a call there must not be another.
+        """Match attempts that made a batch at Anthropic, or may have made one: no other call may follow them.
 
-        Without the undecided ones, after which only a person can have it sent again.
+        Undecided attempts are not included: after them only a person can have the batch sent again.
         """
         unknown = Q(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], sent_at__isnull=False)
         return self.filter(unknown | Q(remote_id__isnull=False))
 
 
 class SubmitAttempt(models.Model):
-    """One create call, written down before it is made. Never removed, not even with its batch, and never reused.
+    """One create call, recorded before it is made. Never removed, even when its batch is, and never reused.
 
-    The tag stands before each custom_id on the wire: it is the only proof of which call made a remote batch, since the
+    The tag is prefixed to each custom_id on the wire. It is the only proof of which call made a remote batch, since the
     API has neither idempotency keys nor metadata.
     """
 

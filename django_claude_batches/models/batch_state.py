@@ -1,4 +1,4 @@
-"""The states of a batch, in the words that people read, and which of them mean what."""
+"""The states of a batch, their labels, and named sets of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class State(models.TextChoices):
-    """Where a batch stands. The value is stored, the label is what people read; `State.explain` says the rest."""
+    """The state of a batch. The value is stored, the label is shown; `MessageBatch.explanation` has more."""
 
     DRAFT = "draft", _("Draft")
     QUEUED = "queued", _("Waiting to be sent")
@@ -44,47 +44,47 @@ EXPLANATIONS = {
     State.LOST: _("Archived or deleted at Anthropic before we fetched them."),
 }
 
+# The explanation of a queued batch that could not be sent, or waits for something.
 NOT_SENT_YET = _("Not sent yet: {last_error} The next try is at {next_action_at}. You can still take it back.")
-"""The explanation of a queued batch that could not be sent, or waits for something."""
 
+# The explanation of a held batch if it was never known whether it was received.
 MAY_HAVE_BEEN_BILLED = _("It may have been billed, and that cannot be known any more. Submitting it may pay twice.")
-"""The explanation of a held batch of which it was never known whether it was received."""
 
+# Nothing of these is at Anthropic or about to be sent: they can be submitted, edited and deleted.
 EDITABLE = frozenset({State.DRAFT, State.REJECTED, State.HELD})
-"""Nothing of these is at Anthropic, and nobody is about to send them: they can be submitted, edited and deleted."""
 
+# Not sent yet.
 UNSENT = EDITABLE | {State.QUEUED}
-"""Those that will still be sent, or never."""
 
+# A create call was made or is being made, and its answer is not known.
 SENT = frozenset({State.SUBMITTING, State.UNCERTAIN})
-"""A create call was made or is being made, and its answer is not known."""
 
+# Anthropic works on these: they are polled.
 RUNNING = frozenset({State.IN_PROGRESS, State.CANCELING})
-"""Anthropic works on these: they are polled."""
 
+# Ended at Anthropic, and not all results are stored.
 FETCHING = frozenset({State.ENDED, State.INCOMPLETE})
-"""Ended at Anthropic, and not all results are rows."""
 
+# All states with an `anthropic_id`, and only those.
 REMOTE = RUNNING | FETCHING | {State.INGESTED, State.LOST}
-"""Those, and only those, that have an `anthropic_id`."""
 
+# Nothing happens automatically in these.
 FINAL = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
-"""Nothing happens to these by itself any more."""
 
+# States that require `next_action_at`; an ingested batch needs it too until it was announced.
 ALWAYS_DUE = RUNNING | FETCHING | SENT | {State.QUEUED}
-"""Those for which `next_action_at` is required; an ingested batch needs it too until it was announced."""
 
+# States whose rows may be deleted here.
 DELETABLE = EDITABLE | FINAL
-"""Those whose rows may be deleted here."""
 
+# States in which a batch may be identified as one that was found at Anthropic.
 IDENTIFIABLE = frozenset({State.UNCERTAIN, State.HELD, State.ABANDONED})
-"""Those that a batch found at Anthropic may turn out to be."""
 
 
 def state_labels(states: frozenset[State]) -> str:
-    """Give the labels of some states, in the order of their lives, for an error's text."""
+    """Return the labels of some states, in the order of a batch's life, for an error's text."""
     return ", ".join(str(state.label) for state in State if state in states)
 
 
+# No remote batch was identified that a worker still has to verify.
 NOT_BEING_IDENTIFIED = ~Q(state__in=IDENTIFIABLE) | Q(identified_id="")
-"""Nobody says which one at Anthropic it is, which a worker would have to verify first."""

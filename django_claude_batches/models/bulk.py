@@ -1,4 +1,4 @@
-"""How many rows reach a table and are read back, a bounded number at a time."""
+"""Insert, read and delete requests and results in bounded chunks."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from django_claude_batches.models import bulk_rows
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
 
+# Bytes per write. MariaDB accepts 16 MB in a statement (`max_allowed_packet`), where quotes and backslashes are
+# doubled, and a JSON column's other characters are escaped: one of 4 bytes takes 14.
 PACKET_BYTES = 4_000_000
-"""Bytes to write at a time. MariaDB takes 16 MB in a statement (`max_allowed_packet`), in which quotes and backslashes
-are doubled and a JSON column's other characters are escapes: one of 4 bytes takes 14."""
 
+# Rows that are decoded at a time: a text takes up to four times its bytes.
 ROWS_PER_EXECUTE = 500
-"""Rows that are decoded at a time: a text takes up to four times its bytes."""
 
+# What a database raises for a row that it will never accept.
 ROW_ERRORS = (DataError, IntegrityError, ValueError)
-"""What a database raises for a row that it will never take."""
 
 T = TypeVar("T")
 
 
 def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: BodySize, *, using: str) -> Iterator[int]:
-    """Insert a new batch's requests as they come, and give the number stored so far after each 1,000 or 4 MB.
+    """Insert a new batch's requests as they are read, and yield the number stored after each 1,000 or 4 MB.
 
-    `requests` may query the database: it is asked only between the chunks. On PostgreSQL a chunk's texts are made while
-    the server stores those before them.
+    `requests` may query the database: it is read only between the chunks. On PostgreSQL a chunk's texts are encoded
+    while the server stores those before them.
 
-    Raise InvalidRequest for what cannot be encoded, and for a custom_id that came before, which the table's own
-    constraint finds; LimitExceeded for one more than a batch may hold, and for a row too large for the database.
+    Raise InvalidRequest for what cannot be encoded, and for a repeated custom_id, which the table's own constraint
+    finds; LimitExceeded for more requests than a batch may hold, and for a row too large for the database.
     """
     if not postgres_copy.is_possible(using):
         requests = (request.encoded() for request in requests)
@@ -75,14 +75,14 @@ def _chunks(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | P
 
 
 def obstacle(request: Prepared, *, using: str) -> str:
-    """Return why `insert` refuses the request as too large for a statement of the database; nothing if it fits."""
+    """Return why `insert` refuses the request as too large for a statement of the database; empty if it fits."""
     if request.size <= packet_limit.MIN_CHECKED_BYTES:
         return ""
     return packet_limit.obstacles([bulk_rows.request_values(0, request)], using=using).get(0, "")
 
 
 def _check_sizes(values: Iterator[Values], chunk: list[Checked | Prepared], using: str) -> Iterator[Values]:
-    """Give the values if they fit into a statement; raise LimitExceeded for the first row that does not."""
+    """Yield the values that fit into a statement; raise LimitExceeded for the first row that does not."""
     if connections[using].vendor != "mysql":
         return values
     made = list(values)
@@ -92,7 +92,7 @@ def _check_sizes(values: Iterator[Values], chunk: list[Checked | Prepared], usin
 
 
 def _repeated(batch_id: int, chunk: list[Checked | Prepared], *, using: str) -> Checked | Prepared | None:
-    """Give the first request whose custom_id came before, in the chunk or in the table."""
+    """Return the first request whose custom_id is repeated, in the chunk or in the table."""
     ids = [request.custom_id for request in chunk]
     stored = BatchRequest.objects.using(using).filter(batch=batch_id, custom_id__in=ids)
     seen = set(stored.values_list("custom_id", flat=True))
@@ -104,13 +104,13 @@ def _repeated(batch_id: int, chunk: list[Checked | Prepared], *, using: str) -> 
 
 
 class _ReplayableRows:
-    """Rows that are made as they are asked for, and kept: if the database refuses one, all are offered again."""
+    """Rows that are built when they are read, and kept: if the database refuses one, all are read again."""
 
     def __init__(self, rows: Iterator[Values]) -> None:
         self._rows = rows
         self._made: list[Values] = []
+        # Whether building a row failed, and not what was done with it.
         self.is_broken = False
-        """Whether making one of them failed, and not what was done with it."""
 
     def __iter__(self) -> Iterator[Values]:
         self.is_broken = True
@@ -127,10 +127,10 @@ class _ReplayableRows:
 
 
 def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
-    """Insert results that are not stored yet; give the indexes of those that the database refused, and why.
+    """Insert results that are not stored yet; return the indexes of those that the database refused, and why.
 
-    On PostgreSQL a result is made while the server stores those before it: it must be made without the database.
-    Never `ignore_conflicts`: on MySQL it is INSERT IGNORE, which also cuts long values short in silence.
+    On PostgreSQL a result is built while the server stores those before it: it must be built without the database.
+    Never `ignore_conflicts`: on MySQL it is INSERT IGNORE, which also truncates long values silently.
     """
     first = next(results, None)
     if first is None:
@@ -147,7 +147,7 @@ def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
 
 
 def _insert_by_halves(results: list[tuple[int, Values]], *, using: str) -> dict[int, str]:
-    """Insert what can be: of a chunk with one bad row, the rest goes in a dozen statements, not in thousands."""
+    """Insert what is accepted, by halving: a chunk with one bad row takes a dozen statements, not thousands."""
     try:
         _insert_in_savepoint([row for _index, row in results], using=using)
     except ROW_ERRORS as error:
@@ -178,7 +178,7 @@ def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
     names = ", ".join(map(quote, table.columns))
     places = ["%s"] * len(table.columns)
     if is_sqlite and table.json_at is not None:
-        places[table.json_at] = "CAST(%s AS TEXT)"  # it takes the bytes as they are; of a str it would make them again
+        places[table.json_at] = "CAST(%s AS TEXT)"  # it takes the bytes as they are; a str would be encoded again
     # mysqlclient joins rows to INSERTs of 64 KB, for which the statement must look like this; larger ones gain nothing
     insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({', '.join(places)})"  # noqa: S608
     with connection.cursor() as cursor:
@@ -196,13 +196,13 @@ def _decoded(row: Values, at: int | None) -> Values:
 
 
 def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:
-    """Give requests of one batch, or values of them, by position, at most 1,000 rows or 8 MB of params in memory."""
+    """Yield requests of one batch, or values of them, by position, holding at most 1,000 rows or 8 MB of params."""
     for piece in sized_pages(requests, "position", models.F("params_bytes")):
         yield from piece
 
 
 def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:
-    """Delete a batch's rows of one table, a thousand at a time, and give their number."""
+    """Delete a batch's rows of one table, a thousand at a time, and return their number."""
     rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
     deleted = 0
     while pks := list(rows.values_list("pk", flat=True)[:PAGE_ROWS]):
@@ -214,9 +214,9 @@ COLUMNS = ("output", "output_error")
 
 
 def write_outputs(results: Iterable[BatchResult], *, using: str) -> None:
-    """Write what answers were read as, and what is wrong with those that do not fit: a statement for each.
+    """Write the validated output of answers, and the errors of those that do not fit: one statement for each.
 
-    Not `bulk_update`: its CASE for a thousand rows takes several times as long to be read as to be done.
+    Not `bulk_update`: parsing its CASE for a thousand rows takes several times as long as executing it.
     """
     connection: Any = connections[using]
     quote = connection.ops.quote_name

@@ -1,4 +1,4 @@
-"""Rows as plain values, for tables that take a hundred thousand at once: instances of models would cost more."""
+"""Requests and results as plain tuples for bulk inserts, which are cheaper than model instances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_claude_batches.models.result import BatchResult
 
 @dataclass(slots=True)
 class ResultRow:
-    """A result to be stored. Its fields but `prompts` are columns of BatchResult; `message` is JSON, `raw` the line."""
+    """A result to be stored. All fields but `prompts` are columns of BatchResult; `message` is JSON, `raw` the line."""
 
     custom_id: str
     result_type: str
@@ -35,8 +35,9 @@ class ResultRow:
     error_request_id: str = ""
     raw: bytes | None = None
     request_id: int | None = None
+    # Not a column. The number of prompts that its tokens cover: more than one with compactions; 0 if its usage is not
+    # clear.
     prompts: int = 1
-    """No column. How many prompts its tokens are of: more than one with compactions; 0 where its usage is not clear."""
 
 
 _OF_RESULT = tuple(field.name for field in fields(ResultRow) if field.name != "prompts")

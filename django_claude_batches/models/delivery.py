@@ -1,7 +1,7 @@
 """Delivery: which results were delivered to a job, and which deliveries failed.
 
-A batch's requests are divided into chunks by position. The progress of a chunk is written in the transaction in which
-the job's handlers write. Nothing else records that a row was delivered.
+A batch's requests are divided into chunks by position. A chunk's progress is stored in the transaction in which the
+job's handlers write. Nothing else records that a row was delivered.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DeliveryMode(models.TextChoices):
     NO_RETRY = "no_retry", _("Failures that are not retried after all")
 
 
-# Rows that were delivered before. A handler that raised then may accept the answer now.
+# Modes in which rows were delivered before. A handler that raised then may accept the answer now.
 REDELIVERY_MODES = frozenset({DeliveryMode.FAILED, DeliveryMode.REDELIVER})
 
 
@@ -44,30 +44,30 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         return self.filter(done_at__isnull=True)
 
     def stuck(self) -> Self:
-        """Chunks that are not retried automatically; `last_error` says why."""
+        """Match chunks that are not retried automatically; `last_error` says why."""
         return self.undone().filter(next_action_at__isnull=True)
 
     def unpaused(self) -> Self:
-        """Undone chunks whose run is not paused, or that have no run."""
+        """Match chunks that are not done and whose run is not paused, or that have no run."""
         return self.undone().filter(Q(batch__run__isnull=True) | Q(batch__run__paused_at__isnull=True))
 
     def due(self) -> Self:
-        """Unpaused chunks that are due."""
+        """Match unpaused chunks that are due."""
         return super().due().unpaused()
 
     def to_follow_up(self) -> Self:
-        """Chunks with rows to be retried that are in no batch of the next attempt yet."""
+        """Match chunks with rows to be retried that are not yet in a batch of the next attempt."""
         return self.exclude(to_retry=[])
 
     def with_failures(self) -> Self:
-        """Chunks with rows that failed for good."""
+        """Match chunks with rows that failed for good."""
         return self.filter(failed_count__gt=0)
 
     def locked_failures(self, batch_id: int, **lookups: Any) -> Self:
         """Return the batch's chunks that are done and have rows that failed for good, locked in their order.
 
-        They are found first and then locked by primary key: MySQL also locks rows that do not match, on which other
-        processes work.
+        They are found first and then locked by primary key: MySQL also locks rows that do not match, which other
+        processes may be using.
         """
         done = self.with_failures().filter(batch=batch_id, done_at__isnull=False, **lookups)
         return self.filter(pk__in=list(done.values_list("pk", flat=True))).order_by("pk").select_for_update()
@@ -77,7 +77,7 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
         return self.update(next_action_at=DatabaseNow(), failures=0)
 
     def start_delivery(self, batch: Any) -> None:
-        """Create the chunks that deliver a run's batch: all results, or those that came since.
+        """Create the chunks that deliver a run's batch: all results, or those that arrived since the last delivery.
 
         Call it inside a transaction. A run that is over neither waits for them nor retries rows.
         """
@@ -92,7 +92,7 @@ class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
     def _create_late_chunks(self, batch: Any) -> int:
         """Create chunks of requests that failed for lack of a result and have one now. Return the number of chunks.
 
-        Requests that were retried meanwhile do not count as failed: their rows get the later answer.
+        Requests that were retried since do not count as failed: their rows get the later answer.
         """
         rows = self.primary()
         made = 0
@@ -198,7 +198,10 @@ class DeliveryChunk(WorkItem):
 
 
 class FailedDelivery(models.Model):
-    """A request whose handler raised. What the handler wrote is rolled back, and it is called again only on request."""
+    """A failed delivery: a request whose handler raised.
+
+    What the handler wrote is rolled back, and it is called again only when a person requests redelivery.
+    """
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="failed_deliveries")
     request = models.OneToOneField(
@@ -230,7 +233,7 @@ class FailedDelivery(models.Model):
 
     @property
     def raised(self) -> str:
-        """The error, in a form that `public` reduces to type and place."""
+        """Return the error in a form that `public_part` reduces to type and place."""
         place, mark, words = self.traceback.partition(TRACEBACK_START)
         head = place.strip() if mark else ""
         first = head or self.error.partition(":")[0]

@@ -1,4 +1,4 @@
-"""Whether any work is due."""
+"""Whether any work is due, for the heartbeat notice and `doctor`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_work_due() -> bool:
 
 
 def is_work_due_column() -> Any:
-    """Return the same as a column of another query."""
+    """Return the same as `is_work_due`, as a column of another query."""
     batches, uploads, runs, chunks = (Exists(_due(kind).order_by()) for kind in DUE_MODELS)
     return batches | uploads | runs | chunks
 

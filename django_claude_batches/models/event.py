@@ -10,7 +10,7 @@ from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import StorableTextField
 
 # Events whose text consists of ids, counts, names of columns and fixed words. The text of any other may be an error
-# that quotes a request or an answer, including that of a new kind of event until it is listed here.
+# that quotes a request or an answer, so a new kind of event counts as such until it is listed here.
 EVENTS_WITHOUT_QUOTES = (
     *(
         "drafted",
@@ -29,7 +29,7 @@ EVENTS_WITHOUT_QUOTES = (
 
 
 class BatchEvent(models.Model):
-    """One line of a batch's timeline: who or what, when, what. Only ever added to."""
+    """One line of a batch's timeline: who did what, and when. Rows are only added."""
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(_("at"), auto_now_add=True)
@@ -50,5 +50,5 @@ class BatchEvent(models.Model):
 
 
 def user_name(user: Any) -> str:
-    """Give the name that stays readable when the user is gone."""
+    """Return a name that stays readable after the user is deleted."""
     return str(user.get_username())[:150] if user is not None else ""

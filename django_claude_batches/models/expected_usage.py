@@ -8,7 +8,7 @@ from django_claude_batches.pricing import PriceTable
 
 
 class ExpectedUsageColumns(models.Model):
-    """What was counted of a batch's requests as they were drafted, and what they may cost."""
+    """What was counted in a batch's requests when they were drafted, and what they may cost."""
 
     expected_usage = models.JSONField(null=True, editable=False, help_text=_("What its estimate is made of."))
 
@@ -16,7 +16,7 @@ class ExpectedUsageColumns(models.Model):
         abstract = True
 
     def estimate(self, prices: PriceTable) -> Estimate:
-        """Estimate what its requests will cost, by the rule of `estimating`; not known for a batch made elsewhere."""
+        """Estimate what its requests will cost, by the rule of `estimates`; unknown for an adopted batch."""
         if self.expected_usage is None:
             return Estimate(None, None, prices.as_of)
         betas = getattr(self, "betas", ())  # an upload has none: a person adds them to its draft

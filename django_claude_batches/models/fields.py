@@ -13,11 +13,11 @@ from django_claude_batches import sanitize
 class Bytewise:
     """Text that is compared and sorted byte by byte on every database.
 
-    MySQL and MariaDB compare text without regard to case, accents and spaces at its end unless told otherwise: `a`,
-    `A` and `á` would be one key. PostgreSQL sorts by the rules of a language, and an index in that order does not find
-    what begins with something. A plain `db_collation` would name a collation that the other databases do not have.
+    MySQL and MariaDB compare text without regard to case, accents and trailing spaces by default: `a`, `A` and `á`
+    would be one key. PostgreSQL sorts by the rules of a language, and an index in that order does not serve prefix
+    searches. A plain `db_collation` would name a collation that the other databases do not have.
 
-    `icontains` and its like regard case on MySQL and MariaDB.
+    `icontains` and similar lookups are case-sensitive on MySQL and MariaDB.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
@@ -46,9 +46,9 @@ class IdentifierSlugField(Bytewise, models.SlugField):  # type: ignore[type-arg]
 
 
 class Storable:
-    """A column for what comes from outside, which is made storable as it is written.
+    """A column for values from outside, which are sanitized as they are written.
 
-    So no value of the wire makes a statement fail that carries others. In migrations it is what it is to a database.
+    So no value from the wire makes a statement fail that contains others. Migrations see the plain field.
     """
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
@@ -64,7 +64,7 @@ class Storable:
 
 
 class StorableCharField(Storable, models.CharField):  # type: ignore[type-arg]
-    """Text, cut to the column."""
+    """Text, cut to the column's length."""
 
     def storable(self, value: Any) -> Any:
         return sanitize.text(value, self.max_length) if isinstance(value, str) else value
@@ -78,14 +78,14 @@ class StorableTextField(Storable, models.TextField):  # type: ignore[type-arg]
 
 
 class StorableJSONField(Storable, models.JSONField):
-    """JSON that quotes the wire: PostgreSQL refuses NUL and half characters in it, too."""
+    """JSON that quotes the wire: PostgreSQL also refuses NUL and lone surrogates in it."""
 
     def storable(self, value: Any) -> Any:
         return sanitize.Cleaner().clean(value)
 
 
 class StorableDateTimeField(Storable, models.DateTimeField):  # type: ignore[type-arg]
-    """A time; none where no database could hold it."""
+    """A time; None if no database could store it."""
 
     def storable(self, value: Any) -> Any:
         return sanitize.moment(value) if isinstance(value, datetime) else value

@@ -1,4 +1,4 @@
-"""Empty the large columns of a batch's rows, a bounded number at a time, and the texts that may quote them."""
+"""Empty the large columns of a batch's rows in bounded chunks, and texts that may quote them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.run import JobRunQuerySet
 
+# A first and a last primary key.
 KeyRange = tuple[int, int]
-"""A first and a last primary key."""
 
 
 class StoredBytes(Func):
-    """About how large a value is as it is stored; zero for none. PostgreSQL knows it without reading the value."""
+    """The approximate stored size of a value; zero for none. PostgreSQL knows it without reading the value."""
 
     function = "LENGTH"
     output_field = models.BigIntegerField()
@@ -44,7 +44,7 @@ def _size(*columns: str) -> Combinable:
 
 @dataclass(frozen=True)
 class LargeColumns:
-    """The large columns of one table: which rows have something in them, how much, and what stands there after."""
+    """The large columns of one table: which rows have a value, how large it is, and what replaces it."""
 
     model: type[models.Model]
     full: Q
@@ -52,12 +52,12 @@ class LargeColumns:
     empty: dict[str, Any]
 
     def key_ranges(self, batch_id: int, *, using: str) -> Iterator[KeyRange]:
-        """Give the rows of a batch that have something, at most 1,000 and about 8 MB at a time.
+        """Yield key ranges of a batch's rows that have a value, at most 1,000 rows and about 8 MB at a time.
 
-        By ranges of the primary key, each of which is one look at its index, whatever other batches the table has.
+        Each range of the primary key is one index lookup, whatever other batches the table has.
         """
         rows = self.model._default_manager.using(using).filter(batch=batch_id).order_by()
-        # Plain Min(pk) has PostgreSQL walk the primary key from its beginning, past all other batches' rows.
+        # Plain Min(pk) makes PostgreSQL walk the primary key from its beginning, past all other batches' rows.
         ends = rows.aggregate(first=Min(F("pk") + 0), last=Max(F("pk") + 0))
         if ends["first"] is None:
             return
@@ -66,7 +66,7 @@ class LargeColumns:
             yield from _key_ranges(list(window.values_list("pk", self.size)))
 
     def clear(self, batch_id: int, span: KeyRange, *, using: str) -> int:
-        """Empty a span, and give the number of rows that had something."""
+        """Empty a range, and return the number of rows that had a value."""
         rows = self.model._default_manager.using(using).filter(self.full, batch=batch_id, pk__range=span)
         return rows.update(**self.empty)
 
@@ -93,7 +93,7 @@ MESSAGES = LargeColumns(
     | Q(raw__isnull=False)
     | Q(error_message__gt=""),
     size=_size("message", "output", "output_error", "raw", "error_message"),
-    # What is wrong with an answer tells of it. That something was stays: it is no success without it.
+    # An error of an answer may quote it. That there was one is kept: without it the answer would count as a success.
     empty={
         "message": None,
         "output": None,

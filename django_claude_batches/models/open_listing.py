@@ -8,7 +8,7 @@ from django_claude_batches.models.fields import IdentifierField
 
 
 class OpenListing(models.Model):
-    """A page of a listing that was asked for, and whose answer is not kept yet.
+    """A listing page that was requested and whose answer is not stored yet.
 
     It may have shown the batch of a create call without an answer. If its process dies, the row stays.
     """

@@ -17,8 +17,8 @@ from django_claude_batches.models.fields import (
 )
 
 MISSES_UNTIL_GONE = 3
+# A 404 was observed up to 2 minutes after a create (docs/reference/wire.md §5.1).
 MISSING_PERIOD = timedelta(minutes=30)
-"""A 404 was seen in passing up to 2 minutes after a create (docs/reference/wire.md §5.1)."""
 
 
 class RemoteBatchQuerySet(PrimaryQuerySet["RemoteBatch"]):
@@ -26,7 +26,7 @@ class RemoteBatchQuerySet(PrimaryQuerySet["RemoteBatch"]):
         return self.primary().filter(account=account)
 
     def count_miss(self, pk: int, why: str) -> None:
-        """Count one 404, by the Workspace in which it was listed."""
+        """Count one 404, by the Workspace in which the batch was listed."""
         missed_at = Coalesce("missed_at", DatabaseNow())
         last = {"misses": F("misses") + 1, "missed_at": missed_at, "last_missed_at": DatabaseNow()}
         self.primary().filter(pk=pk).update(**last, why=why)
@@ -35,8 +35,8 @@ class RemoteBatchQuerySet(PrimaryQuerySet["RemoteBatch"]):
 class RemoteBatch(models.Model):
     """A batch that an account lists at Anthropic and that a create call without an answer may have made.
 
-    What was seen once is not forgotten: a listing that lacks it later proves nothing. One row serves all attempts of
-    the account; whose it may be follows from when it was made (`services.windows`).
+    Rows are kept: a later listing that lacks the batch proves nothing. One row serves all attempts of the account;
+    which of them it may belong to follows from when it was made (`services.listings.windows`).
     """
 
     account = IdentifierField(_("account"), max_length=64)

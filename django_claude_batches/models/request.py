@@ -35,31 +35,31 @@ from django_claude_batches.models.fields import IdentifierField
 
 
 def match_targets(targets: Iterable[models.Model], prefix: str = "", *, using: str) -> Q:
-    """Match requests of this database about any of these rows; one that is not saved has none.
+    """Match requests of this database about any of these rows; an unsaved row has none.
 
-    `prefix` leads from what is asked for to its request.
+    `prefix` is the lookup from the queried model to its request.
     """
     content_types = content_types_of(using)
     keys: dict[ContentType, list[str]] = {}
     for target in targets:
         if target.pk is not None:
             keys.setdefault(content_types.get_for_model(target), []).append(str(target.pk))
-    # By the texts that drafting wrote. A join would have to cast the keys, which no index serves, and of which SQLite
-    # makes others: a UUID has no dashes there.
+    # Compare the texts that drafting wrote. A join would have to cast the keys: no index serves that, and SQLite's
+    # casts differ (a UUID has no dashes there).
     matches = [Q(**{f"{prefix}content_type": kind, f"{prefix}object_id__in": pks}) for kind, pks in keys.items()]
     return reduce(or_, matches) if matches else Q(pk__in=[])
 
 
 class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
     def missing(self) -> BatchRequestQuerySet:
-        """Those without a result."""
+        """Match requests without a result."""
         return self.filter(result__isnull=True)
 
     def for_target(self, target: models.Model) -> BatchRequestQuerySet:
         return self.for_targets([target])
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchRequestQuerySet:
-        """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
+        """Match requests about any of these rows, of one or more models, in one query: for a page, not a table."""
         return self.filter(match_targets(targets, using=self.db))
 
     def delete(self) -> tuple[int, dict[str, int]]:
@@ -70,9 +70,9 @@ class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
 
 
 class BatchRequest(models.Model):
-    """One request of a batch. `params` is kept as text, exactly as it will be sent, and read as a dictionary.
+    """One request of a batch. `params` is stored as text, exactly as it will be sent, and read as a dictionary.
 
-    It can be changed while nothing of its batch is on its way: assign `params` and save.
+    It can be changed while nothing of its batch is being sent or was sent: assign `params` and save.
     """
 
     batch = models.ForeignKey(
@@ -80,7 +80,7 @@ class BatchRequest(models.Model):
         on_delete=models.CASCADE,
         related_name="requests",
         verbose_name=_("batch"),
-        db_index=False,  # the two on (batch, …) serve it
+        db_index=False,  # the two indexes on (batch, …) serve it
     )
     position = models.PositiveIntegerField(_("position"))
     custom_id = IdentifierField(_("custom_id"), max_length=MAX_OUR_CUSTOM_ID)
@@ -88,7 +88,7 @@ class BatchRequest(models.Model):
     # Text and not JSON: jsonb reorders keys, refuses NUL, and would have to be encoded again to be sent.
     params_text = models.TextField(_("params"), db_column="params")
     params_bytes = models.PositiveIntegerField(_("bytes"))
-    # SET_NULL: `remove_stale_contenttypes` must not remove paid work.
+    # SET_NULL: `remove_stale_contenttypes` must not delete results that were paid for.
     content_type = models.ForeignKey(
         ContentType, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
@@ -114,13 +114,13 @@ class BatchRequest(models.Model):
 
     @property
     def params(self) -> dict[str, Any]:
-        """The body of the Messages call; empty if it was purged, of which `purge_note` says when."""
+        """Return the body of the Messages call; empty if it was purged, and `purge_note` says when."""
         decoded: dict[str, Any] = json.loads(self.params_text) if self.params_text else {}
         return decoded
 
     @params.setter
     def params(self, params: Mapping[str, Any]) -> None:
-        """Raise InvalidRequest where the API would refuse them."""
+        """Set them; raise InvalidRequest if the API would refuse them."""
         self.params_text = encode_params(params)
         self.params_bytes = len(self.params_text.encode())
         self.model = model_of(params)
@@ -132,19 +132,19 @@ class BatchRequest(models.Model):
 
     @property
     def purge_note(self) -> str:
-        """A text that says when its params were purged or erased; empty if they are present."""
+        """Return when its params were purged or erased, as text; empty if they are present."""
         return self.erasure_note or (self.batch.request_purge_note if self.is_purged else "")
 
     @property
     def erasure_note(self) -> str:
-        """A text that says when it was erased; empty if it was not."""
+        """Return when it was erased, as text; empty if it was not."""
         if self.erased_at is None:
             return ""
         return _("Erased on %(date)s.") % {"date": date_format(timezone.localtime(self.erased_at), "DATE_FORMAT")}
 
     @property
     def prepared(self) -> Prepared:
-        """The request as it was checked when drafted, ready to be drafted again."""
+        """Return the request as it was checked when drafted, ready to be drafted again."""
         params = self.params
         return Prepared(
             self.position,
@@ -160,7 +160,7 @@ class BatchRequest(models.Model):
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store changed params of a batch that nothing was sent of; raise InvalidTransition otherwise."""
+        """Store changed params while nothing of the batch was sent; raise InvalidTransition otherwise."""
         if self._state.adding:
             raise InvalidTransition("Requests are made by MessageBatch.objects.create_draft(), never one by one.")
         batches = type(self.batch).objects.primary()
@@ -168,7 +168,7 @@ class BatchRequest(models.Model):
         if reason := packet_limit.obstacle(self.params_text, using=batches.db):
             raise LimitExceeded(reason, custom_id=self.custom_id)
         with transaction.atomic(using=batches.db):
-            batches.filter(pk=self.batch_id).update(state=F("state"))  # locks it: two changes must not count one size
+            batches.filter(pk=self.batch_id).update(state=F("state"))  # locks it: the size must not be counted twice
             stored_row = BatchRequest.objects.using(batches.db).get(pk=self.pk)
             if stored_row.is_purged:
                 raise InvalidTransition(f"The params of request {self} were purged, and cannot be written anew.")

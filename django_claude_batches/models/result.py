@@ -7,18 +7,18 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-# A setting says which answers are whole; the layers allow `conf` to be read below, and .importlinter this one reader.
+# A setting decides which answers are complete; the layers allow `conf` below, and .importlinter this one importer.
 from django_claude_batches import conf, wire
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.request import BatchRequest, match_targets
 
+# Stop reasons of incomplete answers with an outcome of their own; with any other they are unfinished.
 ENDED_EARLY = {"max_tokens": "truncated", "refusal": "refused"}
-"""The stop reasons of answers that are not whole and have an outcome of their own; with others they are unfinished."""
 
 
 class ResultType(models.TextChoices):
-    """The API's outcomes of today. Others are kept as they come."""
+    """The API's current result types. Others are stored as they are."""
 
     SUCCEEDED = "succeeded", _("Succeeded")
     ERRORED = "errored", _("Errored")
@@ -27,14 +27,14 @@ class ResultType(models.TextChoices):
 
 
 def early_outcome(stop_reason: str) -> str:
-    """Return "truncated", "refused" or "unfinished" for an answer that ended so, "" for one that is whole."""
+    """Return "truncated", "refused" or "unfinished" for an incomplete answer by its stop reason, otherwise ""."""
     if stop_reason in wire.WHOLE_STOP_REASONS or stop_reason in conf.whole_stop_reasons():
         return ""
     return ENDED_EARLY.get(stop_reason, "unfinished")
 
 
 def ended_as(outcome: str, *, to_result: str = "") -> Q:
-    """Match the answers that `early_outcome` calls so, or, with "", those that are whole.
+    """Match the answers for which `early_outcome` returns this outcome; with "", those that are complete.
 
     `to_result` is the lookup that leads to the results, such as `result__`. Settings are read by the call.
     """
@@ -49,12 +49,12 @@ def ended_as(outcome: str, *, to_result: str = "") -> Q:
     return Q(**{f"{to_result}result_type": ResultType.SUCCEEDED}) & stopped
 
 
+# The `service_tier` of an answer that has the batch discount; some gateways omit it.
 BATCH_TIERS = ("batch", "")
-"""The `service_tier` of an answer that has the batch discount; some gateways leave it out."""
 
 
 def text_of(message: Any) -> str:
-    """Give all text blocks of a message, one after the other."""
+    """Return all text blocks of a message, concatenated."""
     content = message.get("content") if isinstance(message, dict) else None
     blocks: list[Any] = content if isinstance(content, list) else []
     texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
@@ -63,7 +63,10 @@ def text_of(message: Any) -> str:
 
 class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
     def succeeded(self) -> BatchResultQuerySet:
-        """Those with a message. It may be truncated, refused or unfinished: to the API it succeeded, and is billed."""
+        """Match results with a message.
+
+        It may be truncated, refused or unfinished: the API counts it as succeeded and bills it.
+        """
         return self.filter(result_type=ResultType.SUCCEEDED)
 
     def errored(self) -> BatchResultQuerySet:
@@ -76,40 +79,40 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
         return self.filter(result_type=ResultType.EXPIRED)
 
     def truncated(self) -> BatchResultQuerySet:
-        """Those cut off at `max_tokens`."""
+        """Match answers cut off at `max_tokens`."""
         return self.filter(ended_as("truncated"))
 
     def refused(self) -> BatchResultQuerySet:
         return self.filter(ended_as("refused"))
 
     def unfinished(self) -> BatchResultQuerySet:
-        """Those that ended by no stop reason of WHOLE_STOP_REASONS, and are neither truncated nor refused."""
+        """Match answers whose stop reason is not in WHOLE_STOP_REASONS, and that are neither truncated nor refused."""
         return self.filter(ended_as("unfinished"))
 
     def ended_early(self) -> BatchResultQuerySet:
-        """Those that are truncated, refused or unfinished."""
+        """Match answers that are truncated, refused or unfinished."""
         return self.succeeded().exclude(stop_reason__in=conf.whole_stop_reasons())
 
     def of_another_tier(self) -> BatchResultQuerySet:
-        """Those whose `service_tier` is not `batch`: they may have been billed without its discount."""
+        """Match answers whose `service_tier` is not `batch`: they may have been billed without its discount."""
         return self.exclude(service_tier__in=BATCH_TIERS)
 
     def of_unknown_cost(self) -> BatchResultQuerySet:
-        """Those of which it is not known what they cost, so that their batch's cost is not known either."""
+        """Match results whose cost is not known, so that their batch's cost is not known either."""
         return self.filter(cost_usd__isnull=True)
 
     def invalid_output(self) -> BatchResultQuerySet:
-        """Those whose answer does not fit its job's schema; `output_error` says where, until RETENTION takes it."""
+        """Match answers that do not fit their job's schema; `output_error` says where, until RETENTION removes it."""
         return self.filter(output_error__isnull=False)
 
     def usable(self) -> BatchResultQuerySet:
-        """Those with an answer that is whole and fits its job's schema, if it has one."""
+        """Match complete answers that fit their job's schema, if it has one."""
         return self.filter(ended_as(""), output_error__isnull=True)
 
     def latest_success(self) -> BatchResult | None:
-        """Give the usable result that was stored last; None if there is none. Its message may have been purged.
+        """Return the usable result that was stored last, or None. Its message may have been purged.
 
-        Results of a run count from when their batch is delivered: until then nobody has checked their output.
+        Results of a run count once their batch is delivered: until then their output has not been validated.
         """
         unchecked = Q(batch__run__isnull=False, batch__delivered_at__isnull=True)
         return self.usable().exclude(unchecked).order_by("-pk").first()
@@ -126,35 +129,35 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
         return self.for_targets([target])
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchResultQuerySet:
-        """Those about any of these rows, of one model or several, in one query: for a page of rows, not for a table."""
+        """Match results about any of these rows, of one or more models, in one query: for a page, not a table."""
         return self.filter(match_targets(targets, "request__", using=self.db))
 
     def with_target(self) -> BatchResultQuerySet:
-        """Fetch the targets too: two queries for each kind of target, however many results."""
+        """Fetch the targets too: two queries for each kind of target, whatever the number of results."""
         return self.prefetch_related("request__target")
 
     def in_request_order(self) -> BatchResultQuerySet:
-        """In the order in which the requests were drafted; the API gives them in any order."""
+        """Order them as the requests were drafted; the API returns them in any order."""
         return self.order_by(F("request__position").asc(nulls_last=True), "pk")
 
 
 class BatchResult(models.Model):
-    """What became of one request: one line of the batch's results, whole, with the parts that people filter as columns.
+    """The result of one request: a complete line of the batch's results, with what people filter as columns.
 
-    Tokens are counts of tokens; `cost_usd` is in US dollars by the prices of the day on which it was stored, null where
-    it is not known.
+    Tokens are counts of tokens; `cost_usd` is in US dollars by the prices of the day on which it was stored, null if
+    unknown.
     """
 
-    # Neither key is a constraint of the database: to check them takes PostgreSQL a third of an ingest, and for each
-    # result it writes to its request's row, to lock it. Rows come here only under a lease on their batch, whose row the
-    # same transaction has locked, and go with it, results first (MessageBatch.delete).
+    # Neither key is a constraint of the database: checking them takes PostgreSQL a third of an ingest, and for each
+    # result it writes to its request's row, to lock it. Rows are inserted only under a lease on their batch, whose row
+    # the same transaction has locked, and are deleted with it, results first (MessageBatch.delete).
     batch = models.ForeignKey(
         "MessageBatch",
         on_delete=models.CASCADE,
         related_name="results",
         verbose_name=_("batch"),
         db_constraint=False,
-        db_index=False,  # the two on (batch, …) serve it
+        db_index=False,  # the two indexes on (batch, …) serve it
     )
     request = models.OneToOneField(
         BatchRequest,
@@ -206,18 +209,18 @@ class BatchResult(models.Model):
 
     @property
     def text(self) -> str:
-        """All text blocks of the answer, one after the other. Thinking is not text.
+        """Return all text blocks of the answer, concatenated. Thinking is not text.
 
-        No answer is an empty text, and so is one that was purged: `purge_note` says when.
+        Without an answer the text is empty; so it is if the answer was purged, and `purge_note` says when.
         """
         return text_of(self.message)
 
     @property
     def outcome(self) -> str:
-        """What became of the request: its result type, but for answers that are of no use.
+        """Return the outcome of the request: its result type, except for answers that cannot be used.
 
-        These are truncated, refused, unfinished (any other stop reason that is not one of WHOLE_STOP_REASONS), and
-        invalid_output: one that does not fit its job's schema.
+        These are truncated, refused, unfinished (any other stop reason that is not in WHOLE_STOP_REASONS), and
+        invalid_output: the answer does not fit its job's schema.
         """
         if self.result_type != ResultType.SUCCEEDED:
             return self.result_type
@@ -226,12 +229,12 @@ class BatchResult(models.Model):
 
     @property
     def is_off_tier(self) -> bool:
-        """Whether its answer was not made at the batch price."""
+        """Whether its answer was not billed at the batch rate."""
         return self.service_tier not in BATCH_TIERS
 
     @property
     def purge_note(self) -> str:
-        """A text that says when its message or error text was purged or erased; empty otherwise."""
+        """Return when its message or error text was purged or erased, as text; empty otherwise."""
         is_answer_gone = self.result_type == ResultType.SUCCEEDED and self.message is None
         is_error_gone = self.result_type == ResultType.ERRORED and not self.error_message
         if not is_answer_gone and not is_error_gone:
@@ -240,13 +243,13 @@ class BatchResult(models.Model):
 
     @property
     def target(self) -> models.Model | None:
-        """What the request was about; None where there was none, or it was deleted meanwhile."""
+        """Return what the request was about; None if it had no target, or the target was deleted."""
         found: models.Model | None = self.request.target if self.request else None
         return found
 
 
 class ResultProblem(models.Model):
-    """A line of a batch's results that could not become a row. The line's neighbors are not touched by it."""
+    """A line of a batch's results that could not become a row. It does not affect the lines around it."""
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="problems")
     number = models.PositiveIntegerField(_("line"), help_text=_("Counted from 1."))

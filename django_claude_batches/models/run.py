@@ -37,11 +37,11 @@ class JobRunQuerySet(DispatchedQuerySet["JobRun"]):
         return self.filter(state__in=ACTIVE)
 
     def moving(self) -> Self:
-        """Runs that are active and not paused."""
+        """Match runs that are active and not paused."""
         return self.active().filter(paused_at__isnull=True)
 
     def due(self) -> Self:
-        """Moving runs that are due."""
+        """Match active, unpaused runs that are due."""
         return super().due().moving()
 
     def delete(self) -> tuple[int, dict[str, int]]:

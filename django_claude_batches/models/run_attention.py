@@ -1,4 +1,4 @@
-"""Which runs of jobs need a person's attention, and why: for the admin, commands and `doctor` alike."""
+"""Which runs need attention, and why. The one definition for the admin, commands and `doctor`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from django_claude_batches.models.batch_state import EDITABLE, State
 from django_claude_batches.models.delivery import DeliveryChunk, FailedDelivery
 from django_claude_batches.models.run import ACTIVE, WORKING, JobRun, RunState
 
+# Batches of a run that were refused, not received, or withdrawn: the run waits until they are submitted.
 NOT_ACCEPTED = Q(state__in=EDITABLE, submitted_by_run_at__isnull=False, delivered_at__isnull=True)
-"""Batches of a run that were refused, not received, or taken back: the run waits until they are submitted."""
 
 
 def reasons() -> list[Reason]:
-    """Give the reasons, the weightiest first."""
+    """Return the reasons, the most important first."""
     batches = MessageBatch.objects.primary().filter(run=OuterRef("pk"), delivered_at__isnull=True)
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
     parked = FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))
@@ -60,7 +60,7 @@ def needing_attention(runs: Any) -> Any:
 
 
 def attention(run: JobRun) -> str:
-    """Return why the run needs attention, in words; empty if it does not. A few queries."""
+    """Return why the run needs attention, as text; empty if it does not. A few queries."""
     found = reasons()
     rows = JobRun.objects.primary().filter(pk=run.pk).annotate(reason=first_of(found))
     name = rows.values_list("reason", flat=True).first()
@@ -69,7 +69,7 @@ def attention(run: JobRun) -> str:
 
 
 class _Details(dict[str, Any]):
-    """What the words name, looked for where they do."""
+    """What the text may name, queried when it is used."""
 
     def __init__(self, run: JobRun) -> None:
         self._run = run
@@ -94,7 +94,7 @@ class _Details(dict[str, Any]):
 
 
 def with_issues(runs: Any) -> Any:
-    """Add to runs whether they have failed deliveries, rows that failed for good, and stuck deliveries."""
+    """Annotate runs with whether they have failed deliveries, rows that failed for good, and stuck deliveries."""
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
     return runs.annotate(
         has_failed_deliveries=Exists(FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))),

@@ -1,4 +1,4 @@
-"""What a run comes to so far, over all its batches and attempts: from sums that are kept, never from its results."""
+"""Totals of a run over all batches and attempts, from stored sums; results are never scanned."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, F
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.usage import USAGE_COLUMNS, UsageRollup, rounded
 
+# Delivery chunks that are read in one query: those of five million rows.
 PAGE = 5000
-"""Delivery chunks that are read in one query: those of five million rows."""
 
 
 class _ItemCount(Func):
-    """How many items a JSON array has. Of a chunk's rows they are many: the database counts them, and keeps them."""
+    """The number of items in a JSON array.
+
+    A chunk's arrays are long, so the database counts them instead of sending them.
+    """
 
     function = "JSON_ARRAY_LENGTH"
     output_field = IntegerField()
@@ -38,36 +41,36 @@ class _ItemCount(Func):
 
 @dataclass(slots=True)
 class RunTotals:
-    """The sums of one run. A row is asked in one request, and in one more each time that it is tried again."""
+    """The totals of one run. A row has one request, and one more for each retry."""
 
+    #: Rows that were drafted.
     rows: int
-    """Rows that were drafted."""
+    #: Rows that could not be sent and were left out of the run; not counted in `rows`.
     left_out: int = 0
-    """Rows that could not be asked and were left out of the run; not counted in `rows`."""
+    #: Batches in each state, by the state's value.
     batches: Counter[str] = field(default_factory=Counter)
-    """Batches in each state, by the state's value."""
+    #: Requests of each attempt: 1 is the first.
     requests: Counter[int] = field(default_factory=Counter)
-    """Requests of each attempt: 1 is the first."""
     body_bytes: int = 0
+    #: Outcomes of the requests whose results were evaluated, over all attempts.
     outcomes: Counter[str] = field(default_factory=Counter)
-    """What became of the requests whose results were looked at, over all attempts."""
+    #: The same for each batch that was evaluated, by its primary key.
     outcomes_of_batch: dict[int, Counter[str]] = field(default_factory=dict)
-    """The same of each batch that was looked at, by its primary key."""
+    #: Rows whose answer the handler accepted.
     delivered: int = 0
-    """Rows whose answer its handler took."""
+    #: Rows that failed and are not retried automatically.
     failed: int = 0
-    """Rows that failed, and are not asked again by themselves."""
+    #: Rows whose handler raised.
     failed_deliveries: int = 0
-    """Rows whose handler raised."""
+    #: Rows that had been deleted when their answer or failure was to be delivered.
     gone: int = 0
-    """Rows that had an answer, or had failed, when they were there no more."""
+    #: Rows that are retried and have no usable answer so far.
     to_retry: int = 0
-    """Rows that are asked again and have no usable answer so far."""
+    #: Tokens of each kind, and web searches, over all attempts; by the names of `UsageRollup`'s columns.
     usage: Counter[str] = field(default_factory=Counter)
-    """Tokens of each kind, and web searches, over all attempts; by the names of `UsageRollup`'s columns."""
     known_cost_usd: Decimal = Decimal(0)
+    #: Finished batches that may have been billed and whose cost is not known.
     batches_of_unknown_cost: int = 0
-    """Those that are over, and may have been billed."""
 
     @property
     def batch_count(self) -> int:
@@ -75,27 +78,27 @@ class RunTotals:
 
     @property
     def request_count(self) -> int:
-        """Requests of all attempts."""
+        """Return the number of requests of all attempts."""
         return self.requests.total()
 
     @property
     def handled(self) -> int:
-        """Requests whose results were looked at: out of `request_count`, this is how far the run is."""
+        """Return the number of requests whose results were evaluated: out of `request_count`, the run's progress."""
         return self.outcomes.total()
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What all attempts cost so far, in USD; None where that of any batch is not known."""
+        """Return what all attempts cost so far, in USD; None if that of any batch is not known."""
         return None if self.batches_of_unknown_cost else self.known_cost_usd
 
     @classmethod
     def of(cls, run: JobRun) -> RunTotals:
-        """Add up a run, in four queries, and one more for each `PAGE` delivery chunks."""
+        """Compute the totals of a run, in four queries, and one more for each `PAGE` delivery chunks."""
         return cls.of_each([run])[run.pk]
 
     @classmethod
     def of_each(cls, runs: Iterable[JobRun], *, with_usage: bool = True) -> dict[int, RunTotals]:
-        """Add up each run, by its primary key; in four queries, however many runs they are, or in three."""
+        """Compute the totals of each run, by its primary key, in three or four queries, whatever the number of runs."""
         totals = {run.pk: cls(rows=run.row_count, left_out=run.left_out_count) for run in runs}
         using = JobRun.objects.primary().db
         for batches in _batches(totals, using):
@@ -110,7 +113,7 @@ class RunTotals:
 
     @classmethod
     def of_batches(cls, run: JobRun, batches: Iterable[MessageBatch], *, failed_deliveries: int) -> RunTotals:
-        """Add up a run, all of whose batches are at hand, and the number of its parked rows; in two queries."""
+        """Compute the totals of a run from all of its batches and its number of failed deliveries, in two queries."""
         totals = cls(rows=run.row_count, left_out=run.left_out_count, failed_deliveries=failed_deliveries)
         using = JobRun.objects.primary().db
         for batch in batches:
@@ -136,7 +139,7 @@ class RunTotals:
     def _add_chunk(self, chunk: dict[str, Any]) -> None:
         self.delivered += chunk["delivered_count"]
         if chunk["mode"] == DeliveryMode.REDELIVER:
-            return  # what else became of its rows is counted where they were handed out before
+            return  # the other outcomes of its rows were counted when they were first delivered
         self.failed += chunk["failed_count"]
         self.gone += chunk["gone_count"]
         self.to_retry += chunk["to_retry_count"]
@@ -144,7 +147,7 @@ class RunTotals:
             self.outcomes.update(chunk["outcomes"])
             self.outcomes_of_batch.setdefault(chunk["batch"], Counter()).update(chunk["outcomes"])
             if chunk["batch__run_attempt"] > 1 and chunk["batch__delivered_at"] is None:
-                self.to_retry -= sum(chunk["outcomes"].values())  # looked at, though their batch is not through
+                self.to_retry -= sum(chunk["outcomes"].values())  # evaluated, though their batch is not finished
 
 
 def _batches(runs: Iterable[int], using: str) -> Any:
@@ -162,7 +165,7 @@ def _batches(runs: Iterable[int], using: str) -> Any:
 
 
 def _alone(batch: MessageBatch) -> dict[str, Any]:
-    """Give one batch as a group of `_batches`."""
+    """Return one batch as a group of `_batches`."""
     has_unknown_cost = batch.state in FINAL and batch.cost_usd is None and batch.request_count > 0
     return {
         "state": batch.state,

@@ -1,4 +1,4 @@
-"""What was asked about a row of somebody's model, from that row's side."""
+"""`BatchTargets`: the requests and results about a row, as attributes of the row."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django_claude_batches.models.result import BatchResult, BatchResultQuerySet
 
 
 def _batch_requests(target: models.Model) -> BatchRequestQuerySet:
-    """The requests about this row."""
+    """Return the requests about this row."""
     return BatchRequest.objects.for_target(target)
 
 
 def _batch_results(target: models.Model) -> BatchResultQuerySet:
-    """What the requests about this row were answered."""
+    """Return the results of the requests about this row."""
     return BatchResult.objects.for_target(target)
 
 
@@ -25,20 +25,20 @@ ATTRIBUTES = {"batch_requests": property(_batch_requests), "batch_results": prop
 
 
 class BatchTargets:
-    """Gives the rows of a model `batch_requests` and `batch_results`: querysets of what was asked about them::
+    """Add `batch_requests` and `batch_results`, querysets of what was asked about a row, to the rows of a model::
 
         class Review(models.Model):
             batches = BatchTargets()
 
-    It is no column and no relation: nothing is migrated, and deleting a row deletes no request and no result, which
-    were paid for. `result.target` is None then. (A `GenericRelation` would delete them; a check refuses it.)
+    It is neither a column nor a relation: it needs no migration, and deleting a row keeps its requests and results,
+    which were paid for. `result.target` is None then. (A `GenericRelation` would delete them; a check refuses it.)
 
-    What inherits from the model has both too, proxies as well. As in drafting, a row is known by its model, a proxy's
-    by the model that it stands for: what was asked about a child of a concrete model was not asked about its parent.
+    Subclasses of the model have both too, including proxies. As in drafting, a row is identified by its concrete model:
+    what was asked about a child of a concrete model was not asked about its parent.
 
     Each use is a query. For a page of rows, ask `BatchResult.objects.for_targets(rows)` once.
 
-    Raise FieldError where the model has an attribute of one of these names.
+    Raise FieldError if the model has an attribute of one of these names.
     """
 
     def contribute_to_class(self, cls: type[models.Model], name: str) -> None:
@@ -47,7 +47,7 @@ class BatchTargets:
             setattr(cls, attribute, ours)
         setattr(cls, name, self)
         if not cls._meta.abstract:
-            # Once more when the class is whole: a field that stands behind this in its body has just replaced ours.
+            # Again when the class is complete: a field that follows in the class body has just replaced the attribute.
             key = (cls._meta.app_label, str(cls._meta.model_name))
             cls._meta.apps.lazy_model_operation(lambda made: _check(made, name), key)
 

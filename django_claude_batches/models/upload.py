@@ -51,7 +51,7 @@ def in_parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class PartReader(io.RawIOBase):
-    """The bytes of an uploaded file, read part by part."""
+    """Read the bytes of an uploaded file, part by part."""
 
     def __init__(self, upload_id: int) -> None:
         self._parts = UploadPart.objects.primary().filter(upload=upload_id)
@@ -76,10 +76,10 @@ class PartReader(io.RawIOBase):
         return count
 
 
-# Bytes of a file that people may upload. A table may be larger than its batch: no prompt has to name every column.
+# Maximum bytes of an uploaded file. A table may be larger than its batch, since a prompt need not use every column.
 MAX_UPLOAD_BYTES = 2 * MAX_BODY_BYTES
 
-# How long a file is kept that is not drafted. The commit of its draft deletes it.
+# How long a file that is not drafted is kept. The commit of its draft deletes it.
 UPLOAD_RETENTION = timedelta(days=7)
 
 
@@ -114,7 +114,7 @@ class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
         return upload
 
     def waiting(self) -> Self:
-        """Files that are not drafted."""
+        """Match files that are not drafted."""
         return self.exclude(state=UploadState.DRAFTED)
 
     def delete_stale(self, kept: timedelta = UPLOAD_RETENTION) -> None:
@@ -122,7 +122,7 @@ class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
         rows = self.primary().filter(is_free(), created_at__lt=now_plus(-kept)).exclude(state=UploadState.CONFIRMED)
         for pk in list(rows.values_list("pk", flat=True)):
             with transaction.atomic(using=rows.db):
-                if rows.acquire(pk):  # locks the row: one that is confirmed meanwhile stays
+                if rows.acquire(pk):  # locks the row: one that is being confirmed now stays
                     self.primary().filter(pk=pk).delete()
 
 

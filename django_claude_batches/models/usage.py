@@ -24,13 +24,13 @@ USAGE_COLUMNS = (
     "web_search_requests",
 )
 
+# Decimal places of a cost in USD.
 COST_DECIMAL_PLACES = 9
-"""Of a cost in USD."""
 
+# Kinds of error that are stored for a batch: the most frequent ones.
 MAX_ERROR_GROUPS = 20
-"""Kinds of error that are kept of a batch: the most frequent ones."""
 
-# Only of what failed: a succeeded line with an error in it must not make two rows of usage of its model.
+# Only of failed results: a succeeded line with an error in it must not make two usage rows of its model.
 _ERROR_TYPE = Case(
     When(result_type=ResultType.ERRORED, then=F("error_type")), default=Value(""), output_field=CharField()
 )
@@ -38,7 +38,7 @@ _ERROR_TYPE = Case(
 
 class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
     def sum_up(self, batch_id: int) -> Summary:
-        """Add up the batch's results: in one statement, which reads each of them once. Nothing is stored."""
+        """Sum up the batch's results in one statement, which reads each of them once. Nothing is stored."""
         results = BatchResult.objects.using(self.db).filter(batch=batch_id).order_by()
         of_another_tier = Count("pk", filter=Q(result_type=ResultType.SUCCEEDED) & ~Q(service_tier__in=BATCH_TIERS))
         groups: Any = (
@@ -73,46 +73,46 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
         )
 
     def replace(self, batch_id: int, summary: Summary) -> None:
-        """Store the summary's rows instead of those of before."""
+        """Replace the batch's stored rows by the summary's."""
         self.filter(batch=batch_id).delete()
         self.bulk_create(summary.usage)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a batch's results add up to."""
+    """The sums of a batch's results."""
 
+    # Number of results.
     stored: int
-    """Results."""
+    # Number of results that belong to a stored request.
     answered: int
-    """Those of them that belong to a request of ours."""
+    # Usage of the succeeded results by model, not stored. Failed ones cost nothing (docs/reference/wire.md §3.5).
     usage: list[UsageRollup]
-    """Of the succeeded ones, by model, not stored. What failed costs nothing (docs/reference/wire.md §3.5)."""
+    # The errored results by kind, in the form of `MessageBatch.error_groups`.
     error_groups: list[dict[str, Any]]
-    """The errored ones by kind, as `MessageBatch.error_groups` keeps them."""
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What all cost together, in USD; None if that of any is not known."""
+        """Return the total cost in USD; None if that of any result is not known."""
         costs = [row.cost_usd for row in self.usage]
         return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
 
     @property
     def other_tier_results(self) -> int:
-        """Those that may not have had the batch discount: their `service_tier` is not `batch`."""
+        """Count the results that may not have had the batch discount: their `service_tier` is not `batch`."""
         return sum(row.other_tier_results for row in self.usage)
 
 
 def rounded(cost: Decimal) -> Decimal:
-    """Give a sum as its column holds it: SQLite adds decimals up as floats."""
+    """Return a sum as its column stores it: SQLite adds decimals as floats."""
     return round(cost, COST_DECIMAL_PLACES)
 
 
 def _error_groups(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the kinds of error and how many results have each, the most frequent first."""
+    """Return the kinds of error and how many results have each, the most frequent first."""
     counts: Counter[str] = Counter()
     for group in groups:
-        counts[group["kind"]] += group["count"]  # by model too, where an error names one
+        counts[group["kind"]] += group["count"]  # grouped by model too, if an error names one
     frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_ERROR_GROUPS]
     return [{"error_type": kind, "count": count} for kind, count in frequent]
 

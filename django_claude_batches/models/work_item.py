@@ -16,7 +16,7 @@ from django_claude_batches.models.fields import StorableTextField
 class WorkItem(Dispatched):
     """A row that workers process: a batch, a job's run, a delivery or an upload. Most have a `state`.
 
-    Each change is one conditional UPDATE, so a worker that is late changes nothing and is told so.
+    Each change is one conditional UPDATE, so a late worker changes nothing and learns that from the return value.
     """
 
     failures = models.PositiveIntegerField(

@@ -1,4 +1,4 @@
-"""What an answer has to be: a JSON Schema or a pydantic model, asked of the model and checked when it has answered."""
+"""Structured output: request it by a JSON Schema or a pydantic model, and validate the answers."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""What comes of a schema or an answer: one that fits, or what is wrong with it, in few words."""
+"""The errors of schemas and of answers that do not fit one, and the result of one that fits."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
 
+# Maximum characters of an error text.
 MAX_LENGTH = 500
-"""Characters of what is said of a schema or an answer."""
 
+# Maximum problems of one answer that are named.
 MAX_PROBLEMS = 3
-"""Faults of one answer that are said."""
 
 MISSING_PACKAGE = 'output_schema needs {0}: python -m pip install "django-claude-batches[{0}]"'
 
@@ -17,14 +17,14 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class BadSchema(ValueError):
-    """A schema that no answer can be checked by, or whose package is not installed; the text says what to do."""
+    """A schema by which no answer can be validated, or whose package is not installed; the text says what to do."""
 
 
 class InvalidOutput(ValueError):
-    """An answer that does not fit. The text says where and why, for a person as for the model that is asked again.
+    """An answer that does not fit. The text says where and why, for a person and for the model on a retry.
 
-    It has at most 500 characters, in one line: of a longer one, the middle is left out, as a validator begins with the
-    value and ends with what is wrong with it.
+    It is one line of at most 500 characters. The middle of a longer one is left out, because validators begin with the
+    value and end with what is wrong with it.
     """
 
     def __init__(self, reason: str) -> None:
@@ -32,19 +32,19 @@ class InvalidOutput(ValueError):
 
 
 class Validated(NamedTuple):
-    """An answer that fits: as plain JSON, and as an instance of the pydantic model (without one, the same again)."""
+    """A valid answer: as plain JSON, and as an instance of the pydantic model (without one, the same JSON)."""
 
     output: Any
     parsed: Any
 
 
 def joined(problems: list[str]) -> str:
-    """Say them in one line; each has an equal part of the room."""
+    """Join the problems to one line; each gets an equal part of the length."""
     return "; ".join(short(problem, MAX_LENGTH // len(problems) - 2) for problem in problems)
 
 
 def short(text: str, longest: int = MAX_LENGTH) -> str:
-    """Leave out the middle of what is too long."""
+    """Leave out the middle of a text that is too long."""
     if len(text) <= longest:
         return text
     half = (longest - 3) // 2

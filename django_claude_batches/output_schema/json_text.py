@@ -1,4 +1,4 @@
-"""An answer's text as JSON that says one thing only."""
+"""Decode an answer's text as strict JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FENCE = "```"
 
 
 def unfenced(text: str) -> str:
-    """Give what stands in a fence of Markdown, where that is all there is: models without structured output add one."""
+    """Return the content of a Markdown fence around the whole text: models without structured output add one."""
     text = text.strip()
     if text.startswith(FENCE) and text.endswith(FENCE) and len(text) > 2 * len(FENCE):
         language, _newline, body = text[len(FENCE) : -len(FENCE)].partition("\n")
@@ -23,7 +23,7 @@ def unfenced(text: str) -> str:
 
 
 def decoded(text: str) -> Any:
-    """Decode JSON that is nothing but JSON: no key twice, no NaN, nothing infinite."""
+    """Decode strict JSON: without repeated keys, NaN or infinite numbers."""
     if not text:
         raise InvalidOutput("not JSON: there is no text")
     try:
@@ -32,7 +32,7 @@ def decoded(text: str) -> Any:
         raise InvalidOutput(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except InvalidOutput:
         raise
-    except ValueError as error:  # a key twice, or more digits than Python reads
+    except ValueError as error:  # a repeated key, or more digits than Python reads
         raise InvalidOutput(f"not JSON that can be read: {error}") from None
 
 

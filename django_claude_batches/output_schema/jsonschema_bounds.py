@@ -1,8 +1,8 @@
-"""JSON Schema validators whose cost has a bound, whatever an answer holds.
+"""Bound the cost of JSON Schema validation, whatever an answer contains.
 
-Those of jsonschema search for patterns with `re`, which nothing can interrupt, and compare each item of a list with
-every other. Here `regex` searches, with a timeout, and every keyword looks at the clock first. It is the clock of this
-thread's CPU time: an answer that fits does so on a busy machine too.
+The validators of jsonschema search for patterns with `re`, which cannot be interrupted, and compare each item of a list
+with every other. Here `regex` searches, with a timeout, and every keyword first checks this thread's CPU time: not the
+wall clock, so that a valid answer passes on a busy machine too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 from django_claude_batches.output_schema.errors import short
 
+# Characters of a text whose `format` is checked: some checks of other packages are quadratic.
 MAX_FORMATTED = 2000
-"""Characters of a text whose `format` is checked: some checks that other packages bring are quadratic."""
 
+# Members of an object or a list that `unevaluated…` is checked for: jsonschema is quadratic in them.
 MAX_UNEVALUATED = 2000
-"""Members of an object or a list that `unevaluated…` is checked for: jsonschema is quadratic in them."""
 
 Errors = Iterator[Any]
 Keyword = Callable[[Any, Any, Any, Any], Errors | None]
@@ -29,12 +29,12 @@ _ends_at: ContextVar[float] = ContextVar("ends_at")
 
 
 class TooCostly(Exception):
-    """A check came to its bound; the text says to which."""
+    """A check reached its bound; the text says which."""
 
 
 def bounded(validator_class: Any) -> Any:
     """Return the class of validators with keywords whose cost has a bound; raise ImportError without its packages."""
-    from attrs import fields  # noqa: PLC0415 (as in by_schema)
+    from attrs import fields  # noqa: PLC0415 (as in jsonschema_validator)
     from jsonschema.validators import extend  # noqa: PLC0415
 
     extended: Callable[..., Any] = extend
@@ -44,13 +44,13 @@ def bounded(validator_class: Any) -> Any:
     def evolve(validator: Any, **changes: Any) -> Any:
         return made(**{alias: getattr(validator, name) for name, alias in names} | changes)
 
-    # jsonschema's own takes the class that a `$schema` within the schema names, whose keywords have no bound.
+    # jsonschema's own uses the class that a `$schema` within the schema names, whose keywords are not bounded.
     made.evolve = evolve
     return made
 
 
 def run_within(seconds: float, check: Callable[[], Any]) -> Any:
-    """Return what a check by a bounded validator returns; raise TooCostly at so many seconds of CPU time."""
+    """Return what a check by a bounded validator returns; raise TooCostly after so many seconds of CPU time."""
     token = _ends_at.set(time.thread_time() + seconds)
     try:
         return check()
@@ -111,7 +111,7 @@ class Keywords:
                         yield from validator.descend(member, subschema, path=name, schema_path=pattern)
 
     def _additional_properties(self, validator: Any, value: Any, instance: Any, schema: Any) -> Errors | None:
-        """Leave to jsonschema's own what no pattern matches."""
+        """Leave what no pattern matches to jsonschema's own keyword."""
         patterns = schema.get("patternProperties")
         if patterns and validator.is_type(instance, "object"):
             matched = {name for name in instance for pattern in patterns if self._matches(pattern, name)}
@@ -129,7 +129,7 @@ class Keywords:
 
     def _unique_items(self, validator: Any, is_unique: Any, instance: Any, schema: Any) -> Errors:
         if is_unique and validator.is_type(instance, "array"):
-            # Texts and not the items: whoever chooses numbers can make their hashes equal.
+            # Compare texts, not the items: an answer could choose numbers with equal hashes.
             different = {json.dumps(_canonical(item), sort_keys=True) for item in instance}
             if len(different) < len(instance):
                 yield self._error(f"{short(repr(instance))} has non-unique elements")
@@ -164,9 +164,9 @@ class Keywords:
             yield self._error(f"{short(repr(instance))} is valid under each of {', '.join(map(repr, fitting))}")
 
     def _nearest(self, errors: Errors) -> list[Any]:
-        """Return those of which `best_match` makes its choice; all of them may take more memory than there is."""
+        """Return the errors that `best_match` chooses from; all of them may exceed the memory."""
         found = nsmallest(2, errors, key=self._relevance)
-        for error in found:  # which quotes its instance, at each level anew
+        for error in found:  # each error quotes its instance again at each level
             error.message = short(error.message)
             error.args = (error.message,)
         return found

@@ -1,4 +1,4 @@
-"""Answers that a JSON Schema says how they must be."""
+"""Validate answers by a JSON Schema."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from django_claude_batches.output_schema.errors import (
 )
 from django_claude_batches.output_schema.jsonschema_bounds import TooCostly, bounded, run_within
 
+# Keywords whose value refers to another schema.
 REFERENCES = ("$ref", "$dynamicRef")
-"""Keywords whose value names another schema."""
 
+# CPU time to validate one answer: minimum, extra for each million characters (most schemas take 2 s), and maximum. The
+# maximum keeps the validation within the lease of the worker that delivers the answer.
 SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 30.0
-"""CPU time to check one answer: of any, more for each million characters (most schemas take 2 s), and at most,
-so that a worker's lease on what it delivers is not over before the check."""
 
 
 class JsonSchemaChecker:
-    """Checks by a JSON Schema: of draft 2020-12, unless `$schema` names another.
+    """Validates by a JSON Schema: of draft 2020-12, unless `$schema` names another.
 
     An answer takes `seconds` of CPU time at most, and more if it is long.
     """
 
     def __init__(self, schema: Mapping[str, Any], *, seconds: float = SECONDS) -> None:
         try:
-            # Here, as everything from other packages in here: a project without a schema needs none of them.
+            # Imported here, as everything from other packages in this module: a project without a schema needs none of
+            # them.
             from jsonschema import SchemaError  # noqa: PLC0415
             from jsonschema.exceptions import best_match  # noqa: PLC0415
             from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415
@@ -45,7 +46,7 @@ class JsonSchemaChecker:
             raise BadSchema(MISSING_PACKAGE.format("jsonschema")) from error
         try:
             validator.check_schema(self.schema)
-            # A registry of nothing: without one, jsonschema fetches what a `$ref` names from the network.
+            # An empty registry: without one, jsonschema fetches what a `$ref` names from the network.
             self._validator = validator(self.schema, registry=EMPTY_REGISTRY, format_checker=validator.FORMAT_CHECKER)
             _check_references(validator, self.schema)
             _check_patterns(self.schema)
@@ -61,7 +62,7 @@ class JsonSchemaChecker:
             problems = run_within(seconds, lambda: self._problems(value))
         except TooCostly as error:
             raise InvalidOutput(f"cannot be checked: {error}") from None
-        except ArithmeticError as error:  # 10**400 is JSON, and no float, which `multipleOf` asks for
+        except ArithmeticError as error:  # 10**400 is valid JSON but not a float, which `multipleOf` needs
             raise InvalidOutput(f"a number cannot be checked: {error}") from None
         if problems:
             raise InvalidOutput(joined(problems))
@@ -73,7 +74,7 @@ class JsonSchemaChecker:
 
 
 def _plain(schema: Any) -> dict[str, Any]:
-    """Give a copy made of dicts and lists, which nobody can change meanwhile."""
+    """Return a copy made of dicts and lists, which later changes of the original do not affect."""
     if not isinstance(schema, Mapping):
         raise BadSchema(f"output_schema must be a JSON Schema or a pydantic model, not {schema!r:.100}")
     try:
@@ -97,7 +98,7 @@ def _validator_class(schema: dict[str, Any]) -> Any:
 
 
 def _check_references(validator: Any, schema: dict[str, Any]) -> None:
-    """Raise BadSchema for a reference to what is not in the schema: at the first answer it would be too late."""
+    """Raise BadSchema for a reference to something outside the schema, before the first answer would fail on it."""
     from referencing.exceptions import Unresolvable  # noqa: PLC0415 (as above)
     from referencing.jsonschema import EMPTY_REGISTRY, specification_with  # noqa: PLC0415 (as above)
 
@@ -115,7 +116,7 @@ def _check_references(validator: Any, schema: dict[str, Any]) -> None:
 
 
 def _check_patterns(schema: dict[str, Any]) -> None:
-    """Raise BadSchema for a pattern that `regex` does not take, or that only jsonschema itself would search for."""
+    """Raise BadSchema for a pattern that `regex` does not accept, or that only jsonschema itself would search for."""
     import regex  # noqa: PLC0415 (as above)
 
     beside = [each for each in _named(schema, "patternProperties") if isinstance(each, dict)]
@@ -132,7 +133,7 @@ def _check_patterns(schema: dict[str, Any]) -> None:
 
 
 def _named(value: Any, name: str) -> Iterator[Any]:
-    """Give the value of each member of that name, however deep."""
+    """Yield the value of each member of that name, at any depth."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if isinstance(value, dict) and name in value:
         yield value[name]

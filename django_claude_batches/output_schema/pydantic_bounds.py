@@ -1,7 +1,7 @@
-"""How much a pydantic model tries of an answer: each choice of a union, and the choices of each union in it.
+"""Bound the cost of pydantic validation: count what a model would try of an answer, through nested unions.
 
-Pydantic's engine cannot be interrupted, and where a union contains itself each level multiplies what it tries. So the
-tries are counted before, by the same way through its core schema, up to a bound.
+Pydantic's engine cannot be interrupted, and if a union contains itself, each level multiplies the tries. So the tries
+are counted before validation, along the same path through the core schema, up to a bound.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+# Tries of one answer: about 2 seconds on a machine of 2026.
 MAX_TRIES = 2**17
-"""Of one answer: about 2 seconds on a machine of 2026."""
 
 Schema = dict[str, Any]
 
 
 class TryCounter:
-    """Counts, for the core schema of a model."""
+    """Counts tries by a model's core schema."""
 
     def __init__(self, core_schema: Schema) -> None:
         self._schema = core_schema
@@ -28,7 +28,7 @@ class TryCounter:
         return any(sum(self._contains(choice, union) for choice in self._choices(union, set())) > 1 for union in unions)
 
     def are_too_many(self, value: Any) -> bool:
-        """Whether more than MOST_TRIES parts of this JSON value would be tried."""
+        """Whether more than MAX_TRIES parts of this JSON value would be tried."""
         left = MAX_TRIES
         waiting = [(self._schema, value)]
         while waiting:
@@ -40,7 +40,7 @@ class TryCounter:
         return False
 
     def _within(self, schema: Schema, value: Any) -> Iterator[tuple[Schema, Any]]:
-        """Give what is tried next, each with the part of the value that it is tried on."""
+        """Yield what is tried next, each with the part of the value that it is tried on."""
         kind = schema.get("type")
         if kind == "definition-ref":
             yield self._named[schema["schema_ref"]], value
@@ -67,7 +67,7 @@ class TryCounter:
             )
 
     def _tagged(self, schema: Schema, value: Any) -> Iterator[tuple[Schema, Any]]:
-        """Give the choice that the discriminator names; of one that is no name, each."""
+        """Yield the choice that the discriminator names; each choice if it names none."""
         discriminator, choices = schema["discriminator"], schema["choices"]
         if not isinstance(discriminator, str):
             yield from ((_of(choice), value) for choice in choices.values())
@@ -91,7 +91,7 @@ class TryCounter:
             yield from ((items, part) for part in value)
 
     def _choices(self, schema: Schema, followed: set[str]) -> Iterator[Schema]:
-        """Give the choices of a union, and those of the unions that stand in their places."""
+        """Yield the choices of a union, with nested unions replaced by their choices."""
         kind = schema.get("type")
         if kind == "union":
             for choice in schema["choices"]:
@@ -119,7 +119,7 @@ class TryCounter:
 
 
 def schemas(core_schema: Any) -> Iterator[Schema]:
-    """Give all schemas of which a core schema consists, without following its references."""
+    """Yield all schemas that a core schema consists of, without following its references."""
     waiting = [core_schema]
     while waiting:
         found = waiting.pop()
@@ -131,6 +131,6 @@ def schemas(core_schema: Any) -> Iterator[Schema]:
 
 
 def _of(choice: Any) -> Schema:
-    """Give a choice without its label."""
+    """Return a choice without its label."""
     schema: Schema = choice[0] if isinstance(choice, tuple) else choice
     return schema

@@ -1,4 +1,4 @@
-"""Answers that a pydantic model says how they must be."""
+"""Validate answers by a pydantic model."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from django_claude_batches.output_schema.errors import (
 )
 from django_claude_batches.output_schema.pydantic_bounds import TryCounter, schemas
 
+# Maximum errors of one answer. An answer of 1 MB may have so many that listing them takes hundreds of MB.
 MAX_ERRORS = 1000
-"""Of one answer. An answer of 1 MB may have so many that listing them takes hundreds of MB."""
 
 PYTHON_RE = (
     "{} has patterns that are searched for with Python's re: some take hours for a short answer, and nothing can "
@@ -33,11 +33,11 @@ RECURSIVE_UNION = (
 
 
 class PydanticChecker:
-    """Checks by a pydantic model, as strictly as the model's own configuration asks for."""
+    """Validates by a pydantic model, as strictly as the model's own configuration requires."""
 
     def __init__(self, model: type[Any]) -> None:
         try:
-            from pydantic import BaseModel, ValidationError  # noqa: PLC0415 (as in by_schema)
+            from pydantic import BaseModel, ValidationError  # noqa: PLC0415 (as in jsonschema_validator)
             from pydantic.errors import PydanticUserError  # noqa: PLC0415
         except ImportError as error:
             raise BadSchema(MISSING_PACKAGE.format("pydantic")) from error
@@ -61,10 +61,10 @@ class PydanticChecker:
         if self._tries is not None and self._tries.are_too_many(value):
             raise InvalidOutput("it has too many levels for a union that contains itself: that would take too long")
         try:
-            # The text and not the value: read as JSON, a list may be a set and a text a date, however strict the model.
+            # Validate the text, not the value: in JSON mode a list may be a set and a text a date, even in strict mode.
             parsed = self._model.model_validate_json(text)
         except self._refusal as error:
-            if error.error_count() > MAX_ERRORS:  # each would be an object of its own
+            if error.error_count() > MAX_ERRORS:  # each would be an object
                 raise InvalidOutput(f"it has {error.error_count():,} errors") from None
             problems = [f"{_path(found['loc'])}: {found['msg']}" for found in error.errors(include_url=False)]
             raise InvalidOutput(joined(problems[:MAX_PROBLEMS])) from None
@@ -79,7 +79,7 @@ def _coroutine_functions(core_schema: Any) -> str:
 
 
 def _uses_re(core_schema: Any) -> bool:
-    """Whether a core schema names Python's engine, or has a pattern that `re` has compiled."""
+    """Whether a core schema names Python's regex engine, or has a pattern compiled by `re`."""
     return any(
         schema.get("regex_engine") == "python-re" or isinstance(schema.get("pattern"), re.Pattern)
         for schema in schemas(core_schema)

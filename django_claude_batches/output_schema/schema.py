@@ -1,4 +1,4 @@
-"""A schema, asked for and checked."""
+"""`OutputSchema`: adds a schema to params, and validates answers by it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Checker(Protocol):
 
 
 class OutputSchema:
-    """The schema of a job's answers. Raise BadSchema for one that is none, or where its package is missing."""
+    """The schema of a job's answers. Raise BadSchema if it is invalid or its package is not installed."""
 
     def __init__(self, schema: Mapping[str, Any] | type[Any]) -> None:
         self._checker: Checker = PydanticChecker(schema) if isinstance(schema, type) else JsonSchemaChecker(schema)
@@ -32,27 +32,27 @@ class OutputSchema:
 
     @property
     def wire(self) -> dict[str, Any] | None:
-        """What is sent as `output_config.format.schema`; None where Anthropic's subset has no words for the schema.
+        """Return what is sent as `output_config.format.schema`; None if Anthropic's subset cannot express the schema.
 
-        It allows more than the schema itself, by which the answers are checked.
+        It allows more than the schema itself, which validates the answers.
         """
         return self._wire
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should change, though answers can be checked by it."""
+        """Return what should be changed, though answers can be validated."""
         return self._checker.warnings
 
     @property
     def instruction(self) -> str:
-        """What a model is told that has no structured output."""
+        """Return the instruction for a model without structured output."""
         return self._instruction
 
     def added_to(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the body of a Messages call with the schema asked for; one that asks for a format already stays so.
+        """Return the body of a Messages call that requests the schema; one that has a format is unchanged.
 
-        The model is constrained to the schema where it can be (`output_config.format`); else it is told at the end of
-        `system`, behind whatever is cached there.
+        If possible the model is constrained to the schema (`output_config.format`); otherwise an instruction is
+        appended to `system`, after whatever is cached there.
         """
         config = params.get("output_config")
         if config is not None and not (isinstance(config, Mapping) and config.get("format") is None):
@@ -63,9 +63,10 @@ class OutputSchema:
         return {**params, "output_config": {**(config or {}), "format": asked}}
 
     def read(self, text: str) -> Validated:
-        """Read an answer, with space or one ```json fence around it or not; raise InvalidOutput where it does not fit.
+        """Read an answer, also with white space or one ```json fence around it; raise InvalidOutput if it does not fit.
 
-        What a validator of a pydantic model raises beside ValueError and AssertionError is its own fault, and passes.
+        Errors of a pydantic model's validators other than ValueError and AssertionError are bugs of the model, and
+        propagate.
         """
         body = unfenced(text)
         try:
@@ -75,7 +76,7 @@ class OutputSchema:
 
 
 def _append_instruction(system: Any, instruction: str) -> Any:
-    """Give `system`, a text or a list of blocks, with the instruction behind it."""
+    """Return `system`, a text or a list of blocks, with the instruction appended."""
     if isinstance(system, list | tuple):
         return [*system, {"type": "text", "text": instruction}]
     return f"{system}\n\n{instruction}" if system else instruction

@@ -1,4 +1,7 @@
-"""What `output_config.format` takes of a JSON Schema, and which models have it (docs/reference/wire.md §13). Pure."""
+"""Convert a JSON Schema to the subset that `output_config.format` supports (docs/reference/wire.md §13). No I/O.
+
+Also which models support it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+# The first models that support it without a beta: Sonnet, Haiku and Opus 4.5. All current models are newer.
 FIRST_VERSION = (4, 5)
-"""The first models that have it without a beta: Sonnet, Haiku and Opus 4.5. All of today's are newer."""
 
+# The string formats that the API enforces.
 FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"},
 )
-"""The formats of strings that the API enforces."""
 
 _VERSION = re.compile(r"claude-(?:[a-z]+-)?v?(\d+)(?:[-.](\d{1,2}))?(?!\d)")
 _DEFINITIONS = re.compile(r"#/(?:\$defs|definitions)/(.+)")
@@ -22,27 +25,27 @@ _PRIMITIVE = (str, int, float, bool, type(None))
 
 
 class _Inexpressible(ValueError):
-    """A schema that the API's subset has no words for."""
+    """A schema that the API's subset cannot express."""
 
 
 def has_structured_output(model: str) -> bool:
-    """Whether the model takes `output_config.format`: all do but those older than 4.5, by their names.
+    """Whether the model supports `output_config.format`, by its name: all but those older than 4.5 do.
 
-    A name that says no version is taken for a newer model's. Where that is wrong, Anthropic refuses the request before
-    any work, in words that name the parameter, and bills nothing; the other way round, nobody would notice the loss.
+    A name without a version counts as a newer model. If that is wrong, Anthropic refuses the request before any work,
+    names the parameter, and bills nothing; the opposite mistake would go unnoticed.
     """
     found = _VERSION.search(model)
     return found is None or (int(found[1]), int(found[2] or 0)) >= FIRST_VERSION
 
 
 def to_wire_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """Give a JSON Schema in the words that the API takes; None where it has none for it.
+    """Return a JSON Schema in the subset that the API supports; None if it cannot be expressed.
 
-    As the official SDK does: objects are closed, and what is not supported (`minimum`, `pattern`) is said in the
-    description instead. So what fits the schema that is sent may not fit the original one: check answers against that.
+    As in the official SDK: objects are closed, and what is not supported (`minimum`, `pattern`) is moved to the
+    description. So an answer that fits the schema that is sent may not fit the original one: validate against that.
 
-    There are no words for what is recursive, for what names no type, and for an object whose members' names are not
-    fixed: the SDK closes that too, and the only answer that is left is `{}`.
+    Recursive schemas, schemas without a type, and objects whose members' names are not fixed cannot be expressed: the
+    SDK closes such objects too, and then the only possible answer is `{}`.
     """
     try:
         made = _of(schema)
@@ -74,7 +77,7 @@ def _of(schema: Any) -> dict[str, Any]:
 
 
 def _take_literals(rest: dict[str, Any], made: dict[str, Any]) -> bool:
-    """Take `enum` and `const`, beside which no type is needed, and say whether there was one."""
+    """Convert `enum` and `const`, which need no type, and return whether there was one."""
     if (values := rest.get("enum")) and all(isinstance(value, _PRIMITIVE) for value in values):
         made["enum"] = rest.pop("enum")
     if "const" in rest and isinstance(rest["const"], _PRIMITIVE):
@@ -83,7 +86,7 @@ def _take_literals(rest: dict[str, Any], made: dict[str, Any]) -> bool:
 
 
 def _take_alternatives(rest: dict[str, Any], made: dict[str, Any]) -> bool:
-    """Take the first of `anyOf`, `oneOf` and `allOf`, and say whether there was one."""
+    """Convert the first of `anyOf`, `oneOf` and `allOf`, and return whether there was one."""
     found = {name: rest.pop(name) for name in ("anyOf", "oneOf", "allOf") if name in rest}
     if found and "properties" in rest:
         raise _Inexpressible
@@ -127,7 +130,7 @@ def _take_members(rest: dict[str, Any], made: dict[str, Any]) -> None:
 
 
 def _resolves(made: dict[str, Any]) -> bool:
-    """Whether each reference is to a definition at the top, and none leads back to where it stands."""
+    """Whether each reference is to a definition at the top level, and none is recursive."""
     definitions = made.get("$defs", {})
     graph = {name: set(_references(definition)) for name, definition in definitions.items()}
     named = graph.keys() | set(_references(made))
@@ -141,7 +144,7 @@ def _resolves(made: dict[str, Any]) -> bool:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """Give the name of each definition that is referred to; the reference itself where it is to something else."""
+    """Yield the name of each definition that is referred to; the reference itself if it is to something else."""
     if isinstance(value, list):
         for item in value:
             yield from _references(item)

@@ -1,4 +1,4 @@
-"""Requests as people bring them: one a line, or a table with a prompt. Only read here; nothing is stored."""
+"""Read requests from files: one per line, or a table with a prompt. Nothing is stored."""
 
 from __future__ import annotations
 

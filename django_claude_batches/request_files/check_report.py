@@ -12,24 +12,24 @@ from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import MessageBatch, bulk
 from django_claude_batches.request_files.row import Row
 
+# Bad rows that are kept; the others are counted.
 MAX_BAD_ROWS = 1000
-"""Bad rows that are remembered; the others are counted."""
 
 MAX_SAMPLES = 3
+# Characters of a request that are shown.
 MAX_SAMPLE_CHARACTERS = 20_000
-"""Characters of a request that is shown."""
 
 MAX_PROBLEM_CHARACTERS = 300
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a dry run finds: the counts, the size, the first requests as they will be sent, and the bad rows.
+    """The result of checking a file: the counts, the size, the first requests as they will be sent, and the bad rows.
 
     Each row is checked as `create_draft` will check it. Memory is bounded by what a batch may hold: the custom_ids of
-    those that passed are kept, to find one that comes twice. `bytes` is the size of the body, `is_full` says that a
-    row was one too many for a batch, and those behind it were not looked at. A row too large for a statement of the
-    database is bad, too.
+    valid rows are kept, to find repeated ones. `bytes` is the size of the body; `is_full` says that a row exceeded what
+    a batch may hold, and the rows after it were not checked. A row too large for a statement of the database is bad,
+    too.
     """
 
     rows: int = 0
@@ -45,11 +45,11 @@ class CheckReport:
 
     @property
     def expected(self) -> ExpectedUsage:
-        """What the requests so far may cost."""
+        """Return what the requests so far may cost."""
         return self._tally.expected
 
     def add_row(self, row: Row) -> str:
-        """Check one more row; give what is wrong with it, nothing if it will do."""
+        """Check one more row; return what is wrong with it, or an empty text."""
         self.rows += 1
         problem = _storable(row.problem or self._add(row))
         if problem:
@@ -60,7 +60,7 @@ class CheckReport:
 
     def _add(self, row: Row) -> str:
         try:
-            request = check(row.request, self.rows - 1, ContentType.objects).encoded()  # no row of a file has a target
+            request = check(row.request, self.rows - 1, ContentType.objects).encoded()  # rows of a file have no target
             if request.custom_id in self._seen:
                 return f"custom_id {request.custom_id!r} is used twice in this batch"
             if problem := bulk.obstacle(request, using=self._using):
@@ -81,5 +81,5 @@ def _sample(request: Prepared) -> dict[str, Any]:
 
 
 def _storable(text: str) -> str:
-    """Give the text as any database takes it: what it quotes may be anything."""
+    """Return the text as any database accepts it: it may quote anything."""
     return text[:MAX_PROBLEM_CHARACTERS].encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -1,4 +1,4 @@
-"""A table as CSV, of which each row is asked the same question."""
+"""Read a CSV table: each row is asked with the same prompt."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from django_claude_batches.request_files.prompt import Question
 from django_claude_batches.request_files.record_limits import MAX_RECORD_BYTES
 from django_claude_batches.request_files.row import WORKBOOK, Row, is_workbook
 
+# The delimiters that a person may choose.
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
-"""What may stand between cells."""
 
+# The column of custom_ids; without it the custom_id of row 2 is `row-2`.
 CUSTOM_ID = "custom_id"
-"""The column that names the requests; without it the row of number 2 is `row-2`."""
 
+# Approximate bytes of the lines from which the delimiter is guessed.
 HEAD_BYTES = 64 * 1024
-"""Bytes, about, of the lines from which the delimiter is guessed."""
 
 MOST_NAMED = 30
 
+# The line that tells Excel the delimiter. Excel does not show it, so it is not counted as a row.
 _SEP = re.compile(rb'"?sep=([!#-/:-@\[-`{-~]|\t)"?[;,]*\r?\n', re.IGNORECASE)
-"""The line by which Excel is told the delimiter. Excel does not show it, so it is not counted as a row."""
 
 
 class _Record(NamedTuple):
@@ -38,10 +38,10 @@ class _Record(NamedTuple):
 
 
 def read_table(file: BinaryIO, question: Question) -> Iterator[Row]:
-    """Give the request about each row below the header, or why there is none.
+    """Yield the request of each row below the header, or why it has none.
 
-    Rows are counted as a spreadsheet does, from 1, which is the header; a cell may have several lines. Rows without
-    anything in them are counted and skipped. Without a header that has the prompt's columns there is that one problem.
+    Rows are counted as in a spreadsheet, from 1, the header; a cell may have several lines. Empty rows are counted and
+    skipped. If the header lacks the prompt's columns, only that problem is yielded.
     """
     lines = _Lines(file)
     if is_workbook(lines.head[0] if lines.head else b""):
@@ -72,7 +72,7 @@ def _row(record: _Record, at: dict[str, int], question: Question) -> Row:
 
 
 class _Places(NamedTuple):
-    """The places of columns by the names that the prompt has for them, or what is wrong with the header."""
+    """The indexes of the prompt's columns, or what is wrong with the header."""
 
     at: dict[str, int]
     problem: str = ""
@@ -99,7 +99,7 @@ def _places(header: list[str], question: Question) -> _Places:
 
 
 def _index(names: Iterable[str], wanted: set[str]) -> dict[str, list[int]]:
-    """Give the places of the wanted names: a header may have two million."""
+    """Return the indexes of the wanted names: a header may have two million."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         if name in wanted:
@@ -108,7 +108,7 @@ def _index(names: Iterable[str], wanted: set[str]) -> dict[str, list[int]]:
 
 
 def _folded(name: str) -> str:
-    """Return a name as it is compared: with one kind of white space, one form of accents, and no case."""
+    """Return a name for comparison: with one kind of white space, one form of accents, and no case."""
     return unicodedata.normalize("NFC", " ".join(name.split()).casefold())
 
 
@@ -119,8 +119,8 @@ def _shape_problem(cells: list[str], header: list[str]) -> str:
 
 
 def _records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
-    """Give the records that have anything in them."""
-    # Strict: a quote that is never closed would make one prompt of all the rows behind it.
+    """Yield the records that are not empty."""
+    # Strict: otherwise an unclosed quote would make one prompt of all rows after it.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     for number in count(1):
         try:
@@ -137,23 +137,24 @@ def _records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
 
 
 def _fit(records: list[_Record], question: Question) -> tuple[bool, float, int]:
-    """Return how well records go together that were read with one delimiter, to be compared with those of another.
+    """Return how well the records fit that were read with one delimiter, for comparison with those of another.
 
-    First of all the header has the prompt's columns; then the rows have as many cells as it; then there are many.
+    First, whether the header has the prompt's columns; then, how many rows have as many cells as it; then, how many
+    cells.
     """
     if not records or records[0].problem:
         return False, 0, 0
     header = records[0].cells
     is_asked = not _places(header, question).problem
     same = sum(len(record.cells) == len(header) for record in records) / len(records)
-    # Without any delimiter all rows have one cell, which says nothing of a header that has not what is asked.
+    # Without a delimiter all rows have one cell, which proves nothing if the header lacks the prompt's columns.
     return is_asked, same if is_asked or len(header) > 1 else 0, len(header)
 
 
 def _csv_problem(error: csv.Error) -> str:
     if isinstance(error, _TooLarge):
         return str(error)
-    if "new-line" in str(error):  # whose advice is for programmers
+    if "new-line" in str(error):  # its advice is for programmers
         return "a line of it ends with CR alone: save the file with LF or CRLF at the ends of its lines"
     return f"not CSV that can be read: {error}"
 
@@ -173,13 +174,13 @@ class _TooLarge(csv.Error):
 
 
 class _Lines:
-    """The lines of a file, for a csv reader, which goes on behind an error that it meets here.
+    """The lines of a file for a csv reader, which can continue after an error that is raised here.
 
-    `head` are the first, which are read at once. `size` is that of the record so far, which may have many lines: who
-    begins another one sets it to 0.
+    `head` are the first lines, which are read at once. `size` is that of the current record, which may have many lines;
+    the caller sets it to 0 when it begins a record.
 
-    They end with LF: text of other encodings has none, or others. What is not UTF-8 is kept as halves of characters,
-    and found in its record.
+    Lines end with LF: text in other encodings has none, or different ones. Invalid UTF-8 is kept as surrogates, and
+    found in its record.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -191,10 +192,10 @@ class _Lines:
             read += len(data)
             self.head.append(data)
         if self.head:
-            self.head[0] = self.head[0].removeprefix(b"\xef\xbb\xbf")  # the mark that spreadsheets put before UTF-8
+            self.head[0] = self.head[0].removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as spreadsheets write
 
     def delimiter(self, question: Question) -> str:
-        """Return what stands between cells, and leave out the line that says so; before any line is taken."""
+        """Return the delimiter, and skip the line that names it. Call it before any line is read."""
         said = _SEP.fullmatch(self.head[0]) if self.head else None
         if said:
             self.head.popleft()

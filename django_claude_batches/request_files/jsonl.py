@@ -1,4 +1,4 @@
-"""The API's own format: one `{"custom_id": …, "params": …}` a line."""
+"""Read the API's own format: one `{"custom_id": …, "params": …}` per line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from django_claude_batches.request_files.record_limits import MAX_LINE_BYTES, pr
 from django_claude_batches.request_files.row import WORKBOOK, Row, is_workbook
 from django_claude_batches.strict_json import decoded
 
+# Maximum bytes that are read of a line.
 LIMIT = MAX_LINE_BYTES + len(b"\r\n")
-"""Bytes that are read of a line."""
 
 
 def read_lines(file: BinaryIO) -> Iterator[Row]:
-    """Give each line's request, or why it is none, by the line's number from 1. Blank lines are counted and skipped."""
+    """Yield each line's request, or why it is invalid, with the line's number from 1.
+
+    Blank lines are counted and skipped.
+    """
     for number in count(1):
         data = file.readline(LIMIT)
         if not data:
@@ -25,10 +28,10 @@ def read_lines(file: BinaryIO) -> Iterator[Row]:
             if is_workbook(data):
                 yield Row(number, problem=WORKBOOK)
                 return
-            data = data.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors put before UTF-8
+            data = data.removeprefix(b"\xef\xbb\xbf")  # some editors write this byte order mark before UTF-8
         data = data.rstrip() if is_complete else data
         row = _row(data, number) if data else None
-        del data  # and the row: the next line comes when these are not needed any more
+        del data  # and the row, to free their memory before the next line is read
         if row is not None:
             yield row
         del row

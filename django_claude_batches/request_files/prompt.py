@@ -1,4 +1,4 @@
-"""What is asked of each row of a table: a prompt with the names of columns in it, and what is the same for all."""
+"""The prompt of a table, with the names of columns in it, and the params that all of its requests share."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from django_claude_batches.request_files.record_limits import MAX_PLACES, MAX_PROMPT_CHARACTERS
 from django_claude_batches.strict_json import decoded
 
+# Tokens of an answer unless set.
 DEFAULT_MAX_TOKENS = 1024
-"""Tokens of an answer, unless somebody says how many."""
 
 HINT = "Write {{ and }} for braces that are meant as such."
 
 
 class BadPrompt(ValueError):
-    """A prompt, or an output schema, that nothing can be asked with; the text says why."""
+    """An invalid prompt or output schema; the text says why."""
 
 
 class Prompt:
-    """A text like `Tag this review: {review}`; `{{` and `}}` are braces. Raise BadPrompt for any other.
+    """A text like `Tag this review: {review}`; `{{` and `}}` are braces. Raise BadPrompt for an invalid one.
 
-    The braces of `str.format` and nothing of its power: people who cannot write code write prompts, and whoever can
-    reach into a value (`{review.__class__}`) reaches far.
+    The braces of `str.format` without attribute access: people without access to the code write prompts, and
+    `{review.__class__}` would reach into the process.
     """
 
     def __init__(self, text: str) -> None:
@@ -42,7 +42,7 @@ class Prompt:
             raise BadPrompt("The prompt names no column, like {review}: each row would be asked the same.")
 
     def fill(self, cells: Mapping[str, str]) -> str:
-        """Return the prompt with a row's cells in the places of its columns; raise ValueError if that is too long."""
+        """Return the prompt with a row's cells in place of its columns; raise ValueError if that is too long."""
         texts = [text for literal, name in self._parts for text in (literal, cells[name] if name else "")]
         if sum(map(len, texts)) > MAX_PROMPT_CHARACTERS:
             raise ValueError(
@@ -52,7 +52,7 @@ class Prompt:
 
 
 def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
-    """Give the name in a pair of braces, nothing where there are none."""
+    """Return the name in a pair of braces, empty without braces."""
     if name is None:
         return ""
     if not name.strip():
@@ -68,9 +68,9 @@ def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt, and the params that it is asked with. `schema` is the JSON schema that each answer has to fit.
+    """A prompt, and the params of its requests. `schema` is the JSON Schema that each answer must fit.
 
-    `delimiter` is what stands between the table's cells, a key of `table.DELIMITERS`; empty: it is guessed.
+    `delimiter` separates the table's cells, a key of `csv_table.DELIMITERS`; if empty, it is guessed.
     """
 
     prompt: Prompt
@@ -81,7 +81,7 @@ class Question:
     delimiter: str = ""
 
     def params(self, cells: Mapping[str, str]) -> dict[str, Any]:
-        """Give the body of the Messages call about a row; raise ValueError where it would ask nothing."""
+        """Return the body of the Messages call about a row; raise ValueError if the prompt would be empty."""
         content = self.prompt.fill(cells)
         if not content.strip():
             raise ValueError("the prompt is empty with the cells of this row")

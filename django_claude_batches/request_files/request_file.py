@@ -12,13 +12,13 @@ from django_claude_batches.request_files.row import Row
 
 
 class BadRow(ValueError):
-    """A row that is no request; the text names it."""
+    """A row that is not a valid request; the text names it."""
 
 
 class RequestFile:
-    """The requests of a file, one after the other, in constant memory: of JSON lines, or of a table with a question.
+    """The requests of a file, in constant memory: of JSON lines, or of a table with a prompt.
 
-    Iterating gives items for `create_draft`, once, and raises BadRow at the first row that is none.
+    Iterating yields items for `create_draft`, once, and raises BadRow at the first invalid row.
     """
 
     def __init__(self, file: BinaryIO, *, name: str, question: Question | None = None) -> None:
@@ -28,7 +28,7 @@ class RequestFile:
         self._numbers = array("L")
 
     def rows(self) -> Iterator[Row]:
-        """Give all rows, also those that are no requests."""
+        """Yield all rows, including invalid ones."""
         return read_lines(self._file) if self._question is None else read_table(self._file, self._question)
 
     def __iter__(self) -> Iterator[Any]:
@@ -42,7 +42,7 @@ class RequestFile:
         return f"{'line' if self._question is None else 'row'} {number}"
 
     def explain(self, error: InvalidRequest) -> str:
-        """Say what `create_draft` refused, by row where it is about one."""
+        """Return what `create_draft` refused, with the row's number if it is about one."""
         if error.position is None or error.position >= len(self._numbers):
             return f"{self.name}: {error.reason}"
         named = "" if error.custom_id is None else f" (custom_id {error.custom_id!r:.80})"

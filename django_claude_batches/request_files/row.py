@@ -7,9 +7,9 @@ _WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # .xlsx
 
 
 class Row(NamedTuple):
-    """A row of a file by its number, as whoever opens the file counts: its request, or why it is none.
+    """A row of a file, by its number as editors and spreadsheets count: its request, or why it is invalid.
 
-    The request is an item for `create_draft`, which has its own say about it.
+    The request is an item for `create_draft`, which makes checks of its own.
     """
 
     number: int
@@ -18,5 +18,5 @@ class Row(NamedTuple):
 
 
 def is_workbook(start: bytes) -> bool:
-    """Whether a file that begins so is one of Excel's, or another zip file, of which none can be read."""
+    """Whether a file with this beginning is an Excel workbook or another zip file, none of which can be read."""
     return start.startswith(_WORKBOOK_STARTS)

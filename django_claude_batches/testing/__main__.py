@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until TERM or Ctrl-C. The first line printed is the URL, once it answers."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    # Waited for, not handled: a handler that sets an Event can meet the very lock under which the Event is waited for.
+    # Wait for the signal instead of handling it: a handler that sets an Event could block on the Event's own lock.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         emulator = _emulator(options)

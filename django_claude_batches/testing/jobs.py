@@ -1,6 +1,6 @@
-"""A whole run of a job within a test: drafted, sent to the emulator, answered and delivered, in this process.
+"""Run a whole job within a test, in this process: draft, send to the emulator, answer and deliver.
 
-This knows Django and the services, which the emulator must not, so it is imported by its own name.
+This imports Django and the services, which the emulator must not, so it is a separate module.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .process import EmulatorProcess
 
 Claude = ClaudeEmulator | EmulatorProcess
 
+# Consecutive days without a change after which the run counts as stuck.
 PATIENCE = 3
-"""Days in a row without a change, after which nothing will change any more."""
 
 
 class RunFailed(AssertionError):
-    """A run did not come to its end, or the job's own code raised on the way; the text says where and why."""
+    """A run did not finish, or the job's own code raised; the text says where and why."""
 
 
 def run_job(
@@ -34,13 +34,13 @@ def run_job(
     label: str = "",
     allow_failed_deliveries: bool = False,
 ) -> JobRun:
-    """Start the job and take its run to the end, retries too; give the run.
+    """Start the job and drive its run to the end, including retries; return the run.
 
-    `claude` is an entered emulator. Without one it makes its own, which answers with `replies` (an echo, or small JSON
-    that fits the job's schema).
+    `claude` is an entered emulator. By default a new one answers with `replies` (an echo, or small JSON that fits the
+    job's schema).
 
-    Raise RunFailed where the run is paused or gets stuck, where `on_finished` raised, and where a handler did, unless
-    `allow_failed_deliveries`; and, before anything is sent, where the job's account is not at the emulator.
+    Raise RunFailed if the run is paused or stuck, if `on_finished` raised, and if a handler did, unless
+    `allow_failed_deliveries`; and, before anything is sent, if the job's account does not use the emulator.
     """
     if claude is not None and replies is not None:
         raise TypeError("give an emulator or its replies, not both: ClaudeEmulator(replies=…)")
@@ -75,7 +75,7 @@ def _refuse_another_host(job: type[job_registry.Job], claude: Claude) -> None:
 
 
 def _take_to_the_end(run: JobRun, claude: Claude) -> None:
-    """Let days pass until the run is over; raise RunFailed where that changes nothing."""
+    """Advance the clock by days until the run is over; raise RunFailed if that changes nothing."""
     seen: list[list[object]] = []
     while services.advance_run(run).is_active:
         if run.is_paused:
@@ -93,7 +93,7 @@ def _standing(run: JobRun) -> list[object]:
 
 
 def _obstacle(run: JobRun) -> str:
-    """Say what its account, its batches and its deliveries wait for."""
+    """Return what its account, its batches and its deliveries wait for."""
     paused = AccountState.objects.primary().paused().filter(alias=run.account)
     said = [f'Account "{account.alias}" is paused: {account.pause_reason}' for account in paused]
     batches = MessageBatch.objects.primary().filter(run=run).exclude(state__in=FINAL).order_by("pk")

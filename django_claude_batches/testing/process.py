@@ -1,4 +1,4 @@
-"""The emulator as a process of its own, which a test can steer, kill and start again."""
+"""The emulator as a separate process, which a test can control, kill and start again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .emulator.faults.random_bends import RandomBends, arguments_of
 class EmulatorProcess:
     """`python -m django_claude_batches.testing` with these `arguments`, while entered.
 
-    It has a free port, which it keeps when started again, and batches end by `finish()` unless `arguments` hold
-    `--seconds`. With `state`, a file, what it knew outlives `kill()`. The environment stays as it is: give `url` and
-    `api_key` (any key is taken) to the program under test. What can be asked of it is what `ClaudeEmulator` has by the
+    It has a free port, which it keeps when started again, and batches end by `finish()` unless `arguments` contain
+    `--seconds`. With `state`, a file, its state survives `kill()`. The environment is not changed: pass `url` and
+    `api_key` (any key is accepted) to the program under test. Its other methods are those of `ClaudeEmulator` with the
     same names.
     """
 
@@ -41,16 +41,19 @@ class EmulatorProcess:
 
     @property
     def url(self) -> str:
-        """Where it serves, as `http://127.0.0.1:PORT`."""
+        """Return the base URL, as `http://127.0.0.1:PORT`."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int | None:
-        """The process's id, None while there is none."""
+        """Return the process's id, None while it does not run."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it, again too, and return once it answers. RuntimeError, with what it said, where it cannot."""
+        """Start the process, also again, and return once it answers.
+
+        Raise RuntimeError, with its output, if it cannot start.
+        """
         command = [*self._command, "--port", str(self.port)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
         assert process.stdout is not None
@@ -62,14 +65,14 @@ class EmulatorProcess:
         self.port = int(line.rpartition(":")[2])
 
     def kill(self) -> None:
-        """SIGKILL it: no answer is finished, nothing is tidied up."""
+        """Send SIGKILL: no answer is finished, and nothing is cleaned up."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.communicate()
 
     def restart(self) -> None:
-        """Kill it and start it again."""
+        """Kill the process and start it again."""
         self.kill()
         self.start()
 
@@ -105,7 +108,7 @@ class EmulatorProcess:
         return str(self._ask("POST", "add_stranger", count=count, workspace_id=workspace_id)["returned"])
 
     def _ask(self, method: str, verb: str, **arguments: Any) -> Any:
-        """Return the answer's JSON. ValueError where the emulator refuses, in its words."""
+        """Return the answer's JSON. Raise ValueError, with the emulator's message, if it refuses."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, f"/_emulator/{verb}", json.dumps(arguments) if method == "POST" else None)

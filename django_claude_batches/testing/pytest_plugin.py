@@ -1,10 +1,10 @@
-"""The pytest plugin: the fixture `claude_emulator`, and a guard that keeps tests on this machine.
+"""The pytest plugin: the fixture `claude_emulator`, and a guard that refuses connections to other machines.
 
-It is loaded in each project that installs the package, so it changes nothing unasked: the guard is up while a test
-uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. Until then it imports only what
-pytest has already imported: importing the emulator takes a fifth of a second. A test marked `live_claude` is never
-guarded. `claude_batches_allow_network = true` (or `--claude-batches-allow-network`) removes the guard, for suites
-whose database or queue is on another host.
+It is loaded in each project that installs the package, so by default it changes nothing: the guard is active while a
+test uses the fixture, and for all tests only with `claude_batches_loopback_only = true`. Until then it imports only
+what pytest has already imported: importing the emulator takes a fifth of a second. A test marked `live_claude` is never
+guarded. `claude_batches_allow_network = true` (or `--claude-batches-allow-network`) removes the guard, for suites whose
+database or queue is on another host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 
 class NetworkRefusedError(RuntimeError):
-    """A test tried to leave this machine. Not an OSError: code under test may handle those, and hide this."""
+    """A test tried to connect to another machine. Not an OSError: code under test may handle those, and hide this."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def claude_emulator(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A `ClaudeEmulator`, entered. Until the test ends, connections that leave loopback are refused."""
+    """Yield an entered `ClaudeEmulator`. Until the test ends, connections that leave loopback are refused."""
     emulator = import_module("django_claude_batches.testing.emulator")
     with _guard(request.node), emulator.ClaudeEmulator() as claude:
         yield claude
@@ -61,9 +61,9 @@ def _guard(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def loopback_only() -> Iterator[None]:
-    """Refuse what Python's sockets connect to beyond this machine. Unix sockets are of this machine.
+    """Refuse connections of Python's sockets to other machines. Unix sockets are allowed.
 
-    A name that cannot be resolved is refused too: offline, code under test would take that for a network that is down.
+    A name that cannot be resolved is refused too: offline, code under test would mistake that for a network failure.
     """
     import socket  # noqa: PLC0415 (here: see above)
 
@@ -112,4 +112,4 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False  # a name, which may lead anywhere
+        return False  # a name, which may resolve to any host

@@ -1,1 +1,1 @@
-"""How each admin action runs."""
+"""Admin actions: declaration, confirmation, and execution."""

@@ -1,4 +1,4 @@
-"""What an action of the admin is made of."""
+"""The declaration of an admin action."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _as_they_are(rows: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """One action. `refusal` says why a row is skipped (empty: it is not); `perform` only records, and speaks no HTTP.
+    """One action. `refusal` returns why a row is skipped, or an empty text; `perform` only records, and sends no HTTP.
 
-    `knowing` adds to a queryset of rows what `refusal` looks at. `done` is the message for a number of rows, `rule`
-    ends the message about the skipped ones. `alone` says why a row cannot be among several. `asks` is the form of its
-    confirmation page, whose answers are keyword arguments of `perform`. One that `makes` gives a new batch, which the
-    message links to.
+    `knowing` annotates a queryset of rows with what `refusal` uses. `done` is the message for a number of rows; `rule`
+    ends the message about the skipped ones. `alone` says why a row cannot be selected with others. `asks` is the form
+    of the confirmation page, whose answers are keyword arguments of `perform`. An action that `makes` returns a new
+    batch, to which the message links.
     """
 
     name: str

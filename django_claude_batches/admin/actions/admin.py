@@ -1,4 +1,4 @@
-"""What a ModelAdmin with verbs is: who may do what, and the buttons on a row's page."""
+"""A ModelAdmin with actions: who may use which, and the buttons on a row's page."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ ACTION_FIELDS = ("action",) if LOCATIONS is None else ("action", f"{LOCATIONS.CH
 
 
 class ActingAdminMixin(MirrorAdminMixin):
-    """A ModelAdmin with verbs: as actions of its list, and as buttons on a row's page.
+    """A ModelAdmin with actions: in its list, and as buttons on a row's page.
 
-    The buttons are Django's own actions of the page where it has such (6.1), and else post to the actions of the list.
+    The buttons use Django's own actions of the change form if it has them (6.1), and otherwise post to those of the
+    list.
     """
 
     verbs: tuple[Verb, ...] = ()
@@ -40,13 +41,13 @@ class ActingAdminMixin(MirrorAdminMixin):
         return super().changeform_view(request, *args, **kwargs)
 
     def _refuse(self, request: HttpRequest) -> None:
-        """Refuse an action that was asked for by hand: Django would only say that none was selected."""
+        """Refuse an action that was requested without permission: Django would only say that none was selected."""
         asked = {value for name in ACTION_FIELDS for value in request.POST.getlist(name)}
         if any(verb.name in asked and not self.is_permitted(request, verb) for verb in self.verbs):
             raise PermissionDenied
 
     def summarize(self, rows: list[Any]) -> str:
-        """Say what an action is about to touch."""
+        """Return a description of what an action is about to change."""
         raise NotImplementedError
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -56,12 +57,12 @@ class ActingAdminMixin(MirrorAdminMixin):
             context["dcb_buttons"] = list(self._buttons(request, row))
             context["dcb_buttons_post"] = {"url": self.list_url(self.model), "name": "action"}
             if LOCATIONS is not None:
-                context["action_form"] = None  # Django's choice of them: the buttons are instead of it
+                context["action_form"] = None  # the buttons replace Django's select box
                 context["dcb_buttons_post"] = {"url": "", "name": f"{LOCATIONS.CHANGE_FORM.value}-action"}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _buttons(self, request: HttpRequest, row: Any) -> Iterator[tuple[str, str]]:
-        """Give name and label of what can be done to this row by this user; a project's own actions too."""
+        """Yield name and label of each action that this user may take on this row; a project's own actions too."""
         illegal = {verb.name for verb in self.verbs if verb.deletes or verb.refusal(row)}
         if LOCATIONS is None:
             permitted = (verb for verb in self.verbs if self.is_permitted(request, verb))

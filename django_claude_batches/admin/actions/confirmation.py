@@ -14,7 +14,7 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.services import cost_confirmation
 
-# What people type between thousands.
+# Characters that people type between thousands.
 SEPARATORS = re.compile(r"[\s,.'\u2019_]")
 
 

@@ -1,4 +1,4 @@
-"""How every action goes: filter to the rows it is for, confirm on a page, record the wish, log it, wake a worker."""
+"""Run an action: select the rows it applies to, confirm on a page, record the intent, log it, wake a worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_SKIPPED_NAMED = 5
 
 
 def as_action(verb: Verb) -> Callable[..., HttpResponse]:
-    """Make an action of Django's admin of the verb, hidden and refused without its permission."""
+    """Return the action as a function for Django's admin, hidden and refused without its permission."""
 
     def action(modeladmin: ActingAdminMixin, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         return _run(verb, modeladmin, request, queryset)
@@ -67,7 +67,7 @@ def _wrong_number(verb: Verb, rows: int) -> str:
 
 
 def _sorted(verb: Verb, rows: QuerySet[Any]) -> tuple[list[Any], list[str]]:
-    """Give the rows that the verb is for, and what is to be said of those that are skipped."""
+    """Return the rows that the action applies to, and the messages about those that are skipped."""
     legal, skipped = [], []
     found = list(verb.knowing(rows).order_by("pk"))
     for row in found:
@@ -79,12 +79,13 @@ def _sorted(verb: Verb, rows: QuerySet[Any]) -> tuple[list[Any], list[str]]:
 
 
 def _perform(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks: list[int]) -> HttpResponse:
-    """Do it to the rows that allow it, in one transaction, if what the page asks is answered."""
+    """Perform the action on the rows that allow it, in one transaction, if the confirmation form is valid."""
     rows: Any = modeladmin.model._default_manager.all()
     rows = rows.primary()
     made: list[Any] = []
     with transaction.atomic(using=rows.db):
-        # Locked, so that no worker moves a row between its refusal and its wish; SQLite's transaction locks them all.
+        # Locked, so that no worker changes a row between the check and the write; on SQLite the transaction locks all
+        # rows.
         legal, skipped = _sorted(verb, rows.select_for_update().filter(pk__in=pks))
         question = verb.asks(legal, request.POST)
         if legal and not question.is_valid():
@@ -106,7 +107,7 @@ def _perform(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks
 def _attempt(
     verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, row: Any, answers: dict[str, Any]
 ) -> object:
-    """Do it to one row and log it, or neither."""
+    """Perform the action on one row and log it, or neither."""
     with transaction.atomic(using=row._state.db):
         made = verb.perform(row, request.user, **answers)
         if verb.deletes:
@@ -148,7 +149,7 @@ def _confirm(
 
 
 def _done(verb: Verb, modeladmin: ActingAdminMixin, made: list[Any]) -> str:
-    """Say to how many rows it was done, with a link to each batch that was made."""
+    """Return to how many rows it was done, with a link to each batch that was made."""
     text = str(verb.done % len(made))
     if not verb.makes:
         return text
@@ -158,7 +159,7 @@ def _done(verb: Verb, modeladmin: ActingAdminMixin, made: list[Any]) -> str:
 
 
 def _skipped(verb: Verb, skipped: list[str]) -> str:
-    """Say which rows were skipped and why, and which would not have been."""
+    """Return which rows were skipped and why, and which would not have been."""
     named: Iterable[str] = skipped[:MOST_SKIPPED_NAMED]
     rest = len(skipped) - MOST_SKIPPED_NAMED
     if rest > 0:
@@ -172,7 +173,7 @@ def _back(request: HttpRequest) -> HttpResponseRedirect:
 
 
 def _back_url(request: HttpRequest) -> str:
-    """Give the page that the action was begun on: the list as it was filtered, or the row's page."""
+    """Return the URL of the page where the action was started: the list as it was filtered, or the row's page."""
     given = request.POST.get("next", "")
     safe = url_has_allowed_host_and_scheme(given, allowed_hosts={request.get_host()}, require_https=request.is_secure())
     return given if safe else request.get_full_path()

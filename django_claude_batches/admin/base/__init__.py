@@ -1,1 +1,1 @@
-"""Filters, lists, permissions and how values look, for all pages."""
+"""Shared by all pages: filters, lists, permissions and how values are displayed."""

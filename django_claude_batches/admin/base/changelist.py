@@ -1,4 +1,4 @@
-"""Lists over tables of any size: nothing is counted to its end, and no prompt or answer is read for a row of a list."""
+"""Lists over tables of any size: counts are capped, and no prompt or answer is read for a row of a list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 
 from django_claude_batches.admin.base.lookups import is_long_text
 
-# Rows of a list that can be paged to. Counting millions is slow, and nobody pages that far.
+# Rows of a list that can be paged to. Counting millions is slow, and people do not page that far.
 CAP = 10_000
 
 
@@ -25,12 +25,12 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        # In the list's order, which an index gives; without its columns, some of which are looked up elsewhere.
+        # Ordered by the list's order, which an index serves; without its columns, some of which are subqueries.
         return int(rows.values("pk")[: CAP + 1].count())
 
 
 def _reduced(rows: type[Any], reduce: Callable[[Any], Any]) -> type[Any]:
-    """Return how a queryset makes its rows, each of which has as much of its texts as the user may see."""
+    """Return an iterable class of a queryset whose rows have their texts reduced to what the user may see."""
 
     class Reduced(rows):  # type: ignore[misc]
         def __iter__(self) -> Iterator[Any]:
@@ -40,10 +40,12 @@ def _reduced(rows: type[Any], reduce: Callable[[Any], Any]) -> type[Any]:
 
 
 class LeanChangeList(ChangeList):
-    """Leaves the columns that a list never shows in the database."""
+    """Defer the columns that a list never shows."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL accepts in no text; Django answers `?e=1`.
+        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL accepts in no text;
+
+        Django redirects to `?e=1`.
 
         Raise PermissionDenied for users who may not view the rows. The list's page checks that before; pages that a
         project adds to it, such as django-import-export's export, may not.
@@ -55,7 +57,7 @@ class LeanChangeList(ChangeList):
             raise IncorrectLookupParameters
         page: Any = self.model_admin
         rows: Any = super().get_queryset(request, exclude_parameters)
-        # Not in the list alone: what a project adds, such as an export, reads the rows of this queryset.
+        # Not in the list alone: pages that a project adds, such as an export, read the rows of this queryset.
         rows._iterable_class = _reduced(rows._iterable_class, partial(page.reduced, request))
         return rows
 

@@ -1,4 +1,4 @@
-"""A custom_id among millions of rows. The indexes begin with the batch, so they are asked once for each batch."""
+"""Find a custom_id among millions of rows. The indexes begin with the batch, so each batch is one lookup."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from django.db.models import OuterRef, Q, Subquery
 from django_claude_batches import wire
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 
-# Rows of one custom_id that are found: those of the newest batches. Where nobody gave ids, each batch has a "0".
+# Rows of one custom_id that are found: those of the newest batches. Without ids of the project's, each batch has a "0".
 MOST_FOUND = 1_000
 
 
 def has_custom_id(model: type[BatchRequest | BatchResult], custom_id: str) -> Q:
-    """Match the batches in which a row of the model has it."""
+    """Match the batches in which a row of the model has this custom_id."""
     if not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
         return Q(pk__in=[])
     return Q(pk=Subquery(_in_batch(model, custom_id).values("batch_id")[:1]))
 
 
 def with_custom_id(model: type[BatchRequest | BatchResult], custom_id: str) -> list[int]:
-    """Give the primary keys of the model's rows that have it; one query."""
+    """Return the primary keys of the model's rows that have this custom_id; one query."""
     if not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
         return []
     batches = MessageBatch.objects.primary().annotate(found=Subquery(_in_batch(model, custom_id).values("pk")[:1]))
@@ -30,10 +30,10 @@ def with_custom_id(model: type[BatchRequest | BatchResult], custom_id: str) -> l
 
 
 def _in_batch(model: type[BatchRequest | BatchResult], custom_id: str) -> Any:
-    """Give the row of the outer query's batch.
+    """Return the row of the outer query's batch.
 
-    As a scalar of one row: a join or an EXISTS would leave it to the database to read the whole table instead, and at
-    a million rows PostgreSQL thinks that this is about as cheap.
+    As a scalar subquery of one row: with a join or an EXISTS the database may read the whole table instead, and at a
+    million rows PostgreSQL estimates that this costs about the same.
     """
     rows: Any = model._default_manager.all()
     return rows.primary().filter(batch=OuterRef("pk"), custom_id=custom_id).order_by()

@@ -1,4 +1,4 @@
-"""How values look. Whatever came from a model, a user or the API is text here, never markup."""
+"""How values are displayed. Values from a model, a user or the API are escaped text, never markup."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ class Fact:
 
 
 def state_label(batch: MessageBatch) -> SafeString:
-    """Give the state in people's words, what it means as a tooltip."""
-    # What a batch that is being fetched says of itself counts its rows: a query for each row of a list.
+    """Return the state's label, with its explanation as a tooltip."""
+    # The explanation of a batch that is being fetched counts its results: a query for each row of a list.
     hint = "" if batch.state in FETCHING else batch.explanation
     label = State(batch.state).label
     return format_html('<span class="dcb-state dcb-{}" title="{}">{}</span>', batch.state, hint, label)
 
 
 def progress(batch: MessageBatch) -> str:
-    """Give a bar of the outcomes with its text, or how many requests wait in a batch that is not at Anthropic."""
+    """Return a bar of the outcomes with its text, or how many requests wait in a batch that is not at Anthropic."""
     counts = {name: getattr(batch, f"{name}_count") for name in OUTCOMES}
     total = sum(counts.values())
     if batch.state not in REMOTE or not total:
@@ -70,7 +70,7 @@ def progress(batch: MessageBatch) -> str:
 
 
 def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
-    """Give a bar, of which each part has its name as class and its number as width; and, below it, what it says."""
+    """Return a bar, with each part's name as its class and its number as its width, and a legend below it."""
     text = ", ".join(f"{count:,} {label}" for _name, label, count in parts if count)
     drawn, start = [], 0
     for name, _label, count in parts:
@@ -119,7 +119,7 @@ def _without_prices(models: tuple[str, ...], day: str) -> str:
 
 
 def age(at: datetime | None) -> str:
-    """Give how long ago that was, the moment itself as a tooltip."""
+    """Return how long ago that was, with the time as a tooltip."""
     if at is None:
         return EMPTY
     shown = display_for_value(timezone.localtime(at), EMPTY)
@@ -127,7 +127,7 @@ def age(at: datetime | None) -> str:
 
 
 def moment(at: datetime) -> SafeString:
-    """Give a time as people write it, without the day if it is today, and as machines do beside it."""
+    """Return a formatted time, without the day if it is today, with the machine-readable time as an attribute."""
     local = timezone.localtime(at)
     is_today = local.date() == timezone.localdate()
     shown = date_format(local, "TIME_FORMAT" if is_today else "DATETIME_FORMAT")
@@ -135,7 +135,7 @@ def moment(at: datetime) -> SafeString:
 
 
 def until(at: datetime) -> str:
-    """Give how long it is until then, in words."""
+    """Return how long it is until then, as text."""
     left = at - timezone.now()
     if left <= timedelta(0):
         return _("as soon as a worker is free")
@@ -145,7 +145,7 @@ def until(at: datetime) -> str:
 
 
 def duration(length: timedelta) -> str:
-    """Give a length of time in words, by its two largest parts."""
+    """Return a length of time as text, in its two largest units."""
     now = timezone.now()
     return timesince(now - length, now, depth=2)
 
@@ -155,7 +155,7 @@ def link(url: str, text: Any) -> SafeString:
 
 
 def share(part: float) -> SafeString:
-    """Give a bar of which this share is full, from 0 to 1. It only repeats what the text beside it says."""
+    """Return a bar that is filled to this share, from 0 to 1. It only repeats what the text beside it says."""
     full = round(100 * min(max(part, 0), 1))
     return format_html(
         '<svg class="dcb-clock" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
@@ -165,7 +165,7 @@ def share(part: float) -> SafeString:
 
 
 def usd(cost: Decimal | None, as_of: date | None = None) -> str:
-    """Give what something cost, and the day of the prices; more decimals where the amount is small."""
+    """Return a cost, and the day of the prices; with more decimals if the amount is small."""
     if cost is None:
         return _("not known")
     amount = f"{cost:,.2f}" if cost >= 1 or not cost else f"{cost:.4f}" if cost >= SMALL else f"{cost.normalize():f}"
@@ -175,7 +175,7 @@ def usd(cost: Decimal | None, as_of: date | None = None) -> str:
 
 
 def cut(text: str, characters: int = 80) -> str:
-    """Give the beginning of a long text, the most of it as a tooltip."""
+    """Return the beginning of a long text, with most of it as a tooltip."""
     if len(text) <= characters:
         return text or EMPTY
     return format_html('<span title="{}">{}</span>', text[:1000], Truncator(text).chars(characters))
@@ -188,7 +188,7 @@ def told(text: str) -> tuple[str, str]:
 
 
 def shortened(text: str) -> tuple[str, str]:
-    """Give at most 100,000 characters of the text, and the note that says so where it was longer."""
+    """Return at most 100,000 characters of the text, and a note if it was longer."""
     if len(text) <= MOST_CHARACTERS:
         return text, ""
     note = _("Cut here: the first %(shown)s of %(all)s characters.")
@@ -196,10 +196,10 @@ def shortened(text: str) -> tuple[str, str]:
 
 
 def pretty(value: Any) -> str:
-    """Give JSON for reading, as text."""
+    """Return JSON as indented text."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def pretty_text(text: str) -> str:
-    """Lay out JSON text for reading, unless it is so long that it will be cut anyway."""
+    """Indent JSON text, unless it is so long that it will be cut anyway."""
     return text if len(text) > MOST_CHARACTERS else pretty(json.loads(text))

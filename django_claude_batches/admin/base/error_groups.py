@@ -18,12 +18,12 @@ class ErrorGroup:
 
 
 def error_groups(batch: MessageBatch) -> list[ErrorGroup]:
-    """Give the kinds of error that were counted when the results were last fetched, the most frequent first."""
+    """Return the kinds of error that were counted when the results were last fetched, the most frequent first."""
     return _stored(batch.error_groups)
 
 
 def error_groups_now(batch_id: int) -> list[ErrorGroup]:
-    """Give the same of the rows that are here: counted only while more of them come, and then by an index alone."""
+    """Return the same for the stored rows: counted only while more are being stored, and then by an index alone."""
     counted = MessageBatch.objects.primary().filter(pk=batch_id, error_groups__isnull=False)
     known = counted.exclude(state__in=FETCHING).values_list("error_groups", flat=True).first()
     return _count(batch_id) if known is None else _stored(known)

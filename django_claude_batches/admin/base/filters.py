@@ -33,7 +33,7 @@ def _pk(given: str) -> int | None:
 
 
 class AttentionFilter(SimpleListFilter):
-    """Those that wait for a person, and complete ones with something missing or an error of the app's."""
+    """Rows that need attention."""
 
     title = _("needs attention")
     parameter_name = ATTENTION
@@ -46,7 +46,7 @@ class AttentionFilter(SimpleListFilter):
 
 
 class OneFilter(SimpleListFilter):
-    """The one row that a list is about. It offers no other: those are reached from their pages."""
+    """The one row that a list is about. It offers no others: they are linked from their pages."""
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
         pk = _pk(request.GET.get(str(self.parameter_name), ""))

@@ -1,4 +1,4 @@
-"""Lookups that the query string of a list may use: comparing with a hidden text would reveal it."""
+"""The lookups that a list's query string may use: comparing with a hidden text would reveal it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def may_view(request: HttpRequest, site: AdminSite, model: type[models.Model]) -
 
 
 def may_read_raised(request: HttpRequest, site: AdminSite) -> bool:
-    """Whether the user may read what code of the project raised, which may quote an answer as well as a prompt."""
+    """Whether the user may read errors raised by the project's code, which may quote a prompt or an answer."""
     return may_view(request, site, BatchResult) and may_view(request, site, BatchRequest)
 
 
@@ -30,7 +30,7 @@ def visible(request: HttpRequest, site: AdminSite, text: str) -> str:
 
 
 class MayActOnBatchesMixin:
-    """For a ModelAdmin whose verbs need the permissions of batches."""
+    """For a ModelAdmin whose actions need the permissions of batches."""
 
     def has_submit_permission(self, request: HttpRequest) -> bool:
         return _may(request, "submit_messagebatch")
@@ -55,7 +55,7 @@ class MayActOnBatchesMixin:
 
 
 class MayActOnRunsMixin:
-    """For a ModelAdmin whose verbs need the permissions of runs."""
+    """For a ModelAdmin whose actions need the permissions of runs."""
 
     def has_start_permission(self, request: HttpRequest) -> bool:
         return _may(request, "start_jobrun")

@@ -1,4 +1,4 @@
-"""Settings as pages read them: pages still open while a setting is invalid, and a notice shows the failed check."""
+"""Settings for pages: an invalid setting does not break the page, and a notice shows the failed check."""
 
 from __future__ import annotations
 

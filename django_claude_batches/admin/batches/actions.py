@@ -1,4 +1,4 @@
-"""The actions on batches: words, permission, eligibility, confirmation, and the service that each calls."""
+"""The actions on batches: texts, permission, eligibility, confirmation, and the service that each calls."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _check(batch: MessageBatch, by: Any) -> None:
 def _delete_here(batch: MessageBatch, by: Any) -> None:
     pk = batch.pk
     batch.delete()
-    batch.pk = pk  # Django clears it, and the log still needs it
+    batch.pk = pk  # Django clears it, and the log entry needs it
 
 
 SUBMIT = Verb(
@@ -180,7 +180,7 @@ DECLARE_LOST = Verb(
     asks=DeclareLostQuestion,
 )
 DELETE_HERE = Verb(
-    name="delete_selected",  # takes the place of Django's, which would load every request and result first
+    name="delete_selected",  # replaces Django's, which would first load every request and result
     label=gettext_lazy("Delete the rows here"),
     permission="delete",
     words=gettext_lazy("Their requests, results and timelines go too. Cannot be undone. Nothing changes at Anthropic."),

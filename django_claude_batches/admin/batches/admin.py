@@ -29,7 +29,7 @@ from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
 from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, FETCHING, NOT_BEING_IDENTIFIED
 
-# Columns that a batch shares with its run: the kind names the run's job.
+# Columns that a batch shares with its run: the kind is the name of the run's job.
 FIXED_IN_RUN = ("kind", "account")
 
 # States in which a worker, not Anthropic, takes the next step.
@@ -114,7 +114,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
 
     @admin.display(description=_("cost"))
     def cost(self, batch: MessageBatch) -> str:
-        """Give the amount, and the day of the prices below it."""
+        """Return the amount, with the day of the prices below it."""
         if batch.cost_usd is None:
             return display.EMPTY
         if batch.prices_as_of is None:
@@ -145,12 +145,12 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         fieldsets = super().get_fieldsets(request, obj)
         if self.has_change_permission(request, obj):
             return fieldsets
-        return [(None, {"fields": [EDITABLE_FIELDS]}), *fieldsets[1:]]  # on one line: there is nothing to type
+        return [(None, {"fields": [EDITABLE_FIELDS]}), *fieldsets[1:]]  # on one line: there is nothing to edit
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """Batches are few, so a part of a label may be looked for, and an index be asked for a custom_id in each.
+        """Search labels by any part, and custom_ids by an index lookup in each batch: batches are few.
 
-        An id at Anthropic is found by its own index alone.
+        An id at Anthropic is looked up by its own index alone.
         """
         term = search_term.strip()
         if not term:
@@ -190,7 +190,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
             return self._overtaken(request, error, self.row_url(MessageBatch, object_id))
 
     def _overtaken(self, request: HttpRequest, error: InvalidTransition, url: str) -> HttpResponse:
-        """Say that the batch went on between the page and its button; nothing was written."""
+        """Report that the batch changed after the page was opened; nothing was written."""
         self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(url)
 
@@ -206,7 +206,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         obj.log_event("edited", ", ".join(changed), by=request.user)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Name the batches and not their children: Django would load each of 100,000 requests and results."""
+        """Name the batches but not their children: Django would load each of 100,000 requests and results."""
         named = [
             _("%(batch)s with its requests, results and timeline. Nothing changes at Anthropic.") % {"batch": batch}
             for batch in objs

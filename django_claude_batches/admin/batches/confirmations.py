@@ -1,4 +1,4 @@
-"""The confirmation forms of actions on batches: submit, retry, give up, declare lost, and identify at Anthropic."""
+"""The confirmation forms of actions on batches: submit, retry, abandon, declare lost, and identify at Anthropic."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from django_claude_batches.models.result import early_outcome
 from django_claude_batches.services import cost_confirmation
 from django_claude_batches.wire import BATCH_ID_PATTERN
 
-# Batches of which *Declare lost* says what is not known.
+# Batches for which *Declare lost* shows what is not known.
 MAX_NAMED = 20
 
-# What people call the outcomes that can be retried.
+# The labels of the outcomes that can be retried.
 RETRYABLE_OUTCOMES = {
     "errored": gettext_lazy("errored"),
     "expired": gettext_lazy("expired"),
@@ -35,15 +35,15 @@ RETRYABLE_OUTCOMES = {
     "missing": gettext_lazy("without a result"),
 }
 
-# Chosen beforehand: what `services.retry` takes by default.
+# Selected initially: the defaults of `services.retry`.
 RETRIED_BY_DEFAULT = ("errored", "expired", "missing")
 
-# Requests of one action, as many as one batch has at most: they are drafted while the browser waits.
+# Requests of one action, at most as many as in one batch: they are drafted while the browser waits.
 MAX_RETRIED = 100_000
 
 
 class WordQuestion(Question):
-    """Asks for a word to be typed."""
+    """Ask for a word to be typed."""
 
     WORD: Promise
 
@@ -67,7 +67,7 @@ def checked_word(typed: str, word: Promise) -> str:
 
 
 class SubmitQuestion(CountQuestion):
-    """Of drafts; and, in words, of the one batch that may have been billed before."""
+    """Confirm the submission of drafts; by a typed word, that of a batch that may have been billed before."""
 
     WORD = gettext_lazy("send again")
 
@@ -142,9 +142,9 @@ class RetryQuestion(Question):
         return self.cleaned_data
 
     def _refuse_a_second_time(self) -> None:
-        """Do nothing for a form that is posted twice: it knows how many retries there were when it was shown."""
+        """Refuse a form that is posted twice: it has the number of retries at the time when it was shown."""
         retries = self._retries.count()
-        if self.cleaned_data.get("retries_before") in {retries, None}:  # None is refused as it is
+        if self.cleaned_data.get("retries_before") in {retries, None}:  # None is refused by the field itself
             return
         answered: Any = self.data
         self.data = shown = answered.copy()
@@ -165,7 +165,7 @@ class RetryQuestion(Question):
 
 
 def _counts(batches: list[MessageBatch]) -> Counter[str]:
-    """Count the requests with each outcome: by the batches' own counters, and of the others only what indexes serve."""
+    """Count the requests with each outcome: by the batches' counters, and otherwise only by indexes."""
     results = BatchResult.objects.primary()
     found: Counter[str] = Counter()
     for batch in batches:
@@ -191,7 +191,7 @@ class DeclareLostQuestion(WordQuestion):
 
     @property
     def note(self) -> str:
-        """Name what is not known of them."""
+        """Return what is not known about them."""
         return " ".join(_unknown(row) for row in self.rows[:MAX_NAMED])
 
 
@@ -208,7 +208,7 @@ def _unknown(batch: MessageBatch) -> str:
 
 
 class WhichQuestion(Question):
-    """Asks for an id of Anthropic's: one of those that may be it, or another."""
+    """Ask for an id of Anthropic's: one of the candidates, or another."""
 
     for_one_row = True
 
@@ -239,5 +239,5 @@ class WhichQuestion(Question):
 
     @property
     def _given(self) -> str:
-        """The id that was typed, else the candidate that was chosen."""
+        """Return the id that was typed, otherwise the candidate that was chosen."""
         return str(self.cleaned_data.get("typed_id") or self.cleaned_data.get("id") or "")

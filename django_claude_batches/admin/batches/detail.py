@@ -1,4 +1,4 @@
-"""What a batch's page tells, beside its fields. Its requests and results are linked to; a few of them are shown."""
+"""The content of a batch's page besides its fields. Its requests and results are linked; a few of them are shown."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _told(page: MirrorAdminMixin, request: HttpRequest, event: BatchEvent) -> di
 
 
 def _alarm(batch: MessageBatch) -> str:
-    """Say that the batch nears an end that it should not come to."""
+    """Return a warning that the batch is near a deadline."""
     age = timezone.now() - (batch.created_at or timezone.now())
     if batch.state in RUNNING and age > NEARS_EXPIRY:
         return _(
@@ -82,7 +82,7 @@ def _alarm(batch: MessageBatch) -> str:
 
 
 def _counts(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> Iterable[tuple[str, str, str, str]]:
-    """Give name, label, number and address of each count that says something."""
+    """Return name, label, number and URL of each count that is not trivial."""
     requests = page.rows_url(request, BatchRequest, batch.pk)
     yield "requests", _("requests"), f"{batch.request_count:,}", requests
     for name, label in display.OUTCOMES.items():
@@ -99,7 +99,7 @@ def _counts(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -
 
 
 def _wishes(batch: MessageBatch) -> Iterable[Fact]:
-    """Give what somebody asked for that has not happened yet."""
+    """Yield the requested changes that have not been made yet."""
     if batch.cancel_requested_at and batch.state in RUNNING | {State.SUBMITTING, State.UNCERTAIN}:
         yield Fact(_("Asked to be canceled"), display.moment(batch.cancel_requested_at))
     if batch.delete_requested_at and not batch.remote_deleted_at:
@@ -107,7 +107,7 @@ def _wishes(batch: MessageBatch) -> Iterable[Fact]:
 
 
 def _related(page: MirrorAdminMixin, request: HttpRequest, batch: Any) -> Iterable[Fact]:
-    """Give the run that made it, the batch that this one retries, and those that retry it."""
+    """Yield the run that made it, the batch that this one retries, and those that retry it."""
     if batch.run is not None:
         yield from of_run(batch, page.row_url(JobRun, batch.run.pk) if page.may_view(request, JobRun) else "")
     if batch.parent is not None:
@@ -117,7 +117,7 @@ def _related(page: MirrorAdminMixin, request: HttpRequest, batch: Any) -> Iterab
 
 
 def _errors(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:
-    """Give the kinds of error with their rows; nothing where there are none, or none are counted yet."""
+    """Return the kinds of error with their rows; empty if there are none, or none are counted yet."""
     groups = error_groups(batch)
     kinds = ngettext("%(n)s kind of error", "%(n)s kinds of error", len(groups)) % {"n": f"{len(groups):,}"}
     total = sum(group.rows for group in groups)
@@ -127,7 +127,7 @@ def _errors(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -
 
 
 def _samples(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> list[Any]:
-    """Give a few results beside their prompts, to those who may read both."""
+    """Return a few results with their prompts, for users who may view both."""
     may_read = page.may_view(request, BatchResult) and page.may_view(request, BatchRequest)
     if not may_read or batch.state not in FETCHED:
         return []
@@ -135,7 +135,7 @@ def _samples(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) 
 
 
 def _problems(page: MirrorAdminMixin, request: HttpRequest, problems: list[ResultProblem]) -> dict[str, Any]:
-    """Give the lines that could not become rows, to those who may read answers; to others, how many there are."""
+    """Return the lines that could not become rows, for users who may view answers; for others, their number."""
     shown = problems[:MAX_ROWS]
     rows = shown if page.may_view(request, BatchResult) else []
     return {"count": len(shown), "more": len(problems) > MAX_ROWS, "rows": rows}

@@ -14,7 +14,7 @@ from django_claude_batches.services.ingestion import reingest
 from django_claude_batches.services.polling import loss
 from django_claude_batches.services.polling.delete import DELETABLE_REMOTELY
 
-# How a batch stands, to follow its name in a sentence.
+# The state as a phrase that follows the batch's name in a sentence.
 STANDING = {
     State.DRAFT: gettext_lazy("is a draft"),
     State.QUEUED: gettext_lazy("is already waiting to be sent"),
@@ -37,7 +37,7 @@ def standing(batch: MessageBatch) -> str:
 
 
 def only(states: frozenset[State]) -> Callable[[MessageBatch], str]:
-    """Return the refusal for batches in any other state."""
+    """Return a function that returns the refusal for batches in any other state."""
     return lambda batch: "" if batch.state in states else standing(batch)
 
 
@@ -55,7 +55,7 @@ def must_be_submitted_alone(batch: MessageBatch) -> str:
 
 
 def _held_back(batch: MessageBatch) -> str:
-    """Return the refusal for what a worker would not send now."""
+    """Return the refusal for a batch that a worker would not send now."""
     if batch.is_being_identified:
         return _("is being verified as %(id)s") % {"id": batch.identified_id}
     run = batch.run

@@ -25,7 +25,7 @@ class KindFilter(SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        # The column has an index, and batches are thousands where results are millions.
+        # The column has an index, and there are thousands of batches where there are millions of results.
         kinds = MessageBatch.objects.primary().exclude(kind="").order_by("kind").values_list("kind", flat=True)
         return [(kind, kind) for kind in kinds.distinct()[:MOST_KINDS]]
 
@@ -45,7 +45,7 @@ class AccountFilter(SimpleListFilter):
 
 
 class AgeFilter(SimpleListFilter):
-    """By when it was drafted, as the column says."""
+    """Filter by the time of drafting, as shown in the column."""
 
     title = _("age")
     parameter_name = "age"
@@ -64,7 +64,10 @@ class AgeFilter(SimpleListFilter):
 
 
 class NearingFilter(SimpleListFilter):
-    """Those that the notice above the pages is about. An index serves it: few batches are in flight."""
+    """Batches that are near a deadline, as in the notice above the pages.
+
+    An index serves it: few batches are in flight.
+    """
 
     title = _("deadline")
     parameter_name = NEARING
@@ -77,7 +80,7 @@ class NearingFilter(SimpleListFilter):
 
 
 class RunFilter(OneFilter):
-    """The one run that a list of batches is about."""
+    """The one run whose batches are listed."""
 
     title = _("run")
     parameter_name = RUN

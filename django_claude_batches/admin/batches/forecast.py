@@ -1,4 +1,4 @@
-"""What happens to a batch next, and when: the next step, its likely end, and the two clocks at Anthropic."""
+"""What happens to a batch next, and when: the next step, its likely end, and the two deadlines at Anthropic."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _usually(batch: MessageBatch, known: TurnRound) -> SafeString:
     last = ngettext("last %(n)s batch", "last %(n)s batches", known.count) % {"n": f"{known.count:,}"}
     begin = batch.created_at
     if begin is not None and begin + known.most < timezone.now():
-        begin = None  # it takes longer than usual: no time to name
+        begin = None  # it takes longer than usual: there is no time to name
     usual, most = _within(known.usual, begin), _within(known.most, begin)
     if known.usual == known.most:
         return format_html(_("within {usual} ({last})"), usual=usual, last=last)
@@ -83,7 +83,7 @@ def _within(time: timedelta, begin: datetime | None) -> str:
 
 
 def _clocks(batch: MessageBatch) -> Iterator[Fact]:
-    """The 24 hours in which Anthropic works on it, then the 29 days in which its results can be fetched."""
+    """Yield the 24 hours in which Anthropic works on it, then the 29 days in which its results can be fetched."""
     if batch.created_at is None:
         return
     if batch.state in RUNNING and batch.expires_at is not None:

@@ -1,4 +1,4 @@
-"""The form of a draft: the little that can be changed before it is sent."""
+"""The form of a draft: the fields that can be changed before it is sent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django_claude_batches.models import MessageBatch
 
 EDITABLE_FIELDS = ("label", "kind", "account", "betas")
 
-# What may stand in the `anthropic-beta` header between two commas.
+# One name in the `anthropic-beta` header.
 BETA = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
 
 
 class BetasField(forms.CharField):
-    """Names separated by commas, as the header has them."""
+    """Names separated by commas, as in the header."""
 
     def prepare_value(self, value: Any) -> Any:
         return ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -33,7 +33,7 @@ class BetasField(forms.CharField):
                 raise forms.ValidationError(text, params={"name": name})
 
     def run_validators(self, value: Any) -> None:
-        """None: those of a CharField are for text."""
+        """Run none: those of a CharField are for text."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(self.to_python(data) != (initial or []))
@@ -53,5 +53,5 @@ class DraftForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         account = self.fields.get("account")
         if isinstance(account, forms.ChoiceField):
-            # The present one too: an account that left the settings must not change by saving a label.
+            # The current one too: saving a label must not change an account that was removed from the settings.
             account.choices = [(alias, alias) for alias in sorted({*known_accounts(), self.instance.account})]

@@ -1,4 +1,4 @@
-"""What a batch's page says of the run that made it: how often its rows were asked, and how far its delivery is."""
+"""What a batch's page shows about the run that made it: attempts of its rows, and the progress of its delivery."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDeli
 
 
 def with_run(batches: Any) -> Any:
-    """Add how the delivery of the batches stands: an index has what is of one, and a batch has few chunks."""
+    """Annotate batches with the progress of their delivery: an index has the chunks of one, and a batch has few."""
     own: dict[str, Any] = {"batch": OuterRef("pk")}
     parked = (
         FailedDelivery.objects.primary().filter(**own).order_by().values("batch").annotate(n=Count("pk")).values("n")
@@ -34,7 +34,7 @@ def with_run(batches: Any) -> Any:
 
 
 def of_run(batch: Any, url: str) -> Iterator[Fact]:
-    """Give the facts of a batch that a run made; `url` is the run's page, empty for those who may not see it."""
+    """Yield the facts of a batch that a run made; `url` is the run's page, empty for users who may not view it."""
     name = display.link(url, batch.run) if url else str(batch.run)
     yield Fact(_("Run"), name)
     yield Fact(_("Its rows are asked"), _nth(batch.run_attempt))

@@ -1,4 +1,4 @@
-"""A few results of a batch, each beside what was asked."""
+"""A few results of a batch, each with its prompt."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from django_claude_batches.models import BatchResult, MessageBatch
 
 MOST_RESULTS = 5
 
-# Shown of each text; the result's own page has the rest.
+# Characters shown of each text; the result's own page has the rest.
 MOST_CHARACTERS = 2_000
 
-# Fetched of each text: of a longer prompt only the beginning, of a longer answer nothing.
+# Characters fetched of each text: of a longer prompt only the beginning, of a longer answer nothing.
 MOST_READ = 200_000
 
 
@@ -30,7 +30,7 @@ class Sample:
 
 
 def samples(batch: MessageBatch) -> list[Sample]:
-    """Give the first results by custom_id; one query, and an index has the order."""
+    """Return the first results by custom_id; one query, ordered by an index."""
     rows: Any = batch.results.using(batch._state.db).order_by("batch_id", "custom_id")
     size = Length(Cast("message", TextField()))
     short = Case(When(size__lte=MOST_READ, then=F("message")), output_field=JSONField())
@@ -47,7 +47,7 @@ def _sample(row: Any) -> Sample:
 
 
 def prompt(params: str) -> str:
-    """Give the text of the last message; all of the params where there is none, or where they were cut."""
+    """Return the text of the last message; all of the params if there is none, or if they were cut."""
     try:
         messages = json.loads(params)["messages"]
         content = messages[-1]["content"]

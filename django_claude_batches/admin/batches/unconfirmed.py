@@ -1,4 +1,4 @@
-"""What is known of a batch that may be at Anthropic, for the person who has to judge it."""
+"""What is known about an unconfirmed batch, for the person who has to decide about it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_NAMED = 20
 
 
 def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:
-    """Give what its last create call left behind; None for a batch that nobody looks for, or that was never sent."""
+    """Return what is known about its last create call; None for a batch that is not unconfirmed, or was never sent."""
     attempt = batch.last_attempt if batch.state in IDENTIFIABLE else None
     if attempt is None or attempt.sent_at is None:
         return None
@@ -37,7 +37,7 @@ def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:
 
 
 def candidates(batch: MessageBatch) -> list[dict[str, Any]]:
-    """Give the remote batches that may be this one: id, created_at, requests, status, and why that is open."""
+    """Return the candidates: id, created_at, requests, status, and why each is undecided."""
     attempt = batch.last_attempt
     return [] if attempt is None else list(attempt.candidates[:MOST_NAMED])
 

@@ -1,4 +1,4 @@
-"""What a batch used and what it cost, in one line each."""
+"""What a batch used and cost, in one line each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THROUGH_CACHE = ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_t
 
 
 def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact]:
-    """Give what it may cost before it is sent, and what it used and did cost once it is complete."""
+    """Yield the estimated cost before it is sent, and its usage and actual cost once it is complete."""
     if batch.state in UNSENT and (prices := known_prices()):
         yield Fact(_("Estimate before sending"), display.estimate(batch.estimate(prices)))
     if batch.state == State.INGESTED:
@@ -29,7 +29,7 @@ def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact
 
 
 def usage_table(usage: Sequence[UsageRollup]) -> list[tuple[str, list[str]]]:
-    """Give a row for each model: its name, its counts in the order of the columns, and its cost."""
+    """Return a row for each model: its name, its counts in the order of the columns, and its cost."""
     return [
         (
             row.model,
@@ -40,7 +40,7 @@ def usage_table(usage: Sequence[UsageRollup]) -> list[tuple[str, list[str]]]:
 
 
 def tokens(used: Mapping[str, int]) -> str:
-    """Say how many tokens these are, by the names of the columns of `UsageRollup`."""
+    """Return the numbers of tokens as text, by the names of the columns of `UsageRollup`."""
     cached = sum(used[name] for name in THROUGH_CACHE)
     parts = [_("%(n)s in") % {"n": f"{used['input_tokens']:,}"}, _("%(n)s out") % {"n": f"{used['output_tokens']:,}"}]
     if cached:

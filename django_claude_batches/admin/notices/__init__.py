@@ -1,1 +1,1 @@
-"""What is said above each page of the admin."""
+"""The notices above each page of the admin."""

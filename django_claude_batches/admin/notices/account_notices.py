@@ -1,4 +1,4 @@
-"""What is said of accounts above the pages: a pause, another installation's rows, what an audit found."""
+"""Notices about accounts: a pause, rows of another installation, and findings of an audit."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _slow(account: AccountState, url: str) -> Notice:
 
 
 def _why_and_remedy(account: AccountState) -> tuple[str, str]:
-    """Give two sentences: why nothing is sent, in the API's words but for a refused key, and what ends that."""
+    """Return two sentences: why nothing is sent, in the API's words except for a refused key, and what ends that."""
     reason = f"{account.pause_reason.rstrip('.')}."
     if account.paused_until is not None:
         return reason, _("It resumes automatically at %(until)s.") % {"until": _moment(account.paused_until)}
@@ -85,5 +85,5 @@ def _why_and_remedy(account: AccountState) -> tuple[str, str]:
 
 
 def _moment(at: datetime | None) -> str:
-    """Give a time as people write it, without the full stop of "p.m.": the sentence brings its own."""
+    """Return a formatted time without the final full stop of "p.m.": the sentence has its own."""
     return date_filter(localtime(at), "SHORT_DATETIME_FORMAT").rstrip(".") if at else "…"

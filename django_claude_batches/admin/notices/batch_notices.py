@@ -1,4 +1,4 @@
-"""What is said of batches above the pages: those not confirmed, and those about to be too late."""
+"""Notices about batches: those that are unconfirmed, and those near a deadline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django_claude_batches.models.batch_state import FETCHING, RUNNING
 
 
 def live_counts() -> dict[str, Any]:
-    """Give the few batches in flight, as columns of another query: an index has each."""
+    """Return counts of batches in flight, as columns of another query: they are few, and an index serves each."""
     batches = MessageBatch.objects.primary().order_by()
     near = batches.nearing_deadline()
     return {
@@ -29,7 +29,7 @@ def live_counts() -> dict[str, Any]:
 
 
 def about_batches(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[Notice]:
-    """Say what is not confirmed, and what is about to be too late."""
+    """Yield notices about unconfirmed batches, and about batches near a deadline."""
     link = _("Show them")
     if live.unconfirmed:
         words = ngettext(

@@ -1,4 +1,4 @@
-"""One thing that is said above the pages, and where its link leads: only to what the user may see."""
+"""A notice above the pages. It links only to pages that the user may view."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.utils.translation import gettext as _
 
 from django_claude_batches.admin.base.permissions import may_view
 
-# A notice counts at most so many rows, and says "More than" beyond that.
+# A notice counts at most this many rows, and says "More than" beyond that.
 MOST_NAMED = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A text, and the link to where it is mended; without an address there is none."""
+    """A text, and a link to where the problem can be fixed; without a URL there is none."""
 
     text: str
     url: str = ""
@@ -33,7 +33,7 @@ class _Count(Subquery):
 
 
 def count_some(rows: Any) -> Subquery:
-    """Give how many there are as a column of another query: by a limit, never to the end."""
+    """Return the number of rows as a column of another query, counted only up to a limit."""
     return _Count(rows.order_by().values("pk")[: MOST_NAMED + 1])
 
 
@@ -42,13 +42,13 @@ def at_most(count: int) -> str:
 
 
 def list_url(request: HttpRequest, site: AdminSite, model: type[Model], **query: str) -> str:
-    """Give the address of the model's list, empty where the user may not see it."""
+    """Return the URL of the model's list, empty if the user may not view it."""
     path = _address(request, site, model, "changelist")
     return f"{path}?{urlencode(query)}" if path and query else path
 
 
 def row_url(request: HttpRequest, site: AdminSite, row: Model) -> str:
-    """Give the address of the row's page, empty where the user may not see it."""
+    """Return the URL of the row's page, empty if the user may not view it."""
     return _address(request, site, type(row), "change", row.pk)
 
 

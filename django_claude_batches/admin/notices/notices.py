@@ -1,4 +1,4 @@
-"""What stands above every page of ours while batches or runs do not move, or are about to be too late."""
+"""The notices above every page of the app while batches or runs do not move, or are near a deadline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from django_claude_batches.models.due import DUE_MODELS, is_work_due_column
 
 
 def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
-    """Give what to say now: one query, or a few more before the first tick."""
+    """Return the current notices: one query, or a few more before the first tick."""
     accounts = _accounts()
     live = _live(accounts)
     found = list(_failed_checks())
@@ -46,7 +46,7 @@ def _accounts() -> list[Any]:
 
 
 def _live(accounts: Sequence[Any]) -> Any:
-    """Give a row that bears the counts: each account does; before the first tick, whatever there is of our rows."""
+    """Return rows that can carry the counts: any account has them; before the first tick, any other row of the app."""
     if accounts:
         return accounts[0]
     return next((row for kind in DUE_MODELS for row in _rows(kind)), None)
@@ -59,7 +59,7 @@ def _rows(kind: Any) -> list[Any]:
 
 @cache
 def _sql(kind: Any, using: str) -> tuple[str, tuple[Any, ...]]:
-    """Give the query, which holds no time and no setting: to make it takes longer than to ask it."""
+    """Return the SQL, which contains no time and no setting: compiling it takes longer than executing it."""
     rows = kind.objects.using(using).annotate(**_counts())
     if kind is AccountState:
         same = kind.objects.using(using).filter(pk=OuterRef("pk"))

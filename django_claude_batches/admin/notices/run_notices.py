@@ -1,4 +1,4 @@
-"""What is said of runs above the pages: those that wait for a person."""
+"""Notices about runs that need a person."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from django_claude_batches.models.run_attention import needing_attention
 
 
 def run_counts() -> dict[str, Any]:
-    """Give how many of the few active runs wait, as a column of another query."""
+    """Return the number of active runs that need a person, as a column of another query: active runs are few."""
     return {"waiting_runs": count_some(needing_attention(JobRun.objects.primary().active()))}
 
 
 def about_runs(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[Notice]:
-    """Say that runs wait: until then the next start of their jobs does, too."""
+    """Yield a notice about runs that need a person: until then their jobs cannot be started again."""
     if not live.waiting_runs:
         return
     words = ngettext(

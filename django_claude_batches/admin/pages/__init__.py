@@ -1,1 +1,1 @@
-"""The ModelAdmin classes that all pages are made of."""
+"""The base classes of all ModelAdmin pages."""

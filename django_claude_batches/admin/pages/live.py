@@ -1,4 +1,4 @@
-"""A row's page in step with the row: what moves on it has an address of its own, which a script fetches."""
+"""A row's page that is updated while the row changes: a script fetches its live parts from a separate URL."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 SECONDS = 10
 SECONDS_OF_OURS = 5
 
-# Digits. A longer number is no primary key in any database.
+# Digits of a primary key. A longer number is none in any database.
 LONGEST_PK = 18
 
 
 class MovingAdminMixin(MirrorAdminMixin):
-    """A ModelAdmin whose rows move by themselves: the templates `card.html` and `rows.html` of its model show how."""
+    """A ModelAdmin whose rows change automatically.
+
+    The templates `card.html` and `rows.html` of its model are the live parts.
+    """
 
     def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Give what the page tells of the row, beside its fields."""
+        """Return the content of the row's page, besides its fields."""
         raise NotImplementedError
 
     def moves(self, row: Any) -> bool:
-        """Whether something still happens to the row by itself."""
+        """Whether the row still changes automatically."""
         raise NotImplementedError
 
     def seconds(self, row: Any) -> int:
-        """Give how long to wait between two looks at it."""
+        """Return the seconds between two refreshes."""
         raise NotImplementedError
 
     def fetch(self, request: HttpRequest, pk: int) -> Any:
-        """Give the row with what its page needs; None where there is none."""
+        """Return the row with what its page needs, or None."""
         raise NotImplementedError
 
     @property
@@ -53,7 +56,7 @@ class MovingAdminMixin(MirrorAdminMixin):
         return self.reduced(request, self.fetch(request, int(object_id)))
 
     def card_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Give the parts of the page that move, as HTML without a page around them."""
+        """Return the live parts of the page as an HTML fragment."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         row = self.get_object(request, object_id)

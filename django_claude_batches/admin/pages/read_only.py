@@ -1,4 +1,4 @@
-"""What all our pages share: rows that mirror something are shown, not edited."""
+"""The base of all pages: rows that mirror something are shown, not edited."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RAISED = ("last_error", "pause_reason")
 
 
 class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A ModelAdmin whose rows nobody adds, changes or deletes, over a table of any size."""
+    """A ModelAdmin whose rows cannot be added, changed or deleted, over a table of any size."""
 
     # Parameters of links between the package's pages: allowed whatever filters the final class has.
     linked_by: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         listed: Any = self.get_list_filter(request)
         own = {each.parameter_name for each in listed if hasattr(each, "parameter_name")}
         path, how = split_lookup(self.model, lookup)
-        # Not a column, read by the filter itself, or what the popup of a foreign key to our rows is limited to.
+        # Not a column, read by the filter itself, or the limit of the popup of a foreign key to the app's rows.
         if not path or lookup in own or (lookup, value) in self._popup_lookups():
             return super().lookup_allowed(lookup, value, request)
         if how not in LOOKUPS and not (how in DATE_PARTS and path == self.date_hierarchy):
@@ -95,7 +95,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().changeform_view(request, object_id, form_url, self.with_notices(request, extra_context))
 
     def with_notices(self, request: HttpRequest, context: dict[str, Any] | None) -> dict[str, Any]:
-        """Add what our templates show above the page; only for those who may see the page."""
+        """Add the notices of the page's template, only for users who may view the page."""
         allowed = self.has_view_or_change_permission(request)
         return {"dcb_notices": notices(request, self.admin_site) if allowed else [], **(context or {})}
 
@@ -126,5 +126,5 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return reverse(name, args=[pk], current_app=self.admin_site.name)
 
     def rows_url(self, request: HttpRequest, model: type[models.Model], batch_id: int, **parameters: Any) -> str:
-        """Give the address of a batch's rows, empty where the user may not see them."""
+        """Return the URL of a batch's rows, empty if the user may not view them."""
         return self.list_url(model, **{BATCH: batch_id}, **parameters) if self.may_view(request, model) else ""

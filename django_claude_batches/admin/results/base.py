@@ -1,4 +1,4 @@
-"""What the pages of requests and of results share: both belong to a batch, and each has its counterpart."""
+"""Shared by the pages of requests and of results: both belong to a batch, and each has its counterpart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A long text of a row: `name` stands in the address where it is given whole."""
+    """A long text of a row: `name` is part of the URL of the whole text."""
 
     name: str
     heading: Any
@@ -30,7 +30,7 @@ class Text:
 
 
 class OfBatchAdminMixin(MirrorAdminMixin):
-    """Rows by the hundred thousand for each batch: what a list asks for is what an index answers."""
+    """Rows by the hundred thousand for each batch: an index serves each query of a list."""
 
     other_model: type[BatchRequest | BatchResult]
     order_in_batch: tuple[str, ...] = ()
@@ -42,11 +42,11 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         return format_html('<a href="{}">#{}</a>', self.row_url(MessageBatch, row.batch_id), row.batch_id)
 
     def texts(self, row: Any) -> list[Text]:
-        """Give what the row's page shows at length."""
+        """Return the long texts of the row's page."""
         raise NotImplementedError
 
     def warning(self, row: Any) -> str:
-        """Say what is out of the ordinary with the row."""
+        """Return a warning about the row, or an empty text."""
         return ""
 
     def get_urls(self) -> list[Any]:
@@ -55,7 +55,7 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         return [path("<path:object_id>/whole/<slug:part>/", view, name=name), *super().get_urls()]
 
     def whole_view(self, request: HttpRequest, object_id: str, part: str) -> HttpResponse:
-        """Give one text of a row's page to its end, as plain text."""
+        """Return one text of a row's page in full, as plain text."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         row = self.get_object(request, object_id)
@@ -72,11 +72,11 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         return reverse(name, args=[row.pk, text.name], current_app=self.admin_site.name)
 
     def other_pk(self, row: Any) -> int | None:
-        """Give the primary key of the counterpart, if there is one."""
+        """Return the primary key of the counterpart, or None."""
         raise NotImplementedError
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Without the batch where all rows are of one, and without its link for those who may not see it."""
+        """Omit the batch if all rows are of one, and its link for users who may not view it."""
         shown: dict[Any, Any] = {"batch_link": "batch_link" if self.may_view(request, MessageBatch) else "batch_id"}
         columns = [shown.get(name, name) for name in super().get_list_display(request)]
         return columns if batch_pk(request) is None else [name for name in columns if name not in shown.values()]
@@ -85,7 +85,7 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         return ("-pk",) if batch_pk(request) is None else self.order_in_batch
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """The index of both tables begins with the batch: in one, it knows what begins with the term."""
+        """Within one batch, search custom_ids by prefix: the index of both tables begins with the batch."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -108,11 +108,11 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         return MessageBatch.objects.primary().filter(pk=pk).first()
 
     def list_links(self, request: HttpRequest, batch: MessageBatch) -> list[tuple[str, str]]:
-        """Give what stands above the list of one batch's rows: label and address."""
+        """Return the links above the list of one batch's rows: label and URL."""
         return self._links(request, batch.pk, self.rows_url(request, self.other_model, batch.pk))
 
     def _links(self, request: HttpRequest, batch_id: int, other_url: str) -> list[tuple[str, str]]:
-        """Give label and address of the batch and of the counterpart, as far as the user may see them."""
+        """Return label and URL of the batch and of the counterpart, if the user may view them."""
         links = []
         if self.may_view(request, MessageBatch):
             links.append((_("Batch #%(pk)s") % {"pk": batch_id}, self.row_url(MessageBatch, batch_id)))

@@ -1,4 +1,4 @@
-"""What is exported of a batch's results: all that their list can be filtered by can be chosen."""
+"""The form of an export of a batch's results: it offers all filters of their list."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class ExportForm(forms.Form):
             del fields[ERROR_TYPE]
 
     def _kinds(self) -> list[tuple[str, str]]:
-        """Give the kinds of error, and that by which the list was filtered even where no error is of it."""
+        """Return the kinds of error, including the one by which the list was filtered, even if no error has it."""
         groups = error_groups_now(self._batch.pk)
         choices = {f"{KIND}{group.error_type}": f"{group.error_type or '-'} ({group.rows:,})" for group in groups}
         wanted = str(self.initial.get(ERROR_TYPE, ""))
-        if wanted and "\x00" not in wanted:  # which no database has
+        if wanted and "\x00" not in wanted:  # no database stores NUL
             choices.setdefault(wanted, f"{wanted.removeprefix(KIND) or '-'} (0)")
         return list(choices.items())
 
@@ -100,7 +100,7 @@ class ExportForm(forms.Form):
         return JsonlExport(results)
 
     def describe(self) -> str:
-        """Say what is taken out, for the timeline."""
+        """Return what is exported, for the timeline."""
         words = [self.cleaned_data["format"].upper(), *self.selection.describe()]
         if self.cleaned_data["format"] == CsvExport.suffix:
             words += self.cleaned_data["columns"]
@@ -116,7 +116,7 @@ class ExportForm(forms.Form):
 
 
 def asked(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Give what a list of results is filtered by. What it takes no notice of is left out."""
+    """Return the filters of a list of results. Parameters that the list ignores are left out."""
     found = {name: parameters[name] for name in NARROWING if name in parameters}
     for listed in (ResultOutcomeFilter, TierFilter):
         if found.get(listed.parameter_name) not in listed.methods:
@@ -127,7 +127,7 @@ def asked(parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def initial(narrowed: Mapping[str, str], columns: list[str]) -> dict[str, Any]:
-    """Give what the form has chosen beforehand; `narrowed` is as of `asked`."""
+    """Return the form's initial values; `narrowed` is the result of `asked`."""
     kind = f"{KIND}{narrowed[ERROR_TYPE]}" if ERROR_TYPE in narrowed else ""
     return {
         "format": JsonlExport.suffix,

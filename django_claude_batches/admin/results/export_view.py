@@ -1,4 +1,4 @@
-"""Results out of the admin: a small page that asks for the format, and a download in constant memory."""
+"""Export results from the admin: a page that asks for the format, and a download in constant memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ NAME = f"{APP}_batchresult_export"
 
 
 class ExportingAdminMixin(MirrorAdminMixin):
-    """A page for the results of one batch, for those who may view results. Each export is on the batch's timeline."""
+    """A page for the results of one batch, for users who may view results.
+
+    Each export is logged in the batch's timeline.
+    """
 
     def get_urls(self) -> Any:
         view = self.admin_site.admin_view(self.export_view)
@@ -83,9 +86,9 @@ class ExportingAdminMixin(MirrorAdminMixin):
 def export_links(
     page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch, narrowed: Mapping[str, str] | None = None
 ) -> list[tuple[str, str]]:
-    """Give label and address of the page that exports the batch's results; nothing where there are none to take.
+    """Return label and URL of the page that exports the batch's results; empty if there are none to export.
 
-    `narrowed` is what the page has chosen beforehand: the parameters of the list of results.
+    `narrowed` is what the page has selected initially: the parameters of the list of results.
     """
     if batch.state not in REMOTE - RUNNING or not page.may_view(request, BatchResult):
         return []
@@ -96,6 +99,6 @@ def export_links(
 
 
 async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Give the chunks to an ASGI server, for which Django would first read all of them into memory."""
+    """Yield the chunks to an ASGI server: otherwise Django would first read all of them into memory."""
     while chunk := await sync_to_async(lambda: next(chunks, b""))():
         yield chunk

@@ -1,4 +1,4 @@
-"""Filters of the lists of results and requests, offered only inside one batch, where an index serves them."""
+"""Filters of the lists of results and requests, offered only within one batch, where an index serves them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BatchFilter(OneFilter):
 
 
 class InBatchFilter(SimpleListFilter):
-    """Named methods of the queryset, offered only inside a batch: there an index serves them."""
+    """Named methods of the queryset, offered only within a batch, where an index serves them."""
 
     title = _("outcome")
     parameter_name = "outcome"
@@ -57,7 +57,7 @@ class RequestOutcomeFilter(InBatchFilter):
     methods = {"missing": _("Without a result")}
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Compare the batch's requests with the batch's results: `missing()` looks among those of all batches."""
+        """Compare the batch's requests with the batch's results: `missing()` searches the results of all batches."""
         pk = batch_pk(request)
         if self.value() not in self.methods or pk is None:
             return queryset

@@ -15,7 +15,7 @@ from django_claude_batches.models import BatchRequest, BatchResult
 
 
 class BatchRequestAdminMixin(OfBatchAdminMixin):
-    """Requests, reached from their batch. Those who may view them may read prompts."""
+    """Requests, linked from their batch. Users who may view them may read prompts."""
 
     other_model = BatchResult
     list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")
@@ -28,7 +28,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
     @admin.display(description=_("target"))
     def target_name(self, row: BatchRequest) -> str:
-        """Name the target without loading it."""
+        """Return the target's name without loading it."""
         return f"{row.content_type.name} {row.object_id}" if row.content_type else display.EMPTY
 
     @admin.display(description=_("outcome"))
@@ -42,7 +42,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
         return format_html('<a href="{}">{}</a>', self.row_url(BatchResult, row.result_pk), row.outcome)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Not on the index: requests mean nothing without their batch."""
+        """Return False: the index does not list requests, which mean nothing without their batch."""
         return False
 
     def get_list_display(self, request: HttpRequest) -> Any:
@@ -52,7 +52,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
     def get_queryset(self, request: HttpRequest) -> Any:
         rows = super().get_queryset(request).select_related("content_type")
         result = BatchResult.objects.using(rows.db).filter(request=OuterRef("pk")).order_by()
-        # Each looked up for the rows that are shown: a join may be made of all rows first.
+        # Subqueries for the rows that are shown: a join may be made for all rows first.
         return rows.annotate(
             outcome=Subquery(result.values("result_type")[:1]), result_pk=Subquery(result.values("pk")[:1])
         )
@@ -67,4 +67,4 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
 @admin.register(BatchRequest)
 class BatchRequestAdmin(BatchRequestAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Requests of one batch, and each one's params."""
+    """Requests of one batch, and their params."""

@@ -26,7 +26,7 @@ OFF_TIER = _("Not billed at the batch rate: Anthropic answered it in another ser
 
 
 class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
-    """Results. Those who may view them may read answers."""
+    """Results. Users who may view them may read answers."""
 
     other_model = BatchRequest
     list_display = (
@@ -59,7 +59,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: BatchResult) -> str:
-        """Give the outcome, and mark what is not finished, not as its schema wants it, or not at the batch price."""
+        """Return the outcome, marked if it is incomplete, does not fit its schema, or is not at the batch rate."""
         flags: list[tuple[Any, str]] = []
         if row.outcome == INVALID_OUTPUT:
             flags.append((Truncator(row.output_error or "").chars(200), INVALID_OUTPUT))
@@ -75,7 +75,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         return display.usd(row.cost_usd, row.batch.prices_as_of)
 
     def get_ordering(self, request: HttpRequest) -> Any:
-        """Failures by kind: where an index is of failures alone, this is its order."""
+        """Order failures by kind: the index of failures has this order."""
         is_failed = request.GET.get("outcome") in FAILED or ErrorTypeFilter.parameter_name in request.GET
         in_batch = batch_pk(request) is not None
         return ORDER_BY_KIND if in_batch and is_failed else super().get_ordering(request)

@@ -1,4 +1,4 @@
-"""What people can do to a run here."""
+"""The actions on runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django_claude_batches.models import RunState
 from django_claude_batches.models.run import ACTIVE, WORKING
 from django_claude_batches.models.run_attention import with_issues
 
-# How a run stands, to follow its name in a sentence.
+# The state as a phrase that follows the run's name in a sentence.
 STANDING = {
     RunState.DRAFTING: gettext_lazy("is still being drafted"),
     RunState.RUNNING: gettext_lazy("is running"),
@@ -28,7 +28,7 @@ RETRYABLE = (RunState.RUNNING, RunState.FINISHED)
 
 
 def _only(states: tuple[RunState, ...]) -> Callable[[Any], str]:
-    """Make the refusal of all runs in other states."""
+    """Return a function that returns the refusal for runs in other states."""
     return lambda run: "" if run.state in states else str(STANDING[RunState(run.state)])
 
 

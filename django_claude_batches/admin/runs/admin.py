@@ -23,12 +23,12 @@ from django_claude_batches.models import JobRun, MessageBatch
 from django_claude_batches.models.run_attention import NOT_ACCEPTED
 from django_claude_batches.models.run_totals import RunTotals
 
-# Columns of batches that a run's page leaves in the database.
+# Columns of batches that a run's page does not read.
 UNSHOWN = ("expected_usage", "betas")
 
 
 class RunChangeList(LeanChangeList):
-    """Adds up the runs of a page, and no others."""
+    """Add the totals of the runs on the page, and of no others."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -99,7 +99,7 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
         return str(_("%(runs)s of %(jobs)s, %(rows)s.")) % {"runs": runs, "jobs": jobs, "rows": requested}
 
     def fetch(self, request: HttpRequest, pk: int) -> Any:
-        """Give the run with its batches: one query, or two before it has any."""
+        """Return the run with its batches: one query, or two before it has any."""
         allowed = self.get_queryset(request).filter(pk=pk).order_by()
         batches = MessageBatch.objects.primary().filter(run__in=allowed.values("pk")).select_related("run")
         own = list(with_run(batches).annotate(is_left=NOT_ACCEPTED).defer(*UNSHOWN).order_by("pk"))

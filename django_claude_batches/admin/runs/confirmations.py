@@ -1,4 +1,4 @@
-"""Which rows of runs are to be asked again: that sends, and costs."""
+"""The confirmation form for retrying rows of runs, which sends requests and costs money."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.services import cost_confirmation
 
-# What people call the outcomes of failed rows. Outcomes that the API may add later are shown as they are.
+# Labels of the outcomes of failed rows. Outcomes that the API may add later are shown as they are.
 OUTCOMES = {**RETRYABLE_OUTCOMES, "invalid_output": gettext_lazy("not valid by the schema")}
 
 
@@ -39,16 +39,16 @@ class RetryRunQuestion(CountQuestion):
 
     @cached_property
     def _failed(self) -> Counter[str]:
-        """How many rows failed for good, by outcome; the most frequent first."""
+        """Count the rows that failed for good, by outcome; the most frequent first."""
         chunks = DeliveryChunk.objects.primary().filter(batch__run__in=[run.pk for run in self.rows])
         counts: Counter[str] = Counter()
-        for page in pages(chunks.with_failures(), "pk", "failed", size=100):  # each names up to 1,000 rows
+        for page in pages(chunks.with_failures(), "pk", "failed", size=100):  # each chunk has up to 1,000 rows
             counts.update(outcome for _pk, failed in page for _position, outcome in failed)
         return Counter(dict(counts.most_common()))
 
     @property
     def count(self) -> int:
-        """Rows with the outcomes that were chosen; all of them, before any was."""
+        """Return the number of rows with the chosen outcomes; of all of them, before any is chosen."""
         chosen = self.data.getlist("outcomes") if isinstance(self.data, QueryDict) and self.is_bound else None
         return sum(self._failed[name] for name in self._failed if chosen is None or name in chosen)
 

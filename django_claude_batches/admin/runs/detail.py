@@ -1,4 +1,4 @@
-"""What a run's page tells, beside its fields: from sums that are kept of its batches, and never from its results."""
+"""The content of a run's page besides its fields: from stored sums of its batches, never from its results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "er
 
 
 def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str, Any]:
-    """Give it for a run that bears its `own_batches` and the number of its failed deliveries: in three queries."""
+    """Return it for a run annotated with its `own_batches` and its number of failed deliveries, in three queries."""
     totals = RunTotals.of_batches(run, run.own_batches, failed_deliveries=run.failed_delivery_count)
     reason, whole_reason = display.told(run.pause_reason) if run.is_paused else ("", "")
     error, whole_error = display.told(run.last_error)
@@ -64,7 +64,7 @@ def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str
 
 
 def _counts(page: MirrorAdminMixin, request: HttpRequest, run: JobRun, totals: RunTotals) -> Iterator[Any]:
-    """Give name, label, number and address of each count that says something."""
+    """Yield name, label, number and URL of each count that is not trivial."""
     yield "rows", ngettext("row", "rows", totals.rows), f"{totals.rows:,}", ""
     for name, label, count in parts(run, totals):
         if count:
@@ -111,7 +111,7 @@ def _facts(run: Any, totals: RunTotals) -> Iterator[Fact]:
 
 
 def _cost(run: Any, totals: RunTotals) -> str:
-    """Give what all attempts cost, with the day or days of the prices."""
+    """Return what all attempts cost, with the day or days of the prices."""
     if totals.cost_usd is None:
         return _("not known: a batch of it has no known cost")
     days = sorted({batch.prices_as_of for batch in run.own_batches if batch.prices_as_of})
@@ -122,7 +122,7 @@ def _cost(run: Any, totals: RunTotals) -> str:
 
 
 def _errors(page: MirrorAdminMixin, request: HttpRequest, run: Any, totals: RunTotals) -> Iterator[dict[str, Any]]:
-    """Give each kind of failure with its rows, and links to them in the batches that have some."""
+    """Yield each kind of failure with its rows, and links to them in the batches that have some."""
     for kind in kinds_of_failure(run.own_batches, totals.outcomes_of_batch):
         named = kind.batches.most_common(MOST_NAMED)
         yield {
@@ -135,7 +135,7 @@ def _errors(page: MirrorAdminMixin, request: HttpRequest, run: Any, totals: RunT
 
 
 def _rows_url(page: MirrorAdminMixin, request: HttpRequest, kind: Kind, pk: int) -> str:
-    """Give where the rows of this kind stand: the batch itself, where the user may not see its rows."""
+    """Return the URL of the rows of this kind: the batch's, if the user may not view its rows."""
     if kind.outcome == "missing":
         url = page.rows_url(request, BatchRequest, pk, outcome="missing")
     elif kind.error_type:
@@ -166,7 +166,7 @@ def _link(page: MirrorAdminMixin, pk: int, *, may_view: bool) -> str:
 
 
 def _parked(page: MirrorAdminMixin, request: HttpRequest, run: JobRun) -> list[tuple[Any, str, str, str]]:
-    """Return the first parked rows, each with its error in one line and whole, and the URL of its result or request."""
+    """Return the first failed deliveries, with the error in one line and whole, and the URL of the result."""
     rows = FailedDelivery.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
     shown = ("batch_id", "position", "outcome", "error", "traceback", "request__custom_id")
     rows = rows.only(*shown, "request__result__custom_id")[:MAX_FAILED_DELIVERIES]

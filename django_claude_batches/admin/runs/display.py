@@ -1,4 +1,4 @@
-"""How a run looks: its state in people's words, what comes of its rows, and why it does not move."""
+"""How a run is displayed: its state's label, what became of its rows, and why it does not move."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.batch_state import FINAL, State
 from django_claude_batches.models.run_totals import RunTotals
 
-# What became of rows, in the order of the bar.
+# The outcomes of rows, in the order of the bar.
 OUTCOMES = {
     "delivered": gettext_lazy("delivered"),
     "failed": gettext_lazy("failed"),
@@ -26,14 +26,14 @@ OUTCOMES = {
 
 
 def run_state(run: JobRun) -> SafeString:
-    """Give the state in people's words; that it is paused comes first."""
+    """Return the state's label, with a pause before anything else."""
     if run.is_active and run.is_paused:
         return format_html('<span class="dcb-state dcb-paused">{}</span>', _("Paused"))
     return format_html('<span class="dcb-state dcb-run-{}">{}</span>', run.state, RunState(run.state).label)
 
 
 def explanation(run: JobRun, totals: RunTotals) -> str:
-    """Say what the state means, and what comes next."""
+    """Return what the state means, and what comes next."""
     if run.is_active and run.is_paused:
         return _("Drafting, sending and delivering stop until a person resumes it.")
     if run.state == RunState.DRAFTING:
@@ -87,7 +87,7 @@ def _left_out(totals: RunTotals) -> str:
 
 
 def parts(run: JobRun, totals: RunTotals) -> list[tuple[str, Any, int]]:
-    """Give name, label and number of what became of the rows; they come to all of them."""
+    """Return name, label and number of each outcome of rows; the numbers add up to all of them."""
     counts = {
         "delivered": totals.delivered,
         "failed": totals.failed,
@@ -99,7 +99,7 @@ def parts(run: JobRun, totals: RunTotals) -> list[tuple[str, Any, int]]:
 
 
 def run_progress(run: JobRun, totals: RunTotals) -> str:
-    """Give a bar of what became of the rows, with its text."""
+    """Return a bar of the outcomes of the rows, with its text."""
     if not totals.rows:
         return display.EMPTY
     if not totals.handled:

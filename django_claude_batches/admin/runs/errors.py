@@ -1,4 +1,4 @@
-"""What went wrong in a run, by kind: outcome and type of error, each with the batches that have such rows."""
+"""The errors of a run by kind: outcome and type of error, each with the batches that have such rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_KINDS = 20
 
 @dataclass(slots=True)
 class Kind:
-    """Requests with one outcome and, where they errored, of one type of error; `batches` has their numbers."""
+    """Requests with one outcome and, if they errored, one type of error; `batches` has their numbers."""
 
     outcome: str
     error_type: str
@@ -30,7 +30,7 @@ class Kind:
 
 
 def kinds_of_failure(batches: Iterable[MessageBatch], outcomes: dict[int, Counter[str]]) -> list[Kind]:
-    """Give the kinds, the most frequent first. `outcomes` are those of each batch that was handed out; no query."""
+    """Return the kinds, the most frequent first. `outcomes` are those of each delivered batch; no query."""
     found: dict[tuple[str, str], Kind] = {}
     for batch in batches:
         for outcome, error_type, count in _of(batch, outcomes.get(batch.pk, Counter())):
@@ -40,7 +40,7 @@ def kinds_of_failure(batches: Iterable[MessageBatch], outcomes: dict[int, Counte
 
 
 def _of(batch: MessageBatch, outcomes: Counter[str]) -> Iterator[tuple[str, Any, int]]:
-    """Give outcome, type of error and number: errors as they were counted when the results came."""
+    """Yield outcome, type of error and number: errors as they were counted when the results were stored."""
     groups = error_groups(batch)
     for group in groups:
         yield ERRORED, group.error_type, group.rows

@@ -16,7 +16,7 @@ from django_claude_batches.models.run_attention import needing_attention
 
 
 class JobFilter(SimpleListFilter):
-    """The jobs that this process knows: no query. Runs of one whose code is gone are found by its name."""
+    """The jobs that this process knows, without a query. Runs of a removed job are found by a search for its name."""
 
     title = _("job")
     parameter_name = "job"
@@ -29,7 +29,7 @@ class JobFilter(SimpleListFilter):
 
 
 class RunAttentionFilter(AttentionFilter):
-    """Those that a person should look at."""
+    """Runs that need attention."""
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return needing_attention(queryset) if self.value() == "yes" else queryset

@@ -15,7 +15,7 @@ from django_claude_batches.models import JobRun
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """A job as its class declares it; `model` and `words` are empty where that says none."""
+    """A job as its class declares it; `model` and `words` are empty if not declared."""
 
     name: str
     words: str
@@ -29,7 +29,7 @@ class ListedJob:
 
 
 def job_list() -> list[ListedJob]:
-    """Give all jobs by name; one query, however many they are."""
+    """Return all jobs by name; one query for any number."""
     names = job_registry.names()
     runs = JobRun.objects.primary()
     last = runs.filter(job__in=names).order_by().values("job").annotate(last=Max("pk")).values("last")
@@ -43,6 +43,6 @@ def _listed(name: str, last: JobRun | None) -> ListedJob:
 
 
 def _words(job: type) -> str:
-    """Give the first line of the class's own docstring: that of its base says nothing of it."""
+    """Return the first line of the class's own docstring, not of an inherited one."""
     own = (job.__dict__.get("__doc__") or "").strip()
     return own.partition("\n")[0].strip()

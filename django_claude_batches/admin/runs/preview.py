@@ -1,4 +1,4 @@
-"""What a run of a job would send, as far as a few seconds show."""
+"""What a run of a job would send, as far as can be read in a few seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What somebody was shown before saying yes: the number of rows, and whether that is much."""
+    """What the person was shown before confirming: the number of rows, and whether it needs confirmation."""
 
     rows: int
     needs_confirmation: bool
@@ -32,7 +32,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What stands on the page; `problem` says why there is nothing to start."""
+    """The content of the page; `problem` says why there is nothing to start."""
 
     standing: str
     facts: list[tuple[str, str]] = field(default_factory=list)
@@ -42,12 +42,12 @@ class Look:
 
     @classmethod
     def of(cls, seen: Seen) -> Look:
-        """Give what is still known when a form comes back with a mistake in it."""
+        """Return what is still known when a form is shown again with an error."""
         return cls(_rows(seen.rows), seen=seen)
 
 
 def look(name: str, *, seconds: float = SECONDS) -> Look:
-    """Look at what a run would send; nothing is stored. What the job's own code does wrong is said, and not raised."""
+    """Return what a run would send; nothing is stored. Errors of the job's own code are returned, not raised."""
     try:
         found = services.dry_run(name, seconds=seconds)
     except (ClaudeBatchesError, ConfigurationError, DatabaseError) as error:
@@ -59,7 +59,7 @@ def look(name: str, *, seconds: float = SECONDS) -> Look:
 
 
 def _whole(found: services.DryRun) -> Estimate:
-    """Give the estimate of all rows, by those that were looked at."""
+    """Return the estimate for all rows, from those that were read."""
     if found.is_complete:
         return found.estimate
     if not found.requests:  # the first of them took all of the time

@@ -1,4 +1,4 @@
-"""What is asked before a job is started: a label, and above a limit the number of rows."""
+"""The form that starts a job: a label, and above a limit the number of rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOURS = 12
 
 
 class StartForm(forms.Form):
-    """It knows what was shown, so that nobody says yes to what nobody has seen; `seen` is None where that is lost."""
+    """The form holds what was shown, so that nothing unseen is confirmed; `seen` is None if that is lost."""
 
     label = forms.CharField(
         label=gettext_lazy("Label:"),

@@ -27,7 +27,7 @@ TEMPLATES = f"admin/{APP}/jobrun"
 
 
 class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
-    """A page of runs that has a way to start one."""
+    """A page of runs that can start one."""
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
@@ -42,15 +42,15 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         return super().changelist_view(request, {"dcb_links": links, **(extra_context or {})})
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whoever may start a job: the index offers it as *Add*."""
+        """Whether the user may start a job: the index offers it as *Add*."""
         return self.has_start_permission(request)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Lead to the jobs: a run begins with one."""
+        """Redirect to the jobs: a run begins with one."""
         return HttpResponseRedirect(self._url(JOBS))
 
     def jobs_view(self, request: HttpRequest) -> HttpResponse:
-        """List what this process knows."""
+        """List the jobs that this process knows."""
         may_start = self.has_start_permission(request)
         may_view = self.has_view_or_change_permission(request)
         if not may_start and not may_view:
@@ -59,7 +59,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         return self._page(request, "jobs.html", {"title": _("Jobs"), "jobs": jobs, "may_start": may_start})
 
     def start_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Show what a run of the job would send; start it when somebody has seen that, and says so."""
+        """Show what a run of the job would send; start it when the person has seen that and confirms."""
         if not self.has_start_permission(request):
             raise PermissionDenied
         if name not in job_registry.names():

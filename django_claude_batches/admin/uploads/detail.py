@@ -1,4 +1,4 @@
-"""What the page of an uploaded file tells."""
+"""The content of an uploaded file's page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFRESH_SECONDS = 3
 
 
 def upload_page(upload: BatchUpload) -> dict[str, Any]:
-    """Give what the template shows: how far it is, what was found, and what can be done about it."""
+    """Return the template's context: the progress, what was found, and what can be done."""
     is_checked = upload.checked_at is not None
     return {
         "title": _("New batch: %(file)s") % {"file": upload},
@@ -72,7 +72,7 @@ def _facts(upload: BatchUpload) -> list[tuple[str, str]]:
 
 
 def _shown(sample: dict[str, Any]) -> tuple[str, str]:
-    """Give a request's params for reading, and the note that they are cut."""
+    """Return a request's params as indented text, and a note if they are cut."""
     text = sample["params"]
     if len(text) < MAX_SAMPLE_CHARACTERS:
         return display.pretty_text(text), ""

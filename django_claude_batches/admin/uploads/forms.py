@@ -1,4 +1,4 @@
-"""The form of a new batch: a file, and for a table what each of its rows is asked."""
+"""The form of a new batch: a file, and for a table the prompt of its rows."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
         return data
 
     def store(self, *, by: Any) -> BatchUpload:
-        """Store the file and what is to be made of it."""
+        """Store the file and the columns of its draft."""
         data = self.cleaned_data
         columns = {name: data[name] for name in COLUMNS}
         if columns["prompt"]:
@@ -135,12 +135,12 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def _without_cr(text: str) -> str:
-    """Return the text as it was typed: browsers send CRLF for the end of a line."""
+    """Return the text with LF as line ends: browsers send CRLF."""
     return text.replace("\r\n", "\n")
 
 
 def _refused(read: Any, text: str) -> None:
-    """Have a text read, and say what is wrong with it."""
+    """Validate a text, and raise ValidationError with what is wrong with it."""
     try:
         read(text)
     except BadPrompt as error:

@@ -1,4 +1,4 @@
-"""New batch: a file is uploaded, checked without being drafted, looked at, and drafted when somebody says so."""
+"""New batch: a file is uploaded, checked, reviewed by a person, and drafted when the person confirms it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEMPLATES = f"admin/{APP}/messagebatch"
 
 
 class NewBatchAdminMixin(MirrorAdminMixin):
-    """A page of batches that has a way to make one. Who makes one sees prompts, and must be allowed to."""
+    """A page of batches that can make one. Users who make one see prompts, and need that permission."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perms([f"{APP}.add_messagebatch", f"{APP}.view_batchrequest"])
@@ -48,7 +48,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         return reverse(f"admin:{APP}_messagebatch_upload", args=[upload.pk], current_app=self.admin_site.name)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Ask for a file; keep it, and go to what its check says."""
+        """Show the form; store the file, and redirect to the page of its check."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = NewBatchForm(request.POST or None, request.FILES or None)
@@ -67,7 +67,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         return self._page(request, "new_batch.html", {**context, **(extra_context or {})})
 
     def upload_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show how far a file is and what its check found; draft it or discard it."""
+        """Show a file's progress and what its check found; draft it or discard it."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         upload = self.reduced(request, BatchUpload.objects.primary().filter(pk=pk).first())
@@ -133,7 +133,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
 
 
 def _go_on(upload: BatchUpload) -> None:
-    """Do what is due for a small file at once; have a worker do it for any other."""
+    """Do what is due for a small file at once; leave any other to a worker."""
     is_small = max(upload.bytes, upload.body_bytes) <= AT_ONCE and upload.request_count <= AT_ONCE_REQUESTS
     if is_small:
         scheduled.prepare(upload, seconds=AT_ONCE_SECONDS)

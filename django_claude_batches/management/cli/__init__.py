@@ -1,1 +1,1 @@
-"""What the sub-commands share: arguments, output, exit codes."""
+"""Shared by the sub-commands: arguments, output, exit codes, and the loop of `tick`."""

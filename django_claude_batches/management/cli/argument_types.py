@@ -1,4 +1,4 @@
-"""What people give for a column, checked as it will be stored."""
+"""Argument types that validate values as their columns do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import models
 
 
 def valid(model: type[models.Model], column: str) -> Callable[[str], str]:
-    """Give a reader for argparse that asks for what the model's column asks for."""
+    """Return an argparse type that validates as the model's column does."""
     field = cast("models.Field[str, str]", model._meta.get_field(column))
 
     def read(text: str) -> str:

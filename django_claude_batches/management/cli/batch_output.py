@@ -1,4 +1,4 @@
-"""A batch as a person reads it, and as a script does."""
+"""A batch as text for people, and as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMES = (
 
 
 def line(batch: MessageBatch) -> str:
-    """Give the batch, its state and what that means, in one line."""
+    """Return the batch, its state and what that means, in one line."""
     where = f" {batch.anthropic_id}" if batch.anthropic_id else ""
     label = State(batch.state).label
     text = f"{batch}{where}: {label}, {counted(batch.request_count, 'request')}. {batch.explanation}"
@@ -47,21 +47,21 @@ def _range(estimate: Estimate) -> str:
 
 
 def glance(batch: MessageBatch) -> str:
-    """Give the state and the counts, short enough for a progress line. Anthropic counts when a batch has ended."""
+    """Return the state and the counts, short enough for a progress line. Anthropic sets counts when a batch ends."""
     counts = {name: getattr(batch, f"{name}_count") for name in COUNTS}
     known = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     return f"#{batch.pk} {State(batch.state).label}: {known or counted(batch.request_count, 'request')}"
 
 
 def paused(batch: MessageBatch) -> AccountState | None:
-    """Give the account of a batch that is not sent until somebody resumes that account."""
+    """Return the account of a batch that is not sent because that account is paused; None if it is not."""
     if batch.state != State.QUEUED:
         return None
     return AccountState.objects.primary().paused().filter(alias=batch.account, paused_until=None).first()
 
 
 def data(batch: MessageBatch) -> dict[str, Any]:
-    """Give what `--json` prints of a batch. Times are ISO 8601; counts are Anthropic's, zero until it ended."""
+    """Return what `--json` prints about a batch. Times are ISO 8601; counts are Anthropic's, zero until it ended."""
     return {
         "id": batch.pk,
         "anthropic_id": batch.anthropic_id,
@@ -83,7 +83,7 @@ def data(batch: MessageBatch) -> dict[str, Any]:
 
 
 def estimate_data(estimate: Estimate) -> dict[str, Any]:
-    """Give the range in USD as text, which loses nothing; null where it is not known."""
+    """Return the range in USD as text, which is lossless; null if unknown."""
     return {
         "low_usd": None if estimate.low is None else f"{estimate.low:f}",
         "high_usd": None if estimate.high is None else f"{estimate.high:f}",
@@ -94,7 +94,7 @@ def estimate_data(estimate: Estimate) -> dict[str, Any]:
 
 
 def search_lines(batch: MessageBatch) -> Iterator[str]:
-    """Give what is known of a batch that may be at Anthropic, what may be it, and why that is not ours yet."""
+    """Yield what is known about an unconfirmed batch, its candidates, and why none is identified."""
     attempt = _searched_for(batch)
     if attempt is None:
         return
@@ -110,7 +110,7 @@ def search_lines(batch: MessageBatch) -> Iterator[str]:
 
 
 def search_data(batch: MessageBatch) -> dict[str, Any] | None:
-    """Give the same for a script; None for a batch that nobody looks for."""
+    """Return the same as JSON; None for a batch that is not searched for."""
     attempt = _searched_for(batch)
     if attempt is None:
         return None
@@ -138,7 +138,7 @@ def document(batches: Iterable[MessageBatch]) -> dict[str, Any]:
 
 
 def counted(number: int, thing: str, things: str = "") -> str:
-    """Give the number with its noun: 1 request, 2,000 requests, 3 batches."""
+    """Return the number with its noun: 1 request, 2,000 requests, 3 batches."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 

@@ -13,7 +13,7 @@ CLEAR_LINE = "\r\x1b[K"
 
 
 class Console:
-    """Text for people, or one JSON document for a script; on a terminal, a line that shows how far it is."""
+    """Text for people, or one JSON document for a script; on a terminal, a progress line."""
 
     def __init__(self, stdout: OutputWrapper, stderr: OutputWrapper, *, as_json: bool) -> None:
         self._stdout = stdout
@@ -22,26 +22,26 @@ class Console:
         self._line = ""
 
     def say(self, text: str) -> None:
-        """Write a line for people; a script that asked for JSON does not see it."""
+        """Write a line for people; with `--json` nothing is written."""
         if not self.as_json:
             self.clear()
             self._stdout.write(printable(text))
             self._stdout.flush()
 
     def document(self, data: Any) -> None:
-        """Write the one JSON document, if that was asked for."""
+        """Write the JSON document, with `--json`."""
         if self.as_json:
             self.clear()
             self._stdout.write(printable_lines(json.dumps(data, ensure_ascii=False, indent=2)))
 
     def complain(self, text: str) -> None:
-        """Write a line about something that went wrong while the command goes on."""
+        """Write a line about an error after which the command continues."""
         self.clear()
         self._stderr.write(printable(text))
         self._stderr.flush()
 
     def progress(self, text: str, *, plain: bool = False) -> None:
-        """Replace the progress line. Without a terminal there is none; `plain` writes each new text as a line there."""
+        """Replace the progress line. Without a terminal there is none; then `plain` writes each new text as a line."""
         text = printable(text)
         if text == self._line:
             return
@@ -54,7 +54,7 @@ class Console:
         self._stderr.flush()
 
     def clear(self) -> None:
-        """Take the progress line away."""
+        """Remove the progress line."""
         if self._line and self._stderr.isatty():
             self._stderr.write(CLEAR_LINE, style_func=str, ending="")
             self._line = ""

@@ -1,4 +1,4 @@
-"""What the command asks before it submits much: to say so."""
+"""Refuse large submissions without `--yes`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_yes(parser: ArgumentParser) -> None:
 
 
 def refuse_large(batches: Iterable[MessageBatch], *, yes: bool) -> None:
-    """Raise CommandError for more than the settings let pass without a word, unless that was given."""
+    """Raise CommandError for more than the settings allow without confirmation, unless `--yes` was given."""
     drafts = [batch for batch in batches if batch.state in EDITABLE]
     again = f"submit {' '.join(str(batch.pk) for batch in drafts)}"
     if not yes:
@@ -29,7 +29,7 @@ def refuse_large(batches: Iterable[MessageBatch], *, yes: bool) -> None:
 
 
 def refuse_much(requests: int, estimate: Callable[[], Estimate], *, undone: str, again: str) -> None:
-    """Raise CommandError where so many requests, or their estimate, are above what passes without a word."""
+    """Raise CommandError if the number of requests, or their estimate, needs confirmation."""
     if not cost_confirmation.needs_confirmation(requests, estimate):
         return
     raise CommandError(

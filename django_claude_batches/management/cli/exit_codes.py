@@ -1,4 +1,4 @@
-"""What the command's exit code tells a script."""
+"""The exit codes of the command, for scripts."""
 
 from __future__ import annotations
 

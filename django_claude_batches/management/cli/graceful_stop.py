@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM as a wish: the batch in hand is finished first, so that no create call is cut off."""
+"""Stop on Ctrl-C and TERM after the current batch, so that no create call is cut off."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Entered, it takes the first Ctrl-C or TERM as a wish to stop; a second one does what it always does."""
+    """While entered, record the first Ctrl-C or TERM as a request to stop; a second one has its usual effect."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._replaced: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Python lets only the main thread handle signals; elsewhere whoever runs us stops us.
+        # Python lets only the main thread handle signals; in other threads the caller has to stop the command.
         if threading.current_thread() is threading.main_thread():
             self._replaced = {number: signal.signal(number, self._wish) for number in SIGNALS}
         return self
@@ -33,7 +33,7 @@ class Interruption:
         return self._event.is_set()
 
     def pause(self, seconds: float) -> bool:
-        """Sleep so long, or until somebody wishes to stop; give whether somebody does."""
+        """Sleep for so long, or until a stop is requested; return whether one is."""
         return self._event.wait(seconds)
 
     def _wish(self, _number: int, _frame: FrameType | None) -> None:

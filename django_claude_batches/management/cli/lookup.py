@@ -1,4 +1,4 @@
-"""How people name a batch or a run on the command line, and how it is found."""
+"""Parse and look up the batches and runs that are named on the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST_KEY = 2**63 - 1
 
 
 def batch_name(text: str) -> Name:
-    """Read a name, for argparse."""
+    """Parse a batch's name, for argparse."""
     if (number := _key(text)) is not None:
         return number
     if BATCH_ID_PATTERN.fullmatch(text):
@@ -28,7 +28,7 @@ def batch_name(text: str) -> Name:
 
 
 def run_name(text: str) -> int:
-    """Read the number of a run, for argparse."""
+    """Parse the number of a run, for argparse."""
     if (number := _key(text)) is not None:
         return number
     raise argparse.ArgumentTypeError(
@@ -42,7 +42,7 @@ def _key(text: str) -> int | None:
 
 
 def remote_id(text: str) -> str:
-    """Read an id of Anthropic's, for argparse."""
+    """Parse an id of Anthropic's, for argparse."""
     if BATCH_ID_PATTERN.fullmatch(text):
         return text
     raise argparse.ArgumentTypeError(
@@ -56,13 +56,13 @@ def add_batches(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:
 
 
 def found(names: Iterable[Name]) -> list[MessageBatch]:
-    """Give the batches, each once, in the order in which they were named; raise CommandError for an unknown one."""
+    """Return the batches, each once, in the order in which they were named; raise CommandError for an unknown one."""
     batches = [_find(name) for name in names]
     return list({batch.pk: batch for batch in batches}.values())
 
 
 def found_runs(numbers: Iterable[int]) -> list[JobRun]:
-    """Give the runs, each once, in the order in which they were named; raise CommandError for an unknown one."""
+    """Return the runs, each once, in the order in which they were named; raise CommandError for an unknown one."""
     runs = {number: JobRun.objects.primary().filter(pk=number).first() for number in numbers}
     for number, run in runs.items():
         if run is None:

@@ -1,4 +1,4 @@
-"""Where a file of results is written to, so that a broken export leaves no half of one."""
+"""Write results to a file so that a failed export leaves no partial one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ STDOUT = "-"
 def written(name: str, *, replace: bool) -> Iterator[BinaryIO]:
     """Open a file for bytes; `-` is standard output.
 
-    A file gets its name when all is written, and is removed where that fails. Raise CommandError where there is one of
-    that name, unless it may be replaced, and where nobody reads standard output any more.
+    A file gets its name when it is complete, and is removed if writing fails. Raise CommandError if a file of that name
+    exists, unless it may be replaced, and if the reader of standard output has closed it.
     """
     if name == STDOUT:
         with _standard_output() as out:
@@ -43,7 +43,7 @@ def _file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
             yield out
             out.flush()
             os.fsync(out.fileno())
-        _refuse_to_replace(path, replace=replace)  # it may have come meanwhile
+        _refuse_to_replace(path, replace=replace)  # it may have been created since
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -76,6 +76,6 @@ def _standard_output() -> Iterator[BinaryIO]:
     except BrokenPipeError:
         gone = True
     if gone:
-        # What Python holds back would be written at its end, and fail again.
+        # Otherwise Python would flush its buffer at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise CommandError("Standard output was closed: the export ended early.")

@@ -1,4 +1,4 @@
-"""How people say on the command line what each row of a table is asked."""
+"""The command-line options for the prompt of a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_question(parser: ArgumentParser) -> None:
 
 
 def question(options: dict[str, Any]) -> Question | None:
-    """Give what each row is asked, None for a file in the API's own format; raise CommandError for half of it."""
+    """Return the prompt of the rows, None for a file in the API's format; raise CommandError for incomplete options."""
     given = {name: options[name] for name in OF_A_QUESTION if options[name] is not None}
     if options["prompt"] is None:
         if given:
@@ -56,7 +56,7 @@ def question(options: dict[str, Any]) -> Question | None:
 
 
 def opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    """Open a file, or standard input for `-`; raise CommandError where that cannot be read."""
+    """Open a file, or standard input for `-`; raise CommandError if it cannot be read."""
     if name == STDIN:
         return contextlib.nullcontext(sys.stdin.buffer)
     try:

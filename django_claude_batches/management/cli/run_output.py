@@ -1,4 +1,4 @@
-"""A run as a person reads it, and as a script does."""
+"""A run as text for people, and as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE, EDITABLE, FINAL
 from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
 
-# States that a batch leaves by itself, and soon.
+# States that a batch soon leaves automatically.
 MOVING = ALWAYS_DUE - {State.UNCERTAIN}
 
 # Counts of rows in `RunTotals`.
@@ -24,13 +24,13 @@ TIMES = ("started", "drafted", "finished", "paused")
 
 
 def line(run: JobRun, totals: RunTotals) -> str:
-    """Give the run and what it comes to so far, in one line."""
+    """Return the run and its totals so far, in one line."""
     text = f"{glance(run, totals)}. {_cost(totals)}"
     return f"{text} {why}" if (why := attention(run)) else text
 
 
 def glance(run: JobRun, totals: RunTotals) -> str:
-    """Give the state and the counts, short enough for a progress line."""
+    """Return the state and the counts, short enough for a progress line."""
     state = f"{RunState(run.state).label}{', paused' if run.is_paused else ''}"
     counts = [f"{number:,} {name.replace('_', ' ')}" for name in COUNTS if (number := getattr(totals, name))]
     return f"{run}: {', '.join([state, counted(totals.rows, 'row'), _batches(totals.batches), *counts])}"
@@ -49,7 +49,7 @@ def _cost(totals: RunTotals) -> str:
 
 
 def stands_still(run: JobRun) -> bool:
-    """Whether nothing more happens to the run by itself, and it is not over."""
+    """Whether nothing more happens to the run automatically, and it is not over."""
     return run.is_active and (run.is_paused or _is_account_paused(run) or _is_stuck(run))
 
 
@@ -72,7 +72,7 @@ def _is_stuck(run: JobRun) -> bool:
 
 
 def data(run: JobRun, totals: RunTotals) -> dict[str, Any]:
-    """Give what `--json` prints of a run. Times are ISO 8601; USD are text, null where any is not known."""
+    """Return what `--json` prints about a run. Times are ISO 8601; USD are text, null if unknown."""
     return {
         "id": run.pk,
         "job": run.job,

@@ -1,4 +1,4 @@
-"""What each sub-command is made of."""
+"""Base classes of the sub-commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django_claude_batches.models import MessageBatch
 
 
 class Subcommand(ABC):
-    """One word after `manage.py claude_batches`; `example` is shown by its `--help`."""
+    """A sub-command of `manage.py claude_batches`; `example` is shown by its `--help`."""
 
     name: ClassVar[str]
     help: ClassVar[str]
@@ -28,17 +28,17 @@ class Subcommand(ABC):
 
     @abstractmethod
     def run(self, console: Console, options: dict[str, Any]) -> None:
-        """Do it. Raise CommandError, with a `returncode`, or any error of the package's for what went wrong."""
+        """Run it. Raise CommandError, with a `returncode`, or any error of the package."""
 
 
 class Wish(Subcommand):
-    """A verb that is recorded on rows: on all that were named, or, if one forbids it, on none."""
+    """A sub-command that records an intent on all named rows, or on none if one does not allow it."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_batches(parser)
 
     def check(self, batches: list[MessageBatch], options: dict[str, Any]) -> None:
-        """Raise CommandError for what is not to be recorded of any."""
+        """Raise CommandError if nothing may be recorded."""
 
     @abstractmethod
     def record(self, batch: MessageBatch, options: dict[str, Any]) -> object: ...
@@ -53,7 +53,7 @@ class Wish(Subcommand):
 
 
 def record_all(batches: list[MessageBatch], record: Callable[[MessageBatch], object]) -> None:
-    """Record a wish on all the batches or on none, and have a worker look at once."""
+    """Record an intent on all the batches or on none, and wake a worker."""
     with transaction.atomic(using=MessageBatch.objects.primary().db):
         for batch in batches:
             record(batch)

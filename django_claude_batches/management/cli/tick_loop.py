@@ -1,6 +1,6 @@
-"""`tick --loop`: round after round, and with several accounts each one's calls in a thread of its own.
+"""`tick --loop`: repeated rounds; with several accounts each one's calls are made in a thread of its own.
 
-A create call may wait for many minutes, and a server that drips holds each other call for its whole time: in one thread
+A create call may take many minutes, and a slow server can hold any other call for its total time limit: in one thread
 the other accounts' batches would wait for that. Jobs and uploaded files stay in the main thread, since a project's
 handlers may expect no other one.
 """
@@ -21,7 +21,7 @@ from django_claude_batches.services import scheduled
 # Seconds until the next round while more is due.
 SOON = 1.0
 
-# Kinds of threads. Each wakes the other, because what one did may be work for the other.
+# Kinds of threads. Each wakes the other, because what one did may create work for the other.
 MAIN, ACCOUNTS = "main", "accounts"
 
 
@@ -63,12 +63,12 @@ class Loop:
             return
         for alias in aliases:
             if alias not in self._threads or not self._threads[alias].is_alive():
-                # A daemon: a second Ctrl-C ends the process though a server keeps silent.
+                # A daemon: a second Ctrl-C ends the process even if a server does not respond.
                 self._threads[alias] = threading.Thread(target=self._look_after, args=(alias,), name=alias, daemon=True)
                 self._threads[alias].start()
 
     def _look_after(self, alias: str) -> None:
-        """Do an account's rounds: all that asks its server."""
+        """Do an account's rounds: all that calls its server."""
         work = Work(self._work.console, self._interruption, self._work.advanced, self._work.failed)
 
         def steps() -> bool:

@@ -1,4 +1,4 @@
-"""The steps of `tick`: what is due is done in this process, one thing after the other."""
+"""The steps of `tick`: do what is due in this process, in sequence."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NO_REST = timedelta(0)
 
 @dataclass
 class Work:
-    """What one thread does, and what came of it; an error of one batch does not stop the others.
+    """The work of one thread, and its results; an error of one batch does not stop the others.
 
-    Threads that work beside each other share the lists; `done` and `failures` count what this one did.
+    Concurrent threads share the lists; `done` and `failures` count what this thread did.
     """
 
     console: Console
@@ -35,7 +35,7 @@ class Work:
     failures: int = 0
 
     def everything(self) -> None:
-        """Do each step. An error in one does not keep the others from being done; a lost database does."""
+        """Do each step. An error in one does not prevent the others; a lost database connection does."""
         self._runs()
         self._step("batches", lambda: scheduled.tick(self.advance))
         self._deliveries_and_files()
@@ -44,19 +44,19 @@ class Work:
         self._step("purge", scheduled.purge_due)
 
     def without_accounts(self) -> None:
-        """Do each step that asks no server."""
+        """Do each step that calls no server."""
         self._runs()
         self._deliveries_and_files()
         self._step("purge", scheduled.purge_due)
 
     def of_account(self, alias: str) -> None:
-        """Do each step that asks an account's server."""
+        """Do each step that calls an account's server."""
         self._step("batches", lambda: scheduled.tick(self.advance, account=alias))
         self._step("watch", lambda: scheduled.watch_due(alias))
         self._step("audit", lambda: scheduled.audit_due(alias))
 
     def round(self, steps: Callable[[], bool]) -> bool:
-        """Do these steps once, whatever goes wrong; return whether there is more to do at once, as they say."""
+        """Do these steps once, despite errors; return whether they report more work to do at once."""
         failures = self.failures
         try:
             close_old_connections()

@@ -1,4 +1,4 @@
-"""`manage.py claude_batches`: the verbs for a shell, for cron and for servers without Celery."""
+"""`manage.py claude_batches`: batches from a shell, from cron, and on servers without Celery."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from django_claude_batches.management.subcommands.tick import Tick
 from django_claude_batches.management.subcommands.wait import Wait
 from django_claude_batches.printable import printable_lines
 
-# In the order in which `--help` lists them: that of a batch's life.
+# In the order in which `--help` lists them: the order of a batch's life.
 ALL: tuple[Subcommand, ...] = (
     Draft(),
     Submit(),
@@ -77,7 +77,7 @@ class Command(BaseCommand):
     help = "Draft, submit, watch and fetch Claude batches. See `claude_batches SUB-COMMAND --help`."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        # Not as arguments of create_parser: django-configurations replaces that method by one that takes none.
+        # Not as arguments of create_parser: django-configurations replaces that method by one without arguments.
         parser.epilog = LEGEND
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         words = parser.add_subparsers(dest="word", metavar="SUB-COMMAND", required=True)
@@ -108,7 +108,7 @@ class Command(BaseCommand):
         try:
             self._handle(**options)
         except CommandError as error:  # Django writes it to standard error
-            # A traceback has several lines. The mark keeps text from outside from forging a line of the command's own.
+            # A traceback has several lines. The mark keeps outside text from imitating a line of the command.
             error.args = (printable_lines(str(error)).replace("\n", "\n  | "),)
             raise
 

@@ -1,1 +1,1 @@
-"""The sub-commands of `manage.py claude_batches`: each one's arguments, and what it does."""
+"""The sub-commands of `manage.py claude_batches`: their arguments and what they do."""

@@ -1,4 +1,4 @@
-"""The sub-commands that act on an account: resume one that is paused, and confirm whose its batches are."""
+"""The sub-commands for accounts: resume a paused one, and confirm to which installation its batches belong."""
 
 from __future__ import annotations
 

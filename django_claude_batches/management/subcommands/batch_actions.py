@@ -1,4 +1,4 @@
-"""The sub-commands that only record a wish: a worker, or `tick`, does what it asks for."""
+"""The sub-commands that only record an intent on batches: a worker, or `tick`, acts on it."""
 
 from __future__ import annotations
 

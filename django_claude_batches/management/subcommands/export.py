@@ -74,7 +74,7 @@ class ExportResults(Subcommand):
 
 
 def _check(console: Console, options: dict[str, Any]) -> None:
-    """Refuse what argparse cannot: options that contradict each other."""
+    """Refuse options that contradict each other, which argparse cannot."""
     wrong = ""
     if options["columns"] and options["format"] != CsvExport.suffix:
         wrong = "argument --columns: only with --format csv; JSONL has all of each result"
@@ -105,7 +105,7 @@ def _told(options: dict[str, Any], selection: ResultSelection) -> str:
 
 
 def _warn(console: Console, batch: MessageBatch, export: Export) -> None:
-    """Say what is not in the file, whatever of it was asked for."""
+    """Report what is missing in the file, of what was selected."""
     if batch.state != State.INGESTED or batch.missing_count:
         console.complain(f"Not all results are here. {batch_output.line(batch)}")
     if batch.result_purge_note:

@@ -67,5 +67,5 @@ def _bodies(purged: PurgeCount, body: str, bodies: str) -> str:
 
 
 def _kept(purged: PurgeCount) -> str:
-    """Say how many are old enough, and stay."""
+    """Return how many are old enough, and are kept."""
     return f"; kept for {counted(purged.kept, 'batch', 'batches')} that still need them" if purged.kept else ""

@@ -54,7 +54,7 @@ def _unconfirmed() -> list[MessageBatch]:
 
 
 def _searched(console: Console, interruption: Interruption, batches: list[MessageBatch]) -> list[dict[str, Any]]:
-    """Search for one after the other, until somebody interrupts; an error of one does not stop the others."""
+    """Search for each in sequence, until a stop is requested; an error of one does not stop the others."""
     failed = []
     for batch in batches:
         if interruption.wished:

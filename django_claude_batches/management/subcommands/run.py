@@ -100,7 +100,7 @@ def _show(console: Console, look: services.DryRun) -> None:
 
 
 def _refuse_much(console: Console, options: dict[str, Any]) -> None:
-    """Look at all rows, if there is a limit to compare them with."""
+    """Refuse an unconfirmed large run. Read all rows, if there is a limit to compare them with."""
     if conf.confirm_above_requests() is None and conf.confirm_above_usd() is None:
         return
     console.progress("Looking at what it would send")
@@ -112,7 +112,7 @@ def _refuse_much(console: Console, options: dict[str, Any]) -> None:
 
 
 def _wait(console: Console, run: JobRun, interval: float) -> None:
-    """Do what is due until the run is over, needs a person, or somebody wishes to stop."""
+    """Do what is due until the run is over, requires a person, or a stop is requested."""
     seen = None
     with Interruption() as interruption:
         while run.is_active and not run_output.stands_still(run):

@@ -1,4 +1,4 @@
-"""The sub-commands that record a wish on runs of jobs: a worker, or `tick`, does what it asks for."""
+"""The sub-commands that record an intent on runs of jobs: a worker, or `tick`, acts on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_skip_unaskable(parser: ArgumentParser) -> None:
 
 
 class RunWish(Subcommand):
-    """A verb that is recorded on all runs that were named, or, if one forbids it, on none."""
+    """A sub-command that records an intent on all named runs, or on none if one does not allow it."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("runs", nargs="+", type=run_name, metavar="RUN", help="its number")
@@ -38,7 +38,7 @@ class RunWish(Subcommand):
     def record(self, run: JobRun, options: dict[str, Any]) -> Any: ...
 
     def allow(self, runs: list[JobRun], recorded: list[Any], options: dict[str, Any]) -> None:
-        """Raise CommandError, with which nothing was recorded, for what they come to together."""
+        """Raise CommandError, so that nothing is recorded, if the runs together must not be changed."""
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         runs = found_runs(options["runs"])

@@ -53,7 +53,7 @@ def _watch(
     timeout: float | None,
     interval: float,
 ) -> list[MessageBatch]:
-    """Go round until nothing is left to wait for; give what is left when the time is over."""
+    """Do rounds until nothing is left to wait for; return what is left at the time limit."""
     give_up_at = float("inf") if timeout is None else time.monotonic() + timeout
     pending = batches
     while pending := [batch for batch in pending if interruption.wished or not _is_settled(batch)]:
@@ -91,7 +91,7 @@ def _judge(batches: list[MessageBatch], pending: list[MessageBatch]) -> None:
 
 
 def seconds(text: str) -> float:
-    """Read a number of seconds, for argparse."""
+    """Parse a number of seconds, for argparse."""
     number = float(text)
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0")

@@ -1,1 +1,1 @@
-"""The model `MessageBatch`, and what it is made of."""
+"""The model `MessageBatch`, its querysets, state machine and constraints."""

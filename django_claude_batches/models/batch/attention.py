@@ -1,4 +1,4 @@
-"""Which batches need a person's attention, and why: for querysets, the admin, commands and `doctor` alike."""
+"""Which batches need attention, and why. The one definition for querysets, the admin, commands and `doctor`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from django_claude_batches.error_text import one_line
 from django_claude_batches.models.account import AccountState
 from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, RUNNING, State
 
+# States that need attention in themselves.
 ATTENTION_STATES = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
-"""The states that need attention by themselves."""
 
+# Consecutive failures after which something that is retried automatically needs attention: after about four minutes.
 FAILURES_FOR_ATTENTION = 3
-"""Consecutive failures after which what is tried again needs attention: some four minutes."""
 
+# 404 responses after which a batch needs attention. A single one may come from a listing that lags.
 MISSES_FOR_ATTENTION = 2
-"""Answers 404 after which a batch needs attention. A single one may be a listing that lags."""
 
 
 class Reason(NamedTuple):
-    """Why a row needs attention: a name, the condition, and words that are formatted with the row's attributes."""
+    """Why a row needs attention: a name, the condition, and a text that is formatted with the row's attributes."""
 
     name: str
     condition: Q
@@ -32,7 +32,7 @@ class Reason(NamedTuple):
 
 
 def reasons() -> list[Reason]:
-    """Give the reasons, the weightiest first."""
+    """Return the reasons, the most important first."""
     paused = AccountState.objects.primary().paused().filter(alias=OuterRef("account"), paused_until__isnull=True)
     complete, not_found = Q(state=State.INGESTED), Q(state__in=RUNNING | FETCHING, misses__gte=MISSES_FOR_ATTENTION)
     failing = Q(state__in=ALWAYS_DUE, failures__gte=FAILURES_FOR_ATTENTION)
@@ -67,7 +67,7 @@ def first_of(found: list[Reason]) -> Case:
 
 
 def in_words(batch: Any, name: str) -> str:
-    """Say why the batch needs attention, by the name of a reason; nothing without one."""
+    """Return why the batch needs attention, by the name of a reason; empty without one."""
     for reason in reasons():
         if reason.name == name:
             return str(reason.words).format_map(_Details(batch)).strip()
@@ -75,7 +75,7 @@ def in_words(batch: Any, name: str) -> str:
 
 
 class _Details(dict[str, Any]):
-    """What the words name: attributes of the batch, and why its account is paused."""
+    """What the text may name: attributes of the batch, and why its account is paused."""
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch

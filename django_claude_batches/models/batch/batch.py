@@ -47,7 +47,7 @@ from django_claude_batches.models.usage import Summary, UsageRollup
 # The columns of a batch with no request to cancel or delete it.
 NO_INTENT: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 
-# What `save` writes of an existing batch.
+# What `save` writes for an existing batch.
 EDITABLE_FIELDS = ("kind", "label", "account", "betas", "anthropic_version", "user_profile_id")
 
 
@@ -67,14 +67,14 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         rows_are_replicas: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> MessageBatch:
-        """Store a batch and its requests, in constant memory, all or nothing. Nothing is sent.
+        """Store a batch and its requests in constant memory, all or nothing. Nothing is sent.
 
         `requests` is any iterable of dicts with the keys of `DraftRequest`; it is read once, and may query the
-        database. `betas` are names for the `anthropic-beta` header, `anthropic_version` is the account's unless given.
-        `progress` is called with the number of requests stored, now and then.
+        database. `betas` are names for the `anthropic-beta` header; `anthropic_version` defaults to the account's.
+        `progress` is called from time to time with the number of requests stored.
 
-        A target is known by its model and key, and looked up again where the model is written to. `rows_are_replicas`
-        says that targets read from another database are the same rows.
+        A target is identified by its model and key, and looked up again in the database that the model is written to.
+        `rows_are_replicas` says that targets read from another database are the same rows.
 
         Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse and for a target of
         another database, and LimitExceeded for more than 100,000 requests or 256,000,000 bytes; no row is left behind
@@ -127,9 +127,9 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
 
 
 class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns, PurgeColumns):
-    """A batch: a draft of ours, its life at Anthropic, and what became of its requests.
+    """A batch: a local draft, its processing at Anthropic, and the results of its requests.
 
-    The mirrored fields are Anthropic's words and times; the state is ours, and CHECK constraints tie it to them.
+    The mirrored fields hold Anthropic's values and times; the state is local, and CHECK constraints tie it to them.
     """
 
     kind = IdentifierSlugField(_("kind"), max_length=100, blank=True, help_text=_("What it is for, set by code."))
@@ -241,7 +241,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def was_complete(self) -> bool:
-        """Whether its results were stored and announced before, and are being fetched once more."""
+        """Whether its results were stored and announced before, and are being fetched again."""
         return self.state in FETCHING and self.announced_at is not None
 
     @property
@@ -263,7 +263,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         )
 
     def attention(self) -> str:
-        """Return why this batch needs attention, in words; empty if it does not. One query."""
+        """Return why this batch needs attention, as text; empty if it does not. One query."""
         rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.first_of(attention.reasons()))
         return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
 
@@ -272,7 +272,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         return self.attempts.using(type(self).objects.primary().db).last()
 
     def log_event(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
-        """Add a line to the timeline. Without `by` it was the app itself."""
+        """Log an event in the timeline. Without `by`, the app itself is its author."""
         return BatchEvent.objects.primary().create(batch=self, by=by, by_name=user_name(by), what=what, text=text)
 
     def save(self, *args: Any, **kwargs: Any) -> None:

@@ -14,15 +14,15 @@ from django_claude_batches.models.delivery import DeliveryChunk
 from django_claude_batches.models.fields import IdentifierField, StorableCharField, StorableDateTimeField
 from django_claude_batches.models.run import ACTIVE, WORKING
 
+# The API's `request_counts`, each a column: `processing_count` and so on.
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
-"""The API's `request_counts`, each a column: `processing_count` and so on."""
 
+# Stored length, in characters, of the API's texts.
 LENGTHS = {"processing_status": 40, "results_url": 500}
-"""Characters that are kept of the API's texts."""
 
 
 class RemoteColumns(models.Model):
-    """A batch as Anthropic last showed it, word for word: values that we do not know are kept too."""
+    """A batch as Anthropic last returned it, verbatim: unknown values are kept too."""
 
     anthropic_id = IdentifierField(_("id at Anthropic"), max_length=128, unique=True, null=True, blank=True)
     processing_status = StorableCharField(_("processing status"), max_length=LENGTHS["processing_status"], blank=True)
@@ -48,7 +48,7 @@ class RemoteColumns(models.Model):
 
 
 class RunColumns(models.Model):
-    """What a batch knows of the job's run that made it, if one did, and how far that is with it."""
+    """The job's run that made the batch, if any, and how far the run's work on the batch is."""
 
     run = models.ForeignKey(
         "django_claude_batches.JobRun",
@@ -75,7 +75,7 @@ class RunColumns(models.Model):
         abstract = True
 
     def needed_for(self, *, using: str) -> str:
-        """Say why a run needs it, however final its state is; nothing where none does. One query."""
+        """Return why a run still needs it, even in a final state; empty if none does. One query."""
         deliveries = DeliveryChunk.objects.using(using).filter(batch=OuterRef("pk"))
         answered = Q(state__in=FINAL, run__state__in=ACTIVE)
         unsent = Q(state__in=EDITABLE, run__state__in=WORKING)
@@ -93,7 +93,7 @@ class RunColumns(models.Model):
 
 
 class PurgeColumns(models.Model):
-    """What RETENTION took of a batch, and when. It began before its first row, and is done after its last."""
+    """What RETENTION removed from a batch, and when: set before the first row, and completed after the last."""
 
     request_purge_began_at = models.DateTimeField(null=True, blank=True, editable=False)
     request_bodies_purged_at = models.DateTimeField(_("requests purged at"), null=True, blank=True)
@@ -105,12 +105,12 @@ class PurgeColumns(models.Model):
 
     @property
     def request_purge_note(self) -> str:
-        """When the requests' params were purged, in words; nothing where they are all there."""
+        """Return when the requests' params were purged, as text; empty if all are present."""
         return _note(self.request_bodies_purged_at or self.request_purge_began_at)
 
     @property
     def result_purge_note(self) -> str:
-        """When the results' messages were purged, in words; nothing where they are all there."""
+        """Return when the results' messages were purged, as text; empty if all are present."""
         return _note(self.result_bodies_purged_at or self.result_purge_began_at)
 
 

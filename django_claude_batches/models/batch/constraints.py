@@ -1,4 +1,4 @@
-"""The facts that each state of a batch stands for, as CHECK constraints: the two cannot disagree."""
+"""CHECK constraints that tie a batch's state to its other columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, REMOT
 
 
 def _state_in(states: frozenset[State]) -> Q:
-    """Match some states, listed in one order only, so that migrations do not differ from run to run."""
+    """Match some states, always listed in the same order, so that migrations do not differ from run to run."""
     return Q(state__in=sorted(str(state.value) for state in states))
 
 

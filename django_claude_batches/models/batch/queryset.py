@@ -1,4 +1,4 @@
-"""Batches by state, age and need of attention."""
+"""Select batches by state, age, need of attention, and what is due."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, FINAL
 
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
-# Requests expire that Anthropic has not processed 24 hours after their batch was created.
+# Requests that Anthropic has not processed 24 hours after their batch was created expire.
 NEARS_EXPIRY = timedelta(hours=23)
 
 # Results can be fetched for 29 days after their batch was created (docs/reference/wire.md §11.16).
 NEARS_ARCHIVING = timedelta(days=27)
 
-# Canceling was requested, and Anthropic was not asked yet.
+# Canceling was requested, and not sent to Anthropic yet.
 CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
 
 
@@ -30,30 +30,30 @@ class BatchStateQuerySet(DispatchedQuerySet[_M_co]):
         return self.filter(state=State.DRAFT)
 
     def in_flight(self) -> Self:
-        """Batches that were submitted and are not finished."""
+        """Match batches that were submitted and are not finished."""
         return self.filter(state__in=ALWAYS_DUE)
 
     def running(self) -> Self:
-        """Batches that Anthropic processes."""
+        """Match batches that Anthropic processes."""
         return self.filter(state__in=RUNNING)
 
     def to_poll(self) -> Self:
-        """Batches whose changes are seen in a listing."""
+        """Match batches whose changes a listing shows."""
         return self.running().exclude(CANCEL_PENDING)
 
     def to_advance(self) -> Self:
-        """Batches that need more than polling, each by itself."""
+        """Match batches that need more than polling, each on its own."""
         return self.filter(~Q(state__in=RUNNING) | CANCEL_PENDING)
 
     def finished(self) -> Self:
         return self.filter(state__in=FINAL)
 
     def needing_attention(self) -> Self:
-        """Batches that need attention; `MessageBatch.attention` says why (models/batch/attention.py)."""
+        """Match batches that need attention; `MessageBatch.attention` says why (models/batch/attention.py)."""
         return self.filter(attention.is_needed())
 
     def nearing_deadline(self) -> Self:
-        """Batches still being processed near 24 hours, and batches with unstored results near 29 days."""
+        """Match batches still being processed near 24 hours, and batches with unstored results near 29 days."""
         running = Q(state__in=RUNNING, created_at__lt=now_plus(-NEARS_EXPIRY))
         fetching = Q(state__in=FETCHING, announced_at__isnull=True, created_at__lt=now_plus(-NEARS_ARCHIVING))
         return self.filter(running | fetching)

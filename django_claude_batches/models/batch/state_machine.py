@@ -12,7 +12,7 @@ from django_claude_batches.models.work_item import WorkItem
 
 
 class StateMachine(WorkItem):
-    """The state of a batch, and what may change it."""
+    """The state of a batch, and its transitions as conditional UPDATEs."""
 
     state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.DRAFT, db_index=True)
     tries = models.PositiveSmallIntegerField(
@@ -31,11 +31,11 @@ class StateMachine(WorkItem):
         return InvalidTransition(f"Cannot {verb} batch {self}, which is {State(self.state).label!s}: {reason}")
 
     def is_reschedulable(self) -> Q:
-        # It may have moved meanwhile: a draft that is due would be dispatched by every tick.
+        # The state may have changed since it was read: a draft that is due would be dispatched by every tick.
         return Q(state=self.state)
 
     def clear_next_action(self, *, token: str) -> None:
-        """Set the next action to none, unless it was changed meanwhile."""
+        """Set the next action to none, unless it was changed since it was read."""
         if self.next_action_at is not None:
             unchanged = Q(state=self.state, next_action_at=self.next_action_at)
             self.change(unchanged, token=token, next_action_at=None)

@@ -1,8 +1,8 @@
-"""The Message Batches API on one's own machine, over real HTTP on loopback.
+"""An emulator of the Message Batches API, over real HTTP on loopback.
 
-`world` is the state and its rules, `routes` the endpoints, `server` the HTTP; `intake` is what create checks at once
-and `judging` what is found out when a batch ends; `replies` is what "Claude" says. `faults` spoil answers, `ledger` is
-what can be asked afterwards, `control` asks and steers over HTTP, and `journal` keeps it all in a file.
+`world` is the state and its rules, `routes` the endpoints, `server` the HTTP; `validation` is what create checks at
+once and what is checked when a batch ends; `replies` makes the answers. `faults` spoil responses, `ledger` is what was
+received and sent, `control` is its HTTP interface, and `journal` stores it all in a file.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from .world import Rules, World
 class ClaudeEmulator:
     """The API, served on 127.0.0.1 while entered; ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY point at it until left.
 
-    `port` 0 picks a free one. `seconds`: batches end by themselves so many seconds after their creation; None leaves
-    that to `finish()`. `replies` says what Claude answers (an echo). `seed` repeats ids, keys and the order of results.
+    `port` 0 picks a free one. `seconds`: batches end automatically so many seconds after their creation; None leaves
+    that to `finish()`. `replies` makes the answers (an echo). `seed` repeats ids, keys and the order of results.
     `progressive_counts` shows counts before the batch has ended. `processed_share` (0 to 1) is how many requests are
     done when a batch is canceled or expires: by default none or, with `seconds`, as many as the time that has passed.
-    `cancel_ended` says how canceling an ended batch is answered, which nobody has captured. `any_key` takes each
+    `cancel_ended` says how canceling an ended batch is answered, which was never captured. `any_key` accepts each
     non-empty key. Leaving and entering again keeps the batches.
 
     `state` names a file that keeps batches, results, the ledger and the clock, each before it is answered: the next
-    emulator with that file, after a SIGKILL too, goes on from there, with its ids, key and Workspace. Faults and added
+    emulator with that file, even after a SIGKILL, continues with its ids, key and Workspace. Faults and added
     keys are not kept. ValueError if the file is something else. Only its owner can read the file.
 
     `allow_hosts` are host names, besides those of loopback, that may be used to control it (`/_emulator/`) and, with
@@ -97,7 +97,7 @@ class ClaudeEmulator:
         for kind, entry in entries:
             self._world.recall(kind, entry)
             self._ledger.recall(kind, entry)
-        if entries:  # the same request-ids must not come again
+        if entries:  # request ids must not be repeated
             self._world.identifiers = Identifiers(Random(f"{begun['seed']}:after {len(entries)}"))  # noqa: S311
         else:
             journal.write("begun", begun | {"workspace_id": self.workspace_id})
@@ -133,27 +133,27 @@ class ClaudeEmulator:
 
     @property
     def url(self) -> str:
-        """Where it serves, as `http://127.0.0.1:PORT`."""
+        """Return the base URL, as `http://127.0.0.1:PORT`."""
         return f"http://{HOST}:{self._entered().server_port}"
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """What was received, in the order of answering."""
+        """Return the requests that were received, in the order of answering."""
         return self._ledger.requests
 
     @property
     def downloads(self) -> list[Download]:
-        """Each answered results call, with the lines that were sent."""
+        """Return each answered results call, with the lines that were sent."""
         return self._ledger.downloads
 
     @property
     def batches(self) -> list[BatchSnapshot]:
-        """Every batch made, oldest first, deleted ones too; one that lands late once it has landed."""
+        """Return every batch made, oldest first, deleted ones too; one that lands late once it has landed."""
         return self._world.snapshots()
 
     @property
     def served_lines(self) -> list[Line]:
-        """The result lines that were sent, of all downloads in their order."""
+        """Return the result lines that were sent, of all downloads in their order."""
         return [line for download in self.downloads for line in download.lines]
 
     def now(self) -> datetime:
@@ -165,19 +165,22 @@ class ClaudeEmulator:
         self._world.pass_time(seconds)
 
     def finish(self, batch_id: str | None = None) -> None:
-        """Let the day pass: judge and end each batch that runs or cancels, or the one named, now."""
+        """End each batch that runs or is canceling, or the named one, now, with its results."""
         self._world.finish(batch_id)
 
     def expire(self, batch_id: str) -> None:
-        """Let this batch's 24 hours be over, now: what was not processed is expired. One that ended stays as it is."""
+        """Expire this batch now: requests that were not processed are expired. An ended batch stays as it is."""
         self._world.expire(batch_id)
 
     def archive(self, batch_id: str) -> None:
-        """Let this ended batch's results be gone, as they are 29 days after its creation."""
+        """Archive this ended batch's results, as happens 29 days after its creation."""
         self._world.archive(batch_id)
 
     def add_key(self, key: str, *, workspace_id: str | None = None) -> None:
-        """Take one more API key, of this Workspace (the default one). Workspaces do not see each other's batches."""
+        """Accept another API key, of this Workspace (by default the default one).
+
+        Workspaces do not see each other's batches.
+        """
         self._keys.add(key, workspace_id=workspace_id or self.workspace_id)
 
     def fault(
@@ -202,19 +205,19 @@ class ClaudeEmulator:
         self._faults.add(name, at=at, times=times, share=share, on=on, batch=batch, key=key, **options)
 
     def bend(self, bend: Bend | RandomBends) -> None:
-        """Answer otherwise than the API would, as `Bend` says, or at random."""
+        """Answer differently from the API, as `Bend` says, or at random."""
         self._faults.add_bend(bend)
 
     def unbend(self, bend: Bend | RandomBends) -> None:
-        """Remove that bend. LookupError where there is none like it."""
+        """Remove that bend. Raise LookupError if there is none like it."""
         self._faults.remove_bend(bend)
 
     def clear_faults(self) -> None:
-        """Let every request be answered as it should, from now: no fault and no bend is left."""
+        """Answer all requests correctly from now on: no fault and no bend is left."""
         self._faults.clear()
 
     def add_stranger(self, count: int, *, workspace_id: str | None = None) -> str:
-        """Make a batch that no call made, of `count` requests, as another program with the key would; return its id."""
+        """Make a batch of `count` requests that no call made, as another program with the key would; return its id."""
         params = {"model": "claude-haiku-4-5", "max_tokens": 16, "messages": [{"role": "user", "content": "Hello"}]}
         requests = [{"custom_id": f"stranger-{number}", "params": params} for number in range(count)]
         batch = self._world.create(

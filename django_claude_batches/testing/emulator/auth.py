@@ -1,4 +1,4 @@
-"""Who may call: API keys, each of one Workspace (`docs/reference/wire.md` §2.1); hosts that no web page can have."""
+"""Authentication: API keys, each of a Workspace (`docs/reference/wire.md` §2.1), and hosts that no page can have."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from . import errors
 
 
 class Keys:
-    """The keys that are taken. With `any_key`, each non-empty one is, and it may act on any Workspace it names.
+    """The accepted keys. With `any_key`, every non-empty key is accepted, and may act on any Workspace it names.
 
-    Any key is accepted then, so a request that a web page may have sent is refused: one with a foreign `Origin`, or
-    with a `Host` that DNS rebinding could use.
+    Because any key is accepted then, a request that a web page may have sent is refused: one with a foreign `Origin`,
+    or with a `Host` that DNS rebinding could use.
     """
 
     def __init__(self, *, default_workspace_id: str, any_key: bool, hosts: Hosts) -> None:
@@ -47,21 +47,21 @@ class Keys:
 
 
 def key_in(headers: Mapping[str, str]) -> str:
-    """Return the key sent: `x-api-key` counts where both forms are there."""
+    """Return the key sent: `x-api-key` wins if both headers are present."""
     if "x-api-key" in headers:
         return headers["x-api-key"].strip()
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+# Suffixes that the public DNS does not have (RFC 6762, ICANN): `host.docker.internal`, a cluster's services.
 PRIVATE = (".internal", ".local")
-"""Ends of names that the public DNS does not have (RFC 6762, ICANN): `host.docker.internal`, a cluster's services."""
 
 
 def host_name(text: str) -> str:
-    """Return the host in a `Host`, an `Origin` or a name given by hand, as names are compared: no port, lower case.
+    """Return the host in a `Host`, an `Origin` or a configured name, normalized: without the port, in lower case.
 
-    ValueError where there is none.
+    Raise ValueError if there is none.
     """
     is_bare_ipv6 = text.count(":") > 1 and not set("[/") & set(text)
     host = urlsplit(f"//[{text}]" if is_bare_ipv6 else text if "://" in text else f"//{text}").hostname or ""
@@ -72,7 +72,7 @@ def host_name(text: str) -> str:
 
 
 class Hosts:
-    """Names of loopback, and those of `allowed`, in any case and with any port. ValueError for one that is no name."""
+    """Names of loopback, and those of `allowed`, in any case and with any port. ValueError for an invalid name."""
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         self._allowed = frozenset(map(host_name, allowed))
@@ -89,7 +89,7 @@ class Hosts:
         return address is not None and address.is_loopback
 
     def is_private(self, text: str) -> bool:
-        """Whether a `Host` names what DNS rebinding cannot: an address, a container, what `is_own`."""
+        """Whether DNS rebinding cannot produce this `Host`: an address, a container, or a name that `is_own`."""
         try:
             host = host_name(text)
         except ValueError:

@@ -1,4 +1,4 @@
-"""One batch of the world, and the frozen picture of it that tests look at."""
+"""One batch of the world, and the frozen snapshot of it that tests read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .lines import Line, line_for, unprocessed_line
 from .replies import Replies, Reply, ask, tag_length
 from .validation.params import Failure, Terms, judge
 
+# How long after `created_at` requests may start (§4).
 WINDOW = timedelta(hours=24)
-"""For how long after `created_at` requests may start (§4)."""
 
+# How long after `created_at`, not `ended_at`, results can be fetched (§4).
 RESULTS_LAST = timedelta(days=29)
-"""For how long after `created_at`, not `ended_at`, results can be fetched (§4)."""
 
 
 @dataclass(frozen=True)
 class BatchSnapshot:
-    """A batch as it stood when it was asked for. Timestamps are aware datetimes; `requests` are as received.
+    """A batch at the time of the call. Timestamps are aware datetimes; `requests` are as received.
 
     A `stranger` was made by `ClaudeEmulator.add_stranger`, not by a call.
     """
@@ -48,7 +48,7 @@ class BatchSnapshot:
 
 
 class Batch:
-    """A batch's state. `World` holds the lock and decides when; this knows only how."""
+    """A batch's state and how it changes. `World` holds the lock and decides when."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Batch:
         self.tally = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
 
     def process(self, share: float, replies: Replies) -> None:
-        """Judge and answer requests, in their order, until this `share` (0 to 1) of them is done.
+        """Check and answer requests, in their order, until this `share` (0 to 1) of them is done.
 
         Exceptions of `replies` propagate: the batch stays unchanged, and the next call continues where it stopped.
         """
@@ -96,12 +96,12 @@ class Batch:
         params, wire_id = request["params"], request["custom_id"]
         try:
             failure = judge(params, self.terms)
-        except Exception as error:  # noqa: BLE001  params that are worse than was thought of cost their own line
+        except Exception as error:  # noqa: BLE001 (unexpected params affect their own line only)
             failure = Failure(message=f"The emulator failed: {type(error).__name__}: {error}")
         return failure or ask(replies, params, wire_id[self.tag_length :], index=index, wire_id=wire_id)
 
     def end(self, at: datetime, *, rest: str = "canceled") -> None:
-        """End: requests not processed yet become `rest` ("canceled" or "expired"), and the order of lines is lost."""
+        """End the batch: unprocessed requests become `rest` ("canceled" or "expired"), and lines are shuffled."""
         for request in self.requests[len(self.lines) :]:
             self._add(unprocessed_line(request["custom_id"], rest))
         self._random.shuffle(self.lines)
@@ -167,7 +167,7 @@ class Batch:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Stand as `state` says."""
+        """Restore the state that `state` returned."""
         self.processing_status = state["processing_status"]
         for name, moment in state["moments"].items():
             setattr(self, name, moment and datetime.fromisoformat(moment))
@@ -195,7 +195,7 @@ class Batch:
         )
 
     def _counts(self, *, progressive: bool) -> dict[str, int]:
-        """The four terminal counts are 0 until the batch has ended (§3.1), unless the emulator was told otherwise."""
+        """Return the counts. The four terminal ones are 0 until the batch has ended (§3.1), unless `progressive`."""
         if self.ended_at or progressive:
             return {"processing": len(self.requests) - sum(self.tally.values())} | self.tally
         return {"processing": len(self.requests)} | dict.fromkeys(self.tally, 0)

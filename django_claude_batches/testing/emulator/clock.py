@@ -1,4 +1,4 @@
-"""The emulator's clock: real time, and whatever a test adds to it."""
+"""The emulator's clock: real time, plus what a test adds to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Goes with real time from the moment it is made, never backwards, and forward by `advance`."""
+    """Runs with real time from its creation, never backwards, and forward by `advance`."""
 
     def __init__(self) -> None:
         self._origin = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Steering an emulator over HTTP, for one that runs as a process: calls of `ClaudeEmulator` by name.
+"""Control an emulator that runs as a process, over HTTP: calls of `ClaudeEmulator` by name.
 
 Below `/_emulator/`: `GET ledger`, and `POST` of `finish`, `expire`, `archive`, `pass_time`, `fault`, `clear_faults`,
 `bend`, `unbend` or `add_stranger` with the method's arguments as a JSON object: for `bend` and `unbend` those of
@@ -25,7 +25,7 @@ BENDS = frozenset({"bend", "unbend"})
 
 
 class Steered(Protocol):
-    """What of `ClaudeEmulator` is needed by name; `VERBS` are the rest."""
+    """The parts of `ClaudeEmulator` that are used by name; `VERBS` are the rest."""
 
     def ledger(self) -> dict[str, Any]: ...
 
@@ -33,7 +33,7 @@ class Steered(Protocol):
 
 
 class Control:
-    """Answers with `{"returned": …}`, or with 400 and `{"error": …}` where the method raised."""
+    """Answers with `{"returned": …}`, or with 400 and `{"error": …}` if the method raised."""
 
     def __init__(self, emulator: Steered, *, hosts: Hosts) -> None:
         self._emulator = emulator
@@ -65,5 +65,5 @@ def _called(method: Callable[..., Any], body: bytes | None) -> Response:
         return as_json({"error": str(error)}, status=400)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001  what a test's `replies` raised: pytest.fail raises no Exception
+    except BaseException as error:  # noqa: BLE001 (a test's `replies`: pytest.fail raises no Exception)
         return as_json({"error": f"{type(error).__name__}: {error}"}, status=400)

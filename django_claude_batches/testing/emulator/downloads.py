@@ -1,4 +1,4 @@
-"""The results on their way out, and the note of which lines left."""
+"""Send the results, and record which lines were sent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 
 from .lines import Line
 
+# Result lines are sent in pieces of about this size: one write for each line would be slow.
 PIECE_BYTES = 65_536
-"""Result lines go out in pieces of about this size: one write for each line would be slow."""
 
 
 @dataclass
@@ -25,9 +25,9 @@ class Download:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """Lines to send, iterated once, in pieces; `ended` is called when no more leave.
+    """Lines to send, iterated once, in pieces; `ended` is called when no more are sent.
 
-    `tail` is what leaves of a torn line. `whole` is False where a fault keeps some of the lines back.
+    `tail` is the sent part of a torn line. `whole` is False if a fault omits some of the lines.
     """
 
     lines: list[Line]
@@ -44,7 +44,7 @@ class Outgoing:
             self.ended(self.download)
 
     def _pieces(self) -> Iterator[bytes]:
-        """Yield the lines in pieces, noting each as sent once the server comes back for the next."""
+        """Yield the lines in pieces, recording each as sent when the server asks for the next."""
         piece: list[Line] = []
         size = 0
         for line in self.lines:

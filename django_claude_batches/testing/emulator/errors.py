@@ -1,6 +1,6 @@
-"""What the API refuses, in its own words.
+"""The API's errors, with its own texts.
 
-Each text names its source in `docs/reference/wire.md`; "inferred" marks the ones that nobody has captured. The API
+Each text names its source in `docs/reference/wire.md`; "inferred" marks those that have not been captured. The API
 warns that wording can change: match on `type`, never on `message`.
 """
 
@@ -39,17 +39,17 @@ def invalid(message: str) -> Refusal:
 
 
 def key_invalid() -> Refusal:
-    """§5.3. The text for a request without any key is inferred to be the same."""
+    """Return the error of §5.3. The text for a request without any key is inferred to be the same."""
     return Refusal(401, "authentication_error", "API key is invalid.", names_request=False)
 
 
 def workspace_mismatch(workspace_id: str) -> Refusal:
-    """§2.1: a Workspace's key that names a Workspace must name its own. Status and text are inferred."""
+    """Return the error of §2.1: a Workspace's key may name only its own. Status and text are inferred."""
     return Refusal(403, "permission_error", f"API key does not have access to workspace {workspace_id}.")
 
 
 def page_refused(name: str, value: str) -> Refusal:
-    """Not the API's: a web page may have sent this, and any key is taken."""
+    """Return an error that is not the API's: a web page may have sent this, and any key is accepted."""
     text = f"{name} {value} may be a web page's: allow it with --allow-host, or name the one key with --api-key"
     return Refusal(403, "permission_error", f"The emulator takes any key, but not from everywhere. {text}.")
 
@@ -59,7 +59,7 @@ def version_missing() -> Refusal:
 
 
 def version_unknown(version: str) -> Refusal:
-    """Inferred."""
+    """Return the error for an unknown version; inferred."""
     return invalid(f'anthropic-version: "{version}" is not a valid version')
 
 
@@ -68,17 +68,17 @@ def path_unknown() -> Refusal:
 
 
 def method_not_allowed() -> Refusal:
-    """Inferred."""
+    """Return the error for a wrong method; inferred."""
     return Refusal(405, "invalid_request_error", "Method Not Allowed")
 
 
 def body_too_large() -> Refusal:
-    """§5.1. The text is inferred; the real one may come from Cloudflare and not be JSON at all."""
+    """Return the error of §5.1. The text is inferred; the real one may come from Cloudflare and not be JSON at all."""
     return Refusal(413, "request_too_large", "Request exceeds the maximum allowed number of bytes.")
 
 
 def encoding_unsupported(encoding: str) -> Refusal:
-    """§5.2. The text is inferred."""
+    """Return the error of §5.2. The text is inferred."""
     details = {"error_code": "request_body_encoding_unsupported"}
     return Refusal(400, "invalid_request_error", f"Unsupported Content-Encoding: {encoding}", details)
 
@@ -92,22 +92,22 @@ def duplicate_custom_id(custom_id: str) -> Refusal:
 
 
 def model_unknown(model: str) -> Refusal:
-    """As in a result line (§3.5)."""
+    """Return the error as in a result line (§3.5)."""
     return Refusal(404, "not_found_error", f"model: {model}")
 
 
 def batch_unknown(batch_id: str) -> Refusal:
-    """§5.3: unknown; inferred for a deleted batch and for another Workspace's."""
+    """Return the error of §5.3: unknown; inferred for a deleted batch and for another Workspace's."""
     return Refusal(404, "not_found_error", f"Message Batch {batch_id} not found.")
 
 
 def cursor_unknown(name: str, cursor: str, *, kind: str) -> Refusal:
-    """Inferred, the status too."""
+    """Return the error for an unknown cursor; inferred, including its status."""
     return invalid(f"{name}: {kind} {cursor} not found.")
 
 
 def results_unavailable(batch_id: str) -> Refusal:
-    """§5.3: not ended; inferred for archived results."""
+    """Return the error of §5.3: not ended; inferred for archived results."""
     return Refusal(404, "not_found_error", f"Message Batch {batch_id} has no available results.")
 
 
@@ -116,17 +116,17 @@ def delete_in_progress() -> Refusal:
 
 
 def delete_canceling(batch_id: str) -> Refusal:
-    """§5.3, from real bytes: "to completed" is the API's."""
+    """Return the error of §5.3, from real bytes: "to completed" is the API's."""
     return invalid(
         f"Batch `{batch_id}` has not finished canceling. Please wait for cancellation to completed before deleting."
     )
 
 
 def cancel_ended(batch_id: str) -> Refusal:
-    """§5.3: whether an ended batch's cancel is refused is unknown; the text is inferred."""
+    """Return the error of §5.3: whether canceling an ended batch is refused is unknown; the text is inferred."""
     return invalid(f"Batch `{batch_id}` has already ended and cannot be canceled.")
 
 
 def emulator_failed(error: BaseException) -> Refusal:
-    """Not the API's: the emulator, or the test's own `replies`, raised."""
+    """Return an error that is not the API's: the emulator, or the test's own `replies`, raised."""
     return Refusal(500, "api_error", f"The emulator failed: {type(error).__name__}: {error}")

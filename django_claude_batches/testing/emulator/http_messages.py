@@ -1,4 +1,4 @@
-"""What passes between the HTTP and the routes: a request as received, and a response with the way it leaves."""
+"""The messages between the server and the routes: a request as received, and a response with how it is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRAMING = frozenset({"content-length", "content-encoding", "vary"})
 
 @dataclass(frozen=True)
 class Request:
-    """A request as received: header names in lower case, `body` None where it was over the limit.
+    """A request as received: header names in lower case, `body` None if it was over the limit.
 
     Faults set the rest: in how many seconds of the emulator's clock a create call's batch is made, and is seen.
     """
@@ -36,12 +36,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How a response leaves: as a whole and at once, unless a fault says otherwise. Times are real seconds.
+    """How a response is sent: whole and at once by default. Times are real seconds.
 
-    `lost` sends not a byte. `cut` ends the connection in place of the response; of a whole body, `sent_bytes` leave
-    before. `reset` is a cut that the client sees as a reset connection. `piece_bytes` leave at a time, `pause` between.
-    `drip` is a pause after each byte, those of the status line and the headers too. `endless` is what comes for ever,
-    `pause` between: "continue" in place of the response, or "trailers" after its body.
+    `lost` sends nothing. `cut` ends the connection instead of sending the response; of a whole body, `sent_bytes` are
+    sent before. `reset` is a cut that the client sees as a reset connection. `piece_bytes` are sent at a time, `pause`
+    between. `drip` is a pause after each byte, including those of the status line and the headers. `endless` is sent
+    forever, `pause` between: "continue" instead of the response, or "trailers" after its body.
     """
 
     delay: float = 0.0
@@ -56,7 +56,7 @@ class Delivery:
 
     @property
     def outcome(self) -> str:
-        """What comes of the response: "whole", "cut" or "lost"."""
+        """Return how the response ends: "whole", "cut" or "lost"."""
         if self.lost:
             return "lost"
         return "cut" if self.cut else "whole"
@@ -67,7 +67,7 @@ class Response:
     """A response to send: `body` is whole, or pieces to be sent chunked. `batch_id` is the batch it is about.
 
     `omits` are headers that would be sent otherwise. `faults` are the names of those that it met. `reason` is the
-    status line's phrase, None the usual one.
+    status line's phrase, None for the usual one.
     """
 
     status: int
@@ -81,7 +81,7 @@ class Response:
 
 
 def asked(request: Request) -> tuple[str, str]:
-    """Return which verb a request asks for, and the id it names ("" for none), or raise a 404 or 405.
+    """Return the verb of a request, and the id in its path ("" for none), or raise a 404 or 405.
 
     The verbs are `VERBS`, and those of the other endpoints, which faults do not affect.
     """
@@ -113,7 +113,7 @@ def as_json(value: Any, *, status: int = 200, headers: dict[str, str] | None = N
 
 
 def refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:
-    """Return the response that says `refusal`. `headers` hold the request-id."""
+    """Return the response for `refusal`. `headers` contain the request-id."""
     body = refusal.body(request_id=headers["request-id"])
     return as_json(body, status=refusal.status, headers=headers | {"x-should-retry": "false"})
 

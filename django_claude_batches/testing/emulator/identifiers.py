@@ -11,7 +11,7 @@ BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 class Identifiers:
-    """Draws ids from a generator of its own. Thread-safe; nothing here is meant to be secret."""
+    """Draws ids from its own generator. Thread-safe; nothing here is meant to be secret."""
 
     def __init__(self, random: Random) -> None:
         self._random = random

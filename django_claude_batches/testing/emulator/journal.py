@@ -1,7 +1,7 @@
-"""The emulator's state on disk: one JSON object a line, appended before what it tells of is answered.
+"""The emulator's state on disk: one JSON object per line, appended before the matching answer is sent.
 
-A write reaches the kernel before the answer leaves, so it outlives a SIGKILL (not a power cut). What the kill cut in
-the middle of a line was never answered: that line is dropped when the file is read.
+A write reaches the kernel before the answer is sent, so it survives a SIGKILL (not a power cut). A call whose line is
+incomplete was never answered: that line is dropped when the file is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PRIVATE = 0o600
 
 
 class Journal:
-    """Appends to `path`; without one, keeps nothing. Thread-safe. One emulator at a time may use a file.
+    """Appends to `path`; without one, stores nothing. Thread-safe. Only one emulator at a time may use a file.
 
     The file contains prompts and answers: only its owner can read it.
     """
@@ -40,9 +40,9 @@ class Journal:
             file.write(line)
 
     def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield what was written, in its order, after the file was cut back to its last whole line.
+        """Yield what was written, in its order, after truncating the file to its last complete line.
 
-        Raise ValueError where another line cannot be read: the file is no journal, or was edited.
+        Raise ValueError if another line cannot be read: the file is not a journal, or was edited.
         """
         if self._path is None or not self._path.exists():
             return

@@ -1,4 +1,4 @@
-"""What the emulator received and sent: the requests, the downloads, and the whole as JSON."""
+"""What the emulator received and sent: the requests, the downloads, and all of it as JSON."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SECRET = frozenset({"authorization", "x-api-key"})
 class ReceivedRequest:
     """A request in the log. `body_bytes` is its body's size; `body` is None for one of more than 1,000,000 bytes.
 
-    `sha256` is the body's, in hexadecimal. `status` is what was sent, 0 where nothing was. `answer` is "whole", "cut"
-    or "lost", as the emulator sent it: what reached a client that went away is not known. `batch_id` is the batch that
-    was made or answered about; a call that was refused has none. `faults` are the names of those that it met.
+    `sha256` is the body's, in hexadecimal. `status` is what was sent, 0 if nothing was. `answer` is "whole", "cut" or
+    "lost", as the emulator sent it: what reached a client that disconnected is not known. `batch_id` is the batch that
+    was made or answered about; a refused call has none. `faults` are the names of those that it met.
     """
 
     method: str
@@ -40,7 +40,7 @@ class ReceivedRequest:
 
 
 class Ledger:
-    """Keeps both lists, in memory and in the journal. The journal holds no keys, and of a body only its digest."""
+    """Stores both lists, in memory and in the journal. The journal contains no keys, and only a body's digest."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -48,7 +48,7 @@ class Ledger:
         self.downloads: list[Download] = []
 
     def received(self, request: ReceivedRequest) -> None:
-        if self._journal.kept:  # first: what the ledger shows has to survive a kill
+        if self._journal.kept:  # first: what the ledger shows must survive a kill
             self._journal.write("request", _request(request))
         self.requests.append(request)
 
@@ -61,7 +61,7 @@ class Ledger:
             self._journal.write("download", vars(download) | {"at": download.at.isoformat(), "lines": lines})
 
     def recall(self, kind: str, entry: dict[str, Any]) -> None:
-        """Take back what the journal says was there before."""
+        """Restore an entry of the journal."""
         at = {"at": datetime.fromisoformat(entry["at"])} if "at" in entry else {}
         if kind == "request":
             self.requests.append(ReceivedRequest(**(entry | at | {"body": None, "faults": tuple(entry["faults"])})))
@@ -70,7 +70,7 @@ class Ledger:
             self.downloads.append(Download(**(entry | at | {"lines": lines})))
 
     def told(self, batches: list[BatchSnapshot]) -> dict[str, Any]:
-        """Return the whole as JSON: see `ClaudeEmulator.ledger`."""
+        """Return all of it as JSON: see `ClaudeEmulator.ledger`."""
         requests = [_request(request) for request in list(self.requests)]
         return {
             "batches": [_batch(batch) for batch in batches],
@@ -82,7 +82,7 @@ class Ledger:
 
 
 def tag_of(custom_ids: list[str]) -> str:
-    """Return what all the ids have before their first underscore, or "" where they have no such thing in common."""
+    """Return what all the ids have before their first underscore, or "" if they have no common tag."""
     tags = {custom_id.partition("_")[0] if "_" in custom_id else "" for custom_id in custom_ids}
     return tags.pop() if len(tags) == 1 else ""
 

@@ -1,4 +1,4 @@
-"""The result lines: a `Reply` or a `Failure` as the API's JSON (`docs/reference/wire.md` §3.5, §3.6)."""
+"""Result lines: a `Reply` or a `Failure` as the API's JSON (`docs/reference/wire.md` §3.5, §3.6)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .validation.params import Failure
 
 
 class Line(NamedTuple):
-    """One result: whose it is, its `result.type`, and the bytes as sent, ending in a newline."""
+    """One result: its custom_id, its `result.type`, and the bytes as sent, ending in a newline."""
 
     custom_id: str
     type: str
@@ -37,7 +37,7 @@ def _line(custom_id: str, result: dict[str, Any]) -> Line:
 
 
 def _encode(value: Any) -> bytes:
-    """Encode compactly as UTF-8. A lone surrogate, which UTF-8 cannot hold, forces the `\\u` escapes."""
+    """Encode compactly as UTF-8. A lone surrogate, which UTF-8 cannot contain, requires JSON escapes."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         return text.encode()
@@ -109,7 +109,7 @@ def _block_tokens(block: dict[str, Any]) -> int:
 
 
 def _tokens(value: Any) -> int:
-    """Return about how many tokens a text or a JSON value makes, at least 1."""
+    """Return the approximate number of tokens of a text or a JSON value, at least 1."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except RecursionError:  # nested almost too deeply to parse, and the stack is deeper here

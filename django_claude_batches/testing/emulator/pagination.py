@@ -1,4 +1,4 @@
-"""Which part of a listing a page is (`docs/reference/wire.md` §3.3)."""
+"""Select a page of a listing (`docs/reference/wire.md` §3.3)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What "Claude" answers: functions that make a reply from `params` and the custom_id.
+"""The emulator's answers: functions that make a reply from `params` and the custom_id.
 
-Each function here returns a `Replies`, and those that take `otherwise` or `replies` can be put around another. A
-reply is a text, a dictionary or list (its JSON is the text), a `Reply`, or a `Failure` for an errored line. Only
-requests whose `params` are valid are asked about.
+Each function here returns a `Replies`, and those that take `otherwise` or `replies` can wrap another. A reply is a
+text, a dictionary or list (its JSON is the text), a `Reply`, or a `Failure` for an errored line. Only requests whose
+`params` are valid are answered by them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 from .schema_values import fitting
 from .validation.params import Failure
 
+# An approximation: usage is plausible, not exact.
 BYTES_PER_TOKEN = 4
-"""A rule of thumb: it makes usage plausible, not right."""
 
 # The tag that django_claude_batches adds in front of each custom_id, to identify the batch.
 TAG = re.compile(r"[a-z2-7]{13}_")
@@ -27,9 +27,9 @@ TAG = re.compile(r"[a-z2-7]{13}_")
 
 @dataclass(frozen=True)
 class Reply:
-    """A succeeded line's message: a `text`, or whole `content` blocks in its place, and how it stopped.
+    """A succeeded line's message: a `text`, or whole `content` blocks instead of it, and how it stopped.
 
-    `usage` and `extra` are laid over the usage and the message that would be made: keys of your own are kept.
+    `usage` and `extra` override the generated usage and message: additional keys are kept.
     """
 
     text: str = ""
@@ -42,7 +42,7 @@ class Reply:
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
-        """The content blocks: `content` where given, else one text block."""
+        """Return the content blocks: `content` if given, otherwise one text block."""
         return [{"type": "text", "text": self.text}] if self.content is None else self.content
 
 

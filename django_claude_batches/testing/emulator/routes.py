@@ -18,15 +18,15 @@ from .validation.create import read_requests
 from .validation.params import Terms
 from .world import World
 
+# The prefix of the `User-Agent` of the app's own client. Another client's ids may look as if they had a tag.
 APP = "django-claude-batches/"
-"""What the `User-Agent` of the app's own client begins with. Another client's ids may look as if they had a tag."""
 
 VERSIONS = ("2023-06-01", "2026-10-21")
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request whose key and version were taken."""
+    """A request whose key and version were accepted."""
 
     request: Request
     workspace_id: str
@@ -70,13 +70,13 @@ class Routes:
         }
 
     def respond(self, request: Request) -> Response:
-        """Return the response to `request`. Whatever is wrong with it is a response too."""
+        """Return the response to `request`; errors are responses too."""
         headers = {"request-id": self._world.identifiers.request()}
         try:
             return self._answer(request, headers)
         except errors.Refusal as refusal:
             return refused(refusal, headers)
-        except Exception as error:  # noqa: BLE001  the caller waits for a response whatever a test's `replies` raised
+        except Exception as error:  # noqa: BLE001 (the caller waits for a response even if a test's `replies` raised)
             return refused(errors.emulator_failed(error), headers)
 
     def identity(self, request: Request) -> dict[str, str]:

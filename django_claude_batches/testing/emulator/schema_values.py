@@ -31,7 +31,7 @@ def fitting(schema: Any, text: str = "") -> Any:
 
 
 class _Part(NamedTuple):
-    """A schema, and the references that are being followed to it."""
+    """A schema, and the references that were followed to it."""
 
     schema: Any
     path: tuple[str, ...]
@@ -42,7 +42,7 @@ class _NothingFits(Exception):
 
 
 class _Filler:
-    """Fills parts of one schema: several at once where a value has to fit each (`allOf`, a reference's siblings)."""
+    """Makes values for parts of a schema; for several at once if a value fits all (`allOf`, a reference's siblings)."""
 
     def __init__(self, root: Any, text: str) -> None:
         self._root = root
@@ -67,10 +67,10 @@ class _Filler:
         return self._of_type(parts)
 
     def _flat(self, parts: list[_Part]) -> list[_Part]:
-        """Return the parts and what they refer to or hold in `allOf`, all without either."""
+        """Return the parts with their references and `allOf` resolved."""
         flat = []
         pending = list(parts)
-        for schema, path in pending:  # which grows meanwhile
+        for schema, path in pending:  # `pending` grows in this loop
             self._left -= 1
             if self._left < 0 or schema is False:
                 raise _NothingFits
@@ -87,7 +87,7 @@ class _Filler:
         return flat
 
     def _first_of(self, alternatives: list[list[_Part]]) -> Any:
-        """Fill the first alternative that something fits."""
+        """Return a value for the first alternative that has one."""
         for parts in alternatives:
             try:
                 return self.fill(parts)
@@ -188,7 +188,7 @@ def _kind(parts: list[_Part]) -> str:
 
 
 def _bounds(parts: list[_Part]) -> dict[str, Any]:
-    """Return the parts' other keywords, of each lower bound the highest, of each upper one the lowest."""
+    """Return the parts' other keywords, with the highest of each lower bound and the lowest of each upper bound."""
     bounds: dict[str, Any] = {}
     for part in parts:
         for key, value in part.schema.items():
@@ -198,7 +198,7 @@ def _bounds(parts: list[_Part]) -> dict[str, Any]:
 
 
 def _item(part: _Part, index: int) -> _Part:
-    """Return what the part says about the array's item at this index."""
+    """Return the part's schema for the array's item at this index."""
     first = part.schema.get("prefixItems", ())
     return _Part(first[index] if index < len(first) else part.schema.get("items", True), part.path)
 

@@ -1,4 +1,4 @@
-"""The HTTP around the routes: a thread for each connection, HTTP/1.1 with keep-alive, loopback only."""
+"""The HTTP server: a thread for each connection, HTTP/1.1 with keep-alive, loopback only."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .http_messages import Delivery, Request, Response
 from .ledger import ReceivedRequest
 
 HOST = "127.0.0.1"
+# Longer bodies are counted in the log, and not stored.
 KEPT_BODY_BYTES = 1_000_000
-"""Longer bodies are counted in the log, and not kept."""
 
+# The path of requests to the emulator itself, which are not in the log.
 CONTROL = "/_emulator/"
-"""What is asked of the emulator itself is below this path, and not in the log."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `respond` on 127.0.0.1, and below `CONTROL`, `control`. Each request is told to `log`, then answered."""
+    """Serves `respond` on 127.0.0.1, and `control` below `CONTROL`. Each request is passed to `log`, then answered."""
 
     daemon_threads = True
     allow_reuse_port = False
@@ -58,7 +58,7 @@ class Server(ThreadingHTTPServer):
         thread.start()
 
     def stop(self) -> None:
-        """Stop listening, and end connections that clients keep open."""
+        """Stop listening, and close connections that clients keep open."""
         self.stopping.set()
         self.shutdown()
         self.server_close()
@@ -77,7 +77,7 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet about clients that go away; anything else is a bug here and must be seen."""
+        """Ignore clients that disconnect; anything else is a bug in the emulator and must be seen."""
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
             raise error
@@ -116,10 +116,10 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "ClaudeEmulator"
     sys_version = ""
     disable_nagle_algorithm = True
-    wbufsize = -1  # headers and a short body leave in one packet
+    wbufsize = -1  # headers and a short body are sent in one packet
 
     def handle_expect_100(self) -> bool:
-        """Let the client go on. It waits for this, so it must not stay in the buffer."""
+        """Send `100 Continue` at once. The client waits for it, so it must not stay in the buffer."""
         answered = super().handle_expect_100()
         self.wfile.flush()
         return answered
@@ -127,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         try:
             body, size = self._read_body()
-        except ValueError:  # no number where a length must be: what follows cannot be told from a next request
+        except ValueError:  # an invalid length: the end of the body, and so the next request, is unknown
             self.close_connection = True
             self.send_error(400)
             return
@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(self.server.control(request))
             return
         response = self.server.respond(request)
-        # Before it is sent: whoever has the response finds its request in the log.
+        # Before it is sent: a client that has the response finds its request in the log.
         self._log(request, size, response)
         self._send(response)
 
@@ -237,7 +237,7 @@ class Handler(BaseHTTPRequestHandler):
             if name not in response.omits:
                 self.send_header(name, value)
         if "content-length" in {*response.headers, *response.omits}:
-            self.close_connection = True  # where the body ends is told otherwise than by the server
+            self.close_connection = True  # the body's end is marked by closing the connection
 
     def _send_whole(self, body: bytes, how: Delivery, *, is_sized: bool) -> None:
         if not is_sized:
@@ -283,7 +283,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.stopping.wait(how.pause)
 
     def _cut(self, *, reset: bool) -> None:
-        """End the connection. A reset is what closing does where lingering is on and 0 seconds long."""
+        """End the connection. Closing with lingering on, for 0 seconds, causes a reset."""
         self.close_connection = True
         self.wfile.flush()
         if reset:
@@ -293,7 +293,7 @@ class Handler(BaseHTTPRequestHandler):
             _shut(self.connection)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Give the `Date` by the clock by which batches are made, which a test moves."""
+        """Return the `Date` by the emulator's clock, which a test can advance."""
         server: Any = self.server
         return super().date_time_string(server.now().timestamp() if timestamp is None else timestamp)
 

@@ -1,4 +1,4 @@
-"""The API's state and its rules, without HTTP: batches, what may be done to them, and what time does to them."""
+"""The API's state and its rules, without HTTP: batches, the operations on them, and the effects of time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .validation.params import Terms
 
 logger = logging.getLogger(__name__)
 
+# Seconds that canceling takes if batches end automatically; 1 to 25 were observed (§3.1).
 CANCELING_LASTS = 1.0
-"""Seconds that canceling takes where batches end by themselves; 1 to 25 were seen (§3.1)."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How this world behaves where the API does not say, or a test wants it otherwise. See `ClaudeEmulator`."""
+    """How this world behaves where the API is not documented, or a test needs other behavior. See `ClaudeEmulator`."""
 
     replies: Replies
     seconds: float | None
@@ -45,13 +45,13 @@ class Page(NamedTuple):
 
 
 class World:
-    """All batches. Each method is atomic, and first lets happen what is due by the clock."""
+    """All batches. Each method is atomic, and first applies what is due by the clock."""
 
     def __init__(self, rules: Rules, *, seed: int | str, journal: Journal | None = None) -> None:
         self._rules = rules
         self._seed = str(seed)
         self._journal = journal or Journal(None)
-        self._batches: list[Batch] = []  # by created_at, those that have yet to land too
+        self._batches: list[Batch] = []  # by created_at, including those that have not landed yet
         self._lock = threading.RLock()
         self._has_logged = False
         self.clock = Clock()
@@ -88,7 +88,7 @@ class World:
             return self._snapshot(batch)
 
     def recall(self, kind: str, entry: dict[str, Any]) -> None:
-        """Take back what the journal says happened before."""
+        """Restore an entry of the journal."""
         if kind == "batch":
             self._add(Batch.reborn(entry, random=self._random()))
         elif kind == "state":
@@ -97,7 +97,7 @@ class World:
             self.clock.added = timedelta(seconds=entry["added"])
 
     def _random(self) -> Random:
-        """Return the next batch's own generator: its ids and order do not depend on what was called meanwhile."""
+        """Return the next batch's own generator: its ids and order do not depend on other calls."""
         return Random(f"{self._seed}:{len(self._batches)}")  # noqa: S311
 
     def _add(self, batch: Batch) -> None:
@@ -120,7 +120,10 @@ class World:
             return Page([self._snapshot(batch) for batch in newest_first[part]], has_more)
 
     def cancel(self, batch_id: str, *, workspace_id: str) -> BatchSnapshot:
-        """Ask to cancel. Repeated, it changes nothing; once ended, the rule `cancel_ended` answers."""
+        """Request canceling.
+
+        A repeated call changes nothing; for an ended batch the rule `cancel_ended` decides the answer.
+        """
         with self._lock:
             batch = self._find(batch_id, workspace_id)
             if batch.processing_status == "in_progress":
@@ -203,7 +206,7 @@ class World:
         raise errors.batch_unknown(batch_id)
 
     def _seen(self, workspace_id: str) -> list[Batch]:
-        """Return what a key of this Workspace can see, oldest first."""
+        """Return the batches that a key of this Workspace can see, oldest first."""
         settled, now = self._settled(), self.clock.now()
         return [batch for batch in settled if batch.workspace_id == workspace_id and batch.seen_from <= now]
 
@@ -214,7 +217,7 @@ class World:
         return chosen
 
     def _settled(self) -> list[Batch]:
-        """Return the batches that landed and were not deleted, after what was due by now has happened to them."""
+        """Return the batches that landed and were not deleted, after applying what is due."""
         now = self.clock.now()
         present = [batch for batch in self._batches if not batch.deleted and batch.created_at <= now]
         for batch in present:
@@ -256,7 +259,7 @@ class World:
             batch.process(self._share_done(batch, now), self._rules.replies)
 
     def _ends_at(self, batch: Batch) -> datetime | None:
-        """Return when this batch ends by itself, if batches do."""
+        """Return when this batch ends automatically, if batches do."""
         if self._rules.seconds is None:
             return None
         if batch.cancel_initiated_at:

@@ -1,11 +1,11 @@
-"""Faults: what a network, a proxy or the API itself may do to a call, scripted.
+"""Scripted faults: what a network, a proxy or the API itself may do to a call.
 
-`script` says which requests meet a fault; `connection`, `refusals`, `objects`, `listings` and `results` are the faults,
-each a function of the `Turn` that it spoils. Their keyword-only parameters are the options that a script may give.
+`script` decides which requests meet a fault; `connection`, `refusals`, `objects`, `listings`, `results`, `values` and
+`oversized` are the faults, each a function of a `Turn`. Their keyword-only parameters are the options of a script.
 
-`bends` says how one place of an answer is bent, `random_bends` draws such bends, and
-`command_line` reads faults and bends from a command line. Bends are scripted as faults are: `answers` does what they
-say, to the fields that `fields` knows, and `mutations` is what becomes of a value.
+`bends` declares how one place of an answer is bent, `random_bends` draws bends, and `command_line` parses faults and
+bends. Bends are scripted as faults are: `answers` applies them to the fields that `fields` knows, and `mutations`
+changes the values.
 """
 
 from __future__ import annotations

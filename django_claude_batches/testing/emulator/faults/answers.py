@@ -20,16 +20,16 @@ from .results import cut_at_line_end, cut_mid_line
 
 BODILESS = frozenset({204, 304})
 
+# The fields that only an error's answer has; both have a `type`.
 ERROR_ONLY = ("error", "request_id")
-"""The fields of an error's answer that no other has; both have a `type`."""
 
 Change = Callable[[Any], Any]
 
 
 def bent_field(turn: Turn, *, path: Path, change: Change, entry: int | None = None) -> Response:
-    """The value at `path` is what `change` makes of it: of the answer, or of each of its entries or lines.
+    """Change the value at `path` by `change`: in the answer, or in each of its entries or lines.
 
-    `entry` leaves only the entry or line of this number, counted from 1.
+    `entry` selects only the entry or line of this number, counted from 1.
     """
     answer = turn.answer()
     if isinstance(answer.body, Outgoing):
@@ -44,7 +44,7 @@ def bent_field(turn: Turn, *, path: Path, change: Change, entry: int | None = No
 
 
 def _parts(document: Any, path: Path, entry: int | None) -> list[Any]:
-    """Return the objects of an answer in which `path` is to be looked for."""
+    """Return the objects of an answer in which `path` is looked up."""
     if not isinstance(document, dict):
         return []
     if path[0] not in ("type", *ERROR_ONLY) if "error" in document else path[0] in ERROR_ONLY:
@@ -56,7 +56,7 @@ def _parts(document: Any, path: Path, entry: int | None) -> list[Any]:
 
 
 def _bent_line(line: Line, path: Path, change: Change) -> Line:
-    document = read(line.raw)  # None for garbage, by a fault before
+    document = read(line.raw)  # None for garbage made by an earlier fault
     if not isinstance(document, dict) or not put(document, path, change):
         return line
     custom_id = document.get("custom_id")
@@ -64,7 +64,7 @@ def _bent_line(line: Line, path: Path, change: Change) -> Line:
 
 
 def bent_header(turn: Turn, *, header: str, change: Callable[[str], str | None]) -> Response:
-    """The header is what `change` makes of it, added where the answer had none; None leaves it out."""
+    """Change the header by `change`, and add it if the answer has none; None removes it."""
     answer = turn.answer()
     value = change(answer.headers.get(header, ""))
     if value is None:
@@ -74,14 +74,14 @@ def bent_header(turn: Turn, *, header: str, change: Callable[[str], str | None])
 
 
 def bent_status(turn: Turn, *, status: int) -> Response:
-    """What was asked happens and is answered, with another status."""
+    """Do what was requested, and answer with another status."""
     answer = turn.answer()
     body = b"" if status in BODILESS else answer.body
     return replace(answer, status=status, body=body)
 
 
 def slowed(turn: Turn, *, seconds: float = 1.0) -> Response:
-    """The body takes so many seconds, in ten pieces."""
+    """Send the body in ten pieces that take so many seconds in all."""
     answer = turn.answer()
     body = answer.body
     size = sum(len(line.raw) for line in body.lines) if isinstance(body, Outgoing) else len(_whole(answer))
@@ -90,19 +90,19 @@ def slowed(turn: Turn, *, seconds: float = 1.0) -> Response:
 
 
 def dripped(turn: Turn, *, seconds: float = 1.0) -> Response:
-    """The answer comes byte by byte from its status line on, with so many seconds between."""
+    """Send the answer byte by byte from its status line on, with so many seconds between."""
     answer = turn.answer()
     return replace(answer, delivery=replace(answer.delivery, drip=seconds))
 
 
 def endless(turn: Turn, *, what: str, seconds: float = 1.0) -> Response:
-    """The answer never ends: `100 Continue`s come in place of it, or trailers after its body, `seconds` between."""
+    """Never end the answer: send `100 Continue`s instead of it, or trailers after its body, `seconds` between."""
     answer = turn.answer()
     return replace(answer, delivery=replace(answer.delivery, endless=what, pause=seconds))
 
 
 def cut(turn: Turn) -> Response:
-    """The connection ends after half of the body: of results, in the middle of a line."""
+    """End the connection after half of the body: of results, in the middle of a line."""
     answer = turn.answer()
     answered = replace(turn, respond=lambda _request: answer)
     if isinstance(answer.body, Outgoing):
@@ -111,7 +111,7 @@ def cut(turn: Turn) -> Response:
 
 
 def inflated(turn: Turn, *, size: int = 1_000_000) -> Response:
-    """The body is longer by `size` bytes of white space; of results, by as many blank lines."""
+    """Extend the body by `size` bytes of white space; results, by as many blank lines."""
     answer = turn.answer()
     if isinstance(answer.body, Outgoing):
         lines = [*answer.body.lines, Line("", "", b"\n" * size)]

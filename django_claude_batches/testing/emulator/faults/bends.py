@@ -1,4 +1,4 @@
-"""A bend as a test says it: which answers are bent, where, and to what. It is scripted as faults are."""
+"""The declaration of a bend: which answers are bent, where, and to what. Bends are scripted as faults are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IS_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
 class Spoiling(NamedTuple):
-    """What is scripted for a bend: the fault, its options, and what the ledger calls it."""
+    """What is scripted for a bend: the fault, its options, and its name in the ledger."""
 
     label: str
     fault: Fault
@@ -36,9 +36,9 @@ class Spoiling(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Bend:
-    """One way in which answers are not what the API would say. ValueError, with what is allowed, for one that is none.
+    """One way in which answers differ from the API's. Raise ValueError, with what is allowed, for an invalid one.
 
-    `endpoint` is a verb or several; by default each whose answers can be bent so. One of these says what is bent:
+    `endpoint` is a verb or several; by default each whose answers can be bent so. One of these selects what is bent:
 
     - `field`: its path, as "request_counts.processing". In a listing and in results it is that of each entry or line,
       or only of the `entry`-th, counted from 1. `to` is its new value (JSON), or `how` says what becomes of it.
@@ -48,7 +48,7 @@ class Bend:
     - `listing`: "delayed" (entries younger than `seconds` of the emulator's clock are missing), "empty", "short" (half
       of the entries are missing, others each time), "reordered".
     - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes); "bomb" (a gzip that
-      nobody asked for, which unpacks to `size` bytes more), "markup" (`size` times "<", and nothing else), "flood"
+      was not requested and unpacks to `size` bytes more), "markup" (`size` times "<", and nothing else), "flood"
       (after the lines of results, `size` bytes of lines that answer nothing); "dripped" (the answer comes byte by byte
       from its status line on, `seconds` between), "endless_continue" (`100 Continue` again and again and no answer,
       `seconds` between), "endless_trailers" (trailers without end after the body, likewise).
@@ -56,7 +56,7 @@ class Bend:
     `how` is "replace" (another value of its type), "drop", "retype", "huge", "null", "nul", "surrogate" (half of a
     character) or "out_of_range".
 
-    It is for the calls with the API key `key`, and for those about the batch `batch`, where these are given: from the
+    It applies to the calls with the API key `key`, and to those about the batch `batch`, if these are given: from the
     `at`-th of them on, for `times` of them (None: until it is removed), and for a `share` of those (0 to 1), drawn by
     the emulator's seed.
     """
@@ -100,11 +100,11 @@ class Bend:
 
     @property
     def what(self) -> str:
-        """What is bent, as `field=id`."""
+        """Return what is bent, as `field=id`."""
         return f"{self.kind}={getattr(self, self.kind)}"
 
     def spoiling(self, random: Random) -> Spoiling:
-        """Return what is to be scripted. `random` draws what is not said."""
+        """Return what is scripted. `random` draws what is not specified."""
         spoil, verbs, options = SPOILING[self.kind](self, random)
         verbs = self.endpoints or verbs
         return Spoiling(self._label(verbs), Fault(spoil, verbs), options)
@@ -178,8 +178,8 @@ CHECKS: dict[str, Callable[[Bend], None]] = {
     "body": _check_body,
 }
 
+# What bends an answer, the verbs that it applies to unless the bend names some, and its options.
 Concerned = tuple[Callable[..., Response], tuple[str, ...], dict[str, Any]]
-"""What spoils an answer, the verbs that it is for unless the bend names some, and its options."""
 
 
 def _field(bend: Bend, random: Random) -> Concerned:
@@ -190,7 +190,7 @@ def _field(bend: Bend, random: Random) -> Concerned:
 
 
 def _to(value: Any, _before: Any) -> Any:
-    return json.loads(json.dumps(value))  # a copy, which the next bend may change
+    return json.loads(json.dumps(value))  # a copy, which a later bend may change
 
 
 def _header(bend: Bend, random: Random) -> Concerned:

@@ -1,4 +1,4 @@
-"""Faults and bends as the command line has them: texts."""
+"""Parse faults and bends from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of the connection, and of when things happen: lost, cut, late, slow. `hold` and `delay` are real seconds."""
+"""Faults of the connection and of timing: lost, cut, late, slow. `hold` and `delay` are real seconds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .context import Fault, Turn
 
 
 def lost_answer(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:
-    """It happens, and the connection ends without an answer, after `hold` seconds."""
+    """Do what was requested, and end the connection without an answer after `hold` seconds."""
     return _lost(turn.answer(), hold=hold, reset=reset)
 
 
 def cut_answer(turn: Turn, *, after: int | None = None, reset: bool = False) -> Response:
-    """It happens, and the connection ends `after` so many bytes of the answer's body (half of it)."""
+    """Do what was requested, and end the connection after so many bytes of the answer's body (by default half)."""
     answer = turn.answer()
     if not isinstance(answer.body, bytes):
         raise ValueError("cut_answer cuts no results: cut_mid_line and cut_at_line_end do")
@@ -24,28 +24,28 @@ def cut_answer(turn: Turn, *, after: int | None = None, reset: bool = False) -> 
 
 
 def never_lands(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:
-    """Nothing happens, and the connection ends without an answer, after `hold` seconds."""
+    """Do nothing, and end the connection without an answer after `hold` seconds."""
     return _lost(Response(0, {}, b""), hold=hold, reset=reset)
 
 
 def lands_late(turn: Turn, *, seconds: float = 60.0, hold: float = 0.0, reset: bool = False) -> Response:
-    """No answer; the batch is made `seconds` later by the emulator's clock, and dated then."""
+    """Send no answer; make the batch `seconds` later by the emulator's clock, with that date."""
     return _lost(turn.respond(replace(turn.request, lands_in=seconds)), hold=hold, reset=reset)
 
 
 def seen_late(turn: Turn, *, seconds: float = 60.0) -> Response:
-    """Answered; but the batch is in no listing, and 404, for `seconds` of the emulator's clock."""
+    """Answer; but for `seconds` of the emulator's clock the batch is in no listing, and 404."""
     return turn.respond(replace(turn.request, seen_in=seconds))
 
 
 def slow_answer(turn: Turn, *, delay: float = 1.0) -> Response:
-    """It happens at once, and is answered after `delay` seconds."""
+    """Do what was requested at once, and answer after `delay` seconds."""
     answer = turn.answer()
     return replace(answer, delivery=replace(answer.delivery, delay=delay))
 
 
 def trickle(turn: Turn, *, piece_bytes: int = 1, pause: float = 0.01) -> Response:
-    """The answer's body comes `piece_bytes` at a time, with `pause` seconds between."""
+    """Send the answer's body `piece_bytes` at a time, with `pause` seconds between."""
     answer = turn.answer()
     return replace(answer, delivery=replace(answer.delivery, piece_bytes=piece_bytes, pause=pause))
 

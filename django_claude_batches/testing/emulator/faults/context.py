@@ -1,4 +1,4 @@
-"""One request that a fault has its hands on."""
+"""One request that a fault affects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_claude_batches.testing.emulator.http_messages import Request, Respon
 
 @dataclass(frozen=True)
 class Turn:
-    """The request, what answers it (and so makes it happen), and what an answer made by the fault needs.
+    """The request, what answers it (and so executes it), and what an answer made by the fault needs.
 
     `identity` are the headers that name the key's organization and Workspace.
     """
@@ -29,18 +29,18 @@ class Turn:
     identity: dict[str, str]
 
     def answer(self) -> Response:
-        """Let happen what was asked, and return the answer."""
+        """Execute the request, and return the answer."""
         return self.respond(self.request)
 
 
 class Fault(NamedTuple):
-    """A fault: what it does, and the verbs that it concerns unless told otherwise."""
+    """A fault: its function, and the verbs that it concerns by default."""
 
     spoil: Callable[..., Response]
     verbs: tuple[str, ...]
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options and their defaults."""
+        """Return the options and their defaults."""
         parameters = inspect.signature(self.spoil).parameters.values()
         return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}

@@ -1,6 +1,6 @@
-"""The fields of the API's answers: which there are, and how to reach one within a JSON document.
+"""The fields of the API's answers, and how to find one in a JSON document.
 
-A field is named by its path, as `request_counts.processing`. Of a listing and of results, a path is that within each
+A field is named by its path, as `request_counts.processing`. In a listing and in results, a path is relative to each
 entry or line; `data`, `has_more`, `first_id` and `last_id` are the page's own.
 """
 
@@ -25,6 +25,7 @@ PAGE = ("data", "has_more", "first_id", "last_id")
 LINE = ("custom_id", "result", "result.type", "result.message", "result.message.*", "result.error", "result.error.*")
 ERROR = ("type", "error", "error.type", "error.message", "error.details", "error.details.*", "request_id")
 
+# Fields of the successful answer to each verb; `*` matches any path below.
 FIELDS: dict[str, tuple[str, ...]] = {
     "create": BATCH,
     "retrieve": BATCH,
@@ -33,13 +34,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "delete": ("id", "type"),
     "results": LINE,
 }
-"""Of the answer to each verb where it is no error; `*` stands for any path below."""
 
 Path = tuple[str | int, ...]
 
 
 def verbs_with(field: str) -> tuple[str, ...]:
-    """Return the verbs whose answers have this field, or raise a ValueError that says what there is."""
+    """Return the verbs whose answers have this field, or raise a ValueError that lists the fields."""
     verbs = tuple(verb for verb in VERBS if is_field(field, FIELDS[verb] + ERROR))
     if not verbs:
         known = dict.fromkeys(name for verb in VERBS for name in FIELDS[verb] + ERROR)
@@ -48,7 +48,7 @@ def verbs_with(field: str) -> tuple[str, ...]:
 
 
 def check_field(field: str, verbs: tuple[str, ...]) -> None:
-    """Raise a ValueError that says what there is, unless the answers to all of these verbs have this field."""
+    """Raise a ValueError that lists the fields, unless the answers to all of these verbs have this field."""
     for verb in verbs:
         known = FIELDS[verb] + ERROR
         if not is_field(field, known):
@@ -79,7 +79,7 @@ def paths(document: Any, *, below: Path = ()) -> Iterator[Path]:
 
 
 def put(document: Any, path: Path, change: Callable[[Any], Any]) -> bool:
-    """Change in place what is at `path`, and say whether it could be: what is not there is added to its object."""
+    """Change what is at `path` in place, and return whether it was possible: a missing value is added to its object."""
     for name in path[:-1]:
         document = _child(document, name)
     name = path[-1]
@@ -110,7 +110,7 @@ def encoded(document: Any) -> bytes:
 
 
 def decoded(answer: Response) -> Any:
-    """Return the answer's JSON; None where it has none, as after a bend before."""
+    """Return the answer's JSON; None if it has none, as after an earlier bend."""
     return read(answer.body) if isinstance(answer.body, bytes) else None
 
 

@@ -1,4 +1,4 @@
-"""Faults in a listing: entries that come late, not at all, or in another order."""
+"""Faults in a listing: entries that come late, never, or in another order."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ LISTING = ("list",)
 
 
 def delayed_listing(turn: Turn, *, seconds: float = 60.0) -> Response:
-    """Entries younger than so many seconds, by the emulator's clock, are not listed yet."""
+    """Omit entries younger than so many seconds, by the emulator's clock."""
     latest = turn.now - timedelta(seconds=seconds)
     return _changed(turn, lambda entries: [entry for entry in entries if not _is_after(entry, latest)])
 
 
 def empty_listing(turn: Turn) -> Response:
-    """Nothing is listed, and there is no more."""
+    """List nothing, and say that there is no more."""
     return _changed(turn, lambda entries: [], has_more=False)
 
 
 def short_listing(turn: Turn, *, missing: float = 0.5) -> Response:
-    """A share of the entries (0 to 1), drawn anew for each answer, is not listed."""
+    """Omit a share of the entries (0 to 1), drawn again for each answer."""
     return _changed(turn, lambda entries: [entry for entry in entries if turn.random.random() >= missing])
 
 
 def reordered_listing(turn: Turn) -> Response:
-    """The entries are listed in another order, drawn anew for each answer."""
+    """List the entries in another order, drawn again for each answer."""
     return _changed(turn, lambda entries: turn.random.sample(entries, len(entries)))
 
 
@@ -41,11 +41,11 @@ def _is_after(entry: dict[str, Any], moment: datetime) -> bool:
     try:
         return datetime.fromisoformat(entry["created_at"]) > moment
     except (KeyError, TypeError, ValueError):
-        return False  # bent before
+        return False  # changed by an earlier bend
 
 
 def _changed(turn: Turn, change: Callable[[Entries], Entries], **page: Any) -> Response:
-    """Return the answer with other entries, and the cursors that go with them."""
+    """Return the answer with other entries, and the matching cursors."""
     answer = turn.answer()
     document = decoded(answer)
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):

@@ -1,6 +1,6 @@
-"""How a value of an answer is bent: replaced, dropped, retyped, made huge, and what else `HOWS` names.
+"""Change a value of an answer: replace, drop, retype, enlarge it, and the other ways in `HOWS`.
 
-Each function takes the value, the last name of its path, and the generator by which a seed repeats what is drawn.
+Each function takes the value, the last name of its path, and the random generator, so that a seed repeats the draws.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+# Characters of a huge text: Python's HTTP client still accepts a header of that length.
 HUGE = 20_000
-"""Characters of a text that is made huge: a header of that length still passes the HTTP client of Python."""
 
+# Elements of a huge list or object.
 MANY = 2_000
-"""Elements of a list or an object that is made huge."""
 
+# Digits of a huge number: more than a float or a column holds, fewer than Python refuses to read.
 DIGITS = 400
-"""Of a number that is made huge: more than a float or a column holds, fewer than Python refuses to read."""
 
+# Other values of fields and headers, by their last name, if an arbitrary text would be less meaningful.
 OTHERS: dict[str, tuple[Any, ...]] = {
     "processing_status": ("in_progress", "canceling", "ended", "paused", ""),
     "results_url": ("http://elsewhere.invalid/results", "file:///etc/passwd", "//", ""),
@@ -31,7 +32,6 @@ OTHERS: dict[str, tuple[Any, ...]] = {
     "content-encoding": ("gzip", "br", "unheard-of"),
     "content-length": ("0", "7", "100000000", "seven"),
 }
-"""Other values of fields and headers, by their last name, where any other text would say less."""
 
 TIMES = (
     "0001-01-01T00:00:00+14:00",
@@ -54,14 +54,14 @@ IS_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 class Nothing:
-    """A value that is not there."""
+    """A missing value."""
 
 
 NOTHING = Nothing()
 
 
 def replaced(value: Any, name: str, random: Random) -> Any:
-    """Another value of the same type."""
+    """Return another value of the same type."""
     if name in OTHERS:
         return random.choice([other for other in OTHERS[name] if other != value])
     match value:
@@ -90,13 +90,13 @@ def _moved(value: str, random: Random) -> str:
 
 
 def retyped(value: Any, name: str, random: Random) -> Any:
-    """A value of another type."""
+    """Return a value of another type."""
     others = ["7", 7, 7.5, True, [value], {"value": value}, []]
     return random.choice([other for other in others if type(other) is not type(value)])
 
 
 def huge(value: Any, name: str, random: Random) -> Any:
-    """A text of 20,000 characters, a number of 400 digits, or a list or object of 2,000 elements."""
+    """Return a text of 20,000 characters, a number of 400 digits, or a list or object of 2,000 elements."""
     match value:
         case bool() | None:
             return "x" * HUGE
@@ -128,7 +128,7 @@ def _pierced(value: Any, character: str) -> str:
 
 
 def out_of_range(value: Any, name: str, random: Random) -> Any:
-    """A time that no datetime holds, or a number that no column holds."""
+    """Return a time that no datetime holds, or a number that no column holds."""
     is_time = name.endswith("_at") or (isinstance(value, str) and IS_TIME.match(value))
     return random.choice(TIMES if is_time else NUMBERS)
 
@@ -165,7 +165,7 @@ def bent_header_value(value: str, name: str, how: str, random: Random) -> str | 
 
 
 def as_header(value: Any) -> str:
-    """Return a JSON value as a header's: other text than Latin-1 as UTF-8. ValueError where it would break the line."""
+    """Return a JSON value as a header's, with UTF-8 for text outside Latin-1. ValueError if it would break the line."""
     text = value if isinstance(value, str) else json.dumps(value)
     if "\r" in text or "\n" in text:
         raise ValueError(f"a header holds no line break: {text!r:.80}")

@@ -1,4 +1,4 @@
-"""Faults in the MessageBatch objects of an answer: in one batch's, or in each of a page's."""
+"""Faults in the MessageBatch objects of an answer: of one batch, or of each batch of a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = ("retrieve", "list")
 
 
 def foreign_results_url(turn: Turn, *, to: str = "http://elsewhere.invalid") -> Response:
-    """`results_url` is at another host, `to`: whoever asks there takes the key there (§11)."""
+    """Set `results_url` to another host, `to`: a client that follows it sends the key there (§11)."""
 
     def change(batch: dict[str, Any]) -> None:
         if batch["results_url"]:
@@ -28,7 +28,7 @@ def foreign_results_url(turn: Turn, *, to: str = "http://elsewhere.invalid") -> 
 def wrong_counts(
     turn: Turn, *, processing: int = 0, succeeded: int = 1, errored: int = 0, canceled: int = 0, expired: int = 0
 ) -> Response:
-    """`request_counts` differ from the lines by so many (one succeeded too many)."""
+    """Change `request_counts` by so many, so that they differ from the lines (by default one succeeded too many)."""
     added = {
         "processing": processing,
         "succeeded": succeeded,
@@ -44,7 +44,7 @@ def wrong_counts(
 
 
 def unknown_status(turn: Turn, *, status: str = "paused") -> Response:
-    """`processing_status` is one that nobody knows yet (§11)."""
+    """Set an unknown `processing_status` (§11)."""
     return _changed(turn.answer(), lambda batch: batch.update(processing_status=status))
 
 

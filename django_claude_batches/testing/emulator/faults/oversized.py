@@ -1,4 +1,4 @@
-"""Faults of answers that are huge, or made to be dear to read: a gzip bomb, a flood of lines, markup, a reason."""
+"""Faults of answers that are huge or expensive to read: a gzip bomb, a flood of lines, markup, a reason."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django_claude_batches.testing.emulator.lines import Line
 
 from .context import Turn
 
+# Bytes of a bomb that are compressed once, by a factor of a thousand, and repeated.
 BLOCK = 1_000_000
-"""Bytes of a bomb that are packed once, to a thousandth, and repeated."""
 
 
 def bomb(turn: Turn, *, size: int = 1_000_000) -> Response:
-    """The body is a gzip that nobody asked for, with `size` bytes of white space after it; of results, blank lines."""
+    """Send an unrequested gzip body with `size` bytes of white space after it; after results, blank lines."""
     answer = turn.answer()
     headers = answer.headers | {"content-encoding": "gzip"}
     if isinstance(answer.body, Outgoing):
@@ -29,12 +29,12 @@ def bomb(turn: Turn, *, size: int = 1_000_000) -> Response:
 
 
 def gzip_bomb(head: bytes, size: int, filling: bytes = b" ") -> bytes:
-    """Pack `head` and `size` times the byte `filling`, in time and memory for a thousandth of it."""
+    """Compress `head` and `size` times the byte `filling`, in a thousandth of the time and memory."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     whole, rest = divmod(size, BLOCK)
     block = filling * BLOCK
     parts = [packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)]
-    parts += [packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)] * whole  # after a full flush each is alike
+    parts += [packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)] * whole  # after a full flush all are alike
     parts.append(packer.compress(block[:rest]) + packer.flush())
     checksum = zlib.crc32(head)
     for _ in range(whole):
@@ -44,13 +44,13 @@ def gzip_bomb(head: bytes, size: int, filling: bytes = b" ") -> bytes:
 
 
 def markup(turn: Turn, *, size: int = 1_000_000) -> Response:
-    """The body is `size` times "<", whatever was asked."""
+    """Send a body of `size` times "<" for any request."""
     answer = turn.answer()
     return replace(answer, body=b"<" * size)
 
 
 def flood(turn: Turn, *, size: int = 1_000_000) -> Response:
-    """The lines of the results, and after them lines of custom_ids that nobody sent: `size` bytes of these."""
+    """Send the lines of the results, and after them `size` bytes of lines with custom_ids that were never sent."""
     answer = turn.answer()
     if not isinstance(answer.body, Outgoing):
         return answer
@@ -64,5 +64,5 @@ def flood(turn: Turn, *, size: int = 1_000_000) -> Response:
 
 
 def another_reason(turn: Turn, *, reason: str) -> Response:
-    """The reason phrase of the status line is another."""
+    """Replace the reason phrase of the status line."""
     return replace(turn.answer(), reason=reason)

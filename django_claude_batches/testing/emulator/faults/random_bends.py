@@ -1,4 +1,4 @@
-"""Bends that are drawn, one for each answer: what is there to be bent, bent in one of all ways."""
+"""Random bends, one for each answer: a random part of it, bent in a random way."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .context import Fault, Turn
 from .fields import ERROR, FIELDS, PAGE, decoded, is_field, paths, read
 from .mutations import HOWS
 
+# Headers that are bent even if the answer has none of them.
 HEADERS = (
     *("request-id", "anthropic-workspace-id", "anthropic-organization-id", "date", "server", "content-type"),
     *("content-length", "content-encoding", "retry-after", "retry-after-ms", "x-should-retry", "location"),
 )
-"""Bent also where the answer has none of them."""
 
+# Share of the bent fields of a listing that belong to an entry; the others are the page's own.
 ENTRY_SHARE = 0.8
-"""Of the bent fields of a listing, those of an entry; the others are the page's own."""
 
 STATUSES = (
     *(200, 201, 202, 204, 206, 299, 301, 302, 304, 307, 400, 401, 402, 403, 404, 408, 409, 410, 413, 418, 422, 429),
@@ -32,17 +32,17 @@ STATUSES = (
 WEIGHTS = {"field": 10, "header": 5, "listing": 3, "body": 2, "status": 1}
 LISTS = frozenset({"endpoint", "spare"})
 
+# The script's name of random bends; the ledger names the bend that was drawn.
 DRAWN = "drawn"
-"""The script's name of random bends; the ledger names what was drawn."""
 
+# Neither those that last until the client's total time limit, nor those that are expensive to read.
 BODIES: tuple[Body, ...] = ("slow", "cut", "inflated")
-"""Not those that last until the client gives up, each its total time, nor those that are made to be dear."""
 
+# Seconds that a slow body takes, so that thousands of answers can be bent in a minute.
 SLOWEST = 0.2
-"""Seconds that a slow body takes, so that thousands of answers can be bent in a minute."""
 
+# Draws before an answer that is almost wholly spared is left unchanged.
 TRIES = 10
-"""Draws, before an answer of which nearly all is spared stays whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +81,13 @@ class RandomBends:
         return (self.endpoint,) if isinstance(self.endpoint, str) else tuple(self.endpoint)
 
     def spoiling(self, random: Random) -> Spoiling:
-        """Return what is to be scripted. `random` draws, unless there is a seed."""
+        """Return what is scripted. `random` draws, unless there is a seed."""
         drawing = random if self.seed is None else Random(str(self.seed))  # noqa: S311
         return Spoiling(DRAWN, Fault(bent_at_random, self.endpoints or VERBS), {"random": drawing, "spare": self.spare})
 
 
 def bend_of(*, at_random: bool = False, **arguments: Any) -> Bend | RandomBends:
-    """Return the bend of these arguments, which may come from JSON. ValueError where there is no such argument."""
+    """Return the bend of these arguments, which may come from JSON. ValueError for an unknown argument."""
     kind: type[Bend | RandomBends] = RandomBends if at_random else Bend
     known = [each.name for each in dataclasses.fields(kind)]
     for name in arguments:
@@ -98,7 +98,7 @@ def bend_of(*, at_random: bool = False, **arguments: Any) -> Bend | RandomBends:
 
 
 def arguments_of(bend: Bend | RandomBends) -> dict[str, Any]:
-    """Return what `bend_of` makes the same bend of, as JSON can hold it."""
+    """Return the arguments from which `bend_of` makes the same bend, as JSON values."""
     given = {each.name: getattr(bend, each.name) for each in dataclasses.fields(bend)}
     defaults = {each.name: each.default for each in dataclasses.fields(bend)}
     told = {name: value for name, value in given.items() if value is not defaults[name]}
@@ -106,7 +106,7 @@ def arguments_of(bend: Bend | RandomBends) -> dict[str, Any]:
 
 
 def bent_at_random(turn: Turn, *, random: Random, spare: tuple[str, ...]) -> Response:
-    """Bend the answer in one way, unless what was drawn is spared again and again."""
+    """Bend the answer in one way, unless every draw is spared."""
     answer = turn.answer()
     answered = replace(turn, respond=lambda _request: answer)
     for _try in range(TRIES):
@@ -144,7 +144,7 @@ def _draw(verb: Any, answer: Response, random: Random) -> Bend:
 
 
 def _fields(verb: str, answer: Response, random: Random) -> tuple[int | None, list[str]]:
-    """Choose an entry or a line of the answer, if it has any, and return it with its fields; or those of the whole."""
+    """Choose an entry or a line of the answer, if any, and return it with its fields; otherwise those of the whole."""
     if isinstance(answer.body, Outgoing):
         lines = answer.body.lines
         entry = random.randrange(len(lines)) if lines else None

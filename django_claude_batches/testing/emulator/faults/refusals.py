@@ -1,7 +1,7 @@
-"""Faults that answer with a status in place of what was asked (`docs/reference/wire.md` §5).
+"""Faults that answer with an error status (`docs/reference/wire.md` §5).
 
-With `happens`, what was asked happens all the same: a 500 may come after the batch was made. `retry_after` (seconds, or
-a text) and `should_retry` put those headers on the answer, where they are not None.
+With `happens`, the request is executed all the same: a 500 may come after the batch was made. `retry_after` (seconds,
+or a text) and `should_retry` set those headers on the answer, unless they are None.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ HTML = (
 )
 NEVER_RETRIED = frozenset({400, 401, 402, 403, 404, 413})
 
+# §5.1 to §5.3. The texts of 402, 403, 408, 409, 503 and 504, and of those with a code other than `spend_cap`, are
+# inferred.
 STATUSES = {
     "key_refused": errors.key_invalid(),
     "billing": Refusal(402, "billing_error", "Your credit balance is too low to access the Anthropic API."),
@@ -67,10 +69,9 @@ STATUSES = {
         {"error_code": "enforced_spend_limit_reached"},
     ),
 }
-"""§5.1 to §5.3. The texts of 402, 403, 408, 409, 503 and 504, and of what has a code but `spend_cap`, are inferred."""
 
+# The text is inferred.
 RATE_LIMITED = Refusal(429, "rate_limit_error", "This request would exceed your organization's rate limit.")
-"""The text is inferred."""
 
 RetryAfter = float | str | None
 
@@ -78,7 +79,7 @@ RetryAfter = float | str | None
 def rate_limited(
     turn: Turn, *, retry_after: RetryAfter = 1, should_retry: bool | None = None, happens: bool = False
 ) -> Response:
-    """429; with `retry_after` None, without that header."""
+    """Answer 429; without the header if `retry_after` is None."""
     return _answer(turn, RATE_LIMITED, retry_after=retry_after, should_retry=should_retry, happens=happens)
 
 
@@ -93,18 +94,18 @@ def refusal(
     should_retry: bool | None = None,
     happens: bool = False,
 ) -> Response:
-    """Any error in the API's envelope, with this `message`, and `code` as its `error_code`."""
+    """Answer with any error in the API's envelope, with this `message`, and `code` as its `error_code`."""
     refusal = Refusal(status, type, message, {} if code is None else {"error_code": code})
     return _answer(turn, refusal, retry_after=retry_after, should_retry=should_retry, happens=happens)
 
 
 def not_found(turn: Turn, *, happens: bool = False) -> Response:
-    """404 for a batch that is there: it has been seen up to two minutes after the create call (§11)."""
+    """Answer 404 for an existing batch: observed up to two minutes after the create call (§11)."""
     return _answer(turn, errors.batch_unknown(turn.batch_id), happens=happens)
 
 
 def html(turn: Turn, *, status: int = 500, retry_after: RetryAfter = None, happens: bool = False) -> Response:
-    """A page of a proxy's, with this `status` (200 too) and no request-id."""
+    """Answer with a proxy's HTML page, with this `status` (200 too) and no request-id."""
     made = turn.answer().batch_id if happens else None
     body = HTML.format(status=status).encode()
     headers = {"content-type": "text/html"} | _hints(retry_after)
@@ -112,7 +113,7 @@ def html(turn: Turn, *, status: int = 500, retry_after: RetryAfter = None, happe
 
 
 def redirect(turn: Turn, *, status: int = 307, to: str = "http://elsewhere.invalid", happens: bool = False) -> Response:
-    """A redirect to the same path at another host, `to`: whoever follows it takes the key there (§11)."""
+    """Redirect to the same path at another host, `to`: a client that follows it sends the key there (§11)."""
     made = turn.answer().batch_id if happens else None
     query = f"?{urlencode(turn.request.query)}" if turn.request.query else ""
     headers = {"location": f"{to}{turn.request.path}{query}"}

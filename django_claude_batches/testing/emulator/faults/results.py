@@ -1,6 +1,6 @@
-"""Faults in the stream of results: which lines are sent, in which order, and where the stream breaks off.
+"""Faults in the stream of results: which lines are sent, in which order, and where the stream is cut.
 
-`line` counts from 1, in the order in which the lines would be sent. What is put in has the `Line.type` "".
+`line` counts from 1, in the order in which the lines would be sent. Added lines have the `Line.type` "".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Change = Callable[..., list[Line]]
 
 
 def on_lines(change: Change) -> Callable[..., Response]:
-    """Make a fault of a function of the lines. An answer that has none, a 404, stays as it is."""
+    """Make a fault from a function of the lines. An answer without lines, a 404, is unchanged."""
 
     @functools.wraps(change)
     def spoil(turn: Turn, **options: Any) -> Response:
@@ -34,12 +34,12 @@ def on_lines(change: Change) -> Callable[..., Response]:
 
 
 def cut_mid_line(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
-    """The stream breaks off in the middle of a line, `after` so many whole ones (half). `clean`: it ends properly."""
+    """Cut the stream within a line, after so many whole ones (by default half). `clean`: it ends properly."""
     return _cut(turn, after=after, mid_line=True, clean=clean, reset=reset)
 
 
 def cut_at_line_end(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
-    """The stream breaks off between two lines, `after` so many (half). `clean`: it ends properly."""
+    """Cut the stream between two lines, after so many (by default half). `clean`: it ends properly."""
     return _cut(turn, after=after, mid_line=False, clean=clean, reset=reset)
 
 
@@ -55,42 +55,42 @@ def _cut(turn: Turn, *, after: int | None, mid_line: bool, clean: bool, reset: b
 
 
 def other_order(turn: Turn) -> Response:
-    """The lines come in an order of their own, another one at each download."""
+    """Send the lines in another order, drawn again for each download."""
     return on_lines(lambda lines: turn.random.sample(lines, len(lines)))(turn)
 
 
 def empty_results(lines: list[Line]) -> list[Line]:
-    """No line comes."""
+    """Send no line."""
     return []
 
 
 def no_last_newline(lines: list[Line]) -> list[Line]:
-    """The last line has no newline."""
+    """Send the last line without a newline."""
     return [*lines[:-1], lines[-1]._replace(raw=lines[-1].raw.rstrip(b"\n"))]
 
 
 def crlf(lines: list[Line]) -> list[Line]:
-    r"""Lines end in \r\n."""
+    """End lines with CRLF."""
     return [line._replace(raw=line.raw[:-1] + b"\r\n") for line in lines]
 
 
 def blank_lines(lines: list[Line]) -> list[Line]:
-    """A blank line follows each."""
+    """Send a blank line after each."""
     return [each for line in lines for each in (line, _inserted(b"\n"))]
 
 
 def duplicate_line(lines: list[Line], *, line: int = 1) -> list[Line]:
-    """A line comes again, as the last."""
+    """Send a line again, as the last."""
     return [*lines, lines[line - 1]]
 
 
 def missing_line(lines: list[Line], *, line: int = 1) -> list[Line]:
-    """A line does not come."""
+    """Omit a line."""
     return lines[: line - 1] + lines[line:]
 
 
 def foreign_line(lines: list[Line], *, line: int = 1, count: int = 1, custom_id: str = "foreign") -> list[Line]:
-    """Lines of custom_ids that nobody sent come before a line: `custom_id`, and `custom_id`2 and on."""
+    """Send lines of custom_ids that were never sent before a line: `custom_id`, `custom_id`2 and so on."""
     result = json.loads(lines[0].raw)["result"]
     names = [custom_id if number == 1 else f"{custom_id}{number}" for number in range(1, count + 1)]
     made = [_inserted(json.dumps({"custom_id": name, "result": result}).encode() + b"\n", name) for name in names]
@@ -98,7 +98,7 @@ def foreign_line(lines: list[Line], *, line: int = 1, count: int = 1, custom_id:
 
 
 def garbage_line(lines: list[Line], *, line: int = 1, text: str = '{"custom_id": not JSON') -> list[Line]:
-    """A line that is no JSON, `text`, comes before a line."""
+    """Send a line that is not JSON, `text`, before a line."""
     return [*lines[: line - 1], _inserted(text.encode() + b"\n"), *lines[line - 1 :]]
 
 

@@ -1,4 +1,4 @@
-"""Which requests meet which fault or bend."""
+"""Decide which requests meet which fault or bend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KNOWN: dict[str, Fault] = (
 
 @dataclass
 class Scripted:
-    """A fault and what it spoils: of the requests that it concerns, from `first` to `last`, and of these a `share`."""
+    """A fault and what it affects: of the requests it concerns, from `first` to `last`, and a `share` of these."""
 
     name: str
     fault: Fault
@@ -42,7 +42,7 @@ class Scripted:
     seen: int = 0
 
     def meets(self, verb: str, batch_id: str, key: str) -> bool:
-        """Count a request, if it is one that this concerns, and say whether it is to be spoiled."""
+        """Count a request, if this concerns it, and return whether it is affected."""
         if verb not in self.verbs or self.batch_id not in (None, batch_id) or self.key not in (None, key):
             return False
         self.seen += 1
@@ -52,7 +52,7 @@ class Scripted:
 
 
 class Faults:
-    """The faults that are scripted. Where several meet one request, a later one spoils what earlier ones made of it."""
+    """The scripted faults. If several meet one request, a later one changes what earlier ones made of it."""
 
     def __init__(self, *, seed: str) -> None:
         self._seed = seed
@@ -87,7 +87,7 @@ class Faults:
             self._script(name, fault, options, random, batch_id=bend.batch, key=bend.key, bend=bend, **placed)
 
     def remove_bend(self, bend: Bend | RandomBends) -> None:
-        """Remove it, each time it was added; LookupError where it was not."""
+        """Remove each occurrence of the bend; raise LookupError if there is none."""
         with self._lock:
             left = [each for each in self._scripted if each.bend != bend]
             if len(left) == len(self._scripted):
@@ -138,7 +138,7 @@ class Faults:
         now: Callable[[], datetime],
         identify: Callable[[Request], dict[str, str]],
     ) -> Response:
-        """Return the response to `request`, spoiled by the faults that it meets."""
+        """Return the response to `request`, changed by the faults that it meets."""
         try:
             verb, batch_id = asked(request)
         except errors.Refusal:
@@ -154,7 +154,7 @@ class Faults:
             respond = _spoiled(each, respond, verb=verb, batch_id=batch_id, **about)
         try:
             response = respond(request)
-        except Exception as error:  # noqa: BLE001  as in `Routes.respond`: the caller waits for a response
+        except Exception as error:  # noqa: BLE001 (as in `Routes.respond`: the caller waits for a response)
             response = refused(errors.emulator_failed(error), {"request-id": request_id})
         return replace(response, faults=[each.name for each in met if each.name != DRAWN] + response.faults)
 
@@ -168,7 +168,7 @@ def _spoiled(scripted: Scripted, respond: Callable[[Request], Response], **about
 
 
 def known(name: str, options: dict[str, Any]) -> Fault:
-    """Return the fault, or raise a ValueError that says what there is."""
+    """Return the fault, or raise a ValueError that lists the faults."""
     if name not in KNOWN:
         raise ValueError(f"unknown fault {name!r}.{_meant(name)} There are: {', '.join(sorted(KNOWN))}")
     fault = KNOWN[name]

@@ -1,4 +1,4 @@
-"""Faults within one result line: values that parsers and databases break on, and words that nobody knows yet.
+"""Faults within one result line: values that break parsers and databases, and unknown types.
 
 The line is the succeeded one at `line`, counted from 1 among the succeeded lines, in the order of sending.
 """
@@ -14,9 +14,10 @@ from django_claude_batches.testing.emulator.lines import Line
 from .context import Fault
 from .results import on_lines
 
+# Replaced in the encoded bytes by a value that Python would not encode as needed.
 PLACE = "the-odd-value-stands-here"
-"""Put where a value goes that Python would not encode as it is meant, and replaced in the bytes."""
 
+# As JSON. The first three are strings, and may be used in a text or as a key too.
 ODD = {
     "nul": r'"a\u0000b"',
     "lone_surrogate": r'"a\ud800b"',
@@ -27,13 +28,12 @@ ODD = {
     "deep_nesting": "[" * 5000 + "]" * 5000,
     "repeated_key": '1,"odd":2',
 }
-"""As JSON. The first three are strings, and may stand in a text or as a key too."""
 
 Where = Literal["text", "value", "key"]
 
 
 def huge_line(lines: list[Line], *, line: int = 1, size: int = 8_000_000) -> list[Line]:
-    """A line of `size` bytes: its text is filled up."""
+    """Extend a line's text until the line has `size` bytes."""
 
     def change(message: dict[str, Any]) -> None:
         message["content"].append({"type": "text", "text": PLACE})
@@ -44,7 +44,7 @@ def huge_line(lines: list[Line], *, line: int = 1, size: int = 8_000_000) -> lis
 
 
 def unknown_result_type(lines: list[Line], *, line: int = 1, type: str = "postponed") -> list[Line]:  # noqa: A002
-    """`result.type` is one that nobody knows, and the result has nothing else."""
+    """Set an unknown `result.type`, with nothing else in the result."""
     index = _index(lines, line)
     raw = json.dumps({"custom_id": lines[index].custom_id, "result": {"type": type}}).encode() + b"\n"
     return [*lines[:index], Line(lines[index].custom_id, type, raw), *lines[index + 1 :]]
@@ -63,7 +63,7 @@ def unknown_usage_key(lines: list[Line], *, line: int = 1, key: str = "novel_inp
 
 
 def _odd_text(json_text: str) -> Callable[..., list[Line]]:
-    """The string stands in a text, as another value, or as a key."""
+    """Return a fault that uses the string in a text, as another value, or as a key."""
 
     def spoil(lines: list[Line], *, line: int = 1, where: Where = "text") -> list[Line]:
         def change(message: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def _odd_value(json_text: str) -> Callable[..., list[Line]]:
 def _changed(
     lines: list[Line], line: int, change: Callable[[dict[str, Any]], None], *, json_text: str = ""
 ) -> list[Line]:
-    """Return the lines with that line's message changed, and `json_text` where the change put `PLACE`."""
+    """Return the lines with that line's message changed, and `PLACE` replaced by `json_text`."""
     index = _index(lines, line)
     document = json.loads(lines[index].raw)
     change(document["result"]["message"])
@@ -101,7 +101,7 @@ def _changed(
 
 
 def _index(lines: list[Line], line: int) -> int:
-    """Return the place of the line-th succeeded line."""
+    """Return the index of the line-th succeeded line."""
     succeeded = [index for index, each in enumerate(lines) if each.type == "succeeded"]
     if line > len(succeeded):
         raise LookupError(f"there is no succeeded line {line}: {len(succeeded)} of {len(lines)} lines are")

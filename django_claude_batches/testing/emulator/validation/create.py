@@ -1,6 +1,6 @@
-"""What create checks before it answers: the JSON, the list's bounds, and every rule about custom_ids.
+"""The checks of a create call before it is answered: the JSON, the list's bounds, and every rule about custom_ids.
 
-Nothing inside `params` is looked at here; that is judged when the batch ends (`docs/reference/wire.md` §6).
+Nothing inside `params` is checked here, but when the batch ends (`docs/reference/wire.md` §6).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _parse(body: bytes) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and Infinity, which Python's parser takes and JSON does not have."""
+    """Refuse NaN and Infinity, which Python's parser accepts and JSON does not have."""
     raise ValueError(f"{name} is not JSON")
 
 

@@ -90,7 +90,7 @@ def _thinking_enabled(params: dict[str, Any]) -> str | None:
 
 
 def _thinking_disabled(params: dict[str, Any]) -> str | None:
-    """The text is inferred."""
+    """Return the refusal; the text is inferred."""
     text = '"thinking.type.disabled" is not supported for this model.'
     return text if _type_of(params, "thinking") == "disabled" else None
 

@@ -1,4 +1,4 @@
-"""What is checked when a batch ends: everything inside `params` (`docs/reference/wire.md` §3.2, §6).
+"""The checks when a batch ends: everything inside `params` (`docs/reference/wire.md` §3.2, §6).
 
 A request that fails becomes an errored line and affects no other. Paths have no `requests.N.params.` prefix.
 """
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from . import params_types
 from .models import MODELS, SAMPLING, refused_by
 
+# The beta that allows 300,000 output tokens, in batches only (§4).
 OUTPUT_300K = "output-300k-2026-03-24"
-"""The beta that lets a batch, and only a batch, ask for 300,000 output tokens (§4)."""
 
 REQUIRED = ("model", "messages", "max_tokens")
 GENERAL = frozenset(
@@ -27,8 +27,8 @@ BETA = frozenset(
         "thread",
     }
 )  # fmt: skip
+# §3.2. The betas' keys are accepted with any beta: which needs which is not fully known.
 KNOWN = frozenset(REQUIRED) | GENERAL | BETA
-"""§3.2. The betas' keys are taken whichever beta was sent: which needs which is not all known."""
 
 USER_FACING = {"error_visibility": "user_facing"}
 
@@ -54,7 +54,7 @@ class Terms(NamedTuple):
 
 
 def judge(params: dict[str, Any], terms: Terms, *, in_batch: bool = True) -> Failure | None:
-    """Return the first thing wrong with `params`, or None; what only a batch refuses, where they are `in_batch`."""
+    """Return the first problem of `params`, or None; with `in_batch`, including what only a batch refuses."""
     for message in _complaints(params, terms, in_batch=in_batch):
         return Failure("invalid_request_error", message)
     model = MODELS.get(params["model"])
@@ -72,7 +72,7 @@ def judge(params: dict[str, Any], terms: Terms, *, in_batch: bool = True) -> Fai
 
 
 def _complaints(params: dict[str, Any], terms: Terms, *, in_batch: bool) -> Iterator[str]:
-    """Yield what is wrong. Only the first is asked for, so what follows a `yield` may rely on what that checked."""
+    """Yield the problems. Only the first is used, so what follows a `yield` may rely on what was checked before it."""
     if params.get("stream"):
         yield '"stream=True" is not supported in the Message Batches API'
     for key in REQUIRED:
@@ -122,7 +122,7 @@ def _of_messages(messages: Any, terms: Terms) -> Iterator[str]:
 
 
 def _of_blocks(role: str, blocks: list[Any], *, at: str) -> Iterator[str]:
-    """What 2026-10-21 removed from content (§2.1); the texts are inferred."""
+    """Yield the use of content that 2026-10-21 removed (§2.1); the texts are inferred."""
     for position, block in enumerate(blocks):
         kind = block.get("type") if isinstance(block, dict) else None
         if role == "assistant" and kind == "document":
@@ -132,7 +132,7 @@ def _of_blocks(role: str, blocks: list[Any], *, at: str) -> Iterator[str]:
 
 
 def _unsupported(params: dict[str, Any], terms: Terms) -> Iterator[str]:
-    """What works in the Messages API and not in a batch (§3.2); the texts are inferred."""
+    """Yield what works in the Messages API and not in a batch (§3.2); the texts are inferred."""
     if params.get("speed") == "fast":
         yield '"speed=fast" is not supported in the Message Batches API'
     if params.get("fallbacks"):

@@ -68,7 +68,7 @@ def complaints(params: dict[str, Any], betas: tuple[str, ...]) -> Complaints:
             yield from CHECKS[key](value, key)
             is_plain = False
     if is_plain:
-        return  # most requests of a large batch: nothing else to check
+        return  # most requests of a large batch have nothing else to check
     yield from _of_tool_results(params["messages"])
     yield from _together(params, betas)
     breakpoints = sum(_breakpoints(params.get(key)) for key in ("system", "tools", "messages"))
@@ -259,7 +259,7 @@ def _share(value: Any, at: str) -> Complaints:
 def _together(params: dict[str, Any], betas: tuple[str, ...]) -> Complaints:
     """Yield members that are valid alone but not together with another one."""
     choice, thinking, tools = params.get("tool_choice"), params.get("thinking"), params.get("tools") or []
-    brings_more = bool(params.get("mcp_servers"))  # the older form: tools of a server, which `tools` does not name
+    brings_more = bool(params.get("mcp_servers"))  # the older form: tools of a server that `tools` does not name
     if choice and choice["type"] != "none" and not tools and not brings_more:
         yield "tool_choice: may only be specified while providing tools"
     # Other tools can bring more names than their own.

@@ -1,4 +1,4 @@
-"""JSON schemas: what structured outputs refuse (`docs/reference/wire.md` §13), and a value that fits one."""
+"""JSON schemas: what structured outputs refuse (`docs/reference/wire.md` §13)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATS = {
 # Keywords whose values are not schemas.
 VALUES = frozenset({"const", "default", "enum", "examples"})
 
-# Keywords that hold schemas by names of the author's, which may be names of keywords.
+# Keywords that contain schemas by the author's names, which may be equal to keywords.
 NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 
 CONTAINERS = (dict, list)
@@ -56,7 +56,7 @@ class _NoEnum(Exception):
 
 def _circle(root: dict[str, Any]) -> str | None:
     """Follow each reference once, without recursion: a chain of them may be longer than Python's stack."""
-    path = {"#": iter(_references(root))}  # those being followed, each with what is left of its own
+    path = {"#": iter(_references(root))}  # those being followed, each with its remaining references
     seen: set[str] = set()
     while path:
         reference = next(path[next(reversed(path))], None)
@@ -77,7 +77,7 @@ def _circle(root: dict[str, Any]) -> str | None:
 def _references(schema: Any) -> list[str]:
     found = []
     nodes = [schema]
-    for node in nodes:  # the loop extends it
+    for node in nodes:  # `nodes` grows in this loop
         if isinstance(node, list):
             nodes.extend(node)
         elif isinstance(node, dict):
