@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
@@ -16,7 +16,7 @@ from django_claude_batches.job_registry import Job
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.delivery import REDELIVERY_MODES
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.delivery.evaluation import RowOutcome, evaluate_result
+from django_claude_batches.services.delivery.outcomes import RowOutcome
 
 logger = get_logger(__name__)
 
@@ -36,14 +36,46 @@ class EarlierFailure(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """The rows of one transaction, and the failed deliveries of those redelivered, by the request's primary key."""
+    """The rows of one transaction, as they were read before it; the first of them are evaluated.
+
+    `outcomes` has what became of each evaluated request, or what the job's validator raised; `changed` has the results
+    whose `output` is new. `failures` are by the request's primary key.
+    """
 
     chunk: DeliveryChunk
     requests: list[BatchRequest]
     failures: dict[int, EarlierFailure]
+    outcomes: list[str | Exception] = field(default_factory=list)
+    changed: list[BatchResult] = field(default_factory=list)
+
+    def lock(self, token: str, *, using: str) -> bool:
+        """Renew the lease; return whether the rows may be delivered as they were read. Call it inside the transaction.
+
+        They may not if the lease is lost, if the run is paused, or if another process delivered some of them.
+        """
+        # This also locks the row: a worker whose lease expired blocks until this commits, then finds it lost.
+        if not DeliveryChunk.objects.using(using).renew(self.chunk.pk, token):
+            return False
+        chunk = _read_chunk(self.chunk.pk, token, using=using)
+        if chunk is None or chunk.position != self.chunk.position:
+            return False
+        self.set_chunk(chunk)
+        if chunk.mode not in REDELIVERY_MODES:
+            return True
+        rows = FailedDelivery.objects.using(using).filter(request__in=[request.pk for request in self.requests])
+        failures = rows.values_list("request", "outcome", "was_delivered")
+        return self.failures == {pk: EarlierFailure(outcome, was_counted) for pk, outcome, was_counted in failures}
+
+    def set_chunk(self, chunk: DeliveryChunk) -> None:
+        """Set the chunk, and its batch on the requests and their results."""
+        self.chunk = chunk
+        for request in self.requests:
+            request.batch = chunk.batch
+            if (result := result_of(request)) is not None:
+                result.request, result.batch = request, chunk.batch
 
     def failed_as(self, request: BatchRequest) -> str:
-        """Return how a request failed whose `on_failure` raised; empty for others.
+        """Return the outcome of a request whose `on_failure` raised; empty for others.
 
         It counts as failed, even if its answer is usable now.
         """
@@ -51,28 +83,6 @@ class Slice:
             return ""
         outcome = self.failures[request.pk].outcome
         return "" if outcome == RowOutcome.SUCCEEDED else outcome
-
-    def is_outdated(self, chunk: DeliveryChunk, *, using: str) -> bool:
-        """Return whether another process delivered some of the rows since they were read; `chunk` was read just now."""
-        if chunk.mode not in REDELIVERY_MODES:
-            return chunk.position != self.chunk.position
-        rows = FailedDelivery.objects.using(using).filter(request__in=[request.pk for request in self.requests])
-        failures = rows.values_list("request", "outcome", "was_delivered")
-        now = {pk: EarlierFailure(outcome, was_delivered) for pk, outcome, was_delivered in failures}
-        return (chunk.position, now) != (self.chunk.position, self.failures)
-
-    def set_chunk(self, chunk: DeliveryChunk) -> None:
-        """Set the chunk on the slice, and its batch on the requests and their results."""
-        self.chunk = chunk
-        for request in self.requests:
-            request.batch = chunk.batch
-            if (result := result_of(request)) is not None:
-                result.request, result.batch = request, chunk.batch
-
-    def break_reference_cycles(self) -> None:
-        """Separate requests from their results, so that memory is freed at once."""
-        for request in self.requests:
-            request._state.fields_cache.clear()
 
 
 def undelivered_requests(chunk: DeliveryChunk, *, using: str) -> models.QuerySet[BatchRequest]:
@@ -85,18 +95,15 @@ def undelivered_requests(chunk: DeliveryChunk, *, using: str) -> models.QuerySet
     return rows if chunk.positions is None else rows.filter(position__in=chunk.positions)
 
 
-def read_chunk(pk: int, token: str, *, using: str) -> DeliveryChunk | None:
-    """Return the chunk with its batch and run; None if the lease is lost or the run is paused."""
-    rows = DeliveryChunk.objects.using(using).leased_by(pk, token)
-    chunk = rows.select_related("batch__run").first()
+def read_slice(pk: int, token: str, job: Job | None, *, alone: bool, using: str) -> Slice | None:
+    """Read the next rows of a chunk, none of which is locked, and check their answers unless `job` is None.
+
+    They are up to 1,000, or have about 8 MB of answers; with `alone` it is one. Return None if the lease is lost or the
+    run is paused.
+    """
+    chunk = _read_chunk(pk, token, using=using)
     if chunk is None:
-        logger.warning("Delivery %s: another process has it now.", pk)
         return None
-    return None if chunk.batch.run is not None and chunk.batch.run.is_paused else chunk
-
-
-def read_slice(chunk: DeliveryChunk, *, alone: bool, using: str) -> Slice:
-    """Read the next rows of a chunk: up to 1,000, or about 8 MB of answers; one if `alone`. None of them is locked."""
     found = undelivered_requests(chunk, using=using)
     size = Coalesce(F("result__output_tokens"), Value(0)) * BYTES_PER_TOKEN
     page = found.order_by("position")[:1] if alone else next(sized_pages(found, "position", size), found.none())
@@ -108,38 +115,49 @@ def read_slice(chunk: DeliveryChunk, *, alone: bool, using: str) -> Slice:
         failures = {row.request_id: EarlierFailure(row.outcome, row.was_delivered) for row in failed}
     rows = Slice(chunk, list(page), failures)
     rows.set_chunk(chunk)
+    if job is not None:
+        _evaluate_rows(rows, job)
     return rows
 
 
-def evaluate(rows: Slice, job: Job) -> tuple[list[str | Exception], list[BatchResult]]:
-    """Check the answers until the time is over: the other rows are left to the next transaction.
+def _read_chunk(pk: int, token: str, *, using: str) -> DeliveryChunk | None:
+    """Return the chunk with its batch and run; None if the lease is lost or the run is paused."""
+    rows = DeliveryChunk.objects.using(using).leased_by(pk, token)
+    chunk = rows.select_related("batch__run").first()
+    if chunk is None:
+        logger.warning("Delivery %s: another process has it now.", pk)
+        return None
+    return None if chunk.batch.run is not None and chunk.batch.run.is_paused else chunk
 
-    Return the outcome of each request, or what the job's validator raised, and the results whose `output` changed.
-    """
-    outcomes: list[str | Exception] = []
-    changed: list[BatchResult] = []
+
+def _evaluate_rows(rows: Slice, job: Job) -> None:
+    """Check the answers until the time is over: the other rows are left to the next transaction."""
     stop_at = time.monotonic() + MAX_EVALUATION_SECONDS
     for request in rows.requests:
-        outcomes.append(_evaluate(request, rows, job, changed))
+        rows.outcomes.append(_evaluate(request, rows, job))
         if time.monotonic() > stop_at:
             break
-    return outcomes, changed
 
 
-def _evaluate(request: BatchRequest, rows: Slice, job: Job, changed: list[BatchResult]) -> str | Exception:
+def _evaluate(request: BatchRequest, rows: Slice, job: Job) -> str | Exception:
+    result = result_of(request)
     if failed_as := rows.failed_as(request):
         return failed_as
-    result = result_of(request)
     if result is None:
         return RowOutcome.MISSING
-    if request.erased_at is None:  # else its answer is erased too
-        try:
-            if evaluate_result(result, job):
-                changed.append(result)
-        except DatabaseError:
-            raise
-        except Exception as error:  # noqa: BLE001 (a validator is the project's code)
-            return error
+    if request.erased_at is not None:  # its answer was erased
+        return result.outcome
+    before = result.output, result.output_error
+    result.output_error = None
+    try:
+        if result.outcome == RowOutcome.SUCCEEDED:
+            result.output_error = job.read_output(result)
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a validator is the project's code)
+        return error
+    if (result.output, result.output_error) != before:
+        rows.changed.append(result)
     return result.outcome
 
 

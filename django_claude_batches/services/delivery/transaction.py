@@ -1,62 +1,50 @@
-"""One transaction of a delivery: some rows, what the job's handlers do with them, and the mark that they did."""
+"""Deliver some rows in one transaction: what the job's handlers write, and the mark that the rows are delivered."""
 
 from __future__ import annotations
 
-import time
+from collections import Counter
+from typing import Any
 
 from django.db import transaction
 
+from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
 from django_claude_batches.exceptions import LeaseLost
 from django_claude_batches.job_registry import Job
-from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode
+from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.bulk import write_outputs
+from django_claude_batches.models.delivery import REDELIVERY_MODES
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.delivery.evaluation import AutomaticRetries, RowOutcome
-from django_claude_batches.services.delivery.record import DeliveryCounts, RowRecord, record_progress
-from django_claude_batches.services.delivery.slice import Slice, evaluate, read_chunk, read_slice, result_of
-from django_claude_batches.services.delivery.targets import Targets, target_key, targets_of
-from django_claude_batches.services.job_calls import call_handler
+from django_claude_batches.services.delivery.handlers import DeliveryCounts, call_handlers, count_failure
+from django_claude_batches.services.delivery.slice import Slice, read_slice
 
 logger = get_logger(__name__)
-
-# After this, a transaction ends before its rows do: handlers may be slow, and others wait for what they locked.
-MAX_TRANSACTION_SECONDS = 10.0
 
 
 def deliver_slice(pk: int, token: str, job: Job, *, alone: bool = False, failure: Exception | None = None) -> bool:
     """Deliver the next rows of a chunk in one transaction; return whether it has more rows.
 
-    The rows are read, and their answers checked, before the transaction, since a check may take long. The transaction
-    does nothing if the rows were delivered by another process since. If the lease is lost or the run is paused, return
-    False.
+    The rows are read, and their answers checked, before the transaction, since a check may take long. If something has
+    changed since, the transaction does nothing. Return False if the lease is lost or the run is paused.
 
-    With `alone`, deliver one row. With `failure`, call no handler: the row's transaction failed with this error, which
-    is recorded as that of its handler.
+    With `alone`, deliver one row. With `failure`, the error of its transaction, record that as its handler's.
     """
     using = DeliveryChunk.objects.primary().db
-    chunk = read_chunk(pk, token, using=using)
-    if chunk is None:
+    rows = read_slice(pk, token, job if failure is None else None, alone=alone, using=using)
+    if rows is None:
         return False
-    rows = read_slice(chunk, alone=alone, using=using)
     try:
-        outcomes, changed = evaluate(rows, job) if failure is None else ([], [])
         with transaction.atomic(using=using, durable=True):
-            # Renewing the lease also locks the row: a worker whose lease expired blocks until this commits, then finds
-            # it lost.
-            is_mine = DeliveryChunk.objects.using(using).renew(pk, token)
-            if not is_mine or (chunk := read_chunk(pk, token, using=using)) is None:
-                return False
-            if rows.is_outdated(chunk, using=using):
-                return True
-            rows.set_chunk(chunk)
-            counts = _call_handlers(rows, outcomes, job, using=using) if failure is None else _fail(rows, failure)
-            write_outputs(changed, using=using)
-            has_more = record_progress(rows, counts, token, alone=alone, using=using)
+            if not rows.lock(token, using=using):
+                return True  # the next call reads the rows again
+            counts = call_handlers(rows, job, using=using) if failure is None else count_failure(rows, failure)
+            write_outputs(rows.changed, using=using)
+            has_more = _record_progress(rows, counts, token, alone=alone, using=using)
     except LeaseLost:
         logger.warning("Delivery %s: another process has it now.", pk)
         return False
     finally:
-        rows.break_reference_cycles()
+        for request in rows.requests:  # break the reference cycle with its result, so that memory is freed at once
+            request._state.fields_cache.clear()
     if counts.first_error is not None:
         numbers = rows.chunk.batch_id, len(counts.failed_deliveries), len(counts.processed)
         text = "Batch %s: the job's code raised for %d of %d rows. The first:"
@@ -64,66 +52,66 @@ def deliver_slice(pk: int, token: str, job: Job, *, alone: bool = False, failure
     return has_more
 
 
-def _call_handlers(rows: Slice, outcomes: list[str | Exception], job: Job, *, using: str) -> DeliveryCounts:
-    """Deliver the rows that were evaluated, until the time is over; return what became of them."""
-    counts = DeliveryCounts()
-    requests = rows.requests[: len(outcomes)]
-    targets = targets_of(requests, job, using=using)
-    # What is redelivered, or was not retried, is not retried automatically.
-    is_first = rows.chunk.mode == DeliveryMode.FIRST
-    retries = AutomaticRetries(rows.chunk.batch, job, using=using) if is_first else None
-    stop_at = time.monotonic() + MAX_TRANSACTION_SECONDS
-    for request, outcome in zip(requests, outcomes, strict=True):
-        if isinstance(outcome, Exception):
-            row = RowRecord(None, error=outcome)
-        elif request.erased_at is not None:
-            row = RowRecord(outcome, is_gone=True)
-        elif retries is not None and (change := retries.change(request, result_of(request), outcome)) is not None:
-            row = RowRecord(outcome, retry=change)
-        else:
-            row = _call_handler(request, outcome, rows, job, targets, using=using)
-        counts.add(request, row)
-        if time.monotonic() > stop_at:
-            break
-    return counts
+def _record_progress(rows: Slice, counts: DeliveryCounts, token: str, *, alone: bool, using: str) -> bool:
+    """Write what became of the rows, and how far the chunk is; return whether it has more rows."""
+    chunk = rows.chunk
+    delivered_before, failed_before = _counted_before(rows, counts, using=using)
+    if counts.failed_deliveries or chunk.mode != DeliveryMode.FIRST or chunk.positions is not None:
+        for each in counts.failed_deliveries:
+            each.was_delivered = each.position in delivered_before
+        _replace_failed_deliveries(rows, counts, using=using)
+    failed = [row for row in counts.failed if row[0] not in failed_before | delivered_before]
+    next_position = counts.processed[-1] + 1 if counts.processed else chunk.position
+    has_more = bool(counts.processed) and next_position <= chunk.last_position
+    changes: dict[str, Any] = {
+        "position": next_position,
+        "outcomes": dict(Counter(chunk.outcomes) + counts.outcomes),
+        "delivered_count": chunk.delivered_count + len(counts.delivered - delivered_before),
+        "failed_count": chunk.failed_count + len(failed),
+        "gone_count": chunk.gone_count + counts.gone,
+        "failed": chunk.failed + failed,
+        "to_retry": chunk.to_retry + counts.to_retry,
+        "lease_until": now_plus(LEASE),
+        # If rows are alone, the one that killed the processes before may still follow.
+        "failures": chunk.failures if alone else 1,
+        "last_error": "",
+    }
+    if not has_more:
+        changes |= {"done_at": DatabaseNow(), "next_action_at": None, "failures": 0}
+    # The row is locked since the lease was renewed, however long ago: comparing the time too would lose work.
+    if not DeliveryChunk.objects.using(using).filter(pk=chunk.pk, lease_token=token).update(**changes):
+        raise LeaseLost(f"The lease on delivery {chunk.pk} is lost.")
+    return has_more
 
 
-def _call_handler(
-    request: BatchRequest, outcome: str, rows: Slice, job: Job, targets: Targets, *, using: str
-) -> RowRecord:
-    """Call `on_result` or `on_failure` with the request's target and result; a row whose target was deleted is gone."""
-    is_success = outcome == RowOutcome.SUCCEEDED
-    if not is_success and rows.chunk.mode == DeliveryMode.REDELIVER:
-        return RowRecord(outcome)
-    is_failed = not is_success and not rows.failed_as(request)
-    key = target_key(request)
-    target = targets.get(key)
-    if target is None:
-        return RowRecord(outcome, is_failed=is_failed, is_gone=True)
-    result = result_of(request) or _missing_result(request)
-    error = call_handler(job, "on_result" if is_success else "on_failure", target, result, using=using)
-    if error is None:
-        return RowRecord(outcome, is_delivered=is_success, is_failed=is_failed)
-    if key in targets_of([request], job, using=using):
-        return RowRecord(outcome, is_failed=is_failed, error=error)
-    return RowRecord(outcome, is_failed=is_failed, is_gone=True)
+def _replace_failed_deliveries(rows: Slice, counts: DeliveryCounts, *, using: str) -> None:
+    """Store the failed deliveries, in place of the earlier ones of the rows that were processed.
+
+    Where all answers are redelivered, the earlier ones of rows without a usable answer or a target stay.
+    """
+    over = set(counts.processed)
+    if rows.chunk.mode == DeliveryMode.REDELIVER:
+        over = counts.delivered.union(each.position for each in counts.failed_deliveries)
+    pks = [request.pk for request in rows.requests if request.position in over]
+    FailedDelivery.objects.using(using).filter(request__in=pks).delete()
+    FailedDelivery.objects.using(using).bulk_create(counts.failed_deliveries, batch_size=100)  # of 20 KB at most, each
 
 
-def _fail(rows: Slice, failure: Exception) -> DeliveryCounts:
-    """Count the one row, whose transaction failed, as a failed delivery."""
-    if not rows.requests:
-        raise failure
-    request = rows.requests[0]
-    failed_as, result = rows.failed_as(request), result_of(request)
-    outcome = failed_as or (RowOutcome.MISSING if result is None else result.outcome)
-    is_failed = not failed_as and outcome != RowOutcome.SUCCEEDED and rows.chunk.mode != DeliveryMode.REDELIVER
-    counts = DeliveryCounts()
-    counts.add(request, RowRecord(outcome, is_failed=is_failed, error=failure))
-    return counts
+def _counted_before(rows: Slice, counts: DeliveryCounts, *, using: str) -> tuple[set[int], set[int]]:
+    """Return the positions that counted as delivered before, and those that counted as failed.
 
-
-def _missing_result(request: BatchRequest) -> BatchResult:
-    """Return what `on_failure` gets if no result came: a result that is in no table."""
-    return BatchResult(
-        batch=request.batch, request=request, custom_id=request.custom_id, result_type="missing", message=None
-    )
+    A row counts as delivered once, and as failed once until it is delivered: failures of rows that are delivered now
+    are withdrawn. Nothing else changes what failed until this transaction ends.
+    """
+    positions = {row.position for row in counts.failed_deliveries}.union(counts.delivered, dict(counts.failed))
+    if rows.chunk.mode not in REDELIVERY_MODES or not positions:
+        return set(), set()
+    failed: set[int] = set()
+    chunks = DeliveryChunk.objects.using(using)
+    for other in chunks.locked_failures(rows.chunk.batch_id, last_position__gte=min(positions)):
+        before = positions.intersection(dict(other.failed))
+        failed |= before
+        if before & counts.delivered:
+            other.withdraw_failures(counts.delivered)
+    known = {each.position: rows.failures[each.pk].was_delivered for each in rows.requests if each.pk in rows.failures}
+    return {position for position in positions if known.get(position, position not in failed)}, failed
