@@ -140,7 +140,7 @@ def test_columns_are_chosen_and_come_in_the_order_asked_for(batch: MessageBatch)
 
 @pytest.mark.django_db
 def test_a_result_without_a_request_has_no_target(batch: MessageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyset, "BYTES", 1)
+    monkeypatch.setattr(keyset, "PAGE_BYTES", 1)
     BatchResult.objects.update(request=None)
     rows = table(batch.results.all(), columns=["custom_id", "target_type", "target_id", "params"])
     assert [tuple(row.values()) for row in rows] == [("'-7", "", "", ""), ("r-0", "", "", ""), ("r-1", "", "", "")]

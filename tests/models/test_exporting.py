@@ -132,19 +132,19 @@ def test_a_canceled_one_goes_out_too(claude: ClaudeEmulator) -> None:
 def test_results_come_in_the_order_of_their_requests_a_piece_at_a_time(
     claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyset, "ROWS", 4)
+    monkeypatch.setattr(keyset, "PAGE_ROWS", 4)
     batch = fetched(claude, 23)
     other = fetched(claude, 3)
     expected = [f"r-{number}" for number in range(23)]
     assert ids(batch.results.all()) == ids(batch.results.order_by("-pk")) == expected
     assert ids(BatchResult.objects.all()) == [*expected, *(f"r-{number}" for number in range(3))]
-    monkeypatch.setattr(keyset, "BYTES", 1)
+    monkeypatch.setattr(keyset, "PAGE_BYTES", 1)
     assert ids(BatchResult.objects.filter(batch__gte=other.pk)) == [f"r-{number}" for number in range(3)]
 
 
 def test_results_without_a_request_come_too(claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of a batch that was made elsewhere, and those whose request somebody removed by SQL."""
-    monkeypatch.setattr(keyset, "ROWS", 2)
+    monkeypatch.setattr(keyset, "PAGE_ROWS", 2)
     adopted = claude.add_stranger(5)
     batch = fetched(claude, 4)
     services.adopt(adopted)

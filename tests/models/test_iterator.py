@@ -62,7 +62,7 @@ READINGS: dict[str, Reading] = {
 def test_the_rows_are_those_of_the_queryset(
     batch: MessageBatch, reading: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "KEYS", 10)
+    monkeypatch.setattr(leases, "MAX_KEYS", 10)
     rows = READINGS[reading](batch)
     assert list(rows.iterator(chunk_size=size)) == list(rows)
 
@@ -71,7 +71,7 @@ def test_the_rows_are_those_of_the_queryset(
 def test_without_an_order_it_is_that_of_the_keys(
     batch: MessageBatch, rows: models.QuerySet[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "KEYS", 10)
+    monkeypatch.setattr(leases, "MAX_KEYS", 10)
     assert list(rows.iterator()) == list(BatchResult.objects.order_by("pk"))
 
 
@@ -143,7 +143,7 @@ def test_asynchronously_too(batch: MessageBatch) -> None:
 
 
 def test_no_query_names_more_keys_than_databases_take(batch: MessageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "KEYS", 10)
+    monkeypatch.setattr(leases, "MAX_KEYS", 10)
     with CaptureQueriesContext(connection) as queries:
         assert len(list(batch.results.order_by("-pk").iterator(chunk_size=1_000_000))) == 24
     assert len(queries) == 1 + 3

@@ -12,6 +12,7 @@ from django.db.models import F, Max, Q
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.db.keyset import chunked
 from django_claude_batches.db.leases import MAX_KEYS, now_plus
 from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
@@ -123,20 +124,16 @@ def delay_polls(alias: str, error: Exception) -> None:
 
 
 def _delay_polls(pks: list[int], error: Exception) -> None:
-    for start in range(0, len(pks), MAX_KEYS):
-        _delay_some_polls(pks[start : start + MAX_KEYS], error)
-
-
-def _delay_some_polls(pks: list[int], error: Exception) -> None:
-    rows = MessageBatch.objects.primary().to_poll().filter(pk__in=pks)
-    failures = rows.aggregate(most=Max("failures"))["most"] or 0
-    # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.
-    delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
-    rows.update(
-        next_action_at=now_plus(honor_retry_after(error, delay)),
-        last_error=format_error(error),
-        failures=F("failures") + 1,
-    )
+    for chunk in chunked(pks, MAX_KEYS):
+        rows = MessageBatch.objects.primary().to_poll().filter(pk__in=chunk)
+        failures = rows.aggregate(most=Max("failures"))["most"] or 0
+        # Each is looked at a minute later, then less and less often; what the API itself says is passing soon passes.
+        delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
+        rows.update(
+            next_action_at=now_plus(honor_retry_after(error, delay)),
+            last_error=format_error(error),
+            failures=F("failures") + 1,
+        )
 
 
 def _update_or_delay(batch: MessageBatch, data: wire.MessageBatch) -> None:
