@@ -26,7 +26,7 @@ DEAD_AFTER = timedelta(hours=1)
 
 
 def list_page(
-    client: BatchesClient, alias: str, *, limit: int | None = None, after_id: str | None = None
+    client: BatchesClient, alias: str, after_id: str | None = None, *, limit: int | None = None
 ) -> Reply[wire.Page]:
     """List one page, and keep what it shows that may be a lost batch. Raise what the client raises.
 

@@ -11,6 +11,7 @@ from django.db.models import F, Max, Q
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.paging import list_pages
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.db.keyset import chunked
 from django_claude_batches.db.leases import MAX_KEYS, now_plus
@@ -150,14 +151,12 @@ def _listed(
 ) -> Iterator[wire.MessageBatch]:
     """Give the account's batches down to the oldest that we wait for, then single ones that were not among them."""
     give_up_at = time.monotonic() + BUDGET.total_seconds()
-    after_id: str | None = None
-    for _page in range(MAX_PAGES):
-        page = list_page(client, alias, after_id=after_id).data
-        yield from page["data"]
-        after_id = page["last_id"]
-        last = moment(page["data"][-1]["created_at"]) if page["data"] else None
+    for reply in list_pages(lambda after_id: list_page(client, alias, after_id), max_pages=MAX_PAGES):
+        page = reply.data["data"]
+        yield from page
+        last = moment(page[-1]["created_at"]) if page else None
         older = oldest is None or last is None or last >= oldest
-        if not (waiting and page["has_more"] and after_id and older) or time.monotonic() > give_up_at:
+        if not (waiting and older) or time.monotonic() > give_up_at:
             break
     for batch in list(waiting.values())[:MAX_SINGLE_RETRIEVES]:
         if time.monotonic() > give_up_at:
