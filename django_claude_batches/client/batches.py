@@ -22,6 +22,7 @@ from django_claude_batches.client.http_session import (
 )
 from django_claude_batches.client.jsonl import MAX_LINE_BYTES, MAX_LINES, Line, split_lines
 from django_claude_batches.client.observed_transport import ObservedTransport
+from django_claude_batches.client.paging import list_pages
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.request_body import write_body
 from django_claude_batches.client.response_body import MAX_LISTING_BYTES
@@ -249,15 +250,17 @@ class BatchesClient:
         Towards older ones, or with `before_id` towards newer ones: then each page is still newest first. A page with
         the same end as an earlier one is the last.
         """
-        ends: set[str] = set()
-        while True:
-            page = self.list(limit=limit, after_id=after_id, before_id=before_id)
-            yield from page["data"]
-            cursor = page["first_id"] if before_id else page["last_id"]
-            if not page["has_more"] or not page["data"] or not cursor or cursor in ends:
-                return
-            ends.add(cursor)
-            after_id, before_id = (after_id, cursor) if before_id else (cursor, None)
+
+        def fetch(cursor: str | None) -> Reply[Page]:
+            older = cursor if before_id is None else after_id
+            return self.page(limit=limit, after_id=older, before_id=None if before_id is None else cursor)
+
+        def next_cursor(page: Page) -> str | None:
+            cursor = page["last_id"] if before_id is None else page["first_id"]
+            return (cursor or None) if page["has_more"] and page["data"] else None
+
+        for reply in list_pages(fetch, after_id if before_id is None else before_id, next_cursor=next_cursor):
+            yield from reply.data["data"]
 
     @contextmanager
     def _result_lines(self, path: str, on_read: Callable[[], object] | None, **bounds: int) -> Iterator[Iterator[Line]]:

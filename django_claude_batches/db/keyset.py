@@ -1,8 +1,9 @@
-"""Read rows in bounded pages by keyset."""
+"""Read rows in bounded pages by keyset, or cut them into bounded lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from django.db import models
@@ -16,6 +17,33 @@ PAGE_BYTES = 8_000_000
 
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
+
+
+def chunked(
+    items: Iterable[T],
+    count: int = PAGE_ROWS,
+    *,
+    size: Callable[[T], int] = lambda _item: 0,
+    max_size: int = PAGE_BYTES,
+) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `count` and, by `size`, at most `max_size`; a larger item is alone in one.
+
+    A list of `count` items is yielded before the next item is asked for.
+    """
+    chunk: list[T] = []
+    total = 0
+    for item in items:
+        item_size = size(item)
+        if chunk and total + item_size > max_size:
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(item)
+        total += item_size
+        if len(chunk) == count:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
+        yield chunk
 
 
 def pages(
@@ -41,17 +69,6 @@ def sized_pages(rows: models.QuerySet[M, T], key: str, size: Combinable) -> Iter
     """
     ahead = rows = rows.order_by(key)
     while sizes := list(ahead.values_list(key, size)[:PAGE_ROWS]):
-        last = _last_that_fits(sizes)
+        last = next(chunked(sizes, size=itemgetter(1), max_size=PAGE_BYTES))[-1][0]
         yield ahead.filter(**{f"{key}__lte": last})
         ahead = rows.filter(**{f"{key}__gt": last})
-
-
-def _last_that_fits(sizes: list[tuple[Any, int]]) -> Any:
-    total = 0
-    fitting = sizes[0][0]
-    for key, size in sizes:
-        total += size
-        if total > PAGE_BYTES:
-            break
-        fitting = key
-    return fitting

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
-from itertools import islice
 from typing import Any, Self, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -19,7 +18,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
-from django_claude_batches.db.keyset import pages
+from django_claude_batches.db.keyset import chunked, pages
 
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
@@ -74,17 +73,16 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
         return self._in_chunks(min(chunk_size or CHUNK_SIZE, MAX_KEYS))
 
     async def aiterator(self, chunk_size: int = CHUNK_SIZE) -> AsyncIterator[Any]:
-        rows = self.iterator(chunk_size)
-        while chunk := await sync_to_async(lambda: list(islice(rows, chunk_size)))():
+        chunks = chunked(self.iterator(chunk_size), chunk_size)
+        while chunk := await sync_to_async(lambda: next(chunks, None))():
             for row in chunk:
                 yield row
 
     def _in_chunks(self, size: int) -> Iterator[Any]:
         rows, pages_of_keys = self._by_keys()
         for page in pages_of_keys:
-            keys = list(dict.fromkeys(page))  # a filter over a join returns a row several times
-            for start in range(0, len(keys), size):
-                yield from rows.filter(pk__in=keys[start : start + size])
+            for keys in chunked(dict.fromkeys(page), size):  # a filter over a join returns a row several times
+                yield from rows.filter(pk__in=keys)
 
     def _by_keys(self) -> tuple[Self, Iterable[Iterable[Any]]]:
         """Return the ordered rows, and their primary keys: in pages if they are the order, otherwise all at once."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, connections, models, transaction
 
 from django_claude_batches.db import packet_limit, postgres_copy
-from django_claude_batches.db.keyset import PAGE_ROWS, sized_pages
+from django_claude_batches.db.keyset import PAGE_ROWS, chunked, sized_pages
 from django_claude_batches.db.postgres_copy import Table, Values
 from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.drafting.request import Checked, Prepared
@@ -43,7 +44,7 @@ def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: BodySiz
     if not postgres_copy.is_possible(using):
         requests = (request.encoded() for request in requests)
     stored = 0
-    for chunk in _chunks(requests):
+    for chunk in chunked(requests, size=attrgetter("size"), max_size=PACKET_BYTES):
         values = (bulk_rows.request_values(batch_id, tally.add(request.encoded())) for request in chunk)
         repeated = None
         try:
@@ -59,19 +60,6 @@ def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: BodySiz
             )
         stored += len(chunk)
         yield stored
-
-
-def _chunks(requests: Iterable[Checked | Prepared]) -> Iterator[list[Checked | Prepared]]:
-    chunk: list[Checked | Prepared] = []
-    size = 0
-    for request in requests:
-        if chunk and (len(chunk) == PAGE_ROWS or size + request.size > PACKET_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(request)
-        size += request.size
-    if chunk:
-        yield chunk
 
 
 def obstacle(request: Prepared, *, using: str) -> str:
@@ -182,8 +170,8 @@ def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
     # mysqlclient joins rows to INSERTs of 64 KB, for which the statement must look like this; larger ones gain nothing
     insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({', '.join(places)})"  # noqa: S608
     with connection.cursor() as cursor:
-        while piece := list(islice(values, ROWS_PER_EXECUTE)):
-            plain: Any = piece if is_sqlite else [_decoded(row, table.json_at) for row in piece]
+        for rows in chunked(values, ROWS_PER_EXECUTE):
+            plain: Any = rows if is_sqlite else [_decoded(row, table.json_at) for row in rows]
             for reason in packet_limit.obstacles(plain, using=using).values():
                 raise DataError(reason)
             cursor.executemany(insert, plain)

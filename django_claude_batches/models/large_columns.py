@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from django.db import models
@@ -13,7 +14,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 
-from django_claude_batches.db.keyset import PAGE_BYTES, PAGE_ROWS
+from django_claude_batches.db.keyset import PAGE_ROWS, chunked
 from django_claude_batches.models.attempt import SubmitAttempt
 from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.event import EVENTS_WITHOUT_QUOTES, BatchEvent
@@ -63,25 +64,13 @@ class LargeColumns:
             return
         for start in range(ends["first"], ends["last"] + 1, PAGE_ROWS):
             window = rows.filter(self.full, pk__gte=start, pk__lt=start + PAGE_ROWS).order_by("pk")
-            yield from _key_ranges(list(window.values_list("pk", self.size)))
+            for sizes in chunked(window.values_list("pk", self.size), size=itemgetter(1)):
+                yield sizes[0][0], sizes[-1][0]
 
     def clear(self, batch_id: int, span: KeyRange, *, using: str) -> int:
         """Empty a range, and return the number of rows that had a value."""
         rows = self.model._default_manager.using(using).filter(self.full, batch=batch_id, pk__range=span)
         return rows.update(**self.empty)
-
-
-def _key_ranges(sizes: list[tuple[int, int]]) -> Iterator[KeyRange]:
-    first = last = None
-    total = 0
-    for pk, size in sizes:
-        if first is not None and last is not None and total + size > PAGE_BYTES:
-            yield first, last
-            first, total = None, 0
-        first, last = first or pk, pk
-        total += size
-    if first is not None and last is not None:
-        yield first, last
 
 
 PARAMS = LargeColumns(BatchRequest, full=~Q(params_text=""), size=F("params_bytes"), empty={"params_text": ""})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -119,7 +120,7 @@ def _requests_again(
     batch: MessageBatch, found: list[RetryRequest], max_tokens: int | None, *, only_truncated: bool
 ) -> Iterator[Prepared]:
     requests = batch.requests.using(MessageBatch.objects.primary().db).order_by("position")
-    for piece in _chunks(found):
+    for piece in keyset.chunked(found, size=attrgetter("params_bytes")):
         truncated = {each.position for each in piece if each.was_truncated}
         # The range lets PostgreSQL use the index: for the list alone it may scan the whole batch.
         near = requests.filter(position__range=(piece[0].position, piece[-1].position))
@@ -130,19 +131,6 @@ def _requests_again(
             if max_tokens is not None and (was_truncated or not only_truncated):
                 _raise_max_tokens(request, max_tokens, was_truncated=was_truncated)
             yield request.prepared
-
-
-def _chunks(found: list[RetryRequest]) -> Iterator[list[RetryRequest]]:
-    """Yield at most 1,000 of them, or 8 MB, at a time."""
-    piece: list[RetryRequest] = []
-    size = 0
-    for each in found:
-        if piece and (len(piece) == keyset.PAGE_ROWS or size + each.params_bytes > keyset.PAGE_BYTES):
-            yield piece
-            piece, size = [], 0
-        piece.append(each)
-        size += each.params_bytes
-    yield piece
 
 
 def _raise_max_tokens(request: BatchRequest, max_tokens: int, *, was_truncated: bool) -> None:

@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from django_claude_batches import wire
+from django_claude_batches.db.keyset import chunked
 from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import BatchEvent, BatchResult, MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
@@ -109,8 +110,8 @@ def _count_differences(row: MessageBatch, data: wire.MessageBatch) -> Iterator[s
 def _stored_counts(pks: list[int]) -> dict[int, Counter[str]]:
     """Count the stored results of some batches by type, from an index."""
     found: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
-    for start in range(0, len(pks), BATCHES_PER_QUERY):
-        results = BatchResult.objects.primary().filter(batch__in=pks[start : start + BATCHES_PER_QUERY]).order_by()
+    for chunk in chunked(pks, BATCHES_PER_QUERY):
+        results = BatchResult.objects.primary().filter(batch__in=chunk).order_by()
         for pk, kind, count in results.values_list("batch_id", "result_type").annotate(n=Count("pk")):
             found[pk][kind] = count
     return found

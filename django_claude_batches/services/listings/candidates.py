@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from django_claude_batches import wire
+from django_claude_batches.db.keyset import chunked
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import MessageBatch, OpenListing, Outcome, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.attempt import SubmitAttemptQuerySet
@@ -51,7 +52,7 @@ def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> Non
         for data, at in zip(listing.batches, listing.times, strict=True)
         if any(window.may_have_made(data["id"], at) for window in windows)
     }
-    for ids in _id_chunks(sorted(unowned(maybe)) if maybe else []):
+    for ids in chunked(sorted(unowned(maybe)) if maybe else [], IDS_PER_QUERY):
         known = {row.remote_id: row for row in RemoteBatch.objects.of(alias).filter(remote_id__in=ids)}
         new = [maybe[id_] for id_ in ids if id_ not in known]
         if new:
@@ -106,11 +107,6 @@ def _reset_misses(alias: str, listing: Listing) -> None:
     pks = [pk for pk, id_ in missed.values_list("pk", "remote_id") if id_ in listing.ids]
     if pks:
         missed.filter(pk__in=pks).update(misses=0, missed_at=None)
-
-
-def _id_chunks(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), IDS_PER_QUERY):
-        yield ids[start : start + IDS_PER_QUERY]
 
 
 def _add(alias: str, batches: list[wire.MessageBatch], workspace_id: str, windows: list[Window]) -> None:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.paging import last_id, list_pages
 from django_claude_batches.services.listings.page import list_page
 from django_claude_batches.services.mirror import moment
 
@@ -33,17 +34,14 @@ class ListingPage:
 def listing_pages(client: BatchesClient, alias: str, *, budget: timedelta = timedelta.max) -> Iterator[ListingPage]:
     """Yield all pages that the account lists, newest first; the last one says so, unless the budget ended it."""
     give_up_at = time.monotonic() + budget.total_seconds()
-    after_id: str | None = None
     before: frozenset[str] = frozenset()
     newer: datetime | None = None
-    while True:
-        reply = list_page(client, alias, after_id=after_id)
-        page, after_id = reply.data, reply.data["last_id"]
-        batches = {data["id"]: data for data in page["data"]}
-        is_last = not page["has_more"] or not after_id
+    for reply in list_pages(lambda after_id: list_page(client, alias, after_id)):
+        batches = {data["id"]: data for data in reply.data["data"]}
+        is_last = last_id(reply.data) is None
         older = None if is_last else _oldest(batches.values(), newer)
         yield ListingPage(batches, before, newer, older, is_last, reply.workspace_id or "")
-        if is_last or time.monotonic() > give_up_at:
+        if time.monotonic() > give_up_at:
             return
         newer, before = older, frozenset(batches)
 

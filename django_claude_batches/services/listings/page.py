@@ -31,7 +31,7 @@ DEAD_AFTER = timedelta(hours=1)
 
 
 def list_page(
-    client: BatchesClient, alias: str, *, limit: int | None = None, after_id: str | None = None
+    client: BatchesClient, alias: str, after_id: str | None = None, *, limit: int | None = None
 ) -> Reply[wire.Page]:
     """List one page, and store the batches on it that may be lost. Raise what the client raises.
 

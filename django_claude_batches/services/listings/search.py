@@ -12,6 +12,7 @@ from django.utils.dateparse import parse_datetime
 
 from django_claude_batches import wire
 from django_claude_batches.client import Reply
+from django_claude_batches.client.paging import last_listed_id, list_pages
 from django_claude_batches.exceptions import APIResponseValidationError, APIStatusError
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.listings.windows import MARGIN, made_at
@@ -58,18 +59,15 @@ def list_back_to(pages: PageLister, to: datetime | None, *, after_id: str = "") 
     """
     found: dict[str, wire.MessageBatch] = {}
     workspaces: set[str] = set()
-    cursor = after_id or None
     is_end = False
-    for _page in range(MAX_PAGES):
-        reply = pages(after_id=cursor)
+    for reply in list_pages(pages, after_id or None, next_cursor=last_listed_id, max_pages=MAX_PAGES):
         workspaces.add(reply.workspace_id or "")
         page = reply.data["data"]
         new = {data["id"]: data for data in page if data["id"] not in found}
         found |= new
         is_end = not reply.data["has_more"]
-        if is_end or not new or (to is not None and _reaches(map(made_at, page), to)):
+        if not new or (to is not None and _reaches(map(made_at, page), to)):
             break
-        cursor = page[-1]["id"]
     return Listing(list(found.values()), workspaces.pop() if len(workspaces) == 1 else "", is_end)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django_claude_batches import wire
+from django_claude_batches.db.keyset import chunked
 from django_claude_batches.db.leases import MAX_KEYS
 from django_claude_batches.models import SubmitAttempt
 from django_claude_batches.sanitize import moment
@@ -53,6 +54,6 @@ def unowned(remote_ids: Iterable[str]) -> set[str]:
     ids = list(remote_ids)
     attempts = SubmitAttempt.objects.primary()
     owned: set[str | None] = set()
-    for start in range(0, len(ids), MAX_KEYS):
-        owned.update(attempts.filter(remote_id__in=ids[start : start + MAX_KEYS]).values_list("remote_id", flat=True))
+    for chunk in chunked(ids, MAX_KEYS):
+        owned.update(attempts.filter(remote_id__in=chunk).values_list("remote_id", flat=True))
     return {id_ for id_ in ids if id_ not in owned}

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.paging import last_id, list_pages
 from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, UsageRollup
@@ -129,9 +130,7 @@ def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
 
 
 def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
-    after_id: str | None = None
-    for _page in range(MAX_PAGES):
-        reply = list_page(client, batch.account, after_id=after_id)
+    for reply in list_pages(lambda after_id: list_page(client, batch.account, after_id), max_pages=MAX_PAGES):
         if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
             return False
         for data in reply.data["data"]:
@@ -140,7 +139,6 @@ def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
                 return False
             if batch.created_at and created_at and created_at < batch.created_at:
                 return True
-        after_id = reply.data["last_id"]
-        if not reply.data["has_more"] or not after_id:
+        if last_id(reply.data) is None:
             return True
     return False

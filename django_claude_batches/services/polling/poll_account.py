@@ -11,7 +11,9 @@ from django.db.models import F, Max, Q
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.paging import list_pages
 from django_claude_batches.conf import ConfigurationError
+from django_claude_batches.db.keyset import chunked
 from django_claude_batches.db.leases import MAX_KEYS, now_plus
 from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
@@ -123,20 +125,16 @@ def delay_polls(alias: str, error: Exception) -> None:
 
 
 def _delay_polls(pks: list[int], error: Exception) -> None:
-    for start in range(0, len(pks), MAX_KEYS):
-        _delay_some_polls(pks[start : start + MAX_KEYS], error)
-
-
-def _delay_some_polls(pks: list[int], error: Exception) -> None:
-    rows = MessageBatch.objects.primary().to_poll().filter(pk__in=pks)
-    failures = rows.aggregate(most=Max("failures"))["most"] or 0
-    # Each is polled a minute later, then less and less often. Errors of the API itself are assumed to be short.
-    delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
-    rows.update(
-        next_action_at=now_plus(honor_retry_after(error, delay)),
-        last_error=format_error(error),
-        failures=F("failures") + 1,
-    )
+    for chunk in chunked(pks, MAX_KEYS):
+        rows = MessageBatch.objects.primary().to_poll().filter(pk__in=chunk)
+        failures = rows.aggregate(most=Max("failures"))["most"] or 0
+        # Each is polled a minute later, then less and less often. Errors of the API itself are assumed to be short.
+        delay = backoff(1 if isinstance(error, ClaudeBatchesError) else failures + 1)
+        rows.update(
+            next_action_at=now_plus(honor_retry_after(error, delay)),
+            last_error=format_error(error),
+            failures=F("failures") + 1,
+        )
 
 
 def _update_or_delay(batch: MessageBatch, data: wire.MessageBatch) -> None:
@@ -153,14 +151,12 @@ def _listed(
 ) -> Iterator[wire.MessageBatch]:
     """Yield the account's batches down to the oldest due one, then those not listed, retrieved one by one."""
     give_up_at = time.monotonic() + BUDGET.total_seconds()
-    after_id: str | None = None
-    for _page in range(MAX_PAGES):
-        page = list_page(client, alias, after_id=after_id).data
-        yield from page["data"]
-        after_id = page["last_id"]
-        last = moment(page["data"][-1]["created_at"]) if page["data"] else None
+    for reply in list_pages(lambda after_id: list_page(client, alias, after_id), max_pages=MAX_PAGES):
+        page = reply.data["data"]
+        yield from page
+        last = moment(page[-1]["created_at"]) if page else None
         older = oldest is None or last is None or last >= oldest
-        if not (waiting and page["has_more"] and after_id and older) or time.monotonic() > give_up_at:
+        if not (waiting and older) or time.monotonic() > give_up_at:
             break
     for batch in list(waiting.values())[:MAX_SINGLE_RETRIEVES]:
         if time.monotonic() > give_up_at:

@@ -140,9 +140,9 @@ def _search(unconfirmed: list[UnconfirmedBatch], client: BatchesClient) -> bool:
     attempts = [each.attempt for each in unconfirmed]
     renew = heartbeat({each.batch.pk: each.token for each in unconfirmed})
 
-    def pages(**what: Any) -> Reply[wire.Page]:
+    def pages(after_id: str | None = None, **what: Any) -> Reply[wire.Page]:
         renew()
-        return list_page(client, alias, **what)
+        return list_page(client, alias, after_id, **what)
 
     listing = result_or_error(lambda: list_for_attempts(pages, alias, attempts, gone_ids(alias)))
     if isinstance(listing, ClaudeBatchesError):

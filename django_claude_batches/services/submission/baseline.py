@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django_claude_batches import conf, wire
+from django_claude_batches.client.paging import last_listed_id, list_pages
 from django_claude_batches.models import AccountState, SubmitAttempt
 from django_claude_batches.services.listings.search import PageLister
 from django_claude_batches.services.listings.windows import MARGIN, made_at
 from django_claude_batches.services.submission.body_file import BodyDigest
 
 MAX_ANCHORS = 20
-MAX_PAGES = 5
+MAX_MORE_PAGES = 5
 # How far the database's clock may be behind the server's, which no answer states.
 MAX_CLOCK_LAG = timedelta(hours=1)
 
@@ -50,27 +51,21 @@ class Baseline:
 def take_baseline(pages: PageLister) -> Baseline:
     """List the newest batches, back to those created 15 minutes before the newest of them."""
     database_at = AccountState.objects.primary().clock()
-    reply = pages(limit=MAX_ANCHORS)
-    server_at = max(reply.date or database_at + MAX_CLOCK_LAG, database_at)
-    data = list(reply.data["data"])
-    if reply.data["has_more"]:
-        data += _older(pages, data, server_at)
-    newest_at = _newest(data, server_at)
-    return Baseline(data, newest_at, reply.workspace_id or "", server_at, database_at)
-
-
-def _older(pages: PageLister, newest: list[wire.MessageBatch], server_at: datetime) -> list[wire.MessageBatch]:
-    """List further pages if all of the newest batches were created within the margin."""
-    data = list(newest)
-    for _page in range(MAX_PAGES):
-        newest_at = _newest(data, server_at)
-        if newest_at is None or any(_is_before(at, newest_at) for at in map(made_at, data)):
+    listed = list_pages(
+        lambda after_id: pages(after_id) if after_id else pages(limit=MAX_ANCHORS),
+        next_cursor=last_listed_id,
+        max_pages=1 + MAX_MORE_PAGES,
+    )
+    first = next(listed)
+    server_at = max(first.date or database_at + MAX_CLOCK_LAG, database_at)
+    data = list(first.data["data"])
+    while (newest_at := _newest(data, server_at)) is not None and not any(
+        _is_before(at, newest_at) for at in map(made_at, data)
+    ):
+        if (reply := next(listed, None)) is None:
             break
-        page = pages(after_id=data[-1]["id"]).data
-        data += page["data"]
-        if not page["has_more"] or not page["data"]:
-            break
-    return data[len(newest) :]
+        data += reply.data["data"]
+    return Baseline(data, newest_at, first.workspace_id or "", server_at, database_at)
 
 
 def _newest(data: list[wire.MessageBatch], server_at: datetime) -> datetime | None:

@@ -198,9 +198,9 @@ def _record_baseline(
 ) -> Baseline | None:
     """Record the batches that are at Anthropic before this call. An error here is harmless."""
 
-    def pages(**what: Any) -> Reply[wire.Page]:
+    def pages(after_id: str | None = None, **what: Any) -> Reply[wire.Page]:
         progress()
-        return list_page(client, batch.account, **what)
+        return list_page(client, batch.account, after_id, **what)
 
     baseline = result_or_error(lambda: take_baseline(pages))
     if isinstance(baseline, ClaudeBatchesError):

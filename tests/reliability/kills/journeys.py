@@ -33,7 +33,7 @@ ASKED, KEPT = "page._create_open_listing: INSERT openlisting", "page._close_list
 TOLD_SUBMITTED = "announcements.send_signal: receiver of batch_submitted"
 TOLD_UNCERTAIN = "announcements.send_signal: receiver of submission_uncertain"
 TOLD_ENDED = "announcements.send_signal: receiver of batch_ended"
-OLDER = "baseline._older: GET /batches"
+OLDER = "baseline.take_baseline: GET /batches"
 """Where more than 20 batches are a few minutes old."""
 SENT_ONCE = (
     "send._open_attempt: COMMIT",
