@@ -1,4 +1,4 @@
-"""A process that hands results out, and what befalls it at one row: `python -m tests.reliability.handing`."""
+"""A process that delivers results, and what befalls it at one row: `python -m tests.reliability.handing`."""
 
 from __future__ import annotations
 
