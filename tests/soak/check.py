@@ -45,7 +45,7 @@ def check(ledger: Ledger) -> Findings:
 
 
 EXPLAINED = {
-    State.ABANDONED: "given up by a person, and nothing landed",
+    State.ABANDONED: "abandoned by a person, and nothing landed",
     State.HELD: "not received, to be submitted again by a person",
     State.REJECTED: "refused, to be submitted again by a person",
     State.DRAFT: "taken back by a person",
