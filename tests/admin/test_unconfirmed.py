@@ -83,7 +83,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
         "do not have this batch's tag: msgbatch_theirs",
     ):
         assert text in shown
-    assert ("Counts as not received at the earliest" in shown) == (state == State.UNCERTAIN)
+    assert ("Can count as not received from" in shown) == (state == State.UNCERTAIN)
     assert HOSTILE not in shown
 
 
