@@ -286,6 +286,7 @@ def test_a_guess_is_not_answered(everything: Everything) -> None:
         ("last_error", ANSWER),
         ("pause_reason", PROMPT),
         ("failed_deliveries__error", ANSWER),
+        ("failed_delivery__error", ANSWER),
     ]
     for model in (BATCHES, RUNS, RESULTS, REQUESTS):
         for name, right in guessed:
@@ -299,6 +300,6 @@ def is_column(model: str, name: str) -> bool:
     known = {
         BATCHES: {"last_error", "failed_deliveries__error"},
         RUNS: {"last_error", "pause_reason"},
-        REQUESTS: {"failed_deliveries__error"},
+        REQUESTS: {"failed_delivery__error"},
     }
     return name in known.get(model, set())

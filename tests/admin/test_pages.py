@@ -223,7 +223,7 @@ def test_accounts_say_whether_they_send(root: Client) -> None:
     AccountState.objects.create(alias="two", paused_at=now, pause_reason=HOSTILE)
     AccountState.objects.create(alias="three", paused_at=now, paused_until=now + timedelta(hours=1))
     shown = page(root, url(ACCOUNTS))
-    for text in ("Sends", "Paused until somebody resumes it", "Paused until "):
+    for text in ("Sends", "Paused until a person resumes it", "Paused until "):
         assert text in shown
     for account in AccountState.objects.all():
         assert HOSTILE not in page(root, url(ACCOUNTS, "change", account.pk))

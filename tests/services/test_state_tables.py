@@ -30,7 +30,7 @@ WORDS = {
         ),
     ),
     State.HELD: ("Not received", "No matching batch appeared at Anthropic. Submit again when ready."),
-    State.ABANDONED: ("Abandoned", "Nobody waits for this batch any more; it may have been billed."),
+    State.ABANDONED: ("Abandoned", "Abandoned. It may have been billed."),
     State.REJECTED: ("Refused by Anthropic", 'Nothing ran. "No {credit}.". Correct it and submit again.'),
     State.IN_PROGRESS: ("Running at Anthropic", "Usually under an hour, at most until 11/23/2026 1:30 p.m."),
     State.CANCELING: ("Canceling", "Requests already running finish and are billed; their results are kept."),

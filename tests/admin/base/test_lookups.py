@@ -33,7 +33,7 @@ HIDDEN = {
     ),
     RUNS: ("last_error", "pause_reason", "batches__last_error", "batches__failed_deliveries__traceback", "label"),
     RESULTS: ("error_message", "message", "output_error", "request__params_text", "batch__last_error", "custom_id"),
-    REQUESTS: ("params_text", "result__message", "failed_deliveries__error", "batch__last_error", "batch__label"),
+    REQUESTS: ("params_text", "result__message", "failed_delivery__error", "batch__last_error", "batch__label"),
     ACCOUNTS: ("pause_reason",),
 }
 HOW = ("contains", "startswith", "icontains", "regex", "gte", "lt", "exact", "in", "isnull", "")

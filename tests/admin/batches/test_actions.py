@@ -47,7 +47,7 @@ WORDS = {
     "submit": ["3 batches, 9 requests, account default, second.", "This is billed once sent."],
     "take_back": ["3 batches, 9 requests"],
     "cancel": ["Finished requests stay billed and are kept."],
-    "delete_remote": ["Our rows stay. Cannot be undone."],
+    "delete_remote": ["The rows here stay."],
     "check": ["3 batches, 9 requests"],
     "announce_again": ["Nothing is sent to Anthropic."],
     "abandon": ["billed", "abandon"],
@@ -253,7 +253,7 @@ def test_sending_is_resumed(root: Client, batch: MessageBatch, settings: Any) ->
     assert "1 account: default. 1 batch waits to be sent." in shown
     assert "1 skipped: second is not paused. Only paused accounts can be resumed." in shown
     assert 'value="resume"' in page(root, url(ACCOUNTS, "change", paused.pk))
-    assert said(act(root, "resume", paused, model=ACCOUNTS)) == ["1 account sends again."]
+    assert said(act(root, "resume", paused, model=ACCOUNTS)) == ["Sending is resumed for 1 account."]
     paused.refresh_from_db()
     batch.refresh_from_db()
     assert paused.paused_at is None

@@ -80,10 +80,10 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
         "msgbatch_maybe",
         "2026-11-22T10:00:00Z",
         "only its results can prove whose it is",
-        "do not have this batch&#x27;s tag: msgbatch_theirs",
+        "do not have this batch's tag: msgbatch_theirs",
     ):
         assert text in shown
-    assert ("Counts as not received at the earliest" in shown) == (state == State.UNCERTAIN)
+    assert ("Can count as not received from" in shown) == (state == State.UNCERTAIN)
     assert HOSTILE not in shown
 
 
@@ -91,7 +91,7 @@ def test_where_nothing_was_found_the_page_says_so(root: Client, batch: MessageBa
     searched_for(batch, candidates=[], excluded=[], body_bytes=None)
     shown = page(root, url(BATCHES, "change", batch.pk))
     assert "None so far." in shown
-    assert "bear no tag of ours" not in shown
+    assert "do not have this batch" not in shown
     assert "<td>none</td>" in shown
     assert "<td>unknown</td>" in shown
 

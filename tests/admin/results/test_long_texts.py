@@ -66,7 +66,7 @@ def test_an_answer_in_another_service_tier_is_flagged(
 ) -> None:
     result = ingested.results.succeeded().get()
     BatchResult.objects.filter(pk=result.pk).update(service_tier=tier)
-    assert ("Not at the batch price" in page(root, url(RESULTS, "change", result.pk))) == is_flagged
+    assert ("Not billed at the batch rate" in page(root, url(RESULTS, "change", result.pk))) == is_flagged
     listed = page(root, url(RESULTS), batch=ingested.pk)
     assert ("dcb-flag" in listed) == is_flagged
     assert HOSTILE not in listed

@@ -136,7 +136,7 @@ def test_nobody_says_yes_to_what_was_not_shown(root: Client, forged: str) -> Non
     reviews(3)
     answer = start(root, forged)
     assert "Nothing was started: look again at what would be sent." in said(answer)
-    assert "type the number of rows to confirm" in answer.content.decode()
+    assert "Type the number of rows to confirm" in answer.content.decode()
     assert not JobRun.objects.exists()
 
 

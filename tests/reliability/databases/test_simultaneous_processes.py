@@ -139,7 +139,7 @@ def test_two_starts_make_one_run(script: Script, database: str, trial: int) -> N
 
 
 @pytest.mark.fault(
-    "Several processes release batches at the same moment",
+    "Several processes submit batches of runs at the same moment",
     f"{PROCESSES} processes, {ROUNDS} accounts: no queue is overfull",
 )
 def test_the_queue_is_never_overfull(script: Script, database: str, trial: int) -> None:

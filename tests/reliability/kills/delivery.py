@@ -1,4 +1,4 @@
-"""A process that hands results out, and what befalls it at one row: `python -m tests.reliability.kills.delivery`."""
+"""A process that delivers results, and what befalls it at one row: `python -m tests.reliability.kills.delivery`."""
 
 from __future__ import annotations
 

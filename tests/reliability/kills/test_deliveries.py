@@ -37,7 +37,7 @@ def row_at(place: int) -> int:
 
 
 @pytest.mark.fault(
-    "A process that hands results out is killed in the middle of a chunk",
+    "A process that delivers results is killed in the middle of a chunk",
     "SIGKILL in a handler, when others have written; the lease is aged, and another process takes over",
 )
 def test_killed_in_mid_chunk(site: Site, database: str, trial: int) -> None:
@@ -53,7 +53,7 @@ def test_killed_in_mid_chunk(site: Site, database: str, trial: int) -> None:
 
 
 @pytest.mark.fault(
-    "A process that hands results out is killed while it checks an answer",
+    "A process that delivers results is killed while it checks an answer",
     "SIGKILL before the transaction; the lease is aged, and another process takes over",
 )
 def test_killed_while_an_answer_is_checked(site: Site, database: str, trial: int) -> None:
@@ -66,8 +66,8 @@ def test_killed_while_an_answer_is_checked(site: Site, database: str, trial: int
 
 
 @pytest.mark.fault(
-    "A process that hands results out is suspended, and wakes up when another has its chunk",
-    "SIGSTOP between two transactions; the lease is aged, another process hands the rest out; SIGCONT",
+    "A process that delivers results is suspended, and wakes up when another has its chunk",
+    "SIGSTOP between two transactions; the lease is aged, another process delivers the rest; SIGCONT",
 )
 def test_suspended_between_two_transactions(site: Site, database: str, trial: int) -> None:
     chunks = ready(site, 6)
@@ -100,7 +100,7 @@ def test_a_race(site: Site, database: str, trial: int) -> None:
 
 
 @pytest.mark.fault(
-    "Two processes hand out two chunks of a batch",
+    "Two processes deliver two chunks of a batch",
     "each waits in a handler until the other is in its own; SQLite has one writer at a time",
     on=(POSTGRES, MARIADB),
 )
@@ -117,7 +117,7 @@ def test_side_by_side(site: Site, database: str, trial: int) -> None:
 
 
 @pytest.mark.fault(
-    "Two handlers stand in each other's way",
+    "Two handlers deadlock",
     "each writes to a row that the other one has locked: the server ends one transaction, on MariaDB with all that "
     "was in it",
     on=(POSTGRES, MARIADB),
@@ -145,7 +145,7 @@ def meeting(site: Site, first: int, second: int, *, crossing: bool) -> list[int]
 
 
 @pytest.mark.fault(
-    "Processes that hand results out are killed one after the other",
+    "Processes that deliver results are killed one after the other",
     "SIGKILL in a handler further on each time; the lease is aged; the last one is left alone",
 )
 def test_killed_again_and_again(site: Site, database: str, trial: int) -> None:

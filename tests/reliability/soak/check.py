@@ -22,7 +22,7 @@ class Findings:
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     explained: Counter[str] = field(default_factory=Counter)
-    """What is for a person to decide, or is as a person wished it."""
+    """What is for a person to decide, or is as a person requested it."""
 
     @property
     def violations(self) -> int:
@@ -45,11 +45,11 @@ def check(ledger: Ledger) -> Findings:
 
 
 EXPLAINED = {
-    State.ABANDONED: "given up by a person, and nothing landed",
+    State.ABANDONED: "abandoned by a person, and nothing landed",
     State.HELD: "not received, to be submitted again by a person",
     State.REJECTED: "refused, to be submitted again by a person",
     State.DRAFT: "taken back by a person",
-    State.LOST: "deleted without fetching the results, as a person wished",
+    State.LOST: "deleted without fetching the results, as a person requested",
 }
 
 

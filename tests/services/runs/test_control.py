@@ -637,7 +637,7 @@ class TestDeletion:
             batch.delete()
         MessageBatch.objects.update(is_filling=False)
         fetched(run, claude)
-        with pytest.raises(InvalidTransition, match="being handed to its job"):
+        with pytest.raises(InvalidTransition, match="being delivered to its job"):
             MessageBatch.objects.filter(run=run).delete()
         deliver_all()
         with pytest.raises(InvalidTransition, match="goes on with it"):
