@@ -36,7 +36,7 @@ class RemoteBatch(models.Model):
     """A batch that an account lists at Anthropic and that a create call without an answer may have made.
 
     What was seen once is not forgotten: a listing that lacks it later proves nothing. One row serves all attempts of
-    the account; whose it may be follows from when it was made (`services.windows`).
+    the account; whose it may be follows from when it was made (`services.listings.windows`).
     """
 
     account = IdentifierField(_("account"), max_length=64)

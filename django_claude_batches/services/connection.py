@@ -18,7 +18,7 @@ from django_claude_batches.services.slow_accounts import recording_slow_calls
 
 
 def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
-    """Give a client for the account. Clients are kept, and their connections with them.
+    """Return a client for the account. Clients are kept, and their connections with them.
 
     Raise ConfigurationError if the settings do not know the account or have no key for it, and OtherInstallation in
     what may be a copy of the database.
@@ -28,9 +28,9 @@ def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
 
 
 def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bool = False) -> BatchesClient:
-    """Give a client also in what may be a copy of the database: to look, and not to act.
+    """Return a client also in what may be a copy of the database: to look, and not to act.
 
-    With `is_noticed` calls that are too slow are noted on the account's row.
+    With `records_slow_calls`, calls that are too slow are recorded on the account's row.
     """
     account = conf.account(alias)
     problem = ""
@@ -42,7 +42,7 @@ def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bo
 
 
 def fingerprint(alias: str) -> str:
-    """Give 16 hexadecimal digits that tell two ways to the API apart (server, Workspace, key) and give none away."""
+    """Return 16 hexadecimal digits that tell two ways to the API apart (server, Workspace, key) and give none away."""
     account = conf.account(alias)
     way = ["django_claude_batches", account.base_url, account.workspace_id or ""]
     return hashlib.sha256("\n".join([*way, account.api_key]).encode()).hexdigest()[:16]
@@ -100,7 +100,7 @@ class _Arguments:
 
 
 @lru_cache(maxsize=16)
-def _client(arguments: _Arguments, noticed: str) -> BatchesClient:
+def _client(arguments: _Arguments, slow_calls_of: str) -> BatchesClient:
     return BatchesClient(
         api_key=arguments.key,
         base_url=arguments.base_url,
@@ -113,5 +113,5 @@ def _client(arguments: _Arguments, noticed: str) -> BatchesClient:
         proxies=None if arguments.proxies is None else dict(arguments.proxies),
         verify=arguments.verify,
         allow_http=arguments.allow_http,
-        around=recording_slow_calls(noticed) if noticed else nullcontext,
+        around=recording_slow_calls(slow_calls_of) if slow_calls_of else nullcontext,
     )

@@ -14,7 +14,7 @@ RENEWAL_SECONDS = 60.0
 def heartbeat(held: Mapping[int, str]) -> Callable[[], object]:
     """Return a function that renews the leases, once a minute at most; `held` has the tokens by primary key.
 
-    Whether that succeeds is seen where the lease counts.
+    A lost lease is not noticed here: the conditional UPDATEs that need the lease then change nothing.
     """
 
     def renew() -> None:

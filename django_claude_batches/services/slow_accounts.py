@@ -26,6 +26,7 @@ from django_claude_batches.services.heartbeat import at_intervals
 CREATE_WAIT_INTERVAL = timedelta(minutes=2)
 """How long a batch waits while another create call of its account is made. The first to wait is due when that ends."""
 
+# Also matched in `last_error`: do not translate it.
 WAITING_FOR_OTHER_CREATE = "It waits for another create call of its account to end."
 
 CREATE_RENEWAL_SECONDS = 20.0
@@ -33,7 +34,7 @@ CREATE_RENEWAL_SECONDS = 20.0
 
 logger = get_logger(__name__)
 
-_slow_accounts: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
+_slow_accounts: ContextVar[set[str] | None] = ContextVar("_slow_accounts", default=None)
 """The accounts of which a call was too slow in this step; None outside of steps."""
 
 

@@ -21,7 +21,7 @@ MAX_PAGES = 50
 
 Anchor = tuple[str, datetime | None]
 PageLister = Callable[..., Reply[wire.Page]]
-"""`pages.page_of` of one account: lists the page after `after_id`."""
+"""`listings.page.list_page` of one account: lists the page after `after_id`."""
 
 
 @dataclass(frozen=True)

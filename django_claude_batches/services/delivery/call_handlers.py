@@ -1,4 +1,4 @@
-"""One transaction of a delivery: some rows, what the job's handlers do with them, and the mark that they did."""
+"""Call the job's handlers for some rows of a delivery, in one transaction with the mark that these are delivered."""
 
 from __future__ import annotations
 
