@@ -1,8 +1,8 @@
 """Dispatch: rows that are due, and how often a Celery message is sent for each.
 
-No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops the setting. Instead,
-the interval between messages for a row doubles while no worker takes them, up to 15 minutes: a day without workers leaves
-about a hundred messages for each row.
+No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops the setting.
+Instead, the interval between messages for a row doubles while no worker takes them, up to 15 minutes: a day without
+workers leaves about a hundred messages for each row.
 """
 
 from __future__ import annotations

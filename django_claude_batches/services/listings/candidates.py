@@ -1,4 +1,4 @@
-"""What was listed once and may be a lost batch: kept until it is known whose it is."""
+"""Candidates: what was listed once and may be an unconfirmed batch. They are kept until it is known whose they are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_RETRY = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
 
 
 def watched_attempts(alias: str) -> SubmitAttemptQuerySet:
-    """Those whose batch counts as not received, was never known or was given up, and may still appear."""
+    """Return those whose batch counts as not received, was never known or was abandoned, and may still appear."""
     return _attempts_that_may_appear(alias).filter(NO_RETRY)
 
 
@@ -44,7 +44,7 @@ def _attempts_that_may_appear(alias: str) -> SubmitAttemptQuerySet:
     return attempts.filter(waiting)
 
 
-def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> None:
+def remember_listed(alias: str, listing: Listing, windows: list[Window]) -> None:
     """Keep what may be one of these attempts' batch, and that it was seen."""
     maybe = {
         data["id"]: data
@@ -61,11 +61,11 @@ def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> Non
     _reset_misses(alias, listing)
 
 
-def store_page_candidates(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
-    """Keep what any other listing shows and may be a lost batch: what it shows, the next search's may lack."""
+def remember_page(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
+    """Keep what any other listing shows and may be an unconfirmed batch: the next search's may lack it."""
     windows = [Window.of(attempt) for attempt in sent_and_unresolved(alias)]
     if windows:
-        store_candidates(alias, Listing(batches, workspace_id or "", is_end=False), windows)
+        remember_listed(alias, Listing(batches, workspace_id or "", is_end=False), windows)
 
 
 def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
@@ -74,7 +74,7 @@ def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
     return unresolved.filter(batch__account=alias, sent_at__isnull=False).exclude(batch__state=State.ABANDONED)
 
 
-def store_adopted_candidates(alias: str, windows: list[Window]) -> None:
+def remember_adopted(alias: str, windows: list[Window]) -> None:
     """Keep what was adopted here and may be one of these attempts' batch: it may be at Anthropic no more."""
     rows = MessageBatch.objects.primary()
     since = [window.since for window in windows if window.since is not None]
@@ -200,7 +200,7 @@ def open_candidates(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
 
 
 def foreign_ids(attempt: SubmitAttempt) -> list[str]:
-    """Give the ids of what was made within the attempt's window, and by another call."""
+    """Return the ids of what was made within the attempt's window, and by another call."""
     alias = attempt.batch.account if attempt.batch is not None else ""
     window = Window.of(attempt)
     rows = RemoteBatch.objects.of(alias).filter(is_foreign=True).order_by("created_at", "pk")
@@ -208,7 +208,7 @@ def foreign_ids(attempt: SubmitAttempt) -> list[str]:
 
 
 def gone_ids(alias: str) -> frozenset[str]:
-    """Give the ids that were listed once and are not at Anthropic any more."""
+    """Return the ids that were listed once and are not at Anthropic any more."""
     rows = RemoteBatch.objects.of(alias).filter(misses__gt=0)
     return frozenset(row.remote_id for row in rows if row.is_gone)
 
@@ -221,7 +221,7 @@ def delete_candidates(alias: str) -> int:
     return RemoteBatch.objects.of(alias).delete()[0]
 
 
-def may_be_lost(alias: str, data: wire.MessageBatch, windows: Iterable[Window]) -> bool:
+def is_candidate(alias: str, data: wire.MessageBatch, windows: Iterable[Window]) -> bool:
     """Whether a batch that is listed may be what one of these attempts made."""
     at = made_at(data)
     if not any(window.may_have_made(data["id"], at) for window in windows):

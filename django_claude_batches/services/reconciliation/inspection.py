@@ -1,4 +1,4 @@
-"""Looking at what may be a lost batch, one by one: is it still there, and whose is it."""
+"""Look at each candidate: is it still at Anthropic, and whose is it."""
 
 from __future__ import annotations
 

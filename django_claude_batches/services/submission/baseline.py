@@ -1,8 +1,8 @@
 """What Anthropic lists just before a create call: the call made none of it, and a search goes back to it.
 
 The *baseline* is what was listed. Of it an attempt keeps the newest id (`baseline_id`), all that were made within the
-margin before that one (`noted_ids`, which its call did not make), and the newest 20 (`anchors`): a later listing that
-shows one of these goes back far enough.
+margin before that one (`noted_ids`, which its call did not make), and the newest 20 (`anchors`): a later listing
+has to show the newest of these that is still there.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ CONNECT_TIMEOUT = LAST_BLOCK_TIMEOUT.total_seconds()
 # How long a batch whose answer never came may still appear: 24 hours of processing, and one for clocks.
 WATCH_PERIOD = timedelta(hours=25)
 
-# A resume makes the batches due anyway. This finds one that was queued while the account was resumed.
+# A resume makes the batches due anyway. This is for one that was put off while the account was being resumed.
 PAUSED_RECHECK = timedelta(minutes=5)
 
 
