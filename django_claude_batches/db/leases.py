@@ -124,8 +124,3 @@ class Leased(models.Model):
 
     class Meta:
         abstract = True
-
-
-def is_due() -> Q:
-    """Match rows whose next action is due and which have no valid lease."""
-    return is_free() & Q(next_action_at__lte=DatabaseNow())

@@ -16,9 +16,8 @@ from django_claude_batches.models.fields import (
     StorableJSONField,
 )
 
-# How long the last block of a body, whose sending began in time, may take (the connect timeout of a create call).
+# How long the last piece of a body may take whose sending began in time. It is the connect timeout of a create call.
 LAST_BLOCK_TIMEOUT = timedelta(minutes=1)
-
 
 # Full listings without a candidate, ten minutes apart, before a call counts as not received.
 FULL_LISTINGS = 2

@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import DispatchedQuerySet
+from django_claude_batches.db.dispatch import DispatchableQuerySet
 from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet
 from django_claude_batches.error_text import TRACEBACK_START
 from django_claude_batches.models.fields import StorableCharField, StorableTextField
@@ -39,7 +39,7 @@ class DeliveryMode(models.TextChoices):
 REDELIVERY_MODES = frozenset({DeliveryMode.FAILED, DeliveryMode.REDELIVER})
 
 
-class DeliveryChunkQuerySet(DispatchedQuerySet["DeliveryChunk"]):
+class DeliveryChunkQuerySet(DispatchableQuerySet["DeliveryChunk"]):
     def undone(self) -> Self:
         return self.filter(done_at__isnull=True)
 

@@ -35,8 +35,8 @@ class RemoteBatchQuerySet(PrimaryQuerySet["RemoteBatch"]):
 class RemoteBatch(models.Model):
     """A batch that an account lists at Anthropic and that a create call without an answer may have made.
 
-    Rows are kept: a later listing that lacks the batch proves nothing. One row serves all attempts of the account;
-    which of them it may belong to follows from when it was made (`services.listings.windows`).
+    What was seen once is not forgotten: a listing that lacks it later proves nothing. One row serves all attempts of
+    the account; whose it may be follows from when it was made (`services.listings.windows`).
     """
 
     account = IdentifierField(_("account"), max_length=64)

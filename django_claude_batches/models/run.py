@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import DispatchedQuerySet
+from django_claude_batches.db.dispatch import DispatchableQuerySet
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models.fields import IdentifierField, IdentifierSlugField, StorableTextField
@@ -32,7 +32,7 @@ ACTIVE = (RunState.DRAFTING, RunState.RUNNING, RunState.CANCELING)
 WORKING = (RunState.DRAFTING, RunState.RUNNING)
 
 
-class JobRunQuerySet(DispatchedQuerySet["JobRun"]):
+class JobRunQuerySet(DispatchableQuerySet["JobRun"]):
     def active(self) -> Self:
         return self.filter(state__in=ACTIVE)
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import DispatchedQuerySet
+from django_claude_batches.db.dispatch import DispatchableQuerySet
 from django_claude_batches.db.leases import DatabaseNow, PrimaryQuerySet, is_free, now_plus
 from django_claude_batches.models.event import user_name
 from django_claude_batches.models.expected_usage import ExpectedUsageColumns
@@ -99,7 +99,7 @@ ALWAYS_DUE = (UploadState.UNCHECKED, UploadState.CONFIRMED)
 DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
 
 
-class BatchUploadQuerySet(DispatchedQuerySet["BatchUpload"]):
+class BatchUploadQuerySet(DispatchableQuerySet["BatchUpload"]):
     def store(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
         """Store a file and the columns of its draft, in constant memory, all or nothing. A worker checks it."""
         db = self.primary().db

@@ -8,12 +8,12 @@ from django.db import models, router
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.db.dispatch import Dispatched
+from django_claude_batches.db.dispatch import Dispatchable
 from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.models.fields import StorableTextField
 
 
-class WorkItem(Dispatched):
+class WorkItem(Dispatchable):
     """A row that workers process: a batch, a job's run, a delivery or an upload. Most have a `state`.
 
     Each change is one conditional UPDATE, so a late worker changes nothing and learns that from the return value.
@@ -27,7 +27,7 @@ class WorkItem(Dispatched):
     # Columns that `move` sets to 0.
     counters: ClassVar[tuple[str, ...]] = ()
 
-    class Meta(Dispatched.Meta):
+    class Meta(Dispatchable.Meta):
         abstract = True
 
     def change(self, *where: Q, token: str = "", **changes: Any) -> bool:

@@ -18,7 +18,7 @@ from django_claude_batches.services.slow_accounts import recording_slow_calls
 
 
 def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
-    """Return a client for the account. Clients are cached, with their connections.
+    """Return a client for the account. Clients are kept, and their connections with them.
 
     Raise ConfigurationError if the settings do not have the account or a key for it, and OtherInstallation if the
     database may be a copy.
@@ -28,7 +28,7 @@ def connect(alias: str, *, anthropic_version: str = "") -> BatchesClient:
 
 
 def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bool = False) -> BatchesClient:
-    """Return a client even if the database may be a copy. Use it only for reads.
+    """Return a client also in what may be a copy of the database: to look, and not to act.
 
     With `records_slow_calls`, calls that are too slow are recorded on the account's row.
     """
@@ -42,7 +42,7 @@ def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bo
 
 
 def fingerprint(alias: str) -> str:
-    """Return 16 hexadecimal digits that identify server, Workspace and key without disclosing them."""
+    """Return 16 hexadecimal digits that tell two ways to the API apart (server, Workspace, key) and give none away."""
     account = conf.account(alias)
     way = ["django_claude_batches", account.base_url, account.workspace_id or ""]
     return hashlib.sha256("\n".join([*way, account.api_key]).encode()).hexdigest()[:16]
@@ -100,7 +100,7 @@ class _Arguments:
 
 
 @lru_cache(maxsize=16)
-def _client(arguments: _Arguments, noticed: str) -> BatchesClient:
+def _client(arguments: _Arguments, slow_calls_of: str) -> BatchesClient:
     return BatchesClient(
         api_key=arguments.key,
         base_url=arguments.base_url,
@@ -113,5 +113,5 @@ def _client(arguments: _Arguments, noticed: str) -> BatchesClient:
         proxies=None if arguments.proxies is None else dict(arguments.proxies),
         verify=arguments.verify,
         allow_http=arguments.allow_http,
-        around=recording_slow_calls(noticed) if noticed else nullcontext,
+        around=recording_slow_calls(slow_calls_of) if slow_calls_of else nullcontext,
     )

@@ -127,7 +127,7 @@ def _dispatch_due(
 ) -> list[int]:
     rows = MessageBatch.objects.exclude(account__in=blocked_accounts())
     rows = rows if account is None else rows.filter(account=account)
-    pks = rows.to_advance().dispatch_due(rest, limit=TICK_ROWS - len(besides), besides=besides)
+    pks = rows.to_advance().dispatch_due(rest, limit=TICK_ROWS - len(besides), exclude=besides)
     for pk in pks:
         dispatch(pk)
     return pks
@@ -258,9 +258,9 @@ def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:
     if batch.state == State.INGESTED and batch.announced_at is None:
         return announce(batch, token)
     if batch.state == State.QUEUED:
-        return (send.send_in_turn if in_turn else send.send)(batch, token)
+        return (send.send_in_turn if in_turn else send.send_now)(batch, token)
     if batch.state == State.SUBMITTING:
-        return send.recover(batch, token)
+        return send.recover(batch)
     if batch.state == State.UNCERTAIN:
         return reconcile.reconcile(batch, token, _client(batch))
     batch.clear_next_action(token=token)

@@ -14,7 +14,7 @@ RENEWAL_SECONDS = 60.0
 def heartbeat(held: Mapping[int, str]) -> Callable[[], object]:
     """Return a function that renews the leases, once a minute at most; `held` maps primary keys to tokens.
 
-    Whether renewal succeeded is checked where the lease matters.
+    A lost lease is not noticed here: the conditional UPDATEs that need the lease then change nothing.
     """
 
     def renew() -> None:

@@ -26,6 +26,7 @@ from django_claude_batches.services.heartbeat import at_intervals
 # How long a batch waits while another create call of its account runs. The first to wait is due when that ends.
 CREATE_WAIT_INTERVAL = timedelta(minutes=2)
 
+# Also matched in `last_error`: do not translate it.
 WAITING_FOR_OTHER_CREATE = "It waits for another create call of its account to end."
 
 # Seconds between two renewals during a create call.
@@ -34,7 +35,7 @@ CREATE_RENEWAL_SECONDS = 20.0
 logger = get_logger(__name__)
 
 # The accounts with a call that was too slow in this step; None outside of steps.
-_slow_accounts: ContextVar[set[str] | None] = ContextVar("_slow_ones", default=None)
+_slow_accounts: ContextVar[set[str] | None] = ContextVar("_slow_accounts", default=None)
 
 
 @contextmanager

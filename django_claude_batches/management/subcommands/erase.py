@@ -14,7 +14,7 @@ from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
 from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import BatchRequest
-from django_claude_batches.services.retention.erase import erase_target
+from django_claude_batches.services.retention.erase import erase_by_key
 from django_claude_batches.services.retention.erase_target import EraseTarget, find_target
 from django_claude_batches.services.retention.erasure import Erasure, RemoteCopy
 
@@ -37,7 +37,7 @@ class Erase(Subcommand):
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         rows = [_found(name) for name in options["rows"]]
-        reports = [erase_target(row) for row in rows]
+        reports = [erase_by_key(row) for row in rows]
         for report in reports:
             _show(console, report)
         console.document({"rows": [_document(report) for report in reports]})

@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 from django.db import models
 from django.db.models import Q
 
-from django_claude_batches.db.dispatch import DispatchedQuerySet
+from django_claude_batches.db.dispatch import DispatchableQuerySet
 from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models.batch import attention
 from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, FINAL, RUNNING, State
@@ -25,7 +25,7 @@ NEARS_ARCHIVING = timedelta(days=27)
 CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
 
 
-class BatchStateQuerySet(DispatchedQuerySet[_M_co]):
+class BatchStateQuerySet(DispatchableQuerySet[_M_co]):
     def drafts(self) -> Self:
         return self.filter(state=State.DRAFT)
 

@@ -14,7 +14,7 @@ from django_claude_batches.exceptions import NotFoundError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
 from django_claude_batches.services.audits.findings import AuditReport, Finding, FindingKind, finding_for
-from django_claude_batches.services.listings.candidates import may_be_lost, unmatched_attempts
+from django_claude_batches.services.listings.candidates import is_candidate, unmatched_attempts
 from django_claude_batches.services.listings.listing import ListingPage
 from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.mirror import moment, request_total
@@ -96,7 +96,7 @@ def _duplicate_submission(alias: str, data: wire.MessageBatch, attempt: SubmitAt
 def _unknown_batch(alias: str, data: wire.MessageBatch, open_ones: list[SubmitAttempt]) -> Finding:
     words = f"{data['id']}, made at {data['created_at']} with {request_total(data):,} requests, is no batch here."
     for attempt in open_ones:
-        if may_be_lost(alias, data, [Window.of(attempt)]):
+        if is_candidate(alias, data, [Window.of(attempt)]):
             words = f"{words} It may be what became of batch {attempt.batch}, which is not confirmed."
             remedy = "Nothing: the search settles it. `claude_batches reconcile` says how far that is."
             return Finding(FindingKind.UNKNOWN_HERE, alias, words, remedy, remote_id=data["id"], needs_a_person=False)

@@ -14,14 +14,15 @@ from datetime import timedelta
 from django.db.models import F
 
 from django_claude_batches import job_registry
-from django_claude_batches.db.leases import DatabaseNow, is_due
+from django_claude_batches.db.dispatch import is_due
+from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.error_text import format_error
 from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.backoff import NO_DELAY, backoff
 from django_claude_batches.services.connection import require_no_transaction
+from django_claude_batches.services.delivery.call_handlers import deliver_slice
 from django_claude_batches.services.delivery.slice import undelivered_requests
-from django_claude_batches.services.delivery.transaction import deliver_slice
 from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS
 
 logger = get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Store listed batches that an unanswered create call may have made (`RemoteBatch`), until their owner is known."""
+"""Candidates: what was listed once and may be an unconfirmed batch. They are kept until it is known whose they are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_RETRY = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
 
 
 def watched_attempts(alias: str) -> SubmitAttemptQuerySet:
-    """Match attempts whose batch was not received, unknown or abandoned, and may still appear."""
+    """Return those whose batch counts as not received, was never known or was abandoned, and may still appear."""
     return _attempts_that_may_appear(alias).filter(NO_RETRY)
 
 
@@ -45,8 +45,8 @@ def _attempts_that_may_appear(alias: str) -> SubmitAttemptQuerySet:
     return attempts.filter(waiting)
 
 
-def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> None:
-    """Store listed batches that one of these attempts may have made, and when they were seen."""
+def remember_listed(alias: str, listing: Listing, windows: list[Window]) -> None:
+    """Keep what may be one of these attempts' batch, and that it was seen."""
     maybe = {
         data["id"]: data
         for data, at in zip(listing.batches, listing.times, strict=True)
@@ -62,11 +62,11 @@ def store_candidates(alias: str, listing: Listing, windows: list[Window]) -> Non
     _reset_misses(alias, listing)
 
 
-def store_page_candidates(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
-    """Store candidates from a page of any other listing: the next search's listing may lack them."""
+def remember_page(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
+    """Keep what any other listing shows and may be an unconfirmed batch: the next search's may lack it."""
     windows = [Window.of(attempt) for attempt in sent_and_unresolved(alias)]
     if windows:
-        store_candidates(alias, Listing(batches, workspace_id or "", is_end=False), windows)
+        remember_listed(alias, Listing(batches, workspace_id or "", is_end=False), windows)
 
 
 def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
@@ -75,8 +75,8 @@ def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
     return unresolved.filter(batch__account=alias, sent_at__isnull=False).exclude(batch__state=State.ABANDONED)
 
 
-def store_adopted_candidates(alias: str, windows: list[Window]) -> None:
-    """Store adopted batches that one of these attempts may have made: they may no longer be at Anthropic."""
+def remember_adopted(alias: str, windows: list[Window]) -> None:
+    """Keep what was adopted here and may be one of these attempts' batch: it may be at Anthropic no more."""
     rows = MessageBatch.objects.primary()
     since = [window.since for window in windows if window.since is not None]
     until = [window.until for window in windows if window.until is not None]
@@ -196,7 +196,7 @@ def open_candidates(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
 
 
 def foreign_ids(attempt: SubmitAttempt) -> list[str]:
-    """Return the ids of batches created within the attempt's window by another call."""
+    """Return the ids of what was made within the attempt's window, and by another call."""
     alias = attempt.batch.account if attempt.batch is not None else ""
     window = Window.of(attempt)
     rows = RemoteBatch.objects.of(alias).filter(is_foreign=True).order_by("created_at", "pk")
@@ -204,7 +204,7 @@ def foreign_ids(attempt: SubmitAttempt) -> list[str]:
 
 
 def gone_ids(alias: str) -> frozenset[str]:
-    """Return the ids that were listed once and are no longer at Anthropic."""
+    """Return the ids that were listed once and are not at Anthropic any more."""
     rows = RemoteBatch.objects.of(alias).filter(misses__gt=0)
     return frozenset(row.remote_id for row in rows if row.is_gone)
 
@@ -217,8 +217,8 @@ def delete_candidates(alias: str) -> int:
     return RemoteBatch.objects.of(alias).delete()[0]
 
 
-def may_be_lost(alias: str, data: wire.MessageBatch, windows: Iterable[Window]) -> bool:
-    """Whether one of these attempts may have made this listed batch."""
+def is_candidate(alias: str, data: wire.MessageBatch, windows: Iterable[Window]) -> bool:
+    """Whether a batch that is listed may be what one of these attempts made."""
     at = made_at(data)
     if not any(window.may_have_made(data["id"], at) for window in windows):
         return False

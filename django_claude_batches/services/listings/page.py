@@ -1,4 +1,4 @@
-"""List one page, and store what may be a lost batch on it.
+"""Listing page by page, so that no page is forgotten that may have shown an unconfirmed batch.
 
 A batch may be absent from one listing although it exists, but not from two successive ones. So two listings without a
 candidate prove something only if the answer of each listing between them was stored.
@@ -21,9 +21,9 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.models import OpenListing
 from django_claude_batches.services.listings.candidates import (
+    remember_page,
     reset_listing_count,
     sent_and_unresolved,
-    store_page_candidates,
 )
 
 # A process that has not stored an answer for so long has died: a task's time limit ends it before.
@@ -33,7 +33,7 @@ DEAD_AFTER = timedelta(hours=1)
 def list_page(
     client: BatchesClient, alias: str, after_id: str | None = None, *, limit: int | None = None
 ) -> Reply[wire.Page]:
-    """List one page, and store the batches on it that may be lost. Raise what the client raises.
+    """List one page, and keep what it shows that may be an unconfirmed batch. Raise what the client raises.
 
     `limit` is the number of batches, by default the API's maximum.
     """
@@ -43,15 +43,15 @@ def list_page(
         is_answered = isinstance(reply, APIStatusError | APIResponseValidationError) and reply.status_code >= 300
         _close_listing(alias, opened, is_kept=is_answered)
         raise reply
-    store_page_candidates(alias, reply.data["data"], reply.workspace_id)
+    remember_page(alias, reply.data["data"], reply.workspace_id)
     _close_listing(alias, opened, is_kept=not reply.is_repeated)
     return reply
 
 
-def all_answers_stored(alias: str, until: datetime | None) -> bool:
-    """Whether the answers of all pages requested until then (None: until now) are stored.
+def no_answer_is_missing(alias: str, until: datetime | None) -> bool:
+    """Return whether the answers of all pages that were asked for until then (None: until now) are kept.
 
-    An answer whose process died will never be: then no earlier listing counts any more.
+    That of a process that died never will be: then set the counts of full listings of the account's attempts to 0.
     """
     rows = OpenListing.objects.primary().filter(account=alias)
     rows = rows if until is None else rows.filter(begun_at__lte=until)

@@ -21,7 +21,7 @@ from django_claude_batches.services.listings.windows import MARGIN, made_at
 MAX_PAGES = 50
 
 Anchor = tuple[str, datetime | None]
-# `page.list_page` of one account: lists the page after `after_id`.
+# `listings.page.list_page` of one account: lists the page after `after_id`.
 PageLister = Callable[..., Reply[wire.Page]]
 
 

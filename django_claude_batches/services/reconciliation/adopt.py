@@ -23,7 +23,7 @@ from django_claude_batches.models.batch_state import IDENTIFIABLE, State
 from django_claude_batches.models.event import user_name
 from django_claude_batches.services.backoff import NO_DELAY, poll_delay
 from django_claude_batches.services.connection import connect, require_no_transaction
-from django_claude_batches.services.listings.candidates import may_be_lost, unmatched_attempts
+from django_claude_batches.services.listings.candidates import is_candidate, unmatched_attempts
 from django_claude_batches.services.listings.listing import listing_pages
 from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.mirror import mirror_columns, request_total
@@ -144,7 +144,7 @@ def adopt_all(account: str = "default", *, by: Any = None) -> tuple[list[Message
     for data in (data for page in listed for data in page.batches.values()):
         if MessageBatch.objects.primary().filter(anthropic_id=data["id"]).exists():
             continue
-        if may_be_lost(account, data, windows):
+        if is_candidate(account, data, windows):
             left_out.append(data["id"])
         else:
             adopted.append(_mirror(data, account=account, by=by))

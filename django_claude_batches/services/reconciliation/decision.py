@@ -17,21 +17,21 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about an attempt.
+    """What is known of one create call.
 
-    `candidates` may be its batch and exist; `gone` may have been it and no longer exist. `listings` counts the full
-    ones so far without a candidate, including this one; `are_kept` says whether the answers of all other listings
-    between them were stored.
+    `open_candidates` may be it and are at Anthropic; `gone` may have been it and are not there any more.
+    `full_listings` is the number of full ones so far without a candidate, this one included. `no_answer_is_missing`
+    says that no other listing came between them of which it is not known what it showed.
     """
 
-    is_quiet: bool
+    is_quiet_period_over: bool
     is_overdue: bool
     is_being_identified: bool
     listing: Completeness
-    candidates: int
+    open_candidates: int
     gone: int
-    listings: int
-    are_kept: bool = True
+    full_listings: int
+    no_answer_is_missing: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Decision:
 
 
 def decide(facts: Facts) -> Decision:
-    """Return what to do: wait, count the batch as not received, or hold it for a person, with the reason."""
-    if facts.candidates:
+    """Return what to do: wait, count it as not received, or hold it for a person, who is told why."""
+    if facts.open_candidates:
         why = "48 hours were not enough to tell whose the batches are that may be it"
         return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)
-    if not facts.is_quiet:
+    if not facts.is_quiet_period_over:
         return Decision(Step.WAIT)
     if facts.gone:
         return Decision(Step.HOLD, "a batch that may be it was deleted at Anthropic before its results were read")
@@ -57,4 +57,6 @@ def decide(facts: Facts) -> Decision:
     if facts.listing is Completeness.PARTIAL:
         why = "no listing within 48 hours was complete"
         return Decision(Step.HOLD, why) if facts.is_overdue else Decision(Step.WAIT)
-    return Decision(Step.NOT_RECEIVED if facts.listings >= FULL_LISTINGS and facts.are_kept else Step.WAIT)
+    return Decision(
+        Step.NOT_RECEIVED if facts.full_listings >= FULL_LISTINGS and facts.no_answer_is_missing else Step.WAIT
+    )

@@ -1,4 +1,4 @@
-"""Inspect candidates for a lost batch one by one: retrieve them, and read whose results they hold."""
+"""Look at each candidate: is it still at Anthropic, and whose is it."""
 
 from __future__ import annotations
 

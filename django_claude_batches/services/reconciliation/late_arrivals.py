@@ -16,8 +16,8 @@ from django_claude_batches.services.listings.candidates import (
     delete_candidates,
     gone_ids,
     open_candidates,
-    store_adopted_candidates,
-    store_candidates,
+    remember_adopted,
+    remember_listed,
     watched_attempts,
 )
 from django_claude_batches.services.listings.page import list_page
@@ -84,8 +84,8 @@ def _inspect_late_batches(alias: str, windows: list[Window]) -> None:
     client = connect(alias)
     attempts = [window.attempt for window in windows]
     listing = list_for_attempts(partial(list_page, client, alias), alias, attempts, gone_ids(alias), to_the_newest=True)
-    store_candidates(alias, listing, windows)
-    store_adopted_candidates(alias, windows)
+    remember_listed(alias, listing, windows)
+    remember_adopted(alias, windows)
     counts = [attempt.batch.request_count for attempt in attempts if attempt.batch is not None]
     rows = [row for row in open_candidates(alias, windows) if not row.is_gone]
     examine(client, rows, listing, likely=counts)

@@ -1,4 +1,4 @@
-"""Search for the batches of unanswered create calls, until it is proved that each was or was not received."""
+"""Search for unconfirmed batches until it is proved whether Anthropic received them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from django_claude_batches.services.heartbeat import heartbeat
 from django_claude_batches.services.listings.candidates import (
     gone_ids,
     open_candidates,
-    store_adopted_candidates,
-    store_candidates,
+    remember_adopted,
+    remember_listed,
 )
-from django_claude_batches.services.listings.page import all_answers_stored, list_page
+from django_claude_batches.services.listings.page import list_page, no_answer_is_missing
 from django_claude_batches.services.listings.search import (
     Completeness,
     Listing,
@@ -42,30 +42,34 @@ from django_claude_batches.services.submission.baseline import quiet_period
 
 logger = get_logger(__name__)
 
-# Between two listings that count: a batch missing from one by chance is on the other.
+# Between two listings that count: what one of them lacks by chance, the other one shows.
 MIN_LISTING_INTERVAL = timedelta(minutes=10)
 
-# After `sent_at`: by then a batch has ended, and its results could have been read for a day.
+# After `sent_at`: by then what it made has ended, and its results could have been read for a day. The texts say so too.
 OVERDUE_AFTER = timedelta(hours=48)
 
-# Unconfirmed batches for which one listing is used.
+# Unconfirmed batches that one listing serves.
 MAX_BATCHES_PER_SEARCH = 200
 
-# Candidates stored on an attempt for display.
+# Candidates that an attempt keeps for people to see.
 MAX_SHOWN_CANDIDATES = 100
 
 
 @dataclass(frozen=True)
 class UnconfirmedBatch:
-    """An unconfirmed batch that this process has leased, and its last create call."""
+    """A batch in state UNCERTAIN that this process has leased, and its last create call, which was sent."""
 
     batch: MessageBatch
     token: str
     attempt: SubmitAttempt
+    sent_at: datetime
+
+    def is_overdue(self, at: datetime) -> bool:
+        return self.sent_at + OVERDUE_AFTER < at
 
 
 def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
-    """Search for the batch of an unconfirmed create call; return whether there is more to do at once.
+    """Search for what an unconfirmed create call made. Return whether there is more to do at once.
 
     A tag in the results proves it. That nothing was received is proved by two full listings without a candidate, ten
     minutes apart and both long after the call could still have been running. Until then it is not sent again. One
@@ -78,7 +82,7 @@ def reconcile(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
         batch.reschedule(acceptance.UNCERTAIN_RECHECK, token=token)
         return False
     with _lease_others(batch) as others:
-        return _search([UnconfirmedBatch(batch, token, attempt), *others], client)
+        return _search([UnconfirmedBatch(batch, token, attempt, attempt.sent_at), *others], client)
 
 
 def abandon(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
@@ -89,7 +93,8 @@ def abandon(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
     if batch.move(State.ABANDONED, allowed={State.UNCERTAIN}):
         batch.log_event("abandoned", by=by)
         if batch.is_being_identified:
-            batch.record_intent({State.ABANDONED})  # the named id is still to be verified
+            # `move` left it without a next action: make it due, so that a worker verifies the identified id.
+            batch.record_intent({State.ABANDONED})
     elif batch.state != State.ABANDONED:
         raise batch.forbidden("abandon", {State.UNCERTAIN})
     return batch
@@ -101,12 +106,15 @@ def _accept_recorded_answer(batch: MessageBatch) -> bool:
     if made is None or not made.remote_id:
         return False
     acceptance.record_acceptance(batch, made)
-    return bool(batch.state != State.UNCERTAIN)
+    return batch.state != State.UNCERTAIN
 
 
 @contextmanager
 def _lease_others(batch: MessageBatch) -> Iterator[list[UnconfirmedBatch]]:
-    """Lease the account's other unconfirmed batches that are due, except those that need another step first."""
+    """Lease the account's other unconfirmed batches that are due.
+
+    Not those with a recorded answer or an identified id: the engine handles these first.
+    """
     rows = MessageBatch.objects.primary()
     due = rows.due().filter(state=State.UNCERTAIN, account=batch.account, identified_id="").exclude(pk=batch.pk)
     due = due.exclude(attempts__remote_id__isnull=False)
@@ -130,11 +138,11 @@ def _with_last_attempts(held: dict[int, str]) -> Iterator[UnconfirmedBatch]:
     for batch in MessageBatch.objects.primary().filter(pk__in=held).order_by("pk"):
         found = last.get(batch.pk)
         if found is not None and found.sent_at is not None:
-            yield UnconfirmedBatch(batch, held[batch.pk], found)
+            yield UnconfirmedBatch(batch, held[batch.pk], found, found.sent_at)
 
 
 def _search(unconfirmed: list[UnconfirmedBatch], client: BatchesClient) -> bool:
-    """Search for all of them; return whether there is more to do at once for the first."""
+    """Search for all of them. Return whether there is more to do at once for the first."""
     alias = unconfirmed[0].batch.account
     began_at = AccountState.objects.primary().clock()
     attempts = [each.attempt for each in unconfirmed]
@@ -146,33 +154,41 @@ def _search(unconfirmed: list[UnconfirmedBatch], client: BatchesClient) -> bool:
 
     listing = result_or_error(lambda: list_for_attempts(pages, alias, attempts, gone_ids(alias)))
     if isinstance(listing, ClaudeBatchesError):
-        for each in unconfirmed:
-            if each.attempt.sent_at is not None and each.attempt.sent_at + OVERDUE_AFTER < began_at:
-                close_attempt.hold_undecided(
-                    each.batch, each.attempt, f"no listing within 48 hours was complete: {listing}"
-                )
-                continue
-            delay = honor_retry_after(listing, poll_delay(each.attempt.sent_at))
-            each.batch.reschedule(delay, token=each.token, error=str(listing))
+        _handle_listing_error(unconfirmed, listing, began_at)
         return False
-    _update_candidates(client, alias, unconfirmed, listing, renew)
-    gone = gone_ids(alias)
+    _refresh_candidates(client, alias, unconfirmed, listing, renew)
+    gone = gone_ids(alias)  # anew: `_refresh_candidates` counts what is not found
     candidates = open_candidates(alias, [Window.of(attempt) for attempt in attempts])
     more = [_decide(each, listing, candidates, gone, began_at) for each in unconfirmed]
     return more[0]
 
 
-def _update_candidates(
+def _handle_listing_error(unconfirmed: list[UnconfirmedBatch], error: ClaudeBatchesError, began_at: datetime) -> None:
+    for each in unconfirmed:
+        if each.is_overdue(began_at):
+            why = f"no listing within 48 hours was complete: {error}"
+            close_attempt.hold_undecided(each.batch, each.attempt, why)
+            continue
+        delay = honor_retry_after(error, poll_delay(each.sent_at))
+        each.batch.reschedule(delay, token=each.token, error=str(error))
+
+
+def _refresh_candidates(
     client: BatchesClient,
     alias: str,
     unconfirmed: list[UnconfirmedBatch],
     listing: Listing,
     renew: Callable[[], object],
 ) -> None:
+    """Remember what may be one of them, and read the results of candidates that have ended.
+
+    A candidate that is proved to be an attempt's (`examine`) goes to that attempt and its batch, which is then no
+    longer unconfirmed.
+    """
     attempts = [each.attempt for each in unconfirmed]
     windows = [Window.of(attempt) for attempt in attempts]
-    store_candidates(alias, listing, windows)
-    store_adopted_candidates(alias, windows)
+    remember_listed(alias, listing, windows)
+    remember_adopted(alias, windows)
     renew()
     retrieve_anchors(client, alias, attempts_without_anchor(listing, attempts, gone_ids(alias)), listing.workspace_id)
     renew()
@@ -186,63 +202,65 @@ def _decide(
     gone: frozenset[str],
     began_at: datetime,
 ) -> bool:
-    """Apply the decision for one batch; return whether there is more to do at once."""
+    """Do what follows for one batch. Return whether there is more to do at once."""
     batch, attempt = unconfirmed.batch, unconfirmed.attempt
     batch.refresh_from_db(using=MessageBatch.objects.primary().db)
-    if batch.state != State.UNCERTAIN:
+    if batch.state != State.UNCERTAIN:  # it was found (`examine`), or a person moved it
         return True
     window = Window.of(attempt)
-    maybe = [row for row in candidates if window.may_have_made(row.remote_id, row.created_at)]
-    is_quiet = attempt.sent_at is not None and attempt.sent_at + quiet_period(attempt) < began_at
-    full, why_not = completeness(listing, attempt, gone)
-    # Since the earlier listing, if there are enough; else the listing just made is one of them.
-    are_all_kept = all_answers_stored(
-        batch.account, attempt.last_listing_at if attempt.listings_made >= FULL_LISTINGS else None
-    )
-    if not are_all_kept:
+    its_candidates = [row for row in candidates if window.may_have_made(row.remote_id, row.created_at)]
+    is_quiet_period_over = unconfirmed.sent_at + quiet_period(attempt) < began_at
+    shown, why_incomplete = completeness(listing, attempt, gone)
+    # Only pages asked for until the second counted listing matter, if there are two; otherwise all those until now.
+    counted_until = attempt.last_listing_at if attempt.listings_made >= FULL_LISTINGS else None
+    is_none_missing = no_answer_is_missing(batch.account, counted_until)
+    if not is_none_missing:  # it has reset the count if a process died
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
+    is_proof = is_quiet_period_over and shown is Completeness.FULL and not its_candidates
+    full_listings = _count_full_listing(attempt, began_at, is_proof=is_proof, has_candidates=bool(its_candidates))
     facts = Facts(
-        is_quiet=is_quiet,
-        is_overdue=attempt.sent_at is not None and attempt.sent_at + OVERDUE_AFTER < began_at,
+        is_quiet_period_over=is_quiet_period_over,
+        is_overdue=unconfirmed.is_overdue(began_at),
         is_being_identified=batch.is_being_identified,
-        listing=full,
-        candidates=sum(not row.is_gone for row in maybe),
-        gone=sum(row.is_gone for row in maybe),
-        listings=_count(
-            attempt, began_at, counts=is_quiet and full is Completeness.FULL and not maybe, anew=bool(maybe)
-        ),
-        are_kept=are_all_kept,
+        listing=shown,
+        open_candidates=sum(not row.is_gone for row in its_candidates),
+        gone=sum(row.is_gone for row in its_candidates),
+        full_listings=full_listings,
+        no_answer_is_missing=is_none_missing,
     )
-    _store_candidates(attempt, maybe)
+    _show_candidates_on(attempt, its_candidates)
     decision = decide(facts)
+    # These two are guarded by the attempt's conditional UPDATE (`SubmitAttempt.close`), not by the lease.
     if decision.step is Step.NOT_RECEIVED:
         return close_attempt.record_not_received(batch, attempt)
     if decision.step is Step.HOLD:
         return close_attempt.hold_undecided(batch, attempt, decision.why)
-    why = _why_open(batch, maybe, why_not)
-    batch.reschedule(poll_delay(attempt.sent_at), token=unconfirmed.token, last_error=why)
+    why = _why_open(batch, its_candidates, why_incomplete)
+    batch.reschedule(poll_delay(unconfirmed.sent_at), token=unconfirmed.token, last_error=why)
     return False
 
 
-def _count(attempt: SubmitAttempt, began_at: datetime, *, counts: bool, anew: bool) -> int:
-    """Count a full listing without a candidate, if the last one is old enough; restart when there is a candidate.
+def _count_full_listing(attempt: SubmitAttempt, began_at: datetime, *, is_proof: bool, has_candidates: bool) -> int:
+    """Count a listing that `is_proof` if the last one is long enough ago; start at 0 again when there are candidates.
 
-    Further listings than needed are not counted: whether answers between those are stored is known then, or will be.
+    Return the number of those counted. The count stops at FULL_LISTINGS, so that `last_listing_at` stays the time of
+    the last one needed.
     """
     rows = SubmitAttempt.objects.primary().filter(pk=attempt.pk, listings_made=attempt.listings_made)
-    if anew and attempt.listings_made:
+    if has_candidates and attempt.listings_made:
         rows.update(listings_made=0, last_listing_at=None)
         return 0
     last = attempt.last_listing_at
-    if counts and attempt.listings_made < FULL_LISTINGS and (last is None or last + MIN_LISTING_INTERVAL <= began_at):
-        # Only if no other process has counted since.
+    if is_proof and attempt.listings_made < FULL_LISTINGS and (last is None or last + MIN_LISTING_INTERVAL <= began_at):
+        # Only if no other process has counted meanwhile.
         rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
-    return attempt.listings_made if counts else min(attempt.listings_made, FULL_LISTINGS - 1)
+    # A search that does not count never decides.
+    return attempt.listings_made if is_proof else min(attempt.listings_made, FULL_LISTINGS - 1)
 
 
-def _store_candidates(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:
-    """Store the candidates, and why each is undecided, for display."""
+def _show_candidates_on(attempt: SubmitAttempt, candidates: list[RemoteBatch]) -> None:
+    """Store on the attempt what may be it, and why that is open, for people to see."""
     shown = [
         {
             "id": row.remote_id,
@@ -251,7 +269,7 @@ def _store_candidates(attempt: SubmitAttempt, maybe: list[RemoteBatch]) -> None:
             "status": "gone" if row.is_gone else row.status,
             "why": "it was deleted at Anthropic before its results were read" if row.is_gone else _why(row),
         }
-        for row in maybe[:MAX_SHOWN_CANDIDATES]
+        for row in candidates[:MAX_SHOWN_CANDIDATES]
     ]
     if shown != attempt.candidates:
         SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(candidates=shown)
@@ -261,10 +279,10 @@ def _why(row: RemoteBatch) -> str:
     return row.why or "its results are still to be read"
 
 
-def _why_open(batch: MessageBatch, maybe: list[RemoteBatch], why_not: str) -> str:
-    reasons = [f"{row.remote_id} may be it, but {_why(row)}" for row in maybe[:3]]
-    if why_not:
-        reasons.append(f"the search was not complete: {why_not}")
+def _why_open(batch: MessageBatch, candidates: list[RemoteBatch], why_incomplete: str) -> str:
+    reasons = [f"{row.remote_id} may be it, but {_why(row)}" for row in candidates[:3]]
+    if why_incomplete:
+        reasons.append(f"the search was not complete: {why_incomplete}")
     if batch.is_being_identified:
         reasons.append(f"it was identified as {batch.identified_id}, which is still to be verified")
     if not reasons:

@@ -67,10 +67,10 @@ def erase(target: models.Model, *, rows_are_replicas: bool = False, by: Any = No
     if content_type_id is None:
         raise InvalidRequest("there is nothing to erase without a row")
     name = f"{target._meta.label}:{object_id}"
-    return erase_target(find_target(content_types.get_for_id(content_type_id), target.pk, name=name), by=by)
+    return erase_by_key(find_target(content_types.get_for_id(content_type_id), target.pk, name=name), by=by)
 
 
-def erase_target(row: EraseTarget, *, by: Any = None) -> Erasure:
+def erase_by_key(row: EraseTarget, *, by: Any = None) -> Erasure:
     """Do the same for the content types and keys of a row: its model may have been removed too."""
     require_no_transaction("erase()")
     report = Erasure(row.name)

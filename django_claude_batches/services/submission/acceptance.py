@@ -28,7 +28,7 @@ logger = get_logger(__name__)
 
 T = TypeVar("T")
 
-# How long storing an answer is retried before its id is only logged.
+# How long recording an answer is retried before an id is only logged.
 MAX_WRITE_RETRY_TIME = timedelta(minutes=1)
 
 UNCERTAIN_RECHECK = timedelta(hours=1)
@@ -77,7 +77,7 @@ def assign_proven(attempt: SubmitAttempt, remote_id: str) -> bool:
 
 
 def _assign_id(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, Any], delay: timedelta) -> Signal | None:
-    """Set the row's id to the attempt's, if it can take it; return the signal to send after commit."""
+    """Assign the attempt's id to the row, if it can still take it. Return the signal to send when that is committed."""
     remote_id = attempt.remote_id
     batches = MessageBatch.objects.primary()
     if not batches.filter(pk=batch.pk).exists():
@@ -105,7 +105,10 @@ def _assign_id(batch: MessageBatch, attempt: SubmitAttempt, mirror: dict[str, An
         batch.log_event("accepted", str(remote_id))
         return batch_submitted
     if taken is not None:
-        why = f"Anthropic accepted it as {remote_id}, which was adopted as {taken}: delete that one and adopt again."
+        why = (
+            f"The answer to its create call names {remote_id}, which is batch {taken} here: that one submitted it. It "
+            "may have been created under another id. Look for it in Anthropic's Console, then identify or abandon it."
+        )
         batch.move(State.UNCERTAIN, allowed={State.SUBMITTING}, due=UNCERTAIN_RECHECK, last_error=why)
     if batch.anthropic_id == remote_id:
         return None
@@ -125,9 +128,9 @@ def _send_news(batch: MessageBatch, attempt: SubmitAttempt, news: Signal | None)
 
 
 def _owner(batch: MessageBatch, remote_id: str) -> MessageBatch | None:
-    """Return the other row that has this id by submission; delete a row that only adopted it.
+    """Return the other row that has this id and submitted it. Delete one that only adopted it: the proof is ours.
 
-    The submission is the stronger proof. The deleted results are fetched again for the row whose requests they answer.
+    Its results are deleted with it; they are fetched again for the row whose requests they answer.
     """
     batches = MessageBatch.objects.primary()
     other = batches.filter(anthropic_id=remote_id).exclude(pk=batch.pk).first()

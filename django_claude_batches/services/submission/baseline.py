@@ -1,4 +1,9 @@
-"""List the newest batches before a create call: the call made none of them, and a later search goes back to them."""
+"""What Anthropic lists just before a create call: the call made none of it, and a search goes back to it.
+
+The *baseline* is what was listed. Of it an attempt keeps the newest id (`baseline_id`), all that were made within the
+margin before that one (`noted_ids`, which its call did not make), and the newest 20 (`anchors`): a later listing
+has to show the newest of these that is still there.
+"""
 
 from __future__ import annotations
 

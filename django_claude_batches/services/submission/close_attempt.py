@@ -1,7 +1,8 @@
 """Record the result of a create call that was not accepted, and change its batch's state.
 
-Each function first closes the attempt (`SubmitAttempt.close`), then changes the batch, in one transaction, and only if
-no later attempt exists: a late answer never undoes a later change.
+Each function first closes the attempt (`SubmitAttempt.close`), then moves the batch, in one transaction, and only if no
+later attempt exists: a late answer never undoes a later change. No lease token is needed: closing is one conditional
+UPDATE, so of several processes one does it.
 """
 
 from __future__ import annotations
@@ -97,16 +98,17 @@ def record_not_sent(
     outcome: Outcome = Outcome.NOT_SENT,
     pausing: APIStatusError | None = None,
     words: str = "",
+    is_counted: bool = True,
     **answered: Any,
 ) -> bool:
     """Queue the batch again, or make it a draft if canceling or deleting it was requested. Return False.
 
     A batch that was uncertain, and is proved by a late refusal, is held instead if ON_NOT_CREATED is "hold".
     `pausing` is the error that pauses the account, in the same transaction. `words` are those that alone decided that;
-    they are kept in the timeline.
+    they are kept in the timeline. `is_counted`: whether this counts as a failure of the batch, for its next back-off.
     """
     delay = backoff(batch.failures) if delay is None else delay
-    changes = {"due": delay, "last_error": error, "failures": batch.failures + 1}
+    changes = {"due": delay, "last_error": error, "failures": batch.failures + is_counted}
     is_late = batch.state == State.UNCERTAIN
     with transaction.atomic(using=SubmitAttempt.objects.primary().db, durable=True):
         if pausing is not None:  # first: code that queues an account's batches locks the account's row before theirs
@@ -195,5 +197,6 @@ def _queue_again(
 
 def _log_held(batch: MessageBatch, why: str) -> None:
     if batch.is_being_identified:
-        batch.record_intent({State.HELD})  # the named id is still to be verified
+        # `move` left it without a next action: make it due, so that a worker verifies the identified id.
+        batch.record_intent({State.HELD})
     batch.log_event("held", why)

@@ -21,9 +21,9 @@ from django.db.models import F
 from django_claude_batches import conf, wire
 from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
-from django_claude_batches.drafting.request import TAG_LENGTH
 from django_claude_batches.exceptions import ClaudeBatchesError, result_or_error
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
+from django_claude_batches.models.attempt import LAST_BLOCK_TIMEOUT
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import is_paused
@@ -43,67 +43,75 @@ from django_claude_batches.services.submission.body_file import BodyDigest, Dead
 logger = get_logger(__name__)
 
 # Seconds, also for each piece of the body that is sent (`BatchesClient.send`).
-CONNECT_TIMEOUT = 60.0
+CONNECT_TIMEOUT = LAST_BLOCK_TIMEOUT.total_seconds()
 
-# How long an unassigned batch may still appear: 24 hours of processing, and one for clocks.
+# How long a batch whose answer never came may still appear: 24 hours of processing, and one for clocks.
 WATCH_PERIOD = timedelta(hours=25)
 
+# A resume makes the batches due anyway. This is for one that was put off while the account was being resumed.
 PAUSED_RECHECK = timedelta(minutes=5)
 
 
-def send(batch: MessageBatch, token: str) -> bool:
-    """Make one create call for a queued batch, under the lease; return whether there is more to do at once.
+def send_now(batch: MessageBatch, token: str) -> bool:
+    """Make one create call for a queued batch, under the lease. Return whether there is more to do at once.
 
-    Errors of the API are recorded on the row. Only local errors are raised: no key, a full disk.
+    For `advance` and `wait`, in the caller's process: do not wait for other create calls of the account. What the API
+    says is recorded on the row. Raise only what this machine does wrong: no key, a full disk.
     """
     return _send(batch, token, lambda: None)
 
 
 def send_in_turn(batch: MessageBatch, token: str) -> bool:
     """Make the create call, unless it has to wait for another one of the account."""
-    with one_create_at_a_time(batch) as keep:
-        if keep is not None:
-            return _send(batch, token, keep)
-    # The earlier error is more useful to a person than the reason for waiting.
+    with one_create_at_a_time(batch) as renew_turn:
+        if renew_turn is not None:
+            return _send(batch, token, renew_turn)
+    # What went wrong before is worth more to a person than what it waits for.
     batch.reschedule(
         jittered(CREATE_WAIT_INTERVAL), token=token, last_error=batch.last_error or WAITING_FOR_OTHER_CREATE
     )
     return False
 
 
-def _send(batch: MessageBatch, token: str, keep: Callable[[], object]) -> bool:
+def _send(batch: MessageBatch, token: str, renew_turn: Callable[[], object]) -> bool:
     if is_paused(batch.account):
         batch.reschedule(PAUSED_RECHECK, token=token, **_clear_waiting_error(batch))
         return False
     client = connect(batch.account, anthropic_version=batch.anthropic_version)
     attempt = _open_attempt(batch, token)
     if attempt is None:
+        # Uncertain: an earlier attempt may have created it (`_stop_if_sent_before`). It is searched for at once.
         return batch.state == State.UNCERTAIN
-    renew = heartbeat({batch.pk: token})
+    renew_lease = heartbeat({batch.pk: token})
 
-    def progress() -> None:
-        renew()
-        keep()
+    def renew_both() -> None:
+        renew_lease()
+        renew_turn()
 
-    file, written = _write_body(batch, attempt, progress)
+    file, digest = _write_body(batch, attempt, renew_both)
     with file:
-        baseline = _record_baseline(batch, attempt, client, written, progress)
+        baseline = _record_baseline(batch, attempt, client, digest, renew_both)
         if baseline is None:
             return False
-        reader = DeadlineReader(file, attempt.send_deadline)  # its clock runs before `sent_at` is set
+        # The deadline counts from here, so it ends before `sent_at` + `send_deadline`.
+        reader = DeadlineReader(file, attempt.send_deadline)
         if not _mark_sent(batch, attempt, token, baseline):
             return close_attempt.record_not_sent(
                 batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NO_DELAY
             )
-        return _post(batch, attempt, client, reader, written, keep)
+        # The lease needs no renewal: `_mark_sent` made it outlast the call.
+        return _post(batch, attempt, client, reader, digest, renew_turn)
 
 
 def _clear_waiting_error(batch: MessageBatch) -> dict[str, Any]:
     return {"last_error": ""} if batch.last_error == WAITING_FOR_OTHER_CREATE else {}
 
 
-def recover(batch: MessageBatch, _token: str) -> bool:
-    """Recover an attempt whose worker died. The caller holds the lease, so that worker is gone."""
+def recover(batch: MessageBatch) -> bool:
+    """Recover an attempt whose worker died or was overtaken. Return whether there is more to do at once.
+
+    The caller holds the lease. That of a batch being sent outlasts its create call, so that call is over.
+    """
     attempt = batch.last_attempt
     if attempt is not None and attempt.remote_id:
         return acceptance.record_acceptance(batch, attempt)
@@ -115,17 +123,23 @@ def recover(batch: MessageBatch, _token: str) -> bool:
 
 
 def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
-    """Record that the batch is about to be sent; return None if the batch or the lease is lost."""
+    """Record the attempt that is about to be made, and commit.
+
+    Return None if the lease is lost or the batch is no longer queued, if an earlier attempt may have created it, or if
+    its run is paused or being canceled.
+    """
     rows = MessageBatch.objects.primary()
-    # Before the transaction: a key may come from a slow vault.
-    fingerprint_, workspace_id = fingerprint(batch.account), conf.account(batch.account).workspace_id or ""
+    # Before the transaction: a key may come from a vault that takes its time.
+    account_fingerprint = fingerprint(batch.account)
+    workspace_id = conf.account(batch.account).workspace_id or ""
     with transaction.atomic(using=rows.db, durable=True):
-        if not rows.renew(batch.pk, token) or _was_sent_before(batch, token):
+        if not rows.renew(batch.pk, token):  # also locks the row
             return None
-        if _is_run_stopped(batch, token):
+        if _stop_if_sent_before(batch, token) or _take_back_if_run_stopped(batch, token):
             return None
-        kept: dict[str, Any] = {"failures": F("failures")}  # a refusal of this call increases the next backoff
-        if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NO_DELAY, **kept):
+        # `move` sets the counters to 0. Keep `failures`, so that a refusal of this call lengthens the next back-off.
+        keep_failures: dict[str, Any] = {"failures": F("failures")}
+        if not batch.move(State.SUBMITTING, allowed={State.QUEUED}, token=token, due=NO_DELAY, **keep_failures):
             return None
         batch.log_event("sending")
         last = batch.last_attempt
@@ -133,7 +147,7 @@ def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
             batch=batch,
             number=last.number + 1 if last else 1,
             tag=new_tag(),
-            account_fingerprint=fingerprint_,
+            account_fingerprint=account_fingerprint,
             workspace_id=workspace_id,
             recorded_at=DatabaseNow(),
             send_deadline=conf.send_deadline(),
@@ -141,10 +155,10 @@ def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
         )
 
 
-def _was_sent_before(batch: MessageBatch, token: str) -> bool:
-    """Whether an attempt made a batch, or may have: then the row was reset from outside, and is not sent.
+def _stop_if_sent_before(batch: MessageBatch, token: str) -> bool:
+    """Make a batch uncertain if an earlier attempt created it at Anthropic, or may have. Return whether one did.
 
-    No function does that. A restored backup does, and so does a manual UPDATE.
+    No function of this app queues such a batch; a restored backup may, or an UPDATE by hand.
     """
     made = batch.attempts.using(MessageBatch.objects.primary().db).may_have_created().last()
     if made is None:
@@ -155,10 +169,11 @@ def _was_sent_before(batch: MessageBatch, token: str) -> bool:
     return True
 
 
-def _is_run_stopped(batch: MessageBatch, token: str) -> bool:
-    """Make a batch a draft again if its run is paused or being canceled. A paused run submits it when it is resumed.
+def _take_back_if_run_stopped(batch: MessageBatch, token: str) -> bool:
+    """Make a batch a draft again if its run is paused or being canceled. Return whether the run is.
 
-    The row lock serializes this with pausing or canceling the run.
+    A paused run submits it when it is resumed. The batch's row, which `_open_attempt` has locked, serializes this with
+    pausing or canceling the run.
     """
     run = None if batch.run_id is None else JobRun.objects.primary().active().filter(pk=batch.run_id).first()
     if run is None or not (run.is_paused or run.state == RunState.CANCELING):
@@ -172,20 +187,19 @@ def _is_run_stopped(batch: MessageBatch, token: str) -> bool:
 
 
 def _write_body(
-    batch: MessageBatch, attempt: SubmitAttempt, progress: Callable[[], object]
+    batch: MessageBatch, attempt: SubmitAttempt, renew_both: Callable[[], object]
 ) -> tuple[IO[bytes], BodyDigest]:
-    """Write the body to a temporary file; if that fails (a full disk), queue the batch again."""
+    """Write the body to a temporary file. If that fails (a full disk), queue the batch again and raise OSError."""
     try:
-        with ExitStack() as on_failure:
+        with ExitStack() as on_failure:  # close the file only if writing it fails: otherwise the caller closes it
             file = on_failure.enter_context(tempfile.TemporaryFile())
-            written = write_body_file(
-                file, batch, attempt.tag, using=MessageBatch.objects.primary().db, progress=progress
-            )
+            using = MessageBatch.objects.primary().db
+            digest = write_body_file(file, batch, attempt.tag, using=using, progress=renew_both)
             on_failure.pop_all()
-            return file, written
+            return file, digest
     except OSError as error:
         why = f"the body could not be written to a temporary file: {error.strerror or error}"
-        close_attempt.record_not_sent(batch, attempt, error=why)
+        close_attempt.record_not_sent(batch, attempt, error=why, is_counted=False)  # the engine counts what is raised
         raise OSError(error.errno, why, error.filename) from error
 
 
@@ -193,20 +207,20 @@ def _record_baseline(
     batch: MessageBatch,
     attempt: SubmitAttempt,
     client: BatchesClient,
-    written: BodyDigest,
-    progress: Callable[[], object],
+    digest: BodyDigest,
+    renew_both: Callable[[], object],
 ) -> Baseline | None:
-    """Record the batches that are at Anthropic before this call. An error here is harmless."""
+    """Record what this call cannot have made: the batches at Anthropic before it. If it fails, nothing was sent."""
 
     def pages(after_id: str | None = None, **what: Any) -> Reply[wire.Page]:
-        progress()
+        renew_both()
         return list_page(client, batch.account, after_id, **what)
 
     baseline = result_or_error(lambda: take_baseline(pages))
     if isinstance(baseline, ClaudeBatchesError):
         close_attempt.record_listing_error(batch, attempt, baseline)
         return None
-    store_baseline(attempt, baseline, written)
+    store_baseline(attempt, baseline, digest)
     return baseline
 
 
@@ -215,18 +229,18 @@ def _post(
     attempt: SubmitAttempt,
     client: BatchesClient,
     reader: DeadlineReader,
-    written: BodyDigest,
-    keep: Callable[[], object],
+    digest: BodyDigest,
+    renew_turn: Callable[[], object],
 ) -> bool:
     reply = result_or_error(
         lambda: client.send(
             cast("BinaryIO", reader),
-            size=written.size,
+            size=digest.size,
             betas=batch.betas,
             user_profile_id=batch.user_profile_id or None,
             timeout=(CONNECT_TIMEOUT, attempt.read_timeout.total_seconds()),
             total_timeout=attempt.max_duration.total_seconds(),
-            on_wait=keep,
+            on_wait=renew_turn,
         )
     )
     if isinstance(reply, ClaudeBatchesError):
@@ -235,7 +249,7 @@ def _post(
 
 
 def _mark_sent(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline: Baseline) -> bool:
-    """Set `sent_at` if and only if the lease and the state still allow sending. Without the row, nothing is sent."""
+    """Set `sent_at`, if and only if the batch is still ours to send. If it returns False, nothing may be sent."""
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
         ours = rows.leased_by(batch.pk, token).filter(
@@ -244,15 +258,16 @@ def _mark_sent(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline
         if not ours.update(lease_until=now_plus(sending_lease(attempt))):
             return False
         unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
+        # `watch_until` is by the database's clock, `window_until` by the server's.
         until = window_until(attempt, baseline, AccountState.objects.using(rows.db).clock())
         return bool(unsent.update(sent_at=DatabaseNow(), watch_until=now_plus(WATCH_PERIOD), window_until=until))
 
 
 def sending_lease(attempt: SubmitAttempt) -> timedelta:
-    """Return a lease that outlasts the call and storing its answer, so that no other worker recovers it before."""
+    """Return how long the lease has to last for the call and for recording its answer."""
     return attempt.max_duration + LEASE
 
 
 def new_tag() -> str:
-    """Return 13 random characters of base32 in lower case: 64 bits, in the alphabet of custom_ids."""
-    return base64.b32encode(secrets.token_bytes(8)).decode().rstrip("=").lower()[:TAG_LENGTH]
+    """Return 13 (TAG_LENGTH) random characters of base32 in lower case: 64 bits, in the alphabet of custom_ids."""
+    return base64.b32encode(secrets.token_bytes(8)).decode().rstrip("=").lower()

@@ -67,7 +67,7 @@ JOURNEYS: dict[str, Journey] = {
     "submit": Journey(
         ordered("submit", drafts),
         (
-            "submit.submit > StateMachine.move: UPDATE messagebatch",
+            "submit.submit > WorkItem.move: UPDATE messagebatch",
             "submit.submit > MessageBatch.log_event: INSERT batchevent",
         ),
         repeats=True,
@@ -119,7 +119,7 @@ JOURNEYS: dict[str, Journey] = {
             CLAIMED,
             "poll.poll: GET /batches/ID",
             "loss.record_miss: UPDATE messagebatch",
-            "poll.poll > StateMachine.reschedule: UPDATE messagebatch",
+            "poll.poll > WorkItem.reschedule: UPDATE messagebatch",
             RELEASED,
         ),
         set_up=fault("not_found", on="retrieve"),
@@ -127,12 +127,12 @@ JOURNEYS: dict[str, Journey] = {
     "fetch and announce": Journey(ordered("advance", ended), (CLAIMED, *FETCHED, *ANNOUNCED, RELEASED)),
     "fetch what breaks off": Journey(
         ordered("advance", ended),
-        (CLAIMED, *FETCHED[:2], "ingest.ingest > StateMachine.reschedule: UPDATE messagebatch", RELEASED),
+        (CLAIMED, *FETCHED[:2], "ingest.ingest > WorkItem.reschedule: UPDATE messagebatch", RELEASED),
         set_up=fault("cut_mid_line", after=1),
     ),
     "fetch what is not all": Journey(
         ordered("advance", ended),
-        (CLAIMED, *FETCHED, "ingest._finish > StateMachine.move: UPDATE messagebatch", RELEASED),
+        (CLAIMED, *FETCHED, "ingest._finish > WorkItem.move: UPDATE messagebatch", RELEASED),
         set_up=fault("missing_line"),
     ),
     "prove, poll, fetch and announce": Journey(
@@ -155,7 +155,7 @@ JOURNEYS: dict[str, Journey] = {
         (
             CLAIMED,
             *(ASKED, LISTED, KEPT),
-            "reconcile._decide > StateMachine.reschedule: UPDATE messagebatch",
+            "reconcile._decide > WorkItem.reschedule: UPDATE messagebatch",
             RELEASED,
         ),
     ),
@@ -164,7 +164,7 @@ JOURNEYS: dict[str, Journey] = {
         (
             CLAIMED,
             *(ASKED, LISTED, KEPT),
-            "reconcile._count: UPDATE submitattempt",
+            "reconcile._count_full_listing: UPDATE submitattempt",
             NOT_RECEIVED,
             *(SENT_ONCE[0], ASKED, SENT_ONCE[1], KEPT, ASKED, OLDER, KEPT, *SENT_ONCE[3:]),  # others are searched for
             *ACCEPTED,
@@ -185,8 +185,8 @@ JOURNEYS: dict[str, Journey] = {
     "wish to cancel": Journey(
         ordered("cancel", running),
         (
-            "cancel.cancel > StateMachine.move: UPDATE messagebatch",
-            "cancel.cancel > StateMachine.record_intent: UPDATE messagebatch",
+            "cancel.cancel > WorkItem.move: UPDATE messagebatch",
+            "cancel.cancel > WorkItem.record_intent: UPDATE messagebatch",
             "cancel.cancel > MessageBatch.log_event: INSERT batchevent",
         ),
         repeats=True,
@@ -198,8 +198,8 @@ JOURNEYS: dict[str, Journey] = {
     "wish to delete": Journey(
         ordered("delete_remote", complete),
         (
-            "delete.delete_remote > StateMachine.record_intent: UPDATE messagebatch",
-            "delete.delete_remote > StateMachine.record_intent: UPDATE messagebatch",
+            "delete.delete_remote > WorkItem.record_intent: UPDATE messagebatch",
+            "delete.delete_remote > WorkItem.record_intent: UPDATE messagebatch",
             "delete.delete_remote > MessageBatch.log_event: INSERT batchevent",
         ),
         repeats=True,
@@ -210,7 +210,7 @@ JOURNEYS: dict[str, Journey] = {
             CLAIMED,
             "delete.perform > MessageBatch.log_event: INSERT batchevent",
             "delete.perform: DELETE /batches/ID",
-            "delete._deleted > StateMachine.move: UPDATE messagebatch",
+            "delete._deleted > WorkItem.move: UPDATE messagebatch",
             "delete._deleted > MessageBatch.log_event: INSERT batchevent",
             RELEASED,
         ),

@@ -17,7 +17,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt, attempt
 from django_claude_batches.services import announcements
 from django_claude_batches.services.listings import windows
-from django_claude_batches.services.listings.candidates import open_candidates, store_candidates
+from django_claude_batches.services.listings.candidates import open_candidates, remember_listed
 from django_claude_batches.services.listings.search import Completeness, Listing
 from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.reconciliation import decision, inspection, proof, reconcile
@@ -109,9 +109,9 @@ def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
     def keep_only(alias: str, listing: Listing, windows: list[Window]) -> None:
         RemoteBatch.objects.of(alias).exclude(remote_id__in=listing.ids).delete()
-        store_candidates(alias, listing, windows)
+        remember_listed(alias, listing, windows)
 
-    patch.setattr(reconcile, "store_candidates", keep_only)
+    patch.setattr(reconcile, "remember_listed", keep_only)
     take_one_listing(patch)
 
 

@@ -12,13 +12,13 @@ from django_claude_batches.services.listings.search import Completeness
 from django_claude_batches.services.reconciliation.decision import Facts, Step, decide
 
 PROVED = Facts(
-    is_quiet=True,
+    is_quiet_period_over=True,
     is_overdue=False,
     is_being_identified=False,
     listing=Completeness.FULL,
-    candidates=0,
+    open_candidates=0,
     gone=0,
-    listings=2,
+    full_listings=2,
 )
 
 
@@ -27,18 +27,18 @@ PROVED = Facts(
     [
         ({}, Step.NOT_RECEIVED),
         ({"is_overdue": True}, Step.NOT_RECEIVED),
-        ({"listings": 1}, Step.WAIT),
-        ({"is_quiet": False}, Step.WAIT),
+        ({"full_listings": 1}, Step.WAIT),
+        ({"is_quiet_period_over": False}, Step.WAIT),
         ({"is_being_identified": True}, Step.WAIT),
-        ({"candidates": 1}, Step.WAIT),
-        ({"candidates": 1, "gone": 1}, Step.WAIT),
-        ({"candidates": 1, "is_overdue": True}, Step.HOLD),
+        ({"open_candidates": 1}, Step.WAIT),
+        ({"open_candidates": 1, "gone": 1}, Step.WAIT),
+        ({"open_candidates": 1, "is_overdue": True}, Step.HOLD),
         ({"gone": 1}, Step.HOLD),
-        ({"gone": 1, "is_quiet": False}, Step.WAIT),
+        ({"gone": 1, "is_quiet_period_over": False}, Step.WAIT),
         ({"listing": Completeness.PARTIAL}, Step.WAIT),
         ({"listing": Completeness.PARTIAL, "is_overdue": True}, Step.HOLD),
         ({"listing": Completeness.UNPROVABLE}, Step.HOLD),
-        ({"listing": Completeness.UNPROVABLE, "is_quiet": False}, Step.WAIT),
+        ({"listing": Completeness.UNPROVABLE, "is_quiet_period_over": False}, Step.WAIT),
     ],
 )
 def test_what_follows(otherwise: dict[str, Any], step: Step) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import resource
 import time
 from datetime import timedelta
@@ -26,7 +27,7 @@ from django_claude_batches.services.submission.body_file import DeadlineReader
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, item, make_due
-from tests.harness.relay import Relay, lose_answer, lose_request, refuse, rewrite
+from tests.harness.relay import Exchange, Relay, lose_answer, lose_request, refuse, rewrite
 from tests.harness.selections import slow_but
 from tests.reliability.protocol.processes import Crash
 
@@ -266,6 +267,7 @@ class TestWhatThisMachineDoesWrong:
         batch.refresh_from_db()
         assert (batch.state, batch.attempts.get().outcome) == (State.QUEUED, "not_sent")
         assert "temporary file" in batch.last_error
+        assert batch.failures == 1
         assert services.advance(batch).state == State.IN_PROGRESS
         assert len(claude.batches) == 1
 
@@ -409,6 +411,27 @@ class TestFencing:
         assert batch.anthropic_id == first
         assert set(batch.attempts.values_list("remote_id", flat=True)) == {first, "msgbatch_late"}
         assert heard.names == ["submitted", "duplicate"]
+
+    def test_an_answer_with_the_id_of_a_batch_that_another_row_submitted(
+        self, claude: ClaudeEmulator, heard: Heard
+    ) -> None:
+        """A cache between us and Anthropic answers the second call with the first one's answer."""
+        with Relay(claude.url) as relay:
+            first = services.advance(services.submit(draft(1)))
+
+            def answer_again(exchange: Exchange) -> None:
+                status, headers, body = exchange.forward()
+                exchange.reply = (status, headers, json.dumps(json.loads(body) | {"id": first.anthropic_id}).encode())
+
+            relay.on("POST", "/batches", answer_again)
+            second = services.advance(services.submit(draft(1)))
+        assert (second.state, second.anthropic_id) == (State.UNCERTAIN, None)
+        assert f"names {first.anthropic_id}, which is batch {first} here" in second.last_error
+        assert "duplicate" in heard.names
+        made = claude.batches[-1].id
+        claude.finish()
+        services.identify(second, made)
+        assert services.advance(second).anthropic_id == made, "as the text says"
 
 
 class expiring_lease:  # noqa: N801 (reads as a verb)

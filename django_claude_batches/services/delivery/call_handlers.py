@@ -1,4 +1,4 @@
-"""Deliver some rows in one transaction: what the job's handlers write, and the mark that the rows are delivered."""
+"""Call the job's handlers for some rows of a delivery, in one transaction with the mark that these are delivered."""
 
 from __future__ import annotations
 
