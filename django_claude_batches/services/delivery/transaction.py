@@ -17,7 +17,7 @@ from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.bulk import write_outputs
 from django_claude_batches.models.delivery import REDELIVERY_MODES
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.delivery import handlers
 from django_claude_batches.services.delivery.counts import DeliveryCounts, recount
 from django_claude_batches.services.delivery.evaluation import ResultEvaluator, RowOutcome

@@ -13,13 +13,8 @@ from django_claude_batches.services.ingestion.billed_usage import fill_usage, ma
 def fill(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
     """Set the row's columns that come from the message, but for the message itself."""
     usage = mapping(message.get("usage"))
-    row.model = short_text(message.get("model"), 100, cleaner)
-    row.stop_reason = short_text(message.get("stop_reason"), 60, cleaner)
+    row.model = cleaner.short_text(message.get("model"), 100)
+    row.stop_reason = cleaner.short_text(message.get("stop_reason"), 60)
     fill_usage(row, usage, message.get("model"))
-    row.service_tier = short_text(usage.get("service_tier"), 40, cleaner)
-    row.inference_geo = short_text(usage.get("inference_geo"), 40, cleaner)
-
-
-def short_text(value: Any, longest: int, cleaner: Cleaner) -> str:
-    """Return text for a column, cut at `longest` characters; nothing for what is no text."""
-    return cleaner.text(value, longest) if isinstance(value, str) else ""
+    row.service_tier = cleaner.short_text(usage.get("service_tier"), 40)
+    row.inference_geo = cleaner.short_text(usage.get("inference_geo"), 40)

@@ -15,7 +15,7 @@ from django_claude_batches.models.bulk_rows import ResultRow
 from django_claude_batches.sanitize import Cleaner
 from django_claude_batches.services.ingestion import fast_path
 from django_claude_batches.services.ingestion.billed_usage import mapping
-from django_claude_batches.services.ingestion.columns import fill, short_text
+from django_claude_batches.services.ingestion.columns import fill
 from django_claude_batches.services.ingestion.fast_path import LineStart, MessageTemplates, match_start
 from django_claude_batches.services.ingestion.json_decoding import decode
 
@@ -110,9 +110,9 @@ def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
 def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -> None:
     """Errors nest once: `result.error.error`, beside `result.error.request_id` (docs/reference/wire.md §3.5)."""
     error = mapping(envelope.get("error")) or envelope
-    row.error_type = short_text(error.get("type"), 100, cleaner)
+    row.error_type = cleaner.short_text(error.get("type"), 100)
     row.error_message = cleaner.text(str(error.get("message") or ""))
-    row.error_request_id = short_text(envelope.get("request_id"), 100, cleaner)
+    row.error_request_id = cleaner.short_text(envelope.get("request_id"), 100)
 
 
 def _is_plain(envelope: Any) -> bool:
