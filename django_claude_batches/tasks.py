@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 
 from django_claude_batches import conf
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.schedule import TICK_SECONDS
 from django_claude_batches.services import scheduled
 

@@ -49,7 +49,7 @@ def error_from_response(
             return APIResponseValidationError(message, status_code=status, request_id=request_id, retry_after=wait)
         return rule.kind(message, status_code=status, request_id=request_id, retry_after=wait, about=rule.about)
     error = body["error"]
-    message = _text(error.get("message"), MAX_MESSAGE) or plain_text(text)
+    message = sanitize.short_text(error.get("message"), MAX_MESSAGE) or plain_text(text)
     code, type_ = identifier(_details(error).get("error_code")), identifier(error.get("type"))
     kind, about = kind_and_about(status, code or "", type_ or "", message)
     if kind is NotFoundError and about_results:
@@ -68,14 +68,14 @@ def error_from_response(
 
 def plain_text(text: str) -> str:
     """Return the beginning of a foreign answer as one line, without markup and control characters."""
-    # No "<" within markup: the time of `<[^>]*>` is quadratic in their number.
-    words = re.sub(r"<[^<>]*>|[\x00-\x1f\x7f-\x9f]", " ", text[:MAX_FOREIGN_READ])
+    # No "<" within markup: with `<[^>]*>` the time grows with the square of how many there are.
+    words = sanitize.UNPRINTABLE.sub(" ", re.sub(r"<[^<>]*>", " ", text[:MAX_FOREIGN_READ]))
     return sanitize.text(" ".join(words.split()), MAX_FOREIGN_TEXT)
 
 
 def identifier(value: object) -> str | None:
-    """Return a short text of the wire, sanitized and truncated; None for anything else."""
-    return _text(value, MAX_IDENTIFIER)
+    """Return a short text of the wire, cleaned and cut; None for what is none."""
+    return sanitize.short_text(value, MAX_IDENTIFIER) or None
 
 
 def _envelope(text: str) -> dict[str, Any] | None:
@@ -89,10 +89,6 @@ def _envelope(text: str) -> dict[str, Any] | None:
 def _details(error: dict[str, Any]) -> dict[str, Any]:
     details = error.get("details")
     return details if isinstance(details, dict) else {}
-
-
-def _text(value: object, longest: int) -> str | None:
-    return sanitize.text(value, longest) if isinstance(value, str) and value else None
 
 
 def _refused_redirect(headers: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 from django.contrib.contenttypes.models import ContentTypeManager
 from django.db import models
 
-from django_claude_batches import wire
+from django_claude_batches import sanitize, wire
 from django_claude_batches.drafting.json_text import NotPlain, encode, plain_copy
 from django_claude_batches.drafting.target import content_types_of, resolve_target
 from django_claude_batches.exceptions import InvalidRequest
@@ -158,8 +158,8 @@ def _kind(value: Any) -> str:
 
 
 def model_of(params: Mapping[str, Any]) -> str:
-    """Return the model's name as its column stores it: PostgreSQL does not accept NUL."""
-    return str(params.get("model") or "").replace("\0", "\ufffd")[:MAX_MODEL_LENGTH]
+    """Return the model's name as its column holds it."""
+    return sanitize.text(str(params.get("model") or ""), MAX_MODEL_LENGTH)
 
 
 def max_tokens_of(params: Mapping[str, Any]) -> int:

@@ -12,8 +12,7 @@ from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.jobs.validation import key_problem, method_problems
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
-from django_claude_batches.printable import get_logger
-from django_claude_batches.sanitize import Cleaner
+from django_claude_batches.sanitize import Cleaner, get_logger
 from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, sync_result
 
 logger = get_logger(__name__)

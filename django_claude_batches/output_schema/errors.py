@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
+
+from django_claude_batches.sanitize import UNPRINTABLE
 
 # Maximum characters of an error text.
 MAX_LENGTH = 500
@@ -12,8 +13,6 @@ MAX_LENGTH = 500
 MAX_PROBLEMS = 3
 
 MISSING_PACKAGE = 'output_schema needs {0}: python -m pip install "django-claude-batches[{0}]"'
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class BadSchema(ValueError):
@@ -28,7 +27,7 @@ class InvalidOutput(ValueError):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(short(_UNPRINTABLE.sub("\ufffd", " ".join(reason.split()))))
+        super().__init__(short(UNPRINTABLE.sub("\ufffd", " ".join(reason.split()))))
 
 
 class Validated(NamedTuple):

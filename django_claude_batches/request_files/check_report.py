@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 
+from django_claude_batches import sanitize
 from django_claude_batches.drafting.body import BodySize
 from django_claude_batches.drafting.request import Prepared, check
 from django_claude_batches.estimates import ExpectedUsage
@@ -51,7 +52,7 @@ class CheckReport:
     def add_row(self, row: Row) -> str:
         """Check one more row; return what is wrong with it, or an empty text."""
         self.rows += 1
-        problem = _storable(row.problem or self._add(row))
+        problem = sanitize.text(row.problem or self._add(row), MAX_PROBLEM_CHARACTERS)
         if problem:
             self.bad_count += 1
             if len(self.bad_rows) < MAX_BAD_ROWS:
@@ -78,8 +79,3 @@ class CheckReport:
 
 def _sample(request: Prepared) -> dict[str, Any]:
     return {"custom_id": request.custom_id, "params": request.params[:MAX_SAMPLE_CHARACTERS], "bytes": request.size}
-
-
-def _storable(text: str) -> str:
-    """Return the text as any database accepts it: it may quote anything."""
-    return text[:MAX_PROBLEM_CHARACTERS].encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -8,7 +8,7 @@ from django_claude_batches.exceptions import APIStatusError
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.models.account import AccountStateQuerySet
 from django_claude_batches.models.large_columns import REMOVED_TEXT
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import backoff, honor_retry_after
 
 logger = get_logger(__name__)

@@ -13,7 +13,7 @@ from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.error_text import format_with_traceback, join_errors, public_part
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import backoff
 from django_claude_batches.signals import results_ingested
 

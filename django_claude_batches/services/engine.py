@@ -20,7 +20,7 @@ from django_claude_batches.exceptions import WaitTimeout
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.account import SLOW_PAUSE
 from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, RUNNING, State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import account_state, is_paused
 from django_claude_batches.services.announcements import announce
 from django_claude_batches.services.backoff import NO_DELAY, backoff, jittered

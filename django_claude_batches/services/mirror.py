@@ -7,7 +7,7 @@ from typing import Any
 
 from django_claude_batches import wire
 from django_claude_batches.models.batch.columns import COUNTS, LENGTHS
-from django_claude_batches.sanitize import moment, text
+from django_claude_batches.sanitize import moment, short_text
 
 __all__ = ["mirror_columns", "moment", "request_total"]
 
@@ -20,7 +20,7 @@ def mirror_columns(data: wire.MessageBatch) -> dict[str, Any]:
     """Return a batch's mirrored columns as they will be read back; values that are no text, time or count are None."""
     counts: Mapping[str, Any] = data.get("request_counts", {})
     return {
-        **{name: _text(data.get(name), longest) for name, longest in LENGTHS.items()},
+        **{name: short_text(data.get(name), longest) for name, longest in LENGTHS.items()},
         **{f"{name}_count": _count(counts.get(name)) for name in COUNTS},
         **{name: moment(data.get(name)) for name in TIMES},
     }
@@ -30,10 +30,6 @@ def request_total(data: wire.MessageBatch) -> int:
     """Return the number of a remote batch's requests: the sum of its counts."""
     counts = mirror_columns(data)
     return sum(counts[f"{name}_count"] for name in COUNTS)
-
-
-def _text(value: Any, longest: int) -> str:
-    return text(value, longest) if isinstance(value, str) else ""
 
 
 def _count(value: Any) -> int:

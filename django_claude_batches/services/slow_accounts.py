@@ -19,7 +19,7 @@ from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import APITimeoutError
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import account_state, is_paused
 from django_claude_batches.services.heartbeat import at_intervals
 

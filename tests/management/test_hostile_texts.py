@@ -21,7 +21,7 @@ from django_claude_batches.models import (
     State,
     UsageRollup,
 )
-from django_claude_batches.printable import UNPRINTABLE, printable
+from django_claude_batches.sanitize import UNPRINTABLE, printable
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.admin_pages import in_state, ingest, run_in
 from tests.harness.factories import draft

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import django_claude_batches
-from django_claude_batches.printable import get_logger, printable, printable_lines
+from django_claude_batches.sanitize import get_logger, printable, printable_lines
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\u2066\u2028\r\nFORGED \x7f\ud800"
 

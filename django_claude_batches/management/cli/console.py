@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 
-from django_claude_batches.printable import printable, printable_lines
+from django_claude_batches.sanitize import printable, printable_lines
 
 CLEAR_LINE = "\r\x1b[K"
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from django.core.management.base import CommandError
 
-from django_claude_batches.printable import printable_lines
+from django_claude_batches.sanitize import printable_lines
 
 STDOUT = "-"
 

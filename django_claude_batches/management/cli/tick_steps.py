@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.graceful_stop import Interruption
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services import scheduled
 
 logger = get_logger(__name__)

@@ -39,7 +39,7 @@ from django_claude_batches.management.subcommands.runs import Runs
 from django_claude_batches.management.subcommands.status import Status
 from django_claude_batches.management.subcommands.tick import Tick
 from django_claude_batches.management.subcommands.wait import Wait
-from django_claude_batches.printable import printable_lines
+from django_claude_batches.sanitize import printable_lines
 
 # In the order in which `--help` lists them: the order of a batch's life.
 ALL: tuple[Subcommand, ...] = (

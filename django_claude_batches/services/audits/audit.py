@@ -12,7 +12,7 @@ from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import account_state, known_accounts
 from django_claude_batches.services.audits.findings import AuditReport, Finding
 from django_claude_batches.services.audits.mismatches import about_to_archive, counts_differ, still_there

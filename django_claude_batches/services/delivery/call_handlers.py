@@ -13,7 +13,7 @@ from django_claude_batches.job_registry import Job
 from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.bulk import write_outputs
 from django_claude_batches.models.delivery import REDELIVERY_MODES
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.delivery.handlers import DeliveryCounts, call_handlers, count_failure
 from django_claude_batches.services.delivery.slice import Slice, read_slice
 

@@ -18,7 +18,7 @@ from django_claude_batches.db.dispatch import is_due
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.error_text import format_error
 from django_claude_batches.models import DeliveryChunk, JobRun
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import NO_DELAY, backoff
 from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.delivery.call_handlers import deliver_slice

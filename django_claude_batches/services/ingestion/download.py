@@ -15,10 +15,10 @@ from django_claude_batches.exceptions import APIConnectionError, ResultsTooLarge
 from django_claude_batches.models import MessageBatch, ResultProblem
 from django_claude_batches.models.bulk_rows import ResultRow, result_values
 from django_claude_batches.pricing import PriceTable
-from django_claude_batches.services.ingestion.columns import MessageTemplates
 from django_claude_batches.services.ingestion.cost import cost
 from django_claude_batches.services.ingestion.custom_id_index import EXPECTED, RECEIVED, CustomIdIndex
-from django_claude_batches.services.ingestion.result_lines import excerpt, match_start, problem, read
+from django_claude_batches.services.ingestion.fast_path import MessageTemplates, match_start
+from django_claude_batches.services.ingestion.result_lines import excerpt, problem, read
 from django_claude_batches.wire import MAX_REQUESTS
 
 CHUNK_ROWS = 4000

@@ -20,7 +20,7 @@ from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProb
 from django_claude_batches.models.batch_state import FETCHING, State
 from django_claude_batches.models.usage import Summary
 from django_claude_batches.pricing import PriceTable
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import NO_DELAY, backoff, honor_retry_after
 from django_claude_batches.services.ingestion.download import MAX_PROBLEMS, Chunk, Download
 from django_claude_batches.services.mirror import mirror_columns

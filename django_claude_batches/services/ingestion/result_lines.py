@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,9 +13,10 @@ from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, ResultProblem
 from django_claude_batches.models.bulk_rows import ResultRow
 from django_claude_batches.sanitize import Cleaner
+from django_claude_batches.services.ingestion import fast_path
 from django_claude_batches.services.ingestion.billed_usage import mapping
-from django_claude_batches.services.ingestion.columns import MessageTemplates, fill, short_text
-from django_claude_batches.services.ingestion.fast_path import skeleton
+from django_claude_batches.services.ingestion.columns import fill
+from django_claude_batches.services.ingestion.fast_path import LineStart, MessageTemplates, match_start
 from django_claude_batches.services.ingestion.json_decoding import decode
 
 MAX_EXCERPT = 500
@@ -27,21 +27,6 @@ MAX_SECRET = 500
 
 USUAL_DETAILS: tuple[Any, ...] = (None, {}, {"error_visibility": "user_facing"})
 """`details` of a line's error that say nothing of their own (docs/reference/wire.md §3.5)."""
-
-_BEGINNING = re.compile(
-    rb'\{"custom_id": ?"([a-zA-Z0-9_-]{1,64})", ?"result": ?\{"type": ?"([a-z_]{1,40})"'
-    rb'(?:, ?"message": ?(?=\{)|\}\}$|(, ?"error": ?\{))'
-)
-"""How a line begins that is as the API writes it, up to its message; group 3 is there where it has an error."""
-
-
-LineStart = re.Match[bytes]
-"""What a line's beginning says, if it is as usual, which is enough to know whether the rest has to be read: its
-custom_id, its result's type, and at its end the message."""
-
-
-def match_start(data: bytes) -> LineStart | None:
-    return _BEGINNING.match(data)
 
 
 def problem(line: Line, reason: str) -> ResultProblem:
@@ -60,14 +45,14 @@ def excerpt(line: Line, redacted: Callable[[str], str] = str) -> str:
 
 
 def read(line: Line, seen: LineStart | None, templates: MessageTemplates) -> ResultRow | ResultProblem:
-    """Give the line's row, without its request; or the problem with it. `seen` is its glance, where there is one."""
-    if seen is not None and not line.oversized and (row := _read_fast(line.data, seen, templates)) is not None:
+    """Return the line's row, without its request, or the problem with it. `seen` is its start, where it is usual."""
+    if seen is not None and not line.oversized and (row := fast_path.read(line.data, seen, templates)) is not None:
         return row
     return _read_slow(line)
 
 
 def parse(line: Line) -> BatchResult | ResultProblem:
-    """Give the same as a result that is not stored."""
+    """Return the same as a result that is not stored."""
     found = read(line, None if line.oversized else match_start(line.data), MessageTemplates())
     if isinstance(found, ResultProblem):
         return found
@@ -76,21 +61,6 @@ def parse(line: Line) -> BatchResult | ResultProblem:
     columns = asdict(replace(found, message=None)) | {"message": message}
     del columns["prompts"]
     return BatchResult(**columns)
-
-
-def _read_fast(data: bytes, seen: LineStart, templates: MessageTemplates) -> ResultRow | None:
-    """Take the message's own text from the line; None for what is not as usual, to be read with care.
-
-    That the text parses as one object proves that the line ends with it, and is whole.
-    """
-    if seen[3] is not None:
-        return None
-    row = ResultRow(seen[1].decode(), seen[2].decode())
-    if seen.end() == len(data):
-        return row
-    row.message = memoryview(data)[seen.end() : -2]
-    bones = skeleton(row.message) if data.endswith(b"}}") else None
-    return row if bones is not None and templates.fill(row, bones) else None
 
 
 def _read_slow(line: Line) -> ResultRow | ResultProblem:
@@ -140,9 +110,9 @@ def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
 def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -> None:
     """Errors nest once: `result.error.error`, beside `result.error.request_id` (docs/reference/wire.md §3.5)."""
     error = mapping(envelope.get("error")) or envelope
-    row.error_type = short_text(error.get("type"), 100, cleaner)
+    row.error_type = cleaner.short_text(error.get("type"), 100)
     row.error_message = cleaner.text(str(error.get("message") or ""))
-    row.error_request_id = short_text(envelope.get("request_id"), 100, cleaner)
+    row.error_request_id = cleaner.short_text(envelope.get("request_id"), 100)
 
 
 def _is_plain(envelope: Any) -> bool:

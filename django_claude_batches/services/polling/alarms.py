@@ -8,7 +8,7 @@ from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.batch_state import FETCHING, RUNNING
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.announcements import send_signal
 from django_claude_batches.signals import batch_failed
 

@@ -17,7 +17,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, UsageRollup
 from django_claude_batches.models.batch_state import FETCHING, NOT_BEING_IDENTIFIED, RUNNING, State
 from django_claude_batches.models.remote_batch import MISSES_UNTIL_GONE, MISSING_PERIOD
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.announcements import send_signal
 from django_claude_batches.services.backoff import NO_DELAY
 from django_claude_batches.services.listings.page import list_page

@@ -12,7 +12,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch_state import RUNNING, State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.announcements import send_signal
 from django_claude_batches.services.backoff import CANCEL_POLL_DELAY, NO_DELAY, honor_retry_after, poll_delay
 from django_claude_batches.services.mirror import mirror_columns

@@ -19,7 +19,7 @@ from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
 from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.batch_state import State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.services.backoff import CANCEL_POLL_DELAY, backoff, honor_retry_after, poll_delay
 from django_claude_batches.services.connection import connect

@@ -9,7 +9,7 @@ from functools import partial
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import known_accounts
 from django_claude_batches.services.connection import connect, require_no_transaction
 from django_claude_batches.services.listings.candidates import (

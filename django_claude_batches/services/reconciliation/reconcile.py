@@ -17,7 +17,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError, result_or_error
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.attempt import FULL_LISTINGS
 from django_claude_batches.models.batch_state import State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import honor_retry_after, poll_delay
 from django_claude_batches.services.heartbeat import heartbeat
 from django_claude_batches.services.listings.candidates import (

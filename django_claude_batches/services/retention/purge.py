@@ -14,7 +14,7 @@ from django_claude_batches.db.leases import now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import AccountState, BatchUpload, JobRun, MessageBatch, RemoteBatch
 from django_claude_batches.models.large_columns import clear_run_texts
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import account_state, clear_pause_reasons, known_accounts
 from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.installation import require_own_installation

@@ -16,7 +16,7 @@ from django_claude_batches import job_registry
 from django_claude_batches.error_text import format_error
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.batch_state import FINAL
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import backoff
 from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.runs.draft import draft

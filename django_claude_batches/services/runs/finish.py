@@ -12,7 +12,7 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.models import DeliveryChunk, JobRun, RunState
 from django_claude_batches.models.batch_state import EDITABLE
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.announcements import RECEIVERS_LEASE
 from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, call_handler
 

@@ -11,7 +11,7 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import AlreadyRunning
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.event import user_name
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import NO_DELAY
 from django_claude_batches.services.job_calls import get_job
 

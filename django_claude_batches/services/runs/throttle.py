@@ -15,7 +15,7 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, State
 from django_claude_batches.models.batch_state import RUNNING, UNANSWERED
 from django_claude_batches.models.run import WORKING, JobRunQuerySet
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import account_state
 from django_claude_batches.services.submission.submit import submit
 

@@ -18,7 +18,7 @@ from django_claude_batches import wire
 from django_claude_batches.client import Reply
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch_state import REMOTE, State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.announcements import send_signal
 from django_claude_batches.services.backoff import NO_DELAY, poll_delay
 from django_claude_batches.services.mirror import mirror_columns

@@ -25,7 +25,7 @@ from django_claude_batches.exceptions import (
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import UNANSWERED, State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import pause
 from django_claude_batches.services.announcements import send_signal
 from django_claude_batches.services.backoff import MIN_POLL_DELAY, NO_DELAY, backoff, honor_retry_after

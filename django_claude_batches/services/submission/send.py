@@ -25,7 +25,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError, result_or_error
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
 from django_claude_batches.models.attempt import LAST_BLOCK_TIMEOUT
 from django_claude_batches.models.batch_state import State
-from django_claude_batches.printable import get_logger
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import is_paused
 from django_claude_batches.services.backoff import NO_DELAY, jittered
 from django_claude_batches.services.connection import connect, fingerprint

@@ -19,7 +19,6 @@ from django_claude_batches.error_text import format_error
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
 from django_claude_batches.models.upload import ALWAYS_DUE
-from django_claude_batches.printable import get_logger
 from django_claude_batches.request_files import (
     BadPrompt,
     BadRow,
@@ -30,6 +29,7 @@ from django_claude_batches.request_files import (
     read_schema,
 )
 from django_claude_batches.request_files.prompt import DEFAULT_MAX_TOKENS
+from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import backoff
 
 logger = get_logger(__name__)

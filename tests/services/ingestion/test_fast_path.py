@@ -1,4 +1,4 @@
-"""Most messages are read by the form of the first of their kind: that must never show."""
+"""Most messages are read by the fast path, by the template of an earlier one: the rows are those of the slow path."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from django_claude_batches.client import Line
 from django_claude_batches.models import ResultProblem
 from django_claude_batches.models.bulk_rows import ResultRow
-from django_claude_batches.services.ingestion.columns import FIRST_PLACEHOLDER, MessageTemplates
-from django_claude_batches.services.ingestion.result_lines import match_start, read
+from django_claude_batches.services.ingestion.fast_path import FIRST_PLACEHOLDER, MessageTemplates, match_start
+from django_claude_batches.services.ingestion.result_lines import read
 
 NUMBERS = [
     "0",
@@ -93,11 +93,11 @@ def columns(found: ResultRow | ResultProblem) -> Any:
 @example([f'{{"usage":{{"input_tokens": {FIRST_PLACEHOLDER}}}}}', '{"usage":{"input_tokens":5,"x":5}}'])
 @example(['{"id":"a","usage":{"id":3}}', '{"id":3,"usage":{"id":"a"}}'])
 @example(['{"model":"a\\":5,","usage":{}}', '{"model":"a\\":6,","usage":{}}'])
-def test_a_form_reads_what_care_reads(texts: list[str]) -> None:
-    forms = MessageTemplates()
+def test_the_fast_path_reads_what_the_slow_path_reads(texts: list[str]) -> None:
+    templates = MessageTemplates()
     for text in [*texts, *texts]:
-        quick = read(line(text), match_start(line(text).data), forms)
-        assert columns(quick) == columns(read(line(text), None, MessageTemplates()))
+        fast = read(line(text), match_start(line(text).data), templates)
+        assert columns(fast) == columns(read(line(text), None, MessageTemplates()))
 
 
 def usual(tokens: int, **usage: Any) -> str:
@@ -106,30 +106,30 @@ def usual(tokens: int, **usage: Any) -> str:
     return json.dumps({"id": f"msg_{tokens}", "model": "claude-opus-5", "content": content, "usage": counts})
 
 
-def test_messages_of_one_form_teach_it_once() -> None:
-    forms = MessageTemplates()
+def test_messages_of_one_shape_make_one_template() -> None:
+    templates = MessageTemplates()
     for tokens in range(1, 100):
-        row = read(line(usual(tokens)), match_start(line(usual(tokens)).data), forms)
+        row = read(line(usual(tokens)), match_start(line(usual(tokens)).data), templates)
         assert isinstance(row, ResultRow)
         assert (row.input_tokens, row.output_tokens, row.model) == (tokens, 2 * tokens, "claude-opus-5")
-    assert len(forms) == 1
+    assert len(templates) == 1
 
 
-def test_forms_are_kept_up_to_a_number() -> None:
-    forms = MessageTemplates()
+def test_templates_are_kept_up_to_a_number() -> None:
+    templates = MessageTemplates()
     for tokens in range(400):
         text = usual(tokens, service_tier=f"tier {tokens}")
-        row = read(line(text), match_start(line(text).data), forms)
+        row = read(line(text), match_start(line(text).data), templates)
         assert isinstance(row, ResultRow)
         assert (row.input_tokens, row.service_tier) == (tokens, f"tier {tokens}")
-    assert len(forms) == 256
+    assert len(templates) == 256
 
 
 @pytest.mark.parametrize("number", [FIRST_PLACEHOLDER - 1, FIRST_PLACEHOLDER, 10**13])
-def test_counts_that_are_too_long_for_a_form_are_read_all_the_same(number: int) -> None:
-    forms = MessageTemplates()
+def test_counts_that_are_too_long_for_a_template_are_read_all_the_same(number: int) -> None:
+    templates = MessageTemplates()
     for tokens in (5, number):
-        row = read(line(usual(tokens)), match_start(line(usual(tokens)).data), forms)
+        row = read(line(usual(tokens)), match_start(line(usual(tokens)).data), templates)
         assert isinstance(row, ResultRow)
         assert row.input_tokens == tokens
 
@@ -144,12 +144,12 @@ def test_counts_that_are_too_long_for_a_form_are_read_all_the_same(number: int) 
         '{"iterations":[{"type":"message","input_tokens":%d,"output_tokens":0}],"input_tokens":0}',
     ],
 )
-def test_what_contradicts_itself_is_not_read_by_the_form_of_what_does_not(usage: str) -> None:
-    forms = MessageTemplates()
+def test_what_contradicts_itself_is_not_read_by_the_template_of_what_does_not(usage: str) -> None:
+    templates = MessageTemplates()
     found = []
     for number in (0, 7):
         text = line('{"usage":' + usage % number + "}")
-        assert columns(read(text, match_start(text.data), forms)) == columns(read(text, None, MessageTemplates()))
-        found.append(columns(read(text, match_start(text.data), forms))["prompts"])
+        assert columns(read(text, match_start(text.data), templates)) == columns(read(text, None, MessageTemplates()))
+        found.append(columns(read(text, match_start(text.data), templates))["prompts"])
     assert found[0] != 0
     assert found[1] != 1
