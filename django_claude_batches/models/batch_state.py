@@ -53,11 +53,11 @@ MAY_HAVE_BEEN_BILLED = _("It may have been billed, and that cannot be known any 
 # Nothing of these is at Anthropic or about to be sent: they can be submitted, edited and deleted.
 EDITABLE = frozenset({State.DRAFT, State.REJECTED, State.HELD})
 
-# Not sent yet.
+# Not sent. The queued ones are about to be.
 UNSENT = EDITABLE | {State.QUEUED}
 
 # A create call was made or is being made, and its answer is not known.
-SENT = frozenset({State.SUBMITTING, State.UNCERTAIN})
+UNANSWERED = frozenset({State.SUBMITTING, State.UNCERTAIN})
 
 # Anthropic works on these: they are polled.
 RUNNING = frozenset({State.IN_PROGRESS, State.CANCELING})
@@ -68,11 +68,11 @@ FETCHING = frozenset({State.ENDED, State.INCOMPLETE})
 # All states with an `anthropic_id`, and only those.
 REMOTE = RUNNING | FETCHING | {State.INGESTED, State.LOST}
 
-# Nothing happens automatically in these.
+# The state does not change automatically any more. Results may still have to be announced and delivered.
 FINAL = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
 
 # States that require `next_action_at`; an ingested batch needs it too until it was announced.
-ALWAYS_DUE = RUNNING | FETCHING | SENT | {State.QUEUED}
+ALWAYS_DUE = RUNNING | FETCHING | UNANSWERED | {State.QUEUED}
 
 # States whose rows may be deleted here.
 DELETABLE = EDITABLE | FINAL

@@ -131,7 +131,7 @@ class JobRun(WorkItem):
         paused = ", paused" if self.is_paused else ""
         return InvalidTransition(f"Cannot {verb} run {self}, which is {RunState(self.state).label!s}{paused}: {why}")
 
-    def is_reschedulable(self) -> Q:
+    def reschedule_condition(self) -> Q:
         return Q(state__in=ACTIVE)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:

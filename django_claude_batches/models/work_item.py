@@ -31,7 +31,7 @@ class WorkItem(Dispatchable):
         abstract = True
 
     def change(self, *where: Q, token: str = "", **changes: Any) -> bool:
-        """Update the row if it matches `where`, and return whether it did. Read the row again either way.
+        """Update the row if it matches `where`, and return whether it did. The instance is then read again.
 
         With `token`, update it only while that lease is valid.
         """
@@ -58,7 +58,8 @@ class WorkItem(Dispatchable):
     ) -> bool:
         """Change the state if it is one of `allowed`, as `change` does.
 
-        The next action is due after `due`; without it there is none. The counters start at 0 again.
+        The next action is due after `due`; without it there is none. The model's `counters` are set to 0. `changes`
+        override both.
         """
         reset = dict.fromkeys(self.counters, 0) | {"next_action_at": None if due is None else now_plus(due)}
         return self.change(where or Q(), Q(state__in=list(allowed)), token=token, state=to, **(reset | changes))
@@ -71,13 +72,13 @@ class WorkItem(Dispatchable):
     def reschedule(self, delay: timedelta | None, *, token: str, error: str | None = None, **changes: Any) -> bool:
         """Set the next action to be due after `delay`, or to none. With `error`, record it and count one more failure.
 
-        Change nothing if the lease is lost or the row has moved on.
+        Change nothing if the lease is lost, or if the row does not match `reschedule_condition` any more.
         """
         if error is not None:
             changes |= {"last_error": error, "failures": F("failures") + 1}
         at = None if delay is None else now_plus(delay)
-        return self.change(self.is_reschedulable(), token=token, next_action_at=at, **changes)
+        return self.change(self.reschedule_condition(), token=token, next_action_at=at, **changes)
 
-    def is_reschedulable(self) -> Q:
+    def reschedule_condition(self) -> Q:
         """Return the condition under which `reschedule` changes the row."""
         return Q()

@@ -174,7 +174,7 @@ def begin_tick(*, is_kick: bool) -> bool:
     """Record that a worker's tick begins; return whether it has anything to do.
 
     A tick from beat has nothing to do if another one began within 20 seconds, by the database's clock, so that ticks
-    which waited for a worker are not all run. A kick always has.
+    which waited for a worker are not all run. A kick (a tick that an entry point sends on commit) always has.
     """
     return AccountState.objects.begin_tick(conf.DEFAULT_ACCOUNT) or is_kick
 
@@ -202,13 +202,14 @@ def wait(
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     give_up_at = None if seconds is None else time.monotonic() + seconds
     while True:
-        # Polling is free. Other work waits until it is due, or a wait would use up a day's retries.
+        # A running batch is polled each time, which is free. Other work waits until it is due, or a wait would use up a
+        # day's retries.
         _work(batch.pk, only_due=batch.state not in RUNNING)
         batch.refresh_from_db(using=rows.db)
         if progress is not None:
             progress(batch)
-        waits_for_a_person = batch.state == State.UNCERTAIN or not batch.is_live
-        if waits_for_a_person or (batch.state == State.QUEUED and is_paused(batch.account)):
+        is_over_or_unconfirmed = batch.state == State.UNCERTAIN or not batch.is_live
+        if is_over_or_unconfirmed or (batch.state == State.QUEUED and is_paused(batch.account)):
             return batch
         left = None if give_up_at is None else give_up_at - time.monotonic()
         if left is not None and left <= 0:
@@ -219,6 +220,10 @@ def wait(
 
 @stop_after_slow_call()
 def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
+    """Do the steps of a batch under its lease.
+
+    With `in_turn` (a worker), the batch waits while its account is slow, and while another create call is made.
+    """
     rows = MessageBatch.objects.primary()
     token = (rows.due() if only_due else rows).acquire(pk, dispatched_at=None)
     if token is None:
@@ -245,7 +250,7 @@ def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:
         if adopt.verify_identification(batch, token):
             return True
         if batch.identified_id and batch.state != State.UNCERTAIN:
-            return False  # it waits; a search for the batch continues
+            return False  # an unverified id of a held or abandoned batch waits; an uncertain one is searched for below
     if delete.is_wanted(batch):
         return delete.perform(batch, token, _client(batch))
     if batch.state in RUNNING:

@@ -54,7 +54,7 @@ def show_tags(console: Console, results: QuerySet[BatchResult], *, rows: int) ->
             result.outcome,
             _number(result.input_tokens),
             _number(result.output_tokens),
-            _first_words("deleted meanwhile" if review is None else review.tags),
+            _first_words("deleted" if review is None else review.tags),
         )
     _show(console, table, more=results.count() - rows)
 

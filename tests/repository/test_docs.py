@@ -14,7 +14,7 @@ from django_claude_batches import conf, services, signals, testing
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.management.commands.claude_batches import ALL
 from django_claude_batches.models import JobRun, MessageBatch, RunState, State
-from django_claude_batches.services.delivery.outcomes import RowOutcome
+from django_claude_batches.services.delivery.retry_rules import RowOutcome
 from tests.browser.looks import FORMS
 from tests.browser.looks import PAGES as PAGES_OF_OURS
 

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_claude_batches.models import MessageBatch, RunState, State
-from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, FETCHING, RUNNING, SENT
+from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, FETCHING, RUNNING, UNANSWERED
 from django_claude_batches.services import retries
 from django_claude_batches.services.ingestion import reingest
 from django_claude_batches.services.polling import loss
@@ -71,9 +71,9 @@ def cannot_delete_here(batch: MessageBatch) -> str:
 
 
 def cannot_cancel(batch: MessageBatch) -> str:
-    if batch.state in SENT | RUNNING and batch.cancel_requested_at is not None:
+    if batch.state in UNANSWERED | RUNNING and batch.cancel_requested_at is not None:
         return str(STANDING[State.CANCELING])
-    return only(SENT | {State.IN_PROGRESS})(batch)
+    return only(UNANSWERED | {State.IN_PROGRESS})(batch)
 
 
 def cannot_delete_remote(batch: MessageBatch) -> str:

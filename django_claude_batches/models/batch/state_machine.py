@@ -12,7 +12,7 @@ from django_claude_batches.models.work_item import WorkItem
 
 
 class StateMachine(WorkItem):
-    """The state of a batch, and its transitions as conditional UPDATEs."""
+    """The state column of a batch. Services change it by `move`; docs/topics/states.md lists the transitions."""
 
     state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.DRAFT, db_index=True)
     tries = models.PositiveSmallIntegerField(
@@ -30,7 +30,7 @@ class StateMachine(WorkItem):
         reason = why or f"it can be done only to a batch that is: {allowed}."
         return InvalidTransition(f"Cannot {verb} batch {self}, which is {State(self.state).label!s}: {reason}")
 
-    def is_reschedulable(self) -> Q:
+    def reschedule_condition(self) -> Q:
         # The state may have changed since it was read: a draft that is due would be dispatched by every tick.
         return Q(state=self.state)
 

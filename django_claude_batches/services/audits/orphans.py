@@ -12,7 +12,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import now_plus
 from django_claude_batches.exceptions import NotFoundError
 from django_claude_batches.models import MessageBatch, SubmitAttempt
-from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, UNANSWERED, State
 from django_claude_batches.services.audits.findings import AuditReport, Finding, FindingKind, finding_for
 from django_claude_batches.services.listings.candidates import is_candidate, unmatched_attempts
 from django_claude_batches.services.listings.listing import ListingPage
@@ -86,7 +86,7 @@ def other_workspace(alias: str, workspace_id: str) -> Iterator[Finding]:
 
 def _duplicate_submission(alias: str, data: wire.MessageBatch, attempt: SubmitAttempt) -> Iterator[Finding]:
     batch = attempt.batch
-    if batch is None or batch.anthropic_id == data["id"] or batch.state in SENT:
+    if batch is None or batch.anthropic_id == data["id"] or batch.state in UNANSWERED:
         return  # deleted here on purpose, or about to be matched
     words = f"{data['id']} was made by attempt {attempt.number} of batch {batch}, which is another: both are billed."
     remedy = f"If its results are wanted: `claude_batches adopt {data['id']} --account {alias}`. Else delete it there."

@@ -16,7 +16,7 @@ from django_claude_batches.drafting.target import content_types_of
 from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.job_registry import Job
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryMode, FailedDelivery
-from django_claude_batches.services.delivery.outcomes import RetryChange, RowOutcome, retry_change
+from django_claude_batches.services.delivery.retry_rules import RetryChange, RowOutcome, retry_change
 from django_claude_batches.services.delivery.slice import Slice, result_of
 from django_claude_batches.services.job_calls import call_handler, sync_result
 

@@ -16,7 +16,7 @@ from django_claude_batches.job_registry import Job
 from django_claude_batches.models import BatchRequest, BatchResult, DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.delivery import REDELIVERY_MODES
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.delivery.outcomes import RowOutcome
+from django_claude_batches.services.delivery.retry_rules import RowOutcome
 
 logger = get_logger(__name__)
 

@@ -15,11 +15,11 @@ from django_claude_batches.exceptions import (
     SpendLimitReached,
 )
 from django_claude_batches.models import MessageBatch
-from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, UNANSWERED, State
 from django_claude_batches.services.backoff import backoff, honor_retry_after
 from django_claude_batches.services.polling.poll import poll, update_from_remote
 
-CANCELABLE = RUNNING | SENT | {State.QUEUED}
+CANCELABLE = RUNNING | UNANSWERED | {State.QUEUED}
 NOTHING_TO_CANCEL = FETCHING | {State.INGESTED, State.LOST}
 NOT_ABOUT_THE_BATCH = (
     RateLimitError,
@@ -43,7 +43,7 @@ def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
         return batch
     if batch.cancel_requested_at is not None or batch.state == State.CANCELING:
         return batch
-    if batch.record_intent({State.IN_PROGRESS, *SENT}, cancel_requested_at=DatabaseNow()):
+    if batch.record_intent({State.IN_PROGRESS, *UNANSWERED}, cancel_requested_at=DatabaseNow()):
         batch.log_event("cancel_requested", by=by)
         return batch
     if batch.state in NOTHING_TO_CANCEL:

@@ -15,15 +15,15 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch.batch import NO_INTENT
-from django_claude_batches.models.batch_state import FETCHING, RUNNING, SENT, State
+from django_claude_batches.models.batch_state import FETCHING, RUNNING, UNANSWERED, State
 from django_claude_batches.services.backoff import MAX_BACKOFF, NO_DELAY, backoff, honor_retry_after
 from django_claude_batches.services.listings.candidates import gone_ids
 from django_claude_batches.services.listings.search import anchor_of
 from django_claude_batches.services.listings.windows import Window, unowned
 from django_claude_batches.services.polling.loss import without_results
 
-DELETABLE_REMOTELY = SENT | RUNNING | FETCHING | {State.INGESTED, State.LOST}
-UNFINISHED = SENT | RUNNING
+DELETABLE_REMOTELY = UNANSWERED | RUNNING | FETCHING | {State.INGESTED, State.LOST}
+UNFINISHED = UNANSWERED | RUNNING
 MAX_TRIES = 5
 HTTP_REQUEST_TIMEOUT = 408
 

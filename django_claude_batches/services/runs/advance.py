@@ -1,4 +1,4 @@
-"""Advance a run in this process, without workers."""
+"""Do everything that is due for a run in this process, without workers: drive it, advance its batches, and deliver."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.run import ACTIVE, WORKING
 from django_claude_batches.services.backoff import NO_DELAY
-from django_claude_batches.services.delivery.outcomes import requested_change
+from django_claude_batches.services.delivery.retry_rules import requested_change
 from django_claude_batches.services.job_calls import get_job
 from django_claude_batches.services.polling.cancel import cancel
 from django_claude_batches.services.runs.start import reserve_job_name

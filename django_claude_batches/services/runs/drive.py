@@ -1,26 +1,26 @@
-"""Drive a run under its lease: draft its rows, follow up its delivered batches, and finish it."""
+"""Do what is due for a run, under its lease: draft its rows, follow up delivered batches, and finish it.
+
+`engine` advances its batches and `delivery.deliver` delivers; `advance` does all of it in one process.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.models import Q
 
-from django_claude_batches import job_registry, sanitize
-from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.error_text import format_error, format_with_traceback
+from django_claude_batches import job_registry
+from django_claude_batches.error_text import format_error
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
-from django_claude_batches.models.batch_state import EDITABLE, FINAL
+from django_claude_batches.models.batch_state import FINAL
 from django_claude_batches.printable import get_logger
-from django_claude_batches.services.announcements import RECEIVERS_LEASE
 from django_claude_batches.services.backoff import backoff
 from django_claude_batches.services.connection import require_no_transaction
-from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS, call_handler
 from django_claude_batches.services.runs.draft import draft
+from django_claude_batches.services.runs.finish import batches_to_follow_up, finish
 from django_claude_batches.services.runs.follow_up import follow_up
 
 logger = get_logger(__name__)
@@ -30,9 +30,6 @@ RECHECK_INTERVAL = timedelta(minutes=2)
 
 # Maximum time for drafting in one task, so that the worker serves others; the run stays due.
 MAX_DRIVE_SECONDS = 60.0
-
-# Attempts to call `on_finished` while it raises transient database errors.
-MAX_TRIES = 5
 
 
 def dispatch_due_runs(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
@@ -78,10 +75,11 @@ def _step(run: JobRun, token: str) -> bool:
         return False
     if run.state == RunState.DRAFTING:
         return draft(run, token, job)
-    return _advance_batches(run, token, job)
+    return _follow_up_and_finish(run, token, job)
 
 
-def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
+def _follow_up_and_finish(run: JobRun, token: str, job: job_registry.Job) -> bool:
+    """Deliver lost batches as missing, follow up delivered ones, and finish the run if all is done. Return False."""
     rows = JobRun.objects.primary()
     # Rescheduled first: if the run becomes due during the check, it is checked again.
     if not run.reschedule(RECHECK_INTERVAL, token=token):
@@ -92,11 +90,11 @@ def _advance_batches(run: JobRun, token: str, job: job_registry.Job) -> bool:
         if not _deliver_as_missing(run, batch, token):
             return False
     being_delivered = DeliveryChunk.objects.using(rows.db).undone().filter(batch__run=run).values("batch")
-    to_follow_up = Q(delivered_at__isnull=True) | Q(pk__in=_batches_to_follow_up(run))
+    to_follow_up = Q(delivered_at__isnull=True) | Q(pk__in=batches_to_follow_up(run))
     for batch in run.batches.using(rows.db).filter(to_follow_up, state__in=FINAL).exclude(pk__in=being_delivered):
         if not follow_up(run, batch, token, job):
             return False
-    return _finish(run, token, job)
+    return finish(run, token, job)
 
 
 def _deliver_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
@@ -107,49 +105,3 @@ def _deliver_as_missing(run: JobRun, batch: MessageBatch, token: str) -> bool:
             return False
         DeliveryChunk.objects.create_chunks(batch)
     return True
-
-
-def _batches_to_follow_up(run: JobRun) -> models.QuerySet[Any]:
-    """Return the batches, by primary key, of which rows are to be retried: automatically, or by `retry_run`."""
-    return DeliveryChunk.objects.primary().to_follow_up().filter(batch__run=run).order_by().values("batch")
-
-
-def _is_unfinished(run: JobRun) -> bool:
-    """Return whether a batch or a delivery is open. Drafts of a run that is being canceled are not sent."""
-    open_ones = run.batches.using(JobRun.objects.primary().db).filter(delivered_at__isnull=True)
-    if run.state == RunState.CANCELING:
-        open_ones = open_ones.exclude(state__in=EDITABLE)
-    deliveries = DeliveryChunk.objects.primary().undone().filter(batch__run=run)
-    return open_ones.exists() or deliveries.exists() or _batches_to_follow_up(run).exists()
-
-
-def _finish(run: JobRun, token: str, job: job_registry.Job) -> bool:
-    """End the run and call `on_finished` in one transaction; if that raises, store the error and undo its writes."""
-    rows = JobRun.objects.primary()
-    to = RunState.CANCELED if run.state == RunState.CANCELING else RunState.FINISHED
-    # Also renewed before the transaction, in which `on_finished` may take long: others see only committed renewals.
-    if _is_unfinished(run) or not rows.renew(run.pk, token, RECEIVERS_LEASE):
-        return False
-    over: dict[str, Any] = {"finished_at": DatabaseNow(), "exclusive": None}
-    with transaction.atomic(using=rows.db, durable=True):
-        # The row lock serializes this with `retry_run`.
-        if not rows.renew(run.pk, token, RECEIVERS_LEASE) or _is_unfinished(run):
-            return False
-        if run.move(to, allowed=[run.state], where=Q(paused_at__isnull=True), token=token, **over):
-            run.last_error = _call_on_finished(run, job, using=rows.db)
-            rows.filter(pk=run.pk).update(last_error=run.last_error)
-    return False
-
-
-def _call_on_finished(run: JobRun, job: job_registry.Job, *, using: str) -> str:
-    error: Exception | None
-    try:
-        error = call_handler(job, "on_finished", run, using=using)
-    except TRANSIENT_DATABASE_ERRORS as passing:
-        if run.failures < MAX_TRIES:
-            raise
-        error = passing
-    if error is None:
-        return ""
-    logger.error("Run %s: on_finished raised.", run.pk, exc_info=error)
-    return f"on_finished raised {sanitize.text(format_with_traceback(error))}"

@@ -15,7 +15,7 @@ from django_claude_batches.drafting.request import Prepared
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, DeliveryChunk, DeliveryMode, JobRun, MessageBatch
 from django_claude_batches.models.run import WORKING
-from django_claude_batches.services.delivery.outcomes import RetryChange
+from django_claude_batches.services.delivery.retry_rules import RetryChange
 from django_claude_batches.services.runs.batch_builder import BatchBuilder
 from django_claude_batches.services.runs.draft import max_batch_requests
 

@@ -13,7 +13,7 @@ from django.db.models import F, Sum
 from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, State
-from django_claude_batches.models.batch_state import RUNNING, SENT
+from django_claude_batches.models.batch_state import RUNNING, UNANSWERED
 from django_claude_batches.models.run import WORKING, JobRunQuerySet
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import account_state
@@ -22,7 +22,7 @@ from django_claude_batches.services.submission.submit import submit
 logger = get_logger(__name__)
 
 # The states of batches whose requests count: those in Anthropic's queue, and those about to be.
-IN_QUEUE_STATES = frozenset({State.QUEUED}) | SENT | RUNNING
+IN_QUEUE_STATES = frozenset({State.QUEUED}) | UNANSWERED | RUNNING
 
 
 @dataclass(slots=True)

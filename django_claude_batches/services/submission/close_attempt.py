@@ -24,7 +24,7 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.models import MessageBatch, Outcome, SubmitAttempt
 from django_claude_batches.models.batch.batch import NO_INTENT
-from django_claude_batches.models.batch_state import SENT, State
+from django_claude_batches.models.batch_state import UNANSWERED, State
 from django_claude_batches.printable import get_logger
 from django_claude_batches.services.account_pauses import pause
 from django_claude_batches.services.announcements import send_signal
@@ -116,7 +116,7 @@ def record_not_sent(
         if attempt is None or attempt.close(outcome, **answered):
             if words:
                 batch.log_event(ACCOUNT_PAUSED, words)
-            _queue_again(batch, SENT, "not_sent", error, may_hold=is_late, **changes)
+            _queue_again(batch, UNANSWERED, "not_sent", error, may_hold=is_late, **changes)
     return False
 
 
@@ -167,7 +167,7 @@ def _record_rejection(
 ) -> bool:
     with transaction.atomic(using=SubmitAttempt.objects.primary().db, durable=True):
         is_rejected = attempt.close(Outcome.REFUSED, **answered) and batch.move(
-            State.REJECTED, allowed=SENT, last_error=words
+            State.REJECTED, allowed=UNANSWERED, last_error=words
         )
         if is_rejected:
             batch.log_event("rejected", str(error))

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from django_claude_batches.models import AccountState, BatchEvent, BatchRequest, MessageBatch, State
-from django_claude_batches.models.batch_state import ALWAYS_DUE, DELETABLE, EDITABLE, IDENTIFIABLE, SENT
+from django_claude_batches.models.batch_state import ALWAYS_DUE, DELETABLE, EDITABLE, IDENTIFIABLE, UNANSWERED
 from django_claude_batches.services.polling.delete import DELETABLE_REMOTELY
 from tests.admin.admin_pages import ACCOUNTS, BATCHES, HOSTILE, RESULTS, act, in_state, page, said, url
 from tests.harness.factories import draft
@@ -25,7 +25,7 @@ LATER = "2999-01-01T00:00Z"
 LEGAL: dict[str, frozenset[State]] = {
     "submit": EDITABLE,
     "take_back": frozenset({State.QUEUED}),
-    "cancel": SENT | {State.IN_PROGRESS},
+    "cancel": UNANSWERED | {State.IN_PROGRESS},
     "delete_remote": DELETABLE_REMOTELY,
     "check": ALWAYS_DUE,
     "announce_again": frozenset({State.INGESTED}),

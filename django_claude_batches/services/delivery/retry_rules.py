@@ -1,4 +1,4 @@
-"""The outcomes of requests, and how failed ones are retried."""
+"""The outcomes of requests, and which failed ones a run retries automatically, with which change."""
 
 from __future__ import annotations
 

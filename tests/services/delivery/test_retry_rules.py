@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_claude_batches.services.delivery.outcomes import RetryChange, automatic_change
+from django_claude_batches.services.delivery.retry_rules import RetryChange, automatic_change
 
 ROOM = {"can_have_more": True, "was_corrected": False}
 NO_ROOM = {"can_have_more": False, "was_corrected": True}
