@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.client import Line
 from django_claude_batches.models import BatchResult, MessageBatch, ResultProblem, State
+from django_claude_batches.services.connection import connect
 from django_claude_batches.services.ingestion import download, ingest
 from django_claude_batches.services.ingestion.result_lines import parse
 from django_claude_batches.testing import ClaudeEmulator
@@ -172,7 +173,7 @@ def test_a_process_that_lost_the_lease_stores_nothing(claude: ClaudeEmulator) ->
     batch = ended(claude)
     token = MessageBatch.objects.acquire(batch.pk)
     assert token is not None
-    services_client = services.advancing._client(batch)
+    services_client = connect(batch.account, anthropic_version=batch.anthropic_version)
     MessageBatch.objects.filter(pk=batch.pk).update(
         state=State.ENDED, processing_status="ended", lease_until=timezone.now() - timedelta(seconds=1)
     )

@@ -119,7 +119,7 @@ class TestForABatch:
 
     @pytest.mark.parametrize("state", [s for s in State if s not in {"uncertain", "held", "abandoned"}])
     def test_only_for_what_may_turn_up(self, claude: ClaudeEmulator, state: State) -> None:
-        with pytest.raises(InvalidTransition, match="Sent, not confirmed, Not received, Given up"):
+        with pytest.raises(InvalidTransition, match="Sent, not confirmed, Not received, Abandoned"):
             services.adopt("msgbatch_x", for_batch=in_state(state))
 
     def test_another_accounts_key_does_not_see_it(

@@ -522,7 +522,7 @@ class TestClaiming:
         batch = in_state(State.HELD, identified_id="msgbatch_01x")
         with pytest.raises(InvalidTransition, match="a worker verifies that it is msgbatch_01x"):
             services.submit(batch)
-        with pytest.raises(InvalidTransition, match="nobody's word"):
+        with pytest.raises(InvalidTransition, match="not being identified"):
             batch.requests.get().save()
         batch.refresh_from_db()
         assert (batch.state, batch.identified_id) == (State.HELD, "msgbatch_01x")

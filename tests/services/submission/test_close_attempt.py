@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.exceptions import InsideTransaction
+from django_claude_batches.exceptions import InsideTransaction, WaitTimeout
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.services import scheduled
 from django_claude_batches.testing import ClaudeEmulator
@@ -149,7 +149,7 @@ def test_wait_keeps_to_the_backoff(claude: ClaudeEmulator) -> None:
     with Relay(claude.url) as relay:
         relay.on("POST", "/batches", refuse(529, "overloaded_error"))
         batch = services.submit(draft(1))
-        with pytest.raises(services.advancing.WaitTimeout):
+        with pytest.raises(WaitTimeout):
             services.wait(batch, timeout=1, poll_interval=0.1)
         assert relay.calls("POST", "/batches") == 1
 
@@ -160,7 +160,7 @@ def test_wait_does_not_use_up_the_downloads(claude: ClaudeEmulator) -> None:
     claude.finish()
     with Relay(claude.url) as relay:
         relay.on("GET", "/results", lambda exchange: setattr(exchange, "reply", (200, {}, b"")))
-        with pytest.raises(services.advancing.WaitTimeout):
+        with pytest.raises(WaitTimeout):
             services.wait(batch, timeout=1, poll_interval=0.05)
         assert relay.calls("GET", "/results") == 1
     assert (batch.state, batch.tries) == (State.INCOMPLETE, 1)
