@@ -36,10 +36,10 @@ class EarlierFailure(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """The rows of one transaction, as they were read before it; the first of them are evaluated.
+    """The rows of one transaction, as they were read before it.
 
-    `outcomes` has what became of each evaluated request, or what the job's validator raised; `changed` has the results
-    whose `output` is new. `failures` are by the request's primary key.
+    The first of them are evaluated: `outcomes` has their outcomes, or what the job's validator raised, and `changed`
+    the results whose `output` is new. `failures` are by the request's primary key.
     """
 
     chunk: DeliveryChunk
@@ -72,7 +72,7 @@ class Slice:
         for request in self.requests:
             request.batch = chunk.batch
             if (result := result_of(request)) is not None:
-                result.request, result.batch = request, chunk.batch
+                result.batch = chunk.batch
 
     def failed_as(self, request: BatchRequest) -> str:
         """Return the outcome of a request whose `on_failure` raised; empty for others.
