@@ -101,7 +101,8 @@ def test_the_commands_are_these() -> None:
 
 
 def test_each_check_has_its_row() -> None:
-    ids = set(re.findall(r"django_claude_batches\.[EW]\d+", (ROOT / "django_claude_batches/checks.py").read_text()))
+    source = "".join(path.read_text() for path in (ROOT / "django_claude_batches").glob("*checks.py"))
+    ids = set(re.findall(r"django_claude_batches\.[EW]\d+", source))
     assert {row[0] for row in rows(page("reference/checks"), "id")} == ids
 
 
