@@ -14,11 +14,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.harness import requirements, selections
 from tests.harness.factories import draft
 from tests.harness.job_fixtures import no_jobs, pass_time  # noqa: F401 (fixtures)
-from tests.harness.selections import (  # noqa: F401 (hooks of pytest's)
-    pytest_collection_modifyitems,
-    pytest_unconfigure,
-    pytest_xdist_auto_num_workers,
-)
+from tests.harness.selections import pytest_collection_modifyitems, pytest_unconfigure, pytest_xdist_auto_num_workers  # noqa: F401 (hooks of pytest's)
 
 GATE = pytest.StashKey[requirements.Gate]()
 

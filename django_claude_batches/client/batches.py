@@ -39,14 +39,7 @@ from django_claude_batches.client.validation import (
     problem_with_url,
 )
 from django_claude_batches.exceptions import APIConnectionError, APIResponseValidationError, InvalidRequest
-from django_claude_batches.wire import (
-    MAX_BODY_BYTES,
-    MAX_PAGE,
-    DeletedMessageBatch,
-    MessageBatch,
-    Page,
-    ResultLine,
-)
+from django_claude_batches.wire import MAX_BODY_BYTES, MAX_PAGE, DeletedMessageBatch, MessageBatch, Page, ResultLine
 
 # Bytes of a create call that are kept in memory before the rest goes to a file.
 SPOOL_BYTES = 1024 * 1024

@@ -17,11 +17,7 @@ import pytest
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.client.errors import MAX_FOREIGN_READ, plain_text
 from django_claude_batches.client.response_body import MAX_LISTING_BYTES, MAX_OBJECT_BYTES, unpacked, unpacked_pieces
-from django_claude_batches.exceptions import (
-    APIConnectionError,
-    APIError,
-    APIResponseValidationError,
-)
+from django_claude_batches.exceptions import APIConnectionError, APIError, APIResponseValidationError
 from django_claude_batches.testing.emulator.faults.oversized import gzip_bomb
 from tests.client.scripted_server import BATCH_ID, Answer, Script, batch, page, refused
 

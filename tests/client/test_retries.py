@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from django_claude_batches import exceptions
 from django_claude_batches.client import retries
 from django_claude_batches.client.retries import Failure, pause_before_retry
-from django_claude_batches.exceptions import (
-    APIConnectionError,
-    APIStatusError,
-)
+from django_claude_batches.exceptions import APIConnectionError, APIStatusError
 
 numbers = st.integers().map(str) | st.floats().map(str)
 dates = st.builds(

@@ -20,11 +20,7 @@ from django_claude_batches.exceptions import (
     result_or_error,
 )
 from django_claude_batches.models import OpenListing
-from django_claude_batches.services.listings.candidates import (
-    remember_page,
-    reset_listing_count,
-    sent_and_unresolved,
-)
+from django_claude_batches.services.listings.candidates import remember_page, reset_listing_count, sent_and_unresolved
 
 # A process that has not stored an answer for so long has died: a task's time limit ends it before.
 DEAD_AFTER = timedelta(hours=1)

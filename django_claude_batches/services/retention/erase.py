@@ -19,19 +19,9 @@ from django_claude_batches import job_registry
 from django_claude_batches.db.keyset import PAGE_ROWS
 from django_claude_batches.drafting.target import content_types_of, resolve_target
 from django_claude_batches.exceptions import InvalidRequest
-from django_claude_batches.models import (
-    BatchRequest,
-    JobRun,
-    MessageBatch,
-    RunState,
-    State,
-    SubmitAttempt,
-)
+from django_claude_batches.models import BatchRequest, JobRun, MessageBatch, RunState, State, SubmitAttempt
 from django_claude_batches.models.batch_state import RUNNING
-from django_claude_batches.models.large_columns import (
-    HAS_ERROR_TEXT,
-    clear_run_texts,
-)
+from django_claude_batches.models.large_columns import HAS_ERROR_TEXT, clear_run_texts
 from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.polling.loss import RESULTS_LAST
 from django_claude_batches.services.retention.erase_batch import Busy, erase_requests, lease

@@ -11,14 +11,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client, override_settings
 
-from django_claude_batches.models import (
-    DeliveryChunk,
-    DeliveryMode,
-    FailedDelivery,
-    JobRun,
-    MessageBatch,
-    RunState,
-)
+from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery, JobRun, MessageBatch, RunState
 from django_claude_batches.services.runs.drive import drive
 from tests.admin.admin_pages import RUNS, page, run_in, said, url
 from tests.admin.conftest import Staff

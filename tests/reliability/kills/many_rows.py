@@ -31,14 +31,7 @@ if __name__ == "__main__":
 from django.db.models import Count, Max, Min, Sum
 
 from django_claude_batches import wire
-from django_claude_batches.models import (
-    BatchRequest,
-    DeliveryChunk,
-    FailedDelivery,
-    JobRun,
-    MessageBatch,
-    RunState,
-)
+from django_claude_batches.models import BatchRequest, DeliveryChunk, FailedDelivery, JobRun, MessageBatch, RunState
 from django_claude_batches.testing import EmulatorProcess
 from tests.harness import databases
 from tests.harness.library.models import Book, Review
