@@ -442,7 +442,7 @@ class TestInterrupted:
         """8 MB: a batch of documents is emptied a few at a time."""
         keep(REQUEST_BODIES=30 * DAY)
         batch = MessageBatch.objects.create_draft(item(number, system="x" * 3_000_000) for number in range(5))
-        spans = list(PARAMS.spans(batch.pk, using="default"))
+        spans = list(PARAMS.key_ranges(batch.pk, using="default"))
         assert [batch.requests.filter(pk__range=span).count() for span in spans] == [2, 2, 1]
 
     def test_results_are_weighed_too(self) -> None:
@@ -452,7 +452,7 @@ class TestInterrupted:
             claude.finish()
             services.advance(batch)
         assert batch.stored_count == 12
-        spans = list(MESSAGES.spans(batch.pk, using="default"))
+        spans = list(MESSAGES.key_ranges(batch.pk, using="default"))
         counts = [batch.results.filter(pk__range=span).count() for span in spans]
         assert sum(counts) == 12
         if connection.vendor != "postgresql":  # there they are compressed
