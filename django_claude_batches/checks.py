@@ -126,7 +126,7 @@ def _insecure(account: conf.Account) -> Iterator[CheckMessage]:
         )
     if account.verify is False:
         yield Error(
-            f'Account "{account.alias}" has VERIFY = False: anybody on the way could read its key.',
+            f'Account "{account.alias}" has VERIFY = False: a machine between here and the server could read its key.',
             hint="Set VERIFY to the path of your certificate authority's bundle.",
             id="django_claude_batches.E005",
         )

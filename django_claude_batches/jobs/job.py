@@ -1,3 +1,5 @@
+"""The base class of jobs."""
+
 from __future__ import annotations
 
 import re

@@ -630,7 +630,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("failed_count", models.PositiveIntegerField(default=0, verbose_name="failed")),
-                ("gone_count", models.PositiveIntegerField(default=0, verbose_name="target deleted meanwhile")),
+                ("gone_count", models.PositiveIntegerField(default=0, verbose_name="target deleted")),
                 (
                     "to_retry",
                     models.JSONField(default=list, help_text="Positions that are tried again, each with what changes."),

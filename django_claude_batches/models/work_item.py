@@ -1,3 +1,5 @@
+"""The base of all rows that workers process: conditional updates, failures and the next action."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,3 +1,5 @@
+"""Retry requests of a finished batch by hand: a new draft of those with certain outcomes."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator

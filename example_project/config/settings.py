@@ -102,7 +102,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = os.environ.get("DEMO_QUEUE", "claude-batches-example")
 CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
 if tick_seconds := os.environ.get("DEMO_TICK_SECONDS"):
-    # Nobody wants to watch a demo wait. Yours needs no more than the line above.
+    # The demo does not wait for beat. Your project needs only the line above.
     name = "django_claude_batches.tick"
     CELERY_BEAT_SCHEDULE[name] = {**BEAT_SCHEDULE[name], "schedule": float(tick_seconds)}
 

@@ -6,7 +6,7 @@ from reviews.claude_jobs import TagReviews
 
 
 class TagReviewsAtEmulator(TagReviews):
-    """At the emulator that the demo starts; a run that was interrupted is in nobody's way."""
+    """For the emulator that the demo starts. An interrupted run does not block the next one."""
 
     account = "emulator"
     allow_overlap = True

@@ -1,4 +1,4 @@
-"""What the demo asks about: documents that nobody here wrote, and that every Python brings, or a file."""
+"""What the demo asks about: documents that come with each Python, or a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who answers: the emulator, unless somebody with a key says `--live`."""
+"""The server that answers: the emulator, or with `--live` and a key, Anthropic."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Errand(Protocol):
     account: str
 
     def shown(self) -> AbstractContextManager[MessageBatch]:
-        """Give a draft of what it will send, to be agreed to; what was not is not kept, lest somebody submits it."""
+        """Return a draft of what it will send. If it is not confirmed, it is deleted, so that it cannot be submitted."""
 
     def begin(self) -> None: ...
 

@@ -17,7 +17,7 @@ from django_claude_batches.models import BatchRequest, MessageBatch, bulk
 from django_claude_batches.pricing import PriceTable
 
 TOPICS = 3
-"""Requests that are sent where nobody said how many: to see that it works takes no more."""
+"""Requests that are sent by default: they are enough to see that it works."""
 
 STEP = Decimal("0.0001")
 """USD to which a cost is rounded up."""
@@ -93,6 +93,6 @@ def _ask(console: Console, batch: MessageBatch) -> None:
     try:
         typed = input()
     except EOFError:
-        raise CommandError("Nothing was sent: there is nobody to ask here. --yes agrees beforehand.") from None
+        raise CommandError("Nothing was sent: this is no terminal. Use --yes to confirm beforehand.") from None
     if typed.strip() != number:
         raise CommandError(f"Nothing was sent: {number} was not what was typed.")

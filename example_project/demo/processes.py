@@ -134,7 +134,7 @@ class Processes:
             process.end(within=give_up_at - time.monotonic())
 
     def _interrupt(self, number: int, _frame: object) -> None:
-        """Raise once: whoever presses Ctrl-C again must not interrupt the tidying up."""
+        """Raise once: a second Ctrl-C must not interrupt the cleanup."""
         is_first = self._interrupted is None
         self._interrupted = self._interrupted or number
         if is_first and not self._starting:

@@ -25,7 +25,7 @@ EMULATED_SECONDS = 5
 """How long a batch takes at the emulator. The first look is after about 30 s, as at the real API."""
 
 QUEUE = "claude-batches-demo"
-"""A queue of its own: a worker that somebody left running must not take our tasks to another emulator."""
+"""A queue of its own: a worker left running elsewhere must not take these tasks to another emulator."""
 
 CONNECTING = 5
 """Seconds for the broker to answer."""

@@ -1,4 +1,4 @@
-"""The admin, kept up on this machine with somebody who can log in."""
+"""The admin on this machine, with a user who can log in."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def batches(run: Run) -> list[object]:
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ("", "there is nobody to ask here. --yes agrees beforehand."),
+        ("", "this is no terminal. Use --yes to confirm beforehand."),
         ("\n", "3 was not what was typed."),
         ("yes\n", "3 was not what was typed."),
         ("33\n", "3 was not what was typed."),

@@ -1,3 +1,5 @@
+"""The model `MessageBatch` and its queryset."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -44,7 +44,7 @@ def about_to_archive(alias: str) -> Iterator[Finding]:
             remedy = "Its problem lines say why, where some came; `services.retry` drafts what is missing anew."
         else:
             what = "its results are not all rows"
-            remedy = f"Mend what its last error says ({row.last_error or 'none'}), then Check now."
+            remedy = f"Fix what its last error says ({row.last_error or 'none'}), then Check now."
         words = f"{row.anthropic_id}: {what}, and they can be fetched until {until} only."
         yield finding_for(row, FindingKind.ABOUT_TO_ARCHIVE, words, remedy)
 
@@ -63,11 +63,11 @@ def still_there(pairs: Pairs) -> Iterator[Finding]:
         elif row.delete_requested_at is not None:
             if row.delete_requested_at < now - MAX_DELETION_TIME:
                 words = f"{row.anthropic_id} was to be deleted at Anthropic more than a day ago, and is still there."
-                remedy = f"Mend what its last error says ({row.last_error or 'none'}), then Check now."
+                remedy = f"Fix what its last error says ({row.last_error or 'none'}), then Check now."
                 yield finding_for(row, FindingKind.STILL_THERE, words, remedy)
         elif row.pk in refused:
             words = f"{row.anthropic_id} was to be deleted at Anthropic; that failed, and it is still there."
-            remedy = f"Mend what was answered ({refused[row.pk]}), then `claude_batches delete-remote {row.pk}`."
+            remedy = f"Fix what was answered ({refused[row.pk]}), then `claude_batches delete-remote {row.pk}`."
             yield finding_for(row, FindingKind.STILL_THERE, words, remedy)
 
 

@@ -1,3 +1,5 @@
+"""Fetch the results of a complete batch again."""
+
 from __future__ import annotations
 
 from typing import Any

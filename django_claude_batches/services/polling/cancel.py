@@ -1,3 +1,5 @@
+"""Cancel a batch: record the intent here, and ask Anthropic from a worker."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""Delete a batch at Anthropic: record the intent here, and ask Anthropic from a worker. The rows here stay."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -252,7 +252,7 @@ def _count_full_listing(attempt: SubmitAttempt, began_at: datetime, *, is_proof:
         return 0
     last = attempt.last_listing_at
     if is_proof and attempt.listings_made < FULL_LISTINGS and (last is None or last + MIN_LISTING_INTERVAL <= began_at):
-        # Only if no other process has counted meanwhile.
+        # Only if no other process has counted since.
         rows.update(listings_made=F("listings_made") + 1, last_listing_at=DatabaseNow())
         attempt.refresh_from_db(fields=["listings_made", "last_listing_at"])
     # A search that does not count never decides.

@@ -74,7 +74,7 @@ def erase_requests(batch_id: int, pks: list[int], report: Erasure, by: Any) -> N
     using = MessageBatch.objects.primary().db
     batch = MessageBatch.objects.using(using).filter(pk=batch_id).first()
     if batch is None:
-        return  # deleted meanwhile
+        return  # deleted since it was listed
     if why := _why_not(batch):
         _refuse(report, batch, why)
         return
@@ -89,12 +89,14 @@ def erase_requests(batch_id: int, pks: list[int], report: Erasure, by: Any) -> N
             for rows, pk, token, where in held:  # renewing locks: the run before its batches, as everywhere
                 if not rows.renew(pk, token):
                     raise Busy(where)
-            batch.refresh_from_db(using=using)  # locked: it may have been submitted meanwhile
+            batch.refresh_from_db(using=using)  # locked: it may have been submitted since
             if why := _why_not(batch):
                 _refuse(report, batch, why)
                 return
             chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
-            if _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists():  # cut meanwhile, impossible now
+            if (
+                _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists()
+            ):  # made since the leases were taken, impossible now
                 raise Busy(DELIVERY.format(batch))
             requests = BatchRequest.objects.using(using).filter(pk__in=pks)
             if batch.state in EDITABLE:

@@ -114,7 +114,7 @@ def _introduce(console: Console, errand: Errand, where: str) -> None:
 
 
 def _serve(console: Console, errand: Errand, processes: Processes, env: dict[str, str]) -> None:
-    """Keep the admin, the worker and beat up until somebody ends it."""
+    """Keep the admin, the worker and beat running until the command is ended."""
     port = serving.free_port()
     password = serving.make_user()
     serving.serve(processes, env, port=port)
