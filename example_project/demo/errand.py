@@ -27,7 +27,7 @@ class Errand(Protocol):
     account: str
 
     def shown(self) -> AbstractContextManager[MessageBatch]:
-        """Return a draft of what it will send. If it is not confirmed, it is deleted, so that it cannot be submitted."""
+        """Return a draft of what it will send. If it is not confirmed, it is deleted and cannot be submitted."""
 
     def begin(self) -> None: ...
 
