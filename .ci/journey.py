@@ -32,7 +32,7 @@ def by_a_worker() -> None:
     worker = subprocess.Popen([sys.executable, "-m", "celery", "-A", "config", "worker", "--concurrency=1"])
     try:
         until("the worker answers a ping", lambda: app.control.ping(timeout=1))
-        tasks.tick.apply_async(kwargs=tasks.KICK)
+        tasks.tick.apply_async(kwargs=tasks.KICK_KWARGS)
         until("the worker sends the batch", lambda: MessageBatch.objects.running().filter(pk=batch.pk).exists())
         worker.send_signal(signal.SIGTERM)
         code = worker.wait(timeout=SECONDS)
