@@ -120,7 +120,7 @@ def test_from_a_file_to_its_deletion_at_anthropic(browser: Any, shop: Shop, tmp_
 
     operator.uploads(table, prompt="Describe the {product}, which has {feature}.", model="claude-haiku-4-5")
     operator.sees("Describe the Tote, which has a zip pocket.")
-    operator.sees("Rows that are no request")
+    operator.sees("Rows that cannot be sent")
     operator.presses("Discard the file")
     operator.sees("is discarded.")
 

@@ -92,6 +92,6 @@ def done(site: Site, task: str) -> int:
 
 
 def kick(site: Site, times: int = 1) -> None:
-    ticks = f"[tasks.tick(**tasks.KICK) for _ in range({times})]"
+    ticks = f"[tasks.tick(**tasks.KICK_KWARGS) for _ in range({times})]"
     code = f"import django; django.setup(); from django_claude_batches import tasks; {ticks}"
     assert site.start("-c", code).wait(timeout=60) == 0, site.said()
