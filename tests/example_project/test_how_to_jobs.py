@@ -24,12 +24,12 @@ django.setup()
 from config.celery import app
 from django.core.management import call_command
 
-from django_claude_batches import registry
+from django_claude_batches import job_registry
 from django_claude_batches.models import JobRun
 from django_claude_batches.testing import ClaudeEmulator
 
 call_command("migrate", verbosity=0)
-print(*registry.names())
+print(*job_registry.names())
 app.loader.import_default_modules()
 app.conf.task_always_eager = True
 entry = app.conf.beat_schedule["tag-reviews"]

@@ -33,8 +33,9 @@ from django.db import connection
 from django.utils.timezone import now
 from django_claude_batches.exceptions import AlreadyRunning
 from django_claude_batches.models import JobRun, MessageBatch
-from django_claude_batches.services.runs.batch_builder import Filling
-from django_claude_batches.services import submit_pending, submit
+from django_claude_batches.services.runs.batch_builder import BatchBuilder
+from django_claude_batches.services import submit
+from django_claude_batches.services.runs.throttle import submit_pending
 from tests.harness.shop import job
 from tests.harness.factories import draft
 settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {f"account-{number:02}": {} for number in range(ROUNDS)}}
@@ -69,7 +70,7 @@ with atomic():
     for each in jobs:
         for _ in range(3):
             run = JobRun.objects.create(job=each.name, account=each.account, state="running", next_action_at=now())
-            filling = Filling(run, attempt=1, most=10, using="default")
+            filling = BatchBuilder(run, attempt=1, most=10, using="default")
             for position in range(40):
                 filling.add(prepared(position), ())
             filling.close()

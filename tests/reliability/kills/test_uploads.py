@@ -17,7 +17,7 @@ import os, signal, sys
 import django
 django.setup()
 from django.db import connection
-from django_claude_batches import services
+from django_claude_batches.services import scheduled
 
 def kill(execute, sql, params, many, context):
     if "uploadpart" in sql:

@@ -62,7 +62,7 @@ class Soak:
         for number in new[half:]:
             people.submit_new(self.random, number)
         for _ in range(max(1, len(new) // 5)):
-            people.record_intent(self.random)
+            people.wish(self.random)
         self.crew.end_round(kills=self.random.choice([0, 1, 2, 3]))
         self._meanwhile()
         clock.let_pass(self.site.claude, self.random.choice(clock.STEPS))
