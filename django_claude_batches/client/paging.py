@@ -33,11 +33,12 @@ def list_pages(
 
     A page without a next cursor is the last one, and so is one whose next cursor a page before it had.
     """
-    seen: list[str | None] = [None]  # no set: a server may send what cannot be hashed, which `fetch` refuses
+    seen: set[str] = set()
     for _page in range(max_pages):
         reply = fetch(cursor)
         yield reply
         cursor = next_cursor(reply.data)
-        if cursor in seen:
+        key = repr(cursor)  # a server may send a cursor that cannot be hashed, which `fetch` refuses
+        if cursor is None or key in seen:
             return
-        seen.append(cursor)
+        seen.add(key)

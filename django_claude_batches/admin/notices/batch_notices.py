@@ -33,10 +33,10 @@ def about_batches(request: HttpRequest, site: AdminSite, live: Any) -> Iterator[
     link = _("Show them")
     if live.unconfirmed:
         words = ngettext(
-            "%(n)s batch was sent and is not confirmed: it may be running and billed. The search for it goes on. "
+            "%(n)s batch was sent and is not confirmed: it may be running and billed. The search for it continues. "
             "If you find it at Anthropic, use Identify batch….",
             "%(n)s batches were sent and are not confirmed: they may be running and billed. The search for them "
-            "goes on. If you find one at Anthropic, use Identify batch….",
+            "continues. If you find one at Anthropic, use Identify batch….",
             live.unconfirmed,
         )
         url = list_url(request, site, MessageBatch, state__exact=State.UNCERTAIN)

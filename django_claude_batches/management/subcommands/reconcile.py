@@ -45,7 +45,7 @@ class Reconcile(Subcommand):
         shown = [{**batch_output.data(batch), "search": batch_output.search_data(batch)} for batch in batches]
         console.document({"batches": shown, "failed": failed})
         if interruption.wished:
-            raise CommandError("Interrupted; the search goes on with the next tick.", returncode=Exit.INTERRUPTED)
+            raise CommandError("Interrupted; the search continues with the next tick.", returncode=Exit.INTERRUPTED)
         _judge(batches if named else [], failed)
 
 

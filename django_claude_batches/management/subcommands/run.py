@@ -29,7 +29,7 @@ class Run(Subcommand):
         "Start a job: a worker, or `tick`, drafts its rows, sends them and delivers the answers. Without a "
         "name, the jobs are listed. A large run requires --yes, for which all rows are looked at first. --wait "
         "does what is due here until the run is over, with or without workers; Ctrl-C stops waiting, and the "
-        "run goes on."
+        "run continues."
     )
     example = "manage.py claude_batches run tag-reviews --label nightly --dry-run"
 
@@ -133,5 +133,5 @@ def _judge(run: JobRun, totals: RunTotals) -> None:
         raise CommandError(f"Run {run} needs a person. {why}", returncode=Exit.NEEDS_A_PERSON)
     if run.is_active:
         raise CommandError(
-            f"Stopped waiting, and it goes on: run {run} ({RunState(run.state).label}).", returncode=Exit.TIMED_OUT
+            f"Stopped waiting, and it continues: run {run} ({RunState(run.state).label}).", returncode=Exit.TIMED_OUT
         )

@@ -54,7 +54,7 @@ class RunWish(Subcommand):
 
 class PauseRun(RunWish):
     name = "pause-run"
-    help = "Stop drafting, sending and delivering runs, until they are resumed. What runs at Anthropic goes on."
+    help = "Stop drafting, sending and delivering runs, until they are resumed. What runs at Anthropic continues."
     example = "manage.py claude_batches pause-run 3"
 
     def record(self, run: JobRun, options: dict[str, Any]) -> object:

@@ -87,7 +87,7 @@ def _judge(batches: list[MessageBatch], pending: list[MessageBatch]) -> None:
         raise CommandError(f"Needs a person: {states}.", returncode=Exit.NEEDS_A_PERSON)
     if pending:
         states = ", ".join(f"{batch} ({State(batch.state).label})" for batch in pending)
-        raise CommandError(f"Stopped waiting, and it goes on: {states}.", returncode=Exit.TIMED_OUT)
+        raise CommandError(f"Stopped waiting, and it continues: {states}.", returncode=Exit.TIMED_OUT)
 
 
 def seconds(text: str) -> float:

@@ -82,7 +82,7 @@ class RunColumns(models.Model):
         reason = Case(
             When(is_filling=True, then=Value("its run still adds requests to it.")),
             When(Exists(deliveries.undone()), then=Value("its results are being delivered to its job.")),
-            When(answered, delivered_at__isnull=True, then=Value("its run goes on with it.")),
+            When(answered, delivered_at__isnull=True, then=Value("its run continues with it.")),
             When(Exists(deliveries.to_follow_up()), then=Value("its run is about to ask rows of it again.")),
             When(unsent, delivered_at__isnull=True, then=Value("its run waits for it: cancel the run first.")),
             default=Value(""),

@@ -105,7 +105,7 @@ _NO_CONTROL = bytes(max(byte, 0x20) for byte in range(256))
 _PROSE = ("text", "thinking", "signature")
 
 # All that JSON allows from quote to quote.
-# No look-ahead for what is odd: before Python 3.11.5 a possessive group goes on behind one that failed (gh-106052).
+# No look-ahead for what is odd: before Python 3.11.5 a possessive group continues behind one that failed (gh-106052).
 _ANY = rb'"[^"\\\x00-\x1f]*+(?:(?:\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 
 # The same in a fifth of the time, where nothing is hard and there is no control character: a quote ends it, but for

@@ -124,7 +124,7 @@ def test_term_lets_the_batch_in_hand_finish(manage: Manage, claude: ClaudeEmulat
         relay.on("GET", "/batches", interrupt, times=1)
         ran = manage("reconcile", "--json")
     assert [shown["state"] for shown in ran.document["batches"]] == ["ingested", "in_progress"]
-    assert (ran.code, "Interrupted; the search goes on" in ran.err) == (130, True)
+    assert (ran.code, "Interrupted; the search continues" in ran.err) == (130, True)
     first.refresh_from_db()
     second.refresh_from_db()
     # The search for the first proved the second too, but nobody fetched its results.

@@ -157,7 +157,7 @@ def test_ctrl_c_stops_waiting_and_the_run_goes_on(manage: Manage, claude: Claude
     job(get_prompt=get_prompt)
     ran = manage("run", "tag-reviews", "--wait", "--interval", "60", "--yes")
     run = JobRun.objects.get()
-    assert (ran.code, f"Stopped waiting, and it goes on: run {run} (Running)" in ran.err) == (3, True)
+    assert (ran.code, f"Stopped waiting, and it continues: run {run} (Running)" in ran.err) == (3, True)
     assert (run.row_count, run.lease_token, claude.batches) == (30, "", [])
     over(run, claude)
     assert run.state == RunState.FINISHED

@@ -36,7 +36,7 @@ def test_the_time_is_over(manage: Manage, claude: ClaudeEmulator, batch: Message
     services.submit(batch)
     ran = manage("wait", batch.pk, "--timeout", "0", "--json")
     assert ran.code == 3
-    assert "it goes on" in ran.err
+    assert "it continues" in ran.err
     assert ran.document["batches"][0]["state"] == "in_progress"
 
 

@@ -640,7 +640,7 @@ class TestDeletion:
         with pytest.raises(InvalidTransition, match="being delivered to its job"):
             MessageBatch.objects.filter(run=run).delete()
         deliver_all()
-        with pytest.raises(InvalidTransition, match="goes on with it"):
+        with pytest.raises(InvalidTransition, match="continues with it"):
             batch.delete()
         over(run, claude)
         assert batch.delete()[1]["django_claude_batches.DeliveryChunk"] == 1
