@@ -33,7 +33,8 @@ class Lane:
 
     `cores` is how many it keeps busy, none if it mostly waits: lanes beside each other have no more than the machine.
     `workers` are pytest's. `environment` is the one of tox.ini that it runs in, with `arguments`. Without `each_time`
-    it runs with `--everything` only. An `alone` lane runs last, and nothing beside it: it measures.
+    it runs with `--everything` only, which leaves out a lane whose tests are all `within` another. An `alone` lane runs
+    last, and nothing beside it: it measures.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Lane:
     after: tuple[str, ...] = ()
     cores: int = 1
     each_time: bool = True
+    within: str = ""
     alone: bool = False
     workers: int = CORES
     arguments: str = ""
@@ -104,6 +106,7 @@ LANES = [
         "reliability",
         "Nothing is paid twice or lost when processes or servers die; each on one database, and behind a pooler.",
         workers=WAITING,
+        within="trials",
     ),
     tox("processes", "Real workers, beats, commands, the demo, each broker.", workers=WAITING),
     tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility.", cores=1),
@@ -233,7 +236,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def chosen(names: list[str], *, everything: bool) -> list[Lane]:
     """Give the lanes of these names and what they come after; without names those of each time, or all."""
     if not names:
-        return [lane for lane in LANES if lane.each_time or everything]
+        return [lane for lane in LANES if (not lane.within if everything else lane.each_time)]
     wanted = set(names)
     if unknown := wanted - {lane.name for lane in LANES}:
         sys.exit(f"No lane is named {', '.join(sorted(unknown))}; --list prints them.")

@@ -13,7 +13,7 @@ from django_claude_batches.models import MessageBatch
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness import requirements, selections
 from tests.harness.factories import draft
-from tests.harness.job_fixtures import no_jobs, pass_time  # noqa: F401 (fixtures)
+from tests.harness.job_fixtures import jobs_of_one_test, no_jobs, pass_time  # noqa: F401 (fixtures)
 from tests.harness.selections import pytest_collection_modifyitems, pytest_unconfigure, pytest_xdist_auto_num_workers  # noqa: F401 (hooks of pytest's)
 
 GATE = pytest.StashKey[requirements.Gate]()

@@ -154,7 +154,8 @@ def test_threads_do_not_share_their_time(claude: ClaudeEmulator, ended: str) -> 
     with closing(client_of(claude, total_timeout=5)) as client:
         other = client.create_from_file(io.BytesIO(BODY), size=len(BODY))["id"]
         claude.bend(Bend(body="endless_continue", batch=ended, seconds=0.01))
-        with closing(client_of(claude)) as impatient:
+        # Long enough for a whole answer on a busy machine.
+        with closing(client_of(claude, total_timeout=1.5)) as impatient:
             failures: list[Exception] = []
 
             def ask() -> None:

@@ -19,19 +19,27 @@ def pass_time() -> Iterator[Callable[[float], None]]:
         yield passed.append
 
 
-@pytest.fixture
-def no_jobs() -> Iterator[None]:
-    """Let no job be known but those that the test declares."""
-    known = forgotten()
+@pytest.fixture(autouse=True)
+def jobs_of_one_test() -> Iterator[None]:
+    """Forget after a test the jobs that it declared: checks warn of jobs, and other tests look at all warnings."""
+    known = registered()
     yield
-    forgotten()
+    forget_all()
     for each in known:
         job_registry.register(each)
 
 
-def forgotten() -> list[Any]:
-    """Forget all jobs, and give their classes."""
-    known = [type(job_registry.find(name)) for name in job_registry.names()]
+@pytest.fixture
+def no_jobs(jobs_of_one_test: None) -> None:
+    """Let no job be known but those that the test declares."""
+    forget_all()
+
+
+def registered() -> list[Any]:
+    """Return the classes of all known jobs."""
+    return [type(job_registry.find(name)) for name in job_registry.names()]
+
+
+def forget_all() -> None:
     for name in job_registry.names():
         job_registry.unregister(name)
-    return known
