@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from datetime import timedelta
+from typing import IO, Any, BinaryIO
 
 from django_claude_batches.client.deadline import Pace
-from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
+from django_claude_batches.exceptions import InvalidRequest, LimitExceeded, SendDeadlinePassed
 from django_claude_batches.wire import CUSTOM_ID_PATTERN, MAX_BODY_BYTES, MAX_REQUESTS
 
 BLOCK_BYTES = 64 * 1024
@@ -105,3 +107,22 @@ class Upload:
         except Exception as error:  # noqa: BLE001 (any error of the caller's body ends the sending)
             reason = f"the body could not be read: {type(error).__name__}: {error}"
         raise BodyReadError(reason)
+
+
+class DeadlineReader:
+    """A file whose `read` raises once the deadline has passed.
+
+    By both clocks: the wall clock also runs while the machine is suspended, and the monotonic one is not set back. So a
+    process that was suspended while sending cannot finish hours later, when its batch is no longer searched for.
+    """
+
+    def __init__(self, file: IO[bytes], deadline: timedelta) -> None:
+        self._file = file
+        self._deadline = deadline
+        self._wall, self._monotonic = time.time(), time.monotonic()
+
+    def read(self, size: int = -1) -> bytes:
+        elapsed = max(time.time() - self._wall, time.monotonic() - self._monotonic)
+        if elapsed > self._deadline.total_seconds():
+            raise SendDeadlinePassed(f"The body was not sent within {self._deadline}: sending was broken off.")
+        return self._file.read(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -85,6 +86,12 @@ class Account:
             f"{'ANTHROPIC_API_KEY or ' if self.alias == DEFAULT_ACCOUNT else ''}"
             f'CLAUDE_BATCHES["ACCOUNTS"]["{self.alias}"]["API_KEY"].'
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that tell two servers, Workspaces or keys apart, and give none away."""
+        parts = ["django_claude_batches", self.base_url, self.workspace_id or "", self.api_key]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def _called(self, key: Callable[[], str]) -> str:
         try:

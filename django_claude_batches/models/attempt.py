@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.drafting.request import TAG_LENGTH
+from django_claude_batches.models.batch_state import State
 from django_claude_batches.models.fields import (
     IdentifierField,
     StorableCharField,
@@ -39,6 +40,15 @@ class SubmitAttemptQuerySet(PrimaryQuerySet["SubmitAttempt"]):
     def unresolved(self) -> SubmitAttemptQuerySet:
         """Match attempts that wait for an answer or are searched for."""
         return self.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], remote_id__isnull=True)
+
+    def sent_and_unresolved(self, alias: str) -> SubmitAttemptQuerySet:
+        """Match an account's attempts that were sent and for which it is not proved whether they made a batch."""
+        sent = self.unresolved().filter(batch__account=alias, sent_at__isnull=False)
+        return sent.exclude(batch__state=State.ABANDONED)
+
+    def reset_listing_count(self) -> None:
+        """Reset how many full listings did not show what these attempts made."""
+        self.filter(listings_made__gt=0).update(listings_made=0, last_listing_at=None)
 
     def may_have_created(self) -> SubmitAttemptQuerySet:
         """Match attempts that made a batch at Anthropic, or may have made one: no other call may follow them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,13 +38,6 @@ def client_of(alias: str, *, anthropic_version: str = "", records_slow_calls: bo
     except ValueError as error:
         problem = str(error)
     raise conf.ConfigurationError(f'Account "{alias}": {problem}')
-
-
-def fingerprint(alias: str) -> str:
-    """Return 16 hexadecimal digits that tell two ways to the API apart (server, Workspace, key) and give none away."""
-    account = conf.account(alias)
-    way = ["django_claude_batches", account.base_url, account.workspace_id or ""]
-    return hashlib.sha256("\n".join([*way, account.api_key]).encode()).hexdigest()[:16]
 
 
 def require_no_transaction(name: str) -> None:

@@ -11,17 +11,28 @@ from django_claude_batches.models import MessageBatch
 RENEWAL_SECONDS = 60.0
 
 
-def heartbeat(held: Mapping[int, str]) -> Callable[[], object]:
-    """Return a function that renews the leases, once a minute at most; `held` maps primary keys to tokens.
+def no_renewal() -> None:
+    """Renew nothing."""
 
-    A lost lease is not noticed here: the conditional UPDATEs that need the lease then change nothing.
+
+def heartbeat(held: Mapping[int, str], *, also: Callable[[], object] = no_renewal) -> Callable[[], None]:
+    """Return a function that renews the leases, once a minute at most, and calls `also` each time.
+
+    `held` maps primary keys to tokens. A lost lease is not noticed here: the conditional UPDATEs that need the lease
+    then change nothing.
     """
 
-    def renew() -> None:
+    def renew_leases() -> None:
         for pk, token in held.items():
             MessageBatch.objects.primary().renew(pk, token)
 
-    return at_intervals(RENEWAL_SECONDS, renew)
+    renew_if_old = at_intervals(RENEWAL_SECONDS, renew_leases)
+
+    def renew() -> None:
+        renew_if_old()
+        also()
+
+    return renew
 
 
 def at_intervals(seconds: float, do: Callable[[], object]) -> Callable[[], None]:

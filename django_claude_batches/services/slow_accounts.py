@@ -2,8 +2,7 @@
 
 A call that runs into a time limit holds its worker for that long, and hundreds of rows may be due that would make such
 a call. So the account's row records it: for a minute its server gets no requests, and for ten minutes only one worker
-at a time works for it. A create call may wait for ten minutes until it runs into its limit, so with several accounts
-each makes one at a time.
+at a time works for it.
 """
 
 from __future__ import annotations
@@ -11,26 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
 
 from django.db import Error as DatabaseError
 
-from django_claude_batches import conf
 from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import APITimeoutError
-from django_claude_batches.models import AccountState, MessageBatch, State
+from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.sanitize import get_logger
-from django_claude_batches.services.account_pauses import account_state, is_paused
-from django_claude_batches.services.heartbeat import at_intervals
-
-# How long a batch waits while another create call of its account runs. The first to wait is due when that ends.
-CREATE_WAIT_INTERVAL = timedelta(minutes=2)
-
-# Also matched in `last_error`: do not translate it.
-WAITING_FOR_OTHER_CREATE = "It waits for another create call of its account to end."
-
-# Seconds between two renewals during a create call.
-CREATE_RENEWAL_SECONDS = 20.0
+from django_claude_batches.services.account_pauses import account_state
 
 logger = get_logger(__name__)
 
@@ -97,45 +84,3 @@ def blocked_accounts() -> list[str]:
     """Return the aliases of the accounts for which no work may begin now."""
     slow = list(AccountState.objects.primary().slow().values_list("alias", flat=True))
     return [alias for alias in slow if not may_start_work(alias)]
-
-
-@contextmanager
-def one_create_at_a_time(batch: MessageBatch) -> Iterator[Callable[[], object] | None]:
-    """Yield a function that records that the batch's create call is still being made; None while another one is.
-
-    A killed worker's call counts for a minute and a half. With a single account no other account has to wait, so any
-    number of calls may be made.
-    """
-    if len(conf.accounts()) == 1:
-        yield lambda: None
-        return
-    states = AccountState.objects
-    if not states.begin_create(batch.account, batch.pk):
-        yield None
-        return
-
-    def keep() -> None:
-        try:
-            states.renew_create(batch.account, batch.pk)
-        except DatabaseError:  # the answer of the create call matters more
-            logger.exception("Batch %s: recording that its create call is still being made failed.", batch.pk)
-
-    try:
-        yield at_intervals(CREATE_RENEWAL_SECONDS, keep)
-    finally:
-        try:
-            _end_create(batch)
-        except DatabaseError:  # it expires
-            logger.exception("Batch %s: recording the end of its create call failed.", batch.pk)
-
-
-def _end_create(batch: MessageBatch) -> None:
-    """Allow the account's next create call: the batch that has waited longest is due now."""
-    AccountState.objects.end_create(batch.account, batch.pk)
-    if is_paused(batch.account):
-        return
-    rows = MessageBatch.objects.primary()
-    waiting = rows.filter(account=batch.account, state=State.QUEUED, last_error=WAITING_FOR_OTHER_CREATE)
-    first = waiting.exclude(pk=batch.pk).order_by("queued_at", "pk").first()
-    if first is not None:
-        waiting.filter(pk=first.pk).update(next_action_at=DatabaseNow())

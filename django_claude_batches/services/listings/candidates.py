@@ -64,15 +64,9 @@ def remember_listed(alias: str, listing: Listing, windows: list[Window]) -> None
 
 def remember_page(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
     """Keep what any other listing shows and may be an unconfirmed batch: the next search's may lack it."""
-    windows = [Window.of(attempt) for attempt in sent_and_unresolved(alias)]
+    windows = [Window.of(attempt) for attempt in SubmitAttempt.objects.primary().sent_and_unresolved(alias)]
     if windows:
         remember_listed(alias, Listing(batches, workspace_id or "", is_end=False), windows)
-
-
-def sent_and_unresolved(alias: str) -> SubmitAttemptQuerySet:
-    """Match attempts that were sent and for which it is not proved whether they made a batch."""
-    unresolved = SubmitAttempt.objects.primary().unresolved()
-    return unresolved.filter(batch__account=alias, sent_at__isnull=False).exclude(batch__state=State.ABANDONED)
 
 
 def remember_adopted(alias: str, windows: list[Window]) -> None:
@@ -125,12 +119,7 @@ def _reset_listing_counts(windows: list[Window], new: list[wire.MessageBatch]) -
     """Reset the listing counts of attempts that may have made one of these: a search may be evaluating them."""
     attempts = [window.attempt.pk for window in windows if any(window.may_have_made(d["id"], made_at(d)) for d in new)]
     if attempts:
-        reset_listing_count(SubmitAttempt.objects.primary().filter(pk__in=attempts))
-
-
-def reset_listing_count(attempts: SubmitAttemptQuerySet) -> None:
-    """Reset how many full listings did not show what these attempts made."""
-    attempts.filter(listings_made__gt=0).update(listings_made=0, last_listing_at=None)
+        SubmitAttempt.objects.primary().filter(pk__in=attempts).reset_listing_count()
 
 
 def store_anchor(alias: str, attempt: SubmitAttempt, remote_id: str, created_at: datetime | None) -> RemoteBatch:

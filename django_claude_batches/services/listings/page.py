@@ -19,8 +19,8 @@ from django_claude_batches.exceptions import (
     ClaudeBatchesError,
     result_or_error,
 )
-from django_claude_batches.models import OpenListing
-from django_claude_batches.services.listings.candidates import remember_page, reset_listing_count, sent_and_unresolved
+from django_claude_batches.models import OpenListing, SubmitAttempt
+from django_claude_batches.services.listings.candidates import remember_page
 
 # A process that has not stored an answer for so long has died: a task's time limit ends it before.
 DEAD_AFTER = timedelta(hours=1)
@@ -59,7 +59,7 @@ def no_answer_is_missing(alias: str, until: datetime | None) -> bool:
 
 def _create_open_listing(alias: str) -> int | None:
     """Record that a page is requested, if a search is active."""
-    if not sent_and_unresolved(alias).exists():
+    if not SubmitAttempt.objects.primary().sent_and_unresolved(alias).exists():
         return None
     return OpenListing.objects.primary().create(account=alias, begun_at=DatabaseNow()).pk
 
@@ -70,6 +70,6 @@ def _close_listing(alias: str, pk: int | None, *, is_kept: bool) -> None:
     rows = OpenListing.objects.primary()
     with transaction.atomic(using=rows.db):
         if not is_kept:
-            reset_listing_count(sent_and_unresolved(alias))
+            SubmitAttempt.objects.primary().sent_and_unresolved(alias).reset_listing_count()
         if pk is not None:
             rows.filter(pk=pk).delete()

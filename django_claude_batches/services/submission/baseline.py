@@ -7,13 +7,15 @@ has to show the newest of these that is still there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django_claude_batches import conf, wire
+from django_claude_batches.client import BatchesClient, Reply
 from django_claude_batches.client.paging import last_listed_id, list_pages
-from django_claude_batches.models import AccountState, SubmitAttempt
-from django_claude_batches.services.listings.search import PageLister
+from django_claude_batches.models import AccountState, MessageBatch, SubmitAttempt
+from django_claude_batches.services.listings.page import list_page
 from django_claude_batches.services.listings.windows import MARGIN, made_at
 from django_claude_batches.services.submission.body_file import BodyDigest
 
@@ -28,81 +30,80 @@ MAX_AHEAD = timedelta(days=2)
 
 @dataclass(frozen=True)
 class Baseline:
-    """The listed batches, newest first, and both clocks at that time."""
+    """The listed batches with the times when they were created, newest first.
 
-    batches: list[wire.MessageBatch]
+    `listed_at` is by the database's clock. A call that is sent at a moment by that clock, not before `listed_at`, made
+    no batch later than `window_length` after it by the server's clock.
+    """
+
+    listed: list[tuple[str, datetime | None]]
     newest_at: datetime | None
     workspace_id: str
-    server_at: datetime
-    database_at: datetime
-
-    @property
-    def latest_server_at(self) -> datetime:
-        """Return the latest time that the server's clock may have shown: listed batches were created before."""
-        believable = self.server_at + MAX_AHEAD
-        times = [at for _id, at in self.listed if at is not None and at <= believable]
-        return max([self.server_at, *times])
-
-    @property
-    def listed(self) -> list[tuple[str, datetime | None]]:
-        """Return the ids, and when each was created."""
-        return [(data["id"], made_at(data)) for data in self.batches]
-
-    @property
-    def newest_id(self) -> str | None:
-        return self.batches[0]["id"] if self.batches else None
+    listed_at: datetime
+    window_length: timedelta
 
 
-def take_baseline(pages: PageLister) -> Baseline:
+def record_baseline(
+    client: BatchesClient, batch: MessageBatch, attempt: SubmitAttempt, body: BodyDigest, renew: Callable[[], object]
+) -> Baseline:
+    """List the newest batches, and store them on the attempt. Raise what the client raises.
+
+    `renew` is called before each page.
+    """
+
+    def page(after_id: str | None) -> Reply[wire.Page]:
+        renew()
+        return list_page(client, batch.account, after_id, limit=None if after_id else MAX_ANCHORS)
+
+    baseline = _take_baseline(page, attempt)
+    _store_baseline(attempt, baseline, body)
+    return baseline
+
+
+def _take_baseline(page: Callable[[str | None], Reply[wire.Page]], attempt: SubmitAttempt) -> Baseline:
     """List the newest batches, back to those created 15 minutes before the newest of them."""
-    database_at = AccountState.objects.primary().clock()
-    listed = list_pages(
-        lambda after_id: pages(after_id) if after_id else pages(limit=MAX_ANCHORS),
-        next_cursor=last_listed_id,
-        max_pages=1 + MAX_MORE_PAGES,
-    )
-    first = next(listed)
-    server_at = max(first.date or database_at + MAX_CLOCK_LAG, database_at)
-    data = list(first.data["data"])
-    while (newest_at := _newest(data, server_at)) is not None and not any(
-        _is_before(at, newest_at) for at in map(made_at, data)
+    listed_at = AccountState.objects.primary().clock()
+    pages = list_pages(page, next_cursor=last_listed_id, max_pages=1 + MAX_MORE_PAGES)
+    first = next(pages)
+    server_at = max(first.date or listed_at + MAX_CLOCK_LAG, listed_at)
+    listed = _listed(first)
+    while (newest_at := _newest(listed, server_at)) is not None and not any(
+        _is_before(at, newest_at) for _id, at in listed
     ):
-        if (reply := next(listed, None)) is None:
+        if (reply := next(pages, None)) is None:
             break
-        data += reply.data["data"]
-    return Baseline(data, newest_at, first.workspace_id or "", server_at, database_at)
+        listed += _listed(reply)
+    # The server's clock may show a later time: what is listed was created before.
+    latest = max([server_at, *(at for _id, at in listed if at is not None and at <= server_at + MAX_AHEAD)])
+    window_length = latest - listed_at + quiet_period(attempt) + MARGIN
+    return Baseline(listed, newest_at, first.workspace_id or "", listed_at, window_length)
 
 
-def _newest(data: list[wire.MessageBatch], server_at: datetime) -> datetime | None:
+def _listed(page: Reply[wire.Page]) -> list[tuple[str, datetime | None]]:
+    return [(data["id"], made_at(data)) for data in page.data["data"]]
+
+
+def _newest(listed: list[tuple[str, datetime | None]], server_at: datetime) -> datetime | None:
     """Return when the newest batch was created; times in the future are ignored."""
-    times = [at for each in data if (at := made_at(each)) is not None and at <= server_at + MARGIN]
-    return max(times, default=None)
+    return max((at for _id, at in listed if at is not None and at <= server_at + MARGIN), default=None)
 
 
 def _is_before(at: datetime | None, newest_at: datetime) -> bool:
     return at is not None and at < newest_at - MARGIN
 
 
-def store_baseline(attempt: SubmitAttempt, baseline: Baseline, written: BodyDigest) -> None:
-    """Store the baseline on the attempt."""
-    newest_at = baseline.newest_at
-    noted = [id_ for id_, at in baseline.listed if newest_at is None or not _is_before(at, newest_at)]
+def _store_baseline(attempt: SubmitAttempt, baseline: Baseline, body: BodyDigest) -> None:
+    listed, newest_at = baseline.listed, baseline.newest_at
     attempt.workspace_id = baseline.workspace_id or attempt.workspace_id
     SubmitAttempt.objects.primary().filter(pk=attempt.pk).update(
         workspace_id=attempt.workspace_id,
-        baseline_id=baseline.newest_id,
+        baseline_id=listed[0][0] if listed else None,
         baseline_created_at=newest_at,
-        anchors=[[id_, at.isoformat() if at else None] for id_, at in baseline.listed[:MAX_ANCHORS]],
-        noted_ids=noted,
-        body_bytes=written.size,
-        body_sha256=written.sha256,
+        anchors=[[id_, at.isoformat() if at else None] for id_, at in listed[:MAX_ANCHORS]],
+        noted_ids=[id_ for id_, at in listed if newest_at is None or not _is_before(at, newest_at)],
+        body_bytes=body.size,
+        body_sha256=body.sha256,
     )
-
-
-def window_until(attempt: SubmitAttempt, baseline: Baseline, sent_at: datetime) -> datetime:
-    """Return the last moment, by the server's clock, at which a call sent then can have made a batch."""
-    waited = max(sent_at - baseline.database_at, timedelta(0))
-    return baseline.latest_server_at + waited + quiet_period(attempt) + MARGIN
 
 
 def quiet_period(attempt: SubmitAttempt) -> timedelta:

@@ -1,16 +1,13 @@
-"""Write the body of a create call to a temporary file, and stop reading it after SEND_DEADLINE."""
+"""Write the body of a create call to a temporary file."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import IO
 
 from django_claude_batches.drafting.body import ENVELOPE, request_prefix
-from django_claude_batches.exceptions import SendDeadlinePassed
 from django_claude_batches.models import MessageBatch, bulk
 
 
@@ -46,22 +43,3 @@ def write_body_file(
     file.flush()
     file.seek(0)
     return BodyDigest(size, digest.hexdigest())
-
-
-class DeadlineReader:
-    """A file whose `read` raises once the deadline has passed.
-
-    By both clocks: the wall clock also runs while the machine is suspended, and the monotonic one is not set back. So a
-    process that was suspended while sending cannot finish hours later, when its batch is no longer searched for.
-    """
-
-    def __init__(self, file: IO[bytes], deadline: timedelta) -> None:
-        self._file = file
-        self._deadline = deadline
-        self._wall, self._monotonic = time.time(), time.monotonic()
-
-    def read(self, size: int = -1) -> bytes:
-        elapsed = max(time.time() - self._wall, time.monotonic() - self._monotonic)
-        if elapsed > self._deadline.total_seconds():
-            raise SendDeadlinePassed(f"The body was not sent within {self._deadline}: sending was broken off.")
-        return self._file.read(size)

@@ -18,8 +18,9 @@ from typing import IO, Any, BinaryIO, cast
 from django.db import transaction
 from django.db.models import F
 
-from django_claude_batches import conf, wire
-from django_claude_batches.client import BatchesClient, Reply
+from django_claude_batches import conf
+from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.request_body import DeadlineReader
 from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError, result_or_error
 from django_claude_batches.models import AccountState, JobRun, MessageBatch, RunState, SubmitAttempt
@@ -28,17 +29,12 @@ from django_claude_batches.models.batch_state import State
 from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import is_paused
 from django_claude_batches.services.backoff import NO_DELAY, jittered
-from django_claude_batches.services.connection import connect, fingerprint
-from django_claude_batches.services.heartbeat import heartbeat
-from django_claude_batches.services.listings.page import list_page
-from django_claude_batches.services.slow_accounts import (
-    CREATE_WAIT_INTERVAL,
-    WAITING_FOR_OTHER_CREATE,
-    one_create_at_a_time,
-)
+from django_claude_batches.services.connection import connect
+from django_claude_batches.services.heartbeat import heartbeat, no_renewal
 from django_claude_batches.services.submission import acceptance, close_attempt
-from django_claude_batches.services.submission.baseline import Baseline, store_baseline, take_baseline, window_until
-from django_claude_batches.services.submission.body_file import BodyDigest, DeadlineReader, write_body_file
+from django_claude_batches.services.submission.baseline import Baseline, record_baseline
+from django_claude_batches.services.submission.body_file import BodyDigest, write_body_file
+from django_claude_batches.services.submission.create_turn import WAIT_INTERVAL, WAITING_FOR_OTHER_CREATE, create_turn
 
 logger = get_logger(__name__)
 
@@ -58,18 +54,16 @@ def send_now(batch: MessageBatch, token: str) -> bool:
     For `advance` and `wait`, in the caller's process: do not wait for other create calls of the account. What the API
     says is recorded on the row. Raise only what this machine does wrong: no key, a full disk.
     """
-    return _send(batch, token, lambda: None)
+    return _send(batch, token, no_renewal)
 
 
 def send_in_turn(batch: MessageBatch, token: str) -> bool:
     """Make the create call, unless it has to wait for another one of the account."""
-    with one_create_at_a_time(batch) as renew_turn:
+    with create_turn(batch) as renew_turn:
         if renew_turn is not None:
             return _send(batch, token, renew_turn)
     # What went wrong before is worth more to a person than what it waits for.
-    batch.reschedule(
-        jittered(CREATE_WAIT_INTERVAL), token=token, last_error=batch.last_error or WAITING_FOR_OTHER_CREATE
-    )
+    batch.reschedule(jittered(WAIT_INTERVAL), token=token, last_error=batch.last_error or WAITING_FOR_OTHER_CREATE)
     return False
 
 
@@ -82,17 +76,13 @@ def _send(batch: MessageBatch, token: str, renew_turn: Callable[[], object]) -> 
     if attempt is None:
         # Uncertain: an earlier attempt may have created it (`_stop_if_sent_before`). It is searched for at once.
         return batch.state == State.UNCERTAIN
-    renew_lease = heartbeat({batch.pk: token})
-
-    def renew_both() -> None:
-        renew_lease()
-        renew_turn()
-
-    file, digest = _write_body(batch, attempt, renew_both)
+    renew = heartbeat({batch.pk: token}, also=renew_turn)
+    file, body = _write_body(batch, attempt, renew)
     with file:
-        baseline = _record_baseline(batch, attempt, client, digest, renew_both)
-        if baseline is None:
-            return False
+        # What this call cannot have made. Nothing was sent yet, so an error of this listing proves nothing.
+        baseline = result_or_error(lambda: record_baseline(client, batch, attempt, body, renew))
+        if isinstance(baseline, ClaudeBatchesError):
+            return close_attempt.record_listing_error(batch, attempt, baseline)
         # The deadline counts from here, so it ends before `sent_at` + `send_deadline`.
         reader = DeadlineReader(file, attempt.send_deadline)
         if not _mark_sent(batch, attempt, token, baseline):
@@ -100,7 +90,7 @@ def _send(batch: MessageBatch, token: str, renew_turn: Callable[[], object]) -> 
                 batch, attempt, error="Taken back, or overtaken, before it was sent.", delay=NO_DELAY
             )
         # The lease needs no renewal: `_mark_sent` made it outlast the call.
-        return _post(batch, attempt, client, reader, digest, renew_turn)
+        return _post(batch, attempt, client, reader, body, renew_turn)
 
 
 def _clear_waiting_error(batch: MessageBatch) -> dict[str, Any]:
@@ -130,8 +120,8 @@ def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
     """
     rows = MessageBatch.objects.primary()
     # Before the transaction: a key may come from a vault that takes its time.
-    account_fingerprint = fingerprint(batch.account)
-    workspace_id = conf.account(batch.account).workspace_id or ""
+    account = conf.account(batch.account)
+    fingerprint = account.fingerprint
     with transaction.atomic(using=rows.db, durable=True):
         if not rows.renew(batch.pk, token):  # also locks the row
             return None
@@ -147,8 +137,8 @@ def _open_attempt(batch: MessageBatch, token: str) -> SubmitAttempt | None:
             batch=batch,
             number=last.number + 1 if last else 1,
             tag=new_tag(),
-            account_fingerprint=account_fingerprint,
-            workspace_id=workspace_id,
+            account_fingerprint=fingerprint,
+            workspace_id=account.workspace_id or "",
             recorded_at=DatabaseNow(),
             send_deadline=conf.send_deadline(),
             read_timeout=conf.create_read_timeout(),
@@ -187,41 +177,20 @@ def _take_back_if_run_stopped(batch: MessageBatch, token: str) -> bool:
 
 
 def _write_body(
-    batch: MessageBatch, attempt: SubmitAttempt, renew_both: Callable[[], object]
+    batch: MessageBatch, attempt: SubmitAttempt, renew: Callable[[], object]
 ) -> tuple[IO[bytes], BodyDigest]:
     """Write the body to a temporary file. If that fails (a full disk), queue the batch again and raise OSError."""
     try:
         with ExitStack() as on_failure:  # close the file only if writing it fails: otherwise the caller closes it
             file = on_failure.enter_context(tempfile.TemporaryFile())
             using = MessageBatch.objects.primary().db
-            digest = write_body_file(file, batch, attempt.tag, using=using, progress=renew_both)
+            body = write_body_file(file, batch, attempt.tag, using=using, progress=renew)
             on_failure.pop_all()
-            return file, digest
+            return file, body
     except OSError as error:
         why = f"the body could not be written to a temporary file: {error.strerror or error}"
         close_attempt.record_not_sent(batch, attempt, error=why, is_counted=False)  # the engine counts what is raised
         raise OSError(error.errno, why, error.filename) from error
-
-
-def _record_baseline(
-    batch: MessageBatch,
-    attempt: SubmitAttempt,
-    client: BatchesClient,
-    digest: BodyDigest,
-    renew_both: Callable[[], object],
-) -> Baseline | None:
-    """Record what this call cannot have made: the batches at Anthropic before it. If it fails, nothing was sent."""
-
-    def pages(after_id: str | None = None, **what: Any) -> Reply[wire.Page]:
-        renew_both()
-        return list_page(client, batch.account, after_id, **what)
-
-    baseline = result_or_error(lambda: take_baseline(pages))
-    if isinstance(baseline, ClaudeBatchesError):
-        close_attempt.record_listing_error(batch, attempt, baseline)
-        return None
-    store_baseline(attempt, baseline, digest)
-    return baseline
 
 
 def _post(
@@ -229,13 +198,13 @@ def _post(
     attempt: SubmitAttempt,
     client: BatchesClient,
     reader: DeadlineReader,
-    digest: BodyDigest,
+    body: BodyDigest,
     renew_turn: Callable[[], object],
 ) -> bool:
     reply = result_or_error(
         lambda: client.send(
             cast("BinaryIO", reader),
-            size=digest.size,
+            size=body.size,
             betas=batch.betas,
             user_profile_id=batch.user_profile_id or None,
             timeout=(CONNECT_TIMEOUT, attempt.read_timeout.total_seconds()),
@@ -259,7 +228,8 @@ def _mark_sent(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline
             return False
         unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
         # `watch_until` is by the database's clock, `window_until` by the server's.
-        until = window_until(attempt, baseline, AccountState.objects.using(rows.db).clock())
+        sent_at = max(AccountState.objects.using(rows.db).clock(), baseline.listed_at)
+        until = sent_at + baseline.window_length
         return bool(unsent.update(sent_at=DatabaseNow(), watch_until=now_plus(WATCH_PERIOD), window_until=until))
 
 

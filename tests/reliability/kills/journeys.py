@@ -33,13 +33,13 @@ ASKED, KEPT = "page._create_open_listing: INSERT openlisting", "page._close_list
 TOLD_SUBMITTED = "announcements.send_signal: receiver of batch_submitted"
 TOLD_UNCERTAIN = "announcements.send_signal: receiver of submission_uncertain"
 TOLD_ENDED = "announcements.send_signal: receiver of batch_ended"
-OLDER = "baseline.take_baseline: GET /batches"
+OLDER = "baseline._take_baseline: GET /batches"
 """Where more than 20 batches are a few minutes old."""
 SENT_ONCE = (
     "send._open_attempt: COMMIT",
-    "baseline.take_baseline: GET /batches",
+    "baseline._take_baseline: GET /batches",
     OLDER,
-    "baseline.store_baseline: UPDATE submitattempt",
+    "baseline._store_baseline: UPDATE submitattempt",
     "send._mark_sent: COMMIT",
     "send._post: POST /batches",
 )

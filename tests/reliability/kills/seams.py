@@ -46,7 +46,7 @@ def watch() -> None:
             signal.connect(_receiver(name), weak=False, dispatch_uid="crash points")
 
 
-PASSED_THROUGH = {"page.list_page", "send._record_baseline", "reconcile._search"}
+PASSED_THROUGH = {"page.list_page", "baseline.record_baseline", "reconcile._search"}
 """What all listings call: who called it is at work."""
 
 

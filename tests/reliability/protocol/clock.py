@@ -35,7 +35,7 @@ class Clock:
             database_clock(lambda: self.now),
             mock.patch("django.utils.timezone.now", side_effect=lambda: self.now),
             mock.patch("time.sleep", sleep),
-            mock.patch("django_claude_batches.services.submission.body_file.time", self.of_sender),
+            mock.patch("django_claude_batches.client.request_body.time", self.of_sender),
         ):
             yield
 

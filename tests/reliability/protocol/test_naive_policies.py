@@ -14,6 +14,7 @@ from django.dispatch import Signal
 
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
+from django_claude_batches.client.request_body import DeadlineReader
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, SubmitAttempt, attempt
 from django_claude_batches.services import announcements
 from django_claude_batches.services.listings import windows
@@ -23,7 +24,6 @@ from django_claude_batches.services.listings.windows import Window
 from django_claude_batches.services.reconciliation import decision, inspection, proof, reconcile
 from django_claude_batches.services.reconciliation.proof import Reading
 from django_claude_batches.services.submission import acceptance, close_attempt, send
-from django_claude_batches.services.submission.body_file import DeadlineReader
 from tests.harness.selections import slow_but
 from tests.reliability.protocol.invariants import Violation
 from tests.reliability.protocol.machine import MINUTE, Protocol

@@ -18,12 +18,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches import services
+from django_claude_batches.client.request_body import DeadlineReader
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import InsideTransaction, InvalidTransition, SendDeadlinePassed
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.services import scheduled
 from django_claude_batches.services.submission import send
-from django_claude_batches.services.submission.body_file import DeadlineReader
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, item, make_due
