@@ -79,6 +79,10 @@ class Response:
     faults: list[str] = field(default_factory=list)
     reason: str | None = None
 
+    def sent(self, **how: Any) -> Response:
+        """Return the response with other values of its `Delivery`."""
+        return replace(self, delivery=replace(self.delivery, **how))
+
 
 def asked(request: Request) -> tuple[str, str]:
     """Return the verb of a request, and the id in its path ("" for none), or raise a 404 or 405.
