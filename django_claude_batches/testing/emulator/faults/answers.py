@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from django_claude_batches.testing.emulator.downloads import Outgoing
-from django_claude_batches.testing.emulator.http_messages import Response
+from django_claude_batches.testing.emulator.http_messages import Response, encoded
 from django_claude_batches.testing.emulator.lines import Line
 
 from .context import Turn
-from .fields import PAGE, Path, decoded, encoded, put, read
+from .fields import PAGE, Path, decoded, put, read
 from .results import cut_lines
 
 BODILESS = frozenset({204, 304})

@@ -155,11 +155,11 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 # What bends a whole body, by the values of `Body`. Their options are arguments of the bend.
-BODIES = faults(
-    VERBS,
-    *(answers.slow, answers.cut, answers.inflated, oversized.bomb, oversized.markup),
-    *(answers.dripped, answers.endless_continue, answers.endless_trailers),
-) | faults(("results",), oversized.flood)
+BODIES = {
+    **faults(VERBS, answers.slow, answers.cut, answers.inflated, answers.dripped),
+    **faults(VERBS, answers.endless_continue, answers.endless_trailers, oversized.bomb, oversized.markup),
+    **faults(("results",), oversized.flood),
+}
 
 
 def _fault(bend: Bend, random: Random) -> tuple[Fault, dict[str, Any]]:

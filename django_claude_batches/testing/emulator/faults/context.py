@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -58,3 +59,9 @@ def verbs_of(names: str | Iterable[str], *, called: str = "verb") -> tuple[str, 
         if verb not in VERBS:
             raise ValueError(f"unknown {called} {verb!r}. There are: {', '.join(VERBS)}")
     return verbs
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the question whether the nearest of the known names was meant; empty if none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]}?" if close else ""

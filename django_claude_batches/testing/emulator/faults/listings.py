@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django_claude_batches.testing.emulator.http_messages import Response
+from django_claude_batches.testing.emulator.http_messages import Response, encoded
 
 from .context import Turn, faults
-from .fields import decoded, encoded
+from .fields import decoded
 
 Entries = list[dict[str, Any]]
 

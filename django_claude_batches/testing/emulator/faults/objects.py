@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from django_claude_batches.testing.emulator.http_messages import Response
+from django_claude_batches.testing.emulator.http_messages import Response, encoded
 
 from .context import Turn, faults
-from .fields import encoded
 
 
 def foreign_results_url(turn: Turn, *, to: str = "http://elsewhere.invalid") -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from django_claude_batches.testing.emulator.routes import Routes
 
 from . import connection, listings, objects, refusals, results, values
 from .bends import Bend
-from .context import Fault, Turn, verbs_of
+from .context import Fault, Turn, meant, verbs_of
 from .random_bends import DRAWN, RandomBends
 
 KNOWN: dict[str, Fault] = (
@@ -107,7 +106,7 @@ class Faults:
             return routes.respond(request)
         request_id = routes.world.identifiers.request()
         about = {"request_id": request_id, "now": routes.world.clock.now(), "identity": routes.identity(request)}
-        respond = routes.respond
+        respond: Callable[[Request], Response] = routes.respond
         for each in met:
             respond = _spoiled(each, respond, verb=verb, batch_id=batch_id, **about)
         try:
@@ -128,14 +127,9 @@ def _spoiled(scripted: Scripted, respond: Callable[[Request], Response], **about
 def known(name: str, options: dict[str, Any]) -> Fault:
     """Return the fault, or raise a ValueError that lists the faults."""
     if name not in KNOWN:
-        raise ValueError(f"unknown fault {name!r}.{_meant(name)} There are: {', '.join(sorted(KNOWN))}")
+        raise ValueError(f"unknown fault {name!r}.{meant(name, KNOWN)} There are: {', '.join(sorted(KNOWN))}")
     fault = KNOWN[name]
     for option in options:
         if option not in fault.options:
             raise ValueError(f"{name} has no option {option!r}. It has: {', '.join(fault.options) or 'none'}")
     return fault
-
-
-def _meant(name: str) -> str:
-    close = difflib.get_close_matches(name, KNOWN, n=1)
-    return f" Did you mean {close[0]}?" if close else ""
