@@ -27,6 +27,7 @@ PUBLIC = {
     *("list_all", "wait_for"),
     *("invalid_output", "latest_success", "of_job", "unfinished"),
     *("on_finished", "on_result", "unregister"),
+    *("always", "refusing", "using_tool"),
     *(
         "add_key",
         "add_stranger",

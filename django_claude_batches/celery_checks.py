@@ -31,7 +31,7 @@ def check_schedule(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
         except Exception as error:  # noqa: BLE001 (the project's settings of Celery, and what it does with them)
             return [_unreadable(error)]
     entries = {name: entry for name, entry in schedule.items() if isinstance(entry, Mapping)}
-    found = [_expiring(name) for name, entry in entries.items() if _is_ours(entry) and "expires" in _options(entry)]
+    found = [_expiring(name) for name, entry in entries.items() if _is_ours_and_expires(entry)]
     if any(_task_of(entry) == TICK_TASK for entry in schedule.values()):
         return found
     return [
@@ -91,12 +91,9 @@ def check_celery(*, app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> 
     ]
 
 
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    return str(entry.get("task", "")).startswith("django_claude_batches.")
-
-
-def _options(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    return entry.get("options") or {}
+def _is_ours_and_expires(entry: Mapping[str, Any]) -> bool:
+    is_ours = str(entry.get("task", "")).startswith("django_claude_batches.")
+    return is_ours and "expires" in (entry.get("options") or {})
 
 
 def _expiring(name: str) -> CheckMessage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import reduce
@@ -106,21 +105,19 @@ class CsvExport(Export):
             raise ValueError(f"unknown column {unknown[0]!r}: {', '.join(cells.COLUMNS)} are known")
 
     def _lines(self) -> Iterator[bytes]:
-        written = io.StringIO(newline="")
-        writer = csv.writer(written)
+        writer = csv.writer(_Echo())
         columns = [cells.COLUMNS[name] for name in self._names]
-
-        def line(values: Iterable[Any]) -> bytes:
-            writer.writerow(values)
-            data = written.getvalue().encode()
-            written.seek(0)
-            written.truncate()
-            return data
-
-        yield BOM + line(self._names)
+        yield BOM + writer.writerow(self._names).encode()
         for row in _read(self._results, {name: None for column in columns for name in column.needs}):
             self.rows += 1
-            yield line(cells.escape_formula(column.value(row)) for column in columns)
+            yield writer.writerow(cells.escape_formula(column.value(row)) for column in columns).encode()
+
+
+class _Echo:
+    """A file for a csv writer, whose `writerow` returns what this `write` does: the line."""
+
+    def write(self, text: str) -> str:
+        return text
 
 
 FORMATS: dict[str, type[Export]] = {kind.suffix: kind for kind in (JsonlExport, CsvExport)}

@@ -54,20 +54,16 @@ def run_within(seconds: float, check: Callable[[], Any]) -> Any:
     token = _ends_at.set(time.thread_time() + seconds)
     try:
         return check()
-    except (TimeoutError, _TimeIsOver):
+    except TimeoutError:  # of `regex`, or raised here
         raise TooCostly(f"to check it by the schema takes more than {seconds:.2g} s") from None
     finally:
         _ends_at.reset(token)
 
 
-class _TimeIsOver(Exception):
-    pass
-
-
 def _seconds_left() -> float:
     left = _ends_at.get() - time.thread_time()
     if left <= 0:
-        raise _TimeIsOver
+        raise TimeoutError
     return left
 
 

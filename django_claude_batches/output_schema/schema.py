@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from django_claude_batches.output_schema.errors import InvalidOutput, Validated
 from django_claude_batches.output_schema.json_text import decoded, unfenced
@@ -15,38 +15,20 @@ from django_claude_batches.output_schema.wire_schema import has_structured_outpu
 INSTRUCTION = "Answer with JSON only, nothing before it or behind it, that fits this JSON Schema:\n"
 
 
-class Checker(Protocol):
-    schema: dict[str, Any]
-    warnings: list[str]
-
-    def check(self, text: str, value: Any) -> Validated: ...
-
-
 class OutputSchema:
-    """The schema of a job's answers. Raise BadSchema if it is invalid or its package is not installed."""
+    """The schema of a job's answers. Raise BadSchema if it is invalid or its package is not installed.
+
+    `wire` is what is sent as `output_config.format.schema`; None if Anthropic's subset cannot express the schema. It
+    allows more than the schema itself, which validates the answers. `instruction` is for a model without structured
+    output. `warnings` say what should be changed, though answers can be validated.
+    """
 
     def __init__(self, schema: Mapping[str, Any] | type[Any]) -> None:
-        self._checker: Checker = PydanticChecker(schema) if isinstance(schema, type) else JsonSchemaChecker(schema)
-        self._wire = to_wire_schema(self._checker.schema)
-        self._instruction = INSTRUCTION + json.dumps(self._checker.schema, ensure_ascii=False)
-
-    @property
-    def wire(self) -> dict[str, Any] | None:
-        """Return what is sent as `output_config.format.schema`; None if Anthropic's subset cannot express the schema.
-
-        It allows more than the schema itself, which validates the answers.
-        """
-        return self._wire
-
-    @property
-    def warnings(self) -> list[str]:
-        """Return what should be changed, though answers can be validated."""
-        return self._checker.warnings
-
-    @property
-    def instruction(self) -> str:
-        """Return the instruction for a model without structured output."""
-        return self._instruction
+        self._checker: PydanticChecker | JsonSchemaChecker
+        self._checker = PydanticChecker(schema) if isinstance(schema, type) else JsonSchemaChecker(schema)
+        self.wire = to_wire_schema(self._checker.schema)
+        self.warnings = self._checker.warnings
+        self.instruction = INSTRUCTION + json.dumps(self._checker.schema, ensure_ascii=False)
 
     def added_to(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of a Messages call that requests the schema; one that has a format is unchanged.
@@ -57,9 +39,9 @@ class OutputSchema:
         config = params.get("output_config")
         if config is not None and not (isinstance(config, Mapping) and config.get("format") is None):
             return dict(params)
-        if self._wire is None or not has_structured_output(str(params.get("model"))):
+        if self.wire is None or not has_structured_output(str(params.get("model"))):
             return {**params, "system": _append_instruction(params.get("system"), self.instruction)}
-        asked = {"type": "json_schema", "schema": self._wire}
+        asked = {"type": "json_schema", "schema": self.wire}
         return {**params, "output_config": {**(config or {}), "format": asked}}
 
     def read(self, text: str) -> Validated:

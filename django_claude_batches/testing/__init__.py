@@ -13,37 +13,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = [
-    "Bend",
-    "ClaudeEmulator",
-    "EmulatorProcess",
-    "Failure",
-    "RandomBends",
-    "Reply",
-    "always",
-    "echo",
-    "failing",
-    "refusing",
-    "schema_shaped",
-    "scripted",
-    "thinking",
-    "truncated",
-    "using_tool",
-]
-
+# Each name, and the module that has it.
 WHERE = {
     "Bend": ".emulator.faults.bends",
     "ClaudeEmulator": ".emulator",
     "EmulatorProcess": ".process",
     "Failure": ".emulator.validation.params",
     "RandomBends": ".emulator.faults.random_bends",
+    "Reply": ".emulator.replies",
+    "always": ".emulator.replies",
+    "echo": ".emulator.replies",
+    "failing": ".emulator.replies",
+    "refusing": ".emulator.replies",
+    "schema_shaped": ".emulator.replies",
+    "scripted": ".emulator.replies",
+    "thinking": ".emulator.replies",
+    "truncated": ".emulator.replies",
+    "using_tool": ".emulator.replies",
 }
+__all__ = list(WHERE)
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: pytest imports this package for its plugin, also in unrelated suites."""
-    if name not in __all__:
+    if name not in WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(WHERE.get(name, ".emulator.replies"), __name__), name)
+    found = getattr(import_module(WHERE[name], __name__), name)
     globals()[name] = found
     return found

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from .emulator.faults.bends import Bend
@@ -34,9 +33,7 @@ class EmulatorProcess:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.kill()
 
     @property
@@ -77,8 +74,7 @@ class EmulatorProcess:
         self.start()
 
     def ledger(self) -> dict[str, Any]:
-        ledger: dict[str, Any] = self._ask("GET", "ledger")
-        return ledger
+        return self._ask("GET", "ledger")
 
     def finish(self, batch_id: str | None = None) -> None:
         self._ask("POST", "finish", batch_id=batch_id)
@@ -107,13 +103,13 @@ class EmulatorProcess:
     def add_stranger(self, count: int, *, workspace_id: str | None = None) -> str:
         return str(self._ask("POST", "add_stranger", count=count, workspace_id=workspace_id)["returned"])
 
-    def _ask(self, method: str, verb: str, **arguments: Any) -> Any:
+    def _ask(self, method: str, verb: str, **arguments: Any) -> dict[str, Any]:
         """Return the answer's JSON. Raise ValueError, with the emulator's message, if it refuses."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, f"/_emulator/{verb}", json.dumps(arguments) if method == "POST" else None)
             response = connection.getresponse()
-            answer = json.loads(response.read())
+            answer: dict[str, Any] = json.loads(response.read())
         finally:
             connection.close()
         if response.status != 200:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from .auth import Hosts, Keys
@@ -83,14 +82,15 @@ class ClaudeEmulator:
         self._ledger = Ledger(journal)
         self._faults = Faults(seed=begun["seed"])
         self._port = port
-        self._require_version = require_version
-        self._max_requests = max_requests
         self._max_body_bytes = max_body_bytes
         self._hosts = Hosts(allow_hosts)
         self.api_key = api_key or self._world.identifiers.api_key()
         self.workspace_id = begun.get("workspace_id") or self._world.identifiers.workspace()
         self._keys = Keys(default_workspace_id=self.workspace_id, any_key=any_key, hosts=self._hosts)
         self._keys.add(self.api_key, workspace_id=self.workspace_id)
+        self._routes = Routes(
+            self._world, self._keys, self._ledger, require_version=require_version, max_requests=max_requests
+        )
         self._server: Server | None = None
         self._entering = threading.Lock()
         self._replaced: dict[str, str | None] = {}
@@ -108,25 +108,11 @@ class ClaudeEmulator:
                 raise RuntimeError(f"this emulator is already entered, at {self.url}: make another for a second one")
             server = Server(self._port, max_body_bytes=self._max_body_bytes, now=self.now, log=self._ledger.received)
             self._server = server
-        routes = self._routes()
-
-        def respond(request: Request) -> Response:
-            response = self._faults.respond(
-                request,
-                routes.respond,
-                draw_request_id=self._world.identifiers.request,
-                now=self.now,
-                identify=routes.identity,
-            )
-            return compressed(request, response)
-
-        server.start(respond, control=Control(self, hosts=self._hosts).respond)
+        server.start(self._respond, control=Control(self, hosts=self._hosts).respond)
         self._set_environment({"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": self.api_key})
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._restore_environment()
         server, self._server = self._entered(), None
         server.stop()
@@ -202,7 +188,7 @@ class ClaudeEmulator:
         a `share` (0 to 1) meets the fault, drawn by the emulator's seed. ValueError for a name or an option that there
         is not.
         """
-        self._faults.add(name, at=at, times=times, share=share, on=on, batch=batch, key=key, **options)
+        self._faults.add(name, options, on=on, at=at, times=times, share=share, batch=batch, key=key)
 
     def bend(self, bend: Bend | RandomBends) -> None:
         """Answer differently from the API, as `Bend` says, or at random."""
@@ -239,14 +225,8 @@ class ClaudeEmulator:
             raise RuntimeError("this emulator serves only while entered: use `with ClaudeEmulator() as claude:`")
         return self._server
 
-    def _routes(self) -> Routes:
-        return Routes(
-            self._world,
-            self._keys,
-            require_version=self._require_version,
-            max_requests=self._max_requests,
-            ledger=self._ledger,
-        )
+    def _respond(self, request: Request) -> Response:
+        return compressed(request, self._faults.respond(request, self._routes))
 
     def _set_environment(self, variables: dict[str, str]) -> None:
         self._replaced = {name: os.environ.get(name) for name in variables}

@@ -18,6 +18,8 @@ WINDOW = timedelta(hours=24)
 # How long after `created_at`, not `ended_at`, results can be fetched (§4).
 RESULTS_LAST = timedelta(days=29)
 
+OUTCOMES = ("succeeded", "errored", "canceled", "expired")
+
 
 @dataclass(frozen=True)
 class BatchSnapshot:
@@ -47,40 +49,31 @@ class BatchSnapshot:
         return [request["custom_id"] for request in self.requests]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Batch:
     """A batch's state and how it changes. `World` holds the lock and decides when."""
 
-    def __init__(
-        self,
-        requests: list[dict[str, Any]],
-        *,
-        random: Random,
-        workspace_id: str,
-        terms: Terms,
-        created_at: datetime,
-        seen_from: datetime | None = None,
-        stranger: bool = False,
-        tag_length: int = 0,
-    ) -> None:
-        self._random = random
-        self._identifiers = Identifiers(random)
+    requests: list[dict[str, Any]]
+    random: Random
+    workspace_id: str
+    terms: Terms
+    created_at: datetime
+    seen_from: datetime
+    stranger: bool
+    tag_length: int
+    processing_status: str = "in_progress"
+    ended_at: datetime | None = None
+    archived_at: datetime | None = None
+    cancel_initiated_at: datetime | None = None
+    deleted: bool = False
+    raised: BaseException | None = None
+    lines: list[Line] = field(default_factory=list)
+    tally: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+
+    def __post_init__(self) -> None:
+        self._identifiers = Identifiers(self.random)
         self.id = self._identifiers.batch()
-        self.workspace_id = workspace_id
-        self.terms = terms
-        self.requests = requests
-        self.created_at = created_at
-        self.seen_from = seen_from or created_at
-        self.stranger = stranger
-        self.tag_length = tag_length
-        self.expires_at = created_at + WINDOW
-        self.processing_status = "in_progress"
-        self.ended_at: datetime | None = None
-        self.archived_at: datetime | None = None
-        self.cancel_initiated_at: datetime | None = None
-        self.deleted = False
-        self.raised: BaseException | None = None
-        self.lines: list[Line] = []
-        self.tally = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
+        self.expires_at = self.created_at + WINDOW
 
     def process(self, share: float, replies: Replies) -> None:
         """Check and answer requests, in their order, until this `share` (0 to 1) of them is done.
@@ -104,7 +97,7 @@ class Batch:
         """End the batch: unprocessed requests become `rest` ("canceled" or "expired"), and lines are shuffled."""
         for request in self.requests[len(self.lines) :]:
             self._add(unprocessed_line(request["custom_id"], rest))
-        self._random.shuffle(self.lines)
+        self.random.shuffle(self.lines)
         self.processing_status = "ended"
         self.ended_at = at
 
@@ -141,7 +134,7 @@ class Batch:
     def reborn(cls, birth: dict[str, Any], *, random: Random) -> Batch:
         version, betas, user_profile_id = birth["terms"]
         batch = cls(
-            birth["requests"],
+            requests=birth["requests"],
             random=random,
             workspace_id=birth["workspace_id"],
             terms=Terms(version, tuple(betas), user_profile_id),
@@ -176,22 +169,13 @@ class Batch:
         self.lines = [Line(custom_id, type_, raw.encode()) for custom_id, type_, raw in state["lines"]]
 
     def snapshot(self, *, progressive_counts: bool) -> BatchSnapshot:
+        same = {name: value for name, value in vars(self).items() if name in BatchSnapshot.__dataclass_fields__}
         return BatchSnapshot(
-            id=self.id,
-            workspace_id=self.workspace_id,
             anthropic_version=self.terms.version,
             betas=self.terms.betas,
             user_profile_id=self.terms.user_profile_id,
-            processing_status=self.processing_status,
             request_counts=self._counts(progressive=progressive_counts),
-            created_at=self.created_at,
-            expires_at=self.expires_at,
-            ended_at=self.ended_at,
-            archived_at=self.archived_at,
-            cancel_initiated_at=self.cancel_initiated_at,
-            deleted=self.deleted,
-            requests=self.requests,
-            stranger=self.stranger,
+            **same,
         )
 
     def _counts(self, *, progressive: bool) -> dict[str, int]:

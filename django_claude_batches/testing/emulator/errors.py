@@ -34,8 +34,13 @@ class Refusal(Exception):
         return {"type": "error", "error": error, "request_id": request_id if self.names_request else None}
 
 
-def invalid(message: str) -> Refusal:
-    return Refusal(400, "invalid_request_error", message)
+def invalid(message: str, *, code: str | None = None) -> Refusal:
+    """Return a 400, with `code` as its `error_code`."""
+    return Refusal(400, "invalid_request_error", message, details_of(code))
+
+
+def details_of(code: str | None) -> dict[str, Any]:
+    return {} if code is None else {"error_code": code}
 
 
 def key_invalid() -> Refusal:
@@ -79,8 +84,7 @@ def body_too_large() -> Refusal:
 
 def encoding_unsupported(encoding: str) -> Refusal:
     """Return the error of §5.2. The text is inferred."""
-    details = {"error_code": "request_body_encoding_unsupported"}
-    return Refusal(400, "invalid_request_error", f"Unsupported Content-Encoding: {encoding}", details)
+    return invalid(f"Unsupported Content-Encoding: {encoding}", code="request_body_encoding_unsupported")
 
 
 def json_invalid(reason: str) -> Refusal:

@@ -79,6 +79,10 @@ class Response:
     faults: list[str] = field(default_factory=list)
     reason: str | None = None
 
+    def sent(self, **how: Any) -> Response:
+        """Return the response with other values of its `Delivery`."""
+        return replace(self, delivery=replace(self.delivery, **how))
+
 
 def asked(request: Request) -> tuple[str, str]:
     """Return the verb of a request, and the id in its path ("" for none), or raise a 404 or 405.
@@ -107,9 +111,13 @@ def asked(request: Request) -> tuple[str, str]:
     return verbs[request.method], batch_id
 
 
+def encoded(value: Any) -> bytes:
+    """Encode as compact JSON in UTF-8, a lone surrogate, which UTF-8 cannot contain, as its escape."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
+
+
 def as_json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
-    return Response(status, {"content-type": "application/json"} | (headers or {}), body)
+    return Response(status, {"content-type": "application/json"} | (headers or {}), encoded(value))
 
 
 def refused(refusal: errors.Refusal, headers: dict[str, str]) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from .http_messages import encoded
 from .identifiers import Identifiers
 from .replies import BYTES_PER_TOKEN, Reply
 from .validation.models import MODELS
@@ -33,16 +34,7 @@ def unprocessed_line(custom_id: str, type_: str) -> Line:
 
 
 def _line(custom_id: str, result: dict[str, Any]) -> Line:
-    return Line(custom_id, result["type"], _encode({"custom_id": custom_id, "result": result}) + b"\n")
-
-
-def _encode(value: Any) -> bytes:
-    """Encode compactly as UTF-8. A lone surrogate, which UTF-8 cannot contain, requires JSON escapes."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    return Line(custom_id, result["type"], encoded({"custom_id": custom_id, "result": result}) + b"\n")
 
 
 def _error(failure: Failure, identifiers: Identifiers) -> dict[str, Any]:

@@ -43,16 +43,8 @@ class Call:
 class Routes:
     """Answers requests."""
 
-    def __init__(
-        self,
-        world: World,
-        keys: Keys,
-        *,
-        require_version: bool,
-        max_requests: int,
-        ledger: Ledger,
-    ) -> None:
-        self._world = world
+    def __init__(self, world: World, keys: Keys, ledger: Ledger, *, require_version: bool, max_requests: int) -> None:
+        self.world = world
         self._keys = keys
         self._require_version = require_version
         self._max_requests = max_requests
@@ -64,14 +56,14 @@ class Routes:
             "cancel": self._cancel,
             "delete": self._delete,
             "results": self._results,
-            "count_tokens": self._count_tokens,
-            "list_models": self._list_models,
+            "count_tokens": lambda call: as_json(other_endpoints.token_count(call.request.body, call.terms)),
+            "list_models": lambda call: as_json(other_endpoints.models(**_part(call))),
             "retrieve_model": lambda call: as_json(other_endpoints.model(call.named)),
         }
 
     def respond(self, request: Request) -> Response:
         """Return the response to `request`; errors are responses too."""
-        headers = {"request-id": self._world.identifiers.request()}
+        headers = {"request-id": self.world.identifiers.request()}
         try:
             return self._answer(request, headers)
         except errors.Refusal as refusal:
@@ -87,7 +79,7 @@ class Routes:
             return {}
 
     def _identity(self, workspace_id: str) -> dict[str, str]:
-        return {"anthropic-organization-id": self._world.organization_id, "anthropic-workspace-id": workspace_id}
+        return {"anthropic-organization-id": self.world.organization_id, "anthropic-workspace-id": workspace_id}
 
     def _answer(self, request: Request, headers: dict[str, str]) -> Response:
         verb, named = asked(request)
@@ -115,7 +107,7 @@ class Routes:
         if request.body is None:
             raise errors.body_too_large()
         requests = read_requests(request.body, max_requests=self._max_requests)
-        batch = self._world.create(
+        batch = self.world.create(
             requests,
             workspace_id=call.workspace_id,
             terms=call.terms,
@@ -123,29 +115,29 @@ class Routes:
             seen_in=request.seen_in,
             tag_length=tag_length(requests) if request.headers.get("user-agent", "").startswith(APP) else 0,
         )
-        return self._shown(batch, call)
+        return _shown(batch, call)
 
     def _retrieve(self, call: Call) -> Response:
-        batch = self._world.retrieve(call.named, workspace_id=call.workspace_id)
+        batch = self.world.retrieve(call.named, workspace_id=call.workspace_id)
         # A hint on a 200: "ask again in 10 seconds" (§1).
         hint = {"retry-after": "10"} if batch.processing_status == "in_progress" else {}
-        return self._shown(batch, call, headers=hint)
+        return _shown(batch, call, headers=hint)
 
     def _list(self, call: Call) -> Response:
-        page = self._world.page(workspace_id=call.workspace_id, **_part(call))
+        page = self.world.page(workspace_id=call.workspace_id, **_part(call))
         return as_json(other_endpoints.page([_batch(batch, call) for batch in page.data], has_more=page.has_more))
 
     def _cancel(self, call: Call) -> Response:
-        return self._shown(self._world.cancel(call.named, workspace_id=call.workspace_id), call)
+        return _shown(self.world.cancel(call.named, workspace_id=call.workspace_id), call)
 
     def _delete(self, call: Call) -> Response:
-        self._world.delete(call.named, workspace_id=call.workspace_id)
+        self.world.delete(call.named, workspace_id=call.workspace_id)
         deleted = as_json({"id": call.named, "type": "message_batch_deleted"})
         return replace(deleted, batch_id=call.named)
 
     def _results(self, call: Call) -> Response:
-        lines = self._world.results(call.named, workspace_id=call.workspace_id)
-        download = Download(call.named, call.workspace_id, self._world.clock.now())
+        lines = self.world.results(call.named, workspace_id=call.workspace_id)
+        download = Download(call.named, call.workspace_id, self.world.clock.now())
         self._ledger.begun(download)
         headers = {
             "content-type": "application/x-jsonl",
@@ -153,14 +145,9 @@ class Routes:
         }
         return Response(200, headers, Outgoing(lines, download, self._ledger.ended), batch_id=call.named)
 
-    def _count_tokens(self, call: Call) -> Response:
-        return as_json(other_endpoints.token_count(call.request.body, call.terms))
 
-    def _list_models(self, call: Call) -> Response:
-        return as_json(other_endpoints.models(**_part(call)))
-
-    def _shown(self, batch: BatchSnapshot, call: Call, *, headers: dict[str, str] | None = None) -> Response:
-        return replace(as_json(_batch(batch, call), headers=headers), batch_id=batch.id)
+def _shown(batch: BatchSnapshot, call: Call, *, headers: dict[str, str] | None = None) -> Response:
+    return replace(as_json(_batch(batch, call), headers=headers), batch_id=batch.id)
 
 
 def _batch(batch: BatchSnapshot, call: Call) -> dict[str, Any]:

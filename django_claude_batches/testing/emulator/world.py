@@ -73,7 +73,7 @@ class World:
         with self._lock:
             created_at = self.clock.now() + timedelta(seconds=lands_in)
             batch = Batch(
-                requests,
+                requests=requests,
                 random=self._random(),
                 workspace_id=workspace_id,
                 terms=terms,
@@ -159,10 +159,8 @@ class World:
             chosen = self._chosen(batch_id)
             for batch in chosen:
                 with self._keeping(batch):
-                    if batch.processing_status == "in_progress":
-                        batch.process(1, self._rules.replies)
                     if batch.processing_status != "ended":
-                        self._end(batch, self.clock.now())
+                        self._finish(batch, self.clock.now())
             _raise_of(chosen)
 
     def expire(self, batch_id: str) -> None:
@@ -250,9 +248,7 @@ class World:
     def _let_run(self, batch: Batch, now: datetime) -> None:
         due = self._ends_at(batch)
         if due is not None and due <= min(now, batch.expires_at):
-            if batch.processing_status == "in_progress":
-                batch.process(1, self._rules.replies)
-            self._end(batch, due)
+            self._finish(batch, due)
         elif batch.expires_at <= now:
             self._expire(batch, batch.expires_at)
         elif self._rules.progressive_counts and batch.processing_status == "in_progress":
@@ -272,6 +268,11 @@ class World:
         if not self._rules.seconds:
             return 0.0
         return min(1.0, (now - batch.created_at).total_seconds() / self._rules.seconds)
+
+    def _finish(self, batch: Batch, at: datetime) -> None:
+        if batch.processing_status == "in_progress":
+            batch.process(1, self._rules.replies)
+        self._end(batch, at)
 
     def _expire(self, batch: Batch, at: datetime) -> None:
         if batch.processing_status == "in_progress":

@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from django_claude_batches.testing.emulator.downloads import Outgoing
-from django_claude_batches.testing.emulator.http_messages import Response
+from django_claude_batches.testing.emulator.http_messages import Response, encoded
 from django_claude_batches.testing.emulator.lines import Line
 
-from .connection import cut_answer
 from .context import Turn
-from .fields import PAGE, Path, decoded, encoded, put, read
-from .results import cut_at_line_end, cut_mid_line
+from .fields import PAGE, Path, decoded, put, read
+from .results import cut_lines
 
 BODILESS = frozenset({204, 304})
 
@@ -80,34 +79,35 @@ def bent_status(turn: Turn, *, status: int) -> Response:
     return replace(answer, status=status, body=body)
 
 
-def slowed(turn: Turn, *, seconds: float = 1.0) -> Response:
+def slow(turn: Turn, *, seconds: float = 1.0) -> Response:
     """Send the body in ten pieces that take so many seconds in all."""
     answer = turn.answer()
     body = answer.body
     size = sum(len(line.raw) for line in body.lines) if isinstance(body, Outgoing) else len(_whole(answer))
-    delivery = replace(answer.delivery, piece_bytes=max(1, -(-size // 10)), pause=seconds / 10)
-    return replace(answer, delivery=delivery)
+    return answer.sent(piece_bytes=max(1, -(-size // 10)), pause=seconds / 10)
 
 
 def dripped(turn: Turn, *, seconds: float = 1.0) -> Response:
     """Send the answer byte by byte from its status line on, with so many seconds between."""
-    answer = turn.answer()
-    return replace(answer, delivery=replace(answer.delivery, drip=seconds))
+    return turn.answer().sent(drip=seconds)
 
 
-def endless(turn: Turn, *, what: str, seconds: float = 1.0) -> Response:
-    """Never end the answer: send `100 Continue`s instead of it, or trailers after its body, `seconds` between."""
-    answer = turn.answer()
-    return replace(answer, delivery=replace(answer.delivery, endless=what, pause=seconds))
+def endless_continue(turn: Turn, *, seconds: float = 1.0) -> Response:
+    """Send `100 Continue` instead of the answer, again and again, `seconds` between."""
+    return turn.answer().sent(endless="continue", pause=seconds)
+
+
+def endless_trailers(turn: Turn, *, seconds: float = 1.0) -> Response:
+    """Never end the answer: send trailers after its body, `seconds` between."""
+    return turn.answer().sent(endless="trailers", pause=seconds)
 
 
 def cut(turn: Turn) -> Response:
     """End the connection after half of the body: of results, in the middle of a line."""
     answer = turn.answer()
-    answered = replace(turn, respond=lambda _request: answer)
     if isinstance(answer.body, Outgoing):
-        return (cut_mid_line if answer.body.lines else cut_at_line_end)(answered)
-    return cut_answer(answered)
+        return cut_lines(answer, mid_line=bool(answer.body.lines))
+    return answer.sent(cut=True, sent_bytes=len(_whole(answer)) // 2)
 
 
 def inflated(turn: Turn, *, size: int = 1_000_000) -> Response:

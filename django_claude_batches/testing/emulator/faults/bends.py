@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from random import Random
 from typing import Any, Literal, NamedTuple, get_args
 
-from django_claude_batches.testing.emulator.http_messages import VERBS, Response
+from django_claude_batches.testing.emulator.http_messages import VERBS
 
 from . import answers, listings, oversized
-from .context import Fault
+from .context import Fault, faults, verbs_of
 from .fields import check_field, path_of, verbs_with
 from .mutations import HOWS, NOTHING, as_header, bent_header_value
 
@@ -80,11 +78,11 @@ class Bend:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        check_endpoints(self.endpoints)
+        verbs_of(self.endpoint, called="endpoint")  # raises for an unknown one
         kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(kinds) != 1:
             raise ValueError(f"a bend names one of {', '.join(KINDS)}; this one names {' and '.join(kinds) or 'none'}")
-        CHECKS[kinds[0]](self)
+        _check(self)
         if kinds[0] in ("field", "header"):
             _check_change(self)
         elif self.to is not NOTHING or self.how is not None:
@@ -92,7 +90,7 @@ class Bend:
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        return (self.endpoint,) if isinstance(self.endpoint, str) else tuple(self.endpoint)
+        return verbs_of(self.endpoint)
 
     @property
     def kind(self) -> str:
@@ -105,9 +103,9 @@ class Bend:
 
     def spoiling(self, random: Random) -> Spoiling:
         """Return what is scripted. `random` draws what is not specified."""
-        spoil, verbs, options = SPOILING[self.kind](self, random)
-        verbs = self.endpoints or verbs
-        return Spoiling(self._label(verbs), Fault(spoil, verbs), options)
+        fault, options = _fault(self, random)
+        verbs = self.endpoints or fault.verbs
+        return Spoiling(self._label(verbs), fault._replace(verbs=verbs), options)
 
     def _label(self, verbs: tuple[str, ...]) -> str:
         change = "" if self.to is NOTHING else f",to={json.dumps(self.to):.40}"
@@ -115,46 +113,33 @@ class Bend:
         return f"{'+'.join(verbs)}:{self.what}{change}"
 
 
-def check_endpoints(verbs: tuple[str, ...]) -> None:
-    for verb in verbs:
-        if verb not in VERBS:
-            raise ValueError(f"unknown endpoint {verb!r}. There are: {', '.join(VERBS)}")
-
-
-def _check_field(bend: Bend) -> None:
-    check_field(str(bend.field), bend.endpoints or verbs_with(str(bend.field)))
-    if bend.entry is not None and bend.entry < 1:
-        raise ValueError(f"entry is {bend.entry}: entries and lines count from 1")
-
-
-def _check_header(bend: Bend) -> None:
-    if not IS_HEADER.fullmatch(str(bend.header).lower()):
-        raise ValueError(f"{bend.header!r} is no name of a header: letters, digits and hyphens, as retry-after")
-    if bend.to is not NOTHING:
-        as_header(bend.to)
-
-
-def _check_status(bend: Bend) -> None:
-    if not isinstance(bend.status, int) or not 200 <= bend.status <= 599:
-        raise ValueError(f"status is {bend.status!r}: it is a number from 200 to 599")
-
-
-def _check_reason(bend: Bend) -> None:
-    if not isinstance(bend.reason, str):
-        raise ValueError(f"reason is {bend.reason!r}: it is a text")
-    as_header(bend.reason)
-
-
-def _check_listing(bend: Bend) -> None:
-    _check_choice("listing", bend.listing, get_args(Listing))
-    if set(bend.endpoints) - {"list"}:
-        raise ValueError(f"a listing is the answer to list, not to {', '.join(bend.endpoints)}")
-
-
-def _check_body(bend: Bend) -> None:
-    _check_choice("body", bend.body, get_args(Body))
-    if bend.body == "flood" and set(bend.endpoints) - {"results"}:
-        raise ValueError(f"a flood is of lines of results, not of {', '.join(bend.endpoints)}")
+def _check(bend: Bend) -> None:
+    """Check the member that names the bend's kind."""
+    match bend.kind:
+        case "field":
+            check_field(str(bend.field), bend.endpoints or verbs_with(str(bend.field)))
+            if bend.entry is not None and bend.entry < 1:
+                raise ValueError(f"entry is {bend.entry}: entries and lines count from 1")
+        case "header":
+            if not IS_HEADER.fullmatch(str(bend.header).lower()):
+                raise ValueError(f"{bend.header!r} is no name of a header: letters, digits and hyphens, as retry-after")
+            if bend.to is not NOTHING:
+                as_header(bend.to)
+        case "status":
+            if not isinstance(bend.status, int) or not 200 <= bend.status <= 599:
+                raise ValueError(f"status is {bend.status!r}: it is a number from 200 to 599")
+        case "reason":
+            if not isinstance(bend.reason, str):
+                raise ValueError(f"reason is {bend.reason!r}: it is a text")
+            as_header(bend.reason)
+        case "listing":
+            _check_choice("listing", bend.listing, get_args(Listing))
+            if set(bend.endpoints) - {"list"}:
+                raise ValueError(f"a listing is the answer to list, not to {', '.join(bend.endpoints)}")
+        case _:
+            _check_choice("body", bend.body, get_args(Body))
+            if bend.body == "flood" and set(bend.endpoints) - {"results"}:
+                raise ValueError(f"a flood is of lines of results, not of {', '.join(bend.endpoints)}")
 
 
 def _check_change(bend: Bend) -> None:
@@ -169,75 +154,36 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}, and can be {', '.join(choices)}")
 
 
-CHECKS: dict[str, Callable[[Bend], None]] = {
-    "field": _check_field,
-    "header": _check_header,
-    "status": _check_status,
-    "reason": _check_reason,
-    "listing": _check_listing,
-    "body": _check_body,
+# What bends a whole body, by the values of `Body`. Their options are arguments of the bend.
+BODIES = {
+    **faults(VERBS, answers.slow, answers.cut, answers.inflated, answers.dripped),
+    **faults(VERBS, answers.endless_continue, answers.endless_trailers, oversized.bomb, oversized.markup),
+    **faults(("results",), oversized.flood),
 }
 
-# What bends an answer, the verbs that it applies to unless the bend names some, and its options.
-Concerned = tuple[Callable[..., Response], tuple[str, ...], dict[str, Any]]
 
-
-def _field(bend: Bend, random: Random) -> Concerned:
-    path = path_of(str(bend.field))
-    how, name = bend.how, str(path[-1])
-    change = (lambda value: HOWS[how](value, name, random)) if how else partial(_to, bend.to)
-    return answers.bent_field, verbs_with(str(bend.field)), {"path": path, "change": change, "entry": bend.entry}
-
-
-def _to(value: Any, _before: Any) -> Any:
-    return json.loads(json.dumps(value))  # a copy, which a later bend may change
-
-
-def _header(bend: Bend, random: Random) -> Concerned:
-    name = str(bend.header).lower()
-    how = bend.how
-    change = (lambda value: bent_header_value(value, name, how, random)) if how else lambda _value: as_header(bend.to)
-    return answers.bent_header, VERBS, {"header": name, "change": change}
-
-
-def _status(bend: Bend, random: Random) -> Concerned:
-    return answers.bent_status, VERBS, {"status": bend.status}
-
-
-def _reason(bend: Bend, random: Random) -> Concerned:
-    return oversized.another_reason, VERBS, {"reason": as_header(bend.reason)}
-
-
-def _listing(bend: Bend, random: Random) -> Concerned:
-    options = {"seconds": bend.seconds} if bend.listing == "delayed" else {}
-    return listings.FAULTS[f"{bend.listing}_listing"].spoil, ("list",), options
-
-
-def _body(bend: Bend, random: Random) -> Concerned:
-    match bend.body:
-        case "slow":
-            return answers.slowed, VERBS, {"seconds": bend.seconds}
-        case "inflated":
-            return answers.inflated, VERBS, {"size": bend.size}
-        case "bomb":
-            return oversized.bomb, VERBS, {"size": bend.size}
-        case "markup":
-            return oversized.markup, VERBS, {"size": bend.size}
-        case "flood":
-            return oversized.flood, ("results",), {"size": bend.size}
-        case "dripped":
-            return answers.dripped, VERBS, {"seconds": bend.seconds}
-        case "endless_continue" | "endless_trailers":
-            return answers.endless, VERBS, {"what": bend.body.removeprefix("endless_"), "seconds": bend.seconds}
+def _fault(bend: Bend, random: Random) -> tuple[Fault, dict[str, Any]]:
+    """Return what bends an answer, for the verbs that it applies to unless the bend names some, and its options."""
+    to, how = bend.to, bend.how
+    match bend.kind:
+        case "field":
+            path = path_of(str(bend.field))
+            name = str(path[-1])
+            # A copy, which a later bend may change.
+            change = (lambda value: HOWS[how](value, name, random)) if how else lambda _: json.loads(json.dumps(to))
+            fault = Fault(answers.bent_field, verbs_with(str(bend.field)))
+            return fault, {"path": path, "change": change, "entry": bend.entry}
+        case "header":
+            name = str(bend.header).lower()
+            change = (lambda value: bent_header_value(value, name, how, random)) if how else lambda _: as_header(to)
+            return Fault(answers.bent_header, VERBS), {"header": name, "change": change}
+        case "status":
+            return Fault(answers.bent_status, VERBS), {"status": bend.status}
+        case "reason":
+            return Fault(oversized.another_reason, VERBS), {"reason": as_header(bend.reason)}
+        case "listing":
+            options = {"seconds": bend.seconds} if bend.listing == "delayed" else {}
+            return listings.FAULTS[f"{bend.listing}_listing"], options
         case _:
-            return answers.cut, VERBS, {}
-
-
-SPOILING: dict[str, Callable[[Bend, Random], Concerned]] = {
-    "field": _field,
-    "header": _header,
-    "status": _status,
-    "reason": _reason,
-    "listing": _listing,
-    "body": _body,
-}
+            fault = BODIES[str(bend.body)]
+            return fault, {name: getattr(bend, name) for name in fault.options}

@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 from .bends import Bend
+from .context import verbs_of
 from .random_bends import LISTS, RandomBends, bend_of
-from .script import known, verbs_of
+from .script import known
 
 SCRIPT = re.compile(
     r"(?P<name>[\w+]+|\*)(?P<when>@((?P<first>\d+)(-(?P<last>\d+))?|(?P<always>\*)|(?P<percent>[\d.]+)%))?(:(?P<options>.*))?",

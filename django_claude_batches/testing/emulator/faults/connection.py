@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from django_claude_batches.testing.emulator.http_messages import VERBS, Response
 
-from .context import Fault, Turn
+from .context import Turn, faults
 
 
 def lost_answer(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:
     """Do what was requested, and end the connection without an answer after `hold` seconds."""
-    return _lost(turn.answer(), hold=hold, reset=reset)
+    return turn.answer().sent(lost=True, delay=hold, reset=reset)
 
 
 def cut_answer(turn: Turn, *, after: int | None = None, reset: bool = False) -> Response:
@@ -20,17 +20,17 @@ def cut_answer(turn: Turn, *, after: int | None = None, reset: bool = False) -> 
     if not isinstance(answer.body, bytes):
         raise ValueError("cut_answer cuts no results: cut_mid_line and cut_at_line_end do")
     sent = len(answer.body) // 2 if after is None else after
-    return replace(answer, delivery=replace(answer.delivery, cut=True, sent_bytes=sent, reset=reset))
+    return answer.sent(cut=True, sent_bytes=sent, reset=reset)
 
 
 def never_lands(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:
     """Do nothing, and end the connection without an answer after `hold` seconds."""
-    return _lost(Response(0, {}, b""), hold=hold, reset=reset)
+    return Response(0, {}, b"").sent(lost=True, delay=hold, reset=reset)
 
 
 def lands_late(turn: Turn, *, seconds: float = 60.0, hold: float = 0.0, reset: bool = False) -> Response:
     """Send no answer; make the batch `seconds` later by the emulator's clock, with that date."""
-    return _lost(turn.respond(replace(turn.request, lands_in=seconds)), hold=hold, reset=reset)
+    return turn.respond(replace(turn.request, lands_in=seconds)).sent(lost=True, delay=hold, reset=reset)
 
 
 def seen_late(turn: Turn, *, seconds: float = 60.0) -> Response:
@@ -40,26 +40,15 @@ def seen_late(turn: Turn, *, seconds: float = 60.0) -> Response:
 
 def slow_answer(turn: Turn, *, delay: float = 1.0) -> Response:
     """Do what was requested at once, and answer after `delay` seconds."""
-    answer = turn.answer()
-    return replace(answer, delivery=replace(answer.delivery, delay=delay))
+    return turn.answer().sent(delay=delay)
 
 
 def trickle(turn: Turn, *, piece_bytes: int = 1, pause: float = 0.01) -> Response:
     """Send the answer's body `piece_bytes` at a time, with `pause` seconds between."""
-    answer = turn.answer()
-    return replace(answer, delivery=replace(answer.delivery, piece_bytes=piece_bytes, pause=pause))
-
-
-def _lost(answer: Response, *, hold: float, reset: bool) -> Response:
-    return replace(answer, delivery=replace(answer.delivery, delay=hold, lost=True, reset=reset))
+    return turn.answer().sent(piece_bytes=piece_bytes, pause=pause)
 
 
 FAULTS = {
-    "lost_answer": Fault(lost_answer, ("create",)),
-    "cut_answer": Fault(cut_answer, ("create",)),
-    "never_lands": Fault(never_lands, ("create",)),
-    "lands_late": Fault(lands_late, ("create",)),
-    "seen_late": Fault(seen_late, ("create",)),
-    "slow_answer": Fault(slow_answer, VERBS),
-    "trickle": Fault(trickle, VERBS),
+    **faults(("create",), lost_answer, cut_answer, never_lands, lands_late, seen_late),
+    **faults(VERBS, slow_answer, trickle),
 }

@@ -1,15 +1,16 @@
-"""One request that a fault affects."""
+"""What a fault is, and the one request that it affects."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 from typing import Any, NamedTuple
 
-from django_claude_batches.testing.emulator.http_messages import Request, Response
+from django_claude_batches.testing.emulator.http_messages import VERBS, Request, Response
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,23 @@ class Fault(NamedTuple):
         """Return the options and their defaults."""
         parameters = inspect.signature(self.spoil).parameters.values()
         return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
+def faults(verbs: tuple[str, ...], *functions: Callable[..., Response]) -> dict[str, Fault]:
+    """Return faults of these functions by their names, each for these verbs."""
+    return {function.__name__: Fault(function, verbs) for function in functions}
+
+
+def verbs_of(names: str | Iterable[str], *, called: str = "verb") -> tuple[str, ...]:
+    """Return one verb or several as a tuple, or raise a ValueError that lists the verbs."""
+    verbs = (names,) if isinstance(names, str) else tuple(names)
+    for verb in verbs:
+        if verb not in VERBS:
+            raise ValueError(f"unknown {called} {verb!r}. There are: {', '.join(VERBS)}")
+    return verbs
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the question whether the nearest of the known names was meant; empty if none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]}?" if close else ""

@@ -6,7 +6,6 @@ entry or line; `data`, `has_more`, `first_id` and `last_id` are the page's own.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
@@ -14,6 +13,7 @@ from typing import Any
 
 from django_claude_batches.testing.emulator.http_messages import VERBS, Response
 
+from .context import meant
 from .mutations import NOTHING
 
 BATCH = (
@@ -43,7 +43,7 @@ def verbs_with(field: str) -> tuple[str, ...]:
     verbs = tuple(verb for verb in VERBS if is_field(field, FIELDS[verb] + ERROR))
     if not verbs:
         known = dict.fromkeys(name for verb in VERBS for name in FIELDS[verb] + ERROR)
-        raise ValueError(f"no answer has a field {field!r}.{_meant(field, known)} There are: {', '.join(known)}")
+        raise ValueError(f"no answer has a field {field!r}.{meant(field, known)} There are: {', '.join(known)}")
     return verbs
 
 
@@ -52,17 +52,12 @@ def check_field(field: str, verbs: tuple[str, ...]) -> None:
     for verb in verbs:
         known = FIELDS[verb] + ERROR
         if not is_field(field, known):
-            meant = _meant(field, known)
-            raise ValueError(f"the answer to {verb} has no field {field!r}.{meant} It has: {', '.join(known)}")
+            near = meant(field, known)
+            raise ValueError(f"the answer to {verb} has no field {field!r}.{near} It has: {', '.join(known)}")
 
 
 def is_field(field: str, known: tuple[str, ...]) -> bool:
     return any(fnmatchcase(field, name) for name in known)
-
-
-def _meant(field: str, known: Any) -> str:
-    close = difflib.get_close_matches(field, known, n=1)
-    return f" Did you mean {close[0]}?" if close else ""
 
 
 def path_of(field: str) -> Path:
@@ -102,11 +97,6 @@ def _child(document: Any, name: str | int) -> Any:
     if isinstance(document, list) and isinstance(name, int) and name < len(document):
         return document[name]
     return NOTHING
-
-
-def encoded(document: Any) -> bytes:
-    """Encode as JSON, a lone surrogate as its escape."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def decoded(answer: Response) -> Any:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django_claude_batches.testing.emulator.http_messages import Response
+from django_claude_batches.testing.emulator.http_messages import Response, encoded
 
-from .context import Fault, Turn
-from .fields import decoded, encoded
+from .context import Turn, faults
+from .fields import decoded
 
 Entries = list[dict[str, Any]]
-LISTING = ("list",)
 
 
 def delayed_listing(turn: Turn, *, seconds: float = 60.0) -> Response:
@@ -56,7 +55,4 @@ def _changed(turn: Turn, change: Callable[[Entries], Entries], **page: Any) -> R
     return replace(answer, body=encoded(document | {"data": entries} | cursors | page))
 
 
-FAULTS = {
-    fault.__name__: Fault(fault, LISTING)
-    for fault in (delayed_listing, empty_listing, short_listing, reordered_listing)
-}
+FAULTS = faults(("list",), delayed_listing, empty_listing, short_listing, reordered_listing)

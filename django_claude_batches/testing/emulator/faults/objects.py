@@ -8,11 +8,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from django_claude_batches.testing.emulator.http_messages import Response
+from django_claude_batches.testing.emulator.http_messages import Response, encoded
 
-from .context import Fault, Turn
-
-SHOWN = ("retrieve", "list")
+from .context import Turn, faults
 
 
 def foreign_results_url(turn: Turn, *, to: str = "http://elsewhere.invalid") -> Response:
@@ -54,11 +52,7 @@ def _changed(answer: Response, change: Callable[[dict[str, Any]], None]) -> Resp
     document = json.loads(answer.body)
     for batch in document.get("data", [document]):
         change(batch)
-    return replace(answer, body=json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+    return replace(answer, body=encoded(document))
 
 
-FAULTS = {
-    "foreign_results_url": Fault(foreign_results_url, SHOWN),
-    "wrong_counts": Fault(wrong_counts, SHOWN),
-    "unknown_status": Fault(unknown_status, SHOWN),
-}
+FAULTS = faults(("retrieve", "list"), foreign_results_url, wrong_counts, unknown_status)

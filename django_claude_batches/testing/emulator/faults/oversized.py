@@ -12,6 +12,7 @@ from django_claude_batches.testing.emulator.http_messages import Response
 from django_claude_batches.testing.emulator.lines import Line
 
 from .context import Turn
+from .results import on_lines
 
 # Bytes of a bomb that are compressed once, by a factor of a thousand, and repeated.
 BLOCK = 1_000_000
@@ -49,18 +50,16 @@ def markup(turn: Turn, *, size: int = 1_000_000) -> Response:
     return replace(answer, body=b"<" * size)
 
 
-def flood(turn: Turn, *, size: int = 1_000_000) -> Response:
+@on_lines
+def flood(lines: list[Line], *, size: int = 1_000_000) -> list[Line]:
     """Send the lines of the results, and after them `size` bytes of lines with custom_ids that were never sent."""
-    answer = turn.answer()
-    if not isinstance(answer.body, Outgoing):
-        return answer
     surplus: list[Line] = []
     while size > 0:
         name = f"surplus-{len(surplus)}"
         raw = json.dumps({"custom_id": name, "result": {"type": "canceled"}}).encode() + b"\n"
         surplus.append(Line(name, "", raw))
         size -= len(raw)
-    return replace(answer, body=replace(answer.body, lines=[*answer.body.lines, *surplus]))
+    return [*lines, *surplus]
 
 
 def another_reason(turn: Turn, *, reason: str) -> Response:

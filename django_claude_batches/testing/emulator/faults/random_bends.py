@@ -11,8 +11,8 @@ from typing import Any, get_args
 from django_claude_batches.testing.emulator.downloads import Outgoing
 from django_claude_batches.testing.emulator.http_messages import VERBS, Response
 
-from .bends import KINDS, Bend, Body, Listing, Spoiling, check_endpoints
-from .context import Fault, Turn
+from .bends import KINDS, Bend, Body, Listing, Spoiling
+from .context import Fault, Turn, verbs_of
 from .fields import ERROR, FIELDS, PAGE, decoded, is_field, paths, read
 from .mutations import HOWS
 
@@ -66,7 +66,7 @@ class RandomBends:
     times = None
 
     def __post_init__(self) -> None:
-        check_endpoints(self.endpoints)
+        verbs_of(self.endpoint, called="endpoint")  # raises for an unknown one
         for pattern in self.spare:
             verb, _, what = pattern.partition(":")
             kind, _, _ = what.partition("=")
@@ -78,7 +78,7 @@ class RandomBends:
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        return (self.endpoint,) if isinstance(self.endpoint, str) else tuple(self.endpoint)
+        return verbs_of(self.endpoint)
 
     def spoiling(self, random: Random) -> Spoiling:
         """Return what is scripted. `random` draws, unless there is a seed."""

@@ -14,7 +14,7 @@ from django_claude_batches.testing.emulator import errors
 from django_claude_batches.testing.emulator.errors import Refusal
 from django_claude_batches.testing.emulator.http_messages import VERBS, Response, refused
 
-from .context import Fault, Turn
+from .context import Fault, Turn, faults
 
 HTML = (
     "<html>\r\n<head><title>{status}</title></head>\r\n<body><center><h1>{status}</h1></center></body>\r\n</html>\r\n"
@@ -33,23 +33,14 @@ STATUSES = {
     "unavailable": Refusal(503, "api_error", "Service unavailable."),
     "gateway_timeout": Refusal(504, "timeout_error", "Gateway timed out."),
     "overloaded": Refusal(529, "overloaded_error", "Overloaded"),
-    "on_hold": Refusal(
-        400, "invalid_request_error", "This organization is on hold.", {"error_code": "organization_on_hold"}
+    "on_hold": errors.invalid("This organization is on hold.", code="organization_on_hold"),
+    "human_review_disabled": errors.invalid(
+        "Human review is disabled for this workspace.", code="workspace_human_review_disabled"
     ),
-    "human_review_disabled": Refusal(
-        400,
-        "invalid_request_error",
-        "Human review is disabled for this workspace.",
-        {"error_code": "workspace_human_review_disabled"},
-    ),
-    "encryption_key_disabled": Refusal(
-        400, "invalid_request_error", "The encryption key is disabled.", {"error_code": "cmek_key_disabled"}
-    ),
-    "key_creator_gone": Refusal(
-        400,
-        "invalid_request_error",
+    "encryption_key_disabled": errors.invalid("The encryption key is disabled.", code="cmek_key_disabled"),
+    "key_creator_gone": errors.invalid(
         "The creator of this API key is not a member of the organization any more.",
-        {"error_code": "claude_code_key_creator_not_member"},
+        code="claude_code_key_creator_not_member",
     ),
     "user_profile_refused": Refusal(
         403, "permission_error", "This user profile cannot be billed.", {"error_code": "user_profile_not_billable"}
@@ -70,17 +61,7 @@ STATUSES = {
     ),
 }
 
-# The text is inferred.
-RATE_LIMITED = Refusal(429, "rate_limit_error", "This request would exceed your organization's rate limit.")
-
 RetryAfter = float | str | None
-
-
-def rate_limited(
-    turn: Turn, *, retry_after: RetryAfter = 1, should_retry: bool | None = None, happens: bool = False
-) -> Response:
-    """Answer 429; without the header if `retry_after` is None."""
-    return _answer(turn, RATE_LIMITED, retry_after=retry_after, should_retry=should_retry, happens=happens)
 
 
 def refusal(
@@ -95,13 +76,13 @@ def refusal(
     happens: bool = False,
 ) -> Response:
     """Answer with any error in the API's envelope, with this `message`, and `code` as its `error_code`."""
-    refusal = Refusal(status, type, message, {} if code is None else {"error_code": code})
-    return _answer(turn, refusal, retry_after=retry_after, should_retry=should_retry, happens=happens)
+    refusal = Refusal(status, type, message, errors.details_of(code))
+    return _answer(turn, refusal, _hints(retry_after, should_retry), happens=happens)
 
 
 def not_found(turn: Turn, *, happens: bool = False) -> Response:
     """Answer 404 for an existing batch: observed up to two minutes after the create call (§11)."""
-    return _answer(turn, errors.batch_unknown(turn.batch_id), happens=happens)
+    return _answer(turn, errors.batch_unknown(turn.batch_id), {}, happens=happens)
 
 
 def html(turn: Turn, *, status: int = 500, retry_after: RetryAfter = None, happens: bool = False) -> Response:
@@ -120,41 +101,36 @@ def redirect(turn: Turn, *, status: int = 307, to: str = "http://elsewhere.inval
     return Response(status, headers, b"", batch_id=made)
 
 
-def _refusing(refusal: Refusal) -> Callable[..., Response]:
+def _refusing(refusal: Refusal, usual: RetryAfter = None) -> Callable[..., Response]:
     def spoil(
-        turn: Turn, *, retry_after: RetryAfter = None, should_retry: bool | None = None, happens: bool = False
+        turn: Turn, *, retry_after: RetryAfter = usual, should_retry: bool | None = None, happens: bool = False
     ) -> Response:
-        return _answer(turn, refusal, retry_after=retry_after, should_retry=should_retry, happens=happens)
+        return _answer(turn, refusal, _hints(retry_after, should_retry), happens=happens)
 
     return spoil
 
 
-def _answer(
-    turn: Turn,
-    refusal: Refusal,
-    *,
-    retry_after: RetryAfter = None,
-    should_retry: bool | None = None,
-    happens: bool = False,
-) -> Response:
+def _answer(turn: Turn, refusal: Refusal, hints: dict[str, str], *, happens: bool) -> Response:
     made = turn.answer().batch_id if happens else None
     # As in `Routes`: an error before the key is known does not name the Workspace (§2.2).
     identity = {} if refusal.status == 401 else turn.identity
     answer = refused(refusal, {"request-id": turn.request_id} | identity)
     if refusal.status not in NEVER_RETRIED:
         del answer.headers["x-should-retry"]
-    return replace(answer, headers=answer.headers | _hints(retry_after, should_retry=should_retry), batch_id=made)
+    return replace(answer, headers=answer.headers | hints, batch_id=made)
 
 
-def _hints(retry_after: RetryAfter, *, should_retry: bool | None = None) -> dict[str, str]:
+def _hints(retry_after: RetryAfter, should_retry: bool | None = None) -> dict[str, str]:  # noqa: FBT001 (a header)
     hints = {} if retry_after is None else {"retry-after": str(retry_after)}
     return hints if should_retry is None else hints | {"x-should-retry": str(should_retry).lower()}
 
 
-FAULTS = {name: Fault(_refusing(refusal), VERBS) for name, refusal in STATUSES.items()} | {
-    "rate_limited": Fault(rate_limited, VERBS),
-    "refusal": Fault(refusal, VERBS),
-    "not_found": Fault(not_found, ("retrieve", "results")),
-    "html": Fault(html, VERBS),
-    "redirect": Fault(redirect, VERBS),
+# The text is inferred.
+RATE_LIMITED = Refusal(429, "rate_limit_error", "This request would exceed your organization's rate limit.")
+
+FAULTS = {
+    **{name: Fault(_refusing(refusal), VERBS) for name, refusal in STATUSES.items()},
+    "rate_limited": Fault(_refusing(RATE_LIMITED, usual=1), VERBS),
+    **faults(VERBS, refusal, html, redirect),
+    **faults(("retrieve", "results"), not_found),
 }

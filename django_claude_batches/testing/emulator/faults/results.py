@@ -15,7 +15,7 @@ from django_claude_batches.testing.emulator.downloads import Outgoing
 from django_claude_batches.testing.emulator.http_messages import Response
 from django_claude_batches.testing.emulator.lines import Line
 
-from .context import Fault, Turn
+from .context import Turn, faults
 
 Change = Callable[..., list[Line]]
 
@@ -35,23 +35,25 @@ def on_lines(change: Change) -> Callable[..., Response]:
 
 def cut_mid_line(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
     """Cut the stream within a line, after so many whole ones (by default half). `clean`: it ends properly."""
-    return _cut(turn, after=after, mid_line=True, clean=clean, reset=reset)
+    return cut_lines(turn.answer(), after=after, mid_line=True, clean=clean, reset=reset)
 
 
 def cut_at_line_end(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
     """Cut the stream between two lines, after so many (by default half). `clean`: it ends properly."""
-    return _cut(turn, after=after, mid_line=False, clean=clean, reset=reset)
+    return cut_lines(turn.answer(), after=after, mid_line=False, clean=clean, reset=reset)
 
 
-def _cut(turn: Turn, *, after: int | None, mid_line: bool, clean: bool, reset: bool) -> Response:
-    answer = turn.answer()
+def cut_lines(
+    answer: Response, *, mid_line: bool, after: int | None = None, clean: bool = False, reset: bool = False
+) -> Response:
+    """Cut the answer, if it has lines; see the faults above."""
     if not isinstance(answer.body, Outgoing):
         return answer
     lines = answer.body.lines
     kept = len(lines) // 2 if after is None else after
     torn = lines[kept].raw[: len(lines[kept].raw) // 2] if mid_line else b""
     body = replace(answer.body, lines=lines[:kept], tail=torn, whole=False)
-    return replace(answer, body=body, delivery=replace(answer.delivery, cut=not clean, reset=reset and not clean))
+    return replace(answer, body=body).sent(cut=not clean, reset=reset and not clean)
 
 
 def other_order(turn: Turn) -> Response:
@@ -106,14 +108,5 @@ def _inserted(raw: bytes, custom_id: str = "") -> Line:
     return Line(custom_id, "", raw)
 
 
-RESULTS = ("results",)
-FAULTS = {
-    "cut_mid_line": Fault(cut_mid_line, RESULTS),
-    "cut_at_line_end": Fault(cut_at_line_end, RESULTS),
-    "other_order": Fault(other_order, RESULTS),
-} | {
-    change.__name__: Fault(on_lines(change), RESULTS)
-    for change in (
-        empty_results, no_last_newline, crlf, blank_lines, duplicate_line, missing_line, foreign_line, garbage_line,
-    )
-}  # fmt: skip
+CHANGES = (empty_results, no_last_newline, crlf, blank_lines, duplicate_line, missing_line, foreign_line, garbage_line)
+FAULTS = faults(("results",), cut_mid_line, cut_at_line_end, other_order, *map(on_lines, CHANGES))

@@ -67,32 +67,9 @@ def _sampling(params: dict[str, Any]) -> str | None:
     return None
 
 
-def _forces_tool(params: dict[str, Any]) -> bool:
-    return _type_of(params, "tool_choice") in ("any", "tool")
-
-
-def _forced_tool(params: dict[str, Any]) -> str | None:
-    text = 'tool_choice: type "tool" and "any" are not supported for this model.'
-    return text if _forces_tool(params) else None
-
-
-def _forced_tool_fable_5(params: dict[str, Any]) -> str | None:
-    text = "tool_choice forces tool use is not compatible with this model"
-    return text if _forces_tool(params) else None
-
-
-def _thinking_enabled(params: dict[str, Any]) -> str | None:
-    text = (
-        '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
-        '"output_config.effort" to control thinking behavior.'
-    )
-    return text if _type_of(params, "thinking") == "enabled" else None
-
-
-def _thinking_disabled(params: dict[str, Any]) -> str | None:
-    """Return the refusal; the text is inferred."""
-    text = '"thinking.type.disabled" is not supported for this model.'
-    return text if _type_of(params, "thinking") == "disabled" else None
+def _of_type(key: str, kinds: tuple[str, ...], text: str) -> Callable[[dict[str, Any]], str | None]:
+    """Refuse the parameter `key` of these types with this text."""
+    return lambda params: text if _type_of(params, key) in kinds else None
 
 
 def _prefill(params: dict[str, Any]) -> str | None:
@@ -117,10 +94,22 @@ def _type_of(params: dict[str, Any], key: str) -> Any:
 
 REFUSALS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "sampling": _sampling,
-    "forced_tool": _forced_tool,
-    "forced_tool_fable_5": _forced_tool_fable_5,
-    "thinking_enabled": _thinking_enabled,
-    "thinking_disabled": _thinking_disabled,
+    "forced_tool": _of_type(
+        "tool_choice", ("any", "tool"), 'tool_choice: type "tool" and "any" are not supported for this model.'
+    ),
+    "forced_tool_fable_5": _of_type(
+        "tool_choice", ("any", "tool"), "tool_choice forces tool use is not compatible with this model"
+    ),
+    "thinking_enabled": _of_type(
+        "thinking",
+        ("enabled",),
+        '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
+        '"output_config.effort" to control thinking behavior.',
+    ),
+    # The text is inferred.
+    "thinking_disabled": _of_type(
+        "thinking", ("disabled",), '"thinking.type.disabled" is not supported for this model.'
+    ),
     "prefill": _prefill,
 }
 

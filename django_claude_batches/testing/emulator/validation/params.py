@@ -90,27 +90,20 @@ def _complaints(params: dict[str, Any], terms: Terms, *, in_batch: bool) -> Iter
 
 
 def _of_values(params: dict[str, Any]) -> Iterator[str]:
-    if not isinstance(params["model"], str):
-        yield "model: Input should be a valid string"
-    max_tokens = params["max_tokens"]
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int):
-        yield "max_tokens: Input should be a valid integer"
-    if max_tokens < 1:
+    yield from params_types.string(params["model"], "model")
+    yield from params_types.integer(params["max_tokens"], "max_tokens")
+    if params["max_tokens"] < 1:
         yield "max_tokens: must be greater than or equal to 1"
 
 
 def _of_messages(messages: Any, terms: Terms) -> Iterator[str]:
-    if not isinstance(messages, list):
-        yield "messages: Input should be a valid list"
+    yield from params_types.array(messages, "messages")
     if not messages:
         yield "messages: at least one message is required"
     for position, message in enumerate(messages):
         at = f"messages.{position}"
-        if not isinstance(message, dict):
-            yield f"{at}: Input should be a valid dictionary"
-        for key in ("role", "content"):
-            if key not in message:
-                yield f"{at}.{key}: Field required"
+        yield from params_types.dictionary(message, at)
+        yield from params_types.required(message, at, ("role", "content"))
         if message["role"] not in ("user", "assistant", "system"):
             yield f"{at}.role: Input should be 'user', 'assistant' or 'system'"
         is_last = position == len(messages) - 1

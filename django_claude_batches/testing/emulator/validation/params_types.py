@@ -116,34 +116,34 @@ def _of_tool_results(messages: list[Any]) -> Complaints:
 
 
 def _block(block: Any, at: str) -> Complaints:
-    yield from _dictionary(block, at)
+    yield from dictionary(block, at)
     yield from _tagged(block, at, BLOCKS)
     kind = block["type"]
     inner = f"{at}.{kind}"
-    yield from _required(block, inner, BLOCKS[kind])
+    yield from required(block, inner, BLOCKS[kind])
     if kind == "text":
         yield from _text(block, inner)
     elif kind in SOURCES:
         yield from _source(block["source"], f"{inner}.source", kind)
     elif kind in ("tool_use", "server_tool_use"):
-        yield from _dictionary(block["input"], f"{inner}.input")
-        yield from _string(block["id"], f"{inner}.id")
+        yield from dictionary(block["input"], f"{inner}.input")
+        yield from string(block["id"], f"{inner}.id")
     elif kind == "tool_result":
-        yield from _string(block["tool_use_id"], f"{inner}.tool_use_id")
+        yield from string(block["tool_use_id"], f"{inner}.tool_use_id")
     yield from _cache_control(block.get("cache_control"), f"{inner}.cache_control")
 
 
 def _text(block: dict[str, Any], at: str) -> Complaints:
-    yield from _string(block["text"], f"{at}.text")
+    yield from string(block["text"], f"{at}.text")
     if not block["text"]:
         yield f"{at.partition('.')[0]}: text content blocks must be non-empty"
 
 
 def _source(source: Any, at: str, kind: str) -> Complaints:
-    yield from _dictionary(source, at)
+    yield from dictionary(source, at)
     yield from _tagged(source, at, SOURCES[kind])
     inner = f"{at}.{source['type']}"
-    yield from _required(source, inner, SOURCES[kind][source["type"]])
+    yield from required(source, inner, SOURCES[kind][source["type"]])
     if kind == "image" and source["type"] == "base64":
         yield from _one_of(source["media_type"], f"{inner}.media_type", IMAGES)
 
@@ -151,50 +151,47 @@ def _source(source: Any, at: str, kind: str) -> Complaints:
 def _system(value: Any, at: str) -> Complaints:
     if isinstance(value, str):
         return
-    if not isinstance(value, list):
-        yield f"{at}: Input should be a valid list"
+    yield from array(value, at)
     for position, block in enumerate(value):
         inner = f"{at}.{position}"
-        yield from _dictionary(block, inner)
-        yield from _required(block, inner, ("text", "type"))
+        yield from dictionary(block, inner)
+        yield from required(block, inner, ("text", "type"))
         yield from _one_of(block["type"], f"{inner}.type", ("text",))
         yield from _text(block, inner)
         yield from _cache_control(block.get("cache_control"), f"{inner}.cache_control")
 
 
 def _metadata(value: Any, at: str) -> Complaints:
-    yield from _dictionary(value, at)
+    yield from dictionary(value, at)
     for key in value:
         if key != "user_id":
             yield f"{at}.{key}: Extra inputs are not permitted"
     if value.get("user_id") is not None:
-        yield from _string(value["user_id"], f"{at}.user_id")
+        yield from string(value["user_id"], f"{at}.user_id")
 
 
 def _stop_sequences(value: Any, at: str) -> Complaints:
-    if not isinstance(value, list):
-        yield f"{at}: Input should be a valid list"
+    yield from array(value, at)
     for position, each in enumerate(value):
-        yield from _string(each, f"{at}.{position}")
+        yield from string(each, f"{at}.{position}")
 
 
 def _thinking(value: Any, at: str) -> Complaints:
-    yield from _dictionary(value, at)
+    yield from dictionary(value, at)
     yield from _tagged(value, at, ("adaptive", "between_tools", "disabled", "enabled"))
     if value["type"] == "enabled":
-        yield from _required(value, f"{at}.enabled", ("budget_tokens",))
-        yield from _integer(value["budget_tokens"], f"{at}.enabled.budget_tokens")
+        yield from required(value, f"{at}.enabled", ("budget_tokens",))
+        yield from integer(value["budget_tokens"], f"{at}.enabled.budget_tokens")
         if value["budget_tokens"] < MIN_BUDGET:
             yield f"{at}.enabled.budget_tokens: Input should be greater than or equal to {MIN_BUDGET}"
 
 
 def _tools(value: Any, at: str) -> Complaints:
-    if not isinstance(value, list):
-        yield f"{at}: Input should be a valid list"
+    yield from array(value, at)
     for position, tool in enumerate(value):
-        yield from _dictionary(tool, f"{at}.{position}")
+        yield from dictionary(tool, f"{at}.{position}")
         kind = tool.get("type") or "custom"
-        yield from _string(kind, f"{at}.{position}.type")
+        yield from string(kind, f"{at}.{position}.type")
         if kind == "custom":
             yield from _custom_tool(tool, f"{at}.{position}.custom")
         yield from _cache_control(tool.get("cache_control"), f"{at}.{position}.{kind}.cache_control")
@@ -204,37 +201,37 @@ def _tools(value: Any, at: str) -> Complaints:
 
 
 def _custom_tool(tool: dict[str, Any], at: str) -> Complaints:
-    yield from _required(tool, at, ("name", "input_schema"))
-    yield from _string(tool["name"], f"{at}.name")
+    yield from required(tool, at, ("name", "input_schema"))
+    yield from string(tool["name"], f"{at}.name")
     if not TOOL_NAME.fullmatch(tool["name"]):
         yield f"{at}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
     schema = tool["input_schema"]
-    yield from _dictionary(schema, f"{at}.input_schema")
-    yield from _required(schema, f"{at}.input_schema", ("type",))
+    yield from dictionary(schema, f"{at}.input_schema")
+    yield from required(schema, f"{at}.input_schema", ("type",))
     yield from _one_of(schema["type"], f"{at}.input_schema.type", ("object",))
     if tool.get("description") is not None:
-        yield from _string(tool["description"], f"{at}.description")
+        yield from string(tool["description"], f"{at}.description")
     if tool.get("strict") is True and (why := schemas.refused(schema)):
         yield f"{at}.input_schema: {why}"
 
 
 def _tool_choice(value: Any, at: str) -> Complaints:
-    yield from _dictionary(value, at)
+    yield from dictionary(value, at)
     yield from _tagged(value, at, ("any", "auto", "none", "tool"))
     if value["type"] == "tool":
-        yield from _required(value, f"{at}.tool", ("name",))
-        yield from _string(value["name"], f"{at}.tool.name")
+        yield from required(value, f"{at}.tool", ("name",))
+        yield from string(value["name"], f"{at}.tool.name")
 
 
 def _output_config(value: Any, at: str) -> Complaints:
-    yield from _dictionary(value, at)
+    yield from dictionary(value, at)
     if value.get("effort") is not None:
         yield from _one_of(value["effort"], f"{at}.effort", ("low", "medium", "high", "xhigh", "max"))
     form = value.get("format")
     if form is None:
         return
-    yield from _dictionary(form, f"{at}.format")
-    yield from _required(form, f"{at}.format", ("type", "schema"))
+    yield from dictionary(form, f"{at}.format")
+    yield from required(form, f"{at}.format", ("type", "schema"))
     yield from _one_of(form["type"], f"{at}.format.type", ("json_schema",))
     if why := schemas.refused(form["schema"]):
         yield f"{at}.format.schema: {why}"
@@ -243,7 +240,7 @@ def _output_config(value: Any, at: str) -> Complaints:
 def _cache_control(value: Any, at: str) -> Complaints:
     if value is None:
         return
-    yield from _dictionary(value, at)
+    yield from dictionary(value, at)
     yield from _tagged(value, at, ("ephemeral",))
     if value.get("ttl") is not None:
         yield from _one_of(value["ttl"], f"{at}.ephemeral.ttl", ("5m", "1h"))
@@ -284,22 +281,27 @@ def _breakpoints(value: Any) -> int:
     return own + _breakpoints(value["content"]) if "content" in value else int(own)
 
 
-def _dictionary(value: Any, at: str) -> Complaints:
+def dictionary(value: Any, at: str) -> Complaints:
     if not isinstance(value, dict):
         yield f"{at}: Input should be a valid dictionary"
 
 
-def _string(value: Any, at: str) -> Complaints:
+def array(value: Any, at: str) -> Complaints:
+    if not isinstance(value, list):
+        yield f"{at}: Input should be a valid list"
+
+
+def string(value: Any, at: str) -> Complaints:
     if not isinstance(value, str):
         yield f"{at}: Input should be a valid string"
 
 
-def _integer(value: Any, at: str) -> Complaints:
+def integer(value: Any, at: str) -> Complaints:
     if isinstance(value, bool) or not isinstance(value, int):
         yield f"{at}: Input should be a valid integer"
 
 
-def _required(value: dict[str, Any], at: str, keys: tuple[str, ...]) -> Complaints:
+def required(value: dict[str, Any], at: str, keys: tuple[str, ...]) -> Complaints:
     for key in keys:
         if key not in value:
             yield f"{at}.{key}: Field required"
@@ -320,7 +322,7 @@ def _tagged(value: dict[str, Any], at: str, known: Any) -> Complaints:
 
 CHECKS: dict[str, Callable[[Any, str], Complaints]] = {
     "cache_control": _cache_control,
-    "inference_geo": _string,
+    "inference_geo": string,
     "metadata": _metadata,
     "output_config": _output_config,
     "service_tier": lambda value, at: _one_of(value, at, ("auto", "standard_only")),
@@ -331,6 +333,6 @@ CHECKS: dict[str, Callable[[Any, str], Complaints]] = {
     "thinking": _thinking,
     "tool_choice": _tool_choice,
     "tools": _tools,
-    "top_k": _integer,
+    "top_k": integer,
     "top_p": _share,
 }
