@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -29,50 +30,32 @@ def visible(request: HttpRequest, site: AdminSite, text: str) -> str:
     return text if may_read_raised(request, site) else public_part(text)
 
 
+def _has(codename: str) -> Callable[[Any, HttpRequest], bool]:
+    """Return a method of a ModelAdmin: whether the user has this permission."""
+
+    def has_permission(self: Any, request: HttpRequest) -> bool:
+        return request.user.has_perm(f"{APP}.{codename}")
+
+    return has_permission
+
+
 class MayActOnBatchesMixin:
     """For a ModelAdmin whose actions need the permissions of batches."""
 
-    def has_submit_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "submit_messagebatch")
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "cancel_messagebatch")
-
-    def has_delete_remote_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "delete_remote_messagebatch")
-
-    def has_advance_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "advance_messagebatch")
-
-    def has_reingest_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "reingest_messagebatch")
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "retry_messagebatch")
-
-    def has_identify_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "identify_messagebatch")
+    has_submit_permission = _has("submit_messagebatch")
+    has_cancel_permission = _has("cancel_messagebatch")
+    has_delete_remote_permission = _has("delete_remote_messagebatch")
+    has_advance_permission = _has("advance_messagebatch")
+    has_reingest_permission = _has("reingest_messagebatch")
+    has_retry_permission = _has("retry_messagebatch")
+    has_identify_permission = _has("identify_messagebatch")
 
 
 class MayActOnRunsMixin:
     """For a ModelAdmin whose actions need the permissions of runs."""
 
-    def has_start_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "start_jobrun")
-
-    def has_pause_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "pause_jobrun")
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "cancel_jobrun")
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "retry_jobrun")
-
-    def has_redeliver_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "redeliver_jobrun")
-
-
-def _may(request: HttpRequest, codename: str) -> bool:
-    user: Any = request.user
-    return bool(user.has_perm(f"{APP}.{codename}"))
+    has_start_permission = _has("start_jobrun")
+    has_pause_permission = _has("pause_jobrun")
+    has_cancel_permission = _has("cancel_jobrun")
+    has_retry_permission = _has("retry_jobrun")
+    has_redeliver_permission = _has("redeliver_jobrun")

@@ -11,8 +11,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches import conf
 from django_claude_batches.admin.base.filters import NEARING, RUN, OneFilter
-from django_claude_batches.admin.base.safe_settings import known_accounts
+from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import MessageBatch
 
@@ -38,7 +39,7 @@ class AccountFilter(SimpleListFilter):
     parameter_name = "account"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        return [(alias, alias) for alias in known_accounts()]
+        return [(alias, alias) for alias in sorted(known(conf.accounts, ()))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(account=self.value()) if self.value() else queryset

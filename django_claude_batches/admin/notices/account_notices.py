@@ -13,14 +13,15 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_claude_batches.admin.base.safe_settings import known_installation
+from django_claude_batches import conf
+from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.admin.notices.notice import Notice, row_url
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.account_pauses import KEY_REFUSED_PREFIX
 
 
 def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any]) -> Iterator[Notice]:
-    name = known_installation()
+    name = known(conf.installation, "")
     for account in accounts:
         url = row_url(request, site, account)
         if account.belongs_to_other_installation(name):

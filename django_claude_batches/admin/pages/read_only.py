@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from django_claude_batches.admin.base.changelist import CappedPaginator, LeanChangeList
@@ -85,14 +86,15 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, self.with_notices(request, extra_context))
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        return super().changeform_view(request, object_id, form_url, self.with_notices(request, extra_context))
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return super().render_change_form(request, self.with_notices(request, context), *args, **kwargs)
+
+    def render_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+        """Return a page that is not one of Django's; `template` is its name in the app's folder."""
+        request.current_app = self.admin_site.name
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        shared = self.with_notices(request, shared)
+        return TemplateResponse(request, f"admin/{APP}/{template}", {**shared, **context})
 
     def with_notices(self, request: HttpRequest, context: dict[str, Any] | None) -> dict[str, Any]:
         """Add the notices of the page's template, only for users who may view the page."""

@@ -32,7 +32,10 @@ class Text:
 class OfBatchAdminMixin(MirrorAdminMixin):
     """Rows by the hundred thousand for each batch: an index serves each query of a list."""
 
+    # The model of the counterpart, and the attribute of a row that has its primary key.
     other_model: type[BatchRequest | BatchResult]
+    other_pk: str
+
     order_in_batch: tuple[str, ...] = ()
     search_fields = ("custom_id",)
     search_help_text = _("A whole custom_id; in the list of one batch, its beginning is enough.")
@@ -70,10 +73,6 @@ class OfBatchAdminMixin(MirrorAdminMixin):
     def _whole_url(self, row: Any, text: Text) -> str:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_whole"
         return reverse(name, args=[row.pk, text.name], current_app=self.admin_site.name)
-
-    def other_pk(self, row: Any) -> int | None:
-        """Return the primary key of the counterpart, or None."""
-        raise NotImplementedError
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Omit the batch if all rows are of one, and its link for users who may not view it."""
@@ -125,7 +124,7 @@ class OfBatchAdminMixin(MirrorAdminMixin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row = kwargs.get("obj")
         if row is not None:
-            other = self.other_pk(row)
+            other = getattr(row, self.other_pk)
             url = self.row_url(self.other_model, other) if other and self.may_view(request, self.other_model) else ""
             context["dcb_links"] = self._links(request, row.batch_id, url)
             context["dcb_texts"] = [

@@ -59,17 +59,12 @@ class ExportingAdminMixin(MirrorAdminMixin):
 
     def _page(self, request: HttpRequest, batch: MessageBatch, form: ExportForm) -> TemplateResponse:
         context = {
-            **self.admin_site.each_context(request),
-            **self.with_notices(request, None),
             "title": _("Export results of batch %(batch)s") % {"batch": batch},
-            "opts": self.opts,
-            "media": self.media + form.media,
             "form": form,
             "batch": batch,
             "back": self.rows_url(request, BatchResult, batch.pk, **asked(request.GET)),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_claude_batches/export.html", context)
+        return self.render_page(request, "export.html", context)
 
     def _download(self, request: HttpRequest, batch: MessageBatch, form: ExportForm) -> StreamingHttpResponse:
         export = form.export()
