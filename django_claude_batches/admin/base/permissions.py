@@ -1,33 +1,60 @@
-"""Who may do what: Django asks a ModelAdmin for `has_<name>_permission` of each action."""
+"""Who may view and do what: Django asks a ModelAdmin for `has_<name>_permission` of each action."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
-from django.db import models
+from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import reverse
 
+from django_claude_batches.admin.base.filters import BATCH
 from django_claude_batches.error_text import public_part
 from django_claude_batches.models import BatchRequest, BatchResult
 
 APP = "django_claude_batches"
 
 
-def may_view(request: HttpRequest, site: AdminSite, model: type[models.Model]) -> bool:
-    """Whether the user may see rows of this model on this site."""
-    return site.is_registered(model) and site.get_model_admin(model).has_view_or_change_permission(request)
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The user of a request on an admin site: what they may view there, and its URLs, empty for what they may not."""
+
+    request: HttpRequest
+    site: AdminSite
+
+    def may_view(self, model: type[Model]) -> bool:
+        """Whether the user may see rows of this model on this site."""
+        registered = self.site.is_registered(model)
+        return registered and self.site.get_model_admin(model).has_view_or_change_permission(self.request)
+
+    def visible(self, text: str) -> str:
+        """Return what the user may see of a stored text or a message: all pages must show such texts with this method.
+
+        Errors raised by the project's code may quote a prompt or an answer.
+        """
+        may_view_all = self.may_view(BatchResult) and self.may_view(BatchRequest)
+        return text if may_view_all else public_part(text)
+
+    def list_url(self, model: type[Model], **parameters: Any) -> str:
+        url = page_url(self.site, model, "changelist") if self.may_view(model) else ""
+        return f"{url}?{urlencode(parameters)}" if url and parameters else url
+
+    def rows_url(self, model: type[Model], batch_id: int, **parameters: Any) -> str:
+        """Return the URL of the list of one batch's rows."""
+        return self.list_url(model, **{BATCH: batch_id}, **parameters)
+
+    def row_url(self, model: type[Model], pk: Any) -> str:
+        return page_url(self.site, model, "change", pk) if self.may_view(model) else ""
 
 
-def may_read_raised(request: HttpRequest, site: AdminSite) -> bool:
-    """Whether the user may read errors raised by the project's code, which may quote a prompt or an answer."""
-    return may_view(request, site, BatchResult) and may_view(request, site, BatchRequest)
-
-
-def visible(request: HttpRequest, site: AdminSite, text: str) -> str:
-    """Return what the user may see of a stored text or a message. All pages must show such texts with this function."""
-    return text if may_read_raised(request, site) else public_part(text)
+def page_url(site: AdminSite, model: type[Model], page: str, *args: Any) -> str:
+    """Return the URL of one of the model's pages, which Django names."""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+    return reverse(name, args=args, current_app=site.name)
 
 
 def _has(codename: str) -> Callable[[Any, HttpRequest], bool]:

@@ -76,7 +76,8 @@ class OfBatchAdminMixin(MirrorAdminMixin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Omit the batch if all rows are of one, and its link for users who may not view it."""
-        shown: dict[Any, Any] = {"batch_link": "batch_link" if self.may_view(request, MessageBatch) else "batch_id"}
+        may_view = self.viewer(request).may_view(MessageBatch)
+        shown: dict[Any, Any] = {"batch_link": "batch_link" if may_view else "batch_id"}
         columns = [shown.get(name, name) for name in super().get_list_display(request)]
         return columns if batch_pk(request) is None else [name for name in columns if name not in shown.values()]
 
@@ -108,24 +109,23 @@ class OfBatchAdminMixin(MirrorAdminMixin):
 
     def list_links(self, request: HttpRequest, batch: MessageBatch) -> list[tuple[str, str]]:
         """Return the links above the list of one batch's rows: label and URL."""
-        return self._links(request, batch.pk, self.rows_url(request, self.other_model, batch.pk))
+        return self._links(request, batch.pk, self.viewer(request).rows_url(self.other_model, batch.pk))
 
     def _links(self, request: HttpRequest, batch_id: int, other_url: str) -> list[tuple[str, str]]:
         """Return label and URL of the batch and of the counterpart, if the user may view them."""
-        links = []
-        if self.may_view(request, MessageBatch):
-            links.append((_("Batch #%(pk)s") % {"pk": batch_id}, self.row_url(MessageBatch, batch_id)))
-        if other_url:
-            meta = self.other_model._meta
-            is_list = "?" in other_url
-            links.append((str(capfirst(meta.verbose_name_plural if is_list else meta.verbose_name)), other_url))
-        return links
+        meta = self.other_model._meta
+        is_list = "?" in other_url
+        links = [
+            (_("Batch #%(pk)s") % {"pk": batch_id}, self.viewer(request).row_url(MessageBatch, batch_id)),
+            (str(capfirst(meta.verbose_name_plural if is_list else meta.verbose_name)), other_url),
+        ]
+        return [(label, url) for label, url in links if url]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row = kwargs.get("obj")
         if row is not None:
             other = getattr(row, self.other_pk)
-            url = self.row_url(self.other_model, other) if other and self.may_view(request, self.other_model) else ""
+            url = self.viewer(request).row_url(self.other_model, other) if other else ""
             context["dcb_links"] = self._links(request, row.batch_id, url)
             context["dcb_texts"] = [
                 (text.heading, *display.shortened(text.text), self._whole_url(row, text)) for text in self.texts(row)

@@ -47,7 +47,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
         return False
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        linked = self.may_view(request, BatchResult)
+        linked = self.viewer(request).may_view(BatchResult)
         return [f"{name}_link" if name == "outcome" and linked else name for name in super().get_list_display(request)]
 
     def get_queryset(self, request: HttpRequest) -> Any:

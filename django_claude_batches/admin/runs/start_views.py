@@ -73,7 +73,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
             form = StartForm(name, seen=found.seen)
         else:
             found = Look.of(form.seen)
-        samples = found.samples if self.may_view(request, BatchRequest) else []
+        samples = found.samples if self.viewer(request).may_view(BatchRequest) else []
         context = {"title": _("Start %(job)s") % {"job": name}, "look": found, "form": form, "samples": samples}
         context["problem"] = self.visible(request, found.problem)
         return self.render_page(request, "jobrun/start.html", context)
@@ -100,9 +100,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         self.message_user(request, format_html("{}{}", str(error), link), messages.ERROR)
 
     def _run_url(self, request: HttpRequest, run: JobRun | None) -> str:
-        if run is None or not self.has_view_or_change_permission(request):
-            return ""
-        return self.row_url(JobRun, run.pk)
+        return "" if run is None else self.viewer(request).row_url(JobRun, run.pk)
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{name}", args=args, current_app=self.admin_site.name)
