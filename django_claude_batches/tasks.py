@@ -7,6 +7,7 @@ above the lease: a project-wide limit must not kill an ingest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -63,27 +64,27 @@ def tick(*, is_kick: bool = False) -> None:
     if not scheduled.begin_tick(is_kick=is_kick):
         return
     with ExitStack() as steps:  # called last in, first out, even if others raise
-        steps.callback(_send_deliveries)
-        steps.callback(_send_polls)
-        steps.callback(_send_advances)
+        steps.callback(_send, deliver, scheduled.dispatch_due_deliveries)
+        steps.callback(_send, poll, scheduled.dispatch_due_polls)
+        steps.callback(_send, advance, scheduled.dispatch_due_batches)
         steps.callback(scheduled.submit_pending)
-        steps.callback(_send_drives)
-        steps.callback(_send_prepares)
+        steps.callback(_send, drive, scheduled.dispatch_due_runs)
+        steps.callback(_send, prepare, scheduled.dispatch_due_uploads)
 
 
 @shared_task(name="django_claude_batches.advance", **HOUR_TASK_OPTIONS)
 def advance(pk: int) -> None:
     """Do what is due for one batch; then dispatch the deliveries and batches that became due."""
     scheduled.advance_if_due(pk)
-    _send_deliveries()
-    _send_advances()
+    _send(deliver, scheduled.dispatch_due_deliveries)
+    _send(advance, scheduled.dispatch_due_batches)
 
 
 @shared_task(name="django_claude_batches.poll", **HOUR_TASK_OPTIONS)
 def poll(alias: str) -> None:
     """Poll an account's batches; then dispatch those that became due."""
     scheduled.poll_if_due(alias)
-    _send_advances()
+    _send(advance, scheduled.dispatch_due_batches)
 
 
 @shared_task(name="django_claude_batches.drive", **HOUR_TASK_OPTIONS)
@@ -97,7 +98,7 @@ def drive(pk: int) -> None:
 def deliver(pk: int) -> None:
     """Deliver some results to their job; after the last ones of a batch, dispatch its run."""
     scheduled.deliver_if_due(pk)
-    _send_drives()
+    _send(drive, scheduled.dispatch_due_runs)
 
 
 @shared_task(name="django_claude_batches.start_job", **HOUR_TASK_OPTIONS)
@@ -105,26 +106,6 @@ def start_job(name: str, label: str = "") -> None:
     """Start a job, for an entry in beat's schedule; if it is already running, only log that."""
     scheduled.start_job_if_free(name, label=label)
     _send_kick()
-
-
-def _send_prepares() -> None:
-    scheduled.dispatch_due_uploads(lambda pk: prepare.apply_async((pk,)), rest=DISPATCH_INTERVAL)
-
-
-def _send_polls() -> None:
-    scheduled.dispatch_due_polls(lambda alias: poll.apply_async((alias,)), rest=DISPATCH_INTERVAL)
-
-
-def _send_advances() -> None:
-    scheduled.dispatch_due_batches(lambda pk: advance.apply_async((pk,)), rest=DISPATCH_INTERVAL)
-
-
-def _send_drives() -> None:
-    scheduled.dispatch_due_runs(lambda pk: drive.apply_async((pk,)), rest=DISPATCH_INTERVAL)
-
-
-def _send_deliveries() -> None:
-    scheduled.dispatch_due_deliveries(lambda pk: deliver.apply_async((pk,)), rest=DISPATCH_INTERVAL)
 
 
 @shared_task(name="django_claude_batches.prepare", **HOUR_TASK_OPTIONS)
@@ -171,6 +152,11 @@ def kick() -> None:
     """
     if conf.kick():
         transaction.on_commit(_send_kick, using=MessageBatch.objects.primary().db, robust=True)
+
+
+def _send(task: Any, dispatch_due: Callable[..., object]) -> None:
+    """Send a message of the task for each row that is due."""
+    dispatch_due(lambda key: task.apply_async((key,)), rest=DISPATCH_INTERVAL)
 
 
 def _send_kick() -> None:

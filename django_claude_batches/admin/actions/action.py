@@ -11,10 +11,6 @@ from django.utils.functional import Promise
 from django_claude_batches.admin.actions.confirmation import Question
 
 
-def _as_they_are(rows: Any) -> Any:
-    return rows
-
-
 @dataclass(frozen=True, kw_only=True)
 class Verb:
     """One action. `refusal` returns why a row is skipped, or an empty text; `perform` only records, and sends no HTTP.
@@ -35,6 +31,6 @@ class Verb:
     perform: Callable[..., object]
     asks: type[Question] = Question
     alone: Callable[[Any], str] = lambda row: ""
-    knowing: Callable[[Any], Any] = _as_they_are
+    knowing: Callable[[Any], Any] = lambda rows: rows
     makes: bool = False
     deletes: bool = False

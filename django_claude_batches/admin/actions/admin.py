@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
 from django_claude_batches.admin.actions.action import Verb
+from django_claude_batches.admin.base.permissions import page_url
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
 # Where an action may be offered: before Django 6.1 only on the list.
@@ -55,7 +56,7 @@ class ActingAdminMixin(MirrorAdminMixin):
         if row is not None:
             context["dcb_checkbox"] = ACTION_CHECKBOX_NAME
             context["dcb_buttons"] = list(self._buttons(request, row))
-            context["dcb_buttons_post"] = {"url": self.list_url(self.model), "name": "action"}
+            context["dcb_buttons_post"] = {"url": page_url(self.admin_site, self.model, "changelist"), "name": "action"}
             if LOCATIONS is not None:
                 context["action_form"] = None  # the buttons replace Django's select box
                 context["dcb_buttons_post"] = {"url": "", "name": f"{LOCATIONS.CHANGE_FORM.value}-action"}

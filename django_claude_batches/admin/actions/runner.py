@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -129,12 +128,8 @@ def _confirm(
         modeladmin.message_user(request, _skipped(verb, skipped), messages.WARNING)
         return _back(request)
     context = {
-        **modeladmin.admin_site.each_context(request),
-        **modeladmin.with_notices(request, None),
         "title": verb.label,
         "verb": verb,
-        "opts": modeladmin.opts,
-        "media": modeladmin.media,
         "summary": modeladmin.summarize(legal),
         "skipped": _skipped(verb, skipped) if skipped else "",
         "named": legal[:MOST_NAMED],
@@ -144,8 +139,7 @@ def _confirm(
         "back": _back_url(request),
         "question": question or verb.asks(legal),
     }
-    request.current_app = modeladmin.admin_site.name
-    return TemplateResponse(request, "admin/django_claude_batches/confirm_action.html", context)
+    return modeladmin.render_page(request, "confirm_action.html", context)
 
 
 def _done(verb: Verb, modeladmin: ActingAdminMixin, made: list[Any]) -> str:

@@ -150,8 +150,9 @@ def duration(length: timedelta) -> str:
     return timesince(now - length, now, depth=2)
 
 
-def link(url: str, text: Any) -> SafeString:
-    return format_html('<a href="{}">{}</a>', url, text)
+def link(url: str, text: Any) -> str:
+    """Return a link, or the text alone without a URL."""
+    return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
 
 
 def share(part: float) -> SafeString:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -25,11 +25,26 @@ RUN = "run"
 
 def batch_pk(request: HttpRequest) -> int | None:
     """Return the primary key of the batch whose rows are listed, if the list is of one batch."""
-    return _pk(request.GET.get(BATCH, ""))
+    return read_pk(request.GET.get(BATCH, ""))
 
 
-def _pk(given: str) -> int | None:
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else None
+def read_pk(text: str) -> int | None:
+    """Return the primary key that the text is, otherwise None. A number of more digits is none in any database."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def label_or_number(term: str, column: str) -> Q:
+    """Match rows that have the term in their label, as their number, or as all of this column."""
+    wanted = Q(label__icontains=term) | Q(**{column: term})
+    pk = read_pk(term.removeprefix("#"))
+    return wanted if pk is None else wanted | Q(pk=pk)
+
+
+class ColumnFilter(SimpleListFilter):
+    """Rows with the chosen value in the column that is named like the parameter."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 
 class AttentionFilter(SimpleListFilter):
@@ -49,7 +64,7 @@ class OneFilter(SimpleListFilter):
     """The one row that a list is about. It offers no others: they are linked from their pages."""
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        pk = _pk(request.GET.get(str(self.parameter_name), ""))
+        pk = read_pk(request.GET.get(str(self.parameter_name), ""))
         return [] if pk is None else [(str(pk), f"#{pk}")]
 
     def has_output(self) -> bool:
@@ -58,5 +73,5 @@ class OneFilter(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None:
             return queryset
-        pk = _pk(self.value() or "")
+        pk = read_pk(self.value() or "")
         return queryset.none() if pk is None else queryset.filter(**{str(self.parameter_name): pk})

@@ -1,78 +1,88 @@
-"""Who may do what: Django asks a ModelAdmin for `has_<name>_permission` of each action."""
+"""Who may view and do what: Django asks a ModelAdmin for `has_<name>_permission` of each action."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
-from django.db import models
+from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import reverse
 
+from django_claude_batches.admin.base.filters import BATCH
 from django_claude_batches.error_text import public_part
 from django_claude_batches.models import BatchRequest, BatchResult
 
 APP = "django_claude_batches"
 
 
-def may_view(request: HttpRequest, site: AdminSite, model: type[models.Model]) -> bool:
-    """Whether the user may see rows of this model on this site."""
-    return site.is_registered(model) and site.get_model_admin(model).has_view_or_change_permission(request)
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The user of a request on an admin site: what they may view there, and its URLs, empty for what they may not."""
+
+    request: HttpRequest
+    site: AdminSite
+
+    def may_view(self, model: type[Model]) -> bool:
+        """Whether the user may see rows of this model on this site."""
+        registered = self.site.is_registered(model)
+        return registered and self.site.get_model_admin(model).has_view_or_change_permission(self.request)
+
+    def visible(self, text: str) -> str:
+        """Return what the user may see of a stored text or a message: all pages must show such texts with this method.
+
+        Errors raised by the project's code may quote a prompt or an answer.
+        """
+        may_view_all = self.may_view(BatchResult) and self.may_view(BatchRequest)
+        return text if may_view_all else public_part(text)
+
+    def list_url(self, model: type[Model], **parameters: Any) -> str:
+        url = page_url(self.site, model, "changelist") if self.may_view(model) else ""
+        return f"{url}?{urlencode(parameters)}" if url and parameters else url
+
+    def rows_url(self, model: type[Model], batch_id: int, **parameters: Any) -> str:
+        """Return the URL of the list of one batch's rows."""
+        return self.list_url(model, **{BATCH: batch_id}, **parameters)
+
+    def row_url(self, model: type[Model], pk: Any) -> str:
+        return page_url(self.site, model, "change", pk) if self.may_view(model) else ""
 
 
-def may_read_raised(request: HttpRequest, site: AdminSite) -> bool:
-    """Whether the user may read errors raised by the project's code, which may quote a prompt or an answer."""
-    return may_view(request, site, BatchResult) and may_view(request, site, BatchRequest)
+def page_url(site: AdminSite, model: type[Model], page: str, *args: Any) -> str:
+    """Return the URL of one of the model's pages, which Django names."""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+    return reverse(name, args=args, current_app=site.name)
 
 
-def visible(request: HttpRequest, site: AdminSite, text: str) -> str:
-    """Return what the user may see of a stored text or a message. All pages must show such texts with this function."""
-    return text if may_read_raised(request, site) else public_part(text)
+def _has(codename: str) -> Callable[[Any, HttpRequest], bool]:
+    """Return a method of a ModelAdmin: whether the user has this permission."""
+
+    def has_permission(self: Any, request: HttpRequest) -> bool:
+        return request.user.has_perm(f"{APP}.{codename}")
+
+    return has_permission
 
 
 class MayActOnBatchesMixin:
     """For a ModelAdmin whose actions need the permissions of batches."""
 
-    def has_submit_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "submit_messagebatch")
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "cancel_messagebatch")
-
-    def has_delete_remote_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "delete_remote_messagebatch")
-
-    def has_advance_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "advance_messagebatch")
-
-    def has_reingest_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "reingest_messagebatch")
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "retry_messagebatch")
-
-    def has_identify_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "identify_messagebatch")
+    has_submit_permission = _has("submit_messagebatch")
+    has_cancel_permission = _has("cancel_messagebatch")
+    has_delete_remote_permission = _has("delete_remote_messagebatch")
+    has_advance_permission = _has("advance_messagebatch")
+    has_reingest_permission = _has("reingest_messagebatch")
+    has_retry_permission = _has("retry_messagebatch")
+    has_identify_permission = _has("identify_messagebatch")
 
 
 class MayActOnRunsMixin:
     """For a ModelAdmin whose actions need the permissions of runs."""
 
-    def has_start_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "start_jobrun")
-
-    def has_pause_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "pause_jobrun")
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "cancel_jobrun")
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "retry_jobrun")
-
-    def has_redeliver_permission(self, request: HttpRequest) -> bool:
-        return _may(request, "redeliver_jobrun")
-
-
-def _may(request: HttpRequest, codename: str) -> bool:
-    user: Any = request.user
-    return bool(user.has_perm(f"{APP}.{codename}"))
+    has_start_permission = _has("start_jobrun")
+    has_pause_permission = _has("pause_jobrun")
+    has_cancel_permission = _has("cancel_jobrun")
+    has_retry_permission = _has("retry_jobrun")
+    has_redeliver_permission = _has("redeliver_jobrun")

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from django_claude_batches import conf
-from django_claude_batches.pricing import PriceTable
+from collections.abc import Callable
+from typing import TypeVar
+
+from django_claude_batches.conf import ConfigurationError
+
+Read = TypeVar("Read")
+Default = TypeVar("Default")
 
 
-def known_accounts() -> list[str]:
-    """Return the aliases of the accounts in the settings; none if the settings are invalid."""
+def known(read: Callable[[], Read], default: Default) -> Read | Default:
+    """Return what `read` reads from the settings; the default if they are invalid."""
     try:
-        return sorted(conf.accounts())
-    except conf.ConfigurationError:
-        return []
-
-
-def known_installation() -> str:
-    """Return the name of this installation; empty if the settings are invalid."""
-    try:
-        return conf.installation()
-    except conf.ConfigurationError:
-        return ""
-
-
-def known_prices() -> PriceTable | None:
-    """Return the prices; None if the settings are invalid."""
-    try:
-        return conf.prices()
-    except conf.ConfigurationError:
-        return None
+        return read()
+    except ConfigurationError:
+        return default

@@ -14,7 +14,7 @@ from django_claude_batches.admin.actions.admin import ActingAdminMixin
 from django_claude_batches.admin.actions.runner import as_action
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.custom_id_search import has_custom_id
-from django_claude_batches.admin.base.filters import AttentionFilter
+from django_claude_batches.admin.base.filters import AttentionFilter, label_or_number
 from django_claude_batches.admin.base.permissions import MayActOnBatchesMixin
 from django_claude_batches.admin.batches.actions import BATCH_VERBS
 from django_claude_batches.admin.batches.detail import batch_page
@@ -94,7 +94,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         return SECONDS_OF_OURS if row.state in OURS else SECONDS
 
     def page_of(self, request: HttpRequest, row: MessageBatch) -> dict[str, Any]:
-        return batch_page(self, request, row)
+        return batch_page(self.viewer(request), row)
 
     @admin.display(description=_("batch"), ordering="pk")
     def name(self, batch: MessageBatch) -> str:
@@ -157,12 +157,9 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
             return queryset, False
         if term.startswith("msgbatch_"):
             return queryset.filter(anthropic_id=term), False
-        wanted = Q(label__icontains=term) | Q(kind=term)
-        number = term.removeprefix("#")
-        if number.isascii() and number.isdigit() and len(number) < 19:
-            wanted |= Q(pk=int(number))
+        wanted = label_or_number(term, "kind")
         for model in (BatchRequest, BatchResult):
-            if self.may_view(request, model):
+            if self.viewer(request).may_view(model):
                 wanted |= has_custom_id(model, term)
         return queryset.filter(wanted), False
 

@@ -46,6 +46,7 @@ class WordQuestion(Question):
     """Ask for a word to be typed."""
 
     WORD: Promise
+    LABEL = gettext_lazy("Type “%(word)s” to confirm:")
 
     word = forms.CharField(
         required=False, max_length=50, widget=forms.TextInput({"autocomplete": "off", "class": "vTextField"})
@@ -53,35 +54,25 @@ class WordQuestion(Question):
 
     def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
         super().__init__(rows, data)
-        self.fields["word"].label = _("Type “%(word)s” to confirm:") % {"word": self.WORD}
+        self.fields["word"].label = self.LABEL % {"word": self.WORD}
 
     def clean_word(self) -> str:
-        return checked_word(self.cleaned_data["word"], self.WORD)
+        typed = str(self.cleaned_data["word"])
+        if typed.strip().lower() != str(self.WORD):
+            raise forms.ValidationError(_("Nothing was done: type “%(word)s” to confirm.") % {"word": self.WORD})
+        return typed
 
 
-def checked_word(typed: str, word: Promise) -> str:
-    """Raise ValidationError unless that word was typed."""
-    if typed.strip().lower() != str(word):
-        raise forms.ValidationError(_("Nothing was done: type “%(word)s” to confirm.") % {"word": word})
-    return typed
-
-
-class SubmitQuestion(CountQuestion):
+class SubmitQuestion(WordQuestion, CountQuestion):
     """Confirm the submission of drafts; by a typed word, that of a batch that may have been billed before."""
 
     WORD = gettext_lazy("send again")
-
-    word = forms.CharField(
-        required=False, max_length=50, widget=forms.TextInput({"autocomplete": "off", "class": "vTextField"})
-    )
+    LABEL = gettext_lazy("It may have been billed before, and is then paid for twice. Type “%(word)s” to confirm:")
 
     def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
         super().__init__(rows, data)
         self._is_second = len(rows) == 1 and rows[0].may_have_been_billed
-        if self._is_second:
-            label = _("It may have been billed before, and is then paid for twice. Type “%(word)s” to confirm:")
-            self.fields["word"].label = label % {"word": self.WORD}
-        else:
+        if not self._is_second:
             del self.fields["word"]
 
     @property
@@ -90,9 +81,6 @@ class SubmitQuestion(CountQuestion):
 
     def estimate(self) -> Estimate:
         return cost_confirmation.estimate(self.rows)
-
-    def clean_word(self) -> str:
-        return checked_word(self.cleaned_data["word"], self.WORD)
 
     @property
     def answers(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -13,13 +12,13 @@ from django.utils.translation import ngettext
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.error_groups import error_groups
+from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.forecast import outlook
 from django_claude_batches.admin.batches.related_rows import MAX_ROWS, related_rows
 from django_claude_batches.admin.batches.run_facts import of_run
 from django_claude_batches.admin.batches.samples import samples
 from django_claude_batches.admin.batches.unconfirmed import unconfirmed
 from django_claude_batches.admin.batches.usage import spending, usage_table
-from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.models import (
     BatchEvent,
     BatchRequest,
@@ -36,7 +35,7 @@ from django_claude_batches.models.batch_state import FETCHING, IDENTIFIABLE, REM
 FETCHED = REMOTE - RUNNING
 
 
-def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:
+def batch_page(viewer: Viewer, batch: MessageBatch) -> dict[str, Any]:
     db = batch._state.db
     explanation = batch.explanation
     usage = list(batch.usage.using(db).order_by("model")[:MAX_ROWS]) if batch.state == State.INGESTED else []
@@ -49,22 +48,22 @@ def batch_page(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch
         "alarm": _alarm(batch),
         "error": error if error not in explanation else "",
         "whole_error": whole_error,
-        "counts": list(_counts(page, request, batch)),
-        "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(page, request, batch)],
+        "counts": list(_counts(viewer, batch)),
+        "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(viewer, batch)],
         "identified_id": batch.identified_id if batch.is_being_identified else "",
         "adoptable": batch.state in IDENTIFIABLE,
         "unconfirmed": unconfirmed(batch),
         "attempts": related.attempts,
         "usage": usage_table(usage),
-        "errors": _errors(page, request, batch),
-        "samples": _samples(page, request, batch),
-        "problems": _problems(page, request, related.problems),
-        "events": [_told(page, request, event) for event in related.events],
+        "errors": _errors(viewer, batch),
+        "samples": _samples(viewer, batch),
+        "problems": _problems(viewer, related.problems),
+        "events": [_told(viewer, event) for event in related.events],
     }
 
 
-def _told(page: MirrorAdminMixin, request: HttpRequest, event: BatchEvent) -> dict[str, Any]:
-    text, _whole = display.told(page.visible(request, event.text))
+def _told(viewer: Viewer, event: BatchEvent) -> dict[str, Any]:
+    text, _whole = display.told(viewer.visible(event.text))
     return {"at": event.at, "by": event.by_name, "what": event.what.replace("_", " "), "text": text}
 
 
@@ -81,19 +80,19 @@ def _alarm(batch: MessageBatch) -> str:
     return ""
 
 
-def _counts(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> Iterable[tuple[str, str, str, str]]:
+def _counts(viewer: Viewer, batch: MessageBatch) -> Iterable[tuple[str, str, str, str]]:
     """Return name, label, number and URL of each count that is not trivial."""
-    requests = page.rows_url(request, BatchRequest, batch.pk)
+    requests = viewer.rows_url(BatchRequest, batch.pk)
     yield "requests", _("requests"), f"{batch.request_count:,}", requests
     for name, label in display.OUTCOMES.items():
         count = getattr(batch, f"{name}_count")
         if count:
-            url = "" if name == "processing" else page.rows_url(request, BatchResult, batch.pk, outcome=name)
+            url = "" if name == "processing" else viewer.rows_url(BatchResult, batch.pk, outcome=name)
             yield name, str(label), f"{count:,}", url
     if batch.missing_count:
-        url = page.rows_url(request, BatchRequest, batch.pk, outcome="missing")
+        url = viewer.rows_url(BatchRequest, batch.pk, outcome="missing")
         yield "missing", _("missing"), f"{batch.missing_count:,}", url
-    results = page.rows_url(request, BatchResult, batch.pk)
+    results = viewer.rows_url(BatchResult, batch.pk)
     if results and batch.state in FETCHED:
         yield "results", _("all results"), "", results
 
@@ -106,36 +105,36 @@ def _wishes(batch: MessageBatch) -> Iterable[Fact]:
         yield Fact(_("Asked to be deleted at Anthropic"), display.moment(batch.delete_requested_at))
 
 
-def _related(page: MirrorAdminMixin, request: HttpRequest, batch: Any) -> Iterable[Fact]:
+def _related(viewer: Viewer, batch: Any) -> Iterable[Fact]:
     """Yield the run that made it, the batch that this one retries, and those that retry it."""
     if batch.run is not None:
-        yield from of_run(batch, page.row_url(JobRun, batch.run.pk) if page.may_view(request, JobRun) else "")
+        yield from of_run(batch, viewer.row_url(JobRun, batch.run.pk))
     if batch.parent is not None:
-        yield Fact(_("Retries"), display.link(page.row_url(MessageBatch, batch.parent.pk), batch.parent))
+        yield Fact(_("Retries"), display.link(viewer.row_url(MessageBatch, batch.parent.pk), batch.parent))
     for child in batch.retried_by:
-        yield Fact(_("Retried by"), display.link(page.row_url(MessageBatch, child.pk), child))
+        yield Fact(_("Retried by"), display.link(viewer.row_url(MessageBatch, child.pk), child))
 
 
-def _errors(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> dict[str, Any]:
+def _errors(viewer: Viewer, batch: MessageBatch) -> dict[str, Any]:
     """Return the kinds of error with their rows; empty if there are none, or none are counted yet."""
     groups = error_groups(batch)
     kinds = ngettext("%(n)s kind of error", "%(n)s kinds of error", len(groups)) % {"n": f"{len(groups):,}"}
     total = sum(group.rows for group in groups)
     rows = ngettext("%(n)s row", "%(n)s rows", total) % {"n": f"{total:,}"}
-    linked = [(group, page.rows_url(request, BatchResult, batch.pk, error_type=group.error_type)) for group in groups]
+    linked = [(group, viewer.rows_url(BatchResult, batch.pk, error_type=group.error_type)) for group in groups]
     return {"heading": f"{kinds}, {rows}", "groups": linked} if groups else {}
 
 
-def _samples(page: MirrorAdminMixin, request: HttpRequest, batch: MessageBatch) -> list[Any]:
+def _samples(viewer: Viewer, batch: MessageBatch) -> list[Any]:
     """Return a few results with their prompts, for users who may view both."""
-    may_read = page.may_view(request, BatchResult) and page.may_view(request, BatchRequest)
+    may_read = viewer.may_view(BatchResult) and viewer.may_view(BatchRequest)
     if not may_read or batch.state not in FETCHED:
         return []
-    return [(sample, page.row_url(BatchResult, sample.result.pk)) for sample in samples(batch)]
+    return [(sample, viewer.row_url(BatchResult, sample.result.pk)) for sample in samples(batch)]
 
 
-def _problems(page: MirrorAdminMixin, request: HttpRequest, problems: list[ResultProblem]) -> dict[str, Any]:
+def _problems(viewer: Viewer, problems: list[ResultProblem]) -> dict[str, Any]:
     """Return the lines that could not become rows, for users who may view answers; for others, their number."""
     shown = problems[:MAX_ROWS]
-    rows = shown if page.may_view(request, BatchResult) else []
+    rows = shown if viewer.may_view(BatchResult) else []
     return {"count": len(shown), "more": len(problems) > MAX_ROWS, "rows": rows}

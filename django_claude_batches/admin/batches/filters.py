@@ -11,8 +11,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.admin.base.filters import NEARING, RUN, OneFilter
-from django_claude_batches.admin.base.safe_settings import known_accounts
+from django_claude_batches import conf
+from django_claude_batches.admin.base.filters import NEARING, RUN, ColumnFilter, OneFilter
+from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import MessageBatch
 
@@ -20,7 +21,7 @@ from django_claude_batches.models import MessageBatch
 MOST_KINDS = 100
 
 
-class KindFilter(SimpleListFilter):
+class KindFilter(ColumnFilter):
     title = _("kind")
     parameter_name = "kind"
 
@@ -29,19 +30,13 @@ class KindFilter(SimpleListFilter):
         kinds = MessageBatch.objects.primary().exclude(kind="").order_by("kind").values_list("kind", flat=True)
         return [(kind, kind) for kind in kinds.distinct()[:MOST_KINDS]]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
 
-
-class AccountFilter(SimpleListFilter):
+class AccountFilter(ColumnFilter):
     title = _("account")
     parameter_name = "account"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        return [(alias, alias) for alias in known_accounts()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(account=self.value()) if self.value() else queryset
+        return [(alias, alias) for alias in sorted(known(conf.accounts, ()))]
 
 
 class AgeFilter(SimpleListFilter):
@@ -58,9 +53,9 @@ class AgeFilter(SimpleListFilter):
         chosen = self.value()
         if chosen == "more":
             return queryset.filter(drafted_at__lt=now_plus(-timedelta(days=30)))
-        return (
-            queryset.filter(drafted_at__gte=now_plus(-timedelta(days=int(chosen)))) if chosen in self.days else queryset
-        )
+        if chosen in self.days:
+            return queryset.filter(drafted_at__gte=now_plus(-timedelta(days=int(chosen))))
+        return queryset
 
 
 class NearingFilter(SimpleListFilter):

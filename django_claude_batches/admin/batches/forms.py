@@ -8,7 +8,8 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches.admin.base.safe_settings import known_accounts
+from django_claude_batches import conf
+from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.models import MessageBatch
 
 EDITABLE_FIELDS = ("label", "kind", "account", "betas")
@@ -17,8 +18,8 @@ EDITABLE_FIELDS = ("label", "kind", "account", "betas")
 BETA = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
 
 
-class BetasField(forms.CharField):
-    """Names separated by commas, as in the header."""
+class BetasField(forms.Field):
+    """A list of names, written with commas, as in the header."""
 
     def prepare_value(self, value: Any) -> Any:
         return ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -31,12 +32,6 @@ class BetasField(forms.CharField):
             if not BETA.fullmatch(name):
                 text = _("%(name)s is no name of a beta: letters, digits, dots, dashes and underscores only.")
                 raise forms.ValidationError(text, params={"name": name})
-
-    def run_validators(self, value: Any) -> None:
-        """Run none: those of a CharField are for text."""
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(self.to_python(data) != (initial or []))
 
 
 class DraftForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -54,4 +49,4 @@ class DraftForm(forms.ModelForm):  # type: ignore[type-arg]
         account = self.fields.get("account")
         if isinstance(account, forms.ChoiceField):
             # The current one too: saving a label must not change an account that was removed from the settings.
-            account.choices = [(alias, alias) for alias in sorted({*known_accounts(), self.instance.account})]
+            account.choices = [(alias, alias) for alias in sorted({*known(conf.accounts, ()), self.instance.account})]

@@ -35,8 +35,7 @@ def with_run(batches: Any) -> Any:
 
 def of_run(batch: Any, url: str) -> Iterator[Fact]:
     """Yield the facts of a batch that a run made; `url` is the run's page, empty for users who may not view it."""
-    name = display.link(url, batch.run) if url else str(batch.run)
-    yield Fact(_("Run"), name)
+    yield Fact(_("Run"), display.link(url, batch.run))
     yield Fact(_("Its rows are asked"), _nth(batch.run_attempt))
     if batch.state == State.DRAFT and batch.run.is_active:
         yield Fact(_("Next"), _next(batch))

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_claude_batches import conf
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
-from django_claude_batches.admin.base.safe_settings import known_prices
+from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.models import MessageBatch, State, UsageRollup
 from django_claude_batches.models.batch_state import UNSENT
 from django_claude_batches.models.usage import USAGE_COLUMNS
@@ -19,7 +20,7 @@ THROUGH_CACHE = ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_t
 
 def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact]:
     """Yield the estimated cost before it is sent, and its usage and actual cost once it is complete."""
-    if batch.state in UNSENT and (prices := known_prices()):
+    if batch.state in UNSENT and (prices := known(conf.prices, None)):
         yield Fact(_("Estimate before sending"), display.estimate(batch.estimate(prices)))
     if batch.state == State.INGESTED:
         yield Fact(_("Tokens"), tokens({name: sum(getattr(row, name) for row in usage) for name in USAGE_COLUMNS}))

@@ -6,72 +6,56 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from django.contrib.admin import AdminSite
-from django.http import HttpRequest
 from django.template.defaultfilters import date as date_filter
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_claude_batches.admin.base.safe_settings import known_installation
-from django_claude_batches.admin.notices.notice import Notice, row_url
+from django_claude_batches import conf
+from django_claude_batches.admin.base.permissions import Viewer
+from django_claude_batches.admin.base.safe_settings import known
+from django_claude_batches.admin.notices.notice import Notice
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.account_pauses import KEY_REFUSED_PREFIX
 
 
-def about_accounts(request: HttpRequest, site: AdminSite, accounts: Iterable[Any]) -> Iterator[Notice]:
-    name = known_installation()
+def about_accounts(viewer: Viewer, accounts: Iterable[Any]) -> Iterator[Notice]:
     for account in accounts:
-        url = row_url(request, site, account)
-        if account.belongs_to_other_installation(name):
-            yield _elsewhere(account, name, url)
-        if account.is_paused:
-            yield _paused(account, url)
-        if account.is_slow:
-            yield _slow(account, url)
-        if account.audit_findings:
-            yield _audited(account, url)
+        url = viewer.row_url(AccountState, account.pk)
+        for text in _texts(account, may_view=bool(url)):
+            yield Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
 
 
-def _audited(account: AccountState, url: str) -> Notice:
-    words = ngettext(
-        'The audit of "%(account)s" at %(at)s found %(n)s problem that requires a person. `manage.py '
-        "claude_batches audit --account %(account)s` shows it and what to do.",
-        'The audit of "%(account)s" at %(at)s found %(n)s problems that require a person. `manage.py '
-        "claude_batches audit --account %(account)s` shows them and what to do.",
-        account.audit_findings,
-    )
-    at = _moment(account.audited_at)
-    text = words % {"account": account.alias, "at": at, "n": f"{account.audit_findings:,}"}
-    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
-
-
-def _elsewhere(account: AccountState, name: str, url: str) -> Notice:
-    words = _(
-        'This database belongs to "%(known)s", and the settings say "%(name)s": it may be a copy. Nothing is '
-        'done for "%(account)s" until a person confirms that it is not.'
-    )
-    text = words % {"known": account.installation, "name": name, "account": account.alias}
-    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
-
-
-def _paused(account: AccountState, url: str) -> Notice:
-    if not url:  # the reason requires view_accountstate
-        words = _('Sending is paused for "%(account)s". Running batches are still fetched.')
-        return Notice(words % {"account": account.alias})
-    reason, remedy = _why_and_remedy(account)
-    words = _('Sending is paused for "%(account)s": %(reason)s Running batches are still fetched. %(remedy)s')
-    text = words % {"account": account.alias, "reason": reason, "remedy": remedy}
-    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
-
-
-def _slow(account: AccountState, url: str) -> Notice:
-    words = _(
-        'The server of "%(account)s" has not answered in time since %(since)s. It is called less often until '
-        "it does. Batches of other accounts are not affected."
-    )
-    text = words % {"account": account.alias, "since": _moment(account.slow_since)}
-    return Notice(text, url, _("Account %(alias)s") % {"alias": account.alias})
+def _texts(account: Any, *, may_view: bool) -> Iterator[str]:
+    named = {"account": account.alias}
+    name = known(conf.installation, "")
+    if account.belongs_to_other_installation(name):
+        text = _(
+            'This database belongs to "%(known)s", and the settings say "%(name)s": it may be a copy. Nothing is '
+            'done for "%(account)s" until a person confirms that it is not.'
+        )
+        yield text % {**named, "known": account.installation, "name": name}
+    if account.is_paused and may_view:
+        reason, remedy = _why_and_remedy(account)
+        text = _('Sending is paused for "%(account)s": %(reason)s Running batches are still fetched. %(remedy)s')
+        yield text % {**named, "reason": reason, "remedy": remedy}
+    elif account.is_paused:  # the reason requires view_accountstate
+        yield _('Sending is paused for "%(account)s". Running batches are still fetched.') % named
+    if account.is_slow:
+        text = _(
+            'The server of "%(account)s" has not answered in time since %(since)s. It is called less often until '
+            "it does. Batches of other accounts are not affected."
+        )
+        yield text % {**named, "since": _moment(account.slow_since)}
+    if account.audit_findings:
+        text = ngettext(
+            'The audit of "%(account)s" at %(at)s found %(n)s problem that requires a person. `manage.py '
+            "claude_batches audit --account %(account)s` shows it and what to do.",
+            'The audit of "%(account)s" at %(at)s found %(n)s problems that require a person. `manage.py '
+            "claude_batches audit --account %(account)s` shows them and what to do.",
+            account.audit_findings,
+        )
+        yield text % {**named, "at": _moment(account.audited_at), "n": f"{account.audit_findings:,}"}
 
 
 def _why_and_remedy(account: AccountState) -> tuple[str, str]:

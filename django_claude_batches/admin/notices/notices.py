@@ -6,31 +6,30 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from django.contrib.admin import AdminSite
 from django.core.checks import WARNING
 from django.db.models import Exists, OuterRef
-from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from django_claude_batches import checks
+from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.notices.account_notices import about_accounts
-from django_claude_batches.admin.notices.batch_notices import about_batches, live_counts
-from django_claude_batches.admin.notices.notice import Notice, list_url
-from django_claude_batches.admin.notices.run_notices import about_runs, run_counts
+from django_claude_batches.admin.notices.notice import Notice
+from django_claude_batches.admin.notices.row_notices import about_rows, row_counts
 from django_claude_batches.models import AccountState
 from django_claude_batches.models.due import DUE_MODELS, is_work_due_column
 
 
-def notices(request: HttpRequest, site: AdminSite) -> list[Notice]:
+def notices(viewer: Viewer) -> list[Notice]:
     """Return the current notices: one query, or a few more before the first tick."""
-    accounts = _accounts()
+    accounts = _rows(AccountState)
     live = _live(accounts)
     found = list(_failed_checks())
     if live is not None:
         if live.is_due and not any(account.is_ticking for account in accounts):
-            found.append(_still(request, site))
-        found += [*about_batches(request, site, live), *about_runs(request, site, live)]
-    return found + list(about_accounts(request, site, accounts))
+            text = _("Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`.")
+            found.append(Notice(text, viewer.list_url(AccountState), _("When the last tick was")))
+        found += about_rows(viewer, live)
+    return [*found, *about_accounts(viewer, accounts)]
 
 
 def _failed_checks() -> Iterator[Notice]:
@@ -39,10 +38,6 @@ def _failed_checks() -> Iterator[Notice]:
         for message in check(app_configs=None):
             if message.level >= WARNING and not message.is_silenced():
                 yield Notice(f"{message.id}: {message.msg} {message.hint or ''}".rstrip())
-
-
-def _accounts() -> list[Any]:
-    return _rows(AccountState)
 
 
 def _live(accounts: Sequence[Any]) -> Any:
@@ -60,7 +55,7 @@ def _rows(kind: Any) -> list[Any]:
 @cache
 def _sql(kind: Any, using: str) -> tuple[str, tuple[Any, ...]]:
     """Return the SQL, which contains no time and no setting: compiling it takes longer than executing it."""
-    rows = kind.objects.using(using).annotate(**_counts())
+    rows = kind.objects.using(using).annotate(is_due=is_work_due_column(), **row_counts())
     if kind is AccountState:
         same = kind.objects.using(using).filter(pk=OuterRef("pk"))
         is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
@@ -69,12 +64,3 @@ def _sql(kind: Any, using: str) -> tuple[str, tuple[Any, ...]]:
         rows = rows.order_by("pk").only("pk")[:1]
     sql, params = rows.query.get_compiler(using).as_sql()
     return sql, tuple(params)
-
-
-def _counts() -> dict[str, Any]:
-    return {"is_due": is_work_due_column(), **live_counts(), **run_counts()}
-
-
-def _still(request: HttpRequest, site: AdminSite) -> Notice:
-    text = _("Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`.")
-    return Notice(text, list_url(request, site, AccountState), _("When the last tick was"))

@@ -9,15 +9,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from django_claude_batches.admin.base.filters import read_pk
 from django_claude_batches.admin.base.permissions import APP
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
 # Seconds between two refreshes: while Anthropic takes the next step, and while a worker does.
 SECONDS = 10
 SECONDS_OF_OURS = 5
-
-# Digits of a primary key. A longer number is none in any database.
-LONGEST_PK = 18
 
 
 class MovingAdminMixin(MirrorAdminMixin):
@@ -36,7 +34,7 @@ class MovingAdminMixin(MirrorAdminMixin):
 
     def seconds(self, row: Any) -> int:
         """Return the seconds between two refreshes."""
-        raise NotImplementedError
+        return SECONDS_OF_OURS
 
     def fetch(self, request: HttpRequest, pk: int) -> Any:
         """Return the row with what its page needs, or None."""
@@ -51,9 +49,10 @@ class MovingAdminMixin(MirrorAdminMixin):
         return [path("<path:object_id>/card/", view, name=self._card), *super().get_urls()]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        if from_field is not None or not (object_id.isascii() and object_id.isdigit() and len(object_id) <= LONGEST_PK):
+        pk = read_pk(object_id)
+        if from_field is not None or pk is None:
             return super().get_object(request, object_id, from_field)
-        return self.reduced(request, self.fetch(request, int(object_id)))
+        return self.reduced(request, self.fetch(request, pk))
 
     def card_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Return the live parts of the page as an HTML fragment."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.template.response import TemplateResponse
 
 from django_claude_batches.admin.base.changelist import CappedPaginator, LeanChangeList
 from django_claude_batches.admin.base.display import EMPTY
-from django_claude_batches.admin.base.filters import BATCH
 from django_claude_batches.admin.base.lookups import DATE_PARTS, LOOKUPS, is_long_text, split_lookup, without_key
-from django_claude_batches.admin.base.permissions import APP, may_view, visible
+from django_claude_batches.admin.base.permissions import APP, Viewer, page_url
 from django_claude_batches.admin.notices.notices import notices
 
 # Columns that may contain errors raised by code of the project.
@@ -85,27 +83,27 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, self.with_notices(request, extra_context))
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        return super().changeform_view(request, object_id, form_url, self.with_notices(request, extra_context))
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return super().render_change_form(request, self.with_notices(request, context), *args, **kwargs)
+
+    def render_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+        """Return a page that is not one of Django's; `template` is its name in the app's folder."""
+        request.current_app = self.admin_site.name
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        shared = self.with_notices(request, shared)
+        return TemplateResponse(request, f"admin/{APP}/{template}", {**shared, **context})
 
     def with_notices(self, request: HttpRequest, context: dict[str, Any] | None) -> dict[str, Any]:
         """Add the notices of the page's template, only for users who may view the page."""
         allowed = self.has_view_or_change_permission(request)
-        return {"dcb_notices": notices(request, self.admin_site) if allowed else [], **(context or {})}
+        return {"dcb_notices": notices(self.viewer(request)) if allowed else [], **(context or {})}
 
-    def may_view(self, request: HttpRequest, model: type[models.Model]) -> bool:
-        """Whether the user may see rows of this model here."""
-        return may_view(request, self.admin_site, model)
+    def viewer(self, request: HttpRequest) -> Viewer:
+        return Viewer(request, self.admin_site)
 
     def visible(self, request: HttpRequest, text: str) -> str:
         """Return what the user may see of a text that code of the project may have raised."""
-        return visible(request, self.admin_site, text)
+        return self.viewer(request).visible(text)
 
     def reduced(self, request: HttpRequest, row: Any) -> Any:
         """Return the row with its texts reduced to what the user may see, for all pages and columns."""
@@ -117,14 +115,6 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         return self.reduced(request, super().get_object(request, object_id, from_field))
 
-    def list_url(self, model: type[models.Model], **parameters: Any) -> str:
-        path = reverse(f"admin:{APP}_{model._meta.model_name}_changelist", current_app=self.admin_site.name)
-        return f"{path}?{urlencode(parameters)}" if parameters else path
-
     def row_url(self, model: type[models.Model], pk: Any) -> str:
-        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-        return reverse(name, args=[pk], current_app=self.admin_site.name)
-
-    def rows_url(self, request: HttpRequest, model: type[models.Model], batch_id: int, **parameters: Any) -> str:
-        """Return the URL of a batch's rows, empty if the user may not view them."""
-        return self.list_url(model, **{BATCH: batch_id}, **parameters) if self.may_view(request, model) else ""
+        """Return the URL of the row's page, whether or not the user may view it."""
+        return page_url(self.admin_site, model, "change", pk)

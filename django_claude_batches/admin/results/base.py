@@ -32,7 +32,10 @@ class Text:
 class OfBatchAdminMixin(MirrorAdminMixin):
     """Rows by the hundred thousand for each batch: an index serves each query of a list."""
 
+    # The model of the counterpart, and the attribute of a row that has its primary key.
     other_model: type[BatchRequest | BatchResult]
+    other_pk: str
+
     order_in_batch: tuple[str, ...] = ()
     search_fields = ("custom_id",)
     search_help_text = _("A whole custom_id; in the list of one batch, its beginning is enough.")
@@ -71,13 +74,10 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_whole"
         return reverse(name, args=[row.pk, text.name], current_app=self.admin_site.name)
 
-    def other_pk(self, row: Any) -> int | None:
-        """Return the primary key of the counterpart, or None."""
-        raise NotImplementedError
-
     def get_list_display(self, request: HttpRequest) -> Any:
         """Omit the batch if all rows are of one, and its link for users who may not view it."""
-        shown: dict[Any, Any] = {"batch_link": "batch_link" if self.may_view(request, MessageBatch) else "batch_id"}
+        may_view = self.viewer(request).may_view(MessageBatch)
+        shown: dict[Any, Any] = {"batch_link": "batch_link" if may_view else "batch_id"}
         columns = [shown.get(name, name) for name in super().get_list_display(request)]
         return columns if batch_pk(request) is None else [name for name in columns if name not in shown.values()]
 
@@ -109,24 +109,23 @@ class OfBatchAdminMixin(MirrorAdminMixin):
 
     def list_links(self, request: HttpRequest, batch: MessageBatch) -> list[tuple[str, str]]:
         """Return the links above the list of one batch's rows: label and URL."""
-        return self._links(request, batch.pk, self.rows_url(request, self.other_model, batch.pk))
+        return self._links(request, batch.pk, self.viewer(request).rows_url(self.other_model, batch.pk))
 
     def _links(self, request: HttpRequest, batch_id: int, other_url: str) -> list[tuple[str, str]]:
         """Return label and URL of the batch and of the counterpart, if the user may view them."""
-        links = []
-        if self.may_view(request, MessageBatch):
-            links.append((_("Batch #%(pk)s") % {"pk": batch_id}, self.row_url(MessageBatch, batch_id)))
-        if other_url:
-            meta = self.other_model._meta
-            is_list = "?" in other_url
-            links.append((str(capfirst(meta.verbose_name_plural if is_list else meta.verbose_name)), other_url))
-        return links
+        meta = self.other_model._meta
+        is_list = "?" in other_url
+        links = [
+            (_("Batch #%(pk)s") % {"pk": batch_id}, self.viewer(request).row_url(MessageBatch, batch_id)),
+            (str(capfirst(meta.verbose_name_plural if is_list else meta.verbose_name)), other_url),
+        ]
+        return [(label, url) for label, url in links if url]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row = kwargs.get("obj")
         if row is not None:
-            other = self.other_pk(row)
-            url = self.row_url(self.other_model, other) if other and self.may_view(request, self.other_model) else ""
+            other = getattr(row, self.other_pk)
+            url = self.viewer(request).row_url(self.other_model, other) if other else ""
             context["dcb_links"] = self._links(request, row.batch_id, url)
             context["dcb_texts"] = [
                 (text.heading, *display.shortened(text.text), self._whole_url(row, text)) for text in self.texts(row)

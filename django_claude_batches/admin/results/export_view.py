@@ -45,7 +45,7 @@ class ExportingAdminMixin(MirrorAdminMixin):
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         columns = list(cells.COLUMNS)
-        if not self.may_view(request, BatchRequest):
+        if not self.viewer(request).may_view(BatchRequest):
             columns = [name for name in columns if name not in OF_REQUESTS]
             if OF_REQUESTS & set(request.POST.getlist("columns")):
                 raise PermissionDenied
@@ -59,17 +59,12 @@ class ExportingAdminMixin(MirrorAdminMixin):
 
     def _page(self, request: HttpRequest, batch: MessageBatch, form: ExportForm) -> TemplateResponse:
         context = {
-            **self.admin_site.each_context(request),
-            **self.with_notices(request, None),
             "title": _("Export results of batch %(batch)s") % {"batch": batch},
-            "opts": self.opts,
-            "media": self.media + form.media,
             "form": form,
             "batch": batch,
-            "back": self.rows_url(request, BatchResult, batch.pk, **asked(request.GET)),
+            "back": self.viewer(request).rows_url(BatchResult, batch.pk, **asked(request.GET)),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_claude_batches/export.html", context)
+        return self.render_page(request, "export.html", context)
 
     def _download(self, request: HttpRequest, batch: MessageBatch, form: ExportForm) -> StreamingHttpResponse:
         export = form.export()
@@ -90,7 +85,7 @@ def export_links(
 
     `narrowed` is what the page has selected initially: the parameters of the list of results.
     """
-    if batch.state not in REMOTE - RUNNING or not page.may_view(request, BatchResult):
+    if batch.state not in REMOTE - RUNNING or not page.viewer(request).may_view(BatchResult):
         return []
     if not isinstance(page.admin_site.get_model_admin(BatchResult), ExportingAdminMixin):
         return []

@@ -18,6 +18,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
     """Requests, linked from their batch. Users who may view them may read prompts."""
 
     other_model = BatchResult
+    other_pk = "result_pk"
     list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")
     list_filter = (BatchFilter, RequestOutcomeFilter)
     linked_by = ("batch",)
@@ -46,7 +47,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
         return False
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        linked = self.may_view(request, BatchResult)
+        linked = self.viewer(request).may_view(BatchResult)
         return [f"{name}_link" if name == "outcome" and linked else name for name in super().get_list_display(request)]
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -60,9 +61,6 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
     def texts(self, row: BatchRequest) -> list[Text]:
         sent = display.pretty_text(row.params_text) if row.params_text else row.purge_note
         return [Text("params", _("params, as they are sent"), sent)]
-
-    def other_pk(self, row: Any) -> int | None:
-        return row.result_pk  # type: ignore[no-any-return]
 
 
 @admin.register(BatchRequest)

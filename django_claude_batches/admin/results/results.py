@@ -29,6 +29,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     """Results. Users who may view them may read answers."""
 
     other_model = BatchRequest
+    other_pk = "request_id"
     list_display = (
         "custom_id",
         "batch_link",
@@ -101,9 +102,6 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         if row.is_off_tier:
             said.append(f"{OFF_TIER} (service_tier: {row.service_tier})")
         return " ".join(said)
-
-    def other_pk(self, row: BatchResult) -> int | None:
-        return row.request_id
 
 
 @admin.register(BatchResult)

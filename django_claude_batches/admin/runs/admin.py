@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -12,8 +11,9 @@ from django_claude_batches.admin.actions.admin import ActingAdminMixin
 from django_claude_batches.admin.actions.runner import as_action
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.changelist import LeanChangeList
+from django_claude_batches.admin.base.filters import label_or_number
 from django_claude_batches.admin.batches.run_facts import with_run
-from django_claude_batches.admin.pages.live import SECONDS_OF_OURS, MovingAdminMixin
+from django_claude_batches.admin.pages.live import MovingAdminMixin
 from django_claude_batches.admin.runs.actions import RUN_VERBS
 from django_claude_batches.admin.runs.detail import run_page
 from django_claude_batches.admin.runs.display import run_progress, run_state
@@ -83,13 +83,7 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()
-        if not term:
-            return queryset, False
-        wanted = Q(label__icontains=term) | Q(job=term)
-        number = term.removeprefix("#")
-        if number.isascii() and number.isdigit() and len(number) < 19:
-            wanted |= Q(pk=int(number))
-        return queryset.filter(wanted), False
+        return queryset.filter(label_or_number(term, "job")) if term else queryset, False
 
     def summarize(self, rows: list[JobRun]) -> str:
         runs = ngettext("%d run", "%d runs", len(rows)) % len(rows)
@@ -115,11 +109,8 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
     def moves(self, row: JobRun) -> bool:
         return row.is_active and not row.is_paused
 
-    def seconds(self, row: JobRun) -> int:
-        return SECONDS_OF_OURS
-
     def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        return run_page(self, request, row)
+        return run_page(self.viewer(request), row)
 
 
 @admin.register(JobRun)

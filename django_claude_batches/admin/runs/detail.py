@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
@@ -13,12 +13,12 @@ from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
+from django_claude_batches.admin.base.error_groups import error_groups
 from django_claude_batches.admin.base.filters import RUN
+from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.usage import tokens
-from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.admin.runs.confirmations import OUTCOMES
 from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state
-from django_claude_batches.admin.runs.errors import Kind, kinds_of_failure
 from django_claude_batches.models import BatchRequest, BatchResult, FailedDelivery, JobRun, MessageBatch
 from django_claude_batches.models.run import WORKING
 from django_claude_batches.models.run_totals import RunTotals
@@ -28,6 +28,8 @@ MOST_ROWS = 50
 
 MAX_FAILED_DELIVERIES = 10
 
+MOST_KINDS = 20
+
 # Batches named for each kind of failure.
 MOST_NAMED = 5
 
@@ -35,7 +37,7 @@ MOST_NAMED = 5
 FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "errored", "canceled", "expired"})
 
 
-def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str, Any]:
+def run_page(viewer: Viewer, run: Any) -> dict[str, Any]:
     """Return it for a run annotated with its `own_batches` and its number of failed deliveries, in three queries."""
     totals = RunTotals.of_batches(run, run.own_batches, failed_deliveries=run.failed_delivery_count)
     reason, whole_reason = display.told(run.pause_reason) if run.is_paused else ("", "")
@@ -48,22 +50,22 @@ def run_page(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> dict[str
         "whole_reason": whole_reason,
         "error": error,
         "whole_error": whole_error,
-        "counts": list(_counts(page, request, run, totals)),
-        "facts": [*_left(page, request, run), *_facts(run, totals)],
-        "errors": list(_errors(page, request, run, totals)),
-        "batches": [_batch(page, request, batch, totals) for batch in run.own_batches[-MOST_ROWS:]],
+        "counts": list(_counts(viewer, run, totals)),
+        "facts": [*_left(viewer, run), *_facts(run, totals)],
+        "errors": list(_errors(viewer, run, totals)),
+        "batches": [_batch(viewer, batch, totals) for batch in run.own_batches[-MOST_ROWS:]],
         "more_batches": max(len(run.own_batches) - MOST_ROWS, 0),
-        "batches_url": page.list_url(MessageBatch, **{RUN: run.pk}) if page.may_view(request, MessageBatch) else "",
+        "batches_url": viewer.list_url(MessageBatch, **{RUN: run.pk}),
         "left_out": run.left_out_rows,
         "left_out_count": run.left_out_count,
         "more_left_out": run.left_out_count - len(run.left_out_rows),
-        "failed_deliveries": _parked(page, request, run) if run.failed_delivery_count else [],
+        "failed_deliveries": _parked(viewer, run) if run.failed_delivery_count else [],
         "failed_delivery_count": run.failed_delivery_count,
         "more_failed_deliveries": max(run.failed_delivery_count - MAX_FAILED_DELIVERIES, 0),
     }
 
 
-def _counts(page: MirrorAdminMixin, request: HttpRequest, run: JobRun, totals: RunTotals) -> Iterator[Any]:
+def _counts(viewer: Viewer, run: JobRun, totals: RunTotals) -> Iterator[Any]:
     """Yield name, label, number and URL of each count that is not trivial."""
     yield "rows", ngettext("row", "rows", totals.rows), f"{totals.rows:,}", ""
     for name, label, count in parts(run, totals):
@@ -76,16 +78,15 @@ def _counts(page: MirrorAdminMixin, request: HttpRequest, run: JobRun, totals: R
             )
     if totals.left_out:
         yield "left-out", _("left out"), f"{totals.left_out:,}", "#dcb-left-out"
-    if totals.batch_count and page.may_view(request, MessageBatch):
-        label = ngettext("batch", "batches", totals.batch_count)
-        yield "batches", label, f"{totals.batch_count:,}", page.list_url(MessageBatch, **{RUN: run.pk})
+    url = viewer.list_url(MessageBatch, **{RUN: run.pk})
+    if totals.batch_count and url:
+        yield "batches", ngettext("batch", "batches", totals.batch_count), f"{totals.batch_count:,}", url
 
 
-def _left(page: MirrorAdminMixin, request: HttpRequest, run: Any) -> Iterator[Fact]:
+def _left(viewer: Viewer, run: Any) -> Iterator[Fact]:
     left = [batch for batch in run.own_batches if batch.is_left] if run.state in WORKING else []
     if left:
-        may_view = page.may_view(request, MessageBatch)
-        named = [(_link(page, batch.pk, may_view=may_view), display.state_label(batch)) for batch in left[:MOST_NAMED]]
+        named = [(_link(viewer, batch.pk), display.state_label(batch)) for batch in left[:MOST_NAMED]]
         batches = format_html_join(", ", "{} {}", named)
         yield Fact(
             _("Needs attention"),
@@ -121,37 +122,60 @@ def _cost(run: Any, totals: RunTotals) -> str:
     return _("%(amount)s (prices of %(first)s to %(last)s)") % {"amount": display.usd(totals.cost_usd), **shown}
 
 
-def _errors(page: MirrorAdminMixin, request: HttpRequest, run: Any, totals: RunTotals) -> Iterator[dict[str, Any]]:
+def _errors(viewer: Viewer, run: Any, totals: RunTotals) -> Iterator[dict[str, Any]]:
     """Yield each kind of failure with its rows, and links to them in the batches that have some."""
-    for kind in kinds_of_failure(run.own_batches, totals.outcomes_of_batch):
-        named = kind.batches.most_common(MOST_NAMED)
+    for (outcome, error_type), batches in _kinds(run.own_batches, totals.outcomes_of_batch):
+        named = batches.most_common(MOST_NAMED)
         yield {
-            "outcome": OUTCOMES.get(kind.outcome, kind.outcome),
-            "error_type": kind.error_type,
-            "rows": f"{kind.rows:,}",
-            "batches": [(f"#{pk}", f"{rows:,}", _rows_url(page, request, kind, pk)) for pk, rows in named],
-            "more": len(kind.batches) - len(named),
+            "outcome": OUTCOMES.get(outcome, outcome),
+            "error_type": error_type,
+            "rows": f"{batches.total():,}",
+            "batches": [(f"#{pk}", f"{rows:,}", _rows_url(viewer, outcome, error_type, pk)) for pk, rows in named],
+            "more": len(batches) - len(named),
         }
 
 
-def _rows_url(page: MirrorAdminMixin, request: HttpRequest, kind: Kind, pk: int) -> str:
+def _kinds(
+    batches: Iterable[MessageBatch], outcomes: dict[int, Counter[str]]
+) -> list[tuple[tuple[str, str], Counter[int]]]:
+    """Return outcome and type of error of each kind, and the number of its rows in each batch; no query.
+
+    The most frequent come first. `outcomes` are those of each delivered batch.
+    """
+    found: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    for batch in batches:
+        for outcome, error_type, count in _failures(batch, outcomes.get(batch.pk, Counter())):
+            found[outcome, error_type][batch.pk] += count
+    return sorted(found.items(), key=lambda kind: (-kind[1].total(), kind[0]))[:MOST_KINDS]
+
+
+def _failures(batch: MessageBatch, outcomes: Counter[str]) -> Iterator[tuple[str, str, int]]:
+    """Yield outcome, type of error and number: errors as they were counted when the results were stored."""
+    groups = error_groups(batch)
+    for group in groups:
+        yield "errored", group.error_type, group.rows
+    for outcome, count in outcomes.items():
+        if outcome != "succeeded" and not (outcome == "errored" and groups):
+            yield outcome, "", count
+
+
+def _rows_url(viewer: Viewer, outcome: str, error_type: str, pk: int) -> str:
     """Return the URL of the rows of this kind: the batch's, if the user may not view its rows."""
-    if kind.outcome == "missing":
-        url = page.rows_url(request, BatchRequest, pk, outcome="missing")
-    elif kind.error_type:
-        url = page.rows_url(request, BatchResult, pk, error_type=kind.error_type)
+    if outcome == "missing":
+        url = viewer.rows_url(BatchRequest, pk, outcome="missing")
+    elif error_type:
+        url = viewer.rows_url(BatchResult, pk, error_type=error_type)
     else:
-        chosen = {"outcome": kind.outcome} if kind.outcome in FILTERS else {}
-        url = page.rows_url(request, BatchResult, pk, **chosen)
-    return url or (page.row_url(MessageBatch, pk) if page.may_view(request, MessageBatch) else "")
+        chosen = {"outcome": outcome} if outcome in FILTERS else {}
+        url = viewer.rows_url(BatchResult, pk, **chosen)
+    return url or viewer.row_url(MessageBatch, pk)
 
 
-def _batch(page: MirrorAdminMixin, request: HttpRequest, batch: Any, totals: RunTotals) -> dict[str, Any]:
-    may_view = page.may_view(request, MessageBatch)
+def _batch(viewer: Viewer, batch: Any, totals: RunTotals) -> dict[str, Any]:
     looked_at = totals.outcomes_of_batch.get(batch.pk)
     return {
-        "number": _link(page, batch.pk, may_view=may_view),
-        "parent": _link(page, batch.parent_id, may_view=may_view) if batch.parent_id else "",
+        "number": _link(viewer, batch.pk),
+        "parent": _link(viewer, batch.parent_id) if batch.parent_id else "",
         "attempt": batch.run_attempt,
         "state": display.state_label(batch),
         "progress": display.progress(batch),
@@ -161,20 +185,19 @@ def _batch(page: MirrorAdminMixin, request: HttpRequest, batch: Any, totals: Run
     }
 
 
-def _link(page: MirrorAdminMixin, pk: int, *, may_view: bool) -> str:
-    return display.link(page.row_url(MessageBatch, pk), f"#{pk}") if may_view else f"#{pk}"
+def _link(viewer: Viewer, pk: int) -> str:
+    return display.link(viewer.row_url(MessageBatch, pk), f"#{pk}")
 
 
-def _parked(page: MirrorAdminMixin, request: HttpRequest, run: JobRun) -> list[tuple[Any, str, str, str]]:
+def _parked(viewer: Viewer, run: JobRun) -> list[tuple[Any, str, str, str]]:
     """Return the first failed deliveries, with the error in one line and whole, and the URL of the result."""
     rows = FailedDelivery.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
     shown = ("batch_id", "position", "outcome", "error", "traceback", "request__custom_id")
     rows = rows.only(*shown, "request__result__custom_id")[:MAX_FAILED_DELIVERIES]
-    return [(row, *display.told(page.visible(request, row.raised)), _parked_url(page, request, row)) for row in rows]
+    return [(row, *display.told(viewer.visible(row.raised)), _parked_url(viewer, row)) for row in rows]
 
 
-def _parked_url(page: MirrorAdminMixin, request: HttpRequest, row: Any) -> str:
+def _parked_url(viewer: Viewer, row: Any) -> str:
     result = getattr(row.request, "result", None)
-    if result is not None and page.may_view(request, BatchResult):
-        return page.row_url(BatchResult, result.pk)
-    return page.row_url(BatchRequest, row.request_id) if page.may_view(request, BatchRequest) else ""
+    url = viewer.row_url(BatchResult, result.pk) if result is not None else ""
+    return url or viewer.row_url(BatchRequest, row.request_id)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.admin import ModelAdmin, SimpleListFilter
-from django.db.models import QuerySet
+from django.contrib.admin import ModelAdmin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches import job_registry
-from django_claude_batches.admin.base.filters import AttentionFilter
+from django_claude_batches.admin.base.filters import AttentionFilter, ColumnFilter
 from django_claude_batches.models.run_attention import needing_attention
 
 
-class JobFilter(SimpleListFilter):
+class JobFilter(ColumnFilter):
     """The jobs that this process knows, without a query. Runs of a removed job are found by a search for its name."""
 
     title = _("job")
@@ -23,9 +22,6 @@ class JobFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
         return [(name, name) for name in job_registry.names()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(job=self.value()) if self.value() else queryset
 
 
 class RunAttentionFilter(AttentionFilter):

@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -23,7 +22,6 @@ from django_claude_batches.exceptions import AlreadyRunning, UnknownJob
 from django_claude_batches.models import BatchRequest, JobRun
 
 JOBS, START = f"{APP}_jobrun_jobs", f"{APP}_jobrun_start"
-TEMPLATES = f"admin/{APP}/jobrun"
 
 
 class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
@@ -56,7 +54,8 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         if not may_start and not may_view:
             raise PermissionDenied
         jobs = [(job, self._url(START, job.name), self._run_url(request, job.last)) for job in job_list()]
-        return self._page(request, "jobs.html", {"title": _("Jobs"), "jobs": jobs, "may_start": may_start})
+        context = {"title": _("Jobs"), "jobs": jobs, "may_start": may_start, "may_view": may_view}
+        return self.render_page(request, "jobrun/jobs.html", context)
 
     def start_view(self, request: HttpRequest, name: str) -> HttpResponse:
         """Show what a run of the job would send; start it when the person has seen that and confirms."""
@@ -74,10 +73,10 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
             form = StartForm(name, seen=found.seen)
         else:
             found = Look.of(form.seen)
-        samples = found.samples if self.may_view(request, BatchRequest) else []
+        samples = found.samples if self.viewer(request).may_view(BatchRequest) else []
         context = {"title": _("Start %(job)s") % {"job": name}, "look": found, "form": form, "samples": samples}
         context["problem"] = self.visible(request, found.problem)
-        return self._page(request, "start.html", context)
+        return self.render_page(request, "jobrun/start.html", context)
 
     def _start(self, request: HttpRequest, name: str, label: str) -> HttpResponse:
         try:
@@ -101,23 +100,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         self.message_user(request, format_html("{}{}", str(error), link), messages.ERROR)
 
     def _run_url(self, request: HttpRequest, run: JobRun | None) -> str:
-        if run is None or not self.has_view_or_change_permission(request):
-            return ""
-        return self.row_url(JobRun, run.pk)
+        return "" if run is None else self.viewer(request).row_url(JobRun, run.pk)
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{name}", args=args, current_app=self.admin_site.name)
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        may_view = self.has_view_or_change_permission(request)
-        shared = {
-            "opts": self.opts,
-            "media": self.media,
-            "jobs_url": self._url(JOBS),
-            "list_url": self.list_url(JobRun) if may_view else "",
-        }
-        site = self.admin_site.each_context(request)
-        return TemplateResponse(
-            request, f"{TEMPLATES}/{template}", {**site, **self.with_notices(request, None), **shared, **context}
-        )

@@ -144,7 +144,4 @@ def _refused(read: Any, text: str) -> None:
     try:
         read(text)
     except BadPrompt as error:
-        problem = str(error)
-    else:
-        return
-    raise forms.ValidationError(problem)
+        raise forms.ValidationError(str(error)) from error

@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
@@ -30,8 +29,6 @@ AT_ONCE_SECONDS = 2.0
 
 # Files listed below the form.
 MOST_WAITING = 20
-
-TEMPLATES = f"admin/{APP}/messagebatch"
 
 
 class NewBatchAdminMixin(MirrorAdminMixin):
@@ -64,7 +61,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             "errors": form.errors,
             "waiting": [(upload, self.upload_url(upload)) for upload in waiting],
         }
-        return self._page(request, "new_batch.html", {**context, **(extra_context or {})})
+        return self.render_page(request, "messagebatch/new_batch.html", {**context, **(extra_context or {})})
 
     def upload_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show a file's progress and what its check found; draft it or discard it."""
@@ -74,58 +71,42 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         if upload is None:
             self.message_user(request, _("That file does not exist: it was discarded."), messages.WARNING)
             return HttpResponseRedirect(self._new_url())
-        if "_draft" in request.POST:
-            return self._draft(request, upload)
-        if "_recheck" in request.POST:
-            return self._recheck(request, upload)
-        if "_discard" in request.POST:
-            return self._discard(request, upload)
-        if upload.batch is not None and self.has_view_or_change_permission(request):
-            return HttpResponseRedirect(self.row_url(MessageBatch, upload.batch.pk))
-        return self._page(request, "upload.html", upload_page(upload))
-
-    def _draft(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
         try:
-            services.confirm_upload(upload, by=request.user)
-        except InvalidTransition as error:
-            self.message_user(request, str(error), messages.ERROR)
-        else:
-            self.log_change(request, upload, _("Confirmed."))
-            _go_on(upload)
-            if upload.batch is not None:
-                text = _("Batch %(batch)s is a draft: nothing is sent until it is submitted.")
-                self.message_user(request, text % {"batch": upload.batch}, messages.SUCCESS)
-        return HttpResponseRedirect(self.upload_url(upload))
-
-    def _recheck(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
-        try:
-            services.recheck_upload(upload)
-        except InvalidTransition as error:
-            self.message_user(request, str(error), messages.ERROR)
-        else:
-            tasks.kick()
-        return HttpResponseRedirect(self.upload_url(upload))
-
-    def _discard(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
-        try:
-            services.discard_upload(upload)
+            if "_draft" in request.POST:
+                return self._draft(request, upload)
+            if "_recheck" in request.POST:
+                return self._recheck(upload)
+            if "_discard" in request.POST:
+                return self._discard(request, upload)
         except InvalidTransition as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(self.upload_url(upload))
+        if upload.batch is not None and self.has_view_or_change_permission(request):
+            return HttpResponseRedirect(self.row_url(MessageBatch, upload.batch.pk))
+        return self.render_page(request, "messagebatch/upload.html", upload_page(upload))
+
+    def _draft(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
+        services.confirm_upload(upload, by=request.user)
+        self.log_change(request, upload, _("Confirmed."))
+        _go_on(upload)
+        if upload.batch is not None:
+            text = _("Batch %(batch)s is a draft: nothing is sent until it is submitted.")
+            self.message_user(request, text % {"batch": upload.batch}, messages.SUCCESS)
+        return HttpResponseRedirect(self.upload_url(upload))
+
+    def _recheck(self, upload: BatchUpload) -> HttpResponse:
+        services.recheck_upload(upload)
+        tasks.kick()
+        return HttpResponseRedirect(self.upload_url(upload))
+
+    def _discard(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
+        services.discard_upload(upload)
         self.log_change(request, upload, _("Discarded."))
         self.message_user(request, _("%(file)s is discarded.") % {"file": upload}, messages.SUCCESS)
         return HttpResponseRedirect(self._new_url())
 
     def _new_url(self) -> str:
         return reverse(f"admin:{APP}_messagebatch_add", current_app=self.admin_site.name)
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        shared = {"opts": self.opts, "media": self.media, "list_url": self.list_url(MessageBatch)}
-        site = self.admin_site.each_context(request)
-        return TemplateResponse(
-            request, f"{TEMPLATES}/{template}", {**site, **self.with_notices(request, None), **shared, **context}
-        )
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         context["show_save_and_add_another"] = False  # a batch begins with a file

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from django_claude_batches import conf
 from django_claude_batches.error_text import one_line
 from django_claude_batches.estimates import Estimate
+from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch_state import IDENTIFIABLE, UNSENT
@@ -133,8 +134,11 @@ def _searched_for(batch: MessageBatch) -> SubmitAttempt | None:
     return None if attempt is None or attempt.sent_at is None else attempt
 
 
-def document(batches: Iterable[MessageBatch]) -> dict[str, Any]:
-    return {"batches": [data(batch) for batch in batches]}
+def show(console: Console, batches: Sequence[MessageBatch]) -> None:
+    """Write a line for each batch, or the JSON document."""
+    for batch in batches:
+        console.say(line(batch))
+    console.document({"batches": [data(batch) for batch in batches]})
 
 
 def counted(number: int, thing: str, things: str = "") -> str:

@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,19 +18,13 @@ from django_claude_batches.sanitize import printable_lines
 STDOUT = "-"
 
 
-@contextmanager
-def written(name: str, *, replace: bool) -> Iterator[BinaryIO]:
+def written(name: str, *, replace: bool) -> AbstractContextManager[BinaryIO]:
     """Open a file for bytes; `-` is standard output.
 
     A file gets its name when it is complete, and is removed if writing fails. Raise CommandError if a file of that name
     exists, unless it may be replaced, and if the reader of standard output has closed it.
     """
-    if name == STDOUT:
-        with _standard_output() as out:
-            yield out
-    else:
-        with _file(Path(name), replace=replace) as out:
-            yield out
+    return _standard_output() if name == STDOUT else _file(Path(name), replace=replace)
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def question(options: dict[str, Any]) -> Question | None:
         raise CommandError("--max-tokens must be at least 1. Nothing was drafted.")
     try:
         if "schema" in given:
-            given["schema"] = read_schema(_text(given["schema"]))
+            with opened(given["schema"]) as file:
+                given["schema"] = read_schema(file.read().decode(errors="replace"))
         return Question(Prompt(options["prompt"]), **given)
     except BadPrompt as error:
         problem = str(error)
@@ -64,8 +65,3 @@ def opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
     raise CommandError(f"Cannot read {name}: {reason}. Nothing was drafted.")
-
-
-def _text(name: str) -> str:
-    with opened(name) as file:
-        return file.read().decode(errors="replace")

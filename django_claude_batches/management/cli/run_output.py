@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Q
 
 from django_claude_batches.management.cli.batch_output import counted
+from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.batch_state import ALWAYS_DUE, EDITABLE, FINAL
 from django_claude_batches.models.run_attention import attention
@@ -93,5 +94,9 @@ def data(run: JobRun, totals: RunTotals) -> dict[str, Any]:
     }
 
 
-def document(runs: Iterable[JobRun], totals: dict[int, RunTotals]) -> dict[str, Any]:
-    return {"runs": [data(run, totals[run.pk]) for run in runs]}
+def show(console: Console, runs: Sequence[JobRun]) -> None:
+    """Write a line for each run, or the JSON document."""
+    totals = RunTotals.of_each(runs)
+    for run in runs:
+        console.say(line(run, totals[run.pk]))
+    console.document({"runs": [data(run, totals[run.pk]) for run in runs]})

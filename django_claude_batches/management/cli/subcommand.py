@@ -47,9 +47,7 @@ class Wish(Subcommand):
         batches = found(options["batches"])
         self.check(batches, options)
         record_all(batches, lambda batch: self.record(batch, options))
-        for batch in batches:
-            console.say(batch_output.line(batch))
-        console.document(batch_output.document(batches))
+        batch_output.show(console, batches)
 
 
 def record_all(batches: list[MessageBatch], record: Callable[[MessageBatch], object]) -> None:

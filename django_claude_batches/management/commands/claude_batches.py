@@ -35,8 +35,7 @@ from django_claude_batches.management.subcommands.reconcile import Reconcile
 from django_claude_batches.management.subcommands.retry import Retry
 from django_claude_batches.management.subcommands.run import Run
 from django_claude_batches.management.subcommands.run_actions import CancelRun, PauseRun, ResumeRun, RetryRun
-from django_claude_batches.management.subcommands.runs import Runs
-from django_claude_batches.management.subcommands.status import Status
+from django_claude_batches.management.subcommands.status import Runs, Status
 from django_claude_batches.management.subcommands.tick import Tick
 from django_claude_batches.management.subcommands.wait import Wait
 from django_claude_batches.sanitize import printable_lines

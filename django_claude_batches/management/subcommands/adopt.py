@@ -40,8 +40,7 @@ class Adopt(Subcommand):
         account = options["account"] or conf.DEFAULT_ACCOUNT
         batch = services.adopt(options["id"], for_batch=ours, account=account)
         tasks.kick()
-        console.say(batch_output.line(batch))
-        console.document(batch_output.document([batch]))
+        batch_output.show(console, [batch])
 
 
 def _adopt_all(console: Console, options: dict[str, Any]) -> None:
@@ -55,4 +54,4 @@ def _adopt_all(console: Console, options: dict[str, Any]) -> None:
     for other in left_out:
         console.say(f"Left out {other}: {LEFT_OUT}.")
     outside = [{"id": other, "why": LEFT_OUT} for other in left_out]
-    console.document({**batch_output.document(adopted), "left_out": outside})
+    console.document({"batches": [batch_output.data(batch) for batch in adopted], "left_out": outside})

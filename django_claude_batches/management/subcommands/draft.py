@@ -55,8 +55,7 @@ class Draft(Subcommand):
         if options["submit"]:
             refuse_large([batch], yes=options["yes"])
             record_all([batch], services.submit)
-        console.say(batch_output.line(batch))
-        console.document(batch_output.document([batch]))
+        batch_output.show(console, [batch])
 
 
 def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -> MessageBatch:

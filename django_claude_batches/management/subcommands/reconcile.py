@@ -32,7 +32,7 @@ class Reconcile(Subcommand):
         for batch in named:
             if batch.state != State.UNCERTAIN:
                 raise batch.forbidden("reconcile", {State.UNCERTAIN})
-        batches = named or _unconfirmed()
+        batches = named or list(MessageBatch.objects.primary().filter(state=State.UNCERTAIN).order_by("pk"))
         with Interruption() as interruption:
             failed = _searched(console, interruption, batches)
         batches = found(batch.pk for batch in batches)  # read again: the search for one may have proved another
@@ -47,10 +47,6 @@ class Reconcile(Subcommand):
         if interruption.wished:
             raise CommandError("Interrupted; the search continues with the next tick.", returncode=Exit.INTERRUPTED)
         _judge(batches if named else [], failed)
-
-
-def _unconfirmed() -> list[MessageBatch]:
-    return list(MessageBatch.objects.primary().filter(state=State.UNCERTAIN).order_by("pk"))
 
 
 def _searched(console: Console, interruption: Interruption, batches: list[MessageBatch]) -> list[dict[str, Any]]:

@@ -49,8 +49,7 @@ class Retry(Subcommand):
             record_all([child], services.submit)
         again = batch_output.counted(child.request_count, "request")
         console.say(f"{again} of {batch}'s {batch.request_count:,} in a new batch:")
-        console.say(batch_output.line(child))
-        console.document(batch_output.document([child]))
+        batch_output.show(console, [child])
 
 
 def _at_least_one(text: str) -> int:

@@ -59,11 +59,9 @@ class Run(Subcommand):
             tasks.kick()
             if options["wait"]:
                 _wait(console, run, options["interval"])
-            totals = RunTotals.of(run)
-            console.say(run_output.line(run, totals))
-            console.document(run_output.document([run], {run.pk: totals}))
+            run_output.show(console, [run])
             if options["wait"]:
-                _judge(run, totals)
+                _judge(run)
 
 
 def _list(console: Console) -> None:
@@ -127,7 +125,7 @@ def _wait(console: Console, run: JobRun, interval: float) -> None:
                 break
 
 
-def _judge(run: JobRun, totals: RunTotals) -> None:
+def _judge(run: JobRun) -> None:
     why = attention(run)
     if run_output.stands_still(run) or (why and not run.is_active):
         raise CommandError(f"Run {run} needs a person. {why}", returncode=Exit.NEEDS_A_PERSON)

@@ -16,7 +16,6 @@ from django_claude_batches.management.cli.cost_guard import add_yes, refuse_much
 from django_claude_batches.management.cli.lookup import found_runs, run_name
 from django_claude_batches.management.cli.subcommand import Subcommand
 from django_claude_batches.models import JobRun
-from django_claude_batches.models.run_totals import RunTotals
 from django_claude_batches.services import cost_confirmation
 
 
@@ -46,10 +45,7 @@ class RunWish(Subcommand):
             recorded = [self.record(run, options) for run in runs]
             self.allow(runs, recorded, options)
             tasks.kick()
-        totals = RunTotals.of_each(runs)
-        for run in runs:
-            console.say(run_output.line(run, totals[run.pk]))
-        console.document(run_output.document(runs, totals))
+        run_output.show(console, runs)
 
 
 class PauseRun(RunWish):

@@ -40,9 +40,7 @@ class Wait(Subcommand):
                 raise batch.forbidden("wait for", ALWAYS_DUE, "it is not submitted.")
         with Interruption() as interruption:
             pending = _watch(console, interruption, batches, options["timeout"], options["interval"])
-        for batch in batches:
-            console.say(batch_output.line(batch))
-        console.document(batch_output.document(batches))
+        batch_output.show(console, batches)
         _judge(batches, pending)
 
 

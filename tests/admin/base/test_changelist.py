@@ -180,7 +180,7 @@ def test_a_project_composes_its_own_page(batch: MessageBatch) -> None:
     site = AdminSite(name="mine")
     mine = Mine(MessageBatch, site)
     assert mine.check() == []
-    assert not mine.may_view(RequestFactory().get("/"), BatchResult)
+    assert not mine.viewer(RequestFactory().get("/")).may_view(BatchResult)
 
 
 def test_the_pages_work_inside_a_transaction(root: Client, batch: MessageBatch, settings: Any) -> None:

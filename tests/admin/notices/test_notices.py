@@ -12,6 +12,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from django_claude_batches import services
+from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.notices.notices import notices
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
@@ -209,4 +210,4 @@ def test_the_notices_cost_one_query(
     request = RequestFactory().get("/")
     request.user = User.objects.get(username="ada")
     with django_assert_num_queries(1):
-        assert len(notices(request, site)) == 1
+        assert len(notices(Viewer(request, site))) == 1
