@@ -13,8 +13,8 @@ WHERE = ["django_claude_batches", "example_project"]
 FRAMEWORKS = re.compile(
     r"""add_view | aiterator | as_(mysql|postgresql) | clean_\w+ | contribute_to_class | do_[A-Z]+ | get_changelist
     | get_deleted_objects | get_redirect_target | get_search_results | handle(_error)? | has_\w+_permission
-    | has_changed | log_message | prepare_value | pytest_\w+ | readable
-    | run_validators | save_model | validate | __getattr__
+    | log_message | prepare_value | pytest_\w+ | readable
+    | save_model | validate | __getattr__
     | Command | Media | \w+Config""",
     re.VERBOSE,
 )
