@@ -76,8 +76,7 @@ def fetched(run: JobRun, claude: ClaudeEmulator) -> list[MessageBatch]:
 
 def deliver_all() -> None:
     """Hand out everything that is due, as a worker does."""
-    for pk in DeliveryChunk.objects.dispatch_due(timedelta(0), limit=1000):
-        deliver_if_due(pk)
+    DeliveryChunk.objects.dispatch_due(deliver_if_due, timedelta(0), limit=1000)
 
 
 def effects() -> list[int]:
