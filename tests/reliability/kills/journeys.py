@@ -174,7 +174,7 @@ JOURNEYS: dict[str, Journey] = {
     "find what was given up": Journey(
         ordered("watch", wished(services.abandon, unanswered("lost_answer"))),
         (
-            "late_arrivals._accounts_due > AccountStateQuerySet.take_turn: UPDATE accountstate",
+            "late_arrivals.watch_due > AccountStateQuerySet.take_turn: UPDATE accountstate",
             LISTED,
             REMEMBERED,
             *PROOF,
