@@ -20,7 +20,22 @@ from django_claude_batches import conf
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.sanitize import get_logger
 from django_claude_batches.schedule import TICK_SECONDS
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.audits.audit import audit_due, dispatch_due_audits
+from django_claude_batches.services.delivery.deliver import deliver_if_due, dispatch_due_deliveries
+from django_claude_batches.services.engine import (
+    advance_if_due,
+    begin_tick,
+    dispatch_due_batches,
+    dispatch_due_polls,
+    poll_if_due,
+)
+from django_claude_batches.services.reconciliation.late_arrivals import dispatch_due_watches, watch_due
+from django_claude_batches.services.retention.purge import purge_due
+from django_claude_batches.services.runs.drive import dispatch_due_runs, drive_if_due
+from django_claude_batches.services.runs.start import start_job_if_free
+from django_claude_batches.services.runs.throttle import submit_pending
+from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
+from django_claude_batches.services.uploads.prepare import prepare_if_due
 
 logger = get_logger(__name__)
 
@@ -61,87 +76,87 @@ def tick(*, is_kick: bool = False) -> None:
     slow server would delay the work of all accounts. An error in one of these steps does not prevent the others. The
     last error is raised at the end, with those before it as its context.
     """
-    if not scheduled.begin_tick(is_kick=is_kick):
+    if not begin_tick(is_kick=is_kick):
         return
     with ExitStack() as steps:  # called last in, first out, even if others raise
-        steps.callback(_send, deliver, scheduled.dispatch_due_deliveries)
-        steps.callback(_send, poll, scheduled.dispatch_due_polls)
-        steps.callback(_send, advance, scheduled.dispatch_due_batches)
-        steps.callback(scheduled.submit_pending)
-        steps.callback(_send, drive, scheduled.dispatch_due_runs)
-        steps.callback(_send, prepare, scheduled.dispatch_due_uploads)
+        steps.callback(_send, deliver, dispatch_due_deliveries)
+        steps.callback(_send, poll, dispatch_due_polls)
+        steps.callback(_send, advance, dispatch_due_batches)
+        steps.callback(submit_pending)
+        steps.callback(_send, drive, dispatch_due_runs)
+        steps.callback(_send, prepare, dispatch_due_uploads)
 
 
 @shared_task(name="django_claude_batches.advance", **HOUR_TASK_OPTIONS)
 def advance(pk: int) -> None:
     """Do what is due for one batch; then dispatch the deliveries and batches that became due."""
-    scheduled.advance_if_due(pk)
-    _send(deliver, scheduled.dispatch_due_deliveries)
-    _send(advance, scheduled.dispatch_due_batches)
+    advance_if_due(pk)
+    _send(deliver, dispatch_due_deliveries)
+    _send(advance, dispatch_due_batches)
 
 
 @shared_task(name="django_claude_batches.poll", **HOUR_TASK_OPTIONS)
 def poll(alias: str) -> None:
     """Poll an account's batches; then dispatch those that became due."""
-    scheduled.poll_if_due(alias)
-    _send(advance, scheduled.dispatch_due_batches)
+    poll_if_due(alias)
+    _send(advance, dispatch_due_batches)
 
 
 @shared_task(name="django_claude_batches.drive", **HOUR_TASK_OPTIONS)
 def drive(pk: int) -> None:
     """Do what is due for one run of a job; then dispatch the batches that it drafted."""
-    scheduled.drive_if_due(pk)
+    drive_if_due(pk)
     _send_kick()
 
 
 @shared_task(name="django_claude_batches.deliver", **HOUR_TASK_OPTIONS)
 def deliver(pk: int) -> None:
     """Deliver some results to their job; after the last ones of a batch, dispatch its run."""
-    scheduled.deliver_if_due(pk)
-    _send(drive, scheduled.dispatch_due_runs)
+    deliver_if_due(pk)
+    _send(drive, dispatch_due_runs)
 
 
 @shared_task(name="django_claude_batches.start_job", **HOUR_TASK_OPTIONS)
 def start_job(name: str, label: str = "") -> None:
     """Start a job, for an entry in beat's schedule; if it is already running, only log that."""
-    scheduled.start_job_if_free(name, label=label)
+    start_job_if_free(name, label=label)
     _send_kick()
 
 
 @shared_task(name="django_claude_batches.prepare", **HOUR_TASK_OPTIONS)
 def prepare(pk: int) -> None:
     """Check or draft one uploaded file."""
-    scheduled.prepare_if_due(pk)
+    prepare_if_due(pk)
 
 
 @shared_task(name="django_claude_batches.audit", **HOUR_TASK_OPTIONS)
 def audit() -> None:
     """Send a task for each account whose last audit is a day old."""
-    scheduled.dispatch_due_audits(lambda alias: audit_account.apply_async((alias,)))
+    dispatch_due_audits(lambda alias: audit_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.audit_account", **HOUR_TASK_OPTIONS)
 def audit_account(alias: str) -> None:
     """Compare an account's batches at Anthropic with the rows, if its last audit is a day old."""
-    scheduled.audit_due(alias)
+    audit_due(alias)
 
 
 @shared_task(name="django_claude_batches.purge", **HOUR_TASK_OPTIONS)
 def purge() -> None:
     """Purge what RETENTION has expired, for the accounts whose last purge is a day old."""
-    scheduled.purge_due()
+    purge_due()
 
 
 @shared_task(name="django_claude_batches.watch", **HOUR_TASK_OPTIONS)
 def watch() -> None:
     """Send a task for each account whose last watch is ten minutes old."""
-    scheduled.dispatch_due_watches(lambda alias: watch_account.apply_async((alias,)))
+    dispatch_due_watches(lambda alias: watch_account.apply_async((alias,)))
 
 
 @shared_task(name="django_claude_batches.watch_account", **HOUR_TASK_OPTIONS)
 def watch_account(alias: str) -> None:
     """Look for batches of an account's unanswered create calls that appear after the search has ended."""
-    scheduled.watch_due(alias)
+    watch_due(alias)
 
 
 def kick() -> None:

@@ -26,7 +26,7 @@ from django_claude_batches.client.paging import list_pages
 from django_claude_batches.client.polling import poll_until_ended
 from django_claude_batches.client.request_body import write_body
 from django_claude_batches.client.response_body import MAX_LISTING_BYTES
-from django_claude_batches.client.result_body import ResultBody
+from django_claude_batches.client.result_body import ResultBody, Stream
 from django_claude_batches.client.result_line import parsed
 from django_claude_batches.client.transport import Reply
 from django_claude_batches.client.validation import (
@@ -126,34 +126,13 @@ class BatchesClient:
     ) -> MessageBatch:
         """Create a batch of `{"custom_id", "params"}`, read one by one; the JSON is buffered in a temporary file.
 
-        Sent once, as `create_from_file` does. Raise `InvalidRequest`, or `LimitExceeded`, before anything is sent.
+        Sent once, as `send` does. Raise `InvalidRequest`, or `LimitExceeded`, before anything is sent.
         """
         with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
             body = cast("BinaryIO", spool)
             size = write_body(requests, body)
             body.seek(0)
-            return self.create_from_file(body, size=size, betas=betas, user_profile_id=user_profile_id)
-
-    def create_from_file(
-        self,
-        body: BinaryIO,
-        *,
-        size: int,
-        betas: Iterable[str] = (),
-        user_profile_id: str | None = None,
-        timeout: Timeout = (60, 600),
-        total_timeout: float | None = None,
-    ) -> MessageBatch:
-        """Create a batch from the JSON of the whole call; return the data of `send`'s reply."""
-        reply = self.send(
-            body,
-            size=size,
-            betas=betas,
-            user_profile_id=user_profile_id,
-            timeout=timeout,
-            total_timeout=total_timeout,
-        )
-        return reply.data
+            return self.send(body, size=size, betas=betas, user_profile_id=user_profile_id).data
 
     def send(
         self,
@@ -256,14 +235,9 @@ class BatchesClient:
             yield from reply.data["data"]
 
     @contextmanager
-    def _result_lines(self, path: str, on_read: Callable[[], object] | None, **bounds: int) -> Iterator[Iterator[Line]]:
+    def _opened(self, path: str, on_read: Callable[[], object] | None, read: Callable[[Stream], T]) -> Iterator[T]:
         with self._transport.stream(path, on_read=on_read) as stream:
-            yield split_lines(stream.pieces, **bounds)
-
-    @contextmanager
-    def _result_body(self, path: str, on_read: Callable[[], object] | None) -> Iterator[ResultBody]:
-        with self._transport.stream(path, on_read=on_read) as stream:
-            yield ResultBody(stream)
+            yield read(stream)
 
     def result_lines(
         self,
@@ -281,14 +255,17 @@ class BatchesClient:
 
         `on_read` is called whenever bytes arrive, also within a long line; an exception of it ends the reading.
         """
-        bounds = {"max_line_bytes": max_line_bytes, "max_lines": max_lines}
-        return self._result_lines(path_of(id, "/results"), on_read, **bounds)
+
+        def read(stream: Stream) -> Iterator[Line]:
+            return split_lines(stream.pieces, max_line_bytes=max_line_bytes, max_lines=max_lines)
+
+        return self._opened(path_of(id, "/results"), on_read, read)
 
     def result_body(
         self, id: str, *, on_read: Callable[[], object] | None = None
     ) -> AbstractContextManager[ResultBody]:
         """Open the results as `result_lines` does, and tell after the last line whether they are complete."""
-        return self._result_body(path_of(id, "/results"), on_read)
+        return self._opened(path_of(id, "/results"), on_read, ResultBody)
 
     def results(self, id: str) -> Iterator[ResultLine]:
         """Yield the parsed results as they arrive.

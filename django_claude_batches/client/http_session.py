@@ -119,9 +119,8 @@ def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str
         session.mount(scheme, _Adapter(auth.redacted))
     session.trust_env = False
     session.auth = auth
-    session.cookies.set_policy(
-        DefaultCookiePolicy(allowed_domains=())
-    )  # no cookies: each answer could add some without end
+    # No cookies: each answer could add some without end.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     session.headers.update({"Accept-Encoding": "identity", **headers})
     session.proxies.update(auth.proxies)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")

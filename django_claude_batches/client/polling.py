@@ -67,7 +67,13 @@ def poll_until_ended(
             hint = outcome.retry_after or 0.0
             if misses >= MAX_FAILED_POLLS or hint > MAX_RETRY_AFTER:
                 raise outcome
-        _sleep(max(poll_interval, hint), deadline, name=name, timeout=timeout, last_status=last_status)
+        pause = max(poll_interval, hint)
+        if deadline is not None:  # the last poll is made there
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(f"{name} is {last_status or 'not seen'} after {timeout:g} s", last_status=last_status)
+            pause = min(pause, left)
+        time.sleep(pause)
 
 
 def _polled(poll: Callable[[float], Reply[MessageBatch]], at_most: float) -> Reply[MessageBatch] | APIError:
@@ -75,15 +81,3 @@ def _polled(poll: Callable[[float], Reply[MessageBatch]], at_most: float) -> Rep
         return poll(at_most)
     except TRANSIENT_ERRORS as error:
         return error
-
-
-def _sleep(
-    seconds: float, deadline: float | None, *, name: str, timeout: float | None, last_status: str | None
-) -> None:
-    """Sleep, but not past the deadline: the last poll is made there, and after that raise WaitTimeout."""
-    if deadline is not None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise WaitTimeout(f"{name} is {last_status or 'not seen'} after {timeout:g} s", last_status=last_status)
-        seconds = min(seconds, left)
-    time.sleep(seconds)

@@ -74,9 +74,8 @@ def unpacked_pieces(pieces: Iterator[bytes]) -> Iterator[bytes]:
                 raise gzip.BadGzipFile(f"its gzip is broken: {error}") from None
             yield plain
             rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            is_full = (
-                len(plain) == READ_BYTES and not decoder.eof
-            )  # zlib may hold more output although its input is consumed
+            # zlib may hold more output although its input is consumed
+            is_full = len(plain) == READ_BYTES and not decoder.eof
     if not decoder.eof:
         raise gzip.BadGzipFile("its gzip is cut")
 

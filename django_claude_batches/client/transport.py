@@ -108,15 +108,10 @@ class Transport:
 
         `max_bytes` limits a successful answer; `at_most` is a shorter total, in seconds.
         """
-        lost = False
-
-        def attempt() -> Reply[Any] | Failure:
-            nonlocal lost
-            outcome = self._call_once(method, path, params=query, max_bytes=max_bytes)
-            lost = lost or (isinstance(outcome, Failure) and retries.may_have_worked(outcome))
-            return outcome
-
-        return replace(self._call_with_retries(attempt, self._pace(at_most)), is_repeated=lost)
+        reply, is_repeated = self._call_with_retries(
+            lambda: self._reply(self._open(method, path, params=query), max_bytes), self._pace(at_most)
+        )
+        return replace(reply, is_repeated=is_repeated)
 
     def delete(self, path: str) -> Reply[Any] | None:
         """Delete; return None if it is gone after an attempt whose answer was lost: that attempt deleted it."""
@@ -124,7 +119,7 @@ class Transport:
 
         def attempt() -> Reply[Any] | Failure | None:
             nonlocal maybe_done
-            outcome = self._call_once("DELETE", path)
+            outcome = self._reply(self._open("DELETE", path))
             if isinstance(outcome, Failure):
                 if maybe_done and isinstance(outcome.error, NotFoundError):
                     return None
@@ -133,7 +128,7 @@ class Transport:
 
         failure: APIStatusError | APIResponseValidationError | None = None
         try:
-            return self._call_with_retries(attempt, self._pace())
+            return self._call_with_retries(attempt, self._pace())[0]
         except (APIStatusError, APIResponseValidationError) as error:  # a lost connection is raised unchanged
             failure = error
         if not maybe_done or retries.may_have_worked(Failure(failure)):
@@ -182,7 +177,9 @@ class Transport:
         """
         pace = self._pace()
         headers = {"Accept": "application/binary"}
-        response = self._call_with_retries(lambda: self._open("GET", path, about_results=True, headers=headers), pace)
+        response, _is_repeated = self._call_with_retries(
+            lambda: self._open("GET", path, about_results=True, headers=headers), pace
+        )
         pace.stream(rate=self._min_results_rate, window=self._timeout[1], on_read=on_read)
         with response:
             yield Stream(self._pieces(response, pace), _length(response), bool(response.raw.chunked))
@@ -209,21 +206,18 @@ class Transport:
     def _pace(self, at_most: float = math.inf) -> Pace:
         return Pace(min(self._total_timeout, at_most), limit="the total time of a call (total_timeout, TOTAL_TIMEOUT)")
 
-    def _call_with_retries(self, attempt: Callable[[], T | Failure], pace: Pace) -> T:
-        tries = 0
+    def _call_with_retries(self, attempt: Callable[[], T | Failure], pace: Pace) -> tuple[T, bool]:
+        """Return the first answer that is not a failure, and whether an attempt before it may have worked."""
+        tries, is_repeated = 0, False
         with deadline.keeping(pace):
             while isinstance(outcome := attempt(), Failure):
+                is_repeated = is_repeated or retries.may_have_worked(outcome)
                 pause = retries.pause_before_retry(outcome, tries=tries) if tries < self._max_retries else None
                 if pause is None or pause >= pace.left:
                     raise outcome.error
                 time.sleep(pause)
                 tries += 1
-        return outcome
-
-    def _call_once(
-        self, method: str, path: str, *, max_bytes: int = MAX_OBJECT_BYTES, **options: Any
-    ) -> Reply[Any] | Failure:
-        return self._reply(self._open(method, path, **options), max_bytes)
+        return outcome, is_repeated
 
     def _open(
         self, method: str, path: str, *, about_results: bool = False, **options: Any

@@ -152,13 +152,13 @@ def _account(alias: str) -> Account:
         raise ConfigurationError(f"{where} must be a dictionary, not {type(given).__name__}.")
     refuse_unknown(given, ACCOUNT_DEFAULTS, where)
     merged = {**ACCOUNT_DEFAULTS, **given}
-    of_environment = os.environ.get if alias == DEFAULT_ACCOUNT else _no_variable
-    own_key, key_of_environment = _resolved_key(merged["API_KEY"], where), of_environment("ANTHROPIC_API_KEY")
+    environment: Mapping[str, str] = os.environ if alias == DEFAULT_ACCOUNT else {}
+    own_key, key_of_environment = _resolved_key(merged["API_KEY"], where), environment.get("ANTHROPIC_API_KEY")
     return Account(
         alias=alias,
         base_url=_base_url(merged["BASE_URL"] or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL, where),
         workspace_id=_workspace_id(
-            merged["WORKSPACE_ID"] or of_environment("ANTHROPIC_WORKSPACE_ID"), f'{where}["WORKSPACE_ID"]'
+            merged["WORKSPACE_ID"] or environment.get("ANTHROPIC_WORKSPACE_ID"), f'{where}["WORKSPACE_ID"]'
         ),
         auth=one_of(merged["AUTH"], AUTH_FORMS, f'{where}["AUTH"]'),
         anthropic_version=one_of(merged["ANTHROPIC_VERSION"], API_VERSIONS, f'{where}["ANTHROPIC_VERSION"]'),
@@ -278,7 +278,3 @@ def _is_url(value: str) -> bool:
         return bool(parts.scheme and parts.hostname) and parts.port != 0
     except ValueError:  # an extra bracket, an invalid port
         return False
-
-
-def _no_variable(_name: str) -> None:
-    return None

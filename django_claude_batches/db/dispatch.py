@@ -7,7 +7,7 @@ workers leaves about a hundred messages for each row.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import reduce
 from operator import or_
@@ -55,26 +55,35 @@ class DispatchableQuerySet(LeasedQuerySet[_M_co]):
         return self.filter(is_due())
 
     def dispatch_due(
-        self, first_interval: timedelta, *, limit: int | None = None, exclude: Collection[int] = ()
+        self,
+        dispatch: Callable[[int], object],
+        first_interval: timedelta,
+        *,
+        limit: int | None = None,
+        exclude: Collection[int] = (),
     ) -> list[int]:
-        """Return the primary keys of the first due rows for which to send a message now, without those of `exclude`.
+        """Call `dispatch` with the primary key of each due row for which to send a message now; return these keys.
 
-        Mark them: until a worker takes a row, it is not returned again for `first_interval`, then for twice as long, up
-        to 15 minutes. A row that became due after its last message waits for `first_interval` only.
+        They are marked: until a worker takes a row, it is not dispatched again for `first_interval`, then for twice as
+        long, up to 15 minutes. A row that became due after its last message waits for `first_interval` only. At most
+        `limit` rows are dispatched, the first due ones, and none of `exclude`.
 
         With a `first_interval` of 0 (the in-process tick, which does the work itself) nothing is marked, and rows that
-        were marked lately are returned too.
+        were marked lately are dispatched too.
         """
         rows = self.due().primary().exclude(pk__in=exclude).order_by("next_action_at", "pk")
-        if not first_interval:
-            return list(rows.values_list("pk", flat=True)[:limit])
-        pks = list(rows.exclude(_was_dispatched_lately(first_interval)).values_list("pk", flat=True)[:limit])
-        untaken = When(_last_message_was_not_taken(), then=Least(F("dispatch_count") + 1, MAX_DISPATCHES))
-        # In this order: MySQL and MariaDB read what an earlier assignment has changed.
-        marks = {"dispatch_count": Case(untaken, default=1), "dispatched_at": DatabaseNow()}
-        # By key alone, not by `rows`. Two ticks may return a row twice, and mark one that was just taken: this is
-        # harmless, as a task needs the lease.
-        self.model._default_manager.using(rows.db).filter(pk__in=pks).update(**marks)
+        if first_interval:
+            rows = rows.exclude(_was_dispatched_lately(first_interval))
+        pks = list(rows.values_list("pk", flat=True)[:limit])
+        if first_interval:
+            untaken = When(_last_message_was_not_taken(), then=Least(F("dispatch_count") + 1, MAX_DISPATCHES))
+            # In this order: MySQL and MariaDB read what an earlier assignment has changed.
+            marks = {"dispatch_count": Case(untaken, default=1), "dispatched_at": DatabaseNow()}
+            # By key alone, not by `rows`. Two ticks may return a row twice, and mark one that was just taken: this is
+            # harmless, as a task needs the lease.
+            self.model._default_manager.using(rows.db).filter(pk__in=pks).update(**marks)
+        for pk in pks:
+            dispatch(pk)
         return pks
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
@@ -102,6 +103,17 @@ class LeasedQuerySet(PrimaryQuerySet[_M_co]):
         token = secrets.token_hex(16)
         taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=now_plus(ttl), **changes)
         return token if taken else None
+
+    @contextmanager
+    def lease(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> Iterator[str | None]:
+        """Hold the lease that `acquire` returns until the end of the block; None if the row cannot be leased."""
+        token = self.acquire(pk, ttl, **changes)
+        try:
+            yield token
+        finally:
+            if token is not None:
+                rows: Any = self.model._default_manager.using(self.db)  # not `self`: a leased row may not match it
+                rows.release(pk, token)
 
     def leased_by(self, pk: int, token: str) -> Self:
         """Match the row while this lease is valid, so that a process whose lease expired writes nothing."""

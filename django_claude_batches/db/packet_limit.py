@@ -29,9 +29,8 @@ def obstacle(*values: Plain, using: str) -> str:
     connection: Any = connections[using]
     if connection.vendor != "mysql":
         return ""
-    in_hex = (
-        connection.Database.__name__ == "pymysql"
-    )  # it encodes bytes as hexadecimal digits; mysqlclient escapes them
+    # It encodes bytes as hexadecimal digits; mysqlclient escapes them.
+    in_hex = connection.Database.__name__ == "pymysql"
     needed = ROW_OVERHEAD_BYTES + sum(_escaped_length(value, in_hex=in_hex) for value in values)
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")

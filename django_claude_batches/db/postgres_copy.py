@@ -53,23 +53,15 @@ def copy(table: Table, rows: Iterable[Values], *, using: str) -> None:
     connection: Any = connections[using]
     names = ", ".join(map(connection.ops.quote_name, table.columns))
     into = f"COPY {connection.ops.quote_name(table.model._meta.db_table)} ({names}) FROM STDIN"
-    with connection.cursor() as cursor, connection.wrap_database_errors:
-        write = _write_text if table.json_at is None else _write_binary
-        write(cursor.cursor, into, table, rows, using)
-
-
-def _write_text(cursor: Any, into: str, table: Table, rows: Iterable[Values], using: str) -> None:
-    """Write as text. In binary form PostgreSQL 15 collects 1,000 rows before it stores any: small chunks would wait."""
-    with cursor.copy(into) as pipe:
+    json_at = table.json_at
+    # As text without JSON: in binary form PostgreSQL 15 collects 1,000 rows before it stores any, and small chunks
+    # would wait. With JSON in binary form: it is sent as its bytes, neither escaped here nor unescaped by the server.
+    if json_at is not None:
+        into, rows = f"{into} (FORMAT BINARY)", _with_version(rows, json_at)
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.cursor.copy(into) as pipe:
+        if json_at is not None:
+            pipe.set_types(_types(table, using))
         for row in rows:
-            pipe.write_row(row)
-
-
-def _write_binary(cursor: Any, into: str, table: Table, rows: Iterable[Values], using: str) -> None:
-    """Write in binary form: JSON is sent as its bytes, neither escaped here nor unescaped by the server."""
-    with cursor.copy(f"{into} (FORMAT BINARY)") as pipe:
-        pipe.set_types(_types(table, using))
-        for row in _with_version(table, rows):
             pipe.write_row(row)
 
 
@@ -80,10 +72,9 @@ def _types(table: Table, using: str) -> list[str]:
     return ["bytea" if name == "jsonb" else name for name in types]
 
 
-def _with_version(table: Table, rows: Iterable[Values]) -> Iterator[list[Any]]:
-    at = table.json_at or 0
+def _with_version(rows: Iterable[Values], json_at: int) -> Iterator[Any]:
     for row in rows:
         cells: list[Any] = list(row)
-        if (text := cells[at]) is not None:
-            cells[at] = JSONB_VERSION + (text.encode() if isinstance(text, str) else text)
+        if (text := cells[json_at]) is not None:
+            cells[json_at] = JSONB_VERSION + (text.encode() if isinstance(text, str) else text)
         yield cells

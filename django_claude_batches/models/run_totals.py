@@ -151,16 +151,14 @@ class RunTotals:
 
 
 def _batches(runs: Iterable[int], using: str) -> Any:
-    unpriced = Count("pk", filter=Q(state__in=FINAL, cost_usd__isnull=True, request_count__gt=0))
-    undelivered = Sum("request_count", filter=Q(delivered_at__isnull=True), default=0)
     groups = MessageBatch.objects.using(using).filter(run__in=runs).order_by().values("run", "state", "run_attempt")
     return groups.annotate(
         count=Count("pk"),
         asked=Sum("request_count"),
         bytes=Sum("body_bytes"),
         cost=Sum("cost_usd"),
-        unpriced=unpriced,
-        undelivered=undelivered,
+        unpriced=Count("pk", filter=Q(state__in=FINAL, cost_usd__isnull=True, request_count__gt=0)),
+        undelivered=Sum("request_count", filter=Q(delivered_at__isnull=True), default=0),
     )
 
 

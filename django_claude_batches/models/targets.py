@@ -7,21 +7,13 @@ from inspect import getattr_static
 from django.core.exceptions import FieldError
 from django.db import models
 
-from django_claude_batches.models.request import BatchRequest, BatchRequestQuerySet
-from django_claude_batches.models.result import BatchResult, BatchResultQuerySet
+from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.models.result import BatchResult
 
-
-def _batch_requests(target: models.Model) -> BatchRequestQuerySet:
-    """Return the requests about this row."""
-    return BatchRequest.objects.for_target(target)
-
-
-def _batch_results(target: models.Model) -> BatchResultQuerySet:
-    """Return the results of the requests about this row."""
-    return BatchResult.objects.for_target(target)
-
-
-ATTRIBUTES = {"batch_requests": property(_batch_requests), "batch_results": property(_batch_results)}
+ATTRIBUTES = {
+    "batch_requests": property(BatchRequest.objects.for_target, doc="The requests about this row."),
+    "batch_results": property(BatchResult.objects.for_target, doc="The results of the requests about this row."),
+}
 
 
 class BatchTargets:
@@ -42,24 +34,20 @@ class BatchTargets:
     """
 
     def contribute_to_class(self, cls: type[models.Model], name: str) -> None:
+        _refuse_others(cls, name)
         for attribute, ours in ATTRIBUTES.items():
-            _refuse_other(cls, attribute, name)
             setattr(cls, attribute, ours)
         setattr(cls, name, self)
         if not cls._meta.abstract:
             # Again when the class is complete: a field that follows in the class body has just replaced the attribute.
             key = (cls._meta.app_label, str(cls._meta.model_name))
-            cls._meta.apps.lazy_model_operation(lambda made: _check(made, name), key)
+            cls._meta.apps.lazy_model_operation(lambda made: _refuse_others(made, name), key)
 
 
-def _check(cls: type[models.Model], name: str) -> None:
-    for attribute in ATTRIBUTES:
-        _refuse_other(cls, attribute, name)
-
-
-def _refuse_other(cls: type[models.Model], attribute: str, name: str) -> None:
-    if getattr_static(cls, attribute, ATTRIBUTES[attribute]) is not ATTRIBUTES[attribute]:
-        raise FieldError(
-            f"{cls.__name__}.{name} is a BatchTargets, which gives {cls.__name__} the attribute {attribute}: "
-            "the model has one of that name already. Rename it."
-        )
+def _refuse_others(cls: type[models.Model], name: str) -> None:
+    for attribute, ours in ATTRIBUTES.items():
+        if getattr_static(cls, attribute, ours) is not ours:
+            raise FieldError(
+                f"{cls.__name__}.{name} is a BatchTargets, which gives {cls.__name__} the attribute {attribute}: "
+                "the model has one of that name already. Rename it."
+            )

@@ -41,10 +41,9 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
         """Sum up the batch's results in one statement, which reads each of them once. Nothing is stored."""
         results = BatchResult.objects.using(self.db).filter(batch=batch_id).order_by()
         of_another_tier = Count("pk", filter=Q(result_type=ResultType.SUCCEEDED) & ~Q(service_tier__in=BATCH_TIERS))
-        groups: Any = (
-            results.annotate(kind=_ERROR_TYPE)
-            .values("model", "result_type", "kind")
-            .annotate(
+        groups: Any = results.annotate(kind=_ERROR_TYPE).values("model", "result_type", "kind")
+        found = list(
+            groups.annotate(
                 count=Count("pk"),
                 answered=Count("request"),
                 priced=Count("cost_usd"),
@@ -53,7 +52,6 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
                 **{f"{name}_sum": Sum(name, default=0) for name in USAGE_COLUMNS},
             )
         )
-        found = list(groups)
         return Summary(
             stored=sum(group["count"] for group in found),
             answered=sum(group["answered"] for group in found),

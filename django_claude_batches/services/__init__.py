@@ -1,7 +1,7 @@
 """The public API: functions that act on batches, runs, uploads and accounts.
 
-Most take a row, update it and return it; `by` is the user, for the timeline. What only tasks and `tick` call is in
-`services.scheduled`.
+Most take a row, update it and return it; `by` is the user, for the timeline. What only tasks and `tick` call, such as
+`dispatch_due_runs` and `drive_if_due`, is imported from its module.
 """
 
 from __future__ import annotations

@@ -127,10 +127,7 @@ def _dispatch_due(
 ) -> list[int]:
     rows = MessageBatch.objects.exclude(account__in=blocked_accounts())
     rows = rows if account is None else rows.filter(account=account)
-    pks = rows.to_advance().dispatch_due(rest, limit=TICK_ROWS - len(besides), exclude=besides)
-    for pk in pks:
-        dispatch(pk)
-    return pks
+    return rows.to_advance().dispatch_due(dispatch, rest, limit=TICK_ROWS - len(besides), exclude=besides)
 
 
 def accounts_at_work() -> list[str]:
@@ -160,14 +157,10 @@ def _delaying_polls(alias: str) -> Iterator[None]:
         yield
     except Exception as error:
         logger.exception("Account %s could not be looked after.", alias)
-        _delay_polls(alias, error)
-
-
-def _delay_polls(alias: str, error: Exception) -> None:
-    try:
-        delay_polls(alias, error)
-    except Exception:
-        logger.exception("When to look after account %s again could not be written.", alias)
+        try:
+            delay_polls(alias, error)
+        except Exception:
+            logger.exception("When to look after account %s again could not be written.", alias)
 
 
 def begin_tick(*, is_kick: bool) -> bool:
@@ -225,23 +218,19 @@ def _work(pk: int, *, only_due: bool, in_turn: bool = False) -> None:
     With `in_turn` (a worker), the batch waits while its account is slow, and while another create call is made.
     """
     rows = MessageBatch.objects.primary()
-    token = (rows.due() if only_due else rows).acquire(pk, dispatched_at=None)
-    if token is None:
-        return
-    batch = None
-    try:
-        batch = rows.get(pk=pk)
-        if in_turn and not may_start_work(batch.account, holding=pk):
-            batch.reschedule(jittered(SLOW_PAUSE), token=token)
+    with (rows.due() if only_due else rows).lease(pk, dispatched_at=None) as token:
+        if token is None:
             return
-        while _step(batch, token, in_turn=in_turn):
-            batch.refresh_from_db(using=rows.db)
-    except Exception as error:
-        if batch is not None:
+        batch = rows.get(pk=pk)
+        try:
+            if in_turn and not may_start_work(batch.account, holding=pk):
+                batch.reschedule(jittered(SLOW_PAUSE), token=token)
+                return
+            while _step(batch, token, in_turn=in_turn):
+                batch.refresh_from_db(using=rows.db)
+        except Exception as error:
             _record_error(batch, token, error)
-        raise
-    finally:
-        rows.release(pk, token)
+            raise
 
 
 def _step(batch: MessageBatch, token: str, *, in_turn: bool) -> bool:

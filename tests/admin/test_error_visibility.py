@@ -27,7 +27,7 @@ from django_claude_batches.models import (
     MessageBatch,
     State,
 )
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.delivery.deliver import deliver_if_due
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, always
@@ -181,7 +181,7 @@ def a_delivery_is_stuck() -> JobRun:
     )
     let_time_come()
     for pk in DeliveryChunk.objects.filter(batch__run=run).values_list("pk", flat=True):
-        scheduled.deliver_if_due(pk)
+        deliver_if_due(pk)
     run.refresh_from_db()
     assert ANSWER in run.pause_reason
     return run

@@ -33,7 +33,7 @@ def client(server: StubProcess) -> BatchesClient:
 def posted(client: BatchesClient, count: int) -> str:
     requests = [{"custom_id": f"tag_{number}", "params": {"max_tokens": 1}} for number in range(count)]
     body = json.dumps({"requests": requests}).encode()
-    return client.create_from_file(BytesIO(body), size=len(body))["id"]
+    return client.send(BytesIO(body), size=len(body)).data["id"]
 
 
 def test_lines_bear_the_posted_custom_ids_and_the_counts_are_theirs(server: StubProcess, client: BatchesClient) -> None:

@@ -73,7 +73,7 @@ def test_lost_answer_is_sent_once_and_uncertain(client: BatchesClient, server: S
     server.answers(answer)
     body = b'{"requests":[]}'
     with pytest.raises(APIConnectionError) as caught:
-        client.create_from_file(io.BytesIO(body), size=len(body), timeout=(2, 0.3))
+        client.send(io.BytesIO(body), size=len(body), timeout=(2, 0.3))
     assert caught.value.sent is True
     assert len(server.received_in_the_end(1)) == 1
 
@@ -132,7 +132,7 @@ def test_a_connection_that_nobody_takes_sent_nothing(make_client: Callable[..., 
         first.connect(full.getsockname())  # the backlog of one is taken
         client = make_client(base_url=f"http://127.0.0.1:{full.getsockname()[1]}")
         with pytest.raises(APIConnectionError, match="ConnectTimeout") as caught:
-            client.create_from_file(io.BytesIO(b"{}"), size=2, timeout=(0.2, 2))
+            client.send(io.BytesIO(b"{}"), size=2, timeout=(0.2, 2))
     assert caught.value.sent is False
 
 
@@ -146,7 +146,7 @@ def test_body_that_raises_is_an_uncertain_create(client: BatchesClient, server: 
 
     server.answers(Answer(data=batch()))
     with pytest.raises(APIConnectionError, match="too late") as caught:
-        client.create_from_file(Late(b"x" * 100), size=100)
+        client.send(Late(b"x" * 100), size=100)
     assert caught.value.sent is True
     assert all(len(received.body) < 100 for received in server.received)
 
@@ -158,7 +158,7 @@ def test_interrupt_while_sending_comes_out_as_itself(client: BatchesClient, serv
 
     server.answers(Answer(data=batch()))
     with pytest.raises(KeyboardInterrupt) as caught:
-        client.create_from_file(Interrupted(b"x"), size=1)
+        client.send(Interrupted(b"x"), size=1)
     assert not any("urllib3" in str(entry.path) for entry in caught.traceback)
 
 
@@ -170,7 +170,7 @@ def test_early_refusal_of_a_large_body_is_heard(make_client: Callable[..., Batch
         client = make_client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}")
         size = 30_000_000
         with pytest.raises(APIStatusError, match="Too large") as caught:
-            client.create_from_file(io.BytesIO(bytes(size)), size=size)
+            client.send(io.BytesIO(bytes(size)), size=size)
         thread.join()
     assert caught.value.status_code == 413
 
@@ -199,7 +199,7 @@ def test_each_create_has_a_connection_of_its_own(client: BatchesClient, server: 
 @pytest.mark.parametrize("size", [0, -1, 256_000_001])
 def test_size_is_checked_before_anything_is_sent(client: BatchesClient, server: Script, size: int) -> None:
     with pytest.raises(InvalidRequest):
-        client.create_from_file(io.BytesIO(b""), size=size)
+        client.send(io.BytesIO(b""), size=size)
     assert server.received == []
 
 

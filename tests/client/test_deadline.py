@@ -45,7 +45,7 @@ CALLS: dict[str, Callable[[BatchesClient], object]] = {
     "cancel": lambda client: client.cancel(BATCH_ID),
     "delete": lambda client: client.delete(BATCH_ID),
     "results": lambda client: list(client.results(BATCH_ID)),
-    "create": lambda client: client.create_from_file(io.BytesIO(BODY), size=len(BODY), total_timeout=TOTAL),
+    "create": lambda client: client.send(io.BytesIO(BODY), size=len(BODY), total_timeout=TOTAL),
 }
 
 
@@ -65,7 +65,7 @@ def in_time(seconds: float = TOTAL) -> Iterator[None]:
 def ended(claude: ClaudeEmulator) -> str:
     """The id of a batch with a result."""
     with closing(client_of(claude, total_timeout=5)) as client:
-        id_ = client.create_from_file(io.BytesIO(BODY), size=len(BODY))["id"]
+        id_ = client.send(io.BytesIO(BODY), size=len(BODY)).data["id"]
     claude.finish()
     return id_
 
@@ -152,7 +152,7 @@ def test_a_pooled_connection_is_not_shut_by_the_call_before(
 
 def test_threads_do_not_share_their_time(claude: ClaudeEmulator, ended: str) -> None:
     with closing(client_of(claude, total_timeout=5)) as client:
-        other = client.create_from_file(io.BytesIO(BODY), size=len(BODY))["id"]
+        other = client.send(io.BytesIO(BODY), size=len(BODY)).data["id"]
         claude.bend(Bend(body="endless_continue", batch=ended, seconds=0.01))
         # Long enough for a whole answer on a busy machine.
         with closing(client_of(claude, total_timeout=1.5)) as impatient:
@@ -231,7 +231,7 @@ def test_a_body_that_takes_too_long_is_an_uncertain_create(claude: ClaudeEmulato
         in_time(),
         pytest.raises(APITimeoutError, match="create call") as caught,
     ):
-        client.create_from_file(Slow(BODY), size=len(BODY), total_timeout=TOTAL)
+        client.send(Slow(BODY), size=len(BODY), total_timeout=TOTAL)
     assert caught.value.sent
 
 

@@ -115,7 +115,7 @@ HARMLESS_TO_SOME = [FAILURES["slow"], FAILURES["cut"], FAILURES["cut chunk"]]
 
 CALLS: dict[str, Callable[[BatchesClient], object]] = {
     "create": lambda client: client.create([{"custom_id": "a", "params": {}}]),
-    "create_from_file": lambda client: client.create_from_file(io.BytesIO(b"{}"), size=2, timeout=(0.2, 0.2)),
+    "send": lambda client: client.send(io.BytesIO(b"{}"), size=2, timeout=(0.2, 0.2)),
     "retrieve": lambda client: client.retrieve(BATCH_ID),
     "cancel": lambda client: client.cancel(BATCH_ID),
     "delete": lambda client: client.delete(BATCH_ID),

@@ -18,8 +18,9 @@ from kombu import Connection
 from django_claude_batches import checks, conf, services, tasks
 from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import BatchUpload, MessageBatch, State
-from django_claude_batches.services import scheduled
 from django_claude_batches.services.connection import connect
+from django_claude_batches.services.engine import tick
+from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.client.scripted_server import Answer, Hangup, Raw, Script, batch, page, refused, serving
@@ -261,10 +262,8 @@ def test_no_celery_message_carries_it(claude: ClaudeEmulator) -> None:
     name = "of-this-test-alone"  # the broker in memory is shared by all tests of the process
     with Connection("memory://") as connection, connection.SimpleQueue(name) as queue:
         tasks.tick.apply_async(connection=connection, queue=name)
-        sent = scheduled.tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection, queue=name))
-        sent += scheduled.dispatch_due_uploads(
-            lambda pk: tasks.prepare.apply_async((pk,), connection=connection, queue=name)
-        )
+        sent = tick(lambda pk: tasks.advance.apply_async((pk,), connection=connection, queue=name))
+        sent += dispatch_due_uploads(lambda pk: tasks.prepare.apply_async((pk,), connection=connection, queue=name))
         messages = [queue.get(timeout=5) for _ in range(1 + sent)]
     assert sent == 2
     assert [message.headers["task"] for message in messages] == [

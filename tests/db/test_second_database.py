@@ -29,7 +29,8 @@ from django_claude_batches.models import (
     State,
     SubmitAttempt,
 )
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
+from django_claude_batches.services.uploads.prepare import prepare
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, item, make_due
 from tests.harness.leaks import where
@@ -99,7 +100,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
     assert batch._state.db == "other"
     services.advance(services.submit(batch))
     claude.finish()
-    scheduled.tick(scheduled.advance_if_due)
+    tick(advance_if_due)
     services.advance(batch)
     child = services.retry(batch, outcomes=["missing"]) if batch.missing_count else None
     assert (batch.state, child) == (State.INGESTED, None)
@@ -122,7 +123,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
     make_due(lost)
     assert BatchResult.objects.using("other").count() == 5
     batch.delete()
-    scheduled.prepare(services.confirm_upload(scheduled.prepare(uploaded())))
+    prepare(services.confirm_upload(prepare(uploaded())))
     for model in (MessageBatch, BatchRequest, BatchResult, BatchEvent, SubmitAttempt, BatchUpload):
         assert not model.objects.using("default").exists()
         assert model.objects.using("other").exists()

@@ -12,8 +12,9 @@ from django_claude_batches import job_registry
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch
 from django_claude_batches.services import advance, advance_run
+from django_claude_batches.services.delivery.deliver import deliver_if_due
 from django_claude_batches.services.runs.drive import drive
-from django_claude_batches.services.scheduled import deliver_if_due, submit_pending
+from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.harness.library.models import Review
 
@@ -76,8 +77,7 @@ def fetched(run: JobRun, claude: ClaudeEmulator) -> list[MessageBatch]:
 
 def deliver_all() -> None:
     """Hand out everything that is due, as a worker does."""
-    for pk in DeliveryChunk.objects.dispatch_due(timedelta(0), limit=1000):
-        deliver_if_due(pk)
+    DeliveryChunk.objects.dispatch_due(deliver_if_due, timedelta(0), limit=1000)
 
 
 def effects() -> list[int]:

@@ -17,7 +17,11 @@ from django.utils import timezone
 from django_claude_batches import services, tasks
 from django_claude_batches.models import AccountState, BatchUpload, DeliveryChunk, JobRun, MessageBatch, State
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.delivery.deliver import dispatch_due_deliveries
+from django_claude_batches.services.engine import begin_tick, dispatch_due_batches
+from django_claude_batches.services.runs.drive import dispatch_due_runs
+from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
+from django_claude_batches.services.uploads.prepare import prepare_if_due
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, make_due, running
 
@@ -115,12 +119,12 @@ class TestTicks:
 
         has_looked = False
         with connection.execute_wrapper(meanwhile):
-            assert not scheduled.begin_tick(is_kick=False)
+            assert not begin_tick(is_kick=False)
 
     def test_a_clock_that_was_set_back_stops_none(self) -> None:
-        assert scheduled.begin_tick(is_kick=False)
+        assert begin_tick(is_kick=False)
         pass_time(timedelta(hours=-1))
-        assert scheduled.begin_tick(is_kick=False)
+        assert begin_tick(is_kick=False)
 
     @pytest.mark.parametrize("task", [tasks.watch, tasks.audit, tasks.purge])
     def test_a_pile_of_another_task_costs_few_statements_each(self, task: Any, sent: list[dict[str, Any]]) -> None:
@@ -164,13 +168,13 @@ def handed_out(row: Any) -> int:
     sent: list[int] = []
     match row:
         case MessageBatch():
-            scheduled.dispatch_due_batches(sent.append, rest=tasks.DISPATCH_INTERVAL)
+            dispatch_due_batches(sent.append, rest=tasks.DISPATCH_INTERVAL)
         case JobRun():
-            scheduled.dispatch_due_runs(sent.append, rest=tasks.DISPATCH_INTERVAL)
+            dispatch_due_runs(sent.append, rest=tasks.DISPATCH_INTERVAL)
         case DeliveryChunk():
-            scheduled.dispatch_due_deliveries(sent.append, rest=tasks.DISPATCH_INTERVAL)
+            dispatch_due_deliveries(sent.append, rest=tasks.DISPATCH_INTERVAL)
         case BatchUpload():
-            scheduled.dispatch_due_uploads(sent.append, rest=tasks.DISPATCH_INTERVAL)
+            dispatch_due_uploads(sent.append, rest=tasks.DISPATCH_INTERVAL)
     return len(sent)
 
 
@@ -222,6 +226,6 @@ class TestRests:
 def test_who_takes_a_file_takes_its_message() -> None:
     upload = due_upload()
     assert handed_out(upload) == 1
-    scheduled.prepare_if_due(upload.pk)
+    prepare_if_due(upload.pk)
     upload.refresh_from_db()
     assert upload.dispatched_at is None

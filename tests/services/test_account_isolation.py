@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services import scheduled
+from django_claude_batches.services import engine
 from django_claude_batches.services.connection import client_of
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, make_due, running
@@ -57,11 +57,11 @@ def tick() -> None:
 
     def advance(pk: int) -> None:
         try:
-            scheduled.advance_if_due(pk)
+            engine.advance_if_due(pk)
         except ConfigurationError:
             return
 
-    scheduled.tick(advance)
+    engine.tick(advance)
 
 
 def healthy_goes_on(claude: ClaudeEmulator, healthy: MessageBatch) -> None:
@@ -275,7 +275,7 @@ def test_accounts_are_polled_also_where_no_message_can_be_sent(claude: ClaudeEmu
     services.submit(draft(1))
     claude.finish()
     with pytest.raises(ConnectionError):
-        scheduled.tick(dispatch)
+        engine.tick(dispatch)
     for batch in running_ones:
         batch.refresh_from_db()
         assert batch.state == State.ENDED
@@ -292,6 +292,6 @@ def test_work_is_handed_out_before_and_after_polling(claude: ClaudeEmulator, rel
         exchange.reply = exchange.forward()
 
     relay.on("GET", "/batches", rule)
-    assert scheduled.tick(handed.append) == 3
+    assert engine.tick(handed.append) == 3
     assert before[0] == [queued.pk]
     assert handed == [queued.pk, *[batch.pk for batch in running_ones]]

@@ -18,7 +18,8 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchResult, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import account_pauses, scheduled
+from django_claude_batches.services import account_pauses
+from django_claude_batches.services.engine import advance_if_due, tick
 from django_claude_batches.services.ingestion import download
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator
@@ -55,7 +56,7 @@ def test_a_receiver_slower_than_the_lease_is_called_once(claude: ClaudeEmulator)
             lease_until=MessageBatch.objects.get(pk=batch.pk).lease_until - timedelta(minutes=10)
         )
         if len(calls) < 3:
-            scheduled.tick(scheduled.advance_if_due)
+            tick(advance_if_due)
 
     with receiving(slow):
         services.advance(batch)
@@ -82,7 +83,7 @@ def test_a_wish_during_the_receivers_is_not_forgotten_by_a_crash(claude: ClaudeE
     with receiving(wishing), pytest.raises(KeyboardInterrupt), connection.execute_wrapper(die):
         services.advance(batch)
     make_due(batch)
-    scheduled.tick(scheduled.advance_if_due)
+    tick(advance_if_due)
     assert claude.batches[0].deleted
 
 
@@ -109,11 +110,11 @@ def test_a_cancel_while_a_listing_is_read_is_not_put_off(claude: ClaudeEmulator)
 
     with Relay(claude.url) as relay, connection.execute_wrapper(wish):
         relay.on("GET", "/batches", rewrite(read))
-        scheduled.tick(lambda pk: None)
+        tick(lambda pk: None)
     batch.refresh_from_db()
     assert batch.cancel_requested_at is not None
     handed: list[int] = []
-    scheduled.tick(handed.append)
+    tick(handed.append)
     assert handed == [batch.pk]
 
 
@@ -148,7 +149,7 @@ class TestRest:
     def test_what_came_to_be_due_all_the_same_is_let_rest(self, claude: ClaudeEmulator) -> None:
         for state in (State.DRAFT, State.HELD, State.REJECTED, State.ABANDONED, State.LOST, State.INGESTED):
             batch = in_state(state, next_action_at=timezone.now() - timedelta(hours=1))
-            scheduled.tick(scheduled.advance_if_due)
+            tick(advance_if_due)
             batch.refresh_from_db()
             assert (batch.state, batch.next_action_at) == (state, None)
 
@@ -159,8 +160,8 @@ class TestRest:
             batch=batch, number=2, tag="x", recorded_at=timezone.now(), sent_at=timezone.now(), outcome="uncertain"
         )
         make_due(batch)
-        assert scheduled.tick(scheduled.advance_if_due) == 1
-        assert scheduled.tick(scheduled.advance_if_due) == 0
+        assert tick(advance_if_due) == 1
+        assert tick(advance_if_due) == 0
 
 
 def test_one_accounts_trouble_does_not_stop_the_others(claude: ClaudeEmulator, settings: Any) -> None:
@@ -172,7 +173,7 @@ def test_one_accounts_trouble_does_not_stop_the_others(claude: ClaudeEmulator, s
     make_due(batch)
     settings.CLAUDE_BATCHES = {"ACCOUNTS": {"a": {"API_KEY": vault}}}
     queued = services.submit(draft(1))
-    scheduled.tick(scheduled.advance_if_due)
+    tick(advance_if_due)
     queued.refresh_from_db()
     batch.refresh_from_db()
     assert queued.state == State.IN_PROGRESS

@@ -9,7 +9,7 @@ import pytest
 from django_claude_batches import checks, services
 from django_claude_batches.exceptions import OtherInstallation
 from django_claude_batches.models import AccountState, State
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import tick
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, make_due, running
 
@@ -44,7 +44,7 @@ def test_a_copy_sends_polls_fetches_cancels_and_deletes_nothing(claude: ClaudeEm
         ):
             services.advance(batch)
     make_due(polled)
-    scheduled.tick(lambda pk: None)
+    tick(lambda pk: None)
     with pytest.raises(OtherInstallation):
         services.adopt("msgbatch_01x")
     assert len(claude.requests) == calls

@@ -16,8 +16,17 @@ from django.utils import timezone
 from django_claude_batches import services, tasks
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, State
 from django_claude_batches.models.due import is_work_due
-from django_claude_batches.services import scheduled
 from django_claude_batches.services.account_pauses import account_state
+from django_claude_batches.services.audits.audit import audit_due, dispatch_due_audits
+from django_claude_batches.services.engine import (
+    accounts_at_work,
+    advance_if_due,
+    dispatch_due_batches,
+    dispatch_due_polls,
+    poll_if_due,
+    tick,
+)
+from django_claude_batches.services.reconciliation.late_arrivals import dispatch_due_watches
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.harness.factories import draft, in_state, make_due, running
 
@@ -75,7 +84,7 @@ def state() -> AccountState:
 
 def handed_out() -> list[int]:
     handed: list[int] = []
-    scheduled.dispatch_due_batches(handed.append, rest=ZERO)
+    dispatch_due_batches(handed.append, rest=ZERO)
     return handed
 
 
@@ -148,7 +157,7 @@ class TestRemembering:
         """Three batches that the listing does not show are asked for one by one: of the first one it is enough."""
         for _ in range(3):
             in_progress()
-        self.only_one_is_asked_for(claude, settings, lambda: scheduled.tick(lambda pk: None))
+        self.only_one_is_asked_for(claude, settings, lambda: tick(lambda pk: None))
 
     def test_a_search_makes_no_other_call_then(self, claude: ClaudeEmulator, settings: Any) -> None:
         lost = in_state(State.UNCERTAIN, account=SLOW)
@@ -178,7 +187,7 @@ class TestPausing:
     def test_a_task_of_it_does_nothing_and_counts_no_failure(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1, account=SLOW))
         was_slow(JUST_NOW)
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.failures, batch.last_error, batch.lease_token) == (State.QUEUED, 0, "", "")
         assert timedelta(seconds=40) < batch.next_action_at - timezone.now() < timedelta(seconds=80)
@@ -189,8 +198,8 @@ class TestPausing:
         asked = len(claude.requests)
         was_slow(JUST_NOW)
         polled: list[str] = []
-        scheduled.dispatch_due_polls(polled.append, rest=ZERO)
-        scheduled.tick(lambda pk: None)
+        dispatch_due_polls(polled.append, rest=ZERO)
+        tick(lambda pk: None)
         assert (handed_out(), polled, len(claude.requests)) == ([healthy.pk], [], asked)
         services.advance(healthy)
         assert not is_work_due()
@@ -200,10 +209,10 @@ class TestPausing:
         was_slow(MINUTE + timedelta(seconds=1))
         assert is_work_due()
         polled: list[str] = []
-        scheduled.dispatch_due_polls(polled.append, rest=ZERO)
+        dispatch_due_polls(polled.append, rest=ZERO)
         assert (handed_out(), polled) == ([waiting.pk], [SLOW])
         claude.finish()
-        scheduled.tick(scheduled.advance_if_due)
+        tick(advance_if_due)
         assert set(MessageBatch.objects.values_list("state", flat=True)) == {State.IN_PROGRESS, State.INGESTED}
         runs.refresh_from_db()
         assert runs.state == State.INGESTED
@@ -217,12 +226,12 @@ class TestPausing:
         was_slow(JUST_NOW)
         account_state("default")
         watched: list[str] = []
-        scheduled.dispatch_due_watches(watched.append)
+        dispatch_due_watches(watched.append)
         assert watched == ["default"]
-        assert [report.account for report in scheduled.audit_due()] == ["default"]
+        assert [report.account for report in audit_due()] == ["default"]
         was_slow(2 * MINUTE)
-        scheduled.dispatch_due_watches(watched.append)
-        scheduled.dispatch_due_audits(watched.append)
+        dispatch_due_watches(watched.append)
+        dispatch_due_audits(watched.append)
         assert watched.count(SLOW) == 2
 
 
@@ -241,22 +250,22 @@ class TestOneAtATime:
         )
         hold(one)
         asked = len(claude.requests)
-        scheduled.tick(scheduled.advance_if_due)
-        scheduled.advance_if_due(other.pk)
+        tick(advance_if_due)
+        advance_if_due(other.pk)
         assert len(claude.requests) == asked + 2, "a listing and a create call of the other account"
         other.refresh_from_db()
         assert (other.state, other.failures) == (State.QUEUED, 0)
         assert other.next_action_at > timezone.now()
         for batch in (one, other, runs):
             make_due(batch)
-        scheduled.tick(scheduled.advance_if_due)
+        tick(advance_if_due)
         assert set(MessageBatch.objects.values_list("state", flat=True)) == {State.IN_PROGRESS}
 
     def test_while_it_is_polled(self, claude: ClaudeEmulator, healthy: MessageBatch) -> None:
         batch = services.submit(draft(1, account=SLOW))
         token = AccountState.objects.acquire(state().pk)
         assert handed_out() == [healthy.pk]
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         assert claude.requests == []
         make_due(batch)
         AccountState.objects.release(state().pk, str(token))
@@ -267,7 +276,7 @@ class TestOneAtATime:
         hold(one)
         was_slow(11 * MINUTE)
         assert handed_out() == [other.pk]
-        scheduled.advance_if_due(other.pk)
+        advance_if_due(other.pk)
         assert claude.requests[-1].method == "POST"
 
 
@@ -284,7 +293,7 @@ class TestCreating:
 
     def sent(self, account: str = SLOW) -> MessageBatch:
         batch = services.submit(draft(1, account=account))
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         batch.refresh_from_db()
         return batch
 
@@ -301,7 +310,7 @@ class TestCreating:
         AccountState.objects.end_create(SLOW, in_flight.pk)
         third = self.sent()
         assert (third.state, handed_out()) == (State.IN_PROGRESS, [first.pk])
-        scheduled.advance_if_due(first.pk)
+        advance_if_due(first.pk)
         first.refresh_from_db()
         assert (first.state, first.last_error, handed_out()) == (State.IN_PROGRESS, "", [second.pk])
 
@@ -351,7 +360,7 @@ class TestCreating:
         AccountState.objects.end_create(SLOW, in_flight.pk)
         for batch in (waits, other):
             make_due(batch)
-            scheduled.advance_if_due(batch.pk)
+            advance_if_due(batch.pk)
             batch.refresh_from_db()
             assert (batch.state, batch.last_error) == (State.QUEUED, "")
         assert (handed_out(), claude.requests) == ([], [])
@@ -359,7 +368,7 @@ class TestCreating:
     def test_what_went_wrong_before_is_still_said(self, claude: ClaudeEmulator, in_flight: MessageBatch) -> None:
         batch = services.submit(draft(1, account=SLOW))
         MessageBatch.objects.filter(pk=batch.pk).update(last_error="A full disk", failures=2)
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.last_error, batch.failures) == (State.QUEUED, "A full disk", 2)
 
@@ -389,7 +398,7 @@ class TestHandingOut:
         found = {(message.headers["task"], message.headers["argsrepr"]) for message in messages}
         assert found == {(tasks.advance.name, f"({waiting.pk},)"), (tasks.poll.name, f"({SLOW!r},)")}
         claude.finish()
-        scheduled.poll_if_due(SLOW)
+        poll_if_due(SLOW)
         runs.refresh_from_db()
         assert (runs.state, handed_out()) == (State.ENDED, [waiting.pk, runs.pk])
 
@@ -400,11 +409,11 @@ class TestHandingOut:
 
         def dispatch_due(after: timedelta) -> int:
             AccountState.objects.update(next_poll_at=F("next_poll_at") - after)
-            return scheduled.dispatch_due_polls(polled.append, rest=timedelta(seconds=20))
+            return dispatch_due_polls(polled.append, rest=timedelta(seconds=20))
 
         minutes = [dispatch_due(MINUTE) for _ in range(60)]
         assert [at for at, count in enumerate(minutes) if count] == [0, 1, 2, 4, 7, 13, 24, 39, 54]
-        scheduled.poll_if_due(SLOW)
+        poll_if_due(SLOW)
         make_due(MessageBatch.objects.get())
         assert dispatch_due(ZERO) == 1, "since it was polled"
 
@@ -429,7 +438,7 @@ class TestHandingOut:
 def test_a_clock_that_was_set_back_closes_no_account(claude: ClaudeEmulator) -> None:
     was_slow(timedelta(hours=-6))
     batch = services.submit(draft(1, account=SLOW))
-    scheduled.advance_if_due(batch.pk)
+    advance_if_due(batch.pk)
     batch.refresh_from_db()
     assert batch.state == State.IN_PROGRESS
 
@@ -452,4 +461,4 @@ def test_a_key_is_not_asked_for_inside_a_transaction(claude: ClaudeEmulator, set
 def test_batches_of_an_account_that_was_removed_are_at_work_too(settings: Any) -> None:
     services.submit(draft(1, account=SLOW))
     settings.CLAUDE_BATCHES = {"KICK": False}
-    assert SLOW in scheduled.accounts_at_work()
+    assert SLOW in accounts_at_work()

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import dispatch_due_batches, dispatch_due_polls, tick
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -32,9 +32,9 @@ def finish(count: int) -> None:
 
 def ticked() -> list[str]:
     with CaptureQueriesContext(connection) as queries:
-        scheduled.tick(lambda pk: None)
-        scheduled.dispatch_due_batches(lambda pk: None, rest=REST)
-        scheduled.dispatch_due_polls(lambda alias: None, rest=REST)
+        tick(lambda pk: None)
+        dispatch_due_batches(lambda pk: None, rest=REST)
+        dispatch_due_polls(lambda alias: None, rest=REST)
     return [query["sql"] for query in queries.captured_queries]
 
 

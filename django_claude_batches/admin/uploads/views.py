@@ -18,7 +18,7 @@ from django_claude_batches.admin.uploads.detail import upload_page
 from django_claude_batches.admin.uploads.forms import FIELDSETS, NewBatchForm
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, MessageBatch
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.uploads.prepare import prepare
 
 # Bytes and requests that are checked or drafted within the HTTP request. Larger files are left to a worker.
 AT_ONCE = 1_000_000
@@ -117,6 +117,6 @@ def _go_on(upload: BatchUpload) -> None:
     """Do what is due for a small file at once; leave any other to a worker."""
     is_small = max(upload.bytes, upload.body_bytes) <= AT_ONCE and upload.request_count <= AT_ONCE_REQUESTS
     if is_small:
-        scheduled.prepare(upload, seconds=AT_ONCE_SECONDS)
+        prepare(upload, seconds=AT_ONCE_SECONDS)
     if upload.is_moving:
         tasks.kick()

@@ -16,7 +16,7 @@ from django_claude_batches.management.cli.graceful_stop import Interruption
 from django_claude_batches.management.cli.tick_steps import Work
 from django_claude_batches.models.due import is_work_due
 from django_claude_batches.schedule import TICK_SECONDS
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import accounts_at_work
 
 # Seconds until the next round while more is due.
 SOON = 1.0
@@ -58,7 +58,7 @@ class Loop:
 
     def _start_threads(self) -> None:
         """Start a thread for each account that has none, or whose thread died; for a single account there is none."""
-        aliases = scheduled.accounts_at_work()
+        aliases = accounts_at_work()
         if len(aliases) == 1 and not self._threads:
             return
         for alias in aliases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -117,12 +118,10 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
             pks = list(self.using(db).order_by().values_list("pk", flat=True))
             for batch in self.model.objects.using(db).filter(pk__in=pks).exclude(state__in=DELETABLE)[:1]:
                 raise batch.forbidden("delete", DELETABLE)
-            deleted = [self.model.objects.using(db).get(pk=pk).delete() for pk in pks]
-        totals: dict[str, int] = {}
-        for _total, rows in deleted:
-            for name, count in rows.items():
-                totals[name] = totals.get(name, 0) + count
-        return sum(totals.values()), totals
+            totals: Counter[str] = Counter()
+            for pk in pks:
+                totals.update(self.model.objects.using(db).get(pk=pk).delete()[1])
+        return totals.total(), dict(totals)
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]

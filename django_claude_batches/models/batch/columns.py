@@ -115,8 +115,6 @@ class PurgeColumns(models.Model):
 
 
 def _note(at: datetime | None) -> str:
-    return (
-        ""
-        if at is None
-        else gettext("Purged on %(date)s.") % {"date": date_format(timezone.localtime(at), "DATE_FORMAT")}
-    )
+    if at is None:
+        return ""
+    return gettext("Purged on %(date)s.") % {"date": date_format(timezone.localtime(at), "DATE_FORMAT")}

@@ -53,7 +53,12 @@ def audit_due(account: str | None = None) -> list[AuditReport]:
     The account's row records when the next audit is due. A failed one is retried in an hour.
     """
     require_no_transaction("audit_due()")
-    return [_audit_account(alias, None) for alias in _accounts_due(account)]
+    reports = []
+    for alias in known_accounts() if account is None else [account]:
+        is_due = may_start_work(alias) and AccountState.objects.take_turn(alias, "next_audit_at", RETRY_INTERVAL)
+        if is_due and _is_used(alias):
+            reports.append(_audit_account(alias, None))
+    return reports
 
 
 def dispatch_due_audits(dispatch: Callable[[str], object]) -> None:
@@ -61,13 +66,6 @@ def dispatch_due_audits(dispatch: Callable[[str], object]) -> None:
     for alias in known_accounts():
         if may_start_work(alias) and AccountState.objects.is_turn(alias, "next_audit_at") and _is_used(alias):
             dispatch(alias)
-
-
-def _accounts_due(account: str | None) -> Iterator[str]:
-    for alias in known_accounts() if account is None else [account]:
-        is_due = may_start_work(alias) and AccountState.objects.take_turn(alias, "next_audit_at", RETRY_INTERVAL)
-        if is_due and _is_used(alias):
-            yield alias
 
 
 def _is_used(alias: str) -> bool:

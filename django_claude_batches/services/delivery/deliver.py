@@ -42,10 +42,7 @@ MAX_TRIES = 5
 
 def dispatch_due_deliveries(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
     """Call `dispatch` with the primary key of each chunk that is due; return their number."""
-    pks = DeliveryChunk.objects.dispatch_due(rest, limit=TICK_CHUNKS)
-    for pk in pks:
-        dispatch(pk)
-    return len(pks)
+    return len(DeliveryChunk.objects.dispatch_due(dispatch, rest, limit=TICK_CHUNKS))
 
 
 def deliver_if_due(pk: int) -> None:
@@ -60,16 +57,11 @@ def deliver(pk: int, *, only_due: bool = False) -> None:
     if not rows.unpaused().filter(pk=pk).exists():
         return
     # By its own columns only: a condition on the run would read the table twice, and two processes could pass it.
-    undone = rows.undone()
-    token = (undone.filter(is_due()) if only_due else undone).acquire(
-        pk, dispatched_at=None, failures=F("failures") + 1
-    )
-    if token is None:
-        return
-    try:
+    undone = rows.undone().filter(is_due()) if only_due else rows.undone()
+    with undone.lease(pk, dispatched_at=None, failures=F("failures") + 1) as token:
+        if token is None:
+            return
         _deliver_or_stop(rows.select_related("batch__run").get(pk=pk), token)
-    finally:
-        rows.release(pk, token)
     _wake_run(pk)
 
 

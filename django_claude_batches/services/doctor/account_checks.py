@@ -25,7 +25,6 @@ from django_claude_batches.exceptions import (
 from django_claude_batches.models import AccountState
 from django_claude_batches.services.audits.orphans import other_workspace
 from django_claude_batches.services.connection import client_of
-from django_claude_batches.services.doctor.database import MAX_CLOCK_DIFFERENCE, clock_difference
 from django_claude_batches.services.doctor.report import Diagnosis, DiagnosisBuilder
 
 REMEDIES: tuple[tuple[tuple[type[APIError], ...], str], ...] = (
@@ -106,14 +105,11 @@ def _listing(subject: DiagnosisBuilder, error: APIError, host: str) -> Diagnosis
 def _clock(subject: DiagnosisBuilder, date: datetime | None, answered_at: datetime) -> Diagnosis:
     if date is None:
         return subject.skipped("clock", "The answer had no Date header.")
-    apart = answered_at - date
-    if abs(apart) <= MAX_CLOCK_DIFFERENCE:
-        return subject.ok("clock", "This machine's goes with Anthropic's.")
     remedy = (
         "Set it by NTP. How often a batch is polled, and what the audit passes over, go by this clock; leases and due "
         "times go by the database's."
     )
-    return subject.warning("clock", f"This machine's is {clock_difference(apart)} Anthropic's.", remedy)
+    return subject.from_clocks("clock", answered_at - date, "This machine's", "Anthropic's", remedy)
 
 
 def _workspace(subject: DiagnosisBuilder, reply: Reply[wire.Page]) -> Iterator[Diagnosis]:

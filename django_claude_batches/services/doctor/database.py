@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
@@ -16,10 +15,7 @@ from django.utils import timezone
 from django_claude_batches import checks
 from django_claude_batches.db import postgres_copy
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult
-from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, DiagnosisBuilder
-
-# Accepted difference between clocks: the time between two ticks, and far more than a query takes.
-MAX_CLOCK_DIFFERENCE = timedelta(seconds=30)
+from django_claude_batches.services.doctor.report import Diagnosis, DiagnosisBuilder
 
 APP_LABEL = "django_claude_batches"
 
@@ -48,16 +44,6 @@ def check_database(alias: str) -> Iterator[Diagnosis]:
             yield subject.skipped(name, f"The database did not say: {error}".rstrip())
 
 
-def is_usable(found: list[Diagnosis]) -> bool:
-    """Whether the app's tables can be read, according to the results of `check_database`."""
-    return any(one.name == "migrations" and one.verdict == CheckResult.OK for one in found)
-
-
-def clock_difference(apart: timedelta) -> str:
-    """Describe how far a clock is from another; the name of the other one follows this text."""
-    return f"{abs(apart).total_seconds():,.0f} s {'ahead of' if apart > timedelta(0) else 'behind'}"
-
-
 def _pending(connection: Any) -> list[str]:
     executor = MigrationExecutor(connection)
     ours = [node for node in executor.loader.graph.leaf_nodes() if node[0] == APP_LABEL]
@@ -71,14 +57,11 @@ def _clock(subject: DiagnosisBuilder, name: str) -> Iterator[Diagnosis]:
     before = timezone.now()
     theirs = AccountState.objects.primary().clock()
     apart = theirs - (before + (timezone.now() - before) / 2)
-    if abs(apart) <= MAX_CLOCK_DIFFERENCE:
-        yield subject.ok(name, "It goes with this machine's.")
-        return
     remedy = (
         "Set both by NTP. Leases and due times go by the database's clock alone, so workers agree; if it is the wrong "
         "one, the alarms at 23 hours and at 27 days come at the wrong time."
     )
-    yield subject.warning(name, f"It is {clock_difference(apart)} this machine's.", remedy)
+    yield subject.from_clocks(name, apart, "It", "this machine's", remedy)
 
 
 # MariaDB's default maximum size of a statement in bytes.

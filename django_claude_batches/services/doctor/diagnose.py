@@ -18,12 +18,7 @@ from django_claude_batches.pricing import bundled
 from django_claude_batches.services.account_pauses import known_accounts
 from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.doctor.account_checks import check_account
-from django_claude_batches.services.doctor.database import (
-    MAX_CLOCK_DIFFERENCE,
-    check_database,
-    clock_difference,
-    is_usable,
-)
+from django_claude_batches.services.doctor.database import check_database
 from django_claude_batches.services.doctor.report import CheckResult, Diagnosis, DiagnosisBuilder
 from django_claude_batches.services.doctor.settings import check_settings
 
@@ -45,18 +40,18 @@ def diagnose(
     """
     with contextlib.suppress(DatabaseError):  # if the database is down, a check below reports it
         require_no_transaction("diagnose()")
-    say = progress or _ignore_progress
+    say = progress or (lambda _checked_next: None)
     aliases = [] if account is None else [conf.account(account).alias]
     say("the settings")
     found = list(check_settings())
-    if _are_wrong(found):
+    if _has(found, "settings", CheckResult.FAILED):  # they cannot be read, or would send a key unencrypted
         found.append(DiagnosisBuilder().skipped("accounts", "No key is used while the settings are wrong."))
     say("the database")
     found += check_database(MessageBatch.objects.primary().db)
-    rows_are_there = is_usable(found)
+    rows_are_there = _has(found, "migrations", CheckResult.OK)
     if rows_are_there:
         found += [_ticks(), _worker_clock(), _attention(), *_models()]
-    if _are_wrong(found):
+    if _has(found, "settings", CheckResult.FAILED):
         return found
     for alias in aliases or _in_use(rows_are_there=rows_are_there):
         say(f"account {alias}")
@@ -64,9 +59,8 @@ def diagnose(
     return found
 
 
-def _are_wrong(found: list[Diagnosis]) -> bool:
-    """Whether the settings cannot be read, or would send a key unencrypted."""
-    return any(one.name == "settings" and one.verdict == CheckResult.FAILED for one in found)
+def _has(found: list[Diagnosis], name: str, verdict: CheckResult) -> bool:
+    return any(one.name == name and one.verdict == verdict for one in found)
 
 
 def _in_use(*, rows_are_there: bool) -> list[str]:
@@ -124,16 +118,12 @@ def _worker_clock() -> Diagnosis:
     began_at, clock_at = last or (None, None)
     if began_at is None or clock_at is None:
         return whole.skipped("worker_clock", "No worker took a tick yet.")
-    apart = clock_at - began_at
-    if abs(apart) <= MAX_CLOCK_DIFFERENCE:
-        return whole.ok("worker_clock", "That of the worker of the last tick goes with the database's.")
     remedy = (
         "Set both by NTP. Ticks, leases and due times go by the database's clock, so all work is done; how often a "
         "batch is polled goes by the worker's. A message of yours that has `expires` may be dropped there in silence."
     )
-    return whole.warning(
-        "worker_clock", f"That of the worker of the last tick is {clock_difference(apart)} the database's.", remedy
-    )
+    clock = "That of the worker of the last tick"
+    return whole.from_clocks("worker_clock", clock_at - began_at, clock, "the database's", remedy)
 
 
 def _attention() -> Diagnosis:
@@ -150,7 +140,3 @@ def _attention() -> Diagnosis:
         f"{batches.count():,} batches and {runs.count():,} runs need attention, the newest first: {' '.join(found)}",
         "Look at each: the admin's filter *needs attention* lists them, and `claude_batches status ID` says more.",
     )
-
-
-def _ignore_progress(_text: str) -> None:
-    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from django.core.checks import ERROR, CheckMessage
@@ -34,6 +35,10 @@ class Diagnosis:
     remedy: str = ""
 
 
+# Accepted difference between clocks: the time between two ticks, and far more than a query takes.
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=30)
+
+
 @dataclass(frozen=True, slots=True)
 class DiagnosisBuilder:
     """Build the diagnoses of one subject."""
@@ -59,3 +64,10 @@ class DiagnosisBuilder:
             yield judge(name, message.msg, message.hint or "")
         if not messages:
             yield self.ok(name, otherwise)
+
+    def from_clocks(self, name: str, apart: timedelta, clock: str, other: str, remedy: str) -> Diagnosis:
+        """Return whether two clocks, named as in a sentence, agree; `apart` is how far the first is ahead."""
+        if abs(apart) <= MAX_CLOCK_DIFFERENCE:
+            return self.ok(name, f"{clock} goes with {other}.")
+        how = "ahead of" if apart > timedelta(0) else "behind"
+        return self.warning(name, f"{clock} is {abs(apart).total_seconds():,.0f} s {how} {other}.", remedy)

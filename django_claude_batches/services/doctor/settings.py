@@ -12,22 +12,20 @@ from django_claude_batches.services.doctor.report import Diagnosis, DiagnosisBui
 
 DAY = timedelta(days=1)
 
+# By the names of their diagnoses, and with what is said if all is well.
+SYSTEM_CHECKS = (
+    ("settings", checks.check_settings, "CLAUDE_BATCHES is understood, and its keys safe."),
+    ("waits", checks.check_waits, "The waits of create calls go together."),
+    ("time_zones", checks.check_time_zones, "USE_TZ is True."),
+    ("relations", checks.check_relations, "No GenericRelation would delete paid work."),
+)
+
 
 def check_settings() -> Iterator[Diagnosis]:
     """Yield the results of the system checks, deployment checks included, and how long data is retained."""
     whole = DiagnosisBuilder()
-    yield from whole.from_messages(
-        "settings",
-        checks.check_settings(app_configs=None),
-        otherwise="CLAUDE_BATCHES is understood, and its keys safe.",
-    )
-    yield from whole.from_messages(
-        "waits", checks.check_waits(app_configs=None), otherwise="The waits of create calls go together."
-    )
-    yield from whole.from_messages("time_zones", checks.check_time_zones(app_configs=None), otherwise="USE_TZ is True.")
-    yield from whole.from_messages(
-        "relations", checks.check_relations(app_configs=None), otherwise="No GenericRelation would delete paid work."
-    )
+    for name, check, otherwise in SYSTEM_CHECKS:
+        yield from whole.from_messages(name, check(app_configs=None), otherwise=otherwise)
     messages = celery_checks.check_schedule(app_configs=None)
     if not messages and getattr(settings, "CELERY_BEAT_SCHEDULE", None) is None:
         yield whole.skipped("schedule", "There is no CELERY_BEAT_SCHEDULE; whether something ticks is said below.")

@@ -10,6 +10,7 @@ from typing import Any
 
 from django_claude_batches import wire
 from django_claude_batches.models.bulk_rows import ResultRow
+from django_claude_batches.sanitize import Cleaner
 
 MAX_TOKEN_COUNT = (2**63 - 1) // wire.MAX_REQUESTS
 """Tokens of one answer. More is no count: a batch's sum must fit into its column, too."""
@@ -28,13 +29,18 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def fill_usage(row: ResultRow, usage: Mapping[str, Any], model: Any) -> None:
-    """Set the row's counts and its `prompts`. `model` is the message's."""
+def fill(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
+    """Set the row's columns that come from the message, but for the message itself, and its `prompts`."""
+    usage = mapping(message.get("usage"))
+    row.model = cleaner.short_text(message.get("model"), 100)
+    row.stop_reason = cleaner.short_text(message.get("stop_reason"), 60)
+    row.service_tier = cleaner.short_text(usage.get("service_tier"), 40)
+    row.inference_geo = cleaner.short_text(usage.get("inference_geo"), 40)
     tokens = _tokens(usage)
     row.web_search_requests = _count(mapping(usage.get("server_tool_use")).get("web_search_requests"))
     row.prompts = 1 if _is_unambiguous(usage, tokens) else 0
     if row.prompts and usage.get("iterations"):
-        compactions = _compactions(usage["iterations"], tokens, model)
+        compactions = _compactions(usage["iterations"], tokens, message.get("model"))
         if compactions is None:
             row.prompts = 0
         else:

@@ -35,10 +35,10 @@ from django_claude_batches.sanitize import MAX_DEPTH, Cleaner
 from django_claude_batches.services.ingestion.billed_usage import (
     counts_agree,
     counts_to_compare,
+    fill,
     has_plain_usage,
     mapping,
 )
-from django_claude_batches.services.ingestion.columns import fill
 
 # The custom_id and the type of a result that is as the API writes it, up to its message; group 3 where it has an error.
 LineStart = re.Match[bytes]

@@ -18,6 +18,7 @@ from django_claude_batches.exceptions import (
 )
 from django_claude_batches.models import DeliveryChunk, MessageBatch, ResultProblem, UsageRollup, bulk
 from django_claude_batches.models.batch_state import FETCHING, State
+from django_claude_batches.models.result import ResultType
 from django_claude_batches.models.usage import Summary
 from django_claude_batches.pricing import PriceTable
 from django_claude_batches.sanitize import get_logger
@@ -71,15 +72,14 @@ def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) ->
 
 def _handle_unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
     """Look at the batch itself: a 404 on its results may pass, unless they were archived or it is gone."""
-    data = gone = None
-    try:
-        data = client.retrieve(str(batch.anthropic_id))
-    except NotFoundError as error:
-        gone = record_miss(batch, client, str(error))
-    except ClaudeBatchesError as error:
-        logger.warning("Batch %s: %s", batch.pk, error)
-    if data is not None and (data["archived_at"] is not None or is_past_results_deadline(batch)):
-        batch.reschedule(NO_DELAY, token=token, **mirror_columns(data))
+    gone = False
+    answer = result_or_error(lambda: client.retrieve(str(batch.anthropic_id)))
+    if isinstance(answer, NotFoundError):
+        gone = record_miss(batch, client, str(answer))
+    elif isinstance(answer, ClaudeBatchesError):
+        logger.warning("Batch %s: %s", batch.pk, answer)
+    elif answer["archived_at"] is not None or is_past_results_deadline(batch):
+        batch.reschedule(NO_DELAY, token=token, **mirror_columns(answer))
         gone = mark_lost(batch, f"Its results were archived at Anthropic. {failure}")
     if gone:
         return batch.delete_requested_at is not None
@@ -141,16 +141,10 @@ def _cost_summary(summary: Summary, prices: PriceTable) -> str:
 
 def _imbalance(batch: MessageBatch, download: Download, missing: int) -> str:
     """Say what does not add up; nothing if all does."""
-    counts = {
-        "succeeded": batch.succeeded_count,
-        "errored": batch.errored_count,
-        "canceled": batch.canceled_count,
-        "expired": batch.expired_count,
-    }
     wrong = [
         f"{download.types[name]:,} lines {name} where Anthropic counted {count:,}"
-        for name, count in counts.items()
-        if download.types[name] != count
+        for name in ResultType.values
+        if download.types[name] != (count := getattr(batch, f"{name}_count"))
     ]
     if download.count != batch.request_count:
         wrong.insert(0, f"{download.count:,} results came for {batch.request_count:,} requests")

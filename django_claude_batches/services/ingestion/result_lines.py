@@ -14,8 +14,7 @@ from django_claude_batches.models import BatchResult, ResultProblem
 from django_claude_batches.models.bulk_rows import ResultRow
 from django_claude_batches.sanitize import Cleaner
 from django_claude_batches.services.ingestion import fast_path
-from django_claude_batches.services.ingestion.billed_usage import mapping
-from django_claude_batches.services.ingestion.columns import fill
+from django_claude_batches.services.ingestion.billed_usage import fill, mapping
 from django_claude_batches.services.ingestion.fast_path import LineStart, MessageTemplates, match_start
 from django_claude_batches.services.ingestion.json_decoding import decode
 

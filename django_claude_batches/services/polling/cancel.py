@@ -15,6 +15,7 @@ from django_claude_batches.exceptions import (
     PermissionDeniedError,
     RateLimitError,
     SpendLimitReached,
+    result_or_error,
 )
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, UNANSWERED, State
@@ -61,21 +62,17 @@ def is_wanted(batch: MessageBatch) -> bool:
 
 def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Send the cancel request to Anthropic; return whether the batch has ended by it. A repeat is harmless."""
-    data = failure = None
-    try:
-        data = client.cancel(str(batch.anthropic_id))
-    except ClaudeBatchesError as error:
-        failure = error
-    if data is not None:
-        return update_from_remote(batch, data)
-    if isinstance(failure, APIStatusError) and not isinstance(failure, NOT_ABOUT_THE_BATCH):
+    answer = result_or_error(lambda: client.cancel(str(batch.anthropic_id)))
+    if not isinstance(answer, ClaudeBatchesError):
+        return update_from_remote(batch, answer)
+    if isinstance(answer, APIStatusError) and not isinstance(answer, NOT_ABOUT_THE_BATCH):
         # It may have ended or be gone. The API's answer then is not known (docs/reference/wire.md §5.3), so poll.
         failures = batch.failures
         if poll(batch, token, client):
             return True
         if is_wanted(batch):
-            delay = honor_retry_after(failure, backoff(failures))
-            batch.reschedule(delay, token=token, last_error=str(failure), failures=failures + 1)
+            delay = honor_retry_after(answer, backoff(failures))
+            batch.reschedule(delay, token=token, last_error=str(answer), failures=failures + 1)
         return False
-    batch.reschedule(honor_retry_after(failure, backoff(batch.failures)), token=token, error=str(failure))
+    batch.reschedule(honor_retry_after(answer, backoff(batch.failures)), token=token, error=str(answer))
     return False

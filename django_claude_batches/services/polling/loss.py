@@ -122,23 +122,19 @@ def is_past_results_deadline(batch: MessageBatch) -> bool:
 
 
 def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
+    """Whether a full listing of its Workspace lacks the batch; False if an error ends the listing."""
     try:
-        return _is_not_listed(batch, client)
+        for reply in list_pages(lambda after_id: list_page(client, batch.account, after_id), max_pages=MAX_PAGES):
+            if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
+                return False
+            for data in reply.data["data"]:
+                created_at = moment(data["created_at"])
+                if data["id"] == batch.anthropic_id:
+                    return False
+                if batch.created_at and created_at and created_at < batch.created_at:
+                    return True
+            if last_id(reply.data) is None:
+                return True
     except ClaudeBatchesError as error:
         logger.warning("Batch %s: %s", batch.pk, error)
-        return False
-
-
-def _is_not_listed(batch: MessageBatch, client: BatchesClient) -> bool:
-    for reply in list_pages(lambda after_id: list_page(client, batch.account, after_id), max_pages=MAX_PAGES):
-        if not batch.workspace_id or reply.workspace_id != batch.workspace_id:
-            return False
-        for data in reply.data["data"]:
-            created_at = moment(data["created_at"])
-            if data["id"] == batch.anthropic_id:
-                return False
-            if batch.created_at and created_at and created_at < batch.created_at:
-                return True
-        if last_id(reply.data) is None:
-            return True
     return False

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from django_claude_batches import wire
 from django_claude_batches.client import BatchesClient
-from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
+from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError, result_or_error
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch_state import RUNNING, State
@@ -62,17 +62,12 @@ def _still_running(batch: MessageBatch, mirror: dict[str, Any]) -> None:
 
 def poll(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
     """Retrieve one batch. An error only delays the next poll: 404 and 500 may be transient."""
-    data = failure = None
-    try:
-        data = client.retrieve(str(batch.anthropic_id))
-    except ClaudeBatchesError as error:
-        failure = error
-    if data is None:
-        if isinstance(failure, NotFoundError) and record_miss(batch, client, str(failure)):
-            return False
-        batch.reschedule(honor_retry_after(failure, poll_delay(batch.created_at)), token=token, error=str(failure))
-        return False
-    return update_from_remote(batch, data)
+    answer = result_or_error(lambda: client.retrieve(str(batch.anthropic_id)))
+    if not isinstance(answer, ClaudeBatchesError):
+        return update_from_remote(batch, answer)
+    if not isinstance(answer, NotFoundError) or not record_miss(batch, client, str(answer)):
+        batch.reschedule(honor_retry_after(answer, poll_delay(batch.created_at)), token=token, error=str(answer))
+    return False
 
 
 def _outcomes(batch: MessageBatch) -> str:

@@ -80,13 +80,10 @@ def poll_account(alias: str) -> int:
     if oldest is None:
         return 0
     state, states = account_state(alias), AccountState.objects.primary()
-    token = states.acquire(state.pk, next_poll_at=None, poll_dispatch_count=0)
-    if token is None:
-        return 0
-    try:
-        return _poll_round(alias, oldest.created_at) if may_start_work(alias, is_polling=True) else 0
-    finally:
-        states.release(state.pk, token)
+    with states.lease(state.pk, next_poll_at=None, poll_dispatch_count=0) as token:
+        if token is None or not may_start_work(alias, is_polling=True):
+            return 0
+        return _poll_round(alias, oldest.created_at)
 
 
 @stop_after_slow_call()

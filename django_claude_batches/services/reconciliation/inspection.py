@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
-from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError
+from django_claude_batches.exceptions import ClaudeBatchesError, NotFoundError, result_or_error
 from django_claude_batches.models import AccountState, MessageBatch, RemoteBatch, SubmitAttempt
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.services.listings.candidates import record_sighting, store_anchor
@@ -57,18 +57,14 @@ def _asked_timestamp(row: RemoteBatch) -> float:
 
 def retrieve_candidate(client: BatchesClient, row: RemoteBatch, workspace_id: str) -> bool:
     """Retrieve a candidate; return whether it exists. A 404 counts only in the named Workspace that listed it."""
-    data = failure = None
-    try:
-        data = client.retrieve(row.remote_id)
-    except ClaudeBatchesError as error:
-        failure = error
+    answer = result_or_error(lambda: client.retrieve(row.remote_id))
     rows = RemoteBatch.objects.primary().filter(pk=row.pk)
     rows.update(asked_at=DatabaseNow())
-    if data is not None:
-        record_sighting(row, data, workspace_id=workspace_id)
+    if not isinstance(answer, ClaudeBatchesError):
+        record_sighting(row, answer, workspace_id=workspace_id)
         return True
-    row.why = f"it is not listed, and was not found: {failure}"
-    if isinstance(failure, NotFoundError) and workspace_id and row.workspace_id == workspace_id:
+    row.why = f"it is not listed, and was not found: {answer}"
+    if isinstance(answer, NotFoundError) and workspace_id and row.workspace_id == workspace_id:
         RemoteBatch.objects.count_miss(row.pk, row.why)
         row.refresh_from_db(using=rows.db)
     else:

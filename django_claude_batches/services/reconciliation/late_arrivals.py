@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -37,7 +37,11 @@ def watch_due(account: str | None = None) -> int:
     Return how many attempts are watched; see `watch`. Must run outside a transaction.
     """
     require_no_transaction("watch_due()")
-    return sum(watch(alias) for alias in _accounts_due(account))
+    watched = 0
+    for alias in known_accounts() if account is None else [account]:
+        if may_start_work(alias) and AccountState.objects.take_turn(alias, "next_watch_at", INTERVAL):
+            watched += watch(alias)
+    return watched
 
 
 def dispatch_due_watches(dispatch: Callable[[str], object]) -> None:
@@ -45,12 +49,6 @@ def dispatch_due_watches(dispatch: Callable[[str], object]) -> None:
     for alias in known_accounts():
         if may_start_work(alias) and AccountState.objects.is_turn(alias, "next_watch_at"):
             dispatch(alias)
-
-
-def _accounts_due(account: str | None) -> Iterator[str]:
-    for alias in known_accounts() if account is None else [account]:
-        if may_start_work(alias) and AccountState.objects.take_turn(alias, "next_watch_at", INTERVAL):
-            yield alias
 
 
 @stop_after_slow_call()

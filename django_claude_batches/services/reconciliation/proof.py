@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from django_claude_batches.client import BatchesClient
@@ -44,8 +43,14 @@ def read(client: BatchesClient, remote_id: str) -> Reading:
     """Read up to 20 well-formed lines of an ended batch, then close the connection."""
     custom_ids: list[str] = []
     bad, digest, failure = 0, "", ""
+    give_up_at = time.monotonic() + READ_SECONDS
+
+    def check_time() -> None:
+        if time.monotonic() > give_up_at:
+            raise APITimeoutError(f"its first results did not come within {READ_SECONDS:g} s", sent=True)
+
     try:
-        with client.result_body(remote_id, on_read=_read_deadline(READ_SECONDS)) as body:
+        with client.result_body(remote_id, on_read=check_time) as body:
             for line in body:
                 row = parse(line)
                 bad += not isinstance(row, BatchResult)
@@ -58,17 +63,6 @@ def read(client: BatchesClient, remote_id: str) -> Reading:
     except ClaudeBatchesError as error:
         failure = str(error)
     return Reading(_owner(custom_ids), len(custom_ids), digest, failure or _why(len(custom_ids), bad, digest))
-
-
-def _read_deadline(seconds: float) -> Callable[[], None]:
-    give_up_at = time.monotonic() + seconds
-
-    def check() -> None:
-        if time.monotonic() > give_up_at:
-            words = f"its first results did not come within {seconds:g} s"
-            raise APITimeoutError(words, sent=True)
-
-    return check
 
 
 def read_rows(batch: MessageBatch) -> Reading:

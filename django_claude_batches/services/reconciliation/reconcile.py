@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -156,9 +156,16 @@ def _search(unconfirmed: list[UnconfirmedBatch], client: BatchesClient) -> bool:
     if isinstance(listing, ClaudeBatchesError):
         _handle_listing_error(unconfirmed, listing, began_at)
         return False
-    _refresh_candidates(client, alias, unconfirmed, listing, renew)
-    gone = gone_ids(alias)  # anew: `_refresh_candidates` counts what is not found
-    candidates = open_candidates(alias, [Window.of(attempt) for attempt in attempts])
+    windows = [Window.of(attempt) for attempt in attempts]
+    remember_listed(alias, listing, windows)
+    remember_adopted(alias, windows)
+    renew()
+    retrieve_anchors(client, alias, attempts_without_anchor(listing, attempts, gone_ids(alias)), listing.workspace_id)
+    renew()
+    # A candidate that is proved to be an attempt's goes to it and its batch, which is then no longer unconfirmed.
+    examine(client, open_candidates(alias, windows), listing, likely=[each.batch.request_count for each in unconfirmed])
+    gone = gone_ids(alias)  # anew: the steps above count what is not found
+    candidates = open_candidates(alias, windows)
     more = [_decide(each, listing, candidates, gone, began_at) for each in unconfirmed]
     return more[0]
 
@@ -171,28 +178,6 @@ def _handle_listing_error(unconfirmed: list[UnconfirmedBatch], error: ClaudeBatc
             continue
         delay = honor_retry_after(error, poll_delay(each.sent_at))
         each.batch.reschedule(delay, token=each.token, error=str(error))
-
-
-def _refresh_candidates(
-    client: BatchesClient,
-    alias: str,
-    unconfirmed: list[UnconfirmedBatch],
-    listing: Listing,
-    renew: Callable[[], object],
-) -> None:
-    """Remember what may be one of them, and read the results of candidates that have ended.
-
-    A candidate that is proved to be an attempt's (`examine`) goes to that attempt and its batch, which is then no
-    longer unconfirmed.
-    """
-    attempts = [each.attempt for each in unconfirmed]
-    windows = [Window.of(attempt) for attempt in attempts]
-    remember_listed(alias, listing, windows)
-    remember_adopted(alias, windows)
-    renew()
-    retrieve_anchors(client, alias, attempts_without_anchor(listing, attempts, gone_ids(alias)), listing.workspace_id)
-    renew()
-    examine(client, open_candidates(alias, windows), listing, likely=[each.batch.request_count for each in unconfirmed])
 
 
 def _decide(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 
 from django.db import transaction
 from django.db.models import F
@@ -63,34 +62,24 @@ class PurgeProgress:
             self.progress(self.report)
 
 
-class PurgeOutcome(Enum):
-    WHOLLY = "wholly"
-    PARTLY = "partly"
-    NOT_AT_ALL = "not at all"
-
-
-def purge_bodies(pk: int, kind: BodyKind, purged: PurgeCount, progress_so_far: PurgeProgress) -> PurgeOutcome:
-    """Empty one batch's bodies, and record on its row when the last is gone.
+def purge_bodies(pk: int, kind: BodyKind, purged: PurgeCount, progress_so_far: PurgeProgress) -> None:
+    """Empty one batch's bodies, and record on its row when the last is gone. Count it, or that another process has it.
 
     After a kill or a timeout, the next call finds the remaining bodies in the rows.
     """
     rows = MessageBatch.objects.primary().filter(kind.purgeable)
-    token = rows.acquire(pk)
-    if token is None:
-        return PurgeOutcome.NOT_AT_ALL
-    try:
+    with rows.lease(pk) as token:
         # Before the first row: actions that need the whole batch are refused from now on.
         began = {kind.began_at: Coalesce(F(kind.began_at), DatabaseNow())}
-        if not rows.leased_by(pk, token).update(**began):
-            return PurgeOutcome.NOT_AT_ALL
+        if token is None or not rows.leased_by(pk, token).update(**began):
+            progress_so_far.report.leased += 1
+            return
         for bodies in kind.bodies:
             for span in bodies.key_ranges(pk, using=rows.db):
                 if progress_so_far.is_over or not _purge_range(pk, token, kind, bodies, span, purged):
-                    return PurgeOutcome.PARTLY
+                    return
                 progress_so_far.report_progress()
-        return PurgeOutcome.WHOLLY if _mark_purged(pk, token, kind) else PurgeOutcome.PARTLY
-    finally:
-        MessageBatch.objects.primary().release(pk, token)
+        purged.batches += _mark_purged(pk, token, kind)
 
 
 def _purge_range(pk: int, token: str, kind: BodyKind, bodies: LargeColumns, span: KeyRange, purged: PurgeCount) -> bool:

@@ -60,13 +60,10 @@ class Busy(Exception):
 
 @contextmanager
 def lease(rows: LeasedQuerySet[Any], pk: int, where: str) -> Iterator[str]:
-    token = rows.acquire(pk)
-    if token is None:
-        raise Busy(where)
-    try:
+    with rows.lease(pk) as token:
+        if token is None:
+            raise Busy(where)
         yield token
-    finally:
-        rows.release(pk, token)
 
 
 def erase_requests(batch_id: int, pks: list[int], report: Erasure, by: Any) -> None:
@@ -80,7 +77,7 @@ def erase_requests(batch_id: int, pks: list[int], report: Erasure, by: Any) -> N
         return
     with ExitStack() as stack:
         held: list[tuple[LeasedQuerySet[Any], int, str, str]] = []
-        for rows, pk, where in _leases_needed(batch, pks, using=using):
+        for rows, pk, where in _leases_needed(batch, pks):
             held.append((rows, pk, stack.enter_context(lease(rows, pk, where)), where))
         if batch.events.using(using).filter(what=ACCOUNT_PAUSED).exists():  # for a reason that may quote the request
             # Before the transaction, because sending locks the account first. A create call needs the batch's lease.
@@ -94,41 +91,40 @@ def erase_requests(batch_id: int, pks: list[int], report: Erasure, by: Any) -> N
                 _refuse(report, batch, why)
                 return
             chunks = [pk for rows, pk, _token, _where in held if rows.model is DeliveryChunk]
-            if (
-                _deliveries(batch, pks, using=using).exclude(pk__in=chunks).exists()
-            ):  # made since the leases were taken, impossible now
+            if _deliveries(batch, pks).exclude(pk__in=chunks).exists():  # made since, impossible now
                 raise Busy(DELIVERY.format(batch))
             requests = BatchRequest.objects.using(using).filter(pk__in=pks)
             if batch.state in EDITABLE:
-                _remove_from_draft(batch, requests, using=using)
+                _remove_from_draft(batch, requests)
                 report.from_drafts += len(pks)
             else:
-                _empty(batch, requests, pks, using=using)
+                _empty(batch, requests, pks)
                 report.requests += len(pks)
             if batch.pk is not None:
-                _clear_error_texts(batch, using=using)
+                clear_error_texts(batch.pk, using=using)
+                ResultProblem.objects.using(using).filter(EXCERPTS.full, batch=batch).update(**EXCERPTS.empty)
+                if batch.run_id is not None:
+                    clear_run_texts(JobRun.objects.using(using).filter(pk=batch.run_id))
                 said = DeliveryChunk.objects.using(using).filter(pk__in=chunks).exclude(last_error="")
                 said.update(last_error=REMOVED_TEXT)
                 batch.log_event("erased", f"{len(pks):,} requests", by=by)
 
 
-def _leases_needed(
-    batch: MessageBatch, pks: list[int], *, using: str
-) -> Iterator[tuple[LeasedQuerySet[Any], int, str]]:
+def _leases_needed(batch: MessageBatch, pks: list[int]) -> Iterator[tuple[LeasedQuerySet[Any], int, str]]:
     """Return the rows whose leases are held when a body of these requests, or a text that may quote it, is written."""
     if batch.run_id is not None:
-        yield JobRun.objects.using(using), batch.run_id, f"run #{batch.run_id}"
-    yield MessageBatch.objects.using(using), batch.pk, f"batch {batch}"
-    for pk in list(_deliveries(batch, pks, using=using).order_by("pk").values_list("pk", flat=True)):
-        yield DeliveryChunk.objects.using(using), pk, DELIVERY.format(batch)
+        yield JobRun.objects.primary(), batch.run_id, f"run #{batch.run_id}"
+    yield MessageBatch.objects.primary(), batch.pk, f"batch {batch}"
+    for pk in list(_deliveries(batch, pks).order_by("pk").values_list("pk", flat=True)):
+        yield DeliveryChunk.objects.primary(), pk, DELIVERY.format(batch)
 
 
-def _deliveries(batch: MessageBatch, pks: list[int], *, using: str) -> LeasedQuerySet[DeliveryChunk]:
+def _deliveries(batch: MessageBatch, pks: list[int]) -> LeasedQuerySet[DeliveryChunk]:
     """Match the deliveries that may still deliver one of these requests."""
-    requests = BatchRequest.objects.using(using).filter(pk__in=pks)
+    requests = BatchRequest.objects.primary().filter(pk__in=pks)
     ends = requests.aggregate(first=models.Min("position"), last=models.Max("position"))
     near = {"position__lte": ends["last"] or 0, "last_position__gte": ends["first"] or 0}
-    return DeliveryChunk.objects.using(using).undone().filter(batch=batch, **near)
+    return DeliveryChunk.objects.primary().undone().filter(batch=batch, **near)
 
 
 def _why_not(batch: MessageBatch) -> str:
@@ -144,25 +140,25 @@ def _refuse(report: Erasure, batch: MessageBatch, why: str) -> None:
         report.refused.append(said)
 
 
-def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int], *, using: str) -> None:
+def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int]) -> None:
     """Empty requests that were sent, with their answers, and mark them; count their parked rows as gone."""
     requests.update(**PARAMS.empty, erased_at=DatabaseNow())
-    BatchResult.objects.using(using).filter(request__in=pks).update(**MESSAGES.empty)
-    parked = FailedDelivery.objects.using(using).filter(request__in=pks)
+    BatchResult.objects.primary().filter(request__in=pks).update(**MESSAGES.empty)
+    parked = FailedDelivery.objects.primary().filter(request__in=pks)
     if count := parked.count():
-        chunk = DeliveryChunk.objects.using(using).filter(batch=batch, mode=DeliveryMode.FIRST).order_by("pk").first()
+        chunk = DeliveryChunk.objects.primary().filter(batch=batch, mode=DeliveryMode.FIRST).order_by("pk").first()
         if chunk is not None:
-            DeliveryChunk.objects.using(using).filter(pk=chunk.pk).update(gone_count=F("gone_count") + count)
+            DeliveryChunk.objects.primary().filter(pk=chunk.pk).update(gone_count=F("gone_count") + count)
         parked.delete()
 
 
-def _remove_from_draft(batch: MessageBatch, requests: BatchRequestQuerySet, *, using: str) -> None:
+def _remove_from_draft(batch: MessageBatch, requests: BatchRequestQuerySet) -> None:
     """Remove requests from a batch that was not sent. The last request takes each position: positions have no gaps.
 
     Its run has that many rows less, and the batch is closed for the run: if custom_ids are positions, the next one
     would exist already.
     """
-    own = BatchRequest.objects.using(using).filter(batch=batch)
+    own = BatchRequest.objects.primary().filter(batch=batch)
     taken = requests.count()
     expected = ExpectedUsage(batch.expected_usage or ())
     for piece in sized_pages(requests, "pk", F("params_bytes")):
@@ -173,21 +169,13 @@ def _remove_from_draft(batch: MessageBatch, requests: BatchRequestQuerySet, *, u
             batch.body_bytes -= wire_bytes(prepared) + len(ENVELOPE[1])
             batch.request_count -= 1
             place = own.filter(pk=request.pk).values_list("position", flat=True).get()  # may have been moved above
-            own.filter(pk=request.pk)._raw_delete(using)
+            own.filter(pk=request.pk)._raw_delete(own.db)
             own.filter(position=batch.request_count).update(position=place)
     if batch.run_id is not None:
-        runs = JobRun.objects.using(using).filter(pk=batch.run_id)
-        runs.update(row_count=F("row_count") - taken)
+        JobRun.objects.primary().filter(pk=batch.run_id).update(row_count=F("row_count") - taken)
     if batch.request_count == 0:
         batch.erase()
         return
-    rows = MessageBatch.objects.using(using).filter(pk=batch.pk)
+    rows = MessageBatch.objects.primary().filter(pk=batch.pk)
     counts = {"request_count": batch.request_count, "body_bytes": batch.body_bytes}
     rows.update(**counts, expected_usage=expected.stored(), is_filling=False)
-
-
-def _clear_error_texts(batch: MessageBatch, *, using: str) -> None:
-    clear_error_texts(batch.pk, using=using)
-    ResultProblem.objects.using(using).filter(EXCERPTS.full, batch=batch).update(**EXCERPTS.empty)
-    if batch.run_id is not None:
-        clear_run_texts(JobRun.objects.using(using).filter(pk=batch.run_id))

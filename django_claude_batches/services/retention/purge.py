@@ -12,20 +12,14 @@ from django.db.models import Q
 from django_claude_batches import conf
 from django_claude_batches.db.leases import now_plus
 from django_claude_batches.exceptions import ClaudeBatchesError
-from django_claude_batches.models import AccountState, BatchUpload, JobRun, MessageBatch, RemoteBatch
+from django_claude_batches.models import AccountState, BatchUpload, JobRun, RemoteBatch
 from django_claude_batches.models.large_columns import clear_run_texts
 from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.account_pauses import account_state, clear_pause_reasons, known_accounts
 from django_claude_batches.services.connection import require_no_transaction
 from django_claude_batches.services.installation import require_own_installation
 from django_claude_batches.services.polling.delete import delete_remote, is_searched_for
-from django_claude_batches.services.retention.bodies import (
-    PurgeCount,
-    PurgeOutcome,
-    PurgeProgress,
-    PurgeReport,
-    purge_bodies,
-)
+from django_claude_batches.services.retention.bodies import PurgeCount, PurgeProgress, PurgeReport, purge_bodies
 from django_claude_batches.services.retention.policy import (
     KEPT_REMOTELY,
     REQUEST_BODIES,
@@ -97,7 +91,7 @@ def _purge_account(progress_so_far: PurgeProgress, *, dry_run: bool) -> PurgeRep
         require_own_installation(report.account)
         _delete_copies(progress_so_far, dry_run=dry_run)  # first: only these have a deadline
         for kind, delay, purged in _kinds(report):
-            _count(kind, delay, purged, progress_so_far) if dry_run else _empty(kind, delay, purged, progress_so_far)
+            _purge_kind(kind, delay, purged, progress_so_far, dry_run=dry_run)
         delays = [delay for _kind, delay, _purged in _kinds(report)]
         if delays and not dry_run:
             _clear_error_texts(report.account, min(delays))
@@ -125,23 +119,20 @@ def _kinds(report: PurgeReport) -> Iterator[tuple[BodyKind, timedelta, PurgeCoun
         yield RESULT_BODIES, retention.result_bodies, report.result_bodies
 
 
-def _count(kind: BodyKind, delay: timedelta, purged: PurgeCount, progress_so_far: PurgeProgress) -> None:
-    batches = expired(kind, progress_so_far.report.account, delay)
-    counts = list(batches.exclude(kind.kept).values_list(kind.counted_by, flat=True))
-    purged.batches, purged.rows = len(counts), sum(counts)
-    purged.kept = batches.filter(kind.kept).count()
-    progress_so_far.report_progress()
-
-
-def _empty(kind: BodyKind, delay: timedelta, purged: PurgeCount, progress_so_far: PurgeProgress) -> None:
+def _purge_kind(
+    kind: BodyKind, delay: timedelta, purged: PurgeCount, progress_so_far: PurgeProgress, *, dry_run: bool
+) -> None:
     batches = expired(kind, progress_so_far.report.account, delay)
     purged.kept = batches.filter(kind.kept).count()
+    if dry_run:
+        counts = list(batches.exclude(kind.kept).values_list(kind.counted_by, flat=True))
+        purged.batches, purged.rows = len(counts), sum(counts)
+        progress_so_far.report_progress()
+        return
     for pk in list(batches.exclude(kind.kept).values_list("pk", flat=True)):
         if progress_so_far.is_over:
             return
-        cleared = purge_bodies(pk, kind, purged, progress_so_far)
-        purged.batches += cleared is PurgeOutcome.WHOLLY
-        progress_so_far.report.leased += cleared is PurgeOutcome.NOT_AT_ALL
+        purge_bodies(pk, kind, purged, progress_so_far)
         progress_so_far.report_progress()
 
 
@@ -172,12 +163,8 @@ def _delete_copies(progress_so_far: PurgeProgress, *, dry_run: bool) -> None:
             copies.kept += 1
             continue
         if not dry_run:
-            _delete_copy(batch)
+            with transaction.atomic(using=there.db, durable=True):
+                batch.log_event("remote_copy_expired", "RETENTION says that its copy at Anthropic is not to be kept.")
+                delete_remote(batch)
         copies.batches += 1
         progress_so_far.report_progress()
-
-
-def _delete_copy(batch: MessageBatch) -> None:
-    with transaction.atomic(using=MessageBatch.objects.primary().db, durable=True):
-        batch.log_event("remote_copy_expired", "RETENTION says that its copy at Anthropic is not to be kept.")
-        delete_remote(batch)

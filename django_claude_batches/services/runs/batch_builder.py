@@ -5,7 +5,6 @@ Drafting can be interrupted after any page and continues in the same batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,12 +52,12 @@ class BatchBuilder:
         self._most = min(most, wire.MAX_REQUESTS)
         self._most_bytes = min(most_bytes, wire.MAX_BODY_BYTES)
         self._using = using
-        self._open = {tuple(batch.betas): OpenBatch(batch, _size_of(batch)) for batch in self._unfinished_batches()}
+        self._open: dict[Betas, OpenBatch] = {}
+        unfinished = MessageBatch.objects.using(using).filter(state=State.DRAFT, is_filling=True)
+        for batch in unfinished.filter(run=run, run_attempt=attempt, parent=parent):
+            size = BodySize.resumed(batch.request_count, batch.body_bytes, batch.expected_usage)
+            self._open[tuple(batch.betas)] = OpenBatch(batch, size)
         self._waiting_bytes = 0
-
-    def _unfinished_batches(self) -> Iterable[MessageBatch]:
-        batches = MessageBatch.objects.using(self._using).filter(state=State.DRAFT, is_filling=True)
-        return batches.filter(run=self._run, run_attempt=self._attempt, parent=self._parent)
 
     def add(self, request: Prepared, betas: Betas) -> None:
         """Add a request to the batch of these betas, or to a new one if that is full.
@@ -136,10 +135,6 @@ def too_large(request: Prepared, *, using: str) -> str:
     if size > wire.MAX_BODY_BYTES:
         return f"a batch with this request alone has {size:,} bytes, and may have {wire.MAX_BODY_BYTES:,}"
     return bulk.obstacle(request, using=using)
-
-
-def _size_of(batch: MessageBatch) -> BodySize:
-    return BodySize.resumed(batch.request_count, batch.body_bytes, batch.expected_usage)
 
 
 class _AlreadyCounted(BodySize):

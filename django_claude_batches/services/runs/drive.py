@@ -34,10 +34,7 @@ MAX_DRIVE_SECONDS = 60.0
 
 def dispatch_due_runs(dispatch: Callable[[int], object], *, rest: timedelta) -> int:
     """Call `dispatch` with the primary key of each run that is due; return their number."""
-    pks = JobRun.objects.dispatch_due(rest)
-    for pk in pks:
-        dispatch(pk)
-    return len(pks)
+    return len(JobRun.objects.dispatch_due(dispatch, rest))
 
 
 def drive_if_due(pk: int) -> None:
@@ -49,19 +46,17 @@ def drive_if_due(pk: int) -> None:
 def drive(pk: int, *, only_due: bool = False) -> None:
     """Do what is due for a run, under its lease. No HTTP."""
     rows = JobRun.objects.primary()
-    token = (rows.due() if only_due else rows.moving()).acquire(pk, dispatched_at=None)
-    if token is None:
-        return
-    run = rows.get(pk=pk)
-    give_up_at = time.monotonic() + MAX_DRIVE_SECONDS
-    try:
-        while _step(run, token) and time.monotonic() < give_up_at:
-            run.refresh_from_db(using=rows.db)
-    except Exception as error:
-        run.reschedule(backoff(run.failures), token=token, error=format_error(error))
-        raise
-    finally:
-        rows.release(pk, token)
+    with (rows.due() if only_due else rows.moving()).lease(pk, dispatched_at=None) as token:
+        if token is None:
+            return
+        run = rows.get(pk=pk)
+        give_up_at = time.monotonic() + MAX_DRIVE_SECONDS
+        try:
+            while _step(run, token) and time.monotonic() < give_up_at:
+                run.refresh_from_db(using=rows.db)
+        except Exception as error:
+            run.reschedule(backoff(run.failures), token=token, error=format_error(error))
+            raise
 
 
 def _step(run: JobRun, token: str) -> bool:

@@ -69,22 +69,19 @@ class _DryRunner:
         self._left_out = LeftOut()
         self._using = JobRun.objects.primary().db
         self._most = max_batch_requests()
-        self._tallies: dict[Betas, BodySize] = {}
-        self._batches = 0
-        self._bytes = 0
+        self._batches: list[BodySize] = []
+        self._open: dict[Betas, BodySize] = {}
         self._expected = ExpectedUsage()
         self._samples: list[dict[str, Any]] = []
         self._requests = 0
 
     def run(self, give_up_at: float) -> DryRun:
         is_complete = self._take_all(give_up_at)
-        for tally in self._tallies.values():
-            self._close(tally)
         return DryRun(
             rows=self._requests if is_complete else self._count_rows(),
             requests=self._requests,
-            batches=self._batches,
-            bytes=self._bytes,
+            batches=len(self._batches),
+            bytes=sum(batch.bytes for batch in self._batches),
             estimate=self._expected.estimate(conf.prices()),
             samples=self._samples,
             is_complete=is_complete,
@@ -114,24 +111,22 @@ class _DryRunner:
     def _take(self, row: Any) -> int:
         """Count the row's request, and return its size; 0 for a row that is left out."""
         try:
-            _pk, request, betas = build_request(self._job, row, using=self._using)
+            request, betas = build_request(self._job, row, using=self._using)
         except Unaskable as error:
             if not self._skips:
                 raise
             self._left_out.add(row, error)
             return 0
-        tally = self._tallies.setdefault(betas, BodySize())
-        if not tally.has_room(with_position(request, tally), most=self._most, most_bytes=wire.MAX_BODY_BYTES):
-            self._close(tally)
-            tally = self._tallies[betas] = BodySize()
-        tally.add(with_position(request, tally))
+        batch = self._open.get(betas)
+        if batch is None or not batch.has_room(
+            with_position(request, batch), most=self._most, most_bytes=wire.MAX_BODY_BYTES
+        ):
+            batch = self._open[betas] = BodySize()
+            self._batches.append(batch)
+        batch.add(with_position(request, batch))
         self._expected.add(request)
         self._expected.warn((said for said in request.warnings if not is_lifted(said, betas)), row_name(row))
         self._requests += 1
         if len(self._samples) < SAMPLES:
             self._samples.append(json.loads(request.params))
         return request.size
-
-    def _close(self, tally: BodySize) -> None:
-        self._batches += 1
-        self._bytes += tally.bytes

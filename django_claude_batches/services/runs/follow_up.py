@@ -41,56 +41,53 @@ def follow_up(run: JobRun, batch: MessageBatch, token: str, job: job_registry.Jo
             run.refresh_from_db(using=using)  # it is locked now, and may have been canceled since it was read
             chunks = DeliveryChunk.objects.using(using).to_follow_up().filter(batch=batch).order_by("pk")
             if run.state in WORKING and (chunk := chunks.first()) is not None:
-                put = _draft_retries(_builder(run, batch, using=using), batch, chunk.to_retry, job, using=using)
+                put = _draft_retries(_builder(run, batch), batch, chunk.to_retry, job)
                 erased = len(chunk.to_retry) - put
                 chunks.filter(pk=chunk.pk).update(to_retry=[], gone_count=F("gone_count") + erased)
                 asked += put
                 if chunks.exists():
                     continue
             more = False
-            if run.state in WORKING or not _deliver_as_failed(batch, list(chunks), using=using):
-                _mark_delivered(run, batch, asked, using=using)
+            if run.state in WORKING or not _deliver_as_failed(batch, list(chunks)):
+                _mark_delivered(run, batch, asked)
     return True
 
 
-def _deliver_as_failed(batch: MessageBatch, chunks: list[DeliveryChunk], *, using: str) -> bool:
+def _deliver_as_failed(batch: MessageBatch, chunks: list[DeliveryChunk]) -> bool:
     """Make chunks that deliver the rows marked for retry as failed; return whether there are any."""
     for chunk in chunks:
         positions = sorted(position for position, _change in chunk.to_retry)
         DeliveryChunk.objects.create_chunk_of(batch, positions, DeliveryMode.NO_RETRY)
-    DeliveryChunk.objects.using(using).filter(pk__in=[chunk.pk for chunk in chunks]).update(to_retry=[])
+    DeliveryChunk.objects.primary().filter(pk__in=[chunk.pk for chunk in chunks]).update(to_retry=[])
     return bool(chunks)
 
 
-def _mark_delivered(run: JobRun, batch: MessageBatch, asked: int, *, using: str) -> None:
+def _mark_delivered(run: JobRun, batch: MessageBatch, asked: int) -> None:
     """Close the batches of its retries (this process drafted `asked` of them), and reset the run's failures."""
-    _builder(run, batch, using=using).close()
+    _builder(run, batch).close()
     if asked:
         batch.log_event("retried", f"{asked:,} requests, by run {run}")
-    MessageBatch.objects.using(using).filter(pk=batch.pk, delivered_at__isnull=True).update(delivered_at=DatabaseNow())
-    JobRun.objects.using(using).filter(pk=run.pk).update(failures=0, last_error="")
+    MessageBatch.objects.primary().filter(pk=batch.pk, delivered_at__isnull=True).update(delivered_at=DatabaseNow())
+    JobRun.objects.primary().filter(pk=run.pk).update(failures=0, last_error="")
 
 
-def _builder(run: JobRun, batch: MessageBatch, *, using: str) -> BatchBuilder:
+def _builder(run: JobRun, batch: MessageBatch) -> BatchBuilder:
+    using = JobRun.objects.primary().db
     return BatchBuilder(run, attempt=batch.run_attempt + 1, parent=batch, most=max_batch_requests(), using=using)
 
 
-def _draft_retries(
-    builder: BatchBuilder, batch: MessageBatch, marks: list[list[Any]], job: job_registry.Job, *, using: str
-) -> int:
+def _draft_retries(builder: BatchBuilder, batch: MessageBatch, marks: list[list[Any]], job: job_registry.Job) -> int:
     """Draft the requests that are marked for retry, except erased ones; return their number."""
     put = 0
-    for request in _changed_requests(batch, dict(marks), job, using=using):
+    for request in _changed_requests(batch, dict(marks), job):
         builder.add(request, tuple(batch.betas))
         put += 1
     builder.store()
     return put
 
 
-def _changed_requests(
-    batch: MessageBatch, changes: Mapping[int, str], job: job_registry.Job, *, using: str
-) -> Iterator[Prepared]:
-    rows = BatchRequest.objects.using(using).filter(
+def _changed_requests(batch: MessageBatch, changes: Mapping[int, str], job: job_registry.Job) -> Iterator[Prepared]:
+    rows = BatchRequest.objects.primary().filter(
         batch=batch, position__range=(min(changes), max(changes)), position__in=list(changes), erased_at__isnull=True
     )
     for page in sized_pages(rows, "position", F("params_bytes")):

@@ -63,7 +63,6 @@ class LeftOut:
 class RowRequest(NamedTuple):
     """A row's request, and the betas that it needs. Without a custom_id, its position will be that."""
 
-    pk: Any
     request: Prepared
     betas: Betas
 
@@ -142,7 +141,7 @@ def build_request(job: job_registry.Job, row: Any, *, using: str) -> RowRequest:
         why = format_error(error)
     if why:
         raise Unaskable(f"{row_name(row)}: {why}")
-    return RowRequest(row.pk, request, betas)
+    return RowRequest(request, betas)
 
 
 def row_name(row: Any) -> str:

@@ -46,8 +46,8 @@ def start_job(name: str, *, label: str = "", by: Any = None, skip_unaskable: boo
             run.refresh_from_db(using=runs.db)
             return run
     except IntegrityError:
-        running = runs.filter(exclusive=name).first()
-    raise AlreadyRunning(_refusal(name, running), run=running)
+        error = _already_running(name, using=runs.db)
+    raise error
 
 
 def reserve_job_name(run: JobRun, *, using: str, **changes: Any) -> None:
@@ -57,8 +57,8 @@ def reserve_job_name(run: JobRun, *, using: str, **changes: Any) -> None:
             run.move(RunState.RUNNING, allowed=[RunState.FINISHED], due=NO_DELAY, exclusive=run.job, **changes)
             return
     except IntegrityError:
-        running = JobRun.objects.using(using).filter(exclusive=run.job).first()
-    raise AlreadyRunning(_refusal(run.job, running), run=running)
+        error = _already_running(run.job, using=using)
+    raise error
 
 
 def start_job_if_free(name: str, *, label: str = "") -> JobRun | None:
@@ -70,6 +70,8 @@ def start_job_if_free(name: str, *, label: str = "") -> JobRun | None:
         return None
 
 
-def _refusal(name: str, running: JobRun | None) -> str:
+def _already_running(name: str, *, using: str) -> AlreadyRunning:
+    running = JobRun.objects.using(using).filter(exclusive=name).first()
     which = "another run" if running is None else f"run {running}, started {running.started_at:%Y-%m-%d %H:%M} UTC"
-    return f'Job "{name}" is running already: {which}. Wait until it is over, cancel it, or set `allow_overlap = True`.'
+    words = f'Job "{name}" is running already: {which}.'
+    return AlreadyRunning(f"{words} Wait until it is over, cancel it, or set `allow_overlap = True`.", run=running)

@@ -64,8 +64,11 @@ def _submittable() -> Any:
 
 
 def _submit_account(alias: str, most: int | None) -> int:
-    if problem := _account_problem(alias):
-        _pause_runs(alias, problem)
+    try:
+        conf.account(alias)
+    except conf.ConfigurationError as error:
+        for run in _runs(alias):  # none of its batches can be sent; runs of other accounts continue
+            run.pause(f"{error}\n\nFix it, and resume the run.")
         return 0
     states = AccountState.objects.primary().filter(pk=account_state(alias).pk)
     # A transaction of its own: rows that were read before the lock may change.
@@ -80,20 +83,6 @@ def _submit_account(alias: str, most: int | None) -> int:
             submit(batch, allow_duplicate=batch.may_have_been_billed)
             MessageBatch.objects.using(states.db).filter(pk=batch.pk).update(submitted_by_run_at=DatabaseNow())
     return len(chosen)
-
-
-def _account_problem(alias: str) -> str:
-    try:
-        conf.account(alias)
-    except conf.ConfigurationError as error:
-        return str(error)
-    return ""
-
-
-def _pause_runs(alias: str, why: str) -> None:
-    """Pause the account's runs, since none of its batches can be sent; runs of other accounts continue."""
-    for run in _runs(alias):
-        run.pause(f"{why}\n\nFix it, and resume the run.")
 
 
 def _runs(alias: str) -> JobRunQuerySet:

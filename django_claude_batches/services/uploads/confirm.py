@@ -19,10 +19,7 @@ from django_claude_batches.services.backoff import NO_DELAY
 def dispatch_due_uploads(dispatch: Callable[[int], object], *, rest: timedelta = NO_DELAY) -> int:
     """Call `dispatch` with the primary key of each due file, and return their number; delete files after 7 days."""
     BatchUpload.objects.delete_stale()
-    pks = BatchUpload.objects.dispatch_due(rest)
-    for pk in pks:
-        dispatch(pk)
-    return len(pks)
+    return len(BatchUpload.objects.dispatch_due(dispatch, rest))
 
 
 def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:

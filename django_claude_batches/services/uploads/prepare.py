@@ -16,7 +16,7 @@ from django.db.models import F, Q
 
 from django_claude_batches.db.leases import DatabaseNow, now_plus
 from django_claude_batches.error_text import format_error
-from django_claude_batches.exceptions import InvalidRequest
+from django_claude_batches.exceptions import InvalidRequest, LeaseLost
 from django_claude_batches.models import BatchUpload, MessageBatch, UploadState
 from django_claude_batches.models.upload import ALWAYS_DUE
 from django_claude_batches.request_files import (
@@ -68,47 +68,39 @@ def prepare_if_due(pk: int) -> None:
 
 def _request_file(upload: BatchUpload, file: BinaryIO) -> RequestFile:
     """Return the file's requests; raise BadPrompt without a prompt."""
-    return RequestFile(file, name=upload.name, question=_question(upload))
-
-
-def _question(upload: BatchUpload) -> Question | None:
-    if not upload.prompt:
-        return None
-    return Question(
-        prompt=Prompt(upload.prompt),
-        model=upload.model,
-        max_tokens=upload.max_tokens or DEFAULT_MAX_TOKENS,
-        system=upload.system,
-        schema=read_schema(upload.schema) if upload.schema else None,
-        delimiter=upload.delimiter,
-    )
+    question = None
+    if upload.prompt:
+        question = Question(
+            prompt=Prompt(upload.prompt),
+            model=upload.model,
+            max_tokens=upload.max_tokens or DEFAULT_MAX_TOKENS,
+            system=upload.system,
+            schema=read_schema(upload.schema) if upload.schema else None,
+            delimiter=upload.delimiter,
+        )
+    return RequestFile(file, name=upload.name, question=question)
 
 
 def _work(pk: int, *, only_due: bool, seconds: float = math.inf) -> None:
     rows = BatchUpload.objects.primary()
     waiting = rows.filter(state__in=ALWAYS_DUE)
-    token = (waiting.due() if only_due else waiting).acquire(
-        pk, DRAFT_LEASE, failures=F("failures") + 1, dispatched_at=None
-    )
-    if token is None:
-        return
-    upload = rows.filter(pk=pk).first()
-    if upload is None:
-        return  # discarded since
-    try:
-        if upload.failures > MAX_FAILURES:
-            _fail(upload, token, TOO_MANY_FAILURES.format(MAX_FAILURES, upload.last_error).rstrip())
-        elif upload.state == UploadState.UNCHECKED:
-            _check(upload, token, give_up_at=time.monotonic() + seconds)
-        else:
-            _draft(upload, token)
-    except BadPrompt as error:
-        _fail(upload, token, str(error))
-    except Exception as error:
-        _record_error(upload, token, error)
-        raise
-    finally:
-        rows.release(pk, token)
+    waiting = waiting.due() if only_due else waiting
+    with waiting.lease(pk, DRAFT_LEASE, failures=F("failures") + 1, dispatched_at=None) as token:
+        upload = rows.filter(pk=pk).first()
+        if token is None or upload is None:  # discarded since
+            return
+        try:
+            if upload.failures > MAX_FAILURES:
+                _fail(upload, token, TOO_MANY_FAILURES.format(MAX_FAILURES, upload.last_error).rstrip())
+            elif upload.state == UploadState.UNCHECKED:
+                _check(upload, token, give_up_at=time.monotonic() + seconds)
+            else:
+                _draft(upload, token)
+        except BadPrompt as error:
+            _fail(upload, token, str(error))
+        except Exception as error:
+            _record_error(upload, token, error)
+            raise
 
 
 def _check(upload: BatchUpload, token: str, *, give_up_at: float) -> None:
@@ -126,24 +118,23 @@ def _check(upload: BatchUpload, token: str, *, give_up_at: float) -> None:
                 told = time.monotonic()
                 if not _record_progress(upload, token, report, file.tell()):
                     return
-    upload.change(_ours(token), state=UploadState.READY, next_action_at=None, **_report_columns(report))
-
-
-def _report_columns(report: CheckReport) -> dict[str, Any]:
-    return {
-        "checked_at": DatabaseNow(),
-        "bytes_read": F("bytes"),
-        "row_count": report.rows,
-        "request_count": report.requests,
-        "body_bytes": report.bytes,
-        "expected_usage": report.expected.stored(),
-        "bad_count": report.bad_count,
-        "bad_rows": report.bad_rows,
-        "samples": report.samples,
-        "is_full": report.is_full,
-        "last_error": "",
-        "failures": 0,
-    }
+    upload.change(
+        _ours(token),
+        state=UploadState.READY,
+        next_action_at=None,
+        checked_at=DatabaseNow(),
+        bytes_read=F("bytes"),
+        row_count=report.rows,
+        request_count=report.requests,
+        body_bytes=report.bytes,
+        expected_usage=report.expected.stored(),
+        bad_count=report.bad_count,
+        bad_rows=report.bad_rows,
+        samples=report.samples,
+        is_full=report.is_full,
+        last_error="",
+        failures=0,
+    )
 
 
 def _record_progress(upload: BatchUpload, token: str, report: CheckReport, position: int) -> bool:
@@ -158,17 +149,17 @@ def _record_progress(upload: BatchUpload, token: str, report: CheckReport, posit
 def _draft(upload: BatchUpload, token: str) -> None:
     with upload.open() as file:
         requests = _request_file(upload, file)
+        problem = ""
         try:
             _store(upload, token, requests)
         except BadRow as error:
             problem = str(error)
         except InvalidRequest as error:
             problem = requests.explain(error)
-        except _Overtaken:
-            return
-        else:
-            return
-    _fail(upload, token, f"{problem}.")
+        except LeaseLost:
+            pass  # another process has the file now; the draft is rolled back
+    if problem:
+        _fail(upload, token, f"{problem}.")
 
 
 def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
@@ -176,7 +167,7 @@ def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
     with transaction.atomic(using=rows.db):
         # Renewing also locks the row: a worker that comes after the lease expired blocks until this commits.
         if not rows.renew(upload.pk, token, DRAFT_LEASE):
-            raise _Overtaken
+            raise LeaseLost(f"The lease on file {upload.pk} is lost.")
         batch = MessageBatch.objects.create_draft(
             requests,
             kind=upload.kind,
@@ -186,12 +177,8 @@ def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
         )
         drafted: dict[str, Any] = {"state": UploadState.DRAFTED, "batch": batch, "next_action_at": None, "samples": []}
         if not upload.change(_ours(token), **drafted):
-            raise _Overtaken
+            raise LeaseLost(f"The lease on file {upload.pk} is lost.")
         upload.parts.using(rows.db).all().delete()
-
-
-class _Overtaken(Exception):
-    """Another process has leased the file: the draft is rolled back."""
 
 
 def _ours(token: str) -> Q:

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from django_claude_batches import services
 from django_claude_batches.models import JobRun, RunState, State
-from django_claude_batches.services import scheduled
 from django_claude_batches.services.runs.drive import drive
+from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.admin_pages import BATCHES, RESULTS, RUNS, STILL, in_state, page, url
 from tests.admin.conftest import Staff
@@ -59,7 +59,7 @@ def test_a_paused_run_is_said_with_a_link(run: JobRun, root: Client, staff: Staf
 @pytest.mark.parametrize("state", [State.REJECTED, State.HELD, State.DRAFT])
 def test_a_batch_that_was_not_taken_holds_its_run(run: JobRun, root: Client, state: State) -> None:
     drive(run.pk)
-    scheduled.submit_pending()
+    submit_pending()
     batch = run.batches.get()
     assert WAITS not in page(root, url(RUNS))
     in_state(batch, state, next_action_at=None)

@@ -16,7 +16,8 @@ from django_claude_batches.admin.uploads.views import AT_ONCE
 from django_claude_batches.models import AccountState, BatchUpload, MessageBatch, State, UploadState
 from django_claude_batches.models.upload import MAX_UPLOAD_BYTES
 from django_claude_batches.request_files import DELIMITERS
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
+from django_claude_batches.services.uploads.prepare import prepare, prepare_if_due
 from tests.admin.admin_pages import BATCHES, HOSTILE, page, said, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import item
@@ -112,7 +113,7 @@ def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: Acco
     assert 'http-equiv="refresh"' in shown
     assert "<progress" in shown
     assert "tick --loop" not in shown
-    scheduled.dispatch_due_uploads(scheduled.prepare_if_due)
+    dispatch_due_uploads(prepare_if_due)
     shown = page(client, upload_url(upload))
     assert 'http-equiv="refresh"' not in shown
     client.post(upload_url(upload), {"_draft": "yes"})
@@ -120,7 +121,7 @@ def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: Acco
     shown = page(client, upload_url(upload))
     assert "Being drafted" in shown
     assert 'http-equiv="refresh"' in shown
-    scheduled.dispatch_due_uploads(scheduled.prepare_if_due)
+    dispatch_due_uploads(prepare_if_due)
     batch = MessageBatch.objects.get()
     assert (batch.label, batch.kind, batch.request_count) == ("Large", "tags", 15)
     assert client.get(upload_url(upload)).url == url(BATCHES, "change", batch.pk)
@@ -132,7 +133,7 @@ def test_a_short_file_of_many_requests_is_drafted_by_a_worker(staff: Staff) -> N
     assert upload.state == UploadState.READY
     client.post(upload_url(upload), {"_draft": "yes"})
     assert not MessageBatch.objects.exists()
-    scheduled.dispatch_due_uploads(scheduled.prepare_if_due)
+    dispatch_due_uploads(prepare_if_due)
     assert MessageBatch.objects.get().request_count == 1001
 
 
@@ -144,7 +145,7 @@ def test_a_file_whose_check_failed_is_checked_again(staff: Staff) -> None:
     BatchUpload.objects.update(state=UploadState.FAILED, next_action_at=None, failures=6, last_error="In vain.")
     assert again in page(client, upload_url(upload))
     client.post(upload_url(upload), {"_recheck": "yes"})
-    scheduled.dispatch_due_uploads(scheduled.prepare_if_due)
+    dispatch_due_uploads(prepare_if_due)
     assert "This is what would be drafted" in page(client, upload_url(upload))
     assert said(client.post(upload_url(upload), {"_recheck": "yes"})) == [
         "Cannot check requests.jsonl again, which is Checked."
@@ -268,7 +269,7 @@ def test_it_can_be_discarded_and_found_again_until_then(staff: Staff) -> None:
 def test_what_is_being_drafted_cannot_be_discarded(staff: Staff) -> None:
     client = staff(*MAY)
     upload = kept(client, large())
-    scheduled.prepare(upload)
+    prepare(upload)
     client.post(upload_url(upload), {"_draft": "yes"})
     assert "Cannot discard" in said(client.post(upload_url(upload), {"_discard": "yes"}))[0]
     assert BatchUpload.objects.get().state == UploadState.CONFIRMED
@@ -289,7 +290,7 @@ def test_a_worker_that_died_is_not_the_end_of_it(staff: Staff) -> None:
     upload = kept(client, large())
     assert BatchUpload.objects.all().acquire(upload.pk) is not None
     BatchUpload.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    scheduled.dispatch_due_uploads(scheduled.prepare_if_due)
+    dispatch_due_uploads(prepare_if_due)
     assert "This is what would be drafted" in page(client, upload_url(upload))
 
 

@@ -13,7 +13,7 @@ django.setup()
 from django_claude_batches import services  # noqa: E402
 from django_claude_batches.exceptions import ClaudeBatchesError  # noqa: E402
 from django_claude_batches.models import MessageBatch, State  # noqa: E402
-from django_claude_batches.services import scheduled  # noqa: E402
+from django_claude_batches.services.engine import tick  # noqa: E402
 from django_claude_batches.testing import Bend, EmulatorProcess  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 from tests.benchmarks.steps.requests import Requests  # noqa: E402
@@ -48,7 +48,7 @@ def act(batch: MessageBatch, endpoint: str, other: str) -> None:
     if endpoint in {"create", "results"}:
         services.advance(batch)
     elif endpoint == "list":
-        scheduled.tick(lambda pk: None)
+        tick(lambda pk: None)
     else:
         with contextlib.suppress(ClaudeBatchesError):
             services.adopt(other)

@@ -19,7 +19,7 @@ from django.utils.dateparse import parse_datetime  # noqa: E402
 from django_claude_batches import wire  # noqa: E402
 from django_claude_batches.client import BatchesClient  # noqa: E402
 from django_claude_batches.models import MessageBatch, State  # noqa: E402
-from django_claude_batches.services import scheduled  # noqa: E402
+from django_claude_batches.services.engine import tick  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 
 PAST = timedelta(hours=1)
@@ -40,7 +40,7 @@ def row(data: wire.MessageBatch) -> MessageBatch:
 
 
 def by_tick(_url: str, ids: list[str]) -> Callable[[], object]:
-    return lambda: scheduled.tick(lambda pk: None)
+    return lambda: tick(lambda pk: None)
 
 
 def by_list(url: str, ids: list[str]) -> Callable[[], object]:

@@ -14,7 +14,7 @@ from django.db import connection  # noqa: E402
 
 from django_claude_batches.models import BatchUpload  # noqa: E402
 from django_claude_batches.request_files.record_limits import MAX_DECODED_BYTES, MAX_LINE_BYTES, MAX_RECORD_BYTES  # noqa: E402
-from django_claude_batches.services import scheduled  # noqa: E402
+from django_claude_batches.services.uploads.prepare import prepare  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 
 ROOM = 1000
@@ -67,7 +67,7 @@ def keep(name: str) -> BatchUpload:
 
 def check(upload: BatchUpload) -> None:
     clock = Clock()
-    scheduled.prepare(upload)
+    prepare(upload)
     clock.stop()
     clock.report(upload.row_count, bad=upload.bad_count)
 

@@ -14,8 +14,8 @@ from celery import Celery, current_app
 from django_claude_batches import services
 from django_claude_batches.management.subcommands.doctor import MARKS
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services import scheduled
 from django_claude_batches.services.doctor.report import CheckResult
+from django_claude_batches.services.engine import tick
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft
 from tests.management.conftest import Manage
@@ -56,7 +56,7 @@ def line_of(name: str, out: str) -> str:
 
 
 def test_all_is_well(manage: Manage, claude: ClaudeEmulator) -> None:
-    scheduled.tick(lambda pk: None)
+    tick(lambda pk: None)
     ran = manage("doctor", terminal=True)
     assert ran.code == 0
     assert ran.out.endswith("No problem found.\n")

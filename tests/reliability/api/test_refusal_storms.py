@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
+from django_claude_batches.services.reconciliation.late_arrivals import watch_due
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import in_state
 from tests.reliability.protocol.clock import Clock
@@ -84,8 +85,8 @@ def test_an_hour_of_refusals(claude: ClaudeEmulator, clock: Clock, storm: str) -
     next_tick = clock.now
     while next_tick < over:
         clock.now = max(clock.now, next_tick)
-        scheduled.tick(scheduled.advance_if_due)
-        scheduled.watch_due()
+        tick(advance_if_due)
+        watch_due()
         next_tick += TICK
     asked = len(claude.requests)
     assert asked <= budget

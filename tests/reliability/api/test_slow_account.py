@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.schedule import TICK_SECONDS
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import tick
 from django_claude_batches.testing import Bend
 from tests.harness.databases import POSTGRES, SQLITE
 from tests.harness.factories import draft
@@ -53,7 +53,7 @@ def work_in_all_states(site: Site) -> None:
         services.advance(services.submit(draft(2, account=SLOW)))
     site.claude.finish()
     site.let_due_times_come()
-    scheduled.tick(lambda pk: None)
+    tick(lambda pk: None)
     site.claude.fault("lost_answer", times=MANY)
     for _ in range(2 * MANY):
         services.advance(services.submit(draft(2, account=SLOW)))

@@ -19,7 +19,8 @@ from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.batch.batch import MessageBatchQuerySet
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.schedule import TICK_SECONDS
-from django_claude_batches.services import scheduled
+from django_claude_batches.services import engine
+from django_claude_batches.services.reconciliation import late_arrivals
 from django_claude_batches.testing import Bend, ClaudeEmulator, RandomBends
 from django_claude_batches.testing.emulator.faults.bends import Listing
 from django_claude_batches.testing.emulator.faults.fields import FIELDS
@@ -170,13 +171,13 @@ class Trial:
         def dispatch(pk: int) -> None:
             dispatched.setdefault(pk, time.monotonic() + self.pauses.slept - begun)
 
-        self._safely("a tick", lambda: scheduled.tick(dispatch))
+        self._safely("a tick", lambda: engine.tick(dispatch))
         for pk in waiting:
             if dispatched.get(pk, TICK_SECONDS) >= TICK_SECONDS:
                 self.watch.found("late", f"a healthy batch was dispatched after {dispatched.get(pk)} s of a tick")
         for pk in dispatched:
-            self._safely("a task", lambda pk=pk: scheduled.advance_if_due(pk))
-        self._safely("a watch", scheduled.watch_due)
+            self._safely("a task", lambda pk=pk: engine.advance_if_due(pk))
+        self._safely("a watch", late_arrivals.watch_due)
         if self.random.random() < 0.2:
             self._safely("an audit", services.audit)
         self.watch.check(self.passed)

@@ -21,8 +21,7 @@ from tests.reliability.kills.beginnings import (
 )
 from tests.reliability.kills.journey import Journey
 
-CLAIMED = "engine._work > LeasedQuerySet.acquire: UPDATE messagebatch"
-RELEASED = "engine._work > LeasedQuerySet.release: UPDATE messagebatch"
+CLAIMED = RELEASED = "engine._work > LeasedQuerySet.lease: UPDATE messagebatch"
 OBSERVED = "poll.update_from_remote: COMMIT"
 NOT_SENT = "close_attempt.record_not_sent: COMMIT"
 UNCERTAIN = "close_attempt.record_uncertain: COMMIT"
@@ -104,11 +103,11 @@ JOURNEYS: dict[str, Journey] = {
         (
             "account_pauses.account_state: COMMIT",
             "engine._tend_account: UPDATE accountstate",
-            "poll_account.poll_account > LeasedQuerySet.acquire: UPDATE accountstate",
+            "poll_account.poll_account > LeasedQuerySet.lease: UPDATE accountstate",
             "poll_account._listed: GET /batches",
             OBSERVED,
             TOLD_ENDED,
-            "poll_account.poll_account > LeasedQuerySet.release: UPDATE accountstate",
+            "poll_account.poll_account > LeasedQuerySet.lease: UPDATE accountstate",
         ),
         set_up=finished_for_the_first_tick,
     ),
@@ -175,7 +174,7 @@ JOURNEYS: dict[str, Journey] = {
     "find what was given up": Journey(
         ordered("watch", wished(services.abandon, unanswered("lost_answer"))),
         (
-            "late_arrivals._accounts_due > AccountStateQuerySet.take_turn: UPDATE accountstate",
+            "late_arrivals.watch_due > AccountStateQuerySet.take_turn: UPDATE accountstate",
             LISTED,
             REMEMBERED,
             *PROOF,

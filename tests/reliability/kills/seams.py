@@ -2,7 +2,7 @@
 
 There and not in the package itself, so that a commit or call that somebody adds has its points without a thought. An
 effect is named by what it is and by whose it is: the innermost function of the services, with what it called in the
-models: `send._mark_sent: COMMIT`, `engine._work > LeasedQuerySet.acquire: UPDATE messagebatch`.
+models: `send._mark_sent: COMMIT`, `engine._work > LeasedQuerySet.lease: UPDATE messagebatch`.
 """
 
 from __future__ import annotations

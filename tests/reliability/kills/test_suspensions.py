@@ -14,7 +14,7 @@ from django.db.models import F
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, Outcome, State, SubmitAttempt
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
 from tests.harness.factories import draft, let_ten_minutes_pass
 from tests.reliability.kills.gate import Gate
 from tests.reliability.site import Site
@@ -41,7 +41,7 @@ def wakes_up(sender: subprocess.Popen[bytes], site: Site) -> None:
 def others_go_on(site: Site) -> None:
     """Let every lease run out, and be the process that does what is due then."""
     site.let_time_come()
-    scheduled.tick(scheduled.advance_if_due)
+    tick(advance_if_due)
     site.claude.finish()
 
 

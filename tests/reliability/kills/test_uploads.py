@@ -17,7 +17,7 @@ import os, signal, sys
 import django
 django.setup()
 from django.db import connection
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.uploads.prepare import prepare_if_due
 
 def kill(execute, sql, params, many, context):
     if "uploadpart" in sql:
@@ -25,7 +25,7 @@ def kill(execute, sql, params, many, context):
     return execute(sql, params, many, context)
 
 with connection.execute_wrapper(kill):
-    scheduled.prepare_if_due(int(sys.argv[1]))
+    prepare_if_due(int(sys.argv[1]))
 """
 
 

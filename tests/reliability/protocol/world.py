@@ -14,7 +14,8 @@ from django.test import override_settings
 from django_claude_batches import models, services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import scheduled
+from django_claude_batches.services import engine
+from django_claude_batches.services.reconciliation import late_arrivals
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator import BatchSnapshot
 from tests.harness.factories import item
@@ -124,8 +125,8 @@ class World:
     # Processes.
 
     def tick(self) -> None:
-        scheduled.tick(scheduled.advance_if_due)
-        scheduled.watch_due()
+        engine.tick(engine.advance_if_due)
+        late_arrivals.watch_due()
 
     def work(
         self,

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.db import connections
 
-from django_claude_batches.services import scheduled
+from django_claude_batches.services import engine
+from django_claude_batches.services.reconciliation import late_arrivals
 from tests.reliability.site import Site
 
 logger = logging.getLogger(__name__)
@@ -111,8 +112,8 @@ def _work(connection: Connection, environment: dict[str, str], log: Path) -> Non
     logging.basicConfig(level=logging.INFO)
     while connection.recv():
         try:
-            scheduled.tick(_advance)
-            scheduled.watch_due()
+            engine.tick(_advance)
+            late_arrivals.watch_due()
         except Exception as error:  # noqa: BLE001
             _tell(error)
         connection.send("done")
@@ -121,7 +122,7 @@ def _work(connection: Connection, environment: dict[str, str], log: Path) -> Non
 def _advance(pk: int) -> None:
     """As a task does: what is raised for one batch does not stop the next."""
     try:
-        scheduled.advance_if_due(pk)
+        engine.advance_if_due(pk)
     except Exception as error:  # noqa: BLE001
         _tell(error)
 

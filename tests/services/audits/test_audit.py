@@ -18,9 +18,8 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InsideTransaction, NotOurs
 from django_claude_batches.models import AccountState, BatchEvent, MessageBatch, State, SubmitAttempt
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services import scheduled
 from django_claude_batches.services.account_pauses import account_state
-from django_claude_batches.services.audits.audit import INTERVAL
+from django_claude_batches.services.audits.audit import INTERVAL, audit_due
 from django_claude_batches.services.audits.findings import MAX_FINDINGS_PER_KIND, AuditReport, Finding, FindingKind
 from django_claude_batches.services.connection import connect
 from django_claude_batches.services.listings.listing import listing_pages
@@ -117,7 +116,7 @@ class TestAllIsWell:
 
     @pytest.mark.django_db(transaction=True)
     def test_not_inside_a_transaction(self) -> None:
-        for verb in (services.audit, scheduled.audit_due):
+        for verb in (services.audit, audit_due):
             with transaction.atomic(), pytest.raises(InsideTransaction):
                 verb()
 
@@ -524,10 +523,10 @@ class TestAccounts:
 class TestDaily:
     def test_once_a_day(self, claude: ClaudeEmulator) -> None:
         claude.add_stranger(1)
-        assert [report.needing for report in scheduled.audit_due()] == [1]
-        assert scheduled.audit_due() == []
+        assert [report.needing for report in audit_due()] == [1]
+        assert audit_due() == []
         AccountState.objects.update(next_audit_at=timezone.now() - timedelta(seconds=1))
-        assert len(scheduled.audit_due()) == 1
+        assert len(audit_due()) == 1
         wait = AccountState.objects.get().next_audit_at - timezone.now()
         assert 23 * HOUR < wait < 24 * HOUR
 
@@ -535,9 +534,9 @@ class TestDaily:
         self, claude: ClaudeEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-wrong")
-        [report] = scheduled.audit_due()
+        [report] = audit_due()
         assert report.problem
-        assert scheduled.audit_due() == []
+        assert audit_due() == []
         state = AccountState.objects.get()
         assert state.audited_at is None
         assert timedelta(minutes=59) < state.next_audit_at - timezone.now() <= HOUR
@@ -545,7 +544,7 @@ class TestDaily:
     def test_by_hand_it_is_not_waited_for_and_counts(self, claude: ClaudeEmulator) -> None:
         account_state("default")
         audited(), audited()
-        assert scheduled.audit_due() == []
+        assert audit_due() == []
 
     @pytest.mark.usefixtures("celery_in_this_process")
     def test_the_task_sends_one_for_each_account(self, claude: ClaudeEmulator) -> None:

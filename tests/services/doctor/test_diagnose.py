@@ -17,7 +17,7 @@ from django_claude_batches import conf, job_registry, services
 from django_claude_batches.exceptions import InsideTransaction
 from django_claude_batches.models import AccountState, MessageBatch, State
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services import scheduled
+from django_claude_batches.services import engine
 from django_claude_batches.services.doctor.report import CheckResult, Diagnosis
 from django_claude_batches.testing import ClaudeEmulator
 from tests.client.scripted_server import Answer, Script, batch, page, refused, serving
@@ -60,8 +60,8 @@ def verdicts(**options: Any) -> dict[str, CheckResult]:
 
 @pytest.mark.database
 def test_all_is_well(claude: ClaudeEmulator) -> None:
-    assert scheduled.begin_tick(is_kick=False)
-    scheduled.tick(lambda pk: None)
+    assert engine.begin_tick(is_kick=False)
+    engine.tick(lambda pk: None)
     found = services.diagnose()
     assert [one for one in found if one.verdict != OK] == []
     names = {
@@ -194,7 +194,7 @@ class TestAnAccount:
     )
     def test_the_clock_of_a_worker(self, off: timedelta, verdict: CheckResult, words: str) -> None:
         assert diagnosis("worker_clock", offline=True).verdict == SKIPPED
-        assert scheduled.begin_tick(is_kick=False)
+        assert engine.begin_tick(is_kick=False)
         AccountState.objects.update(tick_clock_at=F("tick_began_at") + off)
         clock = diagnosis("worker_clock", offline=True)
         assert (clock.verdict, words in clock.words) == (verdict, True), clock
@@ -314,7 +314,7 @@ class TestTheSettings:
 @pytest.mark.database
 @pytest.mark.skipif(connection.vendor == "postgresql", reason="it stores times with their zone")
 def test_a_time_zone_of_the_database_is_not_blamed_on_ntp(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scheduled.begin_tick(is_kick=False)
+    assert engine.begin_tick(is_kick=False)
     monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "Asia/Tokyo")
     for name in ("timezone", "timezone_name"):
         connection.__dict__.pop(name, None)

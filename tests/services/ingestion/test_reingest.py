@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import tick
 from django_claude_batches.signals import batch_failed, results_ingested
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, make_due, running
@@ -169,7 +169,7 @@ def test_no_alarm_is_raised_for_what_is_stored_already(complete: MessageBatch, f
     MessageBatch.objects.filter(pk=complete.pk).update(created_at=timezone.now() - timedelta(days=28))
     services.reingest(complete)
     assert not MessageBatch.objects.nearing_deadline().exists()
-    scheduled.tick(lambda pk: None)
+    tick(lambda pk: None)
     assert failed == []
 
 

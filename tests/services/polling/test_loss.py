@@ -13,7 +13,7 @@ from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.batch_state import FETCHING, RUNNING
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.signals import batch_failed
 from django_claude_batches.testing import ClaudeEmulator
@@ -34,7 +34,7 @@ def failed() -> Any:
 def look(batch: MessageBatch, times: int = 3, *, hours_between: float = 1.0) -> MessageBatch:
     for _ in range(times):
         make_due(batch)
-        scheduled.tick(scheduled.advance_if_due)
+        tick(advance_if_due)
         missed_at = timezone.now() - timedelta(hours=hours_between)
         MessageBatch.objects.filter(pk=batch.pk, missed_at__isnull=False).update(missed_at=missed_at)
     batch.refresh_from_db()
@@ -121,11 +121,11 @@ class TestTooLate:
             next_action_at=later,
             created_at=timezone.now() - timedelta(hours=age - 1),
         )
-        scheduled.tick(lambda pk: None)
+        tick(lambda pk: None)
         assert failed == []
         rows.update(created_at=timezone.now() - timedelta(hours=age + 0.5))
         for _ in range(3):
-            scheduled.tick(lambda pk: None)
+            tick(lambda pk: None)
         assert failed == [batch]
         assert batch.events.filter(what="alarm").count() == 1
 

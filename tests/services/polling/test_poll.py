@@ -13,8 +13,8 @@ from django_claude_batches import services
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import RateLimitError
 from django_claude_batches.models import AccountState, MessageBatch, State
-from django_claude_batches.services import scheduled
 from django_claude_batches.services.backoff import backoff, honor_retry_after, poll_delay
+from django_claude_batches.services.engine import advance_if_due, tick
 from django_claude_batches.services.mirror import mirror_columns, moment
 from django_claude_batches.services.polling import poll
 from django_claude_batches.services.polling.poll_account import poll_account, schedule_next_polls
@@ -161,7 +161,7 @@ class TestAll:
         late, early = running(1), running(1)
         claude.finish()
         make_due(late)
-        scheduled.tick(lambda pk: None)
+        tick(lambda pk: None)
         late.refresh_from_db()
         early.refresh_from_db()
         assert (late.state, early.state) == (State.ENDED, State.IN_PROGRESS)
@@ -238,7 +238,7 @@ class TestTick:
         MessageBatch.objects.filter(pk=later.pk).update(next_action_at=timezone.now() + timedelta(hours=1))
         draft(1)
         handed: list[int] = []
-        assert scheduled.tick(handed.append) == 2
+        assert tick(handed.append) == 2
         assert set(handed) == {queued.pk, wished.pk}
         polled.refresh_from_db()
         assert polled.next_action_at > timezone.now()
@@ -246,25 +246,25 @@ class TestTick:
     def test_a_tick_is_noted_on_every_account(self, settings: Any, claude: ClaudeEmulator) -> None:
         settings.CLAUDE_BATCHES = {"ACCOUNTS": {"second": {"API_KEY": "sk-ant-second"}}}
         assert not AccountState.objects.ticking().exists()
-        scheduled.tick(lambda pk: None)
+        tick(lambda pk: None)
         assert set(AccountState.objects.ticking().values_list("alias", flat=True)) == {"default", "second"}
         assert claude.requests == [], "nothing is in flight, so nothing is asked"
 
     def test_the_whole_journey_by_ticks_alone(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(2))
-        scheduled.tick(scheduled.advance_if_due)
+        tick(advance_if_due)
         claude.finish()
         make_due(batch)
-        scheduled.tick(scheduled.advance_if_due)
+        tick(advance_if_due)
         batch.refresh_from_db()
         assert batch.state == State.INGESTED
-        assert scheduled.tick(scheduled.advance_if_due) == 0
+        assert tick(advance_if_due) == 0
 
     def test_an_account_that_left_the_settings_is_said_on_its_batches(self, claude: ClaudeEmulator) -> None:
         batch = running(1)
         MessageBatch.objects.filter(pk=batch.pk).update(account="former")
         make_due(batch)
-        scheduled.tick(lambda pk: None)
+        tick(lambda pk: None)
         batch.refresh_from_db()
         assert 'Unknown account "former"' in batch.last_error
         with pytest.raises(ConfigurationError):

@@ -18,7 +18,8 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import AccountState, MessageBatch, OpenListing, State
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
+from django_claude_batches.services.reconciliation.late_arrivals import watch_due
 from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, item, running
@@ -57,8 +58,8 @@ class World:
             passed = min(step, over - self.clock.now)
             self.claude.pass_time(passed.total_seconds())
             self.clock.pass_time(passed)
-            scheduled.tick(scheduled.advance_if_due)
-            scheduled.watch_due()
+            tick(advance_if_due)
+            watch_due()
 
     def paid(self, count: int = 3) -> int:
         """How many batches of ours were made: those of as many requests, by their tags."""
@@ -179,7 +180,7 @@ def test_what_goes_wrong_with_one_account_ends_no_other_s_watch(world: World) ->
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(fail):
-        assert scheduled.watch_due() == 1
+        assert watch_due() == 1
     ended_soon = MessageBatch.objects.get(pk=batch.pk)
     assert ended_soon.anthropic_id == world.claude.batches[0].id
 
@@ -465,5 +466,5 @@ def test_one_listing_serves_all_that_are_lost(world: World) -> None:
         world.lost()
     calls = world.relay.calls("GET", "/batches")
     MessageBatch.objects.filter(state=State.UNCERTAIN).update(next_action_at=world.clock.now - MINUTE)
-    scheduled.tick(scheduled.advance_if_due)
+    tick(advance_if_due)
     assert world.relay.calls("GET", "/batches") == calls + 1

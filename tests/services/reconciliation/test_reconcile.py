@@ -16,7 +16,8 @@ from django_claude_batches import services
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import AccountState, BatchResult, MessageBatch, RemoteBatch, State, SubmitAttempt
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
+from django_claude_batches.services.reconciliation.late_arrivals import watch_due
 from django_claude_batches.services.submission import close_attempt
 from django_claude_batches.services.submission.acceptance import logger as accepting_logger
 from django_claude_batches.signals import duplicate_detected
@@ -59,7 +60,7 @@ def search(batch: MessageBatch, times: int = 3) -> MessageBatch:
     for _ in range(times):
         make_due(batch)
         let_ten_minutes_pass()
-        scheduled.tick(scheduled.advance_if_due)
+        tick(advance_if_due)
     batch.refresh_from_db()
     return batch
 
@@ -327,7 +328,7 @@ class TestWatching:
     def look(self) -> None:
         let_ten_minutes_pass()
         AccountState.objects.update(next_watch_at=None)
-        scheduled.watch_due()
+        watch_due()
 
     def test_a_late_batch_is_a_duplicate_and_both_ids_are_kept(
         self, claude: ClaudeEmulator, caplog: pytest.LogCaptureFixture
@@ -377,12 +378,12 @@ class TestWatching:
             AccountState.objects.update(next_watch_at=None, lease_until=None)
             try:
                 with dying(at):
-                    scheduled.watch_due()
+                    watch_due()
                 survived.append(at)
             except Crash:
                 pass
             AccountState.objects.update(next_watch_at=None, lease_until=None)
-            scheduled.watch_due()
+            watch_due()
             batch.refresh_from_db()
             assert batch.state != State.ABANDONED, f"died before statement {at}"
             assert batch.anthropic_id == claude.batches[-1].id
@@ -403,7 +404,7 @@ class TestWatching:
             services.abandon(lost(claude))
         calls = len(claude.requests)
         for _ in range(5):
-            scheduled.watch_due()
+            watch_due()
         assert len(claude.requests) == calls + 1
 
 
@@ -420,7 +421,7 @@ class TestClaiming:
         services.identify(batch, other)
         assert len(claude.requests) == calls
         claude.finish()
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.identified_id) == (State.ABANDONED, "")
         assert "bear no tag of ours" in batch.last_error
@@ -436,7 +437,7 @@ class TestClaiming:
         services.identify(batch, remote_id)
         for _ in range(3):
             make_due(batch)
-            scheduled.advance_if_due(batch.pk)
+            advance_if_due(batch.pk)
             batch.refresh_from_db()
             assert (batch.state, batch.identified_id) == (state, remote_id)
             assert batch.next_action_at > timezone.now()
@@ -446,7 +447,7 @@ class TestClaiming:
         ]
         claude.finish()
         make_due(batch)
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, remote_id)
         assert batch.events.filter(what="identification_refused").count() == 0
@@ -476,7 +477,7 @@ class TestClaiming:
         services.advance(services.identify(batch, claude.batches[0].id))
         assert batch.identified_id
         claude.finish()
-        scheduled.watch_due()
+        watch_due()
         batch.refresh_from_db()
         assert (batch.anthropic_id, batch.identified_id) == (claude.batches[0].id, "")
 
@@ -514,7 +515,7 @@ class TestClaiming:
         services.abandon(batch)
         assert batch.next_action_at is not None
         claude.finish()
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         batch.refresh_from_db()
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
 

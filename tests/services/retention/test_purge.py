@@ -24,9 +24,9 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.large_columns import MESSAGES, PARAMS
 from django_claude_batches.schedule import BEAT_SCHEDULE
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
 from django_claude_batches.services.retention.bodies import PurgeCount, PurgeReport
-from django_claude_batches.services.retention.purge import INTERVAL, RETRY_INTERVAL
+from django_claude_batches.services.retention.purge import INTERVAL, RETRY_INTERVAL, purge_due
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply
 from tests.harness.factories import draft, in_state, item, make_due, running
@@ -107,7 +107,7 @@ class TestByDefault:
     def test_nothing_is_purged(self, claude: ClaudeEmulator) -> None:
         batch = complete(claude, age=4000 * DAY)
         before = list(MessageBatch.objects.values())
-        assert (services.purge(), services.purge(dry_run=True), scheduled.purge_due()) == ([], [], [])
+        assert (services.purge(), services.purge(dry_run=True), purge_due()) == ([], [], [])
         assert (full_requests(batch), full_results(batch), list(MessageBatch.objects.values())) == (3, 3, before)
 
     def test_nor_what_is_younger(self, claude: ClaudeEmulator, keep: Keep) -> None:
@@ -336,7 +336,7 @@ class TestCopies:
         assert purged().remote_copies == PurgeCount(batches=1)
         assert len(claude.requests) == calls
         assert whats(batch)[-2:] == ["remote_copy_expired", "delete_requested"]
-        scheduled.tick(scheduled.advance_if_due)
+        tick(advance_if_due)
         batch.refresh_from_db()
         assert batch.remote_deleted_at is not None
         assert (full_requests(batch), full_results(batch)) == (3, 3)
@@ -384,7 +384,7 @@ class TestCopyOfTheDatabase:
         assert "it may be a copy" in report.problem
         batch.refresh_from_db()
         assert (full_requests(batch), full_results(batch), batch.delete_requested_at) == (3, 3, None)
-        scheduled.purge_due()
+        purge_due()
         hour = AccountState.objects.get(alias="default").next_purge_at - timezone.now()
         assert hour < RETRY_INTERVAL + timedelta(minutes=1)
 
@@ -518,17 +518,17 @@ class TestOnceADay:
         assert MessageBatch.objects.get().request_bodies_purged_at is not None
         assert timedelta(0) < INTERVAL - self.due_in() < timedelta(minutes=1)
         batch = complete(claude)
-        assert scheduled.purge_due() == []
+        assert purge_due() == []
         assert full_requests(batch) == 3
         AccountState.objects.update(next_purge_at=timezone.now() - timedelta(minutes=1))
-        [report] = scheduled.purge_due()
+        [report] = purge_due()
         assert report.request_bodies == PurgeCount(batches=1, rows=3)
 
     def test_a_killed_one_goes_on_in_an_hour(self, keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
         keep(REQUEST_BODIES=30 * DAY)
         stored(3)
         monkeypatch.setattr("django_claude_batches.services.retention.purge.BUDGET", timedelta(0))
-        [report] = scheduled.purge_due()
+        [report] = purge_due()
         assert (report.is_complete, report.request_bodies) == (False, PurgeCount())
         assert timedelta(0) < RETRY_INTERVAL - self.due_in() < timedelta(minutes=1)
 
@@ -547,6 +547,6 @@ def test_an_account_that_there_is_not(keep: Keep) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_not_inside_a_transaction(keep: Keep) -> None:
     keep(REQUEST_BODIES=30 * DAY)
-    for verb in (services.purge, scheduled.purge_due):
+    for verb in (services.purge, purge_due):
         with transaction.atomic(), pytest.raises(InsideTransaction):
             verb()

@@ -24,8 +24,8 @@ from django_claude_batches.models import (
     UploadState,
 )
 from django_claude_batches.models.large_columns import REMOVED_TEXT
-from django_claude_batches.services.scheduled import prepare
 from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
+from django_claude_batches.services.uploads.prepare import prepare
 from django_claude_batches.signals import results_ingested
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.harness.factories import in_state, item, make_due

@@ -13,9 +13,9 @@ from django.utils import timezone
 from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import AlreadyRunning, ClaudeBatchesError, InvalidTransition, UnknownJob
 from django_claude_batches.models import BatchResult, DeliveryChunk, JobRun, MessageBatch, RunState, RunTotals, State
-from django_claude_batches.services import scheduled
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.services.runs.follow_up import follow_up
+from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator, Reply
 from tests.harness.factories import in_state, item
 from tests.harness.library.models import Review
@@ -188,7 +188,7 @@ class TestCancel:
 
         run = job(get_betas=get_betas, on_failure=on_failure).start()
         drive(run.pk)
-        assert scheduled.submit_pending() == 2
+        assert submit_pending() == 2
         sent, queued, ready = run.batches.order_by("pk")
         services.advance(sent)
         services.cancel_run(run, by=User.objects.create(username="ada"))

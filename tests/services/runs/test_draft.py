@@ -20,9 +20,10 @@ from django.utils import timezone
 from django_claude_batches import job_registry, services
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, JobRun, MessageBatch, RunState, State
-from django_claude_batches.services import pause_run, resume_run, scheduled
+from django_claude_batches.services import pause_run, resume_run
+from django_claude_batches.services.runs.drive import drive_if_due
 from django_claude_batches.services.runs.request_builder import FIRST_PAGE, PAGE
-from django_claude_batches.services.scheduled import drive_if_due
+from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.library.models import Book, Chapter, Parcel, Review
 from tests.harness.shop import job, over, reviews
@@ -345,14 +346,14 @@ def test_a_batch_that_is_being_filled_cannot_be_submitted() -> None:
             with pytest.raises(InvalidTransition) as refused:
                 services.submit(batch)
             refusals.append(str(refused.value))
-            assert scheduled.submit_pending() == 0
+            assert submit_pending() == 0
         return review.text
 
     run = drive(job(get_prompt=get_prompt).start())
     [refusal] = refusals
     assert "its run still adds requests to it" in refusal
     assert run.batches.get().state == State.DRAFT
-    assert scheduled.submit_pending() == 1
+    assert submit_pending() == 1
 
 
 def test_a_job_whose_code_is_gone_pauses_its_run() -> None:

@@ -9,7 +9,7 @@ from django_claude_batches import conf, services
 from django_claude_batches.exceptions import Unaskable, UnknownJob
 from django_claude_batches.models import BatchRequest, JobRun, MessageBatch
 from django_claude_batches.services import cost_confirmation
-from django_claude_batches.services.scheduled import drive_if_due
+from django_claude_batches.services.runs.drive import drive_if_due
 from tests.harness.library.models import Book, Chapter
 from tests.harness.shop import SCHEMA, job, reviews
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_claude_batches.exceptions import Unaskable
-from django_claude_batches.services.scheduled import drive_if_due
+from django_claude_batches.services.runs.drive import drive_if_due
 from tests.harness.library.models import Review
 from tests.harness.shop import job, reviews
 

@@ -12,7 +12,8 @@ from django.db import transaction
 from django_claude_batches import conf, services
 from django_claude_batches.exceptions import AlreadyRunning, InvalidTransition, UnknownJob
 from django_claude_batches.models import JobRun, MessageBatch, RunState
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.runs.drive import drive_if_due
+from django_claude_batches.services.runs.start import start_job_if_free
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.shop import job, over, reviews
 
@@ -39,15 +40,15 @@ def test_the_second_start_is_refused_until_the_first_run_is_over(claude: ClaudeE
     assert refused.value.run == first
     assert isinstance(refused.value, InvalidTransition)
     assert str(refused.value).startswith(f'Job "tag-reviews" is running already: run #{first.pk} "nightly" of tag-rev')
-    assert scheduled.start_job_if_free("tag-reviews") is None
+    assert start_job_if_free("tag-reviews") is None
     over(first, claude)
     assert first.state == RunState.FINISHED
-    second = scheduled.start_job_if_free("tag-reviews")
+    second = start_job_if_free("tag-reviews")
     assert second is not None
     services.cancel_run(second)
     with pytest.raises(AlreadyRunning):
         job().start()
-    scheduled.drive_if_due(second.pk)
+    drive_if_due(second.pk)
     assert job().start().pk > second.pk
 
 

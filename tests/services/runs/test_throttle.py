@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.models import BatchEvent, JobRun, MessageBatch, RunState, State
 from django_claude_batches.services.runs.batch_builder import BatchBuilder
-from django_claude_batches.services.scheduled import submit_pending
+from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, make_due, prepared
 from tests.harness.library.models import Review

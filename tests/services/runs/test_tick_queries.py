@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from django_claude_batches.models import DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.delivery import CHUNK_REQUESTS
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.delivery.deliver import dispatch_due_deliveries
+from django_claude_batches.services.runs.drive import dispatch_due_runs
+from django_claude_batches.services.runs.throttle import submit_pending
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -46,9 +48,9 @@ def finish(count: int) -> None:
 
 def asked() -> list[str]:
     with CaptureQueriesContext(connection) as queries:
-        scheduled.dispatch_due_runs(lambda pk: None, rest=REST)
-        scheduled.dispatch_due_deliveries(lambda pk: None, rest=REST)
-        scheduled.submit_pending()
+        dispatch_due_runs(lambda pk: None, rest=REST)
+        dispatch_due_deliveries(lambda pk: None, rest=REST)
+        submit_pending()
     return [query["sql"] for query in queries.captured_queries]
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import InsideTransaction, WaitTimeout
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, make_due, running
 from tests.harness.relay import Relay, lose_answer, refuse
@@ -137,7 +137,7 @@ def test_without_autocommit_nothing_is_sent(claude: ClaudeEmulator) -> None:
         with pytest.raises(InsideTransaction, match="autocommit"):
             services.advance(batch)
         with pytest.raises(InsideTransaction, match="autocommit"):
-            scheduled.advance_if_due(batch.pk)
+            advance_if_due(batch.pk)
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_claude_batches import services
 from django_claude_batches.exceptions import APIStatusError
 from django_claude_batches.models import AccountState, MessageBatch, RunState, State
-from django_claude_batches.services import scheduled
+from django_claude_batches.services import engine
 from django_claude_batches.services.account_pauses import pause
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, item, make_due
@@ -33,7 +33,7 @@ OF_THE_ACCOUNT: dict[str, tuple[str, dict[str, Any]]] = {
 def tick() -> None:
     for batch in MessageBatch.objects.order_by("pk"):
         make_due(batch)
-    scheduled.tick(scheduled.advance_if_due)
+    engine.tick(engine.advance_if_due)
 
 
 def creates(claude: ClaudeEmulator) -> int:

@@ -22,7 +22,7 @@ from django_claude_batches.client.request_body import DeadlineReader
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import InsideTransaction, InvalidTransition, SendDeadlinePassed
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
 from django_claude_batches.services.submission import send
 from django_claude_batches.signals import batch_failed, batch_submitted, duplicate_detected, submission_uncertain
 from django_claude_batches.testing import ClaudeEmulator
@@ -124,7 +124,7 @@ def test_a_create_whose_fate_is_unknown_is_never_sent_again(claude: ClaudeEmulat
         assert batch.state == State.UNCERTAIN
         for _ in range(3):
             make_due(batch)
-            scheduled.tick(scheduled.advance_if_due)
+            tick(advance_if_due)
             services.advance(batch)
         assert relay.calls("POST", "/batches") == 1
     assert len(claude.batches) <= 1
@@ -359,14 +359,14 @@ class TestFencing:
         batch = services.submit(draft(1))
         assert MessageBatch.objects.acquire(batch.pk) is not None
         assert services.advance(batch).state == State.QUEUED
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         assert claude.requests == []
 
     @pytest.mark.database
     def test_a_task_that_comes_twice_does_nothing_the_second_time(self, claude: ClaudeEmulator) -> None:
         batch = services.submit(draft(1))
-        scheduled.advance_if_due(batch.pk)
-        scheduled.advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
+        advance_if_due(batch.pk)
         assert len(claude.batches) == 1
         assert len(claude.requests) == 2
 

@@ -24,7 +24,8 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.upload import UPLOAD_RETENTION
 from django_claude_batches.pricing import bundled
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.uploads.confirm import dispatch_due_uploads
+from django_claude_batches.services.uploads.prepare import prepare, prepare_if_due
 from tests.harness.factories import item
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -45,19 +46,19 @@ def table(data: bytes, **columns: Any) -> BatchUpload:
 
 
 def test_a_file_is_checked_and_nothing_is_drafted() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     assert (checked.state, checked.row_count, checked.request_count, checked.bad_count) == ("ready", 3, 3, 0)
     assert [sample["custom_id"] for sample in checked.samples] == ["r-0", "r-1", "r-2"]
     assert checked.is_draftable
     assert checked.next_action_at is None
     assert not MessageBatch.objects.exists()
-    assert scheduled.prepare(checked).state == UploadState.READY
+    assert prepare(checked).state == UploadState.READY
     assert not MessageBatch.objects.exists()
 
 
 def test_it_is_drafted_when_somebody_says_so_and_the_file_goes() -> None:
-    checked = scheduled.prepare(upload(kind="tags", label="Tags", account="second"))
-    drafted = scheduled.prepare(services.confirm_upload(checked))
+    checked = prepare(upload(kind="tags", label="Tags", account="second"))
+    drafted = prepare(services.confirm_upload(checked))
     batch = MessageBatch.objects.get()
     assert (drafted.state, drafted.batch, drafted.samples) == (UploadState.DRAFTED, batch, [])
     assert (batch.kind, batch.label, batch.account, batch.state) == ("tags", "Tags", "second", State.DRAFT)
@@ -68,9 +69,9 @@ def test_it_is_drafted_when_somebody_says_so_and_the_file_goes() -> None:
 
 def test_a_table_is_drafted_as_it_was_shown() -> None:
     schema = '{"type": "object"}'
-    checked = scheduled.prepare(table(b"review\nwarm\nitchy\n", system="Be brief.", schema=schema))
+    checked = prepare(table(b"review\nwarm\nitchy\n", system="Be brief.", schema=schema))
     shown = [(sample["custom_id"], sample["params"]) for sample in checked.samples]
-    scheduled.prepare(services.confirm_upload(checked))
+    prepare(services.confirm_upload(checked))
     batch = MessageBatch.objects.get()
     stored = list(batch.requests.order_by("position"))
     assert [(one.custom_id, one.params_text) for one in stored] == shown
@@ -85,23 +86,23 @@ def test_a_table_is_drafted_as_it_was_shown() -> None:
 
 
 def test_to_confirm_twice_makes_one_batch() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     again = BatchUpload.objects.get()
     services.confirm_upload(checked)
     services.confirm_upload(again)
-    scheduled.prepare(checked)
+    prepare(checked)
     services.confirm_upload(again)
-    scheduled.prepare(again)
-    scheduled.prepare_if_due(again.pk)
+    prepare(again)
+    prepare_if_due(again.pk)
     assert MessageBatch.objects.count() == 1
 
 
 @pytest.mark.parametrize("data", [b'{"custom_id": "x"}\n', b"\n"])
 def test_what_has_a_bad_row_or_no_request_cannot_be_drafted(data: bytes) -> None:
-    checked = scheduled.prepare(upload(data))
+    checked = prepare(upload(data))
     with pytest.raises(InvalidTransition, match="checked, has a request and has no bad row"):
         services.confirm_upload(checked)
-    assert scheduled.prepare(checked).state == UploadState.READY
+    assert prepare(checked).state == UploadState.READY
     assert not MessageBatch.objects.exists()
 
 
@@ -111,27 +112,27 @@ def test_an_unchecked_file_cannot_be_drafted() -> None:
 
 
 def test_a_bad_prompt_fails_in_words() -> None:
-    failed = scheduled.prepare(table(b"review\nwarm\n", prompt="{review.__class__}"))
+    failed = prepare(table(b"review\nwarm\n", prompt="{review.__class__}"))
     assert (failed.state, failed.next_action_at) == (UploadState.FAILED, None)
     assert "{review.__class__} is not just a column's name" in failed.last_error
 
 
 def test_a_worker_that_died_is_replaced_and_leaves_nothing_behind() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     services.confirm_upload(checked)
     rows = BatchUpload.objects.filter(pk=checked.pk)
     assert rows.acquire(checked.pk) is not None, "somebody has it"
     handed_out: list[int] = []
-    scheduled.dispatch_due_uploads(handed_out.append)
-    scheduled.prepare_if_due(checked.pk)
+    dispatch_due_uploads(handed_out.append)
+    prepare_if_due(checked.pk)
     assert (handed_out, MessageBatch.objects.count()) == ([], 0)
     rows.update(lease_until=timezone.now() - timedelta(seconds=1))  # and died
-    scheduled.dispatch_due_uploads(scheduled.prepare_if_due)
+    dispatch_due_uploads(prepare_if_due)
     assert (MessageBatch.objects.count(), BatchUpload.objects.get().state) == (1, UploadState.DRAFTED)
 
 
 def test_of_two_that_draft_at_once_the_one_that_lost_its_lease_stores_nothing() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     services.confirm_upload(checked)
 
     def stolen(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -143,7 +144,7 @@ def test_of_two_that_draft_at_once_the_one_that_lost_its_lease_stores_nothing() 
 
     thief: list[int] = []
     with connection.execute_wrapper(stolen):
-        scheduled.prepare(checked)
+        prepare(checked)
     assert thief == [1]
     assert not MessageBatch.objects.exists()
     assert not BatchRequest.objects.exists()
@@ -152,7 +153,7 @@ def test_of_two_that_draft_at_once_the_one_that_lost_its_lease_stores_nothing() 
 
 
 def test_an_error_of_this_machine_is_said_and_tried_again_a_few_times() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     services.confirm_upload(checked)
 
     def broken(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -162,7 +163,7 @@ def test_an_error_of_this_machine_is_said_and_tried_again_a_few_times() -> None:
 
     for attempt in range(5):
         with connection.execute_wrapper(broken), pytest.raises(OSError, match="the disk is full"):
-            scheduled.prepare(checked)
+            prepare(checked)
         checked.refresh_from_db()
         assert checked.failures == attempt + 1
         assert checked.last_error.endswith("OSError: the disk is full")
@@ -170,7 +171,7 @@ def test_an_error_of_this_machine_is_said_and_tried_again_a_few_times() -> None:
         assert (checked.state == UploadState.FAILED) == (attempt == 4)
         assert (checked.next_action_at is None) == (attempt == 4)
     assert not MessageBatch.objects.exists()
-    scheduled.prepare(services.confirm_upload(checked))
+    prepare(services.confirm_upload(checked))
     assert MessageBatch.objects.get().request_count == 3
 
 
@@ -184,52 +185,52 @@ def dying(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
 def test_an_attempt_counts_when_it_begins(is_checked: bool) -> None:
     file = upload()
     if is_checked:
-        services.confirm_upload(scheduled.prepare(file))
+        services.confirm_upload(prepare(file))
     for attempt in range(5):
         with connection.execute_wrapper(dying), pytest.raises(SystemExit):
-            scheduled.prepare_if_due(file.pk)
+            prepare_if_due(file.pk)
         file.refresh_from_db()
         assert (file.failures, file.is_moving) == (attempt + 1, True)
-    scheduled.prepare_if_due(file.pk)
+    prepare_if_due(file.pk)
     file.refresh_from_db()
     assert (file.state, file.next_action_at) == (UploadState.FAILED, None)
     assert file.last_error.startswith(
         "5 attempts in a row failed or were killed. The machine may have too little memory"
     )
-    scheduled.prepare_if_due(file.pk)
+    prepare_if_due(file.pk)
     again = services.confirm_upload(file) if is_checked else services.recheck_upload(file)
-    assert scheduled.prepare(again).state == (UploadState.DRAFTED if is_checked else UploadState.READY)
+    assert prepare(again).state == (UploadState.DRAFTED if is_checked else UploadState.READY)
 
 
 def test_only_a_file_whose_check_failed_is_checked_again() -> None:
     file = upload()
     assert services.recheck_upload(file).state == UploadState.UNCHECKED
-    scheduled.prepare(file)
+    prepare(file)
     with pytest.raises(InvalidTransition, match=r"Cannot check requests\.jsonl again, which is Checked"):
         services.recheck_upload(file)
 
 
 def test_a_check_that_takes_too_long_here_is_left_to_a_worker() -> None:
-    left = scheduled.prepare(upload(), seconds=0)
+    left = prepare(upload(), seconds=0)
     assert (left.state, left.failures, left.lease_token) == (UploadState.UNCHECKED, 0, "")
-    scheduled.dispatch_due_uploads(scheduled.prepare_if_due)
+    dispatch_due_uploads(prepare_if_due)
     left.refresh_from_db()
     assert (left.state, left.failures, left.row_count) == (UploadState.READY, 0, 3)
 
 
 def test_a_file_that_changed_under_the_check_is_refused_by_its_draft() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     UploadPart.objects.update(data=jsonl(1) + b"{}\n")
-    failed = scheduled.prepare(services.confirm_upload(checked))
+    failed = prepare(services.confirm_upload(checked))
     assert (failed.state, failed.next_action_at) == (UploadState.FAILED, None)
     assert failed.last_error == 'requests.jsonl, line 2: each item must be a mapping with "params".'
     assert not MessageBatch.objects.exists()
 
 
 def test_a_file_that_is_gone_is_refused_in_words() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     UploadPart.objects.all().delete()
-    failed = scheduled.prepare(services.confirm_upload(checked))
+    failed = prepare(services.confirm_upload(checked))
     assert failed.state == UploadState.FAILED
     assert "a batch needs at least one request, and there was none" in failed.last_error
 
@@ -237,36 +238,36 @@ def test_a_file_that_is_gone_is_refused_in_words() -> None:
 def test_it_is_handed_out_while_it_is_due() -> None:
     first, second = upload(), upload()
     handed_out: list[int] = []
-    assert scheduled.dispatch_due_uploads(handed_out.append) == 2
-    scheduled.prepare(first)
-    scheduled.dispatch_due_uploads(handed_out.append)
+    assert dispatch_due_uploads(handed_out.append) == 2
+    prepare(first)
+    dispatch_due_uploads(handed_out.append)
     assert handed_out == [first.pk, second.pk, second.pk]
 
 
 def test_a_file_that_nobody_drafts_goes_after_a_week() -> None:
-    old, young = scheduled.prepare(upload()), scheduled.prepare(upload())
+    old, young = prepare(upload()), prepare(upload())
     BatchUpload.objects.filter(pk=old.pk).update(created_at=timezone.now() - UPLOAD_RETENTION - timedelta(minutes=1))
-    scheduled.dispatch_due_uploads(lambda pk: None)
+    dispatch_due_uploads(lambda pk: None)
     assert list(BatchUpload.objects.all()) == [young]
     assert set(UploadPart.objects.values_list("upload", flat=True)) == {young.pk}
 
 
 def test_it_can_be_discarded_until_it_is_confirmed() -> None:
-    checked = scheduled.prepare(upload())
+    checked = prepare(upload())
     services.discard_upload(checked)
     services.discard_upload(checked)
     assert not BatchUpload.objects.exists()
     assert not UploadPart.objects.exists()
-    confirmed = services.confirm_upload(scheduled.prepare(upload()))
+    confirmed = services.confirm_upload(prepare(upload()))
     with pytest.raises(InvalidTransition, match="which is Being drafted"):
         services.discard_upload(confirmed)
-    scheduled.prepare(confirmed)
+    prepare(confirmed)
     with pytest.raises(InvalidTransition, match="which is Drafted"):
         services.discard_upload(confirmed)
 
 
 def test_its_batch_may_be_deleted() -> None:
-    drafted = scheduled.prepare(services.confirm_upload(scheduled.prepare(upload())))
+    drafted = prepare(services.confirm_upload(prepare(upload())))
     MessageBatch.objects.get().delete()
     drafted.refresh_from_db()
     assert (drafted.state, drafted.batch) == (UploadState.DRAFTED, None)
@@ -293,7 +294,7 @@ def test_what_is_discarded_while_it_is_checked_is_left_alone() -> None:
 
     deleted: list[int] = []
     with connection.execute_wrapper(deleting):
-        scheduled.prepare(begun)
+        prepare(begun)
     assert deleted == [1]
     assert not MessageBatch.objects.exists()
     with pytest.raises(InvalidTransition, match="it was discarded"):
@@ -310,9 +311,9 @@ def test_the_task_does_the_same() -> None:
 
 def test_parts_are_read_between_the_chunks_that_are_written() -> None:
     content = b"review\n" + b"".join(b"%05d %s\n" % (number, b"warm " * 200) for number in range(3500))
-    checked = scheduled.prepare(table(content))
+    checked = prepare(table(content))
     assert checked.parts.count() == 4
-    scheduled.prepare(services.confirm_upload(checked))
+    prepare(services.confirm_upload(checked))
     batch = MessageBatch.objects.get()
     assert (batch.request_count, batch.body_bytes) == (3500, checked.body_bytes)
     assert batch.estimate(bundled()) == checked.estimate(bundled())
@@ -321,18 +322,18 @@ def test_parts_are_read_between_the_chunks_that_are_written() -> None:
 
 
 def test_what_a_model_refuses_is_kept_with_what_the_check_found() -> None:
-    checked = scheduled.prepare(upload(jsonl(3) + jsonl(3, model="claude-opus-5", top_k=1).replace(b"r-", b"hot-")))
+    checked = prepare(upload(jsonl(3) + jsonl(3, model="claude-opus-5", top_k=1).replace(b"r-", b"hot-")))
     warning = "claude-opus-5 refuses top_k (3 requests, the first is hot-0)"
     assert (checked.state, checked.estimate(bundled()).warnings) == (UploadState.READY, (warning,))
-    scheduled.prepare(services.confirm_upload(checked))
+    prepare(services.confirm_upload(checked))
     assert MessageBatch.objects.get().estimate(bundled()).warnings == (warning,)
 
 
 @pytest.mark.parametrize("text", ["x" * 17_000_000, '"' * 5_000_000], ids=["large", "doubled"])
 def test_a_row_too_large_for_a_statement_is_found_by_the_check(text: str) -> None:
-    checked = scheduled.prepare(upload(jsonl(1) + jsonl(1, system=text).replace(b"r-0", b"r-1")))
+    checked = prepare(upload(jsonl(1) + jsonl(1, system=text).replace(b"r-0", b"r-1")))
     if connection.vendor != "mysql":
-        assert scheduled.prepare(services.confirm_upload(checked)).state == UploadState.DRAFTED
+        assert prepare(services.confirm_upload(checked)).state == UploadState.DRAFTED
         return
     assert (checked.state, checked.request_count, checked.is_full) == (UploadState.READY, 1, False)
     [[number, why]] = checked.bad_rows

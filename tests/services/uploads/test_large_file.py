@@ -18,7 +18,7 @@ CODE = f"""
 import django
 django.setup()
 from django.core.management import call_command
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.uploads.prepare import prepare
 from django_claude_batches import services
 from django_claude_batches.models import BatchUpload, MessageBatch
 from tests.harness.memory import peak_mb
@@ -30,10 +30,10 @@ def table():
 
 call_command("migrate", verbosity=0)
 small = BatchUpload.objects.store([b"review\\nwarm\\n"], name="a.csv", prompt="{{review}}", model="m")
-scheduled.prepare(services.confirm_upload(scheduled.prepare(small)))
+prepare(services.confirm_upload(prepare(small)))
 before = peak_mb()
 upload = BatchUpload.objects.store(table(), name="reviews.csv", prompt="Tag: {{review}}", model="claude-haiku-4-5")
-scheduled.prepare(services.confirm_upload(scheduled.prepare(upload)))
+prepare(services.confirm_upload(prepare(upload)))
 batch = MessageBatch.objects.latest("pk")
 print(upload.state, batch.request_count, peak_mb() - before)
 """

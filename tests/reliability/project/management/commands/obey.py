@@ -12,7 +12,8 @@ from django.db import connections
 
 from django_claude_batches import services
 from django_claude_batches.models import JobRun, MessageBatch
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.engine import advance_if_due, tick
+from django_claude_batches.services.reconciliation.late_arrivals import watch_due
 from tests.harness.factories import draft
 
 
@@ -50,9 +51,9 @@ def of_batch(verb: Callable[[MessageBatch], object]) -> Callable[..., object]:
 
 VERBS: dict[str, Callable[..., object]] = {
     # What `manage.py claude_batches tick` does; and what the task does, which leaves the batches to theirs.
-    "tick": lambda: (scheduled.tick(scheduled.advance_if_due), scheduled.watch_due()),
-    "poll": lambda pk=None: scheduled.tick(lambda pk: None),
-    "watch": lambda pk: scheduled.watch_due(),
+    "tick": lambda: (tick(advance_if_due), watch_due()),
+    "poll": lambda pk=None: tick(lambda pk: None),
+    "watch": lambda pk: watch_due(),
     "adopt": services.adopt,
     "draft": draft,
     "advance": of_batch(services.advance),
