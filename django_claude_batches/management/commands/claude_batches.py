@@ -38,6 +38,7 @@ from django_claude_batches.management.subcommands.run_actions import CancelRun, 
 from django_claude_batches.management.subcommands.runs import Runs
 from django_claude_batches.management.subcommands.status import Status
 from django_claude_batches.management.subcommands.tick import Tick
+from django_claude_batches.management.subcommands.usage import Usage
 from django_claude_batches.management.subcommands.wait import Wait
 from django_claude_batches.sanitize import printable_lines
 
@@ -55,6 +56,7 @@ ALL: tuple[Subcommand, ...] = (
     ResumeRun(),
     CancelRun(),
     RetryRun(),
+    Usage(),
     Cancel(),
     Delete(),
     Reingest(),
