@@ -118,7 +118,8 @@ class Summary:
 
     def count_absent(self, batch: Any) -> int:
         """Count the requests that were, or may have been, answered and billed, and of which no answer is stored."""
-        return max(batch.succeeded_count + batch.processing_count - sum(row.results for row in self.usage), 0)
+        billed: int = batch.succeeded_count + batch.processing_count
+        return max(billed - sum(row.results for row in self.usage), 0)
 
 
 def rounded(cost: Decimal) -> Decimal:

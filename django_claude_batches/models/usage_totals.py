@@ -106,15 +106,14 @@ class UsageReport:
         if first is None:
             return []
         starts = {name: period_starts(name, _day_of(first), _day_of(last)) for name in names if name in PERIODS}
-        keys = {f"by_{name}": _number(starts[name]) if name in starts else F(GROUPS[name]) for name in names}
-        groups: Any = rows.order_by().values(**keys).annotate(**_sums())
-        return sorted((_row(names, group, starts) for group in groups), key=_order)
+        return sorted(_grouped(rows, names, starts), key=_order)
 
     def months(self) -> tuple[UsageSums, UsageSums]:
-        """Return the sums of the present month and of the one before, whatever the report's period. Two queries."""
+        """Return the sums of the present month and of the one before, whatever the report's period. One query."""
         this = timezone.localdate().replace(day=1)
         last = (this - timedelta(days=1)).replace(day=1)
-        found = {row.keys[0]: row.sums for row in replace(self, since=last, until=None).by("month")}
+        rows = replace(self, since=last, until=last_day("month", this))._selected()
+        found = {row.keys[0]: row.sums for row in _grouped(rows, ["month"], {"month": [last, this]})}
         return found.get(this, UsageSums()), found.get(last, UsageSums())
 
     def choices(self) -> dict[str, list[str]]:
@@ -203,6 +202,15 @@ def _sums() -> dict[str, Any]:
 def _read(group: Mapping[str, Any]) -> UsageSums:
     counts = {name: int(group[f"{name}_sum"]) for name in SUMS if name != "cost_usd"}
     return UsageSums(cost_usd=rounded(Decimal(group["cost_usd_sum"])), **counts)
+
+
+def _grouped(
+    rows: QuerySet[UsageRollup], names: Iterable[str], starts: Mapping[str, Sequence[date]]
+) -> Iterator[UsageRow]:
+    """Yield the sums by these names; of those that are periods, `starts` has the first days of all."""
+    keys = {f"by_{name}": _number(starts[name]) if name in starts else F(GROUPS[name]) for name in names}
+    groups: Any = rows.order_by().values(**keys).annotate(**_sums())
+    return (_row(names, group, starts) for group in groups)
 
 
 def _row(names: Iterable[str], group: Mapping[str, Any], starts: Mapping[str, Sequence[date]]) -> UsageRow:
