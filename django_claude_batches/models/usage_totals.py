@@ -15,8 +15,9 @@ from itertools import islice
 from operator import add
 from typing import Any
 
-from django.db.models import Case, F, IntegerField, Max, Min, QuerySet, Sum, Value, When
-from django.db.models.expressions import Combinable
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Func, IntegerField, Max, Min, QuerySet, Sum
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from django_claude_batches.exceptions import LimitExceeded
@@ -84,6 +85,33 @@ class UsageRow:
     sums: UsageSums
 
 
+class _PeriodNumber(Func):
+    """The number of a row's period among those that begin then: a binary search, 9 steps for a year of days.
+
+    As one expression: resolving nested instances of `Case` takes longer than the query.
+    """
+
+    output_field = IntegerField()
+
+    def __init__(self, starts: Sequence[datetime]) -> None:
+        super().__init__("ended_at")
+        self.starts = starts
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        (column,) = self.source_expressions
+        sql, _params = compiler.compile(column)
+        params: list[Any] = []
+
+        def search(low: int, high: int) -> str:
+            if high - low == 1:
+                return str(low)
+            middle = (low + high) // 2
+            params.append(column.output_field.get_db_prep_value(self.starts[middle], connection))
+            return f"CASE WHEN {sql} < %s THEN {search(low, middle)} ELSE {search(middle, high)} END"
+
+        return search(0, len(self.starts)), params
+
+
 @dataclass(frozen=True)
 class UsageReport:
     """The usage in `rows` from the day `since` to the day `until`, both included; None is open.
@@ -108,13 +136,22 @@ class UsageReport:
         starts = {name: period_starts(name, _day_of(first), _day_of(last)) for name in names if name in PERIODS}
         return sorted(_grouped(rows, names, starts), key=_order)
 
-    def months(self) -> tuple[UsageSums, UsageSums]:
-        """Return the sums of the present month and of the one before, whatever the report's period. One query."""
+    def months(self, names: Sequence[str] = (), rows: Iterable[UsageRow] = ()) -> tuple[UsageSums, UsageSums]:
+        """Return the sums of the present month and of the one before, whatever the report's period.
+
+        One query; none if `rows`, the report's by `names`, have the days or months of both.
+        """
         this = timezone.localdate().replace(day=1)
         last = (this - timedelta(days=1)).replace(day=1)
-        rows = replace(self, since=last, until=last_day("month", this))._selected()
-        found = {row.keys[0]: row.sums for row in _grouped(rows, ["month"], {"month": [last, this]})}
-        return found.get(this, UsageSums()), found.get(last, UsageSums())
+        has_both = self.until is None and (self.since is None or self.since <= last)
+        if not (has_both and [*names[:1]] in (["day"], ["month"])):
+            selected = replace(self, since=last, until=last_day("month", this))._selected()
+            rows = _grouped(selected, ["month"], {"month": [last, this]})
+        found = {this: UsageSums(), last: UsageSums()}
+        for row in rows:
+            month = row.keys[0].replace(day=1)
+            found[month] = found.get(month, UsageSums()) + row.sums
+        return found[this], found[last]
 
     def choices(self) -> dict[str, list[str]]:
         """Return the values of each of `GROUPS` that occur in the report's period. One query."""
@@ -179,22 +216,6 @@ def _day_of(at: datetime) -> date:
     return timezone.localtime(at).date()
 
 
-def _number(starts: Sequence[date]) -> Combinable:
-    """Return the number of a row's period as an expression: a binary search, so that a year of days takes 9 steps."""
-
-    def search(low: int, high: int) -> Combinable:
-        if high - low == 1:
-            return Value(low, output_field=IntegerField())
-        middle = (low + high) // 2
-        return Case(
-            When(ended_at__lt=_midnight(starts[middle]), then=search(low, middle)),
-            default=search(middle, high),
-            output_field=IntegerField(),
-        )
-
-    return search(0, len(starts))
-
-
 def _sums() -> dict[str, Any]:
     return {f"{name}_sum": Sum(column, default=0) for name, column in _COLUMNS.items()}
 
@@ -208,7 +229,8 @@ def _grouped(
     rows: QuerySet[UsageRollup], names: Iterable[str], starts: Mapping[str, Sequence[date]]
 ) -> Iterator[UsageRow]:
     """Yield the sums by these names; of those that are periods, `starts` has the first days of all."""
-    keys = {f"by_{name}": _number(starts[name]) if name in starts else F(GROUPS[name]) for name in names}
+    numbers = {name: _PeriodNumber([_midnight(start) for start in each]) for name, each in starts.items()}
+    keys = {f"by_{name}": numbers.get(name) or F(GROUPS[name]) for name in names}
     groups: Any = rows.order_by().values(**keys).annotate(**_sums())
     return (_row(names, group, starts) for group in groups)
 

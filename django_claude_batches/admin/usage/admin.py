@@ -78,7 +78,7 @@ class UsageRollupAdminMixin(MirrorAdminMixin):
 
         export = reverse(f"admin:{EXPORT}", current_app=self.admin_site.name)
         return {
-            "months": page.months(*report.months()),
+            "months": page.months(*report.months(form.names, rows)),
             "table": page.table(form.names, rows, link),
             "chart": chart(report, form.names, rows, link),
             "export_url": f"{export}?{_changed(form, {})}",

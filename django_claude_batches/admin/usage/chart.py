@@ -21,14 +21,14 @@ from django_claude_batches.exceptions import LimitExceeded
 from django_claude_batches.models.usage_totals import UsageReport, UsageRow, UsageSums, period_starts, total_of
 
 WIDTH, HEIGHT = 960, 260
-LEFT, TOP, BOTTOM = 84, 30, 24
+LEFT, TOP, BOTTOM = 64, 30, 24
 PLOT_HEIGHT = HEIGHT - TOP - BOTTOM
 MAX_COLUMN_WIDTH = 48
 
 GRID = '<line x1="{}" x2="{}" y1="{}" y2="{}"/><text x="{}" y="{}" text-anchor="end">{}</text>'
 
 # Dates below the columns, and groups that have a color of their own.
-MAX_DATES = 8
+MAX_DATES = 6
 MAX_SERIES = 5
 
 
@@ -118,7 +118,7 @@ def _drawn(label: str, columns: Sequence[Column]) -> SafeString:
 def _lines(top: Decimal) -> Iterator[tuple[int, str]]:
     """Yield the height of each line of the grid, and its text."""
     for part in (0, 1, 2):
-        yield TOP + PLOT_HEIGHT - PLOT_HEIGHT * part // 2, display.usd(top * part / 2)
+        yield TOP + PLOT_HEIGHT - PLOT_HEIGHT * part // 2, f"{(top * part / 2).normalize():,f}"
 
 
 def _column(column: Column, at: int, slot: float, top: Decimal) -> SafeString:
@@ -141,7 +141,7 @@ def _column(column: Column, at: int, slot: float, top: Decimal) -> SafeString:
         ),
         _unknown(column, middle, top),
         f"{middle:.2f}",
-        _anchor(middle),
+        _anchor(middle, margin=240),
         column.hint,
     )
 
@@ -171,17 +171,18 @@ def _dates(columns: Sequence[Column], slot: float) -> Iterator[tuple[str, int, s
     step = -(-len(columns) // MAX_DATES)
     for at in range(0, len(columns), step):
         middle = LEFT + (at + 0.5) * slot
-        yield f"{middle:.2f}", HEIGHT - 6, _anchor(middle), columns[at].label
+        yield f"{middle:.2f}", HEIGHT - 6, _anchor(middle, margin=44), columns[at].label
 
 
-def _anchor(x: float) -> str:
-    """Keep a text inside the picture."""
-    return "start" if x < LEFT + WIDTH / 4 else "end" if x > WIDTH * 3 / 4 else "middle"
+def _anchor(x: float, *, margin: int) -> str:
+    """Return how a text of twice the margin's width is placed at `x`, so that it stays inside the picture."""
+    return "start" if x < LEFT + margin else "end" if x > WIDTH - margin else "middle"
 
 
 def _round_up(cost: Decimal) -> Decimal:
-    """Return the next 1, 2 or 5 times a power of ten; 1 for nothing."""
+    """Return the next number of one digit, or 1.5 or 2.5, times a power of ten; 1 for nothing."""
     if cost <= 0:
         return Decimal(1)
     power = Decimal(1).scaleb(cost.adjusted())
-    return next(power * digit for digit in (1, 2, 5, 10) if cost <= power * digit)
+    digits = map(Decimal, ("1", "1.5", "2", "2.5", "3", "4", "5", "6", "8", "10"))
+    return next(power * digit for digit in digits if cost <= power * digit)

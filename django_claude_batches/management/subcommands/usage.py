@@ -41,7 +41,7 @@ class Usage(Subcommand):
         report = UsageReport(UsageRollup.objects.primary(), options["since"], options["until"], only)
         by = list(dict.fromkeys(options["by"] or ["month"]))
         rows = report.by(*by)
-        this, last = report.months()
+        this, last = report.months(by, rows)
         for row in rows:
             console.say(usage_output.line(row))
         console.say(f"Total: {usage_output.in_words(total_of(rows))}" if rows else "Nothing was spent in this time.")

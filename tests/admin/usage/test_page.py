@@ -126,7 +126,7 @@ def test_the_heights_of_the_columns_are_their_costs(root: Client) -> None:
     svg = ET.fromstring(shown(root, **NOVEMBER).context["chart"]["svg"])
     heights = [float(str(rect.get("height"))) for rect in svg.findall("a/rect[@class='dcb-series-0']")]
     assert heights == [206, 103, 2.06]
-    assert [text.text for text in svg.findall("text")[:3]] == ["0.00 USD", "2.50 USD", "5.00 USD"]
+    assert [text.text for text in svg.findall("text")[:3]] == ["0", "2.5", "5"]
 
 
 def test_the_sixth_group_and_those_after_it_share_a_series(root: Client) -> None:
@@ -362,9 +362,9 @@ def test_ten_thousand_batches_take_six_queries_and_less_than_their_list(root: Cl
         assert len(captured) <= 6, [entry["sql"] for entry in captured]
         for table in (BatchResult._meta.db_table, MessageBatch._meta.db_table):
             assert not [entry["sql"] for entry in captured if table in entry["sql"]]
-    usage = min(seconds(root, url(USAGE), since=since) for _ in range(3))
-    batches = min(seconds(root, url(BATCHES)) for _ in range(3))
-    print(f"usage {usage:.3f} s, batches {batches:.3f} s")
+    pairs = [(seconds(root, url(USAGE)), seconds(root, url(BATCHES))) for _ in range(7)]
+    usage, batches = (min(each) for each in zip(*pairs, strict=True))
+    print(f"usage {1000 * usage:.0f} ms, batches {1000 * batches:.0f} ms")
     assert usage < batches
 
 
