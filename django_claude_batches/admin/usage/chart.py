@@ -12,10 +12,10 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.usage.form import NONE, PERIOD_LABELS
+from django_claude_batches.admin.usage.form import NONE
 from django_claude_batches.admin.usage.page import Link, groups, period_label, period_link
 from django_claude_batches.exceptions import LimitExceeded
 from django_claude_batches.models.usage_totals import UsageReport, UsageRow, UsageSums, period_starts, total_of
@@ -24,6 +24,12 @@ WIDTH, HEIGHT = 960, 260
 LEFT, TOP, BOTTOM = 64, 30, 24
 PLOT_HEIGHT = HEIGHT - TOP - BOTTOM
 MAX_COLUMN_WIDTH = 48
+
+TITLES = {
+    "day": gettext_lazy("Cost per day, in USD"),
+    "week": gettext_lazy("Cost per week, in USD"),
+    "month": gettext_lazy("Cost per month, in USD"),
+}
 
 GRID = '<line x1="{}" x2="{}" y1="{}" y2="{}"/><text x="{}" y="{}" text-anchor="end">{}</text>'
 
@@ -66,7 +72,7 @@ def chart(report: UsageReport, names: Sequence[str], rows: Sequence[UsageRow], l
     legend = [(f"dcb-series-{at}", label) for at, label in enumerate(shown)] if len(names) > 1 else []
     if any(column.sums.unpriced_results for column in columns):
         legend.append(("dcb-unknown", _("Not all costs are known")))
-    label = _("Cost per %(period)s, in USD") % {"period": str(PERIOD_LABELS[names[0]]).lower()}
+    label = str(TITLES[names[0]])
     return {"label": label, "legend": legend, "svg": _drawn(label, columns)}
 
 
