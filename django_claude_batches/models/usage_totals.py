@@ -134,7 +134,8 @@ class UsageReport:
         if first is None:
             return []
         starts = {name: period_starts(name, _day_of(first), _day_of(last)) for name in names if name in PERIODS}
-        return sorted(_grouped(rows, names, starts), key=_order)
+        counted = rows.filter(ended_at__range=(first, last))  # none that came since, of a later period
+        return sorted(_grouped(counted, names, starts), key=_order)
 
     def months(self, names: Sequence[str] = (), rows: Iterable[UsageRow] = ()) -> tuple[UsageSums, UsageSums]:
         """Return the sums of the present month and of the one before, whatever the report's period.

@@ -14,6 +14,7 @@ from django_claude_batches.models import BatchResult, MessageBatch, State, Usage
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, running
 from tests.harness.relay import Relay, refuse
+from tests.services.polling.test_loss import delete_elsewhere, look
 from tests.services.reconciliation.test_adopt import lost
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -128,6 +129,17 @@ def test_answers_that_were_not_fetched_are_of_unknown_cost(claude: ClaudeEmulato
             services.advance(batch)
         services.advance(services.delete_remote(batch, discard_results=True))
     assert (batch.state, batch.cost_usd, totals()) == (State.LOST, None, (0, 3, 0))
+
+
+def test_a_batch_that_vanished_while_it_ran_may_have_been_billed(claude: ClaudeEmulator) -> None:
+    running(1)
+    batch = running(3)
+    delete_elsewhere(claude, batch)
+    look(batch)
+    assert batch.state == State.LOST, batch.last_error
+    row = UsageRollup.objects.get(batch=batch)
+    assert (row.results, row.unpriced_results, row.model, row.account) == (0, 3, "", "default")
+    assert row.ended_at > timezone.now() - timedelta(minutes=5)
 
 
 def test_results_of_a_new_type_are_of_unknown_cost() -> None:
