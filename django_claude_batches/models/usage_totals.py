@@ -97,7 +97,9 @@ class _PeriodNumber(Func):
         super().__init__("ended_at")
         self.starts = starts
 
-    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **context: Any
+    ) -> tuple[str, Any]:
         (column,) = self.source_expressions
         sql, _params = compiler.compile(column)
         params: list[Any] = []
