@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -278,8 +277,6 @@ def test_ten_thousand_batches_take_six_queries_and_no_result(many: int) -> None:
         whole.choices()
 
     work()
-    began = time.monotonic()
     said = list(queries(work))
     assert len(said) <= 6
     assert not [sql for sql in said if BatchResult._meta.db_table in sql or MessageBatch._meta.db_table in sql]
-    assert time.monotonic() - began < 3  # half a second on an idle machine
