@@ -103,7 +103,7 @@ class InvalidRequest(ClaudeBatchesError, ValueError):
 
 
 class LimitExceeded(InvalidRequest):
-    """More than a batch may hold: 100,000 requests, 256,000,000 bytes."""
+    """More than a batch may hold (100,000 requests, 256,000,000 bytes), or than a report of usage can tell apart."""
 
 
 class WaitTimeout(ClaudeBatchesError, TimeoutError):

@@ -7,6 +7,7 @@ from django_claude_batches.admin.batches.admin import MessageBatchAdmin, Message
 from django_claude_batches.admin.results.requests import BatchRequestAdmin, BatchRequestAdminMixin
 from django_claude_batches.admin.results.results import BatchResultAdmin, BatchResultAdminMixin
 from django_claude_batches.admin.runs.admin import JobRunAdmin, JobRunAdminMixin
+from django_claude_batches.admin.usage.admin import UsageRollupAdmin, UsageRollupAdminMixin
 
 __all__ = [
     "AccountStateAdmin",
@@ -19,4 +20,6 @@ __all__ = [
     "JobRunAdminMixin",
     "MessageBatchAdmin",
     "MessageBatchAdminMixin",
+    "UsageRollupAdmin",
+    "UsageRollupAdminMixin",
 ]

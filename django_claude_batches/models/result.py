@@ -26,6 +26,10 @@ class ResultType(models.TextChoices):
     EXPIRED = "expired", _("Expired")
 
 
+# What failed costs nothing (docs/reference/wire.md §3.5); a refusal, and an answer that was cut, what they used.
+UNBILLED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
+
+
 def early_outcome(stop_reason: str) -> str:
     """Return "truncated", "refused" or "unfinished" for an incomplete answer by its stop reason, otherwise ""."""
     if stop_reason in wire.WHOLE_STOP_REASONS or stop_reason in conf.whole_stop_reasons():

@@ -9,11 +9,12 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Case, CharField, Count, F, Q, Sum, Value, When
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
-from django_claude_batches.models.result import BATCH_TIERS, BatchResult, ResultType
+from django_claude_batches.models.result import BATCH_TIERS, UNBILLED, BatchResult, ResultType
 
 USAGE_COLUMNS = (
     "input_tokens",
@@ -55,25 +56,38 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
         return Summary(
             stored=sum(group["count"] for group in found),
             answered=sum(group["answered"] for group in found),
-            usage=[
-                self.model(
-                    batch_id=batch_id,
-                    model=group["model"],
-                    results=group["count"],
-                    other_tier_results=group["other_tier_results"],
-                    cost_usd=rounded(group["cost"]) if group["priced"] == group["count"] else None,
-                    **{name: int(group[f"{name}_sum"]) for name in USAGE_COLUMNS},
-                )
-                for group in sorted(found, key=itemgetter("model"))
-                if group["result_type"] == ResultType.SUCCEEDED
-            ],
+            usage=self._usage(sorted(found, key=itemgetter("model"))),
             error_groups=_error_groups(group for group in found if group["result_type"] == ResultType.ERRORED),
         )
 
-    def replace(self, batch_id: int, summary: Summary) -> None:
-        """Replace the batch's stored rows by the summary's."""
-        self.filter(batch=batch_id).delete()
-        self.bulk_create(summary.usage)
+    def _usage(self, groups: Iterable[dict[str, Any]]) -> list[UsageRollup]:
+        """Return a row for each model. What a result of a new type costs is not known."""
+        rows: dict[str, UsageRollup] = {}
+        for group in groups:
+            if group["result_type"] in UNBILLED:
+                continue
+            row = rows.setdefault(group["model"], self.model(model=group["model"], results=0))
+            if group["result_type"] == ResultType.SUCCEEDED:
+                row.results = group["count"]
+                row.other_tier_results = group["other_tier_results"]
+                row.cost_usd = rounded(group["cost"] or Decimal(0))
+                for name in USAGE_COLUMNS:
+                    setattr(row, name, int(group[f"{name}_sum"]))
+            row.unpriced_results += group["count"] - group["priced"]
+        return list(rows.values())
+
+    def replace(self, batch: Any, summary: Summary) -> None:
+        """Replace the stored rows of a batch by the summary's, with the columns of the batch as they are now.
+
+        Rows that a deleted batch left for the same batch at Anthropic, which was adopted again, are replaced too.
+        """
+        self.filter(batch=batch.pk).delete()
+        if batch.anthropic_id:
+            self.filter(batch=None, anthropic_id=batch.anthropic_id).delete()
+        rows = {row.model: row for row in summary.usage}
+        if absent := summary.count_absent(batch):
+            rows.setdefault("", self.model(results=0)).unpriced_results += absent
+        self.bulk_create(row.of(batch) for row in rows.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,7 @@ class Summary:
     stored: int
     # Number of results that belong to a stored request.
     answered: int
-    # Usage of the succeeded results by model, not stored. Failed ones cost nothing (docs/reference/wire.md §3.5).
+    # Usage of the succeeded results by model, not stored.
     usage: list[UsageRollup]
     # The errored results by kind, in the form of `MessageBatch.error_groups`.
     error_groups: list[dict[str, Any]]
@@ -92,13 +106,18 @@ class Summary:
     @property
     def cost_usd(self) -> Decimal | None:
         """Return the total cost in USD; None if that of any result is not known."""
-        costs = [row.cost_usd for row in self.usage]
-        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+        is_known = not any(row.unpriced_results for row in self.usage)
+        return sum((row.cost_usd for row in self.usage), Decimal(0)) if is_known else None
 
     @property
     def other_tier_results(self) -> int:
         """Count the results that may not have had the batch discount: their `service_tier` is not `batch`."""
         return sum(row.other_tier_results for row in self.usage)
+
+    def count_absent(self, batch: Any) -> int:
+        """Count the requests that were, or may have been, answered and billed, and of which no answer is stored."""
+        billed: int = batch.succeeded_count + batch.processing_count
+        return max(billed - sum(row.results for row in self.usage), 0)
 
 
 def rounded(cost: Decimal) -> Decimal:
@@ -118,12 +137,27 @@ def _error_groups(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 class UsageRollup(models.Model):
     """The sums of a batch's succeeded results for one model: usage pages read these and never scan results.
 
-    Tokens are counts of tokens, `cost_usd` is in US dollars (null: not known).
+    Tokens are counts of tokens, `cost_usd` is in US dollars. What describes the batch is copied, so that the row stays
+    as it is when the batch is deleted.
     """
 
-    batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="usage")
+    batch = models.ForeignKey(
+        "MessageBatch", on_delete=models.SET_NULL, null=True, blank=True, related_name="usage", verbose_name=_("batch")
+    )
+    anthropic_id = IdentifierField(_("id at Anthropic"), max_length=128, blank=True, default="")
+    ended_at = models.DateTimeField(
+        _("ended at"), default=timezone.now, help_text=_("When the batch ended: the day to which its usage counts.")
+    )
+    account = IdentifierField(_("account"), max_length=64, default="default")
+    kind = IdentifierField(_("job or kind"), max_length=100, blank=True, default="")
+    starter = IdentifierField(_("started by"), max_length=150, blank=True, default="")
     model = IdentifierField(_("model"), max_length=100, blank=True)
     results = models.PositiveIntegerField(_("results"))
+    unpriced_results = models.PositiveIntegerField(
+        _("results of unknown cost"),
+        default=0,
+        help_text=_("Those without a price, and answers that were billed and could not be fetched."),
+    )
     other_tier_results = models.PositiveIntegerField(
         _("results of another tier"),
         default=0,
@@ -136,7 +170,11 @@ class UsageRollup(models.Model):
     cache_read_tokens = models.BigIntegerField(_("cache read tokens"), default=0)
     web_search_requests = models.BigIntegerField(_("web searches"), default=0)
     cost_usd = models.DecimalField(
-        _("cost (USD)"), max_digits=18, decimal_places=COST_DECIMAL_PLACES, null=True, blank=True
+        _("cost (USD)"),
+        max_digits=18,
+        decimal_places=COST_DECIMAL_PLACES,
+        default=Decimal(0),
+        help_text=_("The sum of the results whose cost is known."),
     )
 
     objects = UsageRollupQuerySet.as_manager()
@@ -145,6 +183,19 @@ class UsageRollup(models.Model):
         verbose_name = _("usage")
         verbose_name_plural = _("usage")
         constraints = [models.UniqueConstraint(fields=["batch", "model"], name="dcb_usage_model")]
+        indexes = [
+            models.Index(fields=["ended_at"], name="dcb_usage_ended"),
+            models.Index(fields=["anthropic_id"], name="dcb_usage_remote"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.model}: {self.results}"
+
+    def of(self, batch: Any) -> UsageRollup:
+        """Set the columns that describe the batch, and return the row, which is not saved."""
+        now = timezone.now()
+        self.batch_id = batch.pk
+        self.anthropic_id = batch.anthropic_id or ""
+        self.ended_at = min(batch.ended_at or now, now)  # a time to come, or none, would be on no page
+        self.account, self.kind, self.starter = batch.account, batch.kind, batch.created_by_name
+        return self

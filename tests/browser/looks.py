@@ -21,6 +21,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 BATCHES, RESULTS, REQUESTS, ACCOUNTS = "messagebatch", "batchresult", "batchrequest", "accountstate"
 RUNS = "jobrun"
+USAGE = "usagerollup"
 EXPORT = "admin:django_claude_batches_batchresult_export"
 
 
@@ -100,6 +101,7 @@ PAGES: dict[str, Callable[[Any, Office], object]] = {
     "requests": _goto(lambda office: address(REQUESTS, batch=office.catalog.pk)),
     "request": _goto(lambda office: address(REQUESTS, "change", office.catalog.requests.first().pk)),
     "accounts": _goto(lambda office: address(ACCOUNTS)),
+    "usage": _goto(lambda office: address(USAGE, by="job")),
     "runs": _goto(lambda office: address(RUNS)),
     "run-finished": _run("run"),
     "run-running": _run("moving_run"),

@@ -80,6 +80,7 @@ def rows(claude: ClaudeEmulator) -> dict[str, Any]:
 COMMANDS = {
     "status": ["draft", "queued", "uncertain", "held", "rejected", "running", "done"],
     "runs": [],
+    "usage": ["--by", "starter"],
     "wait": ["done", "held", "--timeout", "0.1"],
     "cancel": ["running"],
     "delete-remote": ["done"],

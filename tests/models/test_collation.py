@@ -55,7 +55,7 @@ def test_models_of_answers_have_rows_of_usage_of_their_own() -> None:
         BatchResult.objects.create(
             batch=batch, custom_id=f"r-{number}", result_type="succeeded", model=model, stop_reason=model
         )
-    UsageRollup.objects.replace(batch.pk, UsageRollup.objects.sum_up(batch.pk))
+    UsageRollup.objects.replace(batch, UsageRollup.objects.sum_up(batch.pk))
     assert sorted(UsageRollup.objects.filter(batch=batch).values_list("model", flat=True)) == sorted(LIKE)
     for model in LIKE:
         assert batch.results.filter(stop_reason=model).count() == 1

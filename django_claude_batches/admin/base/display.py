@@ -175,6 +175,13 @@ def usd(cost: Decimal | None, as_of: date | None = None) -> str:
     return _("%(amount)s USD (prices of %(day)s)") % {"amount": amount, "day": date_format(as_of, "DATE_FORMAT")}
 
 
+def spent(cost: Decimal, unpriced: int) -> str:
+    """Return a sum that lacks the cost of so many results, which is not known."""
+    if not unpriced:
+        return usd(cost)
+    return _("at least %(amount)s") % {"amount": usd(cost)} if cost else usd(None)
+
+
 def cut(text: str, characters: int = 80) -> str:
     """Return the beginning of a long text, with most of it as a tooltip."""
     if len(text) <= characters:

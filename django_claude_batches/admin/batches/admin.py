@@ -17,6 +17,7 @@ from django_claude_batches.admin.base.custom_id_search import has_custom_id
 from django_claude_batches.admin.base.filters import AttentionFilter, label_or_number
 from django_claude_batches.admin.base.permissions import MayActOnBatchesMixin
 from django_claude_batches.admin.batches.actions import BATCH_VERBS
+from django_claude_batches.admin.batches.changelist import BatchChangeList
 from django_claude_batches.admin.batches.detail import batch_page
 from django_claude_batches.admin.batches.filters import AccountFilter, AgeFilter, KindFilter, NearingFilter, RunFilter
 from django_claude_batches.admin.batches.forms import EDITABLE_FIELDS, DraftForm
@@ -92,6 +93,9 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
 
     def seconds(self, row: MessageBatch) -> int:
         return SECONDS_OF_OURS if row.state in OURS else SECONDS
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BatchChangeList]:
+        return BatchChangeList
 
     def page_of(self, request: HttpRequest, row: MessageBatch) -> dict[str, Any]:
         return batch_page(self.viewer(request), row)

@@ -34,7 +34,8 @@ def usage_table(usage: Sequence[UsageRollup]) -> list[tuple[str, list[str]]]:
     return [
         (
             row.model,
-            [f"{getattr(row, name):,}" for name in ("results", *USAGE_COLUMNS)] + [display.usd(row.cost_usd)],
+            [f"{getattr(row, name):,}" for name in ("results", *USAGE_COLUMNS)]
+            + [display.spent(row.cost_usd, row.unpriced_results)],
         )
         for row in usage
     ]

@@ -37,6 +37,7 @@ from django_claude_batches.management.subcommands.run import Run
 from django_claude_batches.management.subcommands.run_actions import CancelRun, PauseRun, ResumeRun, RetryRun
 from django_claude_batches.management.subcommands.status import Runs, Status
 from django_claude_batches.management.subcommands.tick import Tick
+from django_claude_batches.management.subcommands.usage import Usage
 from django_claude_batches.management.subcommands.wait import Wait
 from django_claude_batches.sanitize import printable_lines
 
@@ -54,6 +55,7 @@ ALL: tuple[Subcommand, ...] = (
     ResumeRun(),
     CancelRun(),
     RetryRun(),
+    Usage(),
     Cancel(),
     Delete(),
     Reingest(),

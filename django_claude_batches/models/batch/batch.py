@@ -283,9 +283,10 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the batch here, with all its rows; raise InvalidTransition while Anthropic may be working on it.
+        """Delete the batch here, with all its rows but its usage.
 
-        Raise it also while a job's run adds requests to it, waits for it or delivers its results.
+        Raise InvalidTransition while Anthropic may be working on it, and while a job's run adds requests to
+        it, waits for it or delivers its results.
 
         The children are deleted in a few statements: Django's Collector would load all of them first.
         """
@@ -298,13 +299,17 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
                 raise self.forbidden("delete", DELETABLE, at_work)
             if why := self.needed_for(using=rows.db):
                 raise self.forbidden("delete", DELETABLE, why)
-            return self.erase()
+            return self.erase(keep_usage=True)
 
-    def erase(self) -> tuple[int, dict[str, int]]:
-        """Delete the batch with all its rows, in any state. Call it inside a transaction that has locked the row."""
+    def erase(self, *, keep_usage: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete the batch with all its rows, in any state. Call it inside a transaction that has locked the row.
+
+        With `keep_usage` its rows of usage stay, without a batch: what was spent stays in the sums.
+        """
         using = type(self).objects.primary().db
         counts: dict[str, int] = {}
-        for child in (FailedDelivery, DeliveryChunk, BatchResult, ResultProblem, UsageRollup, BatchEvent, BatchRequest):
+        usage = () if keep_usage else (UsageRollup,)
+        for child in (FailedDelivery, DeliveryChunk, BatchResult, ResultProblem, *usage, BatchEvent, BatchRequest):
             counts[child._meta.label] = bulk.delete_rows(child, self.pk, using=using)
         _deleted, own = super().delete(using=using)
         counts |= own

@@ -5,11 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from django_claude_batches.models.bulk_rows import ResultRow
-from django_claude_batches.models.result import BATCH_TIERS, ResultType
+from django_claude_batches.models.result import BATCH_TIERS, UNBILLED, ResultType
 from django_claude_batches.pricing import PriceTable
-
-UNBILLED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
-"""What failed costs nothing (docs/reference/wire.md §3.5); a refusal, and an answer that was cut, what they used."""
 
 ZERO_USD = Decimal(0)
 

@@ -123,7 +123,7 @@ def _finish(batch: MessageBatch, token: str, download: Download, prices: PriceTa
             **further,
         )
         if complete:
-            UsageRollup.objects.primary().replace(batch.pk, summary)
+            UsageRollup.objects.primary().replace(batch, summary)
             DeliveryChunk.objects.start_delivery(batch)
             batch.log_event(
                 "ingested", f"{imbalance or f'{download.count:,} results'}; {_cost_summary(summary, prices)}"

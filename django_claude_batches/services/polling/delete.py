@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 
 from django_claude_batches.client import BatchesClient
@@ -15,7 +16,7 @@ from django_claude_batches.exceptions import (
     NotFoundError,
     result_or_error,
 )
-from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt
+from django_claude_batches.models import MessageBatch, RemoteBatch, SubmitAttempt, UsageRollup
 from django_claude_batches.models.batch.batch import NO_INTENT
 from django_claude_batches.models.batch_state import FETCHING, RUNNING, UNANSWERED, State
 from django_claude_batches.services.backoff import MAX_BACKOFF, NO_DELAY, backoff, honor_retry_after
@@ -115,12 +116,15 @@ def _is_refusal(failure: ClaudeBatchesError) -> bool:
 
 def _deleted(batch: MessageBatch, token: str) -> bool:
     changes: dict[str, Any] = {"remote_deleted_at": DatabaseNow(), "last_error": batch.missing_reason}
-    state = State(batch.state)
+    state, summary = State(batch.state), None
     if state in FETCHING:
-        state, without = without_results(batch)
+        state, without, summary = without_results(batch)
         changes |= without
-    if batch.move(state, allowed={State(batch.state)}, token=token, **changes):
-        batch.log_event("deleted_at_anthropic")
+    with transaction.atomic(using=MessageBatch.objects.primary().db):
+        if batch.move(state, allowed={State(batch.state)}, token=token, **changes):
+            if summary is not None:
+                UsageRollup.objects.primary().replace(batch, summary)
+            batch.log_event("deleted_at_anthropic")
     return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -17,6 +18,7 @@ from django_claude_batches.exceptions import ClaudeBatchesError
 from django_claude_batches.models import MessageBatch, UsageRollup
 from django_claude_batches.models.batch_state import FETCHING, NOT_BEING_IDENTIFIED, RUNNING, State
 from django_claude_batches.models.remote_batch import MISSES_UNTIL_GONE, MISSING_PERIOD
+from django_claude_batches.models.usage import Summary
 from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.announcements import send_signal
 from django_claude_batches.services.backoff import NO_DELAY
@@ -54,8 +56,8 @@ def record_miss(batch: MessageBatch, client: BatchesClient, why: str) -> bool:
     return mark_lost(batch, f"{batch.anthropic_id} is not at Anthropic any more: it was deleted there.")
 
 
-def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
-    """Return the state of a batch whose results are no longer fetched, and the columns that go with it.
+def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any], Summary]:
+    """Return the state of a batch whose results are no longer fetched, its columns, and the sums of what is stored.
 
     It is lost; but one that was complete before is complete again. That is announced again: `last_error`, which
     recorded what its receivers had not handled, was overwritten by the fetch.
@@ -63,8 +65,9 @@ def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any]]:
     summary = UsageRollup.objects.primary().sum_up(batch.pk)
     known = {"missing_count": batch.count_missing(summary), "error_groups": summary.error_groups}
     if not batch.was_complete:
-        return State.LOST, known
-    return State.INGESTED, {**known, "ingested_at": DatabaseNow(), "announced_at": None, "due": NO_DELAY}
+        return State.LOST, known, summary
+    again = {"ingested_at": DatabaseNow(), "announced_at": None, "due": NO_DELAY, "cost_usd": summary.cost_usd}
+    return State.INGESTED, known | again, summary
 
 
 def mark_lost(batch: MessageBatch, why: str) -> bool:
@@ -77,10 +80,12 @@ def mark_lost(batch: MessageBatch, why: str) -> bool:
 
 
 def _mark_lost(batch: MessageBatch, why: str, *, where: Q | None = None, by: Any = None) -> bool:
-    state, columns = without_results(batch)
-    lost = batch.move(state, allowed=RUNNING | FETCHING, where=where, last_error=why, **columns)
-    if lost:
-        batch.log_event("lost" if state == State.LOST else "not_fetched_again", why, by=by)
+    state, columns, summary = without_results(batch)
+    with transaction.atomic(using=MessageBatch.objects.primary().db):
+        lost = batch.move(state, allowed=RUNNING | FETCHING, where=where, last_error=why, **columns)
+        if lost:
+            UsageRollup.objects.primary().replace(batch, summary)
+            batch.log_event("lost" if state == State.LOST else "not_fetched_again", why, by=by)
     return lost
 
 

@@ -83,7 +83,7 @@ def test_each_prompt_has_the_rates_of_its_own_size_and_each_answer_those_of_its_
 )
 def test_what_is_not_known_makes_the_sum_unknown_and_not_less(reply: dict[str, Any]) -> None:
     batch = answered(["claude-opus-4-6", "claude-sonnet-4-6"], None, only_first=reply)
-    assert None in set(batch.usage.values_list("cost_usd", flat=True))
+    assert sum(batch.usage.values_list("unpriced_results", flat=True)) == 1
     assert batch.cost_usd is None
     assert batch.events.get(what="ingested").text == "2 results; cost not known by the prices of 2026-11-22"
 
@@ -175,7 +175,9 @@ def test_each_usage_has_the_cost_that_it_tells_or_none() -> None:
     expected = [None if cost is None else Decimal(cost) for _usage, cost in COSTS.values()]
     assert dict(zip(COSTS, costs, strict=True)) == dict(zip(COSTS, expected, strict=True))
     assert batch.results.of_unknown_cost().count() == expected.count(None)
-    assert (batch.cost_usd, batch.usage.get().cost_usd) == (None, None)
+    usage = batch.usage.get()
+    assert (batch.cost_usd, usage.unpriced_results) == (None, expected.count(None))
+    assert usage.cost_usd == sum(cost for cost in expected if cost is not None)
 
 
 def test_the_columns_have_what_is_billed() -> None:
@@ -211,7 +213,8 @@ def test_each_result_has_its_cost_and_what_has_no_discount_is_flagged() -> None:
     assert costs == {"r-0": Decimal("0.005125"), "r-1": None, "r-2": Decimal("0.005125")}
     assert [result.custom_id for result in batch.results.of_another_tier()] == ["r-1"]
     usage = batch.usage.get()
-    assert (usage.results, usage.other_tier_results, usage.cost_usd, batch.cost_usd) == (3, 1, None, None)
+    assert (usage.results, usage.other_tier_results, usage.unpriced_results, batch.cost_usd) == (3, 1, 1, None)
+    assert usage.cost_usd == 2 * Decimal("0.005125")
     said = batch.events.get(what="ingested").text
     assert said == "3 results; cost not known (1 not of the service tier batch) by the prices of 2026-11-22"
 
