@@ -10,7 +10,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from django_claude_batches.admin.base.permissions import APP
+from django_claude_batches.admin.base.permissions import APP, page_url
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.admin.usage import page
 from django_claude_batches.admin.usage.chart import chart
@@ -56,7 +56,9 @@ class UsageRollupAdminMixin(MirrorAdminMixin):
         form, report = self._asked(request)
         rows = None if report is None else _rows(form, report)
         if rows is None:
-            return HttpResponseRedirect(f"{self.list_url(UsageRollup)}?{request.GET.urlencode()}")
+            return HttpResponseRedirect(
+                f"{page_url(self.admin_site, UsageRollup, 'changelist')}?{request.GET.urlencode()}"
+            )
         response = HttpResponse(page.csv_file(form.names, rows), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="usage-{timezone.localdate()}.csv"'
         return response
