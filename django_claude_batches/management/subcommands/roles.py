@@ -17,7 +17,7 @@ from django_claude_batches.management.cli.subcommand import Subcommand
 
 APP = "django_claude_batches"
 
-# What only reads. Answers and prompts too: a viewer who may not read them needs no group, but `view_messagebatch` alone.
+# What only reads, answers and prompts too: a person who may not read those needs only `view_messagebatch`.
 _VIEWER = (
     *("view_messagebatch", "view_batchrequest", "view_batchresult"),
     *("view_jobrun", "view_accountstate", "view_usagerollup"),
