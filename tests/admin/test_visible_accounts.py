@@ -22,7 +22,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
 from django.utils import timezone
 
-from django_claude_batches import job_registry, services
+from django_claude_batches import job_registry
 from django_claude_batches.admin import AccountStateAdminMixin, MessageBatchAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.admin.runs.preview import Seen
@@ -162,10 +162,15 @@ def ours(registry: None) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def theirs(ours: Any) -> dict[str, list[Any]]:
-    rows = make_rows(THEIRS, "tag-zebras")
-    moved = services.retry(ours[BATCHES][0])  # a draft that retries one of ours, and was moved to their account
-    MessageBatch.objects.filter(pk=moved.pk).update(account=THEIRS, label="moved-zebra")
-    return rows
+    return make_rows(THEIRS, "tag-zebras")
+
+
+@pytest.fixture
+def moved(ours: dict[str, list[Any]], theirs: Any) -> MessageBatch:
+    """A draft that retries one of ours, and was moved to their account."""
+    batch = draft(1, account=THEIRS, label="moved-zebra")
+    MessageBatch.objects.filter(pk=batch.pk).update(parent=ours[BATCHES][0])
+    return batch
 
 
 def queries(rows: dict[str, list[Any]], account: str) -> list[tuple[str, dict[str, Any]]]:
@@ -206,6 +211,7 @@ def lists() -> list[str]:
 
 def shown(client: Client, address: str, **query: Any) -> str:
     """Return the page without what differs at each request."""
+    client.cookies.pop("messages", None)  # of an earlier redirect
     response: Any = client.get(address, query)
     text = b"".join(response.streaming_content if response.streaming else [response.content]).decode()
     text = re.sub(r'name="(csrfmiddlewaretoken|shown)" value="[^"]*"', "", text)
@@ -220,9 +226,8 @@ def everything_of(client: Client, ours: dict[str, list[Any]]) -> dict[str, str]:
 @pytest.mark.slow
 def test_each_page_is_as_if_there_were_no_other_account(narrowed: Client, ours: Any, request: Any) -> None:
     """Texts, links, counts, choices of filters and notices: no character differs when rows of theirs exist."""
-    everything_of(narrowed, ours)  # messages of redirects are shown once
     before = everything_of(narrowed, ours)
-    request.getfixturevalue("theirs")
+    request.getfixturevalue("moved")
     after = everything_of(narrowed, ours)
     assert [address for address in before if before[address] != after[address]] == []
     assert not [address for address, text in after.items() if THEIRS in text.replace("q=zebra", "")]
@@ -245,9 +250,9 @@ def test_lists_and_notices_have_no_row_of_another_account(
 def test_no_page_of_another_accounts_row_opens(narrowed: Client, theirs: Any) -> None:
     for address in addresses(theirs):
         response = narrowed.get(address)
-        assert response.status_code in {302, 404}, address
+        assert response.status_code in ({403} if address.endswith("/delete/") else set()) | {302, 404}, address
         if response.status_code == 302:  # Django's and ours say that there is no such row
-            assert re.search("doesn’t exist|does not exist", said(response)[-1]), address
+            assert re.search("doesn.t exist|does not exist", said(response)[-1]), address
             assert response.url in {"/admin/", url(BATCHES, "add")}, address
 
 
@@ -371,10 +376,8 @@ def test_a_job_of_another_account_is_not_started(narrowed: Client, ours: Any) ->
 def test_a_run_that_the_job_had_in_another_account_is_not_named(narrowed: Client, theirs: Any) -> None:
     """The job was moved to our account while its run in theirs is active."""
     JobRun.objects.filter(account=THEIRS).exclude(exclusive=None).update(exclusive="moved")
-    job("moved", get_queryset=lambda self: [])
+    job("moved")
     try:
-        text = page(narrowed, reverse("admin:django_claude_batches_jobrun_start", args=["moved"]))
-        assert "There is no row to ask about now" in text
         token = StartForm("moved", seen=Seen(1, False))["shown"].value()
         address = reverse("admin:django_claude_batches_jobrun_start", args=["moved"])
         assert said(narrowed.post(address, {"_start": "Start", "shown": token})) == ["It is running already."]
@@ -392,7 +395,7 @@ def test_a_batch_that_retries_one_of_another_account_does_not_name_it(narrowed: 
     assert f"complete-{THEIRS}" in page(client_of(OURS, THEIRS, username="ida"), address)
 
 
-def test_a_second_retry_does_not_name_one_of_another_account(narrowed: Client, ours: Any, theirs: Any) -> None:
+def test_a_second_retry_does_not_name_one_of_another_account(narrowed: Client, ours: Any, moved: Any) -> None:
     response = act(narrowed, "retry", ours[BATCHES][0], **{**ANSWERS, "retries_before": "0"})
     assert "by one that is deleted, or belongs to another account" in response.content.decode()
     assert THEIRS not in response.content.decode()
@@ -412,7 +415,7 @@ def test_a_user_of_no_account_sees_pages_without_rows(example: None, ours: Any) 
     assert client.get(lists()[-1]).status_code == 404
     assert "Sending is paused" not in page(client, url(BATCHES))
     for address in addresses(ours):
-        assert client.get(address).status_code in {302, 404}, address
+        assert client.get(address).status_code in {302, 403, 404}, address
 
 
 def test_two_accounts_are_both_seen_and_a_third_one_is_not(example: None, ours: Any, theirs: Any) -> None:
