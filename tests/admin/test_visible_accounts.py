@@ -181,7 +181,7 @@ def queries(rows: dict[str, list[Any]], account: str) -> list[tuple[str, dict[st
     found = [(model, {"q": term}) for model in (BATCHES, RUNS, RESULTS, REQUESTS, ACCOUNTS) for term in terms]
     found += [(BATCHES, {name: value}) for name, value in BATCH_FILTERS.items()]
     found += [(BATCHES, {"account": account}), (BATCHES, {"kind": f"kind-{account}"}), (BATCHES, {"run": run})]
-    found += [(RUNS, {"attention": "yes"}), (RUNS, {"state__exact": "drafting"}), (RUNS, {"job": "tag-zebras"})]
+    found += [(RUNS, {"attention": "yes"}), (RUNS, {"state__exact": "drafting"}), (RUNS, {"job": rows[RUNS][0].job})]
     for model in (RESULTS, REQUESTS):
         found += [(model, {"batch": batch}), (model, {"batch": batch, "q": account})]
         found += [(model, {"batch": batch, "outcome": name}) for name in ("errored", "missing", "succeeded")]
