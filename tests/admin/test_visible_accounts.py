@@ -43,6 +43,7 @@ from tests.admin.admin_pages import (
     REQUESTS,
     RESULTS,
     RUNS,
+    STILL,
     act,
     in_state,
     ingest,
@@ -364,6 +365,7 @@ def test_an_uploaded_file_of_another_account_does_not_exist(narrowed: Client, th
     [upload] = theirs["upload"]
     scheduled.prepare(upload)
     before = state_of(THEIRS)
+    assert THEIRS not in page(narrowed, url(BATCHES, "add"))
     response = narrowed.post(url(BATCHES, "upload", upload.pk), {button: "yes"})
     assert said(response) == ["That file does not exist: it was discarded."]
     assert state_of(THEIRS) == before
@@ -379,13 +381,15 @@ def test_a_job_of_another_account_is_not_started(narrowed: Client, ours: Any) ->
 
 def test_a_run_that_the_job_had_in_another_account_is_not_named(narrowed: Client, theirs: Any) -> None:
     """The job was moved to our account while its run in theirs is active."""
-    JobRun.objects.filter(account=THEIRS).exclude(exclusive=None).update(exclusive="moved")
+    JobRun.objects.filter(pk=theirs[RUNS][0].pk).update(exclusive="moved", job="moved")
     job("moved")
     try:
+        assert url(RUNS, "change", theirs[RUNS][0].pk) not in page(narrowed, JOBS)
         token = StartForm("moved", seen=Seen(1, False))["shown"].value()
         address = reverse("admin:django_claude_batches_jobrun_start", args=["moved"])
         assert said(narrowed.post(address, {"_start": "Start", "shown": token})) == ["It is running already."]
         ida = client_of(OURS, THEIRS, username="ida")
+        assert url(RUNS, "change", theirs[RUNS][0].pk) in page(ida, JOBS)
         assert "run-zebra" in said(ida.post(address, {"_start": "Start", "shown": token}))[0]
     finally:
         job_registry.unregister("moved")
@@ -406,9 +410,19 @@ def test_a_second_retry_does_not_name_one_of_another_account(narrowed: Client, o
 
 
 def test_checks_that_may_name_an_account_are_not_shown(narrowed: Client, settings: Any) -> None:
-    settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {"Zebra !": {}}}
-    assert "Zebra !" in page(client_of(username="ada", superuser=True), url(BATCHES))
-    assert "Zebra !" not in page(narrowed, url(BATCHES))
+    settings.CLAUDE_BATCHES = {"KICK": False, "ACCOUNTS": {THEIRS: {"APIKEY": ""}}}
+    notice = re.compile("<li class=.warning.>django_claude_batches.E[^<]*zebra")
+    assert notice.search(page(client_of(username="ada", superuser=True), url(BATCHES)))
+    assert not notice.search(page(narrowed, url(BATCHES)))
+
+
+def test_due_work_of_another_account_is_not_said_to_stand_still(narrowed: Client) -> None:
+    in_state(draft(1, account=THEIRS), State.QUEUED)
+    draft(1)
+    assert STILL in page(client_of(THEIRS, username="ida"), url(BATCHES))
+    assert STILL not in page(narrowed, url(BATCHES))
+    AccountState.objects.create(alias=OURS)
+    assert STILL not in page(narrowed, url(BATCHES))
 
 
 def test_a_user_of_no_account_sees_pages_without_rows(example: None, ours: Any) -> None:
