@@ -52,11 +52,14 @@ from tests.admin.admin_pages import (
     said,
     url,
 )
+from tests.admin.base.test_query_plans import PAGES, complaints, large, plans
 from tests.harness.factories import draft, item
 from tests.harness.selections import slow_but
 from tests.harness.shop import job
 
 pytestmark = pytest.mark.django_db
+
+__all__ = ["large"]  # the fixture
 
 OURS, THEIRS = "default", "zebra"
 JOBS = "/admin/django_claude_batches/jobrun/jobs/"
@@ -237,6 +240,7 @@ def test_each_page_is_as_if_there_were_no_other_account(narrowed: Client, ours: 
     assert [address for address in everybody if THEIRS in everybody[address]], "they are there for others"
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("address", slow_but(1, map(url, MODELS)))
 def test_lists_and_notices_have_no_row_of_another_account(
     narrowed: Client, ours: Any, request: Any, address: str
@@ -497,3 +501,19 @@ def test_another_site_is_not_limited(example: None, settings: Any, ours: Any, th
     assert THEIRS not in page(client, url(BATCHES))
     use_urls_of(plain, settings)
     assert THEIRS in page(client, url(BATCHES))
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("others", slow_but(1, [THEIRS, OURS]))
+def test_each_list_of_one_account_is_answered_by_indexes(
+    registry: None, settings: Any, root: Client, large: MessageBatch, others: str
+) -> None:
+    """Where it has few of the rows, and where it has all of them."""
+    MessageBatch.objects.exclude(pk=large.pk).update(account=others)
+    compose(settings, MessageBatch=[OURS])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    for model, query in PAGES:
+        named = {name: large.pk if value == "large" else value for name, value in query.items()}
+        for sql, plan in plans(root, url(model), **named):
+            assert not complaints(plan), (model, query, sql[-400:])
