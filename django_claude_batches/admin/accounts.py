@@ -56,6 +56,7 @@ RESUME = Verb(
 class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
     """Accounts and their state in the database. Keys are only in the settings."""
 
+    account_path = "alias"
     verbs = (RESUME, CONFIRM)
     actions = [as_action(RESUME), as_action(CONFIRM)]
     list_display = ("alias", "sending", "reason", "last_tick_at")

@@ -6,7 +6,7 @@ A conditional UPDATE acquires the lease. It needs no lock, and works alike on SQ
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self, TypeVar
@@ -58,6 +58,10 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
 
     def primary(self) -> Self:
         return self.using(router.db_for_write(self.model))
+
+    def of_accounts(self, aliases: Collection[str] | None, path: str = "account") -> Self:
+        """Match the rows of these accounts, or all rows if it is None. `path` leads to the column with the alias."""
+        return self if aliases is None else self.filter(**{f"{path}__in": aliases})
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
         """Yield the rows, `chunk_size` (2,000; at most 10,000) at a time, without a server-side cursor.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db.models import Exists
@@ -12,7 +13,13 @@ from django_claude_batches.models.delivery import DeliveryChunk
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.upload import BatchUpload
 
-DUE_MODELS: tuple[Any, ...] = (MessageBatch, BatchUpload, JobRun, DeliveryChunk)
+# The models whose rows are due, and the path to the account of each.
+DUE_MODELS: dict[Any, str] = {
+    MessageBatch: "account",
+    BatchUpload: "account",
+    JobRun: "account",
+    DeliveryChunk: "batch__account",
+}
 
 
 def is_work_due() -> bool:
@@ -20,9 +27,10 @@ def is_work_due() -> bool:
     return any(_due(kind).exists() for kind in DUE_MODELS)
 
 
-def is_work_due_column() -> Any:
-    """Return the same as `is_work_due`, as a column of another query."""
-    batches, uploads, runs, chunks = (Exists(_due(kind).order_by()) for kind in DUE_MODELS)
+def is_work_due_column(accounts: Collection[str] | None = None) -> Any:
+    """Return the same as `is_work_due` for these accounts (None: for all), as a column of another query."""
+    due = (_due(kind).of_accounts(accounts, path).order_by() for kind, path in DUE_MODELS.items())
+    batches, uploads, runs, chunks = map(Exists, due)
     return batches | uploads | runs | chunks
 
 

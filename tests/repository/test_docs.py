@@ -13,6 +13,7 @@ from django.dispatch import Signal
 from django_claude_batches import conf, services, signals, testing
 from django_claude_batches.jobs import BatchJob
 from django_claude_batches.management.commands.claude_batches import ALL
+from django_claude_batches.management.subcommands.roles import ROLES, group_name
 from django_claude_batches.models import JobRun, MessageBatch, RunState, State
 from django_claude_batches.services.delivery.retry_rules import RowOutcome
 from tests.browser.looks import FORMS
@@ -171,12 +172,18 @@ def test_the_fields_of_a_run_are_in_the_reference() -> None:
     assert sorted(name for name in ours if f"`{name}`" not in text) == []
 
 
-def test_the_operators_page_has_each_state_and_each_permission() -> None:
+def test_the_operators_page_has_each_state_and_each_role() -> None:
     text = page("operators")
     assert {row[0] for row in rows(text, "you read | it means | you do")} == {str(state.label) for state in State}
-    told = ", ".join(row[1] for row in rows(text, "you want to | the permission"))
-    for _codename, name in (*MessageBatch._meta.permissions, *JobRun._meta.permissions):
-        assert str(name) in told
+    assert [row[0] for row in rows(text, "role | may")] == list(ROLES)
+    for role in ROLES:
+        assert f"*{group_name(role)}*" in text
+
+
+def test_the_table_of_permissions_names_the_first_role_that_has_each() -> None:
+    told = {row[0].partition(",")[0]: row[2] for row in rows(page("how-to/compose-the-admin"), "permission")}
+    first = {codename: role for role in reversed(ROLES) for codename in ROLES[role]}
+    assert told == {**dict.fromkeys(told, "none"), **first}
 
 
 def test_there_is_a_picture_of_each_page_in_each_form() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import OuterRef, Q, Subquery
 
 from django_claude_batches import wire
-from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
+from django_claude_batches.models import BatchRequest, BatchResult
 
 # Rows of one custom_id that are found: those of the newest batches. Without ids of the project's, each batch has a "0".
 MOST_FOUND = 1_000
@@ -20,11 +20,11 @@ def has_custom_id(model: type[BatchRequest | BatchResult], custom_id: str) -> Q:
     return Q(pk=Subquery(_in_batch(model, custom_id).values("batch_id")[:1]))
 
 
-def with_custom_id(model: type[BatchRequest | BatchResult], custom_id: str) -> list[int]:
-    """Return the primary keys of the model's rows that have this custom_id; one query."""
+def with_custom_id(model: type[BatchRequest | BatchResult], custom_id: str, batches: Any) -> list[int]:
+    """Return the primary keys of the model's rows in these batches that have this custom_id; one query."""
     if not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
         return []
-    batches = MessageBatch.objects.primary().annotate(found=Subquery(_in_batch(model, custom_id).values("pk")[:1]))
+    batches = batches.annotate(found=Subquery(_in_batch(model, custom_id).values("pk")[:1]))
     found = batches.exclude(found=None).order_by("-pk").values_list("found", flat=True)
     return list(found[:MOST_FOUND])
 

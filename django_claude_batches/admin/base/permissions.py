@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +12,9 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
+from django_claude_batches import conf
 from django_claude_batches.admin.base.filters import BATCH
+from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.error_text import public_part
 from django_claude_batches.models import BatchRequest, BatchResult
 
@@ -30,6 +32,27 @@ class Viewer:
         """Whether the user may see rows of this model on this site."""
         registered = self.site.is_registered(model)
         return registered and self.site.get_model_admin(model).has_view_or_change_permission(self.request)
+
+    @property
+    def accounts(self) -> frozenset[str] | None:
+        """The aliases of the accounts whose rows the user may see; None for all. Pages are asked once per request."""
+        asked: dict[AdminSite, frozenset[str] | None] = vars(self.request).setdefault("_dcb_accounts", {})
+        if self.site not in asked:
+            asked[self.site] = _accounts(self.site, self.request)
+        return asked[self.site]
+
+    def sees(self, account: str) -> bool:
+        """Whether the user may see rows of this account."""
+        return self.accounts is None or account in self.accounts
+
+    def aliases(self) -> list[str]:
+        """Return the accounts in the settings that the user may see, sorted; none if the settings are invalid."""
+        return sorted(filter(self.sees, known(conf.accounts, ())))
+
+    def rows(self, model: type[Model]) -> Any:
+        """Return the rows of the accounts that the user may see; the model has a column `account`."""
+        rows: Any = model._default_manager.all()
+        return rows.primary().of_accounts(self.accounts)
 
     def visible(self, text: str) -> str:
         """Return what the user may see of a stored text or a message: all pages must show such texts with this method.
@@ -49,6 +72,21 @@ class Viewer:
 
     def row_url(self, model: type[Model], pk: Any) -> str:
         return page_url(self.site, model, "change", pk) if self.may_view(model) else ""
+
+
+def _accounts(site: AdminSite, request: HttpRequest) -> frozenset[str] | None:
+    """Return the accounts that each page of the site lets the user see: narrowing one page narrows all of them."""
+    pages: Any = (page for page in site._registry.values() if hasattr(page, "visible_accounts"))
+    found = [_checked(page.visible_accounts(request)) for page in pages]
+    narrowed = [aliases for aliases in found if aliases is not None]
+    return frozenset.intersection(*narrowed) if narrowed else None
+
+
+def _checked(aliases: Collection[str] | None) -> frozenset[str] | None:
+    """Raise TypeError for a text: it would be a collection of letters."""
+    if isinstance(aliases, str):
+        raise TypeError(f"visible_accounts must return a collection of aliases or None, not the text {aliases!r}.")
+    return None if aliases is None else frozenset(aliases)
 
 
 def page_url(site: AdminSite, model: type[Model], page: str, *args: Any) -> str:

@@ -195,6 +195,11 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(url)
 
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, *args, **kwargs)
+        form.aliases = self.viewer(request).aliases()  # of this request: Django has just made the class
+        return form
+
     def save_model(self, request: HttpRequest, obj: MessageBatch, form: Any, change: bool) -> None:  # noqa: FBT001
         """Write the changed columns, and only while it is a draft: a whole save would undo a submission in between."""
         changed = {name: form.cleaned_data[name] for name in form.changed_data}

@@ -141,7 +141,12 @@ class RetryQuestion(Question):
             "Nothing was done: they have been retried since this page was opened, by %(latest)s. Confirm to retry "
             "them again."
         )
-        raise forms.ValidationError(text % {"latest": self._retries.order_by("pk").last() or _("one that is deleted")})
+        raise forms.ValidationError(text % {"latest": self._latest_retry()})
+
+    def _latest_retry(self) -> MessageBatch | str:
+        # Only of the same accounts: the user may not see others, and a draft can be moved to another account.
+        same = self._retries.filter(account__in=[row.account for row in self.rows])
+        return same.order_by("pk").last() or _("one that is deleted, or belongs to another account")
 
     @property
     def answers(self) -> dict[str, Any]:

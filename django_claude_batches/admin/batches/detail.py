@@ -109,7 +109,7 @@ def _related(viewer: Viewer, batch: Any) -> Iterable[Fact]:
     """Yield the run that made it, the batch that this one retries, and those that retry it."""
     if batch.run is not None:
         yield from of_run(batch, viewer.row_url(JobRun, batch.run.pk))
-    if batch.parent is not None:
+    if batch.parent is not None and viewer.sees(batch.parent.account):  # a draft can be moved to another account
         yield Fact(_("Retries"), display.link(viewer.row_url(MessageBatch, batch.parent.pk), batch.parent))
     for child in batch.retried_by:
         yield Fact(_("Retried by"), display.link(viewer.row_url(MessageBatch, child.pk), child))

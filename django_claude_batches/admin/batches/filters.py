@@ -11,9 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches import conf
 from django_claude_batches.admin.base.filters import NEARING, RUN, ColumnFilter, OneFilter
-from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.db.leases import now_plus
 from django_claude_batches.models import MessageBatch
 
@@ -25,9 +23,10 @@ class KindFilter(ColumnFilter):
     title = _("kind")
     parameter_name = "kind"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
         # The column has an index, and there are thousands of batches where there are millions of results.
-        kinds = MessageBatch.objects.primary().exclude(kind="").order_by("kind").values_list("kind", flat=True)
+        batches = model_admin.viewer(request).rows(MessageBatch)
+        kinds = batches.exclude(kind="").order_by("kind").values_list("kind", flat=True)
         return [(kind, kind) for kind in kinds.distinct()[:MOST_KINDS]]
 
 
@@ -35,8 +34,8 @@ class AccountFilter(ColumnFilter):
     title = _("account")
     parameter_name = "account"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        return [(alias, alias) for alias in sorted(known(conf.accounts, ()))]
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(alias, alias) for alias in model_admin.viewer(request).aliases()]
 
 
 class AgeFilter(SimpleListFilter):

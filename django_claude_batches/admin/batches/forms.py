@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches import conf
-from django_claude_batches.admin.base.safe_settings import known
 from django_claude_batches.models import MessageBatch
 
 EDITABLE_FIELDS = ("label", "kind", "account", "betas")
@@ -35,6 +34,9 @@ class BetasField(forms.Field):
 
 
 class DraftForm(forms.ModelForm):  # type: ignore[type-arg]
+    # Accounts to which the draft can be moved; the page sets them to those that the user may see.
+    aliases: Collection[str] = ()
+
     account = forms.ChoiceField(label=_("Account"))
     betas = BetasField(
         label=_("Betas"), required=False, help_text=_("Names for the anthropic-beta header, separated by commas.")
@@ -49,4 +51,4 @@ class DraftForm(forms.ModelForm):  # type: ignore[type-arg]
         account = self.fields.get("account")
         if isinstance(account, forms.ChoiceField):
             # The current one too: saving a label must not change an account that was removed from the settings.
-            account.choices = [(alias, alias) for alias in sorted({*known(conf.accounts, ()), self.instance.account})]
+            account.choices = [(alias, alias) for alias in sorted({*self.aliases, self.instance.account})]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from django.core.checks import WARNING
@@ -21,9 +21,10 @@ from django_claude_batches.models.due import DUE_MODELS, is_work_due_column
 
 def notices(viewer: Viewer) -> list[Notice]:
     """Return the current notices: one query, or a few more before the first tick."""
-    accounts = _rows(AccountState)
-    live = _live(accounts)
-    found = list(_failed_checks())
+    accounts = _rows(AccountState, viewer.accounts)
+    live = _live(accounts, viewer.accounts)
+    # A check may name any account.
+    found = list(_failed_checks()) if viewer.accounts is None else []
     if live is not None:
         if live.is_due and not any(account.is_ticking for account in accounts):
             text = _("Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`.")
@@ -40,22 +41,25 @@ def _failed_checks() -> Iterator[Notice]:
                 yield Notice(f"{message.id}: {message.msg} {message.hint or ''}".rstrip())
 
 
-def _live(accounts: Sequence[Any]) -> Any:
+def _live(accounts: Sequence[Any], visible: frozenset[str] | None) -> Any:
     """Return rows that can carry the counts: any account has them; before the first tick, any other row of the app."""
     if accounts:
         return accounts[0]
-    return next((row for kind in DUE_MODELS for row in _rows(kind)), None)
+    return next((row for kind in DUE_MODELS for row in _rows(kind, visible)), None)
 
 
-def _rows(kind: Any) -> list[Any]:
+def _rows(kind: Any, visible: frozenset[str] | None) -> list[Any]:
+    if visible == frozenset():
+        return []
     using = kind.objects.primary().db
-    return list(kind.objects.using(using).raw(*_sql(kind, using)))
+    return list(kind.objects.using(using).raw(*_sql(kind, using, visible)))
 
 
-@cache
-def _sql(kind: Any, using: str) -> tuple[str, tuple[Any, ...]]:
+@lru_cache(maxsize=100)
+def _sql(kind: Any, using: str, visible: frozenset[str] | None) -> tuple[str, tuple[Any, ...]]:
     """Return the SQL, which contains no time and no setting: compiling it takes longer than executing it."""
-    rows = kind.objects.using(using).annotate(is_due=is_work_due_column(), **row_counts())
+    rows = kind.objects.using(using).of_accounts(visible, {AccountState: "alias", **DUE_MODELS}[kind])
+    rows = rows.annotate(is_due=is_work_due_column(visible), **row_counts(visible))
     if kind is AccountState:
         same = kind.objects.using(using).filter(pk=OuterRef("pk"))
         is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,10 +98,11 @@ class _Count(Subquery):
     output_field = IntegerField()
 
 
-def row_counts() -> dict[str, Any]:
-    """Return the numbers of rows as columns of another query, each counted only up to a limit."""
+def row_counts(accounts: Collection[str] | None) -> dict[str, Any]:
+    """Return the numbers of rows of these accounts as columns of another query, each counted only up to a limit."""
     limit = MOST_COUNTED + 1
-    return {name: _Count(notice.rows().order_by().values("pk")[:limit]) for name, notice in ROW_NOTICES.items()}
+    rows = {name: notice.rows().of_accounts(accounts).order_by() for name, notice in ROW_NOTICES.items()}
+    return {name: _Count(found.values("pk")[:limit]) for name, found in rows.items()}
 
 
 def about_rows(viewer: Viewer, live: Any) -> Iterator[Notice]:

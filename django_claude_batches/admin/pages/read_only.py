@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -25,6 +26,9 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     # Parameters of links between the package's pages: allowed whatever filters the final class has.
     linked_by: tuple[str, ...] = ()
+
+    # The path to the column with the account of a row, by which `visible_accounts` narrows the page.
+    account_path = "account"
 
     # Columns that lists leave in the database.
     heavy_fields: tuple[str, ...] = ()
@@ -51,7 +55,14 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         queryset: Any = super().get_queryset(request)
-        return queryset.primary()
+        return queryset.primary().of_accounts(self.viewer(request).accounts, self.account_path)
+
+    def visible_accounts(self, request: HttpRequest) -> Collection[str] | None:
+        """Return the aliases of the accounts whose rows the user may see and act on; None for all.
+
+        To be overridden on one page of a site: all pages of this package on that site are narrowed by it.
+        """
+        return None
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allow the columns of the final class's filters and of the package's links, exact or by range.

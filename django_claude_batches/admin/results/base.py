@@ -36,6 +36,7 @@ class OfBatchAdminMixin(MirrorAdminMixin):
     other_model: type[BatchRequest | BatchResult]
     other_pk: str
 
+    account_path = "batch__account"
     order_in_batch: tuple[str, ...] = ()
     search_fields = ("custom_id",)
     search_help_text = _("A whole custom_id; in the list of one batch, its beginning is enough.")
@@ -91,7 +92,8 @@ class OfBatchAdminMixin(MirrorAdminMixin):
             return queryset, False
         if batch_pk(request) is not None:
             return queryset.filter(custom_id__startswith=term), False
-        return queryset.filter(pk__in=with_custom_id(self.model, term)), False
+        batches = self.viewer(request).rows(MessageBatch)
+        return queryset.filter(pk__in=with_custom_id(self.model, term, batches)), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         batch = self._batch(request)
@@ -105,7 +107,8 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         pk = batch_pk(request)
         if pk is None or not self.has_view_or_change_permission(request):
             return None
-        return MessageBatch.objects.primary().filter(pk=pk).first()
+        batch: MessageBatch | None = self.viewer(request).rows(MessageBatch).filter(pk=pk).first()
+        return batch
 
     def list_links(self, request: HttpRequest, batch: MessageBatch) -> list[tuple[str, str]]:
         """Return the links above the list of one batch's rows: label and URL."""

@@ -49,7 +49,7 @@ class ExportingAdminMixin(MirrorAdminMixin):
             columns = [name for name in columns if name not in OF_REQUESTS]
             if OF_REQUESTS & set(request.POST.getlist("columns")):
                 raise PermissionDenied
-        batch = MessageBatch.objects.primary().filter(pk=batch_id).first()
+        batch = self.viewer(request).rows(MessageBatch).filter(pk=batch_id).first()
         if batch is None:
             raise Http404
         form = ExportForm(

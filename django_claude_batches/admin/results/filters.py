@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base.error_groups import error_groups_now
 from django_claude_batches.admin.base.filters import BATCH, OneFilter, batch_pk
-from django_claude_batches.models import BatchResult
+from django_claude_batches.admin.base.permissions import Viewer
+from django_claude_batches.models import BatchResult, MessageBatch
 
 
 class BatchFilter(OneFilter):
@@ -79,7 +80,7 @@ class ErrorTypeFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
         pk = batch_pk(request)
-        groups = [] if pk is None else error_groups_now(pk)
+        groups = [] if pk is None or not _is_visible(pk, request, model_admin) else error_groups_now(pk)
         return [(group.error_type, f"{group.error_type or '-'} ({group.rows:,})") for group in groups]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
@@ -88,3 +89,8 @@ class ErrorTypeFilter(SimpleListFilter):
             return queryset
         known = dict(self.lookup_choices)
         return queryset.errored().filter(error_type=kind) if kind in known else queryset.none()
+
+
+def _is_visible(batch_id: int, request: HttpRequest, model_admin: Any) -> bool:
+    viewer: Viewer = model_admin.viewer(request)
+    return viewer.accounts is None or viewer.rows(MessageBatch).filter(pk=batch_id).exists()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.admin import ModelAdmin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_claude_batches import job_registry
 from django_claude_batches.admin.base.filters import AttentionFilter, ColumnFilter
+from django_claude_batches.admin.runs.job_list import visible_jobs
 from django_claude_batches.models.run_attention import needing_attention
 
 
@@ -20,8 +19,8 @@ class JobFilter(ColumnFilter):
     title = _("job")
     parameter_name = "job"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        return [(name, name) for name in job_registry.names()]
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(name, name) for name in visible_jobs(model_admin.viewer(request))]
 
 
 class RunAttentionFilter(AttentionFilter):

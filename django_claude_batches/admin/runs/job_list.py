@@ -9,6 +9,7 @@ from django.db.models import Max
 from django.utils.safestring import SafeString
 
 from django_claude_batches import job_registry
+from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.runs.display import run_state
 from django_claude_batches.models import JobRun
 
@@ -28,10 +29,16 @@ class ListedJob:
         return "" if self.last is None else run_state(self.last)
 
 
-def job_list() -> list[ListedJob]:
-    """Return all jobs by name; one query for any number."""
-    names = job_registry.names()
-    runs = JobRun.objects.primary()
+def visible_jobs(viewer: Viewer) -> list[str]:
+    """Return the names of the jobs in the accounts that the user may see, sorted."""
+    jobs: dict[str, Any] = {name: job_registry.find(name) for name in job_registry.names()}
+    return [name for name, job in jobs.items() if viewer.sees(job.account)]
+
+
+def job_list(viewer: Viewer) -> list[ListedJob]:
+    """Return the jobs that the user may see, by name; one query for any number."""
+    names = visible_jobs(viewer)
+    runs = viewer.rows(JobRun)
     last = runs.filter(job__in=names).order_by().values("job").annotate(last=Max("pk")).values("last")
     found = {run.job: run for run in runs.filter(pk__in=last)}
     return [_listed(name, found.get(name)) for name in names]

@@ -11,10 +11,10 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from django_claude_batches import job_registry, services, tasks
+from django_claude_batches import services, tasks
 from django_claude_batches.admin.base.permissions import APP, MayActOnRunsMixin
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
-from django_claude_batches.admin.runs.job_list import job_list
+from django_claude_batches.admin.runs.job_list import job_list, visible_jobs
 from django_claude_batches.admin.runs.preview import Look, look
 from django_claude_batches.admin.runs.start_form import StartForm
 from django_claude_batches.conf import ConfigurationError
@@ -53,7 +53,8 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         may_view = self.has_view_or_change_permission(request)
         if not may_start and not may_view:
             raise PermissionDenied
-        jobs = [(job, self._url(START, job.name), self._run_url(request, job.last)) for job in job_list()]
+        listed = job_list(self.viewer(request))
+        jobs = [(job, self._url(START, job.name), self._run_url(request, job.last)) for job in listed]
         context = {"title": _("Jobs"), "jobs": jobs, "may_start": may_start, "may_view": may_view}
         return self.render_page(request, "jobrun/jobs.html", context)
 
@@ -61,7 +62,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         """Show what a run of the job would send; start it when the person has seen that and confirms."""
         if not self.has_start_permission(request):
             raise PermissionDenied
-        if name not in job_registry.names():
+        if name not in visible_jobs(self.viewer(request)):
             raise Http404
         form = StartForm(name, request.POST) if "_start" in request.POST else None
         if form is not None and form.is_valid():
@@ -82,7 +83,9 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         try:
             run = services.start_job(name, label=label, by=request.user)
         except AlreadyRunning as error:
-            self._say(request, error, error.run)
+            # Its job may have changed its account since.
+            is_visible = error.run is None or self.viewer(request).sees(error.run.account)
+            self._say(request, error if is_visible else _("It is running already."), error.run if is_visible else None)
             return HttpResponseRedirect(self._url(JOBS))
         except (UnknownJob, ConfigurationError) as error:
             self._say(request, error, None)
@@ -94,7 +97,7 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         url = self._run_url(request, run) or self._url(JOBS)
         return HttpResponseRedirect(url)
 
-    def _say(self, request: HttpRequest, error: Exception, run: JobRun | None) -> None:
+    def _say(self, request: HttpRequest, error: Exception | str, run: JobRun | None) -> None:
         url = self._run_url(request, run)
         link = format_html(' <a href="{}">{}</a>', url, _("Show it")) if url else ""
         self.message_user(request, format_html("{}{}", str(error), link), messages.ERROR)

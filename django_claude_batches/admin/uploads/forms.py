@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -83,9 +84,9 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
             "schema": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 3, "spellcheck": "false"}),
         }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, aliases: Iterable[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["account"].choices = [(alias, alias) for alias in sorted(conf.accounts())]  # type: ignore[attr-defined]
+        self.fields["account"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined]
         self.fields["account"].initial = conf.DEFAULT_ACCOUNT
 
     def clean_file(self) -> Any:

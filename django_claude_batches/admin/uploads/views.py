@@ -48,13 +48,14 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         """Show the form; store the file, and redirect to the page of its check."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = NewBatchForm(request.POST or None, request.FILES or None)
+        viewer = self.viewer(request)
+        form = NewBatchForm(request.POST or None, request.FILES or None, aliases=viewer.aliases())
         if request.method == "POST" and form.is_valid():
             upload = form.store(by=request.user)
             self.log_addition(request, upload, _("Uploaded."))
             _go_on(upload)
             return HttpResponseRedirect(self.upload_url(upload))
-        waiting = BatchUpload.objects.primary().waiting().order_by("-pk")[:MOST_WAITING]
+        waiting = viewer.rows(BatchUpload).waiting().order_by("-pk")[:MOST_WAITING]
         context = {
             "title": _("New batch"),
             "adminform": AdminForm(form, FIELDSETS, {}, model_admin=self),
@@ -67,7 +68,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         """Show a file's progress and what its check found; draft it or discard it."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        upload = self.reduced(request, BatchUpload.objects.primary().filter(pk=pk).first())
+        upload = self.reduced(request, self.viewer(request).rows(BatchUpload).filter(pk=pk).first())
         if upload is None:
             self.message_user(request, _("That file does not exist: it was discarded."), messages.WARNING)
             return HttpResponseRedirect(self._new_url())

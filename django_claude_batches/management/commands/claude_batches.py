@@ -33,6 +33,7 @@ from django_claude_batches.management.subcommands.export import ExportResults
 from django_claude_batches.management.subcommands.purge import Purge
 from django_claude_batches.management.subcommands.reconcile import Reconcile
 from django_claude_batches.management.subcommands.retry import Retry
+from django_claude_batches.management.subcommands.roles import Roles
 from django_claude_batches.management.subcommands.run import Run
 from django_claude_batches.management.subcommands.run_actions import CancelRun, PauseRun, ResumeRun, RetryRun
 from django_claude_batches.management.subcommands.status import Runs, Status
@@ -70,6 +71,7 @@ ALL: tuple[Subcommand, ...] = (
     DeclareLost(),
     Resume(),
     Confirm(),
+    Roles(),
 )
 BY_NAME = {subcommand.name: subcommand for subcommand in ALL}
 
