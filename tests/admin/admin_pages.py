@@ -58,7 +58,7 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
         BatchResult.objects.create(batch=batch, request=request, custom_id=request.custom_id, **columns)
     counts: dict[str, Any] = {"processing_count": 0, "succeeded_count": 1, "errored_count": 1, "missing_count": 1}
     counts["error_groups"] = UsageRollup.objects.sum_up(batch.pk).error_groups
-    UsageRollup.objects.create(batch=batch, model="claude-haiku-4-5", results=1, input_tokens=1234)
+    UsageRollup(model="claude-haiku-4-5", results=1, input_tokens=1234).of(batch).save()
     now = timezone.now()
     SubmitAttempt.objects.create(
         batch=batch, number=1, tag=f"tag{batch.pk:010d}", recorded_at=now, sent_at=now, outcome=Outcome.ACCEPTED
@@ -115,6 +115,7 @@ RESULTS = "batchresult"
 REQUESTS = "batchrequest"
 ACCOUNTS = "accountstate"
 RUNS = "jobrun"
+USAGE = "usagerollup"
 
 
 def page(client: Client, address: str, **query: Any) -> str:

@@ -28,6 +28,7 @@ from tests.admin.admin_pages import (
     REQUESTS,
     RESULTS,
     RUNS,
+    USAGE,
     in_state,
     ingest,
     park,
@@ -147,7 +148,8 @@ def addresses(rows: dict[str, list[Any]]) -> list[str]:
 
 def lists() -> list[str]:
     start = reverse("admin:django_claude_batches_jobrun_start", args=["tag-reviews"])
-    return ["/admin/", *map(url, MODELS), url(BATCHES, "add"), JOBS, start]
+    usage = [url(USAGE, name) + f"?by={by}" for name in ("changelist", "export") for by in ("account", "job")]
+    return ["/admin/", *map(url, MODELS), *usage, url(BATCHES, "add"), JOBS, start]
 
 
 def state_of(account: str) -> list[Any]:

@@ -19,6 +19,7 @@ from tests.admin.admin_pages import (
     RESULTS,
     RUNS,
     STILL,
+    USAGE,
     in_state,
     page,
     said,
@@ -67,7 +68,7 @@ def test_each_page_is_as_if_there_were_no_other_account(narrowed: Client, ours: 
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("address", slow_but(1, map(url, MODELS)))
+@pytest.mark.parametrize("address", slow_but(1, map(url, [USAGE, *MODELS])))
 def test_lists_and_notices_have_no_row_of_another_account(
     narrowed: Client, ours: Any, request: Any, address: str
 ) -> None:
