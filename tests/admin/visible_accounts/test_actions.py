@@ -19,7 +19,7 @@ from django_claude_batches.models import (
     JobRun,
     State,
 )
-from django_claude_batches.services import scheduled
+from django_claude_batches.services.uploads.prepare import prepare
 from tests.admin.admin_pages import (
     ACCOUNTS,
     BATCHES,
@@ -120,7 +120,7 @@ def test_a_file_is_not_uploaded_into_another_account(narrowed: Client, ours: Any
 @pytest.mark.parametrize("button", ["_draft", "_recheck", "_discard"])
 def test_an_uploaded_file_of_another_account_does_not_exist(narrowed: Client, theirs: Any, button: str) -> None:
     [upload] = theirs["upload"]
-    scheduled.prepare(upload)
+    prepare(upload)
     before = state_of(THEIRS)
     assert THEIRS not in page(narrowed, url(BATCHES, "add"))
     response = narrowed.post(url(BATCHES, "upload", upload.pk), {button: "yes"})
