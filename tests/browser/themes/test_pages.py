@@ -256,7 +256,7 @@ def test_what_is_ours_is_readable_and_not_too_wide(console: Console, office: Off
     page, _watch = console.log_in(office.ada, **FORMS[form])
     for name in ("batches", "batch-complete", "batch-draft", "run-finished", "confirm-submit", "jobs", "export"):
         PAGES[name](page, office)
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state("load")
         assert page.evaluate(TOO_WIDE) == [], name
         assert grave_violations(page, ["color-contrast", "nested-interactive", "label", "button-name"], OURS) == [], name
     page.context.close()
