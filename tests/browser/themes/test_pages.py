@@ -74,13 +74,17 @@ def see(page: Any, text: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_each_page_opens_without_a_form_in_a_form(page: Any, office: Office, name: str) -> None:
-    answers: list[Any] = []
-    page.on("response", answers.append)
+    broken = []
+
+    def see_answer(answer: Any) -> None:
+        if answer.status >= 400 and "favicon" not in answer.url:
+            broken.append(f"{answer.status} {answer.url}")
+
+    page.on("response", see_answer)
     PAGES[name](page, office)
-    page.remove_listener("response", answers.append)
-    assert [answer.url for answer in answers if answer.status >= 400 and "favicon" not in answer.url] == []
+    page.remove_listener("response", see_answer)
+    assert broken == []
     assert Forms(page.request.get(page.url).text()).deepest <= 1
-    assert page.locator(".dcb-page, .dcb-confirmation, .dcb-jobs, [class*=model-]").count()
 
 
 BATCH_BUTTONS = {
@@ -179,7 +183,7 @@ def test_a_job_is_started(page: Any) -> None:
     link.click()
     page.get_by_role("link", name="Start shop-review-tags").click()
     page.get_by_role("button", name="Start", exact=True).click()
-    see(page, "is started")
+    page.wait_for_url("**/change/")
     assert JobRun.objects.count() == before + 1
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.utils.text import capfirst
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Jazzmin(Theme):
 class Grappelli(Theme):
     def filter_by(self, page: Any, title: str, choice: str) -> None:
         page.locator(".grp-pulldown-handler").click()
-        page.locator(".grp-row", has=page.locator(f"label:text-is('{title}')")).locator("select").select_option(choice)
+        row = page.locator(".grp-row", has=page.locator(f"label:text-is('{capfirst(title)}')"))
+        row.locator("select").select_option(choice)
 
 
 THEMES = {"unfold": Unfold, "jazzmin": Jazzmin, "grappelli": Grappelli}
