@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from django_claude_batches import services
-from django_claude_batches.models import BatchUpload, JobRun, MessageBatch, State
+from django_claude_batches.models import BatchUpload, JobRun, MessageBatch, RunState, State
 from tests.browser.accessibility import grave_violations, tab_to
 from tests.browser.console import Console, address
 from tests.browser.looks import BATCHES, FORMS, PAGES, REQUESTS, RESULTS, RUNS, TABLES
@@ -175,16 +177,27 @@ def test_a_file_becomes_a_draft(page: Any, theme: Theme) -> None:
     assert MessageBatch.objects.filter(label="From a file", state=State.DRAFT).exists()
 
 
-def test_a_job_is_started(page: Any) -> None:
-    before = JobRun.objects.count()
+@pytest.fixture
+def no_run(office: Office) -> Iterator[None]:
+    """Let the run of the job be over meanwhile: a second one would be refused."""
+    running = JobRun.objects.filter(pk=office.moving_run.pk)
+    before = running.values("state", "exclusive", "next_action_at", "finished_at")[0]
+    running.update(state=RunState.FINISHED, exclusive=None, next_action_at=None, finished_at=timezone.now())
+    yield
+    JobRun.objects.filter(label="In a theme").delete()
+    running.update(**before)
+
+
+def test_a_job_is_started(page: Any, no_run: None) -> None:
     page.goto(address(RUNS))
     link = page.get_by_role("link", name="Start a job", exact=True)
     assert not link.evaluate(HIDDEN)
     link.click()
     page.get_by_role("link", name="Start shop-review-tags").click()
+    page.fill("[name=label]", "In a theme")
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/change/")
-    assert JobRun.objects.count() == before + 1
+    assert JobRun.objects.filter(label="In a theme").exists()
 
 
 def test_an_action_of_the_list(page: Any, theme: Theme) -> None:

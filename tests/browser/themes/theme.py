@@ -49,8 +49,7 @@ class Jazzmin(Theme):
 class Grappelli(Theme):
     def filter_by(self, page: Any, title: str, choice: str) -> None:
         page.locator(".grp-pulldown-handler").click()
-        row = page.locator(".grp-row", has=page.locator(f"label:text-is('{capfirst(title)}')"))
-        row.locator("select").select_option(choice)
+        page.locator(f"label:text-is('{capfirst(title)}') + select").select_option(choice)
 
 
 THEMES = {"unfold": Unfold, "jazzmin": Jazzmin, "grappelli": Grappelli}
