@@ -136,6 +136,15 @@ LANES = [
     extra("neighbours-lts", "The same with all of these packages on Django 5.2.", cores=1),
     extra("django-5.2", "All but real processes, with Django 5.2.", environment="py311-django52-sqlite"),
     extra("django-6.0", "All but real processes, with Django 6.0.", environment="py312-django60-sqlite"),
+    *(
+        extra(
+            f"theme-{theme}",
+            f"Each page opens and each button can be pressed in {name}, on Django 5.2 and the newest that it allows.",
+            environment=f"theme-{theme}-lts,theme-{theme}-newest",
+            cores=1,
+        )
+        for theme, name in (("unfold", "Unfold"), ("jazzmin", "Jazzmin"), ("grappelli", "Grappelli"))
+    ),
     extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
     extra(
         "clients",

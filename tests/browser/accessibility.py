@@ -18,13 +18,17 @@ CONTEXT = {"exclude": [["#header"], ["#nav-sidebar"], ["#result_list tbody tr:nt
 """Without what is Django's alone, and the rows of a list after the first few: a hundred take seconds."""
 
 
-def grave_violations(page: Any, rules: list[str] | None = None) -> list[str]:
-    """Give each serious or critical violation on the page, of these rules or of all: which, where, and what to do."""
+def grave_violations(page: Any, rules: list[str] | None = None, within: list[list[str]] | None = None) -> list[str]:
+    """Give each serious or critical violation on the page, of these rules or of all: which, where, and what to do.
+
+    `within` are selectors of the parts to look at; all without.
+    """
     # An extra: imported when needed.
     from axe_playwright_python.sync_playwright import Axe
 
     chosen = {} if rules is None else {"runOnly": {"type": "rule", "values": rules}}
-    found = Axe().run(page, CONTEXT, options={"resultTypes": ["violations"], **chosen}).response["violations"]
+    context = CONTEXT if within is None else CONTEXT | {"include": within}
+    found = Axe().run(page, context, options={"resultTypes": ["violations"], **chosen}).response["violations"]
     return [
         f"{violation['id']} ({violation['impact']}): {node['html'][:200]}: {node['failureSummary']}"
         for violation in found

@@ -1,4 +1,8 @@
-"""`python -m tests.browser.screenshots [--out FOLDER]`: a picture of each page in each form, for docs/screenshots."""
+"""`python -m tests.browser.screenshots [--out FOLDER]`: a picture of each page in each form, for docs/screenshots.
+
+In the environment of a theme's lane, of the theme: `THEME=unfold DJANGO_SETTINGS_MODULE=tests.browser.themes.settings
+python -m tests.browser.screenshots --form light --form dark --out docs/screenshots/themes/unfold batch-complete`
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ COLORS = 128
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/screenshots"), metavar="FOLDER")
+    parser.add_argument("--form", action="append", choices=list(FORMS), help="all without")
     parser.add_argument("pages", nargs="*", help="their names; all without", choices=[[], *PAGES])
     options = parser.parse_args()
     if missing := why_not():
@@ -36,13 +41,14 @@ def main() -> int:
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser, served(browser, Path(folder)) as console:
-        _take_all(console, options.out, options.pages or list(PAGES))
+        _take_all(console, options.out, options.form or list(FORMS), options.pages or list(PAGES))
     return 0
 
 
-def _take_all(console: Console, out: Path, names: list[str]) -> None:
+def _take_all(console: Console, out: Path, forms: list[str], names: list[str]) -> None:
     office = console.furnish()
-    for form, how in FORMS.items():
+    for form in forms:
+        how = FORMS[form]
         page, _watch = console.log_in(office.ada, **how)
         for name in names:
             PAGES[name](page, office)

@@ -64,7 +64,7 @@ def test_a_batch_is_submitted_and_taken_back_by_the_keyboard_alone(pages: dict[s
 def test_the_tab_key_reaches_each_button_of_a_batch(pages: dict[str, Any], office: Office, name: str) -> None:
     page = pages["light"]
     page.goto(address(BATCHES, "change", getattr(office, name).pk))
-    buttons = page.locator(".object-tools button").all_inner_texts()
+    buttons = page.locator(".dcb-tools button").all_inner_texts()
     assert buttons
     for button in buttons:
         tab_to(page, button.strip())

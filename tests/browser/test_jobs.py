@@ -76,7 +76,7 @@ def test_who_may_only_look_is_offered_nothing(console: Console) -> None:
     run = JobRun.objects.create(job="shop-book-summaries", state=RunState.RUNNING, next_action_at=timezone.now())
     page, watch = console.log_in(staff("view_jobrun"))
     page.goto(f"/admin/django_claude_batches/jobrun/{run.pk}/change/")
-    assert page.locator(".dcb-verb").count() == 0
+    assert page.locator("[form=dcb-actions]").count() == 0
     page.goto("/admin/django_claude_batches/jobrun/jobs/")
     assert page.get_by_role("link", name="Start").count() == 0
     assert watch.taken() == []

@@ -188,6 +188,16 @@ def test_the_table_of_permissions_names_the_first_role_that_has_each() -> None:
 
 def test_there_is_a_picture_of_each_page_in_each_form() -> None:
     """Made by `python -m tests.browser.screenshots`; what is looked at by nobody is not kept."""
-    pictures = list((DOCS / "screenshots").iterdir())
+    pictures = list((DOCS / "screenshots").glob("*.png"))
     assert {path.name for path in pictures} == {f"{name}-{form}.png" for name in PAGES_OF_OURS for form in FORMS}
     assert sum(path.stat().st_size for path in pictures) < 4_200_000
+
+
+def test_each_picture_of_a_theme_is_on_its_page() -> None:
+    shown = re.findall(r"\]\(\.\./(screenshots/themes/[^)]+)\)", page("how-to/themes"))
+    assert sorted(shown) == sorted(str(path.relative_to(DOCS)) for path in DOCS.glob("screenshots/themes/*/*.png"))
+
+
+def test_the_admin_of_unfold_is_the_one_that_is_tested() -> None:
+    tested = (ROOT / "tests/browser/themes/unfold_site/admin.py").read_text()
+    assert tested.removeprefix("from __future__ import annotations\n\n") in page("how-to/themes")

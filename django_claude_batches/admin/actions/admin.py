@@ -14,18 +14,15 @@ from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.base.permissions import page_url
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
-# Where an action may be offered: before Django 6.1 only on the list.
+# Where a project's own actions may be offered: before Django 6.1 only on the list.
 LOCATIONS: Any = getattr(admin, "ActionLocation", None)
-
-# Form fields that name the chosen action.
-ACTION_FIELDS = ("action",) if LOCATIONS is None else ("action", f"{LOCATIONS.CHANGE_FORM.value}-action")
 
 
 class ActingAdminMixin(MirrorAdminMixin):
     """A ModelAdmin with actions: in its list, and as buttons on a row's page.
 
-    The buttons use Django's own actions of the change form if it has them (6.1), and otherwise post to those of the
-    list.
+    The buttons post to the actions of the list, which all versions of Django and all themes have. A project's own
+    actions of the change form (Django 6.1) post to the page.
     """
 
     verbs: tuple[Verb, ...] = ()
@@ -37,13 +34,9 @@ class ActingAdminMixin(MirrorAdminMixin):
         self._refuse(request)
         return super().changelist_view(request, extra_context)
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        self._refuse(request)
-        return super().changeform_view(request, *args, **kwargs)
-
     def _refuse(self, request: HttpRequest) -> None:
         """Refuse an action that was requested without permission: Django would only say that none was selected."""
-        asked = {value for name in ACTION_FIELDS for value in request.POST.getlist(name)}
+        asked = request.POST.getlist("action")
         if any(verb.name in asked and not self.is_permitted(request, verb) for verb in self.verbs):
             raise PermissionDenied
 
@@ -55,20 +48,26 @@ class ActingAdminMixin(MirrorAdminMixin):
         row = kwargs.get("obj")
         if row is not None:
             context["dcb_checkbox"] = ACTION_CHECKBOX_NAME
-            context["dcb_buttons"] = list(self._buttons(request, row))
-            context["dcb_buttons_post"] = {"url": page_url(self.admin_site, self.model, "changelist"), "name": "action"}
-            if LOCATIONS is not None:
-                context["action_form"] = None  # the buttons replace Django's select box
-                context["dcb_buttons_post"] = {"url": "", "name": f"{LOCATIONS.CHANGE_FORM.value}-action"}
+            context["dcb_list_url"] = page_url(self.admin_site, self.model, "changelist")
+            own = self._own_actions(request, context.get("action_form"))
+            context["dcb_buttons"] = [*self._buttons(request, row), *own]
+            context["action_form"] = None  # the buttons replace Django's select box
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _buttons(self, request: HttpRequest, row: Any) -> Iterator[tuple[str, str]]:
-        """Yield name and label of each action that this user may take on this row; a project's own actions too."""
-        illegal = {verb.name for verb in self.verbs if verb.deletes or verb.refusal(row)}
-        if LOCATIONS is None:
-            permitted = (verb for verb in self.verbs if self.is_permitted(request, verb))
-            named = ((verb.name, str(verb.label)) for verb in permitted)
-        else:
-            choices = self.get_action_choices(request, [], action_location=LOCATIONS.CHANGE_FORM)
-            named = ((str(name), str(label)) for name, label in choices)
-        yield from ((name, label) for name, label in named if name not in illegal)
+    def _buttons(self, request: HttpRequest, row: Any) -> Iterator[tuple[str, str, Any, str]]:
+        """Yield field, value, label and URL of each action that this user may take on this row."""
+        for verb in self.verbs:
+            if not verb.deletes and self.is_permitted(request, verb) and not verb.refusal(row):
+                yield "action", verb.name, verb.label, ""
+
+    def _own_actions(self, request: HttpRequest, form: Any) -> Iterator[tuple[str, str, Any, str]]:
+        """Yield the same of the project's own actions of the page. `form` is Django's, None if there are none."""
+        if form is not None:
+            # A theme may offer the list's actions in this form: those would not be found here.
+            names = self.get_actions(request, action_location=LOCATIONS.CHANGE_FORM)
+            choices = form.fields["action"].choices
+            yield from (
+                (form["action"].html_name, name, label, request.get_full_path())
+                for name, label in choices
+                if name in names
+            )

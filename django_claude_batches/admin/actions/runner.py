@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from django_claude_batches import tasks
 from django_claude_batches.admin.actions.action import Verb
-from django_claude_batches.admin.actions.admin import LOCATIONS, ActingAdminMixin
+from django_claude_batches.admin.actions.admin import ActingAdminMixin
 from django_claude_batches.admin.actions.confirmation import Question
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
@@ -39,8 +39,7 @@ def as_action(verb: Verb) -> Callable[..., HttpResponse]:
 
     action.__name__ = verb.name
     description: Any = verb.label
-    everywhere: Any = {} if LOCATIONS is None or verb.deletes else {"location": list(LOCATIONS)}
-    return admin.action(action, permissions=[verb.permission], description=description, **everywhere)
+    return admin.action(action, permissions=[verb.permission], description=description)
 
 
 def _run(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:

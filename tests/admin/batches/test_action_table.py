@@ -8,7 +8,6 @@ from functools import partial
 from itertools import filterfalse
 from typing import Any
 
-import django
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
@@ -21,9 +20,6 @@ from tests.harness.factories import draft
 from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
-
-NATIVE = django.VERSION >= (6, 1)
-"""Django has actions of a row's page itself."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +116,6 @@ def on_list(client: Client, action: str, batch: MessageBatch, **fields: Any) -> 
     return client.post(url(BATCHES), data)
 
 
-def on_page(client: Client, action: str, batch: MessageBatch) -> Any:
-    """Press the button of the row's page, as Django's own action of it, or by hand."""
-    data = {"CHANGE_FORM-action": action, "_selected_action": [batch.pk], "confirmed": "yes", **TABLE[action].answers}
-    return client.post(url(BATCHES, "change", batch.pk), data)
-
-
-PLACES = {"list": on_list, **({"page": on_page} if NATIVE else {})}
-SPOTS = [(action, place) for action in TABLE for place in PLACES if (action, place) != ("delete_selected", "page")]
-"""Django's own Delete stands on the page."""
-
 REPEATABLE = frozenset({"check", "announce_again", "identify"})
 """What is asked for again is noted again, and changes nothing else: the row is due already."""
 
@@ -139,19 +125,19 @@ def test_the_table_is_whole() -> None:
     assert {len(row.states) for row in TABLE.values()} == {len(STATES)}
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
-def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> None:
+@pytest.mark.parametrize("action", slow_but(4, TABLE))
+def test_what_is_legal_happens_once(staff: Staff, action: str) -> None:
     row, client = TABLE[action], staff("view_messagebatch", TABLE[action].permission)
     for state in filter(partial(is_for, action), STATES):
         batch = of(state)
         pk = batch.pk
-        done = PLACES[place](client, action, batch)
+        done = on_list(client, action, batch)
         assert (done.status_code, "skipped" in said(done)[-1]) == (302, False), state
         assert LogEntry.objects.filter(object_id=str(pk), user__username="grace").count() == 1, state
         assert BatchEvent.objects.filter(batch=pk, what=row.event).count() == bool(row.event), state
         assert MessageBatch.objects.filter(pk=pk).exists() == (action != "delete_selected"), state
         after = everything()
-        again = PLACES[place](client, action, batch_at(pk))  # a second click, or the same form sent by hand
+        again = on_list(client, action, batch_at(pk))  # a second click, or the same form sent by hand
         if action in REPEATABLE:
             assert BatchEvent.objects.filter(batch=pk, what=row.event).count() == 2, state
             continue
@@ -164,19 +150,19 @@ def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> No
             assert said(again)[-1].startswith(f"1 skipped: {batch} "), state
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
-def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str, place: str) -> None:
+@pytest.mark.parametrize("action", slow_but(4, TABLE))
+def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str) -> None:
     client = staff("view_messagebatch", TABLE[action].permission)
     for state in filterfalse(partial(is_for, action), STATES):
         batch = of(state)
         before = everything()
-        response = PLACES[place](client, action, batch)
+        response = on_list(client, action, batch)
         assert said(response)[-1].startswith(f"1 skipped: {batch} {STANDING[state]}. {TABLE[action].rule}"), state
         assert everything() == before, state
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
-def test_no_permission_but_its_own_is_enough(staff: Staff, action: str, place: str) -> None:
+@pytest.mark.parametrize("action", slow_but(4, TABLE))
+def test_no_permission_but_its_own_is_enough(staff: Staff, action: str) -> None:
     """Each alone, and with none but to look, by POSTs that no page of that user offers; on the first legal state."""
     batch = of(STATES[TABLE[action].states.index("+")])
     before = everything()
@@ -184,18 +170,18 @@ def test_no_permission_but_its_own_is_enough(staff: Staff, action: str, place: s
         if permission == TABLE[action].permission:
             continue
         client = staff(*{"view_messagebatch", permission}, username=permission)
-        response = PLACES[place](client, action, batch)
+        response = on_list(client, action, batch)
         assert response.status_code == 403, permission
         assert everything() == before, permission
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(4, SPOTS))
-def test_who_may_only_look_does_nothing(staff: Staff, action: str, place: str) -> None:
+@pytest.mark.parametrize("action", slow_but(4, TABLE))
+def test_who_may_only_look_does_nothing(staff: Staff, action: str) -> None:
     client = staff("view_messagebatch", "view_batchrequest", "view_batchresult", "view_accountstate")
     for state in STATES:
         batch = of(state)
         before = everything()
-        response = PLACES[place](client, action, batch)
+        response = on_list(client, action, batch)
         assert response.status_code == 403, state
         assert everything() == before, state
 
@@ -216,8 +202,7 @@ def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staf
 def test_who_may_view_nothing_is_refused(staff: Staff) -> None:
     client, batch = staff("submit_messagebatch"), of("draft")
     before = everything()
-    for place in PLACES.values():
-        assert place(client, "submit", batch).status_code == 403
+    assert on_list(client, "submit", batch).status_code == 403
     assert everything() == before
 
 
@@ -225,5 +210,5 @@ def test_there_is_one_button_for_each_and_no_second_choice(root: Client) -> None
     """On Django 6.1 its own choice of actions would stand beside the buttons."""
     shown = page(root, url(BATCHES, "change", of("draft").pk))
     assert shown.count('value="submit"') == 1
-    assert ('name="CHANGE_FORM-action" value="submit"' in shown) == NATIVE
+    assert '<button type="submit" class="dcb-button" form="dcb-actions" name="action" value="submit">' in shown
     assert "<select" not in shown.partition("<fieldset")[0]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from itertools import filterfalse
 from typing import Any
 
-import django
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client, override_settings
@@ -18,9 +17,6 @@ from tests.admin.conftest import Staff
 from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
-
-NATIVE = django.VERSION >= (6, 1)
-"""Django has actions of a row's page itself."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +86,6 @@ def on_list(client: Client, action: str, run: JobRun) -> Any:
     return client.post(url(RUNS), data)
 
 
-def on_page(client: Client, action: str, run: JobRun) -> Any:
-    """Press the button of the row's page, as Django's own action of it, or by hand."""
-    data = {"CHANGE_FORM-action": action, "_selected_action": [run.pk], "confirmed": "yes", **TABLE[action].answers}
-    return client.post(url(RUNS, "change", run.pk), data)
-
-
-PLACES = {"list": on_list, **({"page": on_page} if NATIVE else {})}
-SPOTS = [(action, place) for action in TABLE for place in PLACES]
-
-
 def has_happened(action: str, run: JobRun) -> bool:
     run.refresh_from_db()
     match action:
@@ -118,17 +104,17 @@ def has_happened(action: str, run: JobRun) -> bool:
             return DeliveryChunk.objects.filter(batch__run=run, mode=DeliveryMode.FAILED).count() == 1
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(3, SPOTS))
-def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> None:
+@pytest.mark.parametrize("action", slow_but(3, TABLE))
+def test_what_is_legal_happens_once(staff: Staff, action: str) -> None:
     row, client = TABLE[action], staff("view_jobrun", TABLE[action].permission)
     for standing in filter(lambda standing: is_for(action, standing), STANDINGS):
         run = run_in(standing)
-        done = PLACES[place](client, action, run)
+        done = on_list(client, action, run)
         assert (done.status_code, "skipped" in said(done)[-1]) == (302, False), (standing, said(done))
         assert has_happened(action, run), standing
         assert LogEntry.objects.filter(object_id=str(run.pk), user__username="grace").count() == 1, standing
         before = JobRun.objects.values().get(pk=run.pk), DeliveryChunk.objects.count(), MessageBatch.objects.count()
-        again = PLACES[place](client, action, run)  # a second click, or the same form sent by hand
+        again = on_list(client, action, run)  # a second click, or the same form sent by hand
         after = JobRun.objects.values().get(pk=run.pk), DeliveryChunk.objects.count(), MessageBatch.objects.count()
         assert after == before, standing
         if action != "redeliver_failed":  # until a worker has come they are parked: it says so again, and does no more
@@ -136,27 +122,27 @@ def test_what_is_legal_happens_once(staff: Staff, action: str, place: str) -> No
             assert row.rule in said(again)[-1], standing
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(3, SPOTS))
-def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str, place: str) -> None:
+@pytest.mark.parametrize("action", slow_but(3, TABLE))
+def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str) -> None:
     client = staff("view_jobrun", TABLE[action].permission)
     for standing in filterfalse(lambda standing: is_for(action, standing), STANDINGS):
         run = run_in(standing)
         before = everything()
-        response = PLACES[place](client, action, run)
+        response = on_list(client, action, run)
         why = WHY.get((action, standing), STANDINGS[standing])
         assert said(response)[-1].startswith(f"1 skipped: {run} {why}. {TABLE[action].rule}"), standing
         assert everything() == before, standing
 
 
-@pytest.mark.parametrize(("action", "place"), slow_but(3, SPOTS))
-def test_no_permission_but_its_own_is_enough(staff: Staff, action: str, place: str) -> None:
+@pytest.mark.parametrize("action", slow_but(3, TABLE))
+def test_no_permission_but_its_own_is_enough(staff: Staff, action: str) -> None:
     """Each alone, and with none but to look, by POSTs that no page of that user offers."""
     run = run_in(next(standing for standing in STANDINGS if is_for(action, standing)))
     before = everything()
     for permission in [*PERMISSIONS, "view_jobrun"]:
         if permission != TABLE[action].permission:
             client = staff(*{"view_jobrun", permission}, username=permission)
-            assert PLACES[place](client, action, run).status_code == 403, permission
+            assert on_list(client, action, run).status_code == 403, permission
             assert everything() == before, permission
 
 

@@ -1,0 +1,61 @@
+"""What differs between themes: where a list's filters and its actions are, and what runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.utils.text import capfirst
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Django's own admin, and what its themes do otherwise."""
+
+    name: str = "django"
+
+    def filter_by(self, page: Any, title: str, choice: str) -> None:
+        """Choose a filter of a list by its words."""
+        page.locator("#changelist-filter").get_by_role("link", name=choice, exact=True).first.click()
+
+    def save(self, page: Any) -> None:
+        page.click("[name=_save]")
+
+    def run_action(self, page: Any, action: str) -> None:
+        """Choose an action of a list for its selected rows, and run it."""
+        page.locator("select[name=action]").first.select_option(action)
+        page.locator("button[name=index]:visible").first.click()
+
+
+class Unfold(Theme):
+    def filter_by(self, page: Any, title: str, choice: str) -> None:
+        page.locator(".filter-open-button").click()
+        super().filter_by(page, title, choice)
+
+
+class Jazzmin(Theme):
+    def filter_by(self, page: Any, title: str, choice: str) -> None:
+        """Its selects are hidden behind those of a script, which listens to them."""
+        select = page.locator("select.search-filter", has=page.locator(f"option:text-is('{title}')"))
+        select.select_option(choice, force=True)
+        page.locator("#changelist-search button[type=submit]").click()
+
+    def run_action(self, page: Any, action: str) -> None:
+        page.locator("select[name=action]").first.select_option(action, force=True)
+        page.locator("button[name=index]:visible").first.click()
+
+
+class Grappelli(Theme):
+    def filter_by(self, page: Any, title: str, choice: str) -> None:
+        page.locator(".grp-pulldown-handler").click()
+        page.locator(f"label:text-is('{capfirst(title)}') + select").select_option(choice)
+
+
+THEMES = {"unfold": Unfold, "jazzmin": Jazzmin, "grappelli": Grappelli}
+
+
+def installed() -> Theme:
+    """Return the theme that the settings name, or Django's own admin."""
+    name = getattr(settings, "THEME", "")
+    return THEMES[name](name) if name else Theme()
