@@ -56,8 +56,7 @@ def test_the_python_of_a_page_is_python(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
 def test_what_a_page_imports_of_ours_is_there(path: Path) -> None:
     for code in BLOCK.findall(path.read_text()):
-        ours = [line for line in code.splitlines() if line.startswith("from django_claude_batches")]
-        exec("\n".join(ours), {})
+        exec("\n".join(re.findall(r"^from django_claude_batches.*?import (?:\([^)]*\)|.*)$", code, re.MULTILINE)), {})
 
 
 def test_the_settings_are_these() -> None:
