@@ -1,7 +1,7 @@
 """`python -m tests.browser.screenshots [--out FOLDER]`: a picture of each page in each form, for docs/screenshots.
 
-In the environment of a theme's lane, of the theme: `THEME=unfold DJANGO_SETTINGS_MODULE=tests.browser.themes.settings
-python -m tests.browser.screenshots --form light --form dark --out docs/screenshots/themes/unfold batch-complete`
+In the environment of a theme's lane, of the theme, with `THEME=unfold DJANGO_SETTINGS_MODULE=tests.browser.themes.settings`:
+`screenshots --first --form light --form dark --out docs/screenshots/themes/unfold batch-complete`
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/screenshots"), metavar="FOLDER")
     parser.add_argument("--form", action="append", choices=list(FORMS), help="all without")
+    parser.add_argument("--first", action="store_true", help="only the first screen, in all of its colors")
     parser.add_argument("pages", nargs="*", help="their names; all without", choices=[[], *PAGES])
     options = parser.parse_args()
     if missing := why_not():
@@ -41,19 +42,20 @@ def main() -> int:
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser, served(browser, Path(folder)) as console:
-        _take_all(console, options.out, options.form or list(FORMS), options.pages or list(PAGES))
+        _take_all(console, options)
     return 0
 
 
-def _take_all(console: Console, out: Path, forms: list[str], names: list[str]) -> None:
+def _take_all(console: Console, options: argparse.Namespace) -> None:
     office = console.furnish()
-    for form in forms:
+    for form in options.form or FORMS:
         how = FORMS[form]
         page, _watch = console.log_in(office.ada, **how)
-        for name in names:
+        for name in options.pages or PAGES:
             PAGES[name](page, office)
-            path = out / f"{name}-{form}.png"
-            path.write_bytes(_small(_taken(page, how["viewport"])))
+            path = options.out / f"{name}-{form}.png"
+            picture = page.screenshot() if options.first else _small(_taken(page, how["viewport"]))
+            path.write_bytes(picture)
             print(f"{path}: {path.stat().st_size // 1000} kB", flush=True)
         page.context.close()
 

@@ -14,6 +14,8 @@ class Theme:
     """Django's own admin, and what its themes do otherwise."""
 
     name: str = "django"
+    narrowest: int = 360
+    """Pixels of a phone's page."""
 
     def filter_by(self, page: Any, title: str, choice: str) -> None:
         """Choose a filter of a list by its words."""
@@ -47,15 +49,21 @@ class Jazzmin(Theme):
 
 
 class Grappelli(Theme):
+    """It has no layout for narrow screens, and phones show a page without one 980 pixels wide."""
+
     def filter_by(self, page: Any, title: str, choice: str) -> None:
         page.locator(".grp-pulldown-handler").click()
         page.locator(f"label:text-is('{capfirst(title)}') + select").select_option(choice)
 
 
-THEMES = {"unfold": Unfold, "jazzmin": Jazzmin, "grappelli": Grappelli}
+THEMES = {
+    "unfold": Unfold("unfold"),
+    "jazzmin": Jazzmin("jazzmin"),
+    "grappelli": Grappelli("grappelli", narrowest=980),
+}
 
 
 def installed() -> Theme:
     """Return the theme that the settings name, or Django's own admin."""
     name = getattr(settings, "THEME", "")
-    return THEMES[name](name) if name else Theme()
+    return THEMES[name] if name else Theme()
