@@ -1,7 +1,7 @@
 """`python -m tests.browser.screenshots [--out FOLDER]`: a picture of each page in each form, for docs/screenshots.
 
-In the environment of a theme's lane, of the theme, with `THEME=unfold DJANGO_SETTINGS_MODULE=tests.browser.themes.settings`:
-`screenshots --first --form light --form dark --out docs/screenshots/themes/unfold batch-complete`
+Of a theme: in the environment of its lane, with THEME and DJANGO_SETTINGS_MODULE=tests.browser.themes.settings,
+`--first --form light --form dark --out docs/screenshots/themes/unfold batch-complete`
 """
 
 from __future__ import annotations
