@@ -80,7 +80,11 @@ def _deliver_or_stop(chunk: DeliveryChunk, token: str) -> None:
 
 
 def _deliver_all(chunk: DeliveryChunk, token: str, job: job_registry.Job) -> None:
-    """Deliver slice by slice; after an error that is not transient row by row, to find the row that causes it."""
+    """Deliver slice by slice; row by row from the third try, and after an error that is not transient.
+
+    Row by row shows which row causes the error: it is recorded as that row's. What is left when the time is over stays
+    due.
+    """
     alone = chunk.failures >= ROW_BY_ROW_FROM_TRY
     stop_at = time.monotonic() + MAX_TASK_SECONDS
     has_more = True
@@ -88,13 +92,16 @@ def _deliver_all(chunk: DeliveryChunk, token: str, job: job_registry.Job) -> Non
         try:
             has_more = deliver_slice(chunk.pk, token, job, alone=alone)
         except Exception as error:
+            if isinstance(error, TRANSIENT_DATABASE_ERRORS) and chunk.failures < ROW_BY_ROW_FROM_TRY:
+                raise
             if alone:
                 has_more = deliver_slice(chunk.pk, token, job, alone=True, failure=error)
-            elif isinstance(error, TRANSIENT_DATABASE_ERRORS):
-                raise
             else:
                 logger.warning("Delivery %s: %s: its rows are delivered one by one now.", chunk.pk, error)
                 alone = True
+    if has_more:  # its time is over; this was no failed try
+        rows = DeliveryChunk.objects.primary()
+        rows.leased_by(chunk.pk, token).update(failures=F("failures") - 1)
 
 
 def _stop(chunk: DeliveryChunk, token: str, why: str) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from django_claude_batches import job_registry, services
 from django_claude_batches.models import DeliveryChunk, FailedDelivery, JobRun, RunState
-from django_claude_batches.services.delivery.deliver import MAX_TRIES, ROW_BY_ROW_FROM_TRY, deliver
+from django_claude_batches.services.delivery.deliver import MAX_TASK_SECONDS, MAX_TRIES, ROW_BY_ROW_FROM_TRY, deliver
 from django_claude_batches.services.runs.drive import drive
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.library.models import Review
@@ -239,6 +239,25 @@ def test_a_foreign_key_that_is_found_wrong_at_the_commit(claude: ClaudeEmulator)
     assert LogEntry.objects.count() == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_after_one_is_tried_again(claude: ClaudeEmulator) -> None:
+    """The error at the commit is looked for row by row, in the first try: an error that passes is not a row's yet."""
+    pks = [row.pk for row in reviews(5)]
+    calls: list[int] = []
+
+    def handler(review: Review) -> None:
+        calls.append(review.pk)
+        if review.pk == pks[1]:
+            LogEntry.objects.create(user_id=987_654, action_flag=1, object_repr="")
+        if review.pk == pks[3] and calls.count(pks[3]) == 2:
+            raise OperationalError("deadlock detected")
+
+    run = taken_to_its_end(job(on_result=handling(handler)).start(), claude)
+    assert run.state == RunState.FINISHED, run.pause_reason
+    assert effects() == [1, 0, 1, 1, 1]
+    assert FailedDelivery.objects.get().error.startswith("IntegrityError")
+
+
 def taken_to_its_end(run: JobRun, claude: ClaudeEmulator) -> JobRun:
     """Go on whatever a worker's task raises, as long as there is something to do."""
     fetched(run, claude)
@@ -254,6 +273,21 @@ def taken_to_its_end(run: JobRun, claude: ClaudeEmulator) -> JobRun:
 
 
 class TestSlowHandlers:
+    def test_that_fill_many_tasks_row_by_row_have_not_failed(
+        self, claude: ClaudeEmulator, pass_time: Callable[[float], None]
+    ) -> None:
+        reviews(MAX_TRIES + 3)
+        troubles = [OperationalError("too many connections")] * (ROW_BY_ROW_FROM_TRY - 1)
+
+        def handler(review: Review) -> None:
+            if troubles:
+                raise troubles.pop()
+            pass_time(MAX_TASK_SECONDS + 1)
+
+        run = taken_to_its_end(job(on_result=handling(handler)).start(), claude)
+        assert (run.state, run.pause_reason) == (RunState.FINISHED, "")
+        assert effects() == [1] * (MAX_TRIES + 3)
+
     @pytest.mark.parametrize(("seconds", "seen"), [(0.0, [0, 0, 0]), (11.0, [0, 1, 2])])
     def test_end_their_transaction_early(
         self, claude: ClaudeEmulator, pass_time: Callable[[float], None], seconds: float, seen: list[int]
