@@ -1,6 +1,7 @@
-"""Advance batches: the loop that sends, polls, ingests, announces, cancels and deletes whatever is due.
+"""Advance batches: send, poll, ingest, announce, cancel, delete, and search for what is not confirmed.
 
-Tasks, commands and the admin call it.
+`advance` and `wait` are for your code, `tick` is for the command, and the other functions are for Celery's tasks. To
+dispatch a row is to send a task for it, or, in the command, to do its work at once.
 """
 
 from __future__ import annotations
@@ -181,11 +182,11 @@ def wait(
 ) -> MessageBatch:
     """Advance the batch until nothing more happens to it automatically, with or without workers.
 
-    That is when it is complete and announced, lost, abandoned, refused, not received or not confirmed, or when sending
-    is paused for its account: check its state. `timeout` and `poll_interval` are seconds; `progress` is called after
-    each poll. Raise WaitTimeout after `timeout` (the batch continues), and InvalidTransition for a draft. A step that
-    has begun is finished: a poll may take the account's `TOTAL_TIMEOUT` longer, and sending and fetching have their own
-    limits.
+    That is when it is complete and announced, lost, abandoned, refused or held, or when sending is paused for its
+    account: check its state. It also returns for a batch that is not confirmed, which workers search for. `timeout` and
+    `poll_interval` are seconds; `progress` is called after each poll. Raise WaitTimeout after `timeout` (the batch
+    continues), and InvalidTransition for a draft. A step that has begun is finished: a poll may take the account's
+    `TOTAL_TIMEOUT` longer, and sending and fetching have their own limits.
     """
     require_no_transaction("wait()")
     rows = MessageBatch.objects.primary()

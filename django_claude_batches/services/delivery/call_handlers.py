@@ -1,117 +1,183 @@
-"""Call the job's handlers for some rows of a delivery, in one transaction with the mark that these are delivered."""
+"""Call the job's handlers with the rows of a slice, and count what becomes of them."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import models, router
 
-from django_claude_batches.db.leases import LEASE, DatabaseNow, now_plus
-from django_claude_batches.exceptions import LeaseLost
+from django_claude_batches import sanitize
+from django_claude_batches.drafting.target import content_types_of
+from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.job_registry import Job
-from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery
-from django_claude_batches.models.bulk import write_outputs
-from django_claude_batches.models.delivery import REDELIVERY_MODES
-from django_claude_batches.sanitize import get_logger
-from django_claude_batches.services.delivery.handlers import DeliveryCounts, call_handlers, count_failure
-from django_claude_batches.services.delivery.slice import Slice, read_slice
+from django_claude_batches.models import BatchRequest, BatchResult, DeliveryMode, FailedDelivery
+from django_claude_batches.services.delivery.retry_rules import RetryChange, RowOutcome, retry_change
+from django_claude_batches.services.delivery.slice import Slice, result_of
+from django_claude_batches.services.job_calls import call_handler, sync_result
 
-logger = get_logger(__name__)
+# After this, a transaction ends before its rows do: handlers may be slow, and others wait for what they locked.
+MAX_TRANSACTION_SECONDS = 10.0
+
+# By their content types' primary keys, and their own as texts.
+Targets = dict[tuple[int | None, str | None], models.Model]
+
+# Characters kept of a traceback's end: the column would keep the beginning of a longer text.
+MAX_TRACEBACK = sanitize.MAX_TEXT - 1_000
 
 
-def deliver_slice(pk: int, token: str, job: Job, *, alone: bool = False, failure: Exception | None = None) -> bool:
-    """Deliver the next rows of a chunk in one transaction; return whether it has more rows.
+class RowRecord(NamedTuple):
+    """What became of one row."""
 
-    The rows are read, and their answers checked, before the transaction, since a check may take long. If something has
-    changed since, the transaction does nothing. Return False if the lease is lost or the run is paused.
+    # None: the job's validator raised.
+    outcome: str | None
+    is_failed: bool = False
+    is_gone: bool = False
+    retry: RetryChange | None = None
+    # What the job's code raised.
+    error: Exception | None = None
 
-    With `alone`, deliver one row. With `failure`, the error of its transaction, record that as its handler's.
+
+@dataclass(slots=True)
+class DeliveryCounts:
+    """What became of the rows of one transaction. Of the errors only the first is kept: each keeps its frames alive."""
+
+    # Positions of the rows, as are those below.
+    processed: list[int] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    delivered: set[int] = field(default_factory=set)
+    failed: list[list[Any]] = field(default_factory=list)
+    to_retry: list[list[Any]] = field(default_factory=list)
+    gone: int = 0
+    failed_deliveries: list[FailedDelivery] = field(default_factory=list)
+    first_error: Exception | None = None
+
+    def add(self, request: BatchRequest, row: RowRecord) -> None:
+        position = request.position
+        self.processed.append(position)
+        self.gone += row.is_gone
+        if row.outcome is not None:
+            self.outcomes[row.outcome] += 1
+        if row.outcome == RowOutcome.SUCCEEDED and row.error is None and not row.is_gone:
+            self.delivered.add(position)
+        if row.is_failed:
+            self.failed.append([position, row.outcome])
+        if row.retry is not None:
+            self.to_retry.append([position, row.retry])
+        if row.error is not None:
+            self.failed_deliveries.append(_failed_delivery(request, row.outcome or RowOutcome.SUCCEEDED, row.error))
+            self.first_error = self.first_error or row.error
+
+
+def _failed_delivery(request: BatchRequest, outcome: str, error: Exception) -> FailedDelivery:
+    return FailedDelivery(
+        batch_id=request.batch_id,
+        request=request,
+        position=request.position,
+        outcome=outcome,
+        error=f"{type(error).__name__}: {error}",
+        traceback=format_with_traceback(error, MAX_TRACEBACK),
+    )
+
+
+def call_handlers(rows: Slice, job: Job, *, using: str) -> DeliveryCounts:
+    """Deliver the rows that were evaluated, until the time is over; return what became of them."""
+    counts = DeliveryCounts()
+    requests = rows.requests[: len(rows.outcomes)]
+    targets = _targets_of(requests, job, using=using)
+    stop_at = time.monotonic() + MAX_TRANSACTION_SECONDS
+    for request, outcome in zip(requests, rows.outcomes, strict=True):
+        counts.add(request, _deliver_row(request, outcome, rows, job, targets, using=using))
+        if time.monotonic() > stop_at:
+            break
+    return counts
+
+
+def _deliver_row(
+    request: BatchRequest, outcome: str | Exception, rows: Slice, job: Job, targets: Targets, *, using: str
+) -> RowRecord:
+    if isinstance(outcome, Exception):
+        return RowRecord(None, error=outcome)
+    if request.erased_at is not None:
+        return RowRecord(outcome, is_gone=True)
+    handler, is_failed = "on_result", False
+    if outcome != RowOutcome.SUCCEEDED:
+        if rows.chunk.mode == DeliveryMode.REDELIVER:
+            return RowRecord(outcome)
+        if rows.chunk.mode == DeliveryMode.FIRST and (change := retry_change(request, outcome, job, using=using)):
+            return RowRecord(outcome, retry=change)
+        handler, is_failed = "on_failure", not rows.failed_as(request)
+    key = (request.content_type_id, request.object_id)
+    target = targets.get(key)
+    if target is None:
+        return RowRecord(outcome, is_failed=is_failed, is_gone=True)
+    error = call_handler(job, handler, target, result_of(request) or _missing_result(request), using=using)
+    if error is not None and key not in _targets_of([request], job, using=using):  # it was deleted since
+        return RowRecord(outcome, is_failed=is_failed, is_gone=True)
+    return RowRecord(outcome, is_failed=is_failed, error=error)
+
+
+def _missing_result(request: BatchRequest) -> BatchResult:
+    """Return what `on_failure` gets if no result came: a result that is in no table."""
+    return BatchResult(
+        batch=request.batch, request=request, custom_id=request.custom_id, result_type="missing", message=None
+    )
+
+
+def count_failure(rows: Slice, failure: Exception) -> DeliveryCounts:
+    """Count the one row, whose transaction failed, as a failed delivery."""
+    if not rows.requests:
+        raise failure
+    request = rows.requests[0]
+    failed_as, result = rows.failed_as(request), result_of(request)
+    outcome = failed_as or (RowOutcome.MISSING if result is None else result.outcome)
+    is_failed = not failed_as and outcome != RowOutcome.SUCCEEDED and rows.chunk.mode != DeliveryMode.REDELIVER
+    counts = DeliveryCounts()
+    counts.add(request, RowRecord(outcome, is_failed=is_failed, error=failure))
+    return counts
+
+
+def _targets_of(requests: Iterable[BatchRequest], job: Job, *, using: str) -> Targets:
+    """Fetch the targets of requests from this database, in one query for each model.
+
+    The job fetches those of its own model. Others, which requests that no run drafted may have, are read by their base
+    manager from the database that they are written to.
     """
-    using = DeliveryChunk.objects.primary().db
-    rows = read_slice(pk, token, job if failure is None else None, alone=alone, using=using)
-    if rows is None:
-        return False
+    content_types = content_types_of(using)
+    wanted: dict[int, list[str]] = {}
+    for request in requests:
+        if request.content_type_id is not None and request.object_id is not None:
+            wanted.setdefault(request.content_type_id, []).append(request.object_id)
+    found: Targets = {}
+    for content_type, pks in wanted.items():
+        model = content_types.get_for_id(content_type).model_class()
+        if model is not None:
+            # Not by `row.pk`: a manager may return rows of a child model, which has a key of its own.
+            key = model._meta.concrete_model._meta.pk.attname  # type: ignore[union-attr]
+            found |= {(content_type, str(getattr(row, key))): row for row in _rows(model, pks, job)}
+    return found
+
+
+def _rows(model: type[models.Model], pks: list[str], job: Job) -> Iterator[models.Model]:
+    concrete: Any = model._meta.concrete_model
+    if job.row_model is None or job.row_model._meta.concrete_model is not concrete:
+        yield from model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)
+        return
+    rows = job.get_targets([_key(concrete, pk) for pk in pks])
+    for row in sync_result(job, "get_targets", rows):
+        if not isinstance(row, concrete):
+            name = f"{type(job).__name__}.get_targets()"
+            raise TypeError(f"{name} must return rows of {concrete._meta.label}, not {row!r:.100}")
+        yield row
+
+
+def _key(model: type[models.Model], text: str) -> Any:
+    """Return a primary key as its field has it; the text where the field reads none, such as one that encrypts."""
     try:
-        with transaction.atomic(using=using, durable=True):
-            if not rows.lock(token, using=using):
-                return True  # the next call reads the rows again
-            counts = call_handlers(rows, job, using=using) if failure is None else count_failure(rows, failure)
-            write_outputs(rows.changed, using=using)
-            has_more = _record_progress(rows, counts, token, alone=alone, using=using)
-    except LeaseLost:
-        logger.warning("Delivery %s: another process has it now.", pk)
-        return False
-    finally:
-        for request in rows.requests:  # break the reference cycle with its result, so that memory is freed at once
-            request._state.fields_cache.clear()
-    if counts.first_error is not None:
-        numbers = rows.chunk.batch_id, len(counts.failed_deliveries), len(counts.processed)
-        text = "Batch %s: the job's code raised for %d of %d rows. The first:"
-        logger.error(text, *numbers, exc_info=counts.first_error)
-    return has_more
-
-
-def _record_progress(rows: Slice, counts: DeliveryCounts, token: str, *, alone: bool, using: str) -> bool:
-    """Write what became of the rows, and how far the chunk is; return whether it has more rows."""
-    chunk = rows.chunk
-    delivered_before, failed_before = _counted_before(rows, counts, using=using)
-    if counts.failed_deliveries or chunk.mode != DeliveryMode.FIRST or chunk.positions is not None:
-        for each in counts.failed_deliveries:
-            each.was_delivered = each.position in delivered_before
-        _replace_failed_deliveries(rows, counts, using=using)
-    failed = [row for row in counts.failed if row[0] not in failed_before | delivered_before]
-    next_position = counts.processed[-1] + 1 if counts.processed else chunk.position
-    has_more = bool(counts.processed) and next_position <= chunk.last_position
-    changes: dict[str, Any] = {
-        "position": next_position,
-        "outcomes": dict(Counter(chunk.outcomes) + counts.outcomes),
-        "delivered_count": chunk.delivered_count + len(counts.delivered - delivered_before),
-        "failed_count": chunk.failed_count + len(failed),
-        "gone_count": chunk.gone_count + counts.gone,
-        "failed": chunk.failed + failed,
-        "to_retry": chunk.to_retry + counts.to_retry,
-        "lease_until": now_plus(LEASE),
-        # If rows are alone, the one that killed the processes before may still follow.
-        "failures": chunk.failures if alone else 1,
-        "last_error": "",
-    }
-    if not has_more:
-        changes |= {"done_at": DatabaseNow(), "next_action_at": None, "failures": 0}
-    # The row is locked since the lease was renewed, however long ago: comparing the time too would lose work.
-    if not DeliveryChunk.objects.using(using).filter(pk=chunk.pk, lease_token=token).update(**changes):
-        raise LeaseLost(f"The lease on delivery {chunk.pk} is lost.")
-    return has_more
-
-
-def _replace_failed_deliveries(rows: Slice, counts: DeliveryCounts, *, using: str) -> None:
-    """Store the failed deliveries, in place of the earlier ones of the rows that were processed.
-
-    Where all answers are redelivered, the earlier ones of rows without a usable answer or a target stay.
-    """
-    over = set(counts.processed)
-    if rows.chunk.mode == DeliveryMode.REDELIVER:
-        over = counts.delivered.union(each.position for each in counts.failed_deliveries)
-    pks = [request.pk for request in rows.requests if request.position in over]
-    FailedDelivery.objects.using(using).filter(request__in=pks).delete()
-    FailedDelivery.objects.using(using).bulk_create(counts.failed_deliveries, batch_size=100)  # of 20 KB at most, each
-
-
-def _counted_before(rows: Slice, counts: DeliveryCounts, *, using: str) -> tuple[set[int], set[int]]:
-    """Return the positions that counted as delivered before, and those that counted as failed.
-
-    A row counts as delivered once, and as failed once until it is delivered: failures of rows that are delivered now
-    are withdrawn. Nothing else changes what failed until this transaction ends.
-    """
-    positions = {row.position for row in counts.failed_deliveries}.union(counts.delivered, dict(counts.failed))
-    if rows.chunk.mode not in REDELIVERY_MODES or not positions:
-        return set(), set()
-    failed: set[int] = set()
-    chunks = DeliveryChunk.objects.using(using)
-    for other in chunks.locked_failures(rows.chunk.batch_id, last_position__gte=min(positions)):
-        before = positions.intersection(dict(other.failed))
-        failed |= before
-        if before & counts.delivered:
-            other.withdraw_failures(counts.delivered)
-    known = {each.position: rows.failures[each.pk].was_delivered for each in rows.requests if each.pk in rows.failures}
-    return {position for position in positions if known.get(position, position not in failed)}, failed
+        return model._meta.pk.to_python(text)
+    except (ValidationError, TypeError, ValueError):
+        return text

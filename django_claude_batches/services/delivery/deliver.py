@@ -21,7 +21,7 @@ from django_claude_batches.models import DeliveryChunk, JobRun
 from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.backoff import NO_DELAY, backoff
 from django_claude_batches.services.connection import require_no_transaction
-from django_claude_batches.services.delivery.call_handlers import deliver_slice
+from django_claude_batches.services.delivery.deliver_slice import deliver_slice
 from django_claude_batches.services.delivery.slice import undelivered_requests
 from django_claude_batches.services.job_calls import TRANSIENT_DATABASE_ERRORS
 

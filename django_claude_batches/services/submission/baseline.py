@@ -1,4 +1,4 @@
-"""What Anthropic lists just before a create call: the call made none of it, and a search goes back to it.
+"""What Anthropic lists just before a create call, so that none of it can come from the call. A search goes back to it.
 
 The *baseline* is what was listed. Of it an attempt keeps the newest id (`baseline_id`), all that were made within the
 margin before that one (`noted_ids`, which its call did not make), and the newest 20 (`anchors`): a later listing
@@ -46,9 +46,9 @@ class Baseline:
 def record_baseline(
     client: BatchesClient, batch: MessageBatch, attempt: SubmitAttempt, body: BodyDigest, renew: Callable[[], object]
 ) -> Baseline:
-    """List the newest batches, and store them on the attempt. Raise what the client raises.
+    """List the newest batches, and store them, with the body's size and hash, on the attempt.
 
-    `renew` is called before each page.
+    Raise what the client raises. `renew` is called before each page.
     """
 
     def page(after_id: str | None) -> Reply[wire.Page]:
@@ -73,14 +73,14 @@ def _take_baseline(page: Callable[[str | None], Reply[wire.Page]], attempt: Subm
         if (reply := next(pages, None)) is None:
             break
         listed += _listed(reply)
-    # The server's clock may show a later time: what is listed was created before.
+    # The server's clock may be ahead of `server_at`: what is listed was created before.
     latest = max([server_at, *(at for _id, at in listed if at is not None and at <= server_at + MAX_AHEAD)])
     window_length = latest - listed_at + quiet_period(attempt) + MARGIN
     return Baseline(listed, newest_at, first.workspace_id or "", listed_at, window_length)
 
 
-def _listed(page: Reply[wire.Page]) -> list[tuple[str, datetime | None]]:
-    return [(data["id"], made_at(data)) for data in page.data["data"]]
+def _listed(reply: Reply[wire.Page]) -> list[tuple[str, datetime | None]]:
+    return [(data["id"], made_at(data)) for data in reply.data["data"]]
 
 
 def _newest(listed: list[tuple[str, datetime | None]], server_at: datetime) -> datetime | None:
@@ -109,6 +109,6 @@ def _store_baseline(attempt: SubmitAttempt, baseline: Baseline, body: BodyDigest
 def quiet_period(attempt: SubmitAttempt) -> timedelta:
     """Return how long after `sent_at` the call may still be running, and its batch may not yet be listed.
 
-    A call made with longer settings than the current ones is searched for with the longer ones.
+    How long the call may run is what the settings said when it was made; the rest is SUBMIT_QUIET_PERIOD as it is now.
     """
     return attempt.max_duration + conf.submit_quiet_period()

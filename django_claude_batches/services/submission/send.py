@@ -227,9 +227,10 @@ def _mark_sent(batch: MessageBatch, attempt: SubmitAttempt, token: str, baseline
         if not ours.update(lease_until=now_plus(sending_lease(attempt))):
             return False
         unsent = SubmitAttempt.objects.using(rows.db).filter(pk=attempt.pk, sent_at__isnull=True)
-        # `watch_until` is by the database's clock, `window_until` by the server's.
-        sent_at = max(AccountState.objects.using(rows.db).clock(), baseline.listed_at)
-        until = sent_at + baseline.window_length
+        # Until `watch_until`, by the database's clock, the batch may still be listed; it was not created after
+        # `window_until`, by the server's.
+        now = max(AccountState.objects.using(rows.db).clock(), baseline.listed_at)
+        until = now + baseline.window_length
         return bool(unsent.update(sent_at=DatabaseNow(), watch_until=now_plus(WATCH_PERIOD), window_until=until))
 
 
