@@ -103,6 +103,8 @@ def run_through(site: Site, shooting: Shooting, *, seconds: float, most: int = w
     site.claude.fault("slow_answer", on="create", times=None, delay=HELD)
     broker = Celery(broker=site.environment["BROKER_URL"])
     broker.send_task("django_claude_batches.start_job", (JOB,), queue="reliability")
+    # A worker that is killed before that takes the message along: beat would send the next one a day later.
+    site.until(JobRun.objects.exists)
     shooting.start()
 
     def look() -> None:
