@@ -28,7 +28,7 @@ def test_people_work_while_the_worker_writes(site: Site, broker: Redis, trial: i
     visitor = Visitor(site)
     visitor.arrive()
     drafts = [draft(3) for _ in range(ROUNDS)]
-    batch = about_to_be_fetched(site, pause=0.15)
+    batch = about_to_be_fetched(site, pause=0.3)
     site.team()
     until_in_mid_ingest(site, batch)
     counts = [visit(site, visitor, batch, each) for each in drafts]
