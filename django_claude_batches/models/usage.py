@@ -12,6 +12,7 @@ from django.db.models import Case, CharField, Count, F, Q, Sum, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_claude_batches import wire
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.result import BATCH_TIERS, UNBILLED, BatchResult, ResultType
@@ -27,6 +28,10 @@ USAGE_COLUMNS = (
 
 # Decimal places of a cost in USD.
 COST_DECIMAL_PLACES = 9
+
+# Tokens of a batch of one kind: a billion for each answer, which no model has. More is a server's error, and SQLite could
+# not add up the usage of a few such batches.
+MAX_BATCH_TOKENS = 10**9 * wire.MAX_REQUESTS
 
 # Kinds of error that are stored for a batch: the most frequent ones.
 MAX_ERROR_GROUPS = 20
@@ -72,7 +77,7 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
                 row.other_tier_results = group["other_tier_results"]
                 row.cost_usd = rounded(group["cost"] or Decimal(0))
                 for name in USAGE_COLUMNS:
-                    setattr(row, name, int(group[f"{name}_sum"]))
+                    setattr(row, name, min(int(group[f"{name}_sum"]), MAX_BATCH_TOKENS))
             row.unpriced_results += group["count"] - group["priced"]
         return list(rows.values())
 
@@ -115,8 +120,12 @@ class Summary:
         return sum(row.other_tier_results for row in self.usage)
 
     def count_absent(self, batch: Any) -> int:
-        """Count the requests that were, or may have been, answered and billed, and of which no answer is stored."""
-        billed: int = batch.succeeded_count + batch.processing_count
+        """Count the requests that were, or may have been, answered and billed, and of which no answer is stored.
+
+        The server's counts may be wrong: no batch has more requests than were sent, or than the API allows.
+        """
+        counted = batch.succeeded_count + batch.processing_count
+        billed: int = min(counted, batch.request_count, wire.MAX_REQUESTS)
         return max(billed - sum(row.results for row in self.usage), 0)
 
 

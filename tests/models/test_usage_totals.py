@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from django_claude_batches.exceptions import LimitExceeded
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
+from django_claude_batches.models.usage import MAX_BATCH_TOKENS
 from django_claude_batches.models.usage_totals import (
     GROUPS,
     MAX_PERIODS,
@@ -280,3 +281,13 @@ def test_ten_thousand_batches_take_six_queries_and_no_result(many: int) -> None:
     said = list(queries(work))
     assert len(said) <= 6
     assert not [sql for sql in said if BatchResult._meta.db_table in sql or MessageBatch._meta.db_table in sql]
+
+
+def test_the_largest_counts_of_a_server_can_be_added_up() -> None:
+    """SQLite raises where a sum of integers does not fit into 64 bits."""
+    for at in range(3):
+        batch = MessageBatch.objects.create(label=str(at))
+        BatchResult.objects.create(batch=batch, custom_id="a", result_type="succeeded", model="m", input_tokens=2**62)
+        UsageRollup.objects.replace(batch, UsageRollup.objects.sum_up(batch.pk))
+    assert sums_of(UsageRollup.objects.all()).input_tokens == 3 * MAX_BATCH_TOKENS
+    assert total_of(report().by("month")).input_tokens == 3 * MAX_BATCH_TOKENS

@@ -21,8 +21,6 @@ from django_claude_batches.services.mirror import mirror_columns, request_total
 # Ids in one query.
 IDS_PER_QUERY = 500
 
-MAX_REQUESTS = 2_000_000_000
-
 NO_RETRY = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
     outcome=Outcome.UNCERTAIN, batch__state=State.ABANDONED
 )
@@ -142,7 +140,7 @@ def _row(alias: str, data: wire.MessageBatch, workspace_id: str) -> RemoteBatch:
         remote_id=data["id"],
         workspace_id=workspace_id[:100],
         created_at=made_at(data),
-        requests=min(request_total(data), MAX_REQUESTS),
+        requests=request_total(data),
         status=_status(data),
         first_seen_at=DatabaseNow(),
         why=_why(data),
@@ -151,7 +149,7 @@ def _row(alias: str, data: wire.MessageBatch, workspace_id: str) -> RemoteBatch:
 
 def record_sighting(row: RemoteBatch, data: wire.MessageBatch, *, workspace_id: str) -> None:
     """Record that the batch exists, and also when it was created and whether it has ended."""
-    known: dict[str, object] = {"misses": 0, "requests": min(request_total(data), MAX_REQUESTS)}
+    known: dict[str, object] = {"misses": 0, "requests": request_total(data)}
     if row.status != "ended":
         known |= {"status": _status(data), "why": _why(data)}
     if not row.workspace_id:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_claude_batches import services
+from django_claude_batches import services, wire
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
-from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.harness.factories import draft, in_state, running
 from tests.harness.relay import Relay, refuse
 from tests.services.polling.test_loss import delete_elsewhere, look
@@ -140,6 +140,36 @@ def test_a_batch_that_vanished_while_it_ran_may_have_been_billed(claude: ClaudeE
     row = UsageRollup.objects.get(batch=batch)
     assert (row.results, row.unpriced_results, row.model, row.account) == (0, 3, "", "default")
     assert row.ended_at > timezone.now() - timedelta(minutes=5)
+
+
+COUNT = 2_000_000_000
+LIES = ("retrieve", "list", "create")
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_counts_that_cannot_be_are_not_what_was_spent(claude: ClaudeEmulator, settings: Any, adopted: bool) -> None:
+    """Two counts that fit their columns have a sum that fits none."""
+    settings.CLAUDE_BATCHES = {"KICK": False, "INGEST_ATTEMPTS": 1}
+    batch = running(3)
+    claude.finish()
+    if adopted:
+        MessageBatch.objects.get(pk=batch.pk).erase()
+    for name in ("succeeded", "processing"):
+        claude.bend(Bend(field=f"request_counts.{name}", to=COUNT, endpoint=LIES))
+    batch = services.advance(services.adopt(str(batch.anthropic_id)) if adopted else batch)
+    assert batch.state == State.INGESTED, batch.last_error
+    stored, unpriced, _cost = totals()
+    assert (stored, unpriced <= (wire.MAX_REQUESTS if adopted else 0)) == (3, True)
+
+
+def test_counts_of_a_batch_that_is_gone_that_cannot_be(claude: ClaudeEmulator) -> None:
+    running(1)
+    batch = running(3)
+    MessageBatch.objects.filter(pk=batch.pk).update(succeeded_count=COUNT, processing_count=COUNT)
+    delete_elsewhere(claude, batch)
+    look(batch)
+    assert batch.state == State.LOST, batch.last_error
+    assert UsageRollup.objects.get(batch=batch).unpriced_results == 3
 
 
 def test_results_of_a_new_type_are_of_unknown_cost() -> None:
