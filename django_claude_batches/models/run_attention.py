@@ -22,7 +22,7 @@ def reasons() -> list[Reason]:
     """Return the reasons, the most important first."""
     batches = MessageBatch.objects.primary().filter(run=OuterRef("pk"), delivered_at__isnull=True)
     chunks = DeliveryChunk.objects.primary().filter(batch__run=OuterRef("pk"))
-    parked = FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))
+    failed = FailedDelivery.objects.primary().filter(batch__run=OuterRef("pk"))
     return [
         Reason("paused", Q(state__in=ACTIVE, paused_at__isnull=False), _("Paused: {pause_reason}")),
         Reason(
@@ -38,7 +38,7 @@ def reasons() -> list[Reason]:
         Reason("stuck", Q(Exists(chunks.stuck())), _("Deliveries are not retried any more: {stuck}")),
         Reason(
             "failed_deliveries",
-            Q(Exists(parked)),
+            Q(Exists(failed)),
             _("{failed_deliveries} rows raised an error in the job's code. Fix the code, then redeliver."),
         ),
         Reason(

@@ -188,8 +188,8 @@ def _chunks(runs: Iterable[int], using: str) -> Iterator[dict[str, Any]]:
 
 
 def _parked(runs: Iterable[int], using: str) -> Any:
-    parked = FailedDelivery.objects.using(using).filter(batch__run__in=runs).order_by()
-    return parked.values("batch__run").annotate(count=Count("pk"))
+    failed = FailedDelivery.objects.using(using).filter(batch__run__in=runs).order_by()
+    return failed.values("batch__run").annotate(count=Count("pk"))
 
 
 def _usage(runs: Iterable[int], using: str) -> Any:

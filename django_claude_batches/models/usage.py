@@ -29,8 +29,8 @@ USAGE_COLUMNS = (
 # Decimal places of a cost in USD.
 COST_DECIMAL_PLACES = 9
 
-# Tokens of a batch of one kind: a billion for each answer, which no model has. More is a server's error, and SQLite could
-# not add up the usage of a few such batches.
+# The most tokens of one kind that count for a batch: a billion for each answer, more than any model's. SQLite could not
+# add up larger numbers of a few batches.
 MAX_BATCH_TOKENS = 10**9 * wire.MAX_REQUESTS
 
 # Kinds of error that are stored for a batch: the most frequent ones.

@@ -26,7 +26,8 @@ from django_claude_batches.sanitize import FIRST_YEAR, LAST_YEAR
 
 PERIODS = ("day", "week", "month")
 
-# What usage is grouped and filtered by, besides periods: the name for people, and the column.
+# What usage is grouped and filtered by, besides periods: the name that people use, and the column. A job's name is the
+# `kind` of its batches.
 GROUPS = {"model": "model", "job": "kind", "account": "account", "starter": "starter"}
 
 # Periods that one report distinguishes: the days of a year and a month.
@@ -69,7 +70,7 @@ class UsageSums:
 
     @property
     def known_cost_usd(self) -> Decimal | None:
-        """Return the cost; None if that of no billed result is known."""
+        """Return the cost; None if it is not known for some results, and the others cost nothing."""
         return None if self.unpriced_results and not self.cost_usd else self.cost_usd
 
 
@@ -86,7 +87,9 @@ class UsageRow:
 
 
 class _PeriodNumber(Func):
-    """The number of a row's period among those that begin then: a binary search, 9 steps for a year of days.
+    """The number of a row's period, from 0, among the periods that begin at `starts`: a binary search on `ended_at`.
+
+    A year of days takes 9 steps.
 
     As one expression: resolving nested instances of `Case` takes longer than the query.
     """
@@ -136,13 +139,14 @@ class UsageReport:
         if first is None:
             return []
         starts = {name: period_starts(name, _day_of(first), _day_of(last)) for name in names if name in PERIODS}
-        counted = rows.filter(ended_at__range=(first, last))  # none that came since, of a later period
+        # Rows that were added since that query may be of a later period.
+        counted = rows.filter(ended_at__range=(first, last))
         return sorted(_grouped(counted, names, starts), key=_order)
 
     def months(self, names: Sequence[str] = (), rows: Iterable[UsageRow] = ()) -> tuple[UsageSums, UsageSums]:
-        """Return the sums of the present month and of the one before, whatever the report's period.
+        """Return the sums of this month and of the last, of what `only` selects, whatever the report's period is.
 
-        One query; none if `rows`, the report's by `names`, have the days or months of both.
+        `rows` can be the result of `by(*names)`: if it has the days or months of both, no query is made, otherwise one.
         """
         this = timezone.localdate().replace(day=1)
         last = (this - timedelta(days=1)).replace(day=1)

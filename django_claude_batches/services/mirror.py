@@ -29,7 +29,8 @@ def mirror_columns(data: wire.MessageBatch) -> dict[str, Any]:
 def request_total(data: wire.MessageBatch) -> int:
     """Return the number of a remote batch's requests: the sum of its counts, or the largest that a column holds."""
     counts = mirror_columns(data)
-    return min(sum(counts[f"{name}_count"] for name in COUNTS), MAX_COUNT)
+    total: int = sum(counts[f"{name}_count"] for name in COUNTS)
+    return min(total, MAX_COUNT)
 
 
 def _count(value: Any) -> int:

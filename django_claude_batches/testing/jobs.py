@@ -50,9 +50,9 @@ def run_job(
         _take_to_the_end(run, answering)
     if run.last_error:
         raise RunFailed(f"Run {run}: {run.last_error}")
-    parked = FailedDelivery.objects.primary().filter(batch__run=run).order_by("pk")
-    if not allow_failed_deliveries and (first := parked.first()) is not None:
-        raise RunFailed(f"Run {run}: a handler raised for {parked.count():,} rows. The first:\n{first.traceback}")
+    failed = FailedDelivery.objects.primary().filter(batch__run=run).order_by("pk")
+    if not allow_failed_deliveries and (first := failed.first()) is not None:
+        raise RunFailed(f"Run {run}: a handler raised for {failed.count():,} rows. The first:\n{first.traceback}")
     return run
 
 

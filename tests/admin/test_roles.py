@@ -36,7 +36,7 @@ from tests.harness.shop import job
 pytestmark = pytest.mark.django_db
 
 VIEWER, OPERATOR, SPENDER = ROLES
-ALL, WORKERS, SPENDERS, NOBODY = {VIEWER, OPERATOR, SPENDER}, {OPERATOR, SPENDER}, {SPENDER}, set[str]()
+ALL, WORKERS, SPENDERS, NO_ROLE = {VIEWER, OPERATOR, SPENDER}, {OPERATOR, SPENDER}, {SPENDER}, set[str]()
 
 ACTIONS = {
     BATCHES: {
@@ -51,7 +51,7 @@ ACTIONS = {
         "identify": WORKERS,
         "abandon": WORKERS,
         "declare_lost": WORKERS,
-        "delete_selected": NOBODY,
+        "delete_selected": NO_ROLE,
     },
     RUNS: {
         "pause": WORKERS,
@@ -127,9 +127,9 @@ def test_each_role_opens_these_pages(rows: Rows, role: str) -> None:
         url(BATCHES, "add"): WORKERS,
         url(BATCHES, "upload", rows.upload.pk): WORKERS,
         start: SPENDERS,
-        url(BATCHES, "delete", rows.draft.pk): NOBODY,
-        url(RUNS, "delete", rows.run.pk): NOBODY,
-        url(RESULTS, "delete", result.pk): NOBODY,
+        url(BATCHES, "delete", rows.draft.pk): NO_ROLE,
+        url(RUNS, "delete", rows.run.pk): NO_ROLE,
+        url(RESULTS, "delete", result.pk): NO_ROLE,
     }
     client = client_of(role)
     for address, roles in pages.items():

@@ -27,11 +27,6 @@ class Bound:
     exact: bool = False
     unit: str = "x"
 
-    @property
-    def is_timed(self) -> bool:
-        """Whether other work on the machine changes it."""
-        return self.unit == "x" and not self.exact and not self.text.startswith("memory")
-
     def holds(self, margin: float = 1.0) -> bool:
         margin = 1.0 if self.exact else margin
         return self.value <= self.limit * margin if self.at_most else self.value >= self.limit / margin

@@ -34,16 +34,6 @@ def test_a_bound_holds_at_its_limit_and_within_the_margin() -> None:
     assert not Bound("", 11, 10, at_most=True, exact=True).holds(1.3)
 
 
-def test_only_ratios_of_seconds_are_timed() -> None:
-    bench = of()
-    for step in ("draft", "submit", "ingest", "resume"):
-        for way in (OURS, PEER, LIMIT):
-            bench.figures.add(step, way, ran(3, peak_mb=90, grown=0))
-    timed = [bound.text for bound in bounds(bench) if bound.is_timed]
-    assert len(timed) == 5
-    assert all("of psql" in text or "faster" in text for text in timed)
-
-
 @pytest.mark.parametrize(("compression", "must"), [("lz4", 4.5), ("pglz", 3)])
 def test_ingesting_is_held_against_the_peer_by_compression(compression: str, must: float) -> None:
     bench = of(compression=compression)

@@ -1,4 +1,4 @@
-"""Rows in which every text that somebody else may have written is one of the hostile outputs."""
+"""Rows in which every text that others may have written is one of the hostile outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job from the admin, in a real browser: seen first, started, watched, mended where its code was wrong, finished."""
+"""A job from the admin, in a real browser: seen first, started, watched, fixed where its code was wrong, finished."""
 
 from __future__ import annotations
 

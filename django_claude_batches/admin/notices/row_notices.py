@@ -31,7 +31,7 @@ class RowNotice:
     words: Any
 
 
-# By the name of the column that has the number of rows. They are few, and an index serves each count.
+# By the name of the column of `row_counts` that has the number of rows. They are few, and an index serves each count.
 ROW_NOTICES = {
     "unconfirmed": RowNotice(
         MessageBatch,
@@ -79,7 +79,7 @@ ROW_NOTICES = {
             "number",
         ),
     ),
-    # Until then their jobs cannot be started again.
+    # While such a run waits, its job cannot be started again.
     "waiting_runs": RowNotice(
         JobRun,
         {ATTENTION: "yes"},

@@ -56,7 +56,8 @@ def deliver(pk: int, *, only_due: bool = False) -> None:
     rows = DeliveryChunk.objects.primary()
     if not rows.unpaused().filter(pk=pk).exists():
         return
-    # By its own columns only: a condition on the run would read the table twice, and two processes could pass it.
+    # Only the chunk's own columns are conditions: with one on the run, the UPDATE would also read the chunk in a
+    # subquery, and two processes could both acquire the lease.
     undone = rows.undone().filter(is_due()) if only_due else rows.undone()
     with undone.lease(pk, dispatched_at=None, failures=F("failures") + 1) as token:
         if token is None:
@@ -132,7 +133,10 @@ def _too_many_tries(chunk: DeliveryChunk) -> str:
 
 
 def _wake_run(pk: int) -> None:
-    """Make the run due if this was the last chunk of its batch. After the commit: the last one sees all others."""
+    """Make the run due if this was the last chunk of its batch.
+
+    It is called after the chunk's commit: of several chunks that end at the same time, the last sees that all are done.
+    """
     rows = DeliveryChunk.objects.primary()
     for batch, run in rows.filter(pk=pk, batch__run__isnull=False).values_list("batch", "batch__run"):
         if not rows.undone().filter(batch=batch).exists():

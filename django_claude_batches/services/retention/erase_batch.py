@@ -141,15 +141,15 @@ def _refuse(report: Erasure, batch: MessageBatch, why: str) -> None:
 
 
 def _empty(batch: MessageBatch, requests: BatchRequestQuerySet, pks: list[int]) -> None:
-    """Empty requests that were sent, with their answers, and mark them; count their parked rows as gone."""
+    """Empty requests that were sent, with their answers, and mark them; count their failed rows as gone."""
     requests.update(**PARAMS.empty, erased_at=DatabaseNow())
     BatchResult.objects.primary().filter(request__in=pks).update(**MESSAGES.empty)
-    parked = FailedDelivery.objects.primary().filter(request__in=pks)
-    if count := parked.count():
+    failed = FailedDelivery.objects.primary().filter(request__in=pks)
+    if count := failed.count():
         chunk = DeliveryChunk.objects.primary().filter(batch=batch, mode=DeliveryMode.FIRST).order_by("pk").first()
         if chunk is not None:
             DeliveryChunk.objects.primary().filter(pk=chunk.pk).update(gone_count=F("gone_count") + count)
-        parked.delete()
+        failed.delete()
 
 
 def _remove_from_draft(batch: MessageBatch, requests: BatchRequestQuerySet) -> None:

@@ -85,10 +85,10 @@ class TestOneThatRaises:
         bad = {row.pk for row in reviews(4)[1:3]}
         calls: list[int] = []
         run = over(job(on_result=handling(raising_for(bad, calls))).start(), claude)
-        mended = bad.pop()
+        fixed = bad.pop()
         services.redeliver_failed(run)
         deliver_all()
-        assert Review.objects.get(pk=mended).effects == 1
+        assert Review.objects.get(pk=fixed).effects == 1
         assert [row.request.object_id for row in FailedDelivery.objects.all()] == [str(pk) for pk in bad]
         bad.clear()
         services.redeliver_failed(run.batches.get())
@@ -313,7 +313,7 @@ class TestSlowHandlers:
         assert DeliveryChunk.objects.get().done_at is not None
 
     def test_longer_than_the_lease_lose_nothing(self, claude: ClaudeEmulator) -> None:
-        """Whoever comes then waits for the row's lock, and finds the mark."""
+        """A process that comes then waits for the row's lock, and finds the mark."""
         reviews(3)
         past = timezone.now() - timedelta(days=1)
         handler = handling(lambda review: DeliveryChunk.objects.update(lease_until=past))
@@ -331,7 +331,7 @@ class TestLateProcesses:
         def handler(review: Review) -> None:
             if not taken:
                 taken.append(True)
-                DeliveryChunk.objects.update(lease_token="somebody else")
+                DeliveryChunk.objects.update(lease_token="another process")
 
         fetched(job(on_result=handling(handler)).start(), claude)
         deliver_all()
@@ -464,7 +464,7 @@ class TestKilledAgainAndAgain:
         assert calls.count(rows[3].pk) == MAX_TRIES
         assert run.is_paused
         assert f"at request {rows[3].pk} (position 3)" in run.pause_reason
-        assert effects() == [1, 1, 1, 0, 0], "those before it were handed out one by one"
+        assert effects() == [1, 1, 1, 0, 0], "those before it were delivered one by one"
         killer.clear()
         over(services.resume_run(run), claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1] * 5)

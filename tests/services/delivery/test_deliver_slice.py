@@ -1,4 +1,4 @@
-"""Answers are checked before the transaction of their delivery, and each row is handed out once all the same."""
+"""Answers are checked before the transaction of their delivery, and each row is still delivered once."""
 
 from __future__ import annotations
 
