@@ -27,12 +27,13 @@ from tests.admin.admin_pages import (
 )
 from tests.harness.factories import draft, item
 from tests.harness.library.models import Book
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("model", [BATCHES, RESULTS, REQUESTS, ACCOUNTS])
-@pytest.mark.parametrize("query", [{}, {"q": "r-1"}, {"q": HOSTILE}, {"q": "#1"}, {"p": "1"}])
+@pytest.mark.parametrize("model", slow_but(2, [BATCHES, RESULTS, REQUESTS, ACCOUNTS]))
+@pytest.mark.parametrize("query", slow_but(2, [{}, {"q": "r-1"}, {"q": HOSTILE}, {"q": "#1"}, {"p": "1"}]))
 def test_each_list_opens(root: Client, ingested: MessageBatch, model: str, query: dict[str, str]) -> None:
     assert HOSTILE not in page(root, url(model), **query)
 
@@ -45,7 +46,7 @@ def test_the_index_shows_batches_results_and_accounts(root: Client) -> None:
     assert url(RESULTS, "add") not in shown
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", slow_but(2, State))
 def test_the_page_of_a_batch_in_each_state_says_what_it_means(root: Client, batch: MessageBatch, state: State) -> None:
     in_state(batch, state, expires_at=timezone.now(), last_error=HOSTILE, label=HOSTILE)
     shown = page(root, url(BATCHES, "change", batch.pk))
@@ -175,15 +176,18 @@ def test_a_batch_is_found_by_its_id_at_anthropic_and_by_its_number(root: Client,
 
 @pytest.mark.parametrize(
     ("outcome", "expected"),
-    [
-        ("succeeded", {"r-0"}),
-        ("errored", {"r-1"}),
-        ("canceled", set()),
-        ("expired", set()),
-        ("truncated", set()),
-        ("refused", set()),
-        ("nonsense", {"r-0", "r-1"}),
-    ],
+    slow_but(
+        2,
+        [
+            ("succeeded", {"r-0"}),
+            ("errored", {"r-1"}),
+            ("canceled", set()),
+            ("expired", set()),
+            ("truncated", set()),
+            ("refused", set()),
+            ("nonsense", {"r-0", "r-1"}),
+        ],
+    ),
 )
 def test_results_of_a_batch_are_filtered_by_outcome(
     root: Client, ingested: MessageBatch, outcome: str, expected: set[str]
@@ -257,7 +261,7 @@ def test_mirrors_are_neither_changed_nor_deleted(root: Client, ingested: Message
     assert root.post(url(BATCHES, "change", ingested.pk), {"label": "other"}).status_code == 403
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", slow_but(2, State))
 def test_what_was_not_sent_has_an_estimate(root: Client, batch: MessageBatch, state: State) -> None:
     in_state(batch, state)
     shown = page(root, url(BATCHES, "change", batch.pk))

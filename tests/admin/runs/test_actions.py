@@ -158,7 +158,7 @@ def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staf
         assert {action for action in TABLE if f'value="{action}"' in on_row} == legal, permission
 
 
-@pytest.mark.parametrize("action", TABLE)
+@pytest.mark.parametrize("action", slow_but(2, TABLE))
 def test_each_asks_first(staff: Staff, action: str) -> None:
     run = run_in(next(standing for standing in STANDINGS if is_for(action, standing)))
     client = staff("view_jobrun", TABLE[action].permission)

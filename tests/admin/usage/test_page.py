@@ -25,6 +25,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.admin_pages import BATCHES, HOSTILE, in_state, page, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft, running
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -171,7 +172,7 @@ FORMULAS = ["=1+1", "@SUM(A1)", "+x", "-x", "\tx", "a;=1", "'", '"', "a,b", "\r\
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("name", ["model", "kind", "account", "starter"])
+@pytest.mark.parametrize("name", slow_but(2, ["model", "kind", "account", "starter"]))
 def test_hostile_names_are_text_everywhere(root: Client, name: str) -> None:
     by = "job" if name == "kind" else name
     hostile = [HOSTILE, "</title></svg><b>", "{{ form }}", "%s", "\u202eabc", *FORMULAS]

@@ -146,6 +146,7 @@ def test_waiting_keeps_to_the_run(manage: Manage) -> None:
     assert other.state == State.QUEUED
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_waiting_and_the_run_goes_on(manage: Manage, claude: ClaudeEmulator) -> None:
     rows = reviews(30)
 
