@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.admin.admin_pages import (
     PROMPT,
     REQUESTS,
     RESULTS,
+    RUNS,
     in_state,
     ingest,
     page,
@@ -36,6 +38,22 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize("query", slow_but(2, [{}, {"q": "r-1"}, {"q": HOSTILE}, {"q": "#1"}, {"p": "1"}]))
 def test_each_list_opens(root: Client, ingested: MessageBatch, model: str, query: dict[str, str]) -> None:
     assert HOSTILE not in page(root, url(model), **query)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [(BATCHES, "New batch"), (RUNS, "Start a job"), (REQUESTS, "with their batches"), (RESULTS, "has ended")],
+)
+def test_an_empty_list_says_where_its_rows_come_from(root: Client, model: str, said: str) -> None:
+    [told] = re.findall(r'<p class="dcb-empty">(.*?)</p>', page(root, url(model)))
+    assert said in told
+    assert (f'<a href="{url(BATCHES)}">' in told) == (model in {REQUESTS, RESULTS})
+    assert "dcb-empty" not in page(root, url(model), q="x")
+
+
+def test_a_list_with_rows_or_of_a_batch_does_not(root: Client, batch: MessageBatch) -> None:
+    assert "dcb-empty" not in page(root, url(BATCHES))
+    assert "dcb-empty" not in page(root, url(RESULTS), batch=batch.pk)
 
 
 def test_the_index_shows_batches_results_and_accounts(root: Client) -> None:

@@ -76,5 +76,10 @@ class LeanChangeList(ChangeList):
         return None if isinstance(found, str) and is_long_text(self.model, found.lstrip("-")) else found
 
     @property
+    def is_empty(self) -> bool:
+        """Return whether the list has no rows at all: nothing is searched or filtered."""
+        return not (self.result_count or self.query or self.filter_params)
+
+    @property
     def is_capped(self) -> bool:
         return self.result_count > CAP

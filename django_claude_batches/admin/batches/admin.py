@@ -41,6 +41,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
     form = DraftForm
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
+    empty_list_text = _("There are no batches yet. “New batch” makes one of a file; jobs and code make others.")
     list_display = ("state_label", "name", "kind", "account", "progress", "age", "cost", "error")
     list_display_links = ("name",)
     list_filter = ("state", AttentionFilter, NearingFilter, KindFilter, AccountFilter, AgeFilter, RunFilter)

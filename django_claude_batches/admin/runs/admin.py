@@ -40,6 +40,7 @@ class RunChangeList(LeanChangeList):
 class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
     verbs = RUN_VERBS
     actions = [as_action(verb) for verb in RUN_VERBS]
+    empty_list_text = _("There are no runs yet. “Start a job” lists the jobs of this project and starts one.")
     list_display = ("state_label", "name", "job", "progress", "cost", "age", "started_by")
     list_display_links = ("name",)
     list_filter = ("state", RunAttentionFilter, JobFilter)
