@@ -23,7 +23,7 @@ from django_claude_batches.error_text import one_line
 from django_claude_batches.estimates import CENT, Estimate
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.batch_state import FETCHING
-from django_claude_batches.models.outcomes import outcome_counts
+from django_claude_batches.models.outcomes import OutcomeCount, in_words, outcome_counts
 
 EMPTY = "-"
 
@@ -61,14 +61,14 @@ def progress(batch: MessageBatch) -> str:
     return bar(counts, sum(each.count for each in counts))
 
 
-def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
+def bar(parts: Sequence[OutcomeCount], total: int) -> SafeString:
     """Return a bar, with each part's name as its class and its number as its width, and a legend below it."""
-    text = ", ".join(f"{count:,} {label}" for _name, label, count in parts if count)
+    text = in_words(parts)
     drawn, start = [], 0
-    for name, _label, count in parts:
-        width = min(count, total - start)
+    for part in parts:
+        width = min(part.count, total - start)
         if width > 0:
-            drawn.append((name, start, width))
+            drawn.append((part.name, start, width))
             start += width
     return format_html(
         '<svg class="dcb-bar" viewBox="0 0 {} 1" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
