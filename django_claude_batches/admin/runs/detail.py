@@ -180,7 +180,7 @@ def _batch(viewer: Viewer, batch: Any, totals: RunTotals) -> dict[str, Any]:
         "progress": display.progress(batch),
         "handled": f"{looked_at.total() if looked_at else 0:,}",
         "failed_deliveries": batch.failed_delivery_count,
-        "cost": display.EMPTY if batch.cost_usd is None else display.usd(batch.cost_usd),
+        "cost": display.EMPTY if batch.cost_usd is None else display.money(batch.cost_usd, batch.prices_as_of),
     }
 
 
