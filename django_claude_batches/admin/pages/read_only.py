@@ -36,6 +36,9 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     # What an empty list says when nothing is searched or filtered: where its rows come from.
     empty_list_text: Any = ""
 
+    # Columns of the list that are left out where no row of the page has a value.
+    optional_columns: tuple[str, ...] = ()
+
     paginator: ClassVar[Any] = CappedPaginator
     show_full_result_count = False
     show_facets: ClassVar[admin.ShowFacets] = admin.ShowFacets.NEVER
