@@ -42,7 +42,7 @@ def test_each_list_opens(root: Client, ingested: MessageBatch, model: str, query
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [(BATCHES, "New batch"), (RUNS, "Start a job"), (REQUESTS, "with their batches"), (RESULTS, "has ended")],
+    [(BATCHES, "uploaded file"), (RUNS, "start of a job"), (REQUESTS, "with their batches"), (RESULTS, "has ended")],
 )
 def test_an_empty_list_says_where_its_rows_come_from(root: Client, model: str, said: str) -> None:
     [told] = re.findall(r'<p class="dcb-empty">(.*?)</p>', page(root, url(model)))

@@ -43,7 +43,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
     form = DraftForm
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
-    empty_list_text = _("There are no batches yet. “New batch” makes one of a file; jobs and code make others.")
+    empty_list_text = _("There are no batches yet. They are made of an uploaded file, by jobs, or by code.")
     list_display = ("state_label", "name", "progress", "cost", "age", "attention")
     list_display_links = ("name",)
     optional_columns = ("cost", "attention")

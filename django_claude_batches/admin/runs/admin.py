@@ -49,7 +49,7 @@ class RunChangeList(LeanChangeList):
 class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
     verbs = RUN_VERBS
     actions = [as_action(verb) for verb in RUN_VERBS]
-    empty_list_text = _("There are no runs yet. “Start a job” lists the jobs of this project and starts one.")
+    empty_list_text = _("There are no runs yet. Each start of a job makes one.")
     list_display = ("state_label", "name", "progress", "cost", "age", "attention")
     list_display_links = ("name",)
     optional_columns = ("cost", "attention")
