@@ -93,7 +93,7 @@ def test_the_kind_is_below_the_label_and_the_account_only_where_there_are_severa
     assert '<span class="dcb-second">nightly, research</span>' in shown
 
 
-def test_why_a_batch_needs_attention_is_in_the_list(root: Client) -> None:
+def test_why_a_batch_needs_attention_is_in_the_list(root: Client, staff: Staff) -> None:
     complete(missing_count=3)
     complete(last_error="LookupError: <b>no such tag</b>")
     in_state(draft(1), State.QUEUED)
@@ -102,6 +102,9 @@ def test_why_a_batch_needs_attention_is_in_the_list(root: Client) -> None:
     assert "Results that never came: 3." in shown
     assert "LookupError: &lt;b&gt;no such tag&lt;/b&gt;" in shown
     assert "Account default is paused, so nothing is sent: credit too low" in shown
+    shown = page(staff("view_messagebatch"), url(BATCHES))
+    assert "Account default is paused, so nothing is sent: the account&#x27;s page says why." in shown
+    assert "credit too low" not in shown
 
 
 def test_an_error_of_the_projects_code_is_cut_for_those_who_may_not_read_answers(staff: Staff) -> None:
