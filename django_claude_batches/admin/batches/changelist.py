@@ -27,7 +27,8 @@ class BatchChangeList(LeanChangeList):
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add outcomes and their links, why a batch needs attention, and its account if there are several."""
-        viewer: Viewer = self.model_admin.viewer(request)
+        page: Any = self.model_admin
+        viewer: Viewer = page.viewer(request)
         has_accounts = len({*viewer.aliases(), *(batch.account for batch in rows)}) > 1
         may_view_accounts = viewer.may_view(AccountState)
         for batch in rows:
