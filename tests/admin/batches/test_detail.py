@@ -183,13 +183,13 @@ def test_prompts_stand_beside_answers_for_those_who_may_read_both(
 @pytest.mark.database
 def test_long_texts_are_cut_and_very_long_ones_not_read(batch: MessageBatch) -> None:
     ingest(batch, text="x" * (MOST_CHARACTERS + 1))
-    first, second, *_rest = samples(batch)
+    second, first, *_rest = samples(batch)
     assert first.answer == "x" * (MOST_CHARACTERS - 1) + "…"
     assert (first.prompt, second.prompt) == (PROMPT, "Hello 1")
     assert second.answer == f"no {HOSTILE}"
     answer = {"role": "assistant", "content": [{"type": "text", "text": "y" * MOST_READ}]}
     BatchResult.objects.filter(pk=first.result.pk).update(message=answer)
-    first = samples(batch)[0]
+    first = samples(batch)[1]
     assert (first.answer, first.is_long) == ("", True)
 
 
