@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from django_claude_batches.admin.batches.samples import samples
-from django_claude_batches.models import BatchResult, MessageBatch
+from django_claude_batches.models import BatchResult, MessageBatch, State
+from tests.admin.admin_pages import in_state
 from tests.harness.factories import draft
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -37,6 +38,14 @@ def test_failures_then_answers_that_cannot_be_used_come_first() -> None:
 def test_without_whole_answers_there_are_more_of_the_others() -> None:
     cut = {"stop_reason": "max_tokens"}
     assert answered(draft(4), r0=cut, r1=cut, r2=cut, r3=cut) == ["r-0", "r-1", "r-2", "r-3"]
+
+
+def test_failures_are_found_behind_the_requests_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_claude_batches.admin.batches.samples.MAX_LOOKED_AT", 6)
+    batch = draft(12)
+    in_state(batch, State.INGESTED, processing_count=0, succeeded_count=10, errored_count=2)
+    errored = {"result_type": "errored", "stop_reason": ""}
+    assert answered(batch, r10=errored, r11=errored) == ["r-10", "r-11", "r-0", "r-1", "r-2"]
 
 
 def test_results_of_a_batch_that_was_made_elsewhere_are_in_the_order_of_their_names() -> None:
