@@ -14,10 +14,10 @@ from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.outcomes import outcome_counts
 from django_claude_batches.models.result import ResultType, ended_as
 
-MOST_RESULTS = 5
+MAX_RESULTS = 5
 
 # Of these, so many that failed, and so many answers that cannot be used: others are shown beside them.
-MOST_UNUSABLE = 2
+MAX_UNUSABLE = 2
 
 # Requests of which the results are looked at, from the first: so few that each database looks them up one by one.
 MAX_LOOKED_AT = 200
@@ -28,10 +28,10 @@ MAX_SORTED = 1_000
 FAILED = (ResultType.ERRORED, ResultType.EXPIRED, ResultType.CANCELED)
 
 # Characters shown of each text; the result's own page has the rest.
-MOST_CHARACTERS = 2_000
+MAX_CHARACTERS = 2_000
 
 # Characters fetched of each text: of a longer prompt only the beginning, of a longer answer nothing.
-MOST_READ = 200_000
+MAX_READ = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +45,48 @@ class Sample:
 def samples(batch: MessageBatch) -> list[Sample]:
     """Return a few results: failed ones, answers that cannot be used, and others, each in the order of the requests.
 
-    At most three queries, each of a few rows by an index.
+    One query of a few rows by indexes. Another one where failed results are behind the first requests, and for a batch
+    that was made elsewhere, which has no requests.
     """
-    rows: Any = batch.results.using(batch._state.db)
-    pks = _chosen(batch, BatchResult.objects.using(batch._state.db)) or _of_elsewhere(rows)
-    size = Length(Cast("message", TextField()))
-    short = Case(When(size__lte=MOST_READ, then=F("message")), output_field=JSONField())
-    asked = Substr("request__params_text", 1, MOST_READ)
-    found = rows.annotate(size=size).annotate(short_message=short, asked=asked).defer("message", "output", "raw")
-    by_pk = {row.pk: row for row in found.filter(pk__in=pks)} if pks else {}
-    return [_sample(by_pk[pk]) for pk in pks if pk in by_pk]
-
-
-def _chosen(batch: MessageBatch, results: Any) -> list[int]:
-    """Return the primary keys of the results to show, in the order of the page."""
-    groups = _first(results.filter(request__batch=batch.pk, request__position__lt=MAX_LOOKED_AT))
+    results: Any = BatchResult.objects.using(batch._state.db)
+    first = _ranked(results.filter(request__batch=batch.pk, request__position__lt=MAX_LOOKED_AT))
+    found = _read(results.filter(pk__in=first.values("pk")))
     failed = sum(each.count for each in outcome_counts(batch) if each.name in FAILED)
-    if len(groups[0]) < min(failed, MOST_UNUSABLE) and failed <= MAX_SORTED:
-        others = batch.results.using(results.db).filter(result_type__in=FAILED).order_by("request__position")
-        groups[0] = list(others.values_list("pk", flat=True)[:MOST_RESULTS])
-    chosen = [*groups[0][:MOST_UNUSABLE], *groups[1][:MOST_UNUSABLE], *groups[2]]
-    rest = [*groups[0][MOST_UNUSABLE:], *groups[1][MOST_UNUSABLE:]]
-    shown = {*[*chosen, *rest][:MOST_RESULTS]}
-    return [pk for group in groups for pk in group if pk in shown]
+    if sum(row.group == 0 for row in found) < min(failed, MAX_UNUSABLE) and failed <= MAX_SORTED:
+        behind = _ranked(batch.results.using(results.db).filter(result_type__in=FAILED))
+        found = _read(results.filter(pk__in=behind.values("pk"))) + [row for row in found if row.group]
+    if not found and batch.run_id is None:
+        found = _read(batch.results.using(results.db).order_by("batch_id", "custom_id")[:MAX_RESULTS])
+    return [_sample(row) for row in _chosen(found)]
 
 
-def _first(results: Any) -> list[list[int]]:
-    """Return the first primary keys of each group: failed results, answers that cannot be used, and others."""
-    is_usable = Q(ended_as(""), output_error__isnull=True)
-    group = Case(When(~Q(result_type=ResultType.SUCCEEDED), then=0), When(~is_usable, then=1), default=2)
+def _ranked(results: Any) -> Any:
+    """Match the first of each group by the position of their requests."""
     number = Window(RowNumber(), partition_by=F("group"), order_by="request__position")
-    ranked = results.annotate(group=group).annotate(number=number).filter(number__lte=MOST_RESULTS)
-    groups: list[list[int]] = [[], [], []]
-    for place, pk in ranked.order_by("number").values_list("group", "pk"):
-        groups[place].append(pk)
-    return groups
+    return results.annotate(group=_group()).annotate(number=number).filter(number__lte=MAX_RESULTS)
 
 
-def _of_elsewhere(rows: Any) -> list[int]:
-    """Return the first results of a batch that was made elsewhere: they have no requests."""
-    return list(rows.order_by("batch_id", "custom_id").values_list("pk", flat=True)[:MOST_RESULTS])
+def _group() -> Case:
+    """Return 0 for failed results, 1 for answers that cannot be used, and 2 for others, as an expression."""
+    is_usable = Q(ended_as(""), output_error__isnull=True)
+    return Case(When(~Q(result_type=ResultType.SUCCEEDED), then=0), When(~is_usable, then=1), default=2)
+
+
+def _read(results: Any) -> list[Any]:
+    size = Length(Cast("message", TextField()))
+    short = Case(When(size__lte=MAX_READ, then=F("message")), output_field=JSONField())
+    asked = Substr("request__params_text", 1, MAX_READ)
+    rows = results.annotate(size=size, group=_group(), position=F("request__position"))
+    return list(rows.annotate(short_message=short, asked=asked).defer("message", "output", "raw"))
+
+
+def _chosen(found: list[Any]) -> list[Any]:
+    """Return a few of each group, and more of one where the others have too few."""
+    ordered = sorted(found, key=lambda row: (row.group, row.position or 0, row.custom_id))
+    groups = [[row for row in ordered if row.group == group] for group in range(3)]
+    few = [*groups[0][:MAX_UNUSABLE], *groups[1][:MAX_UNUSABLE], *groups[2]]
+    shown = [*few, *(row for row in ordered if row not in few)][:MAX_RESULTS]
+    return [row for row in ordered if row in shown]
 
 
 def _sample(row: Any) -> Sample:
@@ -106,4 +108,4 @@ def prompt(params: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return Truncator(text).chars(MOST_CHARACTERS)
+    return Truncator(text).chars(MAX_CHARACTERS)

@@ -16,6 +16,7 @@ from django_claude_batches.admin.base.display import EMPTY
 from django_claude_batches.admin.base.lookups import DATE_PARTS, LOOKUPS, is_long_text, split_lookup, without_key
 from django_claude_batches.admin.base.permissions import APP, Viewer, page_url
 from django_claude_batches.admin.notices.notices import notices
+from django_claude_batches.admin.pages.button import Button
 
 # Columns that may contain errors raised by code of the project.
 RAISED = ("last_error", "pause_reason")
@@ -125,6 +126,10 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         return self.reduced(request, super().get_object(request, object_id, from_field))
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
+        """Return the buttons of the row's page that depend on its state."""
+        return []
 
     def row_url(self, model: type[models.Model], pk: Any) -> str:
         """Return the URL of the row's page, whether or not the user may view it."""

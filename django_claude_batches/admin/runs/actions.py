@@ -128,6 +128,7 @@ REDELIVER_FAILED = Verb(
         "The failed deliveries of %d runs are redelivered shortly.",
     ),
     refusal=_cannot_deliver,
+    row_label=lambda run: _("Redeliver (%(n)s)") % {"n": f"{run.failed_delivery_count:,}"},
     knowing=with_issues,
     perform=lambda run, by: services.redeliver_failed(run),
 )

@@ -148,10 +148,8 @@ def test_each_list_is_answered_by_indexes(root: Client, large: MessageBatch) -> 
 
 
 def test_the_page_of_a_large_batch_is_answered_by_indexes(root: Client, large: MessageBatch) -> None:
-    [(choice, chosen), (sql, plan)] = plans(root, url(BATCHES, "change", large.pk))
-    assert "ROW_NUMBER" in choice, "which results are shown"
-    assert '"asked"' in sql, "those with their prompts; the kinds of error were counted before"
-    assert not complaints(chosen), chosen
+    [(sql, plan)] = plans(root, url(BATCHES, "change", large.pk))
+    assert '"asked"' in sql, "a few results with their prompts; the kinds of error were counted before"
     assert not complaints(plan)
 
 

@@ -38,7 +38,7 @@ def test_the_card_has_each_part_that_moves_and_no_page_around_it(root: Client, i
     shown = page(root, url(BATCHES, "change", ingested.pk))
     card = page(root, url(BATCHES, "card", ingested.pk))
     parts = re.compile(r'data-dcb-part="(\w+)"')
-    assert parts.findall(card) == parts.findall(shown) == ["card", "rows"]
+    assert parts.findall(card) == parts.findall(shown) == ["buttons", "card", "rows"]
     for text in ("1 succeeded", ANSWER, "Timeline"):
         assert text in card
     assert "<html" not in card

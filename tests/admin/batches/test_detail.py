@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from django_claude_batches.admin.batches.forecast import MIN_SAMPLE, outlook, turn_round
-from django_claude_batches.admin.batches.samples import MOST_CHARACTERS, MOST_READ, prompt, samples
+from django_claude_batches.admin.batches.samples import MAX_CHARACTERS, MAX_READ, prompt, samples
 from django_claude_batches.models import (
     AccountState,
     BatchResult,
@@ -182,12 +182,12 @@ def test_prompts_stand_beside_answers_for_those_who_may_read_both(
 
 @pytest.mark.database
 def test_long_texts_are_cut_and_very_long_ones_not_read(batch: MessageBatch) -> None:
-    ingest(batch, text="x" * (MOST_CHARACTERS + 1))
+    ingest(batch, text="x" * (MAX_CHARACTERS + 1))
     second, first, *_rest = samples(batch)
-    assert first.answer == "x" * (MOST_CHARACTERS - 1) + "…"
+    assert first.answer == "x" * (MAX_CHARACTERS - 1) + "…"
     assert (first.prompt, second.prompt) == (PROMPT, "Hello 1")
     assert second.answer == f"no {HOSTILE}"
-    answer = {"role": "assistant", "content": [{"type": "text", "text": "y" * MOST_READ}]}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "y" * MAX_READ}]}
     BatchResult.objects.filter(pk=first.result.pk).update(message=answer)
     first = samples(batch)[1]
     assert (first.answer, first.is_long) == ("", True)
