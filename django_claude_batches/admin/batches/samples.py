@@ -51,13 +51,18 @@ def samples(batch: MessageBatch) -> list[Sample]:
     results: Any = BatchResult.objects.using(batch._state.db)
     first = _ranked(results.filter(request__batch=batch.pk, request__position__lt=MAX_LOOKED_AT))
     found = _read(results.filter(pk__in=first.values("pk")))
-    failed = sum(each.count for each in outcome_counts(batch) if each.name in FAILED)
-    if sum(row.group == 0 for row in found) < min(failed, MAX_UNUSABLE) and failed <= MAX_SORTED:
+    if sum(row.group == 0 for row in found) < min(_stored_failures(batch), MAX_UNUSABLE):
         behind = _ranked(batch.results.using(results.db).filter(result_type__in=FAILED))
         found = _read(results.filter(pk__in=behind.values("pk"))) + [row for row in found if row.group]
     if not found and batch.run_id is None:
         found = _read(batch.results.using(results.db).order_by("batch_id", "custom_id")[:MAX_RESULTS])
     return [_sample(row) for row in _chosen(found)]
+
+
+def _stored_failures(batch: MessageBatch) -> int:
+    """Return how many results failed; 0 if that is not known, or if they are too many to be put in order."""
+    failed = sum(each.count for each in outcome_counts(batch) if each.name in FAILED)
+    return 0 if batch.result_counts is None or failed > MAX_SORTED else failed
 
 
 def _ranked(results: Any) -> Any:

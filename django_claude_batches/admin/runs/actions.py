@@ -133,3 +133,12 @@ REDELIVER_FAILED = Verb(
     perform=lambda run, by: services.redeliver_failed(run),
 )
 RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, REDELIVER_FAILED)
+
+
+def next_step(run: Any) -> str:
+    """Return the name of the action that most people take next; empty while they only wait, or all is done."""
+    if run.is_stuck or (run.is_active and run.is_paused):
+        return RESUME.name
+    if run.is_active:
+        return ""
+    return REDELIVER_FAILED.name if run.has_failed_deliveries else RETRY.name

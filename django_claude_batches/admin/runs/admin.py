@@ -14,7 +14,7 @@ from django_claude_batches.admin.base.changelist import LeanChangeList
 from django_claude_batches.admin.base.filters import label_or_number
 from django_claude_batches.admin.batches.run_facts import with_run
 from django_claude_batches.admin.pages.live import MovingAdminMixin
-from django_claude_batches.admin.runs.actions import RUN_VERBS
+from django_claude_batches.admin.runs.actions import RUN_VERBS, next_step
 from django_claude_batches.admin.runs.detail import run_page
 from django_claude_batches.admin.runs.display import run_progress, run_state
 from django_claude_batches.admin.runs.filters import JobFilter, RunAttentionFilter
@@ -105,6 +105,9 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
             run.has_failed = any(batch.has_failed for batch in own)
             run.is_stuck = any(batch.is_stuck for batch in own)
         return run
+
+    def next_step(self, row: JobRun) -> str:
+        return next_step(row)
 
     def moves(self, row: JobRun) -> bool:
         return row.is_active and not row.is_paused

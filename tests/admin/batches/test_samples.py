@@ -43,7 +43,12 @@ def test_without_whole_answers_there_are_more_of_the_others() -> None:
 def test_failures_are_found_behind_the_requests_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django_claude_batches.admin.batches.samples.MAX_LOOKED_AT", 6)
     batch = draft(12)
-    in_state(batch, State.INGESTED, processing_count=0, succeeded_count=10, errored_count=2)
+    in_state(
+        batch,
+        State.INGESTED,
+        processing_count=0,
+        result_counts=[{"result_type": "errored", "stop_reason": "", "count": 2}],
+    )
     errored = {"result_type": "errored", "stop_reason": ""}
     assert answered(batch, r10=errored, r11=errored) == ["r-10", "r-11", "r-0", "r-1", "r-2"]
 
