@@ -4,7 +4,7 @@
 {
     const LONGEST = 120;
     const MOST_FAILURES = 10;
-    const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+    const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']";
 
     const card = () => document.querySelector("[data-dcb-part='card']");
     const openedAs = card() ? card().dataset.dcbState : "";
@@ -91,10 +91,7 @@
         return (other) => {
             const all = [...other.querySelectorAll(FOCUSABLE)];
             const same = known && all.find((element) => name(element) === known);
-            const next = same || (active.tagName === "BUTTON" ? other : all[Math.min(place, all.length - 1)]);
-            if (next === other) {
-                other.tabIndex = -1;
-            }
+            const next = same || (place < 0 || active.tagName === "BUTTON" ? other : all[Math.min(place, all.length - 1)]);
             if (next) {
                 next.focus({preventScroll: true});
             }

@@ -288,8 +288,8 @@ def test_a_batch_names_its_run_its_attempt_and_how_far_it_is_handed_out(root: Cl
     assert "for the first time" in shown
     assert "All of it, " in shown
     assert "<time datetime=" in shown
-    problem = f'<a href="{url(RUNS, "change", run.pk)}#dcb-parked">{escape("raised in the job's code: LookupError: ")}'
-    assert f"<strong>1</strong> {problem}" in shown
+    problem = escape("raised in the job's code: LookupError: ")
+    assert f'<strong>1</strong> <a href="{url(RUNS, "change", run.pk)}#dcb-parked">{problem}' in shown
     assert url(RUNS, "change", run.pk) not in page(staff("view_messagebatch"), url(BATCHES, "change", batch.pk))
     MessageBatch.objects.update(delivered_at=None, run_attempt=3)
     DeliveryChunk.objects.update(position=1, done_at=None, next_action_at=timezone.now())
