@@ -49,13 +49,17 @@ def _texts(account: Any, *, may_view: bool) -> Iterator[str]:
         yield text % {**named, "since": _moment(account.slow_since)}
     if account.audit_findings:
         text = ngettext(
-            'The audit of "%(account)s" at %(at)s found %(n)s problem that requires a person. `manage.py '
-            "claude_batches audit --account %(account)s` shows it and what to do.",
-            'The audit of "%(account)s" at %(at)s found %(n)s problems that require a person. `manage.py '
-            "claude_batches audit --account %(account)s` shows them and what to do.",
+            'The audit of "%(account)s" at %(at)s found %(n)s problem that requires a person.',
+            'The audit of "%(account)s" at %(at)s found %(n)s problems that require a person.',
             account.audit_findings,
         )
-        yield text % {**named, "at": _moment(account.audited_at), "n": f"{account.audit_findings:,}"}
+        found = text % {**named, "at": _moment(account.audited_at), "n": f"{account.audit_findings:,}"}
+        shows = _("Its page says what to do.") if may_view else _audit_command(account.alias)
+        yield f"{found} {shows}"
+
+
+def _audit_command(alias: str) -> str:
+    return _("`manage.py claude_batches audit --account %(account)s` says what to do.") % {"account": alias}
 
 
 def _why_and_remedy(account: AccountState) -> tuple[str, str]:

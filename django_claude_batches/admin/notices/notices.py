@@ -88,7 +88,7 @@ def _sql(kind: Any, using: str, visible: frozenset[str] | None) -> tuple[str, tu
     if kind is AccountState:
         same = kind.objects.using(using).filter(pk=OuterRef("pk"))
         is_so = {"is_paused": same.paused(), "is_ticking": same.ticking(), "is_slow": same.slow()}
-        rows = rows.annotate(**{name: Exists(found) for name, found in is_so.items()})
+        rows = rows.defer("findings").annotate(**{name: Exists(found) for name, found in is_so.items()})
     else:
         rows = rows.order_by("pk").only("pk")[:1]
     sql, params = rows.query.get_compiler(using).as_sql()

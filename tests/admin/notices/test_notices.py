@@ -146,13 +146,15 @@ def test_many_are_not_counted_to_the_end_and_nobody_is_sent_where_they_may_not_g
 
 
 @pytest.mark.usefixtures("ticking")
-def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Client) -> None:
+def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Client, staff: Staff) -> None:
     accounts = AccountState.objects.filter(alias="default")
     accounts.update(audited_at=timezone.now(), audit_findings=3)
     shown = page(root, url(BATCHES))
     assert "The audit of &quot;default&quot; at " in shown
     assert "found 3 problems that require a person." in shown
-    assert "`manage.py claude_batches audit --account default` shows them" in shown
+    assert "Its page says what to do." in shown
+    shown = page(staff("view_messagebatch"), url(BATCHES))
+    assert "`manage.py claude_batches audit --account default` says what to do." in shown
     accounts.update(audit_findings=0)
     assert "The audit of" not in page(root, url(BATCHES))
 
