@@ -85,13 +85,13 @@ class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
     @admin.display(description=gettext_lazy("sending"))
     def sending(self, account: Any) -> str:
         if not account.is_paused and account.is_slow:
-            since = date_filter(timezone.localtime(account.slow_since), "SHORT_DATETIME_FORMAT")
+            since = date_filter(timezone.localtime(account.slow_since), "DATETIME_FORMAT")
             return _("Slow since %(since)s") % {"since": since}
         if not account.is_paused:
             return _("Sends")
         if account.paused_until is None:
             return _("Paused until a person resumes it")
-        until = date_filter(timezone.localtime(account.paused_until), "SHORT_DATETIME_FORMAT")
+        until = date_filter(timezone.localtime(account.paused_until), "DATETIME_FORMAT")
         return _("Paused until %(until)s") % {"until": until}
 
     @admin.display(description=gettext_lazy("why"))

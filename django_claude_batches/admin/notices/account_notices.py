@@ -74,4 +74,4 @@ def _why_and_remedy(account: AccountState) -> tuple[str, str]:
 
 def _moment(at: datetime | None) -> str:
     """Return a formatted time without the final full stop of "p.m.": the sentence has its own."""
-    return date_filter(localtime(at), "SHORT_DATETIME_FORMAT").rstrip(".") if at else "…"
+    return date_filter(localtime(at), "DATETIME_FORMAT").rstrip(".") if at else "…"

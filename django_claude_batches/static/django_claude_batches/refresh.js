@@ -86,7 +86,7 @@
             return () => {};
         }
         const place = [...part.querySelectorAll(FOCUSABLE)].indexOf(active);
-        const name = (element) => element.getAttribute("href") || element.value;
+        const name = (element) => element.getAttribute("href") || element.value || element.dataset.dcbCopy;
         const known = name(active);
         return (other) => {
             const all = [...other.querySelectorAll(FOCUSABLE)];
