@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Sum
+from django.db.models import OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.batch_state import REMOTE
@@ -40,8 +42,9 @@ UNLISTED = frozenset({"missing", "other", "processing"})
 _METHODS = {"succeeded": "usable", "answered": "succeeded"}
 
 
-class OutcomeCount(NamedTuple):
-    """How many of a batch's requests had this outcome."""
+@dataclass(frozen=True, slots=True)
+class OutcomeCount:
+    """How many of a batch's requests, or of a run's rows, had this outcome."""
 
     name: str
     label: Any
@@ -49,8 +52,12 @@ class OutcomeCount(NamedTuple):
 
     @property
     def method(self) -> str:
-        """The method of `batch.results` that matches its rows, which is also the filter of their list; or empty."""
-        return "" if self.name in UNLISTED else _METHODS.get(self.name, self.name)
+        return method_of(self.name)
+
+
+def method_of(outcome: str) -> str:
+    """Return the method of `batch.results` that matches a group's rows, which filters their list too; or empty."""
+    return _METHODS.get(outcome, outcome) if outcome in LABELS and outcome not in UNLISTED else ""
 
 
 def outcome_counts(batch: Any) -> list[OutcomeCount]:
@@ -65,7 +72,15 @@ def outcome_counts(batch: Any) -> list[OutcomeCount]:
 
 def in_words(counts: Iterable[OutcomeCount]) -> str:
     """Return the counts as text: "90 succeeded, 7 cut off"."""
-    return ", ".join(f"{count:,} {label}" for _name, label, count in counts)
+    return ", ".join(f"{each.count:,} {each.label}" for each in counts)
+
+
+def with_invalid_count(batches: Any) -> Any:
+    """Annotate batches with what `read_invalid_counts` reads."""
+    chunks = DeliveryChunk.objects.primary().filter(batch=OuterRef("pk")).order_by().values("batch")
+    return batches.annotate(
+        invalid_output_count=Coalesce(Subquery(chunks.annotate(n=Sum("invalid_count")).values("n")), 0)
+    )
 
 
 def read_invalid_counts(batches: Collection[Any]) -> None:

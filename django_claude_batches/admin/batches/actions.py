@@ -204,8 +204,6 @@ NEXT_STEPS = {
     State.DRAFT: SUBMIT.name,
     State.REJECTED: SUBMIT.name,
     State.HELD: SUBMIT.name,
-    State.UNCERTAIN: IDENTIFY.name,
-    State.ABANDONED: IDENTIFY.name,
     State.INGESTED: EXPORT,
     State.LOST: RETRY.name,
 }

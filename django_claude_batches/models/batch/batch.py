@@ -267,8 +267,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     def attention(self) -> str:
         """Return why this batch needs attention, as text; empty if it does not. One query."""
-        rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.first_of(attention.reasons()))
-        return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
+        rows = attention.with_reason(type(self).objects.primary().filter(pk=self.pk))
+        # On this instance: its texts may be reduced to what a user may see.
+        found = rows.values_list("attention_reason", "pause_reason").first()
+        self.attention_reason, self.pause_reason = found or ("", "")
+        return attention.in_words(self)
 
     @property
     def last_attempt(self) -> SubmitAttempt | None:

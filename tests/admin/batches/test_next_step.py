@@ -32,7 +32,7 @@ def buttons(client: Client, batch: Any, model: str = BATCHES) -> tuple[list[str]
         (State.DRAFT, {}, ["Submit to Claude"]),
         (State.QUEUED, {}, []),
         (State.IN_PROGRESS, {}, []),
-        (State.UNCERTAIN, {}, ["Identify batch…"]),
+        (State.UNCERTAIN, {}, []),
         (State.REJECTED, {}, ["Submit to Claude"]),
         (State.ENDED, {}, []),
         (State.INGESTED, {"succeeded_count": 2}, ["Export results"]),
