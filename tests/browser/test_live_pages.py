@@ -132,3 +132,21 @@ def test_the_focus_of_a_button_that_is_gone_is_on_no_other_button(console: Conso
     asked.within(page, MINUTE)
     assert page.locator("button[value=take_back]").count() == 0
     assert page.evaluate("document.activeElement.dataset.dcbPart") == "buttons"
+
+
+def test_an_id_of_anthropic_is_copied_by_a_button_and_selected_by_one_click_without_scripts(
+    console: Console, ada: Any, office: Office
+) -> None:
+    id_ = office.catalog.anthropic_id
+    page, _watch = console.log_in(ada, permissions=["clipboard-read", "clipboard-write"])
+    page.goto(address(BATCHES, "change", office.catalog.pk))
+    button = page.get_by_role("button", name=f"Copy {id_}").first
+    button.click()
+    page.get_by_text("Copied", exact=True).first.wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == id_
+    assert page.url.endswith("/change/")
+    page.context.close()
+    page, _watch = console.log_in(ada, java_script_enabled=False)
+    page.goto(address(BATCHES, "change", office.catalog.pk))
+    assert page.get_by_role("button", name=f"Copy {id_}").count() == 0
+    assert page.locator(".dcb-id").first.inner_text() == id_
