@@ -119,7 +119,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Return label and URL of the steps of the breadcrumbs to a row of any page: its list, and the row."""
         viewer, model = self.viewer(request), type(row)
         return [
-            (capfirst(model._meta.verbose_name_plural), viewer.list_url(model)),
+            (str(capfirst(model._meta.verbose_name_plural)), viewer.list_url(model)),
             (str(row), viewer.row_url(model, row.pk)),
         ]
 

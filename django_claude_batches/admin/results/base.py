@@ -75,9 +75,9 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         """Return the steps of the breadcrumbs to a row: through its batch, and the list of that batch's rows."""
         viewer = self.viewer(request)
         return [
-            (capfirst(MessageBatch._meta.verbose_name_plural), viewer.list_url(MessageBatch)),
+            (str(capfirst(MessageBatch._meta.verbose_name_plural)), viewer.list_url(MessageBatch)),
             (f"#{batch_id}", viewer.row_url(MessageBatch, batch_id)),
-            (capfirst(self.opts.verbose_name_plural), viewer.rows_url(self.model, batch_id)),
+            (str(capfirst(self.opts.verbose_name_plural)), viewer.rows_url(self.model, batch_id)),
         ]
 
     def _whole_url(self, row: Any, text: Text) -> str:
