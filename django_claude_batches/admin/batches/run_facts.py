@@ -25,10 +25,11 @@ def with_run(batches: Any) -> Any:
     chunks = DeliveryChunk.objects.primary().filter(**own).order_by()
     waiting = chunks.undone().filter(mode=DeliveryMode.FIRST).values("batch")
     left = waiting.annotate(n=Sum(F("last_position") - F("position") + 1)).values("n")
+    failed = chunks.with_failures().values("batch").annotate(n=Sum("failed_count")).values("n")
     return with_invalid_count(batches).annotate(
         failed_delivery_count=Coalesce(Subquery(parked), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
-        has_failed=Exists(chunks.with_failures()),
+        failed_row_count=Coalesce(Subquery(failed), 0),
         is_stuck=Exists(chunks.stuck()),
     )
 

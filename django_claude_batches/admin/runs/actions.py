@@ -110,6 +110,7 @@ RETRY = Verb(
     rule=gettext_lazy("Only runs that are drafted, were not canceled and have rows that failed can be retried."),
     done=ngettext_lazy("The rows of %d run are asked again.", "The rows of %d runs are asked again."),
     refusal=_cannot_retry,
+    row_label=lambda run: _("Retry failed rows (%(n)s)") % {"n": f"{run.failed_row_count:,}"},
     knowing=with_issues,
     perform=lambda run, by, *, outcomes: services.retry_run(run, outcomes=outcomes),
     asks=RetryRunQuestion,

@@ -116,7 +116,8 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
             run.own_batches = [self.reduced(request, batch) for batch in own]
             run.failed_delivery_count = sum(batch.failed_delivery_count for batch in own)
             run.has_failed_deliveries = run.failed_delivery_count > 0
-            run.has_failed = any(batch.has_failed for batch in own)
+            run.failed_row_count = sum(batch.failed_row_count for batch in own)
+            run.has_failed = run.failed_row_count > 0
             run.is_stuck = any(batch.is_stuck for batch in own)
         return run
 

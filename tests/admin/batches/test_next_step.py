@@ -91,7 +91,9 @@ def test_the_next_step_of_a_run(root: Client, standing: str, step: list[str]) ->
     if standing == "over":
         over = {"state": RunState.FINISHED, "next_action_at": None, "finished_at": timezone.now()}
         JobRun.objects.filter(pk=run.pk).update(**over)
-    assert buttons(root, run, RUNS)[0] == step
+    primary, others = buttons(root, run, RUNS)
+    assert primary == step
+    assert ("Retry failed rows (1)" in others) == (standing in {"troubled", "over"})
 
 
 def test_the_page_is_named_by_the_row_alone(root: Client, batch: MessageBatch) -> None:

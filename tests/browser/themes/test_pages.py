@@ -103,7 +103,7 @@ BATCH_BUTTONS = {
     "refused": {"Submit to Claude"},
 }
 RUN_BUTTONS = {
-    "run": {"Retry failed rows", "Redeliver (16)"},
+    "run": {"Retry failed rows (5)", "Redeliver (16)"},
     "moving_run": {"Pause", "Cancel"},
     "paused_run": {"Resume", "Resume without rows that cannot be asked", "Cancel"},
 }
