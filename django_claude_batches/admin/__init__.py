@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_claude_batches.admin.accounts import AccountStateAdmin, AccountStateAdminMixin
+from django_claude_batches.admin.accounts.admin import AccountStateAdmin, AccountStateAdminMixin
 from django_claude_batches.admin.batches.admin import MessageBatchAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.results.requests import BatchRequestAdmin, BatchRequestAdminMixin
 from django_claude_batches.admin.results.results import BatchResultAdmin, BatchResultAdminMixin

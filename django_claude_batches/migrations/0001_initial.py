@@ -65,6 +65,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "findings",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        editable=False,
+                        help_text="Of the last audit: the first that need a person.",
+                    ),
+                ),
+                (
                     "search_after_id",
                     django_claude_batches.models.fields.IdentifierField(
                         blank=True,

@@ -137,6 +137,12 @@ class AccountState(Leased):
     audit_findings = models.PositiveIntegerField(
         _("findings"), default=0, help_text=_("Of the last audit: those that need a person.")
     )
+    findings = models.JSONField(
+        default=list,
+        blank=True,
+        editable=False,
+        help_text=_("Of the last audit: the first that need a person."),
+    )
     search_after_id = IdentifierField(
         max_length=128, blank=True, default="", editable=False, help_text=_("Where a search's listing may begin.")
     )

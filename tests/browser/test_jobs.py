@@ -46,7 +46,7 @@ def test_from_the_start_to_the_last_failed_delivery(console: Console) -> None:
 
     office_jobs.advanced(run, console.claude, rounds=1)
     see(page, "0 of 1 batch has its results.")  # without a reload
-    page.get_by_text("The run has moved on.").wait_for()
+    page.get_by_text("The run has moved on").wait_for()
     office_jobs.advanced(run, console.claude)
     see(page, "1 row raised an error in the job's code")
     see(page, 'LookupError: no tag "zip" in this shop')

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from django_claude_batches import services
 from tests.browser.console import Console, address
 from tests.browser.office import Office
 from tests.harness.factories import draft
@@ -101,3 +102,51 @@ def test_without_scripts_a_batch_is_submitted_and_its_page_tells_the_same(
     assert "Waiting to be sent" in page.inner_text("[data-dcb-part='card']")
     batch.refresh_from_db()
     assert batch.state == "queued"
+
+
+def test_the_buttons_are_those_of_the_state_that_the_page_shows(console: Console, ada: Any, office: Office) -> None:
+    """Pressed without reloading: the button that was refreshed belongs to the form of the page, too."""
+    batch = services.submit(draft(2, label="Live buttons"))
+    page, asked = opened(console, ada, batch.pk)
+    page.focus("button[value=check]")
+    assert page.locator("[form=dcb-actions]").all_inner_texts() == ["Take back", "Check now"]
+    services.advance(batch)
+    asked.within(page, MINUTE)
+    assert page.locator("[form=dcb-actions]").all_inner_texts() == ["Cancel", "Check now", "Delete at Anthropic"]
+    assert page.evaluate("document.activeElement.value") == "check"
+    page.locator("button[value=cancel]").focus()
+    page.locator("button[value=cancel]").click()
+    page.wait_for_selector(".dcb-confirmation")
+    page.click("input[value=Cancel]")
+    page.wait_for_selector(".messagelist .success")
+    batch.refresh_from_db()
+    assert batch.cancel_requested_at is not None
+
+
+def test_the_focus_of_a_button_that_is_gone_is_on_no_other_button(console: Console, ada: Any, office: Office) -> None:
+    """Whoever presses Enter at that moment does nothing else instead."""
+    batch = services.submit(draft(2, label="Gone button"))
+    page, asked = opened(console, ada, batch.pk)
+    page.focus("button[value=take_back]")
+    services.advance(batch)
+    asked.within(page, MINUTE)
+    assert page.locator("button[value=take_back]").count() == 0
+    assert page.evaluate("document.activeElement.dataset.dcbPart") == "buttons"
+
+
+def test_an_id_of_anthropic_is_copied_by_a_button_and_selected_by_one_click_without_scripts(
+    console: Console, ada: Any, office: Office
+) -> None:
+    id_ = office.catalog.anthropic_id
+    page, _watch = console.log_in(ada, permissions=["clipboard-read", "clipboard-write"])
+    page.goto(address(BATCHES, "change", office.catalog.pk))
+    button = page.get_by_role("button", name=f"Copy {id_}").first
+    button.click()
+    page.get_by_text("Copied", exact=True).first.wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == id_
+    assert page.url.endswith("/change/")
+    page.context.close()
+    page, _watch = console.log_in(ada, java_script_enabled=False)
+    page.goto(address(BATCHES, "change", office.catalog.pk))
+    assert page.get_by_role("button", name=f"Copy {id_}").count() == 0
+    assert page.locator(".dcb-id").first.inner_text() == id_

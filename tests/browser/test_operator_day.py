@@ -89,7 +89,7 @@ class Operator:
 
     def does(self, verb: str) -> None:
         """Press a button of the batch's page, and confirm."""
-        self.page.get_by_role("button", name=verb, exact=True).click()
+        self.page.get_by_role("button", name=verb).click()
         self.page.locator(".dcb-confirmation .submit-row").get_by_role("button", name=verb).click()
         self.page.wait_for_selector(".messagelist .success")
 

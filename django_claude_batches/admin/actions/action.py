@@ -17,7 +17,8 @@ class Verb:
 
     `knowing` annotates a queryset of rows with what `refusal` uses. `done` is the message for a number of rows; `rule`
     ends the message about the skipped ones. `alone` says why a row cannot be selected with others. `asks` is the form
-    of the confirmation page, whose answers are keyword arguments of `perform`. An action that `makes` returns a new
+    of the confirmation page, whose answers are keyword arguments of `perform`. `row_label` returns the label of
+    the button on a row's page, with a number; there is no button if it is empty. An action that `makes` returns a new
     batch, to which the message links.
     """
 
@@ -32,5 +33,6 @@ class Verb:
     asks: type[Question] = Question
     alone: Callable[[Any], str] = lambda row: ""
     knowing: Callable[[Any], Any] = lambda rows: rows
+    row_label: Callable[[Any], str] | None = None
     makes: bool = False
     deletes: bool = False

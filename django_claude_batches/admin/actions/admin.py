@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
@@ -12,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.base.permissions import page_url
+from django_claude_batches.admin.pages.button import Button
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
 # Where a project's own actions may be offered: before Django 6.1 only on the list.
@@ -49,25 +51,41 @@ class ActingAdminMixin(MirrorAdminMixin):
         if row is not None:
             context["dcb_checkbox"] = ACTION_CHECKBOX_NAME
             context["dcb_list_url"] = page_url(self.admin_site, self.model, "changelist")
-            own = self._own_actions(request, context.get("action_form"))
-            context["dcb_buttons"] = [*self._buttons(request, row), *own]
+            context["dcb_buttons"] = self.buttons(request, row)
+            context["dcb_own_buttons"] = list(self._own_actions(request, context.get("action_form")))
             context["action_form"] = None  # the buttons replace Django's select box
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _buttons(self, request: HttpRequest, row: Any) -> Iterator[tuple[str, str, Any, str]]:
-        """Yield field, value, label and URL of each action that this user may take on this row."""
-        for verb in self.verbs:
-            if not verb.deletes and self.is_permitted(request, verb) and not verb.refusal(row):
-                yield "action", verb.name, verb.label, ""
+    def next_step(self, row: Any) -> str:
+        """Return the name of the button that is the next step for most people; empty if there is nothing to do."""
+        return ""
 
-    def _own_actions(self, request: HttpRequest, form: Any) -> Iterator[tuple[str, str, Any, str]]:
-        """Yield the same of the project's own actions of the page. `form` is Django's, None if there are none."""
+    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
+        """Return a button for each action that this user may take on this row, the next step first."""
+        buttons = [*self.row_links(request, row), *self._buttons(request, row)]
+        step = self.next_step(row)
+        primary = [replace(button, is_primary=True) for button in buttons if button.name == step]
+        return [*primary, *(button for button in buttons if button.name != step)]
+
+    def row_links(self, request: HttpRequest, row: Any) -> list[Button]:
+        """Return the links among the buttons."""
+        return []
+
+    def _buttons(self, request: HttpRequest, row: Any) -> Iterator[Button]:
+        for verb in self.verbs:
+            if verb.deletes or not self.is_permitted(request, verb) or verb.refusal(row):
+                continue
+            if label := verb.label if verb.row_label is None else verb.row_label(row):
+                yield Button(verb.name, label)
+
+    def _own_actions(self, request: HttpRequest, form: Any) -> Iterator[Button]:
+        """Yield the project's own actions of the page. `form` is Django's, None if there are none."""
         if form is not None:
             # A theme may offer the list's actions in this form: those would not be found here.
             names = self.get_actions(request, action_location=LOCATIONS.CHANGE_FORM)
             choices = form.fields["action"].choices
             yield from (
-                (form["action"].html_name, name, label, request.get_full_path())
+                Button(name, label, request.get_full_path(), field=form["action"].html_name)
                 for name, label in choices
                 if name in names
             )

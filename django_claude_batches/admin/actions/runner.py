@@ -138,6 +138,8 @@ def _confirm(
         "back": _back_url(request),
         "question": question or verb.asks(legal),
     }
+    if len(legal) == 1:
+        context["dcb_crumbs"] = modeladmin.crumbs(request, legal[0])
     return modeladmin.render_page(request, "confirm_action.html", context)
 
 

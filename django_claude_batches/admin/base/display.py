@@ -125,10 +125,9 @@ def age(at: datetime | None) -> str:
 
 
 def moment(at: datetime) -> SafeString:
-    """Return a formatted time, without the day if it is today, with the machine-readable time as an attribute."""
+    """Return a time in the one format of the pages, with the machine-readable time as an attribute."""
     local = timezone.localtime(at)
-    is_today = local.date() == timezone.localdate()
-    shown = date_format(local, "TIME_FORMAT" if is_today else "DATETIME_FORMAT")
+    shown = date_format(local, "DATETIME_FORMAT")
     return format_html('<time datetime="{}">{}</time>', local.isoformat(), shown)
 
 

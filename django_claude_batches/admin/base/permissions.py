@@ -34,6 +34,10 @@ class Viewer:
         return registered and self.site.get_model_admin(model).has_view_or_change_permission(self.request)
 
     @property
+    def is_superuser(self) -> bool:
+        return bool(getattr(self.request.user, "is_superuser", False))
+
+    @property
     def accounts(self) -> frozenset[str] | None:
         """The aliases of the accounts whose rows the user may see; None for all. Pages are asked once per request."""
         asked: dict[AdminSite, frozenset[str] | None] = vars(self.request).setdefault("_dcb_accounts", {})

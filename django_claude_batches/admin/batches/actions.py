@@ -14,6 +14,7 @@ from django_claude_batches.admin.batches.confirmations import (
     RetryQuestion,
     SubmitQuestion,
     WhichQuestion,
+    retry_label,
 )
 from django_claude_batches.admin.batches.eligibility import (
     cannot_announce,
@@ -134,6 +135,7 @@ RETRY = Verb(
     rule=gettext_lazy("Only finished batches whose requests are here can be retried."),
     done=ngettext_lazy("%d new draft; nothing is sent yet:", "%d new drafts; nothing is sent yet:"),
     refusal=cannot_retry,
+    row_label=retry_label,
     perform=lambda batch, by, **answers: services.retry(batch, by=by, **answers),
     asks=RetryQuestion,
     makes=True,
@@ -191,6 +193,26 @@ DELETE_HERE = Verb(
     deletes=True,
 )
 BATCH_VERBS = (
-    *(SUBMIT, TAKE_BACK, CANCEL, CHECK, FETCH_AGAIN, RETRY, ANNOUNCE),
+    *(SUBMIT, TAKE_BACK, CANCEL, CHECK, RETRY, FETCH_AGAIN, ANNOUNCE),
     *(DELETE_REMOTE, IDENTIFY, ABANDON, DECLARE_LOST, DELETE_HERE),
 )
+
+# The name of the button that leads to the export.
+EXPORT = "export"
+
+NEXT_STEPS = {
+    State.DRAFT: SUBMIT.name,
+    State.REJECTED: SUBMIT.name,
+    State.HELD: SUBMIT.name,
+    State.INGESTED: EXPORT,
+    State.LOST: RETRY.name,
+}
+
+
+def next_step(batch: MessageBatch) -> str:
+    """Return the name of the button that most people press next in this state; empty where they only wait."""
+    if batch.state == State.HELD and batch.may_have_been_billed:
+        return IDENTIFY.name
+    if batch.state == State.INGESTED and not batch.succeeded_count:
+        return RETRY.name
+    return NEXT_STEPS.get(State(batch.state), "")

@@ -15,13 +15,14 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.custom_id_search import has_custom_id
 from django_claude_batches.admin.base.filters import AttentionFilter, label_or_number
 from django_claude_batches.admin.base.permissions import MayActOnBatchesMixin
-from django_claude_batches.admin.batches.actions import BATCH_VERBS
+from django_claude_batches.admin.batches.actions import BATCH_VERBS, EXPORT, next_step
 from django_claude_batches.admin.batches.changelist import BatchChangeList
 from django_claude_batches.admin.batches.detail import batch_page
 from django_claude_batches.admin.batches.filters import AccountFilter, AgeFilter, KindFilter, NearingFilter, RunFilter
 from django_claude_batches.admin.batches.forms import EDITABLE_FIELDS, DraftForm
 from django_claude_batches.admin.batches.related_rows import MAX_ROWS
 from django_claude_batches.admin.batches.run_facts import with_run
+from django_claude_batches.admin.pages.button import Button
 from django_claude_batches.admin.pages.live import SECONDS, SECONDS_OF_OURS, MovingAdminMixin
 from django_claude_batches.admin.results.export_view import export_links
 from django_claude_batches.admin.uploads.views import NewBatchAdminMixin
@@ -222,11 +223,11 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         ]
         return named, {self.opts.verbose_name_plural: len(named)}, set(), []
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        batch = kwargs.get("obj")
-        if batch is not None:
-            context["dcb_links"] = export_links(self, request, batch)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def row_links(self, request: HttpRequest, row: MessageBatch) -> list[Button]:
+        return [Button(EXPORT, label, url, is_link=True) for label, url in export_links(self, request, row)]
+
+    def next_step(self, row: MessageBatch) -> str:
+        return next_step(row)
 
 
 @admin.register(MessageBatch)

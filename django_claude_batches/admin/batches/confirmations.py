@@ -17,7 +17,7 @@ from django_claude_batches.admin.actions.confirmation import CountQuestion, Ques
 from django_claude_batches.admin.batches.unconfirmed import candidates
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import BatchResult, MessageBatch, State
-from django_claude_batches.models.outcomes import LABELS
+from django_claude_batches.models.outcomes import LABELS, outcome_counts
 from django_claude_batches.models.result import early_outcome
 from django_claude_batches.services import cost_confirmation, retries
 from django_claude_batches.wire import BATCH_ID_PATTERN
@@ -148,6 +148,17 @@ class RetryQuestion(Question):
             "outcomes": chosen,
             "max_tokens": self.cleaned_data["max_tokens"] if "truncated" in chosen else None,
         }
+
+
+def retry_label(batch: MessageBatch) -> str:
+    """Return the label of the button that opens this form, with the number of failed rows; empty without such rows."""
+    counts = {each.name: each.count for each in outcome_counts(batch)}
+    if batch.state == State.ABANDONED:
+        counts["missing"] = batch.request_count
+    if failed := sum(counts.get(name, 0) for name in RETRIED_BY_DEFAULT):
+        return _("Retry failed rows (%(n)s)") % {"n": f"{failed:,}"}
+    others = sum(counts.get(name, 0) for name in RETRYABLE_OUTCOMES)
+    return _("Retry rows (%(n)s)") % {"n": f"{others:,}"} if others else ""
 
 
 def _counts(batches: list[MessageBatch]) -> Counter[str]:

@@ -7,11 +7,9 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
-from django_claude_batches.admin.base.error_groups import error_groups
 from django_claude_batches.admin.base.outcomes import outcome_url
 from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.forecast import outlook
@@ -20,6 +18,7 @@ from django_claude_batches.admin.batches.run_facts import of_run
 from django_claude_batches.admin.batches.samples import samples
 from django_claude_batches.admin.batches.unconfirmed import unconfirmed
 from django_claude_batches.admin.batches.usage import spending, usage_table
+from django_claude_batches.admin.batches.went_wrong import went_wrong
 from django_claude_batches.models import (
     BatchEvent,
     BatchRequest,
@@ -42,6 +41,7 @@ def batch_page(viewer: Viewer, batch: MessageBatch) -> dict[str, Any]:
     explanation = batch.explanation
     usage = list(batch.usage.using(db).order_by("model")[:MAX_ROWS]) if batch.state == State.INGESTED else []
     related = related_rows(batch)
+    problems = _problems(viewer, related.problems)
     error, whole_error = display.told(batch.last_error)
     return {
         "state": display.state_label(batch),
@@ -51,15 +51,15 @@ def batch_page(viewer: Viewer, batch: MessageBatch) -> dict[str, Any]:
         "error": error if error not in explanation else "",
         "whole_error": whole_error,
         "counts": list(_counts(viewer, batch)),
-        "facts": [*outlook(batch), *_wishes(batch), *spending(batch, usage), *_related(viewer, batch)],
+        "problems_by_kind": went_wrong(viewer, batch, _number_of(problems)),
+        "facts": [*spending(batch, usage), *outlook(batch), *_wishes(batch), *_related(viewer, batch)],
         "identified_id": batch.identified_id if batch.is_being_identified else "",
         "adoptable": batch.state in IDENTIFIABLE,
         "unconfirmed": unconfirmed(batch),
         "attempts": related.attempts,
         "usage": usage_table(usage),
-        "errors": _errors(viewer, batch),
         "samples": _samples(viewer, batch),
-        "problems": _problems(viewer, related.problems),
+        "problems": problems,
         "events": [_told(viewer, event) for event in related.events],
     }
 
@@ -111,16 +111,6 @@ def _related(viewer: Viewer, batch: Any) -> Iterable[Fact]:
         yield Fact(_("Retried by"), display.link(viewer.row_url(MessageBatch, child.pk), child))
 
 
-def _errors(viewer: Viewer, batch: MessageBatch) -> dict[str, Any]:
-    """Return the kinds of error with their rows; empty if there are none, or none are counted yet."""
-    groups = error_groups(batch)
-    kinds = ngettext("%(n)s kind of error", "%(n)s kinds of error", len(groups)) % {"n": f"{len(groups):,}"}
-    total = sum(group.rows for group in groups)
-    rows = ngettext("%(n)s row", "%(n)s rows", total) % {"n": f"{total:,}"}
-    linked = [(group, viewer.rows_url(BatchResult, batch.pk, error_type=group.error_type)) for group in groups]
-    return {"heading": f"{kinds}, {rows}", "groups": linked} if groups else {}
-
-
 def _samples(viewer: Viewer, batch: MessageBatch) -> list[Any]:
     """Return a few results with their prompts, for users who may view both."""
     may_read = viewer.may_view(BatchResult) and viewer.may_view(BatchRequest)
@@ -134,3 +124,10 @@ def _problems(viewer: Viewer, problems: list[ResultProblem]) -> dict[str, Any]:
     shown = problems[:MAX_ROWS]
     rows = shown if viewer.may_view(BatchResult) else []
     return {"count": len(shown), "more": len(problems) > MAX_ROWS, "rows": rows}
+
+
+def _number_of(problems: dict[str, Any]) -> str:
+    """Return how many lines could not become rows, as text; empty for none."""
+    if problems["more"]:
+        return _("More than %(n)s") % {"n": f"{problems['count']:,}"}
+    return f"{problems['count']:,}" if problems["count"] else ""

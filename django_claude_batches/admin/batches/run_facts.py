@@ -9,7 +9,6 @@ from django.db.models import Count, Exists, F, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
@@ -26,10 +25,11 @@ def with_run(batches: Any) -> Any:
     chunks = DeliveryChunk.objects.primary().filter(**own).order_by()
     waiting = chunks.undone().filter(mode=DeliveryMode.FIRST).values("batch")
     left = waiting.annotate(n=Sum(F("last_position") - F("position") + 1)).values("n")
+    failed = chunks.with_failures().values("batch").annotate(n=Sum("failed_count")).values("n")
     return with_invalid_count(batches).annotate(
         failed_delivery_count=Coalesce(Subquery(parked), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
-        has_failed=Exists(chunks.with_failures()),
+        failed_row_count=Coalesce(Subquery(failed), 0),
         is_stuck=Exists(chunks.stuck()),
     )
 
@@ -42,13 +42,6 @@ def of_run(batch: Any, url: str) -> Iterator[Fact]:
         yield Fact(_("Next"), _next(batch))
     if batch.state in {State.INGESTED, State.LOST}:
         yield Fact(_("Delivered to its job"), _delivered(batch))
-    if batch.failed_delivery_count:
-        text = ngettext(
-            "%(n)s row raised an error in the job's code: see the run's page.",
-            "%(n)s rows raised an error in the job's code: see the run's page.",
-            batch.failed_delivery_count,
-        )
-        yield Fact(_("Failed deliveries"), text % {"n": f"{batch.failed_delivery_count:,}"})
 
 
 def _nth(attempt: int) -> str:

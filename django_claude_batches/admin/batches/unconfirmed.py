@@ -9,6 +9,7 @@ from typing import Any
 from django.template.defaultfilters import date as date_filter
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from django_claude_batches.models import MessageBatch, State, SubmitAttempt
@@ -29,7 +30,7 @@ def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:
     excluded = foreign_ids(attempt)
     return {
         "facts": list(_facts(batch, attempt)),
-        "candidates": attempt.candidates[:MOST_NAMED],
+        "candidates": _candidates(attempt),
         "more_candidates": len(attempt.candidates[MOST_NAMED:]),
         "excluded": excluded[-MOST_NAMED:],
         "more_excluded": len(excluded[:-MOST_NAMED]),
@@ -39,7 +40,20 @@ def unconfirmed(batch: MessageBatch) -> dict[str, Any] | None:
 def candidates(batch: MessageBatch) -> list[dict[str, Any]]:
     """Return the candidates: id, created_at, requests, status, and why each is undecided."""
     attempt = batch.last_attempt
-    return [] if attempt is None else list(attempt.candidates[:MOST_NAMED])
+    return [] if attempt is None else _candidates(attempt)
+
+
+def _candidates(attempt: SubmitAttempt) -> list[dict[str, Any]]:
+    return [{**each, "created_at": _when(each["created_at"])} for each in attempt.candidates[:MOST_NAMED]]
+
+
+def _when(text: str) -> str:
+    """Return the API's time in the format of the page; as it is, if it is none."""
+    try:
+        at = parse_datetime(text)
+    except ValueError:
+        at = None
+    return text if at is None or timezone.is_naive(at) else _moment(at)
 
 
 def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, str]]:

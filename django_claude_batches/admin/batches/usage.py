@@ -15,16 +15,20 @@ from django_claude_batches.models import MessageBatch, State, UsageRollup
 from django_claude_batches.models.batch_state import UNSENT
 from django_claude_batches.models.usage import USAGE_COLUMNS
 
+# States in which its cost is known, or nothing more is going to be.
+PRICED = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
+
 THROUGH_CACHE = ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
 
 
 def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact]:
-    """Yield the estimated cost before it is sent, and its usage and actual cost once it is complete."""
-    if batch.state in UNSENT and (prices := known(conf.prices, None)):
-        yield Fact(_("Estimate before sending"), display.estimate(batch.estimate(prices)))
+    """Yield the estimated cost until it is complete, and then its actual cost and usage."""
+    if batch.state not in PRICED and (prices := known(conf.prices, None)):
+        label = _("Estimate before sending") if batch.state in UNSENT else _("Estimated cost")
+        yield Fact(label, display.estimate(batch.estimate(prices)))
     if batch.state == State.INGESTED:
-        yield Fact(_("Tokens"), tokens({name: sum(getattr(row, name) for row in usage) for name in USAGE_COLUMNS}))
         yield Fact(_("Cost"), _cost(batch))
+        yield Fact(_("Tokens"), tokens({name: sum(getattr(row, name) for row in usage) for name in USAGE_COLUMNS}))
         if others := sum(row.other_tier_results for row in usage):
             yield Fact(_("Not billed at the batch rate"), _other_tier(others))
 

@@ -46,28 +46,36 @@ def _texts(account: Any, *, may_view: bool) -> Iterator[str]:
             'The server of "%(account)s" has not answered in time since %(since)s. It is called less often until '
             "it does. Batches of other accounts are not affected."
         )
-        yield text % {**named, "since": _moment(account.slow_since)}
+        yield text % {**named, "since": _end(account.slow_since)}
     if account.audit_findings:
         text = ngettext(
-            'The audit of "%(account)s" at %(at)s found %(n)s problem that requires a person. `manage.py '
-            "claude_batches audit --account %(account)s` shows it and what to do.",
-            'The audit of "%(account)s" at %(at)s found %(n)s problems that require a person. `manage.py '
-            "claude_batches audit --account %(account)s` shows them and what to do.",
+            'The audit of "%(account)s" at %(at)s found %(n)s problem that requires a person.',
+            'The audit of "%(account)s" at %(at)s found %(n)s problems that require a person.',
             account.audit_findings,
         )
-        yield text % {**named, "at": _moment(account.audited_at), "n": f"{account.audit_findings:,}"}
+        found = text % {**named, "at": _moment(account.audited_at), "n": f"{account.audit_findings:,}"}
+        shows = _("Its page says what to do.") if may_view else _audit_command(account.alias)
+        yield f"{found} {shows}"
+
+
+def _audit_command(alias: str) -> str:
+    return _("`manage.py claude_batches audit --account %(account)s` says what to do.") % {"account": alias}
 
 
 def _why_and_remedy(account: AccountState) -> tuple[str, str]:
     """Return two sentences: why nothing is sent, in the API's words except for a refused key, and what ends that."""
     reason = f"{account.pause_reason.rstrip('.')}."
     if account.paused_until is not None:
-        return reason, _("It resumes automatically at %(until)s.") % {"until": _moment(account.paused_until)}
+        return reason, _("It resumes automatically at %(until)s.") % {"until": _end(account.paused_until)}
     if account.pause_reason.startswith(KEY_REFUSED_PREFIX):
         return _("Anthropic refused the key (401)."), _("Replace the key, then Resume.")
     return reason, _("When that is fixed, Resume.")
 
 
 def _moment(at: datetime | None) -> str:
-    """Return a formatted time without the final full stop of "p.m.": the sentence has its own."""
-    return date_filter(localtime(at), "SHORT_DATETIME_FORMAT").rstrip(".") if at else "…"
+    return date_filter(localtime(at), "DATETIME_FORMAT") if at else "…"
+
+
+def _end(at: datetime | None) -> str:
+    """Return a time for the end of a sentence, without the full stop of "p.m.": the sentence has its own."""
+    return _moment(at).rstrip(".")

@@ -1,7 +1,8 @@
-"""A notice above the pages. It links only to pages that the user may view."""
+"""Notices above the pages. They link only to pages that the user may view."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -12,3 +13,11 @@ class Notice:
     text: str
     url: str = ""
     link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeGroup:
+    """Notices that unfold from one line; a single one is shown at once."""
+
+    heading: str
+    notices: Sequence[Notice]

@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.text import capfirst
 
 from django_claude_batches.admin.base.filters import read_pk
 from django_claude_batches.admin.base.permissions import APP
@@ -61,7 +62,12 @@ class MovingAdminMixin(MirrorAdminMixin):
         row = self.get_object(request, object_id)
         if row is None:
             raise Http404
-        context = {"dcb": self.moving_parts(request, row), "original": row, "opts": self.opts}
+        context = {
+            "dcb": self.moving_parts(request, row),
+            "dcb_buttons": self.buttons(request, row),
+            "original": row,
+            "opts": self.opts,
+        }
         return TemplateResponse(request, f"admin/{APP}/{self.opts.model_name}/live.html", context)
 
     def moving_parts(self, request: HttpRequest, row: Any) -> dict[str, Any]:
@@ -73,4 +79,6 @@ class MovingAdminMixin(MirrorAdminMixin):
         row = kwargs.get("obj")
         if row is not None:
             context["dcb"] = self.moving_parts(request, row)
+            context["title"] = f"{capfirst(self.opts.verbose_name)} {row}"
+            context["subtitle"] = None
         return super().render_change_form(request, context, *args, **kwargs)

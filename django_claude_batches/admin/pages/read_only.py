@@ -10,12 +10,14 @@ from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 
 from django_claude_batches.admin.base.changelist import CappedPaginator, LeanChangeList
 from django_claude_batches.admin.base.display import EMPTY
 from django_claude_batches.admin.base.lookups import DATE_PARTS, LOOKUPS, is_long_text, split_lookup, without_key
 from django_claude_batches.admin.base.permissions import APP, Viewer, page_url
 from django_claude_batches.admin.notices.notices import notices
+from django_claude_batches.admin.pages.button import Button
 
 # Columns that may contain errors raised by code of the project.
 RAISED = ("last_error", "pause_reason")
@@ -107,7 +109,8 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     def render_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
         """Return a page that is not one of Django's; `template` is its name in the app's folder."""
         request.current_app = self.admin_site.name
-        shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        crumbs = [(capfirst(self.opts.verbose_name_plural), self.viewer(request).list_url(self.model))]
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "dcb_crumbs": crumbs}
         shared = self.with_notices(request, shared)
         return TemplateResponse(request, f"admin/{APP}/{template}", {**shared, **context})
 
@@ -115,6 +118,14 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Add the notices of the page's template, only for users who may view the page."""
         allowed = self.has_view_or_change_permission(request)
         return {"dcb_notices": notices(self.viewer(request)) if allowed else [], **(context or {})}
+
+    def crumbs(self, request: HttpRequest, row: models.Model) -> list[tuple[str, str]]:
+        """Return label and URL of the steps of the breadcrumbs to a row of any page: its list, and the row."""
+        viewer, model = self.viewer(request), type(row)
+        return [
+            (str(capfirst(model._meta.verbose_name_plural)), viewer.list_url(model)),
+            (str(row), viewer.row_url(model, row.pk)),
+        ]
 
     def viewer(self, request: HttpRequest) -> Viewer:
         return Viewer(request, self.admin_site)
@@ -132,6 +143,10 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         return self.reduced(request, super().get_object(request, object_id, from_field))
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
+        """Return the buttons of the row's page that depend on its state."""
+        return []
 
     def row_url(self, model: type[models.Model], pk: Any) -> str:
         """Return the URL of the row's page, whether or not the user may view it."""

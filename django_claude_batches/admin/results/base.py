@@ -71,6 +71,15 @@ class OfBatchAdminMixin(MirrorAdminMixin):
             found[0].encode(errors="replace"), content_type="text/plain; charset=utf-8", headers=headers
         )
 
+    def _crumbs_to(self, request: HttpRequest, batch_id: int) -> list[tuple[str, str]]:
+        """Return the steps of the breadcrumbs to a row: through its batch, and the list of that batch's rows."""
+        viewer = self.viewer(request)
+        return [
+            (str(capfirst(MessageBatch._meta.verbose_name_plural)), viewer.list_url(MessageBatch)),
+            (f"#{batch_id}", viewer.row_url(MessageBatch, batch_id)),
+            (str(capfirst(self.opts.verbose_name_plural)), viewer.rows_url(self.model, batch_id)),
+        ]
+
     def _whole_url(self, row: Any, text: Text) -> str:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_whole"
         return reverse(name, args=[row.pk, text.name], current_app=self.admin_site.name)
@@ -101,8 +110,11 @@ class OfBatchAdminMixin(MirrorAdminMixin):
             batches = self.viewer(request).list_url(MessageBatch)
             return super().changelist_view(request, {"dcb_batches": batches, **(extra_context or {})})
         links = self.list_links(request, batch)
+        crumbs = self.crumbs(request, batch)
         title = _("%(rows)s of batch %(batch)s") % {"rows": capfirst(self.opts.verbose_name_plural), "batch": batch}
-        return super().changelist_view(request, {"title": title, "dcb_links": links, **(extra_context or {})})
+        return super().changelist_view(
+            request, {"title": title, "dcb_links": links, "dcb_crumbs": crumbs, **(extra_context or {})}
+        )
 
     def _batch(self, request: HttpRequest) -> MessageBatch | None:
         pk = batch_pk(request)
@@ -135,4 +147,5 @@ class OfBatchAdminMixin(MirrorAdminMixin):
                 (text.heading, *display.shortened(text.text), self._whole_url(row, text)) for text in self.texts(row)
             ]
             context["dcb_warning"] = self.warning(row)
+            context["dcb_crumbs"] = self._crumbs_to(request, row.batch_id)
         return super().render_change_form(request, context, *args, **kwargs)

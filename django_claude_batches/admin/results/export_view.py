@@ -62,6 +62,7 @@ class ExportingAdminMixin(MirrorAdminMixin):
             "title": _("Export results of batch %(batch)s") % {"batch": batch},
             "form": form,
             "batch": batch,
+            "dcb_crumbs": self.crumbs(request, batch),
             "back": self.viewer(request).rows_url(BatchResult, batch.pk, **asked(request.GET)),
         }
         return self.render_page(request, "export.html", context)

@@ -110,6 +110,7 @@ RETRY = Verb(
     rule=gettext_lazy("Only runs that are drafted, were not canceled and have rows that failed can be retried."),
     done=ngettext_lazy("The rows of %d run are asked again.", "The rows of %d runs are asked again."),
     refusal=_cannot_retry,
+    row_label=lambda run: _("Retry failed rows (%(n)s)") % {"n": f"{run.failed_row_count:,}"},
     knowing=with_issues,
     perform=lambda run, by, *, outcomes: services.retry_run(run, outcomes=outcomes),
     asks=RetryRunQuestion,
@@ -128,7 +129,17 @@ REDELIVER_FAILED = Verb(
         "The failed deliveries of %d runs are redelivered shortly.",
     ),
     refusal=_cannot_deliver,
+    row_label=lambda run: _("Redeliver (%(n)s)") % {"n": f"{run.failed_delivery_count:,}"},
     knowing=with_issues,
     perform=lambda run, by: services.redeliver_failed(run),
 )
 RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, REDELIVER_FAILED)
+
+
+def next_step(run: Any) -> str:
+    """Return the name of the action that most people take next; empty while they only wait, or all is done."""
+    if run.is_stuck or (run.is_active and run.is_paused):
+        return RESUME.name
+    if run.is_active:
+        return ""
+    return REDELIVER_FAILED.name if run.has_failed_deliveries else RETRY.name

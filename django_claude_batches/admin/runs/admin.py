@@ -15,7 +15,7 @@ from django_claude_batches.admin.base.changelist import LeanChangeList
 from django_claude_batches.admin.base.filters import label_or_number
 from django_claude_batches.admin.batches.run_facts import with_run
 from django_claude_batches.admin.pages.live import MovingAdminMixin
-from django_claude_batches.admin.runs.actions import RUN_VERBS
+from django_claude_batches.admin.runs.actions import RUN_VERBS, next_step
 from django_claude_batches.admin.runs.detail import run_page
 from django_claude_batches.admin.runs.display import run_progress, run_state
 from django_claude_batches.admin.runs.filters import JobFilter, RunAttentionFilter
@@ -118,9 +118,13 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
             run.own_batches = [self.reduced(request, batch) for batch in own]
             run.failed_delivery_count = sum(batch.failed_delivery_count for batch in own)
             run.has_failed_deliveries = run.failed_delivery_count > 0
-            run.has_failed = any(batch.has_failed for batch in own)
+            run.failed_row_count = sum(batch.failed_row_count for batch in own)
+            run.has_failed = run.failed_row_count > 0
             run.is_stuck = any(batch.is_stuck for batch in own)
         return run
+
+    def next_step(self, row: JobRun) -> str:
+        return next_step(row)
 
     def moves(self, row: JobRun) -> bool:
         return row.is_active and not row.is_paused

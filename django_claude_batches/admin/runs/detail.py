@@ -14,12 +14,13 @@ from django.utils.translation import ngettext
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.error_groups import error_groups
+from django_claude_batches.admin.base.failed_deliveries import MAX_COUNTED, failed_delivery_groups
 from django_claude_batches.admin.base.filters import RUN
 from django_claude_batches.admin.base.outcomes import outcome_url
 from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.usage import tokens
 from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state
-from django_claude_batches.models import BatchRequest, BatchResult, FailedDelivery, JobRun, MessageBatch
+from django_claude_batches.models import BatchResult, JobRun, MessageBatch
 from django_claude_batches.models.outcomes import LABELS
 from django_claude_batches.models.run import WORKING
 from django_claude_batches.models.run_totals import RunTotals
@@ -27,7 +28,8 @@ from django_claude_batches.models.run_totals import RunTotals
 # Batches in the table of the page; the list of batches has them all.
 MOST_ROWS = 50
 
-MAX_FAILED_DELIVERIES = 10
+# Errors of failed deliveries that the page shows.
+MAX_ERRORS = 10
 
 MOST_KINDS = 20
 
@@ -38,6 +40,7 @@ MOST_NAMED = 5
 def run_page(viewer: Viewer, run: Any) -> dict[str, Any]:
     """Return it for a run annotated with its `own_batches` and its number of failed deliveries, in three queries."""
     totals = RunTotals.of_batches(run, run.own_batches, failed_deliveries=run.failed_delivery_count)
+    failed = failed_delivery_groups(viewer, {"batch__run": run.pk}) if run.failed_delivery_count else []
     reason, whole_reason = display.told(run.pause_reason) if run.is_paused else ("", "")
     error, whole_error = display.told(run.last_error)
     return {
@@ -57,9 +60,10 @@ def run_page(viewer: Viewer, run: Any) -> dict[str, Any]:
         "left_out": run.left_out_rows,
         "left_out_count": run.left_out_count,
         "more_left_out": run.left_out_count - len(run.left_out_rows),
-        "failed_deliveries": _parked(viewer, run) if run.failed_delivery_count else [],
+        "failed_deliveries": failed[:MAX_ERRORS],
+        "more_failed_deliveries": len(failed[MAX_ERRORS:]),
         "failed_delivery_count": run.failed_delivery_count,
-        "more_failed_deliveries": max(run.failed_delivery_count - MAX_FAILED_DELIVERIES, 0),
+        "counted_failed_deliveries": MAX_COUNTED if run.failed_delivery_count > MAX_COUNTED else 0,
     }
 
 
@@ -186,17 +190,3 @@ def _batch(viewer: Viewer, batch: Any, totals: RunTotals) -> dict[str, Any]:
 
 def _link(viewer: Viewer, pk: int) -> str:
     return display.link(viewer.row_url(MessageBatch, pk), f"#{pk}")
-
-
-def _parked(viewer: Viewer, run: JobRun) -> list[tuple[Any, str, str, str]]:
-    """Return the first failed deliveries, with the error in one line and whole, and the URL of the result."""
-    rows = FailedDelivery.objects.primary().filter(batch__run=run.pk).order_by("pk").select_related("request__result")
-    shown = ("batch_id", "position", "outcome", "error", "traceback", "request__custom_id")
-    rows = rows.only(*shown, "request__result__custom_id")[:MAX_FAILED_DELIVERIES]
-    return [(row, *display.told(viewer.visible(row.raised)), _parked_url(viewer, row)) for row in rows]
-
-
-def _parked_url(viewer: Viewer, row: Any) -> str:
-    result = getattr(row.request, "result", None)
-    url = viewer.row_url(BatchResult, result.pk) if result is not None else ""
-    return url or viewer.row_url(BatchRequest, row.request_id)

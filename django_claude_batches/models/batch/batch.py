@@ -324,4 +324,4 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
 def _moment(at: Any) -> str:
     """Return a time for people, without the full stop of "p.m.", because the sentence has its own."""
-    return date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT").removesuffix(".") if at else "…"
+    return date_format(timezone.localtime(at), "DATETIME_FORMAT").removesuffix(".") if at else "…"

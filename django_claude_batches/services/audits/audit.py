@@ -94,7 +94,10 @@ def _audit_account(alias: str, progress: Callable[[AuditReport], object] | None)
         logger.warning("The audit of account %s ended early: %s", alias, report.problem)
         return report
     AccountState.objects.primary().filter(pk=account_state(alias).pk).update(
-        audited_at=DatabaseNow(), audit_findings=report.needing, next_audit_at=now_plus(INTERVAL)
+        audited_at=DatabaseNow(),
+        audit_findings=report.needing,
+        findings=report.stored,
+        next_audit_at=now_plus(INTERVAL),
     )
     return report
 

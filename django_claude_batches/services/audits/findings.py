@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from django_claude_batches.models import MessageBatch
 
@@ -48,6 +49,10 @@ def finding_for(
 # Findings of one kind that a report lists; further ones are only counted.
 MAX_FINDINGS_PER_KIND = 100
 
+# Findings that the account's row stores: the page of the account shows them.
+MAX_STORED = 50
+STORED_FIELDS = ("kind", "words", "remedy", "batch", "remote_id")
+
 
 @dataclass(slots=True)
 class AuditReport:
@@ -70,6 +75,12 @@ class AuditReport:
     left_out: int = 0
     problem: str = ""
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def stored(self) -> list[dict[str, Any]]:
+        """The first findings that require a person, as the account's row stores them."""
+        needing = [asdict(finding) for finding in self.findings if finding.needs_a_person]
+        return [{name: finding[name] for name in STORED_FIELDS} for finding in needing[:MAX_STORED]]
 
     def add(self, finding: Finding) -> bool:
         """Count the finding; return whether it is listed too."""

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_claude_batches import wire
 from django_claude_batches.db.keyset import chunked
 from django_claude_batches.db.leases import now_plus
+from django_claude_batches.error_text import public_part
 from django_claude_batches.models import BatchEvent, BatchResult, MessageBatch
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING
@@ -44,9 +45,14 @@ def about_to_archive(alias: str) -> Iterator[Finding]:
             remedy = "Its problem lines say why, where some came; `services.retry` drafts what is missing anew."
         else:
             what = "its results are not all rows"
-            remedy = f"Fix what its last error says ({row.last_error or 'none'}), then Check now."
+            remedy = f"Fix what its last error says ({_last_error(row)}), then Check now."
         words = f"{row.anthropic_id}: {what}, and they can be fetched until {until} only."
         yield finding_for(row, FindingKind.ABOUT_TO_ARCHIVE, words, remedy)
+
+
+def _last_error(row: MessageBatch) -> str:
+    """Return the batch's last error without its message, which may quote an answer: the account's row stores it."""
+    return public_part(row.last_error) or "none"
 
 
 def still_there(pairs: Pairs) -> Iterator[Finding]:
@@ -63,7 +69,7 @@ def still_there(pairs: Pairs) -> Iterator[Finding]:
         elif row.delete_requested_at is not None:
             if row.delete_requested_at < now - MAX_DELETION_TIME:
                 words = f"{row.anthropic_id} was to be deleted at Anthropic more than a day ago, and is still there."
-                remedy = f"Fix what its last error says ({row.last_error or 'none'}), then Check now."
+                remedy = f"Fix what its last error says ({_last_error(row)}), then Check now."
                 yield finding_for(row, FindingKind.STILL_THERE, words, remedy)
         elif row.pk in refused:
             words = f"{row.anthropic_id} was to be deleted at Anthropic; that failed, and it is still there."

@@ -4,7 +4,7 @@
 {
     const LONGEST = 120;
     const MOST_FAILURES = 10;
-    const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+    const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']";
 
     const card = () => document.querySelector("[data-dcb-part='card']");
     const openedAs = card() ? card().dataset.dcbState : "";
@@ -53,7 +53,7 @@
                 continue;
             }
             reopen(part, other);
-            if (other.outerHTML !== part.outerHTML && !isBeingRead(part)) {
+            if (other.outerHTML !== part.outerHTML && !isBeingRead(part) && !part.querySelector(":active")) {
                 const refocus = focusIn(part);
                 part.replaceWith(other);
                 refocus(other);
@@ -62,7 +62,7 @@
         say();
     };
 
-    /* Nobody's selection is taken away; the next look shows what this one did not. */
+    /* Nobody's selection is taken away, nor a button that is being pressed; the next look shows what this one did not. */
     const isBeingRead = (part) => {
         const selection = document.getSelection();
         return selection && !selection.isCollapsed && selection.containsNode(part, true);
@@ -78,18 +78,20 @@
         }
     };
 
-    /* What had the focus has it again: the same link, else what stands in the same place. */
+    /* What had the focus has it again: the same link or button, else what stands in the same place; of buttons all of
+       them, as another one does something else. */
     const focusIn = (part) => {
         const active = document.activeElement;
         if (!part.contains(active)) {
             return () => {};
         }
         const place = [...part.querySelectorAll(FOCUSABLE)].indexOf(active);
-        const address = active.getAttribute("href");
+        const name = (element) => element.getAttribute("href") || element.value || element.dataset.dcbCopy;
+        const known = name(active);
         return (other) => {
             const all = [...other.querySelectorAll(FOCUSABLE)];
-            const same = address && all.find((element) => element.getAttribute("href") === address);
-            const next = same || all[Math.min(place, all.length - 1)];
+            const same = known && all.find((element) => name(element) === known);
+            const next = same || (place < 0 || active.tagName === "BUTTON" ? other : all[Math.min(place, all.length - 1)]);
             if (next) {
                 next.focus({preventScroll: true});
             }

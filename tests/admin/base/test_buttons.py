@@ -57,7 +57,8 @@ def buttons(page: type[OurAdmin]) -> list[Any]:
         warnings.filterwarnings("ignore", "Overriding get_action")
         response = page(MessageBatch, admin.site).changeform_view(request, str(draft(1).pk))
         assert b"dcb-actions" in response.render().content
-    return [(field, name, str(label), url) for field, name, label, url in response.context_data["dcb_buttons"]]
+    shown = [*response.context_data["dcb_buttons"], *response.context_data["dcb_own_buttons"]]
+    return [(button.field, button.name, str(button.label), button.url) for button in shown]
 
 
 @pytest.mark.parametrize("page", [OurAdmin, ThemedAdmin])

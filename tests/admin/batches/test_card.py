@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from itertools import chain
 
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.batch_state import ALWAYS_DUE
@@ -39,7 +42,7 @@ def test_the_card_has_each_part_that_moves_and_no_page_around_it(root: Client, i
     shown = page(root, url(BATCHES, "change", ingested.pk))
     card = page(root, url(BATCHES, "card", ingested.pk))
     parts = re.compile(r'data-dcb-part="(\w+)"')
-    assert parts.findall(card) == parts.findall(shown) == ["card", "rows"]
+    assert parts.findall(card) == parts.findall(shown) == ["buttons", "card", "rows"]
     for text in ("1 succeeded", ANSWER, "Timeline"):
         assert text in card
     assert "<html" not in card
@@ -79,3 +82,15 @@ def test_no_page_has_a_style_or_a_script_within_it(root: Client, batch: MessageB
         *(re.findall(r"""<[^>]*\s(?:style|on\w+)=|<style|<script(?![^>]*src=)[^>]*>""", text) for text in shown)
     )
     assert not [tag for tag in found if "application/json" not in tag]
+
+
+def test_the_page_says_once_whose_times_it_shows_in_one_format(root: Client, batch: MessageBatch) -> None:
+    at = datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
+    batch.log_event("noted", "a time")
+    batch.events.update(at=at)
+    in_state(batch, State.INCOMPLETE, created_at=at, next_action_at=at, cancel_requested_at=at, delete_requested_at=at)
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert shown.count("All times on this page are those of") == 1
+    text = date_format(timezone.localtime(at), "DATETIME_FORMAT")
+    assert shown.count(text.removesuffix(".")) >= 4
+    assert date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT") not in shown

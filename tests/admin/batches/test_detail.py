@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from django_claude_batches.admin.batches.forecast import MIN_SAMPLE, outlook, turn_round
-from django_claude_batches.admin.batches.samples import MOST_CHARACTERS, MOST_READ, prompt, samples
+from django_claude_batches.admin.batches.samples import MAX_CHARACTERS, MAX_READ, prompt, samples
 from django_claude_batches.models import (
     AccountState,
     BatchResult,
@@ -143,7 +143,8 @@ def test_errors_are_grouped_and_each_kind_is_a_link_to_its_rows(root: Client) ->
     groups = UsageRollup.objects.sum_up(batch.pk).error_groups
     in_state(batch, State.INGESTED, errored_count=4, error_groups=groups)
     shown = page(root, url(BATCHES, "change", batch.pk))
-    assert "3 kinds of error, 4 rows" in shown
+    problems = shown[shown.index("What went wrong") : shown.index("dcb-facts")]
+    assert re.findall("<strong>([0-9]+)</strong>", problems) == ["2", "1", "1"]
     assert HOSTILE not in shown
     assert f'<a href="{url(RESULTS)}?batch={batch.pk}&amp;error_type=b_error">b_error</a>' in shown
     response = root.get(url(RESULTS), {"batch": batch.pk, "error_type": "b_error"})
@@ -157,7 +158,7 @@ def test_errors_are_grouped_and_each_kind_is_a_link_to_its_rows(root: Client) ->
 
 def test_who_may_not_see_results_sees_the_kinds_and_no_link(staff: Staff, ingested: MessageBatch) -> None:
     shown = page(staff("view_messagebatch"), url(BATCHES, "change", ingested.pk))
-    assert "1 kind of error, 1 row" in shown
+    assert "<strong>1</strong> invalid_request_error</li>" in shown
     assert "error_type=" not in shown
 
 
@@ -182,14 +183,14 @@ def test_prompts_stand_beside_answers_for_those_who_may_read_both(
 
 @pytest.mark.database
 def test_long_texts_are_cut_and_very_long_ones_not_read(batch: MessageBatch) -> None:
-    ingest(batch, text="x" * (MOST_CHARACTERS + 1))
-    first, second, *_rest = samples(batch)
-    assert first.answer == "x" * (MOST_CHARACTERS - 1) + "…"
+    ingest(batch, text="x" * (MAX_CHARACTERS + 1))
+    second, first, *_rest = samples(batch)
+    assert first.answer == "x" * (MAX_CHARACTERS - 1) + "…"
     assert (first.prompt, second.prompt) == (PROMPT, "Hello 1")
     assert second.answer == f"no {HOSTILE}"
-    answer = {"role": "assistant", "content": [{"type": "text", "text": "y" * MOST_READ}]}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "y" * MAX_READ}]}
     BatchResult.objects.filter(pk=first.result.pk).update(message=answer)
-    first = samples(batch)[0]
+    first = samples(batch)[1]
     assert (first.answer, first.is_long) == ("", True)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from django_claude_batches import services
 from django_claude_batches.models import MessageBatch, Outcome, RemoteBatch, State, SubmitAttempt
@@ -78,7 +79,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
         "1; 2 are needed",
         "Watched for late proofs until",
         "msgbatch_maybe",
-        "2026-11-22T10:00:00Z",
+        date_format(timezone.localtime(datetime(2026, 11, 22, 10, tzinfo=UTC)), "DATETIME_FORMAT"),
         "only its results can prove whose it is",
         "do not have this batch's tag: msgbatch_theirs",
     ):

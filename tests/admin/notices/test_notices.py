@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -149,13 +150,15 @@ def test_many_are_not_counted_to_the_end_and_nobody_is_sent_where_they_may_not_g
 
 
 @pytest.mark.usefixtures("ticking")
-def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Client) -> None:
+def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Client, staff: Staff) -> None:
     accounts = AccountState.objects.filter(alias="default")
     accounts.update(audited_at=timezone.now(), audit_findings=3)
     shown = page(root, url(BATCHES))
     assert "The audit of &quot;default&quot; at " in shown
     assert "found 3 problems that require a person." in shown
-    assert "`manage.py claude_batches audit --account default` shows them" in shown
+    assert "Its page says what to do." in shown
+    shown = page(staff("view_messagebatch"), url(BATCHES))
+    assert "`manage.py claude_batches audit --account default` says what to do." in shown
     accounts.update(audit_findings=0)
     assert "The audit of" not in page(root, url(BATCHES))
 
@@ -215,3 +218,35 @@ def test_the_notices_cost_one_query(
     request.user = User.objects.get(username="ada")
     with django_assert_num_queries(1):
         assert len(notices(Viewer(request, site))) == 1
+
+
+GROUP = re.compile("<details><summary>([^<]*)</summary>(.*?)</details>", re.DOTALL)
+
+
+@pytest.mark.usefixtures("ticking")
+def test_one_thing_is_shown_at_once_and_more_unfold_from_their_number(root: Client, batch: MessageBatch) -> None:
+    in_state(batch, State.UNCERTAIN)
+    shown = page(root, url(BATCHES))
+    assert "1 batch was sent and is not confirmed" in shown
+    assert "<details><summary>" not in shown
+    accounts = AccountState.objects.filter(alias="default")
+    accounts.update(audited_at=timezone.now(), audit_findings=3)
+    [(heading, notices)] = GROUP.findall(page(root, url(BATCHES)))
+    assert heading == "2 things need attention"
+    assert "is not confirmed" in notices
+    assert "The audit of" in notices
+
+
+def test_what_only_the_server_s_people_can_change_is_a_second_notice_for_superusers(
+    root: Client, staff: Staff, settings: Any, batch: MessageBatch
+) -> None:
+    in_state(batch, State.QUEUED)
+    settings.CLAUDE_BATCHES = {"KIK": True}
+    [(heading, notices)] = GROUP.findall(page(root, url(BATCHES)))
+    assert heading == "2 things about the server need attention"
+    assert "has no setting &quot;KIK&quot;" in notices
+    assert STILL in notices
+    others = page(staff("view_messagebatch"), url(BATCHES))
+    assert "KIK" not in others
+    assert STILL not in others
+    assert "Nothing is moving: no worker was seen lately." in others

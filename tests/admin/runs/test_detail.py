@@ -16,6 +16,7 @@ from django_claude_batches.models import (
     AccountState,
     BatchResult,
     DeliveryChunk,
+    FailedDelivery,
     JobRun,
     MessageBatch,
     RunState,
@@ -105,6 +106,41 @@ def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:
         assert name in shown
     for query in ("outcome=invalid_output", "outcome=missing", "error_type=api_error"):
         assert f"?batch={batch.pk}&amp;{query}" in shown
+
+
+@pytest.mark.database
+def test_equal_errors_of_a_job_are_one_line_with_their_number(root: Client, staff: Staff) -> None:
+    run = run_in("troubled")
+    FailedDelivery.objects.all().delete()
+    batch = draft(30, kind="tag-reviews")
+    MessageBatch.objects.filter(pk=batch.pk).update(run=run, run_attempt=1)
+    for position in range(16):
+        park(batch, position)
+    for position in range(16, 28):
+        park(batch, position, error=f"KeyError: {position}")
+    shown = page(root, url(RUNS, "change", run.pk))
+    assert "28 rows raised an error" in shown
+    assert shown.count("<h3>") == 10
+    assert "<h3>16 rows <span" in shown
+    assert shown.index("no such tag") < shown.index("KeyError: 16")
+    assert "and 3 other errors" in shown
+    # Those that may not be read are all the same: there is nothing to tell them apart.
+    assert "<h3>12 rows <span" in page(staff("view_jobrun"), url(RUNS, "change", run.pk))
+
+
+def test_of_many_failed_deliveries_the_first_thousand_are_counted(root: Client) -> None:
+    run = run_in("troubled")
+    batch = draft(1_005, kind="tag-reviews")
+    MessageBatch.objects.filter(pk=batch.pk).update(run=run, run_attempt=1)
+    failed = [
+        FailedDelivery(batch=batch, request=request, position=request.position, error="OSError: full")
+        for request in batch.requests.all()
+    ]
+    FailedDelivery.objects.bulk_create(failed)
+    shown = page(root, url(RUNS, "change", run.pk))
+    assert "1006 rows raised an error" in shown
+    assert "<h3>999 rows <span" in shown
+    assert "counted among the first 1000 rows" in shown
 
 
 def test_tracebacks_are_for_those_who_may_read_prompts_and_answers(staff: Staff) -> None:
@@ -241,7 +277,7 @@ def test_pages_make_ten_queries_and_read_no_result(
         assert all("faileddelivery" in sql for sql in over_results), address  # of the few that are shown
     shown = page(root, url(RUNS, "change", many.pk))
     assert "60 rows raised an error in the job's code" in shown
-    assert "and 50 more" in shown
+    assert "<h3>60 rows <span" in shown
     assert f"{many.batches.count() - 50} more before them" in shown
 
 
@@ -253,7 +289,8 @@ def test_a_batch_names_its_run_its_attempt_and_how_far_it_is_handed_out(root: Cl
     assert "for the first time" in shown
     assert "All of it, " in shown
     assert "<time datetime=" in shown
-    assert escape("1 row raised an error in the job's code") in shown
+    problem = escape("raised in the job's code: LookupError: ")
+    assert f'<strong>1</strong> <a href="{url(RUNS, "change", run.pk)}#dcb-parked">{problem}' in shown
     assert url(RUNS, "change", run.pk) not in page(staff("view_messagebatch"), url(BATCHES, "change", batch.pk))
     MessageBatch.objects.update(delivered_at=None, run_attempt=3)
     DeliveryChunk.objects.update(position=1, done_at=None, next_action_at=timezone.now())

@@ -66,8 +66,13 @@ def does(page: Any, button: str) -> None:
     """Press a button of a row's page, and confirm."""
     page.locator(BUTTONS).get_by_text(button, exact=True).click()
     page.wait_for_selector(".dcb-confirmation")
-    page.locator(".dcb-confirmation .submit-row").get_by_role("button", name=button).click()
+    page.locator(".dcb-confirmation .submit-row").get_by_role("button", name=confirmed(button)).click()
     page.wait_for_url("**/change/")
+
+
+def confirmed(button: str) -> str:
+    """Return what the button of the confirmation says: the same without a number."""
+    return button.partition(" (")[0]
 
 
 def see(page: Any, text: str) -> None:
@@ -93,12 +98,12 @@ BATCH_BUTTONS = {
     "draft": {"Submit to Claude"},
     "queued": {"Take back", "Check now"},
     "running": {"Cancel", "Check now", "Delete at Anthropic"},
-    "catalog": {"Retry failed rows", "Fetch results again", "Rerun receivers", "Delete at Anthropic"},
+    "catalog": {"Retry failed rows (40)", "Fetch results again", "Rerun receivers", "Delete at Anthropic"},
     "unconfirmed": {"Identify batch…", "Abandon", "Cancel", "Check now", "Delete at Anthropic"},
     "refused": {"Submit to Claude"},
 }
 RUN_BUTTONS = {
-    "run": {"Retry failed rows", "Redeliver"},
+    "run": {"Retry failed rows (5)", "Redeliver (16)"},
     "moving_run": {"Pause", "Cancel"},
     "paused_run": {"Resume", "Resume without rows that cannot be asked", "Cancel"},
 }
@@ -115,7 +120,8 @@ def test_each_button_can_be_pressed_and_asks_first(page: Any, office: Office, na
         assert not found.evaluate(HIDDEN), button
         found.click()
         page.wait_for_selector(".dcb-confirmation")
-        assert not page.locator(".dcb-confirmation .submit-row").get_by_role("button", name=button).evaluate(HIDDEN)
+        confirm = page.locator(".dcb-confirmation .submit-row").get_by_role("button", name=confirmed(button))
+        assert not confirm.evaluate(HIDDEN)
         page.locator(".dcb-confirmation .closelink").click()
         page.wait_for_url(f"**/{row.pk}/change/")
 
@@ -140,7 +146,7 @@ def test_a_draft_is_submitted_taken_back_and_canceled(console: Console, page: An
 
 def test_failed_rows_are_retried_and_a_run_is_paused(page: Any, office: Office) -> None:
     page.goto(address(BATCHES, "change", office.catalog.pk))
-    does(page, "Retry failed rows")
+    does(page, "Retry failed rows (40)")
     assert MessageBatch.objects.filter(parent=office.catalog).count() == 2
     page.goto(address(RUNS, "change", office.moving_run.pk))
     does(page, "Pause")

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from django_claude_batches import conf, services
+from django_claude_batches.admin.accounts.findings import not_shown, shown_findings
 from django_claude_batches.admin.actions.action import Verb
 from django_claude_batches.admin.actions.admin import ActingAdminMixin
 from django_claude_batches.admin.actions.runner import as_action
@@ -58,6 +59,7 @@ class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
 
     empty_list_text = gettext_lazy("No account was used yet. An account has a row here after its first call or tick.")
     account_path = "alias"
+    heavy_fields = ("findings",)
     verbs = (RESUME, CONFIRM)
     actions = [as_action(RESUME), as_action(CONFIRM)]
     list_display = ("alias", "sending", "reason", "last_tick_at")
@@ -84,18 +86,25 @@ class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
     @admin.display(description=gettext_lazy("sending"))
     def sending(self, account: Any) -> str:
         if not account.is_paused and account.is_slow:
-            since = date_filter(timezone.localtime(account.slow_since), "SHORT_DATETIME_FORMAT")
+            since = date_filter(timezone.localtime(account.slow_since), "DATETIME_FORMAT")
             return _("Slow since %(since)s") % {"since": since}
         if not account.is_paused:
             return _("Sends")
         if account.paused_until is None:
             return _("Paused until a person resumes it")
-        until = date_filter(timezone.localtime(account.paused_until), "SHORT_DATETIME_FORMAT")
+        until = date_filter(timezone.localtime(account.paused_until), "DATETIME_FORMAT")
         return _("Paused until %(until)s") % {"until": until}
 
     @admin.display(description=gettext_lazy("why"))
     def reason(self, account: AccountState) -> str:
         return display.cut(display.told(account.pause_reason)[0])
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        account = kwargs.get("obj")
+        if account is not None and account.audit_findings:
+            context["dcb_findings"] = list(shown_findings(self.viewer(request), account))
+            context["dcb_more_findings"] = not_shown(account)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def summarize(self, rows: list[AccountState]) -> str:
         aliases = [row.alias for row in rows]
