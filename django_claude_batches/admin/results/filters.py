@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base.error_groups import error_groups_now
 from django_claude_batches.admin.base.filters import BATCH, OneFilter, batch_pk
-from django_claude_batches.admin.base.permissions import Viewer
-from django_claude_batches.models import BatchResult, MessageBatch
+from django_claude_batches.admin.results.row_list import SEARCH_AFTER, SEARCH_IN
+from django_claude_batches.models import BatchResult
 
 
 class BatchFilter(OneFilter):
@@ -21,6 +21,26 @@ class BatchFilter(OneFilter):
 
     title = _("batch")
     parameter_name = BATCH
+
+
+class ReadBySearch(SimpleListFilter):
+    """A parameter that the search reads. It offers nothing: the search form does."""
+
+    title = ""
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        return []
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset
+
+
+class SearchIn(ReadBySearch):
+    parameter_name = SEARCH_IN
+
+
+class SearchAfter(ReadBySearch):
+    parameter_name = SEARCH_AFTER
 
 
 class InBatchFilter(SimpleListFilter):
@@ -79,8 +99,9 @@ class ErrorTypeFilter(SimpleListFilter):
     parameter_name = "error_type"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        pk = batch_pk(request)
-        groups = [] if pk is None or not _is_visible(pk, request, model_admin) else error_groups_now(pk)
+        page: Any = model_admin
+        batch = page.listed_batch(request)
+        groups = [] if batch is None else error_groups_now(batch)
         return [(group.error_type, f"{group.error_type or '-'} ({group.rows:,})") for group in groups]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
@@ -89,8 +110,3 @@ class ErrorTypeFilter(SimpleListFilter):
             return queryset
         known = dict(self.lookup_choices)
         return queryset.errored().filter(error_type=kind) if kind in known else queryset.none()
-
-
-def _is_visible(batch_id: int, request: HttpRequest, model_admin: Any) -> bool:
-    viewer: Viewer = model_admin.viewer(request)
-    return viewer.accounts is None or viewer.rows(MessageBatch).filter(pk=batch_id).exists()

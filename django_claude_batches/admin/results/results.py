@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
@@ -11,8 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.filters import batch_pk
 from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
+from django_claude_batches.admin.results.excerpts import excerpt, with_excerpts
 from django_claude_batches.admin.results.export_view import ExportingAdminMixin
 from django_claude_batches.admin.results.filters import BatchFilter, ErrorTypeFilter, ResultOutcomeFilter, TierFilter
+from django_claude_batches.admin.results.reading_order import ReadingOrder
+from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_AFTER, SEARCH_IN, Searched, remember_search
+from django_claude_batches.admin.results.target_links import TargetLinks
+from django_claude_batches.admin.results.word_search import search_batch, words_of
 from django_claude_batches.models import BatchRequest, BatchResult, ResultType
 
 FAILED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
@@ -30,16 +36,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     other_model = BatchRequest
     other_pk = "request_id"
-    list_display = (
-        "custom_id",
-        "batch_link",
-        "outcome",
-        "stop_reason",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "error",
-    )
+    list_display = ("custom_id", "answer", "target_link", "batch_link", "outcome", "list_cost", "tokens")
     list_filter = (BatchFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter)
     linked_by = ("batch", "error_type")
     readonly_fields = ("cost", "outcome")
@@ -54,9 +51,29 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         "error_message",
     )
 
-    @admin.display(description=_("error"))
-    def error(self, row: BatchResult) -> str:
-        return display.cut(f"{row.error_type}: {row.error_message}" if row.error_type else row.error_message)
+    @admin.display(description=_("answer"))
+    def answer(self, row: Any) -> str:
+        """Return the beginning of the answer, its error, or why there is none."""
+        return excerpt(_completed(row)) or display.EMPTY
+
+    @admin.display(description=_("target"))
+    def target_link(self, row: Any) -> str:
+        return getattr(row, "target_link", display.EMPTY)
+
+    @admin.display(description=_("cost"))
+    def list_cost(self, row: BatchResult) -> str:
+        return display.usd(row.cost_usd)
+
+    @admin.display(description=_("tokens"))
+    def tokens(self, row: BatchResult) -> str:
+        """Return the tokens in and out; those read from and written to the cache are part of those in."""
+        if row.input_tokens is None and row.output_tokens is None:
+            return display.EMPTY
+        cached = row.cache_read_tokens or 0
+        sent = (row.input_tokens or 0) + cached + (row.cache_write_5m_tokens or 0) + (row.cache_write_1h_tokens or 0)
+        hint = _("%(cached)s of these were read from the cache.") % {"cached": f"{cached:,}"} if cached else ""
+        words = {"sent": f"{sent:,}", "answered": f"{row.output_tokens or 0:,}"}
+        return format_html('<span title="{}">{}</span>', hint, _("%(sent)s in, %(answered)s out") % words)
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: BatchResult) -> str:
@@ -75,11 +92,48 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     def cost(self, row: BatchResult) -> str:
         return display.usd(row.cost_usd, row.batch.prices_as_of)
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Omit the target for users who may not view requests: it is part of a request."""
+        columns = super().get_list_display(request)
+        may_view = self.viewer(request).may_view(BatchRequest)
+        return columns if may_view else [name for name in columns if name != "target_link"]
+
+    def search_choices(self, request: HttpRequest) -> list[tuple[str, Any]]:
+        if self.listed_batch(request) is None:
+            return []
+        return [("", _("custom_ids")), (ANSWERS, _("words of the answers"))]
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Search the words of one batch's answers where the form asks for it."""
+        batch, words = self.listed_batch(request), words_of(search_term)
+        if batch is None or not words or request.GET.get(SEARCH_IN) != ANSWERS:
+            return super().get_search_results(request, queryset, search_term)
+        found = search_batch(queryset, batch, words, request.GET.get(SEARCH_AFTER, ""))
+        remember_search(request, Searched(found.describe(search_term.strip()), found.last))
+        return queryset.filter(pk__in=found.pks), False
+
+    def in_reading_order(self, request: HttpRequest, rows: Any) -> Any:
+        """Order one batch's results as its requests; failures by kind, and those of a searched custom_id by it."""
+        batch = self.listed_batch(request)
+        is_ordered = _is_by_kind(request) or (request.GET.get(SEARCH_VAR) and request.GET.get(SEARCH_IN) != ANSWERS)
+        return rows if batch is None or is_ordered else ReadingOrder(batch).ordered(rows)
+
+    def complete_rows(self, request: HttpRequest, rows: Any, columns: list[Any]) -> list[Any]:
+        """Add the excerpts and the targets, and omit the column of targets if no row has one."""
+        if not {"answer", "target_link"} & set(columns):
+            return columns
+        completed = with_excerpts(BatchResult.objects.using(rows.db), [row.pk for row in rows])
+        links = TargetLinks(self.viewer(request), rows.db)
+        for row in rows:
+            row.completed = completed.get(row.pk)
+            row.target_link = links.link(row.completed and row.completed.request)
+        has_targets = any(row.target_link != display.EMPTY for row in rows)
+        return columns if has_targets else [name for name in columns if name != "target_link"]
+
     def get_ordering(self, request: HttpRequest) -> Any:
         """Order failures by kind: the index of failures has this order."""
-        is_failed = request.GET.get("outcome") in FAILED or ErrorTypeFilter.parameter_name in request.GET
         in_batch = batch_pk(request) is not None
-        return ORDER_BY_KIND if in_batch and is_failed else super().get_ordering(request)
+        return ORDER_BY_KIND if in_batch and _is_by_kind(request) else super().get_ordering(request)
 
     def texts(self, row: BatchResult) -> list[Text]:
         found = [Text("text", _("text"), row.text)] if row.text else []
@@ -102,6 +156,16 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         if row.is_off_tier:
             said.append(f"{OFF_TIER} (service_tier: {row.service_tier})")
         return " ".join(said)
+
+
+def _is_by_kind(request: HttpRequest) -> bool:
+    return request.GET.get("outcome") in FAILED or ErrorTypeFilter.parameter_name in request.GET
+
+
+def _completed(row: Any) -> Any:
+    """Return what `excerpt` reads: a project's page may show the column for rows of its own query."""
+    found = getattr(row, "completed", None)
+    return found or with_excerpts(BatchResult.objects.using(row._state.db), [row.pk])[row.pk]
 
 
 @admin.register(BatchResult)
