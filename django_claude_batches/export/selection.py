@@ -10,7 +10,10 @@ from operator import or_
 from django_claude_batches.models.result import BatchResultQuerySet
 
 # Methods of `batch.results` that name an outcome.
-RESULT_FILTERS = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "unfinished", "invalid_output")
+RESULT_FILTERS = (
+    *("usable", "succeeded", "errored", "canceled", "expired"),
+    *("truncated", "refused", "unfinished", "invalid_output"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,9 @@ class DeliveryChunk(WorkItem):
         _("delivered"), default=0, help_text=_("Rows whose handler took the answer, and that had not counted so.")
     )
     failed_count = models.PositiveIntegerField(_("failed"), default=0)
+    invalid_count = models.IntegerField(
+        default=0, help_text=_("Answers found not to fit their schema, less those found to fit after all.")
+    )
     gone_count = models.PositiveIntegerField(_("target deleted"), default=0)
     to_retry = models.JSONField(default=list, help_text=_("Positions that are tried again, each with what changes."))
     failed = models.JSONField(default=list, help_text=_("Positions that failed for good, each with its outcome."))

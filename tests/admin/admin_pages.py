@@ -57,7 +57,8 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
     for request, columns in zip(requests, (succeeded, errored), strict=False):
         BatchResult.objects.create(batch=batch, request=request, custom_id=request.custom_id, **columns)
     counts: dict[str, Any] = {"processing_count": 0, "succeeded_count": 1, "errored_count": 1, "missing_count": 1}
-    counts["error_groups"] = UsageRollup.objects.sum_up(batch.pk).error_groups
+    summary = UsageRollup.objects.sum_up(batch.pk)
+    counts |= {"error_groups": summary.error_groups, "result_counts": summary.result_counts}
     UsageRollup(model="claude-haiku-4-5", results=1, input_tokens=1234).of(batch).save()
     now = timezone.now()
     SubmitAttempt.objects.create(

@@ -87,7 +87,7 @@ def test_an_unconfirmed_batch_says_how_it_is_claimed(root: Client, batch: Messag
 
 def test_the_bar_has_a_text(root: Client, ingested: MessageBatch) -> None:
     shown = page(root, url(BATCHES))
-    assert 'role="img" aria-label="1 succeeded, 1 errored"' in shown
+    assert 'role="img" aria-label="1 succeeded, 1 errored, 1 missing"' in shown
     assert "2 requests" in page(root, url(BATCHES), q=str(draft(2).pk))
 
 
@@ -236,7 +236,7 @@ def test_a_batch_that_really_lived_can_be_read_back(claude: ClaudeEmulator, root
     page(root, url(BATCHES, "change", batch.pk))
     claude.finish()
     services.advance(batch)
-    assert "3 succeeded, 0 failed, 0 missing." in page(root, url(BATCHES, "change", batch.pk))
+    assert "3 of 3 results are stored." in page(root, url(BATCHES, "change", batch.pk))
     assert len(root.get(url(RESULTS), {"batch": batch.pk}).context["cl"].result_list) == 3
     for result in batch.results.all():
         assert "Hello" in page(root, url(RESULTS, "change", result.pk))

@@ -36,7 +36,7 @@ WORDS = {
     State.CANCELING: ("Canceling", "Requests already running finish and are billed; their results are kept."),
     State.ENDED: ("Finished, fetching results", "0 of 1 stored."),
     State.INCOMPLETE: ("Results missing, fetching again", "0 of 1 stored; next try 11/23/2026 1:30 p.m."),
-    State.INGESTED: ("Complete", "5 succeeded, 9 failed, 1 missing."),
+    State.INGESTED: ("Complete", "0 of 1 results are stored."),
     State.LOST: ("Results no longer available", "Archived or deleted at Anthropic before we fetched them."),
 }
 

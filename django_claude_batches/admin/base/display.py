@@ -17,12 +17,13 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from django_claude_batches.error_text import one_line
 from django_claude_batches.estimates import CENT, Estimate
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.batch_state import FETCHING, REMOTE
+from django_claude_batches.models.batch_state import FETCHING
+from django_claude_batches.models.outcomes import outcome_counts
 
 EMPTY = "-"
 
@@ -33,14 +34,6 @@ SMALL = Decimal("0.01")
 
 # Models without a price that a text names.
 MOST_MODELS = 3
-
-OUTCOMES = {
-    "succeeded": gettext_lazy("succeeded"),
-    "errored": gettext_lazy("errored"),
-    "canceled": gettext_lazy("canceled"),
-    "expired": gettext_lazy("expired"),
-    "processing": gettext_lazy("processing"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +55,10 @@ def state_label(batch: MessageBatch) -> SafeString:
 
 def progress(batch: MessageBatch) -> str:
     """Return a bar of the outcomes with its text, or how many requests wait in a batch that is not at Anthropic."""
-    counts = {name: getattr(batch, f"{name}_count") for name in OUTCOMES}
-    total = sum(counts.values())
-    if batch.state not in REMOTE or not total:
+    counts = outcome_counts(batch)
+    if not counts:
         return ngettext("%(n)s request", "%(n)s requests", batch.request_count) % {"n": f"{batch.request_count:,}"}
-    return bar([(name, label, counts[name]) for name, label in OUTCOMES.items()], total)
+    return bar(counts, sum(each.count for each in counts))
 
 
 def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -9,10 +10,15 @@ from django.utils.translation import ngettext
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.changelist import LeanChangeList
 from django_claude_batches.models import UsageRollup
+from django_claude_batches.models.outcomes import read_invalid_counts
 from django_claude_batches.models.usage_totals import sums_of
 
 
 class BatchChangeList(LeanChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        read_invalid_counts(self.result_list)
+
     @cached_property
     def spent(self) -> str:
         """Return what all batches that match cost, also those of other pages; empty if none is billed. One query."""

@@ -25,7 +25,9 @@ def with_run(batches: Any) -> Any:
     chunks = DeliveryChunk.objects.primary().filter(**own).order_by()
     waiting = chunks.undone().filter(mode=DeliveryMode.FIRST).values("batch")
     left = waiting.annotate(n=Sum(F("last_position") - F("position") + 1)).values("n")
+    invalid = chunks.values("batch").annotate(n=Sum("invalid_count")).values("n")
     return batches.annotate(
+        invalid_output_count=Coalesce(Subquery(invalid), 0),
         failed_delivery_count=Coalesce(Subquery(parked), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
         has_failed=Exists(chunks.with_failures()),

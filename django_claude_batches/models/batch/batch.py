@@ -161,6 +161,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     error_groups = models.JSONField(
         null=True, editable=False, help_text=_("Its errored results by kind, as they were when it was last fetched.")
     )
+    result_counts = models.JSONField(
+        null=True,
+        editable=False,
+        help_text=_("Its results by type and stop reason, as they were when it was last fetched."),
+    )
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
     prices_as_of = models.DateField(_("prices of"), null=True, blank=True)
     queued_at = models.DateTimeField(_("queued at"), null=True, blank=True)
@@ -257,10 +262,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
             expires_at=_moment(self.expires_at),
             next_action_at=_moment(self.next_action_at),
             total=f"{self.request_count:,}",
-            stored=f"{self.stored_count:,}" if state in FETCHING else "",
-            succeeded=f"{self.succeeded_count:,}",
-            failed=f"{self.failed_count:,}",
-            missing=f"{self.missing_count:,}",
+            stored=f"{self.stored_count if state in FETCHING else self.request_count - self.missing_count:,}",
         )
 
     def attention(self) -> str:

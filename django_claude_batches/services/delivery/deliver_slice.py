@@ -68,6 +68,7 @@ def _record_progress(rows: Slice, counts: DeliveryCounts, token: str, *, alone: 
         "outcomes": dict(Counter(chunk.outcomes) + counts.outcomes),
         "delivered_count": chunk.delivered_count + len(counts.delivered - delivered_before),
         "failed_count": chunk.failed_count + len(failed),
+        "invalid_count": chunk.invalid_count + rows.invalid_count,
         "gone_count": chunk.gone_count + counts.gone,
         "failed": chunk.failed + failed,
         "to_retry": chunk.to_retry + counts.to_retry,
