@@ -8,7 +8,6 @@ from typing import Any
 from django.db.models import Case, Expression, F, JSONField, When
 from django.utils.translation import gettext as _
 
-from django_claude_batches.models import BatchResult
 from django_claude_batches.models.large_columns import StoredBytes
 
 # Stored bytes of the largest message that is read for a row of a list.
@@ -17,7 +16,7 @@ MAX_STORED_BYTES = 65_536
 # Characters of an excerpt.
 MAX_CHARACTERS = 160
 
-# What an excerpt needs besides the short message: the note of a purge is in the batch, that of an erasure in the request.
+# What an excerpt needs besides the short message. The batch has the note of a purge, the request that of an erasure.
 COLUMNS = (
     *("result_type", "error_type", "error_message"),
     *("batch__result_bodies_purged_at", "batch__result_purge_began_at"),
@@ -45,19 +44,22 @@ def with_excerpts(results: Any, pks: Collection[int]) -> dict[int, Any]:
 
 
 def excerpt(row: Any) -> str:
-    """Return the beginning of the answer on one line, or its error, or why there is none. `row` is of `with_excerpts`."""
+    """Return the beginning of the answer on one line, or its error, or why there is none.
+
+    `row` is of `with_excerpts`.
+    """
     if (row.size or 0) > MAX_STORED_BYTES:
         return _("long answer")
     if row.purge_note:
         return " ".join(filter(None, [row.error_type, row.purge_note]))
     error = ": ".join(filter(None, [row.error_type, row.error_message]))
-    return _cut(row.text or error or _kinds(row))
+    return _cut(row.text or error or kinds_of_blocks(row.message))
 
 
-def _kinds(row: BatchResult) -> str:
-    """Name the blocks of an answer without text."""
-    content = row.message.get("content") if isinstance(row.message, dict) else None
-    blocks = [block for block in content or [] if isinstance(block, dict)] if isinstance(content, list) else []
+def kinds_of_blocks(message: Any) -> str:
+    """Name the blocks of an answer without text, such as a call of a tool."""
+    content = message.get("content") if isinstance(message, dict) else None
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
     return ", ".join(f"[{block.get('type')}]" for block in blocks)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -16,6 +17,7 @@ from django_claude_batches.admin.results.excerpts import excerpt, with_excerpts
 from django_claude_batches.admin.results.export_view import ExportingAdminMixin
 from django_claude_batches.admin.results.filters import BatchFilter, ErrorTypeFilter, ResultOutcomeFilter, TierFilter
 from django_claude_batches.admin.results.reading_order import ReadingOrder
+from django_claude_batches.admin.results.reading_page import FILTERS, answer, neighbors, question
 from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_AFTER, SEARCH_IN, Searched, remember_search
 from django_claude_batches.admin.results.target_links import TargetLinks
 from django_claude_batches.admin.results.word_search import search_batch, words_of
@@ -42,13 +44,23 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     readonly_fields = ("cost", "outcome")
     heavy_fields = ("message", "output", "raw")
     order_in_batch = ("batch_id", "custom_id")
-    fields = (
-        ("custom_id", "outcome", "stop_reason"),
-        ("model", "service_tier", "inference_geo"),
-        ("input_tokens", "output_tokens", "cost"),
-        ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens", "web_search_requests"),
-        ("error_type", "error_request_id"),
-        "error_message",
+    change_form_template = "admin/django_claude_batches/batchresult/change_form.html"
+    fieldsets = (
+        (None, {"fields": (("custom_id", "outcome", "cost"),)}),
+        (
+            _("Details"),
+            {
+                "classes": ["collapse"],
+                "fields": (
+                    ("stop_reason", "model"),
+                    ("service_tier", "inference_geo"),
+                    ("input_tokens", "output_tokens"),
+                    ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens", "web_search_requests"),
+                    ("error_type", "error_request_id"),
+                    "error_message",
+                ),
+            },
+        ),
     )
 
     @admin.display(description=_("answer"))
@@ -146,6 +158,21 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         if row.raw is not None:
             found.append(Text("raw", _("original line"), bytes(row.raw).decode(errors="replace")))
         return found
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        row = kwargs.get("obj")
+        if row is not None:
+            may_view = self.viewer(request).may_view(BatchRequest)
+            context["dcb_question"] = question(row) if may_view else []
+            context["dcb_answer"] = answer(row)
+            context["dcb_whole_answer"] = self._whole_url(row, self.texts(row)[0]) if row.text else ""
+            near = neighbors(request, row, self.get_queryset(request))
+            kept = {FILTERS: request.GET[FILTERS]} if FILTERS in request.GET else {}
+            query = f"?{urlencode(kept)}" if kept else ""
+            context["dcb_near"] = [
+                (label, f"{self.row_url(BatchResult, each.pk)}{query}", each.custom_id) for label, each in near
+            ]
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def warning(self, row: BatchResult) -> str:
         said = []
