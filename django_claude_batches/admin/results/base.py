@@ -103,6 +103,10 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         """Return what can be searched: values of SEARCH_IN and their labels; empty if there is nothing to choose."""
         return []
 
+    def narrowed_to(self, request: HttpRequest) -> str:
+        """Return which rows a filter chooses from, where those are not all; otherwise an empty text."""
+        return ""
+
     def get_ordering(self, request: HttpRequest) -> Any:
         return ("-pk",) if batch_pk(request) is None else self.order_in_batch
 

@@ -16,15 +16,24 @@ from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
 from django_claude_batches.admin.results.excerpts import excerpt, with_excerpts
 from django_claude_batches.admin.results.export_view import ExportingAdminMixin
 from django_claude_batches.admin.results.filters import BatchFilter, ErrorTypeFilter, ResultOutcomeFilter, TierFilter
+from django_claude_batches.admin.results.newest_batches import MAX_BATCHES, NewestBatches
 from django_claude_batches.admin.results.reading_order import ReadingOrder
 from django_claude_batches.admin.results.reading_page import FILTERS, answer, neighbors, question
 from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_AFTER, SEARCH_IN, Searched, remember_search
 from django_claude_batches.admin.results.target_links import TargetLinks
 from django_claude_batches.admin.results.word_search import search_batch, words_of
-from django_claude_batches.models import BatchRequest, BatchResult, ResultType
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultType
 
 FAILED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
 ORDER_BY_KIND = ("batch_id", "result_type", "error_type", "custom_id")
+
+ORDER_BY_BATCH = ("-batch_id", "-pk")
+
+# Parameters of the filters.
+FILTERED_BY = frozenset(each.parameter_name for each in (ResultOutcomeFilter, ErrorTypeFilter, TierFilter))
+
+# The attribute of a request for the newest batches.
+NEWEST = "_dcb_newest"
 
 INVALID_OUTPUT = "invalid_output"
 UNFINISHED = "unfinished"
@@ -130,6 +139,13 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         is_ordered = _is_by_kind(request) or (request.GET.get(SEARCH_VAR) and request.GET.get(SEARCH_IN) != ANSWERS)
         return rows if batch is None or is_ordered else ReadingOrder(batch).ordered(rows)
 
+    def narrowed_to(self, request: HttpRequest) -> str:
+        """Say that a filter of all results chooses among the newest batches, where there are more."""
+        is_filtered = batch_pk(request) is None and FILTERED_BY & request.GET.keys()
+        if not is_filtered or len(self.newest_batches(request).batches) < MAX_BATCHES:
+            return ""
+        return str(_("Filtered: the results of the newest %(n)s batches.") % {"n": f"{MAX_BATCHES:,}"})
+
     def complete_rows(self, request: HttpRequest, rows: Any, columns: list[Any]) -> list[Any]:
         """Add the excerpts and the targets, and omit the column of targets if no row has one."""
         if not {"answer", "target_link"} & set(columns):
@@ -142,10 +158,22 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         has_targets = any(row.target_link != display.EMPTY for row in rows)
         return columns if has_targets else [name for name in columns if name != "target_link"]
 
+    def newest_batches(self, request: HttpRequest) -> NewestBatches:
+        """Return the batches among which a filter of the list of all results chooses; read once for a request."""
+        known: dict[str, NewestBatches] = vars(request)
+        if NEWEST not in known:
+            known[NEWEST] = NewestBatches(self.viewer(request).rows(MessageBatch))
+        return known[NEWEST]
+
     def get_ordering(self, request: HttpRequest) -> Any:
-        """Order failures by kind: the index of failures has this order."""
-        in_batch = batch_pk(request) is not None
-        return ORDER_BY_KIND if in_batch and _is_by_kind(request) else super().get_ordering(request)
+        """Order failures of a batch by kind: the index of failures has this order.
+
+        In the list of all results, filtered rows are ordered by batch: in the order of all results, the database would
+        read the table until it has found enough of them.
+        """
+        if batch_pk(request) is None:
+            return ORDER_BY_BATCH if FILTERED_BY & request.GET.keys() else super().get_ordering(request)
+        return ORDER_BY_KIND if _is_by_kind(request) else super().get_ordering(request)
 
     def texts(self, row: BatchResult) -> list[Text]:
         found = [Text("text", _("text"), row.text)] if row.text else []

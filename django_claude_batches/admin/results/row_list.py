@@ -36,6 +36,9 @@ class RowList(LeanChangeList):
     # The query string that continues the search; empty if it read all rows.
     search_on = ""
 
+    # What a filter chose from, if that is not all.
+    narrowed_to = ""
+
     # What can be searched: each value of SEARCH_IN, its label, and whether it is selected.
     search_choices: list[tuple[str, Any, bool]] = []
 
@@ -50,6 +53,7 @@ class RowList(LeanChangeList):
         is_whole = len(found) >= min(self.list_per_page, self.result_count - self._first)
         self.result_list = found if is_whole else self._page_of(self.queryset)
         self.list_display = page.complete_rows(request, self.result_list, list(self.list_display))
+        self.narrowed_to = page.narrowed_to(request)
         chosen = request.GET.get(SEARCH_IN, "")
         self.search_choices = [(name, label, name == chosen) for name, label in page.search_choices(request)]
         self._describe(vars(request).get("_dcb_searched"))

@@ -1,0 +1,67 @@
+"""Which batches have the rows that a filter of the list of all results is about: chosen by their counts.
+
+A filter of a column would read the table from its end, to its beginning if nothing matches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django_claude_batches.admin.base.error_groups import ErrorGroup, error_groups
+from django_claude_batches.models import MessageBatch, UsageRollup
+from django_claude_batches.models.batch_state import REMOTE
+from django_claude_batches.models.outcomes import outcome_counts, read_invalid_counts
+from django_claude_batches.models.usage import MAX_ERROR_GROUPS
+
+MAX_BATCHES = 1_000
+
+# Outcomes of answers: what the API counts as succeeded.
+ANSWERS = frozenset({"succeeded", "answered", "truncated", "refused", "unfinished", "invalid_output"})
+
+# What the columns of UsageRollup count, by the filter's method.
+USAGE_COLUMNS = {"of_another_tier": "other_tier_results", "of_unknown_cost": "unpriced_results"}
+
+COLUMNS = ("state", "run", "missing_count", "result_counts", "error_groups")
+API_COUNTS = ("processing_count", "succeeded_count", "errored_count", "canceled_count", "expired_count")
+
+
+class NewestBatches:
+    """The newest batches that may have results and that the user may see; the newest first."""
+
+    def __init__(self, batches: Any) -> None:
+        rows = batches.filter(state__in=REMOTE).only(*COLUMNS, *API_COUNTS).order_by("-pk")
+        self.batches: list[MessageBatch] = list(rows[:MAX_BATCHES])
+
+    def with_outcome(self, method: str) -> list[int]:
+        """Return the batches that have results with this outcome, a method of `results`; one query."""
+        read_invalid_counts(self.batches)
+        return [batch.pk for batch in self.batches if _count(batch, method)]
+
+    def with_error(self, error_type: str) -> list[int]:
+        """Return the batches that have errors of this type."""
+        kinds = ((batch.pk, {each.error_type for each in error_groups(batch)}) for batch in self.batches)
+        return [pk for pk, error_types in kinds if error_type in error_types]
+
+    def with_usage(self, method: str) -> list[int]:
+        """Return the batches that have results not billed at the batch rate, or of unknown cost; one query."""
+        pks = [batch.pk for batch in self.batches]
+        rows = UsageRollup.objects.primary().filter(**{"batch__in": pks, f"{USAGE_COLUMNS[method]}__gt": 0})
+        return list(rows.order_by().values_list("batch", flat=True).distinct())
+
+    def error_groups(self) -> list[ErrorGroup]:
+        """Return the kinds of error of these batches, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for batch in self.batches:
+            for each in error_groups(batch):
+                counts[each.error_type] += each.rows
+        return [ErrorGroup(*item) for item in counts.most_common(MAX_ERROR_GROUPS)]
+
+
+def _count(batch: MessageBatch, method: str) -> int:
+    counts = {each.name: each for each in outcome_counts(batch)}
+    if method == "succeeded":
+        return sum(counts[name].count for name in ANSWERS & counts.keys())
+    found = sum(each.count for each in counts.values() if each.method == method)
+    # While results are being stored, any of the answers may be one.
+    return found + (counts["answered"].count if method in ANSWERS | {"usable"} and "answered" in counts else 0)
