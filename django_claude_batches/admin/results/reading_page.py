@@ -79,8 +79,13 @@ def _panel(heading: Any, text: str, note: str = "") -> Panel:
 
 def _fields(output: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in list(output.items())[:MAX_FIELDS]:
-        text = value if isinstance(value, str) else display.pretty(value)
-        yield name, Truncator(text).chars(MAX_VALUE)
+        yield name, Truncator(_value(value)).chars(MAX_VALUE)
+
+
+def _value(value: Any) -> str:
+    """Return a text as it is, a list of texts as one line, and other values as JSON."""
+    texts = value if isinstance(value, list) and value else [value]
+    return ", ".join(texts) if all(isinstance(each, str) for each in texts) else display.pretty(value)
 
 
 def neighbors(request: HttpRequest, row: BatchResult, results: Any) -> Iterator[tuple[str, BatchResult]]:

@@ -23,6 +23,7 @@ from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_AFTER, 
 from django_claude_batches.admin.results.target_links import TargetLinks
 from django_claude_batches.admin.results.word_search import search_batch, words_of
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultType
+from django_claude_batches.models.outcomes import LABELS
 
 FAILED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
 ORDER_BY_KIND = ("batch_id", "result_type", "error_type", "custom_id")
@@ -35,10 +36,16 @@ FILTERED_BY = frozenset(each.parameter_name for each in (ResultOutcomeFilter, Er
 # The attribute of a request for the newest batches.
 NEWEST = "_dcb_newest"
 
-INVALID_OUTPUT = "invalid_output"
-UNFINISHED = "unfinished"
+# Why an answer that the API counts as succeeded cannot be used, by its outcome.
+UNUSABLE = {
+    "truncated": _("The answer was cut off at max_tokens."),
+    "refused": _("The model refused to answer."),
+    "unfinished": _("The answer is not known to be finished. Its stop reason: %(reason)s."),
+    "invalid_output": _("The answer does not fit its job's schema: %(error)s"),
+}
+# Characters of the error of an output.
+MAX_ERROR = 1_000
 
-NOT_FINISHED = _("The answer is not known to be finished. Its stop reason: %(reason)s.")
 OFF_TIER = _("Not billed at the batch rate: Anthropic answered it in another service tier.")
 
 
@@ -48,6 +55,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     other_model = BatchRequest
     other_pk = "request_id"
     list_display = ("custom_id", "answer", "target_link", "batch_link", "outcome", "list_cost", "tokens")
+    search_help_text = _("A whole custom_id; in the list of one batch, its beginning, or words of the answers.")
     list_filter = (BatchFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter)
     linked_by = ("batch", "error_type")
     readonly_fields = ("cost", "outcome")
@@ -94,20 +102,19 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         sent = (row.input_tokens or 0) + cached + (row.cache_write_5m_tokens or 0) + (row.cache_write_1h_tokens or 0)
         hint = _("%(cached)s of these were read from the cache.") % {"cached": f"{cached:,}"} if cached else ""
         words = {"sent": f"{sent:,}", "answered": f"{row.output_tokens or 0:,}"}
-        return format_html('<span title="{}">{}</span>', hint, _("%(sent)s in, %(answered)s out") % words)
+        parts = [(hint, _("%(sent)s in") % words), ("", _("%(answered)s out") % words)]
+        return format_html_join(" ", '<span class="dcb-part" title="{}">{}</span>', parts)
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: BatchResult) -> str:
-        """Return the outcome, marked if it is incomplete, does not fit its schema, or is not at the batch rate."""
-        flags: list[tuple[Any, str]] = []
-        if row.outcome == INVALID_OUTPUT:
-            flags.append((Truncator(row.output_error or "").chars(200), INVALID_OUTPUT))
-        if row.outcome == UNFINISHED:
-            flags.append((NOT_FINISHED % {"reason": row.stop_reason or "-"}, UNFINISHED))
+        """Return the outcome, marked if the answer cannot be used, or was not billed at the batch rate."""
+        flags: list[tuple[Any, Any]] = []
+        if row.outcome in UNUSABLE:
+            flags.append((_why_unusable(row), LABELS[row.outcome]))
         if row.is_off_tier:
             flags.append((OFF_TIER, row.service_tier))
-        marks = format_html_join("", ' <span class="dcb-flag" title="{}">{}</span>', flags)
-        return format_html("{}{}", row.result_type, marks)
+        marks = format_html_join(" ", '<span class="dcb-flag" title="{}">{}</span>', flags)
+        return marks if row.outcome in UNUSABLE else format_html("{} {}", LABELS.get(row.outcome, row.outcome), marks)
 
     @admin.display(description=_("cost"))
     def cost(self, row: BatchResult) -> str:
@@ -203,11 +210,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def warning(self, row: BatchResult) -> str:
-        said = []
-        if row.outcome == INVALID_OUTPUT:
-            said.append(_("The answer does not fit its job's schema: %(error)s") % {"error": row.output_error})
-        if row.outcome == UNFINISHED:
-            said.append(NOT_FINISHED % {"reason": row.stop_reason or "-"})
+        said = [_why_unusable(row)] if row.outcome in UNUSABLE else []
         if row.is_off_tier:
             said.append(f"{OFF_TIER} (service_tier: {row.service_tier})")
         return " ".join(said)
@@ -215,6 +218,11 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
 def _is_by_kind(request: HttpRequest) -> bool:
     return request.GET.get("outcome") in FAILED or ErrorTypeFilter.parameter_name in request.GET
+
+
+def _why_unusable(row: BatchResult) -> str:
+    error = Truncator(row.output_error or "").chars(MAX_ERROR)
+    return str(UNUSABLE[row.outcome] % {"reason": row.stop_reason or "-", "error": error})
 
 
 def _completed(row: Any) -> Any:
