@@ -640,6 +640,10 @@ class Migration(migrations.Migration):
                 ),
                 ("failed_count", models.PositiveIntegerField(default=0, verbose_name="failed")),
                 (
+                    "failed_outcomes",
+                    models.JSONField(default=dict, help_text="How many of the failed rows had each outcome."),
+                ),
+                (
                     "invalid_count",
                     models.IntegerField(
                         default=0,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Sum
 from django.utils.translation import gettext_lazy as _
@@ -40,17 +41,18 @@ UNLISTED = frozenset({"missing", "other", "processing"})
 _METHODS = {"succeeded": "usable", "answered": "succeeded"}
 
 
-class OutcomeCount(NamedTuple):
-    """How many of a batch's requests had this outcome."""
+@dataclass(frozen=True, slots=True)
+class OutcomeCount:
+    """How many of a batch's requests, or of a run's rows, had this outcome."""
 
     name: str
     label: Any
     count: int
 
-    @property
-    def method(self) -> str:
-        """The method of `batch.results` that matches its rows, which is also the filter of their list; or empty."""
-        return "" if self.name in UNLISTED else _METHODS.get(self.name, self.name)
+
+def method_of(outcome: str) -> str:
+    """Return the method of `batch.results` that matches a group's rows, which filters their list too; or empty."""
+    return _METHODS.get(outcome, outcome) if outcome in LABELS and outcome not in UNLISTED else ""
 
 
 def outcome_counts(batch: Any) -> list[OutcomeCount]:
@@ -65,7 +67,7 @@ def outcome_counts(batch: Any) -> list[OutcomeCount]:
 
 def in_words(counts: Iterable[OutcomeCount]) -> str:
     """Return the counts as text: "90 succeeded, 7 cut off"."""
-    return ", ".join(f"{count:,} {label}" for _name, label, count in counts)
+    return ", ".join(f"{each.count:,} {each.label}" for each in counts)
 
 
 def read_invalid_counts(batches: Collection[Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.error_text import one_line
@@ -91,6 +93,32 @@ class _Details(dict[str, Any]):
         if name == "failed_deliveries":
             return f"{FailedDelivery.objects.primary().filter(batch__run=self._run).count():,}"
         return one_line(getattr(self._run, name)).strip()
+
+
+class _Brief(_Details):
+    """The same without a query for each run: what is long stands on the run's page."""
+
+    def __init__(self, run: JobRun, failed_deliveries: int) -> None:
+        super().__init__(run)
+        self._failed_deliveries = failed_deliveries
+
+    def __missing__(self, name: str) -> Any:
+        if name == "failed_deliveries":
+            return f"{self._failed_deliveries:,}"
+        return gettext("see the run's page") if name in {"left", "waiting", "stuck"} else super().__missing__(name)
+
+
+def brief_texts(runs: Iterable[JobRun], failed_deliveries: Mapping[int, int]) -> dict[int, str]:
+    """Return why each of the runs needs attention, by primary key; nothing for the others. One query.
+
+    `failed_deliveries` is the number of each run's failed deliveries.
+    """
+    by_name, by_pk = {reason.name: reason.words for reason in reasons()}, {run.pk: run for run in runs}
+    rows = JobRun.objects.primary().filter(pk__in=by_pk).order_by().annotate(reason=first_of(reasons()))
+    return {
+        pk: str(by_name[name]).format_map(_Brief(by_pk[pk], failed_deliveries[pk])).strip()
+        for pk, name in rows.exclude(reason="").values_list("pk", "reason")
+    }
 
 
 def with_issues(runs: Any) -> Any:

@@ -91,7 +91,12 @@ def run_in(standing: str) -> JobRun:
         DeliveryChunk.objects.create(batch=batch, position=0, last_position=2, failures=6, last_error="OSError: full")
         return run
     if standing == "troubled":
-        chunk |= {"failed": [[1, "errored"]], "failed_count": 1, "outcomes": {"succeeded": 2, "errored": 1}}
+        chunk |= {
+            "failed": [[1, "errored"]],
+            "failed_count": 1,
+            "failed_outcomes": {"errored": 1},
+            "outcomes": {"succeeded": 2, "errored": 1},
+        }
         park(batch, 2)
     DeliveryChunk.objects.create(**chunk, done_at=now)
     run.refresh_from_db()

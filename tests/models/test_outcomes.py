@@ -8,7 +8,7 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
-from django_claude_batches.models.outcomes import in_words, outcome_counts, read_invalid_counts
+from django_claude_batches.models.outcomes import in_words, method_of, outcome_counts, read_invalid_counts
 from django_claude_batches.models.usage import MAX_RESULT_GROUPS
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from django_claude_batches.testing.emulator.replies import Reply, scripted
@@ -46,7 +46,7 @@ def test_each_group_is_what_its_filter_finds(django_assert_num_queries: Any) -> 
     batch = answered(ANSWERS)
     with django_assert_num_queries(0):
         counts = outcome_counts(batch)
-    found = {each.name: (each.count, getattr(batch.results, each.method)().count()) for each in counts}
+    found = {each.name: (each.count, getattr(batch.results, method_of(each.name))().count()) for each in counts}
     assert found == {
         "succeeded": (3, 3),
         "truncated": (1, 1),
@@ -68,7 +68,7 @@ def test_before_results_are_stored_the_counts_are_the_servers() -> None:
     batch = in_state(State.ENDED, succeeded_count=90, errored_count=3, canceled_count=7)
     counts = outcome_counts(batch)
     assert in_words(counts) == "90 answered, 3 errored, 7 canceled"
-    assert [each.method for each in counts] == ["succeeded", "errored", "canceled"]
+    assert [method_of(each.name) for each in counts] == ["succeeded", "errored", "canceled"]
 
 
 @pytest.mark.parametrize("state", [State.DRAFT, State.QUEUED, State.UNCERTAIN, State.ABANDONED])
@@ -86,7 +86,7 @@ def test_missing_results_and_those_of_a_new_type_are_counted() -> None:
     batch.state, batch.missing_count = State.INGESTED, 1
     counts = outcome_counts(batch)
     assert in_words(counts) == "1 succeeded, 1 canceled, 1 missing, 1 of another type"
-    assert [each.method for each in counts] == ["usable", "canceled", "", ""]
+    assert [method_of(each.name) for each in counts] == ["usable", "canceled", "", ""]
 
 
 def test_a_server_with_a_thousand_stop_reasons_fills_no_column() -> None:

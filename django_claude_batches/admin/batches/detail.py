@@ -87,7 +87,7 @@ def _counts(viewer: Viewer, batch: MessageBatch) -> Iterable[tuple[str, str, str
     requests = viewer.rows_url(BatchRequest, batch.pk)
     yield "requests", _("requests"), f"{batch.request_count:,}", requests
     for each in outcome_counts(batch):
-        yield each.name, str(each.label), f"{each.count:,}", outcome_url(viewer, batch.pk, each)
+        yield each.name, str(each.label), f"{each.count:,}", outcome_url(viewer, batch.pk, each.name)
     results = viewer.rows_url(BatchResult, batch.pk)
     if results and batch.state in FETCHED:
         yield "results", _("all results"), "", results

@@ -33,6 +33,9 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     # Columns that lists leave in the database.
     heavy_fields: tuple[str, ...] = ()
 
+    # Columns of the list that are left out where no row of the page has a value.
+    optional_columns: tuple[str, ...] = ()
+
     paginator: ClassVar[Any] = CappedPaginator
     show_full_result_count = False
     show_facets: ClassVar[admin.ShowFacets] = admin.ShowFacets.NEVER

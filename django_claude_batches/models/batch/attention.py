@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from collections.abc import Sequence
+from functools import cached_property, reduce
 from operator import or_
 from typing import Any, NamedTuple
 
@@ -66,22 +67,36 @@ def first_of(found: list[Reason]) -> Case:
     return Case(*(When(reason.condition, then=Value(reason.name)) for reason in found), default=Value(""))
 
 
-def in_words(batch: Any, name: str) -> str:
-    """Return why the batch needs attention, by the name of a reason; empty without one."""
-    for reason in reasons():
-        if reason.name == name:
-            return str(reason.words).format_map(_Details(batch)).strip()
-    return ""
+def texts(batches: Sequence[Any]) -> dict[int, str]:
+    """Return why each of the batches needs attention, by primary key; nothing for the others. At most two queries."""
+    if not batches:
+        return {}
+    rows = type(batches[0]).objects.primary().filter(pk__in=[batch.pk for batch in batches]).order_by()
+    found = rows.annotate(reason=first_of(reasons())).exclude(reason="").values_list("pk", "reason")
+    names, pauses = dict(found), _Pauses()
+    return {batch.pk: _in_words(batch, names[batch.pk], pauses) for batch in batches if batch.pk in names}
+
+
+def _in_words(batch: Any, name: str, pauses: _Pauses) -> str:
+    words = next(reason.words for reason in reasons() if reason.name == name)
+    return str(words).format_map(_Details(batch, pauses)).strip()
+
+
+class _Pauses:
+    """Why accounts are paused, read when the first text names it."""
+
+    @cached_property
+    def reasons(self) -> dict[str, str]:
+        return dict(AccountState.objects.primary().paused().values_list("alias", "pause_reason"))
 
 
 class _Details(dict[str, Any]):
     """What the text may name: attributes of the batch, and why its account is paused."""
 
-    def __init__(self, batch: Any) -> None:
-        self._batch = batch
+    def __init__(self, batch: Any, pauses: _Pauses) -> None:
+        self._batch, self._pauses = batch, pauses
 
     def __missing__(self, name: str) -> Any:
         if name == "pause_reason":
-            states = AccountState.objects.primary().filter(alias=self._batch.account)
-            return states.values_list("pause_reason", flat=True).first() or ""
+            return self._pauses.reasons.get(self._batch.account, "")
         return one_line(self._batch.last_error) if name == "last_error" else getattr(self._batch, name)

@@ -267,8 +267,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     def attention(self) -> str:
         """Return why this batch needs attention, as text; empty if it does not. One query."""
-        rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.first_of(attention.reasons()))
-        return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
+        return attention.texts([self]).get(self.pk, "")
 
     @property
     def last_attempt(self) -> SubmitAttempt | None:

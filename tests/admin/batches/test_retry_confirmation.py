@@ -48,7 +48,7 @@ def test_the_page_counts_what_can_be_chosen_over_all_batches(root: Client) -> No
     shown = act(root, "retry", finished(), finished(State.LOST), confirmed=False).content.decode()
     for label in (
         *("errored (2)", "expired (2)", "canceled (2)"),
-        *("cut off at max_tokens (4)", "refused by the model (2)", "without a result (2)"),
+        *("cut off (4)", "refused (2)", "missing (2)"),
     ):
         assert label in shown
     assert "Makes a new draft of each batch; nothing is sent yet." in shown
@@ -59,7 +59,7 @@ def test_the_page_counts_what_can_be_chosen_over_all_batches(root: Client) -> No
 def test_of_a_batch_that_was_given_up_all_are_missing(root: Client) -> None:
     abandoned = in_state(draft(3), State.ABANDONED)
     shown = act(root, "retry", abandoned, confirmed=False).content.decode()
-    assert "without a result (3)" in shown
+    assert "missing (3)" in shown
     assert "errored (" not in shown
     retry(root, abandoned, outcomes=["missing"])
     assert drafted(abandoned) == {"r-0", "r-1", "r-2"}
