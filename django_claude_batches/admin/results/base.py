@@ -95,9 +95,8 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         """Return the rows in the order in which the list shows them; they are counted in that of `get_ordering`."""
         return rows
 
-    def complete_rows(self, request: HttpRequest, rows: Any, columns: list[Any]) -> list[Any]:
-        """Add to the rows of one page what its columns read, and return the columns that it shows."""
-        return columns
+    def complete_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Add to the rows of one page what its columns show."""
 
     def search_choices(self, request: HttpRequest) -> list[tuple[str, Any]]:
         """Return what can be searched: values of SEARCH_IN and their labels; empty if there is nothing to choose."""

@@ -16,10 +16,11 @@ MAX_STORED_BYTES = 65_536
 # Characters of an excerpt.
 MAX_CHARACTERS = 160
 
-# What an excerpt needs besides the short message. The batch has the note of a purge, the request that of an erasure.
+# What a list shows of a row besides its own columns and the short message: the batch has the note of a purge, the
+# request that of an erasure.
 COLUMNS = (
     *("result_type", "error_type", "error_message"),
-    *("batch__result_bodies_purged_at", "batch__result_purge_began_at"),
+    *("batch__result_bodies_purged_at", "batch__result_purge_began_at", "batch__prices_as_of"),
     *("request__erased_at", "request__content_type", "request__object_id"),
 )
 

@@ -6,7 +6,10 @@ A filter of a column would read the table from its end, to its beginning if noth
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
+
+from django.db import connections
 
 from django_claude_batches.admin.base.error_groups import ErrorGroup, error_groups
 from django_claude_batches.models import MessageBatch, UsageRollup
@@ -15,6 +18,13 @@ from django_claude_batches.models.outcomes import outcome_counts, read_invalid_c
 from django_claude_batches.models.usage import MAX_ERROR_GROUPS
 
 MAX_BATCHES = 1_000
+
+# Results that a filter reads on a database without partial indexes: those of a large batch. Others have an index of the
+# few results that people look for (migration 0002).
+MAX_READ = 100_000
+
+# Outcomes that each database finds by an index.
+INDEXED = frozenset({"succeeded", "errored", "canceled", "expired"})
 
 # Outcomes of answers: what the API counts as succeeded.
 ANSWERS = frozenset({"succeeded", "answered", "truncated", "refused", "unfinished", "invalid_output"})
@@ -32,11 +42,20 @@ class NewestBatches:
     def __init__(self, batches: Any) -> None:
         rows = batches.filter(state__in=REMOTE).only(*COLUMNS, *API_COUNTS).order_by("-pk")
         self.batches: list[MessageBatch] = list(rows[:MAX_BATCHES])
+        self._is_indexed = connections[rows.db].features.supports_partial_indexes
+        # How many of them a filter has chosen from.
+        self.looked_at = len(self.batches)
+
+    @property
+    def are_all(self) -> bool:
+        """Whether the filters have chosen from all batches."""
+        return self.looked_at == len(self.batches) < MAX_BATCHES
 
     def with_outcome(self, method: str) -> list[int]:
         """Return the batches that have results with this outcome, a method of `results`; one query."""
         read_invalid_counts(self.batches)
-        return [batch.pk for batch in self.batches if _count(batch, method)]
+        chosen = [batch.pk for batch in self.batches if _count(batch, method)]
+        return chosen if method in INDEXED else self._readable(chosen)
 
     def with_error(self, error_type: str) -> list[int]:
         """Return the batches that have errors of this type."""
@@ -47,7 +66,19 @@ class NewestBatches:
         """Return the batches that have results not billed at the batch rate, or of unknown cost; one query."""
         pks = [batch.pk for batch in self.batches]
         rows = UsageRollup.objects.primary().filter(**{"batch__in": pks, f"{USAGE_COLUMNS[method]}__gt": 0})
-        return list(rows.order_by().values_list("batch", flat=True).distinct())
+        return self._readable(rows.order_by().values_list("batch", flat=True))
+
+    def _readable(self, chosen: Iterable[int]) -> list[int]:
+        """Return the newest of the chosen batches: so many as can be read without an index of such rows."""
+        pks, total = set(chosen), 0
+        for number, batch in enumerate(self.batches, 1):
+            if self._is_indexed or batch.pk not in pks:
+                continue
+            total += sum(getattr(batch, name) for name in API_COUNTS)
+            if total > MAX_READ and number < self.looked_at:
+                self.looked_at = number
+                return [each.pk for each in self.batches[:number] if each.pk in pks]
+        return list(pks)
 
     def error_groups(self) -> list[ErrorGroup]:
         """Return the kinds of error of these batches, the most frequent first."""

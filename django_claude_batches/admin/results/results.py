@@ -16,7 +16,7 @@ from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
 from django_claude_batches.admin.results.excerpts import excerpt, with_excerpts
 from django_claude_batches.admin.results.export_view import ExportingAdminMixin
 from django_claude_batches.admin.results.filters import BatchFilter, ErrorTypeFilter, ResultOutcomeFilter, TierFilter
-from django_claude_batches.admin.results.newest_batches import MAX_BATCHES, NewestBatches
+from django_claude_batches.admin.results.newest_batches import NewestBatches
 from django_claude_batches.admin.results.reading_order import ReadingOrder
 from django_claude_batches.admin.results.reading_page import FILTERS, answer, neighbors, question
 from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_AFTER, SEARCH_IN, Searched, remember_search
@@ -54,8 +54,9 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     other_model = BatchRequest
     other_pk = "request_id"
-    list_display = ("custom_id", "answer", "target_link", "batch_link", "outcome", "list_cost", "tokens")
+    list_display = ("custom_id", "answer", "target_link", "batch_link", "outcome", "cost", "tokens")
     search_help_text = _("A whole custom_id; in the list of one batch, its beginning, or words of the answers.")
+    optional_columns = ("target_link",)
     list_filter = (BatchFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter)
     linked_by = ("batch", "error_type")
     readonly_fields = ("cost", "outcome")
@@ -89,10 +90,6 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     def target_link(self, row: Any) -> str:
         return getattr(row, "target_link", display.EMPTY)
 
-    @admin.display(description=_("cost"))
-    def list_cost(self, row: BatchResult) -> str:
-        return display.usd(row.cost_usd)
-
     @admin.display(description=_("tokens"))
     def tokens(self, row: BatchResult) -> str:
         """Return the tokens in and out; those read from and written to the cache are part of those in."""
@@ -118,7 +115,8 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     @admin.display(description=_("cost"))
     def cost(self, row: BatchResult) -> str:
-        return display.usd(row.cost_usd, row.batch.prices_as_of)
+        batch = (getattr(row, "completed", None) or row).batch
+        return display.usd(None) if row.cost_usd is None else display.money(row.cost_usd, batch.prices_as_of)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Omit the target for users who may not view requests: it is part of a request."""
@@ -148,22 +146,22 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     def narrowed_to(self, request: HttpRequest) -> str:
         """Say that a filter of all results chooses among the newest batches, where there are more."""
-        is_filtered = batch_pk(request) is None and FILTERED_BY & request.GET.keys()
-        if not is_filtered or len(self.newest_batches(request).batches) < MAX_BATCHES:
+        if batch_pk(request) is not None or not FILTERED_BY & request.GET.keys():
             return ""
-        return str(_("Filtered: the results of the newest %(n)s batches.") % {"n": f"{MAX_BATCHES:,}"})
+        newest = self.newest_batches(request)
+        words = _("Filtered: the results of the newest %(n)s batches.")
+        return "" if newest.are_all else str(words % {"n": f"{newest.looked_at:,}"})
 
-    def complete_rows(self, request: HttpRequest, rows: Any, columns: list[Any]) -> list[Any]:
-        """Add the excerpts and the targets, and omit the column of targets if no row has one."""
-        if not {"answer", "target_link"} & set(columns):
-            return columns
-        completed = with_excerpts(BatchResult.objects.using(rows.db), [row.pk for row in rows])
-        links = TargetLinks(self.viewer(request), rows.db)
+    def complete_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Add the excerpts and the targets."""
+        if not rows:
+            return
+        using = rows[0]._state.db
+        completed = with_excerpts(BatchResult.objects.using(using), [row.pk for row in rows])
+        links = TargetLinks(self.viewer(request), using)
         for row in rows:
             row.completed = completed.get(row.pk)
             row.target_link = links.link(row.completed and row.completed.request)
-        has_targets = any(row.target_link != display.EMPTY for row in rows)
-        return columns if has_targets else [name for name in columns if name != "target_link"]
 
     def newest_batches(self, request: HttpRequest) -> NewestBatches:
         """Return the batches among which a filter of the list of all results chooses; read once for a request."""

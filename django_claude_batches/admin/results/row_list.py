@@ -45,14 +45,16 @@ class RowList(LeanChangeList):
     # Parameters that the search form sends itself.
     search_parameters = (SEARCH_IN, SEARCH_AFTER)
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+    def in_reading_order(self, request: HttpRequest) -> Any:
         page: Any = self.model_admin
         found = self._page_of(page.in_reading_order(request, self.queryset))
         # Shorter than what was counted: some of the results have no request. No row may be missing from the list.
         is_whole = len(found) >= min(self.list_per_page, self.result_count - self._first)
-        self.result_list = found if is_whole else self._page_of(self.queryset)
-        self.list_display = page.complete_rows(request, self.result_list, list(self.list_display))
+        return found if is_whole else self._page_of(self.queryset)
+
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
+        page: Any = self.model_admin
+        page.complete_rows(request, rows)
         self.narrowed_to = page.narrowed_to(request)
         chosen = request.GET.get(SEARCH_IN, "")
         self.search_choices = [(name, label, name == chosen) for name, label in page.search_choices(request)]
