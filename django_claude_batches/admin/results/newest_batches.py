@@ -14,7 +14,7 @@ from django.db import connections
 from django_claude_batches.admin.base.error_groups import ErrorGroup, error_groups
 from django_claude_batches.models import MessageBatch, UsageRollup
 from django_claude_batches.models.batch_state import REMOTE
-from django_claude_batches.models.outcomes import outcome_counts, read_invalid_counts
+from django_claude_batches.models.outcomes import method_of, outcome_counts, read_invalid_counts
 from django_claude_batches.models.usage import MAX_ERROR_GROUPS
 
 MAX_BATCHES = 1_000
@@ -42,7 +42,7 @@ class NewestBatches:
     def __init__(self, batches: Any) -> None:
         rows = batches.filter(state__in=REMOTE).only(*COLUMNS, *API_COUNTS).order_by("-pk")
         self.batches: list[MessageBatch] = list(rows[:MAX_BATCHES])
-        self._is_indexed = connections[rows.db].features.supports_partial_indexes
+        self.is_indexed = connections[rows.db].features.supports_partial_indexes
         # How many of them a filter has chosen from.
         self.looked_at = len(self.batches)
 
@@ -72,7 +72,7 @@ class NewestBatches:
         """Return the newest of the chosen batches: so many as can be read without an index of such rows."""
         pks, total = set(chosen), 0
         for number, batch in enumerate(self.batches, 1):
-            if self._is_indexed or batch.pk not in pks:
+            if self.is_indexed or batch.pk not in pks:
                 continue
             total += sum(getattr(batch, name) for name in API_COUNTS)
             if total > MAX_READ and number < self.looked_at:
@@ -93,6 +93,6 @@ def _count(batch: MessageBatch, method: str) -> int:
     counts = {each.name: each for each in outcome_counts(batch)}
     if method == "succeeded":
         return sum(counts[name].count for name in ANSWERS & counts.keys())
-    found = sum(each.count for each in counts.values() if each.method == method)
+    found = sum(each.count for each in counts.values() if method_of(each.name) == method)
     # While results are being stored, any of the answers may be one.
     return found + (counts["answered"].count if method in ANSWERS | {"usable"} and "answered" in counts else 0)

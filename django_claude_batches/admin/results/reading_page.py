@@ -44,10 +44,18 @@ class Panel:
     fields: tuple[tuple[str, str], ...] = ()
 
 
-def question(row: BatchResult) -> list[Panel]:
-    """Return the question, for users who may view requests: one query. Empty if it is not known here."""
+def read_request(row: BatchResult) -> None:
+    """Read the result's request with the beginning of its params, and its batch; one query."""
     requests: Any = BatchRequest.objects.using(row._state.db).filter(pk=row.request_id).select_related("batch")
     found = requests.defer("params_text").annotate(start=Substr("params_text", 1, MAX_PARAMS)).first()
+    row.request = found
+    if found is not None:
+        row.batch = found.batch
+
+
+def question(row: BatchResult) -> list[Panel]:
+    """Return the question, for users who may view requests. Empty if it is not known here."""
+    found: Any = row.request
     if found is None:
         return []
     if not found.start:

@@ -18,10 +18,10 @@ from django_claude_batches.admin.results.export_view import ExportingAdminMixin
 from django_claude_batches.admin.results.filters import BatchFilter, ErrorTypeFilter, ResultOutcomeFilter, TierFilter
 from django_claude_batches.admin.results.newest_batches import NewestBatches
 from django_claude_batches.admin.results.reading_order import ReadingOrder
-from django_claude_batches.admin.results.reading_page import FILTERS, answer, neighbors, question
+from django_claude_batches.admin.results.reading_page import FILTERS, answer, neighbors, question, read_request
 from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_AFTER, SEARCH_IN, Searched, remember_search
 from django_claude_batches.admin.results.target_links import TargetLinks
-from django_claude_batches.admin.results.word_search import search_batch, words_of
+from django_claude_batches.admin.results.word_search import MAX_ROWS, MAX_SECONDS, search_batch, words_of
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultType
 from django_claude_batches.models.outcomes import LABELS
 
@@ -56,6 +56,9 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     other_pk = "request_id"
     list_display = ("custom_id", "answer", "target_link", "batch_link", "outcome", "cost", "tokens")
     search_help_text = _("A whole custom_id; in the list of one batch, its beginning, or words of the answers.")
+    # At most so much of a batch is searched for words at once.
+    max_searched_rows = MAX_ROWS
+    max_searched_seconds = MAX_SECONDS
     optional_columns = ("target_link",)
     list_filter = (BatchFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter)
     linked_by = ("batch", "error_type")
@@ -134,7 +137,14 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         batch, words = self.listed_batch(request), words_of(search_term)
         if batch is None or not words or request.GET.get(SEARCH_IN) != ANSWERS:
             return super().get_search_results(request, queryset, search_term)
-        found = search_batch(queryset, batch, words, request.GET.get(SEARCH_AFTER, ""))
+        found = search_batch(
+            queryset,
+            batch,
+            words,
+            after=request.GET.get(SEARCH_AFTER, ""),
+            max_rows=self.max_searched_rows,
+            max_seconds=self.max_searched_seconds,
+        )
         remember_search(request, Searched(found.describe(search_term.strip()), found.last))
         return queryset.filter(pk__in=found.pks), False
 
@@ -195,8 +205,8 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row = kwargs.get("obj")
         if row is not None:
-            may_view = self.viewer(request).may_view(BatchRequest)
-            context["dcb_question"] = question(row) if may_view else []
+            read_request(row)
+            context["dcb_question"] = question(row) if self.viewer(request).may_view(BatchRequest) else []
             context["dcb_answer"] = answer(row)
             context["dcb_whole_answer"] = self._whole_url(row, self.texts(row)[0]) if row.text else ""
             near = neighbors(request, row, self.get_queryset(request))

@@ -49,12 +49,14 @@ def words_of(text: str) -> list[str]:
     return [word.casefold() for word in words if word]
 
 
-def search_batch(results: Any, batch: MessageBatch, words: list[str], after: str = "") -> WordSearch:
+def search_batch(
+    results: Any, batch: MessageBatch, words: list[str], *, after: str = "", max_rows: int, max_seconds: float
+) -> WordSearch:
     """Search the batch's results in reading order, after the key that a query string has."""
     order = ReadingOrder(batch)
     start = order.read_key(after)
     rows = order.ordered(results) if start is None else order.after(results, start)
-    return search_answers(rows, order.key, words)
+    return search_answers(rows, order.key, words, max_rows=max_rows, max_seconds=max_seconds)
 
 
 def search_answers(
