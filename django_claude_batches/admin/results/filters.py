@@ -119,7 +119,7 @@ class TierFilter(ResultFilter):
     methods = {"of_another_tier": _("Not billed at the batch rate"), "of_unknown_cost": _("Cost not known")}
 
     def batches(self, newest: NewestBatches, chosen: str) -> list[int]:
-        return newest.with_usage(chosen)
+        return newest.of_another_tier() if chosen == "of_another_tier" else newest.of_unknown_cost()
 
 
 class ErrorTypeFilter(SimpleListFilter):

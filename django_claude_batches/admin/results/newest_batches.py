@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
+from django.db.models import Exists, OuterRef
 
 from django_claude_batches.admin.base.error_groups import ErrorGroup, error_groups
 from django_claude_batches.models import MessageBatch, UsageRollup
@@ -29,10 +30,7 @@ INDEXED = frozenset({"succeeded", "errored", "canceled", "expired"})
 # Outcomes of answers: what the API counts as succeeded.
 ANSWERS = frozenset({"succeeded", "answered", "truncated", "refused", "unfinished", "invalid_output"})
 
-# What the columns of UsageRollup count, by the filter's method.
-USAGE_COLUMNS = {"of_another_tier": "other_tier_results", "of_unknown_cost": "unpriced_results"}
-
-COLUMNS = ("state", "run", "missing_count", "result_counts", "error_groups")
+COLUMNS = ("state", "run", "missing_count", "result_counts", "error_groups", "cost_usd")
 API_COUNTS = ("processing_count", "succeeded_count", "errored_count", "canceled_count", "expired_count")
 
 
@@ -40,9 +38,10 @@ class NewestBatches:
     """The newest batches that may have results and that the user may see; the newest first."""
 
     def __init__(self, batches: Any) -> None:
-        rows = batches.filter(state__in=REMOTE).only(*COLUMNS, *API_COUNTS).order_by("-pk")
-        self.batches: list[MessageBatch] = list(rows[:MAX_BATCHES])
-        self.is_indexed = connections[rows.db].features.supports_partial_indexes
+        off_tier = UsageRollup.objects.using(batches.db).filter(batch=OuterRef("pk"), other_tier_results__gt=0)
+        rows = batches.filter(state__in=REMOTE).annotate(is_off_tier=Exists(off_tier)).order_by("-pk")
+        self.batches: list[MessageBatch] = list(rows.only(*COLUMNS, *API_COUNTS)[:MAX_BATCHES])
+        self.is_indexed = connections[batches.db].features.supports_partial_indexes
         # How many of them a filter has chosen from.
         self.looked_at = len(self.batches)
 
@@ -62,11 +61,13 @@ class NewestBatches:
         kinds = ((batch.pk, {each.error_type for each in error_groups(batch)}) for batch in self.batches)
         return [pk for pk, error_types in kinds if error_type in error_types]
 
-    def with_usage(self, method: str) -> list[int]:
-        """Return the batches that have results not billed at the batch rate, or of unknown cost; one query."""
-        pks = [batch.pk for batch in self.batches]
-        rows = UsageRollup.objects.primary().filter(**{"batch__in": pks, f"{USAGE_COLUMNS[method]}__gt": 0})
-        return self._readable(rows.order_by().values_list("batch", flat=True))
+    def of_another_tier(self) -> list[int]:
+        """Return the batches that have results not billed at the batch rate."""
+        return self._readable(batch.pk for batch in self.batches if batch.is_off_tier)  # type: ignore[attr-defined]
+
+    def of_unknown_cost(self) -> list[int]:
+        """Return the batches that have results of unknown cost."""
+        return self._readable(batch.pk for batch in self.batches if batch.cost_usd is None)
 
     def _readable(self, chosen: Iterable[int]) -> list[int]:
         """Return the newest of the chosen batches: so many as can be read without an index of such rows."""

@@ -101,7 +101,7 @@ def test_filtering_all_results_takes_at_most_ten_queries(staff: Staff, django_as
         batch_of("errored", "usable", "truncated")
     client = staff("view_messagebatch", "view_batchresult", "view_batchrequest")
     page(client, url(RESULTS))
-    for query in ({"outcome": "errored"}, {"outcome": "invalid_output"}, {"tier": "of_unknown_cost"}):
+    for query in ({"outcome": "errored"}, {"outcome": "invalid_output"}, {"tier": "of_another_tier"}):
         with django_assert_max_num_queries(10):
             page(client, url(RESULTS), **query)
 

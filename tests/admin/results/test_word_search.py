@@ -8,11 +8,11 @@ import pytest
 from django.contrib import admin
 from django.test import Client
 
-from django_claude_batches.admin.results.excerpts import MAX_STORED_BYTES
 from django_claude_batches.admin.results.word_search import WordSearch, search_answers, words_of
 from django_claude_batches.models import BatchResult, MessageBatch, State
 from tests.admin.admin_pages import HOSTILE, RESULTS, in_state, page, url
 from tests.admin.conftest import Staff
+from tests.admin.results.test_list import noise
 from tests.harness.factories import draft
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -142,8 +142,7 @@ def test_results_of_a_batch_made_elsewhere_are_searched(root: Client) -> None:
 
 
 def test_long_and_purged_answers_are_not_read_and_the_long_ones_counted(answered: MessageBatch) -> None:
-    noise = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(MAX_STORED_BYTES))  # not to be compressed
-    long = {"content": [{"type": "text", "text": f"refund {noise}"}]}
+    long = {"content": [{"type": "text", "text": f"refund {noise()}"}]}
     answered.results.filter(custom_id="r-0").update(message=long)
     answered.results.filter(custom_id="r-2").update(message=None)
     answered.results.filter(custom_id="r-5").update(error_message="")
