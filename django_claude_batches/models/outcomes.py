@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.models.batch_state import REMOTE
@@ -49,6 +50,10 @@ class OutcomeCount:
     label: Any
     count: int
 
+    @property
+    def method(self) -> str:
+        return method_of(self.name)
+
 
 def method_of(outcome: str) -> str:
     """Return the method of `batch.results` that matches a group's rows, which filters their list too; or empty."""
@@ -68,6 +73,14 @@ def outcome_counts(batch: Any) -> list[OutcomeCount]:
 def in_words(counts: Iterable[OutcomeCount]) -> str:
     """Return the counts as text: "90 succeeded, 7 cut off"."""
     return ", ".join(f"{each.count:,} {each.label}" for each in counts)
+
+
+def with_invalid_count(batches: Any) -> Any:
+    """Annotate batches with what `read_invalid_counts` reads."""
+    chunks = DeliveryChunk.objects.primary().filter(batch=OuterRef("pk")).order_by().values("batch")
+    return batches.annotate(
+        invalid_output_count=Coalesce(Subquery(chunks.annotate(n=Sum("invalid_count")).values("n")), 0)
+    )
 
 
 def read_invalid_counts(batches: Collection[Any]) -> None:

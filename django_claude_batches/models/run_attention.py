@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
@@ -64,8 +63,7 @@ def needing_attention(runs: Any) -> Any:
 def attention(run: JobRun) -> str:
     """Return why the run needs attention, as text; empty if it does not. A few queries."""
     found = reasons()
-    rows = JobRun.objects.primary().filter(pk=run.pk).annotate(reason=first_of(found))
-    name = rows.values_list("reason", flat=True).first()
+    name = with_reason(JobRun.objects.primary().filter(pk=run.pk)).values_list("attention_reason", flat=True).first()
     words = next((reason.words for reason in found if reason.name == name), "")
     return str(words).format_map(_Details(run)).strip()
 
@@ -108,17 +106,15 @@ class _Brief(_Details):
         return gettext("see the run's page") if name in {"left", "waiting", "stuck"} else super().__missing__(name)
 
 
-def brief_texts(runs: Iterable[JobRun], failed_deliveries: Mapping[int, int]) -> dict[int, str]:
-    """Return why each of the runs needs attention, by primary key; nothing for the others. One query.
+def with_reason(runs: Any) -> Any:
+    """Annotate runs with the name of the first reason for which they need attention, or an empty text."""
+    return runs.annotate(attention_reason=first_of(reasons()))
 
-    `failed_deliveries` is the number of each run's failed deliveries.
-    """
-    by_name, by_pk = {reason.name: reason.words for reason in reasons()}, {run.pk: run for run in runs}
-    rows = JobRun.objects.primary().filter(pk__in=by_pk).order_by().annotate(reason=first_of(reasons()))
-    return {
-        pk: str(by_name[name]).format_map(_Brief(by_pk[pk], failed_deliveries[pk])).strip()
-        for pk, name in rows.exclude(reason="").values_list("pk", "reason")
-    }
+
+def brief(run: Any, failed_deliveries: int) -> str:
+    """Return why a run that was annotated by `with_reason` needs attention; empty if it does not. No query."""
+    words = next((reason.words for reason in reasons() if reason.name == run.attention_reason), "")
+    return str(words).format_map(_Brief(run, failed_deliveries)).strip()
 
 
 def with_issues(runs: Any) -> Any:

@@ -73,7 +73,7 @@ class LeanChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Defer columns for the list only: a project's actions and exports read all columns of the rows."""
         page: Any = self.model_admin
-        self.queryset = self.queryset.defer(*page.heavy_fields)
+        self.queryset = self.annotated(self.queryset.defer(*page.heavy_fields))
         try:
             super().get_results(request)
         except OverflowError as error:  # SQLite, for a number too large for any column
@@ -85,6 +85,10 @@ class LeanChangeList(ChangeList):
     def in_reading_order(self, request: HttpRequest) -> Any:
         """Return the rows of the page in the order in which they are shown; they may be counted in another."""
         return self.result_list
+
+    def annotated(self, rows: Any) -> Any:
+        """Return the rows with what the columns show besides; only the page's rows are read."""
+        return rows
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add to the rows of the page, and to no others, what their columns show."""

@@ -16,20 +16,21 @@ from django_claude_batches.admin.base.changelist import LeanChangeList
 from django_claude_batches.admin.base.outcomes import outcome_url
 from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.models import UsageRollup
-from django_claude_batches.models.batch.attention import texts
-from django_claude_batches.models.outcomes import read_invalid_counts
+from django_claude_batches.models.batch.attention import in_words, with_reason
+from django_claude_batches.models.outcomes import with_invalid_count
 from django_claude_batches.models.usage_totals import sums_of
 
 
 class BatchChangeList(LeanChangeList):
+    def annotated(self, rows: Any) -> Any:
+        return with_invalid_count(with_reason(rows))
+
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add outcomes and their links, why a batch needs attention, and its account if there are several."""
         viewer: Viewer = self.model_admin.viewer(request)
-        reasons = texts(rows)
         has_accounts = len({*viewer.aliases(), *(batch.account for batch in rows)}) > 1
-        read_invalid_counts(rows)
         for batch in rows:
-            batch.attention_text = reasons.get(batch.pk, "")
+            batch.attention_text = in_words(batch)
             batch.shown_account = batch.account if has_accounts else ""
             batch.outcome_url = partial(outcome_url, viewer, batch.pk)
 

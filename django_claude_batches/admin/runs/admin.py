@@ -21,7 +21,7 @@ from django_claude_batches.admin.runs.display import run_progress, run_state
 from django_claude_batches.admin.runs.filters import JobFilter, RunAttentionFilter
 from django_claude_batches.admin.runs.start_views import JobsAdminMixin
 from django_claude_batches.models import JobRun, MessageBatch
-from django_claude_batches.models.run_attention import NOT_ACCEPTED, brief_texts
+from django_claude_batches.models.run_attention import NOT_ACCEPTED, brief, with_reason
 from django_claude_batches.models.run_totals import RunTotals
 
 # Characters of a column that says why a run needs attention.
@@ -34,14 +34,16 @@ UNSHOWN = ("expected_usage", "betas")
 class RunChangeList(LeanChangeList):
     """Add the totals of the runs on the page, and of no others."""
 
+    def annotated(self, rows: Any) -> Any:
+        return with_reason(rows)
+
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         totals = RunTotals.of_each(rows, with_usage=False) if rows else {}
         aliases = {*self.model_admin.viewer(request).aliases(), *(run.account for run in rows)}
-        reasons = brief_texts(rows, {pk: each.failed_deliveries for pk, each in totals.items()})
         for run in rows:
             run.totals = totals[run.pk]
             run.shown_account = run.account if len(aliases) > 1 else ""
-            run.attention_text = reasons.get(run.pk, "")
+            run.attention_text = brief(run, run.totals.failed_deliveries)
 
 
 class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):

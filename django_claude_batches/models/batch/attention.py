@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property, reduce
+from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, Subquery, TextField, Value, When
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.error_text import one_line
@@ -67,36 +67,28 @@ def first_of(found: list[Reason]) -> Case:
     return Case(*(When(reason.condition, then=Value(reason.name)) for reason in found), default=Value(""))
 
 
-def texts(batches: Sequence[Any]) -> dict[int, str]:
-    """Return why each of the batches needs attention, by primary key; nothing for the others. At most two queries."""
-    if not batches:
-        return {}
-    rows = type(batches[0]).objects.primary().filter(pk__in=[batch.pk for batch in batches]).order_by()
-    found = rows.annotate(reason=first_of(reasons())).exclude(reason="").values_list("pk", "reason")
-    names, pauses = dict(found), _Pauses()
-    return {batch.pk: _in_words(batch, names[batch.pk], pauses) for batch in batches if batch.pk in names}
+def with_reason(batches: Any) -> Any:
+    """Annotate batches with what `in_words` reads: the name of the first reason, and why the account is paused."""
+    states = AccountState.objects.primary().filter(alias=OuterRef("account")).values("pause_reason")
+    return batches.annotate(
+        attention_reason=first_of(reasons()),
+        pause_reason=Coalesce(Subquery(states[:1]), Value(""), output_field=TextField()),
+    )
 
 
-def _in_words(batch: Any, name: str, pauses: _Pauses) -> str:
-    words = next(reason.words for reason in reasons() if reason.name == name)
-    return str(words).format_map(_Details(batch, pauses)).strip()
-
-
-class _Pauses:
-    """Why accounts are paused, read when the first text names it."""
-
-    @cached_property
-    def reasons(self) -> dict[str, str]:
-        return dict(AccountState.objects.primary().paused().values_list("alias", "pause_reason"))
+def in_words(batch: Any) -> str:
+    """Return why a batch that was annotated by `with_reason` needs attention; empty if it does not."""
+    for reason in reasons():
+        if reason.name == batch.attention_reason:
+            return str(reason.words).format_map(_Details(batch)).strip()
+    return ""
 
 
 class _Details(dict[str, Any]):
-    """What the text may name: attributes of the batch, and why its account is paused."""
+    """What the text may name: attributes of the batch."""
 
-    def __init__(self, batch: Any, pauses: _Pauses) -> None:
-        self._batch, self._pauses = batch, pauses
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
 
     def __missing__(self, name: str) -> Any:
-        if name == "pause_reason":
-            return self._pauses.reasons.get(self._batch.account, "")
         return one_line(self._batch.last_error) if name == "last_error" else getattr(self._batch, name)

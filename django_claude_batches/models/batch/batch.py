@@ -267,7 +267,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     def attention(self) -> str:
         """Return why this batch needs attention, as text; empty if it does not. One query."""
-        return attention.texts([self]).get(self.pk, "")
+        rows = attention.with_reason(type(self).objects.primary().filter(pk=self.pk))
+        # On this instance: its texts may be reduced to what a user may see.
+        found = rows.values_list("attention_reason", "pause_reason").first()
+        self.attention_reason, self.pause_reason = found or ("", "")
+        return attention.in_words(self)
 
     @property
     def last_attempt(self) -> SubmitAttempt | None:
