@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import BigIntegerField, Case, F, When
 from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base.custom_id_search import MOST_FOUND
 from django_claude_batches.admin.results.excerpts import MAX_STORED_BYTES, short_message, stored_size
 from django_claude_batches.admin.results.reading_order import ReadingOrder
-from django_claude_batches.db.keyset import sized_pages
-from django_claude_batches.models import MessageBatch
+from django_claude_batches.db.keyset import PAGE_ROWS, chunked
+from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.result import text_of
 
 MAX_ROWS = 20_000
@@ -70,15 +69,13 @@ def search_answers(
     wanted = list(words)
     found = WordSearch()
     end = time.monotonic() + max_seconds
-    rows = results.annotate(size=stored_size())
-    read = Case(When(size__lte=MAX_STORED_BYTES, then=F("size")), default=0, output_field=BigIntegerField())
-    for page in sized_pages(rows, key, read):
-        for pk, at, size, message, error in _texts(page, key):
+    for page in _pages(results, key):
+        texts = _texts(results.db, [pk for _at, pk, _size in page])
+        for at, pk, size in page:
             found.rows += 1
             found.last = at
-            found.long_answers += size is not None and size > MAX_STORED_BYTES
-            text = f"{text_of(message)}\n{error}".casefold()
-            if all(word in text for word in wanted):
+            found.long_answers += (size or 0) > MAX_STORED_BYTES
+            if all(word in texts.get(pk, "") for word in wanted):
                 found.pks.append(pk)
             if found.rows >= max_rows or len(found.pks) >= MOST_FOUND:
                 return found
@@ -88,11 +85,27 @@ def search_answers(
     return found
 
 
-def _texts(page: Any, key: str) -> Iterable[tuple[Any, ...]]:
-    rows: Iterable[tuple[Any, ...]] = page.annotate(short_message=short_message()).values_list(
-        "pk", key, "size", "short_message", "error_message"
-    )
-    return rows
+def _pages(results: Any, key: str) -> Iterator[list[tuple[Any, int, int | None]]]:
+    """Yield the key, the primary key and the stored size of the results: at most 1,000, or 8 MB of what is read."""
+    rows = results.annotate(size=stored_size())
+    ahead = rows
+    while sizes := list(ahead.values_list(key, "pk", "size")[:PAGE_ROWS]):
+        yield from chunked(sizes, size=_read)
+        if len(sizes) < PAGE_ROWS:
+            return
+        ahead = rows.filter(**{f"{key}__gt": sizes[-1][0]})
+
+
+def _read(row: tuple[Any, int, int | None]) -> int:
+    size = row[2] or 0
+    return size if size <= MAX_STORED_BYTES else 0
+
+
+def _texts(using: str, pks: list[int]) -> dict[int, str]:
+    """Return what is searched of these results, by primary key: without the order, and so without its join."""
+    rows: Any = BatchResult.objects.using(using).filter(pk__in=pks).annotate(size=stored_size())
+    found = rows.annotate(short_message=short_message()).values_list("pk", "short_message", "error_message")
+    return {pk: f"{text_of(message)}\n{error}".casefold() for pk, message, error in found}
 
 
 def _unquoted(word: str) -> str:

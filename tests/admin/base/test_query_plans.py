@@ -31,7 +31,8 @@ def large(root: Client, ticking: AccountState) -> MessageBatch:
     if connection.vendor != "postgresql":
         pytest.skip("EXPLAIN (FORMAT JSON) is PostgreSQL's")
     batch = draft(1, label="large", kind="plans")
-    others = [draft(1) for _ in range(BATCHES_BESIDE)]
+    beside = {"processing_count": 0, "succeeded_count": ROWS_BESIDE - 4, "errored_count": 4}
+    others = [in_state(draft(1), State.INGESTED, **beside) for _ in range(BATCHES_BESIDE)]
     _fill(batch.pk, ROWS)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -43,7 +44,8 @@ def large(root: Client, ticking: AccountState) -> MessageBatch:
         _answer(cursor, [other.pk for other in others])
         cursor.execute("ANALYZE")
     counts: dict[str, Any] = {"processing_count": 0, "succeeded_count": ROWS - 20, "errored_count": 20}
-    counts["error_groups"] = UsageRollup.objects.sum_up(batch.pk).error_groups
+    summary = UsageRollup.objects.sum_up(batch.pk)
+    counts |= {"error_groups": summary.error_groups, "result_counts": summary.result_counts}
     return in_state(batch, State.INGESTED, request_count=ROWS, **counts)
 
 
@@ -71,7 +73,9 @@ def _answer(cursor: Any, batch_ids: list[int]) -> None:
     )
 
 
-def plans(client: Client, address: str, *, most: int = MOST_QUERIES, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def plans(
+    client: Client, address: str, *, most: int = MOST_QUERIES, **query: Any
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Open the page, and give each of its queries over the large tables with its plan."""
     page(client, address, **query)  # whatever is cached at the first time
     with CaptureQueriesContext(connection) as captured:

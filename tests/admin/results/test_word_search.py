@@ -151,10 +151,10 @@ def test_long_and_purged_answers_are_not_read_and_the_long_ones_counted(answered
     assert found.describe("refund").endswith("“refund”. 1 long answer was not read.")
 
 
-def test_a_small_batch_is_searched_by_three_more_queries(
+def test_a_small_batch_is_searched_by_two_more_queries(
     root: Client, answered: MessageBatch, django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(9):
         page(root, url(RESULTS), batch=answered.pk)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(11):
         page(root, url(RESULTS), batch=answered.pk, q="refund", **{"in": "answers"})
