@@ -46,6 +46,8 @@ class RowList(LeanChangeList):
     search_parameters = (SEARCH_IN, SEARCH_AFTER)
 
     def in_reading_order(self, request: HttpRequest) -> Any:
+        if not self.result_count:
+            return self.queryset.none()  # to find nothing, the database may have read all rows of the batch
         page: Any = self.model_admin
         found = self._page_of(page.in_reading_order(request, self.queryset))
         # Shorter than what was counted: some of the results have no request. No row may be missing from the list.

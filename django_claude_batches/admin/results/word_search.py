@@ -87,8 +87,7 @@ def search_answers(
 
 def _pages(results: Any, key: str) -> Iterator[list[tuple[Any, int, int | None]]]:
     """Yield the key, the primary key and the stored size of the results: at most 1,000, or 8 MB of what is read."""
-    rows = results.annotate(size=stored_size())
-    ahead = rows
+    ahead = rows = results.annotate(size=stored_size()).order_by(key)
     while sizes := list(ahead.values_list(key, "pk", "size")[:PAGE_ROWS]):
         yield from chunked(sizes, size=_read)
         if len(sizes) < PAGE_ROWS:
