@@ -46,8 +46,8 @@ class Panel:
 
 def read_request(row: BatchResult) -> None:
     """Read the result's request with the beginning of its params, and its batch; one query."""
-    requests: Any = BatchRequest.objects.using(row._state.db).filter(pk=row.request_id).select_related("batch")
-    found = requests.defer("params_text").annotate(start=Substr("params_text", 1, MAX_PARAMS)).first()
+    requests: Any = BatchRequest.objects.using(row._state.db).select_related("batch").defer("params_text")
+    found = requests.annotate(start=Substr("params_text", 1, MAX_PARAMS)).filter(pk=row.request_id).first()
     row.request = found
     if found is not None:
         row.batch = found.batch

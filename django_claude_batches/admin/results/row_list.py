@@ -36,6 +36,9 @@ class RowList(LeanChangeList):
     # The query string that continues the search; empty if it read all rows.
     search_on = ""
 
+    # The query string that searches the answers instead, where no custom_id was found.
+    search_answers = ""
+
     # What a filter chose from, if that is not all.
     narrowed_to = ""
 
@@ -70,6 +73,10 @@ class RowList(LeanChangeList):
         return rows[self._first : self._first + self.list_per_page] if self.multi_page else rows
 
     def _describe(self, searched: Searched | None) -> None:
-        if searched is not None:
-            self.searched = searched.text
-            self.search_on = "" if searched.after is None else self.get_query_string({SEARCH_AFTER: searched.after})
+        if searched is None:
+            return
+        self.searched = searched.text
+        self.search_on = "" if searched.after is None else self.get_query_string({SEARCH_AFTER: searched.after})
+        is_of_custom_ids = self.params.get(SEARCH_IN) != ANSWERS
+        if self.search_choices and is_of_custom_ids and not self.result_count:
+            self.search_answers = self.get_query_string({SEARCH_IN: ANSWERS})

@@ -30,7 +30,7 @@ class TargetLinks:
         name = f"{kind.name} {request.object_id}"
         return display.link(self._url(kind, request.object_id), name)
 
-    def _url(self, kind: ContentType, object_id: str | None) -> str:
+    def _url(self, kind: ContentType, object_id: Any) -> str:
         if kind.pk not in self._viewable:
             model = kind.model_class()
             self._viewable[kind.pk] = model if model is not None and self._viewer.may_view(model) else None

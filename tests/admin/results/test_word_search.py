@@ -73,6 +73,15 @@ def test_the_page_says_what_was_searched(root: Client, answered: MessageBatch) -
     assert "Searched:" not in page(root, url(RESULTS), batch=answered.pk)
 
 
+def test_where_no_custom_id_is_found_a_link_searches_the_answers(root: Client, answered: MessageBatch) -> None:
+    found = root.get(url(RESULTS), {"batch": answered.pk, "q": "refund"}).context["cl"]
+    assert found.result_count == 0
+    words = root.get(url(RESULTS) + found.search_answers).context["cl"]
+    assert [row.custom_id for row in words.result_list] == ["r-0", "r-2", "r-5"]
+    assert "Search the words of the answers</a>" in page(root, url(RESULTS), batch=answered.pk, q="refund")
+    assert "Search the words of the answers</a>" not in page(root, url(RESULTS), batch=answered.pk, q="r-1")
+
+
 def test_a_search_obeys_the_filters(root: Client, answered: MessageBatch) -> None:
     assert [row.custom_id for row in searched(root, answered, "refund", outcome="errored").result_list] == ["r-5"]
     assert searched(root, answered, "refund", outcome="errored").searched.startswith("The text of 1 result, ")
