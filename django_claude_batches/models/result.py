@@ -214,7 +214,7 @@ class BatchResult(models.Model):
         indexes = [models.Index(fields=["batch", "result_type"], name="dcb_result_type")]
 
     def __str__(self) -> str:
-        return f"{self.custom_id}: {self.result_type}"
+        return f"{self.custom_id}: {self.outcome}"
 
     @property
     def text(self) -> str:

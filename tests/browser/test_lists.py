@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_claude_batches.models import BatchRequest, MessageBatch, State
 from tests.browser.console import Console, address
-from tests.browser.looks import ACCOUNTS, BATCHES, REQUESTS, RUNS, USAGE
+from tests.browser.looks import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, USAGE
 from tests.browser.office import Office
 from tests.harness.factories import item
 
@@ -42,6 +42,10 @@ LISTS: dict[str, Callable[[Office], str]] = {
     "requests-of-batch": lambda office: address(REQUESTS, batch=office.catalog.pk),
     "requests-of-run": lambda office: address(REQUESTS, batch=office.run.batches.order_by("pk")[0].pk),
     "requests-hostile": lambda office: address(REQUESTS, batch=MessageBatch.objects.get(label__startswith="Long").pk),
+    "results": lambda office: address(RESULTS),
+    "results-of-batch": lambda office: address(RESULTS, batch=office.catalog.pk),
+    "results-errored": lambda office: address(RESULTS, batch=office.catalog.pk, outcome="errored"),
+    "results-of-run": lambda office: address(RESULTS, batch=office.run.batches.order_by("pk")[0].pk),
     "accounts": lambda office: address(ACCOUNTS),
     "usage": lambda office: address(USAGE, by="job"),
 }

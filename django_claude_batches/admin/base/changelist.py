@@ -78,8 +78,13 @@ class LeanChangeList(ChangeList):
             super().get_results(request)
         except OverflowError as error:  # SQLite, for a number too large for any column
             raise IncorrectLookupParameters from error
+        self.result_list = self.in_reading_order(request)
         self.complete(request, list(self.result_list))
         self.list_display = [name for name in self.list_display if name not in self._empty_columns()]
+
+    def in_reading_order(self, request: HttpRequest) -> Any:
+        """Return the rows of the page in the order in which they are shown; they may be counted in another."""
+        return self.result_list
 
     def annotated(self, rows: Any) -> Any:
         """Return the rows with what the columns show besides; only the page's rows are read."""

@@ -22,11 +22,10 @@ def error_groups(batch: MessageBatch) -> list[ErrorGroup]:
     return _stored(batch.error_groups)
 
 
-def error_groups_now(batch_id: int) -> list[ErrorGroup]:
+def error_groups_now(batch: MessageBatch) -> list[ErrorGroup]:
     """Return the same for the stored rows: counted only while more are being stored, and then by an index alone."""
-    counted = MessageBatch.objects.primary().filter(pk=batch_id, error_groups__isnull=False)
-    known = counted.exclude(state__in=FETCHING).values_list("error_groups", flat=True).first()
-    return _count(batch_id) if known is None else _stored(known)
+    is_counted = batch.error_groups is not None and batch.state not in FETCHING
+    return error_groups(batch) if is_counted else _count(batch.pk)
 
 
 def _stored(groups: list[dict[str, int | str]] | None) -> list[ErrorGroup]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from django.db.models import Case, F, JSONField, Q, TextField, When, Window
 from django.db.models.functions import Cast, Length, RowNumber, Substr
 from django.utils.text import Truncator
 
+from django_claude_batches.admin.results.question import prompt
 from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.outcomes import outcome_counts
 from django_claude_batches.models.result import ResultType, ended_as
@@ -99,17 +99,6 @@ def _sample(row: Any) -> Sample:
     row.message = row.short_message
     answer = "" if is_long else row.text or row.error_message
     return Sample(row, _cut(prompt(row.asked or "")), _cut(answer), is_long)
-
-
-def prompt(params: str) -> str:
-    """Return the text of the last message; all of the params if there is none, or if they were cut."""
-    try:
-        messages = json.loads(params)["messages"]
-        content = messages[-1]["content"]
-        texts = [content] if isinstance(content, str) else [block["text"] for block in content if "text" in block]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return params
-    return "\n".join(map(str, texts)) or params
 
 
 def _cut(text: str) -> str:

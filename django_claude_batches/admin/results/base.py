@@ -17,6 +17,8 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.custom_id_search import with_custom_id
 from django_claude_batches.admin.base.filters import batch_pk
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
+from django_claude_batches.admin.results.filters import SearchAfter, SearchIn
+from django_claude_batches.admin.results.row_list import RowList, Searched, remember_search
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 
 
@@ -91,6 +93,28 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         columns = [shown.get(name, name) for name in super().get_list_display(request)]
         return columns if batch_pk(request) is None else [name for name in columns if name not in shown.values()]
 
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Add what reads the parameters of the search: Django refuses a parameter that no filter reads."""
+        return [*super().get_list_filter(request), SearchIn, SearchAfter]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RowList]:
+        return RowList
+
+    def in_reading_order(self, request: HttpRequest, rows: Any) -> Any:
+        """Return the rows in the order in which the list shows them; they are counted in that of `get_ordering`."""
+        return rows
+
+    def complete_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Add to the rows of one page what its columns show."""
+
+    def search_choices(self, request: HttpRequest) -> list[tuple[str, Any]]:
+        """Return what can be searched: values of SEARCH_IN and their labels; empty if there is nothing to choose."""
+        return []
+
+    def narrowed_to(self, request: HttpRequest) -> str:
+        """Return which rows a filter chooses from, where those are not all; otherwise an empty text."""
+        return ""
+
     def get_ordering(self, request: HttpRequest) -> Any:
         return ("-pk",) if batch_pk(request) is None else self.order_in_batch
 
@@ -100,12 +124,14 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         if not term:
             return queryset, False
         if batch_pk(request) is not None:
+            remember_search(request, Searched(_("Custom_ids that begin with “%(term)s”.") % {"term": term}))
             return queryset.filter(custom_id__startswith=term), False
+        remember_search(request, Searched(_("Whole custom_ids: “%(term)s”, in all batches.") % {"term": term}))
         batches = self.viewer(request).rows(MessageBatch)
         return queryset.filter(pk__in=with_custom_id(self.model, term, batches)), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        batch = self._batch(request)
+        batch = self.listed_batch(request)
         if batch is None:
             batches = self.viewer(request).list_url(MessageBatch)
             return super().changelist_view(request, {"dcb_batches": batches, **(extra_context or {})})
@@ -116,12 +142,15 @@ class OfBatchAdminMixin(MirrorAdminMixin):
             request, {"title": title, "dcb_links": links, "dcb_crumbs": crumbs, **(extra_context or {})}
         )
 
-    def _batch(self, request: HttpRequest) -> MessageBatch | None:
+    def listed_batch(self, request: HttpRequest) -> MessageBatch | None:
+        """Return the batch whose rows are listed, if the list is of one that the user may see; one query a request."""
         pk = batch_pk(request)
         if pk is None or not self.has_view_or_change_permission(request):
             return None
-        batch: MessageBatch | None = self.viewer(request).rows(MessageBatch).filter(pk=pk).first()
-        return batch
+        known: dict[int, MessageBatch | None] = vars(request).setdefault("_dcb_batches", {})
+        if pk not in known:
+            known[pk] = self.viewer(request).rows(MessageBatch).filter(pk=pk).first()
+        return known[pk]
 
     def list_links(self, request: HttpRequest, batch: MessageBatch) -> list[tuple[str, str]]:
         """Return the links above the list of one batch's rows: label and URL."""

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from django_claude_batches import wire
 from django_claude_batches.admin.base.error_groups import error_groups_now
 from django_claude_batches.admin.results.filters import ErrorTypeFilter, ResultOutcomeFilter, TierFilter
+from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_IN
 from django_claude_batches.export import cells
 from django_claude_batches.export.formats import CsvExport, Export, JsonlExport
 from django_claude_batches.export.selection import ResultSelection
@@ -68,7 +69,7 @@ class ExportForm(forms.Form):
 
     def _kinds(self) -> list[tuple[str, str]]:
         """Return the kinds of error, including the one by which the list was filtered, even if no error has it."""
-        groups = error_groups_now(self._batch.pk)
+        groups = error_groups_now(self._batch)
         choices = {f"{KIND}{group.error_type}": f"{group.error_type or '-'} ({group.rows:,})" for group in groups}
         wanted = str(self.initial.get(ERROR_TYPE, ""))
         if wanted and "\x00" not in wanted:  # no database stores NUL
@@ -116,12 +117,16 @@ class ExportForm(forms.Form):
 
 
 def asked(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the filters of a list of results. Parameters that the list ignores are left out."""
+    """Return the filters of a list of results.
+
+    Parameters that the list ignores are left out, and a search for words: an export selects by custom_id.
+    """
     found = {name: parameters[name] for name in NARROWING if name in parameters}
     for listed in (ResultOutcomeFilter, TierFilter):
         if found.get(listed.parameter_name) not in listed.methods:
             found.pop(listed.parameter_name, None)
-    if not found.get(SEARCH_VAR, "").strip():
+    is_of_words = parameters.get(SEARCH_IN) == ANSWERS
+    if is_of_words or not found.get(SEARCH_VAR, "").strip():
         found.pop(SEARCH_VAR, None)
     return found
 

@@ -1,4 +1,7 @@
-"""Filters of the lists of results and requests, offered only within one batch, where an index serves them."""
+"""Filters of the lists of results and requests.
+
+Within one batch an index serves them. In the list of all results, those of the newest batches that have such rows.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base.error_groups import error_groups_now
 from django_claude_batches.admin.base.filters import BATCH, OneFilter, batch_pk
-from django_claude_batches.admin.base.permissions import Viewer
-from django_claude_batches.models import BatchResult, MessageBatch
+from django_claude_batches.admin.results.newest_batches import NewestBatches
+from django_claude_batches.admin.results.row_list import SEARCH_AFTER, SEARCH_IN
+from django_claude_batches.models import BatchResult
 
 
 class BatchFilter(OneFilter):
@@ -21,6 +25,26 @@ class BatchFilter(OneFilter):
 
     title = _("batch")
     parameter_name = BATCH
+
+
+class ReadBySearch(SimpleListFilter):
+    """A parameter that the search reads. It offers nothing: the search form does."""
+
+    title = ""
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        return []
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset
+
+
+class SearchIn(ReadBySearch):
+    parameter_name = SEARCH_IN
+
+
+class SearchAfter(ReadBySearch):
+    parameter_name = SEARCH_AFTER
 
 
 class InBatchFilter(SimpleListFilter):
@@ -41,7 +65,29 @@ class InBatchFilter(SimpleListFilter):
         return getattr(queryset, chosen)() if chosen in self.methods and self.has_output() else queryset
 
 
-class ResultOutcomeFilter(InBatchFilter):
+class ResultFilter(InBatchFilter):
+    """Named methods of the queryset; in the list of all results, among those of the newest batches."""
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        self._page = model_admin
+
+    def has_output(self) -> bool:
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        found = super().queryset(request, queryset)
+        chosen = self.value()
+        if chosen not in self.methods or batch_pk(request) is not None:
+            return found
+        return found.filter(batch__in=self.batches(self._page.newest_batches(request), chosen))
+
+    def batches(self, newest: NewestBatches, chosen: str) -> list[int]:
+        """Return those that have such rows."""
+        return newest.with_outcome(chosen)
+
+
+class ResultOutcomeFilter(ResultFilter):
     methods = {
         "usable": _("Succeeded"),
         "succeeded": _("Answered"),
@@ -67,31 +113,38 @@ class RequestOutcomeFilter(InBatchFilter):
         return queryset.filter(~Exists(results))
 
 
-class TierFilter(InBatchFilter):
+class TierFilter(ResultFilter):
     title = _("price")
     parameter_name = "tier"
     methods = {"of_another_tier": _("Not billed at the batch rate"), "of_unknown_cost": _("Cost not known")}
 
+    def batches(self, newest: NewestBatches, chosen: str) -> list[int]:
+        return newest.of_another_tier() if chosen == "of_another_tier" else newest.of_unknown_cost()
+
 
 class ErrorTypeFilter(SimpleListFilter):
-    """The kinds of error of the one batch that the list is about."""
+    """The kinds of error of the one batch that the list is about, or of the newest batches."""
 
     title = _("kind of error")
     parameter_name = "error_type"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        pk = batch_pk(request)
-        groups = [] if pk is None or not _is_visible(pk, request, model_admin) else error_groups_now(pk)
+        page: Any = model_admin
+        self._page = page
+        if batch_pk(request) is None:
+            groups = page.newest_batches(request).error_groups()
+        else:
+            batch = page.listed_batch(request)
+            groups = [] if batch is None else error_groups_now(batch)
         return [(group.error_type, f"{group.error_type or '-'} ({group.rows:,})") for group in groups]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         kind = self.value()
-        if kind is None or batch_pk(request) is None:
+        if kind is None:
             return queryset
-        known = dict(self.lookup_choices)
-        return queryset.errored().filter(error_type=kind) if kind in known else queryset.none()
-
-
-def _is_visible(batch_id: int, request: HttpRequest, model_admin: Any) -> bool:
-    viewer: Viewer = model_admin.viewer(request)
-    return viewer.accounts is None or viewer.rows(MessageBatch).filter(pk=batch_id).exists()
+        if kind not in dict(self.lookup_choices):
+            return queryset.none()
+        found = queryset.errored().filter(error_type=kind)
+        if batch_pk(request) is not None:
+            return found
+        return found.filter(batch__in=self._page.newest_batches(request).with_error(kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.utils import timezone
 
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdminMixin
 from django_claude_batches.admin.base.changelist import CAP, CappedPaginator
+from django_claude_batches.admin.results.excerpts import MAX_STORED_BYTES
 from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State
 from tests.admin.admin_pages import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, act, in_state, ingest, page, url
@@ -105,8 +107,8 @@ def test_a_list_is_not_made_for_those_who_may_not_view_it(staff: Staff, model: A
         admin.site.get_model_admin(model).get_changelist_instance(request)
 
 
-@pytest.mark.parametrize(("model", "columns"), [(RESULTS, ("message", "output", "raw")), (REQUESTS, ("params",))])
-def test_no_prompt_or_answer_is_read_for_a_list(
+@pytest.mark.parametrize(("model", "columns"), [(RESULTS, ("output", "raw")), (REQUESTS, ("params",))])
+def test_no_prompt_and_no_large_column_is_read_for_a_list(
     root: Client, ingested: MessageBatch, model: str, columns: tuple[str, ...], django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(10) as captured:
@@ -114,6 +116,17 @@ def test_no_prompt_or_answer_is_read_for_a_list(
     table = f'"django_claude_batches_{model}"'
     for column in columns:
         assert not any(f'{table}."{column}"' in query["sql"] for query in captured)
+
+
+def test_a_list_reads_answers_in_one_query_and_only_short_ones(
+    root: Client, ingested: MessageBatch, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(10) as captured:
+        page(root, url(RESULTS), batch=ingested.pk)
+    column = f'"django_claude_batches_{RESULTS}"."message"'
+    [sql] = [query["sql"] for query in captured if column in query["sql"]]
+    read = re.sub(rf"CASE WHEN .* <= {MAX_STORED_BYTES} THEN {column} ELSE NULL END|LENGTH\({column}\)", "", sql)
+    assert column not in read
 
 
 def test_the_page_of_a_large_batch_loads_a_few_of_its_rows(

@@ -31,7 +31,8 @@ def large(root: Client, ticking: AccountState) -> MessageBatch:
     if connection.vendor != "postgresql":
         pytest.skip("EXPLAIN (FORMAT JSON) is PostgreSQL's")
     batch = draft(1, label="large", kind="plans")
-    others = [draft(1) for _ in range(BATCHES_BESIDE)]
+    beside = {"processing_count": 0, "succeeded_count": ROWS_BESIDE - 4, "errored_count": 4}
+    others = [in_state(draft(1), State.INGESTED, **beside) for _ in range(BATCHES_BESIDE)]
     _fill(batch.pk, ROWS)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -43,7 +44,8 @@ def large(root: Client, ticking: AccountState) -> MessageBatch:
         _answer(cursor, [other.pk for other in others])
         cursor.execute("ANALYZE")
     counts: dict[str, Any] = {"processing_count": 0, "succeeded_count": ROWS - 20, "errored_count": 20}
-    counts["error_groups"] = UsageRollup.objects.sum_up(batch.pk).error_groups
+    summary = UsageRollup.objects.sum_up(batch.pk)
+    counts |= {"error_groups": summary.error_groups, "result_counts": summary.result_counts}
     return in_state(batch, State.INGESTED, request_count=ROWS, **counts)
 
 
@@ -71,12 +73,14 @@ def _answer(cursor: Any, batch_ids: list[int]) -> None:
     )
 
 
-def plans(client: Client, address: str, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def plans(
+    client: Client, address: str, *, most: int = MOST_QUERIES, **query: Any
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Open the page, and give each of its queries over the large tables with its plan."""
     page(client, address, **query)  # whatever is cached at the first time
     with CaptureQueriesContext(connection) as captured:
         page(client, address, **query)
-    assert len(captured) <= MOST_QUERIES, [entry["sql"] for entry in captured]
+    assert len(captured) <= most, [entry["sql"] for entry in captured]
     for entry in captured:
         if any(table in entry["sql"] for table in LARGE):
             with connection.cursor() as cursor:
@@ -124,6 +128,12 @@ PAGES: list[tuple[str, dict[str, Any]]] = [
     (RESULTS, {"batch": "large", "error_type": "kind_1"}),
     (RESULTS, {"batch": "large", "tier": "of_another_tier"}),
     (RESULTS, {"batch": "large", "tier": "of_unknown_cost"}),
+    (RESULTS, {"batch": "large", "p": "20"}),
+    *((RESULTS, {"outcome": name}) for name in ("usable", "succeeded", "errored", "expired")),
+    *((RESULTS, {"outcome": name}) for name in ("truncated", "refused", "unfinished", "invalid_output")),
+    (RESULTS, {"error_type": "kind_1"}),
+    (RESULTS, {"tier": "of_another_tier"}),
+    (RESULTS, {"tier": "of_unknown_cost"}),
     (REQUESTS, {}),
     (REQUESTS, {"q": "r-1999"}),
     (REQUESTS, {"q": "absent"}),
@@ -151,6 +161,20 @@ def test_the_page_of_a_large_batch_is_answered_by_indexes(root: Client, large: M
     [(sql, plan)] = plans(root, url(BATCHES, "change", large.pk))
     assert '"asked"' in sql, "a few results with their prompts; the kinds of error were counted before"
     assert not complaints(plan)
+
+
+def test_words_are_searched_page_by_page_by_an_index(root: Client, large: MessageBatch) -> None:
+    query = {"batch": large.pk, "q": "absent", "in": "answers"}
+    for _sql, plan in plans(root, url(RESULTS), most=MOST_QUERIES + 5, **query):
+        assert not complaints(plan)
+        assert max(node["Actual Rows"] for node in nodes(plan)) <= ROWS
+
+
+def test_the_page_of_a_result_is_answered_by_indexes(root: Client, large: MessageBatch) -> None:
+    result = large.results.get(custom_id="r-777")
+    for filters in ("", f"batch={large.pk}&outcome=truncated", f"batch={large.pk}&outcome=refused"):
+        for _sql, plan in plans(root, url(RESULTS, "change", result.pk), _changelist_filters=filters):
+            assert not complaints(plan)
 
 
 def test_while_results_come_the_kinds_of_error_are_counted_by_an_index(root: Client, large: MessageBatch) -> None:

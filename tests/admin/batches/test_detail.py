@@ -198,7 +198,10 @@ def test_long_texts_are_cut_and_very_long_ones_not_read(batch: MessageBatch) -> 
     ("params", "shown"),
     [
         ('{"messages": [{"content": "one"}, {"content": "two"}]}', "two"),
-        ('{"messages": [{"content": [{"type": "text", "text": "a"}, {"type": "image"}, {"text": "b"}]}]}', "a\nb"),
+        (
+            '{"messages": [{"content": [{"type": "text", "text": "a"}, {"type": "image"}, {"text": "b"}]}]}',
+            "a\n[image]\nb",
+        ),
         ('{"messages": []}', '{"messages": []}'),
         ('{"messages": [{"content": 5}]}', '{"messages": [{"content": 5}]}'),
         ('{"messages": [{"content": "cut', '{"messages": [{"content": "cut'),
