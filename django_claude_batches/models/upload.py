@@ -143,6 +143,8 @@ class BatchUpload(WorkItem, ExpectedUsageColumns):
     system = models.TextField(_("system prompt"), blank=True)
     schema = models.TextField(_("output schema"), blank=True)
     delimiter = models.CharField(_("delimiter"), max_length=20, blank=True)
+    name_by = models.CharField(_("name the requests by column"), max_length=200, blank=True)
+    keep_cells = models.BooleanField(_("keep the columns for the export"), default=True)
     kind = IdentifierSlugField(_("kind"), max_length=100, blank=True)
     label = models.CharField(_("label"), max_length=200, blank=True)
     account = IdentifierField(_("account"), max_length=64, default="default")

@@ -70,7 +70,9 @@ def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
 class Question:
     """A prompt, and the params of its requests. `schema` is the JSON Schema that each answer must fit.
 
-    `delimiter` separates the table's cells, a key of `csv_table.DELIMITERS`; if empty, it is guessed.
+    `delimiter` separates the table's cells, a key of `csv_table.DELIMITERS`; if empty, it is guessed. `name_by` is the
+    column whose text names the requests; if empty, it is `custom_id`. With `keep_cells` each row is kept with its
+    request, for the export.
     """
 
     prompt: Prompt
@@ -79,6 +81,8 @@ class Question:
     system: str = ""
     schema: Mapping[str, Any] | None = None
     delimiter: str = ""
+    name_by: str = ""
+    keep_cells: bool = True
 
     def params(self, cells: Mapping[str, str]) -> dict[str, Any]:
         """Return the body of the Messages call about a row; raise ValueError if the prompt would be empty."""

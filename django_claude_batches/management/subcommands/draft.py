@@ -65,6 +65,7 @@ def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -
             kind=options["kind"],
             label=options["label"],
             account=options["account"],
+            cells_header=requests.header,
             progress=lambda count: console.progress(f"{batch_output.counted(count, 'request')} drafted"),
         )
     except BadRow as error:
@@ -79,7 +80,7 @@ def _dry_run(console: Console, file: RequestFile) -> None:
     survey = CheckReport()
     for row in file.rows():
         if problem := survey.add_row(row):
-            console.say(f"{file.name}, {file.place(row.number)}: {problem}.")
+            console.say(f"{file.place(row.number)}: {problem}.")
         if survey.is_full:
             break
         if survey.rows % 1000 == 0:
