@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
+from django_claude_batches.output_schema.jsonschema_validator import schema_problem
 from django_claude_batches.request_files.record_limits import MAX_PLACES, MAX_PROMPT_CHARACTERS
 from django_claude_batches.strict_json import decoded
 
@@ -102,11 +103,13 @@ class Question:
 
 
 def read_schema(text: str) -> dict[str, Any]:
-    """Read an output schema; raise BadPrompt unless it is a JSON object."""
+    """Read an output schema; raise BadPrompt unless it is a JSON Schema (a JSON object, without jsonschema)."""
     try:
         schema = decoded(text.encode())
     except ValueError as error:
         raise BadPrompt(f"The output schema is {error}.") from None
     if not isinstance(schema, dict):
         raise BadPrompt('The output schema is not a JSON object like {"type": "object", …}.')
+    if problem := schema_problem(schema):
+        raise BadPrompt(f"The output schema {problem}.")
     return schema
