@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from django_claude_batches import conf
-from django_claude_batches.pricing import PriceTable, bundled
+from django_claude_batches.pricing import MILLION, PriceTable, bundled
 
 
 class ModelInput(forms.TextInput):
@@ -24,14 +24,15 @@ class ModelInput(forms.TextInput):
 
 
 def priced_models(prices: PriceTable) -> list[tuple[str, str]]:
-    """Return each model that is not retired, with its price in a batch."""
-    text = _("%(input)s USD in, %(output)s USD out")
+    """Return each model with its price for a million tokens in a batch, the lower one if it depends on the prompt."""
     found = []
     for model in prices.models:
         costs = {
-            kind: prices.cost(model, **{f"{kind}_tokens": 1_000_000}, prompt_tokens=0) for kind in ("input", "output")
+            "input": prices.cost(model, input_tokens=MILLION, prompt_tokens=0),
+            "output": prices.cost(model, output_tokens=MILLION, prompt_tokens=0),
         }
-        words = text % {kind: f"{cost.normalize():f}" if cost is not None else "?" for kind, cost in costs.items()}
+        shown = {kind: "?" if cost is None else f"{cost.normalize():f}" for kind, cost in costs.items()}
+        words = _("%(input)s USD in, %(output)s USD out") % shown
         notice = prices.retirement(model)
         found.append((model, f"{words}. {notice}" if notice else words))
     return found
