@@ -56,6 +56,7 @@ RESUME = Verb(
 class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
     """Accounts and their state in the database. Keys are only in the settings."""
 
+    empty_list_text = gettext_lazy("No account was used yet. An account has a row here after its first call or tick.")
     account_path = "alias"
     verbs = (RESUME, CONFIRM)
     actions = [as_action(RESUME), as_action(CONFIRM)]

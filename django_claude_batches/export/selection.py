@@ -13,7 +13,10 @@ from django_claude_batches.models.request import BatchRequest, BatchRequestQuery
 from django_claude_batches.models.result import BatchResultQuerySet
 
 # Methods of `batch.results` that name an outcome.
-RESULT_FILTERS = ("succeeded", "errored", "canceled", "expired", "truncated", "refused", "unfinished", "invalid_output")
+RESULT_FILTERS = (
+    *("usable", "succeeded", "errored", "canceled", "expired"),
+    *("truncated", "refused", "unfinished", "invalid_output"),
+)
 
 
 def missing_rows(

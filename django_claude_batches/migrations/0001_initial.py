@@ -478,6 +478,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "result_counts",
+                    models.JSONField(
+                        editable=False,
+                        help_text="Its results by type and stop reason, as they were when it was last fetched.",
+                        null=True,
+                    ),
+                ),
+                (
                     "cost_usd",
                     models.DecimalField(
                         blank=True, decimal_places=9, max_digits=18, null=True, verbose_name="cost (USD)"
@@ -644,6 +652,17 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("failed_count", models.PositiveIntegerField(default=0, verbose_name="failed")),
+                (
+                    "failed_outcomes",
+                    models.JSONField(default=dict, help_text="How many of the failed rows had each outcome."),
+                ),
+                (
+                    "invalid_count",
+                    models.IntegerField(
+                        default=0,
+                        help_text="Answers found not to fit their schema, less those found to fit after all.",
+                    ),
+                ),
                 ("gone_count", models.PositiveIntegerField(default=0, verbose_name="target deleted")),
                 (
                     "to_retry",

@@ -8,6 +8,7 @@ from django_claude_batches.models.batch_state import State
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.event import BatchEvent
 from django_claude_batches.models.open_listing import OpenListing
+from django_claude_batches.models.outcomes import OutcomeCount, outcome_counts
 from django_claude_batches.models.remote_batch import RemoteBatch
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType
@@ -32,6 +33,7 @@ __all__ = [
     "MessageBatch",
     "OpenListing",
     "Outcome",
+    "OutcomeCount",
     "RemoteBatch",
     "ResultProblem",
     "ResultType",
@@ -42,4 +44,5 @@ __all__ = [
     "UploadPart",
     "UploadState",
     "UsageRollup",
+    "outcome_counts",
 ]

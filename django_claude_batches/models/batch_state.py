@@ -40,7 +40,7 @@ EXPLANATIONS = {
     State.CANCELING: _("Requests already running finish and are billed; their results are kept."),
     State.ENDED: _("{stored} of {total} stored."),
     State.INCOMPLETE: _("{stored} of {total} stored; next try {next_action_at}."),
-    State.INGESTED: _("{succeeded} succeeded, {failed} failed, {missing} missing."),
+    State.INGESTED: _("{stored} of {total} results are stored."),
     State.LOST: _("Archived or deleted at Anthropic before we fetched them."),
 }
 

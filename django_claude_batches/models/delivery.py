@@ -7,7 +7,7 @@ job's handlers write. Nothing else records that a row was delivered.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from django.db import models
@@ -24,6 +24,16 @@ from django_claude_batches.models.work_item import WorkItem
 
 # Requests in a chunk. One process at a time delivers a chunk; several chunks are delivered at once.
 CHUNK_REQUESTS = 1000
+
+
+# What a chunk stores about the rows that failed for good.
+FAILURE_COLUMNS = ("failed", "failed_count", "failed_outcomes")
+
+
+def failure_columns(failed: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Return FAILURE_COLUMNS for these rows, each with its position and outcome."""
+    outcomes = Counter(outcome for _position, outcome in failed)
+    return {"failed": failed, "failed_count": len(failed), "failed_outcomes": dict(outcomes)}
 
 
 class DeliveryMode(models.TextChoices):
@@ -158,6 +168,10 @@ class DeliveryChunk(WorkItem):
         _("delivered"), default=0, help_text=_("Rows whose handler took the answer, and that had not counted so.")
     )
     failed_count = models.PositiveIntegerField(_("failed"), default=0)
+    failed_outcomes = models.JSONField(default=dict, help_text=_("How many of the failed rows had each outcome."))
+    invalid_count = models.IntegerField(
+        default=0, help_text=_("Answers found not to fit their schema, less those found to fit after all.")
+    )
     gone_count = models.PositiveIntegerField(_("target deleted"), default=0)
     to_retry = models.JSONField(default=list, help_text=_("Positions that are tried again, each with what changes."))
     failed = models.JSONField(default=list, help_text=_("Positions that failed for good, each with its outcome."))
@@ -183,18 +197,18 @@ class DeliveryChunk(WorkItem):
     def withdraw_failures(self, positions: Iterable[int]) -> None:
         """Stop counting these as failed. Call it inside a transaction, and only if the chunk is done."""
         self._forget_failures(positions)
-        self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "outcomes"])
+        self.save(using=DeliveryChunk.objects.primary().db, update_fields=[*FAILURE_COLUMNS, "outcomes"])
 
     def mark_for_retry(self, changes: Mapping[int, str]) -> None:
         """Mark failed positions to be retried, each with its change, as `withdraw_failures` does."""
         self._forget_failures(changes)
         self.to_retry = [*self.to_retry, *([position, change] for position, change in changes.items())]
-        self.save(using=DeliveryChunk.objects.primary().db, update_fields=["failed", "failed_count", "to_retry"])
+        self.save(using=DeliveryChunk.objects.primary().db, update_fields=[*FAILURE_COLUMNS, "to_retry"])
 
     def _forget_failures(self, positions: Iterable[int]) -> None:
         taken = set(positions)
-        self.failed = [failed for failed in self.failed if failed[0] not in taken]
-        self.failed_count = len(self.failed)
+        for name, value in failure_columns([failed for failed in self.failed if failed[0] not in taken]).items():
+            setattr(self, name, value)
 
 
 class FailedDelivery(models.Model):

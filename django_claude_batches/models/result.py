@@ -37,6 +37,11 @@ def early_outcome(stop_reason: str) -> str:
     return ENDED_EARLY.get(stop_reason, "unfinished")
 
 
+def outcome_of(result_type: str, stop_reason: str) -> str:
+    """Return a result's outcome by these columns. Whether an answer fits its job's schema, they do not say."""
+    return (early_outcome(stop_reason) if result_type == ResultType.SUCCEEDED else "") or result_type
+
+
 def ended_as(outcome: str, *, to_result: str = "") -> Q:
     """Match the answers for which `early_outcome` returns this outcome; with "", those that are complete.
 
@@ -226,10 +231,9 @@ class BatchResult(models.Model):
         These are truncated, refused, unfinished (any other stop reason that is not in WHOLE_STOP_REASONS), and
         invalid_output: the answer does not fit its job's schema.
         """
-        if self.result_type != ResultType.SUCCEEDED:
-            return self.result_type
-        fits = "succeeded" if self.output_error is None else "invalid_output"
-        return early_outcome(self.stop_reason) or fits
+        outcome = outcome_of(self.result_type, self.stop_reason)
+        is_invalid = outcome == ResultType.SUCCEEDED and self.output_error is not None
+        return "invalid_output" if is_invalid else outcome
 
     @property
     def is_off_tier(self) -> bool:

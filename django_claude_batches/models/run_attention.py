@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.error_text import one_line
@@ -62,8 +63,7 @@ def needing_attention(runs: Any) -> Any:
 def attention(run: JobRun) -> str:
     """Return why the run needs attention, as text; empty if it does not. A few queries."""
     found = reasons()
-    rows = JobRun.objects.primary().filter(pk=run.pk).annotate(reason=first_of(found))
-    name = rows.values_list("reason", flat=True).first()
+    name = with_reason(JobRun.objects.primary().filter(pk=run.pk)).values_list("attention_reason", flat=True).first()
     words = next((reason.words for reason in found if reason.name == name), "")
     return str(words).format_map(_Details(run)).strip()
 
@@ -91,6 +91,30 @@ class _Details(dict[str, Any]):
         if name == "failed_deliveries":
             return f"{FailedDelivery.objects.primary().filter(batch__run=self._run).count():,}"
         return one_line(getattr(self._run, name)).strip()
+
+
+class _Brief(_Details):
+    """The same without a query for each run: what is long stands on the run's page."""
+
+    def __init__(self, run: JobRun, failed_deliveries: int) -> None:
+        super().__init__(run)
+        self._failed_deliveries = failed_deliveries
+
+    def __missing__(self, name: str) -> Any:
+        if name == "failed_deliveries":
+            return f"{self._failed_deliveries:,}"
+        return gettext("see the run's page") if name in {"left", "waiting", "stuck"} else super().__missing__(name)
+
+
+def with_reason(runs: Any) -> Any:
+    """Annotate runs with the name of the first reason for which they need attention, or an empty text."""
+    return runs.annotate(attention_reason=first_of(reasons()))
+
+
+def brief(run: Any, failed_deliveries: int) -> str:
+    """Return why a run that was annotated by `with_reason` needs attention; empty if it does not. No query."""
+    words = next((reason.words for reason in reasons() if reason.name == run.attention_reason), "")
+    return str(words).format_map(_Brief(run, failed_deliveries)).strip()
 
 
 def with_issues(runs: Any) -> Any:

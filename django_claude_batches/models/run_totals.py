@@ -58,8 +58,8 @@ class RunTotals:
     outcomes_of_batch: dict[int, Counter[str]] = field(default_factory=dict)
     #: Rows whose answer the handler accepted.
     delivered: int = 0
-    #: Rows that failed and are not retried automatically.
-    failed: int = 0
+    #: Rows that failed and are not retried automatically, by outcome; canceled ones too.
+    failures: Counter[str] = field(default_factory=Counter)
     #: Rows whose handler raised.
     failed_deliveries: int = 0
     #: Rows that had been deleted when their answer or failure was to be delivered.
@@ -85,6 +85,16 @@ class RunTotals:
     def handled(self) -> int:
         """Return the number of requests whose results were evaluated: out of `request_count`, the run's progress."""
         return self.outcomes.total()
+
+    @property
+    def canceled(self) -> int:
+        """Return the number of rows whose requests were canceled: nobody's failure."""
+        return self.failures["canceled"]
+
+    @property
+    def failed(self) -> int:
+        """Return the number of rows that failed and are not retried automatically. Canceled ones do not count."""
+        return self.failures.total() - self.canceled
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -140,7 +150,7 @@ class RunTotals:
         self.delivered += chunk["delivered_count"]
         if chunk["mode"] == DeliveryMode.REDELIVER:
             return  # the other outcomes of its rows were counted when they were first delivered
-        self.failed += chunk["failed_count"]
+        self.failures.update(chunk["failed_outcomes"])
         self.gone += chunk["gone_count"]
         self.to_retry += chunk["to_retry_count"]
         if chunk["mode"] == DeliveryMode.FIRST:
@@ -181,7 +191,7 @@ def _chunks(runs: Iterable[int], using: str) -> Iterator[dict[str, Any]]:
     chunks = (
         DeliveryChunk.objects.using(using).filter(batch__run__in=runs).annotate(to_retry_count=_ItemCount("to_retry"))
     )
-    counts = ("delivered_count", "failed_count", "gone_count", "outcomes", "to_retry_count")
+    counts = ("delivered_count", "failed_outcomes", "gone_count", "outcomes", "to_retry_count")
     columns = ("batch", "batch__run", "batch__run_attempt", "batch__delivered_at", "mode", *counts)
     for page in pages(chunks, "pk", *columns, size=PAGE):
         yield from (dict(zip(columns, values, strict=True)) for _pk, *values in page)

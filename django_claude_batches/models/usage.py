@@ -36,9 +36,18 @@ MAX_BATCH_TOKENS = 10**9 * wire.MAX_REQUESTS
 # Kinds of error that are stored for a batch: the most frequent ones.
 MAX_ERROR_GROUPS = 20
 
-# Only of failed results: a succeeded line with an error in it must not make two usage rows of its model.
-_ERROR_TYPE = Case(
-    When(result_type=ResultType.ERRORED, then=F("error_type")), default=Value(""), output_field=CharField()
+# Groups of results that are stored for a batch, by type and stop reason.
+MAX_RESULT_GROUPS = 40
+
+# In place of the rare stop reasons where there are more: the API has none like it, so such an answer is not whole.
+RARE = "*"
+
+# What a result is grouped by besides its type. An error in a succeeded line is ignored.
+_KIND = Case(
+    When(result_type=ResultType.ERRORED, then=F("error_type")),
+    When(result_type=ResultType.SUCCEEDED, then=F("stop_reason")),
+    default=Value(""),
+    output_field=CharField(),
 )
 
 
@@ -47,7 +56,7 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
         """Sum up the batch's results in one statement, which reads each of them once. Nothing is stored."""
         results = BatchResult.objects.using(self.db).filter(batch=batch_id).order_by()
         of_another_tier = Count("pk", filter=Q(result_type=ResultType.SUCCEEDED) & ~Q(service_tier__in=BATCH_TIERS))
-        groups: Any = results.annotate(kind=_ERROR_TYPE).values("model", "result_type", "kind")
+        groups: Any = results.annotate(kind=_KIND).values("model", "result_type", "kind")
         found = list(
             groups.annotate(
                 count=Count("pk"),
@@ -63,6 +72,7 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
             answered=sum(group["answered"] for group in found),
             usage=self._usage(sorted(found, key=itemgetter("model"))),
             error_groups=_error_groups(group for group in found if group["result_type"] == ResultType.ERRORED),
+            result_counts=_result_counts(found),
         )
 
     def _usage(self, groups: Iterable[dict[str, Any]]) -> list[UsageRollup]:
@@ -73,11 +83,11 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
                 continue
             row = rows.setdefault(group["model"], self.model(model=group["model"], results=0))
             if group["result_type"] == ResultType.SUCCEEDED:
-                row.results = group["count"]
-                row.other_tier_results = group["other_tier_results"]
-                row.cost_usd = rounded(group["cost"] or Decimal(0))
+                row.results += group["count"]
+                row.other_tier_results += group["other_tier_results"]
+                row.cost_usd = rounded(row.cost_usd + (group["cost"] or 0))
                 for name in USAGE_COLUMNS:
-                    setattr(row, name, min(int(group[f"{name}_sum"]), MAX_BATCH_TOKENS))
+                    setattr(row, name, min(getattr(row, name) + int(group[f"{name}_sum"]), MAX_BATCH_TOKENS))
             row.unpriced_results += group["count"] - group["priced"]
         return list(rows.values())
 
@@ -107,6 +117,8 @@ class Summary:
     usage: list[UsageRollup]
     # The errored results by kind, in the form of `MessageBatch.error_groups`.
     error_groups: list[dict[str, Any]]
+    # All results by type and stop reason, in the form of `MessageBatch.result_counts`.
+    result_counts: list[dict[str, Any]]
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -141,6 +153,19 @@ def _error_groups(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         counts[group["kind"]] += group["count"]  # grouped by model too, if an error names one
     frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_ERROR_GROUPS]
     return [{"error_type": kind, "count": count} for kind, count in frequent]
+
+
+def _result_counts(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return how many results have each type and stop reason. Of too many stop reasons, the rare ones are one."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for group in groups:
+        result_type = group["result_type"]
+        counts[result_type, group["kind"] if result_type == ResultType.SUCCEEDED else ""] += group["count"]
+    for result_type, stop_reason in sorted(counts, key=lambda key: (-counts[key], key))[MAX_RESULT_GROUPS:]:
+        known = result_type if result_type in ResultType.values else ""
+        counts[known, RARE if stop_reason else ""] += counts.pop((result_type, stop_reason))
+    names = ("result_type", "stop_reason", "count")
+    return [dict(zip(names, (*key, count), strict=True)) for key, count in counts.most_common()]
 
 
 class UsageRollup(models.Model):

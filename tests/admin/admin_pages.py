@@ -57,7 +57,8 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
     for request, columns in zip(requests, (succeeded, errored), strict=False):
         BatchResult.objects.create(batch=batch, request=request, custom_id=request.custom_id, **columns)
     counts: dict[str, Any] = {"processing_count": 0, "succeeded_count": 1, "errored_count": 1, "missing_count": 1}
-    counts["error_groups"] = UsageRollup.objects.sum_up(batch.pk).error_groups
+    summary = UsageRollup.objects.sum_up(batch.pk)
+    counts |= {"error_groups": summary.error_groups, "result_counts": summary.result_counts}
     UsageRollup(model="claude-haiku-4-5", results=1, input_tokens=1234).of(batch).save()
     now = timezone.now()
     SubmitAttempt.objects.create(
@@ -90,7 +91,12 @@ def run_in(standing: str) -> JobRun:
         DeliveryChunk.objects.create(batch=batch, position=0, last_position=2, failures=6, last_error="OSError: full")
         return run
     if standing == "troubled":
-        chunk |= {"failed": [[1, "errored"]], "failed_count": 1, "outcomes": {"succeeded": 2, "errored": 1}}
+        chunk |= {
+            "failed": [[1, "errored"]],
+            "failed_count": 1,
+            "failed_outcomes": {"errored": 1},
+            "outcomes": {"succeeded": 2, "errored": 1},
+        }
         park(batch, 2)
     DeliveryChunk.objects.create(**chunk, done_at=now)
     run.refresh_from_db()

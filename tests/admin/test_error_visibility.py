@@ -239,7 +239,7 @@ def test_who_may_see_nothing_does_not(everything: Everything) -> None:
     assert [places(shown, secret) for secret in (ANSWER, PROMPT, PAUSE, API)] == [[], [], [], []]
 
 
-@pytest.mark.parametrize("codename", slow_but(3, [*PAGES, *BOTH, "view_accountstate"]))
+@pytest.mark.parametrize("codename", slow_but(1, [*PAGES, *BOTH, "view_accountstate"]))
 def test_a_single_permission(everything: Everything, codename: str) -> None:
     check(everything, codename)
 
@@ -267,6 +267,7 @@ def test_operators_see_type_and_place(everything: Everything) -> None:
     assert str(State.REJECTED.label) in shown[url(BATCHES)]
 
 
+@pytest.mark.slow
 def test_who_may_read_prompts_and_answers_sees_what_was_raised(everything: Everything) -> None:
     shown = shown_to(everything, *PAGES, *BOTH, "add_messagebatch")
     found = {secret: set(places(shown, secret)) for secret in (ANSWER, PROMPT)}
@@ -278,6 +279,7 @@ def test_who_may_read_prompts_and_answers_sees_what_was_raised(everything: Every
     assert places(shown, PAUSE) == []
 
 
+@pytest.mark.slow
 def test_a_guess_is_not_answered(everything: Everything) -> None:
     """Neither the rows nor the status of a list reveal whether a guess is right."""
     client = client_of("view_messagebatch", "view_jobrun", "view_batchresult", "view_batchrequest")

@@ -150,6 +150,7 @@ def test_a_pooled_connection_is_not_shut_by_the_call_before(
     assert len({received.port for received in server.received}) == 1
 
 
+@pytest.mark.slow
 def test_threads_do_not_share_their_time(claude: ClaudeEmulator, ended: str) -> None:
     with closing(client_of(claude, total_timeout=5)) as client:
         other = client.send(io.BytesIO(BODY), size=len(BODY)).data["id"]
@@ -302,6 +303,7 @@ def test_trailers_without_end_end_the_results_however_fast_they_come() -> None:
 # wait_for ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_wait_for_ends_in_time(claude: ClaudeEmulator, ended: str) -> None:
     claude.bend(Bend(body="endless_continue", seconds=0.02))
     with closing(client_of(claude, total_timeout=None)) as client, in_time(1), pytest.raises(WaitTimeout):

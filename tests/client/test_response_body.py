@@ -20,6 +20,7 @@ from django_claude_batches.client.response_body import MAX_LISTING_BYTES, MAX_OB
 from django_claude_batches.exceptions import APIConnectionError, APIError, APIResponseValidationError
 from django_claude_batches.testing.emulator.faults.oversized import gzip_bomb
 from tests.client.scripted_server import BATCH_ID, Answer, Script, batch, page, refused
+from tests.harness.selections import slow_but
 
 ROOT = Path(__file__).parents[2]
 TINY = json.dumps(batch()).encode()
@@ -268,7 +269,7 @@ GROWN: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("verb", GROWN)
+@pytest.mark.parametrize("verb", slow_but(2, GROWN))
 def test_a_gzip_bomb_takes_little_memory(server: Script, verb: str) -> None:
     call, limit = GROWN[verb]
     packed = gzip_bomb(LINE, 100_000_000, b"\n") if verb == "results" else gzip_bomb(TINY, 500_000_000)

@@ -206,7 +206,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("failure", slow_but(2, FAILURES))
 def test_a_failing_submission_leaves_it_nowhere(failure: str, scripted: Script, log: pytest.LogCaptureFixture) -> None:
     scripted.answers(*FAILURES[failure])
     batch = services.submit(draft(3))
@@ -279,7 +279,7 @@ DIAGNOSED = {**FAILURES, "nothing": [page()], "wrong settings": [page()]}
 
 
 @pytest.mark.parametrize("form", slow_but(1, ["environment", "text", "callable"]))
-@pytest.mark.parametrize("failure", DIAGNOSED)
+@pytest.mark.parametrize("failure", slow_but(2, DIAGNOSED))
 def test_the_doctor_does_not_show_it(
     failure: str, form: str, scripted: Script, settings: Any, log: pytest.LogCaptureFixture
 ) -> None:

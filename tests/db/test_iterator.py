@@ -57,7 +57,7 @@ READINGS: dict[str, Reading] = {
 }
 
 
-@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("reading", slow_but(2, READINGS))
 @pytest.mark.parametrize("size", slow_but(2, [7, 1, 24, 100]))
 def test_the_rows_are_those_of_the_queryset(
     batch: MessageBatch, reading: str, size: int, monkeypatch: pytest.MonkeyPatch

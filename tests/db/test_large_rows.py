@@ -13,6 +13,7 @@ from django_claude_batches.models import MessageBatch, State, bulk
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply
 from tests.harness.factories import draft, item
+from tests.harness.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -38,7 +39,9 @@ def documents(count: int, text: str) -> Iterator[Any]:
         yield item(number, system=text)
 
 
-@pytest.mark.parametrize("text", ["x" * 1_000_000, '"\\' * 500_000, "語" * 330_000], ids=["plain", "escaped", "wide"])
+@pytest.mark.parametrize(
+    "text", slow_but(1, ["x" * 1_000_000, '"\\' * 500_000, "語" * 330_000]), ids=["plain", "escaped", "wide"]
+)
 def test_large_requests_are_inserted_a_few_at_a_time(text: str) -> None:
     """40 MB of documents, as with PDFs: in one INSERT they would be held in memory at once, too."""
     longest = Longest()
@@ -48,7 +51,9 @@ def test_large_requests_are_inserted_a_few_at_a_time(text: str) -> None:
     assert longest.bytes <= bulk.PACKET_BYTES + 10_000
 
 
-@pytest.mark.parametrize("text", ["x" * 1_000_000, '"\\' * 500_000, "語" * 330_000], ids=["plain", "escaped", "wide"])
+@pytest.mark.parametrize(
+    "text", slow_but(1, ["x" * 1_000_000, '"\\' * 500_000, "語" * 330_000]), ids=["plain", "escaped", "wide"]
+)
 def test_large_results_are_stored(text: str) -> None:
     """JSON columns are written with escapes: a character of 3 bytes takes 7 in a statement."""
     with ClaudeEmulator(seed=1, replies=lambda params, custom_id: Reply(text)) as claude:

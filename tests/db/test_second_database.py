@@ -129,6 +129,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
         assert model.objects.using("other").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("router", slow_but(1, [OurTablesElsewhere, ReadsLag]))
 def test_a_run_of_a_job(settings: Any, router: Any) -> None:
     """Its rows are the project's, in the default database; all else of it is in the other one."""

@@ -15,6 +15,7 @@ from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, item
 from tests.harness.hostile_values import CHANGED, KEPT, UNREADABLE
+from tests.harness.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -72,7 +73,7 @@ def places(value: Any) -> list[dict[str, Any]]:
     return params
 
 
-@pytest.mark.parametrize("name", SENT)
+@pytest.mark.parametrize("name", slow_but(2, SENT))
 def test_what_can_be_sent_is_sent_as_given(claude: ClaudeEmulator, name: str) -> None:
     params = places(SENT[name])
     batch = services.advance(services.submit(MessageBatch.objects.create_draft({"params": each} for each in params)))
@@ -85,15 +86,18 @@ def test_what_can_be_sent_is_sent_as_given(claude: ClaudeEmulator, name: str) ->
 
 @pytest.mark.parametrize(
     ("place", "around"),
-    [
-        ("params.system", lambda value: {"system": value}),
-        ("params.model", lambda value: {"model": value}),
-        ("params.messages[0].content[1].text", lambda value: {"messages": [{"content": ["x", {"text": value}]}]}),
-        ("params.metadata[…]", lambda value: {"metadata": {"an odd key": value}}),
-        ("params.metadata.a_key", lambda value: {"metadata": {"a_key": value}}),
-    ],
+    slow_but(
+        2,
+        [
+            ("params.system", lambda value: {"system": value}),
+            ("params.model", lambda value: {"model": value}),
+            ("params.messages[0].content[1].text", lambda value: {"messages": [{"content": ["x", {"text": value}]}]}),
+            ("params.metadata[…]", lambda value: {"metadata": {"an odd key": value}}),
+            ("params.metadata.a_key", lambda value: {"metadata": {"a_key": value}}),
+        ],
+    ),
 )
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", slow_but(2, REFUSED))
 def test_what_cannot_be_sent_is_refused_by_place(name: str, place: str, around: Any) -> None:
     value, reason = REFUSED[name]
     with pytest.raises(InvalidRequest, match=r"^Request 1 ") as caught:
@@ -144,6 +148,7 @@ def test_a_large_request(claude: ClaudeEmulator, text: str) -> None:
     assert create.sha256 == hashlib.sha256(sent).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_request_that_became_too_large_is_refused() -> None:
     request = draft(1).requests.get()
     request.params = {**request.params, "system": "x" * 32_000_000}

@@ -79,14 +79,17 @@ def test_a_line_goes_out_as_it_came(claude: ClaudeEmulator, settings: Any, name:
 
 @pytest.mark.parametrize(
     ("beginning", "kept"),
-    [
-        (b'{"custom_id":"ID",', 0),
-        (b'{ "custom_id"  :\t"ID" ,', 0),
-        (b'{"custom\\u005fid":"ID",', 0),
-        (b'{"custom_id":"ID","custom_id":"ID",', 0),
-        (b'{"a":{"custom_id":"ID"},"b":["custom_id","ID"],"c":1,"custom_id":"ID",', 2),
-        (b'{"a":"custom_id","custom_id":"ID","b":"\\"custom_id\\":\\"ID\\"","c":"ID",', 2),
-    ],
+    slow_but(
+        2,
+        [
+            (b'{"custom_id":"ID",', 0),
+            (b'{ "custom_id"  :\t"ID" ,', 0),
+            (b'{"custom\\u005fid":"ID",', 0),
+            (b'{"custom_id":"ID","custom_id":"ID",', 0),
+            (b'{"a":{"custom_id":"ID"},"b":["custom_id","ID"],"c":1,"custom_id":"ID",', 2),
+            (b'{"a":"custom_id","custom_id":"ID","b":"\\"custom_id\\":\\"ID\\"","c":"ID",', 2),
+        ],
+    ),
 )
 def test_only_the_custom_id_of_an_original_line_becomes_ours(
     claude: ClaudeEmulator, settings: Any, beginning: bytes, kept: int
@@ -175,22 +178,25 @@ def test_a_filter_goes_out_alone() -> None:
 
 @pytest.mark.parametrize(
     ("narrowing", "expected"),
-    [
-        (ResultSelection(), "01234567"),
-        (ResultSelection(outcomes=RESULT_FILTERS), "01234567"),
-        (ResultSelection(outcomes=["refused"]), "4"),
-        (ResultSelection(outcomes=["unfinished"]), "7"),
-        (ResultSelection(outcomes=["errored", "truncated"]), "125"),
-        (ResultSelection(error_types=["invalid_request_error"]), "2"),
-        (ResultSelection(error_types=["api_error", "invalid_request_error"]), "12"),
-        (ResultSelection(error_types=[""]), ""),
-        (ResultSelection(of_another_tier=True), "6"),
-        (ResultSelection(beginning="r-"), "01234567"),
-        (ResultSelection(beginning="r-1"), "1"),
-        (ResultSelection(beginning="-1"), ""),
-        (ResultSelection(outcomes=["errored", "truncated"], beginning="r-5"), "5"),
-        (ResultSelection(outcomes=["truncated"], error_types=["api_error"]), ""),
-    ],
+    slow_but(
+        2,
+        [
+            (ResultSelection(), "01234567"),
+            (ResultSelection(outcomes=RESULT_FILTERS), "01234567"),
+            (ResultSelection(outcomes=["refused"]), "4"),
+            (ResultSelection(outcomes=["unfinished"]), "7"),
+            (ResultSelection(outcomes=["errored", "truncated"]), "125"),
+            (ResultSelection(error_types=["invalid_request_error"]), "2"),
+            (ResultSelection(error_types=["api_error", "invalid_request_error"]), "12"),
+            (ResultSelection(error_types=[""]), ""),
+            (ResultSelection(of_another_tier=True), "6"),
+            (ResultSelection(beginning="r-"), "01234567"),
+            (ResultSelection(beginning="r-1"), "1"),
+            (ResultSelection(beginning="-1"), ""),
+            (ResultSelection(outcomes=["errored", "truncated"], beginning="r-5"), "5"),
+            (ResultSelection(outcomes=["truncated"], error_types=["api_error"]), ""),
+        ],
+    ),
 )
 def test_what_is_narrowed_goes_out_alone(narrowing: ResultSelection, expected: str) -> None:
     early = {5: Reply("x", stop_reason="max_tokens"), 7: Reply("x", stop_reason="pause_turn")}

@@ -15,6 +15,7 @@ from django_claude_batches.models import AccountState, JobRun, MessageBatch, Run
 from django_claude_batches.models.run_attention import attention, needing_attention
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, make_due, running
+from tests.harness.selections import slow_but
 from tests.management.conftest import Manage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -42,7 +43,7 @@ STANDING: dict[str, tuple[Any, bool]] = {
 }
 
 
-@pytest.mark.parametrize("standing", STANDING)
+@pytest.mark.parametrize("standing", slow_but(2, STANDING))
 def test_all_go_by_one_definition(standing: str, admin_client: Client, manage: Manage) -> None:
     make, needs_it = STANDING[standing]
     batch = make()
@@ -63,13 +64,16 @@ def test_all_go_by_one_definition(standing: str, admin_client: Client, manage: M
 
 @pytest.mark.parametrize(
     ("changes", "needs_it"),
-    [
-        ({"left_out_count": 3}, True),
-        ({"left_out_count": 3, "row_count": 1}, False),
-        ({}, False),
-        ({"left_out_count": 3, "state": RunState.CANCELED}, False),
-        ({"left_out_count": 3, "state": RunState.DRAFTING, "next_action_at": DatabaseNow()}, False),
-    ],
+    slow_but(
+        2,
+        [
+            ({"left_out_count": 3}, True),
+            ({"left_out_count": 3, "row_count": 1}, False),
+            ({}, False),
+            ({"left_out_count": 3, "state": RunState.CANCELED}, False),
+            ({"left_out_count": 3, "state": RunState.DRAFTING, "next_action_at": DatabaseNow()}, False),
+        ],
+    ),
 )
 def test_a_run_that_asked_nothing_and_left_rows_out(
     changes: dict[str, Any], needs_it: bool, admin_client: Client, manage: Manage

@@ -106,13 +106,13 @@ def test_each_command_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("as_json", slow_but(1, [False, True]))
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", slow_but(2, COMMANDS))
 def test_a_command_that_shows_rows(manage: Manage, rows: dict[str, Any], name: str, as_json: bool) -> None:
     given = [getattr(rows.get(each), "pk", each) for each in COMMANDS[name]]
     check(manage(name, *given, *(["--json"] if as_json else []), terminal=not as_json))
 
 
-@pytest.mark.parametrize("name", sorted(SILENT - {"export", "draft", "adopt", "run"}))
+@pytest.mark.parametrize("name", slow_but(2, sorted(SILENT - {"export", "draft", "adopt", "run"})))
 def test_a_command_that_shows_none(manage: Manage, rows: dict[str, Any], name: str) -> None:
     ran = manage(name)
     check(ran, is_shown="FORGED" in ran.out + ran.err)

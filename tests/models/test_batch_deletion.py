@@ -10,14 +10,15 @@ from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchResult, MessageBatch, State, SubmitAttempt
 from tests.harness.factories import draft, in_state, item, make_due
 from tests.harness.library.models import Book
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.database
 class TestDeletingHere:
-    @pytest.mark.parametrize("state", ["draft", "rejected", "held", "ingested", "lost", "abandoned"])
-    @pytest.mark.parametrize("how", ["instance", "queryset"])
+    @pytest.mark.parametrize("state", slow_but(2, ["draft", "rejected", "held", "ingested", "lost", "abandoned"]))
+    @pytest.mark.parametrize("how", slow_but(2, ["instance", "queryset"]))
     def test_what_is_not_live_goes_with_all_its_rows(self, state: str, how: str) -> None:
         batch = in_state(State(state))
         request = batch.requests.get()

@@ -14,6 +14,7 @@ from django_claude_batches.testing.emulator.replies import Reply, scripted
 from django_claude_batches.testing.emulator.validation.params import Failure
 from tests.harness.factories import item
 from tests.harness.library.models import Book
+from tests.harness.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -59,7 +60,9 @@ class TestOutcomes:
         invalidated(batch, "r-4")
         assert ids(batch.results.usable()) == ["r-0"]
 
-    @pytest.mark.parametrize("reason", ["model_context_window_exceeded", "pause_turn", "End_turn", "tired", None, ""])
+    @pytest.mark.parametrize(
+        "reason", slow_but(2, ["model_context_window_exceeded", "pause_turn", "End_turn", "tired", None, ""])
+    )
     def test_an_answer_that_did_not_end_is_unfinished(self, settings: Any, reason: str | None) -> None:
         batch = answered({0: "good", 1: Reply("half", stop_reason=reason)})
         results = batch.results
@@ -80,7 +83,7 @@ class TestOutcomes:
         assert (result.outcome, result.batch.results.ended_early().count()) == ("succeeded", 0)
 
     @pytest.mark.parametrize(
-        "reason", ["end_turn", "tool_use", "max_tokens", "refusal", "pause_turn", "TOOL_USE", "tired", ""]
+        "reason", slow_but(2, ["end_turn", "tool_use", "max_tokens", "refusal", "pause_turn", "TOOL_USE", "tired", ""])
     )
     def test_the_database_and_python_agree_on_each_outcome(self, reason: str) -> None:
         result = answered({0: Reply("x", stop_reason=reason)}).results.get()
@@ -126,22 +129,25 @@ class TestOutputs:
 
     @pytest.mark.parametrize(
         ("lookup", "value", "found"),
-        [
-            ("output__isnull", True, ["r-4"]),
-            ("output__isnull", False, ["r-0", "r-1", "r-2", "r-3"]),
-            ("output__sentiment", "good", ["r-0", "r-2"]),
-            ("output__sentiment__in", ["so", "bad"], ["r-1", "r-3"]),
-            ("output__sentiment__startswith", "go", ["r-0", "r-2"]),
-            ("output__score", 4, ["r-0"]),
-            ("output__score__gte", 3, ["r-0", "r-2", "r-3"]),
-            ("output__score__lt", 2.75, ["r-1"]),
-            ("output__tags__0", "quiet", ["r-0", "r-3"]),
-            ("output__tags", [], ["r-1"]),
-            ("output__has_key", "by", ["r-0", "r-2"]),
-            ("output__by__isnull", True, ["r-1", "r-3", "r-4"]),
-            ("output__by", None, ["r-2"]),
-            ("output__by__name", "Ä😀", ["r-0"]),
-        ],
+        slow_but(
+            2,
+            [
+                ("output__isnull", True, ["r-4"]),
+                ("output__isnull", False, ["r-0", "r-1", "r-2", "r-3"]),
+                ("output__sentiment", "good", ["r-0", "r-2"]),
+                ("output__sentiment__in", ["so", "bad"], ["r-1", "r-3"]),
+                ("output__sentiment__startswith", "go", ["r-0", "r-2"]),
+                ("output__score", 4, ["r-0"]),
+                ("output__score__gte", 3, ["r-0", "r-2", "r-3"]),
+                ("output__score__lt", 2.75, ["r-1"]),
+                ("output__tags__0", "quiet", ["r-0", "r-3"]),
+                ("output__tags", [], ["r-1"]),
+                ("output__has_key", "by", ["r-0", "r-2"]),
+                ("output__by__isnull", True, ["r-1", "r-3", "r-4"]),
+                ("output__by", None, ["r-2"]),
+                ("output__by__name", "Ä😀", ["r-0"]),
+            ],
+        ),
     )
     def test_filters(self, results: Any, lookup: str, value: Any, found: list[str]) -> None:
         assert ids(results.filter(**{lookup: value})) == found

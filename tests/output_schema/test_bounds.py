@@ -19,6 +19,7 @@ from jsonschema.exceptions import best_match
 from django_claude_batches.output_schema import BadSchema, InvalidOutput, OutputSchema
 from django_claude_batches.output_schema.jsonschema_bounds import MAX_FORMATTED, MAX_UNEVALUATED
 from django_claude_batches.output_schema.jsonschema_validator import JsonSchemaChecker
+from tests.harness.selections import slow_but
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 BACKTRACKING = "^(a|aa)+$"
@@ -48,21 +49,24 @@ def branching(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("schema", "value"),
-    [
-        ({"pattern": BACKTRACKING}, HOSTILE),
-        ({"patternProperties": {BACKTRACKING: {"type": "null"}}}, {HOSTILE: 1}),
-        ({"patternProperties": {BACKTRACKING: True}, "additionalProperties": False}, {HOSTILE: 1}),
-        ({"propertyNames": {"pattern": BACKTRACKING}}, {HOSTILE: 1}),
-        ({"contains": {"pattern": BACKTRACKING}}, [HOSTILE]),
-        # A `$schema` in what is referred to chooses the keywords of jsonschema, which would search with `re`.
-        (
-            {"$schema": DRAFT, "items": {"$ref": "#"}, "pattern": BACKTRACKING},
-            [HOSTILE],
-        ),
-        ({"$schema": "http://json-schema.org/draft-07/schema#", "pattern": BACKTRACKING}, HOSTILE),
-        (branching("oneOf"), nested(40)),
-        ({"not": {"not": branching("oneOf")["$defs"]["node"]}, **branching("oneOf")}, nested(40)),
-    ],
+    slow_but(
+        2,
+        [
+            ({"pattern": BACKTRACKING}, HOSTILE),
+            ({"patternProperties": {BACKTRACKING: {"type": "null"}}}, {HOSTILE: 1}),
+            ({"patternProperties": {BACKTRACKING: True}, "additionalProperties": False}, {HOSTILE: 1}),
+            ({"propertyNames": {"pattern": BACKTRACKING}}, {HOSTILE: 1}),
+            ({"contains": {"pattern": BACKTRACKING}}, [HOSTILE]),
+            # A `$schema` in what is referred to chooses the keywords of jsonschema, which would search with `re`.
+            (
+                {"$schema": DRAFT, "items": {"$ref": "#"}, "pattern": BACKTRACKING},
+                [HOSTILE],
+            ),
+            ({"$schema": "http://json-schema.org/draft-07/schema#", "pattern": BACKTRACKING}, HOSTILE),
+            (branching("oneOf"), nested(40)),
+            ({"not": {"not": branching("oneOf")["$defs"]["node"]}, **branching("oneOf")}, nested(40)),
+        ],
+    ),
 )
 def test_a_check_that_takes_too_long_makes_the_answer_invalid(schema: dict[str, Any], value: Any) -> None:
     with pytest.raises(
@@ -291,7 +295,7 @@ UNIONS = [
 ]
 
 
-@pytest.mark.parametrize(("model", "answer"), UNIONS)
+@pytest.mark.parametrize(("model", "answer"), slow_but(2, UNIONS))
 def test_a_union_that_contains_itself(model: type[pydantic.BaseModel], answer: Any) -> None:
     schema = OutputSchema(model)
     (said,) = schema.warnings

@@ -189,7 +189,7 @@ def test_there_is_a_picture_of_each_page_in_each_form() -> None:
     """Made by `python -m tests.browser.screenshots`; what is looked at by nobody is not kept."""
     pictures = list((DOCS / "screenshots").glob("*.png"))
     assert {path.name for path in pictures} == {f"{name}-{form}.png" for name in PAGES_OF_OURS for form in FORMS}
-    assert sum(path.stat().st_size for path in pictures) < 4_200_000
+    assert sum(path.stat().st_size for path in pictures) < 4_000_000
 
 
 def test_each_picture_of_a_theme_is_on_its_page() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.selections import slow_but
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "django_claude_batches"
 LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
@@ -75,7 +77,7 @@ def test_all_of_testing_but_jobs_is_the_emulators_side() -> None:
     assert set(listed) == {f"{PACKAGE.name}.testing.{name}" for name in modules - beside}
 
 
-@pytest.mark.parametrize("contract", PLANTED)
+@pytest.mark.parametrize("contract", slow_but(2, PLANTED))
 def test_a_planted_violation_breaks(contract: str, tmp_path: Path) -> None:
     path, module = PLANTED[contract]
     shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))

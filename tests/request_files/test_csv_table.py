@@ -193,6 +193,7 @@ CELLS = st.text(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8), st.sampled_from(",;\t"))
 def test_what_the_csv_module_writes_is_read_back(cells: list[tuple[str, str]], delimiter: str) -> None:
     out = io.StringIO()

@@ -45,7 +45,7 @@ def at_most(size: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("value", [b"{}", b"[]", b"[[]]", b'{"a":{}}', b'{"a":1}'])
+@pytest.mark.parametrize("value", slow_but(2, [b"{}", b"[]", b"[[]]", b'{"a":{}}', b'{"a":1}']))
 def test_a_line_of_many_values_is_refused_in_little_memory(value: bytes) -> None:
     data = b'{"params": [' + b",".join([value] * 150_000) + b"]}\n"
     with at_most(4 * len(data)):
@@ -74,8 +74,8 @@ def test_a_line_may_take_so_much_memory(wide: str, width: int) -> None:
     assert f"{most:,}" in problem_with_line(fits + b" ")
 
 
-@pytest.mark.parametrize("filling", [b"x", b" "])
-@pytest.mark.parametrize("more", [1, MAX_LINE_BYTES])
+@pytest.mark.parametrize("filling", slow_but(2, [b"x", b" "]))
+@pytest.mark.parametrize("more", slow_but(2, [1, MAX_LINE_BYTES]))
 def test_the_line_behind_one_that_is_too_long_is_read(filling: bytes, more: int) -> None:
     (first, second) = lines(filling * (MAX_LINE_BYTES + 2 + more) + b"\n" + GOOD)
     assert first == (1, "it has more than 32,000,000 bytes, and a request in a file has at most so many")
@@ -88,6 +88,7 @@ def test_a_line_as_long_as_may_be_is_read() -> None:
     assert lines(line + b"x\r\n" + GOOD) == [(1, "not JSON: Extra data at character 32000000"), (2, "")]
 
 
+@pytest.mark.slow
 def test_a_row_of_many_lines_is_refused_and_the_rows_behind_it_are_read() -> None:
     row = b'"\n",' * (MAX_RECORD_BYTES // 4) + b"end\n"
     found = table(b"review,n\nwarm,0\n" + row + b"itchy,2\n")

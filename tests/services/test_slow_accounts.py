@@ -29,6 +29,7 @@ from django_claude_batches.services.engine import (
 from django_claude_batches.services.reconciliation.late_arrivals import dispatch_due_watches
 from django_claude_batches.testing import Bend, ClaudeEmulator
 from tests.harness.factories import draft, in_state, make_due, running
+from tests.harness.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("quick", "accounts")]
 
@@ -112,7 +113,7 @@ class TestRemembering:
         "delete": lambda claude: services.delete_remote(ended(claude)),
     }
 
-    @pytest.mark.parametrize("verb", STEPS)
+    @pytest.mark.parametrize("verb", slow_but(2, STEPS))
     def test_a_call_that_is_too_slow(self, claude: ClaudeEmulator, settings: Any, verb: str) -> None:
         batch = self.STEPS[verb](claude)
         assert not AccountState.objects.slow().exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -17,12 +17,13 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from django_claude_batches.error_text import one_line
 from django_claude_batches.estimates import CENT, Estimate
 from django_claude_batches.models import MessageBatch, State
-from django_claude_batches.models.batch_state import FETCHING, REMOTE
+from django_claude_batches.models.batch_state import FETCHING
+from django_claude_batches.models.outcomes import OutcomeCount, in_words, outcome_counts
 
 EMPTY = "-"
 
@@ -33,14 +34,6 @@ SMALL = Decimal("0.01")
 
 # Models without a price that a text names.
 MOST_MODELS = 3
-
-OUTCOMES = {
-    "succeeded": gettext_lazy("succeeded"),
-    "errored": gettext_lazy("errored"),
-    "canceled": gettext_lazy("canceled"),
-    "expired": gettext_lazy("expired"),
-    "processing": gettext_lazy("processing"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +53,25 @@ def state_label(batch: MessageBatch) -> SafeString:
     return format_html('<span class="dcb-state dcb-{}" title="{}">{}</span>', batch.state, hint, label)
 
 
-def progress(batch: MessageBatch) -> str:
+def progress(batch: MessageBatch, url: Callable[[str], str] | None = None) -> str:
     """Return a bar of the outcomes with its text, or how many requests wait in a batch that is not at Anthropic."""
-    counts = {name: getattr(batch, f"{name}_count") for name in OUTCOMES}
-    total = sum(counts.values())
-    if batch.state not in REMOTE or not total:
+    counts = outcome_counts(batch)
+    if not counts:
         return ngettext("%(n)s request", "%(n)s requests", batch.request_count) % {"n": f"{batch.request_count:,}"}
-    return bar([(name, label, counts[name]) for name, label in OUTCOMES.items()], total)
+    return bar(counts, sum(each.count for each in counts), url)
 
 
-def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
-    """Return a bar, with each part's name as its class and its number as its width, and a legend below it."""
-    text = ", ".join(f"{count:,} {label}" for _name, label, count in parts if count)
+def bar(parts: Sequence[OutcomeCount], total: int, url: Callable[[str], str] | None = None) -> SafeString:
+    """Return a bar, with each part's name as its class and its number as its width, and a legend below it.
+
+    `url` returns the URL of the rows of a part by its name, or an empty text.
+    """
+    text = in_words(parts)
     drawn, start = [], 0
-    for name, _label, count in parts:
-        width = min(count, total - start)
+    for part in parts:
+        width = min(part.count, total - start)
         if width > 0:
-            drawn.append((name, start, width))
+            drawn.append((part.name, start, width))
             start += width
     return format_html(
         '<svg class="dcb-bar" viewBox="0 0 {} 1" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
@@ -84,7 +79,9 @@ def bar(parts: Sequence[tuple[str, Any, int]], total: int) -> SafeString:
         total,
         text,
         format_html_join("", '<rect class="dcb-{}" x="{}" width="{}" height="1"/>', drawn),
-        text,
+        format_html_join(
+            ", ", "{}", ((link(url(each.name) if url else "", f"{each.count:,} {each.label}"),) for each in parts)
+        ),
     )
 
 
@@ -123,7 +120,8 @@ def age(at: datetime | None) -> str:
     if at is None:
         return EMPTY
     shown = display_for_value(timezone.localtime(at), EMPTY)
-    return format_html('<span title="{}">{}</span>', shown, timesince(at, depth=1))
+    # Its space may not break, and columns of lists are narrow.
+    return format_html('<span title="{}">{}</span>', shown, timesince(at, depth=1).replace("\xa0", " "))
 
 
 def moment(at: datetime) -> SafeString:
@@ -163,6 +161,20 @@ def share(part: float) -> SafeString:
         '<rect width="{}" height="1"/></svg>',
         full,
     )
+
+
+def money(cost: Decimal, as_of: date | None = None) -> SafeString:
+    """Return a cost in dollars and cents, with the exact amount and the day of the prices as a tooltip."""
+    shown = "< $0.01" if 0 < cost < CENT else f"${cost:,.2f}"
+    exact = _("%(amount)s USD") % {"amount": f"{cost.normalize():,f}"}
+    if as_of is not None:
+        exact = _("%(amount)s by the prices of %(day)s") % {"amount": exact, "day": date_format(as_of, "DATE_FORMAT")}
+    return format_html('<span title="{}">{}</span>', exact, shown)
+
+
+def two_lines(first: str, second: str) -> str:
+    """Return a text with a quiet one below it, if there is one."""
+    return format_html('{}<span class="dcb-second">{}</span>', first, second) if second else first
 
 
 def usd(cost: Decimal | None, as_of: date | None = None) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -30,6 +29,9 @@ from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State
 from django_claude_batches.models.batch_state import DELETABLE, EDITABLE, FETCHING, NOT_BEING_IDENTIFIED
 
+# Characters of a column that says why a batch needs attention.
+MAX_ATTENTION = 80
+
 # Columns that a batch shares with its run: the kind is the name of the run's job.
 FIXED_IN_RUN = ("kind", "account")
 
@@ -41,8 +43,10 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
     form = DraftForm
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
-    list_display = ("state_label", "name", "kind", "account", "progress", "age", "cost", "error")
+    empty_list_text = _("There are no batches yet. They are made of an uploaded file, by jobs, or by code.")
+    list_display = ("state_label", "name", "progress", "cost", "age", "attention")
     list_display_links = ("name",)
+    optional_columns = ("cost", "attention")
     list_filter = ("state", AttentionFilter, NearingFilter, KindFilter, AccountFilter, AgeFilter, RunFilter)
     linked_by = ("state", "run")
     list_per_page = 50
@@ -101,16 +105,18 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
         return batch_page(self.viewer(request), row)
 
     @admin.display(description=_("batch"), ordering="pk")
-    def name(self, batch: MessageBatch) -> str:
-        return str(batch)
+    def name(self, batch: Any) -> str:
+        """Return number and label, with the job or kind and the account below."""
+        first = str(batch) if batch.label or not batch.kind else f"#{batch.pk}"
+        return display.two_lines(first, ", ".join(filter(None, (batch.kind, getattr(batch, "shown_account", "")))))
 
     @admin.display(description=_("state"))
     def state_label(self, batch: MessageBatch) -> str:
         return display.state_label(batch)
 
     @admin.display(description=_("outcomes"))
-    def progress(self, batch: MessageBatch) -> str:
-        return display.progress(batch)
+    def progress(self, batch: Any) -> str:
+        return display.progress(batch, getattr(batch, "outcome_url", None))
 
     @admin.display(description=_("age"))
     def age(self, batch: MessageBatch) -> str:
@@ -118,17 +124,14 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
 
     @admin.display(description=_("cost"))
     def cost(self, batch: MessageBatch) -> str:
-        """Return the amount, with the day of the prices below it."""
-        if batch.cost_usd is None:
-            return display.EMPTY
-        if batch.prices_as_of is None:
-            return display.usd(batch.cost_usd)
-        day = date_format(batch.prices_as_of, "SHORT_DATE_FORMAT")
-        return format_html('{}<br><span class="quiet">{}</span>', display.usd(batch.cost_usd), _("of %s") % day)
+        return display.EMPTY if batch.cost_usd is None else display.money(batch.cost_usd, batch.prices_as_of)
 
-    @admin.display(description=_("last error"))
-    def error(self, batch: MessageBatch) -> str:
-        return display.cut(display.told(batch.last_error)[0], 60)
+    @admin.display(description=_("attention"))
+    def attention(self, batch: Any) -> str:
+        """Return why it needs attention; otherwise its last error, which is retried."""
+        if reason := getattr(batch, "attention_text", ""):
+            return format_html('<span class="dcb-attention">{}</span>', display.cut(reason, MAX_ATTENTION))
+        return display.cut(display.told(batch.last_error)[0], MAX_ATTENTION)
 
     def has_change_permission(self, request: HttpRequest, obj: MessageBatch | None = None) -> bool:
         permitted = request.user.has_perm("django_claude_batches.change_messagebatch")

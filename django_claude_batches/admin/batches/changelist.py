@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
+from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.changelist import LeanChangeList
+from django_claude_batches.admin.base.outcomes import outcome_url
+from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.models import UsageRollup
+from django_claude_batches.models.batch.attention import in_words, with_reason
+from django_claude_batches.models.outcomes import with_invalid_count
 from django_claude_batches.models.usage_totals import sums_of
 
 
 class BatchChangeList(LeanChangeList):
+    def annotated(self, rows: Any) -> Any:
+        return with_invalid_count(with_reason(rows))
+
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Add outcomes and their links, why a batch needs attention, and its account if there are several."""
+        viewer: Viewer = self.model_admin.viewer(request)
+        has_accounts = len({*viewer.aliases(), *(batch.account for batch in rows)}) > 1
+        for batch in rows:
+            batch.attention_text = in_words(batch)
+            batch.shown_account = batch.account if has_accounts else ""
+            batch.outcome_url = partial(outcome_url, viewer, batch.pk)
+
     @cached_property
     def spent(self) -> str:
         """Return what all batches that match cost, also those of other pages; empty if none is billed. One query."""
@@ -20,10 +41,10 @@ class BatchChangeList(LeanChangeList):
         sums = sums_of(UsageRollup.objects.using(self.queryset.db).filter(batch__in=listed))
         if not sums.requests and not sums.unpriced_results:
             return ""
-        text = _("Cost of all batches in this list: %(cost)s") % {
-            "cost": display.spent(sums.cost_usd, sums.unpriced_results)
-        }
+        amount = display.money(sums.cost_usd)
         if not sums.unpriced_results:
-            return text
+            return format_html(_("Cost of all batches in this list: {amount}"), amount=amount)
         unknown = ngettext("%(n)s result of unknown cost", "%(n)s results of unknown cost", sums.unpriced_results)
-        return f"{text} ({unknown % {'n': f'{sums.unpriced_results:,}'}})"
+        unknown %= {"n": f"{sums.unpriced_results:,}"}
+        text = _("Cost of all batches in this list: at least {amount} ({unknown})")
+        return format_html(text, amount=amount, unknown=unknown)

@@ -17,23 +17,16 @@ from django_claude_batches.admin.actions.confirmation import CountQuestion, Ques
 from django_claude_batches.admin.batches.unconfirmed import candidates
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import BatchResult, MessageBatch, State
+from django_claude_batches.models.outcomes import LABELS
 from django_claude_batches.models.result import early_outcome
-from django_claude_batches.services import cost_confirmation
+from django_claude_batches.services import cost_confirmation, retries
 from django_claude_batches.wire import BATCH_ID_PATTERN
 
 # Batches for which *Declare lost* shows what is not known.
 MAX_NAMED = 20
 
 # The labels of the outcomes that can be retried.
-RETRYABLE_OUTCOMES = {
-    "errored": gettext_lazy("errored"),
-    "expired": gettext_lazy("expired"),
-    "canceled": gettext_lazy("canceled"),
-    "truncated": gettext_lazy("cut off at max_tokens"),
-    "refused": gettext_lazy("refused by the model"),
-    "unfinished": gettext_lazy("not finished"),
-    "missing": gettext_lazy("without a result"),
-}
+RETRYABLE_OUTCOMES = {name: label for name, label in LABELS.items() if name in retries.RETRYABLE_OUTCOMES}
 
 # Selected initially: the defaults of `services.retry`.
 RETRIED_BY_DEFAULT = ("errored", "expired", "missing")

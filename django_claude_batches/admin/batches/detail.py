@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.error_groups import error_groups
+from django_claude_batches.admin.base.outcomes import outcome_url
 from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.forecast import outlook
 from django_claude_batches.admin.batches.related_rows import MAX_ROWS, related_rows
@@ -30,6 +31,7 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.batch_state import FETCHING, IDENTIFIABLE, REMOTE, RUNNING
+from django_claude_batches.models.outcomes import outcome_counts
 
 # States in which results may be stored.
 FETCHED = REMOTE - RUNNING
@@ -84,14 +86,8 @@ def _counts(viewer: Viewer, batch: MessageBatch) -> Iterable[tuple[str, str, str
     """Return name, label, number and URL of each count that is not trivial."""
     requests = viewer.rows_url(BatchRequest, batch.pk)
     yield "requests", _("requests"), f"{batch.request_count:,}", requests
-    for name, label in display.OUTCOMES.items():
-        count = getattr(batch, f"{name}_count")
-        if count:
-            url = "" if name == "processing" else viewer.rows_url(BatchResult, batch.pk, outcome=name)
-            yield name, str(label), f"{count:,}", url
-    if batch.missing_count:
-        url = viewer.rows_url(BatchRequest, batch.pk, outcome="missing")
-        yield "missing", _("missing"), f"{batch.missing_count:,}", url
+    for each in outcome_counts(batch):
+        yield each.name, str(each.label), f"{each.count:,}", outcome_url(viewer, batch.pk, each.name)
     results = viewer.rows_url(BatchResult, batch.pk)
     if results and batch.state in FETCHED:
         yield "results", _("all results"), "", results

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery, RunState, State
+from django_claude_batches.models.outcomes import with_invalid_count
 
 
 def with_run(batches: Any) -> Any:
@@ -25,7 +26,7 @@ def with_run(batches: Any) -> Any:
     chunks = DeliveryChunk.objects.primary().filter(**own).order_by()
     waiting = chunks.undone().filter(mode=DeliveryMode.FIRST).values("batch")
     left = waiting.annotate(n=Sum(F("last_position") - F("position") + 1)).values("n")
-    return batches.annotate(
+    return with_invalid_count(batches).annotate(
         failed_delivery_count=Coalesce(Subquery(parked), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
         has_failed=Exists(chunks.with_failures()),

@@ -33,6 +33,12 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     # Columns that lists leave in the database.
     heavy_fields: tuple[str, ...] = ()
 
+    # What an empty list says when nothing is searched or filtered: where its rows come from.
+    empty_list_text: Any = ""
+
+    # Columns of the list that are left out where no row of the page has a value.
+    optional_columns: tuple[str, ...] = ()
+
     paginator: ClassVar[Any] = CappedPaginator
     show_full_result_count = False
     show_facets: ClassVar[admin.ShowFacets] = admin.ShowFacets.NEVER
@@ -92,7 +98,8 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [*super().get_readonly_fields(request, obj), *(field.name for field in self.opts.fields)]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, self.with_notices(request, extra_context))
+        context = {"dcb_when_empty": self.empty_list_text, **(extra_context or {})}
+        return super().changelist_view(request, self.with_notices(request, context))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         return super().render_change_form(request, self.with_notices(request, context), *args, **kwargs)

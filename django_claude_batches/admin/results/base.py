@@ -98,7 +98,8 @@ class OfBatchAdminMixin(MirrorAdminMixin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         batch = self._batch(request)
         if batch is None:
-            return super().changelist_view(request, extra_context)
+            batches = self.viewer(request).list_url(MessageBatch)
+            return super().changelist_view(request, {"dcb_batches": batches, **(extra_context or {})})
         links = self.list_links(request, batch)
         title = _("%(rows)s of batch %(batch)s") % {"rows": capfirst(self.opts.verbose_name_plural), "batch": batch}
         return super().changelist_view(request, {"title": title, "dcb_links": links, **(extra_context or {})})

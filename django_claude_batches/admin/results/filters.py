@@ -43,7 +43,8 @@ class InBatchFilter(SimpleListFilter):
 
 class ResultOutcomeFilter(InBatchFilter):
     methods = {
-        "succeeded": _("Succeeded"),
+        "usable": _("Succeeded"),
+        "succeeded": _("Answered"),
         "errored": _("Errored"),
         "canceled": _("Canceled"),
         "expired": _("Expired"),

@@ -17,6 +17,7 @@ from django_claude_batches.models import BatchRequest, BatchResult
 class BatchRequestAdminMixin(OfBatchAdminMixin):
     """Requests, linked from their batch. Users who may view them may read prompts."""
 
+    empty_list_text = _("There are no requests yet. They are stored with their batches.")
     other_model = BatchResult
     other_pk = "result_pk"
     list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")

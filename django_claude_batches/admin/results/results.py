@@ -28,6 +28,7 @@ OFF_TIER = _("Not billed at the batch rate: Anthropic answered it in another ser
 class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     """Results. Users who may view them may read answers."""
 
+    empty_list_text = _("There are no results yet. They are stored when a batch that was submitted has ended.")
     other_model = BatchRequest
     other_pk = "request_id"
     list_display = (

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -20,8 +21,11 @@ from django_claude_batches.admin.runs.display import run_progress, run_state
 from django_claude_batches.admin.runs.filters import JobFilter, RunAttentionFilter
 from django_claude_batches.admin.runs.start_views import JobsAdminMixin
 from django_claude_batches.models import JobRun, MessageBatch
-from django_claude_batches.models.run_attention import NOT_ACCEPTED
+from django_claude_batches.models.run_attention import NOT_ACCEPTED, brief, with_reason
 from django_claude_batches.models.run_totals import RunTotals
+
+# Characters of a column that says why a run needs attention.
+MAX_ATTENTION = 80
 
 # Columns of batches that a run's page does not read.
 UNSHOWN = ("expected_usage", "betas")
@@ -30,18 +34,25 @@ UNSHOWN = ("expected_usage", "betas")
 class RunChangeList(LeanChangeList):
     """Add the totals of the runs on the page, and of no others."""
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        totals = RunTotals.of_each(self.result_list, with_usage=False) if self.result_list else {}
-        for run in self.result_list:
+    def annotated(self, rows: Any) -> Any:
+        return with_reason(rows)
+
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
+        totals = RunTotals.of_each(rows, with_usage=False) if rows else {}
+        aliases = {*self.model_admin.viewer(request).aliases(), *(run.account for run in rows)}
+        for run in rows:
             run.totals = totals[run.pk]
+            run.shown_account = run.account if len(aliases) > 1 else ""
+            run.attention_text = brief(run, run.totals.failed_deliveries)
 
 
 class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
     verbs = RUN_VERBS
     actions = [as_action(verb) for verb in RUN_VERBS]
-    list_display = ("state_label", "name", "job", "progress", "cost", "age", "started_by")
+    empty_list_text = _("There are no runs yet. Each start of a job makes one.")
+    list_display = ("state_label", "name", "progress", "cost", "age", "attention")
     list_display_links = ("name",)
+    optional_columns = ("cost", "attention")
     list_filter = ("state", RunAttentionFilter, JobFilter)
     list_per_page = 50
     ordering = ("-pk",)
@@ -54,8 +65,10 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
     )
 
     @admin.display(description=_("run"), ordering="pk")
-    def name(self, run: JobRun) -> str:
-        return f'#{run.pk} "{run.label}"' if run.label else f"#{run.pk}"
+    def name(self, run: Any) -> str:
+        """Return number and label, with the job and the account below."""
+        first = f'#{run.pk} "{run.label}"' if run.label else f"#{run.pk}"
+        return display.two_lines(first, ", ".join(filter(None, (run.job, getattr(run, "shown_account", "")))))
 
     @admin.display(description=_("state"))
     def state_label(self, run: JobRun) -> str:
@@ -68,15 +81,17 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
     @admin.display(description=_("cost"))
     def cost(self, run: Any) -> str:
         is_known = run.totals.cost_usd is not None and run.totals.known_cost_usd
-        return display.usd(run.totals.cost_usd) if is_known else display.EMPTY
+        return display.money(run.totals.cost_usd) if is_known else display.EMPTY
 
     @admin.display(description=_("age"))
     def age(self, run: JobRun) -> str:
-        return display.age(run.started_at)
+        """Return the age, with who started it below."""
+        return display.two_lines(display.age(run.started_at), run.created_by_name)
 
-    @admin.display(description=_("started by"))
-    def started_by(self, run: JobRun) -> str:
-        return run.created_by_name or display.EMPTY
+    @admin.display(description=_("attention"))
+    def attention(self, run: Any) -> str:
+        text = display.cut(display.told(getattr(run, "attention_text", ""))[0], MAX_ATTENTION)
+        return text if text == display.EMPTY else format_html('<span class="dcb-attention">{}</span>', text)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeanChangeList]:
         return RunChangeList

@@ -13,14 +13,10 @@ from django.utils.translation import gettext_lazy
 
 from django_claude_batches.admin.actions.confirmation import CountQuestion
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.batches.confirmations import RETRYABLE_OUTCOMES
-from django_claude_batches.db.keyset import pages
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import DeliveryChunk, JobRun
+from django_claude_batches.models.outcomes import LABELS
 from django_claude_batches.services import cost_confirmation
-
-# Labels of the outcomes of failed rows. Outcomes that the API may add later are shown as they are.
-OUTCOMES = {**RETRYABLE_OUTCOMES, "invalid_output": gettext_lazy("not valid by the schema")}
 
 
 class RetryRunQuestion(CountQuestion):
@@ -33,7 +29,7 @@ class RetryRunQuestion(CountQuestion):
 
     def __init__(self, rows: list[JobRun], data: QueryDict | None = None) -> None:
         super().__init__(rows, data)
-        choices = [(name, f"{OUTCOMES.get(name, name)} ({count:,})") for name, count in self._failed.items()]
+        choices = [(name, f"{LABELS.get(name, name)} ({count:,})") for name, count in self._failed.items()]
         self.fields["outcomes"].choices = choices  # type: ignore[attr-defined]
         self.fields["outcomes"].initial = list(self._failed)
 
@@ -42,8 +38,8 @@ class RetryRunQuestion(CountQuestion):
         """Count the rows that failed for good, by outcome; the most frequent first."""
         chunks = DeliveryChunk.objects.primary().filter(batch__run__in=[run.pk for run in self.rows])
         counts: Counter[str] = Counter()
-        for page in pages(chunks.with_failures(), "pk", "failed", size=100):  # each chunk has up to 1,000 rows
-            counts.update(outcome for _pk, failed in page for _position, outcome in failed)
+        for outcomes in chunks.with_failures().values_list("failed_outcomes", flat=True):
+            counts.update(outcomes)
         return Counter(dict(counts.most_common()))
 
     @property

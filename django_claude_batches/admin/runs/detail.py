@@ -15,11 +15,12 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.admin.base.error_groups import error_groups
 from django_claude_batches.admin.base.filters import RUN
+from django_claude_batches.admin.base.outcomes import outcome_url
 from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.usage import tokens
-from django_claude_batches.admin.runs.confirmations import OUTCOMES
 from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state
 from django_claude_batches.models import BatchRequest, BatchResult, FailedDelivery, JobRun, MessageBatch
+from django_claude_batches.models.outcomes import LABELS
 from django_claude_batches.models.run import WORKING
 from django_claude_batches.models.run_totals import RunTotals
 
@@ -32,9 +33,6 @@ MOST_KINDS = 20
 
 # Batches named for each kind of failure.
 MOST_NAMED = 5
-
-# Outcomes by which a list of results can be filtered.
-FILTERS = frozenset({"truncated", "refused", "unfinished", "invalid_output", "errored", "canceled", "expired"})
 
 
 def run_page(viewer: Viewer, run: Any) -> dict[str, Any]:
@@ -68,19 +66,26 @@ def run_page(viewer: Viewer, run: Any) -> dict[str, Any]:
 def _counts(viewer: Viewer, run: JobRun, totals: RunTotals) -> Iterator[Any]:
     """Yield name, label, number and URL of each count that is not trivial."""
     yield "rows", ngettext("row", "rows", totals.rows), f"{totals.rows:,}", ""
-    for name, label, count in parts(run, totals):
-        if count:
-            yield (
-                name,
-                str(label),
-                f"{count:,}",
-                {"failed_deliveries": "#dcb-parked", "failed": "#dcb-errors"}.get(name, ""),
-            )
+    for each in parts(run, totals):
+        yield each.name, str(each.label), f"{each.count:,}", _part_url(viewer, run, each.name, totals)
     if totals.left_out:
         yield "left-out", _("left out"), f"{totals.left_out:,}", "#dcb-left-out"
     url = viewer.list_url(MessageBatch, **{RUN: run.pk})
     if totals.batch_count and url:
         yield "batches", ngettext("batch", "batches", totals.batch_count), f"{totals.batch_count:,}", url
+
+
+def _part_url(viewer: Viewer, run: JobRun, name: str, totals: RunTotals) -> str:
+    """Return the URL of the rows with this outcome, if they are of one batch; else where the page names them."""
+    if name == "failed_deliveries":
+        return "#dcb-parked"
+    if name not in {"delivered", *totals.failures}:
+        return ""
+    outcome = "succeeded" if name == "delivered" else name
+    batches = [pk for pk, outcomes in totals.outcomes_of_batch.items() if outcomes[outcome]]
+    if len(batches) == 1:
+        return _rows_url(viewer, outcome, "", batches[0])
+    return viewer.list_url(MessageBatch, **{RUN: run.pk}) if name == "delivered" else "#dcb-errors"
 
 
 def _left(viewer: Viewer, run: Any) -> Iterator[Fact]:
@@ -127,7 +132,7 @@ def _errors(viewer: Viewer, run: Any, totals: RunTotals) -> Iterator[dict[str, A
     for (outcome, error_type), batches in _kinds(run.own_batches, totals.outcomes_of_batch):
         named = batches.most_common(MOST_NAMED)
         yield {
-            "outcome": OUTCOMES.get(outcome, outcome),
+            "outcome": LABELS.get(outcome, outcome),
             "error_type": error_type,
             "rows": f"{batches.total():,}",
             "batches": [(f"#{pk}", f"{rows:,}", _rows_url(viewer, outcome, error_type, pk)) for pk, rows in named],
@@ -160,14 +165,8 @@ def _failures(batch: MessageBatch, outcomes: Counter[str]) -> Iterator[tuple[str
 
 
 def _rows_url(viewer: Viewer, outcome: str, error_type: str, pk: int) -> str:
-    """Return the URL of the rows of this kind: the batch's, if the user may not view its rows."""
-    if outcome == "missing":
-        url = viewer.rows_url(BatchRequest, pk, outcome="missing")
-    elif error_type:
-        url = viewer.rows_url(BatchResult, pk, error_type=error_type)
-    else:
-        chosen = {"outcome": outcome} if outcome in FILTERS else {}
-        url = viewer.rows_url(BatchResult, pk, **chosen)
+    """Return the URL of the rows of this kind: the batch's, if no list has them, or the user may not view it."""
+    url = viewer.rows_url(BatchResult, pk, error_type=error_type) if error_type else outcome_url(viewer, pk, outcome)
     return url or viewer.row_url(MessageBatch, pk)
 
 
@@ -181,7 +180,7 @@ def _batch(viewer: Viewer, batch: Any, totals: RunTotals) -> dict[str, Any]:
         "progress": display.progress(batch),
         "handled": f"{looked_at.total() if looked_at else 0:,}",
         "failed_deliveries": batch.failed_delivery_count,
-        "cost": display.EMPTY if batch.cost_usd is None else display.usd(batch.cost_usd),
+        "cost": display.EMPTY if batch.cost_usd is None else display.money(batch.cost_usd, batch.prices_as_of),
     }
 
 

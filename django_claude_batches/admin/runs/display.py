@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -12,12 +12,13 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_claude_batches.admin.base import display
 from django_claude_batches.models import JobRun, RunState
 from django_claude_batches.models.batch_state import FINAL, State
+from django_claude_batches.models.outcomes import LABELS, OutcomeCount
 from django_claude_batches.models.run_totals import RunTotals
 
-# The outcomes of rows, in the order of the bar.
-OUTCOMES = {
+# What became of rows, in the order of the bar; failures in that of outcomes.
+PARTS = {
     "delivered": gettext_lazy("delivered"),
-    "failed": gettext_lazy("failed"),
+    **{name: label for name, label in LABELS.items() if name not in {"succeeded", "answered", "processing"}},
     "failed_deliveries": gettext_lazy("raised an error in the job's code"),
     "gone": gettext_lazy("deleted before delivery"),
     "underway": gettext_lazy("under way"),
@@ -86,16 +87,13 @@ def _left_out(totals: RunTotals) -> str:
     return text % {"n": f"{totals.left_out:,}"}
 
 
-def parts(run: JobRun, totals: RunTotals) -> list[tuple[str, Any, int]]:
-    """Return name, label and number of each outcome of rows; the numbers add up to all of them."""
-    counts = {
-        "delivered": totals.delivered,
-        "failed": totals.failed,
-        "failed_deliveries": totals.failed_deliveries,
-        "gone": totals.gone,
-    }
-    counts["underway" if run.is_active else "unasked"] = max(totals.rows - sum(counts.values()), 0)
-    return [(name, label, counts[name]) for name, label in OUTCOMES.items() if name in counts]
+def parts(run: JobRun, totals: RunTotals) -> list[OutcomeCount]:
+    """Return how many rows had each outcome; the numbers add up to all of them."""
+    counts = Counter(delivered=totals.delivered, failed_deliveries=totals.failed_deliveries, gone=totals.gone)
+    for outcome, count in totals.failures.items():
+        counts[outcome if outcome in PARTS else "other"] += count
+    counts["underway" if run.is_active else "unasked"] = max(totals.rows - counts.total(), 0)
+    return [OutcomeCount(name, label, counts[name]) for name, label in PARTS.items() if counts[name]]
 
 
 def run_progress(run: JobRun, totals: RunTotals) -> str:

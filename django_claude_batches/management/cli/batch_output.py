@@ -13,6 +13,7 @@ from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch.columns import COUNTS
 from django_claude_batches.models.batch_state import IDENTIFIABLE, UNSENT
+from django_claude_batches.models.outcomes import in_words, outcome_counts, read_invalid_counts
 from django_claude_batches.services.listings.candidates import foreign_ids
 
 TIMES = (
@@ -26,6 +27,8 @@ def line(batch: MessageBatch) -> str:
     where = f" {batch.anthropic_id}" if batch.anthropic_id else ""
     label = State(batch.state).label
     text = f"{batch}{where}: {label}, {counted(batch.request_count, 'request')}. {batch.explanation}"
+    if known := in_words(outcome_counts(batch)):
+        text = f"{text} {known}."
     if batch.state in UNSENT:
         text = f"{text} Estimate: {estimated(batch.estimate(conf.prices()))}."
     if (why := batch.attention()) and why not in text:
@@ -49,8 +52,7 @@ def _range(estimate: Estimate) -> str:
 
 def glance(batch: MessageBatch) -> str:
     """Return the state and the counts, short enough for a progress line. Anthropic sets counts when a batch ends."""
-    counts = {name: getattr(batch, f"{name}_count") for name in COUNTS}
-    known = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    known = in_words(outcome_counts(batch))
     return f"#{batch.pk} {State(batch.state).label}: {known or counted(batch.request_count, 'request')}"
 
 
@@ -75,6 +77,7 @@ def data(batch: MessageBatch) -> dict[str, Any]:
         "attention": batch.attention(),
         "request_count": batch.request_count,
         "request_counts": {name: getattr(batch, f"{name}_count") for name in COUNTS},
+        "outcomes": {each.name: each.count for each in outcome_counts(batch)},
         "missing_count": batch.missing_count,
         "body_bytes": batch.body_bytes,
         "estimate": estimate_data(batch.estimate(conf.prices())),
@@ -136,6 +139,7 @@ def _searched_for(batch: MessageBatch) -> SubmitAttempt | None:
 
 def show(console: Console, batches: Sequence[MessageBatch]) -> None:
     """Write a line for each batch, or the JSON document."""
+    read_invalid_counts(batches)
     for batch in batches:
         console.say(line(batch))
     console.document({"batches": [data(batch) for batch in batches]})

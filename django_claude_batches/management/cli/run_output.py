@@ -12,6 +12,7 @@ from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, RunState, State
 from django_claude_batches.models.batch_state import ALWAYS_DUE, EDITABLE, FINAL
+from django_claude_batches.models.outcomes import LABELS
 from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
 
@@ -19,7 +20,7 @@ from django_claude_batches.models.run_totals import RunTotals
 MOVING = ALWAYS_DUE - {State.UNCERTAIN}
 
 # Counts of rows in `RunTotals`.
-COUNTS = ("delivered", "failed", "failed_deliveries", "gone", "to_retry", "left_out")
+COUNTS = ("delivered", "failed", "canceled", "failed_deliveries", "gone", "to_retry", "left_out")
 
 TIMES = ("started", "drafted", "finished", "paused")
 
@@ -34,7 +35,9 @@ def glance(run: JobRun, totals: RunTotals) -> str:
     """Return the state and the counts, short enough for a progress line."""
     state = f"{RunState(run.state).label}{', paused' if run.is_paused else ''}"
     counts = [f"{number:,} {name.replace('_', ' ')}" for name in COUNTS if (number := getattr(totals, name))]
-    return f"{run}: {', '.join([state, counted(totals.rows, 'row'), _batches(totals.batches), *counts])}"
+    text = f"{run}: {', '.join([state, counted(totals.rows, 'row'), _batches(totals.batches), *counts])}"
+    kinds = [f"{count:,} {LABELS.get(name, name)}" for name, count in totals.failures.items() if name != "canceled"]
+    return f"{text}; failed: {', '.join(sorted(kinds))}" if kinds else text
 
 
 def _batches(states: Counter[str]) -> str:
@@ -86,6 +89,7 @@ def data(run: JobRun, totals: RunTotals) -> dict[str, Any]:
         "batches": dict(totals.batches),
         **{name: getattr(totals, name) for name in COUNTS},
         "left_out_rows": run.left_out_rows,
+        "failures": dict(totals.failures),
         "outcomes": dict(totals.outcomes),
         "usage": dict(totals.usage),
         "cost_usd": None if totals.cost_usd is None else f"{totals.cost_usd:f}",

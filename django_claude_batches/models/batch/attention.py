@@ -6,7 +6,8 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, Subquery, TextField, Value, When
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.error_text import one_line
@@ -66,22 +67,28 @@ def first_of(found: list[Reason]) -> Case:
     return Case(*(When(reason.condition, then=Value(reason.name)) for reason in found), default=Value(""))
 
 
-def in_words(batch: Any, name: str) -> str:
-    """Return why the batch needs attention, by the name of a reason; empty without one."""
+def with_reason(batches: Any) -> Any:
+    """Annotate batches with what `in_words` reads: the name of the first reason, and why the account is paused."""
+    states = AccountState.objects.primary().filter(alias=OuterRef("account")).values("pause_reason")
+    return batches.annotate(
+        attention_reason=first_of(reasons()),
+        pause_reason=Coalesce(Subquery(states[:1]), Value(""), output_field=TextField()),
+    )
+
+
+def in_words(batch: Any) -> str:
+    """Return why a batch that was annotated by `with_reason` needs attention; empty if it does not."""
     for reason in reasons():
-        if reason.name == name:
+        if reason.name == batch.attention_reason:
             return str(reason.words).format_map(_Details(batch)).strip()
     return ""
 
 
 class _Details(dict[str, Any]):
-    """What the text may name: attributes of the batch, and why its account is paused."""
+    """What the text may name: attributes of the batch."""
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch
 
     def __missing__(self, name: str) -> Any:
-        if name == "pause_reason":
-            states = AccountState.objects.primary().filter(alias=self._batch.account)
-            return states.values_list("pause_reason", flat=True).first() or ""
         return one_line(self._batch.last_error) if name == "last_error" else getattr(self._batch, name)

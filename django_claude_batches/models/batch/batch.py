@@ -168,6 +168,11 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     error_groups = models.JSONField(
         null=True, editable=False, help_text=_("Its errored results by kind, as they were when it was last fetched.")
     )
+    result_counts = models.JSONField(
+        null=True,
+        editable=False,
+        help_text=_("Its results by type and stop reason, as they were when it was last fetched."),
+    )
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
     prices_as_of = models.DateField(_("prices of"), null=True, blank=True)
     queued_at = models.DateTimeField(_("queued at"), null=True, blank=True)
@@ -264,16 +269,16 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
             expires_at=_moment(self.expires_at),
             next_action_at=_moment(self.next_action_at),
             total=f"{self.request_count:,}",
-            stored=f"{self.stored_count:,}" if state in FETCHING else "",
-            succeeded=f"{self.succeeded_count:,}",
-            failed=f"{self.failed_count:,}",
-            missing=f"{self.missing_count:,}",
+            stored=f"{self.stored_count if state in FETCHING else self.request_count - self.missing_count:,}",
         )
 
     def attention(self) -> str:
         """Return why this batch needs attention, as text; empty if it does not. One query."""
-        rows = type(self).objects.primary().filter(pk=self.pk).annotate(reason=attention.first_of(attention.reasons()))
-        return attention.in_words(self, rows.values_list("reason", flat=True).first() or "")
+        rows = attention.with_reason(type(self).objects.primary().filter(pk=self.pk))
+        # On this instance: its texts may be reduced to what a user may see.
+        found = rows.values_list("attention_reason", "pause_reason").first()
+        self.attention_reason, self.pause_reason = found or ("", "")
+        return attention.in_words(self)
 
     @property
     def last_attempt(self) -> SubmitAttempt | None:

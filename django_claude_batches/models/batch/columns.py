@@ -41,11 +41,6 @@ class RemoteColumns(models.Model):
     class Meta:
         abstract = True
 
-    @property
-    def failed_count(self) -> int:
-        """Requests that ended without a message: errored, canceled and expired."""
-        return self.errored_count + self.canceled_count + self.expired_count
-
 
 class RunColumns(models.Model):
     """The job's run that made the batch, if any, and how far the run's work on the batch is."""

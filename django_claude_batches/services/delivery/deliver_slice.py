@@ -12,7 +12,7 @@ from django_claude_batches.exceptions import LeaseLost
 from django_claude_batches.job_registry import Job
 from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.bulk import write_outputs
-from django_claude_batches.models.delivery import REDELIVERY_MODES
+from django_claude_batches.models.delivery import REDELIVERY_MODES, failure_columns
 from django_claude_batches.sanitize import get_logger
 from django_claude_batches.services.delivery.call_handlers import DeliveryCounts, call_handlers, count_failure
 from django_claude_batches.services.delivery.slice import Slice, read_slice
@@ -67,9 +67,9 @@ def _record_progress(rows: Slice, counts: DeliveryCounts, token: str, *, alone: 
         "position": next_position,
         "outcomes": dict(Counter(chunk.outcomes) + counts.outcomes),
         "delivered_count": chunk.delivered_count + len(counts.delivered - delivered_before),
-        "failed_count": chunk.failed_count + len(failed),
+        "invalid_count": chunk.invalid_count + rows.invalid_count,
         "gone_count": chunk.gone_count + counts.gone,
-        "failed": chunk.failed + failed,
+        **failure_columns(chunk.failed + failed),
         "to_retry": chunk.to_retry + counts.to_retry,
         "lease_until": now_plus(LEASE),
         # If rows are alone, the one that killed the processes before may still follow.

@@ -47,6 +47,8 @@ class Slice:
     failures: dict[int, EarlierFailure]
     outcomes: list[str | Exception] = field(default_factory=list)
     changed: list[BatchResult] = field(default_factory=list)
+    # How many more answers do not fit their job's schema than before.
+    invalid_count: int = 0
 
     def lock(self, token: str, *, using: str) -> bool:
         """Renew the lease; return whether the rows may be delivered as they were read. Call it inside the transaction.
@@ -158,6 +160,7 @@ def _evaluate(request: BatchRequest, rows: Slice, job: Job) -> str | Exception:
         return error
     if (result.output, result.output_error) != before:
         rows.changed.append(result)
+        rows.invalid_count += (result.output_error is not None) - (before[1] is not None)
     return result.outcome
 
 

@@ -103,6 +103,7 @@ def _finish(batch: MessageBatch, token: str, download: Download, prices: PriceTa
             last_error=imbalance,
             missing_count=missing,
             error_groups=summary.error_groups,
+            result_counts=summary.result_counts,
             tries=tries,
         )
         return False
@@ -118,6 +119,7 @@ def _finish(batch: MessageBatch, token: str, download: Download, prices: PriceTa
             missing_count=missing,
             missing_reason=imbalance if missing else "",
             error_groups=summary.error_groups,
+            result_counts=summary.result_counts,
             last_error=imbalance,
             cost_usd=summary.cost_usd,
             **further,

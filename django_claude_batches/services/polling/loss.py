@@ -63,7 +63,11 @@ def without_results(batch: MessageBatch) -> tuple[State, dict[str, Any], Summary
     recorded what its receivers had not handled, was overwritten by the fetch.
     """
     summary = UsageRollup.objects.primary().sum_up(batch.pk)
-    known = {"missing_count": batch.count_missing(summary), "error_groups": summary.error_groups}
+    known = {
+        "missing_count": batch.count_missing(summary),
+        "error_groups": summary.error_groups,
+        "result_counts": summary.result_counts,
+    }
     if not batch.was_complete:
         return State.LOST, known, summary
     again = {"ingested_at": DatabaseNow(), "announced_at": None, "due": NO_DELAY, "cost_usd": summary.cost_usd}

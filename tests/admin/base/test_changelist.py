@@ -19,12 +19,13 @@ from django_claude_batches.models import AccountState, BatchRequest, BatchResult
 from tests.admin.admin_pages import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, act, in_state, ingest, page, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("model", [BATCHES, RESULTS, REQUESTS, ACCOUNTS])
+@pytest.mark.parametrize("model", slow_but(2, [BATCHES, RESULTS, REQUESTS, ACCOUNTS]))
 def test_a_list_makes_at_most_ten_queries_however_many_rows(
     staff: Staff, model: str, django_assert_max_num_queries: Any
 ) -> None:
@@ -46,13 +47,16 @@ def test_a_list_makes_at_most_ten_queries_however_many_rows(
 @pytest.mark.database
 @pytest.mark.parametrize(
     ("model", "parameters"),
-    [
-        (BATCHES, "state__exact attention nearing kind account age run label__icontains"),
-        (RUNS, "state__exact attention job label__icontains"),
-        (RESULTS, "batch outcome error_type tier custom_id__exact"),
-        (REQUESTS, "batch outcome custom_id__exact"),
-        (ACCOUNTS, "alias__exact"),
-    ],
+    slow_but(
+        2,
+        [
+            (BATCHES, "state__exact attention nearing kind account age run label__icontains"),
+            (RUNS, "state__exact attention job label__icontains"),
+            (RESULTS, "batch outcome error_type tier custom_id__exact"),
+            (REQUESTS, "batch outcome custom_id__exact"),
+            (ACCOUNTS, "alias__exact"),
+        ],
+    ),
 )
 def test_a_nul_is_an_invalid_lookup(root: Client, ingested: MessageBatch, model: str, parameters: str) -> None:
     for name in parameters.split():

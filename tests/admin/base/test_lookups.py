@@ -17,6 +17,7 @@ from django_claude_batches.admin import (
 )
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, JobRun, MessageBatch, State
 from tests.admin.admin_pages import ACCOUNTS, BATCHES, REQUESTS, RESULTS, RUNS, in_state, page, run_in, url
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -56,7 +57,7 @@ HIDDEN = {
 HOW = ("contains", "startswith", "icontains", "regex", "gte", "lt", "exact", "in", "isnull", "")
 
 
-@pytest.mark.parametrize("model", HIDDEN)
+@pytest.mark.parametrize("model", slow_but(2, HIDDEN))
 def test_a_hidden_text_cannot_be_asked_for(root: Client, model: str) -> None:
     for name in HIDDEN[model]:
         for how in HOW:
@@ -71,7 +72,7 @@ def test_a_bad_regex_is_a_bad_request(root: Client, lookup: str) -> None:
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("value", ["", "(", "9" * 40, "-1", "None", "2026-13-45", "a,b", "\u202e"])
+@pytest.mark.parametrize("value", slow_but(2, ["", "(", "9" * 40, "-1", "None", "2026-13-45", "a,b", "\u202e"]))
 def test_odd_values_of_what_may_be_asked_are_no_failure(root: Client, value: str) -> None:
     asked = {
         BATCHES: ("state", "state__in", "state__gte", "run", "run__id__exact", "kind", "age", "o", "p", "q", "nothing"),

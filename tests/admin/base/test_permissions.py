@@ -111,7 +111,7 @@ MISSING: dict[str, Any] = {"misses": 3, "missed_at": timezone.now() - timedelta(
 ALL_BUT = {codename for codename, _state in ACTIONS.values()}
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", slow_but(2, ACTIONS))
 @pytest.mark.parametrize("confirmed", slow_but(1, [True, False]))
 def test_an_action_is_hidden_and_refused_without_its_own_permission(
     staff: Staff, batch: MessageBatch, action: str, confirmed: bool
@@ -135,7 +135,7 @@ def test_an_action_is_hidden_and_refused_without_its_own_permission(
     assert not batch.events.exclude(what="drafted").exists()
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", slow_but(2, ACTIONS))
 def test_an_action_needs_no_other_permission(staff: Staff, batch: MessageBatch, action: str) -> None:
     codename, state = ACTIONS[action]
     in_state(batch, state, **MISSING)

@@ -186,6 +186,7 @@ def test_who_may_only_look_does_nothing(staff: Staff, action: str) -> None:
         assert everything() == before, state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", slow_but(1, STATES))
 def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staff, state: str) -> None:
     batch = of(state)

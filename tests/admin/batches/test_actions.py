@@ -55,7 +55,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("action", WORDS)
+@pytest.mark.parametrize("action", slow_but(2, WORDS))
 def test_nothing_happens_before_it_is_confirmed(root: Client, action: str) -> None:
     state = sorted(LEGAL[action])[0]
     batches = [in_state(draft(3, account=name), state) for name in ("default", "default", "second")]
@@ -70,7 +70,7 @@ def test_nothing_happens_before_it_is_confirmed(root: Client, action: str) -> No
 
 
 @pytest.mark.parametrize("state", slow_but(4, State))
-@pytest.mark.parametrize("action", LEGAL)
+@pytest.mark.parametrize("action", slow_but(2, LEGAL))
 def test_an_action_is_for_the_states_that_allow_it(
     root: Client, batch: MessageBatch, action: str, state: State, settings: Any, django_capture_on_commit_callbacks: Any
 ) -> None:

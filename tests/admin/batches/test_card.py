@@ -14,11 +14,12 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE
 from tests.admin.admin_pages import ACCOUNTS, ANSWER, BATCHES, REQUESTS, RESULTS, in_state, ingest, page, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", slow_but(2, State))
 def test_the_page_of_a_batch_that_moves_names_its_card_and_the_script(
     root: Client, batch: MessageBatch, state: State
 ) -> None:

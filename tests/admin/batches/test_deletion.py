@@ -13,11 +13,12 @@ from django_claude_batches.models import BatchEvent, BatchRequest, BatchResult, 
 from django_claude_batches.models.batch_state import DELETABLE
 from tests.admin.admin_pages import BATCHES, HOSTILE, act, in_state, page, said, url
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", slow_but(2, State))
 def test_the_delete_button_is_for_deletable_batches(root: Client, batch: MessageBatch, state: State) -> None:
     in_state(batch, state)
     address = url(BATCHES, "delete", batch.pk)

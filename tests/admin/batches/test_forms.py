@@ -16,6 +16,7 @@ from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.batch_state import EDITABLE
 from tests.admin.admin_pages import BATCHES, in_state, page, said, url
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 FIELDS = {"label": "Tags", "kind": "review-tags", "account": "default", "betas": "a-1, b-2"}
@@ -25,7 +26,7 @@ def save(client: Client, batch: MessageBatch, **fields: Any) -> Any:
     return client.post(url(BATCHES, "change", batch.pk), {**FIELDS, **fields})
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", slow_but(2, State))
 def test_only_what_is_not_on_its_way_can_be_edited(root: Client, batch: MessageBatch, state: State) -> None:
     in_state(batch, state)
     shown = page(root, url(BATCHES, "change", batch.pk))

@@ -11,6 +11,7 @@ from django.test import Client
 from django_claude_batches.models import BatchResult, MessageBatch, State
 from tests.admin.admin_pages import BATCHES, HOSTILE, act, in_state, page, said, url
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -48,7 +49,7 @@ def test_the_page_counts_what_can_be_chosen_over_all_batches(root: Client) -> No
     shown = act(root, "retry", finished(), finished(State.LOST), confirmed=False).content.decode()
     for label in (
         *("errored (2)", "expired (2)", "canceled (2)"),
-        *("cut off at max_tokens (4)", "refused by the model (2)", "without a result (2)"),
+        *("cut off (4)", "refused (2)", "missing (2)"),
     ):
         assert label in shown
     assert "Makes a new draft of each batch; nothing is sent yet." in shown
@@ -59,7 +60,7 @@ def test_the_page_counts_what_can_be_chosen_over_all_batches(root: Client) -> No
 def test_of_a_batch_that_was_given_up_all_are_missing(root: Client) -> None:
     abandoned = in_state(draft(3), State.ABANDONED)
     shown = act(root, "retry", abandoned, confirmed=False).content.decode()
-    assert "without a result (3)" in shown
+    assert "missing (3)" in shown
     assert "errored (" not in shown
     retry(root, abandoned, outcomes=["missing"])
     assert drafted(abandoned) == {"r-0", "r-1", "r-2"}
@@ -119,16 +120,19 @@ def test_those_that_were_cut_off_get_more_tokens_and_the_others_keep_theirs(root
 
 @pytest.mark.parametrize(
     ("fields", "words"),
-    [
-        ({}, "Nothing was done: choose which rows are to be drafted again."),
-        ({"outcomes": ["succeeded"]}, "Select a valid choice."),
-        ({"outcomes": ["truncated"]}, "Nothing was done: say how many tokens"),
-        ({"outcomes": ["truncated"], "max_tokens": "0"}, "greater than or equal to 1"),
-        ({"outcomes": ["truncated"], "max_tokens": "-5"}, "greater than or equal to 1"),
-        ({"outcomes": ["truncated"], "max_tokens": "many"}, "Enter a whole number."),
-        ({"outcomes": ["errored"], "retries_before": ""}, "This field is required."),
-        ({"outcomes": ["errored"], "retries_before": "x"}, "Enter a whole number."),
-    ],
+    slow_but(
+        2,
+        [
+            ({}, "Nothing was done: choose which rows are to be drafted again."),
+            ({"outcomes": ["succeeded"]}, "Select a valid choice."),
+            ({"outcomes": ["truncated"]}, "Nothing was done: say how many tokens"),
+            ({"outcomes": ["truncated"], "max_tokens": "0"}, "greater than or equal to 1"),
+            ({"outcomes": ["truncated"], "max_tokens": "-5"}, "greater than or equal to 1"),
+            ({"outcomes": ["truncated"], "max_tokens": "many"}, "Enter a whole number."),
+            ({"outcomes": ["errored"], "retries_before": ""}, "This field is required."),
+            ({"outcomes": ["errored"], "retries_before": "x"}, "Enter a whole number."),
+        ],
+    ),
 )
 def test_what_is_not_answered_is_asked_again_and_nothing_is_done(
     root: Client, fields: dict[str, Any], words: str

@@ -10,6 +10,7 @@ from django.test import Client
 from django_claude_batches.models import MessageBatch, State
 from tests.admin.admin_pages import act, in_state, said
 from tests.harness.factories import draft, item
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -41,16 +42,19 @@ def test_no_estimate_is_said_too(root: Client, settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("usd", "requests", "asks"),
-    [
-        (None, 5, False),
-        (None, 4, True),
-        (None, 0, True),
-        (1, None, False),
-        ("0.00001", None, True),
-        (0, None, True),
-        (None, None, False),
-        ("0.00001", 1000, True),
-    ],
+    slow_but(
+        2,
+        [
+            (None, 5, False),
+            (None, 4, True),
+            (None, 0, True),
+            (1, None, False),
+            ("0.00001", None, True),
+            (0, None, True),
+            (None, None, False),
+            ("0.00001", 1000, True),
+        ],
+    ),
 )
 def test_above_a_limit_the_number_is_asked_for(
     root: Client, settings: Any, usd: Any, requests: Any, asks: bool

@@ -19,6 +19,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.admin_pages import ACCOUNTS, BATCHES, HOSTILE, RESULTS, STILL, act, in_state, page, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -90,12 +91,15 @@ def test_a_slow_account_is_said_with_since_when(root: Client) -> None:
 
 @pytest.mark.parametrize(
     ("state", "hours", "words"),
-    [
-        (State.IN_PROGRESS, 23.5, "1 batch has been running for 23 hours"),
-        (State.CANCELING, 23.5, "1 batch has been running for 23 hours"),
-        (State.ENDED, 27.5 * 24, "1 batch has results that are not all stored"),
-        (State.INCOMPLETE, 40 * 24, "1 batch has results that are not all stored"),
-    ],
+    slow_but(
+        2,
+        [
+            (State.IN_PROGRESS, 23.5, "1 batch has been running for 23 hours"),
+            (State.CANCELING, 23.5, "1 batch has been running for 23 hours"),
+            (State.ENDED, 27.5 * 24, "1 batch has results that are not all stored"),
+            (State.INCOMPLETE, 40 * 24, "1 batch has results that are not all stored"),
+        ],
+    ),
 )
 @pytest.mark.usefixtures("ticking")
 def test_what_is_about_to_be_too_late_is_said_with_a_link(
@@ -179,7 +183,7 @@ def test_what_stands_still_links_to_the_last_tick(root: Client, batch: MessageBa
     assert f'<a href="{url(ACCOUNTS)}">When the last tick was</a>' in page(root, url(BATCHES))
 
 
-@pytest.mark.parametrize("address", [url(BATCHES), url(RESULTS), url(ACCOUNTS)])
+@pytest.mark.parametrize("address", slow_but(1, [url(BATCHES), url(RESULTS), url(ACCOUNTS)]))
 def test_settings_that_cannot_be_read_are_said_and_break_no_page(root: Client, settings: Any, address: str) -> None:
     settings.CLAUDE_BATCHES = {"KIK": True}
     assert "django_claude_batches.E003: CLAUDE_BATCHES has no setting &quot;KIK&quot;" in page(root, address)

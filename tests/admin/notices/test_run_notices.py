@@ -15,6 +15,7 @@ from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator
 from tests.admin.admin_pages import BATCHES, RESULTS, RUNS, STILL, in_state, page, url
 from tests.admin.conftest import Staff
+from tests.harness.selections import slow_but
 from tests.harness.shop import deliver_all, fetched, job, over, reviews
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +57,7 @@ def test_a_paused_run_is_said_with_a_link(run: JobRun, root: Client, staff: Staf
 
 
 @pytest.mark.usefixtures("ticking")
-@pytest.mark.parametrize("state", [State.REJECTED, State.HELD, State.DRAFT])
+@pytest.mark.parametrize("state", slow_but(1, [State.REJECTED, State.HELD, State.DRAFT]))
 def test_a_batch_that_was_not_taken_holds_its_run(run: JobRun, root: Client, state: State) -> None:
     drive(run.pk)
     submit_pending()

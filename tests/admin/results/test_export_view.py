@@ -33,6 +33,7 @@ from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch
 from tests.admin.admin_pages import ANSWER, BATCHES, HOSTILE, PROMPT, REQUESTS, RESULTS, in_state, page, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -162,24 +163,27 @@ def varied(batch: MessageBatch) -> MessageBatch:
 @pytest.mark.database
 @pytest.mark.parametrize(
     ("query", "expected"),
-    [
-        ({}, ["a-1", "a-2", "a-3", "b-1", "b-2", "b-3", "b-4", "c-1"]),
-        ({"outcome": "errored"}, ["a-3", "b-1", "b-2", "b-3"]),
-        ({"outcome": "truncated"}, ["a-2"]),
-        ({"outcome": "refused"}, []),
-        ({"outcome": "nonsense"}, ["a-1", "a-2", "a-3", "b-1", "b-2", "b-3", "b-4", "c-1"]),
-        ({"error_type": "api_error"}, ["a-3", "b-1"]),
-        ({"error_type": HOSTILE}, ["b-2"]),
-        ({"error_type": ""}, ["b-3"]),
-        ({"error_type": "none"}, []),
-        ({"tier": "of_another_tier"}, ["a-2", "b-4"]),
-        ({"q": " b-"}, ["b-1", "b-2", "b-3", "b-4"]),
-        ({"q": "b-1"}, ["b-1"]),
-        ({"q": "%"}, []),
-        ({"outcome": "succeeded", "tier": "of_another_tier", "q": "b"}, ["b-4"]),
-        ({"outcome": "errored", "error_type": "api_error", "q": "a"}, ["a-3"]),
-        ({"outcome": "succeeded", "error_type": "api_error"}, []),
-    ],
+    slow_but(
+        2,
+        [
+            ({}, ["a-1", "a-2", "a-3", "b-1", "b-2", "b-3", "b-4", "c-1"]),
+            ({"outcome": "errored"}, ["a-3", "b-1", "b-2", "b-3"]),
+            ({"outcome": "truncated"}, ["a-2"]),
+            ({"outcome": "refused"}, []),
+            ({"outcome": "nonsense"}, ["a-1", "a-2", "a-3", "b-1", "b-2", "b-3", "b-4", "c-1"]),
+            ({"error_type": "api_error"}, ["a-3", "b-1"]),
+            ({"error_type": HOSTILE}, ["b-2"]),
+            ({"error_type": ""}, ["b-3"]),
+            ({"error_type": "none"}, []),
+            ({"tier": "of_another_tier"}, ["a-2", "b-4"]),
+            ({"q": " b-"}, ["b-1", "b-2", "b-3", "b-4"]),
+            ({"q": "b-1"}, ["b-1"]),
+            ({"q": "%"}, []),
+            ({"outcome": "succeeded", "tier": "of_another_tier", "q": "b"}, ["b-4"]),
+            ({"outcome": "errored", "error_type": "api_error", "q": "a"}, ["a-3"]),
+            ({"outcome": "succeeded", "error_type": "api_error"}, []),
+        ],
+    ),
 )
 def test_what_comes_down_is_what_the_list_shows(
     root: Client, varied: MessageBatch, query: dict[str, str], expected: list[str]
@@ -294,18 +298,21 @@ def test_a_column_of_the_request_is_refused_to_those_who_may_not_read_prompts(
 
 @pytest.mark.parametrize(
     "fields",
-    [
-        {"format": "xlsx"},
-        {"format": "csv"},
-        {"outcome": "delete"},
-        {"columns": ["pk"]},
-        {"format": ""},
-        {"error_type": "=none"},
-        {"error_type": "invalid_request_error"},
-        {"tier": "x"},
-        {"q": "x" * 65},
-        {"q": "\x00"},
-    ],
+    slow_but(
+        2,
+        [
+            {"format": "xlsx"},
+            {"format": "csv"},
+            {"outcome": "delete"},
+            {"columns": ["pk"]},
+            {"format": ""},
+            {"error_type": "=none"},
+            {"error_type": "invalid_request_error"},
+            {"tier": "x"},
+            {"q": "x" * 65},
+            {"q": "\x00"},
+        ],
+    ),
 )
 def test_what_is_not_offered_is_an_error_on_the_page(root: Client, ingested: MessageBatch, fields: Any) -> None:
     response = root.post(address(ingested), {"format": "jsonl", **fields})

@@ -11,6 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client, override_settings
 
 from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery, JobRun, MessageBatch, RunState
+from django_claude_batches.models.delivery import failure_columns
 from django_claude_batches.services.runs.drive import drive
 from tests.admin.admin_pages import RUNS, page, run_in, said, url
 from tests.admin.conftest import Staff
@@ -158,7 +159,7 @@ def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staf
         assert {action for action in TABLE if f'value="{action}"' in on_row} == legal, permission
 
 
-@pytest.mark.parametrize("action", TABLE)
+@pytest.mark.parametrize("action", slow_but(2, TABLE))
 def test_each_asks_first(staff: Staff, action: str) -> None:
     run = run_in(next(standing for standing in STANDINGS if is_for(action, standing)))
     client = staff("view_jobrun", TABLE[action].permission)
@@ -171,11 +172,11 @@ def test_each_asks_first(staff: Staff, action: str) -> None:
 
 def test_retry_asks_which_and_says_how_many_and_what_it_may_cost(root: Client) -> None:
     run = run_in("troubled")
-    DeliveryChunk.objects.update(failed=[[0, "truncated"], [1, "errored"], [2, "errored"]], failed_count=3)
+    DeliveryChunk.objects.update(**failure_columns([[0, "truncated"], [1, "errored"], [2, "errored"]]))
     data = {"action": "retry", "_selected_action": [run.pk]}
     shown = root.post(url(RUNS), data).content.decode()
     assert "errored (2)" in shown
-    assert "cut off at max_tokens (1)" in shown
+    assert "cut off (1)" in shown
     assert "Estimate for all of them: " in shown
     nothing = root.post(url(RUNS), {**data, "confirmed": "yes"}).content.decode()
     assert "choose which rows are to be asked again" in nothing

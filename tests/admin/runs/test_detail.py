@@ -22,7 +22,7 @@ from django_claude_batches.models import (
     State,
     UsageRollup,
 )
-from django_claude_batches.models.delivery import CHUNK_REQUESTS
+from django_claude_batches.models.delivery import CHUNK_REQUESTS, failure_columns
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from tests.admin.admin_pages import BATCHES, HOSTILE, RESULTS, RUNS, in_state, page, park, run_in, said, url
 from tests.admin.conftest import Staff
@@ -62,7 +62,7 @@ def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
         over(run, claude)
     shown = page(root, url(RUNS, "change", run.pk))
     batch = run.batches.get()
-    assert escape("4 delivered, 1 failed, 1 raised an error in the job's code") in shown
+    assert escape("4 delivered, 1 errored, 1 raised an error in the job's code") in shown
     assert f'href="{url(RESULTS)}?batch={batch.pk}&amp;error_type=invalid_request_error"' in shown
     assert f'href="{url(BATCHES, "change", batch.pk)}"' in shown
     assert escape(f"LookupError: no {HOSTILE}") in shown
@@ -70,7 +70,7 @@ def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
     assert "USD (prices of" in shown
     assert HOSTILE not in shown
     listed = page(root, url(RUNS), q="nightly")
-    assert escape("4 delivered, 1 failed, 1 raised an error in the job's code") in listed
+    assert escape("4 delivered, 1 errored, 1 raised an error in the job's code") in listed
     assert HOSTILE not in listed
     found = page(root, url(BATCHES), run=run.pk)
     assert f'href="{url(BATCHES, "change", batch.pk)}' in found
@@ -101,7 +101,7 @@ def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:
     MessageBatch.objects.filter(pk=batch.pk).update(error_groups=[{"error_type": "api_error", "count": 1}])
     DeliveryChunk.objects.update(outcomes={"succeeded": 5, "errored": 1, "invalid_output": 2, "missing": 3, "odd": 4})
     shown = page(root, url(RUNS, "change", run.pk))
-    for name in ("Not valid by the schema", "Without a result", "Odd", "api_error"):
+    for name in ("Invalid output", "Missing", "Odd", "api_error"):
         assert name in shown
     for query in ("outcome=invalid_output", "outcome=missing", "error_type=api_error"):
         assert f"?batch={batch.pk}&amp;{query}" in shown
@@ -210,8 +210,9 @@ def many(ticking: AccountState, request: pytest.FixtureRequest) -> JobRun:
     )
     outcomes = {"succeeded": CHUNK_REQUESTS - 3, "errored": 3}
     chunk = {"position": CHUNK_REQUESTS, "last_position": CHUNK_REQUESTS - 1, "done_at": now, "outcomes": outcomes}
+    chunk |= failure_columns([[position, "errored"] for position in range(3)])
     DeliveryChunk.objects.bulk_create(
-        DeliveryChunk(batch=batch, delivered_count=CHUNK_REQUESTS - 3, failed_count=3, **chunk) for batch in batches
+        DeliveryChunk(batch=batch, delivered_count=CHUNK_REQUESTS - 3, **chunk) for batch in batches
     )
     UsageRollup.objects.bulk_create(UsageRollup(batch=batch, model="m", results=CHUNK_REQUESTS) for batch in batches)
     with_rows = draft(60)

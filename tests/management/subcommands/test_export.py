@@ -20,6 +20,7 @@ from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import scripted
 from django_claude_batches.testing.emulator.validation.params import Failure
 from tests.harness.factories import draft, running
+from tests.harness.selections import slow_but
 from tests.management.conftest import Manage
 
 ROOT = Path(__file__).parents[3]
@@ -68,13 +69,16 @@ def test_a_csv_with_columns_and_outcomes(manage: Manage, batch: MessageBatch, tm
 
 @pytest.mark.parametrize(
     ("options", "expected", "told"),
-    [
-        (["--error-type", "api_error", "none"], ["r-1"], "all results, error type api_error or none"),
-        (["--error-type", "none"], [], "all results, error type none"),
-        (["--of-another-tier"], ["r-2"], "all results, of another tier"),
-        (["--search", "r-0"], ["r-0"], "all results, custom_id beginning with r-0"),
-        (["--outcome", "succeeded", "--search", "r"], ["r-0", "r-2"], "succeeded, custom_id beginning with r"),
-    ],
+    slow_but(
+        2,
+        [
+            (["--error-type", "api_error", "none"], ["r-1"], "all results, error type api_error or none"),
+            (["--error-type", "none"], [], "all results, error type none"),
+            (["--of-another-tier"], ["r-2"], "all results, of another tier"),
+            (["--search", "r-0"], ["r-0"], "all results, custom_id beginning with r-0"),
+            (["--outcome", "succeeded", "--search", "r"], ["r-0", "r-2"], "succeeded, custom_id beginning with r"),
+        ],
+    ),
 )
 def test_it_is_narrowed_as_the_list_in_the_admin_is(
     manage: Manage, batch: MessageBatch, tmp_path: Path, options: list[str], expected: list[str], told: str
@@ -101,13 +105,16 @@ def test_json(manage: Manage, batch: MessageBatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [
-        (["--json"], "only with --output FILE"),
-        (["--columns", "text"], "only with --format csv"),
-        (["--format", "csv", "--columns", "txt"], "'txt' is no column: batch, custom_id, "),
-        (["--format", "csv", "--columns", ""], "'' is no column"),
-        (["--outcome", "missing"], "invalid choice: 'missing'"),
-    ],
+    slow_but(
+        2,
+        [
+            (["--json"], "only with --output FILE"),
+            (["--columns", "text"], "only with --format csv"),
+            (["--format", "csv", "--columns", "txt"], "'txt' is no column: batch, custom_id, "),
+            (["--format", "csv", "--columns", ""], "'' is no column"),
+            (["--outcome", "missing"], "invalid choice: 'missing'"),
+        ],
+    ),
 )
 def test_wrong_usage_writes_nothing(manage: Manage, batch: MessageBatch, arguments: list[str], said: str) -> None:
     ran = manage("export", batch.pk, *arguments)

@@ -8,6 +8,7 @@ from django_claude_batches import services
 from django_claude_batches.models import BatchRequest, MessageBatch, State
 from django_claude_batches.testing import ClaudeEmulator, Failure, Reply
 from tests.harness.factories import draft, running
+from tests.harness.selections import slow_but
 from tests.management.conftest import Manage
 
 pytestmark = pytest.mark.django_db
@@ -94,7 +95,9 @@ def test_one_that_there_is_not(manage: Manage) -> None:
     )
 
 
-@pytest.mark.parametrize("wrong", [["--outcome", "succeeded"], ["--max-tokens", "0"], ["--max-tokens", "many"]])
+@pytest.mark.parametrize(
+    "wrong", slow_but(1, [["--outcome", "succeeded"], ["--max-tokens", "0"], ["--max-tokens", "many"]])
+)
 def test_wrong_usage(manage: Manage, wrong: list[str]) -> None:
     batch = draft()
     ran = manage("retry", batch.pk, *wrong)

@@ -146,6 +146,7 @@ def test_waiting_keeps_to_the_run(manage: Manage) -> None:
     assert other.state == State.QUEUED
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_waiting_and_the_run_goes_on(manage: Manage, claude: ClaudeEmulator) -> None:
     rows = reviews(30)
 
@@ -227,7 +228,8 @@ def test_runs_are_listed(manage: Manage, finished: JobRun) -> None:
     lines = ran.out.splitlines()
     assert lines[0] == f"#{active.pk} of tag-books: Being drafted, 0 rows, 0 batches. 0.00 USD so far."
     assert lines[1].startswith(
-        f'#{finished.pk} "nightly" of tag-reviews: Finished, 3 rows, 1 batch (1 Complete), 2 delivered, 1 failed. 0.0'
+        f'#{finished.pk} "nightly" of tag-reviews: Finished, 3 rows, 1 batch (1 Complete), 2 delivered, 1 failed; '
+        "failed: 1 errored. 0.0"
     )
     assert manage("runs", "--active").out.splitlines() == lines[:1]
     assert manage("runs", "--job", "tag-reviews").out.splitlines() == lines[1:]
@@ -236,6 +238,7 @@ def test_runs_are_listed(manage: Manage, finished: JobRun) -> None:
     assert (shown["rows"], shown["requests"], shown["batches"]) == (3, 3, {"ingested": 1})
     assert (shown["delivered"], shown["failed"], shown["failed_deliveries"], shown["to_retry"]) == (2, 1, 0, 0)
     assert shown["outcomes"] == {"succeeded": 2, "errored": 1}
+    assert (shown["canceled"], shown["failures"]) == (0, {"errored": 1})
     assert float(shown["cost_usd"]) > 0
     assert shown["finished_at"] == finished.finished_at.isoformat()  # type: ignore[union-attr]
 

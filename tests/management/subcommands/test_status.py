@@ -32,9 +32,10 @@ def test_a_complete_batch_by_its_id(manage: Manage, claude: ClaudeEmulator, batc
     services.advance(batch)
     ran = manage("status", batch.anthropic_id)
     assert ran.code == 0
-    assert "Complete, 3 requests. 3 succeeded, 0 failed, 0 missing." in ran.out
+    assert "Complete, 3 requests. 3 of 3 results are stored. 3 succeeded." in ran.out
     [shown] = manage("status", batch.pk, "--json").document["batches"]
     assert (shown["anthropic_id"], shown["attention"]) == (batch.anthropic_id, "")
+    assert shown["outcomes"] == {"succeeded": 3}
     assert shown["request_counts"] == {"processing": 0, "succeeded": 3, "errored": 0, "canceled": 0, "expired": 0}
 
 

@@ -18,6 +18,7 @@ from django_claude_batches.models import BatchUpload, MessageBatch, State, Uploa
 from django_claude_batches.signals import batch_submitted
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, item, make_due, running
+from tests.harness.selections import slow_but
 from tests.management.conftest import Manage
 
 ROOT = Path(__file__).parents[3]
@@ -83,7 +84,9 @@ def failing(part: str, error: Exception, *, signal_number: int | None = None) ->
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("terminate_when_one_was_sent")
-@pytest.mark.parametrize("error", [RuntimeError("a defect"), DataError("a value"), MemoryError(), RecursionError()])
+@pytest.mark.parametrize(
+    "error", slow_but(2, [RuntimeError("a defect"), DataError("a value"), MemoryError(), RecursionError()])
+)
 def test_an_error_in_one_step_keeps_no_other_from_being_done(
     manage: Manage, claude: ClaudeEmulator, error: Exception
 ) -> None:

@@ -418,6 +418,7 @@ class TestStillThere:
 
 
 class TestTheWholeListing:
+    @pytest.mark.slow
     def test_more_than_a_page(self, claude: ClaudeEmulator) -> None:
         oldest, gone = running(1), running(1)
         for _ in range(2050):

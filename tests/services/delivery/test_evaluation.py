@@ -11,6 +11,7 @@ from django_claude_batches.models import BatchResult, DeliveryChunk, FailedDeliv
 from django_claude_batches.testing import ClaudeEmulator
 from django_claude_batches.testing.emulator.replies import Reply
 from tests.harness.library.models import Review
+from tests.harness.selections import slow_but
 from tests.harness.shop import SCHEMA, job, over, reviews
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -50,7 +51,7 @@ def ran(answer: Any, **members: Any) -> tuple[BatchResult, list[Any]]:
 VALID = '{"tags": ["a", "b"]}'
 
 
-@pytest.mark.parametrize("text", [VALID, f"\n {VALID} \n", f"```json\n{VALID}\n```", f"```\n{VALID}\n```"])
+@pytest.mark.parametrize("text", slow_but(2, [VALID, f"\n {VALID} \n", f"```json\n{VALID}\n```", f"```\n{VALID}\n```"]))
 def test_valid(text: str) -> None:
     result, seen = ran(text, output_schema=SCHEMA)
     assert (result.output, result.output_error) == ({"tags": ["a", "b"]}, None)
@@ -66,13 +67,16 @@ def test_by_a_pydantic_model() -> None:
 
 @pytest.mark.parametrize(
     ("text", "schema", "said"),
-    [
-        ('{"tags": 3}', SCHEMA, "$.tags: 3 is not of type 'array'"),
-        ('{"tags": 3}', Tags, "tags"),
-        ("Here you are: " + VALID, SCHEMA, "not JSON"),
-        ("", SCHEMA, "there is no text"),
-        ('{"tags": [], "tags": []}', SCHEMA, "twice"),
-    ],
+    slow_but(
+        2,
+        [
+            ('{"tags": 3}', SCHEMA, "$.tags: 3 is not of type 'array'"),
+            ('{"tags": 3}', Tags, "tags"),
+            ("Here you are: " + VALID, SCHEMA, "not JSON"),
+            ("", SCHEMA, "there is no text"),
+            ('{"tags": [], "tags": []}', SCHEMA, "twice"),
+        ],
+    ),
 )
 def test_invalid(text: str, schema: Any, said: str) -> None:
     result, seen = ran(text, output_schema=schema)
@@ -85,11 +89,14 @@ def test_invalid(text: str, schema: Any, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("reply", "outcome"),
-    [
-        (Reply('{"tags": ["a"', stop_reason="max_tokens"), "truncated"),
-        (Reply(VALID, stop_reason="max_tokens"), "truncated"),
-        (Reply(content=[], stop_reason="refusal"), "refused"),
-    ],
+    slow_but(
+        1,
+        [
+            (Reply('{"tags": ["a"', stop_reason="max_tokens"), "truncated"),
+            (Reply(VALID, stop_reason="max_tokens"), "truncated"),
+            (Reply(content=[], stop_reason="refusal"), "refused"),
+        ],
+    ),
 )
 def test_an_answer_that_ended_early_is_no_success(reply: Reply, outcome: str) -> None:
     result, seen = ran(reply, output_schema=SCHEMA)

@@ -26,6 +26,7 @@ from tests.harness.library.models import (
     Review,
     SignedReview,
 )
+from tests.harness.selections import slow_but
 from tests.harness.shop import BAD, OVERLOADED, deliver_all, effects, fetched, job, let_time_come, over, reviews
 from tests.services.delivery.test_late_results import fetch_again, incomplete
 
@@ -79,6 +80,7 @@ class TestProxy:
         deliver_all()
         assert (tags(), FailedDelivery.objects.count()) == ([self.SIGNED] * 2, 0)
 
+    @pytest.mark.slow
     def test_on_failure_gets_it_and_a_retry_too(self) -> None:
         reviews(1)
         seen: list[Any] = []
@@ -102,14 +104,17 @@ class TestProxy:
 
 @pytest.mark.parametrize(
     ("queryset", "expected"),
-    [
-        (Place.objects.all, Place),
-        (Restaurant.objects.all, Restaurant),
-        (lambda: Restaurant.objects.only("stars"), Restaurant),
-        (lambda: Place.objects.defer("name"), Place),
-        (Parcel.objects.all, Parcel),
-        (lambda: Place.objects.annotate(one=Value(1)).order_by("-name"), Place),
-    ],
+    slow_but(
+        2,
+        [
+            (Place.objects.all, Place),
+            (Restaurant.objects.all, Restaurant),
+            (lambda: Restaurant.objects.only("stars"), Restaurant),
+            (lambda: Place.objects.defer("name"), Place),
+            (Parcel.objects.all, Parcel),
+            (lambda: Place.objects.annotate(one=Value(1)).order_by("-name"), Place),
+        ],
+    ),
 )
 def test_any_model_is_found_again_whole(claude: ClaudeEmulator, queryset: Any, expected: type[models.Model]) -> None:
     Restaurant.objects.create(name="One", stars=3)
@@ -181,15 +186,27 @@ class TestGetTargets:
 
     @pytest.mark.parametrize(
         ("returned", "error"),
-        [
-            (Review.objects.in_bulk, "TypeError: TagReviews.get_targets() must return rows of "),
-            (lambda pks: list(Book.objects.all()), "TypeError: TagReviews.get_targets() must return rows of library.R"),
-            (lambda pks: Review.objects.values(), "TypeError: TagReviews.get_targets() must return rows of library."),
-            (lambda pks: None, "TypeError: 'NoneType' object is not iterable"),
-            (lambda pks: 1 / 0, "ZeroDivisionError: division by zero"),
-            (lambda pks: Review.objects.filter(nothing=1), "FieldError: Cannot resolve keyword 'nothing'"),
-            (lambda pks: nothing(), "TypeError: TagReviews.get_targets() returned a coroutine: this method must not"),
-        ],
+        slow_but(
+            2,
+            [
+                (Review.objects.in_bulk, "TypeError: TagReviews.get_targets() must return rows of "),
+                (
+                    lambda pks: list(Book.objects.all()),
+                    "TypeError: TagReviews.get_targets() must return rows of library.R",
+                ),
+                (
+                    lambda pks: Review.objects.values(),
+                    "TypeError: TagReviews.get_targets() must return rows of library.",
+                ),
+                (lambda pks: None, "TypeError: 'NoneType' object is not iterable"),
+                (lambda pks: 1 / 0, "ZeroDivisionError: division by zero"),
+                (lambda pks: Review.objects.filter(nothing=1), "FieldError: Cannot resolve keyword 'nothing'"),
+                (
+                    lambda pks: nothing(),
+                    "TypeError: TagReviews.get_targets() returned a coroutine: this method must not",
+                ),
+            ],
+        ),
     )
     def test_that_is_wrong_parks_the_rows(self, claude: ClaudeEmulator, returned: Any, error: str) -> None:
         Book.objects.create(title="One")

@@ -21,6 +21,7 @@ from django_claude_batches.services.ingestion.result_lines import parse
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, item, make_due, running
 from tests.harness.relay import Relay, cut, refuse, rewrite
+from tests.harness.selections import slow_but
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -45,19 +46,22 @@ def insert(line: bytes) -> Callable[[bytes], bytes]:
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
-    [
-        (b"not json", "not JSON"),
-        (b'{"custom_id":"x"', "not JSON"),
-        (b"[1,2]", 'not an object with a "result"'),
-        (b'{"custom_id":"x","result":null}', 'not an object with a "result"'),
-        (b'{"result":{"type":"succeeded"}}', "no custom_id"),
-        (b'{"custom_id":"a b","result":{"type":"succeeded"}}', "no custom_id"),
-        (b'{"custom_id":"foreign","result":{"type":"canceled"}}', "lacks the tag"),
-        (b"\xff\xfe", "not JSON"),
-        (b'{"custom_id":"x","result":' + b"[" * 100_000, "nested too deeply"),
-        (b'{"custom_id":"x","result":{"type":7}}', "no type"),
-        (b'{"custom_id":"x","result":{"type":"succeeded","n":' + b"1" * 5000 + b"}}", "not JSON"),
-    ],
+    slow_but(
+        2,
+        [
+            (b"not json", "not JSON"),
+            (b'{"custom_id":"x"', "not JSON"),
+            (b"[1,2]", 'not an object with a "result"'),
+            (b'{"custom_id":"x","result":null}', 'not an object with a "result"'),
+            (b'{"result":{"type":"succeeded"}}', "no custom_id"),
+            (b'{"custom_id":"a b","result":{"type":"succeeded"}}', "no custom_id"),
+            (b'{"custom_id":"foreign","result":{"type":"canceled"}}', "lacks the tag"),
+            (b"\xff\xfe", "not JSON"),
+            (b'{"custom_id":"x","result":' + b"[" * 100_000, "nested too deeply"),
+            (b'{"custom_id":"x","result":{"type":7}}', "no type"),
+            (b'{"custom_id":"x","result":{"type":"succeeded","n":' + b"1" * 5000 + b"}}", "not JSON"),
+        ],
+    ),
 )
 def test_a_bad_line_becomes_a_problem_and_its_neighbors_rows(claude: ClaudeEmulator, bad: bytes, reason: str) -> None:
     batch = ended(claude)
@@ -99,7 +103,7 @@ def test_stored_rows_are_never_changed_by_another_download(claude: ClaudeEmulato
     assert sum("Other" in result.text for result in batch.results.all()) == 1
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", slow_but(2, range(5)))
 def test_a_connection_cut_anywhere_is_resumed(claude: ClaudeEmulator, seed: int) -> None:
     """A download that breaks is tried again for as long as it takes, and uses up none of the tries."""
     batch = ended(claude, 20)
@@ -126,7 +130,7 @@ def test_what_came_before_the_cut_is_kept(claude: ClaudeEmulator) -> None:
     assert (batch.state, batch.results.count()) == (State.INGESTED, 10)
 
 
-@pytest.mark.parametrize("status", [404, 429, 500, 503])
+@pytest.mark.parametrize("status", slow_but(2, [404, 429, 500, 503]))
 def test_a_passing_error_changes_nothing_but_the_next_try(claude: ClaudeEmulator, status: int) -> None:
     batch = ended(claude)
     with Relay(claude.url) as relay:

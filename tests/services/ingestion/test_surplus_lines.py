@@ -39,7 +39,7 @@ def again(batch: MessageBatch) -> MessageBatch:
     return services.advance(batch)
 
 
-@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("flood", slow_but(1, FLOODS))
 def test_a_flood_ends_the_download_and_counts_as_a_try(claude: ClaudeEmulator, flood: str) -> None:
     batch = ended(claude)
     claude.bend(FLOODS[flood])

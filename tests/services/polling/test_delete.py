@@ -10,6 +10,7 @@ from django_claude_batches.models import MessageBatch, State, SubmitAttempt
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import in_state, make_due, running
 from tests.harness.relay import Relay, lose_answer, refuse
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +33,7 @@ class TestDeletingAtAnthropic:
         assert finished.remote_deleted_at is not None
         assert finished.last_error == ""
 
-    @pytest.mark.parametrize("status", [401, 403, 429])
+    @pytest.mark.parametrize("status", slow_but(1, [401, 403, 429]))
     def test_a_404_is_success_after_a_lost_answer_and_a_refusal(
         self, claude: ClaudeEmulator, finished: MessageBatch, status: int
     ) -> None:

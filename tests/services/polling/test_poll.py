@@ -121,6 +121,7 @@ class TestOne:
 
 @pytest.mark.database
 class TestAll:
+    @pytest.mark.slow
     def test_a_thousand_batches_cost_one_listing(self, claude: ClaudeEmulator) -> None:
         batches = [running(1) for _ in range(12)]
         claude.finish()

@@ -120,6 +120,7 @@ COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 class TestCounts:
     """They exclude nothing, neither while it runs nor when it has ended."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("counts", slow_but(1, COUNTS))
     def test_counts_that_do_not_add_up(self, world: World, counts: str) -> None:
         batch = world.lost()
@@ -239,6 +240,7 @@ class TestCandidates:
         batch.refresh_from_db()
         assert batch.state == State.INGESTED
 
+    @pytest.mark.slow
     def test_an_adopted_one_is_judged_by_its_rows(self, world: World) -> None:
         """Somebody adopted it, its results were fetched, and then it was deleted at Anthropic."""
         batch = world.lost()
@@ -309,6 +311,7 @@ class TestListings:
         world.pass_time(3 * HOUR)
         assert world.paid() == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("loss", slow_but(1, ["the answer", "its end", "the process"]))
     def test_one_that_shows_it_and_is_not_heard(self, world: World, loss: str) -> None:
         """One full listing lacks it, the answer of the next one is lost, and the one after that lacks it again."""
@@ -343,6 +346,7 @@ class TestListings:
         assert (world.paid(), batch.state, batch.may_have_been_billed) == (1, State.HELD, True)
         assert "no listing within 48 hours was complete" in batch.last_error
 
+    @pytest.mark.slow
     def test_one_that_begins_where_nothing_is_any_more(self, world: World) -> None:
         """Somebody deleted the batch at which searches began: an unknown one looks like the end of the list."""
         world.older()
@@ -410,6 +414,7 @@ class TestClocks:
         world.pass_time(HOUR)
         ended_once(world, batch)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("date", slow_but(1, ["never", "Thu, 01 Jan 1970 00:00:00 GMT", None]))
     def test_a_date_that_cannot_be(self, world: World, date: str | None) -> None:
         def dated(exchange: Exchange) -> None:

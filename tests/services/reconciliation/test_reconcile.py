@@ -24,6 +24,7 @@ from django_claude_batches.signals import duplicate_detected
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.factories import draft, in_state, item, let_ten_minutes_pass, make_due, running
 from tests.harness.relay import Exchange, Relay, cut, lose_answer, lose_request, refuse, rewrite
+from tests.harness.selections import slow_but
 from tests.reliability.protocol.processes import Crash, dying
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -265,14 +266,17 @@ class TestProvesNothing:
 
     @pytest.mark.parametrize(
         "rule",
-        [
-            refuse(404, "not_found_error"),
-            refuse(500),
-            rewrite(lambda body: b""),
-            rewrite(lambda body: b"not json\n" * 30),
-            rewrite(lambda body: body.split(b"\n")[0] + b"\n"),
-            cut(lambda body: body[: len(body) // 2]),
-        ],
+        slow_but(
+            2,
+            [
+                refuse(404, "not_found_error"),
+                refuse(500),
+                rewrite(lambda body: b""),
+                rewrite(lambda body: b"not json\n" * 30),
+                rewrite(lambda body: body.split(b"\n")[0] + b"\n"),
+                cut(lambda body: body[: len(body) // 2]),
+            ],
+        ),
         ids=["404", "500", "empty", "unreadable", "short", "cut"],
     )
     def test_results_that_cannot_be_read(self, claude: ClaudeEmulator, rule: Callable[..., None]) -> None:
@@ -311,7 +315,7 @@ class TestProvesNothing:
             assert (batch.state, other.batches) == (State.UNCERTAIN, [])
         assert "does not show" in batch.last_error
 
-    @pytest.mark.parametrize("status", [401, 429, 500])
+    @pytest.mark.parametrize("status", slow_but(1, [401, 429, 500]))
     def test_a_listing_that_fails(self, claude: ClaudeEmulator, status: int) -> None:
         batch = lost(claude)
         age(batch)
@@ -429,6 +433,7 @@ class TestClaiming:
         services.advance(services.identify(batch, claude.batches[0].id))
         assert (batch.state, batch.anthropic_id) == (State.INGESTED, claude.batches[0].id)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("state", [State.UNCERTAIN, State.ABANDONED])
     def test_one_that_still_runs_is_verified_when_it_has_ended(self, claude: ClaudeEmulator, state: State) -> None:
         batch = lost(claude)

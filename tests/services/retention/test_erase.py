@@ -43,6 +43,7 @@ from tests.harness.factories import item, make_due
 from tests.harness.leaks import where
 from tests.harness.library.models import Book, Chapter, Kiosk, Parcel, Restaurant, Review, SignedReview
 from tests.harness.relay import Relay, cut, rewrite
+from tests.harness.selections import slow_but
 from tests.harness.shop import SCHEMA, deliver_all, effects, fetched, job, let_time_come, over, reviews
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -679,12 +680,15 @@ class TestBesideOthers:
 
     @pytest.mark.parametrize(
         ("error", "is_passing"),
-        [
-            (OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction"), True),
-            (OperationalError("database is locked"), True),
-            (OperationalError(2006, "Server has gone away"), False),
-            (OperationalError("server closed the connection unexpectedly"), False),
-        ],
+        slow_but(
+            2,
+            [
+                (OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction"), True),
+                (OperationalError("database is locked"), True),
+                (OperationalError(2006, "Server has gone away"), False),
+                (OperationalError("server closed the connection unexpectedly"), False),
+            ],
+        ),
     )
     @pytest.mark.django_db(transaction=True)
     def test_a_deadlock_is_work_that_is_going_on(

@@ -478,6 +478,7 @@ class TestInterrupted:
         make_due(batch)  # a killed process's lease runs out
         assert purged().request_bodies == PurgeCount(batches=1, rows=3)
 
+    @pytest.mark.slow
     def test_a_late_process_takes_nothing_more(self, keep: Keep) -> None:
         """Another one has the batch since the last transaction."""
         keep(REQUEST_BODIES=30 * DAY)

@@ -19,6 +19,7 @@ from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator, Reply
 from tests.harness.factories import in_state, item
 from tests.harness.library.models import Review
+from tests.harness.selections import slow_but
 from tests.harness.shop import BAD, OVERLOADED, SCHEMA, deliver_all, effects, fetched, job, over, reviews
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -378,6 +379,7 @@ class TestRetry:
         with pytest.raises(InvalidTransition, match="belongs to a run"):
             services.retry(run.batches.get())
 
+    @pytest.mark.slow
     def test_on_finished_comes_again(self) -> None:
         reviews(1)
         ends: list[int] = []
@@ -568,6 +570,7 @@ class TestRedeliver:
         deliver_all()
         assert (effects(), batch.failed_deliveries.count()) == ([1, 1], 0)
 
+    @pytest.mark.slow
     def test_a_row_counts_as_delivered_once(self, claude: ClaudeEmulator) -> None:
         """Taken at first or raised at, handed out again and again: however it came to be taken."""
         reviews(3)
@@ -645,7 +648,7 @@ class TestDeletion:
         over(run, claude)
         assert batch.delete()[1]["django_claude_batches.DeliveryChunk"] == 1
 
-    @pytest.mark.parametrize("state", [State.DRAFT, State.REJECTED, State.HELD])
+    @pytest.mark.parametrize("state", slow_but(1, [State.DRAFT, State.REJECTED, State.HELD]))
     def test_an_unsent_batch_stays_until_its_run_is_canceled(self, claude: ClaudeEmulator, state: State) -> None:
         reviews(2)
         run = job().start()

@@ -26,6 +26,7 @@ from django_claude_batches.services.runs.request_builder import FIRST_PAGE, PAGE
 from django_claude_batches.services.runs.throttle import submit_pending
 from django_claude_batches.testing import ClaudeEmulator
 from tests.harness.library.models import Book, Chapter, Parcel, Review
+from tests.harness.selections import slow_but
 from tests.harness.shop import job, over, reviews
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -121,16 +122,19 @@ def test_rows_that_come_and_go_meanwhile() -> None:
 
 @pytest.mark.parametrize(
     "queryset",
-    [
-        lambda: Review.objects.order_by("-text"),
-        Review.objects.reverse,
-        lambda: Review.objects.order_by("pk").reverse(),
-        lambda: Review.objects.annotate(length=Length("text"), one=Value(1)).filter(length__gt=0),
-        lambda: Review.objects.distinct().only("text"),
-        lambda: Review.objects.defer("tags"),
-        lambda: Review.objects.filter(Q(text__contains="1") | Q(text__contains="Review")),
-        lambda: Review.objects.none() | Review.objects.all(),
-    ],
+    slow_but(
+        2,
+        [
+            lambda: Review.objects.order_by("-text"),
+            Review.objects.reverse,
+            lambda: Review.objects.order_by("pk").reverse(),
+            lambda: Review.objects.annotate(length=Length("text"), one=Value(1)).filter(length__gt=0),
+            lambda: Review.objects.distinct().only("text"),
+            lambda: Review.objects.defer("tags"),
+            lambda: Review.objects.filter(Q(text__contains="1") | Q(text__contains="Review")),
+            lambda: Review.objects.none() | Review.objects.all(),
+        ],
+    ),
 )
 def test_any_queryset(queryset: Callable[[], Any]) -> None:
     rows = reviews(30)
@@ -153,16 +157,19 @@ def test_a_join_that_gives_a_row_several_times() -> None:
 
 @pytest.mark.parametrize(
     ("queryset", "told"),
-    [
-        (lambda: Review.objects.all()[:5], "gives a slice"),
-        (lambda: list(Review.objects.all()), "must give a queryset, not list"),
-        (lambda: Review.objects.values("pk"), "gives values"),
-        (lambda: Review.objects.values_list("pk"), "gives values"),
-        (lambda: Review.objects.filter(pk=1).union(Review.objects.filter(pk=2)), "gives a union()"),
-        (lambda: Review.objects.distinct("text"), "by distinct() of fields"),
-        (lambda: Review.objects.filter(no_such_column=1), "Cannot resolve keyword 'no_such_column'"),
-        (lambda: Review.objects.all().no_such_method(), "no_such_method"),  # type: ignore[attr-defined]
-    ],
+    slow_but(
+        2,
+        [
+            (lambda: Review.objects.all()[:5], "gives a slice"),
+            (lambda: list(Review.objects.all()), "must give a queryset, not list"),
+            (lambda: Review.objects.values("pk"), "gives values"),
+            (lambda: Review.objects.values_list("pk"), "gives values"),
+            (lambda: Review.objects.filter(pk=1).union(Review.objects.filter(pk=2)), "gives a union()"),
+            (lambda: Review.objects.distinct("text"), "by distinct() of fields"),
+            (lambda: Review.objects.filter(no_such_column=1), "Cannot resolve keyword 'no_such_column'"),
+            (lambda: Review.objects.all().no_such_method(), "no_such_method"),  # type: ignore[attr-defined]
+        ],
+    ),
 )
 def test_what_cannot_be_read_page_by_page_pauses_the_run(queryset: Callable[[], Any], told: str) -> None:
     reviews(30)

@@ -11,6 +11,7 @@ from django_claude_batches.models import BatchRequest, JobRun, MessageBatch
 from django_claude_batches.services import cost_confirmation
 from django_claude_batches.services.runs.drive import drive_if_due
 from tests.harness.library.models import Book, Chapter
+from tests.harness.selections import slow_but
 from tests.harness.shop import SCHEMA, job, reviews
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -22,14 +23,17 @@ def betas(self: Any, row: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     ("most", "members"),
-    [
-        (None, {}),
-        (7, {}),
-        (7, {"get_betas": betas, "system": "ü" * 100}),
-        (10, {"output_schema": SCHEMA}),
-        (None, {"get_prompt": lambda self, row: "x" * 300_000}),
-        (4, {"get_queryset": lambda self: Chapter.objects.filter(books__isnull=False)}),
-    ],
+    slow_but(
+        2,
+        [
+            (None, {}),
+            (7, {}),
+            (7, {"get_betas": betas, "system": "ü" * 100}),
+            (10, {"output_schema": SCHEMA}),
+            (None, {"get_prompt": lambda self, row: "x" * 300_000}),
+            (4, {"get_queryset": lambda self: Chapter.objects.filter(books__isnull=False)}),
+        ],
+    ),
 )
 def test_it_says_what_a_run_then_drafts(settings: Any, most: int | None, members: dict[str, Any]) -> None:
     settings.CLAUDE_BATCHES = {"KICK": False, "MAX_IN_FLIGHT_REQUESTS": most}

@@ -187,12 +187,15 @@ class TestInvalidOutput:
 
 @pytest.mark.parametrize(
     ("reply", "outcome"),
-    [
-        (BAD, "errored"),
-        (Reply("", content=[], stop_reason="refusal"), "refused"),
-        (Reply("half", stop_reason="pause_turn"), "unfinished"),
-        (Reply("half", stop_reason=None), "unfinished"),
-    ],
+    slow_but(
+        2,
+        [
+            (BAD, "errored"),
+            (Reply("", content=[], stop_reason="refusal"), "refused"),
+            (Reply("half", stop_reason="pause_turn"), "unfinished"),
+            (Reply("half", stop_reason=None), "unfinished"),
+        ],
+    ),
     ids=["invalid_request", "refusal", "pause_turn", "no stop reason"],
 )
 def test_what_is_not_tried_again_by_itself(reply: Any, outcome: str) -> None:
@@ -226,6 +229,7 @@ def test_what_fails_while_results_are_fetched_again_is_asked_again() -> None:
     assert (run.state, effects()) == (RunState.FINISHED, [1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempts", slow_but(2, [1, 2, 3]))
 def test_no_more_often_than_max_attempts(attempts: int) -> None:
     claude = Claude(*[OVERLOADED] * 9)

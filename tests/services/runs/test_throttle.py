@@ -64,21 +64,24 @@ def test_the_limit_is_the_settings(settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("state", "counts"),
-    [
-        (State.QUEUED, True),
-        (State.SUBMITTING, True),
-        (State.UNCERTAIN, True),
-        (State.IN_PROGRESS, True),
-        (State.CANCELING, True),
-        (State.DRAFT, False),
-        (State.REJECTED, False),
-        (State.HELD, False),
-        (State.ENDED, False),
-        (State.INCOMPLETE, False),
-        (State.INGESTED, False),
-        (State.LOST, False),
-        (State.ABANDONED, False),
-    ],
+    slow_but(
+        2,
+        [
+            (State.QUEUED, True),
+            (State.SUBMITTING, True),
+            (State.UNCERTAIN, True),
+            (State.IN_PROGRESS, True),
+            (State.CANCELING, True),
+            (State.DRAFT, False),
+            (State.REJECTED, False),
+            (State.HELD, False),
+            (State.ENDED, False),
+            (State.INCOMPLETE, False),
+            (State.INGESTED, False),
+            (State.LOST, False),
+            (State.ABANDONED, False),
+        ],
+    ),
 )
 def test_batches_of_no_run_count_while_they_are_in_the_queue(state: State, counts: bool) -> None:
     in_state(state, request_count=7)

@@ -77,7 +77,7 @@ def sent_through(claude: ClaudeEmulator, rule: Callable[[Exchange], None]) -> Me
     return batch
 
 
-@pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("headers", slow_but(2, HEADERS.values()), ids=HEADERS)
 def test_no_header_takes_away_an_id(claude: ClaudeEmulator, headers: dict[str, str]) -> None:
     batch = sent_through(claude, bent(headers))
     assert (batch.state, batch.anthropic_id) == (State.IN_PROGRESS, claude.batches[0].id), batch.last_error
@@ -93,7 +93,7 @@ def test_the_longest_id_has_room(claude: ClaudeEmulator, length: int) -> None:
     assert (batch.state, batch.anthropic_id) == (State.IN_PROGRESS, longest), batch.last_error
 
 
-@pytest.mark.parametrize("fields", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("fields", slow_but(2, BODIES.values()), ids=BODIES)
 def test_no_field_takes_away_an_id(claude: ClaudeEmulator, fields: dict[str, Any]) -> None:
     batch = sent_through(claude, bent(**fields))
     assert (batch.state, batch.anthropic_id) == (State.IN_PROGRESS, claude.batches[0].id), batch.last_error
@@ -103,7 +103,7 @@ REFUSALS = {400: State.REJECTED, 401: State.QUEUED, 403: State.QUEUED, 429: Stat
 
 
 @pytest.mark.parametrize("status", slow_but(2, REFUSALS))
-@pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("headers", slow_but(2, HEADERS.values()), ids=HEADERS)
 def test_no_header_makes_a_refusal_uncertain(claude: ClaudeEmulator, status: int, headers: dict[str, str]) -> None:
     batch = sent_through(claude, refuse(status, "x_error", "No.", **headers))
     assert (batch.state, batch.attempts.get().outcome) == (REFUSALS[status], "refused")
@@ -121,7 +121,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("status", slow_but(2, REFUSALS))
-@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+@pytest.mark.parametrize("message", slow_but(2, MESSAGES.values()), ids=MESSAGES)
 def test_no_message_makes_a_refusal_uncertain(claude: ClaudeEmulator, status: int, message: Any) -> None:
     batch = sent_through(claude, refuse(status, "x\0_\udfff", message))
     assert (batch.state, batch.attempts.get().outcome) == (REFUSALS[status], "refused")

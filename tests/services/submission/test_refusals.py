@@ -78,12 +78,15 @@ def test_a_listing_that_is_so_refused_pauses_too(claude: ClaudeEmulator, name: s
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [
-        (403, "user_profile_not_billable"),
-        (403, "user_profile_billing_not_authorized"),
-        (400, "user_profile_required"),
-        (400, "user_profile_not_found"),
-    ],
+    slow_but(
+        2,
+        [
+            (403, "user_profile_not_billable"),
+            (403, "user_profile_billing_not_authorized"),
+            (400, "user_profile_required"),
+            (400, "user_profile_not_found"),
+        ],
+    ),
 )
 def test_what_is_wrong_with_a_user_profile_is_the_batchs(claude: ClaudeEmulator, status: int, code: str) -> None:
     claude.fault("refusal", on="create", status=status, code=code, message="The billing of this profile…")
@@ -115,7 +118,7 @@ SILENT = [
 ]
 
 
-@pytest.mark.parametrize("message", [*SPEAKING, *SILENT])
+@pytest.mark.parametrize("message", slow_but(2, [*SPEAKING, *SILENT]))
 def test_an_unknown_400_is_judged_by_its_words(claude: ClaudeEmulator, message: str) -> None:
     claude.fault("refusal", on="create", message=message)
     batch = services.advance(services.submit(draft(1)))
@@ -125,16 +128,19 @@ def test_an_unknown_400_is_judged_by_its_words(claude: ClaudeEmulator, message: 
 
 @pytest.mark.parametrize(
     "message",
-    [
-        "Duplicate custom_id found: {tag}_q-plan-7",
-        "custom_id {tag}_billing-credit is one too many",
-        "custom_id q-plan-7 is one too many",
-        "model: claude-plan-9 cannot be used.",
-        'Nobody understands "What is my credit, and what my plan?" here',
-        'Unknown key "billing"',
-        "The beta workspace-2026-01-01 is over.",
-        "Profile up-plan is none",
-    ],
+    slow_but(
+        2,
+        [
+            "Duplicate custom_id found: {tag}_q-plan-7",
+            "custom_id {tag}_billing-credit is one too many",
+            "custom_id q-plan-7 is one too many",
+            "model: claude-plan-9 cannot be used.",
+            'Nobody understands "What is my credit, and what my plan?" here',
+            'Unknown key "billing"',
+            "The beta workspace-2026-01-01 is over.",
+            "Profile up-plan is none",
+        ],
+    ),
 )
 def test_our_own_values_are_taken_out(claude: ClaudeEmulator, message: str) -> None:
     asked = [{"role": "user", "content": "What is my credit, and what my plan?"}]
@@ -231,6 +237,7 @@ def test_what_the_table_knows_as_the_accounts_never_rejects(claude: ClaudeEmulat
     assert services.advance(batch).state == State.IN_PROGRESS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(1, ["credit_too_low", "human_review_disabled", "refusal"]))
 def test_a_run_of_a_job_gets_no_rejected_batch(claude: ClaudeEmulator, settings: Any, name: str) -> None:
     settings.CLAUDE_BATCHES = {"KICK": False, "MAX_IN_FLIGHT_REQUESTS": 2}

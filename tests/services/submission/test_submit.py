@@ -150,7 +150,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("name", slow_but(2, REFUSALS))
 def test_refusals_are_about_the_account_or_the_batch_or_the_moment(
     claude: ClaudeEmulator, heard: Heard, name: str
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from django_claude_batches.testing import Bend, ClaudeEmulator, RandomBends
 from django_claude_batches.testing.emulator.faults.command_line import parse_bend
 from django_claude_batches.testing.emulator.faults.mutations import HOWS
+from tests.harness.selections import slow_but
 from tests.testing.caller import BATCHES, call, create
 
 PROCESSING = "request_counts.processing"
@@ -58,9 +59,10 @@ def test_each_way_to_bend_a_time(claude, shown, how, is_bent):
     assert is_bent(value)
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", slow_but(2, HOWS))
 @pytest.mark.parametrize(
-    "field", ["request_counts", "request_counts.succeeded", "ended_at", "archived_at", "results_url", "id", "type"]
+    "field",
+    slow_but(2, ["request_counts", "request_counts.succeeded", "ended_at", "archived_at", "results_url", "id", "type"]),
 )
 def test_each_way_to_bend_each_type(claude, shown, how, field):
     right = shown().json
