@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django_claude_batches.db.keyset import chunked
 from django_claude_batches.export.cells import CELLS, COLUMNS, OUTPUT, Cell, Row
 from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.request import BatchRequest
@@ -51,8 +52,9 @@ def blocks(names: Sequence[str], batches: Sequence[int]) -> list[Block]:
 
 def headers_of(batches: Iterable[int]) -> dict[int, tuple[str, ...]]:
     """Return the header of each batch that was made of a table whose cells were kept."""
-    rows = MessageBatch.objects.primary().filter(pk__in=batches).order_by("pk")
-    return {pk: tuple(header) for pk, header in rows.values_list("pk", "cells_header") if header}
+    rows = MessageBatch.objects.primary().order_by("pk").values_list("pk", "cells_header")
+    found = (row for chunk in chunked(batches) for row in rows.filter(pk__in=chunk))
+    return {pk: tuple(header) for pk, header in found if header}
 
 
 def output_fields(batches: Iterable[int]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from django_claude_batches.drafting.request import MAX_OUR_CUSTOM_ID
+from django_claude_batches.wire import MAX_REQUESTS
 
 # Characters that are taken of a cell: they leave room for the number of any row.
 MAX_OF_CELL = 40
@@ -34,7 +35,8 @@ class Names:
             name, ending = f"{stem[: MAX_OUR_CUSTOM_ID - len(ending)]}{ending}", f"{ending}-{number}"
             if len(ending) > MAX_OUR_CUSTOM_ID:
                 break  # the check reports the repeated name
-        self._taken.add(name)
+        if len(self._taken) <= MAX_REQUESTS:  # a file with more rows has bad ones, or is too long: it is not drafted
+            self._taken.add(name)
         return name
 
 

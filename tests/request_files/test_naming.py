@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from django_claude_batches.drafting.request import check_custom_id
 from django_claude_batches.request_files import Prompt, Question, RequestFile
 from django_claude_batches.request_files.naming import Names
+from django_claude_batches.wire import MAX_REQUESTS
 
 
 def names(*cells: str) -> list[str]:
@@ -61,6 +62,14 @@ def test_the_largest_row_number_leaves_a_legal_name() -> None:
     assert len(set(long)) == 3
     for name in long:
         check_custom_id(name)
+
+
+@pytest.mark.slow
+def test_a_file_of_many_rows_takes_no_more_memory_than_a_batch_may_hold() -> None:
+    taken = Names()
+    for number in range(MAX_REQUESTS + 1000):
+        taken.take(str(number), number)
+    assert len(taken._taken) <= MAX_REQUESTS + 1
 
 
 def rows(table: str, **options: object) -> list[tuple[int, object]]:
