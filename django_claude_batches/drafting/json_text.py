@@ -12,6 +12,9 @@ from django_claude_batches.exceptions import InvalidRequest
 # Levels of nesting. Python 3.11 can read about 1,000, less its stack: any process must be able to read what is stored.
 MAX_DEPTH = 500
 
+# Bytes of a row's cells as JSON: they are kept beside the request, for an export.
+MAX_CELLS_BYTES = 64_000
+
 MAX_PATH_LENGTH = 80
 # Keys that the message of an error quotes. Other keys may be part of a prompt.
 QUOTABLE_KEY = re.compile(r"[A-Za-z_]\w{,39}", re.ASCII)
@@ -66,6 +69,23 @@ def encode(params: Any) -> str:
 
 
 _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encode_cells(cells: Any) -> str:
+    """Return the cells of a table's row as a JSON list; raise InvalidRequest unless they are texts that can be kept."""
+    if not isinstance(cells, (list, tuple)) or not all(isinstance(cell, str) for cell in cells):
+        raise InvalidRequest("cells must be a list of texts")
+    try:
+        text = _dump(cells)
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest("a cell has half of a character, which UTF-8 cannot encode") from None
+    if size > MAX_CELLS_BYTES:
+        raise InvalidRequest(
+            f"its cells have {size:,} bytes, and at most {MAX_CELLS_BYTES:,} are kept with a request: shorten them, or "
+            "do not keep the columns"
+        )
+    return text
 
 
 def _text(value: Any) -> str:

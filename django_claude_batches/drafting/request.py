@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentTypeManager
 from django.db import models
 
 from django_claude_batches import sanitize, wire
-from django_claude_batches.drafting.json_text import NotPlain, encode, plain_copy
+from django_claude_batches.drafting.json_text import NotPlain, encode, encode_cells, plain_copy
 from django_claude_batches.drafting.target import content_types_of, resolve_target
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.model_limits import warnings_of
@@ -46,23 +46,29 @@ MAX_TOKENS = 1_000_000
 HEADER_WORD = re.compile(r"[!-+\--~]+")
 
 
+# The keys of `DraftRequest`.
+KEYS = {"custom_id": None, "params": None, "target": None, "cells": None}
+
+
 class DraftRequest(TypedDict):
     """One item for `create_draft`.
 
     `params` is the body of a Messages call. `custom_id` is the item's position (from 0) unless given; `target` is any
-    saved model instance, found again as `result.target`.
+    saved model instance, found again as `result.target`. `cells` is the row of a table that the request is about: it is
+    not sent, and comes back in a CSV export under the names of `cells_header`.
     """
 
     params: Mapping[str, Any]
     custom_id: NotRequired[str]
     target: NotRequired[models.Model | None]
+    cells: NotRequired[Sequence[str]]
 
 
 class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes eight times as long
     """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8.
 
     The fields that determine its cost are stored with the text; `max_tokens` is 0 if the API will refuse it. `warnings`
-    lists what its model refuses.
+    lists what its model refuses. `cells` is a row of a table as a JSON list, which is stored and not sent.
     """
 
     position: int
@@ -75,10 +81,12 @@ class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes e
     max_tokens: int
     inference_geo: str
     warnings: tuple[str, ...] = ()
+    cells: str | None = None
 
     @property
     def size(self) -> int:
-        return self.params_bytes
+        """Return the approximate bytes of the row."""
+        return self.params_bytes if self.cells is None else self.params_bytes + len(self.cells)
 
     def encoded(self) -> Prepared:
         return self
@@ -88,7 +96,7 @@ class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes e
 class Checked:
     """A request that was checked but is not encoded: its params are a copy, and can be encoded while others are stored.
 
-    `size` is the approximate number of bytes of their JSON.
+    `size` is the approximate number of bytes of their JSON, and of the cells.
     """
 
     position: int
@@ -97,6 +105,7 @@ class Checked:
     content_type_id: int | None
     object_id: str | None
     size: int
+    cells: str | None = None
 
     def encoded(self) -> Prepared:
         """Encode the params. No foreign code runs. Raise InvalidRequest if they cannot be encoded."""
@@ -116,6 +125,7 @@ class Checked:
             max_tokens_of(self.params),
             geo_of(self.params),
             tuple(warnings_of(self.params)),
+            self.cells,
         )
 
 
@@ -196,21 +206,22 @@ def check(
     try:
         if not isinstance(item, Mapping) or "params" not in item:
             raise InvalidRequest('each item must be a mapping with "params"')
-        if unknown := item.keys() - {"custom_id", "params", "target"}:
-            raise InvalidRequest(f"unknown key {sorted(map(str, unknown))[0]!r}: custom_id, params, target are known")
+        if unknown := item.keys() - KEYS:
+            raise InvalidRequest(f"unknown key {sorted(map(str, unknown))[0]!r}: {', '.join(KEYS)} are known")
         custom_id = item.get("custom_id")
         custom_id = str(position) if custom_id is None else custom_id
         check_custom_id(custom_id)
         params = item["params"]
         target = resolve_target(item.get("target"), content_types, rows_are_replicas=rows_are_replicas)
+        cells = encode_cells(item["cells"]) if "cells" in item else None
     except InvalidRequest as error:
         raise _with_place(error, position, custom_id if isinstance(custom_id, str) else None) from None
     sizes: list[int] = []
     try:
         # The caller may reuse the dict for the next item before this one is encoded.
-        return Checked(position, custom_id, plain_copy(params, sizes), *target, sum(sizes))
+        return Checked(position, custom_id, plain_copy(params, sizes), *target, sum(sizes) + len(cells or ""), cells)
     except (NotPlain, RecursionError):
-        return Checked(position, custom_id, params, *target, 0).encoded()
+        return Checked(position, custom_id, params, *target, 0, cells).encoded()
 
 
 def _with_place(error: InvalidRequest, position: int, custom_id: str | None) -> InvalidRequest:

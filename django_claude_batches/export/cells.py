@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django_claude_batches.models.batch.batch import MessageBatch
 from django_claude_batches.models.result import text_of
 
 Cell = str | int | None
@@ -19,7 +20,8 @@ _SKIPPED = r'["\x00-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-
 
 _FORMULA = rf"{_SKIPPED}[=+\-@\uff1d\uff0b\uff0d\uff20]"
 _AT_ITS_BEGINNING = re.compile(rf"[\t\r\n]|{_FORMULA}")
-_INSIDE = re.compile(rf"([\t\r\n;])(?={_FORMULA})")
+# A line inside that begins with "-" is an item of a list: answers have many.
+_INSIDE = re.compile(rf"([\t;](?={_FORMULA})|[\r\n](?={_SKIPPED}[=+@\uff1d\uff0b\uff20]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def escape_formula(cell: Cell) -> Cell:
 
     The characters are OWASP's (https://owasp.org/www-community/attacks/CSV_Injection), at the beginning of the cell,
     and where a spreadsheet whose separator is not a comma begins another cell: after a semicolon, a tab or a line end.
-    Numbers stay numbers.
+    After a line end a "-" stays as it is. Numbers stay numbers.
     """
     if not isinstance(cell, str):
         return cell
@@ -63,6 +65,9 @@ def _target_type(row: Row) -> Cell:
     return None if app is None else f"{app}.{row['request__content_type__model']}"
 
 
+# The columns that stand for several: those of the uploaded file, and the members of answers.
+CELLS, OUTPUT = "cells", "output"
+
 # All columns, in the order in which they are offered.
 COLUMNS: dict[str, Column] = {
     "batch": Column(("batch_id",), lambda row: row["batch_id"]),
@@ -72,10 +77,12 @@ COLUMNS: dict[str, Column] = {
     ),
     "target_id": Column(("request__object_id",), lambda row: row["request__object_id"], is_of_request=True),
     "params": Column(("request__params_text",), lambda row: row["request__params_text"], is_of_request=True),
+    CELLS: Column(("request__cells_text",), lambda row: row["request__cells_text"], is_of_request=True),
+    "text": Column(("message_text",), _text),
+    OUTPUT: Column(("output",), lambda row: row["output"]),
     "result_type": _of("result_type"),
     "stop_reason": _of("stop_reason"),
     "model": _of("model"),
-    "text": Column(("message_text",), _text),
     "message": Column(("message_text",), lambda row: row["message_text"]),
     "input_tokens": _of("input_tokens"),
     "output_tokens": _of("output_tokens"),
@@ -92,6 +99,11 @@ COLUMNS: dict[str, Column] = {
 }
 
 DEFAULT_COLUMNS = (
-    *("custom_id", "target_type", "target_id", "result_type", "stop_reason", "model", "text"),
+    *("custom_id", "target_type", "target_id", "cells", "text", "output", "result_type", "stop_reason", "model"),
     *("input_tokens", "output_tokens", "cost_usd", "error_type", "error_message"),
 )
+
+
+def default_columns(batch: MessageBatch) -> list[str]:
+    """Return the columns of a batch's CSV; one made of a table has cells in place of targets."""
+    return [name for name in DEFAULT_COLUMNS if not batch.cells_header or not name.startswith("target_")]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import chain
 from operator import add
 from typing import Any, ClassVar
 
@@ -14,8 +15,9 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Coalesce, Length
 
 from django_claude_batches.db.keyset import sized_pages
-from django_claude_batches.export import cells, jsonl_line
-from django_claude_batches.models.request import BatchRequest
+from django_claude_batches.export import cells, csv_columns, jsonl_line
+from django_claude_batches.models.large_columns import PARAMS
+from django_claude_batches.models.request import BatchRequest, BatchRequestQuerySet
 from django_claude_batches.models.result import BatchResultQuerySet
 
 # Approximate bytes per chunk.
@@ -29,7 +31,16 @@ LARGE_COLUMN_SIZES: dict[str, Combinable] = {
     "message_text": Coalesce(Length("message_text"), 0),
     "raw": Coalesce(Length("raw"), 0),
     "request__params_text": Coalesce(F("request__params_bytes"), 0),
+    "request__cells_text": Coalesce(Length("request__cells_text"), 0),
 }
+
+
+# The lookup from a result to its request, and the columns that both have.
+OF_REQUEST = "request__"
+SHARED = ("batch_id", "custom_id")
+
+# The result type of a request without a result. The API has no such type.
+MISSING = "missing"
 
 
 class Export(ABC):
@@ -79,7 +90,7 @@ class JsonlExport(Export):
 
     def _lines(self) -> Iterator[bytes]:
         columns = ("custom_id", "result_type", "message_text", "raw", "error_type", "error_message")
-        for row in _read(self._results, [*columns, "error_request_id", "is_purged"]):
+        for row in _read(self._results, _batches(self._results), [*columns, "error_request_id", "is_purged"]):
             line = jsonl_line.line(row)
             if line is None:
                 self.left_out += 1
@@ -91,26 +102,44 @@ class JsonlExport(Export):
 class CsvExport(Export):
     """A table for spreadsheets, in UTF-8 with a byte order mark; `columns` are any of `cells.COLUMNS`.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe before it.
+    `cells` are the columns of the uploaded tables that the requests were made of, under their own names, and `output`
+    the members of answers that a JSON Schema asks for. `missing` are requests without a result: they follow the
+    results, with the result type `missing`. A text that a spreadsheet would run as a formula gets an apostrophe before
+    it, unless `escape_formulas` is False.
     """
 
     suffix = "csv"
     content_type = "text/csv; charset=utf-8"
 
-    def __init__(self, results: BatchResultQuerySet, columns: Iterable[str] = cells.DEFAULT_COLUMNS) -> None:
+    def __init__(
+        self,
+        results: BatchResultQuerySet,
+        columns: Iterable[str] = cells.DEFAULT_COLUMNS,
+        *,
+        missing: BatchRequestQuerySet | None = None,
+        escape_formulas: bool = True,
+    ) -> None:
         """Raise ValueError for an unknown column."""
         super().__init__(results)
         self._names = list(columns)
+        self._missing = missing
+        self._escape = cells.escape_formula if escape_formulas else lambda cell: cell
         if unknown := [name for name in self._names if name not in cells.COLUMNS]:
             raise ValueError(f"unknown column {unknown[0]!r}: {', '.join(cells.COLUMNS)} are known")
 
     def _lines(self) -> Iterator[bytes]:
         writer = csv.writer(_Echo())
-        columns = [cells.COLUMNS[name] for name in self._names]
-        yield BOM + writer.writerow(self._names).encode()
-        for row in _read(self._results, {name: None for column in columns for name in column.needs}):
+        batches = _batches(self._results)
+        absent = [] if self._missing is None else _batches(self._missing)
+        blocks = csv_columns.blocks(self._names, sorted({*batches, *absent}))
+        yield BOM + writer.writerow(self._escape(title) for block in blocks for title in block.titles).encode()
+        needs = list(dict.fromkeys(name for block in blocks for name in block.needs))
+        rows = _read(self._results, batches, needs)
+        if self._missing is not None:
+            rows = chain(rows, _read_missing(self._missing, absent, needs))
+        for row in rows:
             self.rows += 1
-            yield writer.writerow(cells.escape_formula(column.value(row)) for column in columns).encode()
+            yield writer.writerow(self._escape(cell) for block in blocks for cell in block.values(row)).encode()
 
 
 class _Echo:
@@ -123,14 +152,19 @@ class _Echo:
 FORMATS: dict[str, type[Export]] = {kind.suffix: kind for kind in (JsonlExport, CsvExport)}
 
 
-def _read(results: BatchResultQuerySet, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _batches(rows: BatchResultQuerySet | BatchRequestQuerySet) -> list[int]:
+    """Return the keys of the rows' batches, in order."""
+    return sorted(rows.order_by().values_list("batch_id", flat=True).distinct())
+
+
+def _read(results: BatchResultQuerySet, batches: Iterable[int], names: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield these columns of the results: JSON as the text that the database has, without decoding it."""
     names = list(names)
     size: Combinable = reduce(add, (LARGE_COLUMN_SIZES[name] for name in names if name in LARGE_COLUMN_SIZES), Value(0))
     rows = results.order_by().annotate(
         message_text=Cast("message", TextField()), is_purged=Q(batch__result_purge_began_at__isnull=False)
     )
-    for batch_id in sorted(results.order_by().values_list("batch_id", flat=True).distinct()):
+    for batch_id in batches:
         of_batch = rows.filter(batch=batch_id)
         own = BatchRequest.objects.filter(batch=batch_id, pk=OuterRef("request_id"))
         # Two queries, each along an index. The second reads results of an adopted batch, and any whose request was
@@ -139,3 +173,15 @@ def _read(results: BatchResultQuerySet, names: Iterable[str]) -> Iterator[dict[s
             yield from piece.values(*names)
         for piece in sized_pages(of_batch.exclude(Exists(own)), "custom_id", size):
             yield from piece.values(*names)
+
+
+def _read_missing(
+    requests: BatchRequestQuerySet, batches: Iterable[int], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the same columns of requests without a result: what only a result has is null."""
+    shared = {name: name.removeprefix(OF_REQUEST) for name in names if name.startswith(OF_REQUEST) or name in SHARED}
+    nothing = {**dict.fromkeys(names), "result_type": MISSING}
+    for batch_id in batches:
+        for piece in sized_pages(requests.filter(batch=batch_id), "position", PARAMS.size):
+            for row in piece.values_list(*shared.values()):
+                yield {**nothing, **dict(zip(shared, row, strict=True))}

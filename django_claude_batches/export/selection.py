@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
+from django_claude_batches.export.cells import CELLS
+from django_claude_batches.models.batch.batch import MessageBatch
+from django_claude_batches.models.request import BatchRequest, BatchRequestQuerySet
 from django_claude_batches.models.result import BatchResultQuerySet
 
 # Methods of `batch.results` that name an outcome.
@@ -14,6 +17,18 @@ RESULT_FILTERS = (
     *("usable", "succeeded", "errored", "canceled", "expired"),
     *("truncated", "refused", "unfinished", "invalid_output"),
 )
+
+
+def missing_rows(
+    batch: MessageBatch, selection: ResultSelection, columns: Iterable[str]
+) -> BatchRequestQuerySet | None:
+    """Return the requests without a result that a CSV of the batch has too: those of a table, if nothing is filtered.
+
+    So every row that was uploaded comes back.
+    """
+    if CELLS not in columns or not batch.cells_header or not selection.is_everything:
+        return None
+    return BatchRequest.objects.primary().filter(batch=batch).missing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +56,10 @@ class ResultSelection:
         if self.of_unknown_cost:
             found = found.of_unknown_cost()
         return found.filter(custom_id__startswith=self.beginning) if self.beginning else found
+
+    @property
+    def is_everything(self) -> bool:
+        return not self.outcomes and not self.has_further_filters
 
     @property
     def has_further_filters(self) -> bool:

@@ -161,6 +161,10 @@ class Migration(migrations.Migration):
                 ("params_text", models.TextField(db_column="params", verbose_name="params")),
                 ("params_bytes", models.PositiveIntegerField(verbose_name="bytes")),
                 (
+                    "cells_text",
+                    models.TextField(blank=True, db_column="cells", editable=False, null=True, verbose_name="cells"),
+                ),
+                (
                     "object_id",
                     django_claude_batches.models.fields.IdentifierField(blank=True, max_length=64, null=True),
                 ),
@@ -453,6 +457,15 @@ class Migration(migrations.Migration):
                     models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="drafted at"),
                 ),
                 ("created_by_name", models.CharField(blank=True, max_length=150, verbose_name="created by")),
+                (
+                    "cells_header",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        editable=False,
+                        help_text="Names of the columns of its requests' cells.",
+                    ),
+                ),
                 ("request_count", models.PositiveIntegerField(default=0, verbose_name="requests")),
                 ("body_bytes", models.PositiveBigIntegerField(default=0, verbose_name="bytes")),
                 ("missing_count", models.PositiveIntegerField(default=0, verbose_name="missing")),
@@ -760,6 +773,11 @@ class Migration(migrations.Migration):
                 ("system", models.TextField(blank=True, verbose_name="system prompt")),
                 ("schema", models.TextField(blank=True, verbose_name="output schema")),
                 ("delimiter", models.CharField(blank=True, max_length=20, verbose_name="delimiter")),
+                (
+                    "name_by",
+                    models.CharField(blank=True, max_length=200, verbose_name="name the requests by column"),
+                ),
+                ("keep_cells", models.BooleanField(default=True, verbose_name="keep the columns for the export")),
                 (
                     "kind",
                     django_claude_batches.models.fields.IdentifierSlugField(

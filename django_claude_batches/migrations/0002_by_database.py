@@ -12,7 +12,10 @@ from typing import Any
 
 from django.db import migrations, models, router
 
-LARGE = (("BatchRequest", "params_text"), ("BatchResult", "message"), ("UploadPart", "data"))
+LARGE = (
+    *(("BatchRequest", "params_text"), ("BatchRequest", "cells_text")),
+    *(("BatchResult", "message"), ("UploadPart", "data")),
+)
 IS_FAILED = ~models.Q(result_type="succeeded")
 IS_EARLY = models.Q(result_type="succeeded") & ~models.Q(stop_reason__in=["end_turn", "stop_sequence", "tool_use"])
 IS_INVALID = models.Q(output_error__isnull=False)

@@ -41,7 +41,7 @@ class ResultRow:
 
 
 _OF_RESULT = tuple(field.name for field in fields(ResultRow) if field.name != "prompts")
-_OF_REQUEST = ("position", "custom_id", "model", "params", "params_bytes", "content_type_id", "object_id")
+_OF_REQUEST = ("position", "custom_id", "model", "params", "params_bytes", "content_type_id", "object_id", "cells")
 _result_values = attrgetter(*_OF_RESULT)
 _request_values = attrgetter(*_OF_REQUEST)
 

@@ -73,7 +73,12 @@ class LargeColumns:
         return rows.update(**self.empty)
 
 
-PARAMS = LargeColumns(BatchRequest, full=~Q(params_text=""), size=F("params_bytes"), empty={"params_text": ""})
+PARAMS = LargeColumns(
+    BatchRequest,
+    full=~Q(params_text="") | Q(cells_text__isnull=False),
+    size=F("params_bytes") + _size("cells_text"),
+    empty={"params_text": "", "cells_text": None},
+)
 MESSAGES = LargeColumns(
     BatchResult,
     full=Q(message__isnull=False)

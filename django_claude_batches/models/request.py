@@ -88,6 +88,8 @@ class BatchRequest(models.Model):
     # Text and not JSON: jsonb reorders keys, refuses NUL, and would have to be encoded again to be sent.
     params_text = models.TextField(_("params"), db_column="params")
     params_bytes = models.PositiveIntegerField(_("bytes"))
+    # A JSON list as text, as `params`: PostgreSQL's jsonb refuses NUL.
+    cells_text = models.TextField(_("cells"), db_column="cells", null=True, blank=True, editable=False)  # noqa: DJ001
     # SET_NULL: `remove_stale_contenttypes` must not delete results that were paid for.
     content_type = models.ForeignKey(
         ContentType, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
@@ -126,6 +128,12 @@ class BatchRequest(models.Model):
         self.model = model_of(params)
 
     @property
+    def cells(self) -> list[str]:
+        """Return the cells of the table's row that it was made of; empty without a table, and if they were purged."""
+        decoded: list[str] = json.loads(self.cells_text) if self.cells_text else []
+        return decoded
+
+    @property
     def is_purged(self) -> bool:
         """Whether its params were purged or erased: otherwise they are never an empty text."""
         return not self.params_text
@@ -157,6 +165,7 @@ class BatchRequest(models.Model):
             max_tokens_of(params),
             geo_of(params),
             tuple(warnings_of(params)),
+            self.cells_text,
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:

@@ -96,12 +96,20 @@ class UploadState(models.TextChoices):
 # The states in which a worker has something to do.
 ALWAYS_DUE = (UploadState.UNCHECKED, UploadState.CONFIRMED)
 
+# Those whose prompt can be changed: neither at work nor done.
+CHANGEABLE = (UploadState.READY, UploadState.FAILED)
+
 DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
 
 
 class BatchUploadQuerySet(DispatchableQuerySet["BatchUpload"]):
-    def store(self, chunks: Iterable[bytes], *, created_by: Any = None, **columns: Any) -> BatchUpload:
-        """Store a file and the columns of its draft, in constant memory, all or nothing. A worker checks it."""
+    def store(
+        self, chunks: Iterable[bytes], *, created_by: Any = None, problem: str = "", **columns: Any
+    ) -> BatchUpload:
+        """Store a file and the columns of its draft, in constant memory, all or nothing. A worker checks it.
+
+        With a `problem`, say of its columns, it is kept without a check until they are changed.
+        """
         db = self.primary().db
         with transaction.atomic(using=db):
             upload = self.using(db).create(
@@ -110,7 +118,11 @@ class BatchUploadQuerySet(DispatchableQuerySet["BatchUpload"]):
             for number, data in enumerate(in_parts(chunks)):
                 upload.bytes += len(data)
                 UploadPart.objects.using(db).create(upload=upload, number=number, data=data)
-            self.using(db).filter(pk=upload.pk).update(bytes=upload.bytes, next_action_at=DatabaseNow())
+            checked: dict[str, Any] = {"next_action_at": DatabaseNow()}
+            kept: dict[str, Any] = {"state": UploadState.FAILED, "next_action_at": None, "last_error": problem}
+            self.using(db).filter(pk=upload.pk).update(bytes=upload.bytes, **(kept if problem else checked))
+        if problem:
+            upload.read_again()
         return upload
 
     def waiting(self) -> Self:
@@ -143,6 +155,8 @@ class BatchUpload(WorkItem, ExpectedUsageColumns):
     system = models.TextField(_("system prompt"), blank=True)
     schema = models.TextField(_("output schema"), blank=True)
     delimiter = models.CharField(_("delimiter"), max_length=20, blank=True)
+    name_by = models.CharField(_("name the requests by column"), max_length=200, blank=True)
+    keep_cells = models.BooleanField(_("keep the columns for the export"), default=True)
     kind = IdentifierSlugField(_("kind"), max_length=100, blank=True)
     label = models.CharField(_("label"), max_length=200, blank=True)
     account = IdentifierField(_("account"), max_length=64, default="default")

@@ -26,6 +26,15 @@ REFERENCES = ("$ref", "$dynamicRef")
 SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 30.0
 
 
+def schema_problem(schema: Mapping[str, Any]) -> str:
+    """Return why this is no JSON Schema; empty if it is one, and if jsonschema is not installed."""
+    try:
+        JsonSchemaChecker(schema)
+    except BadSchema as error:
+        return "" if isinstance(error.__cause__, ImportError) else str(error).removeprefix("output_schema ")
+    return ""
+
+
 class JsonSchemaChecker:
     """Validates by a JSON Schema: of draft 2020-12, unless `$schema` names another.
 

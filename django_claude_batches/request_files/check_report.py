@@ -11,7 +11,7 @@ from django_claude_batches.drafting.request import Prepared, check
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import MessageBatch, bulk
-from django_claude_batches.request_files.row import Row
+from django_claude_batches.request_files.row import OF_THE_FILE, Row
 
 # Bad rows that are kept; the others are counted.
 MAX_BAD_ROWS = 1000
@@ -26,6 +26,8 @@ MAX_PROBLEM_CHARACTERS = 300
 @dataclass(slots=True)
 class CheckReport:
     """The result of checking a file: the counts, the size, the first requests as they will be sent, and the bad rows.
+
+    A problem of the whole file, its header or the prompt is a bad row with the number 0.
 
     Each row is checked as `create_draft` will check it. Memory is bounded by what a batch may hold: the custom_ids of
     valid rows are kept, to find repeated ones. `bytes` is the size of the body; `is_full` says that a row exceeded what
@@ -51,7 +53,7 @@ class CheckReport:
 
     def add_row(self, row: Row) -> str:
         """Check one more row; return what is wrong with it, or an empty text."""
-        self.rows += 1
+        self.rows += row.number != OF_THE_FILE
         problem = sanitize.text(row.problem or self._add(row), MAX_PROBLEM_CHARACTERS)
         if problem:
             self.bad_count += 1

@@ -12,14 +12,17 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import BinaryIO, NamedTuple
 
+from django_claude_batches.drafting.json_text import encode_cells
+from django_claude_batches.exceptions import InvalidRequest
+from django_claude_batches.request_files.naming import Names
 from django_claude_batches.request_files.prompt import Question
 from django_claude_batches.request_files.record_limits import MAX_RECORD_BYTES
-from django_claude_batches.request_files.row import WORKBOOK, Row, is_workbook
+from django_claude_batches.request_files.row import OF_THE_FILE, WORKBOOK, Row, is_workbook
 
 # The delimiters that a person may choose.
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
-# The column of custom_ids; without it the custom_id of row 2 is `row-2`.
+# The column of custom_ids, unless another names the requests; without it the custom_id of row 2 is `row-2`.
 CUSTOM_ID = "custom_id"
 
 # Approximate bytes of the lines from which the delimiter is guessed.
@@ -37,38 +40,68 @@ class _Record(NamedTuple):
     problem: str = ""
 
 
-def read_table(file: BinaryIO, question: Question) -> Iterator[Row]:
-    """Yield the request of each row below the header, or why it has none.
+class Table:
+    """A CSV table, of which the header was read. `header` has its cells; `problem` is why no row can be read."""
 
-    Rows are counted as in a spreadsheet, from 1, the header; a cell may have several lines. Empty rows are counted and
-    skipped. If the header lacks the prompt's columns, only that problem is yielded.
-    """
-    lines = _Lines(file)
-    if is_workbook(lines.head[0] if lines.head else b""):
-        yield Row(1, problem=WORKBOOK)
-        return
-    records = _records(lines, lines.delimiter(question))
-    header = next(records, None)
-    if header is None:
-        return
-    places = _places(header.cells, question)
-    if problem := header.problem or places.problem:
-        yield Row(header.number, problem=problem)
-        return
-    for record in records:
-        problem = record.problem or _shape_problem(record.cells, header.cells)
-        yield Row(record.number, problem=problem) if problem else _row(record, places.at, question)
+    def __init__(self, file: BinaryIO, question: Question) -> None:
+        self.header: list[str] = []
+        self.problem = ""
+        self._question = question
+        self._names = Names()
+        lines = _Lines(file)
+        if is_workbook(lines.head[0] if lines.head else b""):
+            self.problem = WORKBOOK
+            return
+        self._records = _records(lines, lines.delimiter(question))
+        header = next(self._records, None)
+        if header is not None:
+            self.header = header.cells
+            self._places = _places(header.cells, question)
+            self.problem = header.problem or self._places.problem or _size_problem(header.cells, question)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the rows' cells are kept with their requests."""
+        return self._question.keep_cells and not self.problem
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the request of each row below the header, or why it has none.
+
+        Rows are counted as in a spreadsheet, from 1, the header; a cell may have several lines. Empty rows are counted
+        and skipped. If the header lacks the prompt's columns, only that problem is yielded.
+        """
+        if self.problem:
+            yield Row(OF_THE_FILE, problem=self.problem)
+            return
+        for record in self._records if self.header else ():
+            problem = record.problem or _shape_problem(record.cells, self.header)
+            yield Row(record.number, problem=problem) if problem else self._row(record)
+
+    def _row(self, record: _Record) -> Row:
+        cells = {name: record.cells[place] for name, place in self._places.at.items()}
+        custom_id = self._custom_id(cells, record.number)
+        if not custom_id:
+            return Row(record.number, problem=f"its cell of the column {CUSTOM_ID} is empty")
+        try:
+            request = {"custom_id": custom_id, "params": self._question.params(cells)}
+        except ValueError as error:
+            return Row(record.number, problem=str(error))
+        return Row(record.number, {**request, "cells": record.cells} if self._question.keep_cells else request)
+
+    def _custom_id(self, cells: dict[str, str], number: int) -> str:
+        if self._question.name_by:
+            return self._names.take(cells[self._question.name_by], number)
+        return cells.get(CUSTOM_ID, f"row-{number}").strip()
 
 
-def _row(record: _Record, at: dict[str, int], question: Question) -> Row:
-    cells = {name: record.cells[place] for name, place in at.items()}
-    custom_id = cells.get(CUSTOM_ID, f"row-{record.number}").strip()
-    if not custom_id:
-        return Row(record.number, problem=f"its cell of the column {CUSTOM_ID} is empty")
+def _size_problem(header: list[str], question: Question) -> str:
+    """Return why the header cannot be kept with the batch; empty if it can, or need not."""
     try:
-        return Row(record.number, {"custom_id": custom_id, "params": question.params(cells)})
-    except ValueError as error:
-        return Row(record.number, problem=str(error))
+        if question.keep_cells:
+            encode_cells(header)
+    except InvalidRequest as error:
+        return f"the header cannot be kept: {error.reason}"
+    return ""
 
 
 class _Places(NamedTuple):
@@ -80,7 +113,8 @@ class _Places(NamedTuple):
 
 def _places(header: list[str], question: Question) -> _Places:
     names = [name.strip() for name in header]
-    wanted = dict.fromkeys((*question.prompt.columns, CUSTOM_ID))
+    required = (*question.prompt.columns, question.name_by) if question.name_by else question.prompt.columns
+    wanted = dict.fromkeys((*required, CUSTOM_ID))
     exact, folded = _index(names, set(wanted)), _index(map(_folded, names), set(map(_folded, wanted)))
     at: dict[str, int] = {}
     for name in wanted:
@@ -89,12 +123,13 @@ def _places(header: list[str], question: Question) -> _Places:
             return _Places(at, f"the header has the column {name!r:.80} twice")
         if found:
             at[name] = found[0]
-        elif name in question.prompt.columns:
+        elif name in required:
             known = list(filter(None, names[:MOST_NAMED]))
             near = difflib.get_close_matches(name[:80], [one[:80] for one in known], n=1)
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             has = ", ".join(known) or "no name at all"
-            return _Places(at, f"the prompt names a column {name!r:.80}{meant}, and the header has: {has}")
+            who = "the prompt names" if name in question.prompt.columns else "the requests are to be named by"
+            return _Places(at, f"{who} a column {name!r:.80}{meant}, and the header has: {has}")
     return _Places(at)
 
 

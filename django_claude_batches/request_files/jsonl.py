@@ -7,7 +7,7 @@ from itertools import count
 from typing import BinaryIO
 
 from django_claude_batches.request_files.record_limits import MAX_LINE_BYTES, problem_with_line
-from django_claude_batches.request_files.row import WORKBOOK, Row, is_workbook
+from django_claude_batches.request_files.row import OF_THE_FILE, WORKBOOK, Row, is_workbook
 from django_claude_batches.strict_json import decoded
 
 # Maximum bytes that are read of a line.
@@ -26,7 +26,7 @@ def read_lines(file: BinaryIO) -> Iterator[Row]:
         is_complete = len(data) < LIMIT or data.endswith(b"\n")
         if number == 1:
             if is_workbook(data):
-                yield Row(number, problem=WORKBOOK)
+                yield Row(OF_THE_FILE, problem=WORKBOOK)
                 return
             data = data.removeprefix(b"\xef\xbb\xbf")  # some editors write this byte order mark before UTF-8
         data = data.rstrip() if is_complete else data

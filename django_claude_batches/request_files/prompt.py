@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
+from django_claude_batches.output_schema.jsonschema_validator import schema_problem
 from django_claude_batches.request_files.record_limits import MAX_PLACES, MAX_PROMPT_CHARACTERS
 from django_claude_batches.strict_json import decoded
 
@@ -70,7 +71,9 @@ def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
 class Question:
     """A prompt, and the params of its requests. `schema` is the JSON Schema that each answer must fit.
 
-    `delimiter` separates the table's cells, a key of `csv_table.DELIMITERS`; if empty, it is guessed.
+    `delimiter` separates the table's cells, a key of `csv_table.DELIMITERS`; if empty, it is guessed. `name_by` is the
+    column whose text names the requests; if empty, it is `custom_id`. With `keep_cells` each row is kept with its
+    request, for the export.
     """
 
     prompt: Prompt
@@ -79,6 +82,8 @@ class Question:
     system: str = ""
     schema: Mapping[str, Any] | None = None
     delimiter: str = ""
+    name_by: str = ""
+    keep_cells: bool = True
 
     def params(self, cells: Mapping[str, str]) -> dict[str, Any]:
         """Return the body of the Messages call about a row; raise ValueError if the prompt would be empty."""
@@ -98,11 +103,13 @@ class Question:
 
 
 def read_schema(text: str) -> dict[str, Any]:
-    """Read an output schema; raise BadPrompt unless it is a JSON object."""
+    """Read an output schema; raise BadPrompt unless it is a JSON Schema (a JSON object, without jsonschema)."""
     try:
         schema = decoded(text.encode())
     except ValueError as error:
         raise BadPrompt(f"The output schema is {error}.") from None
     if not isinstance(schema, dict):
         raise BadPrompt('The output schema is not a JSON object like {"type": "object", …}.')
+    if problem := schema_problem(schema):
+        raise BadPrompt(f"The output schema {problem}.")
     return schema

@@ -31,7 +31,7 @@ from django_claude_batches.services.runs.control import cancel_run, pause_run, r
 from django_claude_batches.services.runs.dry_run import DryRun, dry_run
 from django_claude_batches.services.runs.start import start_job
 from django_claude_batches.services.submission.submit import submit
-from django_claude_batches.services.uploads.confirm import confirm_upload, discard_upload, recheck_upload
+from django_claude_batches.services.uploads.confirm import change_upload, confirm_upload, discard_upload, recheck_upload
 
 __all__ = [
     "AuditReport",
@@ -53,6 +53,7 @@ __all__ = [
     "audit",
     "cancel",
     "cancel_run",
+    "change_upload",
     "confirm_installation",
     "confirm_upload",
     "declare_lost",

@@ -15,6 +15,7 @@ from django_claude_batches.drafting.request import Prepared
 from django_claude_batches.exceptions import InvalidRequest, InvalidTransition
 from django_claude_batches.models import BatchRequest, MessageBatch
 from django_claude_batches.models.batch_state import State
+from django_claude_batches.models.large_columns import PARAMS
 from django_claude_batches.models.result import ended_as
 
 RETRYABLE = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
@@ -30,7 +31,7 @@ class RetryRequest(NamedTuple):
     """A request that is to be drafted again; 100,000 of them take 15 MB."""
 
     position: int
-    params_bytes: int
+    size: int
     was_truncated: bool
 
 
@@ -44,9 +45,9 @@ def retry(
     """Draft a new batch of the requests with those outcomes; nothing is sent.
 
     `outcomes` are any of errored, expired, canceled, truncated, refused, unfinished and missing. The new requests keep
-    their custom_ids and targets; erased ones are left out. `max_tokens` replaces theirs; if truncated is among the
-    outcomes, only for truncated ones, and it must be more than each of them had. Whether the model allows it, the API
-    checks when the batch runs.
+    their custom_ids, targets and cells; erased ones are left out. `max_tokens` replaces theirs; if truncated is among
+    the outcomes, only for truncated ones, and it must be more than each of them had. Whether the model allows it, the
+    API checks when the batch runs.
 
     Raise InvalidTransition while the batch is not finished, when its request bodies were purged, for a batch created
     elsewhere, and for one of a job's run (`retry_run` knows which rows were retried already); InvalidRequest if an
@@ -82,6 +83,7 @@ def retry(
             anthropic_version=batch.anthropic_version,
             user_profile_id=batch.user_profile_id,
             parent=batch,
+            cells_header=batch.cells_header,
             created_by=by,
         )
         batch.log_event("retried", f"{child.request_count:,} requests in batch #{child.pk}", by=by)
@@ -113,8 +115,9 @@ def _match_outcome(outcome: str) -> Q:
 
 def _find(requests: QuerySet[BatchRequest]) -> list[RetryRequest]:
     """Return the chosen requests, in their order."""
-    rows = requests.annotate(was_truncated=Case(When(_match_outcome("truncated"), then=True), default=False))
-    found = keyset.pages(rows, "position", "params_bytes", "was_truncated", size=PAGE)
+    was_truncated = Case(When(_match_outcome("truncated"), then=True), default=False)
+    rows = requests.annotate(stored_size=PARAMS.size, was_truncated=was_truncated)
+    found = keyset.pages(rows, "position", "stored_size", "was_truncated", size=PAGE)
     return [RetryRequest(*row) for page in found for row in page]
 
 
@@ -122,7 +125,7 @@ def _requests_again(
     batch: MessageBatch, found: list[RetryRequest], max_tokens: int | None, *, only_truncated: bool
 ) -> Iterator[Prepared]:
     requests = batch.requests.using(MessageBatch.objects.primary().db).order_by("position")
-    for piece in keyset.chunked(found, size=attrgetter("params_bytes")):
+    for piece in keyset.chunked(found, size=attrgetter("size")):
         truncated = {each.position for each in piece if each.was_truncated}
         # The range lets PostgreSQL use the index: for the list alone it may scan the whole batch.
         near = requests.filter(position__range=(piece[0].position, piece[-1].position))

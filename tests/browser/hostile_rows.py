@@ -38,6 +38,7 @@ OURS = {
     "tag",
     "sha256",
     "params_text",
+    "cells_text",
     "custom_id",
 }
 """Columns whose values are chosen here, or checked when a row is made."""
@@ -53,7 +54,11 @@ def texts_of(model: type[models.Model], text: str) -> dict[str, str]:
 
 def item(number: int, text: str) -> dict[str, Any]:
     message = {"role": "user", "content": text}
-    return {"custom_id": f"r-{number}", "params": {"model": text[:60], "max_tokens": 64, "messages": [message]}}
+    return {
+        "custom_id": f"r-{number}",
+        "params": {"model": text[:60], "max_tokens": 64, "messages": [message]},
+        "cells": [text[:1000]],
+    }
 
 
 def drafts() -> list[MessageBatch]:

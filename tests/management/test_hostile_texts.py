@@ -34,7 +34,7 @@ HOSTILE = WITH_A_HALF.replace("\ud800", "")
 # Texts that come from code or the settings, or must have a certain value.
 FIXED = {
     *("state", "processing_status", "kind", "job", "account", "alias", "exclusive", "lease_token"),
-    *("custom_id", "object_id", "params_text", "user_profile_id"),
+    *("custom_id", "object_id", "params_text", "cells_text", "user_profile_id"),
 }
 
 pytestmark = pytest.mark.django_db

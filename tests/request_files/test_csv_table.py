@@ -81,7 +81,7 @@ def test_names_are_compared_without_case_accents_forms_and_kinds_of_white_space(
 
 def test_of_names_that_differ_in_case_the_same_is_taken() -> None:
     assert asked("Body,body\na,b\n", "{body} {Body}") == [("row-2", "b a")]
-    assert problems("Body,body\na,b\n", "{BODY}") == [(1, "the header has the column 'BODY' twice")]
+    assert problems("Body,body\na,b\n", "{BODY}") == [(0, "the header has the column 'BODY' twice")]
 
 
 def test_custom_id_may_have_capitals() -> None:
@@ -107,7 +107,7 @@ def test_an_excel_workbook_is_named_as_one(start: bytes) -> None:
     [of_a_table] = rows(data)
     [of_requests] = RequestFile(io.BytesIO(data), name="a.xlsx").rows()
     assert of_a_table == of_requests
-    assert of_a_table.number == 1
+    assert of_a_table.number == 0
     assert 'an Excel workbook: save it as "CSV UTF-8"' in of_a_table.problem
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin.views.main import SEARCH_VAR
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -16,7 +17,7 @@ from django_claude_batches.admin.results.filters import ErrorTypeFilter, ResultO
 from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_IN
 from django_claude_batches.export import cells
 from django_claude_batches.export.formats import CsvExport, Export, JsonlExport
-from django_claude_batches.export.selection import ResultSelection
+from django_claude_batches.export.selection import ResultSelection, missing_rows
 from django_claude_batches.models import BatchResult, MessageBatch
 
 FORMATS = {
@@ -24,6 +25,9 @@ FORMATS = {
     CsvExport.suffix: gettext_lazy("CSV, for spreadsheets"),
 }
 OF_REQUESTS = frozenset(name for name, column in cells.COLUMNS.items() if column.is_of_request)
+
+# Characters of the uploaded file's header in the label of its columns.
+MAX_HEADER_CHARACTERS = 200
 
 ERROR_TYPE = ErrorTypeFilter.parameter_name
 
@@ -34,6 +38,8 @@ NARROWING = ("outcome", ERROR_TYPE, TierFilter.parameter_name, SEARCH_VAR)
 KIND = "="
 
 ALL = ("", gettext_lazy("All"))
+
+ESCAPED, AS_THEY_ARE = "escaped", "as_they_are"
 
 
 class ExportForm(forms.Form):
@@ -57,15 +63,35 @@ class ExportForm(forms.Form):
     columns = forms.MultipleChoiceField(
         label=gettext_lazy("Columns of the CSV"), widget=forms.CheckboxSelectMultiple, required=False
     )
+    formulas = forms.ChoiceField(
+        label=gettext_lazy("Texts of the CSV that a spreadsheet would run as a formula"),
+        choices=[
+            (ESCAPED, gettext_lazy("Put an apostrophe before them: safe to open in a spreadsheet")),
+            (AS_THEY_ARE, gettext_lazy("Leave them as they are: for programs, or if you trust each cell and answer")),
+        ],
+        widget=forms.RadioSelect,
+        required=False,
+    )
 
     def __init__(self, *args: Any, batch: MessageBatch, columns: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._batch = batch
         fields: dict[str, Any] = self.fields
-        fields["columns"].choices = [(name, name) for name in columns]
+        fields["columns"].choices = [(name, self._column(name)) for name in columns]
+        if batch.cells_header:
+            fields["format"].choices = list(reversed(FORMATS.items()))
         fields[ERROR_TYPE].choices = [ALL, *self._kinds()]
         if len(fields[ERROR_TYPE].choices) == 1:
             del fields[ERROR_TYPE]
+
+    def _column(self, name: str) -> str:
+        """Return the label of a column; those of the uploaded file are one choice, and so are the fields of answers."""
+        if name == cells.OUTPUT:
+            return _("output: the fields of a JSON schema")
+        if name != cells.CELLS:
+            return name
+        header = ", ".join(filter(None, self._batch.cells_header))
+        return _("the columns of the file: %(names)s") % {"names": Truncator(header).chars(MAX_HEADER_CHARACTERS)}
 
     def _kinds(self) -> list[tuple[str, str]]:
         """Return the kinds of error, including the one by which the list was filtered, even if no error has it."""
@@ -96,15 +122,22 @@ class ExportForm(forms.Form):
 
     def export(self) -> Export:
         results = self.selection.apply(BatchResult.objects.primary().filter(batch=self._batch))
-        if self.cleaned_data["format"] == CsvExport.suffix:
-            return CsvExport(results, self.cleaned_data["columns"])
-        return JsonlExport(results)
+        if self.cleaned_data["format"] != CsvExport.suffix:
+            return JsonlExport(results)
+        columns = self.cleaned_data["columns"]
+        return CsvExport(
+            results,
+            columns,
+            missing=missing_rows(self._batch, self.selection, columns),
+            escape_formulas=self.cleaned_data["formulas"] != AS_THEY_ARE,
+        )
 
     def describe(self) -> str:
         """Return what is exported, for the timeline."""
         words = [self.cleaned_data["format"].upper(), *self.selection.describe()]
         if self.cleaned_data["format"] == CsvExport.suffix:
             words += self.cleaned_data["columns"]
+            words += ["formulas as they are"] if self.cleaned_data["formulas"] == AS_THEY_ARE else []
         return ", ".join(words)
 
     def file_name(self, suffix: str) -> str:
@@ -131,12 +164,13 @@ def asked(parameters: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def initial(narrowed: Mapping[str, str], columns: list[str]) -> dict[str, Any]:
+def initial(batch: MessageBatch, narrowed: Mapping[str, str], columns: list[str]) -> dict[str, Any]:
     """Return the form's initial values; `narrowed` is the result of `asked`."""
     kind = f"{KIND}{narrowed[ERROR_TYPE]}" if ERROR_TYPE in narrowed else ""
     return {
-        "format": JsonlExport.suffix,
-        "columns": [name for name in cells.DEFAULT_COLUMNS if name in columns],
+        "format": CsvExport.suffix if batch.cells_header else JsonlExport.suffix,
+        "columns": [name for name in cells.default_columns(batch) if name in columns],
+        "formulas": ESCAPED,
         **{name: narrowed.get(name, "") for name in NARROWING},
         ERROR_TYPE: kind,
     }

@@ -52,8 +52,9 @@ class ExportingAdminMixin(MirrorAdminMixin):
         batch = self.viewer(request).rows(MessageBatch).filter(pk=batch_id).first()
         if batch is None:
             raise Http404
+        columns = [name for name in columns if name != cells.CELLS or batch.cells_header]
         form = ExportForm(
-            request.POST or None, batch=batch, columns=columns, initial=initial(asked(request.GET), columns)
+            request.POST or None, batch=batch, columns=columns, initial=initial(batch, asked(request.GET), columns)
         )
         return self._download(request, batch, form) if form.is_valid() else self._page(request, batch, form)
 

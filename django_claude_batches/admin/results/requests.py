@@ -25,7 +25,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
     list_display = ("custom_id", "position", "batch_link", "model", "params_bytes", "target_name", "outcome")
     list_filter = (BatchFilter, RequestOutcomeFilter)
     linked_by = ("batch",)
-    heavy_fields = ("params_text",)
+    heavy_fields = ("params_text", "cells_text")
     order_in_batch = ("batch_id", "position")
     readonly_fields = ("target_name",)
     fields = (("custom_id", "position"), ("model", "params_bytes"), "target_name")
@@ -66,7 +66,14 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
     def texts(self, row: BatchRequest) -> list[Text]:
         sent = display.pretty_text(row.params_text) if row.params_text else row.purge_note
-        return [Text("params", _("params, as they are sent"), sent)]
+        return [*_cells(row), Text("params", _("params, as they are sent"), sent)]
+
+
+def _cells(row: BatchRequest) -> list[Text]:
+    """Return the row of the uploaded table, if the request was made of one."""
+    names = row.batch.cells_header if row.cells else []
+    lines = [f"{name}: {cell}" for name, cell in zip(names, row.cells, strict=False)]
+    return [Text("cells", _("row of the uploaded file"), "\n".join(lines))] if lines else []
 
 
 def _outcome(row: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -9,8 +10,11 @@ from django.utils.translation import ngettext
 
 from django_claude_batches import conf
 from django_claude_batches.admin.base import display
+from django_claude_batches.admin.uploads.model_input import model_warnings
 from django_claude_batches.models import AccountState, BatchUpload, UploadState
+from django_claude_batches.models.upload import CHANGEABLE
 from django_claude_batches.request_files.check_report import MAX_SAMPLE_CHARACTERS
+from django_claude_batches.request_files.row import OF_THE_FILE
 
 REFRESH_SECONDS = 3
 
@@ -27,10 +31,13 @@ def upload_page(upload: BatchUpload) -> dict[str, Any]:
         "percent": upload.bytes_read * 100 // (upload.bytes or 1),
         "standing": _standing(upload),
         "facts": _facts(upload) if is_checked else [],
-        "samples": [(sample["custom_id"], *_shown(sample)) for sample in upload.samples],
-        "bad_rows": upload.bad_rows if is_checked else [],
+        "samples": list(map(_sample, upload.samples)),
+        "file_problems": [reason for number, reason in upload.bad_rows if number == OF_THE_FILE],
+        "warnings": model_warnings(upload.model, conf.prices()) if is_checked else [],
+        "bad_rows": [row for row in upload.bad_rows if row[0] != OF_THE_FILE] if is_checked else [],
         "more_bad_rows": upload.bad_count - len(upload.bad_rows) if is_checked else 0,
         "may_draft": upload.is_draftable and upload.state in {UploadState.READY, UploadState.FAILED},
+        "may_change": upload.state in CHANGEABLE,
         "may_recheck": upload.state == UploadState.FAILED and not is_checked,
         "may_discard": upload.state in {UploadState.READY, UploadState.FAILED, UploadState.UNCHECKED},
     }
@@ -49,6 +56,10 @@ def _standing(upload: BatchUpload) -> str:
         return _("Nothing was drafted.")
     if upload.is_draftable:
         return _("This is what would be drafted. Nothing is stored as a batch so far, and nothing is sent.")
+    if any(number == OF_THE_FILE for number, _reason in upload.bad_rows):
+        return _(
+            "It cannot be drafted: change the prompt, or correct the file and upload it again. Nothing was drafted."
+        )
     if upload.bad_count:
         return _("It cannot be drafted: correct the rows below, and upload the file again. Nothing was drafted.")
     return _("There is no request in this file. Nothing was drafted.")
@@ -60,21 +71,42 @@ def _facts(upload: BatchUpload) -> list[tuple[str, str]]:
         rows = _("%(rows)s; later rows were not checked, because a batch cannot hold more") % {"rows": rows}
     facts = [
         (_("Rows"), rows),
-        (_("Bad rows"), f"{upload.bad_count:,}"),
+        (_("Bad rows"), f"{sum(number != OF_THE_FILE for number, _reason in upload.bad_rows):,}"),
         (_("Requests"), f"{upload.request_count:,}"),
-        (_("Size, in bytes"), f"{upload.body_bytes:,}"),
-        (_("Estimate of its cost"), display.estimate(upload.estimate(conf.prices()))),
-        (_("Account"), upload.account),
     ]
+    if upload.request_count:
+        facts += [
+            (_("Size, in bytes"), f"{upload.body_bytes:,}"),
+            (_("Estimate of its cost"), display.estimate(upload.estimate(conf.prices()))),
+        ]
+    facts.append((_("Account"), upload.account))
     if upload.prompt:
-        facts += [(_("Model"), upload.model), (_("Max tokens"), f"{upload.max_tokens or 0:,}")]
+        facts += [
+            (_("Model"), upload.model),
+            (_("Max tokens"), f"{upload.max_tokens or 0:,}"),
+            (_("Requests are named by"), upload.name_by or _("the column custom_id, or the rows' numbers")),
+            (_("Columns in the export"), _("all of the file") if upload.keep_cells else _("none")),
+        ]
     return facts
 
 
-def _shown(sample: dict[str, Any]) -> tuple[str, str]:
-    """Return a request's params as indented text, and a note if they are cut."""
+def _sample(sample: dict[str, Any]) -> dict[str, Any]:
+    """Return a request as people read it, as indented JSON, and a note if it is cut."""
     text = sample["params"]
+    found = {"custom_id": sample["custom_id"], "texts": _texts(text), "json": text, "note": ""}
     if len(text) < MAX_SAMPLE_CHARACTERS:
-        return display.pretty_text(text), ""
+        return {**found, "json": display.pretty_text(text)}
     note = _("Cut here: the first %(shown)s characters of %(all)s bytes.")
-    return text, note % {"shown": f"{len(text):,}", "all": f"{sample['bytes']:,}"}
+    return {**found, "note": note % {"shown": f"{len(text):,}", "all": f"{sample['bytes']:,}"}}
+
+
+def _texts(params: str) -> list[tuple[str, str]]:
+    """Return the system prompt and the prompt of a request that has both as plain texts; none if it was cut."""
+    try:
+        found: Any = json.loads(params)
+        system, [message] = found.get("system", ""), found["messages"]
+        prompt = message["content"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+    texts = [(_("System"), system), (_("Prompt"), prompt)]
+    return [(label, text) for label, text in texts if text] if all(isinstance(text, str) for _l, text in texts) else []

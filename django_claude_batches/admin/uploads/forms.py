@@ -1,4 +1,4 @@
-"""The form of a new batch: a file, and for a table the prompt of its rows."""
+"""The forms of a new batch: a file, and for a table the prompt of its rows, which can be changed after the check."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_claude_batches import conf
+from django_claude_batches.admin.uploads.model_input import ModelInput
 from django_claude_batches.drafting.request import MAX_TOKENS
+from django_claude_batches.model_limits import EXTENDED_BETA, is_lifted, warnings_of
 from django_claude_batches.models import BatchUpload
 from django_claude_batches.models.upload import MAX_UPLOAD_BYTES
 from django_claude_batches.request_files import BadPrompt, Prompt, read_schema
 from django_claude_batches.request_files.prompt import DEFAULT_MAX_TOKENS
 
-OF_A_TABLE = ("prompt", "model", "max_tokens", "system", "schema", "delimiter")
-COLUMNS = ("label", "kind", "account", *OF_A_TABLE)
+# What only a table has, of which a file of requests may be given none.
+QUESTION = ("model", "max_tokens", "system", "schema", "delimiter", "name_by")
+OF_A_TABLE = ("prompt", *QUESTION, "keep_cells")
+OF_A_BATCH = ("label", "kind", "account")
+COLUMNS = (*OF_A_BATCH, *OF_A_TABLE)
 
-FIELDSETS: list[tuple[Any, dict[str, Any]]] = [
-    (None, {"fields": ["file", "label", "kind", "account"]}),
-    (
-        gettext_lazy("For a CSV file: what each row is asked"),
-        {
-            "fields": list(OF_A_TABLE),
-            "description": gettext_lazy(
-                "The first row of the file names its columns. A column custom_id names the requests; without one they "
-                "are called by their rows: row-2, row-3, …"
-            ),
-        },
-    ),
-]
+# What a person typed, which is kept as it is typed if it is not valid.
+TYPED = ("prompt", "model", "system", "schema", "label", "name_by")
+
+TABLE_FIELDSET: tuple[Any, dict[str, Any]] = (
+    gettext_lazy("For a CSV file: what each row is asked"),
+    {
+        "fields": list(OF_A_TABLE),
+        "description": gettext_lazy("The first row of the file names its columns."),
+    },
+)
+FIELDSETS: list[tuple[Any, dict[str, Any]]] = [(None, {"fields": ["file", *OF_A_BATCH]}), TABLE_FIELDSET]
+FIELDSETS_OF_A_CHANGE: list[tuple[Any, dict[str, Any]]] = [TABLE_FIELDSET, (None, {"fields": list(OF_A_BATCH)})]
 
 
-class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
-    file = forms.FileField(
-        label=gettext_lazy("File"),
-        help_text=gettext_lazy(
-            'Requests in the API\'s own format, one {"custom_id": …, "params": …} a line; or a table as CSV. In UTF-8.'
-        ),
-    )
+class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What is said about a file."""
+
     account = forms.ChoiceField(label=gettext_lazy("Account"))
     max_tokens = forms.IntegerField(
         label=gettext_lazy("Max tokens"),
@@ -73,12 +73,22 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
                 "With the names of columns in braces: Tag this review: {review}. Write {{ and }} for literal braces. "
                 "Leave it empty for a file of requests."
             ),
-            "model": gettext_lazy("Such as claude-haiku-4-5."),
+            "model": gettext_lazy("One of the list, with USD per million tokens in a batch, or another name."),
             "schema": gettext_lazy("A JSON schema that each answer has to fit. Empty: any text."),
+            "name_by": gettext_lazy(
+                "A column of any text, such as a ticket's number. Empty: the column custom_id, or else the rows' "
+                "numbers, as row-2. A name with other characters than a-z A-Z 0-9 _ -, with more than 40, or that came "
+                "before ends in the row's number."
+            ),
+            "keep_cells": gettext_lazy(
+                "Then a CSV export has all columns of the file beside the answers. They are stored here as the prompts "
+                "are, at most 64 kB a row, and only what the prompt names is sent."
+            ),
         }
         widgets = {
             "label": forms.TextInput(attrs={"class": "vTextField"}),
-            "model": forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
+            "model": ModelInput(attrs={"class": "vTextField", "spellcheck": "false"}),
+            "name_by": forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
             "prompt": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 6}),
             "system": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 3}),
             "schema": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 3, "spellcheck": "false"}),
@@ -86,15 +96,11 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, aliases: Iterable[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["account"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined]
-        self.fields["account"].initial = conf.DEFAULT_ACCOUNT
-
-    def clean_file(self) -> Any:
-        file = self.cleaned_data["file"]
-        if file.size > MAX_UPLOAD_BYTES:
-            text = _("It has %(bytes)s bytes, and at most %(most)s are allowed: split the file.")
-            raise forms.ValidationError(text, params={"bytes": f"{file.size:,}", "most": f"{MAX_UPLOAD_BYTES:,}"})
-        return file
+        known = list(aliases)
+        self.fields["account"].choices = [(alias, alias) for alias in known]  # type: ignore[attr-defined]
+        self.fields["account"].initial = (
+            conf.DEFAULT_ACCOUNT if conf.DEFAULT_ACCOUNT in known else next(iter(known), conf.DEFAULT_ACCOUNT)
+        )
 
     def clean_prompt(self) -> str:
         text = _without_cr(self.cleaned_data["prompt"])
@@ -111,28 +117,88 @@ class NewBatchForm(forms.ModelForm):  # type: ignore[type-arg]
             _refused(read_schema, text)
         return text
 
+    @property
+    def file_name(self) -> str:
+        """The file's name, empty if there is none."""
+        return str(self.instance.name)
+
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         is_table = bool(data.get("prompt"))
-        file = data.get("file")
         if is_table and not data.get("model"):
             self.add_error("model", _("Enter a model."))
         if not is_table and "prompt" not in self.errors:
-            if file is not None and file.name.lower().endswith(".csv"):
+            if self.file_name.lower().endswith(".csv"):
                 self.add_error("prompt", _("Enter a prompt for the rows of this file."))
-            for name in OF_A_TABLE[1:]:
+            for name in QUESTION:
                 if data.get(name):
                     self.add_error(name, _("Only for a CSV file with a prompt: other files have their own."))
+        for warning in refused_max_tokens(data.get("model") or "", data.get("max_tokens")):
+            self.add_error("max_tokens", warning)
         return data
 
+    def columns(self) -> dict[str, Any]:
+        """Return the valid values; where something is not valid, texts as they were typed."""
+        found = {name: self.cleaned_data[name] for name in COLUMNS if name in self.cleaned_data}
+        for name in TYPED:
+            if name in self.errors and _is_storable(text := self.data.get(name, ""), name):
+                found[name] = _without_cr(text)
+        if found.get("prompt") and not found.get("max_tokens"):
+            found["max_tokens"] = DEFAULT_MAX_TOKENS
+        return found
+
+    def problems(self) -> str:
+        """Return what is wrong, as text."""
+        return " ".join(
+            f"{self.fields[name].label}: {error}" if name in self.fields else str(error)
+            for name, errors in self.errors.items()
+            for error in errors
+        )
+
+
+class NewBatchForm(BatchFromFileForm):
+    file = forms.FileField(
+        label=gettext_lazy("File"),
+        help_text=gettext_lazy(
+            'Requests in the API\'s own format, one {"custom_id": …, "params": …} a line; or a table as CSV. In UTF-8.'
+        ),
+    )
+
+    field_order = ("file",)
+
+    @property
+    def file_name(self) -> str:
+        file = self.cleaned_data.get("file")
+        return "" if file is None else str(file.name)
+
+    def clean_file(self) -> Any:
+        file = self.cleaned_data["file"]
+        if file.size > MAX_UPLOAD_BYTES:
+            text = _("It has %(bytes)s bytes, and at most %(most)s are allowed: split the file.")
+            raise forms.ValidationError(text, params={"bytes": f"{file.size:,}", "most": f"{MAX_UPLOAD_BYTES:,}"})
+        return file
+
     def store(self, *, by: Any) -> BatchUpload:
-        """Store the file and the columns of its draft."""
-        data = self.cleaned_data
-        columns = {name: data[name] for name in COLUMNS}
-        if columns["prompt"]:
-            columns["max_tokens"] = columns["max_tokens"] or DEFAULT_MAX_TOKENS
-        name = "".join(filter(str.isprintable, data["file"].name))[:200] or _("a file")
-        return BatchUpload.objects.store(data["file"].chunks(), name=name, created_by=by, **columns)
+        """Store the file and the columns of its draft; what is not valid is recorded as the reason not to check it.
+
+        There must be a file.
+        """
+        file = self.cleaned_data["file"]
+        name = "".join(filter(str.isprintable, file.name))[:200] or _("a file")
+        columns = {"account": self.fields["account"].initial, **self.columns()}
+        problem = "" if self.is_valid() else self.problems()
+        return BatchUpload.objects.store(file.chunks(), name=name, created_by=by, problem=problem, **columns)
+
+
+def refused_max_tokens(model: str, max_tokens: int | None) -> list[str]:
+    """Return why the model refuses so many tokens of an answer, even with the beta that a draft may name."""
+    found = warnings_of({"model": model, "max_tokens": max_tokens})
+    return [warning for warning in found if not is_lifted(warning, (EXTENDED_BETA,))]
+
+
+def _is_storable(text: str, name: str) -> bool:
+    field = BatchUpload._meta.get_field(name)
+    return "\0" not in text and len(text) <= (getattr(field, "max_length", None) or MAX_UPLOAD_BYTES)
 
 
 def _without_cr(text: str) -> str:

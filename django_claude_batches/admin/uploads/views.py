@@ -15,9 +15,10 @@ from django_claude_batches import services, tasks
 from django_claude_batches.admin.base.permissions import APP
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 from django_claude_batches.admin.uploads.detail import upload_page
-from django_claude_batches.admin.uploads.forms import FIELDSETS, NewBatchForm
+from django_claude_batches.admin.uploads.forms import FIELDSETS, FIELDSETS_OF_A_CHANGE, BatchFromFileForm, NewBatchForm
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, MessageBatch
+from django_claude_batches.models.upload import CHANGEABLE
 from django_claude_batches.services.uploads.prepare import prepare
 
 # Bytes and requests that are checked or drafted within the HTTP request. Larger files are left to a worker.
@@ -31,6 +32,9 @@ AT_ONCE_SECONDS = 2.0
 MOST_WAITING = 20
 
 
+UPLOAD, CHANGE = f"{APP}_messagebatch_upload", f"{APP}_messagebatch_change_upload"
+
+
 class NewBatchAdminMixin(MirrorAdminMixin):
     """A page of batches that can make one. Users who make one see prompts, and need that permission."""
 
@@ -38,26 +42,37 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         return request.user.has_perms([f"{APP}.add_messagebatch", f"{APP}.view_batchrequest"])
 
     def get_urls(self) -> Any:
-        view = self.admin_site.admin_view(self.upload_view)
-        return [path("uploads/<int:pk>/", view, name=f"{APP}_messagebatch_upload"), *super().get_urls()]
+        views = (
+            ("uploads/<int:pk>/", self.upload_view, UPLOAD),
+            ("uploads/<int:pk>/change/", self.change_upload_view, CHANGE),
+        )
+        return [
+            *(path(where, self.admin_site.admin_view(view), name=name) for where, view, name in views),
+            *super().get_urls(),
+        ]
 
-    def upload_url(self, upload: BatchUpload) -> str:
-        return reverse(f"admin:{APP}_messagebatch_upload", args=[upload.pk], current_app=self.admin_site.name)
+    def upload_url(self, upload: BatchUpload, name: str = UPLOAD) -> str:
+        return reverse(f"admin:{name}", args=[upload.pk], current_app=self.admin_site.name)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Show the form; store the file, and redirect to the page of its check."""
+        """Show the form; store the file, and redirect to the page of its check.
+
+        If something else is not valid, the file is stored all the same: a browser would ask for it again.
+        """
         if not self.has_add_permission(request):
             raise PermissionDenied
         viewer = self.viewer(request)
         form = NewBatchForm(request.POST or None, request.FILES or None, aliases=viewer.aliases())
         if request.method == "POST" and form.is_valid():
-            upload = form.store(by=request.user)
-            self.log_addition(request, upload, _("Uploaded."))
+            upload = self._stored(request, form)
             _go_on(upload)
             return HttpResponseRedirect(self.upload_url(upload))
+        if request.method == "POST" and "file" not in form.errors:
+            return self._change_page(request, self._stored(request, form), form)
         waiting = viewer.rows(BatchUpload).waiting().order_by("-pk")[:MOST_WAITING]
         context = {
             "title": _("New batch"),
+            "action": "",
             "adminform": AdminForm(form, FIELDSETS, {}, model_admin=self),
             "errors": form.errors,
             "waiting": [(upload, self.upload_url(upload)) for upload in waiting],
@@ -66,11 +81,8 @@ class NewBatchAdminMixin(MirrorAdminMixin):
 
     def upload_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show a file's progress and what its check found; draft it or discard it."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        upload = self.reduced(request, self.viewer(request).rows(BatchUpload).filter(pk=pk).first())
+        upload = self._found(request, pk)
         if upload is None:
-            self.message_user(request, _("That file does not exist: it was discarded."), messages.WARNING)
             return HttpResponseRedirect(self._new_url())
         try:
             if "_draft" in request.POST:
@@ -84,7 +96,52 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             return HttpResponseRedirect(self.upload_url(upload))
         if upload.batch is not None and self.has_view_or_change_permission(request):
             return HttpResponseRedirect(self.row_url(MessageBatch, upload.batch.pk))
-        return self.render_page(request, "messagebatch/upload.html", upload_page(upload))
+        context = {**upload_page(upload), "change_url": self.upload_url(upload, CHANGE)}
+        return self.render_page(request, "messagebatch/upload.html", context)
+
+    def change_upload_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Change what is said about a file, such as its prompt, and check it again."""
+        upload = self._found(request, pk)
+        if upload is None:
+            return HttpResponseRedirect(self._new_url())
+        form = BatchFromFileForm(request.POST or None, instance=upload, aliases=self.viewer(request).aliases())
+        if upload.state not in CHANGEABLE:
+            return HttpResponseRedirect(self.upload_url(upload))
+        if request.method != "POST" or not form.is_valid():
+            return self._change_page(request, upload, form)
+        try:
+            services.change_upload(upload, **form.columns())
+        except InvalidTransition as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.log_change(request, upload, _("Changed, to be checked again."))
+            _go_on(upload)
+        return HttpResponseRedirect(self.upload_url(upload))
+
+    def _found(self, request: HttpRequest, pk: int) -> BatchUpload | None:
+        """Return the file with this key, or None after a message."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        upload: BatchUpload | None = self.reduced(request, self.viewer(request).rows(BatchUpload).filter(pk=pk).first())
+        if upload is None:
+            self.message_user(request, _("That file does not exist: it was discarded."), messages.WARNING)
+        return upload
+
+    def _stored(self, request: HttpRequest, form: NewBatchForm) -> BatchUpload:
+        upload = form.store(by=request.user)
+        self.log_addition(request, upload, _("Uploaded."))
+        return upload
+
+    def _change_page(self, request: HttpRequest, upload: BatchUpload, form: BatchFromFileForm) -> HttpResponse:
+        context = {
+            "title": _("Change the prompt: %(file)s") % {"file": upload},
+            "upload": upload,
+            "action": self.upload_url(upload, CHANGE),
+            "back": self.upload_url(upload),
+            "adminform": AdminForm(form, FIELDSETS_OF_A_CHANGE, {}, model_admin=self),
+            "errors": form.errors,
+        }
+        return self.render_page(request, "messagebatch/new_batch.html", context)
 
     def _draft(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
         services.confirm_upload(upload, by=request.user)

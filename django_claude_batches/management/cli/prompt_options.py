@@ -14,7 +14,10 @@ from django_claude_batches.request_files import DELIMITERS, BadPrompt, Prompt, Q
 from django_claude_batches.request_files.prompt import DEFAULT_MAX_TOKENS
 
 STDIN = "-"
-OF_A_QUESTION = ("model", "max_tokens", "system", "schema", "delimiter")
+OF_A_QUESTION = ("model", "max_tokens", "system", "schema", "delimiter", "name_by", "keep_cells")
+
+# Options whose value has another name.
+OPTIONS = {"keep_cells": "without_cells"}
 
 
 def add_question(parser: ArgumentParser) -> None:
@@ -28,6 +31,14 @@ def add_question(parser: ArgumentParser) -> None:
     asked.add_argument("--system", metavar="TEXT", help="the system prompt")
     asked.add_argument("--schema", metavar="FILE.json", help="a JSON schema that each answer has to fit")
     asked.add_argument("--delimiter", choices=DELIMITERS, help="between the cells (default: guessed from the file)")
+    asked.add_argument("--name-by", metavar="COLUMN", help="name the requests by this column (default: custom_id)")
+    asked.add_argument(
+        "--without-cells",
+        dest="keep_cells",
+        action="store_const",
+        const=False,
+        help="do not keep the columns of the file for the export",
+    )
 
 
 def question(options: dict[str, Any]) -> Question | None:
@@ -35,7 +46,7 @@ def question(options: dict[str, Any]) -> Question | None:
     given = {name: options[name] for name in OF_A_QUESTION if options[name] is not None}
     if options["prompt"] is None:
         if given:
-            option = next(iter(given)).replace("_", "-")
+            option = OPTIONS.get(name := next(iter(given)), name).replace("_", "-")
             raise CommandError(f"--{option} is for CSV files, and needs --prompt. Nothing was drafted.")
         if options["file"].lower().endswith(".csv"):
             raise CommandError(

@@ -17,6 +17,7 @@ from django_claude_batches.management.cli.prompt_options import add_question, op
 from django_claude_batches.management.cli.subcommand import Subcommand, record_all
 from django_claude_batches.models import MessageBatch
 from django_claude_batches.request_files import BadRow, CheckReport, RequestFile
+from django_claude_batches.request_files.row import OF_THE_FILE
 
 
 class Draft(Subcommand):
@@ -65,6 +66,7 @@ def _drafted(console: Console, requests: RequestFile, options: dict[str, Any]) -
             kind=options["kind"],
             label=options["label"],
             account=options["account"],
+            cells_header=requests.header,
             progress=lambda count: console.progress(f"{batch_output.counted(count, 'request')} drafted"),
         )
     except BadRow as error:
@@ -79,7 +81,7 @@ def _dry_run(console: Console, file: RequestFile) -> None:
     survey = CheckReport()
     for row in file.rows():
         if problem := survey.add_row(row):
-            console.say(f"{file.name}, {file.place(row.number)}: {problem}.")
+            console.say(f"{file.place(row.number)}: {problem}.")
         if survey.is_full:
             break
         if survey.rows % 1000 == 0:
@@ -91,9 +93,14 @@ def _dry_run(console: Console, file: RequestFile) -> None:
     )
     console.document(_document(survey))
     if survey.bad_count or not survey.requests:
-        reason = batch_output.counted(survey.bad_count, "bad row") if survey.bad_count else "no request in it"
-        raise CommandError(f"{file.name} cannot be drafted: {reason}.", returncode=Exit.FAILED)
+        raise CommandError(f"{file.name} cannot be drafted: {_reason(survey)}.", returncode=Exit.FAILED)
     console.say(f"It can be drafted: nothing was stored so far. Estimate: {batch_output.estimated(_estimate(survey))}.")
+
+
+def _reason(survey: CheckReport) -> str:
+    if any(number == OF_THE_FILE for number, _problem in survey.bad_rows):
+        return "its header or the prompt is wrong, or it is no table"
+    return batch_output.counted(survey.bad_count, "bad row") if survey.bad_count else "no request in it"
 
 
 def _estimate(survey: CheckReport) -> Estimate:

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from django_claude_batches.export import cells
 from django_claude_batches.export.formats import FORMATS, CsvExport, Export, JsonlExport
-from django_claude_batches.export.selection import RESULT_FILTERS, ResultSelection
+from django_claude_batches.export.selection import RESULT_FILTERS, ResultSelection, missing_rows
 from django_claude_batches.management.cli import batch_output
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.management.cli.exit_codes import Exit
@@ -44,14 +44,20 @@ class ExportResults(Subcommand):
             "--columns",
             type=_columns,
             metavar="NAME,…",
-            help=f"of a CSV, any of {', '.join(cells.COLUMNS)} (default: {','.join(cells.DEFAULT_COLUMNS)})",
+            help=f"of a CSV, any of {', '.join(cells.COLUMNS)} (default: {','.join(cells.DEFAULT_COLUMNS)}); "
+            "cells are the columns of the file that the batch was made of, output the members of a JSON Schema",
+        )
+        parser.add_argument(
+            "--keep-formulas",
+            action="store_true",
+            help="write no apostrophe before texts of a CSV that a spreadsheet would run as a formula",
         )
 
     def run(self, console: Console, options: dict[str, Any]) -> None:
         _check(console, options)
         [batch] = found([options["batch"]])
         selection = _narrowing(options)
-        export = _export(selection.apply(BatchResult.objects.primary().filter(batch=batch)), options)
+        export = _export(batch, selection, options)
         with written(options["output"], replace=options["force"]) as file:
             batch.log_event("exported", f"{_told(options, selection)}, on the command line")
             for chunk in export:
@@ -78,16 +84,25 @@ def _check(console: Console, options: dict[str, Any]) -> None:
     wrong = ""
     if options["columns"] and options["format"] != CsvExport.suffix:
         wrong = "argument --columns: only with --format csv; JSONL has all of each result"
+    if options["keep_formulas"] and options["format"] != CsvExport.suffix:
+        wrong = "argument --keep-formulas: only with --format csv; JSONL has all texts as they are"
     if console.as_json and options["output"] == STDOUT:
         wrong = "argument --json: only with --output FILE; standard output has the results"
     if wrong:
         raise CommandError(wrong, returncode=Exit.WRONG_USAGE)
 
 
-def _export(results: Any, options: dict[str, Any]) -> Export:
-    if options["format"] == CsvExport.suffix:
-        return CsvExport(results, options["columns"] or cells.DEFAULT_COLUMNS)
-    return JsonlExport(results)
+def _export(batch: MessageBatch, selection: ResultSelection, options: dict[str, Any]) -> Export:
+    results = selection.apply(BatchResult.objects.primary().filter(batch=batch))
+    if options["format"] != CsvExport.suffix:
+        return JsonlExport(results)
+    columns = options["columns"] or cells.default_columns(batch)
+    return CsvExport(
+        results,
+        columns,
+        missing=missing_rows(batch, selection, columns),
+        escape_formulas=not options["keep_formulas"],
+    )
 
 
 def _narrowing(options: dict[str, Any]) -> ResultSelection:

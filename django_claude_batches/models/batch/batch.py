@@ -67,6 +67,7 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         anthropic_version: str = "",
         user_profile_id: str = "",
         parent: MessageBatch | None = None,
+        cells_header: Sequence[str] = (),
         rows_are_replicas: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> MessageBatch:
@@ -75,6 +76,8 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         `requests` is any iterable of dicts with the keys of `DraftRequest`; it is read once, and may query the
         database. `betas` are names for the `anthropic-beta` header; `anthropic_version` defaults to the account's.
         `progress` is called from time to time with the number of requests stored.
+
+        `cells_header` names the columns of the requests' `cells`, in their order.
 
         A target is identified by its model and key, and looked up again in the database that the model is written to.
         `rows_are_replicas` says that targets read from another database are the same rows.
@@ -97,6 +100,7 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
                 anthropic_version=anthropic_version,
                 user_profile_id=user_profile_id,
                 parent=parent,
+                cells_header=list(cells_header),
                 created_by=created_by,
                 created_by_name=user_name(created_by),
             )
@@ -151,6 +155,9 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     created_by_name = models.CharField(_("created by"), max_length=150, blank=True)
     parent = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries", verbose_name=_("retries")
+    )
+    cells_header = models.JSONField(
+        default=list, blank=True, editable=False, help_text=_("Names of the columns of its requests' cells.")
     )
     request_count = models.PositiveIntegerField(_("requests"), default=0)
     body_bytes = models.PositiveBigIntegerField(_("bytes"), default=0)

@@ -109,7 +109,7 @@ def read_slice(pk: int, token: str, job: Job | None, *, alone: bool, using: str)
     found = undelivered_requests(chunk, using=using)
     size = Coalesce(F("result__output_tokens"), Value(0)) * BYTES_PER_TOKEN
     page = found.order_by("position")[:1] if alone else next(sized_pages(found, "position", size), found.none())
-    page = page.select_related("result").defer("params_text", "result__raw")
+    page = page.select_related("result").defer("params_text", "cells_text", "result__raw")
     failures: dict[int, EarlierFailure] = {}
     if chunk.mode in REDELIVERY_MODES:
         page = page.select_related("failed_delivery").defer("failed_delivery__traceback")

@@ -96,7 +96,8 @@ def _purge_range(pk: int, token: str, kind: BodyKind, bodies: LargeColumns, span
 def _mark_purged(pk: int, token: str, kind: BodyKind) -> bool:
     rows = MessageBatch.objects.primary()
     with transaction.atomic(using=rows.db, durable=True):
-        closed = rows.filter(kind.purgeable).leased_by(pk, token).update(**{kind.purged_at: DatabaseNow()})
+        changes = {kind.purged_at: DatabaseNow(), **kind.of_batch}
+        closed = rows.filter(kind.purgeable).leased_by(pk, token).update(**changes)
         if closed:
             clear_error_texts(pk, using=rows.db)
             rows.get(pk=pk).log_event(f"{kind.name}_bodies_purged", kind.words)

@@ -161,7 +161,7 @@ def _remove_from_draft(batch: MessageBatch, requests: BatchRequestQuerySet) -> N
     own = BatchRequest.objects.primary().filter(batch=batch)
     taken = requests.count()
     expected = ExpectedUsage(batch.expected_usage or ())
-    for piece in sized_pages(requests, "pk", F("params_bytes")):
+    for piece in sized_pages(requests, "pk", PARAMS.size):
         for request in piece:
             prepared = request.prepared
             expected.add(prepared, times=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -46,7 +46,8 @@ FINAL_EVENTS = ("lost", "deleted_at_anthropic", "abandoned")
 class BodyKind:
     """One kind of body: its model, which batches keep it, and the columns that hold it.
 
-    `counted_by` is the batch's column with their number, `words` the timeline's text when they are purged.
+    `counted_by` is the batch's column with their number, `words` the timeline's text when they are purged, and
+    `of_batch` what of the batch's own row is purged with them.
     """
 
     name: str
@@ -55,6 +56,7 @@ class BodyKind:
     bodies: tuple[LargeColumns, ...]
     counted_by: str
     words: str
+    of_batch: dict[str, Any] = field(default_factory=dict)
 
     @property
     def began_at(self) -> str:
@@ -77,6 +79,7 @@ REQUEST_BODIES = BodyKind(
     bodies=(PARAMS,),
     counted_by="request_count",
     words="RETENTION says that requests are not to be kept: what was asked is gone.",
+    of_batch={"cells_header": []},
 )
 RESULT_BODIES = BodyKind(
     "result",

@@ -12,7 +12,7 @@ from django_claude_batches.db.leases import DatabaseNow
 from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import BatchUpload, UploadState
 from django_claude_batches.models.event import user_name
-from django_claude_batches.models.upload import DISCARDABLE
+from django_claude_batches.models.upload import CHANGEABLE, DISCARDABLE
 from django_claude_batches.services.backoff import NO_DELAY
 
 
@@ -41,7 +41,7 @@ def confirm_upload(upload: BatchUpload, *, by: Any = None) -> BatchUpload:
         return upload
     raise InvalidTransition(
         f"Cannot draft {upload}, which is {UploadState(upload.state).label!s}: it can be done only to a file that was "
-        "checked, has a request and has no bad row. Correct the file, and upload it again."
+        "checked, has a request and has no bad row. Change its prompt, or correct the file and upload it again."
     )
 
 
@@ -52,6 +52,34 @@ def recheck_upload(upload: BatchUpload) -> BatchUpload:
     if moved or upload.state == UploadState.UNCHECKED:
         return upload
     raise InvalidTransition(f"Cannot check {upload} again, which is {UploadState(upload.state).label!s}.")
+
+
+# What a check found: nothing of it is true of changed columns.
+UNCHECKED: dict[str, Any] = {
+    "checked_at": None,
+    "confirmed_at": None,
+    "last_error": "",
+    "failures": 0,
+    "bytes_read": 0,
+    "row_count": 0,
+    "request_count": 0,
+    "body_bytes": 0,
+    "bad_count": 0,
+    "bad_rows": [],
+    "samples": [],
+    "is_full": False,
+    "expected_usage": None,
+}
+
+
+def change_upload(upload: BatchUpload, **columns: Any) -> BatchUpload:
+    """Change the columns of a file's draft, such as its prompt, and check the file again.
+
+    Raise InvalidTransition while it is being checked or drafted, and when it was drafted.
+    """
+    if upload.move(UploadState.UNCHECKED, allowed=CHANGEABLE, due=NO_DELAY, **{**UNCHECKED, **columns}):
+        return upload
+    raise InvalidTransition(f"Cannot change {upload}, which is {UploadState(upload.state).label!s}.")
 
 
 def discard_upload(upload: BatchUpload) -> None:

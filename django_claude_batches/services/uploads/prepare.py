@@ -77,6 +77,8 @@ def _request_file(upload: BatchUpload, file: BinaryIO) -> RequestFile:
             system=upload.system,
             schema=read_schema(upload.schema) if upload.schema else None,
             delimiter=upload.delimiter,
+            name_by=upload.name_by,
+            keep_cells=upload.keep_cells,
         )
     return RequestFile(file, name=upload.name, question=question)
 
@@ -174,6 +176,7 @@ def _store(upload: BatchUpload, token: str, requests: RequestFile) -> None:
             label=upload.label or upload.name,
             account=upload.account,
             created_by=upload.created_by,
+            cells_header=requests.header,
         )
         drafted: dict[str, Any] = {"state": UploadState.DRAFTED, "batch": batch, "next_action_at": None, "samples": []}
         if not upload.change(_ours(token), **drafted):

@@ -27,9 +27,9 @@ from django_claude_batches.admin.base.filters import BATCH
 from django_claude_batches.admin.results.export_form import NARROWING
 from django_claude_batches.admin.results.export_view import export_links
 from django_claude_batches.admin.results.filters import ResultOutcomeFilter
-from django_claude_batches.export.cells import COLUMNS, DEFAULT_COLUMNS
+from django_claude_batches.export.cells import CELLS, COLUMNS, DEFAULT_COLUMNS
 from django_claude_batches.export.selection import RESULT_FILTERS
-from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
+from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, State, UsageRollup
 from tests.admin.admin_pages import ANSWER, BATCHES, HOSTILE, PROMPT, REQUESTS, RESULTS, in_state, page, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft
@@ -38,6 +38,8 @@ from tests.harness.selections import slow_but
 pytestmark = pytest.mark.django_db
 
 REQUEST_COLUMNS = ("target_type", "target_id", "params")
+# Without the columns of a file, which only a batch that was made of one has.
+OFFERED = [name for name in COLUMNS if name != CELLS]
 
 
 def address(batch: MessageBatch) -> str:
@@ -79,6 +81,42 @@ def test_an_outcome_comes_down_alone(root: Client, ingested: MessageBatch, outco
     expected = [row.custom_id for row in getattr(ingested.results, outcome)()]
     lines = body(download(root, ingested, outcome=outcome)).splitlines()
     assert [json.loads(line)["custom_id"] for line in lines] == expected
+
+
+@pytest.fixture
+def uploaded(ingested: MessageBatch) -> MessageBatch:
+    """The batch, as if it had been made of a table."""
+    BatchRequest.objects.filter(batch=ingested).update(cells_text='["=1","b"]')
+    MessageBatch.objects.filter(pk=ingested.pk).update(cells_header=["note", "text"])
+    ingested.refresh_from_db()
+    return ingested
+
+
+def test_csv_comes_first_for_a_batch_made_of_a_table(root: Client, uploaded: MessageBatch) -> None:
+    shown = page(root, address(uploaded))
+    assert shown.index('value="csv"') < shown.index('value="jsonl"')
+    assert "the columns of the file: note, text" in shown
+    fields = Chosen(shown).fields
+    assert (fields["format"], fields["formulas"]) == (["csv"], ["escaped"])
+    header, *rows = csv.reader(io.StringIO(body(root.post(address(uploaded), fields)).decode("utf-8-sig"), newline=""))
+    assert header[:4] == ["custom_id", "note", "text", "claude_text"]
+    assert [row[:3] for row in rows] == [[f"r-{number}", "'=1", "b"] for number in range(3)]
+    assert [row[header.index("result_type")] for row in rows] == ["succeeded", "errored", "missing"]
+
+
+def test_formulas_stay_as_they_are_where_that_is_chosen(root: Client, uploaded: MessageBatch) -> None:
+    fields = {"format": "csv", "columns": ["cells"], "formulas": "as_they_are", "outcome": "succeeded"}
+    assert body(download(root, uploaded, **fields)).decode("utf-8-sig") == "note,text\r\n=1,b\r\n"
+    assert uploaded.events.get(what="exported").text == "CSV, succeeded, cells, formulas as they are"
+
+
+def test_cells_are_for_those_who_may_read_prompts(staff: Staff, uploaded: MessageBatch) -> None:
+    client = staff("view_batchresult")
+    assert "note, text" not in page(client, address(uploaded))
+    fields = {"format": "csv", "columns": ["cells", "text"]}
+    assert client.post(address(uploaded), fields).status_code == 403
+    answers = body(download(client, uploaded, format="csv", columns=["custom_id", "text"])).decode()
+    assert answers.count("\r\n") == 3
 
 
 def test_what_can_be_chosen_is_what_the_list_is_filtered_by() -> None:
@@ -202,10 +240,10 @@ def test_the_page_offers_what_may_be_chosen(root: Client, ingested: MessageBatch
     shown = page(root, address(ingested), outcome="errored")
     assert "<script>alert" not in shown
     assert "1 request has no result here." in shown
-    for name in (*COLUMNS, *RESULT_FILTERS):
+    for name in (*OFFERED, *RESULT_FILTERS):
         assert f'value="{name}"' in shown
-    assert shown.count('type="checkbox"') == len(COLUMNS)
-    assert shown.count("checked") == len(DEFAULT_COLUMNS) + 4
+    assert shown.count('type="checkbox"') == len(OFFERED)
+    assert shown.count("checked") == len(set(DEFAULT_COLUMNS) & set(OFFERED)) + 5
     assert '<label for="id_columns_0">' in shown
 
 
@@ -292,12 +330,12 @@ def test_a_purged_batch_says_so(root: Client, ingested: MessageBatch) -> None:
     MessageBatch.objects.update(result_bodies_purged_at=timezone.now(), result_purge_began_at=timezone.now())
     assert "JSONL leaves those results out" in page(root, address(ingested))
     assert body(download(root, ingested)) == b""
-    assert b"end_turn" in body(download(root, ingested, format="csv", columns=DEFAULT_COLUMNS))
+    assert b"end_turn" in body(download(root, ingested, format="csv", columns=OFFERED))
 
 
 def test_nothing_is_counted_or_skipped(root: Client, ingested: MessageBatch) -> None:
     with CaptureQueriesContext(connection) as queries:
-        body(download(root, ingested, format="csv", columns=list(COLUMNS)))
+        body(download(root, ingested, format="csv", columns=OFFERED))
     asked = [query["sql"] for query in queries if "batchresult" in query["sql"]]
     assert len(asked) < 10
     assert not [sql for sql in asked if "COUNT(" in sql or "OFFSET" in sql]

@@ -44,6 +44,17 @@ def test_each_text_of_a_row_is_given_whole(root: Client, long: BatchResult) -> N
     assert page(root, url(REQUESTS, "whole", request.pk, "params")) == request.params_text
 
 
+def test_the_row_of_the_uploaded_file_is_shown_with_its_request(root: Client) -> None:
+    items = [{**item(0), "cells": ["1", f"two\n{HOSTILE}"]}, item(1)]
+    batch = MessageBatch.objects.create_draft(items, cells_header=["No", "Text"])
+    with_cells, without = batch.requests.order_by("position")
+    shown = page(root, url(REQUESTS, "change", with_cells.pk))
+    assert "ow of the uploaded file" in shown
+    assert HOSTILE not in shown
+    assert page(root, url(REQUESTS, "whole", with_cells.pk, "cells")) == f"No: 1\nText: two\n{HOSTILE}"
+    assert "of the uploaded file" not in page(root, url(REQUESTS, "change", without.pk))
+
+
 def test_it_needs_the_permission_of_the_page(client: Client, staff: Staff, long: BatchResult) -> None:
     answer, asked = url(RESULTS, "whole", long.pk, "text"), url(REQUESTS, "whole", long.request_id, "params")
     assert client.get(answer).status_code == 302

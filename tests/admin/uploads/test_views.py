@@ -11,8 +11,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from django_claude_batches import services
 from django_claude_batches.admin.uploads.forms import NewBatchForm
 from django_claude_batches.admin.uploads.views import AT_ONCE
+from django_claude_batches.exceptions import InvalidTransition
 from django_claude_batches.models import AccountState, BatchUpload, MessageBatch, State, UploadState
 from django_claude_batches.models.upload import MAX_UPLOAD_BYTES
 from django_claude_batches.request_files import DELIMITERS
@@ -39,6 +41,10 @@ def send(client: Client, data: bytes, name: str = "requests.jsonl", **fields: An
 
 def upload_url(upload: BatchUpload) -> str:
     return url(BATCHES, "upload", upload.pk)
+
+
+def change_url(upload: BatchUpload) -> str:
+    return url(BATCHES, "change_upload", upload.pk)
 
 
 def kept(client: Client, data: bytes, name: str = "requests.jsonl", **fields: Any) -> BatchUpload:
@@ -101,10 +107,11 @@ def test_the_form_offers_each_delimiter(db: None) -> None:
     assert [value for value, _label in field.choices] == ["", *DELIMITERS]
 
 
-def test_an_excel_workbook_is_one_bad_row(staff: Staff) -> None:
+def test_an_excel_workbook_is_the_problem_of_the_file(staff: Staff) -> None:
     client = staff(*MAY)
     shown = page(client, upload_url(kept(client, b"PK\x03\x04" + b"x\n" * 50, "reviews.xlsx", **TABLE)))
-    assert "it is an Excel workbook" in shown
+    assert "It is an Excel workbook" in shown
+    assert "Rows that cannot be sent" not in shown
 
 
 def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: AccountState) -> None:
@@ -219,13 +226,162 @@ def test_a_name_is_never_a_path(staff: Staff) -> None:
         ({"label": "x" * 201}, "requests.jsonl", "at most 200 characters"),
     ],
 )
-def test_a_form_that_is_wrong_says_so_and_keeps_nothing(
+def test_a_form_that_is_wrong_says_so_and_keeps_the_file(
     staff: Staff, fields: dict[str, str], name: str, why: str
 ) -> None:
-    response = send(staff(*MAY), b"review\nwarm\n", name, **fields)
+    client = staff(*MAY)
+    response = send(client, b"review\nwarm\n", name, **fields)
     assert response.status_code == 200
     assert why in response.content.decode()
-    assert not BatchUpload.objects.exists()
+    upload = BatchUpload.objects.get()
+    assert (upload.state, upload.account, upload.next_action_at) == (UploadState.FAILED, "default", None)
+    assert upload.last_error
+    assert 'name="_draft"' not in page(client, upload_url(upload))
+    dispatch_due_uploads(lambda pk: pytest.fail("it is not due"))
+    right = {**TABLE, "account": "default"} if name.endswith(".csv") else {"account": "default"}
+    assert f'action="{change_url(upload)}"' in response.content.decode()
+    assert client.post(change_url(upload), right).url == upload_url(upload)
+    upload.refresh_from_db()
+    assert upload.last_error == ""
+    assert (upload.state, upload.row_count) == (UploadState.READY, 1 if name.endswith(".csv") else 2)
+
+
+def test_what_was_typed_is_kept_where_the_form_is_wrong(staff: Staff) -> None:
+    client = staff(*MAY)
+    typed = {**TABLE, "prompt": "Tag {review", "system": "Be\r\nbrief.", "schema": "{", "label": "L", "max_tokens": "9"}
+    shown = send(client, b"review\nwarm\n", "reviews.csv", **typed).content.decode()
+    upload = BatchUpload.objects.get()
+    assert "reviews.csv is kept" in shown
+    assert [upload.prompt, upload.system, upload.schema, upload.label] == ["Tag {review", "Be\nbrief.", "{", "L"]
+    assert (upload.model, upload.max_tokens) == (TABLE["model"], 9)
+    shown = page(client, change_url(upload))
+    for text in ("Tag {review", "Be\nbrief.", TABLE["model"], 'value="9"'):
+        assert text in shown
+    assert "Prompt: The prompt has a brace without its other" in page(client, upload_url(upload))
+
+
+def test_what_no_database_stores_is_not_kept(staff: Staff) -> None:
+    send(staff(*MAY), b"review\nwarm\n", "reviews.csv", **{**TABLE, "prompt": "x\0{review}"}, schema="[")
+    upload = BatchUpload.objects.get()
+    assert (upload.state, upload.prompt, upload.schema) == (UploadState.FAILED, "", "[")
+
+
+class TestChanging:
+    def test_the_prompt_is_changed_and_the_file_checked_again(self, staff: Staff) -> None:
+        client = staff(*MAY)
+        upload = kept(client, b"review,n\nwarm,1\nitchy,2\n", "reviews.csv", **{**TABLE, "prompt": "Tag: {rewiev}"})
+        shown = page(client, upload_url(upload))
+        assert "The prompt names a column &#x27;rewiev&#x27; (did you mean &#x27;review&#x27;?)" in shown
+        assert "Rows that cannot be sent" not in shown
+        assert "Estimate" not in shown
+        assert "<td>0</td>" in shown
+        assert "Change the prompt and check again" in shown
+        assert "Tag: {rewiev}" in page(client, change_url(upload))
+        fields = {**TABLE, "account": "default", "name_by": "n", "keep_cells": "on"}
+        client.post(change_url(upload), fields)
+        upload.refresh_from_db()
+        assert (upload.state, upload.request_count, upload.bad_rows) == (UploadState.READY, 2, [])
+        assert [sample["custom_id"] for sample in upload.samples] == ["1", "2"]
+        client.post(upload_url(upload), {"_draft": "yes"})
+        assert MessageBatch.objects.get().cells_header == ["review", "n"]
+
+    def test_a_wrong_change_changes_nothing(self, staff: Staff) -> None:
+        client = staff(*MAY)
+        upload = kept(client, b"review\nwarm\n", "reviews.csv", **TABLE)
+        response = client.post(change_url(upload), {**TABLE, "account": "default", "prompt": "{"})
+        assert "a brace without its other" in response.content.decode()
+        upload.refresh_from_db()
+        assert (upload.state, upload.prompt) == (UploadState.READY, TABLE["prompt"])
+
+    @pytest.mark.parametrize("state", [UploadState.UNCHECKED, UploadState.CONFIRMED])
+    def test_not_while_a_worker_is_at_it(self, staff: Staff, state: UploadState) -> None:
+        client = staff(*MAY)
+        upload = kept(client, b"review\nwarm\n", "reviews.csv", **TABLE)
+        stale = BatchUpload.objects.get()
+        BatchUpload.objects.update(state=state, next_action_at=timezone.now())
+        assert "Change the prompt" not in page(client, upload_url(upload))
+        assert client.post(change_url(upload), {**TABLE, "account": "default"}).url == upload_url(upload)
+        with pytest.raises(InvalidTransition, match="Cannot change reviews"):
+            services.change_upload(stale, prompt="Other: {review}")
+        assert BatchUpload.objects.get().prompt == TABLE["prompt"]
+
+    @pytest.mark.parametrize("missing", ["add_messagebatch", "view_batchrequest"])
+    def test_it_takes_the_permissions_of_a_new_batch(self, staff: Staff, root: Client, missing: str) -> None:
+        upload = kept(root, b"review\nwarm\n", "reviews.csv", **TABLE)
+        client = staff(*(name for name in MAY if name != missing))
+        assert client.get(change_url(upload)).status_code == 403
+        assert client.post(change_url(upload), {**TABLE, "account": "default"}).status_code == 403
+
+    def test_a_file_that_was_discarded(self, staff: Staff) -> None:
+        assert staff(*MAY).get(url(BATCHES, "change_upload", 4711)).url == ADD
+
+
+class TestModels:
+    def test_the_list_has_the_prices_of_a_batch(self, staff: Staff) -> None:
+        shown = page(staff(*MAY), ADD)
+        assert '<option value="claude-haiku-4-5">0.5 USD in, 2.5 USD out</option>' in shown
+        assert 'list="model-names"' in shown
+
+    def test_prices_of_the_settings_are_shown_and_wrong_ones_break_nothing(self, staff: Staff, settings: Any) -> None:
+        client = staff(*MAY)
+        settings.CLAUDE_BATCHES = {"PRICES": {"my-model": {"input": "3", "output": "0.30"}}}
+        assert '<option value="my-model">1.5 USD in, 0.15 USD out</option>' in page(client, ADD)
+        settings.CLAUDE_BATCHES = {"PRICES": {"my-model": {"input": "x"}}}
+        assert '<option value="claude-haiku-4-5">' in page(client, ADD)
+
+    def test_an_unknown_model_is_warned_of(self, staff: Staff) -> None:
+        client = staff(*MAY)
+        upload = kept(client, b"review\nwarm\n", "reviews.csv", **{**TABLE, "model": f"claude-{HOSTILE}"})
+        shown = page(client, upload_url(upload))
+        assert "is not a known model" in shown
+        assert HOSTILE not in shown
+        assert "Make it a draft" in shown
+
+    def test_a_model_that_is_known_is_not(self, staff: Staff) -> None:
+        client = staff(*MAY)
+        upload = kept(client, b"review\nwarm\n", "reviews.csv", **{**TABLE, "model": "claude-haiku-4-5-20251001"})
+        assert "is not a known model" not in page(client, upload_url(upload))
+
+    @pytest.mark.parametrize(
+        ("model", "tokens", "is_refused"),
+        [
+            ("claude-haiku-4-5", 64_000, False),
+            ("claude-haiku-4-5", 64_001, True),
+            ("claude-haiku-4-5-20251001", 64_001, True),
+            ("claude-opus-4-6", 300_000, False),
+            ("claude-opus-4-6", 300_001, True),
+            ("another", 900_000, False),
+        ],
+    )
+    def test_max_tokens_are_those_of_the_model(self, staff: Staff, model: str, tokens: int, is_refused: bool) -> None:
+        fields = {**TABLE, "model": model, "max_tokens": tokens}
+        shown = send(staff(*MAY), b"review\nwarm\n", "reviews.csv", **fields)
+        assert (shown.status_code == 200) == is_refused
+        assert not is_refused or "refuses max_tokens above" in shown.content.decode()
+
+
+def test_the_schema_is_a_schema(staff: Staff) -> None:
+    fields = {**TABLE, "schema": '{"type": "objekt"}'}
+    shown = send(staff(*MAY), b"review\nwarm\n", "reviews.csv", **fields).content.decode()
+    assert "The output schema is no valid JSON Schema" in shown
+
+
+def test_the_preview_shows_texts_and_folds_the_json(staff: Staff) -> None:
+    client = staff(*MAY)
+    upload = kept(client, b"review\nwarm\n", "reviews.csv", **TABLE, system="Be\nbrief.")
+    shown = page(client, upload_url(upload))
+    assert '<h3>System</h3><pre tabindex="0">Be\nbrief.</pre>' in shown
+    assert '<h3>Prompt</h3><pre tabindex="0">Tag: warm</pre>' in shown
+    assert "<details><summary>" in shown
+
+
+@pytest.mark.parametrize("messages", [[{"role": "user", "content": [{"type": "text", "text": "x"}]}], [1, 2], "x"])
+def test_a_request_of_another_form_is_shown_as_json(staff: Staff, messages: Any) -> None:
+    client = staff(*MAY)
+    upload = kept(client, jsonl(1))
+    upload.samples = [{**upload.samples[0], "params": json.dumps({"messages": messages})}]
+    upload.save()
+    assert "<details open>" in page(client, upload_url(upload))
 
 
 def test_no_file_and_an_empty_one(staff: Staff) -> None:
@@ -343,8 +499,8 @@ def test_who_may_not_see_batches_is_told_all_the_same(staff: Staff) -> None:
 def test_what_a_model_refuses_is_said_once_for_all_rows(staff: Staff) -> None:
     client = staff(*MAY)
     upload = kept(
-        client, b"review\na\nb\n", "reviews.csv", **{**TABLE, "model": "claude-haiku-4-5", "max_tokens": 70000}
+        client, b"review\na\nb\n", "reviews.csv", **{**TABLE, "model": "claude-opus-4-6", "max_tokens": 200_000}
     )
     shown = page(client, upload_url(upload))
-    assert shown.count("claude-haiku-4-5 refuses max_tokens above 64,000 (2 requests, the first is row-2)") == 1
+    assert shown.count("claude-opus-4-6 refuses max_tokens above 128,000 (2 requests, the first is row-2)") == 1
     assert "Make it a draft" in shown

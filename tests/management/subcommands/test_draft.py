@@ -265,3 +265,13 @@ def test_a_row_too_large_for_a_statement_is_found_by_the_dry_run(
         assert f"the row needs {needed}" in said
         assert "max_allowed_packet" in said
     assert not MessageBatch.objects.exists()
+
+
+def test_a_dry_run_names_the_file_where_the_prompt_is_wrong(manage: Manage, tmp_path: Path) -> None:
+    table = tmp_path / "tickets.csv"
+    table.write_text("text\nwarm\n")
+    ran = manage("draft", table, "--prompt", "{txet}", "--model", "claude-haiku-4-5", "--dry-run")
+    assert f"{table}: the prompt names a column 'txet' (did you mean 'text'?), and the header has: text." in ran.out
+    assert (ran.code, "its header or the prompt is wrong" in ran.err) == (1, True)
+    ran = manage("draft", table, "--prompt", "{txet}", "--model", "claude-haiku-4-5")
+    assert (ran.code, f"{table}: the prompt names a column 'txet'" in ran.err) == (1, True)

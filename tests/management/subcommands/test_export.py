@@ -273,3 +273,45 @@ def test_what_a_person_looks_at_is_printable(monkeypatch: pytest.MonkeyPatch, is
         file.write(data)
     shown = out.buffer.getvalue()  # type: ignore[attr-defined]
     assert shown == ('a,"\\u001b[2J\\u009b31m Grüße"\nb,c\n'.encode() if is_terminal else data)
+
+
+@pytest.mark.django_db
+def test_the_columns_of_a_file_come_back(manage: Manage, tmp_path: Path) -> None:
+    table, out = tmp_path / "tickets.csv", tmp_path / "out.csv"
+    table.write_bytes(b'No;text\r\nT 1;=1+1\r\nT-2;"two\nlines"\r\n')
+    drafted = manage("draft", table, "--prompt", "{text}", "--model", "claude-haiku-4-5", "--name-by", "no", "--submit")
+    batch = MessageBatch.objects.get()
+    assert (drafted.code, batch.cells_header) == (0, ["No", "text"])
+    with ClaudeEmulator(seed=1, replies=scripted({0: "- a\n- b"})) as claude:
+        services.advance(batch)
+        claude.finish()
+        services.advance(batch)
+    options = ("--format", "csv", "--output", out, "--force", "--columns", "custom_id,cells,text")
+    assert manage("export", batch.pk, *options, "--keep-formulas").code == 0
+    _header, *rows = csv.reader(io.StringIO(out.read_text("utf-8-sig"), newline=""))
+    assert [row[:3] for row in rows] == [["T-1-2", "T 1", "=1+1"], ["T-2", "T-2", "two\nlines"]]
+    assert manage("export", batch.pk, *options).code == 0
+    header, first, _second = csv.reader(io.StringIO(out.read_text("utf-8-sig"), newline=""))
+    assert header == ["custom_id", "No", "text", "claude_text"]
+    assert first == ["T-1-2", "T 1", "'=1+1", "'- a\n- b"]
+
+
+@pytest.mark.django_db
+def test_a_table_may_be_drafted_without_its_cells(manage: Manage, tmp_path: Path) -> None:
+    table = tmp_path / "tickets.csv"
+    table.write_text("text\nwarm\n")
+    assert manage("draft", table, "--prompt", "{text}", "--model", "claude-haiku-4-5", "--without-cells").code == 0
+    assert MessageBatch.objects.get().cells_header == []
+
+
+def test_formulas_are_a_matter_of_csv(manage: Manage, batch: MessageBatch) -> None:
+    ran = manage("export", batch.pk, "--keep-formulas")
+    assert (ran.code, "only with --format csv" in ran.err) == (2, True)
+
+
+def test_options_of_a_table_need_a_prompt(manage: Manage, tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_text("{}\n")
+    for option in (["--name-by", "a"], ["--without-cells"]):
+        ran = manage("draft", path, *option)
+        assert (ran.code, f"{option[0]} is for CSV files" in ran.err) == (1, True)

@@ -1,0 +1,55 @@
+"""The field of a model's name: a list with prices, and room for another name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from django_claude_batches import conf
+from django_claude_batches.pricing import MILLION, PriceTable, bundled
+
+
+class ModelInput(forms.TextInput):
+    """A text with suggestions. The browser shows them by itself, without a script."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        list_id = f"{name}-names"
+        field = super().render(name, value, {**(attrs or {}), "list": list_id}, renderer)
+        options = format_html_join("", '<option value="{}">{}</option>', priced_models(_prices()))
+        return format_html('{}<datalist id="{}">{}</datalist>', field, list_id, options)
+
+
+def priced_models(prices: PriceTable) -> list[tuple[str, str]]:
+    """Return each model with its price for a million tokens in a batch, the lower one if it depends on the prompt."""
+    found = []
+    for model in prices.models:
+        costs = {
+            "input": prices.cost(model, input_tokens=MILLION, prompt_tokens=0),
+            "output": prices.cost(model, output_tokens=MILLION, prompt_tokens=0),
+        }
+        shown = {kind: "?" if cost is None else f"{cost.normalize():f}" for kind, cost in costs.items()}
+        words = _("%(input)s USD in, %(output)s USD out") % shown
+        notice = prices.retirement(model)
+        found.append((model, f"{words}. {notice}" if notice else words))
+    return found
+
+
+def model_warnings(model: str, prices: PriceTable) -> list[str]:
+    """Return what to know of a model before a batch is drafted: it is not known, or it retires soon."""
+    found = [prices.retirement(model)]
+    if model and prices.price(model) is None:
+        found.append(
+            _("%(model)s is not a known model: if there is none of that name, each request fails.") % {"model": model}
+        )
+    return list(filter(None, found))
+
+
+def _prices() -> PriceTable:
+    try:
+        return conf.prices()
+    except conf.ConfigurationError:  # said elsewhere: the page must show all the same
+        return bundled()
