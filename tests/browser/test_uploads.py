@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from django_claude_batches.models import BatchUpload, MessageBatch
+from tests.admin.admin_pages import ingest
 from tests.browser.accessibility import grave_violations
 from tests.browser.console import Console, address
-from tests.browser.looks import BATCHES, FORMS
+from tests.browser.looks import BATCHES, FORMS, REQUESTS, RESULTS
 from tests.browser.office import Office
 from tests.browser.test_accessibility import RULES
 
@@ -74,4 +75,11 @@ def test_the_way_from_a_table_that_fails_twice_to_a_draft(page: Any, form: str) 
     batch = MessageBatch.objects.latest("pk")
     assert BatchUpload.objects.filter(batch=batch).count() == 1
     assert (batch.cells_header, batch.requests.get(position=1).custom_id) == (["Ticket", "Subject", "Body"], "T-2")
+    ingest(batch)
+    page.goto(f"/admin/django_claude_batches/{RESULTS}/export/{batch.pk}/")
+    look(page, form, "export")
+    assert "the columns of the file: Ticket, Subject, Body" in page.inner_text("#content-main")
+    page.goto(address(REQUESTS, "change", batch.requests.get(position=0).pk))
+    look(page, form, "request")
+    assert "Subject: Broken, again" in page.inner_text("#content-main")
     batch.delete()

@@ -66,7 +66,7 @@ class ExportForm(forms.Form):
     formulas = forms.ChoiceField(
         label=gettext_lazy("Texts of the CSV that a spreadsheet would run as a formula"),
         choices=[
-            (ESCAPED, gettext_lazy("Put an apostrophe before them: safe to open in a spreadsheet")),
+            (ESCAPED, gettext_lazy("Put an apostrophe before them: for spreadsheets")),
             (AS_THEY_ARE, gettext_lazy("Leave them as they are: for programs, or if you trust each cell and answer")),
         ],
         widget=forms.RadioSelect,
