@@ -4,11 +4,11 @@ from django_claude_batches.drafting.request import DraftRequest
 from django_claude_batches.models.account import AccountState
 from django_claude_batches.models.attempt import Outcome, SubmitAttempt
 from django_claude_batches.models.batch.batch import MessageBatch
+from django_claude_batches.models.batch.outcomes import OutcomeCount, outcome_counts
 from django_claude_batches.models.batch_state import State
 from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, FailedDelivery
 from django_claude_batches.models.event import BatchEvent
 from django_claude_batches.models.open_listing import OpenListing
-from django_claude_batches.models.outcomes import OutcomeCount, outcome_counts
 from django_claude_batches.models.remote_batch import RemoteBatch
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem, ResultType

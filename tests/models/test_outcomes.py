@@ -8,7 +8,7 @@ import pytest
 
 from django_claude_batches import services
 from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
-from django_claude_batches.models.outcomes import in_words, method_of, outcome_counts, read_invalid_counts
+from django_claude_batches.models.batch.outcomes import in_words, method_of, outcome_counts, read_invalid_counts
 from django_claude_batches.models.usage import MAX_RESULT_GROUPS
 from django_claude_batches.testing import ClaudeEmulator, Failure
 from django_claude_batches.testing.emulator.replies import Reply, scripted

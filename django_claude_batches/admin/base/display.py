@@ -22,8 +22,8 @@ from django.utils.translation import ngettext
 from django_claude_batches.error_text import one_line
 from django_claude_batches.estimates import CENT, Estimate
 from django_claude_batches.models import MessageBatch, State
+from django_claude_batches.models.batch.outcomes import OutcomeCount, in_words, outcome_counts
 from django_claude_batches.models.batch_state import FETCHING
-from django_claude_batches.models.outcomes import OutcomeCount, in_words, outcome_counts
 
 EMPTY = "-"
 

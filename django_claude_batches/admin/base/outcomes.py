@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.models import BatchRequest, BatchResult
-from django_claude_batches.models.outcomes import method_of
+from django_claude_batches.models.batch.outcomes import method_of
 
 
 def outcome_url(viewer: Viewer, batch_id: int, outcome: str) -> str:

@@ -17,7 +17,7 @@ from django_claude_batches.admin.base.outcomes import outcome_url
 from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.models import AccountState, UsageRollup
 from django_claude_batches.models.batch.attention import in_words, with_reason
-from django_claude_batches.models.outcomes import with_invalid_count
+from django_claude_batches.models.batch.outcomes import with_invalid_count
 from django_claude_batches.models.usage_totals import sums_of
 
 

@@ -17,7 +17,7 @@ from django_claude_batches.admin.actions.confirmation import CountQuestion, Ques
 from django_claude_batches.admin.batches.unconfirmed import candidates
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import BatchResult, MessageBatch, State
-from django_claude_batches.models.outcomes import LABELS, outcome_counts
+from django_claude_batches.models.batch.outcomes import LABELS, outcome_counts
 from django_claude_batches.models.result import early_outcome
 from django_claude_batches.services import cost_confirmation, retries
 from django_claude_batches.wire import BATCH_ID_PATTERN

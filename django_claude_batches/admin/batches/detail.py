@@ -28,9 +28,9 @@ from django_claude_batches.models import (
     ResultProblem,
     State,
 )
+from django_claude_batches.models.batch.outcomes import outcome_counts
 from django_claude_batches.models.batch.queryset import NEARS_ARCHIVING, NEARS_EXPIRY
 from django_claude_batches.models.batch_state import FETCHING, IDENTIFIABLE, REMOTE, RUNNING
-from django_claude_batches.models.outcomes import outcome_counts
 
 # States in which results may be stored.
 FETCHED = REMOTE - RUNNING

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.display import Fact
 from django_claude_batches.models import DeliveryChunk, DeliveryMode, FailedDelivery, RunState, State
-from django_claude_batches.models.outcomes import with_invalid_count
+from django_claude_batches.models.batch.outcomes import with_invalid_count
 
 
 def with_run(batches: Any) -> Any:

@@ -11,7 +11,7 @@ from django.utils.text import Truncator
 
 from django_claude_batches.admin.results.question import prompt
 from django_claude_batches.models import BatchResult, MessageBatch
-from django_claude_batches.models.outcomes import outcome_counts
+from django_claude_batches.models.batch.outcomes import outcome_counts
 from django_claude_batches.models.result import ResultType, ended_as
 
 MAX_RESULTS = 5

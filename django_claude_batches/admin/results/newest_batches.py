@@ -14,8 +14,8 @@ from django.db.models import Exists, OuterRef
 
 from django_claude_batches.admin.base.error_groups import ErrorGroup, error_groups
 from django_claude_batches.models import MessageBatch, UsageRollup
+from django_claude_batches.models.batch.outcomes import method_of, outcome_counts, read_invalid_counts
 from django_claude_batches.models.batch_state import REMOTE
-from django_claude_batches.models.outcomes import method_of, outcome_counts, read_invalid_counts
 from django_claude_batches.models.usage import MAX_ERROR_GROUPS
 
 MAX_BATCHES = 1_000

@@ -12,7 +12,7 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
 from django_claude_batches.admin.results.filters import BatchFilter, RequestOutcomeFilter
 from django_claude_batches.models import BatchRequest, BatchResult
-from django_claude_batches.models.outcomes import LABELS
+from django_claude_batches.models.batch.outcomes import LABELS
 from django_claude_batches.models.result import outcome_of
 
 

@@ -23,7 +23,7 @@ from django_claude_batches.admin.results.row_list import ANSWERS, SEARCH_AFTER, 
 from django_claude_batches.admin.results.target_links import TargetLinks
 from django_claude_batches.admin.results.word_search import MAX_ROWS, MAX_SECONDS, search_batch, words_of
 from django_claude_batches.models import BatchRequest, BatchResult, MessageBatch, ResultType
-from django_claude_batches.models.outcomes import LABELS
+from django_claude_batches.models.batch.outcomes import LABELS
 
 FAILED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
 ORDER_BY_KIND = ("batch_id", "result_type", "error_type", "custom_id")

@@ -15,7 +15,7 @@ from django_claude_batches.admin.actions.confirmation import CountQuestion
 from django_claude_batches.admin.base import display
 from django_claude_batches.estimates import Estimate
 from django_claude_batches.models import DeliveryChunk, JobRun
-from django_claude_batches.models.outcomes import LABELS
+from django_claude_batches.models.batch.outcomes import LABELS
 from django_claude_batches.services import cost_confirmation
 
 

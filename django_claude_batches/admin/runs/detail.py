@@ -21,7 +21,7 @@ from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.usage import tokens
 from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
-from django_claude_batches.models.outcomes import LABELS
+from django_claude_batches.models.batch.outcomes import LABELS
 from django_claude_batches.models.run import WORKING
 from django_claude_batches.models.run_totals import RunTotals
 

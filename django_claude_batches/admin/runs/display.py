@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_claude_batches.admin.base import display
 from django_claude_batches.models import JobRun, RunState
+from django_claude_batches.models.batch.outcomes import LABELS, OutcomeCount
 from django_claude_batches.models.batch_state import FINAL, State
-from django_claude_batches.models.outcomes import LABELS, OutcomeCount
 from django_claude_batches.models.run_totals import RunTotals
 
 # What became of rows, in the order of the bar; failures in that of outcomes.

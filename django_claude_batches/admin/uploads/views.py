@@ -62,12 +62,13 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         viewer = self.viewer(request)
-        form = NewBatchForm(request.POST or None, request.FILES or None, aliases=viewer.aliases())
+        aliases = viewer.aliases()
+        form = NewBatchForm(request.POST or None, request.FILES or None, aliases=aliases)
         if request.method == "POST" and form.is_valid():
             upload = self._stored(request, form)
             _go_on(upload)
             return HttpResponseRedirect(self.upload_url(upload))
-        if request.method == "POST" and "file" not in form.errors:
+        if request.method == "POST" and "file" not in form.errors and aliases:
             return self._change_page(request, self._stored(request, form), form)
         waiting = viewer.rows(BatchUpload).waiting().order_by("-pk")[:MOST_WAITING]
         context = {

@@ -12,8 +12,8 @@ from django_claude_batches.estimates import Estimate
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch.columns import COUNTS
+from django_claude_batches.models.batch.outcomes import in_words, outcome_counts, read_invalid_counts
 from django_claude_batches.models.batch_state import IDENTIFIABLE, UNSENT
-from django_claude_batches.models.outcomes import in_words, outcome_counts, read_invalid_counts
 from django_claude_batches.services.listings.candidates import foreign_ids
 
 TIMES = (

@@ -11,8 +11,8 @@ from django.db.models import Q
 from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, RunState, State
+from django_claude_batches.models.batch.outcomes import LABELS
 from django_claude_batches.models.batch_state import ALWAYS_DUE, EDITABLE, FINAL
-from django_claude_batches.models.outcomes import LABELS
 from django_claude_batches.models.run_attention import attention
 from django_claude_batches.models.run_totals import RunTotals
 

@@ -112,9 +112,11 @@ def test_a_file_is_not_uploaded_into_another_account(narrowed: Client, ours: Any
         return narrowed.post(url(BATCHES, "add"), {"file": file, "account": account})
 
     assert "Select a valid choice" in send(THEIRS).content.decode()
-    assert not BatchUpload.objects.filter(name="new.jsonl").exists()
+    assert BatchUpload.objects.get(name="new.jsonl").account == OURS  # kept, so that it is not asked for again
     assert send(OURS).status_code == 302
-    assert BatchUpload.objects.get(name="new.jsonl").account == OURS
+    assert {upload.account for upload in BatchUpload.objects.filter(name="new.jsonl")} == {OURS}
+    client_of(username="nobody").post(url(BATCHES, "add"), {"file": SimpleUploadedFile("x.jsonl", b"{}")})
+    assert not BatchUpload.objects.filter(name="x.jsonl").exists()
 
 
 @pytest.mark.parametrize("button", ["_draft", "_recheck", "_discard"])
