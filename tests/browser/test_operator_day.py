@@ -133,7 +133,7 @@ def test_from_a_file_to_its_deletion_at_anthropic(browser: Any, shop: Shop, tmp_
     operator.sees("Running at Anthropic")
     operator.page.wait_for_timeout(3000)
     operator.does("Check now")
-    operator.sees("2 succeeded, 1 failed, 0 missing.")
+    operator.sees("3 of 3 results are stored.")
     operator.page.reload()
     lines = [json.loads(line) for line in operator.exports("jsonl").splitlines()]
     assert {line["custom_id"]: line["result"]["type"] for line in lines} == {
