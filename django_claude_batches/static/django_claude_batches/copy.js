@@ -19,7 +19,7 @@
         return document.execCommand("copy");
     };
 
-    document.documentElement.classList.add("dcb-script");
+    document.documentElement.dataset.dcbScript = "";
     document.addEventListener("click", async (event) => {
         const button = event.target.closest("[data-dcb-copy]");
         if (!button) {
