@@ -15,7 +15,7 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.changelist import LeanChangeList
 from django_claude_batches.admin.base.outcomes import outcome_url
 from django_claude_batches.admin.base.permissions import Viewer
-from django_claude_batches.models import UsageRollup
+from django_claude_batches.models import AccountState, UsageRollup
 from django_claude_batches.models.batch.attention import in_words, with_reason
 from django_claude_batches.models.outcomes import with_invalid_count
 from django_claude_batches.models.usage_totals import sums_of
@@ -27,9 +27,13 @@ class BatchChangeList(LeanChangeList):
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add outcomes and their links, why a batch needs attention, and its account if there are several."""
-        viewer: Viewer = self.model_admin.viewer(request)
+        page: Any = self.model_admin
+        viewer: Viewer = page.viewer(request)
         has_accounts = len({*viewer.aliases(), *(batch.account for batch in rows)}) > 1
+        may_view_accounts = viewer.may_view(AccountState)
         for batch in rows:
+            if not may_view_accounts:
+                batch.pause_reason = _("the account's page says why.")
             batch.attention_text = in_words(batch)
             batch.shown_account = batch.account if has_accounts else ""
             batch.outcome_url = partial(outcome_url, viewer, batch.pk)

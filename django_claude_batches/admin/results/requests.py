@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -12,6 +12,8 @@ from django_claude_batches.admin.base import display
 from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
 from django_claude_batches.admin.results.filters import BatchFilter, RequestOutcomeFilter
 from django_claude_batches.models import BatchRequest, BatchResult
+from django_claude_batches.models.outcomes import LABELS
+from django_claude_batches.models.result import outcome_of
 
 
 class BatchRequestAdminMixin(OfBatchAdminMixin):
@@ -34,13 +36,13 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: Any) -> str:
-        return row.outcome or display.EMPTY
+        return _outcome(row) or display.EMPTY
 
     @admin.display(description=_("outcome"))
     def outcome_link(self, row: Any) -> str:
         if row.result_pk is None:
             return display.EMPTY
-        return format_html('<a href="{}">{}</a>', self.row_url(BatchResult, row.result_pk), row.outcome)
+        return format_html('<a href="{}">{}</a>', self.row_url(BatchResult, row.result_pk), _outcome(row))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Return False: the index does not list requests, which mean nothing without their batch."""
@@ -55,12 +57,21 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
         result = BatchResult.objects.using(rows.db).filter(request=OuterRef("pk")).order_by()
         # Subqueries for the rows that are shown: a join may be made for all rows first.
         return rows.annotate(
-            outcome=Subquery(result.values("result_type")[:1]), result_pk=Subquery(result.values("pk")[:1])
+            outcome=Subquery(result.values("result_type")[:1]),
+            stop_reason=Subquery(result.values("stop_reason")[:1]),
+            is_invalid=Exists(result.invalid_output()),
+            result_pk=Subquery(result.values("pk")[:1]),
         )
 
     def texts(self, row: BatchRequest) -> list[Text]:
         sent = display.pretty_text(row.params_text) if row.params_text else row.purge_note
         return [Text("params", _("params, as they are sent"), sent)]
+
+
+def _outcome(row: Any) -> str:
+    """Return the label of the outcome of the request's result; empty without one."""
+    outcome = outcome_of(row.outcome, row.stop_reason) if row.outcome else ""
+    return str(LABELS["invalid_output"] if outcome == "succeeded" and row.is_invalid else LABELS.get(outcome, outcome))
 
 
 @admin.register(BatchRequest)

@@ -39,7 +39,8 @@ class RunChangeList(LeanChangeList):
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         totals = RunTotals.of_each(rows, with_usage=False) if rows else {}
-        aliases = {*self.model_admin.viewer(request).aliases(), *(run.account for run in rows)}
+        page: Any = self.model_admin
+        aliases = {*page.viewer(request).aliases(), *(run.account for run in rows)}
         for run in rows:
             run.totals = totals[run.pk]
             run.shown_account = run.account if len(aliases) > 1 else ""

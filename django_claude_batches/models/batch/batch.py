@@ -269,8 +269,9 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         """Return why this batch needs attention, as text; empty if it does not. One query."""
         rows = attention.with_reason(type(self).objects.primary().filter(pk=self.pk))
         # On this instance: its texts may be reduced to what a user may see.
+        noted: Any = self
         found = rows.values_list("attention_reason", "pause_reason").first()
-        self.attention_reason, self.pause_reason = found or ("", "")
+        noted.attention_reason, noted.pause_reason = found or ("", "")
         return attention.in_words(self)
 
     @property

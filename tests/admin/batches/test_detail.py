@@ -218,8 +218,7 @@ def test_tokens_and_cost_are_said_with_the_day_of_the_prices(root: Client, inges
     assert "1,234 in, 0 out" in shown
     assert "0.0123 USD (prices of Nov. 1, 2026)" in shown
     listed = page(root, url(BATCHES))
-    assert "0.0123 USD" in listed
-    assert "of 11/01/2026" in listed
+    assert '<span title="0.012345678 USD by the prices of Nov. 1, 2026">$0.01</span>' in listed
     in_state(ingested, State.INGESTED, cost_usd=None)
     assert "not known: a model without a price" in page(root, url(BATCHES, "change", ingested.pk))
 
@@ -358,13 +357,6 @@ def test_batches_that_need_attention_are_filtered(root: Client) -> None:
     in_state(draft(1), State.INGESTED)
     response = root.get(url(BATCHES), {"attention": "yes"})
     assert {row.pk for row in response.context["cl"].result_list} == wanted
-
-
-def test_the_list_has_the_columns_that_people_ask_for(root: Client, batch: MessageBatch) -> None:
-    shown = page(root, url(BATCHES))
-    columns = ("state_label", "name", "kind", "account", "progress", "age", "cost", "error")
-    places = [shown.index(f"column-{name}") for name in columns]
-    assert places == sorted(places)
 
 
 def test_a_request_without_a_result_is_found_beside_its_batch(root: Client, ingested: MessageBatch) -> None:

@@ -12,9 +12,12 @@ from django.utils import timezone
 
 from django_claude_batches.error_text import format_with_traceback
 from django_claude_batches.models import AccountState, MessageBatch, State
-from tests.admin.admin_pages import BATCHES, RESULTS, in_state, page, url
+from django_claude_batches.testing import ClaudeEmulator
+from django_claude_batches.testing.emulator.replies import Reply, scripted
+from tests.admin.admin_pages import BATCHES, REQUESTS, RESULTS, in_state, page, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft
+from tests.harness.shop import BAD, SCHEMA, job, over, reviews
 
 pytestmark = pytest.mark.django_db
 
@@ -93,7 +96,7 @@ def test_the_kind_is_below_the_label_and_the_account_only_where_there_are_severa
     assert '<span class="dcb-second">nightly, research</span>' in shown
 
 
-def test_why_a_batch_needs_attention_is_in_the_list(root: Client) -> None:
+def test_why_a_batch_needs_attention_is_in_the_list(root: Client, staff: Staff) -> None:
     complete(missing_count=3)
     complete(last_error="LookupError: <b>no such tag</b>")
     in_state(draft(1), State.QUEUED)
@@ -102,6 +105,9 @@ def test_why_a_batch_needs_attention_is_in_the_list(root: Client) -> None:
     assert "Results that never came: 3." in shown
     assert "LookupError: &lt;b&gt;no such tag&lt;/b&gt;" in shown
     assert "Account default is paused, so nothing is sent: credit too low" in shown
+    shown = page(staff("view_messagebatch"), url(BATCHES))
+    assert "Account default is paused, so nothing is sent: the account&#x27;s page says why." in shown
+    assert "credit too low" not in shown
 
 
 def test_an_error_of_the_projects_code_is_cut_for_those_who_may_not_read_answers(staff: Staff) -> None:
@@ -109,3 +115,22 @@ def test_an_error_of_the_projects_code_is_cut_for_those_who_may_not_read_answers
     shown = page(staff("view_messagebatch"), url(BATCHES))
     assert "A receiver of this project raised: ValueError" in shown
     assert "secret" not in shown
+
+
+def test_the_list_of_requests_says_the_same_outcomes(root: Client) -> None:
+    reviews(5)
+    answers: dict[int, Any] = {
+        0: '{"tags": []}',
+        1: Reply("cu", stop_reason="max_tokens"),
+        2: Reply(stop_reason="refusal"),
+        3: BAD,
+        4: '{"tags": 3}',
+    }
+    with ClaudeEmulator(replies=scripted(answers)) as claude:
+        run = over(job(max_attempts=1, output_schema=SCHEMA).start(), claude)
+    batch = run.batches.get()
+    shown = page(root, url(REQUESTS), batch=batch.pk)
+    labels = re.findall(r'<td class="field-outcome_link"><a href="[^"]*">([^<]*)</a>', shown)
+    assert labels == ["succeeded", "cut off", "refused", "errored", "invalid output"]
+    listed = page(root, url(BATCHES))
+    assert 'aria-label="1 succeeded, 1 cut off, 1 refused, 1 invalid output, 1 errored"' in listed
