@@ -13,7 +13,7 @@ plain.register(MessageBatch)
 
 @admin.register(BatchResult, site=plain)
 class PlainResultAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The columns of ours, and Django's own filters and search."""
+    """Columns of the table, and Django's own filters and search."""
 
     list_display = (
         "custom_id",
