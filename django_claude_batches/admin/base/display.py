@@ -30,8 +30,6 @@ EMPTY = "-"
 # Characters of one text on a page: longer texts make browsers slow.
 MOST_CHARACTERS = 100_000
 
-SMALL = Decimal("0.01")
-
 # Models without a price that a text names.
 MOST_MODELS = 3
 
@@ -162,35 +160,28 @@ def share(part: float) -> SafeString:
     )
 
 
-def money(cost: Decimal, as_of: date | None = None) -> SafeString:
-    """Return a cost in dollars and cents, with the exact amount and the day of the prices as a tooltip."""
-    shown = "< $0.01" if 0 < cost < CENT else f"${cost:,.2f}"
-    exact = _("%(amount)s USD") % {"amount": f"{cost.normalize():,f}"}
-    if as_of is not None:
-        exact = _("%(amount)s by the prices of %(day)s") % {"amount": exact, "day": date_format(as_of, "DATE_FORMAT")}
-    return format_html('<span title="{}">{}</span>', exact, shown)
-
-
 def two_lines(first: str, second: str) -> str:
     """Return a text with a quiet one below it, if there is one."""
     return format_html('{}<span class="dcb-second">{}</span>', first, second) if second else first
 
 
-def usd(cost: Decimal | None, as_of: date | None = None) -> str:
-    """Return a cost, and the day of the prices; with more decimals if the amount is small."""
-    if cost is None:
+def in_dollars(cost: Decimal | None, unpriced: int = 0) -> str:
+    """Return a cost in dollars and cents; `unpriced` results, whose cost is not known, are not in it."""
+    if cost is None or (unpriced and not cost):
         return _("not known")
-    amount = f"{cost:,.2f}" if cost >= 1 or not cost else f"{cost:.4f}" if cost >= SMALL else f"{cost.normalize():f}"
-    if as_of is None:
-        return _("%(amount)s USD") % {"amount": amount}
-    return _("%(amount)s USD (prices of %(day)s)") % {"amount": amount, "day": date_format(as_of, "DATE_FORMAT")}
+    shown = "< $0.01" if 0 < cost < CENT else f"${cost:,.2f}"
+    return _("at least %(amount)s") % {"amount": shown} if unpriced else shown
 
 
-def spent(cost: Decimal, unpriced: int) -> str:
-    """Return a sum that lacks the cost of so many results, which is not known."""
-    if not unpriced:
-        return usd(cost)
-    return _("at least %(amount)s") % {"amount": usd(cost)} if cost else usd(None)
+def usd(cost: Decimal | None, as_of: date | None = None, unpriced: int = 0) -> str:
+    """Return the same with the exact amount, and the day of the prices, as a tooltip."""
+    shown = in_dollars(cost, unpriced)
+    if cost is None:
+        return shown
+    exact = _("%(amount)s USD") % {"amount": f"{cost.normalize():,f}"}
+    if as_of is not None:
+        exact = _("%(amount)s by the prices of %(day)s") % {"amount": exact, "day": date_format(as_of, "DATE_FORMAT")}
+    return format_html('<span title="{}">{}</span>', exact, shown)
 
 
 def cut(text: str, characters: int = 80) -> str:

@@ -125,7 +125,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
 
     @admin.display(description=_("cost"))
     def cost(self, batch: MessageBatch) -> str:
-        return display.EMPTY if batch.cost_usd is None else display.money(batch.cost_usd, batch.prices_as_of)
+        return display.EMPTY if batch.cost_usd is None else display.usd(batch.cost_usd, batch.prices_as_of)
 
     @admin.display(description=_("attention"))
     def attention(self, batch: Any) -> str:

@@ -45,7 +45,7 @@ class BatchChangeList(LeanChangeList):
         sums = sums_of(UsageRollup.objects.using(self.queryset.db).filter(batch__in=listed))
         if not sums.requests and not sums.unpriced_results:
             return ""
-        amount = display.money(sums.cost_usd)
+        amount = display.usd(sums.cost_usd)
         if not sums.unpriced_results:
             return format_html(_("Cost of all batches in this list: {amount}"), amount=amount)
         unknown = ngettext("%(n)s result of unknown cost", "%(n)s results of unknown cost", sums.unpriced_results)

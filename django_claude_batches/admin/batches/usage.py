@@ -39,7 +39,7 @@ def usage_table(usage: Sequence[UsageRollup]) -> list[tuple[str, list[str]]]:
         (
             row.model,
             [f"{getattr(row, name):,}" for name in ("results", *USAGE_COLUMNS)]
-            + [display.spent(row.cost_usd, row.unpriced_results)],
+            + [display.usd(row.cost_usd, unpriced=row.unpriced_results)],
         )
         for row in usage
     ]

@@ -120,7 +120,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     @admin.display(description=_("cost"))
     def cost(self, row: BatchResult) -> str:
         batch = (getattr(row, "completed", None) or row).batch
-        return display.usd(None) if row.cost_usd is None else display.money(row.cost_usd, batch.prices_as_of)
+        return display.usd(row.cost_usd, batch.prices_as_of)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Omit the target for users who may not view requests: it is part of a request."""

@@ -82,7 +82,7 @@ class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
     @admin.display(description=_("cost"))
     def cost(self, run: Any) -> str:
         is_known = run.totals.cost_usd is not None and run.totals.known_cost_usd
-        return display.money(run.totals.cost_usd) if is_known else display.EMPTY
+        return display.usd(run.totals.cost_usd) if is_known else display.EMPTY
 
     @admin.display(description=_("age"))
     def age(self, run: JobRun) -> str:

@@ -128,7 +128,7 @@ def _cost(run: Any, totals: RunTotals) -> str:
     if len(days) < 2:
         return display.usd(totals.cost_usd, *days)
     shown = {"first": date_format(days[0], "DATE_FORMAT"), "last": date_format(days[-1], "DATE_FORMAT")}
-    return _("%(amount)s (prices of %(first)s to %(last)s)") % {"amount": display.usd(totals.cost_usd), **shown}
+    return format_html(_("{amount} (prices of {first} to {last})"), amount=display.usd(totals.cost_usd), **shown)
 
 
 def _errors(viewer: Viewer, run: Any, totals: RunTotals) -> Iterator[dict[str, Any]]:
@@ -184,7 +184,7 @@ def _batch(viewer: Viewer, batch: Any, totals: RunTotals) -> dict[str, Any]:
         "progress": display.progress(batch),
         "handled": f"{looked_at.total() if looked_at else 0:,}",
         "failed_deliveries": batch.failed_delivery_count,
-        "cost": display.EMPTY if batch.cost_usd is None else display.money(batch.cost_usd, batch.prices_as_of),
+        "cost": display.EMPTY if batch.cost_usd is None else display.usd(batch.cost_usd, batch.prices_as_of),
     }
 
 

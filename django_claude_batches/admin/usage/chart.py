@@ -50,7 +50,7 @@ class Column:
     @property
     def hint(self) -> str:
         """The text that is shown above the columns while one has the focus or the pointer."""
-        text = f"{self.label}: {display.spent(self.sums.cost_usd, self.sums.unpriced_results)}"
+        text = f"{self.label}: {display.in_dollars(self.sums.cost_usd, self.sums.unpriced_results)}"
         if not (unpriced := self.sums.unpriced_results):
             return text
         unknown = ngettext("%(n)s result of unknown cost", "%(n)s results of unknown cost", unpriced)
@@ -58,8 +58,8 @@ class Column:
 
     @property
     def whole_text(self) -> str:
-        parts = [f"{name}: {display.usd(cost)}" for name, cost in self.costs if cost] if len(self.costs) > 1 else []
-        return ". ".join([self.hint, *parts])
+        parts = [f"{name}: {display.in_dollars(cost)}" for name, cost in self.costs if cost]
+        return ". ".join([self.hint, *(parts if len(self.costs) > 1 else [])])
 
 
 def chart(report: UsageReport, names: Sequence[str], rows: Sequence[UsageRow], link: Link) -> dict[str, Any]:

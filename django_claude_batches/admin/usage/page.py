@@ -54,7 +54,7 @@ def cells(sums: UsageSums) -> list[str]:
         *(sums.cache_write_tokens, sums.cache_read_tokens),
     )
     return [
-        display.spent(sums.cost_usd, sums.unpriced_results),
+        display.usd(sums.cost_usd, unpriced=sums.unpriced_results),
         *(f"{count:,}" for count in counts),
         display.EMPTY if share is None else f"{share:.0%}",
         f"{sums.unpriced_results:,}" if sums.unpriced_results else display.EMPTY,

@@ -91,7 +91,7 @@ def test_each_attempt_is_there_with_what_it_retries(root: Client) -> None:
         assert f'<a href="{url(BATCHES, "change", batch.pk)}">#{batch.pk}</a>' in shown
     assert "4 in 2 attempts" in shown
     assert "1,500 in, 42 out" in shown
-    assert "1.75 USD (prices of Nov. 1, 2026 to Nov. 22, 2026)" in shown
+    assert "$1.75</span> (prices of Nov. 1, 2026 to Nov. 22, 2026)" in shown
     in_state(second, State.INGESTED, cost_usd=None)
     assert "not known: a batch of it has no known cost" in page(root, url(RUNS, "change", run.pk))
 

@@ -56,14 +56,19 @@ def lines(client: Client, **query: Any) -> dict[str, list[str]]:
     return {line.label: line.cells for line in shown(client, **query).context["table"]["lines"]}
 
 
+def dollars(exact: str, shown: str = "") -> str:
+    """Return the cell of a cost; the exact amount has no zeros at its end."""
+    return f'<span title="{float(exact):g} USD">{shown or f"${exact}"}</span>'
+
+
 def test_each_row_of_the_table_is_a_day(root: Client, november: None) -> None:
     found = lines(root, **NOVEMBER)
     assert list(found) == ["Nov. 1, 2020", "Nov. 2, 2020", "Nov. 30, 2020"]
-    assert found["Nov. 2, 2020"] == ["2.00 USD", "10", "1,000", "20", "0", "3,000", "75%", "-"]
+    assert found["Nov. 2, 2020"] == [dollars("2.00"), "10", "1,000", "20", "0", "3,000", "75%", "-"]
     assert found["Nov. 30, 2020"][0] == "not known"
     assert found["Nov. 30, 2020"][-1] == "3"
     total = shown(root, **NOVEMBER).context["table"]["total"]
-    assert total == ["at least 2.50 USD", "30", "3,000", "60", "0", "3,000", "50%", "3"]
+    assert total == [dollars("2.50", "at least $2.50"), "30", "3,000", "60", "0", "3,000", "50%", "3"]
 
 
 def test_longer_times_are_divided_into_weeks_and_months(root: Client, november: None) -> None:
@@ -101,7 +106,7 @@ def test_the_page_opens_with_this_month_beside_the_last(root: Client, claude: Cl
     context = shown(root).context
     months = {str(label): both for label, *both in context["months"]}
     assert months["Requests"] == ["3", "7"]
-    assert months["Cost"][1] == "3.00 USD"
+    assert months["Cost"][1] == dollars("3.00")
     assert context["table"]["total"][1] == "10"
 
 
@@ -111,14 +116,14 @@ def test_the_chart_has_a_column_for_each_day_with_its_text_and_link(root: Client
     columns = svg.findall("a")
     assert len(columns) == 30
     second = columns[1]
-    assert second.get("aria-label") == "Nov. 2, 2020: 2.00 USD. other: 2.00 USD"
+    assert second.get("aria-label") == "Nov. 2, 2020: $2.00. other: $2.00"
     assert [rect.get("class") for rect in second.findall("rect")] == ["dcb-slot", "dcb-series-0"]
     assert columns[29].get("aria-label") == "Nov. 30, 2020: not known, 3 results of unknown cost"
     assert columns[29].find("circle") is not None
-    assert columns[2].get("aria-label") == "Nov. 3, 2020: 0.00 USD"
+    assert columns[2].get("aria-label") == "Nov. 3, 2020: $0.00"
     assert [label for _class, label in content["legend"]] == ["other", "m", "Not all costs are known"]
     day = root.get(url(USAGE) + str(second.get("href"))).context["table"]
-    assert day["total"][0] == "2.00 USD"
+    assert day["total"][0] == dollars("2.00")
 
 
 def test_the_heights_of_the_columns_are_their_costs(root: Client) -> None:
@@ -143,7 +148,7 @@ def test_more_groups_than_the_table_holds_are_summed_up(root: Client) -> None:
         spent(1, model=f"model-{number:03}", cost_usd=1 + number)
     found = lines(root, **NOVEMBER, by="model")
     assert len(found) == 101
-    assert found["3 others: all are in the CSV"][:2] == ["6.00 USD", "30"]
+    assert found["3 others: all are in the CSV"][:2] == [dollars("6.00"), "30"]
     assert len(rows_of(root, **NOVEMBER, by="model")) == 104
 
 
