@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import Watch
-from tests.browser.harmless import taken_for_markup
-from tests.browser.hostile_outputs import ATTRIBUTES, MARKUP
+from tests.browser.hostile.harmless import taken_for_markup
+from tests.browser.hostile.outputs import ATTRIBUTES, MARKUP
 from tests.browser.policy import POLICY
 
 pytestmark = pytest.mark.browser

@@ -176,7 +176,7 @@ def in_dollars(cost: Decimal | None, unpriced: int = 0) -> str:
 def usd(cost: Decimal | None, as_of: date | None = None, unpriced: int = 0) -> str:
     """Return the same with the exact amount, and the day of the prices, as a tooltip."""
     shown = in_dollars(cost, unpriced)
-    if cost is None:
+    if cost is None or (unpriced and not cost):
         return shown
     exact = _("%(amount)s USD") % {"amount": f"{cost.normalize():,f}"}
     if as_of is not None:

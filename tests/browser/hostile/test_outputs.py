@@ -14,8 +14,8 @@ from django_claude_batches.models import JobRun, MessageBatch
 from tests.browser import hostile_rows
 from tests.browser.chromium import Watch
 from tests.browser.console import Console, address, everybody
-from tests.browser.harmless import shown, taken_for_markup
-from tests.browser.hostile_outputs import OUTPUTS
+from tests.browser.hostile.harmless import shown, taken_for_markup
+from tests.browser.hostile.outputs import OUTPUTS
 from tests.browser.looks import ACCOUNTS, BATCHES, EXPORT, REQUESTS, RESULTS, RUNS
 
 pytestmark = pytest.mark.browser

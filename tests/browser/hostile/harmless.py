@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.browser.hostile_outputs import OUTPUTS
+from tests.browser.hostile.outputs import OUTPUTS
 
 TAKEN_FOR_MARKUP = r"""(html) => {
   const page = html === null ? document : new DOMParser().parseFromString(html, "text/html");

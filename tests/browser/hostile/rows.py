@@ -25,7 +25,7 @@ from django_claude_batches.models import (
     SubmitAttempt,
     UsageRollup,
 )
-from tests.browser.hostile_outputs import LONG, OUTPUTS
+from tests.browser.hostile.outputs import LONG, OUTPUTS
 
 TEXTS = list(OUTPUTS.values())
 ALL = "\n".join(TEXTS)
