@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 WORDS = {
     State.DRAFT: ("Draft", "Not sent. Costs nothing until submitted."),
-    State.QUEUED: ("Waiting to be sent", "Not sent yet: No {credit}. The next try is at 11/23/2026 1:30 p.m."),
+    State.QUEUED: ("Waiting to be sent", "Not sent yet: No {credit}. The next try is at Nov. 23, 2026, 1:30 p.m."),
     State.SUBMITTING: ("Sending", "Being uploaded to Anthropic."),
     State.UNCERTAIN: (
         "Sent, not confirmed",
@@ -33,10 +33,10 @@ WORDS = {
     State.HELD: ("Not received", "No matching batch appeared at Anthropic. Submit again when ready."),
     State.ABANDONED: ("Abandoned", "Abandoned. It may have been billed."),
     State.REJECTED: ("Refused by Anthropic", 'Nothing ran. "No {credit}.". Correct it and submit again.'),
-    State.IN_PROGRESS: ("Running at Anthropic", "Usually under an hour, at most until 11/23/2026 1:30 p.m."),
+    State.IN_PROGRESS: ("Running at Anthropic", "Usually under an hour, at most until Nov. 23, 2026, 1:30 p.m."),
     State.CANCELING: ("Canceling", "Requests already running finish and are billed; their results are kept."),
     State.ENDED: ("Finished, fetching results", "0 of 1 stored."),
-    State.INCOMPLETE: ("Results missing, fetching again", "0 of 1 stored; next try 11/23/2026 1:30 p.m."),
+    State.INCOMPLETE: ("Results missing, fetching again", "0 of 1 stored; next try Nov. 23, 2026, 1:30 p.m."),
     State.INGESTED: ("Complete", "0 of 1 results are stored."),
     State.LOST: ("Results no longer available", "Archived or deleted at Anthropic before we fetched them."),
 }

@@ -11,9 +11,9 @@ import pytest
 from django.urls import reverse
 
 from django_claude_batches.models import JobRun, MessageBatch
-from tests.browser import hostile_rows
 from tests.browser.chromium import Watch
 from tests.browser.console import Console, address, everybody
+from tests.browser.hostile import rows as hostile_rows
 from tests.browser.hostile.harmless import shown, taken_for_markup
 from tests.browser.hostile.outputs import OUTPUTS
 from tests.browser.looks import ACCOUNTS, BATCHES, EXPORT, REQUESTS, RESULTS, RUNS
