@@ -46,6 +46,51 @@ def answered(
 def test_sums_are_by_model_and_for_the_batch() -> None:
     batch = answered(["claude-opus-4-6", "claude-opus-4-6", "claude-sonnet-4-6", "no-such-model"])
     # (1,000 * 5 + 200 * 25 + 500 * 0.50) / 1e6 / 2, and (1,000 * 3 + 200 * 15 + 500 * 0.30) / 1e6 / 2
+    opus, sonnet = Decimal("0.005125"), Decimal("0.003075")
+    assert dict(batch.usage.values_list("model", "cost_usd")) == {
+        "claude-opus-4-6": 2 * opus,
+        "claude-sonnet-4-6": sonnet,
+    }
+    assert batch.cost_usd == 2 * opus + sonnet
+    said = batch.events.get(what="ingested").text
+    assert said == "4 results; 0.013325 USD by the prices of 2026-11-22"
+
+
+def test_each_prompt_has_the_rates_of_its_own_size_and_each_answer_those_of_its_place() -> None:
+    usages = [
+        {"input_tokens": 100_000, "output_tokens": 10},
+        {"input_tokens": 100_001, "output_tokens": 10},
+        {"input_tokens": 60_000, "output_tokens": 10},
+        {"input_tokens": 100_000, "output_tokens": 10, "inference_geo": "us"},
+        {"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"web_search_requests": 2}},
+    ]
+    batch = answered(["claude-haiku-4-5"] * 5, usages, extra={"model": "claude-haiku-5-5"})
+    each = [
+        Decimal("0.0050025"),  # (100,000 * 0.10 + 10 * 0.50) / 1e6 / 2
+        Decimal("0.02501275"),  # (100,001 * 0.50 + 10 * 2.50) / 1e6 / 2
+        Decimal("0.0030025"),  # (60,000 * 0.10 + 10 * 0.50) / 1e6 / 2
+        Decimal("0.00550275"),  # that of the first, * 1.1
+        Decimal("0.0200003"),  # 2 * 0.01 + (1 * 0.10 + 1 * 0.50) / 1e6 / 2
+    ]
+    usage = batch.usage.get()
+    assert (usage.results, usage.input_tokens, usage.output_tokens) == (5, 360_002, 41)
+    assert usage.web_search_requests == 2
+    assert batch.cost_usd == usage.cost_usd == sum(each)
+
+
+@pytest.mark.parametrize(
+    "reply", [{"extra": {"model": "claude-brand-new"}}, {"usage": {"input_tokens": None}}], ids=["model", "tokens"]
+)
+def test_what_is_not_known_makes_the_sum_unknown_and_not_less(reply: dict[str, Any]) -> None:
+    batch = answered(["claude-opus-4-6", "claude-sonnet-4-6"], None, only_first=reply)
+    assert sum(batch.usage.values_list("unpriced_results", flat=True)) == 1
+    assert batch.cost_usd is None
+    assert batch.events.get(what="ingested").text == "2 results; cost not known by the prices of 2026-11-22"
+
+
+def test_the_page_of_the_batch_says_what_it_cost(admin_client: Client) -> None:
+    known = answered(["claude-opus-4-6"])
+    page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{known.pk}/change/").content.decode()
     assert '<td><span title="0.005125 USD">&lt; $0.01</span></td>' in page
     assert '<dt>Cost</dt><dd><span title="0.005125 USD by the prices of Nov. 22, 2026">&lt; $0.01</span>' in page
     assert "by the prices of 2026-11-22" in page
