@@ -11,7 +11,7 @@ from django.utils.text import Truncator
 
 from django_claude_batches.admin.results.question import prompt
 from django_claude_batches.models import BatchResult, MessageBatch
-from django_claude_batches.models.batch.outcomes import outcome_counts
+from django_claude_batches.models.batch.outcomes import LABELS, outcome_counts
 from django_claude_batches.models.result import ResultType, ended_as
 
 MAX_RESULTS = 5
@@ -40,6 +40,11 @@ class Sample:
     prompt: str
     answer: str
     is_long: bool
+
+    @property
+    def outcome(self) -> Any:
+        outcome = self.result.outcome
+        return LABELS.get(outcome, outcome)
 
 
 def samples(batch: MessageBatch) -> list[Sample]:

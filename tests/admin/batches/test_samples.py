@@ -62,3 +62,9 @@ def test_results_of_a_batch_that_was_made_elsewhere_are_in_the_order_of_their_na
 
 def test_there_are_no_samples_of_no_results() -> None:
     assert samples(draft(2)) == []
+
+
+def test_an_answer_that_was_cut_off_is_not_called_succeeded() -> None:
+    batch = MessageBatch.objects.create()
+    BatchResult.objects.create(batch=batch, custom_id="a", **{**DONE, "stop_reason": "max_tokens"})
+    assert [str(sample.outcome) for sample in samples(batch)] == ["cut off"]
