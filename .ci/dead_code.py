@@ -20,7 +20,17 @@ FRAMEWORKS = re.compile(
 )
 
 # Named as texts: columns of the admin's lists, and variables of templates.
-TEXTS = {"batch_link", "is_capped", "last_state", "outcome_link", "started_by", "target_name", "ReviewAdmin"}
+TEXTS = {
+    "batch_link",
+    "is_capped",
+    "is_empty",
+    "last_state",
+    "outcome_link",
+    "spent",
+    "started_by",
+    "target_name",
+    "ReviewAdmin",
+}
 
 # The public API, documented and tested, which neither the app nor the example calls.
 PUBLIC = {

@@ -40,7 +40,7 @@ def reasons() -> list[Reason]:
         Reason(
             "failed_deliveries",
             Q(Exists(failed)),
-            _("{failed_deliveries} rows raised an error in the job's code. Fix the code, then redeliver."),
+            _("Rows that raised an error in the job's code: {failed_deliveries}. Fix the code, then redeliver."),
         ),
         Reason(
             "failing",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.urls import reverse
@@ -114,3 +116,10 @@ PAGES: dict[str, Callable[[Any, Office], object]] = {
     "delete": _goto(lambda office: address(BATCHES, "delete", office.draft.pk)),
 }
 """Each opens itself on a Playwright page."""
+
+
+def pictures_in_docs() -> set[str]:
+    """Return the names of the pictures of our pages that README.md and the pages of docs show."""
+    root = Path(__file__).resolve().parents[2]
+    texts = [path.read_text() for path in (root / "README.md", *(root / "docs").rglob("*.md"))]
+    return {name for text in texts for name in re.findall(r"screenshots/([\w-]+\.png)\)", text)}

@@ -1,4 +1,6 @@
-"""`python -m tests.browser.screenshots [--out FOLDER]`: a picture of each page in each form, for docs/screenshots.
+"""`python -m tests.browser.screenshots [--out FOLDER]`: pictures of the pages.
+
+With `--out`, each page in each form, to be looked at; without, those that the docs show, in docs/screenshots.
 
 Of a theme: in the environment of its lane, with THEME and DJANGO_SETTINGS_MODULE=tests.browser.themes.settings,
 `--first --form light --form dark --out docs/screenshots/themes/unfold batch-complete`
@@ -21,7 +23,7 @@ django.setup()
 
 from tests.browser.chromium import chromium, why_not  # noqa: E402  models need the setup
 from tests.browser.console import Console, served  # noqa: E402
-from tests.browser.looks import FORMS, PAGES  # noqa: E402
+from tests.browser.looks import FORMS, PAGES, pictures_in_docs  # noqa: E402
 
 TALLEST = 2400
 """Pixels: what stands below that on a long page looks like what stands above it."""
@@ -32,7 +34,7 @@ COLORS = 128
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/screenshots"), metavar="FOLDER")
+    parser.add_argument("--out", type=Path, metavar="FOLDER")
     parser.add_argument("--form", action="append", choices=list(FORMS), help="all without")
     parser.add_argument("--first", action="store_true", help="only the first screen, in all of its colors")
     parser.add_argument("pages", nargs="*", help="their names; all without", choices=[[], *PAGES])
@@ -40,6 +42,8 @@ def main() -> int:
     if missing := why_not():
         print(missing, file=sys.stderr)
         return 1
+    options.shown = None if options.out or options.pages else pictures_in_docs()
+    options.out = options.out or Path("docs/screenshots")
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser, served(browser, Path(folder)) as console:
         _take_all(console, options)
@@ -52,8 +56,10 @@ def _take_all(console: Console, options: argparse.Namespace) -> None:
         how = FORMS[form]
         page, _watch = console.log_in(office.ada, **how)
         for name in options.pages or PAGES:
-            PAGES[name](page, office)
             path = options.out / f"{name}-{form}.png"
+            if options.shown is not None and path.name not in options.shown:
+                continue
+            PAGES[name](page, office)
             picture = page.screenshot() if options.first else _small(_taken(page, how["viewport"]))
             path.write_bytes(picture)
             print(f"{path}: {path.stat().st_size // 1000} kB", flush=True)

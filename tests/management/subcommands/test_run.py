@@ -175,7 +175,7 @@ def test_a_handler_that_raises_needs_a_person(manage: Manage) -> None:
         ran = manage("run", "tag-reviews", "--wait", "--interval", "0.1")
     assert ran.code == 4
     assert "3 failed deliveries" in ran.out
-    assert "3 rows raised an error in the job's code" in ran.err
+    assert "Rows that raised an error in the job's code: 3" in ran.err
 
 
 def test_a_run_that_is_paused_ends_the_wait(manage: Manage, claude: ClaudeEmulator) -> None:
