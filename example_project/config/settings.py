@@ -11,6 +11,7 @@ import sys
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+from kombu.transport import TRANSPORT_ALIASES
 
 from config.places import BASE_DIR, var
 from django_claude_batches.schedule import BEAT_SCHEDULE
@@ -90,6 +91,7 @@ if DATABASES["default"]["ENGINE"].endswith("mysql"):
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or os.environ.get("REDIS_URL") or "filesystem://"
 if CELERY_BROKER_URL == "filesystem://":
+    TRANSPORT_ALIASES["filesystem"] = "config.broker:Transport"
     folders = {name: VAR / "broker" / name for name in ("messages", "control")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
