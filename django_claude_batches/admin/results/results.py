@@ -28,7 +28,7 @@ from django_claude_batches.models.batch.outcomes import LABELS
 FAILED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
 ORDER_BY_KIND = ("batch_id", "result_type", "error_type", "custom_id")
 
-ORDER_BY_BATCH = ("-batch_id", "-pk")
+ORDER_BY_BATCH = ("-batch_id", "-custom_id")
 
 # Parameters of the filters.
 FILTERED_BY = frozenset(each.parameter_name for each in (ResultOutcomeFilter, ErrorTypeFilter, TierFilter))
