@@ -68,7 +68,7 @@ def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
     assert f'href="{url(BATCHES, "change", batch.pk)}"' in shown
     assert escape(f"LookupError: no {HOSTILE}") in shown
     assert "in on_result" in shown
-    assert "USD (prices of" in shown
+    assert "by the prices of" in shown
     assert HOSTILE not in shown
     listed = page(root, url(RUNS), q="nightly")
     assert escape("4 delivered, 1 errored, 1 raised an error in the job's code") in listed
