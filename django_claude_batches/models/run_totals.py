@@ -88,7 +88,7 @@ class RunTotals:
 
     @property
     def canceled(self) -> int:
-        """Return the number of rows whose requests were canceled: nobody's failure."""
+        """Return the number of rows whose requests were canceled, which is not a failure."""
         return self.failures["canceled"]
 
     @property

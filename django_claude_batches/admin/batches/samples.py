@@ -9,7 +9,7 @@ from django.db.models import Case, F, JSONField, Q, TextField, When, Window
 from django.db.models.functions import Cast, Length, RowNumber, Substr
 from django.utils.text import Truncator
 
-from django_claude_batches.admin.results.question import prompt
+from django_claude_batches.admin.base.question import prompt
 from django_claude_batches.models import BatchResult, MessageBatch
 from django_claude_batches.models.batch.outcomes import LABELS, outcome_counts
 from django_claude_batches.models.result import ResultType, ended_as

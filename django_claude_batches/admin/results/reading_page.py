@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 
 from django_claude_batches.admin.base import display
 from django_claude_batches.admin.base.filters import BATCH
+from django_claude_batches.admin.base.question import conversation
 from django_claude_batches.admin.results.excerpts import kinds_of_blocks
 from django_claude_batches.admin.results.export_form import ERROR_TYPE, asked
 from django_claude_batches.admin.results.filters import TierFilter
-from django_claude_batches.admin.results.question import conversation
 from django_claude_batches.admin.results.reading_order import ReadingOrder
 from django_claude_batches.export.selection import ResultSelection
 from django_claude_batches.models import BatchRequest, BatchResult

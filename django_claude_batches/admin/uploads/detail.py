@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -10,6 +9,7 @@ from django.utils.translation import ngettext
 
 from django_claude_batches import conf
 from django_claude_batches.admin.base import display
+from django_claude_batches.admin.base.question import conversation
 from django_claude_batches.admin.uploads.model_input import model_warnings
 from django_claude_batches.models import AccountState, BatchUpload, UploadState
 from django_claude_batches.models.upload import CHANGEABLE
@@ -101,12 +101,8 @@ def _sample(sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def _texts(params: str) -> list[tuple[str, str]]:
-    """Return the system prompt and the prompt of a request that has both as plain texts; none if it was cut."""
-    try:
-        found: Any = json.loads(params)
-        system, [message] = found.get("system", ""), found["messages"]
-        prompt = message["content"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    """Return the system prompt and the prompt of a request; none if the params were cut or have another form."""
+    system, prompt = conversation(params)
+    if prompt == params:
         return []
-    texts = [(_("System"), system), (_("Prompt"), prompt)]
-    return [(label, text) for label, text in texts if text] if all(isinstance(text, str) for _l, text in texts) else []
+    return [(label, text) for label, text in ((_("System"), system), (_("Prompt"), prompt)) if text]

@@ -62,7 +62,7 @@
         say();
     };
 
-    /* Nobody's selection is taken away, nor a button that is being pressed; the next look shows what this one did not. */
+    /* A selection and a button that is being pressed are kept; the next refresh shows what this one did not. */
     const isBeingRead = (part) => {
         const selection = document.getSelection();
         return selection && !selection.isCollapsed && selection.containsNode(part, true);
@@ -78,7 +78,7 @@
         }
     };
 
-    /* What had the focus has it again: the same link or button, else what stands in the same place; of buttons all of
+    /* What had the focus has it again: the same link or button, otherwise what is in the same place; of buttons all of
        them, as another one does something else. */
     const focusIn = (part) => {
         const active = document.activeElement;

@@ -375,7 +375,14 @@ def test_the_preview_shows_texts_and_folds_the_json(staff: Staff) -> None:
     assert "<details><summary>" in shown
 
 
-@pytest.mark.parametrize("messages", [[{"role": "user", "content": [{"type": "text", "text": "x"}]}], [1, 2], "x"])
+def test_blocks_are_shown_as_texts(staff: Staff) -> None:
+    client = staff(*MAY)
+    blocks = [{"type": "image"}, {"type": "text", "text": "What is it?"}]
+    upload = kept(client, json.dumps(item(0, messages=[{"role": "user", "content": blocks}])).encode())
+    assert '<h3>Prompt</h3><pre tabindex="0">[image]\nWhat is it?</pre>' in page(client, upload_url(upload))
+
+
+@pytest.mark.parametrize("messages", [[1, 2], "x"])
 def test_a_request_of_another_form_is_shown_as_json(staff: Staff, messages: Any) -> None:
     client = staff(*MAY)
     upload = kept(client, jsonl(1))
