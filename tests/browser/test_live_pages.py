@@ -124,7 +124,7 @@ def test_the_buttons_are_those_of_the_state_that_the_page_shows(console: Console
 
 
 def test_the_focus_of_a_button_that_is_gone_is_on_no_other_button(console: Console, ada: Any, office: Office) -> None:
-    """Whoever presses Enter at that moment does nothing else instead."""
+    """A person who presses Enter at that moment presses no other button."""
     batch = services.submit(draft(2, label="Gone button"))
     page, asked = opened(console, ada, batch.pk)
     page.focus("button[value=take_back]")

@@ -115,7 +115,7 @@ def test_a_file_is_not_uploaded_into_another_account(narrowed: Client, ours: Any
     assert BatchUpload.objects.get(name="new.jsonl").account == OURS  # kept, so that it is not asked for again
     assert send(OURS).status_code == 302
     assert {upload.account for upload in BatchUpload.objects.filter(name="new.jsonl")} == {OURS}
-    client_of(username="nobody").post(url(BATCHES, "add"), {"file": SimpleUploadedFile("x.jsonl", b"{}")})
+    client_of(username="unassigned").post(url(BATCHES, "add"), {"file": SimpleUploadedFile("x.jsonl", b"{}")})
     assert not BatchUpload.objects.filter(name="x.jsonl").exists()
 
 
