@@ -7,6 +7,7 @@ from unittest import mock
 
 import pytest
 from celery import current_app
+from django.contrib.contenttypes.models import ContentType
 from hypothesis import settings as examples
 
 from django_claude_batches.models import MessageBatch
@@ -53,6 +54,16 @@ def claude() -> Iterator[ClaudeEmulator]:
 def batch(db: None) -> MessageBatch:
     """A draft of three requests."""
     return draft(3)
+
+
+@pytest.fixture
+def gone_model(db: None) -> Iterator[ContentType]:
+    """Return the content type of a model that was removed from its app.
+
+    Its number is free again after the rollback, and Django would give the next one of that number from its cache.
+    """
+    yield ContentType.objects.create(app_label="library", model="leaflet")
+    ContentType.objects.clear_cache()
 
 
 @pytest.fixture

@@ -221,11 +221,10 @@ def test_a_page_of_the_project_with_other_addresses_is_no_link(root: Client, abo
         admin.site.unregister(Book)
 
 
-def test_a_target_whose_model_is_gone_is_named(root: Client, about_a_book: Any) -> None:
+def test_a_target_whose_model_is_gone_is_named(root: Client, about_a_book: Any, gone_model: ContentType) -> None:
     batch, _book = about_a_book
-    gone = ContentType.objects.create(app_label="gone", model="thing")
-    BatchRequest.objects.filter(batch=batch, position=0).update(content_type=gone, object_id="a/b")
-    assert cell(page(root, url(RESULTS), batch=batch.pk), "target_link") == "thing a/b"
+    BatchRequest.objects.filter(batch=batch, position=0).update(content_type=gone_model, object_id="a/b")
+    assert cell(page(root, url(RESULTS), batch=batch.pk), "target_link") == "leaflet a/b"
 
 
 def test_the_column_of_targets_gives_way_where_no_row_has_one(root: Client, ingested: MessageBatch) -> None:

@@ -91,7 +91,6 @@ def test_a_key_is_read_as_its_model_does(manage: Manage) -> None:
     assert "1 removed from drafts" in manage("erase", f"library.Parcel:{parcel.pk.hex.upper()}").out
 
 
-def test_a_model_that_is_gone(manage: Manage, review: Review) -> None:
-    gone = ContentType.objects.create(app_label="library", model="leaflet")
-    BatchRequest.objects.filter(object_id=review.pk).update(content_type=gone, object_id="a:b")
+def test_a_model_that_is_gone(manage: Manage, review: Review, gone_model: ContentType) -> None:
+    BatchRequest.objects.filter(object_id=review.pk).update(content_type=gone_model, object_id="a:b")
     assert "1 request emptied" in manage("erase", "library.Leaflet:a:b").out

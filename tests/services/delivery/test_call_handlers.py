@@ -381,11 +381,11 @@ class TestGoneTargets:
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1])
         assert (DeliveryChunk.objects.get().gone_count, FailedDelivery.objects.count()) == (1, 0)
 
-    def test_their_model_is_gone(self, claude: ClaudeEmulator) -> None:
+    def test_their_model_is_gone(self, claude: ClaudeEmulator, gone_model: ContentType) -> None:
         reviews(2)
         run = job().start()
         (batch,) = fetched(run, claude)
-        batch.requests.update(content_type=ContentType.objects.create(app_label="library", model="pamphlet"))
+        batch.requests.update(content_type=gone_model)
         over(run, claude)
         assert (run.state, DeliveryChunk.objects.get().gone_count) == (RunState.FINISHED, 2)
 
