@@ -45,10 +45,19 @@ def test_each_list_opens(root: Client, ingested: MessageBatch, model: str, query
     [(BATCHES, "uploaded file"), (RUNS, "start of a job"), (REQUESTS, "with their batches"), (RESULTS, "has ended")],
 )
 def test_an_empty_list_says_where_its_rows_come_from(root: Client, model: str, said: str) -> None:
-    [told] = re.findall(r'<p class="dcb-empty">(.*?)</p>', page(root, url(model)))
+    [told] = re.findall(r'<div class="dcb-empty">\s*<p>(.*?)</p>', page(root, url(model)))
     assert said in told
     assert (f'<a href="{url(BATCHES)}">' in told) == (model in {REQUESTS, RESULTS})
     assert "dcb-empty" not in page(root, url(model), q="x")
+
+
+def test_each_page_says_once_whose_times_it_shows(root: Client, ingested: MessageBatch) -> None:
+    account = AccountState.objects.get_or_create(alias="default")[0]
+    addresses = [url(model) for model in (BATCHES, RUNS, RESULTS, REQUESTS, ACCOUNTS)]
+    addresses += [url(ACCOUNTS, "change", account.pk), url(BATCHES, "change", ingested.pk)]
+    addresses += [url(RESULTS, "change", ingested.results.all()[0].pk)]
+    for address in addresses:
+        assert page(root, address).count("All times on this page are those of") == 1, address
 
 
 def test_a_list_with_rows_or_of_a_batch_does_not(root: Client, batch: MessageBatch) -> None:

@@ -128,6 +128,13 @@ def _of_lists(bench: Bench) -> Iterator[Bound]:
         step = f"page: {page}"
         if figures.has((step, OURS)):
             yield Bound(f"{step}, queries", figures.most(step, "queries"), 10, True, True, "")
+    for page in lists.SUMS:
+        step = f"page: {page}"
+        if figures.has((step, OURS), ("page: batches", OURS)):
+            yield Bound(f"{step}, queries", figures.most(step, "queries"), 6, True, True, "")
+            if bench.count >= 1_000_000:
+                value = figures.seconds(step) / figures.seconds("page: batches")
+                yield Bound(f"{step}, of the list of batches", value, 1, at_most=True)
     for page in lists.PAGES:
         step = f"list: {page}"
         if figures.has((step, OURS)):

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base.error_groups import error_groups_now
-from django_claude_batches.admin.base.filters import BATCH, OneFilter, batch_pk
+from django_claude_batches.admin.base.filters import BATCH, RUN, OneFilter, batch_pk
 from django_claude_batches.admin.results.newest_batches import NewestBatches
 from django_claude_batches.admin.results.row_list import SEARCH_AFTER, SEARCH_IN
 from django_claude_batches.models import BatchResult
@@ -25,6 +25,23 @@ class BatchFilter(OneFilter):
 
     title = _("batch")
     parameter_name = BATCH
+
+
+class RunFilter(OneFilter):
+    """The one run whose results are listed."""
+
+    title = _("run")
+    parameter_name = RUN
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        self._page = model_admin
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Select the results of the newest batches, which are the run's where the query string names one."""
+        if self.value() is None:
+            return queryset
+        return queryset.filter(batch__in=[batch.pk for batch in self._page.newest_batches(request).batches])
 
 
 class ReadBySearch(SimpleListFilter):

@@ -29,8 +29,9 @@ class ReadingOrder:
         return results.filter(request__batch=self.batch.pk).order_by("request__position")
 
     def after(self, results: Any, key: Any) -> Any:
-        """Return the ordered results that follow this key."""
-        return self.ordered(results).filter(**{f"{self.key}__gt": key})
+        """Return the ordered results that follow this key; all of them without one."""
+        rows = self.ordered(results)
+        return rows if key is None else rows.filter(**{f"{self.key}__gt": key})
 
     def before(self, results: Any, key: Any) -> Any:
         """Return the results that precede this key, the nearest first."""

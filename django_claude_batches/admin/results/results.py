@@ -11,11 +11,17 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from django_claude_batches.admin.base import display
-from django_claude_batches.admin.base.filters import batch_pk
+from django_claude_batches.admin.base.filters import RUN, batch_pk, read_pk
 from django_claude_batches.admin.results.base import OfBatchAdminMixin, Text
 from django_claude_batches.admin.results.excerpts import excerpt, with_excerpts
 from django_claude_batches.admin.results.export_view import ExportingAdminMixin
-from django_claude_batches.admin.results.filters import BatchFilter, ErrorTypeFilter, ResultOutcomeFilter, TierFilter
+from django_claude_batches.admin.results.filters import (
+    BatchFilter,
+    ErrorTypeFilter,
+    ResultOutcomeFilter,
+    RunFilter,
+    TierFilter,
+)
 from django_claude_batches.admin.results.newest_batches import NewestBatches
 from django_claude_batches.admin.results.reading_order import ReadingOrder
 from django_claude_batches.admin.results.reading_page import FILTERS, answer, neighbors, question, read_request
@@ -31,7 +37,7 @@ ORDER_BY_KIND = ("batch_id", "result_type", "error_type", "custom_id")
 ORDER_BY_BATCH = ("-batch_id", "-custom_id")
 
 # Parameters of the filters.
-FILTERED_BY = frozenset(each.parameter_name for each in (ResultOutcomeFilter, ErrorTypeFilter, TierFilter))
+FILTERED_BY = frozenset(each.parameter_name for each in (RunFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter))
 
 # The attribute of a request for the newest batches.
 NEWEST = "_dcb_newest"
@@ -61,8 +67,8 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     max_searched_rows = MAX_ROWS
     max_searched_seconds = MAX_SECONDS
     optional_columns = ("target_link",)
-    list_filter = (BatchFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter)
-    linked_by = ("batch", "error_type")
+    list_filter = (BatchFilter, RunFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter)
+    linked_by = ("batch", "run", "error_type")
     readonly_fields = ("cost", "outcome")
     heavy_fields = ("message", "output", "raw")
     order_in_batch = ("batch_id", "custom_id")
@@ -175,10 +181,13 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
             row.target_link = links.link(row.completed and row.completed.request)
 
     def newest_batches(self, request: HttpRequest) -> NewestBatches:
-        """Return the batches among which a filter of the list of all results chooses; read once for a request."""
+        """Return the batches, of one run or of all, among which a filter of the list chooses; read once a request."""
         known: dict[str, NewestBatches] = vars(request)
         if NEWEST not in known:
-            known[NEWEST] = NewestBatches(self.viewer(request).rows(MessageBatch))
+            batches = self.viewer(request).rows(MessageBatch)
+            if RUN in request.GET:
+                batches = batches.filter(run=read_pk(request.GET[RUN]) or 0)
+            known[NEWEST] = NewestBatches(batches)
         return known[NEWEST]
 
     def get_ordering(self, request: HttpRequest) -> Any:

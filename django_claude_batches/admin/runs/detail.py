@@ -21,7 +21,7 @@ from django_claude_batches.admin.base.permissions import Viewer
 from django_claude_batches.admin.batches.usage import tokens
 from django_claude_batches.admin.runs.display import explanation, parts, run_progress, run_state
 from django_claude_batches.models import BatchResult, JobRun, MessageBatch
-from django_claude_batches.models.batch.outcomes import LABELS
+from django_claude_batches.models.batch.outcomes import LABELS, method_of
 from django_claude_batches.models.run import WORKING
 from django_claude_batches.models.run_totals import RunTotals
 
@@ -80,7 +80,7 @@ def _counts(viewer: Viewer, run: JobRun, totals: RunTotals) -> Iterator[Any]:
 
 
 def _part_url(viewer: Viewer, run: JobRun, name: str, totals: RunTotals) -> str:
-    """Return the URL of the rows with this outcome, if they are of one batch; else where the page names them."""
+    """Return the URL of the rows with this outcome; where the page names their batches, if no list has them."""
     if name == "failed_deliveries":
         return "#dcb-parked"
     if name not in {"delivered", *totals.failures}:
@@ -89,7 +89,9 @@ def _part_url(viewer: Viewer, run: JobRun, name: str, totals: RunTotals) -> str:
     batches = [pk for pk, outcomes in totals.outcomes_of_batch.items() if outcomes[outcome]]
     if len(batches) == 1:
         return _rows_url(viewer, outcome, "", batches[0])
-    return viewer.list_url(MessageBatch, **{RUN: run.pk}) if name == "delivered" else "#dcb-errors"
+    method = method_of(outcome)
+    url = viewer.list_url(BatchResult, **{RUN: run.pk}, outcome=method) if method else ""
+    return url or ("" if name == "delivered" else "#dcb-errors")
 
 
 def _left(viewer: Viewer, run: Any) -> Iterator[Fact]:

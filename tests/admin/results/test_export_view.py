@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from django_claude_batches.admin import BatchResultAdmin, MessageBatchAdmin
-from django_claude_batches.admin.base.filters import BATCH
+from django_claude_batches.admin.base.filters import BATCH, RUN
 from django_claude_batches.admin.results.export_form import NARROWING
 from django_claude_batches.admin.results.export_view import export_links
 from django_claude_batches.admin.results.filters import ResultOutcomeFilter
@@ -121,7 +121,7 @@ def test_cells_are_for_those_who_may_read_prompts(staff: Staff, uploaded: Messag
 
 def test_what_can_be_chosen_is_what_the_list_is_filtered_by() -> None:
     assert list(ResultOutcomeFilter.methods) == list(RESULT_FILTERS)
-    names = {listed.parameter_name for listed in BatchResultAdmin.list_filter} - {BATCH}
+    names = {listed.parameter_name for listed in BatchResultAdmin.list_filter} - {BATCH, RUN}
     assert {*names, SEARCH_VAR} == set(NARROWING)
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
 from django_claude_batches.admin.results import newest_batches
-from django_claude_batches.models import BatchResult, MessageBatch, State, UsageRollup
+from django_claude_batches.models import BatchResult, JobRun, MessageBatch, RunState, State, UsageRollup
 from tests.admin.admin_pages import RESULTS, in_state, page, url
 from tests.admin.conftest import Staff
 from tests.admin.results.test_list import listed
@@ -55,6 +55,16 @@ def batch_of(*kinds: str, **columns: Any) -> MessageBatch:
 def test_all_results_are_filtered_by_outcome(root: Client, outcome: str) -> None:
     old, new, _other = batch_of(*KINDS), batch_of(outcome, outcome_beside(outcome)), batch_of(outcome_beside(outcome))
     assert listed(root, outcome=outcome) == [f"{new.pk}-{outcome}", f"{old.pk}-{outcome}"]
+
+
+@pytest.mark.database
+def test_the_results_of_a_run_are_those_of_its_batches(root: Client) -> None:
+    first, second, _other = (batch_of("truncated", "usable") for _ in range(3))
+    run = JobRun.objects.create(job="tag-reviews", state=RunState.FINISHED)
+    MessageBatch.objects.filter(pk__in=[first.pk, second.pk]).update(run=run)
+    assert len(listed(root, run=run.pk)) == 4
+    assert listed(root, run=run.pk, outcome="truncated") == [f"{second.pk}-truncated", f"{first.pk}-truncated"]
+    assert listed(root, run=run.pk + 1) == listed(root, run="x") == []
 
 
 def outcome_beside(outcome: str) -> str:

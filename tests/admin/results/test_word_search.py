@@ -8,7 +8,7 @@ import pytest
 from django.contrib import admin
 from django.test import Client
 
-from django_claude_batches.admin.results.word_search import WordSearch, search_answers, words_of
+from django_claude_batches.admin.results.word_search import WordSearch, search_batch, words_of
 from django_claude_batches.models import BatchResult, MessageBatch, State
 from tests.admin.admin_pages import HOSTILE, RESULTS, in_state, page, url
 from tests.admin.conftest import Staff
@@ -111,8 +111,7 @@ def test_the_export_of_a_search_for_words_is_not_of_a_custom_id(root: Client, an
 
 
 def search(batch: MessageBatch, words: str, **limits: Any) -> WordSearch:
-    results = batch.results.filter(request__batch=batch.pk)
-    return search_answers(results, "request__position", words_of(words), **limits)
+    return search_batch(batch.results.all(), batch, words_of(words), **limits)
 
 
 def test_a_search_stops_at_its_limit_and_says_where(answered: MessageBatch) -> None:
@@ -121,6 +120,26 @@ def test_a_search_stops_at_its_limit_and_says_where(answered: MessageBatch) -> N
     assert found.describe("refund") == "The text of 2 results, for “refund”."
     out_of_time = search(answered, "refund", max_seconds=0)
     assert (out_of_time.rows, out_of_time.last) == (6, 5)
+
+
+def test_a_search_within_few_results_looks_at_the_clock_while_others_are_skipped(answered: MessageBatch) -> None:
+    errored = answered.results.filter(result_type="errored")
+    found = search_batch(errored, answered, ["refund"], window_rows=2)
+    assert (found.rows, len(found.pks), found.last) == (1, 1, None)
+    out_of_time = search_batch(errored, answered, ["refund"], window_rows=2, max_seconds=0)
+    assert (out_of_time.rows, out_of_time.pks, out_of_time.last) == (0, [], 1)
+    following = search_batch(errored, answered, ["refund"], window_rows=2, after="1")
+    assert len(following.pks) == 1
+
+
+@pytest.mark.parametrize("window_rows", [1, 2, 3, 6, 7])
+@pytest.mark.parametrize("said", [0, 6, 100])
+def test_no_result_is_left_out_whatever_the_batch_says_of_their_number(
+    answered: MessageBatch, window_rows: int, said: int
+) -> None:
+    answered.request_count = said
+    found = search_batch(answered.results.all(), answered, ["refund"], window_rows=window_rows)
+    assert (found.rows, len(found.pks), found.last) == (6, 3, None)
 
 
 def test_a_search_continues_where_it_stopped(root: Client, answered: MessageBatch) -> None:

@@ -25,7 +25,7 @@ from django_claude_batches.models import (
 )
 from django_claude_batches.models.delivery import CHUNK_REQUESTS, failure_columns
 from django_claude_batches.testing import ClaudeEmulator, Failure
-from tests.admin.admin_pages import BATCHES, HOSTILE, RESULTS, RUNS, in_state, page, park, run_in, said, url
+from tests.admin.admin_pages import BATCHES, HOSTILE, REQUESTS, RESULTS, RUNS, in_state, page, park, run_in, said, url
 from tests.admin.conftest import Staff
 from tests.harness.factories import draft
 from tests.harness.library.models import Review
@@ -106,6 +106,20 @@ def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:
         assert name in shown
     for query in ("outcome=invalid_output", "outcome=missing", "error_type=api_error"):
         assert f"?batch={batch.pk}&amp;{query}" in shown
+
+
+def test_a_count_over_several_batches_leads_to_their_rows(root: Client) -> None:
+    run = run_in("troubled")
+    second = draft(3, kind="tag-reviews")
+    MessageBatch.objects.filter(pk=second.pk).update(run=run, run_attempt=1)
+    in_state(second, State.INGESTED, delivered_at=timezone.now(), errored_count=1, succeeded_count=2)
+    chunk = {"position": 3, "last_position": 2, "delivered_count": 1, "failed_count": 2, "done_at": timezone.now()}
+    failed = {"errored": 1, "missing": 1}
+    DeliveryChunk.objects.create(batch=second, **chunk, failed_outcomes=failed, outcomes={"succeeded": 1, **failed})
+    shown = page(root, url(RUNS, "change", run.pk))
+    for name in ("errored", "usable"):
+        assert f'href="{url(RESULTS)}?run={run.pk}&amp;outcome={name}"' in shown
+    assert f'href="{url(REQUESTS)}?batch={second.pk}&amp;outcome=missing"' in shown
 
 
 @pytest.mark.database

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import django
 
@@ -14,10 +14,13 @@ django.setup()
 
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.db.models import F, Model  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from django_claude_batches.models import AccountState, BatchRequest, BatchResult, MessageBatch, State, UsageRollup  # noqa: E402
 from tests.benchmarks.steps.tables import UNFETCHED, empty, reset  # noqa: E402
+
+M = TypeVar("M", bound=Model)
 
 LARGE = {BatchRequest: ("params",), BatchResult: ("message", "output", "raw", "error_message")}
 """The columns that compression is about."""
@@ -76,43 +79,97 @@ def unstore() -> None:
 
 
 def multiply(count: int) -> None:
-    """Copy the results of the one batch that there is, as those of further ones, until there are so many."""
+    """Copy the one batch that there is, with its requests and results, until there are so many results."""
     batch = MessageBatch.objects.get()
-    table, key = BatchResult._meta.db_table, connection.ops.quote_name
-    kept = [field.column for field in BatchResult._meta.fields if field.column not in {"id", "batch_id", "request_id"}]
-    columns = ", ".join(key(column) for column in kept)
+    vary(batch)
     while (there := BatchResult.objects.count()) < count:
         copy = another(batch, f"msgbatch_copy_{there}")
         copy.save(force_insert=True)
+        copy_usage(batch, [copy])
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {table} (batch_id, {columns}) SELECT {copy.pk}, {columns} FROM {table} "
-                f"WHERE batch_id = {batch.pk} LIMIT {count - there}"
-            )
+            copy_requests(cursor, batch, copy)
+            copy_results(cursor, batch, copy, count - there)
+
+
+def vary(batch: MessageBatch) -> None:
+    """Let some of the answers be cut off, refused, or billed at another rate: what people filter by."""
+    some: Any = batch.results.succeeded()
+    for every, columns in (
+        (97, {"stop_reason": "max_tokens"}),
+        (151, {"stop_reason": "refusal"}),
+        (203, {"service_tier": "standard", "cost_usd": None}),
+    ):
+        some.annotate(rest=F("pk") % every).filter(rest=0).update(**columns)
+    summary = UsageRollup.objects.sum_up(batch.pk)
+    batch.result_counts, batch.error_groups = summary.result_counts, summary.error_groups
+    batch.save(update_fields=["result_counts", "error_groups"])
+    UsageRollup.objects.replace(batch, summary)
+
+
+def copy_requests(cursor: Any, batch: MessageBatch, copy: MessageBatch) -> None:
+    table, columns = BatchRequest._meta.db_table, columns_of(BatchRequest, "id", "batch_id")
+    rows = f"SELECT {copy.pk}, {columns} FROM {table} WHERE batch_id = {batch.pk}"
+    cursor.execute(f"INSERT INTO {table} (batch_id, {columns}) {rows}")
+
+
+def copy_results(cursor: Any, batch: MessageBatch, copy: MessageBatch, most: int) -> None:
+    table, columns = BatchResult._meta.db_table, columns_of(BatchResult, "id", "batch_id", "request_id", "custom_id")
+    given = ", ".join(f"given.{column}" for column in columns.split(", "))
+    cursor.execute(
+        f"INSERT INTO {table} (batch_id, request_id, custom_id, {columns}) "
+        f"SELECT {copy.pk}, request.id, request.custom_id, {given} FROM {table} given "
+        f"JOIN {BatchRequest._meta.db_table} request ON request.batch_id = {copy.pk} "
+        f"AND request.custom_id = given.custom_id WHERE given.batch_id = {batch.pk} LIMIT {most}"
+    )
+
+
+def columns_of(model: Any, *but: str) -> str:
+    key = connection.ops.quote_name
+    return ", ".join(key(field.column) for field in model._meta.fields if field.column not in but)
+
+
+def copy_usage(batch: MessageBatch, copies: list[MessageBatch]) -> None:
+    """Let these batches have used what the one batch has."""
+    used = list(UsageRollup.objects.filter(batch=batch.pk))
+    rows = []
+    for copy in copies:
+        for row in used:
+            rows.append(same := duplicate(row))
+            same.of(copy)
+    UsageRollup.objects.bulk_create(rows, batch_size=500)
 
 
 def crowd(count: int) -> None:
-    """Add batches without rows, until there are so many: every tenth with something missing, or with an error."""
+    """Add batches without rows, until there are so many: every tenth with something missing, or with an error.
+
+    They ended within the last 90 days.
+    """
     batch, there = MessageBatch.objects.order_by("pk")[0], MessageBatch.objects.count()
     more = [another(batch, f"msgbatch_more_{number}") for number in range(there, count)]
     for number, copy in enumerate(more):
         copy.missing_count, copy.last_error = int(number % 20 == 0), "An error." if number % 20 == 10 else ""
+        copy.ended_at = timezone.now() - timedelta(days=90) * number / len(more)
     MessageBatch.objects.bulk_create(more, batch_size=500)
+    copy_usage(batch, list(MessageBatch.objects.filter(anthropic_id__startswith="msgbatch_more_")))
     AccountState.objects.get_or_create(alias=batch.account)  # as the first tick does
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")  # as autovacuum has done long before there are so many
+    if connection.vendor != "sqlite":
+        tables = ", ".join(model._meta.db_table for model in (MessageBatch, BatchRequest, BatchResult, UsageRollup))
+        with connection.cursor() as cursor:  # as the server has done by itself long before there are so many
+            cursor.execute(f"ANALYZE {'TABLE ' if connection.vendor == 'mysql' else ''}{tables}")
 
 
 def another(batch: MessageBatch, anthropic_id: str) -> MessageBatch:
     """Give a copy that is not stored."""
-    copy = MessageBatch.from_db(None, [field.attname for field in batch._meta.concrete_fields], list(values(batch)))
-    copy.pk, copy._state.adding, copy.anthropic_id = None, True, anthropic_id
+    copy = duplicate(batch)
+    copy.anthropic_id = anthropic_id
     return copy
 
 
-def values(batch: MessageBatch) -> Iterator[Any]:
-    return (getattr(batch, field.attname) for field in batch._meta.concrete_fields)
+def duplicate(row: M) -> M:
+    names = [field.attname for field in row._meta.concrete_fields]
+    copy = type(row).from_db(None, names, [getattr(row, name) for name in names])
+    copy.pk, copy._state.adding = None, True
+    return copy
 
 
 if __name__ == "__main__":

@@ -8,7 +8,16 @@ from tests.benchmarks.subjects.chain import lived
 
 PLAIN = "plain ModelAdmin"
 PAGES = ("all", "of one batch", "errored of one batch", "search")
+# Pages that read a batch's answers until they have found enough, or their time is over.
+SEARCHES = ("results, a word of one batch", "results, a word in those cut off")
 OTHERS = (
+    "results, page 100 at most, of one batch",
+    "results, cut off, of one batch",
+    "results, usable, of all",
+    "results, cut off, of all",
+    "results, refused, of all",
+    "results, errored, of all",
+    "results, of unknown cost, of all",
     "requests of one batch",
     "batches",
     "batches that need attention",
@@ -16,13 +25,16 @@ OTHERS = (
     "a batch",
     "a result",
 )
-FILLING = 10_000
+# Pages of sums: they read no result, and are no slower than the list of batches.
+SUMS = ("usage", "usage by model of 90 days")
+# Of so many results, one batch has a tenth.
+FILLING = 10
 RESULTS_PER_BATCH = 100
 
 
 def lists(bench: Bench) -> None:
-    """Open the pages at `count` results, of a few batches, and a hundredth as many batches."""
-    for _step, _run in lived(bench, OURS, count=min(bench.count, FILLING)):
+    """Open the pages at `count` results, of ten batches, and a hundredth as many batches."""
+    for _step, _run in lived(bench, OURS, count=max(bench.count // FILLING, 1)):
         pass
     bench.prepare("multiply", "--n", str(bench.count))
     bench.prepare("crowd", "--n", str(bench.count // RESULTS_PER_BATCH))
@@ -30,6 +42,6 @@ def lists(bench: Bench) -> None:
         for _round in range(bench.rounds):
             for way, site in ((OURS, "admin"), (PLAIN, "plain")):
                 bench.time(f"list: {page}", way, "lists", site, page)
-    for page in OTHERS:
+    for page in (*OTHERS, *SEARCHES, *SUMS):
         for _round in range(bench.rounds):
             bench.time(f"page: {page}", OURS, "lists", "admin", page)
