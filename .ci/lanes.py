@@ -102,14 +102,22 @@ LANES = [
         + newcomer("tests", 'python -m pip install -e ".[test]"')
         + newcomer("tests", "python -m pytest"),
     ),
+    # These two mostly wait for processes, leases and servers: another lane has the rest of the machine.
     tox(
         "reliability",
         "Nothing is paid twice or lost when processes or servers die; each on one database, and behind a pooler.",
+        cores=1,
         workers=WAITING,
         within="trials",
     ),
-    tox("processes", "Real workers, beats, commands, the demo, each broker.", workers=WAITING),
-    tox("browser", "The admin in Chromium: an operator's story, hostile outputs, accessibility.", cores=1),
+    tox("processes", "Real workers, beats, commands, the demo, each broker.", cores=1, workers=WAITING),
+    tox(
+        "browser",
+        "The admin in Chromium: an operator's story, hostile outputs, accessibility.",
+        environment="browser-quick",
+        cores=1,
+        within="whole-browser",
+    ),
     tox("lowest", "The lowest versions that pyproject.toml allows; COPY, row locks and plans on PostgreSQL.", cores=1),
     tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb", cores=1),
     tox("benchmark", "The ratios and the memory of docs/performance.md hold at 10,000 requests.", alone=True),
@@ -144,6 +152,12 @@ LANES = [
             cores=1,
         )
         for theme, name in (("unfold", "Unfold"), ("jazzmin", "Jazzmin"), ("grappelli", "Grappelli"))
+    ),
+    extra(
+        "whole-browser",
+        "The same with each page in light, dark and narrow form, and what the lanes of themes do in Django's own.",
+        environment="browser-whole",
+        cores=1,
     ),
     extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
     extra(

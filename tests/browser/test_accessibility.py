@@ -12,6 +12,7 @@ from tests.browser.console import Console, address
 from tests.browser.looks import BATCHES, FORMS, PAGES
 from tests.browser.office import Office
 from tests.harness.factories import draft
+from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +24,7 @@ RULES: dict[str, list[str] | None] = {
 """All of axe's in one form, and those in the others that may be broken there alone."""
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(params=slow_but(1, FORMS))
 def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -79,9 +79,8 @@ def unstore() -> None:
 
 
 def multiply(count: int) -> None:
-    """Copy the one batch that there is, with its requests and results, until there are so many results."""
-    batch = MessageBatch.objects.get()
-    vary(batch)
+    """Copy the oldest batch, with its requests and results, until there are so many results."""
+    batch = MessageBatch.objects.order_by("pk")[0]
     while (there := BatchResult.objects.count()) < count:
         copy = another(batch, f"msgbatch_copy_{there}")
         copy.save(force_insert=True)
@@ -89,6 +88,10 @@ def multiply(count: int) -> None:
         with connection.cursor() as cursor:
             copy_requests(cursor, batch, copy)
             copy_results(cursor, batch, copy, count - there)
+    if connection.vendor != "sqlite":
+        tables = ", ".join(model._meta.db_table for model in (MessageBatch, BatchRequest, BatchResult, UsageRollup))
+        with connection.cursor() as cursor:  # as the server has done by itself long before there are so many
+            cursor.execute(f"ANALYZE {'TABLE ' if connection.vendor == 'mysql' else ''}{tables}")
 
 
 def vary(batch: MessageBatch) -> None:
@@ -140,11 +143,12 @@ def copy_usage(batch: MessageBatch, copies: list[MessageBatch]) -> None:
 
 
 def crowd(count: int) -> None:
-    """Add batches without rows, until there are so many: every tenth with something missing, or with an error.
+    """Add batches without rows to the one that there is, until there are so many.
 
-    They ended within the last 90 days.
+    Every tenth has something missing, or an error. They ended within the last 90 days.
     """
-    batch, there = MessageBatch.objects.order_by("pk")[0], MessageBatch.objects.count()
+    batch, there = MessageBatch.objects.get(), MessageBatch.objects.count()
+    vary(batch)
     more = [another(batch, f"msgbatch_more_{number}") for number in range(there, count)]
     for number, copy in enumerate(more):
         copy.missing_count, copy.last_error = int(number % 20 == 0), "An error." if number % 20 == 10 else ""
@@ -152,10 +156,6 @@ def crowd(count: int) -> None:
     MessageBatch.objects.bulk_create(more, batch_size=500)
     copy_usage(batch, list(MessageBatch.objects.filter(anthropic_id__startswith="msgbatch_more_")))
     AccountState.objects.get_or_create(alias=batch.account)  # as the first tick does
-    if connection.vendor != "sqlite":
-        tables = ", ".join(model._meta.db_table for model in (MessageBatch, BatchRequest, BatchResult, UsageRollup))
-        with connection.cursor() as cursor:  # as the server has done by itself long before there are so many
-            cursor.execute(f"ANALYZE {'TABLE ' if connection.vendor == 'mysql' else ''}{tables}")
 
 
 def another(batch: MessageBatch, anthropic_id: str) -> MessageBatch:

@@ -36,8 +36,8 @@ def lists(bench: Bench) -> None:
     """Open the pages at `count` results, of ten batches, and a hundredth as many batches."""
     for _step, _run in lived(bench, OURS, count=max(bench.count // FILLING, 1)):
         pass
-    bench.prepare("multiply", "--n", str(bench.count))
     bench.prepare("crowd", "--n", str(bench.count // RESULTS_PER_BATCH))
+    bench.prepare("multiply", "--n", str(bench.count))
     for page in PAGES:
         for _round in range(bench.rounds):
             for way, site in ((OURS, "admin"), (PLAIN, "plain")):
