@@ -47,3 +47,30 @@ def tab_to(page: Any, text: str, *, within: int = 60) -> None:
         if passed[-1].lower() == text.lower():
             return
     raise AssertionError(f"the tab key does not reach {text!r}, only {passed}")
+
+
+MARK = """() => {
+  const usable = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  const shown = [...document.querySelectorAll(`#content :is(${usable})`)].filter(
+    (each) => each.checkVisibility({ visibilityProperty: true }) && !each.disabled && each.type !== "file");
+  shown.forEach((each, number) => { each.dataset.number = number; });
+  return shown.map((each) => each.outerHTML.slice(0, 120));
+}"""
+
+NUMBER = "() => document.activeElement.dataset.number ?? ''"
+
+# Once around a long page, Django's header, sidebar and the rows of a list included.
+MAX_TABS = 600
+
+
+def out_of_reach(page: Any) -> list[str]:
+    """Return what can be used with a mouse in the content of a page, and is not reached by the tab key."""
+    shown = page.evaluate(MARK)
+    # A group of radio buttons is one stop: the arrow keys choose within it.
+    missing = {number: html for number, html in enumerate(shown) if 'type="radio"' not in html}
+    for _ in range(MAX_TABS):
+        if not missing:
+            break
+        page.keyboard.press("Tab")
+        missing.pop(int(page.evaluate(NUMBER) or -1), None)
+    return list(missing.values())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.accessibility import grave_violations, tab_to
+from tests.browser.accessibility import grave_violations, out_of_reach, tab_to
 from tests.browser.console import Console, address
 from tests.browser.looks import BATCHES, FORMS, PAGES
 from tests.browser.office import Office
@@ -59,6 +59,23 @@ def test_a_batch_is_submitted_and_taken_back_by_the_keyboard_alone(pages: dict[s
         page.wait_for_selector(".messagelist .success")
         batch.refresh_from_db()
         assert batch.state == state
+
+
+@pytest.mark.parametrize(
+    "name", slow_but(3, sorted(PAGES, key=lambda name: name not in {"batch-complete", "results", "upload-bad"}))
+)
+def test_the_tab_key_reaches_everything_that_can_be_used(pages: dict[str, Any], office: Office, name: str) -> None:
+    page = pages["light"]
+    PAGES[name](page, office)
+    assert out_of_reach(page) == []
+
+
+def test_what_the_tab_key_does_not_reach_is_found(pages: dict[str, Any], office: Office) -> None:
+    page = pages["light"]
+    page.goto(address(BATCHES))
+    page.evaluate("document.querySelector('.dcb-tools a').tabIndex = -1")
+    (missing,) = out_of_reach(page)
+    assert 'tabindex="-1"' in missing
 
 
 @pytest.mark.parametrize("name", ["catalog", "running", "unconfirmed", "refused", "draft"])
