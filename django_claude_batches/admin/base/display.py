@@ -169,7 +169,7 @@ def in_dollars(cost: Decimal | None, unpriced: int = 0) -> str:
     """Return a cost in dollars and cents; `unpriced` results, whose cost is not known, are not in it."""
     if cost is None or (unpriced and not cost):
         return _("not known")
-    shown = "< $0.01" if 0 < cost < CENT else f"${cost:,.2f}"
+    shown = "<\xa0$0.01" if 0 < cost < CENT else f"${cost:,.2f}"
     return _("at least %(amount)s") % {"amount": shown} if unpriced else shown
 
 

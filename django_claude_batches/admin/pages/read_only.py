@@ -38,6 +38,9 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     # What an empty list says when nothing is searched or filtered: where its rows come from.
     empty_list_text: Any = ""
 
+    # Whether the list has columns with times, whose time zone the page then names.
+    list_shows_times = True
+
     # Columns of the list that are left out where no row of the page has a value.
     optional_columns: tuple[str, ...] = ()
 

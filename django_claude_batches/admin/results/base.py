@@ -40,6 +40,7 @@ class OfBatchAdminMixin(MirrorAdminMixin):
 
     account_path = "batch__account"
     order_in_batch: tuple[str, ...] = ()
+    list_shows_times = False
     search_fields = ("custom_id",)
     search_help_text = _("A whole custom_id; in the list of one batch, its beginning is enough.")
 

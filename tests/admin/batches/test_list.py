@@ -74,7 +74,7 @@ def test_columns_without_a_value_give_way(root: Client) -> None:
     ("cost", "shown"),
     [
         ("0.2053", '<span title="0.2053 USD by the prices of Nov. 22, 2026">$0.21</span>'),
-        ("0.000000001", '<span title="0.000000001 USD by the prices of Nov. 22, 2026">&lt; $0.01</span>'),
+        ("0.000000001", '<span title="0.000000001 USD by the prices of Nov. 22, 2026">&lt;\xa0$0.01</span>'),
         ("0", '<span title="0 USD by the prices of Nov. 22, 2026">$0.00</span>'),
         ("1234567.895", '<span title="1,234,567.895 USD by the prices of Nov. 22, 2026">$1,234,567.90</span>'),
     ],

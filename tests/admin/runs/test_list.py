@@ -76,6 +76,6 @@ def test_why_a_run_needs_attention_is_in_the_list(root: Client, django_assert_ma
         "Paused: Paused by ida.",
         "Deliveries are not retried any more: see the run&#x27;s page",
         "Rows that raised an error in the job&#x27;s code: 1.",
-        "&lt; $0.01",
+        "&lt;\xa0$0.01",
     ):
         assert text in shown

@@ -59,6 +59,7 @@ def test_jobs_are_listed_with_what_they_say_of_themselves(root: Client) -> None:
     assert url(RUNS, "change", last.pk) in shown
     assert "Which rows, what to ask" not in shown  # what the base class says of itself
     assert start_url("with-words") in shown
+    assert shown.count("All times on this page are those of") == 1
     job_registry.unregister("with-words")
 
 

@@ -91,8 +91,8 @@ def test_what_is_not_known_makes_the_sum_unknown_and_not_less(reply: dict[str, A
 def test_the_page_of_the_batch_says_what_it_cost(admin_client: Client) -> None:
     known = answered(["claude-opus-4-6"])
     page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{known.pk}/change/").content.decode()
-    assert '<td class="dcb-number"><span title="0.005125 USD">&lt; $0.01</span></td>' in page
-    assert '<dt>Cost</dt><dd><span title="0.005125 USD by the prices of Nov. 22, 2026">&lt; $0.01</span>' in page
+    assert '<td class="dcb-number"><span title="0.005125 USD">&lt;\xa0$0.01</span></td>' in page
+    assert '<dt>Cost</dt><dd><span title="0.005125 USD by the prices of Nov. 22, 2026">&lt;\xa0$0.01</span>' in page
     assert "by the prices of 2026-11-22" in page
     unknown = answered(["claude-opus-4-6"], extra={"model": "claude-brand-new"})
     page = admin_client.get(f"/admin/django_claude_batches/messagebatch/{unknown.pk}/change/").content.decode()
