@@ -37,6 +37,10 @@ TOO_WIDE = """() => [...document.querySelectorAll("[class^=dcb-], [class*=' dcb-
   return box.width && (!scrolls || scrolls === element) && box.right > innerWidth + 1;
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
+CUT = """() => [...document.querySelectorAll("button[class*='dcb-'], a[class*='dcb-button']")].filter(
+  (element) => element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight
+).map((element) => element.outerHTML.slice(0, 120))"""
+
 HIDDEN = """(button) => {
   const box = button.getBoundingClientRect();
   const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
@@ -288,5 +292,6 @@ def test_what_is_ours_is_readable_and_not_too_wide(console: Console, office: Off
         PAGES[name](page, office)
         page.wait_for_load_state("load")
         assert page.evaluate(TOO_WIDE) == [], name
+        assert page.evaluate(CUT) == [], name
         assert grave_violations(page, RULES, OURS) == [], name
     page.context.close()
