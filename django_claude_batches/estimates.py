@@ -39,6 +39,11 @@ KindKey = tuple[str, str, int]
 OTHER_KIND: KindKey = ("", "", 1)
 
 
+def dollars(amount: Decimal) -> str:
+    """Return an amount in USD as people read it, in dollars and cents; columns and exports have the exact one."""
+    return "< $0.01" if 0 < amount < CENT else f"${amount:,.2f}"
+
+
 @dataclass(slots=True)
 class ExpectedRefusal:
     """Something that a model refuses in some requests: a `warning`, and the place of the first of them."""

@@ -293,7 +293,7 @@ def test_mirrors_are_neither_changed_nor_deleted(root: Client, ingested: Message
 def test_what_was_not_sent_has_an_estimate(root: Client, batch: MessageBatch, state: State) -> None:
     in_state(batch, state)
     shown = page(root, url(BATCHES, "change", batch.pk))
-    estimate = "<dt>Estimate before sending</dt><dd>at most 0.01 USD by the prices of Nov. 22, 2026"
+    estimate = "<dt>Estimate before sending</dt><dd>at most $0.01 by the prices of Nov. 22, 2026"
     assert (estimate in shown) == (state in {State.DRAFT, State.QUEUED, State.HELD, State.REJECTED})
 
 

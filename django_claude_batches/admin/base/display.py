@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_claude_batches.error_text import one_line
-from django_claude_batches.estimates import CENT, Estimate
+from django_claude_batches.estimates import CENT, Estimate, dollars
 from django_claude_batches.models import MessageBatch, State
 from django_claude_batches.models.batch.outcomes import OutcomeCount, in_words, outcome_counts
 from django_claude_batches.models.batch_state import FETCHING
@@ -84,7 +84,7 @@ def bar(parts: Sequence[OutcomeCount], total: int, url: Callable[[str], str] | N
 
 
 def estimate(estimate: Estimate) -> str:
-    """Return a range of USD, the day of its prices and its warnings, for a label that says "estimate"."""
+    """Return a range of dollars, the day of its prices and its warnings, for a label that says "estimate"."""
     return ". ".join([_range(estimate), *estimate.warnings])
 
 
@@ -93,14 +93,14 @@ def _range(estimate: Estimate) -> str:
     if estimate.cents is None:
         return _without_prices(estimate.unknown_models, day) if estimate.unknown_models else _("not known")
     low, high = estimate.cents
-    amounts = {"low": f"{low:,}", "high": f"{high:,}", "day": day}
+    amounts = {"low": dollars(low), "high": dollars(high), "day": day}
     if high <= CENT:
-        return _("at most 0.01 USD by the prices of %(day)s") % amounts
+        return _("at most $0.01 by the prices of %(day)s") % amounts
     if low < CENT:
-        return _("at most about %(high)s USD by the prices of %(day)s") % amounts
+        return _("at most about %(high)s by the prices of %(day)s") % amounts
     if low == high:
-        return _("about %(high)s USD by the prices of %(day)s") % amounts
-    return _("about %(low)s to %(high)s USD by the prices of %(day)s") % amounts
+        return _("about %(high)s by the prices of %(day)s") % amounts
+    return _("about %(low)s to %(high)s by the prices of %(day)s") % amounts
 
 
 def _without_prices(models: tuple[str, ...], day: str) -> str:
@@ -169,7 +169,7 @@ def in_dollars(cost: Decimal | None, unpriced: int = 0) -> str:
     """Return a cost in dollars and cents; `unpriced` results, whose cost is not known, are not in it."""
     if cost is None or (unpriced and not cost):
         return _("not known")
-    shown = "<\xa0$0.01" if 0 < cost < CENT else f"${cost:,.2f}"
+    shown = dollars(cost).replace(" ", "\xa0")
     return _("at least %(amount)s") % {"amount": shown} if unpriced else shown
 
 

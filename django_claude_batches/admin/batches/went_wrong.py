@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from django_claude_batches.admin.base.error_groups import error_groups
 from django_claude_batches.admin.base.failed_deliveries import failed_delivery_groups
@@ -33,7 +34,9 @@ def went_wrong(viewer: Viewer, batch: Any, lines: str) -> dict[str, Any]:
     """
     problems = [*_errors(viewer, batch), *_raised(viewer, batch)]
     if lines:
-        problems.append(Problem(lines, _("lines of the results could not be stored"), "#dcb-problems"))
+        one, more = "line of the results could not be stored", "lines of the results could not be stored"
+        text = ngettext(one, more, 1 if lines == "1" else 2)
+        problems.append(Problem(lines, text, "#dcb-problems"))
     return {"shown": problems[:MAX_SHOWN], "more": problems[MAX_SHOWN:]} if problems else {}
 
 

@@ -73,7 +73,7 @@ class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
                 "With the names of columns in braces: Tag this review: {review}. Write {{ and }} for literal braces. "
                 "Leave it empty for a file of requests."
             ),
-            "model": gettext_lazy("One of the list, with USD per million tokens in a batch, or another name."),
+            "model": gettext_lazy("One of the list, with the price of a million tokens in a batch, or another name."),
             "schema": gettext_lazy("A JSON schema that each answer has to fit. Empty: any text."),
             "name_by": gettext_lazy(
                 "A column of any text, such as a ticket's number. Empty: the column custom_id, or else the rows' "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -31,11 +32,16 @@ def priced_models(prices: PriceTable) -> list[tuple[str, str]]:
             "input": prices.cost(model, input_tokens=MILLION, prompt_tokens=0),
             "output": prices.cost(model, output_tokens=MILLION, prompt_tokens=0),
         }
-        shown = {kind: "?" if cost is None else f"{cost.normalize():f}" for kind, cost in costs.items()}
-        words = _("%(input)s USD in, %(output)s USD out") % shown
+        words = _("%(input)s in, %(output)s out") % {kind: _exact_dollars(cost) for kind, cost in costs.items()}
         notice = prices.retirement(model)
         found.append((model, f"{words}. {notice}" if notice else words))
     return found
+
+
+def _exact_dollars(cost: Decimal | None) -> str:
+    if cost is None:
+        return "?"
+    return f"${cost:.2f}" if cost == round(cost, 2) else f"${cost.normalize():f}"
 
 
 def model_warnings(model: str, prices: PriceTable) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django_claude_batches import conf
 from django_claude_batches.error_text import one_line
-from django_claude_batches.estimates import Estimate
+from django_claude_batches.estimates import Estimate, dollars
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, MessageBatch, State, SubmitAttempt
 from django_claude_batches.models.batch.columns import COUNTS
@@ -38,7 +38,7 @@ def line(batch: MessageBatch) -> str:
 
 
 def estimated(estimate: Estimate) -> str:
-    """Return a range of USD and the day of its prices, or why there is none, with the estimate's warnings."""
+    """Return a range of dollars and the day of its prices, or why there is none, with the estimate's warnings."""
     return ". ".join([_range(estimate), *estimate.warnings])
 
 
@@ -47,7 +47,7 @@ def _range(estimate: Estimate) -> str:
         models = ", ".join(f'"{model}"' for model in estimate.unknown_models)
         return f"not known, no price for model {models} on {estimate.as_of}" if models else "not known"
     low, high = estimate.cents
-    return f"{low:,} to {high:,} USD by the prices of {estimate.as_of}"
+    return f"{dollars(low)} to {dollars(high)} by the prices of {estimate.as_of}"
 
 
 def glance(batch: MessageBatch) -> str:

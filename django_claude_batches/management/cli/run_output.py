@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from django_claude_batches.estimates import dollars
 from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.management.cli.console import Console
 from django_claude_batches.models import AccountState, DeliveryChunk, JobRun, MessageBatch, RunState, State
@@ -46,7 +47,7 @@ def _batches(states: Counter[str]) -> str:
 
 
 def _cost(totals: RunTotals) -> str:
-    known = f"{totals.known_cost_usd:,.2f} USD so far"
+    known = f"{dollars(totals.known_cost_usd)} so far"
     if not totals.batches_of_unknown_cost:
         return f"{known}."
     return f"{known}, and what {counted(totals.batches_of_unknown_cost, 'batch', 'batches')} cost, which is not known."

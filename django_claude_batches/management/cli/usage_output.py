@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from django_claude_batches.estimates import dollars
 from django_claude_batches.management.cli.batch_output import counted
 from django_claude_batches.models.usage_totals import UsageReport, UsageRow, UsageSums, total_of
 
@@ -20,7 +21,7 @@ def in_words(sums: UsageSums) -> str:
     """Return the sums in one line. An unknown cost is said, and never zero."""
     cost = sums.known_cost_usd
     parts = [
-        "cost not known" if cost is None else f"{'at least ' if sums.unpriced_results else ''}{cost:,.4f} USD",
+        "cost not known" if cost is None else f"{'at least ' if sums.unpriced_results else ''}{dollars(cost)}",
         counted(sums.requests, "request"),
         f"{sums.input_tokens:,} tokens in",
         f"{sums.output_tokens:,} out",

@@ -9,6 +9,7 @@ from django.db import transaction
 from django_claude_batches import conf
 from django_claude_batches.client import BatchesClient
 from django_claude_batches.db.leases import DatabaseNow
+from django_claude_batches.estimates import dollars
 from django_claude_batches.exceptions import (
     ClaudeBatchesError,
     LeaseLost,
@@ -135,7 +136,7 @@ def _finish(batch: MessageBatch, token: str, download: Download, prices: PriceTa
 
 def _cost_summary(summary: Summary, prices: PriceTable) -> str:
     cost = summary.cost_usd
-    text = "cost not known" if cost is None else f"{cost.normalize():f} USD"
+    text = "cost not known" if cost is None else dollars(cost)
     if summary.other_tier_results:
         text += f" ({summary.other_tier_results:,} not of the service tier batch)"
     return f"{text} by the prices of {prices.as_of}"

@@ -59,6 +59,7 @@ def test_the_batch_shows_when_and_who(root: Client, purged: MessageBatch) -> Non
     assert "Result bodies purged" in shown
     assert "Requests purged at" in shown
     assert "1 line of the results could not be stored" in shown
+    assert ">line of the results could not be stored<" in shown
     assert ANSWER not in shown
 
 

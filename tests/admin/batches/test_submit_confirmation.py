@@ -28,7 +28,7 @@ def limits(settings: Any, usd: Any = None, requests: Any = None) -> None:
 def test_the_page_says_what_it_may_cost(root: Client, batch: MessageBatch) -> None:
     shown = act(root, "submit", batch, draft(2), confirmed=False).content.decode()
     assert "2 batches, 5 requests, account default." in shown
-    assert "Estimate: at most 0.01 USD by the prices of " in shown
+    assert "Estimate: at most $0.01 by the prices of " in shown
     assert ASKS not in shown
 
 

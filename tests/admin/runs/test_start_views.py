@@ -83,7 +83,7 @@ def test_what_would_be_sent_is_shown_and_nothing_is_stored(root: Client) -> None
     assert "Request 3, as it would be sent" in shown
     assert "Tag this review:\\nReview 2" in shown
     assert "Review 3" not in shown
-    assert "USD by the prices of" in shown
+    assert "$0.01 by the prices of" in shown
     assert (JobRun.objects.count(), MessageBatch.objects.count()) == (0, 0)
 
 

@@ -71,7 +71,7 @@ def test_the_whole_way_from_a_table(staff: Staff) -> None:
     assert "Tag: soft" in shown
     assert "Tag: thin" not in shown, "the first three"
     # at most 4 * (190 / 2 * 1 + 1024 * 5) / 1e6 / 2
-    assert "USD by the prices of" in shown
+    assert "at most about $0.02 by the prices of" in shown
     assert "&quot;json_schema&quot;" in shown
     assert 'http-equiv="refresh"' not in shown
     assert not MessageBatch.objects.exists()
@@ -319,13 +319,13 @@ class TestChanging:
 class TestModels:
     def test_the_list_has_the_prices_of_a_batch(self, staff: Staff) -> None:
         shown = page(staff(*MAY), ADD)
-        assert '<option value="claude-haiku-4-5">0.5 USD in, 2.5 USD out</option>' in shown
+        assert '<option value="claude-haiku-4-5">$0.50 in, $2.50 out</option>' in shown
         assert 'list="model-names"' in shown
 
     def test_prices_of_the_settings_are_shown_and_wrong_ones_break_nothing(self, staff: Staff, settings: Any) -> None:
         client = staff(*MAY)
         settings.CLAUDE_BATCHES = {"PRICES": {"my-model": {"input": "3", "output": "0.30"}}}
-        assert '<option value="my-model">1.5 USD in, 0.15 USD out</option>' in page(client, ADD)
+        assert '<option value="my-model">$1.50 in, $0.15 out</option>' in page(client, ADD)
         settings.CLAUDE_BATCHES = {"PRICES": {"my-model": {"input": "x"}}}
         assert '<option value="claude-haiku-4-5">' in page(client, ADD)
 

@@ -31,7 +31,7 @@ def test_each_line_becomes_a_request(manage: Manage, jsonl: Write) -> None:
     assert [request.params for request in batch.requests.all()] == [item(number)["params"] for number in range(3)]
     assert ran.out.startswith(f'#{batch.pk} "Tags, nightly": Draft, 3 requests.')
     # low 3 * 1 * 5 / 1e6 / 2; high (285 / 2 * 1 + 192 * 5) / 1e6 / 2
-    assert " Estimate: 0.00 to 0.01 USD by the prices of 2026-11-22.\n" in ran.out
+    assert " Estimate: $0.00 to $0.01 by the prices of 2026-11-22.\n" in ran.out
 
 
 def test_standard_input(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def test_a_dry_run(manage: Manage) -> None:
     assert "Review 0" in ran.out
     assert "3 rows, 3 requests, 1 batch, " in ran.out
     assert "Nothing was stored or sent." in ran.out
-    assert "Estimate: 0.00 to 0.01 USD" in ran.out
+    assert "Estimate: $0.00 to $0.01" in ran.out
     document = manage("run", "tag-reviews", "--dry-run", "--json").document
     assert (document["rows"], document["request_count"], document["batch_count"]) == (3, 3, 1)
     assert len(document["first"]) == 3
@@ -98,7 +98,7 @@ def test_what_is_above_a_limit_is_started_only_with_yes(manage: Manage, settings
     job()
     refused = manage("run", "tag-reviews")
     assert refused.code == 1
-    assert "Not started: 3 requests, estimate 0.00 to 0.01 USD" in refused.err
+    assert "Not started: 3 requests, estimate $0.00 to $0.01" in refused.err
     assert "claude_batches run tag-reviews --yes" in refused.err
     refused = manage("run", "tag-reviews", "--label", "every night", "--wait")
     assert "claude_batches run tag-reviews --label 'every night' --wait --yes" in refused.err
@@ -121,7 +121,7 @@ def test_waiting_does_all_of_it(manage: Manage) -> None:
     with ClaudeEmulator(seconds=0.3):
         ran = manage("run", "tag-reviews", "--wait", "--interval", "0.1")
     assert (ran.code, ran.out.count("Finished")) == (0, 1)
-    assert "30 rows, 1 batch (1 Complete), 30 delivered. 0.0" in ran.out
+    assert "30 rows, 1 batch (1 Complete), 30 delivered. < $0.01 so far." in ran.out
     assert "Running, 30 rows, 1 batch (1 Running at Anthropic)\n" in ran.err
     assert list(Review.objects.values_list("effects", flat=True)) == [1] * 30
 
@@ -226,10 +226,10 @@ def test_runs_are_listed(manage: Manage, finished: JobRun) -> None:
     active = services.start_job("tag-books")
     ran = manage("runs")
     lines = ran.out.splitlines()
-    assert lines[0] == f"#{active.pk} of tag-books: Being drafted, 0 rows, 0 batches. 0.00 USD so far."
+    assert lines[0] == f"#{active.pk} of tag-books: Being drafted, 0 rows, 0 batches. $0.00 so far."
     assert lines[1].startswith(
         f'#{finished.pk} "nightly" of tag-reviews: Finished, 3 rows, 1 batch (1 Complete), 2 delivered, 1 failed; '
-        "failed: 1 errored. 0.0"
+        "failed: 1 errored. < $0.01 so far."
     )
     assert manage("runs", "--active").out.splitlines() == lines[:1]
     assert manage("runs", "--job", "tag-reviews").out.splitlines() == lines[1:]
@@ -289,7 +289,7 @@ def test_retry(manage: Manage, finished: JobRun, settings: Any) -> None:
     settings.CLAUDE_BATCHES = {**ABOVE, "CONFIRM_ABOVE_REQUESTS": 0}
     refused = manage("retry-run", finished.pk)
     assert (refused.code, f"claude_batches retry-run {finished.pk} --yes" in refused.err) == (1, True)
-    assert "Not retried: 1 request, estimate 0.00 to " in refused.err
+    assert "Not retried: 1 request, estimate $0.00 to " in refused.err
     some = manage("retry-run", finished.pk, "--outcome", "errored", "--outcome", "refused")
     assert f"claude_batches retry-run {finished.pk} --outcome errored --outcome refused --yes" in some.err
     finished.refresh_from_db()

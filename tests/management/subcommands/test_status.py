@@ -69,7 +69,7 @@ def test_what_was_not_sent_has_an_estimate(manage: Manage) -> None:
         "unknown_models": [],
         "warnings": [],
     }
-    assert "Estimate: 0.05 to 12.63 USD by the prices of 2026-11-22." in manage("status", batch.pk).out
+    assert "Estimate: $0.05 to $12.63 by the prices of 2026-11-22." in manage("status", batch.pk).out
     put(batch, State.ABANDONED)
     assert "Estimate" not in manage("status", batch.pk).out
 

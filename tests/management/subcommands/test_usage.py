@@ -31,7 +31,7 @@ def november() -> None:
 
 def test_without_any_usage(manage: Manage) -> None:
     ran = manage("usage")
-    nothing = "0.0000 USD, 0 requests, 0 tokens in, 0 out"
+    nothing = "$0.00, 0 requests, 0 tokens in, 0 out"
     said = f"Nothing was spent in this time.\nThis month: {nothing}\nLast month: {nothing}\n"
     assert (ran.code, ran.out) == (0, said)
     document = manage("usage", "--json").document
@@ -39,7 +39,7 @@ def test_without_any_usage(manage: Manage) -> None:
 
 
 def test_it_is_the_months_by_default(manage: Manage, november: None) -> None:
-    sums = "at least 1.0000 USD, 30 requests, 3,000 tokens in, 60 out, 5 written to the cache, 3,000 read from it "
+    sums = "at least $1.00, 30 requests, 3,000 tokens in, 60 out, 5 written to the cache, 3,000 read from it "
     sums += "(50% of the prompt), 1 web search; 3 results of unknown cost"
     assert manage("usage").out.splitlines()[:2] == [f"2020-11-01: {sums}", f"Total: {sums}"]
 
