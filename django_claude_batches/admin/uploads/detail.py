@@ -48,7 +48,7 @@ def _standing(upload: BatchUpload) -> str:
     if upload.state == UploadState.UNCHECKED:
         return _("%(rows)s checked so far. Nothing is drafted until you confirm.") % {"rows": rows}
     if upload.state == UploadState.CONFIRMED:
-        return _("Storing %(rows)s in one transaction, so there is no progress to show.") % {"rows": rows}
+        return _("Storing %(rows)s. They are stored all at once, so there is no progress to show.") % {"rows": rows}
     if upload.state == UploadState.DRAFTED:
         return _("A batch was made from this file.")
     if upload.state == UploadState.FAILED:

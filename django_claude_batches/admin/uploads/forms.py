@@ -134,7 +134,8 @@ class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.add_error("prompt", _("Enter a prompt for the rows of this file."))
             for name in QUESTION:
                 if data.get(name):
-                    self.add_error(name, _("Only for a CSV file with a prompt: other requests have their own."))
+                    text = _("Only for a CSV file with a prompt: the requests in other files have their own.")
+                    self.add_error(name, text)
         for warning in refused_max_tokens(data.get("model") or "", data.get("max_tokens")):
             self.add_error("max_tokens", warning)
         return data
