@@ -20,8 +20,8 @@ from django_claude_batches.models.usage import MAX_ERROR_GROUPS
 
 MAX_BATCHES = 1_000
 
-# Results that a filter reads on a database without partial indexes: as many as a large batch has. Other databases have a
-# partial index for the rare outcomes (migration 0002).
+# Results that a filter reads on a database without partial indexes: as many as a large batch has. Other databases
+# have partial indexes for the rare outcomes (migration 0002).
 MAX_READ = 100_000
 
 # Outcomes that each database finds by an index.
