@@ -43,7 +43,7 @@ OURS = FETCHING | {State.QUEUED, State.SUBMITTING, State.INGESTED}
 
 
 class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdminMixin, ActingAdminMixin):
-    """Batches, with all actions. Users who may view them see no prompts and answers."""
+    """Batches, with all actions. The permission to view them shows no prompts and no answers."""
 
     form = DraftForm
     verbs = BATCH_VERBS

@@ -50,7 +50,7 @@ class RunChangeList(LeanChangeList):
 
 
 class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
-    """Runs of jobs, with all actions. Users who may view them see no prompts and answers."""
+    """Runs of jobs, with all actions. The permission to view them shows no prompts and no answers."""
 
     verbs = RUN_VERBS
     actions = [as_action(verb) for verb in RUN_VERBS]

@@ -41,7 +41,9 @@ def explanation(run: JobRun, totals: RunTotals) -> str:
         rows = ngettext("%(n)s row is drafted so far.", "%(n)s rows are drafted so far.", run.row_count)
         return rows % {"n": f"{run.row_count:,}"} + " " + _("Full batches are sent already.")
     if run.state == RunState.CANCELING:
-        return _("Nothing more is sent. Results of finished requests are billed, kept and delivered to the job.")
+        return _(
+            "Nothing more is sent. Finished requests are billed, and their results are kept and delivered to the job."
+        )
     if run.state == RunState.RUNNING:
         return _standing(totals)
     if run.state == RunState.CANCELED:

@@ -85,9 +85,8 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         except AlreadyRunning as error:
             # The job may have moved to another account since it was started.
             is_visible = error.run is None or self.viewer(request).sees(error.run.account)
-            self._say(
-                request, error if is_visible else _("The job is running already."), error.run if is_visible else None
-            )
+            text = error if is_visible else _("The job is running already.")
+            self._say(request, text, error.run if is_visible else None)
             return HttpResponseRedirect(self._url(JOBS))
         except (UnknownJob, ConfigurationError) as error:
             self._say(request, error, None)
