@@ -1,4 +1,7 @@
-"""The admin's pages. Each is a mixin too: to customize one, unregister it and register a class with the mixin."""
+"""The ModelAdmin classes of the package, each also available as a mixin.
+
+To customize a page, unregister its model and register a ModelAdmin that inherits from the mixin.
+"""
 
 from __future__ import annotations
 

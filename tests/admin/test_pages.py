@@ -102,10 +102,12 @@ def test_wishes_stand_on_the_page_until_they_come_true(root: Client, batch: Mess
     now = timezone.now()
     in_state(batch, State.IN_PROGRESS, cancel_requested_at=now, delete_requested_at=now)
     shown = page(root, url(BATCHES, "change", batch.pk))
-    assert "Asked to be canceled" in shown
-    assert "Asked to be deleted at Anthropic" in shown
+    assert "Cancellation requested" in shown
+    assert "Deletion at Anthropic requested" in shown
     in_state(batch, State.INGESTED, remote_deleted_at=now)
-    assert "Asked to be" not in page(root, url(BATCHES, "change", batch.pk))
+    shown = page(root, url(BATCHES, "change", batch.pk))
+    assert "Cancellation requested" not in shown
+    assert "Deletion at Anthropic requested" not in shown
 
 
 def test_an_unconfirmed_batch_says_how_it_is_claimed(root: Client, batch: MessageBatch) -> None:

@@ -35,7 +35,9 @@ CONFIRM = Verb(
     name="confirm_installation",
     label=gettext_lazy("Confirm this installation"),
     permission="submit",
-    words=gettext_lazy("Not in a copy of a database whose original still runs: both would act on the same batches."),
+    words=gettext_lazy(
+        "Do not confirm in a copy of a database whose original still runs: both would act on the same batches."
+    ),
     rule=gettext_lazy("Only accounts of another installation can be confirmed."),
     done=ngettext_lazy("%d account belongs to this installation now.", "%d accounts belong to this installation now."),
     refusal=_cannot_confirm,
@@ -120,4 +122,4 @@ class AccountStateAdminMixin(MayActOnBatchesMixin, ActingAdminMixin):
 
 @admin.register(AccountState)
 class AccountStateAdmin(AccountStateAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Accounts: whether they send, and since when not."""
+    """Accounts: whether they send, and if not, why and since when."""

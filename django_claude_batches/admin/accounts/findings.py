@@ -1,4 +1,4 @@
-"""What the last audit of an account found: each finding with what it means, and what settles it."""
+"""The findings of an account's last audit, each with its meaning and its remedy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMMAND = re.compile("`([^`]*)`")
 
 @dataclass(frozen=True, slots=True)
 class ShownFinding:
-    """`url` is the page of the batch concerned, empty if there is none, or the user may not view it."""
+    """A finding as the page shows it. `url` leads to its batch; empty if it has none or the user may not view it."""
 
     meaning: Any
     words: str
@@ -56,7 +56,7 @@ def shown_findings(viewer: Viewer, account: AccountState) -> Iterator[ShownFindi
 
 
 def not_shown(account: AccountState) -> str:
-    """Return where findings are that the page does not show; empty if it shows all of them."""
+    """Return a text that says how to list the findings that the page does not show; empty if it shows all of them."""
     if account.audit_findings <= len(account.findings):
         return ""
     text = _("%(n)s more are not shown here: `manage.py claude_batches audit --account %(account)s` lists them.")

@@ -13,13 +13,20 @@ from django_claude_batches.admin.actions.confirmation import Question
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """One action. `refusal` returns why a row is skipped, or an empty text; `perform` only records, and sends no HTTP.
+    """An action of a list, which is also a button on the page of each row that allows it.
 
-    `knowing` annotates a queryset of rows with what `refusal` uses. `done` is the message for a number of rows; `rule`
-    ends the message about the skipped ones. `alone` says why a row cannot be selected with others. `asks` is the form
-    of the confirmation page, whose answers are keyword arguments of `perform`. `row_label` returns the label of
-    the button on a row's page, with a number; there is no button if it is empty. An action that `makes` returns a new
-    batch, to which the message links.
+    `refusal(row)` returns why the action skips a row, or an empty text. `knowing(rows)` adds the annotations that
+    `refusal` reads to a queryset. `alone(row)` returns why a row cannot be selected together with others.
+
+    `perform(row, user, **answers)` writes to the database and sends no HTTP. `asks` is the form of the confirmation
+    page, whose answers are the keyword arguments.
+
+    `words` explains the action on the confirmation page. `done` is the message about the number of rows on which the
+    action was performed; `rule` ends the message about the skipped rows. `row_label(row)` returns the label of the
+    button on the row's page, with a number; if it is empty, there is no button.
+
+    If `makes` is true, `perform` returns a new batch, and the message links to it. If `deletes` is true, `perform`
+    deletes the row, and the row's page has no button: it has Django's *Delete*.
     """
 
     name: str

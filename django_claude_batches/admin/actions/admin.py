@@ -1,4 +1,4 @@
-"""A ModelAdmin with actions: who may use which, and the buttons on a row's page."""
+"""The base ModelAdmin of pages with actions: permissions, and buttons on a row's page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django_claude_batches.admin.base.permissions import page_url
 from django_claude_batches.admin.pages.button import Button
 from django_claude_batches.admin.pages.read_only import MirrorAdminMixin
 
-# Where a project's own actions may be offered: before Django 6.1 only on the list.
+# Django 6.1 offers actions on the list and on the change form; earlier versions only on the list, without this class.
 LOCATIONS: Any = getattr(admin, "ActionLocation", None)
 
 
@@ -37,13 +37,16 @@ class ActingAdminMixin(MirrorAdminMixin):
         return super().changelist_view(request, extra_context)
 
     def _refuse(self, request: HttpRequest) -> None:
-        """Refuse an action that was requested without permission: Django would only say that none was selected."""
+        """Raise PermissionDenied for an action requested without permission.
+
+        Django would only report that no action was selected.
+        """
         asked = request.POST.getlist("action")
         if any(verb.name in asked and not self.is_permitted(request, verb) for verb in self.verbs):
             raise PermissionDenied
 
     def summarize(self, rows: list[Any]) -> str:
-        """Return a description of what an action is about to change."""
+        """Return a description of the rows on which an action is about to be performed."""
         raise NotImplementedError
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +60,7 @@ class ActingAdminMixin(MirrorAdminMixin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def next_step(self, row: Any) -> str:
-        """Return the name of the button that is the next step for most people; empty if there is nothing to do."""
+        """Return the name of the primary button, the next step in most cases; empty if there is nothing to do."""
         return ""
 
     def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
@@ -68,7 +71,7 @@ class ActingAdminMixin(MirrorAdminMixin):
         return [*primary, *(button for button in buttons if button.name != step)]
 
     def row_links(self, request: HttpRequest, row: Any) -> list[Button]:
-        """Return the links among the buttons."""
+        """Return the buttons that are links to other pages."""
         return []
 
     def _buttons(self, request: HttpRequest, row: Any) -> Iterator[Button]:
@@ -79,9 +82,12 @@ class ActingAdminMixin(MirrorAdminMixin):
                 yield Button(verb.name, label)
 
     def _own_actions(self, request: HttpRequest, form: Any) -> Iterator[Button]:
-        """Yield the project's own actions of the page. `form` is Django's, None if there are none."""
+        """Yield a button for each of the project's own actions of the page.
+
+        `form` is Django's action form, or None if the page has no actions.
+        """
         if form is not None:
-            # A theme may offer the list's actions in this form: those would not be found here.
+            # A theme may add the list's actions to this form. They are not actions of the page, and are left out.
             names = self.get_actions(request, action_location=LOCATIONS.CHANGE_FORM)
             choices = form.fields["action"].choices
             yield from (

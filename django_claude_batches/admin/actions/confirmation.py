@@ -19,7 +19,10 @@ SEPARATORS = re.compile(r"[\s,.'\u2019_]")
 
 
 class Question(forms.Form):
-    """Ask only for the confirmation. Subclasses ask more about the `rows`; `answers` become arguments of `perform`."""
+    """The form of a confirmation page, without fields.
+
+    Subclasses add fields; their `answers` become keyword arguments of the action's `perform`.
+    """
 
     for_one_row = False
 
@@ -29,7 +32,7 @@ class Question(forms.Form):
 
     @property
     def note(self) -> str:
-        """Return what people should know before they confirm."""
+        """Return a text to read before confirming, such as an estimate; empty if there is none."""
         return ""
 
     @property
@@ -38,7 +41,7 @@ class Question(forms.Form):
 
 
 class CountQuestion(Question):
-    """Ask for the number of requests if it, or the estimate, is above what needs no confirmation."""
+    """Ask for the number of requests if the number or the estimated cost is above the limit in the settings."""
 
     requests = forms.CharField(
         label=gettext_lazy("Large batch. Type the number of requests to confirm:"),
@@ -58,7 +61,7 @@ class CountQuestion(Question):
         raise NotImplementedError
 
     def estimate(self) -> Estimate:
-        """Return what they may cost."""
+        """Return the estimated cost of these requests."""
         raise NotImplementedError
 
     @property

@@ -23,7 +23,7 @@ from django_claude_batches.admin.actions.confirmation import Question
 from django_claude_batches.conf import ConfigurationError
 from django_claude_batches.exceptions import ClaudeBatchesError
 
-# Rows of one action: the confirmation page names each, and Django refuses forms of more than 1,000 fields.
+# Rows of one action. The confirmation page posts a field for each, and Django rejects more than 1,000 fields.
 MOST_ROWS = 500
 
 # Rows and skipped rows that a page or message names.
@@ -82,8 +82,8 @@ def _perform(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks
     rows = rows.primary()
     made: list[Any] = []
     with transaction.atomic(using=rows.db):
-        # Locked, so that no worker changes a row between the check and the write; on SQLite the transaction locks all
-        # rows.
+        # Lock the rows, so that no worker changes one between the check and the write. On SQLite, the transaction
+        # locks the database.
         legal, skipped = _sorted(verb, rows.select_for_update().filter(pk__in=pks))
         question = verb.asks(legal, request.POST)
         if legal and not question.is_valid():
@@ -105,7 +105,7 @@ def _perform(verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, pks
 def _attempt(
     verb: Verb, modeladmin: ActingAdminMixin, request: HttpRequest, row: Any, answers: dict[str, Any]
 ) -> object:
-    """Perform the action on one row and log it, or neither."""
+    """Perform the action on one row and log it, in one transaction."""
     with transaction.atomic(using=row._state.db):
         made = verb.perform(row, request.user, **answers)
         if verb.deletes:
@@ -144,7 +144,7 @@ def _confirm(
 
 
 def _done(verb: Verb, modeladmin: ActingAdminMixin, made: list[Any]) -> str:
-    """Return to how many rows it was done, with a link to each batch that was made."""
+    """Return the message of success: the number of rows, with a link to each batch that was made."""
     text = str(verb.done % len(made))
     if not verb.makes:
         return text
@@ -154,7 +154,7 @@ def _done(verb: Verb, modeladmin: ActingAdminMixin, made: list[Any]) -> str:
 
 
 def _skipped(verb: Verb, skipped: list[str]) -> str:
-    """Return which rows were skipped and why, and which would not have been."""
+    """Return the message about skipped rows: which were skipped, why, and which rows the action accepts."""
     named: Iterable[str] = skipped[:MOST_SKIPPED_NAMED]
     rest = len(skipped) - MOST_SKIPPED_NAMED
     if rest > 0:

@@ -20,7 +20,7 @@ from django_claude_batches.admin.base.lookups import is_long_text
 CAP = 10_000
 
 
-# Values of a column that has nothing to say.
+# Values of an empty cell.
 BLANK = (EMPTY, "", None)
 
 
@@ -29,7 +29,7 @@ def _value(page: Any, row: Any, name: str) -> Any:
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts at most one row more than the cap."""
+    """A paginator that counts at most one row more than the cap."""
 
     @cached_property
     def count(self) -> int:
@@ -49,24 +49,24 @@ def _reduced(rows: type[Any], reduce: Callable[[Any], Any]) -> type[Any]:
 
 
 class LeanChangeList(ChangeList):
-    """Defer the columns that a list never shows."""
+    """A change list that defers large columns, reduces texts to what the user may see, and hides empty columns."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """Raise IncorrectLookupParameters also for a NUL, which PostgreSQL accepts in no text;
+        """Return the rows, with their texts reduced to what the user may see.
 
-        Django redirects to `?e=1`.
-
-        Raise PermissionDenied for users who may not view the rows. The list's page checks that before; pages that a
-        project adds to it, such as django-import-export's export, may not.
+        Raises PermissionDenied for users who may not view the rows. The list's page checks that before; pages that a
+        project adds to it, such as django-import-export's export, may not. Raises IncorrectLookupParameters for a NUL
+        in a parameter, which PostgreSQL accepts in no text; Django then redirects to `?e=1`.
         """
         if not self.model_admin.has_view_or_change_permission(request):
             raise PermissionDenied
-        lookups = (values for name, values in request.GET.lists() if name != SEARCH_VAR)  # its form refuses one
+        # Django's search form refuses a NUL in the search term itself.
+        lookups = (values for name, values in request.GET.lists() if name != SEARCH_VAR)
         if any("\0" in value for values in lookups for value in values):
             raise IncorrectLookupParameters
         page: Any = self.model_admin
         rows: Any = super().get_queryset(request, exclude_parameters)
-        # Not in the list alone: pages that a project adds, such as an export, read the rows of this queryset.
+        # On the queryset, not only on the list: pages that a project adds, such as an export, read this queryset.
         rows._iterable_class = _reduced(rows._iterable_class, partial(page.reduced, request))
         return rows
 
@@ -87,14 +87,14 @@ class LeanChangeList(ChangeList):
         return self.result_list
 
     def annotated(self, rows: Any) -> Any:
-        """Return the rows with what the columns show besides; only the page's rows are read."""
+        """Return the rows with the annotations that the columns show. Only the rows of the page are read."""
         return rows
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Add to the rows of the page, and to no others, what their columns show."""
+        """Set the attributes that the columns show on the rows of the page."""
 
     def _empty_columns(self) -> set[str]:
-        """Return the columns that give way because no row of the page has a value."""
+        """Return the optional columns that are hidden because no row of the page has a value."""
         page: Any = self.model_admin
         rows = list(self.result_list)
         optional = [name for name in page.optional_columns if name in self.list_display]
@@ -107,7 +107,7 @@ class LeanChangeList(ChangeList):
 
     @property
     def is_empty(self) -> bool:
-        """Return whether the list has no rows at all: nothing is searched or filtered."""
+        """Return whether there are no rows at all: the list is empty without a search or a filter."""
         return not (self.result_count or self.query or self.filter_params)
 
     @property

@@ -9,7 +9,7 @@ from django.db.models import OuterRef, Q, Subquery
 from django_claude_batches import wire
 from django_claude_batches.models import BatchRequest, BatchResult
 
-# Rows of one custom_id that are found: those of the newest batches. Without ids of the project's, each batch has a "0".
+# Rows that are found for one custom_id: those of the newest batches. Generated custom_ids repeat: each batch has a "0".
 MOST_FOUND = 1_000
 
 
@@ -30,10 +30,10 @@ def with_custom_id(model: type[BatchRequest | BatchResult], custom_id: str, batc
 
 
 def _in_batch(model: type[BatchRequest | BatchResult], custom_id: str) -> Any:
-    """Return the row of the outer query's batch.
+    """Return a queryset of the row in the outer query's batch, to be used as a scalar subquery.
 
-    As a scalar subquery of one row: with a join or an EXISTS the database may read the whole table instead, and at a
-    million rows PostgreSQL estimates that this costs about the same.
+    With a join or an EXISTS the database may read the whole table instead: at a million rows, PostgreSQL estimates that
+    both cost about the same.
     """
     rows: Any = model._default_manager.all()
     return rows.primary().filter(batch=OuterRef("pk"), custom_id=custom_id).order_by()

@@ -45,14 +45,14 @@ class Fact:
 
 def state_label(batch: MessageBatch) -> SafeString:
     """Return the state's label, with its explanation as a tooltip."""
-    # The explanation of a batch that is being fetched counts its results: a query for each row of a list.
+    # While results are fetched, the explanation counts them, which would be a query for each row of a list.
     hint = "" if batch.state in FETCHING else batch.explanation
     label = State(batch.state).label
     return format_html('<span class="dcb-state dcb-{}" title="{}">{}</span>', batch.state, hint, label)
 
 
 def progress(batch: MessageBatch, url: Callable[[str], str] | None = None) -> str:
-    """Return a bar of the outcomes with its text, or how many requests wait in a batch that is not at Anthropic."""
+    """Return a bar of the outcomes with its text, or the number of requests of a batch without outcomes."""
     counts = outcome_counts(batch)
     if not counts:
         return ngettext("%(n)s request", "%(n)s requests", batch.request_count) % {"n": f"{batch.request_count:,}"}
@@ -118,7 +118,7 @@ def age(at: datetime | None) -> str:
     if at is None:
         return EMPTY
     shown = display_for_value(timezone.localtime(at), EMPTY)
-    # Its space may not break, and columns of lists are narrow.
+    # timesince() has a no-break space, but columns of lists are narrow.
     return format_html('<span title="{}">{}</span>', shown, timesince(at, depth=1).replace("\xa0", " "))
 
 
@@ -130,7 +130,7 @@ def moment(at: datetime) -> SafeString:
 
 
 def until(at: datetime) -> str:
-    """Return how long it is until then, as text."""
+    """Return the time left until then, as text."""
     left = at - timezone.now()
     if left <= timedelta(0):
         return _("as soon as a worker is free")
@@ -174,7 +174,7 @@ def in_dollars(cost: Decimal | None, unpriced: int = 0) -> str:
 
 
 def usd(cost: Decimal | None, as_of: date | None = None, unpriced: int = 0) -> str:
-    """Return the same with the exact amount, and the day of the prices, as a tooltip."""
+    """Return the text of `in_dollars`, with the exact amount and the day of the prices as a tooltip."""
     shown = in_dollars(cost, unpriced)
     if cost is None or (unpriced and not cost):
         return shown

@@ -1,4 +1,4 @@
-"""The errors of a batch by kind: a thousand rows with one cause are one line."""
+"""The errors of a batch, grouped by type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def error_groups(batch: MessageBatch) -> list[ErrorGroup]:
 
 
 def error_groups_now(batch: MessageBatch) -> list[ErrorGroup]:
-    """Return the same for the stored rows: counted only while more are being stored, and then by an index alone."""
+    """Return the kinds of error of the rows stored so far. While results are being stored, an index counts them."""
     is_counted = batch.error_groups is not None and batch.state not in FETCHING
     return error_groups(batch) if is_counted else _count(batch.pk)
 

@@ -1,4 +1,4 @@
-"""Failed deliveries by their error: sixteen rows with one error are one line."""
+"""The failed deliveries of a run or a batch, grouped by their error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEYOND = 2**62
 
 @dataclass(frozen=True, slots=True)
 class FailedDeliveryGroup:
-    """Rows with the same error: their number, the error in one line and whole, and the first of them with its URL."""
+    """Rows with the same error: their number, the error in one line and in full, and the first row with its URL."""
 
     count: int
     error: str

@@ -29,7 +29,7 @@ def batch_pk(request: HttpRequest) -> int | None:
 
 
 def read_pk(text: str) -> int | None:
-    """Return the primary key that the text is, otherwise None. A number of more digits is none in any database."""
+    """Return the text as a primary key, or None. A number of more than 18 digits is no primary key in any database."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
@@ -61,7 +61,7 @@ class AttentionFilter(SimpleListFilter):
 
 
 class OneFilter(SimpleListFilter):
-    """The one row that a list is about. It offers no others: they are linked from their pages."""
+    """The one batch or run whose rows are listed. It has no other choices: such lists are linked from other pages."""
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
         pk = read_pk(request.GET.get(str(self.parameter_name), ""))

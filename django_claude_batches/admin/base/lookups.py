@@ -1,4 +1,4 @@
-"""The lookups that a list's query string may use: comparing with a hidden text would reveal it."""
+"""The lookups that the query string of a list may use. Comparisons with a hidden text would reveal that text."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def split_lookup(model: type[models.Model], lookup: str) -> tuple[str, str]:
 
 
 def is_long_text(model: type[models.Model], path: str) -> bool:
-    """Whether the path leads to a column of bodies or errors."""
+    """Return whether the path leads to a column of bodies or errors."""
     return any(isinstance(column, LONG) for column in _columns(model, path.split(LOOKUP_SEP)))
 
 
 def without_key(model: type[models.Model], path: str) -> str:
-    """Return the path to a row's key as the path to the row, as filters of a relation are named."""
+    """Return the path without a primary key at its end: filters of a relation are named `run`, lookups `run__id`."""
     last = _columns(model, path.split(LOOKUP_SEP))[-1]
     return path.rpartition(LOOKUP_SEP)[0] if getattr(last, "primary_key", False) else path
 

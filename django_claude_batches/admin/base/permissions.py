@@ -1,4 +1,4 @@
-"""Who may view and do what: Django asks a ModelAdmin for `has_<name>_permission` of each action."""
+"""Permissions: the rows, texts and pages that a user may view, and `has_<name>_permission` methods for actions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ APP = "django_claude_batches"
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The user of a request on an admin site: what they may view there, and its URLs, empty for what they may not."""
+    """The user of a request on an admin site: what the user may view there.
+
+    Methods that return a URL return an empty text if the user may not view the page.
+    """
 
     request: HttpRequest
     site: AdminSite
 
     def may_view(self, model: type[Model]) -> bool:
-        """Whether the user may see rows of this model on this site."""
+        """Return whether the user may see rows of this model on this site."""
         registered = self.site.is_registered(model)
         return registered and self.site.get_model_admin(model).has_view_or_change_permission(self.request)
 
@@ -39,14 +42,14 @@ class Viewer:
 
     @property
     def accounts(self) -> frozenset[str] | None:
-        """The aliases of the accounts whose rows the user may see; None for all. Pages are asked once per request."""
+        """Return the aliases of the accounts whose rows the user may see; None for all. Cached on the HTTP request."""
         asked: dict[AdminSite, frozenset[str] | None] = vars(self.request).setdefault("_dcb_accounts", {})
         if self.site not in asked:
             asked[self.site] = _accounts(self.site, self.request)
         return asked[self.site]
 
     def sees(self, account: str) -> bool:
-        """Whether the user may see rows of this account."""
+        """Return whether the user may see rows of this account."""
         return self.accounts is None or account in self.accounts
 
     def aliases(self) -> list[str]:
@@ -59,9 +62,10 @@ class Viewer:
         return rows.primary().of_accounts(self.accounts)
 
     def visible(self, text: str) -> str:
-        """Return what the user may see of a stored text or a message: all pages must show such texts with this method.
+        """Return the part of a stored text or a message that the user may see.
 
-        Errors raised by the project's code may quote a prompt or an answer.
+        All pages must show such texts with this method: errors raised by the project's code may quote a prompt or an
+        answer.
         """
         may_view_all = self.may_view(BatchResult) and self.may_view(BatchRequest)
         return text if may_view_all else public_part(text)
@@ -79,7 +83,7 @@ class Viewer:
 
 
 def _accounts(site: AdminSite, request: HttpRequest) -> frozenset[str] | None:
-    """Return the accounts that each page of the site lets the user see: narrowing one page narrows all of them."""
+    """Return the accounts that all pages of the site let the user see: a limit of one page applies to all of them."""
     pages: Any = (page for page in site._registry.values() if hasattr(page, "visible_accounts"))
     found = [_checked(page.visible_accounts(request)) for page in pages]
     narrowed = [aliases for aliases in found if aliases is not None]
@@ -87,20 +91,20 @@ def _accounts(site: AdminSite, request: HttpRequest) -> frozenset[str] | None:
 
 
 def _checked(aliases: Collection[str] | None) -> frozenset[str] | None:
-    """Raise TypeError for a text: it would be a collection of letters."""
+    """Return the aliases as a set, or None. Raises TypeError for a text, which would be a collection of letters."""
     if isinstance(aliases, str):
         raise TypeError(f"visible_accounts must return a collection of aliases or None, not the text {aliases!r}.")
     return None if aliases is None else frozenset(aliases)
 
 
 def page_url(site: AdminSite, model: type[Model], page: str, *args: Any) -> str:
-    """Return the URL of one of the model's pages, which Django names."""
+    """Return the URL of a page of the model. `page` is the last part of its URL name, such as `change`."""
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
     return reverse(name, args=args, current_app=site.name)
 
 
 def _has(codename: str) -> Callable[[Any, HttpRequest], bool]:
-    """Return a method of a ModelAdmin: whether the user has this permission."""
+    """Return a method of a ModelAdmin that returns whether the user has this permission."""
 
     def has_permission(self: Any, request: HttpRequest) -> bool:
         return request.user.has_perm(f"{APP}.{codename}")

@@ -1,4 +1,4 @@
-"""What a request asked, as text: of its params, the parts that people read."""
+"""The prompt, or the whole conversation, of a request as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def prompt(params: str) -> str:
 
 
 def conversation(params: str) -> tuple[str, str]:
-    """Return the system prompt, and the text of all messages; "" and the params where they have another form."""
+    """Return the system prompt, and the text of all messages; "" and the params if they cannot be read."""
     try:
         decoded = json.loads(params)
         messages = [(message["role"], _text_of(message["content"])) for message in decoded["messages"]]
@@ -28,7 +28,7 @@ def conversation(params: str) -> tuple[str, str]:
 
 
 def _text_of(content: Any) -> str:
-    """Return a content's text; of a block without text, its type in brackets."""
+    """Return the text of a message's content; for a block without text, its type in brackets."""
     if isinstance(content, str):
         return content
     return "\n".join(str(block["text"]) if "text" in block else f"[{block['type']}]" for block in content)

@@ -61,7 +61,7 @@ TAKE_BACK = Verb(
     name="take_back",
     label=gettext_lazy("Take back"),
     permission="cancel",
-    words=gettext_lazy("Nothing was sent yet, so nothing is billed: this makes drafts of them again."),
+    words=gettext_lazy("Nothing was sent yet, so nothing is billed. The batches become drafts again."),
     rule=gettext_lazy("Only batches that wait to be sent can be taken back."),
     done=ngettext_lazy("%d batch is a draft again.", "%d batches are drafts again."),
     refusal=only(frozenset({State.QUEUED})),
@@ -158,7 +158,7 @@ ABANDON = Verb(
     name="abandon",
     label=gettext_lazy("Abandon"),
     permission="identify",
-    words=gettext_lazy("The search stops. They may be running and billed, and are not sent again."),
+    words=gettext_lazy("The search stops. The batches may be running and billed, and are not sent again."),
     rule=gettext_lazy("Only batches that were sent and are not confirmed can be abandoned."),
     done=ngettext_lazy("%d batch is abandoned.", "%d batches are abandoned."),
     refusal=only(frozenset({State.UNCERTAIN})),
@@ -185,7 +185,9 @@ DELETE_HERE = Verb(
     name="delete_selected",  # replaces Django's, which would first load every request and result
     label=gettext_lazy("Delete the rows here"),
     permission="delete",
-    words=gettext_lazy("Their requests, results and timelines go too. Cannot be undone. Nothing changes at Anthropic."),
+    words=gettext_lazy(
+        "Their requests, results and timelines are deleted too. Cannot be undone. Nothing changes at Anthropic."
+    ),
     rule=gettext_lazy("Only drafts, refused or held batches and finished ones can be deleted here."),
     done=ngettext_lazy("%d batch is deleted here.", "%d batches are deleted here."),
     refusal=cannot_delete_here,
@@ -210,7 +212,7 @@ NEXT_STEPS = {
 
 
 def next_step(batch: MessageBatch) -> str:
-    """Return the name of the button that most people press next in this state; empty where they only wait."""
+    """Return the name of the button that is the next step in most cases; empty if there is nothing to do."""
     if batch.state == State.HELD and batch.may_have_been_billed:
         return IDENTIFY.name
     if batch.state == State.INGESTED and not batch.succeeded_count:

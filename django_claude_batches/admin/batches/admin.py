@@ -1,3 +1,5 @@
+"""The pages of batches: the list, a batch with its actions, and a new batch from a file."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -41,6 +43,8 @@ OURS = FETCHING | {State.QUEUED, State.SUBMITTING, State.INGESTED}
 
 
 class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdminMixin, ActingAdminMixin):
+    """Batches, with all actions. The permission to view them shows no prompts and no answers."""
+
     form = DraftForm
     verbs = BATCH_VERBS
     actions = [as_action(verb) for verb in BATCH_VERBS]
@@ -86,7 +90,7 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
     def fetch(self, request: HttpRequest, pk: int) -> Any:
         """Return the batch with its parent, its retries and the progress of its delivery: one query."""
         rows = with_run(self.get_queryset(request).filter(Q(pk=pk) | Q(parent=pk))).select_related("parent", "run")
-        # The batch is older than those that retry it.
+        # The batch is older than its retries, so it is the first row.
         found = {row.pk: row for row in rows.order_by("pk")[: MAX_ROWS + 1]}
         batch = found.pop(pk, None)
         if batch is not None:
@@ -201,11 +205,14 @@ class MessageBatchAdminMixin(MayActOnBatchesMixin, NewBatchAdminMixin, MovingAdm
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, *args, **kwargs)
-        form.aliases = self.viewer(request).aliases()  # of this request: Django has just made the class
+        form.aliases = self.viewer(request).aliases()  # Django makes a form class for each request
         return form
 
     def save_model(self, request: HttpRequest, obj: MessageBatch, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Write the changed columns, and only while it is a draft: a whole save would undo a submission in between."""
+        """Write the changed columns, if the batch can still be edited.
+
+        Saving the whole row would undo a submission in between.
+        """
         changed = {name: form.cleaned_data[name] for name in form.changed_data}
         if not changed:
             return

@@ -1,4 +1,4 @@
-"""The list of batches, with what the listed ones cost together."""
+"""The change list of batches, with the total cost of the listed batches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BatchChangeList(LeanChangeList):
 
     @cached_property
     def spent(self) -> str:
-        """Return what all batches that match cost, also those of other pages; empty if none is billed. One query."""
+        """Return the total cost of the listed batches, on all pages, as text; empty if none is billed. One query."""
         listed = self.queryset.order_by().values("pk")
         sums = sums_of(UsageRollup.objects.using(self.queryset.db).filter(batch__in=listed))
         if not sums.requests and not sums.unpriced_results:

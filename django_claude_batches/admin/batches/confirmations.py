@@ -22,7 +22,7 @@ from django_claude_batches.models.result import early_outcome
 from django_claude_batches.services import cost_confirmation, retries
 from django_claude_batches.wire import BATCH_ID_PATTERN
 
-# Batches for which *Declare lost* shows what is not known.
+# Batches for which *Declare lost* shows a note.
 MAX_NAMED = 20
 
 # The labels of the outcomes that can be retried.
@@ -31,7 +31,7 @@ RETRYABLE_OUTCOMES = {name: label for name, label in LABELS.items() if name in r
 # Selected initially: the defaults of `services.retry`.
 RETRIED_BY_DEFAULT = ("errored", "expired", "missing")
 
-# Requests of one action, at most as many as in one batch: they are drafted while the browser waits.
+# Requests that one action may draft, as many as one batch may have: they are drafted while the browser waits.
 MAX_RETRIED = 100_000
 
 
@@ -57,10 +57,12 @@ class WordQuestion(Question):
 
 
 class SubmitQuestion(WordQuestion, CountQuestion):
-    """Confirm the submission of drafts; by a typed word, that of a batch that may have been billed before."""
+    """Confirm the submission of drafts. For a batch that may have been billed before, ask for a word to be typed."""
 
     WORD = gettext_lazy("send again")
-    LABEL = gettext_lazy("It may have been billed before, and is then paid for twice. Type “%(word)s” to confirm:")
+    LABEL = gettext_lazy(
+        "This batch may have been billed before, and would then be paid for twice. Type “%(word)s” to confirm:"
+    )
 
     def __init__(self, rows: list[Any], data: QueryDict | None = None) -> None:
         super().__init__(rows, data)
@@ -82,17 +84,17 @@ class SubmitQuestion(WordQuestion, CountQuestion):
 
 class RetryQuestion(Question):
     outcomes = forms.MultipleChoiceField(
-        label=gettext_lazy("Draft again those that are:"),
+        label=gettext_lazy("Retry the rows that are:"),
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": gettext_lazy("Nothing was done: choose which rows are to be drafted again.")},
+        error_messages={"required": gettext_lazy("Nothing was done: choose which rows to retry.")},
     )
     max_tokens = forms.IntegerField(
-        label=gettext_lazy("max_tokens for those that were cut off:"),
+        label=gettext_lazy("max_tokens for rows that were cut off:"),
         required=False,
         min_value=1,
         help_text=gettext_lazy(
-            "More than before. Other rows keep theirs. A number that the model does not allow fails when the batch "
-            "runs."
+            "More than before. Other rows keep their max_tokens. If the model does not allow the number, the requests "
+            "fail when the batch runs."
         ),
     )
     retries_before = forms.IntegerField(widget=forms.HiddenInput)
@@ -115,7 +117,7 @@ class RetryQuestion(Question):
         self._refuse_a_second_time()
         chosen = self.cleaned_data.get("outcomes", [])
         if "truncated" in chosen and "max_tokens" not in self.errors and not self.cleaned_data.get("max_tokens"):
-            self.add_error("max_tokens", _("Nothing was done: say how many tokens those that were cut off may have."))
+            self.add_error("max_tokens", _("Nothing was done: enter max_tokens for rows that were cut off."))
         count = sum(self._counts[name] for name in chosen)
         if count > MAX_RETRIED:
             text = _("Nothing was done: these are %(count)s requests, and at most %(most)s are drafted at once.")
@@ -131,8 +133,8 @@ class RetryQuestion(Question):
         self.data = shown = answered.copy()
         shown["retries_before"] = str(retries)
         text = _(
-            "Nothing was done: they have been retried since this page was opened, by %(latest)s. Confirm to retry "
-            "them again."
+            "Nothing was done: these rows have been retried since this page was opened, by %(latest)s. Confirm to "
+            "retry them again."
         )
         raise forms.ValidationError(text % {"latest": self._latest_retry()})
 
@@ -188,7 +190,7 @@ class DeclareLostQuestion(WordQuestion):
 
     @property
     def note(self) -> str:
-        """Return what is not known about them."""
+        """Return a text that says what is not known about the batches."""
         return " ".join(_unknown(row) for row in self.rows[:MAX_NAMED])
 
 
@@ -205,7 +207,7 @@ def _unknown(batch: MessageBatch) -> str:
 
 
 class WhichQuestion(Question):
-    """Ask for an id of Anthropic's: one of the candidates, or another."""
+    """Ask for the id of the batch at Anthropic: one of the candidates, or another id."""
 
     for_one_row = True
 

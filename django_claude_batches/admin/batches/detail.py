@@ -52,7 +52,7 @@ def batch_page(viewer: Viewer, batch: MessageBatch) -> dict[str, Any]:
         "whole_error": whole_error,
         "counts": list(_counts(viewer, batch)),
         "problems_by_kind": went_wrong(viewer, batch, _number_of(problems)),
-        "facts": [*spending(batch, usage), *outlook(batch), *_wishes(batch), *_related(viewer, batch)],
+        "facts": [*spending(batch, usage), *outlook(batch), *_intents(batch), *_related(viewer, batch)],
         "identified_id": batch.identified_id if batch.is_being_identified else "",
         "adoptable": batch.state in IDENTIFIABLE,
         "unconfirmed": unconfirmed(batch),
@@ -93,12 +93,12 @@ def _counts(viewer: Viewer, batch: MessageBatch) -> Iterable[tuple[str, str, str
         yield "results", _("all results"), "", results
 
 
-def _wishes(batch: MessageBatch) -> Iterable[Fact]:
-    """Yield the requested changes that have not been made yet."""
+def _intents(batch: MessageBatch) -> Iterable[Fact]:
+    """Yield the intents that have not been carried out yet."""
     if batch.cancel_requested_at and batch.state in RUNNING | {State.SUBMITTING, State.UNCERTAIN}:
-        yield Fact(_("Asked to be canceled"), display.moment(batch.cancel_requested_at))
+        yield Fact(_("Cancellation requested"), display.moment(batch.cancel_requested_at))
     if batch.delete_requested_at and not batch.remote_deleted_at:
-        yield Fact(_("Asked to be deleted at Anthropic"), display.moment(batch.delete_requested_at))
+        yield Fact(_("Deletion at Anthropic requested"), display.moment(batch.delete_requested_at))
 
 
 def _related(viewer: Viewer, batch: Any) -> Iterable[Fact]:
@@ -120,14 +120,14 @@ def _samples(viewer: Viewer, batch: MessageBatch) -> list[Any]:
 
 
 def _problems(viewer: Viewer, problems: list[ResultProblem]) -> dict[str, Any]:
-    """Return the lines that could not become rows, for users who may view answers; for others, their number."""
+    """Return the lines that could not be stored, for users who may view answers; for others, their number."""
     shown = problems[:MAX_ROWS]
     rows = shown if viewer.may_view(BatchResult) else []
     return {"count": len(shown), "more": len(problems) > MAX_ROWS, "rows": rows}
 
 
 def _number_of(problems: dict[str, Any]) -> str:
-    """Return how many lines could not become rows, as text; empty for none."""
+    """Return how many lines could not be stored, as text; empty for none."""
     if problems["more"]:
         return _("More than %(n)s") % {"n": f"{problems['count']:,}"}
     return f"{problems['count']:,}" if problems["count"] else ""

@@ -1,4 +1,7 @@
-"""Which actions a batch allows: each function returns why not, to follow the batch's name, or an empty text."""
+"""Which actions a batch allows: each function returns the reason for a refusal, or an empty text.
+
+The reason is a phrase that follows the batch's name, such as "is a draft".
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def only(states: frozenset[State]) -> Callable[[MessageBatch], str]:
 
 
 def being_drafted(batch: MessageBatch) -> str:
-    """Return the refusal for a draft to which its run still adds requests."""
+    """Refuse a draft to which its run still adds requests."""
     return _("is still being drafted by its run") if batch.is_filling else ""
 
 
@@ -55,7 +58,7 @@ def must_be_submitted_alone(batch: MessageBatch) -> str:
 
 
 def _held_back(batch: MessageBatch) -> str:
-    """Return the refusal for a batch that a worker would not send now."""
+    """Refuse a batch that a worker would not send now."""
     if batch.is_being_identified:
         return _("is being verified as %(id)s") % {"id": batch.identified_id}
     run = batch.run

@@ -74,7 +74,7 @@ class NearingFilter(SimpleListFilter):
 
 
 class RunFilter(OneFilter):
-    """The one run whose batches are listed."""
+    """The run whose batches are listed."""
 
     title = _("run")
     parameter_name = RUN

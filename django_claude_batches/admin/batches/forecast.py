@@ -29,7 +29,7 @@ MIN_SAMPLE = 5
 # What the next action is, in the states that have one.
 NEXT = {
     State.QUEUED: gettext_lazy("It is sent"),
-    State.SUBMITTING: gettext_lazy("If no answer has come by then, it counts as not confirmed"),
+    State.SUBMITTING: gettext_lazy("Without an answer, it counts as not confirmed"),
     State.UNCERTAIN: gettext_lazy("It is searched for at Anthropic"),
     State.IN_PROGRESS: gettext_lazy("Anthropic is asked whether it has ended"),
     State.CANCELING: gettext_lazy("Anthropic is asked whether it has ended"),
@@ -49,6 +49,7 @@ class TurnRound:
 
 
 def outlook(batch: MessageBatch) -> Iterator[Fact]:
+    """Yield the next step, the usual duration, and the deadlines of a batch."""
     if batch.next_action_at is not None:
         words = {"what": _next(batch), "when": display.until(batch.next_action_at)}
         yield Fact(_("Next"), _("%(what)s, %(when)s.") % words)
@@ -69,7 +70,7 @@ def _usually(batch: MessageBatch, known: TurnRound) -> SafeString:
     last = ngettext("last %(n)s batch", "last %(n)s batches", known.count) % {"n": f"{known.count:,}"}
     begin = batch.created_at
     if begin is not None and begin + known.most < timezone.now():
-        begin = None  # it takes longer than usual: there is no time to name
+        begin = None  # it has taken longer than usual, so an end that is past is not shown
     usual, most = _within(known.usual, begin), _within(known.most, begin)
     if known.usual == known.most:
         return format_html(_("within {usual} ({last})"), usual=usual, last=last)

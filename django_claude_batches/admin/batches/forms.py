@@ -29,7 +29,7 @@ class BetasField(forms.Field):
     def validate(self, value: Any) -> None:
         for name in value:
             if not BETA.fullmatch(name):
-                text = _("%(name)s is no name of a beta: letters, digits, dots, dashes and underscores only.")
+                text = _("%(name)s is not a valid name of a beta: use letters, digits, dots, dashes and underscores.")
                 raise forms.ValidationError(text, params={"name": name})
 
 

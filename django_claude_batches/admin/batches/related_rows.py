@@ -1,7 +1,7 @@
 """The last events, attempts and problem lines of a batch, for its page: one UNION instead of three querysets.
 
-The page makes at most ten queries, and all ten for a member of staff in a process that has shown no page before. Three
-querysets would be shorter, and take 4 ms of CPU instead of 8 of the page's 65, but make that twelve.
+The page may make ten queries, and makes all ten for a user who is no superuser, in a process that has shown no page
+before. Three querysets would be less code and take 4 ms of CPU instead of 8 (of 65 for the page), but make it twelve.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS: dict[type[Any], tuple[str, str, str | None, tuple[str, ...]]] = {
 
 TEXTS = 4
 
-# Greater than the number of any line.
+# Greater than the number of any problem line.
 BEYOND = 2**31
 
 

@@ -17,9 +17,9 @@ from django_claude_batches.models.batch.outcomes import with_invalid_count
 
 
 def with_run(batches: Any) -> Any:
-    """Annotate batches with the progress of their delivery: an index has the chunks of one, and a batch has few."""
+    """Annotate batches with the progress of their delivery. A batch has few delivery chunks, which an index finds."""
     own: dict[str, Any] = {"batch": OuterRef("pk")}
-    parked = (
+    raised = (
         FailedDelivery.objects.primary().filter(**own).order_by().values("batch").annotate(n=Count("pk")).values("n")
     )
     chunks = DeliveryChunk.objects.primary().filter(**own).order_by()
@@ -27,7 +27,7 @@ def with_run(batches: Any) -> Any:
     left = waiting.annotate(n=Sum(F("last_position") - F("position") + 1)).values("n")
     failed = chunks.with_failures().values("batch").annotate(n=Sum("failed_count")).values("n")
     return with_invalid_count(batches).annotate(
-        failed_delivery_count=Coalesce(Subquery(parked), 0),
+        failed_delivery_count=Coalesce(Subquery(raised), 0),
         undelivered_count=Coalesce(Subquery(left), 0),
         failed_row_count=Coalesce(Subquery(failed), 0),
         is_stuck=Exists(chunks.stuck()),

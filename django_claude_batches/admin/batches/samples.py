@@ -16,13 +16,13 @@ from django_claude_batches.models.result import ResultType, ended_as
 
 MAX_RESULTS = 5
 
-# Of these, so many that failed, and so many answers that cannot be used: others are shown beside them.
+# Failed results, and unusable answers, among these, so that others are shown beside them.
 MAX_UNUSABLE = 2
 
-# Requests of which the results are looked at, from the first: so few that each database looks them up one by one.
+# The first requests, whose results are read: few enough that each database looks them up by an index.
 MAX_LOOKED_AT = 200
 
-# Failed results that are put in order to find the first; if there are more, some are among those that are looked at.
+# Failed results that are sorted to find the first of them. If there are more, the first requests have some.
 MAX_SORTED = 1_000
 
 FAILED = (ResultType.ERRORED, ResultType.EXPIRED, ResultType.CANCELED)
@@ -50,8 +50,8 @@ class Sample:
 def samples(batch: MessageBatch) -> list[Sample]:
     """Return a few results: failed ones, answers that cannot be used, and others, each in the order of the requests.
 
-    One query of a few rows by indexes. Another one where failed results are behind the first requests, and for a batch
-    that was made elsewhere, which has no requests.
+    One query of a few rows by indexes. A second query if failed results come after the first requests, or if the batch
+    was made elsewhere and has no requests.
     """
     results: Any = BatchResult.objects.using(batch._state.db)
     first = _ranked(results.filter(request__batch=batch.pk, request__position__lt=MAX_LOOKED_AT))
@@ -65,13 +65,13 @@ def samples(batch: MessageBatch) -> list[Sample]:
 
 
 def _stored_failures(batch: MessageBatch) -> int:
-    """Return how many results failed; 0 if that is not known, or if they are too many to be put in order."""
+    """Return how many results failed; 0 if that is not known, or if they are too many to be sorted."""
     failed = sum(each.count for each in outcome_counts(batch) if each.name in FAILED)
     return 0 if batch.result_counts is None or failed > MAX_SORTED else failed
 
 
 def _ranked(results: Any) -> Any:
-    """Match the first of each group by the position of their requests."""
+    """Match the first results of each group, by the position of their requests."""
     number = Window(RowNumber(), partition_by=F("group"), order_by="request__position")
     return results.annotate(group=_group()).annotate(number=number).filter(number__lte=MAX_RESULTS)
 
@@ -91,7 +91,7 @@ def _read(results: Any) -> list[Any]:
 
 
 def _chosen(found: list[Any]) -> list[Any]:
-    """Return a few of each group, and more of one where the others have too few."""
+    """Return a few results of each group, and more of one group if the others have too few."""
     ordered = sorted(found, key=lambda row: (row.group, row.position or 0, row.custom_id))
     groups = [[row for row in ordered if row.group == group] for group in range(3)]
     few = [*groups[0][:MAX_UNUSABLE], *groups[1][:MAX_UNUSABLE], *groups[2]]

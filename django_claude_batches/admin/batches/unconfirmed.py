@@ -48,7 +48,7 @@ def _candidates(attempt: SubmitAttempt) -> list[dict[str, Any]]:
 
 
 def _when(text: str) -> str:
-    """Return the API's time in the format of the page; as it is, if it is none."""
+    """Return a time of the API in the format of the page; unchanged if it cannot be read."""
     try:
         at = parse_datetime(text)
     except ValueError:
@@ -60,13 +60,13 @@ def _facts(batch: MessageBatch, attempt: SubmitAttempt) -> Iterable[tuple[str, s
     if attempt.sent_at is not None:
         yield _("Sent at"), _moment(attempt.sent_at)
     yield _("Size of the body"), filesizeformat(attempt.body_bytes) if attempt.body_bytes is not None else _("unknown")
-    yield _("Newest batch at Anthropic before it"), _baseline(attempt)
+    yield _("Newest batch at Anthropic before the call"), _baseline(attempt)
     made = {"made": attempt.listings_made, "needed": FULL_LISTINGS}
     yield _("Full listings without a candidate"), _("%(made)s; %(needed)s are needed") % made
     if batch.state == State.UNCERTAIN and attempt.sent_at is not None:
-        yield _("Can count as not received from"), _moment(attempt.sent_at + quiet_period(attempt))
+        yield _("Counts as not received no earlier than"), _moment(attempt.sent_at + quiet_period(attempt))
     if attempt.window_until is not None:
-        yield _("Was not made at Anthropic after"), _moment(attempt.window_until)
+        yield _("Not created at Anthropic after"), _moment(attempt.window_until)
     if attempt.watch_until is not None:
         yield _("Watched for late proofs until"), _moment(attempt.watch_until)
 

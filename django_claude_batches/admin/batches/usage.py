@@ -1,4 +1,4 @@
-"""What a batch used and cost, in one line each."""
+"""The cost and the tokens of a batch, as facts and as a table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from django_claude_batches.models import MessageBatch, State, UsageRollup
 from django_claude_batches.models.batch_state import UNSENT
 from django_claude_batches.models.usage import USAGE_COLUMNS
 
-# States in which its cost is known, or nothing more is going to be.
+# States in which the cost is known, or will never be.
 PRICED = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
 
 THROUGH_CACHE = ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
 
 
 def spending(batch: MessageBatch, usage: Sequence[UsageRollup]) -> Iterator[Fact]:
-    """Yield the estimated cost until it is complete, and then its actual cost and usage."""
+    """Yield the estimated cost until the batch is complete, and then the cost and the tokens."""
     if batch.state not in PRICED and (prices := known(conf.prices, None)):
         label = _("Estimate before sending") if batch.state in UNSENT else _("Estimated cost")
         yield Fact(label, display.estimate(batch.estimate(prices)))

@@ -1,4 +1,4 @@
-"""What went wrong with a batch: a line for each kind, with its number."""
+"""The problems of a batch, grouped by kind, each with the number of rows."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ class Problem:
 
 
 def went_wrong(viewer: Viewer, batch: Any, lines: str) -> dict[str, Any]:
-    """Return the kinds of errors, from what was counted when they were stored; empty if there are none.
+    """Return the kinds of problems, by the counts made when results were stored; empty if there are none.
 
-    `lines` is the number of lines of the results that could not be stored, as text. One query if the job's code raised.
+    `lines` is the number of lines of the results that could not be stored, as text. One query if the batch has failed
+    deliveries.
     """
     problems = [*_errors(viewer, batch), *_raised(viewer, batch)]
     if lines:

@@ -63,7 +63,7 @@ def _audit_command(alias: str) -> str:
 
 
 def _why_and_remedy(account: AccountState) -> tuple[str, str]:
-    """Return two sentences: why nothing is sent, in the API's words except for a refused key, and what ends that."""
+    """Return two sentences: why nothing is sent, in the API's words except for a refused key, and what to do."""
     reason = f"{account.pause_reason.rstrip('.')}."
     if account.paused_until is not None:
         return reason, _("It resumes automatically at %(until)s.") % {"until": _end(account.paused_until)}

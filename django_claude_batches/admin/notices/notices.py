@@ -28,7 +28,7 @@ _THINGS_OF_THE_SERVER = ngettext_lazy(
 def notices(viewer: Viewer) -> list[NoticeGroup]:
     """Return the current notices: one query, or a few more before the first tick.
 
-    What only the people who run the server can change is a group of its own, for superusers.
+    For superusers, notices about the server are a group of their own.
     """
     accounts = _rows(AccountState, viewer.accounts)
     live = _live(accounts, viewer.accounts)
@@ -50,7 +50,7 @@ def _group(heading: Any, found: list[Notice]) -> NoticeGroup:
 
 
 def _about_no_tick(viewer: Viewer) -> Iterator[Notice]:
-    """Yield that there is work and no tick: to superusers with what to do, to others that they cannot change it."""
+    """Yield the notice that work is due and no tick runs. Only superusers read how to start one."""
     if viewer.is_superuser:
         text = _("Nothing is moving. Start a worker and beat, or run `manage.py claude_batches tick --loop`.")
     else:
@@ -67,7 +67,7 @@ def _failed_checks() -> Iterator[Notice]:
 
 
 def _live(accounts: Sequence[Any], visible: frozenset[str] | None) -> Any:
-    """Return rows that can carry the counts: any account has them; before the first tick, any other row of the app."""
+    """Return a row with the counts as columns: an account, or another row of the app before the first tick; or None."""
     if accounts:
         return accounts[0]
     return next((row for kind in DUE_MODELS for row in _rows(kind, visible)), None)

@@ -31,7 +31,7 @@ class RowNotice:
     words: Any
 
 
-# By the name of the column of `row_counts` that has the number of rows. They are few, and an index serves each count.
+# By the name of the column of `row_counts` with the number of rows. The rows are few, and an index serves each count.
 ROW_NOTICES = {
     "unconfirmed": RowNotice(
         MessageBatch,

@@ -20,17 +20,14 @@ SECONDS_OF_OURS = 5
 
 
 class MovingAdminMixin(MirrorAdminMixin):
-    """A ModelAdmin whose rows change automatically.
-
-    The templates `card.html` and `rows.html` of its model are the live parts.
-    """
+    """A ModelAdmin whose rows change automatically. The template `live.html` of its model has the live parts."""
 
     def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return the content of the row's page, besides its fields."""
         raise NotImplementedError
 
     def moves(self, row: Any) -> bool:
-        """Whether the row still changes automatically."""
+        """Return whether the row still changes automatically."""
         raise NotImplementedError
 
     def seconds(self, row: Any) -> int:

@@ -1,4 +1,4 @@
-"""The base of all pages: rows that mirror something are shown, not edited."""
+"""The base of all pages: read-only by default, with notices, limited lookups, and rows that the user may see."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     def visible_accounts(self, request: HttpRequest) -> Collection[str] | None:
         """Return the aliases of the accounts whose rows the user may see and act on; None for all.
 
-        To be overridden on one page of a site: all pages of this package on that site are narrowed by it.
+        Override it on one page of a site: the limit applies to all pages of this package on that site.
         """
         return None
 
@@ -134,7 +134,7 @@ class MirrorAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return Viewer(request, self.admin_site)
 
     def visible(self, request: HttpRequest, text: str) -> str:
-        """Return what the user may see of a text that code of the project may have raised."""
+        """Return the part that the user may see of a text, which the project's code may have raised."""
         return self.viewer(request).visible(text)
 
     def reduced(self, request: HttpRequest, row: Any) -> Any:

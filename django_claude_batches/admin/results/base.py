@@ -1,4 +1,4 @@
-"""Shared by the pages of requests and of results: both belong to a batch, and each has its counterpart."""
+"""The base of the pages of requests and results: rows of a batch, each linked to its counterpart."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Text:
 
 
 class OfBatchAdminMixin(MirrorAdminMixin):
-    """Rows by the hundred thousand for each batch: an index serves each query of a list."""
+    """A page for rows of which each batch may have 100,000: an index must serve each query of a list."""
 
-    # The model of the counterpart, and the attribute of a row that has its primary key.
+    # The model of the counterpart, and the attribute of a row with the counterpart's primary key.
     other_model: type[BatchRequest | BatchResult]
     other_pk: str
 
@@ -88,32 +88,32 @@ class OfBatchAdminMixin(MirrorAdminMixin):
         return reverse(name, args=[row.pk, text.name], current_app=self.admin_site.name)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Omit the batch if all rows are of one, and its link for users who may not view it."""
+        """Omit the batch from the list of one batch, and its link for users who may not view batches."""
         may_view = self.viewer(request).may_view(MessageBatch)
         shown: dict[Any, Any] = {"batch_link": "batch_link" if may_view else "batch_id"}
         columns = [shown.get(name, name) for name in super().get_list_display(request)]
         return columns if batch_pk(request) is None else [name for name in columns if name not in shown.values()]
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Add what reads the parameters of the search: Django refuses a parameter that no filter reads."""
+        """Add filters for the parameters of the search: Django refuses parameters that no filter reads."""
         return [*super().get_list_filter(request), SearchIn, SearchAfter]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RowList]:
         return RowList
 
     def in_reading_order(self, request: HttpRequest, rows: Any) -> Any:
-        """Return the rows in the order in which the list shows them; they are counted in that of `get_ordering`."""
+        """Return the rows in the order in which they are shown. They are counted in the order of `get_ordering`."""
         return rows
 
     def complete_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Add to the rows of one page what its columns show."""
+        """Set the attributes that the columns show on the rows of one page."""
 
     def search_choices(self, request: HttpRequest) -> list[tuple[str, Any]]:
         """Return what can be searched: values of SEARCH_IN and their labels; empty if there is nothing to choose."""
         return []
 
     def narrowed_to(self, request: HttpRequest) -> str:
-        """Return which rows a filter chooses from, where those are not all; otherwise an empty text."""
+        """Return a text that says among which rows a filter selects; empty if it selects among all rows."""
         return ""
 
     def get_ordering(self, request: HttpRequest) -> Any:

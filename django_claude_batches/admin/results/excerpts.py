@@ -1,4 +1,4 @@
-"""The answers and targets of the rows of a list: one query for a page, which reads no long answer."""
+"""Excerpts of answers for a list of results: one query for a page, which does not read long answers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_STORED_BYTES = 65_536
 # Characters of an excerpt.
 MAX_CHARACTERS = 160
 
-# What a list shows of a row besides its own columns and the short message: the batch has the note of a purge, the
-# request that of an erasure.
+# Columns that are read with the short message: for errors, costs, targets, and notes about a purge (on the batch) and
+# an erasure (on the request).
 COLUMNS = (
     *("result_type", "error_type", "error_message"),
     *("batch__result_bodies_purged_at", "batch__result_purge_began_at", "batch__prices_as_of"),
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def short_message() -> Expression:
-    """Return the message unless it is long, as an expression."""
+    """Return an expression for the message, or NULL if it is longer than MAX_STORED_BYTES."""
     return Case(When(size__lte=MAX_STORED_BYTES, then=F("message")), output_field=JSONField())
 
 
@@ -35,7 +35,7 @@ def stored_size() -> Expression:
 
 
 def with_excerpts(results: Any, pks: Collection[int]) -> dict[int, Any]:
-    """Return the results of these primary keys with what `excerpt` and the column of targets read; one query."""
+    """Return the results with the columns that `excerpt` and the target column need, by primary key; one query."""
     rows = results.filter(pk__in=pks).order_by().select_related("batch", "request").only(*COLUMNS)
     found = {}
     for row in rows.annotate(size=stored_size()).annotate(short_message=short_message()):
@@ -47,7 +47,7 @@ def with_excerpts(results: Any, pks: Collection[int]) -> dict[int, Any]:
 def excerpt(row: Any) -> str:
     """Return the beginning of the answer on one line, or its error, or why there is none.
 
-    `row` is of `with_excerpts`.
+    `row` comes from `with_excerpts`.
     """
     if (row.size or 0) > MAX_STORED_BYTES:
         return _("long answer")
@@ -58,7 +58,7 @@ def excerpt(row: Any) -> str:
 
 
 def kinds_of_blocks(message: Any) -> str:
-    """Name the blocks of an answer without text, such as a call of a tool."""
+    """Return the types of an answer's blocks in brackets, such as `[tool_use]`, for an answer without text."""
     content = message.get("content") if isinstance(message, dict) else None
     blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
     return ", ".join(f"[{block.get('type')}]" for block in blocks)

@@ -85,7 +85,7 @@ class ExportForm(forms.Form):
             del fields[ERROR_TYPE]
 
     def _column(self, name: str) -> str:
-        """Return the label of a column; those of the uploaded file are one choice, and so are the fields of answers."""
+        """Return the label of a choice. All columns of the uploaded file are one choice; so are all output fields."""
         if name == cells.OUTPUT:
             return _("output: the fields of a JSON schema")
         if name != cells.CELLS:

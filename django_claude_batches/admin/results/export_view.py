@@ -85,7 +85,7 @@ def export_links(
 ) -> list[tuple[str, str]]:
     """Return label and URL of the page that exports the batch's results; empty if there are none to export.
 
-    `narrowed` is what the page has selected initially: the parameters of the list of results.
+    `narrowed` are the filters that the page selects initially, as parameters of the list of results.
     """
     if batch.state not in REMOTE - RUNNING or not page.viewer(request).may_view(BatchResult):
         return []

@@ -1,6 +1,7 @@
 """Filters of the lists of results and requests.
 
-Within one batch an index serves them. In the list of all results, those of the newest batches that have such rows.
+Within one batch, an index serves each filter. In the list of all results, a filter selects only among the newest
+batches that have matching rows.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from django_claude_batches.models import BatchResult
 
 
 class BatchFilter(OneFilter):
-    """The one batch that a list of requests or results is about."""
+    """The batch whose requests or results are listed."""
 
     title = _("batch")
     parameter_name = BATCH
 
 
 class RunFilter(OneFilter):
-    """The one run whose results are listed."""
+    """The run whose results are listed."""
 
     title = _("run")
     parameter_name = RUN
@@ -38,14 +39,14 @@ class RunFilter(OneFilter):
         self._page = model_admin
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Select the results of the newest batches, which are the run's where the query string names one."""
+        """Select the results of the run's newest batches: `newest_batches` also reads the run in the query string."""
         if self.value() is None:
             return queryset
         return queryset.filter(batch__in=[batch.pk for batch in self._page.newest_batches(request).batches])
 
 
 class ReadBySearch(SimpleListFilter):
-    """A parameter that the search reads. It offers nothing: the search form does."""
+    """A parameter of the search, which would be refused without a filter. It has no choices: the search form has."""
 
     title = ""
 
@@ -65,7 +66,7 @@ class SearchAfter(ReadBySearch):
 
 
 class InBatchFilter(SimpleListFilter):
-    """Named methods of the queryset, offered only within a batch, where an index serves them."""
+    """A filter whose choices are names of queryset methods. Shown only within a batch, where an index serves it."""
 
     title = _("outcome")
     parameter_name = "outcome"
@@ -83,7 +84,7 @@ class InBatchFilter(SimpleListFilter):
 
 
 class ResultFilter(InBatchFilter):
-    """Named methods of the queryset; in the list of all results, among those of the newest batches."""
+    """A filter whose choices are names of queryset methods. In the list of all results, it reads the newest batches."""
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
@@ -100,7 +101,7 @@ class ResultFilter(InBatchFilter):
         return found.filter(batch__in=self.batches(self._page.newest_batches(request), chosen))
 
     def batches(self, newest: NewestBatches, chosen: str) -> list[int]:
-        """Return those that have such rows."""
+        """Return the primary keys of the batches that have rows with the chosen value."""
         return newest.with_outcome(chosen)
 
 
@@ -122,7 +123,7 @@ class RequestOutcomeFilter(InBatchFilter):
     methods = {"missing": _("Without a result")}
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Compare the batch's requests with the batch's results: `missing()` searches the results of all batches."""
+        """Compare with the results of this batch only: `missing()` would search the results of all batches."""
         pk = batch_pk(request)
         if self.value() not in self.methods or pk is None:
             return queryset

@@ -1,6 +1,6 @@
-"""Which batches have the rows that a filter of the list of all results is about: chosen by their counts.
+"""The newest batches that have rows for a filter of the list of all results, by the stored counts of the batches.
 
-A filter of a column would read the table from its end, to its beginning if nothing matches.
+A filter on a column of the results would read their table backwards, and all of it if nothing matches.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from django_claude_batches.models.usage import MAX_ERROR_GROUPS
 
 MAX_BATCHES = 1_000
 
-# Results that a filter reads on a database without partial indexes: those of a large batch. Others have an index of the
-# few results that people look for (migration 0002).
+# Results that a filter reads on a database without partial indexes: as many as a large batch has. Other databases
+# have partial indexes for the rare outcomes (migration 0002).
 MAX_READ = 100_000
 
 # Outcomes that each database finds by an index.
@@ -35,42 +35,45 @@ API_COUNTS = ("processing_count", "succeeded_count", "errored_count", "canceled_
 
 
 class NewestBatches:
-    """The newest batches that may have results and that the user may see; the newest first."""
+    """The newest batches that may have results, of those that the user may see; the newest first."""
 
     def __init__(self, batches: Any) -> None:
         off_tier = UsageRollup.objects.using(batches.db).filter(batch=OuterRef("pk"), other_tier_results__gt=0)
         rows = batches.filter(state__in=REMOTE).annotate(is_off_tier=Exists(off_tier)).order_by("-pk")
         self.batches: list[MessageBatch] = list(rows.only(*COLUMNS, *API_COUNTS)[:MAX_BATCHES])
         self.is_indexed = connections[batches.db].features.supports_partial_indexes
-        # How many of them a filter has chosen from.
+        # How many of these batches the filters have selected from.
         self.looked_at = len(self.batches)
 
     @property
     def are_all(self) -> bool:
-        """Whether the filters have chosen from all batches."""
+        """Return whether the filters have selected from all batches."""
         return self.looked_at == len(self.batches) < MAX_BATCHES
 
     def with_outcome(self, method: str) -> list[int]:
-        """Return the batches that have results with this outcome, a method of `results`; one query."""
+        """Return the primary keys of batches that have results with this outcome, named by its queryset method.
+
+        One query.
+        """
         read_invalid_counts(self.batches)
         chosen = [batch.pk for batch in self.batches if _count(batch, method)]
         return chosen if method in INDEXED else self._readable(chosen)
 
     def with_error(self, error_type: str) -> list[int]:
-        """Return the batches that have errors of this type."""
+        """Return the primary keys of batches that have errors of this type."""
         kinds = ((batch.pk, {each.error_type for each in error_groups(batch)}) for batch in self.batches)
         return [pk for pk, error_types in kinds if error_type in error_types]
 
     def of_another_tier(self) -> list[int]:
-        """Return the batches that have results not billed at the batch rate."""
+        """Return the primary keys of batches that have results not billed at the batch rate."""
         return self._readable(batch.pk for batch in self.batches if batch.is_off_tier)  # type: ignore[attr-defined]
 
     def of_unknown_cost(self) -> list[int]:
-        """Return the batches that have results of unknown cost."""
+        """Return the primary keys of batches that have results of unknown cost."""
         return self._readable(batch.pk for batch in self.batches if batch.cost_usd is None)
 
     def _readable(self, chosen: Iterable[int]) -> list[int]:
-        """Return the newest of the chosen batches: so many as can be read without an index of such rows."""
+        """Return the chosen batches; without a partial index, only the newest, up to MAX_READ results."""
         pks, total = set(chosen), 0
         for number, batch in enumerate(self.batches, 1):
             if self.is_indexed or batch.pk not in pks:

@@ -1,4 +1,4 @@
-"""The order in which people read a batch's results: that of its requests, as they were drafted."""
+"""The order in which a batch's results are shown: that of its requests."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ReadingOrder:
 
     @property
     def key(self) -> str:
-        """The column by which results are ordered: their custom_id where the requests are not known."""
-        is_ours = self.batch.body_bytes > 0
-        return "request__position" if is_ours else "custom_id"
+        """Return the column to order by: the request's position, or the custom_id if the requests are not known."""
+        has_requests = self.batch.body_bytes > 0
+        return "request__position" if has_requests else "custom_id"
 
     def ordered(self, results: Any) -> Any:
         """Return the batch's results in this order.

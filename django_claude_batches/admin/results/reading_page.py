@@ -36,7 +36,7 @@ FILTERS = "_changelist_filters"
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A text under a heading; a note instead of what is not there, or below what was cut."""
+    """A text under a heading, or the fields of an output. `note` says that the text is missing or was cut."""
 
     heading: Any
     text: str = ""
@@ -54,7 +54,7 @@ def read_request(row: BatchResult) -> None:
 
 
 def question(row: BatchResult) -> list[Panel]:
-    """Return the question, for users who may view requests. Empty if it is not known here."""
+    """Return the panels of the question, to be shown only to users who may view requests; empty if it is not known."""
     found: Any = row.request
     if found is None:
         return []
@@ -63,7 +63,7 @@ def question(row: BatchResult) -> list[Panel]:
         return [Panel(_("Question"), note=found.purge_note)]
     system, asked_for = conversation(found.start)
     is_cut = len(found.start) == MAX_PARAMS
-    note = _("Its beginning. The page of the request has all of it.") if is_cut else ""
+    note = _("Only the beginning is shown. The page of the request has all of it.") if is_cut else ""
     panels = [_panel(_("Question"), asked_for, note)]
     return [*panels, _panel(_("System prompt"), system)] if system else panels
 
@@ -97,7 +97,10 @@ def _value(value: Any) -> str:
 
 
 def neighbors(request: HttpRequest, row: BatchResult, results: Any) -> Iterator[tuple[str, BatchResult]]:
-    """Yield the previous and the next result of its batch, of those that the list showed: two queries."""
+    """Yield label and row of the previous and the next result, within the list from which the page was opened.
+
+    Two queries.
+    """
     order = ReadingOrder(row.batch)
     if order.key != "custom_id" and row.request is None:
         return

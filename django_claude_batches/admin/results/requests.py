@@ -1,3 +1,5 @@
+"""The pages of requests: the list, usually of one batch, and a request with its params."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -56,7 +58,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
     def get_queryset(self, request: HttpRequest) -> Any:
         rows = super().get_queryset(request).select_related("content_type")
         result = BatchResult.objects.using(rows.db).filter(request=OuterRef("pk")).order_by()
-        # Subqueries for the rows that are shown: a join may be made for all rows first.
+        # Subqueries run only for the rows that are shown; a join may be made for all rows first.
         return rows.annotate(
             outcome=Subquery(result.values("result_type")[:1]),
             stop_reason=Subquery(result.values("stop_reason")[:1]),
@@ -70,7 +72,7 @@ class BatchRequestAdminMixin(OfBatchAdminMixin):
 
 
 def _cells(row: BatchRequest) -> list[Text]:
-    """Return the row of the uploaded table, if the request was made of one."""
+    """Return the row of the uploaded file from which the request was made, if there is one."""
     names = row.batch.cells_header if row.cells else []
     lines = [f"{name}: {cell}" for name, cell in zip(names, row.cells, strict=False)]
     return [Text("cells", _("row of the uploaded file"), "\n".join(lines))] if lines else []

@@ -1,3 +1,5 @@
+"""The pages of results: the list, of one batch or of all, and a result beside its question."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -39,7 +41,7 @@ ORDER_BY_BATCH = ("-batch_id", "-custom_id")
 # Parameters of the filters.
 FILTERED_BY = frozenset(each.parameter_name for each in (RunFilter, ResultOutcomeFilter, ErrorTypeFilter, TierFilter))
 
-# The attribute of a request for the newest batches.
+# The attribute of the HTTP request that caches the newest batches.
 NEWEST = "_dcb_newest"
 
 # Why an answer that the API counts as succeeded cannot be used, by its outcome.
@@ -63,7 +65,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
     other_pk = "request_id"
     list_display = ("custom_id", "answer", "target_link", "batch_link", "outcome", "cost", "tokens")
     search_help_text = _("A whole custom_id; in the list of one batch, its beginning, or words of the answers.")
-    # At most so much of a batch is searched for words at once.
+    # Limits of one search for words in a batch.
     max_searched_rows = MAX_ROWS
     max_searched_seconds = MAX_SECONDS
     optional_columns = ("target_link",)
@@ -102,7 +104,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
 
     @admin.display(description=_("tokens"))
     def tokens(self, row: BatchResult) -> str:
-        """Return the tokens in and out; those read from and written to the cache are part of those in."""
+        """Return the tokens in and out; tokens read from and written to the cache count as in."""
         if row.input_tokens is None and row.output_tokens is None:
             return display.EMPTY
         cached = row.cache_read_tokens or 0
@@ -156,13 +158,13 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
         return queryset.filter(pk__in=found.pks), False
 
     def in_reading_order(self, request: HttpRequest, rows: Any) -> Any:
-        """Order one batch's results as its requests; failures by kind, and those of a searched custom_id by it."""
+        """Order one batch's results as its requests, except filtered failures and matches of a custom_id."""
         batch = self.listed_batch(request)
         is_ordered = _is_by_kind(request) or (request.GET.get(SEARCH_VAR) and request.GET.get(SEARCH_IN) != ANSWERS)
         return rows if batch is None or is_ordered else ReadingOrder(batch).ordered(rows)
 
     def narrowed_to(self, request: HttpRequest) -> str:
-        """Say that a filter of all results chooses among the newest batches, where there are more."""
+        """Return a text that says so if a filter of all results selects only among the newest batches."""
         if batch_pk(request) is not None or not FILTERED_BY & request.GET.keys():
             return ""
         newest = self.newest_batches(request)
@@ -181,7 +183,7 @@ class BatchResultAdminMixin(ExportingAdminMixin, OfBatchAdminMixin):
             row.target_link = links.link(row.completed and row.completed.request)
 
     def newest_batches(self, request: HttpRequest) -> NewestBatches:
-        """Return the batches, of one run or of all, among which a filter of the list chooses; read once a request."""
+        """Return the newest batches, of one run or of all, among which filters select; cached on the HTTP request."""
         known: dict[str, NewestBatches] = vars(request)
         if NEWEST not in known:
             batches = self.viewer(request).rows(MessageBatch)
@@ -244,7 +246,7 @@ def _why_unusable(row: BatchResult) -> str:
 
 
 def _completed(row: Any) -> Any:
-    """Return what `excerpt` reads: a project's page may show the column for rows of its own query."""
+    """Return the row with what `excerpt` needs, reading it for rows of a project's own queryset."""
     found = getattr(row, "completed", None)
     return found or with_excerpts(BatchResult.objects.using(row._state.db), [row.pk])[row.pk]
 

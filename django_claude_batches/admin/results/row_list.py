@@ -1,4 +1,4 @@
-"""The list of requests or results: in the order in which people read it, and with what its search read."""
+"""The change list of requests and results: its order, and what its search covered."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ANSWERS = "answers"
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """What a search read, in words, and the key after which it can continue; None if it read all rows."""
+    """A text that says what was searched, and the key after which to continue; None if all rows were read."""
 
     text: str
     after: Any = None
 
 
 def remember_search(request: HttpRequest, searched: Searched) -> None:
-    """Keep it for the list: Django calls a page's search and returns only its rows."""
+    """Keep the outcome of a search on the HTTP request: Django's change list receives only the rows."""
     vars(request)["_dcb_searched"] = searched
 
 
@@ -39,7 +39,7 @@ class RowList(LeanChangeList):
     # The query string that searches the answers instead, where no custom_id was found.
     search_answers = ""
 
-    # What a filter chose from, if that is not all.
+    # A text that says among which rows a filter selected, if not among all.
     narrowed_to = ""
 
     # What can be searched: each value of SEARCH_IN, its label, and whether it is selected.
@@ -50,10 +50,10 @@ class RowList(LeanChangeList):
 
     def in_reading_order(self, request: HttpRequest) -> Any:
         if not self.result_count:
-            return self.queryset.none()  # to find nothing, the database may have read all rows of the batch
+            return self.queryset.none()  # a second query that finds nothing may read all rows of the batch again
         page: Any = self.model_admin
         found = self._page_of(page.in_reading_order(request, self.queryset))
-        # Shorter than what was counted: some of the results have no request. No row may be missing from the list.
+        # Fewer rows than counted: some results have no request. Keep the other order, so that no row is missing.
         is_whole = len(found) >= min(self.list_per_page, self.result_count - self._first)
         return found if is_whole else self._page_of(self.queryset)
 

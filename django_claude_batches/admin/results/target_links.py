@@ -1,4 +1,4 @@
-"""What a request is about, as a link to its page in the admin."""
+"""Links to the targets of requests in the admin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django_claude_batches.models import BatchRequest
 
 
 class TargetLinks:
-    """Links for the rows of one page. The permission for a model is asked for once, and no target is loaded."""
+    """Links for the rows of one page. The permission for each model is checked once, and no target is loaded."""
 
     def __init__(self, viewer: Viewer, using: str) -> None:
         self._viewer = viewer

@@ -1,4 +1,4 @@
-"""Find words in the answers of one batch: read page by page, up to a number of rows or seconds."""
+"""Search words in the answers of one batch, which are read in pages, up to a number of rows or seconds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from django_claude_batches.models.result import text_of
 MAX_ROWS = 20_000
 MAX_SECONDS = 3.0
 
-# Results of the batch that one query reads: on MariaDB, to find the few that a filter selects takes 0.1 ms for each.
+# Results of the batch that one query reads. If a filter selects few of them, MariaDB takes 0.1 ms for each one read.
 WINDOW_ROWS = 5_000
 
 
 @dataclass(slots=True)
 class WordSearch:
-    """What a search read and found. `last` is the key at which it stopped before the end; None if it read all rows."""
+    """The outcome of a search: primary keys of matches, rows read, and long answers that were not read.
+
+    `last` is the key at which the search stopped before the end; None if it read all rows.
+    """
 
     pks: list[int] = field(default_factory=list)
     rows: int = 0
@@ -34,7 +37,7 @@ class WordSearch:
     last: Any = None
 
     def describe(self, term: str) -> str:
-        """Say what was searched."""
+        """Return a text that says what was searched."""
         read = ngettext(
             "The text of %(n)s result, for “%(term)s”.", "The text of %(n)s results, for “%(term)s”.", self.rows
         )
@@ -63,8 +66,8 @@ def search_batch(
 ) -> WordSearch:
     """Find the batch's results with all of the words in their text or the message of their error, in reading order.
 
-    The search begins after the key that a query string has. The stored JSON is not compared: it also has keys, and
-    other characters are escapes in it on some databases. Answers of more than 64 kB are counted and not read.
+    The search begins after the key `after`, as a query string has it. Texts are compared here and not in the database:
+    stored JSON also has keys, and on some databases escapes. Answers of more than 64 kB are counted and not read.
     """
     order, wanted = ReadingOrder(batch), list(words)
     found = WordSearch()
@@ -89,11 +92,11 @@ def search_batch(
 def _pages(
     results: Any, order: ReadingOrder, start: Any, window_rows: int
 ) -> Iterator[tuple[list[tuple[Any, int, int | None]], Any]]:
-    """Yield the key, the primary key and the stored size of at most 1,000 results, or 8 MB of what is read.
+    """Yield pages of results (key, primary key, stored size), each with the key up to which the batch was read.
 
-    With each page comes the key up to which the batch was read. A query reads no more than a window of the batch:
-    where no index has the rows that a filter selects, the database reads all others to find them, and the search has
-    to look at the clock meanwhile.
+    A page has at most 1,000 results, or 8 MB of answers that will be read. A query covers at most `window_rows`
+    results of the batch: without an index for a filter, the database reads all of them to find a few, and the search
+    must be able to stop in between.
     """
     every = BatchResult.objects.using(results.db).filter(batch=order.batch.pk)
     rows = results.annotate(size=stored_size())
@@ -122,7 +125,7 @@ def _read(row: tuple[Any, int, int | None]) -> int:
 
 
 def _texts(using: str, pks: list[int]) -> dict[int, str]:
-    """Return what is searched of these results, by primary key: without the order, and so without its join."""
+    """Return the text that is searched for each of these results, by primary key; unordered, which saves a join."""
     rows: Any = BatchResult.objects.using(using).filter(pk__in=pks).annotate(size=stored_size())
     found = rows.annotate(short_message=short_message()).values_list("pk", "short_message", "error_message")
     return {pk: f"{text_of(message)}\n{error}".casefold() for pk, message, error in found}

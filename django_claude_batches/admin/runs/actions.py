@@ -58,7 +58,7 @@ PAUSE = Verb(
     name="pause",
     label=gettext_lazy("Pause"),
     permission="pause",
-    words=gettext_lazy("Drafting, sending and delivering stop. What runs at Anthropic continues and is billed."),
+    words=gettext_lazy("Drafting, sending and delivering stop. Batches that run at Anthropic continue and are billed."),
     rule=gettext_lazy("Only runs that are not over and not paused can be paused."),
     done=ngettext_lazy("%d run is paused.", "%d runs are paused."),
     refusal=_cannot_pause,
@@ -68,7 +68,7 @@ RESUME = Verb(
     name="resume",
     label=gettext_lazy("Resume"),
     permission="pause",
-    words=gettext_lazy("The run continues where it stopped. What is drafted then is sent, and billed once sent."),
+    words=gettext_lazy("The run continues where it stopped: it drafts and sends rows, which are billed once sent."),
     rule=gettext_lazy("Only runs that are paused, or whose delivery is stuck, can be resumed."),
     done=ngettext_lazy("%d run is resumed.", "%d runs are resumed."),
     refusal=_cannot_resume,
@@ -80,9 +80,8 @@ RESUME_WITHOUT = Verb(
     label=gettext_lazy("Resume without rows that cannot be asked"),
     permission="pause",
     words=gettext_lazy(
-        "The run continues where it stopped. From now on, rows that cannot be asked are left out and counted; "
-        "they cost nothing, and the run's page names the first of them. What is drafted then is sent, and "
-        "billed once sent."
+        "The run continues where it stopped: it drafts and sends rows, which are billed once sent. Rows that cannot "
+        "be asked are left out and counted from now on; they cost nothing, and the run's page names the first of them."
     ),
     rule=gettext_lazy("Only runs that are paused while they are drafted can leave rows out."),
     done=ngettext_lazy("%d run continues without such rows.", "%d runs continue without such rows."),
@@ -94,8 +93,8 @@ CANCEL = Verb(
     label=gettext_lazy("Cancel"),
     permission="cancel",
     words=gettext_lazy(
-        "Nothing more is sent, and what runs at Anthropic is canceled. What has finished by then is billed, "
-        "kept and delivered to the job. Cannot be undone."
+        "Nothing more is sent, and batches that run at Anthropic are canceled. Requests that finish before that are "
+        "billed, and their results are kept and delivered to the job. Cannot be undone."
     ),
     rule=gettext_lazy("Only runs that are drafted or running can be canceled."),
     done=ngettext_lazy("%d run is going to be canceled.", "%d runs are going to be canceled."),
@@ -106,9 +105,9 @@ RETRY = Verb(
     name="retry",
     label=gettext_lazy("Retry failed rows"),
     permission="retry",
-    words=gettext_lazy("They are sent again automatically, and billed once sent."),
+    words=gettext_lazy("The failed rows are sent again automatically, and billed once sent."),
     rule=gettext_lazy("Only runs that are drafted, were not canceled and have rows that failed can be retried."),
-    done=ngettext_lazy("The rows of %d run are asked again.", "The rows of %d runs are asked again."),
+    done=ngettext_lazy("The failed rows of %d run are retried.", "The failed rows of %d runs are retried."),
     refusal=_cannot_retry,
     row_label=lambda run: _("Retry failed rows (%(n)s)") % {"n": f"{run.failed_row_count:,}"},
     knowing=with_issues,
@@ -137,7 +136,7 @@ RUN_VERBS = (PAUSE, RESUME, RESUME_WITHOUT, CANCEL, RETRY, REDELIVER_FAILED)
 
 
 def next_step(run: Any) -> str:
-    """Return the name of the action that most people take next; empty while they only wait, or all is done."""
+    """Return the name of the action that is the next step in most cases; empty if the run needs none."""
     if run.is_stuck or (run.is_active and run.is_paused):
         return RESUME.name
     if run.is_active:

@@ -1,3 +1,5 @@
+"""The pages of runs: the list, with the totals of each run, and a run with its actions."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -48,6 +50,8 @@ class RunChangeList(LeanChangeList):
 
 
 class JobRunAdminMixin(JobsAdminMixin, MovingAdminMixin, ActingAdminMixin):
+    """Runs of jobs, with all actions. The permission to view them shows no prompts and no answers."""
+
     verbs = RUN_VERBS
     actions = [as_action(verb) for verb in RUN_VERBS]
     empty_list_text = _("There are no runs yet. Each start of a job makes one.")

@@ -21,9 +21,9 @@ from django_claude_batches.services import cost_confirmation
 
 class RetryRunQuestion(CountQuestion):
     outcomes = forms.MultipleChoiceField(
-        label=gettext_lazy("Ask those again that are:"),
+        label=gettext_lazy("Retry the rows that are:"),
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": gettext_lazy("Nothing was done: choose which rows are to be asked again.")},
+        error_messages={"required": gettext_lazy("Nothing was done: choose which rows to retry.")},
     )
     field_order = ("outcomes", "requests")
 
@@ -35,7 +35,7 @@ class RetryRunQuestion(CountQuestion):
 
     @cached_property
     def _failed(self) -> Counter[str]:
-        """Count the rows that failed for good, by outcome; the most frequent first."""
+        """Return how many rows failed and are not retried automatically, by outcome; the most frequent first."""
         chunks = DeliveryChunk.objects.primary().filter(batch__run__in=[run.pk for run in self.rows])
         counts: Counter[str] = Counter()
         for outcomes in chunks.with_failures().values_list("failed_outcomes", flat=True):
@@ -44,7 +44,7 @@ class RetryRunQuestion(CountQuestion):
 
     @property
     def count(self) -> int:
-        """Return the number of rows with the chosen outcomes; of all of them, before any is chosen."""
+        """Return the number of rows with the chosen outcomes, or with any outcome before the form is sent."""
         chosen = self.data.getlist("outcomes") if isinstance(self.data, QueryDict) and self.is_bound else None
         return sum(self._failed[name] for name in self._failed if chosen is None or name in chosen)
 

@@ -38,7 +38,7 @@ MOST_NAMED = 5
 
 
 def run_page(viewer: Viewer, run: Any) -> dict[str, Any]:
-    """Return it for a run annotated with its `own_batches` and its number of failed deliveries, in three queries."""
+    """Return the content for a run that has the attributes set by `JobRunAdminMixin.fetch`; at most three queries."""
     totals = RunTotals.of_batches(run, run.own_batches, failed_deliveries=run.failed_delivery_count)
     failed = failed_delivery_groups(viewer, {"batch__run": run.pk}) if run.failed_delivery_count else []
     reason, whole_reason = display.told(run.pause_reason) if run.is_paused else ("", "")
@@ -80,7 +80,7 @@ def _counts(viewer: Viewer, run: JobRun, totals: RunTotals) -> Iterator[Any]:
 
 
 def _part_url(viewer: Viewer, run: JobRun, name: str, totals: RunTotals) -> str:
-    """Return the URL of the rows with this outcome; where the page names their batches, if no list has them."""
+    """Return the URL of the rows with this outcome, or of the page's section about them if no list has them."""
     if name == "failed_deliveries":
         return "#dcb-parked"
     if name not in {"delivered", *totals.failures}:
@@ -101,7 +101,7 @@ def _left(viewer: Viewer, run: Any) -> Iterator[Fact]:
         batches = format_html_join(", ", "{} {}", named)
         yield Fact(
             _("Needs attention"),
-            format_html(_("{batches}. Submit what was not accepted, or cancel the run."), batches=batches),
+            format_html(_("{batches}. Submit the batches that were not accepted, or cancel the run."), batches=batches),
         )
 
 
@@ -111,7 +111,7 @@ def _facts(run: Any, totals: RunTotals) -> Iterator[Fact]:
         yield Fact(_("Next"), text)
     if totals.to_retry:
         rows = ngettext("%(n)s row", "%(n)s rows", totals.to_retry) % {"n": f"{totals.to_retry:,}"}
-        yield Fact(_("Asked again"), rows)
+        yield Fact(_("To be retried"), rows)
     if len(totals.requests) > 1:
         each = ngettext("%(n)s attempt", "%(n)s attempts", len(totals.requests)) % {"n": len(totals.requests)}
         text = _("%(requests)s in %(attempts)s") % {"requests": f"{totals.request_count:,}", "attempts": each}
@@ -125,7 +125,7 @@ def _facts(run: Any, totals: RunTotals) -> Iterator[Fact]:
 def _cost(run: Any, totals: RunTotals) -> str:
     """Return what all attempts cost, with the day or days of the prices."""
     if totals.cost_usd is None:
-        return _("not known: a batch of it has no known cost")
+        return _("not known: a batch of this run has no known cost")
     days = sorted({batch.prices_as_of for batch in run.own_batches if batch.prices_as_of})
     if len(days) < 2:
         return display.usd(totals.cost_usd, *days)
@@ -171,7 +171,7 @@ def _failures(batch: MessageBatch, outcomes: Counter[str]) -> Iterator[tuple[str
 
 
 def _rows_url(viewer: Viewer, outcome: str, error_type: str, pk: int) -> str:
-    """Return the URL of the rows of this kind: the batch's, if no list has them, or the user may not view it."""
+    """Return the URL of the rows of this kind; the batch's URL if no list has them or the user may not view it."""
     url = viewer.rows_url(BatchResult, pk, error_type=error_type) if error_type else outcome_url(viewer, pk, outcome)
     return url or viewer.row_url(MessageBatch, pk)
 

@@ -27,7 +27,7 @@ PARTS = {
 
 
 def run_state(run: JobRun) -> SafeString:
-    """Return the state's label, with a pause before anything else."""
+    """Return the label of the state, or *Paused* for a paused run that is not over."""
     if run.is_active and run.is_paused:
         return format_html('<span class="dcb-state dcb-paused">{}</span>', _("Paused"))
     return format_html('<span class="dcb-state dcb-run-{}">{}</span>', run.state, RunState(run.state).label)
@@ -41,11 +41,13 @@ def explanation(run: JobRun, totals: RunTotals) -> str:
         rows = ngettext("%(n)s row is drafted so far.", "%(n)s rows are drafted so far.", run.row_count)
         return rows % {"n": f"{run.row_count:,}"} + " " + _("Full batches are sent already.")
     if run.state == RunState.CANCELING:
-        return _("Nothing more is sent. What has finished is billed, kept and delivered to the job.")
+        return _(
+            "Nothing more is sent. Finished requests are billed, and their results are kept and delivered to the job."
+        )
     if run.state == RunState.RUNNING:
         return _standing(totals)
     if run.state == RunState.CANCELED:
-        return _("Canceled. What had finished by then was delivered to the job.")
+        return _("Canceled. Results of requests that had finished were delivered to the job.")
     return f"{_all_done(totals)} {_left_out(totals)}".rstrip()
 
 

@@ -14,7 +14,7 @@ from django_claude_batches.models.run_attention import needing_attention
 
 
 class JobFilter(ColumnFilter):
-    """The jobs that this process knows, without a query. Runs of a removed job are found by a search for its name."""
+    """The jobs that are registered in this process. Runs of a removed job are found by a search for its name."""
 
     title = _("job")
     parameter_name = "job"

@@ -1,4 +1,4 @@
-"""The jobs that this process knows, each with its last run."""
+"""The jobs that are registered in this process, each with its last run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of a job would send, as far as can be read in a few seconds."""
+"""The preview of a run: what the job would send, as far as it can be read in a few seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the person was shown before confirming: the number of rows, and whether it needs confirmation."""
+    """What the preview showed: the number of rows, and whether that number has to be typed to confirm."""
 
     rows: int
     needs_confirmation: bool
@@ -32,7 +32,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The content of the page; `problem` says why there is nothing to start."""
+    """The content of the preview. `problem` is the error at which a run would stop; `seen` is None without rows."""
 
     standing: str
     facts: list[tuple[str, str]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Look:
 
     @classmethod
     def of(cls, seen: Seen) -> Look:
-        """Return what is still known when a form is shown again with an error."""
+        """Return the content for a form that is shown again with an error: the number of rows."""
         return cls(_rows(seen.rows), seen=seen)
 
 
@@ -51,7 +51,7 @@ def look(name: str, *, seconds: float = SECONDS) -> Look:
     try:
         found = services.dry_run(name, seconds=seconds)
     except (ClaudeBatchesError, ConfigurationError, DatabaseError) as error:
-        return Look(_("A run would stop there: fix it first."), problem=format_error(error))
+        return Look(_("A run would stop at this error. Fix it first."), problem=format_error(error))
     whole = _whole(found)
     seen = Seen(found.rows, cost_confirmation.needs_confirmation(found.rows, lambda: whole))
     samples = [display.shortened(display.pretty(params)) for params in found.samples]
@@ -62,7 +62,7 @@ def _whole(found: services.DryRun) -> Estimate:
     """Return the estimate for all rows, from those that were read."""
     if found.is_complete:
         return found.estimate
-    if not found.requests:  # the first of them took all of the time
+    if not found.requests:  # reading the first row took all of the time
         return Estimate(None, None, found.estimate.as_of)
     return found.estimate.times(Decimal(found.rows) / (found.requests + found.left_out))
 
@@ -76,7 +76,7 @@ def _standing(found: services.DryRun, seconds: float) -> str:
         return _("There is no row to ask about now, so there is nothing to start.")
     if found.is_complete:
         return _rows(found.rows) + " " + _("Nothing is stored so far, and nothing is sent.")
-    text = _("In %(seconds)s seconds the first %(n)s of %(all)s rows were looked at; the numbers below are of these.")
+    text = _("In %(seconds)s seconds, the first %(n)s of %(all)s rows were read. The numbers below are for these rows.")
     return text % {"seconds": f"{seconds:g}", "n": f"{found.requests + found.left_out:,}", "all": f"{found.rows:,}"}
 
 
@@ -92,11 +92,11 @@ def _facts(found: services.DryRun, whole: Estimate) -> Any:
     if not found.rows:
         return
     if not found.is_complete:
-        yield _("Looked at"), f"{found.requests + found.left_out:,}"
+        yield _("Rows read"), f"{found.requests + found.left_out:,}"
     yield _("Requests"), f"{found.requests:,}"
     yield _("Batches"), f"{found.batches:,}"
     yield _("Size, in bytes"), f"{found.bytes:,}"
-    label = _("Estimate of its cost") if found.is_complete else _("Estimate of all rows, by those looked at")
+    label = _("Estimated cost") if found.is_complete else _("Estimated cost of all rows, from those read")
     yield label, display.estimate(whole)
     if (most := conf.max_in_flight_requests()) is not None:
         yield _("At Anthropic at once"), _("at most %(n)s requests of the account") % {"n": f"{int(most):,}"}

@@ -15,12 +15,15 @@ from django_claude_batches.admin.runs.preview import Seen
 
 SALT = "django_claude_batches.start"
 
-# How long a preview may be confirmed.
+# Hours after which a preview can no longer be confirmed.
 HOURS = 12
 
 
 class StartForm(forms.Form):
-    """The form holds what was shown, so that nothing unseen is confirmed; `seen` is None if that is lost."""
+    """The form has the numbers of the preview, signed, so that a start confirms a preview that was shown.
+
+    `seen` is None if they are missing, forged or expired.
+    """
 
     label = forms.CharField(
         label=gettext_lazy("Label:"),

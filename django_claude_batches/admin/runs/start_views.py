@@ -25,7 +25,7 @@ JOBS, START = f"{APP}_jobrun_jobs", f"{APP}_jobrun_start"
 
 
 class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
-    """A page of runs that can start one."""
+    """The views that list jobs and start them."""
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
@@ -40,15 +40,15 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         return super().changelist_view(request, {"dcb_links": links, **(extra_context or {})})
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may start a job: the index offers it as *Add*."""
+        """Return whether the user may start a job: Django's index shows this as *Add*."""
         return self.has_start_permission(request)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Redirect to the jobs: a run begins with one."""
+        """Redirect to the list of jobs, where a run is started."""
         return HttpResponseRedirect(self._url(JOBS))
 
     def jobs_view(self, request: HttpRequest) -> HttpResponse:
-        """List the jobs that this process knows."""
+        """List the jobs that are registered in this process."""
         may_start = self.has_start_permission(request)
         may_view = self.has_view_or_change_permission(request)
         if not may_start and not may_view:
@@ -83,9 +83,10 @@ class JobsAdminMixin(MayActOnRunsMixin, MirrorAdminMixin):
         try:
             run = services.start_job(name, label=label, by=request.user)
         except AlreadyRunning as error:
-            # Its job may have changed its account since.
+            # The job may have moved to another account since it was started.
             is_visible = error.run is None or self.viewer(request).sees(error.run.account)
-            self._say(request, error if is_visible else _("It is running already."), error.run if is_visible else None)
+            text = error if is_visible else _("The job is running already.")
+            self._say(request, text, error.run if is_visible else None)
             return HttpResponseRedirect(self._url(JOBS))
         except (UnknownJob, ConfigurationError) as error:
             self._say(request, error, None)

@@ -48,20 +48,20 @@ def _standing(upload: BatchUpload) -> str:
     if upload.state == UploadState.UNCHECKED:
         return _("%(rows)s checked so far. Nothing is drafted until you confirm.") % {"rows": rows}
     if upload.state == UploadState.CONFIRMED:
-        text = _("%(rows)s are stored, all or none: there is no count before the end.")
-        return text % {"rows": rows}
+        return _("Storing %(rows)s. They are stored all at once, so there is no progress to show.") % {"rows": rows}
     if upload.state == UploadState.DRAFTED:
-        return _("It became a batch.")
+        return _("A batch was made from this file.")
     if upload.state == UploadState.FAILED:
         return _("Nothing was drafted.")
     if upload.is_draftable:
         return _("This is what would be drafted. Nothing is stored as a batch so far, and nothing is sent.")
     if any(number == OF_THE_FILE for number, _reason in upload.bad_rows):
         return _(
-            "It cannot be drafted: change the prompt, or correct the file and upload it again. Nothing was drafted."
+            "This file cannot be drafted: change the prompt, or correct the file and upload it again. Nothing was "
+            "drafted."
         )
     if upload.bad_count:
-        return _("It cannot be drafted: correct the rows below, and upload the file again. Nothing was drafted.")
+        return _("This file cannot be drafted: correct the rows below, and upload it again. Nothing was drafted.")
     return _("There is no request in this file. Nothing was drafted.")
 
 
@@ -77,7 +77,7 @@ def _facts(upload: BatchUpload) -> list[tuple[str, str]]:
     if upload.request_count:
         facts += [
             (_("Size, in bytes"), f"{upload.body_bytes:,}"),
-            (_("Estimate of its cost"), display.estimate(upload.estimate(conf.prices()))),
+            (_("Estimated cost"), display.estimate(upload.estimate(conf.prices()))),
         ]
     facts.append((_("Account"), upload.account))
     if upload.prompt:
@@ -91,7 +91,7 @@ def _facts(upload: BatchUpload) -> list[tuple[str, str]]:
 
 
 def _sample(sample: dict[str, Any]) -> dict[str, Any]:
-    """Return a request as people read it, as indented JSON, and a note if it is cut."""
+    """Return a sample request: its texts, its JSON, indented, and a note if it is cut."""
     text = sample["params"]
     found = {"custom_id": sample["custom_id"], "texts": _texts(text), "json": text, "note": ""}
     if len(text) < MAX_SAMPLE_CHARACTERS:

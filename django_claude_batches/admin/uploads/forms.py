@@ -1,4 +1,4 @@
-"""The forms of a new batch: a file, and for a table the prompt of its rows, which can be changed after the check."""
+"""The forms of a new batch: one uploads a file with its settings, one changes the settings after the check."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from django_claude_batches.models.upload import MAX_UPLOAD_BYTES
 from django_claude_batches.request_files import BadPrompt, Prompt, read_schema
 from django_claude_batches.request_files.prompt import DEFAULT_MAX_TOKENS
 
-# What only a table has, of which a file of requests may be given none.
+# Fields for a table. Those of QUESTION are errors without a prompt: the requests of other files have their own params.
 QUESTION = ("model", "max_tokens", "system", "schema", "delimiter", "name_by")
 OF_A_TABLE = ("prompt", *QUESTION, "keep_cells")
 OF_A_BATCH = ("label", "kind", "account")
 COLUMNS = (*OF_A_BATCH, *OF_A_TABLE)
 
-# What a person typed, which is kept as it is typed if it is not valid.
+# Fields of free text. The text is kept as typed even if it is not valid.
 TYPED = ("prompt", "model", "system", "schema", "label", "name_by")
 
 TABLE_FIELDSET: tuple[Any, dict[str, Any]] = (
-    gettext_lazy("For a CSV file: what each row is asked"),
+    gettext_lazy("For a CSV file: the prompt for each row"),
     {
         "fields": list(OF_A_TABLE),
         "description": gettext_lazy("The first row of the file names its columns."),
@@ -39,7 +39,7 @@ FIELDSETS_OF_A_CHANGE: list[tuple[Any, dict[str, Any]]] = [TABLE_FIELDSET, (None
 
 
 class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What is said about a file."""
+    """The prompt and the settings of an uploaded file."""
 
     account = forms.ChoiceField(label=gettext_lazy("Account"))
     max_tokens = forms.IntegerField(
@@ -68,21 +68,23 @@ class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = COLUMNS
         help_texts = {
             "label": gettext_lazy("A name for the batch. Default: the name of the file."),
-            "kind": gettext_lazy("For receivers in your code. Leave it empty if you do not know."),
+            "kind": gettext_lazy("A name by which code recognizes the batch. Leave it empty if you do not know one."),
             "prompt": gettext_lazy(
                 "With the names of columns in braces: Tag this review: {review}. Write {{ and }} for literal braces. "
                 "Leave it empty for a file of requests."
             ),
-            "model": gettext_lazy("One of the list, with the price of a million tokens in a batch, or another name."),
-            "schema": gettext_lazy("A JSON schema that each answer has to fit. Empty: any text."),
+            "model": gettext_lazy(
+                "Choose from the list, which shows the price of a million tokens in a batch, or enter another name."
+            ),
+            "schema": gettext_lazy("A JSON schema that each answer has to fit. Leave it empty for any text."),
             "name_by": gettext_lazy(
-                "A column of any text, such as a ticket's number. Empty: the column custom_id, or else the rows' "
-                "numbers, as row-2. A name with other characters than a-z A-Z 0-9 _ -, with more than 40, or that came "
-                "before ends in the row's number."
+                "The column that names each request, such as a ticket's number. If empty: the column custom_id, or "
+                "else row numbers, such as row-2. The row's number is added to names that are repeated, have more than "
+                "40 characters, or have characters other than a-z A-Z 0-9 _ -."
             ),
             "keep_cells": gettext_lazy(
-                "Then a CSV export has all columns of the file beside the answers. They are stored here as the prompts "
-                "are, at most 64 kB a row, and only what the prompt names is sent."
+                "A CSV export then has all columns of the file beside the answers. They are stored here like the "
+                "prompts, at most 64 kB a row; only the columns that the prompt names are sent."
             ),
         }
         widgets = {
@@ -119,7 +121,7 @@ class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
 
     @property
     def file_name(self) -> str:
-        """The file's name, empty if there is none."""
+        """Return the file's name; empty if there is no file."""
         return str(self.instance.name)
 
     def clean(self) -> dict[str, Any]:
@@ -132,13 +134,14 @@ class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.add_error("prompt", _("Enter a prompt for the rows of this file."))
             for name in QUESTION:
                 if data.get(name):
-                    self.add_error(name, _("Only for a CSV file with a prompt: other files have their own."))
+                    text = _("Only for a CSV file with a prompt: the requests in other files have their own.")
+                    self.add_error(name, text)
         for warning in refused_max_tokens(data.get("model") or "", data.get("max_tokens")):
             self.add_error("max_tokens", warning)
         return data
 
     def columns(self) -> dict[str, Any]:
-        """Return the valid values; where something is not valid, texts as they were typed."""
+        """Return the values to store: those that are valid, and texts that are not valid as they were typed."""
         found = {name: self.cleaned_data[name] for name in COLUMNS if name in self.cleaned_data}
         for name in TYPED:
             if name in self.errors and _is_storable(text := self.data.get(name, ""), name):
@@ -148,7 +151,7 @@ class BatchFromFileForm(forms.ModelForm):  # type: ignore[type-arg]
         return found
 
     def problems(self) -> str:
-        """Return what is wrong, as text."""
+        """Return the errors of the form as one text."""
         return " ".join(
             f"{self.fields[name].label}: {error}" if name in self.fields else str(error)
             for name, errors in self.errors.items()
@@ -174,14 +177,14 @@ class NewBatchForm(BatchFromFileForm):
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
         if file.size > MAX_UPLOAD_BYTES:
-            text = _("It has %(bytes)s bytes, and at most %(most)s are allowed: split the file.")
+            text = _("The file has %(bytes)s bytes, and at most %(most)s are allowed: split it.")
             raise forms.ValidationError(text, params={"bytes": f"{file.size:,}", "most": f"{MAX_UPLOAD_BYTES:,}"})
         return file
 
     def store(self, *, by: Any) -> BatchUpload:
-        """Store the file and the columns of its draft; what is not valid is recorded as the reason not to check it.
+        """Store the file with the form's values. If the form has errors, record them; the file is then not checked.
 
-        There must be a file.
+        The form must have a file.
         """
         file = self.cleaned_data["file"]
         name = "".join(filter(str.isprintable, file.name))[:200] or _("a file")
@@ -191,7 +194,7 @@ class NewBatchForm(BatchFromFileForm):
 
 
 def refused_max_tokens(model: str, max_tokens: int | None) -> list[str]:
-    """Return why the model refuses so many tokens of an answer, even with the beta that a draft may name."""
+    """Return the warnings about `max_tokens` that remain with the beta for longer answers, which a draft may name."""
     found = warnings_of({"model": model, "max_tokens": max_tokens})
     return [warning for warning in found if not is_lifted(warning, (EXTENDED_BETA,))]
 
@@ -207,7 +210,7 @@ def _without_cr(text: str) -> str:
 
 
 def _refused(read: Any, text: str) -> None:
-    """Validate a text, and raise ValidationError with what is wrong with it."""
+    """Raise ValidationError, with the reason, if `read` rejects the text."""
     try:
         read(text)
     except BadPrompt as error:

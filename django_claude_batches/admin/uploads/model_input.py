@@ -1,4 +1,4 @@
-"""The field of a model's name: a list with prices, and room for another name."""
+"""The input for a model's name: a list of known models with their prices, or any other name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django_claude_batches.pricing import MILLION, PriceTable, bundled
 
 
 class ModelInput(forms.TextInput):
-    """A text with suggestions. The browser shows them by itself, without a script."""
+    """A text input with suggestions, which the browser shows without a script."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         list_id = f"{name}-names"
@@ -25,7 +25,10 @@ class ModelInput(forms.TextInput):
 
 
 def priced_models(prices: PriceTable) -> list[tuple[str, str]]:
-    """Return each model with its price for a million tokens in a batch, the lower one if it depends on the prompt."""
+    """Return each model with its price in USD per million tokens in a batch.
+
+    If the price depends on the prompt's length, it is the lower one.
+    """
     found = []
     for model in prices.models:
         costs = {
@@ -45,11 +48,12 @@ def _exact_dollars(cost: Decimal | None) -> str:
 
 
 def model_warnings(model: str, prices: PriceTable) -> list[str]:
-    """Return what to know of a model before a batch is drafted: it is not known, or it retires soon."""
+    """Return warnings about a model before a batch is drafted: the model is not known, or retires soon."""
     found = [prices.retirement(model)]
     if model and prices.price(model) is None:
         found.append(
-            _("%(model)s is not a known model: if there is none of that name, each request fails.") % {"model": model}
+            _("%(model)s is not a known model: if Anthropic has no model of that name, each request fails.")
+            % {"model": model}
         )
     return list(filter(None, found))
 
@@ -57,5 +61,5 @@ def model_warnings(model: str, prices: PriceTable) -> list[str]:
 def _prices() -> PriceTable:
     try:
         return conf.prices()
-    except conf.ConfigurationError:  # said elsewhere: the page must show all the same
+    except conf.ConfigurationError:  # a failed check, which a notice shows; the page still opens
         return bundled()

@@ -36,7 +36,7 @@ UPLOAD, CHANGE = f"{APP}_messagebatch_upload", f"{APP}_messagebatch_change_uploa
 
 
 class NewBatchAdminMixin(MirrorAdminMixin):
-    """A page of batches that can make one. Users who make one see prompts, and need that permission."""
+    """The views of a new batch. They show prompts, so they also need the permission to view requests."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perms([f"{APP}.add_messagebatch", f"{APP}.view_batchrequest"])
@@ -57,7 +57,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Show the form; store the file, and redirect to the page of its check.
 
-        If something else is not valid, the file is stored all the same: a browser would ask for it again.
+        If another field is not valid, the file is stored anyway, so that the user need not choose it again.
         """
         if not self.has_add_permission(request):
             raise PermissionDenied
@@ -66,7 +66,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         form = NewBatchForm(request.POST or None, request.FILES or None, aliases=aliases)
         if request.method == "POST" and form.is_valid():
             upload = self._stored(request, form)
-            _go_on(upload)
+            _process(upload)
             return HttpResponseRedirect(self.upload_url(upload))
         if request.method == "POST" and "file" not in form.errors and aliases:
             return self._change_page(request, self._stored(request, form), form)
@@ -101,7 +101,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         return self.render_page(request, "messagebatch/upload.html", context)
 
     def change_upload_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Change what is said about a file, such as its prompt, and check it again."""
+        """Change the prompt and the settings of a file, and check it again."""
         upload = self._found(request, pk)
         if upload is None:
             return HttpResponseRedirect(self._new_url())
@@ -116,7 +116,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
             self.message_user(request, str(error), messages.ERROR)
         else:
             self.log_change(request, upload, _("Changed, to be checked again."))
-            _go_on(upload)
+            _process(upload)
         return HttpResponseRedirect(self.upload_url(upload))
 
     def _found(self, request: HttpRequest, pk: int) -> BatchUpload | None:
@@ -147,7 +147,7 @@ class NewBatchAdminMixin(MirrorAdminMixin):
     def _draft(self, request: HttpRequest, upload: BatchUpload) -> HttpResponse:
         services.confirm_upload(upload, by=request.user)
         self.log_change(request, upload, _("Confirmed."))
-        _go_on(upload)
+        _process(upload)
         if upload.batch is not None:
             text = _("Batch %(batch)s is a draft: nothing is sent until it is submitted.")
             self.message_user(request, text % {"batch": upload.batch}, messages.SUCCESS)
@@ -172,8 +172,8 @@ class NewBatchAdminMixin(MirrorAdminMixin):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def _go_on(upload: BatchUpload) -> None:
-    """Do what is due for a small file at once; leave any other to a worker."""
+def _process(upload: BatchUpload) -> None:
+    """Check or draft a small file at once; wake a worker for other files."""
     is_small = max(upload.bytes, upload.body_bytes) <= AT_ONCE and upload.request_count <= AT_ONCE_REQUESTS
     if is_small:
         prepare(upload, seconds=AT_ONCE_SECONDS)

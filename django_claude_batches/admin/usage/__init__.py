@@ -1,1 +1,1 @@
-"""The page of what was spent."""
+"""The admin of usage: costs and tokens over time."""

@@ -1,3 +1,5 @@
+"""The usage page: a form, this month and the last, a chart, a table, and its export as CSV."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,7 +25,7 @@ EXPORT = f"{APP}_usagerollup_export"
 
 
 class UsageRollupAdminMixin(MirrorAdminMixin):
-    """What was spent. Its rows have no pages: the list sums them up, whatever `get_queryset` returns."""
+    """A page that sums up the rows of `get_queryset`. The rows have no pages of their own."""
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -33,7 +35,7 @@ class UsageRollupAdminMixin(MirrorAdminMixin):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the sums. At most four queries, whatever the number of batches and results."""
+        """Show the sums. At most four queries, for any number of batches and results."""
         form, report = self._asked(request)
         rows = None if report is None else _rows(form, report)
         shown = {} if report is None or rows is None else self._shown(request, form, report, rows)
@@ -52,7 +54,7 @@ class UsageRollupAdminMixin(MirrorAdminMixin):
         return TemplateResponse(request, template, context)
 
     def export_view(self, request: HttpRequest) -> HttpResponse:
-        """Return the rows as CSV; for a form with errors, redirect to the page, which shows them."""
+        """Return the rows as CSV. If the form has errors, redirect to the page, which shows the errors."""
         form, report = self._asked(request)
         rows = None if report is None else _rows(form, report)
         if rows is None:
@@ -88,7 +90,7 @@ class UsageRollupAdminMixin(MirrorAdminMixin):
 
 
 def _rows(form: UsageForm, report: UsageReport) -> list[UsageRow] | None:
-    """Return the rows that are asked for; None, with an error of the form, if there are too many periods."""
+    """Return the rows of the report. If there are too many periods, add an error to the form and return None."""
     try:
         return report.by(*form.names)
     except LimitExceeded:
@@ -99,7 +101,10 @@ def _rows(form: UsageForm, report: UsageReport) -> list[UsageRow] | None:
 
 
 def _changed(form: UsageForm, changes: dict[str, str]) -> str:
-    """Return the form as a query string with these changes, without what is empty but the first day."""
+    """Return the form as a query string with these changes.
+
+    Empty values are left out, except an empty first day: without the parameter, the page starts at last month.
+    """
     query = form.data.copy()  # type: ignore[attr-defined]
     for name, value in changes.items():
         query[name] = value
@@ -110,4 +115,4 @@ def _changed(form: UsageForm, changes: dict[str, str]) -> str:
 
 @admin.register(UsageRollup)
 class UsageRollupAdmin(UsageRollupAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Usage: what was spent, by time, model, job, account and person."""
+    """Usage: costs and tokens by time, model, job, account and person."""

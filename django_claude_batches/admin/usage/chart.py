@@ -49,7 +49,7 @@ class Column:
 
     @property
     def hint(self) -> str:
-        """The text that is shown above the columns while one has the focus or the pointer."""
+        """Return the text that is shown above the chart while the column has the focus or the pointer."""
         text = f"{self.label}: {display.in_dollars(self.sums.cost_usd, self.sums.unpriced_results)}"
         if not (unpriced := self.sums.unpriced_results):
             return text
@@ -63,7 +63,7 @@ class Column:
 
 
 def chart(report: UsageReport, names: Sequence[str], rows: Sequence[UsageRow], link: Link) -> dict[str, Any]:
-    """Return the chart with its legend (class and label of each series); nothing if there are no rows."""
+    """Return the chart's `label`, `legend` (class and label of each series) and `svg`; empty if there are no rows."""
     if not rows:
         return {}
     series = _series(rows) if len(names) > 1 else {"": ""}
@@ -77,7 +77,7 @@ def chart(report: UsageReport, names: Sequence[str], rows: Sequence[UsageRow], l
 
 
 def _series(rows: Sequence[UsageRow]) -> dict[str, str]:
-    """Return the label of each group's series: the largest groups have their own, the others share one."""
+    """Return the label of the series of each group. The largest groups have their own; the others share one."""
     found = [name for name, _sums in groups(rows)]
     own = {name: name or NONE for name in found[:MAX_SERIES]}
     return own | dict.fromkeys(found[MAX_SERIES:], _("Others"))
@@ -86,7 +86,7 @@ def _series(rows: Sequence[UsageRow]) -> dict[str, str]:
 def _columns(
     report: UsageReport, period: str, rows: Sequence[UsageRow], series: dict[str, str], link: Link
 ) -> Iterator[Column]:
-    """Yield a column for each period, also for those in which nothing was spent."""
+    """Yield a column for each period, including periods without usage."""
     found: dict[date, list[UsageRow]] = {}
     for row in rows:
         found.setdefault(row.keys[0], []).append(row)
@@ -99,7 +99,10 @@ def _columns(
 
 
 def _starts(report: UsageReport, period: str, rows: Sequence[UsageRow]) -> list[date]:
-    """Return the periods of the report; from the first usage to the last if these are too many to draw."""
+    """Return the first day of each period of the report.
+
+    If there are too many to draw, return only those from the first usage to the last.
+    """
     first, last = rows[0].keys[0], rows[-1].keys[0]
     try:
         return period_starts(period, report.since or first, report.until or max(last, timezone.localdate()))
@@ -122,7 +125,7 @@ def _drawn(label: str, columns: Sequence[Column]) -> SafeString:
 
 
 def _lines(top: Decimal) -> Iterator[tuple[int, str]]:
-    """Yield the height of each line of the grid, and its text."""
+    """Yield the vertical position and the text of each line of the grid."""
     for part in (0, 1, 2):
         yield TOP + PLOT_HEIGHT - PLOT_HEIGHT * part // 2, f"{(top * part / 2).normalize():,f}"
 
@@ -162,7 +165,7 @@ def _parts(column: Column, left: float, width: float, top: Decimal) -> Iterator[
 
 
 def _unknown(column: Column, middle: float, top: Decimal) -> SafeString:
-    """Return a mark above a column that lacks what is not known."""
+    """Return a mark above a column if some of its costs are not known; otherwise an empty text."""
     if not column.sums.unpriced_results:
         return SafeString("")
     y = max(_height(column.sums.cost_usd, top) - 7, TOP + 4)
@@ -181,12 +184,12 @@ def _dates(columns: Sequence[Column], slot: float) -> Iterator[tuple[str, int, s
 
 
 def _anchor(x: float, *, margin: int) -> str:
-    """Return how a text of twice the margin's width is placed at `x`, so that it stays inside the picture."""
+    """Return the `text-anchor` of a text at `x` that is up to twice `margin` wide, so that it stays in the chart."""
     return "start" if x < LEFT + margin else "end" if x > WIDTH - margin else "middle"
 
 
 def _round_up(cost: Decimal) -> Decimal:
-    """Return the next number of one digit, or 1.5 or 2.5, times a power of ten; 1 for nothing."""
+    """Return the top of the scale: the cost rounded up to 1, 1.5, 2, 2.5, 3, … times a power of ten; 1 for no cost."""
     if cost <= 0:
         return Decimal(1)
     power = Decimal(1).scaleb(cost.adjusted())

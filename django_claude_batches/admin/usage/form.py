@@ -1,4 +1,4 @@
-"""What the page of usage shows: a period, how it is divided and grouped, and what is left out."""
+"""The form of the usage page: the range of days, the length of a period, the grouping, and the filters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.models import UsageRollup
 from django_claude_batches.models.usage_totals import FIRST_DAY, GROUPS, LAST_DAY, UsageReport
 
-# The longest time, in days, that is divided into days or into weeks unless something else is chosen.
+# The longest range, in days, that *Automatic* divides into days, and into weeks.
 MAX_DAYS_BY_DAY = 62
 MAX_DAYS_BY_WEEK = 366
 
-# In the query string: of batches without a kind, or of an unknown model. An empty value means all.
+# The value in the query string for an empty name: batches without a kind, or an unknown model. An empty value selects
+# all.
 NONE = "(none)"
 
 PERIOD_LABELS = {"day": _("Day"), "week": _("Week"), "month": _("Month")}
@@ -36,7 +37,7 @@ class DayField(forms.DateField):
 
 
 class NameField(forms.CharField):
-    """One of the names that occur; any other is accepted too, and finds nothing."""
+    """A choice of the names that occur. Other names are accepted too, and match nothing."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(required=False, strip=False, max_length=150, widget=forms.Select, **options)
@@ -54,7 +55,7 @@ class UsageForm(forms.Form):
 
     @classmethod
     def of(cls, query: QueryDict) -> UsageForm:
-        """Return the form of a query string; without a first day, from the beginning of last month on."""
+        """Return the form for a query string. Without a first day, it starts with the first day of last month."""
         given = query.copy()
         if "since" not in given:
             last_month = timezone.localdate().replace(day=1) - timedelta(days=1)
@@ -68,14 +69,14 @@ class UsageForm(forms.Form):
         return found
 
     def report(self, rows: QuerySet[UsageRollup]) -> UsageReport:
-        """Return the report that is asked for; the form must be valid."""
+        """Return the report for the form, which must be valid."""
         asked = self.cleaned_data
         only = {name: "" if asked[name] == NONE else asked[name] for name in GROUPS if asked[name]}
         return UsageReport(rows, asked["since"], asked["until"], only)
 
     @property
     def per_period(self) -> str:
-        """The period into which the time is divided."""
+        """Return the length of a period, `day`, `week` or `month`: as chosen, or one that suits the range of days."""
         asked = self.cleaned_data
         if asked["per"]:
             return str(asked["per"])
@@ -85,11 +86,11 @@ class UsageForm(forms.Form):
 
     @property
     def names(self) -> list[str]:
-        """What the usage is grouped by: the period, and one of `GROUPS` if it is chosen."""
+        """Return the names by which usage is grouped: the period, and one of `GROUPS` if it is chosen."""
         return [self.per_period, *([self.cleaned_data["by"]] if self.cleaned_data["by"] else [])]
 
     def offer(self, choices: Mapping[str, Sequence[str]]) -> None:
-        """Offer these names; one that is selected is offered too."""
+        """Set the choices of the filters to these names. A selected name is always a choice."""
         for name in GROUPS:
             selected = self[name].value() or ""
             known = {**{value or NONE: value or NONE for value in choices[name]}}

@@ -1,4 +1,4 @@
-"""The content of the page of usage, and of its CSV, from a report."""
+"""The tables and the CSV of the usage page, made from a report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of a table; `url` is that of the page which shows only this, or empty."""
+    """A row of a table. `url` leads to the usage page for this row alone, or is empty."""
 
     label: str
     url: str
@@ -47,7 +47,7 @@ class Line:
 
 
 def cells(sums: UsageSums) -> list[str]:
-    """Return the texts in the order of `COLUMNS`."""
+    """Return the cells of a row, in the order of `COLUMNS`."""
     share = sums.cache_read_share
     counts = (
         *(sums.requests, sums.input_tokens, sums.output_tokens),
@@ -67,7 +67,7 @@ def months(this: UsageSums, last: UsageSums) -> list[tuple[Any, str, str]]:
 
 
 def table(names: Sequence[str], rows: Sequence[UsageRow], link: Link) -> dict[str, Any]:
-    """Return the table of the rows: by their group if they have one, else by time."""
+    """Return the table: a line for each group if the rows are grouped, otherwise for each period."""
     lines = list(_of_groups(names[1], rows, link) if len(names) > 1 else _of_periods(names[0], rows, link))
     labels = {**PERIOD_LABELS, **GROUP_LABELS}
     return {"heading": labels[names[-1]], "columns": COLUMNS, "lines": lines, "total": cells(total_of(rows))}
@@ -89,7 +89,7 @@ def period_label(period: str, start: date) -> str:
 
 
 def period_link(period: str, start: date, link: Link) -> str:
-    """Return the URL of the page of this period alone, divided into days."""
+    """Return the URL of the usage page for this period alone, divided into days."""
     return link(since=start.isoformat(), until=last_day(period, start).isoformat(), per="day")
 
 

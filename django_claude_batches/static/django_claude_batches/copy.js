@@ -1,4 +1,4 @@
-/* Shows a button beside each id, which copies it. Without it the id is text that one click selects. */
+/* Shows a button beside each id that copies the id. Without this script, one click selects the id. */
 "use strict";
 {
     const selected = (element) => {
@@ -9,7 +9,7 @@
         selection.addRange(range);
     };
 
-    /* Browsers have a clipboard only on pages of https and of this machine. */
+    /* Browsers provide a clipboard only on pages over HTTPS and on pages of the local machine. */
     const copy = async (button) => {
         if (navigator.clipboard) {
             await navigator.clipboard.writeText(button.dataset.dcbCopy);

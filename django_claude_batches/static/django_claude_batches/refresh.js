@@ -1,5 +1,5 @@
-/* Keeps the page of a batch or a run in step with it: fetches what moves on it, and puts it in the place of what stood
-   there. Without it the page shows how things stood when it was opened. */
+/* Updates the page of a batch or a run: fetches the live parts of the page, and replaces those that have changed.
+   Without this script, the page stays as it was when it was opened. */
 "use strict";
 {
     const LONGEST = 120;
@@ -29,7 +29,7 @@
         }
         fetching = true;
         try {
-            // A redirect would lead to the login: nothing of that belongs here.
+            // A redirect would lead to the login page, which must not be shown here.
             const answer = await fetch(card().dataset.dcbUrl, {credentials: "same-origin", redirect: "error"});
             if (answer.status === 403 || answer.status === 404) {
                 failures = MOST_FAILURES;
@@ -62,13 +62,13 @@
         say();
     };
 
-    /* A selection and a button that is being pressed are kept; the next refresh shows what this one did not. */
+    /* A part with a selection, or with a button that is being pressed, is kept; the next refresh replaces it. */
     const isBeingRead = (part) => {
         const selection = document.getSelection();
         return selection && !selection.isCollapsed && selection.containsNode(part, true);
     };
 
-    /* What somebody has opened stays open. */
+    /* Sections that the user has opened stay open. */
     const reopen = (part, other) => {
         for (const opened of part.querySelectorAll("details[open][id]")) {
             const same = other.querySelector(`#${opened.id}`);
@@ -78,8 +78,8 @@
         }
     };
 
-    /* What had the focus has it again: the same link or button, otherwise what is in the same place; of buttons all of
-       them, as another one does something else. */
+    /* Restore the focus: to the same link or button, otherwise to the element in the same place. If a button is gone,
+       focus the whole part, because another button in its place does something else. */
     const focusIn = (part) => {
         const active = document.activeElement;
         if (!part.contains(active)) {
@@ -98,7 +98,7 @@
         };
     };
 
-    /* Only a new sentence is read out, and not each number that moves. */
+    /* Screen readers announce only a new sentence, not each number that changes. */
     const say = () => {
         const words = card().querySelector("[data-dcb-say]").textContent.trim().replace(/\s+/g, " ");
         const said = document.querySelector("[data-dcb-said]");

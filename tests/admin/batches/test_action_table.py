@@ -143,7 +143,7 @@ def test_what_is_legal_happens_once(staff: Staff, action: str) -> None:
             continue
         assert everything() == after, state
         if action == "retry":
-            assert "they have been retried since this page was opened, by #" in again.content.decode(), state
+            assert "these rows have been retried since this page was opened, by #" in again.content.decode(), state
         elif action == "delete_selected":
             assert said(again)[-1] == "Nothing was done: the rows no longer exist.", state
         else:

@@ -123,9 +123,9 @@ def test_those_that_were_cut_off_get_more_tokens_and_the_others_keep_theirs(root
     slow_but(
         2,
         [
-            ({}, "Nothing was done: choose which rows are to be drafted again."),
+            ({}, "Nothing was done: choose which rows to retry."),
             ({"outcomes": ["succeeded"]}, "Select a valid choice."),
-            ({"outcomes": ["truncated"]}, "Nothing was done: say how many tokens"),
+            ({"outcomes": ["truncated"]}, "Nothing was done: enter max_tokens for rows that were cut off."),
             ({"outcomes": ["truncated"], "max_tokens": "0"}, "greater than or equal to 1"),
             ({"outcomes": ["truncated"], "max_tokens": "-5"}, "greater than or equal to 1"),
             ({"outcomes": ["truncated"], "max_tokens": "many"}, "Enter a whole number."),
@@ -157,7 +157,7 @@ def test_a_second_click_makes_no_second_draft_and_may_be_meant(root: Client) -> 
     retry(root, batch, outcomes=["errored"])
     child = MessageBatch.objects.get(parent=batch)
     shown = retry(root, batch, outcomes=["errored"], retries_before=0).content.decode()
-    assert f"they have been retried since this page was opened, by #{child.pk} " in shown
+    assert f"these rows have been retried since this page was opened, by #{child.pk} " in shown
     assert 'name="retries_before" value="1"' in shown
     assert batch.retries.count() == 1
     retry(root, batch, outcomes=["errored"], retries_before=1)

@@ -84,7 +84,7 @@ def test_the_page_shows_what_is_known_and_why_a_candidate_is_not_ours_yet(
         "do not have this batch's tag: msgbatch_theirs",
     ):
         assert text in shown
-    assert ("Can count as not received from" in shown) == (state == State.UNCERTAIN)
+    assert ("Counts as not received no earlier than" in shown) == (state == State.UNCERTAIN)
     assert HOSTILE not in shown
 
 
@@ -219,7 +219,7 @@ class TestMayHaveBeenBilled:
     def test_one_is_submitted_again_by_a_person_who_types_that(self, root: Client, batch: MessageBatch) -> None:
         in_doubt(batch)
         shown = act(root, "submit", batch, confirmed=False).content.decode()
-        assert "It may have been billed before, and is then paid for twice." in shown
+        assert "This batch may have been billed before, and would then be paid for twice." in shown
         for word in ("", "yes"):
             assert "type “send again” to confirm" in act(root, "submit", batch, word=word).content.decode()
         batch.refresh_from_db()

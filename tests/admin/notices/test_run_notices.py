@@ -67,17 +67,17 @@ def test_a_batch_that_was_not_taken_holds_its_run(run: JobRun, root: Client, sta
     assert WAITS in page(root, url(RUNS))
     assert url(RUNS, "change", run.pk) in page(root, url(RUNS), attention="yes")
     shown = page(root, url(RUNS, "change", run.pk))
-    assert "Submit what was not accepted, or cancel the run." in shown
+    assert "Submit the batches that were not accepted, or cancel the run." in shown
     services.cancel_run(run)
     assert WAITS not in page(root, url(RUNS))
-    assert "Submit what was not accepted" not in page(root, url(RUNS, "change", run.pk))
+    assert "Submit the batches" not in page(root, url(RUNS, "change", run.pk))
 
 
 def test_a_draft_that_waits_for_room_holds_nothing(run: JobRun, root: Client) -> None:
     drive(run.pk)
     assert run.batches.get().state == State.DRAFT
     assert WAITS not in page(root, url(RUNS))
-    assert "Submit what was not accepted" not in page(root, url(RUNS, "change", run.pk))
+    assert "Submit the batches" not in page(root, url(RUNS, "change", run.pk))
 
 
 def test_rows_that_were_never_sent_are_said_when_it_is_over(run: JobRun, root: Client, claude: ClaudeEmulator) -> None:

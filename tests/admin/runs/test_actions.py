@@ -179,7 +179,7 @@ def test_retry_asks_which_and_says_how_many_and_what_it_may_cost(root: Client) -
     assert "cut off (1)" in shown
     assert "Estimate for all of them: " in shown
     nothing = root.post(url(RUNS), {**data, "confirmed": "yes"}).content.decode()
-    assert "choose which rows are to be asked again" in nothing
+    assert "choose which rows to retry" in nothing
     unknown = root.post(url(RUNS), {**data, "confirmed": "yes", "outcomes": ["sideways"]}).content.decode()
     assert "not one of the available choices" in unknown
     assert run.batches.count() == 1

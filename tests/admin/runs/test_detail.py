@@ -93,7 +93,7 @@ def test_each_attempt_is_there_with_what_it_retries(root: Client) -> None:
     assert "1,500 in, 42 out" in shown
     assert "$1.75</span> (prices of Nov. 1, 2026 to Nov. 22, 2026)" in shown
     in_state(second, State.INGESTED, cost_usd=None)
-    assert "not known: a batch of it has no known cost" in page(root, url(RUNS, "change", run.pk))
+    assert "not known: a batch of this run has no known cost" in page(root, url(RUNS, "change", run.pk))
 
 
 def test_failures_are_grouped_by_outcome_and_kind(root: Client) -> None:

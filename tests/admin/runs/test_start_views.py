@@ -197,16 +197,16 @@ def test_of_many_rows_only_the_first_are_looked_at() -> None:
     with mock.patch("time.monotonic", side_effect=lambda: seconds):
         found = look("tag-reviews", seconds=1.5)
     facts = dict(found.facts)
-    assert (facts["Rows"], facts["Looked at"]) == ("40", "6")
-    assert "In 1.5 seconds the first 6 of 40 rows were looked at" in found.standing
-    assert "Estimate of all rows, by those looked at" in facts
+    assert (facts["Rows"], facts["Rows read"]) == ("40", "6")
+    assert "In 1.5 seconds, the first 6 of 40 rows were read." in found.standing
+    assert "Estimated cost of all rows, from those read" in facts
     assert found.seen == Seen(rows=40, needs_confirmation=False)
 
 
 def test_what_was_not_looked_at_costs_nobody_knows_what() -> None:
     reviews(3)
     found = look("tag-reviews", seconds=0)
-    assert dict(found.facts)["Estimate of all rows, by those looked at"] == "not known"
+    assert dict(found.facts)["Estimated cost of all rows, from those read"] == "not known"
     assert found.seen == Seen(rows=3, needs_confirmation=True)
 
 
@@ -233,7 +233,7 @@ def test_a_table_that_is_not_there_yet_is_said(root: Client) -> None:
 
     job(get_prompt=get_prompt, skip_unaskable=True)
     shown = page(root, start_url())
-    assert "A run would stop there: fix it first." in shown
+    assert "A run would stop at this error. Fix it first." in shown
     assert "ProgrammingError" in shown
 
 
@@ -241,7 +241,7 @@ def test_rows_that_a_run_would_leave_out_are_counted(root: Client) -> None:
     rows = reviews(5)
     job(get_prompt=odd_ones_raise)
     shown = page(root, start_url())
-    assert "A run would stop there: fix it first." in shown
+    assert "A run would stop at this error. Fix it first." in shown
     job(get_prompt=odd_ones_raise, skip_unaskable=True)
     shown = page(root, start_url())
     assert "3 rows would be asked." in shown

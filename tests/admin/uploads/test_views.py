@@ -179,7 +179,7 @@ def test_bad_rows_are_shown_and_nothing_can_be_drafted(staff: Staff) -> None:
     client = staff(*MAY)
     upload = kept(client, jsonl(1) + b"[1]\n" + HOSTILE.encode() + b"\n")
     shown = page(client, upload_url(upload))
-    assert "It cannot be drafted" in shown
+    assert "This file cannot be drafted" in shown
     assert '<th scope="row">2</th><td>not a JSON object' in shown
     assert '<th scope="row">3</th><td>not JSON' in shown
     assert 'name="_draft"' not in shown
@@ -500,7 +500,7 @@ def test_who_may_not_see_batches_is_told_all_the_same(staff: Staff) -> None:
     client = staff("add_messagebatch", "view_batchrequest")
     upload = kept(client, jsonl(2))
     client.post(upload_url(upload), {"_draft": "yes"})
-    assert "It became a batch" in page(client, upload_url(upload))
+    assert "A batch was made from this file" in page(client, upload_url(upload))
 
 
 def test_what_a_model_refuses_is_said_once_for_all_rows(staff: Staff) -> None:

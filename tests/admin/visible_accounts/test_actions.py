@@ -146,7 +146,7 @@ def test_a_run_that_the_job_had_in_another_account_is_not_named(narrowed: Client
         assert url(RUNS, "change", theirs[RUNS][0].pk) not in page(narrowed, JOBS)
         token = StartForm("moved", seen=Seen(1, False))["shown"].value()
         address = reverse("admin:django_claude_batches_jobrun_start", args=["moved"])
-        assert said(narrowed.post(address, {"_start": "Start", "shown": token})) == ["It is running already."]
+        assert said(narrowed.post(address, {"_start": "Start", "shown": token})) == ["The job is running already."]
         ida = client_of(OURS, THEIRS, username="ida")
         assert url(RUNS, "change", theirs[RUNS][0].pk) in page(ida, JOBS)
         assert "run-zebra" in said(ida.post(address, {"_start": "Start", "shown": token}))[0]
