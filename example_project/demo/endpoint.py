@@ -13,6 +13,9 @@ from django_claude_batches.client.validation import is_loopback
 from django_claude_batches.models import JobRun, MessageBatch, State
 from django_claude_batches.models.run import WORKING
 
+# The alias of the account whose API is the emulator.
+EMULATOR = "emulator"
+
 
 class Endpoint(NamedTuple):
     account: str
@@ -27,7 +30,7 @@ def choose(*, live: bool) -> Endpoint:
     if not os.environ.get("ANTHROPIC_API_KEY", "").strip():
         if live:
             raise CommandError("--live needs a key: set ANTHROPIC_API_KEY.")
-        return Endpoint("emulator", is_emulator=True)
+        return Endpoint(EMULATOR, is_emulator=True)
     url = conf.account(conf.DEFAULT_ACCOUNT).base_url
     if not is_loopback(urlsplit(url).hostname or "") and not live:
         raise CommandError(

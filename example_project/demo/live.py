@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from decimal import ROUND_UP, Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,14 +14,12 @@ from rich.console import Console
 from demo.errand import Errand
 from django_claude_batches import conf
 from django_claude_batches.client.validation import is_loopback
+from django_claude_batches.estimates import CENT, dollars
 from django_claude_batches.models import BatchRequest, MessageBatch, bulk
 from django_claude_batches.pricing import PriceTable
 
 TOPICS = 3
 """Requests that are sent by default: they are enough to see that it works."""
-
-STEP = Decimal("0.0001")
-"""USD to which a cost is rounded up."""
 
 RULE = (
     "That is a token for each byte of the requests, and all that max_tokens allows. Images, documents by URL and tools "
@@ -32,15 +31,18 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--live", action="store_true", help="send to Anthropic with your key: this is billed")
     parser.add_argument("--yes", action="store_true", help="with --live: agree to the cost without being asked")
     text = f"topics of the language reference (default: all; with --live {TOPICS})"
-    parser.add_argument("--requests", type=int, metavar="N", help=text)
+    parser.add_argument("--requests", type=at_least_one, metavar="N", help=text)
+
+
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError(f"{text}: at least 1")
+    return number
 
 
 def most_topics(options: dict[str, Any]) -> int | None:
     number: int | None = options["requests"]
-    if number is not None and number < 1:
-        raise CommandError("--requests: at least 1")
-    if number is not None and options["input"] is not None:
-        raise CommandError("--requests is for the language reference: a file of --input is sent whole.")
     return TOPICS if number is None and options["live"] else number
 
 
@@ -77,13 +79,13 @@ def _most(request: BatchRequest, prices: PriceTable) -> Decimal:
 
 def _say(console: Console, batch: MessageBatch, url: str) -> None:
     prices = conf.prices()
-    usd = most(batch, prices).quantize(STEP, ROUND_UP)
+    usd = most(batch, prices).quantize(CENT, ROUND_UP)
     where = f"{url}, with ANTHROPIC_API_KEY"
     if is_loopback(urlsplit(url).hostname or ""):
         where = f"{where}. That is this machine, and not Anthropic, unless it is passed on"
     requests = f"{batch.request_count:,} request{'s' if batch.request_count != 1 else ''}"
     console.print(f"{requests}, {batch.body_bytes:,} bytes, would go to {where}.", soft_wrap=True, markup=False)
-    text = f"This is billed, {usd} USD at most by the prices of {prices.as_of}. {RULE}"
+    text = f"This is billed, {dollars(usd)} at most by the prices of {prices.as_of}. {RULE}"
     console.print(text, soft_wrap=True, markup=False)
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from django_claude_batches.estimates import dollars
 from django_claude_batches.models import BatchResult, MessageBatch, State
 
 WORDS = 60
@@ -90,7 +91,7 @@ def show_totals(console: Console, batches: QuerySet[MessageBatch]) -> None:
     sums = results.aggregate(**{f"{name}_sum": Sum(name, default=0) for name in summed})
     tokens_in, tokens_out, usd = (sums[f"{name}_sum"] for name in summed)
     dates = {str(batch.prices_as_of) for batch in batches if batch.prices_as_of}
-    cost = f"{usd:.4f} USD by the prices of {', '.join(sorted(dates))}" if dates else "cost unknown"
+    cost = f"{dollars(usd)} by the prices of {', '.join(sorted(dates))}" if dates else "cost unknown"
     if results.succeeded().filter(cost_usd__isnull=True).exists():
         cost += ", as far as they are known"
     console.print(f"Tokens: {tokens_in:,} in, {tokens_out:,} out; {cost}.", soft_wrap=True)

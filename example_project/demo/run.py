@@ -7,22 +7,26 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from config.celery import app
 from django.core.management import CommandError
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from demo.display import Display
+from demo.endpoint import EMULATOR
 from demo.errand import Errand
 from demo.processes import Processes
 from django_claude_batches.models import AccountState, State
+from django_claude_batches.models.batch_state import RUNNING
 
 TICK_SECONDS = 2
 """Beat's interval here; 30 in real life."""
 
 EMULATED_SECONDS = 5
-"""How long a batch takes at the emulator. The first look is after about 30 s, as at the real API."""
+"""How long a batch takes at the emulator. Without `check_finished` it would be polled after 30 s, as at the API."""
 
 QUEUE = "claude-batches-demo"
 """A queue of its own: a worker left running elsewhere must not take these tasks to another emulator."""
@@ -89,9 +93,12 @@ def start_celery(processes: Processes, env: dict[str, str], *, var: Path, concur
 def watch(errand: Errand, processes: Processes, display: Display, *, timeout: float) -> None:
     """Show the errand until it is over; raise ProcessDied, or CommandError where it cannot be or after `timeout`."""
     give_up_at = time.monotonic() + timeout
+    is_emulated = errand.account == EMULATOR
     while True:
         now = errand.look()
-        display.show(now)
+        display.show(now._replace(label=now.label.replace("at Anthropic", "at the emulator")) if is_emulated else now)
+        if is_emulated:
+            check_finished(errand)
         if errand.is_over():
             return
         if (account := _paused(errand)) is not None:
@@ -100,6 +107,16 @@ def watch(errand: Errand, processes: Processes, display: Display, *, timeout: fl
             raise CommandError(f"Still {now.label} after {timeout:g} s. {_last_error(errand) or 'See the logs.'}")
         processes.check()
         time.sleep(LOOK)
+
+
+def check_finished(errand: Errand) -> None:
+    """Make the batches due that the emulator has finished, as *Check now* in the admin does."""
+    now = timezone.now()
+    finished = errand.batches().filter(
+        state__in=RUNNING, next_action_at__gt=now, created_at__lt=now - timedelta(seconds=EMULATED_SECONDS + 1)
+    )
+    for batch in finished:
+        batch.record_intent(RUNNING)
 
 
 def _paused(errand: Errand) -> AccountState | None:

@@ -9,7 +9,6 @@ import time
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 
-from demo.errand import Errand
 from demo.processes import Process, Processes
 
 HOST = "127.0.0.1"
@@ -17,8 +16,9 @@ PORT = 8000
 USER = "demo"
 
 
-def admin_url(errand: Errand, port: int = PORT) -> str:
-    return f"http://{HOST}:{port}{reverse('admin:index')}{errand.path()}"
+def admin_url(path: str, port: int) -> str:
+    """Return the URL of a page of the admin; `path` begins below its start page."""
+    return f"http://{HOST}:{port}{reverse('admin:index')}{path}"
 
 
 def make_user() -> str:

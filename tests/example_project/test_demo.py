@@ -89,7 +89,7 @@ def test_the_main_job_and_the_admin_kept_up_until_ctrl_c(start: Start, no_wait: 
     assert demo.returncode == 0, err
     assert err == ""
     for shown in (
-        "Running at Anthropic, 0 of 3 stored",
+        "Running at the emulator, 0 of 3 stored",
         "Complete, 3 of 3 stored",
         "Hello 1",
         "… and 1 more",
@@ -183,6 +183,51 @@ def test_a_bad_line_is_named_before_anything_starts(run: Run, tmp_path: Path) ->
     assert not (tmp_path / "var" / "worker.log").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--rows", "-1"], "--rows: -1: at least 1"),
+        (["--requests", "0"], "--requests: 0: at least 1"),
+        (["--timeout", "0"], "--timeout: more than 0 seconds."),
+        (["--input", "absent.jsonl"], "--input absent.jsonl: No such file or directory"),
+        (["--requests", "1", "--input", "absent.jsonl"], "a file of --input is sent whole."),
+        (["--prompt", "Tag: {review}"], "give --input FILE.csv."),
+        (["--admin", "--live"], "--admin sends nothing: leave out --input, --serve and --live."),
+    ],
+)
+def test_arguments_are_checked_before_anything_starts(
+    run: Run, tmp_path: Path, arguments: list[str], problem: str
+) -> None:
+    ran = run("demo", *arguments)
+    assert ran.returncode != 0
+    assert problem in ran.stderr
+    assert not (tmp_path / "var" / "demo.lock").exists()
+
+
+def test_what_an_earlier_demo_left_is_served_without_sending_anything(
+    start: Start, no_wait: None, tmp_path: Path
+) -> None:
+    with start("demo", "--input", write(tmp_path / "requests.jsonl", item(0)), "--processes", "1") as demo:
+        out, err = demo.communicate(timeout=WITHIN)
+    assert demo.returncode == 0, err
+    assert "Nothing was billed: the emulator answered." in out
+    assert "Running at the emulator, 0 of 1 stored" in out
+    assert "http://127.0.0.1:8000" not in out
+    [command] = re.findall(r"^To see it in the admin: (.*)$", out, re.MULTILINE)
+    assert command.split()[-2:] == ["demo", "--admin"]
+    with start("demo", "--admin") as admin:
+        shown = read_until("Log in as demo with the password", admin)
+        processes = descendants(admin.pid)
+        [address] = re.findall(r"In the admin: (http://\S+)", shown)
+        with urllib.request.urlopen(f"{address}login/", timeout=10) as page:
+            assert page.status == 200
+        admin.send_signal(signal.SIGINT)
+        _rest, err = admin.communicate(timeout=60)
+    assert (admin.returncode, err) == (0, "")
+    assert len(processes) == 1  # the web server
+    assert survivors(processes) == []
+
+
 def test_a_broker_or_a_database_that_does_not_answer(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
@@ -203,13 +248,11 @@ def test_one_demo_at_a_time(start: Start, run: Run, tmp_path: Path) -> None:
     assert "Another demo is running in" in second.stderr
 
 
-def test_a_table_needs_a_prompt_and_a_prompt_a_table(run: Run, tmp_path: Path) -> None:
+def test_a_table_needs_a_prompt_of_its_columns(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text("review\nwarm\n")
     alone = run("demo", "--input", path)
     assert (alone.returncode, "needs --prompt" in alone.stderr) == (1, True)
-    prompt = run("demo", "--prompt", "Tag: {review}")
-    assert (prompt.returncode, "give --input FILE.csv" in prompt.stderr) == (1, True)
     other = run("demo", "--input", path, "--prompt", "Tag: {colour}")
     assert other.returncode == 1
     assert "the prompt names a column 'colour', and the header has: review" in other.stderr

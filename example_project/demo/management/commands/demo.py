@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import time
-from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -30,6 +32,7 @@ examples:
   manage.py demo --input reviews.csv --prompt "Tag this review: {review}"
                                           a question about each row of a table, whose first row names its columns
   manage.py demo --serve                  and keep the admin up afterwards
+  manage.py demo --admin                  only the admin, with what earlier demos left: nothing is sent
   manage.py demo --live                   three requests to Anthropic, with your key, once you have agreed to the cost
 
 exit codes: 0 if the ledger balanced and all was delivered, 1 if not or if anything failed, 130 or 143 if interrupted
@@ -47,17 +50,23 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--input", metavar="FILE", help="requests in the API's own format, or CSV; - is stdin")
         parser.add_argument("--prompt", metavar="TEXT", help="for CSV: the question, with {columns} in it")
-        parser.add_argument("--processes", type=_at_least_one, default=2, help="of the worker (default: 2)")
-        parser.add_argument("--rows", type=int, default=20, help="of the table of results (default: 20)")
+        parser.add_argument("--processes", type=live.at_least_one, default=2, help="of the worker (default: 2)")
+        parser.add_argument("--rows", type=live.at_least_one, default=20, help="of the table of results (default: 20)")
         parser.add_argument("--timeout", type=float, metavar="SECONDS", help="default: 1800; with --live 90,000")
         parser.add_argument("--serve", action="store_true", help="keep the admin up, with a user, until Ctrl-C")
+        parser.add_argument("--admin", action="store_true", help="only serve the admin, until Ctrl-C; nothing is sent")
         live.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         console = Console(file=sys.stdout, highlight=False)
+        _check(options)
         try:
             with run.alone(settings.VAR), Processes(settings.VAR, cwd=settings.BASE_DIR) as processes:
-                self._run(console, processes, options)
+                if options["admin"]:
+                    call_command("migrate", verbosity=0, interactive=False)
+                    _serve(console, "", processes, run.environment(settings.BASE_DIR))
+                else:
+                    self._run(console, processes, options)
         except ProcessDied as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
@@ -88,11 +97,13 @@ class Command(BaseCommand):
             errand.leave()
             raise
         errand.tell(console, rows=options["rows"], seconds=time.monotonic() - began)
+        if chosen.is_emulator:
+            console.print("Nothing was billed: the emulator answered. Anthropic would bill about this cost.")
         if options["serve"]:
-            _serve(console, errand, processes, env)
+            _serve(console, errand.path(), processes, env)
         else:
-            console.print(f"In the admin: {serving.admin_url(errand)}", soft_wrap=True)
-            console.print("(demo --serve keeps it up, with a user who can log in.)")
+            again = shlex.join([Path(sys.executable).name, *sys.argv[:1], "demo", "--admin"])
+            console.print(f"To see it in the admin: {again}", soft_wrap=True, markup=False)
         if problem := errand.problem():
             raise CommandError(problem)
 
@@ -102,10 +113,26 @@ def _errand(options: dict[str, Any], chosen: Endpoint) -> Errand:
     most = live.most_topics(options)
     if path is not None:
         return OfFile(documents.draft_file(path, chosen.account, prompt))
-    if prompt is not None:
-        raise CommandError("--prompt is about the rows of a CSV file: give --input FILE.csv.")
     documents.put_reviews(most=most)
     return OfJob(TagReviewsAtEmulator if chosen.is_emulator else TagReviewsLive)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raise CommandError for options that do not go together, and for a file that cannot be read."""
+    path = options["input"]
+    if options["timeout"] is not None and options["timeout"] <= 0:
+        raise CommandError("--timeout: more than 0 seconds.")
+    if options["prompt"] is not None and path is None:
+        raise CommandError("--prompt is about the rows of a CSV file: give --input FILE.csv.")
+    if options["requests"] is not None and path is not None:
+        raise CommandError("--requests is for the language reference: a file of --input is sent whole.")
+    if options["admin"] and (path is not None or options["serve"] or options["live"]):
+        raise CommandError("--admin sends nothing: leave out --input, --serve and --live.")
+    if path not in {None, "-"}:
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            raise CommandError(f"--input {path}: {error.strerror or error}") from error
 
 
 def _introduce(console: Console, errand: Errand, where: str) -> None:
@@ -113,21 +140,14 @@ def _introduce(console: Console, errand: Errand, where: str) -> None:
     console.print(f"{text}\nThe logs of its processes are in {settings.VAR}.", soft_wrap=True, markup=False)
 
 
-def _serve(console: Console, errand: Errand, processes: Processes, env: dict[str, str]) -> None:
-    """Keep the admin, the worker and beat running until the command is ended."""
+def _serve(console: Console, path: str, processes: Processes, env: dict[str, str]) -> None:
+    """Serve the admin, beside the processes that run already, until the command is ended."""
     port = serving.free_port()
     password = serving.make_user()
     serving.serve(processes, env, port=port)
-    console.print(f"In the admin: {serving.admin_url(errand, port)}", soft_wrap=True)
+    console.print(f"In the admin: {serving.admin_url(path, port)}", soft_wrap=True)
     console.print(f"Log in as {serving.USER} with the password {password} (Ctrl-C ends it).", markup=False)
     with contextlib.suppress(Interrupted):
         while True:
             processes.check()
             time.sleep(run.LOOK)
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError(f"{text}: at least 1")
-    return number
