@@ -57,9 +57,9 @@ def test_bends():
         assert call(claude, "GET", BATCHES).json["data"][0]["request_counts"]["processing"] is None
         claude.unbend(bend)
         assert call(claude, "GET", BATCHES).json["data"][0]["request_counts"]["processing"] == 1
-        with pytest.raises(ValueError, match="there is no such bend here"):
+        with pytest.raises(ValueError, match="no such bend was scripted"):
             claude.unbend(bend)
-        with pytest.raises(ValueError, match="shares from 0 to 1"):
+        with pytest.raises(ValueError, match="share is 0 to 1"):
             claude.bend(RandomBends(share=2))
 
 

@@ -125,7 +125,7 @@ def test_steering_over_http(claude):
 @pytest.mark.parametrize(
     ("method", "verb", "arguments", "status", "error"),
     [
-        ("POST", "finish", {"batch_id": "x"}, 400, "x is no batch of this emulator"),
+        ("POST", "finish", {"batch_id": "x"}, 400, "this emulator has no batch x"),
         ("POST", "pass_time", {"seconds": -1}, 400, "time cannot pass backwards"),
         ("POST", "pass_time", {"hours": 1}, 400, "unexpected keyword argument 'hours'"),
         ("POST", "fault", {"name": "x"}, 400, "unknown fault 'x'"),

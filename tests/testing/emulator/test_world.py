@@ -315,7 +315,7 @@ def test_a_cursor_must_be_a_batch_one_can_see(name):
 @pytest.mark.parametrize("verb", ["finish", "expire", "archive"])
 def test_a_batch_that_is_not_there_is_said_to_be(verb):
     story = Story()
-    with pytest.raises(LookupError, match="msgbatch_x is no batch of this emulator"):
+    with pytest.raises(LookupError, match="this emulator has no batch msgbatch_x"):
         getattr(story.world, verb)("msgbatch_x")
 
 

@@ -70,5 +70,5 @@ def test_what_is_spared_is_not_bent():
 
 @pytest.mark.parametrize("pattern", ["create", "make:status=*", "create:state=*"])
 def test_a_spared_bend_that_there_is_not(pattern):
-    with pytest.raises(ValueError, match="names no bend: write ENDPOINT:KIND=WHAT"):
+    with pytest.raises(ValueError, match="matches no bend: write ENDPOINT:KIND=WHAT"):
         RandomBends(spare=(pattern,))
