@@ -18,8 +18,8 @@ from tests.benchmarks.subjects.polling import poll
 from tests.benchmarks.subjects.sizes import memory, scale
 from tests.benchmarks.table import lines, machine, verdicts
 
+# What a busy machine may cost.
 MARGIN = 1.3
-"""What a busy machine may cost."""
 
 SUBJECTS: dict[str, Callable[[Bench], object]] = {
     "draft": partial(measure, last="draft"),

@@ -10,8 +10,8 @@ from tests.benchmarks.figures import LIMIT, OURS, PEER
 from tests.benchmarks.subjects import decoding, jobs, lists, polling, sizes
 from tests.benchmarks.subjects.chain import BY_HAND, STEPS
 
+# Requests from which on also those bounds hold that a start-up of some milliseconds would blur.
 FULL = 100_000
-"""Requests from which on also those bounds hold that a start-up of some milliseconds would blur."""
 
 MOST_MB, MOST_GROWN_MB, MOST_MORE_MB = 120.0, 25.0, 5.0
 

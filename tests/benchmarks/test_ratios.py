@@ -13,9 +13,10 @@ from tests.conftest import GATE
 from tests.harness import databases
 
 REQUESTS = 10_000
+
+# The rounds of each try. A machine that others use is slow for a minute now and then, which the median of three rounds
+# bears; what is slow by itself misses its bounds each time.
 TRIES = (1, 3, 3)
-"""The rounds of each try. A machine that others use is slow for a minute now and then, which the median of three rounds
-bears; what is slow by itself misses its bounds each time."""
 
 
 @pytest.mark.benchmark

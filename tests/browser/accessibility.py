@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 GRAVE = {"serious", "critical"}
+
+# The label of the search field of Django's lists is a picture with a text, which axe does not count as one.
 DJANGOS = ("label-title-only", 'id="searchbar"')
-"""The label of the search field of Django's lists is a picture with a text, which axe does not count as one."""
 
 FOCUSED = """() => {
   const element = document.activeElement;
@@ -14,8 +15,8 @@ FOCUSED = """() => {
   return element === document.body ? "" : (text || element.id).trim();
 }"""
 
+# Without what is Django's alone, and the rows of a list after the first few: a hundred take seconds.
 CONTEXT = {"exclude": [["#header"], ["#nav-sidebar"], ["#result_list tbody tr:nth-child(n+5)"]]}
-"""Without what is Django's alone, and the rows of a list after the first few: a hundred take seconds."""
 
 
 def grave_violations(page: Any, rules: list[str] | None = None, within: list[list[str]] | None = None) -> list[str]:

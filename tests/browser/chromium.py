@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+# Debian's: the builds that Playwright downloads are not needed.
 PATH = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-"""Debian's: the builds that Playwright downloads are not needed."""
 
 TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) => {

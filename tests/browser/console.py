@@ -29,8 +29,8 @@ APP = "django_claude_batches"
 
 
 class Server(ThreadedWSGIServer):
+    # Wait at the end for those that answer: what they leave open would be another test's warning.
     daemon_threads = False
-    """Wait at the end for those that answer: what they leave open would be another test's warning."""
 
 
 class ServerThread(LiveServerThread):

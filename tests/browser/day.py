@@ -13,8 +13,8 @@ from django.utils import timezone
 from django_claude_batches.testing import ClaudeEmulator
 from tests.reliability.protocol.clock import built_in_strftime
 
+# A Monday. Some seconds after the minute: the emulator's clock goes on by the seconds that a run takes.
 MORNING = datetime(2026, 11, 23, 7, 42, 5, tzinfo=UTC)
-"""A Monday. Some seconds after the minute: the emulator's clock goes on by the seconds that a run takes."""
 
 
 class Day:

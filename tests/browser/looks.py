@@ -14,12 +14,13 @@ from tests.browser.console import address
 from tests.browser.office import Office
 
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+
+# Options of a browser context.
 FORMS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": WIDE},
     "dark": {"color_scheme": "dark", "viewport": WIDE},
     "narrow": {"color_scheme": "light", "viewport": NARROW},
 }
-"""Options of a browser context."""
 
 BATCHES, RESULTS, REQUESTS, ACCOUNTS = "messagebatch", "batchresult", "batchrequest", "accountstate"
 RUNS = "jobrun"
@@ -75,13 +76,14 @@ def _upload(name: str) -> Callable[[Any, Office], object]:
     return open_page
 
 
+# A good one, and one with two bad rows.
 TABLES = {
     "autumn.csv": b"product,feature\nMerino crew,double-knit cuffs\nRain shell,taped seams\nBeanie,no seams\n",
     "winter.csv": b"product,feature\nDown vest,a zip pocket\nWool socks,a gusseted toe,gray\nCanvas tote\n",
 }
-"""A good one, and one with two bad rows."""
 PROMPT = "Describe the {product}, which has {feature}."
 
+# Each opens itself on a Playwright page.
 PAGES: dict[str, Callable[[Any, Office], object]] = {
     "batches": _goto(lambda office: address(BATCHES)),
     "batch-complete": _batch("catalog"),
@@ -115,7 +117,6 @@ PAGES: dict[str, Callable[[Any, Office], object]] = {
     "batch-of-run": _goto(lambda office: address(BATCHES, "change", office.run.batches.order_by("pk")[0].pk)),
     "delete": _goto(lambda office: address(BATCHES, "delete", office.draft.pk)),
 }
-"""Each opens itself on a Playwright page."""
 
 
 def pictures_in_docs() -> set[str]:

@@ -34,15 +34,15 @@ FEATURES = (
     "a zip pocket",
 )
 
+# 40 of the catalog's 412, in three kinds.
 FAILURES = {
     **dict.fromkeys(range(3, 412, 17), Failure("overloaded_error", "Overloaded", while_running=True)),
     **dict.fromkeys(range(5, 412, 47), Failure("api_error", "Internal server error", while_running=True)),
     **dict.fromkeys(range(11, 77, 10), Failure("invalid_request_error", "messages.0.content: image exceeds 5 MB")),
 }
-"""40 of the catalog's 412, in three kinds."""
 
+# Answers of the catalog that stop at `max_tokens`.
 CUT = range(1, 412, 45)
-"""Answers of the catalog that stop at `max_tokens`."""
 
 
 def answer(params: dict[str, Any], custom_id: str, *, index: int) -> str | Reply | Failure:

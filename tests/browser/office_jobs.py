@@ -22,8 +22,9 @@ TEXTS = (
     "It kept the rain out for six hours in the hills.",
 )
 TAGS = ("warm", "zip", "gift", "size", "rain")
+
+# A tag that the shop's table does not have, before somebody adds it.
 UNKNOWN = "zip"
-"""A tag that the shop's table does not have, before somebody adds it."""
 
 FAILED = {
     **dict.fromkeys(range(7, 240, 40), Failure("overloaded_error", "Overloaded", while_running=True)),
@@ -31,8 +32,8 @@ FAILED = {
     **dict.fromkeys(range(22, 240, 110), Reply("I would rather not.", stop_reason="refusal")),
 }
 
+# Tags that were added since.
 MENDED: set[str] = set()
-"""Tags that were added since."""
 
 
 def answer(custom_id: str) -> str | Reply | Failure:
@@ -45,8 +46,8 @@ def answer(custom_id: str) -> str | Reply | Failure:
     return f'{{"tags": ["{TAGS[number % len(TAGS)]}"]}}'
 
 
+# Rows that were told so.
 _overloaded: set[int] = set()
-"""Rows that were told so."""
 
 
 @contextmanager

@@ -25,11 +25,11 @@ from tests.browser.chromium import chromium, why_not  # noqa: E402  models need 
 from tests.browser.console import Console, served  # noqa: E402
 from tests.browser.looks import FORMS, PAGES, pictures_in_docs  # noqa: E402
 
+# Pixels: what stands below that on a long page looks like what stands above it.
 TALLEST = 2400
-"""Pixels: what stands below that on a long page looks like what stands above it."""
 
+# Of a picture's palette: enough for text and bars, and a third of the size.
 COLORS = 128
-"""Of a picture's palette: enough for text and bars, and a third of the size."""
 
 
 def main() -> int:

@@ -15,12 +15,12 @@ from tests.harness.factories import draft
 
 pytestmark = pytest.mark.browser
 
+# All of axe's in one form, and those in the others that may be broken there alone.
 RULES: dict[str, list[str] | None] = {
     "light": None,
     "dark": ["color-contrast", "link-in-text-block"],
     "narrow": ["meta-viewport", "scrollable-region-focusable"],
 }
-"""All of axe's in one form, and those in the others that may be broken there alone."""
 
 
 @pytest.fixture(params=FORMS)

@@ -15,8 +15,9 @@ from tests.harness.factories import draft
 pytestmark = pytest.mark.browser
 
 BATCHES = "messagebatch"
+
+# Milliseconds.
 MINUTE = 60_000
-"""Milliseconds."""
 
 HIDE = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
 TELL = "document.dispatchEvent(new Event('visibilitychange'))"

@@ -20,8 +20,9 @@ from tests.harness.factories import item
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
 ROOT = Path(__file__).parents[2]
+
+# For anything to happen.
 MILLISECONDS = 30_000
-"""For anything to happen."""
 
 
 class Shop(NamedTuple):

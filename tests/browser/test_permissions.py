@@ -17,6 +17,8 @@ from tests.browser.office import Office
 pytestmark = pytest.mark.browser
 
 PERMISSIONS = {"submit", "cancel", "delete_remote", "advance", "reingest", "retry", "identify", "delete"}
+
+# Each action by its name: its button, its permission, and a batch that it is for.
 ACTIONS = {
     "submit": ("Submit to Claude", "submit", "draft"),
     "take_back": ("Take back", "cancel", "queued"),
@@ -30,17 +32,16 @@ ACTIONS = {
     "abandon": ("Abandon", "identify", "unconfirmed"),
     "delete_selected": ("Delete", "delete", "draft"),
 }
-"""Each action by its name: its button, its permission, and a batch that it is for."""
 
+# Of the staff: each is somebody new.
 NUMBERS = count()
-"""Of the staff: each is somebody new."""
 
+# What a script on the page could send: the session's cookie and the token go along.
 POST = """async ([url, fields]) => {
   const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
   const body = new URLSearchParams([...Object.entries(fields), ["csrfmiddlewaretoken", token]]);
   return (await fetch(url, {method: "POST", body, redirect: "manual"})).status;
 }"""
-"""What a script on the page could send: the session's cookie and the token go along."""
 
 
 def everything() -> list[Any]:

@@ -20,8 +20,8 @@ from tests.harness.factories import item
 
 pytestmark = pytest.mark.process
 
+# Seconds for anything to happen: the first look at a batch is after about 30.
 WITHIN = 90.0
-"""Seconds for anything to happen: the first look at a batch is after about 30."""
 
 
 def descendants(pid: int) -> set[int]:

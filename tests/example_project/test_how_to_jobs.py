@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("install", "from-queryset-to-answers", "failures-and-retries", "test-your-job", "every-night")
 BLOCK = re.compile(r"^```\{code-block\} python\n:caption: (?P<path>\S+)\n\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
+# Two nights, in this process. No row is there, so that each run is over at once.
 NIGHT = """
 import django
 
@@ -38,7 +39,6 @@ with ClaudeEmulator():
         app.tasks[entry["task"]].apply(entry["args"], entry["kwargs"]).get()
 print([(run.job, run.label, run.state) for run in JobRun.objects.all()], entry["schedule"].hour)
 """
-"""Two nights, in this process. No row is there, so that each run is over at once."""
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ def block(first_line: str) -> str:
     return next(code for code in BLOCKS if code.startswith(first_line))
 
 
+# What the second sketch says of `AppConfig.ready()`.
 APPS = """
 from django.apps import AppConfig
 
@@ -34,7 +35,6 @@ class ReviewsConfig(AppConfig):
     def ready(self):
         from . import signals
 """
-"""What the second sketch says of `AppConfig.ready()`."""
 
 OF_A_JOB = """
 from django_claude_batches.testing import always

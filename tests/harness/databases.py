@@ -15,8 +15,8 @@ from tests.harness.requirements import Service
 SQLITE, POSTGRES, MARIADB = "SQLite", "PostgreSQL", "MariaDB"
 ALL = (POSTGRES, SQLITE, MARIADB)
 
+# Which come with the extras `postgres` and `mariadb`.
 DRIVERS = {POSTGRES: "psycopg", MARIADB: "MySQLdb"}
-"""Which come with the extras `postgres` and `mariadb`."""
 
 SERVERS = {
     POSTGRES: Service(POSTGRES, os.environ.get("POSTGRES_SERVER", "postgres://postgres@127.0.0.1:5432/postgres")),

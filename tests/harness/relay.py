@@ -30,8 +30,9 @@ class Exchange:
     body: bytes
     upstream: str
     reply: tuple[int, dict[str, str], bytes] | None = None
+
+    # Bytes that are announced and never come.
     withheld: int = 0
-    """Bytes that are announced and never come."""
 
     def forward(self) -> tuple[int, dict[str, str], bytes]:
         host = urlsplit(self.upstream).netloc

@@ -26,11 +26,12 @@ TESTS = ROOT / "tests"
 LANES = ROOT / ".ci/lanes.py"
 
 LEFT_OUT = ("process", "fault", "slow", "browser", "neighbour", "benchmark")
-DEFAULT = f"not ({' or '.join(LEFT_OUT)})"
-"""The marker expression of `python -m pytest`."""
 
+# The marker expression of `python -m pytest`.
+DEFAULT = f"not ({' or '.join(LEFT_OUT)})"
+
+# Options of pytest whose value may be the next word, which is no path.
 WITH_VALUE = ("-c", "-k", "-n", "-o", "-p", "--rootdir")
-"""Options of pytest whose value may be the next word, which is no path."""
 
 
 @dataclass(frozen=True)

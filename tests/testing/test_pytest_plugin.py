@@ -12,11 +12,12 @@ from django_claude_batches import testing
 pytest_plugins = ["pytester"]
 
 NAMES = ("anyio", "django", "cacheprovider", "hypothesispytest", "randomly", "xdist")
-UNNEEDED = " ".join(f"-p no:{name}" for name in NAMES)
-"""Plugins that our own suite needs; two thirds of the time that a small suite takes is importing them."""
 
+# Plugins that our own suite needs; two thirds of the time that a small suite takes is importing them.
+UNNEEDED = " ".join(f"-p no:{name}" for name in NAMES)
+
+# An address of documentation (RFC 5737), which leads nowhere: what is not refused times out.
 ELSEWHERE = "192.0.2.1"
-"""An address of documentation (RFC 5737), which leads nowhere: what is not refused times out."""
 
 SUITE = f"""
     import contextlib, os, socket, threading, urllib.request

@@ -22,8 +22,8 @@ from tests.benchmarks.steps.clock import Clock  # noqa: E402
 from tests.benchmarks.steps.requests import Requests  # noqa: E402
 from tests.benchmarks.steps.tables import UNFETCHED, reset  # noqa: E402
 
+# Functions of a profile that are shown.
 MOST_CALLS = 15
-"""Functions of a profile that are shown."""
 
 
 def draft(count: int) -> None:

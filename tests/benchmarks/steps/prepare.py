@@ -22,8 +22,8 @@ from tests.benchmarks.steps.tables import UNFETCHED, empty, reset  # noqa: E402
 
 M = TypeVar("M", bound=Model)
 
+# The columns that compression is about.
 LARGE = {BatchRequest: ("params",), BatchResult: ("message", "output", "raw", "error_message")}
-"""The columns that compression is about."""
 
 
 def migrate(compression: str) -> None:

@@ -9,8 +9,8 @@ from django.core.management.color import no_style
 from django.db import connection
 from django.db.models import Model
 
+# The columns of a batch of which nothing was fetched.
 UNFETCHED: dict[str, Any] = {"ingested_at": None, "announced_at": None, "last_error": "", "missing_count": 0}
-"""The columns of a batch of which nothing was fetched."""
 
 
 def reset() -> None:

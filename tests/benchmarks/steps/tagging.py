@@ -17,8 +17,9 @@ from tests.harness.library.models import Review
 
 PLAIN, WITH_SCHEMA = "tag-reviews", "tag-reviews-by-schema"
 PIECE = 1000
+
+# Answers that this process has handled, by job.
 handled: Counter[str] = Counter()
-"""Answers that this process has handled, by job."""
 
 TAGS = ["quiet", "well made", "expensive", "arrived late"]
 

@@ -17,8 +17,8 @@ from django_claude_batches.request_files.record_limits import MAX_DECODED_BYTES,
 from django_claude_batches.services.uploads.prepare import prepare  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 
+# Bytes around a text.
 ROOM = 1000
-"""Bytes around a text."""
 
 
 def plain() -> Iterator[bytes]:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+# Different answers: enough for the compression ratios of gzip, pglz and lz4 to be those of text.
 POOL = 2048
-"""Different answers: enough for the compression ratios of gzip, pglz and lz4 to be those of text."""
 
 MODELS = ("claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001", "claude-opus-4-1-20250805")
 SYLLABLES = ["ba", "con", "de", "ri", "ta", "mo", "ven", "sta", "lu", "per", "qui", "no", "sil"]

@@ -87,5 +87,5 @@ LOOKS = {
 
 OUTPUTS = MARKUP | ATTRIBUTES | CODE | LOOKS
 
+# One line of 1 MB, without a place to break.
 LONG = "<b data-hostile>" + "x" * 1_000_000
-"""One line of 1 MB, without a place to break."""

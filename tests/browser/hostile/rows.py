@@ -29,6 +29,8 @@ from tests.browser.hostile.outputs import LONG, OUTPUTS
 
 TEXTS = list(OUTPUTS.values())
 ALL = "\n".join(TEXTS)
+
+# Columns whose values are chosen here, or checked when a row is made.
 OURS = {
     "state",
     "processing_status",
@@ -41,7 +43,6 @@ OURS = {
     "cells_text",
     "custom_id",
 }
-"""Columns whose values are chosen here, or checked when a row is made."""
 
 IN_NOTICES = 5
 

@@ -91,8 +91,8 @@ def test_a_page(tab: tuple[Any, Watch], rows: dict[str, MessageBatch], name: str
     assert_harmless(page, watch, at_least=at_least)
 
 
+# What the labels of a few batches hold, of each kind that is here: a list of all takes long.
 SOME = "<script data-hostile>hostile(1)"
-"""What the labels of a few batches hold, of each kind that is here: a list of all takes long."""
 
 
 def choose(page: Any, action: str, **query: str) -> None:

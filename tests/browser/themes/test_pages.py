@@ -26,8 +26,9 @@ pytestmark = [
 ]
 
 BUTTONS = "[form=dcb-actions]"
+
+# What axe looks at: what the theme draws is the theme's.
 OURS = [["[class^=dcb-]"], ["[class*=' dcb-']:not(body)"]]
-"""What axe looks at: what the theme draws is the theme's."""
 
 RULES = ["color-contrast", "nested-interactive", "label", "button-name"]
 
@@ -37,12 +38,12 @@ TOO_WIDE = """() => [...document.querySelectorAll("[class^=dcb-], [class*=' dcb-
   return box.width && (!scrolls || scrolls === element) && box.right > innerWidth + 1;
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
+# Whether something covers the button, or it cannot be hit.
 HIDDEN = """(button) => {
   const box = button.getBoundingClientRect();
   const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
   return box.height < 20 || !(top && (top === button || button.contains(top)));
 }"""
-"""Whether something covers the button, or it cannot be hit."""
 
 
 class Forms(HTMLParser):

@@ -14,8 +14,9 @@ class Theme:
     """Django's own admin, and what its themes do otherwise."""
 
     name: str = "django"
+
+    # Pixels of a phone's page.
     narrowest: int = 360
-    """Pixels of a phone's page."""
 
     def filter_by(self, page: Any, title: str, choice: str) -> None:
         """Choose a filter of a list by its words."""

@@ -26,8 +26,8 @@ from tests.reliability.web import Visitor
 
 pytestmark = pytest.mark.process
 
+# Seconds that a server stays away: worker and beat notice, and try again.
 NOTICED = 2.0
-"""Seconds that a server stays away: worker and beat notice, and try again."""
 
 
 def hands_on(site: Site, broker: Redis) -> None:

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.process
 QUEUE = "reliability"
 DUE = 1_000
 SOME = 10
+
+# Five minutes of beat's.
 TICKS = 10
-"""Five minutes of beat's."""
 
 
 def backlog() -> None:
