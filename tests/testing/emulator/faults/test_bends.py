@@ -1,4 +1,4 @@
-"""Answers that are bent in one place, by name."""
+"""`Bend`: one declared change of an answer."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_body_that_is_slow(claude, shown, download):
 
 
 def read_until(claude, enough):
-    """Ask for a listing and return the bytes that came until they are enough; then go away."""
+    """Request a listing, and return the first bytes of the answer; then close the connection."""
     request = (
         f"GET {BATCHES} HTTP/1.1\r\nhost: x\r\nx-api-key: {claude.api_key}\r\nanthropic-version: 2023-06-01\r\n\r\n"
     )

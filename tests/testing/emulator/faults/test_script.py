@@ -1,4 +1,4 @@
-"""Which requests meet a fault."""
+"""To which requests a fault applies."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_later_fault_changes_the_answer_of_an_earlier_one(claude):
     ]
 
 
-def test_what_is_no_call_of_the_api_meets_none(claude):
+def test_no_fault_applies_to_other_paths(claude):
     claude.fault("server_error", times=None)
     assert call(claude, "GET", "/nowhere").status == 404
     assert call(claude, "PUT", BATCHES).status == 405
