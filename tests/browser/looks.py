@@ -1,4 +1,4 @@
-"""The forms that each page has, and the pages."""
+"""The pages, and the forms (sizes and color schemes) in which they are tested."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _confirm_retry_run(page: Any, office: Office) -> None:
 
 
 def _confirm(name: str, verb: str) -> Callable[[Any, Office], object]:
-    """Press this button of that batch, and stay on the page that asks first."""
+    """Press this button of the batch, and stay on the page that asks for confirmation."""
 
     def open_page(page: Any, office: Office) -> None:
         page.goto(address(BATCHES, "change", getattr(office, name).pk))
@@ -63,7 +63,7 @@ def _new_batch(page: Any, office: Office) -> None:
 
 
 def _upload(name: str) -> Callable[[Any, Office], object]:
-    """Give the file of this name to *New batch*, and stay on the page that says what its check found."""
+    """Upload this file in *New batch*, and stay on the page with the result of its check."""
 
     def open_page(page: Any, office: Office) -> None:
         _new_batch(page, office)
@@ -76,14 +76,14 @@ def _upload(name: str) -> Callable[[Any, Office], object]:
     return open_page
 
 
-# A good one, and one with two bad rows.
+# A valid file, and one with two bad rows.
 TABLES = {
     "autumn.csv": b"product,feature\nMerino crew,double-knit cuffs\nRain shell,taped seams\nBeanie,no seams\n",
     "winter.csv": b"product,feature\nDown vest,a zip pocket\nWool socks,a gusseted toe,gray\nCanvas tote\n",
 }
 PROMPT = "Describe the {product}, which has {feature}."
 
-# Each opens itself on a Playwright page.
+# Each is a function that opens a page in a Playwright page.
 PAGES: dict[str, Callable[[Any, Office], object]] = {
     "batches": _goto(lambda office: address(BATCHES)),
     "batch-complete": _batch("catalog"),
