@@ -1,4 +1,4 @@
-"""Checks the built distributions in the folder given: what is in them, and that the wheel does what the pages say."""
+"""Check the built distributions in the given folder: their contents, and whether the documented steps work."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ PACKAGE = "django_claude_batches/"
 BROKER = "redis://127.0.0.1:6379/13"
 PAGES = ("install", "../tutorial", "test-your-app", "compose-the-admin")
 PAGES_OF_JOBS = ("install", "from-queryset-to-answers", "failures-and-retries", "test-your-job", "every-night")
+# The tests of the pages that do not need pytest.
 JOBS = """
 import django
 
@@ -29,13 +30,12 @@ tests.test_a_refusal_is_noted(None)
 tests.test_an_answer_without_tags_is_asked_for_again(None)
 print("The job from the wheel: passed.")
 """
-"""The tests of the pages that need no pytest."""
 
 BLOCK = re.compile(r"^```\{code-block\} python\n:caption: (?P<path>\S+)\n\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def check_contents(wheel: Path, sdist: Path) -> None:
-    """Everything of the package is in the wheel, and nothing else but the metadata."""
+    """Exit with an error unless the wheel has exactly the package's files and the metadata."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     tracked = subprocess.run(
@@ -47,7 +47,7 @@ def check_contents(wheel: Path, sdist: Path) -> None:
     others = {name.split("/", 1)[1] for name in names - packaged}
     expected = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
     if others != expected:
-        sys.exit(f"Beside the package, the wheel has {sorted(others)}, not {sorted(expected)}.")
+        sys.exit(f"Besides the package, the wheel has {sorted(others)}, not {sorted(expected)}.")
     for name in ("py.typed", "migrations/0001_initial.py"):
         if PACKAGE + name not in packaged:
             sys.exit(f"The wheel lacks {PACKAGE}{name}.")
@@ -67,7 +67,7 @@ def check_contents(wheel: Path, sdist: Path) -> None:
 
 
 def make_project(folder: Path, python: Path, pages: tuple[str, ...]) -> None:
-    """A new project, changed as the docs say, page by page."""
+    """Create a project, and add the code of these pages of the docs."""
     folder.mkdir()
     for command in (["startproject", "config", "."], ["startapp", "reviews"]):
         subprocess.run([python, "-m", "django", *command], cwd=folder, check=True)
@@ -78,7 +78,7 @@ def make_project(folder: Path, python: Path, pages: tuple[str, ...]) -> None:
 
 
 def take_journey(folder: Path, python: Path, script: str) -> None:
-    """What a newcomer does with the project, and then the script."""
+    """Check and migrate the project as the docs say, and run the script."""
     (folder / "journey.py").write_text(script)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     variables |= {"CELERY_BROKER_URL": BROKER, "DJANGO_SETTINGS_MODULE": "config.settings"}

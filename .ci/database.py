@@ -1,4 +1,4 @@
-"""`create NAME` or `drop NAME`: a PostgreSQL database of this run's own."""
+"""Create or drop a PostgreSQL database for this run: `create NAME` or `drop NAME`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fail if a function, method, property or class is used nowhere but in tests. Run by the lane `lint`."""
+"""Fail if a function, method, property or class is used only in tests. Run by the lane `lint`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRAMEWORKS = re.compile(
     re.VERBOSE,
 )
 
-# Named as texts: columns of the admin's lists, and variables of templates.
+# Used only by name in a string: columns of the admin's lists, and variables of templates.
 TEXTS = {
     "batch_link",
     "is_capped",
@@ -32,7 +32,7 @@ TEXTS = {
     "ReviewAdmin",
 }
 
-# The public API, documented and tested, which neither the app nor the example calls.
+# Names of the public API that only users and tests call.
 PUBLIC = {
     *("list_all", "wait_for"),
     *("invalid_output", "latest_success", "of_job", "unfinished"),
@@ -62,5 +62,5 @@ dead = [
     and not FRAMEWORKS.fullmatch(item.name)
 ]
 for item in dead:
-    print(f"{item.filename}:{item.first_lineno}: {item.typ} {item.name} is used nowhere but in tests")
+    print(f"{item.filename}:{item.first_lineno}: {item.typ} {item.name} is used only in tests")
 sys.exit(1 if dead else 0)

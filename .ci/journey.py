@@ -1,4 +1,4 @@
-"""The tutorial's job in a project that has nothing but the wheel: in this process, then by a Celery worker."""
+"""Run the tutorial's batch in a project that has only the wheel installed: in this process, then by a Celery worker."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The lanes of CI: what only each of them shows, and how they share the machine. Run by `.ci/run`.
+"""Run the lanes of CI in parallel, as far as the machine has cores. Started by `.ci/run`.
 
-`lanes.py --list` prints them. Without options those run that each change has to pass; `--everything` runs all of them.
-Names of lanes run only those, and what they need.
+`lanes.py --list` prints the lanes and what each of them shows. Without options, the lanes run that each change has to
+pass; with `--everything`, all lanes; with names, these lanes and those that they depend on.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pathlib import Path
 CORES = os.cpu_count() or 2
 HERE = Path(__file__).resolve().parent
 TOX = 'tox run --workdir "$WORK/tox" --no-list-dependencies'
-# Seconds after which a lane is ended: it hangs.
+# Seconds after which a lane counts as hanging, and is ended.
 LONGEST = 5400
 # More workers than cores for tests that mostly wait for processes, leases and servers.
 WAITING = CORES + 3
-# Of the tests that run on each database, those too that `slow` runs on SQLite.
+# Also run the slow tests of each database, which `slow` runs on SQLite.
 SLOW_TOO = "-- database"
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A command of the shell, run when the lanes that it comes `after` have ended.
+    """A shell command, run when the lanes that it comes `after` have ended.
 
-    `cores` is how many it keeps busy, none if it mostly waits: lanes beside each other have no more than the machine.
-    `workers` are pytest's. `environment` is the one of tox.ini that it runs in, with `arguments`. Without `each_time`
-    it runs with `--everything` only, which leaves out a lane whose tests are all `within` another. An `alone` lane runs
-    last, and nothing beside it: it measures.
+    `cores` is how many cores it uses, 0 if it mostly waits; lanes that run at the same time use at most the machine's.
+    `workers` are pytest's. `environment` is the tox environment that it runs in, with `arguments`. Without `each_time`
+    it runs only with `--everything`, which leaves out a lane whose tests are all in the lane `within`. An `alone` lane
+    runs last, when nothing else runs, because it measures.
     """
 
     name: str
@@ -59,38 +59,38 @@ def tox(name: str, shows: str, *, environment: str = "", cores: int = CORES, **m
 
 
 def extra(name: str, shows: str, **more: object) -> Lane:
-    """A lane of `--everything`."""
+    """Return a lane that runs only with `--everything`."""
     return tox(name, shows, each_time=False, **more)  # type: ignore[arg-type]
 
 
 def newcomer(environment: str, command: str) -> str:
-    """Run a command of the README's in a virtual environment, on a machine without CI."""
+    """Return the shell code that runs a command of the README in a virtual environment, without the variable `CI`."""
     return f' && env -u CI PATH="$WORK/{environment}/bin:$PATH" {command}'
 
 
 LANES = [
     Lane(
         "environments",
-        "The environments of tox.ini can be made from what pyproject.toml names.",
+        "The environments of tox.ini can be created with the dependencies of pyproject.toml.",
         f"{TOX} --notest -e {{environments}}",
     ),
     Lane(
         "demo",
-        "The README's first command works where there is nothing but Python.",
+        "The README's first command works on a machine that has only Python.",
         'python3.11 -m venv "$WORK/demo"'
         + newcomer("demo", 'python -m pip install -e ".[demo]"')
         + newcomer("demo", "python example_project/manage.py demo"),
         cores=0,
     ),
-    # The longest that keeps one core busy, beside all others that do: no lane that needs two can run meanwhile.
+    # The longest lane that uses one core starts first, beside the others: no lane that needs two can run meanwhile.
     extra("protocol", "The state machine of the protocol holds for 500 other examples.", cores=1),
     tox("lint", "The code is formatted, and imports point down.", cores=1),
-    tox("types", "The package is typed strictly, and the migration is that of the models.", cores=1),
+    tox("types", "The package is strictly typed, and the migration matches the models.", cores=1),
     tox("docs", "The docs build without a warning.", cores=1),
-    tox("pkg", "The wheel alone does what the tutorial and the how-to pages say.", cores=1),
+    tox("pkg", "With only the wheel, the tutorial and the how-to pages work.", cores=1),
     Lane(
         "demo-services",
-        "The demo on PostgreSQL and Redis, with more requests than fit into one chunk of anything.",
+        "The demo works on PostgreSQL and Redis, with more requests than any chunk holds.",
         "bash .ci/demo_on_services",
         after=("demo",),
         cores=0,
@@ -105,7 +105,7 @@ LANES = [
     # These two mostly wait for processes, leases and servers: another lane has the rest of the machine.
     tox(
         "reliability",
-        "Nothing is paid twice or lost when processes or servers die; each on one database, and behind a pooler.",
+        "Nothing is paid twice or lost when processes or servers are killed; on one database, behind a pooler.",
         cores=1,
         workers=WAITING,
         within="trials",
@@ -118,21 +118,25 @@ LANES = [
         cores=1,
         within="whole-browser",
     ),
-    tox("lowest", "The lowest versions that pyproject.toml allows; COPY, row locks and plans on PostgreSQL.", cores=1),
+    tox(
+        "lowest",
+        "The lowest versions that pyproject.toml allows; COPY, locks and query plans on PostgreSQL.",
+        cores=1,
+    ),
     tox("mariadb", "Collations, packets and deadlocks on MariaDB.", environment="py313-django61-mariadb", cores=1),
     tox("benchmark", "The ratios and the memory of docs/performance.md hold at 10,000 requests.", alone=True),
     extra("newest-postgres", "PostgreSQL with Django 6.1.", environment="py313-django61-postgres", arguments=SLOW_TOO),
     extra("older-postgres", "PostgreSQL with Django 6.0.", environment="py312-django60-postgres", arguments=SLOW_TOO),
     Lane(
         "western-mariadb",
-        "MariaDB with Django 5.2, and a server whose clock is not UTC's: due rows were not found on such.",
+        "MariaDB with Django 5.2, on a server whose time zone is not UTC, where due rows were once not found.",
         f"bash .ci/in_western_time {TOX} --skip-pkg-install -e py311-django52-mariadb {SLOW_TOO}",
         environment="py311-django52-mariadb",
         after=("environments",),
         cores=CORES,
         each_time=False,
     ),
-    extra("schedulers", "A tick is taken and done on machines whose clocks are off, with each scheduler.", cores=1),
+    extra("schedulers", "A tick is executed on machines whose clocks are wrong, with each scheduler.", cores=1),
     extra(
         "neighbours",
         "A batch from draft to results beside other packages that users install, and with django-tenants.",
@@ -147,7 +151,7 @@ LANES = [
     *(
         extra(
             f"theme-{theme}",
-            f"Each page opens and each button can be pressed in {name}, on Django 5.2 and the newest that it allows.",
+            f"Each page opens and each button works in {name}, on Django 5.2 and the newest version that it allows.",
             environment=f"theme-{theme}-lts,theme-{theme}-newest",
             cores=1,
         )
@@ -159,7 +163,7 @@ LANES = [
         environment="browser-whole",
         cores=1,
     ),
-    extra("prices", "The table of prices is that of genai-prices, but for what is known to differ.", cores=1),
+    extra("prices", "The table of prices equals that of genai-prices, except for known differences.", cores=1),
     extra(
         "clients",
         "Other clients against the emulator: the SDK before 2.0 and the newest, and two third-party clients.",
@@ -177,7 +181,7 @@ LANES = [
 
 @dataclass
 class Run:
-    """Runs lanes beside each other. What a lane printed is shown when it has ended: lanes print at the same time."""
+    """Runs lanes in parallel, and shows the output of each lane when it has ended."""
 
     lanes: list[Lane]
     work: Path
@@ -196,13 +200,13 @@ class Run:
                 self._changed.wait()
 
     def _ready(self, waiting: list[Lane]) -> list[Lane]:
-        """Give those that may start now: what they need has ended, and cores are free."""
+        """Return the lanes that may start now: the lanes that they come after have ended, and cores are free."""
         names = {lane.name for lane in self.lanes}
         free = CORES - sum(lane.cores for lane in self.lanes if lane.name in self._running)
         ready = []
         for lane in waiting:
             if lane.alone and (self._running or len(waiting) > 1):
-                continue  # what runs beside it would be measured too
+                continue  # other lanes would change the measurement
             if lane.cores <= free and all(name in self.passed for name in lane.after if name in names):
                 ready.append(lane)
                 free -= lane.cores
@@ -220,7 +224,7 @@ class Run:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that it can be ended with all that it started
+            start_new_session=True,  # so that its child processes can be ended with it
         )
         log.close()
         self._running[lane.name] = process
@@ -247,7 +251,7 @@ class Run:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a lane with all that it started."""
+    """End a lane with all its child processes."""
     for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
         try:
             os.killpg(process.pid, number)
@@ -257,12 +261,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def chosen(names: list[str], *, everything: bool) -> list[Lane]:
-    """Give the lanes of these names and what they come after; without names those of each time, or all."""
+    """Return the lanes with these names and those that they come after; without names, those of each change, or all."""
     if not names:
         return [lane for lane in LANES if (not lane.within if everything else lane.each_time)]
     wanted = set(names)
     if unknown := wanted - {lane.name for lane in LANES}:
-        sys.exit(f"No lane is named {', '.join(sorted(unknown))}; --list prints them.")
+        sys.exit(f"No lane is named {', '.join(sorted(unknown))}; --list prints the names.")
     for lane in LANES:
         if lane.name in wanted:
             wanted.update(lane.after)
@@ -278,7 +282,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="print the lanes")
     parser.add_argument("--everything", action="store_true", help="run all lanes, before a release")
-    parser.add_argument("lanes", nargs="*", help="only these, and what they come after")
+    parser.add_argument("lanes", nargs="*", help="run only these, and those that they come after")
     options = parser.parse_args()
     if options.list:
         show()
@@ -291,7 +295,7 @@ def main() -> int:
     finally:
         run.stop()
     failed = [name for name, passed in run.passed.items() if not passed]
-    print(f"\n{time.monotonic() - started:.0f} s in all")
+    print(f"\n{time.monotonic() - started:.0f} s in total")
     for name, seconds in run.seconds.items():
         print(f"{seconds:6.0f} s  {name}{'  FAILED' if name in failed else ''}")
     print(f"lanes: {len(run.passed) - len(failed)} passed, {len(failed)} failed")

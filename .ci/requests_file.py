@@ -1,4 +1,4 @@
-"""Writes a JSONL file of so many requests in the API's own format, each about another of Python's own documents."""
+"""Print this number of requests as JSONL in the API's format, each about a topic of Python's documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sphinx's settings."""
+"""Sphinx configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import metadata
 import django
 from django.conf import settings
 
-# The reference is read off the docstrings, and models can be imported only in a project.
+# autodoc imports the models, which requires configured settings.
 settings.configure(INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_claude_batches"])
 django.setup()
 
@@ -24,4 +24,4 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"django_claude_batches {release}"
-# Nothing of other hosts is fetched: the pages are built and read without a network.
+# No intersphinx or external assets: the pages are built and read without a network.

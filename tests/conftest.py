@@ -32,10 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     selections.choose(config)
-    examples.register_profile("ours", deadline=None)  # a busy machine is no failure
+    examples.register_profile("ours", deadline=None)  # a slow machine is not a failure
     examples.load_profile("ours")
     config.stash[GATE] = requirements.Gate(requirements.policy(config.getoption("--services")))
-    # What a shell starts in the background ignores SIGINT, and so does all that it starts: some tests press Ctrl-C.
+    # Background processes of a shell ignore SIGINT, and so do their children; some tests send SIGINT.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -52,7 +52,7 @@ def claude() -> Iterator[ClaudeEmulator]:
 
 @pytest.fixture
 def batch(db: None) -> MessageBatch:
-    """A draft of three requests."""
+    """Return a draft of three requests."""
     return draft(3)
 
 
@@ -60,7 +60,7 @@ def batch(db: None) -> MessageBatch:
 def gone_model(db: None) -> Iterator[ContentType]:
     """Return the content type of a model that was removed from its app.
 
-    Its number is free again after the rollback, and Django would give the next one of that number from its cache.
+    Its primary key is reused after the rollback, so Django's cache must be cleared.
     """
     yield ContentType.objects.create(app_label="library", model="leaflet")
     ContentType.objects.clear_cache()
@@ -68,7 +68,7 @@ def gone_model(db: None) -> Iterator[ContentType]:
 
 @pytest.fixture
 def celery_in_this_process() -> Iterator[None]:
-    """Do at once, in this process, what is sent to a worker."""
+    """Execute Celery tasks at once, in this process."""
     before, current_app.conf.task_always_eager = current_app.conf.task_always_eager, True
     yield
     current_app.conf.task_always_eager = before

@@ -1,11 +1,12 @@
-"""For tests: the Message Batches API on one's own machine. Needs nothing but the standard library.
+"""Test tools: an emulator of the Message Batches API on your own machine, from the standard library alone.
 
     with ClaudeEmulator(replies=scripted({"42": "positive"})) as claude:
         ...                # ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY point at it: submit a batch
-        claude.finish()    # the day passes; its results are there
+        claude.finish()    # the batch ends, and its results can be fetched
 
-The same as a command is `python -m django_claude_batches.testing`, as a process that can be killed `EmulatorProcess`,
-and as a pytest fixture `claude_emulator`. `testing.jobs`, which is not imported here, takes a whole job through it.
+The emulator also runs as a command (`python -m django_claude_batches.testing`), as a process that a test can kill
+(`EmulatorProcess`), and as the pytest fixture `claude_emulator`. `testing.jobs.run_job`, which needs Django and is not
+imported here, runs a whole job with it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-# Each name, and the module that has it.
+# The module of each name.
 WHERE = {
     "Bend": ".emulator.faults.bends",
     "ClaudeEmulator": ".emulator",

@@ -20,7 +20,7 @@ from .emulator.replies import Replies
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 GUIDE = """\
-Point an app at it, then leave it running; Ctrl-C ends it:
+Set these variables for the app, and leave the emulator running. Press Ctrl-C to stop it.
   export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key}
 """
 
@@ -74,25 +74,29 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds",
         type=_seconds,
         default=5.0,
-        help='how long a batch takes until it ends by itself, or "never" (default: 5)',
+        help='seconds after which a batch ends, or "never" (default: 5)',
     )
     parser.add_argument(
         "--replies",
         type=_replies,
         metavar="MODULE:FUNCTION",
-        help="what Claude answers: a function of params and custom_id (default: an echo)",
+        help="the function of params and custom_id that returns Claude's answers (default: an echo)",
     )
-    parser.add_argument("--api-key", help="the one key that is taken (default: any key is)")
-    parser.add_argument("--seed", help="repeat ids, keys, the order of results, and which share meets a fault")
-    parser.add_argument("--state", metavar="FILE", help="keep batches, results and the ledger here, across a kill too")
+    parser.add_argument("--api-key", help="the only key that is accepted (default: any key)")
+    parser.add_argument("--seed", help="repeat ids, keys, the order of results, and random draws")
+    parser.add_argument(
+        "--state",
+        metavar="FILE",
+        help="store the emulator's state in this file, also across a kill",
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         type=host_name,
         metavar="NAME",
-        help="allow this host, besides loopback names, in Host and Origin of requests to /_emulator/ and of those with "
-        "any key; may be repeated",
+        help="allow this host, besides loopback names, as Host and Origin of requests to /_emulator/ and of requests "
+        "with any key; may be repeated",
     )
     parser.add_argument(
         "--fault",
@@ -100,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_fault,
         metavar="NAME[@WHEN][:KEY=VALUE,...]",
-        help="spoil the N-th request that the fault concerns (@N), or @N-M, @* for each, @P%% for a share of them; "
+        help="apply a fault to the N-th request of its verbs (@N), or @N-M, @* for each, @P%% for a share of them; "
         f"may be repeated. NAME is one of {', '.join(sorted(KNOWN))}",
     )
     parser.add_argument(
@@ -109,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_bend,
         metavar="ENDPOINT[@WHEN]:KEY=VALUE,...",
-        help="bend each answer to this verb, or those of WHEN (as for --fault): KEY is field, header, status, listing "
-        "or body, with to or how; random@P%% bends that share of all answers at random; may be repeated",
+        help="change each answer to this verb, or those of WHEN (as for --fault): KEY is field, header, status, "
+        "listing or body, with to or how; random@P%% changes that share of all answers at random; may be repeated",
     )
     return parser
 

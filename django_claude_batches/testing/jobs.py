@@ -1,6 +1,6 @@
-"""Run a whole job within a test, in this process: draft, send to the emulator, answer and deliver.
+"""Run a whole job within a test, in this process: draft its rows, send them to the emulator, and deliver the results.
 
-This imports Django and the services, which the emulator must not, so it is a separate module.
+A separate module because it imports Django and the services, which the emulator must not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATIENCE = 3
 
 
 class RunFailed(AssertionError):
-    """A run did not finish, or the job's own code raised; the text says where and why."""
+    """A run did not finish, or the job's own code raised; the message says where and why."""
 
 
 def run_job(
@@ -39,8 +39,9 @@ def run_job(
     `claude` is an entered emulator. By default a new one answers with `replies` (an echo, or small JSON that fits the
     job's schema).
 
-    Raise RunFailed if the run is paused or stuck, if `on_finished` raised, and if a handler did, unless
-    `allow_failed_deliveries`; and, before anything is sent, if the job's account does not use the emulator.
+    Commits, and sends HTTP requests to the emulator. Raises RunFailed if the run is paused or stuck, if `on_finished`
+    raised, or if a handler raised and `allow_failed_deliveries` is false; before anything is sent, if the job's account
+    does not use the emulator. Raises TypeError if both `claude` and `replies` are given.
     """
     if claude is not None and replies is not None:
         raise TypeError("give an emulator or its replies, not both: ClaudeEmulator(replies=…)")
@@ -93,11 +94,11 @@ def _standing(run: JobRun) -> list[object]:
 
 
 def _obstacle(run: JobRun) -> str:
-    """Return what its account, its batches and its deliveries wait for."""
+    """Return why the run does not continue: the states and errors of its account, batches and deliveries."""
     paused = AccountState.objects.primary().paused().filter(alias=run.account)
     said = [f'Account "{account.alias}" is paused: {account.pause_reason}' for account in paused]
     batches = MessageBatch.objects.primary().filter(run=run).exclude(state__in=FINAL).order_by("pk")
     said += [f"Batch {each}: {each.get_state_display()}. {each.explanation} {each.last_error}" for each in batches]
     chunks = DeliveryChunk.objects.primary().undone().filter(batch__run=run).order_by("pk")
     said += [f"Delivery of {chunk}: {chunk.last_error}" for chunk in chunks]
-    return "\n".join(said) or "Nothing of it is open."
+    return "\n".join(said) or "All its batches and deliveries are complete."

@@ -16,10 +16,10 @@ from .emulator.faults.random_bends import RandomBends, arguments_of
 class EmulatorProcess:
     """`python -m django_claude_batches.testing` with these `arguments`, while entered.
 
-    It has a free port, which it keeps when started again, and batches end by `finish()` unless `arguments` contain
-    `--seconds`. With `state`, a file, its state survives `kill()`. The environment is not changed: pass `url` and
-    `api_key` (any key is accepted) to the program under test. Its other methods are those of `ClaudeEmulator` with the
-    same names.
+    The process uses a free port, and the same one when it is started again. Batches end by `finish()`, unless
+    `arguments` contain `--seconds`. With `state`, the path of a file, its state survives `kill()`. The environment is
+    not changed: pass `url` and `api_key` (any key is accepted) to the program under test. The other methods do the same
+    as those of `ClaudeEmulator`, and raise ValueError, with its message, if the emulator refuses.
     """
 
     def __init__(self, *arguments: str, state: str | Path | None = None) -> None:
@@ -43,13 +43,13 @@ class EmulatorProcess:
 
     @property
     def pid(self) -> int | None:
-        """Return the process's id, None while it does not run."""
+        """Return the process id, or None while the process does not run."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process, also again, and return once it answers.
+        """Start the process, for the first time or again, and return once it answers.
 
-        Raise RuntimeError, with its output, if it cannot start.
+        Raises RuntimeError, with its output, if it cannot start.
         """
         command = [*self._command, "--port", str(self.port)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603

@@ -22,10 +22,10 @@ class NetworkRefusedError(RuntimeError):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    help_allow = "let tests that use claude_emulator reach other hosts"
+    help_allow = "allow connections to other hosts in tests that use claude_emulator"
     parser.addoption("--claude-batches-allow-network", action="store_true", help=help_allow)
     parser.addini("claude_batches_allow_network", help_allow, type="bool", default=False)
-    help_only = "refuse connections that leave loopback in every test that is not marked live_claude"
+    help_only = "refuse connections to other hosts in every test that is not marked live_claude"
     parser.addini("claude_batches_loopback_only", help_only, type="bool", default=False)
 
 
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def claude_emulator(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Yield an entered `ClaudeEmulator`. Until the test ends, connections that leave loopback are refused."""
+    """Yield a running `ClaudeEmulator`. Until the test ends, connections to other hosts are refused."""
     emulator = import_module("django_claude_batches.testing.emulator")
     with _guard(request.node), emulator.ClaudeEmulator() as claude:
         yield claude
@@ -63,7 +63,8 @@ def _guard(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
 def loopback_only() -> Iterator[None]:
     """Refuse connections of Python's sockets to other machines. Unix sockets are allowed.
 
-    A name that cannot be resolved is refused too: offline, code under test would mistake that for a network failure.
+    If a name cannot be resolved, this raises NetworkRefusedError too: offline, code under test would handle the usual
+    error as a network failure.
     """
     import socket  # noqa: PLC0415 (here: see above)
 
@@ -100,7 +101,7 @@ def _check(sock: Any, address: Any) -> None:
 def _refusal(host: Any, port: Any) -> NetworkRefusedError:
     return NetworkRefusedError(
         f"refused to connect to {host} port {port}: this test may only reach this machine. "
-        "Mark it with @pytest.mark.live_claude to let it, or set claude_batches_allow_network = true for all of them."
+        "Mark it with @pytest.mark.live_claude to allow it, or set claude_batches_allow_network = true for all tests."
     )
 
 

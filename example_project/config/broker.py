@@ -1,4 +1,4 @@
-"""Folders as a broker, so that the example needs no server."""
+"""A Celery broker that stores messages in folders, so that the example needs no server."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from kombu.transport import filesystem
 
 
 class Channel(filesystem.Channel):
-    """Kombu's may take a message that another process is still writing, and then ends its worker."""
+    """Kombu's channel may read a message that another process is still writing; the error would end its worker."""
 
     def _get(self, queue: str) -> Any:
-        """Lose such a message instead. What it was about stays due in the database, and beat sends it again."""
+        """Drop such a message instead. Its row stays due in the database, and the next tick sends a new one."""
         try:
             return super()._get(queue)
-        except ValueError:  # an empty text, or half of one
+        except ValueError:  # an empty or incomplete text
             raise Empty from None
 
 

@@ -1,4 +1,4 @@
-"""Where this project keeps what it makes: its database, its broker's messages, the logs."""
+"""Choose the folder for the files that this project creates: the database, the broker's messages, the logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def var() -> Path:
-    """Give `DEMO_VAR`, or `var/` beside manage.py, or a folder of one's own where that cannot be written."""
+    """Return `DEMO_VAR`, or `var/` beside manage.py, or the user's own temporary folder if that is not writable."""
     if given := os.environ.get("DEMO_VAR"):
         chosen = Path(given).resolve()
     else:

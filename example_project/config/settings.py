@@ -1,6 +1,6 @@
-"""Settings that need nothing: SQLite, a broker made of files, and the emulator in Anthropic's place.
+"""Settings that need no servers: SQLite, a broker that uses files, and the emulator instead of Anthropic.
 
-With DATABASE_URL, with REDIS_URL or CELERY_BROKER_URL, and with ANTHROPIC_API_KEY, the same project runs on those.
+DATABASE_URL, REDIS_URL or CELERY_BROKER_URL, and ANTHROPIC_API_KEY replace them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django_claude_batches.schedule import BEAT_SCHEDULE
 
 VAR = var()
 
-# Not elsewhere: with DEBUG, Django keeps the text of each query, and a worker makes many.
+# Only for runserver: with DEBUG, Django keeps the text of each query in memory, and a worker makes many.
 DEBUG = "runserver" in sys.argv
 # Only runserver, on your own machine, uses this public key. Without the variable any other process has a random key,
 # which is enough for a worker or a command; `config.wsgi`, whose processes share sessions, requires the variable.
@@ -69,8 +69,8 @@ TEMPLATES = [
 # The database
 
 SQLITE_OPTIONS = {
-    # A worker, beat and a web process share the file: readers and the one writer must not block each other, and a
-    # transaction says at its beginning that it writes, so that it waits for its turn there.
+    # A worker, beat and a web process share the file. With WAL, readers and the writer do not block each other; an
+    # IMMEDIATE transaction waits for the write lock at its beginning, where SQLite retries until the timeout.
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
@@ -82,7 +82,7 @@ else:
 if DATABASES["default"]["NAME"] == ":memory:":
     raise ImproperlyConfigured("DATABASE_URL names a database in memory: a worker and a web process cannot share it.")
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A relative path means the same from every folder.
+    # A relative path is relative to this project, not to the current folder.
     DATABASES["default"] |= {"NAME": BASE_DIR / DATABASES["default"]["NAME"], "OPTIONS": SQLITE_OPTIONS}
 if DATABASES["default"]["ENGINE"].endswith("mysql"):
     DATABASES["default"]["OPTIONS"] = {"charset": "utf8mb4"}
@@ -104,11 +104,11 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = os.environ.get("DEMO_QUEUE", "claude-batches-example")
 CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
 if tick_seconds := os.environ.get("DEMO_TICK_SECONDS"):
-    # The demo does not wait for beat. Your project needs only the line above.
+    # The demo ticks more often. Your project needs only the line above.
     name = "django_claude_batches.tick"
     CELERY_BEAT_SCHEDULE[name] = {**BEAT_SCHEDULE[name], "schedule": float(tick_seconds)}
 
-# Claude: the demo starts an emulator of its own, and uses the account of that name.
+# Claude: the demo starts an emulator, and uses the account "emulator".
 
 EMULATOR_URL = "http://127.0.0.1:8788"
 CLAUDE_BATCHES = {

@@ -1,5 +1,5 @@
-"""How fast it is, beside what one writes first and what the database can do: `python -m tests.benchmarks --help`.
+"""Compare the package's speed with the simplest implementation and the database's limit (`python -m tests.benchmarks`).
 
-Every step is a process of its own, so that its memory is its own; ours, the peer and the limit take turns within one
-run, so that a machine that is busy for a while is busy for all of them. docs/performance.md says how to read the table.
+Every step runs in its own process, so that its memory can be measured. Ours, the peer and the limit take turns within
+one run, so that other load on the machine affects all of them. docs/performance.md explains the table.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks --help`."""
+"""Run the benchmark: `python -m tests.benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.benchmarks.subjects.polling import poll
 from tests.benchmarks.subjects.sizes import memory, scale
 from tests.benchmarks.table import lines, machine, verdicts
 
+# The factor by which a busy machine may miss a bound.
 MARGIN = 1.3
-"""What a busy machine may cost."""
 
 SUBJECTS: dict[str, Callable[[Bench], object]] = {
     "draft": partial(measure, last="draft"),
@@ -37,7 +37,7 @@ SUBJECTS: dict[str, Callable[[Bench], object]] = {
 
 
 def check(made: Bench) -> None:
-    """Measure what has bounds at a small size, in a minute or two: on PostgreSQL, of which they are, all of it."""
+    """Measure everything that has bounds at a small size, in a minute or two; all subjects only on PostgreSQL."""
     if made.kind != "postgres":
         measure(made, "ingest", with_peer=False)
         return
@@ -47,7 +47,7 @@ def check(made: Bench) -> None:
 
 
 def report(made: Bench, margin: float) -> list[str]:
-    """Print all that was found; give what was not reached, as far as the margin does not cover it."""
+    """Print all verdicts; return the bounds that were missed by more than the margin."""
     found = list(bounds(made))
     print(f"`python -m tests.benchmarks {shlex.join(sys.argv[1:])}`: medians of {made.rounds}.\n{machine(made)}.\n")
     print("\n".join(lines(made.figures)), "", *made.notes, "", *verdicts(found, margin), sep="\n")

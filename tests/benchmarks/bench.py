@@ -23,7 +23,7 @@ KINDS = {"sqlite": databases.SQLITE, "postgres": databases.POSTGRES, "mariadb": 
 
 @dataclass
 class Bench:
-    """`urls` are those of the databases of ours and of the peer; `latency` is milliseconds before a poll's answer."""
+    """`urls` are the databases of ours and of the peer; `latency` delays each answer to a poll, in milliseconds."""
 
     kind: str
     count: int
@@ -38,11 +38,11 @@ class Bench:
     latency: float = 0
 
     def prepare(self, *arguments: str) -> str:
-        """Do something to our database; not timed."""
+        """Run `prepare` on our database; not timed."""
         return finish(self.start(OURS, "prepare", *arguments))
 
     def start(self, way: str, module: str, *arguments: str, url: str = "") -> subprocess.Popen[str]:
-        """Start a step's process. All but the peer's are at home in our database."""
+        """Start a step's process. All but the peer's use our database."""
         environment = os.environ | {
             "DATABASE_URL": self.urls[PEER if way == PEER else OURS],
             "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
@@ -54,23 +54,23 @@ class Bench:
         return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
 
     def time(self, step: str, way: str, module: str, *arguments: str, url: str = "") -> Run:
-        """Run a step and keep its figures."""
+        """Run a step and store its figures."""
         return self.figures.add(step, way, self.run(way, module, *arguments, url=url))
 
     def run(self, way: str, module: str, *arguments: str, url: str = "") -> Run:
-        """Run a step in a process of its own, with all that was written before on disk."""
+        """Run a step in its own process, after all earlier writes are on disk."""
         self.settle(way)
         return run_of(finish(self.start(way, module, *arguments, url=url)))
 
     def settle(self, way: str) -> None:
-        """Leave no work of the step before: on PostgreSQL, autovacuum and the next checkpoint would be the next's."""
+        """Finish the work of the step before: on PostgreSQL, vacuum and checkpoint would slow down the next step."""
         if self.kind == "postgres":
             for statement in ("VACUUM (ANALYZE)", "CHECKPOINT"):
                 databases.execute(KINDS[self.kind], self.urls[PEER if way == PEER else OURS], statement)
 
 
 def finish(process: subprocess.Popen[str], say: str = "") -> str:
-    """Wait for a step's process and give what it printed; RuntimeError, with its last words, if it failed."""
+    """Wait for a step's process and return its output. Raises RuntimeError, with the end of its log, if it failed."""
     said, trouble = process.communicate(say or None)
     if process.returncode:
         raise RuntimeError(f"{' '.join(map(str, process.args))}\n{trouble or said}")  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def run_of(said: str) -> Run:
 
 @contextmanager
 def bench(kind: str, count: int, *, rounds: int, compression: str = "") -> Iterator[Bench]:
-    """Make two databases and a stub; give them back at the end."""
+    """Create two databases and a stub, and remove them at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
         databases.new(KINDS[kind], Path(folder), prefix="benchmark") as ours,

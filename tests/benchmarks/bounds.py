@@ -1,4 +1,4 @@
-"""What must be reached, as ratios of one run: seconds differ from machine to machine and prove nothing."""
+"""The bounds, as ratios within one run, because seconds differ from machine to machine."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tests.benchmarks.figures import LIMIT, OURS, PEER
 from tests.benchmarks.subjects import decoding, jobs, lists, polling, sizes
 from tests.benchmarks.subjects.chain import BY_HAND, STEPS
 
+# The number of requests from which on those bounds are checked too that a start-up of some milliseconds would distort.
 FULL = 100_000
-"""Requests from which on also those bounds hold that a start-up of some milliseconds would blur."""
 
 MOST_MB, MOST_GROWN_MB, MOST_MORE_MB = 120.0, 25.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A figure and how large it may be at most, or must be at least. An exact one knows no margin."""
+    """A figure and its maximum or minimum. The margin does not apply to an exact one."""
 
     text: str
     value: float
@@ -37,7 +37,7 @@ class Bound:
 
 
 def bounds(bench: Bench) -> Iterator[Bound]:
-    """Give the bounds on what was measured in this run."""
+    """Return the bounds for the figures of this run."""
     for part in (_of_postgres, _of_others, _of_memory, _of_sizes, _of_polling, _of_lists, _of_jobs):
         yield from part(bench)
 
@@ -81,14 +81,14 @@ def _of_memory(bench: Bench) -> Iterator[Bound]:
         peak = max(normal, key=lambda step: figures.worst(step).peak_mb)
         yield _mb(f"any step ({peak})", figures.worst(peak).peak_mb, MOST_MB)
     for step in set(steps) - set(normal):
-        # SQLite is in our process, and copies the line four times by itself; a file it keeps in pieces.
+        # SQLite runs in the same process, and copies the line four times; it stores a file in pieces.
         if bench.kind == "postgres" or step.startswith(sizes.CHECK_FILE):
             yield _mb(f"{step}, beyond its base", figures.worst(step).grown_mb, 4 * sizes.LARGE_MB)
     if figures.has(("submit", OURS), ("submit", PEER)) and bench.count >= sizes.SMALL:
         ours, peer = figures.worst("submit", OURS), figures.worst("submit", PEER)
         if bench.count >= FULL:
             yield Bound("memory of submit, of the peer's", ours.peak_mb / peer.peak_mb, 1 / 8, at_most=True)
-        else:  # a small body is lost in what Python and the SDK take anyway
+        else:  # a small body is negligible beside the memory of Python and the SDK
             yield Bound("memory of submit beyond its base, of the peer's", ours.grown_mb / peer.grown_mb, 1 / 8, True)
 
 
@@ -97,7 +97,7 @@ def _mb(text: str, value: float, limit: float) -> Bound:
 
 
 def _of_sizes(bench: Bench) -> Iterator[Bound]:
-    """Hold the larger of the last two sizes against the smaller."""
+    """Compare the larger of the last two sizes with the smaller."""
     figures, two = bench.figures, sorted(bench.figures.sizes)[-2:]
     if len(two) < 2:
         return
@@ -116,7 +116,7 @@ def _of_polling(bench: Bench) -> Iterator[Bound]:
     figures = bench.figures
     if figures.has(("poll", OURS)):
         yield Bound("poll of 1,000 batches, requests", figures.most("poll", "requests"), 2, True, True, "")
-        if bench.latency:  # without any, 1,000 answers take no longer than to write 1,000 rows
+        if bench.latency:  # without latency, 1,000 answers take no longer than writing 1,000 rows
             yield Bound("poll, faster than the peer's 1,000 GETs, all written", figures.ratio("poll", PEER), 50)
         calls = figures.ratio("poll", polling.GETS, to=polling.LIST)
         yield Bound("poll, the calls alone, faster than 1,000 GETs", calls, 50)
@@ -145,6 +145,7 @@ def _of_lists(bench: Bench) -> Iterator[Bound]:
 
 def _of_jobs(bench: Bench) -> Iterator[Bound]:
     figures, step = bench.figures, sizes.sized(jobs.DELIVER, sizes.SMALL)
-    # SQLite is in our process: there a savepoint costs next to nothing, and what is ours is most of it.
+    # SQLite runs in the same process: a savepoint costs almost nothing, so the package's own code takes most of the
+    # time.
     if bench.kind == "postgres" and figures.has((step, OURS), (step, jobs.LOOP)):
         yield Bound("deliver, of a plain loop", 1 / figures.ratio(step, jobs.LOOP), 3, at_most=True)

@@ -1,4 +1,4 @@
-"""Measuring is asked for: `-m benchmark`. It takes a minute and a machine that does nothing else."""
+"""Benchmarks run only with `-m benchmark`. They take a minute, and a machine without other load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured: several runs of each step, each way."""
+"""The measured figures: several runs of each step, each way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OURS, PEER, LIMIT = "ours", "peer", "limit"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process's own words; memory is the most it ever had, at its end and before the step, in MB."""
+    """The output of one process; memory is its peak at its end and before the step, in MB."""
 
     rows: int
     seconds: float
@@ -27,7 +27,7 @@ class Run:
 
 
 class Figures:
-    """Runs by step and way, and the sizes at which our steps were run to be compared."""
+    """Runs by step and way, and the sizes at which our steps were run for comparison."""
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
@@ -44,19 +44,19 @@ class Figures:
         return median(run.seconds for run in self.runs[step, way])
 
     def cpu_seconds(self, step: str, way: str) -> float:
-        """Give the processor's time of the step's own process; the database's is not in it."""
+        """Return the CPU seconds of the step's own process, without the database's."""
         return median(float(run.facts.get("cpu_seconds", 0)) for run in self.runs[step, way])
 
     def rate(self, step: str, way: str = OURS) -> float:
-        """Rows per second."""
+        """Return the rows per second."""
         return self.runs[step, way][0].rows / self.seconds(step, way)
 
     def worst(self, step: str, way: str = OURS) -> Run:
-        """Give the run that took the most memory beyond its base."""
+        """Return the run that took the most memory beyond its base."""
         return max(self.runs[step, way], key=lambda run: run.grown_mb)
 
     def ratio(self, step: str, way: str, to: str = OURS) -> float:
-        """How many times as long a way takes as ours does."""
+        """Return the time of a way divided by the time of ours."""
         return self.seconds(step, way) / self.seconds(step, to)
 
     def most(self, step: str, fact: str, way: str = OURS) -> float:

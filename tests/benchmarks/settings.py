@@ -1,4 +1,4 @@
-"""Settings of our steps' processes. `DATABASE_URL` names the database that the benchmark made."""
+"""Settings of our steps' processes. `DATABASE_URL` is the database that the benchmark created."""
 
 from __future__ import annotations
 

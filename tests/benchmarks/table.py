@@ -1,4 +1,4 @@
-"""The figures as a table that Markdown understands."""
+"""Format the figures as a Markdown table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = {"grown": "the tables grew by {:,} bytes", "requests": "{} requests", "q
 
 
 def machine(bench: Bench) -> str:
-    """Say what it ran on."""
+    """Return a description of the machine and the software."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     parts = [
         f"{os.cpu_count()} cores ({_processor()}), {pages / 1024**3:.0f} GiB",
@@ -34,7 +34,7 @@ def _processor() -> str:
 
 
 def lines(figures: Figures) -> Iterator[str]:
-    """Give the table: medians of the seconds, the worst of the memory."""
+    """Return the table: the median of the seconds, and the run with the most memory."""
     yield f"| {' | '.join(HEADINGS)} |"
     yield "|" + " --- |" * len(HEADINGS)
     for step, way in figures.runs:
@@ -52,7 +52,7 @@ def _cells(figures: Figures, step: str, way: str) -> list[str]:
 
 
 def verdicts(bounds: Iterable[Bound], margin: float) -> Iterator[str]:
-    """Say of each bound whether it is reached, and of what is not, whether the margin covers it."""
+    """Return for each bound whether it is reached, or missed within the margin."""
     for bound in bounds:
         word = "reached" if bound.holds() else "NOT REACHED" if not bound.holds(margin) else "within the margin"
         yield f"- {word}: {bound}"

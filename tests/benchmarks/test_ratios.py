@@ -1,4 +1,4 @@
-"""The ratios and the memory hold at 10,000 requests. Seconds are not asked for: they are the machine's.
+"""The bounds on ratios and memory hold at 10,000 requests. Seconds have no bounds: they depend on the machine.
 
 `python -m pytest -n0 -m benchmark -k postgres`.
 """
@@ -13,9 +13,10 @@ from tests.conftest import GATE
 from tests.harness import databases
 
 REQUESTS = 10_000
+
+# The rounds of each try. A shared machine may be slow for a minute, which the median of three rounds tolerates; slow
+# code misses its bounds each time.
 TRIES = (1, 3, 3)
-"""The rounds of each try. A machine that others use is slow for a minute now and then, which the median of three rounds
-bears; what is slow by itself misses its bounds each time."""
 
 
 @pytest.mark.benchmark

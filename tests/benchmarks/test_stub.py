@@ -1,4 +1,4 @@
-"""The stub is an API that our client and our ledger believe."""
+"""The stub works with the package's client, and its counts match its lines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def posted(client: BatchesClient, count: int) -> str:
     return client.send(BytesIO(body), size=len(body)).data["id"]
 
 
-def test_lines_bear_the_posted_custom_ids_and_the_counts_are_theirs(server: StubProcess, client: BatchesClient) -> None:
+def test_lines_have_the_posted_custom_ids_and_match_the_counts(server: StubProcess, client: BatchesClient) -> None:
     remote = posted(client, 500)
     server.finish(remote)
     results = list(client.results(remote))
@@ -91,14 +91,14 @@ def test_it_counts_what_it_was_asked(server: StubProcess, client: BatchesClient)
     assert server.asked() == before + 2
 
 
-def test_what_is_forgotten_is_gone(server: StubProcess, client: BatchesClient) -> None:
+def test_a_deleted_batch_is_not_listed(server: StubProcess, client: BatchesClient) -> None:
     remote = posted(client, 1)
     server.forget(remote)
     with pytest.raises(NotFoundError):
         client.retrieve(remote)
 
 
-def test_it_ends_with_whoever_started_it() -> None:
+def test_it_ends_with_the_process_that_started_it() -> None:
     command = [sys.executable, "-m", "tests.benchmarks.stub"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None

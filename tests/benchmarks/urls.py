@@ -1,4 +1,4 @@
-"""Our admin, and beside it the one that one writes first."""
+"""The package's admin, and a plain ModelAdmin for comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ plain.register(MessageBatch)
 
 @admin.register(BatchResult, site=plain)
 class PlainResultAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Columns of the table, and Django's own filters and search."""
+    """A plain ModelAdmin with columns of the table, and Django's own filters and search."""
 
     list_display = (
         "custom_id",

@@ -1,1 +1,1 @@
-"""The admin in a real browser: Chromium, driven by Playwright, both of the extra `browser` and of the system."""
+"""Tests of the admin in a real browser: the system's Chromium, driven by Playwright of the extra `browser`."""

@@ -1,12 +1,13 @@
-"""What axe, the checker that browsers' own tools use, finds on a page; and going about it without a mouse."""
+"""Accessibility checks of a page with axe, and navigation by the keyboard."""
 
 from __future__ import annotations
 
 from typing import Any
 
 GRAVE = {"serious", "critical"}
+
+# Excluded: the label of the search field of Django's lists is an image, which axe does not accept as a label.
 DJANGOS = ("label-title-only", 'id="searchbar"')
-"""The label of the search field of Django's lists is a picture with a text, which axe does not count as one."""
 
 FOCUSED = """() => {
   const element = document.activeElement;
@@ -14,14 +15,14 @@ FOCUSED = """() => {
   return element === document.body ? "" : (text || element.id).trim();
 }"""
 
+# Excluded: parts of Django's own pages, and the rows of a list after the first few, since a hundred take seconds.
 CONTEXT = {"exclude": [["#header"], ["#nav-sidebar"], ["#result_list tbody tr:nth-child(n+5)"]]}
-"""Without what is Django's alone, and the rows of a list after the first few: a hundred take seconds."""
 
 
 def grave_violations(page: Any, rules: list[str] | None = None, within: list[list[str]] | None = None) -> list[str]:
-    """Give each serious or critical violation on the page, of these rules or of all: which, where, and what to do.
+    """Return each serious or critical violation on the page, of these rules or of all, with its place and remedy.
 
-    `within` are selectors of the parts to look at; all without.
+    `within` are selectors of the parts to check; by default the whole page.
     """
     # An extra: imported when needed.
     from axe_playwright_python.sync_playwright import Axe
@@ -39,7 +40,7 @@ def grave_violations(page: Any, rules: list[str] | None = None, within: list[lis
 
 
 def tab_to(page: Any, text: str, *, within: int = 60) -> None:
-    """Press the tab key until what has the focus says this, in whatever case; AssertionError if nothing does."""
+    """Press the tab key until the focused element has this text, in any case. Raises AssertionError if none does."""
     passed = []
     for _ in range(within):
         page.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-"""A browser, and all that happens in it that no page of ours may cause."""
+"""Start a browser, and record forbidden events in it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+# Debian's Chromium, instead of the builds that Playwright downloads.
 PATH = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-"""Debian's: the builds that Playwright downloads are not needed."""
 
 TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) => {
@@ -21,7 +21,7 @@ addEventListener("securitypolicyviolation", (event) => {
 
 
 def why_not() -> str:
-    """Say what is missing to run a browser here; nothing if it is all there."""
+    """Return what is missing to run a browser on this machine, or ""."""
     if find_spec("playwright") is None or find_spec("axe_playwright_python") is None:
         return "Playwright, of the extra `browser`, is not installed"
     return "" if Path(PATH).exists() else f"{PATH} is not there"
@@ -29,7 +29,7 @@ def why_not() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Start Chromium without a window; give Playwright's Browser."""
+    """Start headless Chromium, and yield Playwright's Browser."""
     # An extra: imported when needed.
     from playwright.sync_api import sync_playwright
 
@@ -43,9 +43,9 @@ def chromium() -> Iterator[Any]:
 
 
 class Watch:
-    """What the pages of a context did that they must not: scripts that ran, policies violated, strangers asked.
+    """Records what the pages of a context must not do: run scripts, violate the policy, or contact other hosts.
 
-    A page may call `hostile()`, which is what the hostile outputs do if they get to run.
+    A page may call `hostile()`, which the hostile outputs do if they are executed.
     """
 
     def __init__(self, context: Any, origin: str) -> None:
@@ -54,7 +54,7 @@ class Watch:
         context.expose_function("hostile", lambda *arguments: self._note("a script ran", arguments))
         context.expose_function("tellViolation", lambda text: self._note("the policy was violated", text))
         context.add_init_script(TELL_VIOLATIONS)
-        # Browsers ask for it unasked, and no project of ours has one.
+        # Browsers request the favicon, which the projects do not have.
         context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         context.on("dialog", self._dismiss)
         context.on("console", lambda message: self._note("the console said", message.text))
@@ -63,7 +63,7 @@ class Watch:
         context.on("page", lambda page: self._note("a window was opened", page.url) if len(context.pages) > 1 else None)
 
     def taken(self) -> list[str]:
-        """Give what was seen since the last time."""
+        """Return the events since the last call."""
         seen, self.seen = self.seen, []
         return seen
 

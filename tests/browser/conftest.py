@@ -13,7 +13,7 @@ from tests.browser.office import Office
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Of a module: while it is open, the thread has an event loop, and tests elsewhere may want one of their own."""
+    """Yield a browser for a module, not longer: its event loop in this thread would disturb other tests."""
     with chromium() as browser:
         yield browser
 
@@ -22,7 +22,7 @@ def browser() -> Iterator[Any]:
 def console(
     browser: Any, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Console]:
-    """The admin, whose rows all tests of the module share."""
+    """Yield the served admin; all tests of the module share its rows."""
     with django_db_blocker.unblock(), served(browser, tmp_path_factory.mktemp("console")) as console:
         yield console
 

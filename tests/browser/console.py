@@ -1,4 +1,4 @@
-"""The admin, served from this process with a database of its own, and somebody who is logged in."""
+"""Serve the admin from this process with its own database, and log in users."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ APP = "django_claude_batches"
 
 
 class Server(ThreadedWSGIServer):
+    # Wait at the end for the threads that answer: files that they leave open would cause warnings in other tests.
     daemon_threads = False
-    """Wait at the end for those that answer: what they leave open would be another test's warning."""
 
 
 class ServerThread(LiveServerThread):
@@ -45,7 +45,7 @@ class Console:
     day: Day
 
     def log_in(self, user: User, **options: Any) -> tuple[Any, Watch]:
-        """Give a page on which this user is logged in, and what is seen of all that its context opens."""
+        """Return a page on which this user is logged in, and the watch of its context."""
         context = self.browser.new_context(base_url=self.url, **options)
         client = Client()
         client.force_login(user)
@@ -62,9 +62,9 @@ class Console:
 
 @contextmanager
 def served(browser: Any, folder: Path) -> Iterator[Console]:
-    """Serve under the strict policy, from a SQLite file in the folder, which is the test's database too meanwhile.
+    """Serve with the strict policy, from a SQLite file in the folder, which is also the test's database.
 
-    It is a Monday morning, and time stands still. A theme's pages have scripts and styles inside: without the policy.
+    The time is fixed to a Monday morning. Themes have inline scripts and styles, so they are served without the policy.
     """
     middleware = settings.MIDDLEWARE if hasattr(settings, "THEME") else [MIDDLEWARE, *settings.MIDDLEWARE]
     with (
@@ -92,12 +92,12 @@ def address(model: str, name: str = "changelist", *arguments: Any, **query: Any)
 
 
 def everybody() -> User:
-    """Make somebody who may do all there is."""
+    """Create a user with all permissions."""
     return User.objects.create_superuser("ada", first_name="Ada")
 
 
 def staff(*codenames: str, username: str = "grace") -> User:
-    """Make a member of staff with these permissions of ours, and no others."""
+    """Create a staff user with only these permissions of the package."""
     user = User.objects.create_user(username, password="grace", is_staff=True)
     found = Permission.objects.filter(content_type__app_label=APP, codename__in=codenames)
     assert found.count() == len(codenames)

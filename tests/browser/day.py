@@ -1,4 +1,4 @@
-"""A day of work whose time stands still until it is let pass: Python's, the database's and the emulator's."""
+"""A fixed time for Python, the database and the emulator, which tests advance."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from django.utils import timezone
 from django_claude_batches.testing import ClaudeEmulator
 from tests.reliability.protocol.clock import built_in_strftime
 
+# A Monday, some seconds after the full minute, because the emulator's clock advances during a run.
 MORNING = datetime(2026, 11, 23, 7, 42, 5, tzinfo=UTC)
-"""A Monday. Some seconds after the minute: the emulator's clock goes on by the seconds that a run takes."""
 
 
 class Day:
-    """While entered, it is the same moment for the pages, for the services and for who looks at them."""
+    """While entered, the time is the same for the pages, the services and the browser."""
 
     def __init__(self, traveller: Any) -> None:
         self._traveller = traveller
         self.claude: ClaudeEmulator | None = None
 
     def let_pass(self, **time: float) -> None:
-        """Let hours, minutes or whatever `timedelta` takes pass everywhere."""
+        """Advance all clocks; the arguments are those of `timedelta`."""
         by = timedelta(**time)
         self._traveller.shift(by)
         if self.claude is not None:
@@ -34,7 +34,7 @@ class Day:
 
 @contextmanager
 def begun() -> Iterator[Day]:
-    """Begin the day: what is made while this is entered has its times."""
+    """Begin the day: rows that are created while this is entered have its times."""
     # An extra: imported when needed.
     import time_machine
 
@@ -47,7 +47,7 @@ def begun() -> Iterator[Day]:
 
 
 def _set_clock(connection: Any, **_signal: Any) -> None:
-    """Replace SQLite's STRFTIME, which is what `Now()` is there."""
+    """Replace SQLite's STRFTIME, by which Django implements `Now()`."""
 
     def controlled(*arguments: Any) -> Any:
         if arguments[1:] == ("NOW",):

@@ -1,4 +1,4 @@
-"""The forms that each page has, and the pages."""
+"""The pages, and the forms (sizes and color schemes) in which they are tested."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from tests.browser.console import address
 from tests.browser.office import Office
 
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+
+# Options of a browser context.
 FORMS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": WIDE},
     "dark": {"color_scheme": "dark", "viewport": WIDE},
     "narrow": {"color_scheme": "light", "viewport": NARROW},
 }
-"""Options of a browser context."""
 
 BATCHES, RESULTS, REQUESTS, ACCOUNTS = "messagebatch", "batchresult", "batchrequest", "accountstate"
 RUNS = "jobrun"
@@ -46,7 +47,7 @@ def _confirm_retry_run(page: Any, office: Office) -> None:
 
 
 def _confirm(name: str, verb: str) -> Callable[[Any, Office], object]:
-    """Press this button of that batch, and stay on the page that asks first."""
+    """Press this button of the batch, and stay on the page that asks for confirmation."""
 
     def open_page(page: Any, office: Office) -> None:
         page.goto(address(BATCHES, "change", getattr(office, name).pk))
@@ -62,7 +63,7 @@ def _new_batch(page: Any, office: Office) -> None:
 
 
 def _upload(name: str) -> Callable[[Any, Office], object]:
-    """Give the file of this name to *New batch*, and stay on the page that says what its check found."""
+    """Upload this file in *New batch*, and stay on the page with the result of its check."""
 
     def open_page(page: Any, office: Office) -> None:
         _new_batch(page, office)
@@ -75,13 +76,14 @@ def _upload(name: str) -> Callable[[Any, Office], object]:
     return open_page
 
 
+# A valid file, and one with two bad rows.
 TABLES = {
     "autumn.csv": b"product,feature\nMerino crew,double-knit cuffs\nRain shell,taped seams\nBeanie,no seams\n",
     "winter.csv": b"product,feature\nDown vest,a zip pocket\nWool socks,a gusseted toe,gray\nCanvas tote\n",
 }
-"""A good one, and one with two bad rows."""
 PROMPT = "Describe the {product}, which has {feature}."
 
+# Each is a function that opens a page in a Playwright page.
 PAGES: dict[str, Callable[[Any, Office], object]] = {
     "batches": _goto(lambda office: address(BATCHES)),
     "batch-complete": _batch("catalog"),
@@ -115,7 +117,6 @@ PAGES: dict[str, Callable[[Any, Office], object]] = {
     "batch-of-run": _goto(lambda office: address(BATCHES, "change", office.run.batches.order_by("pk")[0].pk)),
     "delete": _goto(lambda office: address(BATCHES, "delete", office.draft.pk)),
 }
-"""Each opens itself on a Playwright page."""
 
 
 def pictures_in_docs() -> set[str]:

@@ -1,4 +1,4 @@
-"""A week's batches of a shop, for pages to look at: the same rows, words and times in each run."""
+"""Create a week's batches of a shop, with the same rows, words and times in each run."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ FEATURES = (
     "a zip pocket",
 )
 
+# 40 of the catalog's 412 requests fail, in three kinds.
 FAILURES = {
     **dict.fromkeys(range(3, 412, 17), Failure("overloaded_error", "Overloaded", while_running=True)),
     **dict.fromkeys(range(5, 412, 47), Failure("api_error", "Internal server error", while_running=True)),
     **dict.fromkeys(range(11, 77, 10), Failure("invalid_request_error", "messages.0.content: image exceeds 5 MB")),
 }
-"""40 of the catalog's 412, in three kinds."""
 
+# Answers of the catalog that stop at `max_tokens`.
 CUT = range(1, 412, 45)
-"""Answers of the catalog that stop at `max_tokens`."""
 
 
 def answer(params: dict[str, Any], custom_id: str, *, index: int) -> str | Reply | Failure:
-    """Answer as Claude would; what the catalog asks fails here and there."""
+    """Answer as Claude would; some requests of the catalog fail."""
     product, feature = PRODUCTS[index % len(PRODUCTS)], FEATURES[index % len(FEATURES)]
     if params.get("system", "").startswith(office_jobs.SYSTEM):
         return office_jobs.answer(custom_id)
@@ -83,7 +83,7 @@ def requests(count: int, system: str, ask: str, **params: Any) -> Iterator[dict[
 
 
 class Office:
-    """Who works here, and the batches that they made; each stands for one state or form that pages have."""
+    """The users, and their batches, one for each state or form of the pages."""
 
     def __init__(self, claude: ClaudeEmulator, day: Day) -> None:
         self._claude, self._day = claude, day
@@ -91,7 +91,7 @@ class Office:
         self.grace = User.objects.create_user("grace", first_name="Grace", is_staff=True)
 
     def work(self) -> None:
-        """Let the days up to now happen, oldest batch first."""
+        """Create the batches of the days before, oldest first."""
         self.newsletter = self._complete(self._newsletter(), minutes=25)
         self._day.let_pass(hours=20)
         self.week_46 = self._submitted(self._tickets(340, "Support tickets, week 46"))
@@ -112,11 +112,11 @@ class Office:
         self._run_jobs()
         AccountState.objects.update_or_create(alias="default", defaults={"last_tick_at": timezone.now()})
 
-        for attempt in SubmitAttempt.objects.all():  # drawn by chance, and once more in each picture
+        for attempt in SubmitAttempt.objects.all():  # random, and different in each picture otherwise
             SubmitAttempt.objects.filter(pk=attempt.pk).update(tag=f"k7qx{attempt.pk:02}ma{attempt.batch_id:02}rwe")
 
     def _run_jobs(self) -> None:
-        """Let one run come to its end, one stand still, and one wait for Anthropic."""
+        """Create one finished run, one paused run, and one that waits for Anthropic."""
         office_jobs.write_reviews(240)
         self.run = office_jobs.finished_run(self._claude, self.grace)
         office_jobs.write_reviews(90)
@@ -165,7 +165,7 @@ class Office:
         return batch
 
     def _refused(self) -> MessageBatch:
-        """By hand: the emulator takes every beta."""
+        """Created directly, because the emulator accepts every beta."""
         batch = self._newsletter("Contracts, clause summaries", 12, "contracts")
         words = "Unexpected value(s) `output-999k` for the `anthropic-beta` header."
         MessageBatch.objects.filter(pk=batch.pk).update(state=State.REJECTED, betas=["output-999k"], last_error=words)

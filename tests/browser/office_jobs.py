@@ -1,4 +1,4 @@
-"""The jobs of the shop, and runs of them that stand in each way that pages have."""
+"""The jobs of the shop, and runs of them in each state."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ TEXTS = (
     "It kept the rain out for six hours in the hills.",
 )
 TAGS = ("warm", "zip", "gift", "size", "rain")
+
+# A tag that is missing in the shop's table until it is added.
 UNKNOWN = "zip"
-"""A tag that the shop's table does not have, before somebody adds it."""
 
 FAILED = {
     **dict.fromkeys(range(7, 240, 40), Failure("overloaded_error", "Overloaded", while_running=True)),
@@ -31,12 +32,12 @@ FAILED = {
     **dict.fromkeys(range(22, 240, 110), Reply("I would rather not.", stop_reason="refusal")),
 }
 
+# Tags that were added later.
 MENDED: set[str] = set()
-"""Tags that were added since."""
 
 
 def answer(custom_id: str) -> str | Reply | Failure:
-    """Tag a review. Some fail, and what is overloaded does so once."""
+    """Tag a review. Some requests fail; overloaded ones fail once."""
     number = int(custom_id.rpartition("_")[2])
     if number in FAILED and number not in _overloaded:
         if number % 40 == 7:
@@ -45,13 +46,13 @@ def answer(custom_id: str) -> str | Reply | Failure:
     return f'{{"tags": ["{TAGS[number % len(TAGS)]}"]}}'
 
 
+# Rows that failed once already.
 _overloaded: set[int] = set()
-"""Rows that were told so."""
 
 
 @contextmanager
 def declared() -> Iterator[None]:
-    """Make the shop's jobs known while this is entered."""
+    """Register the shop's jobs while this is entered."""
     names = [job.name for job in (_tag_reviews(), _describe_books())]
     try:
         yield
@@ -64,7 +65,7 @@ def declared() -> Iterator[None]:
 
 def _tag_reviews() -> type[BatchJob]:
     class TagReviews(BatchJob):
-        """Tag each new review, for the filters of the shop."""
+        """Tag each new review, for the shop's filters."""
 
         name = "shop-review-tags"
         claude_model = "claude-haiku-4-5"
@@ -90,7 +91,7 @@ def _tag_reviews() -> type[BatchJob]:
 
 def _describe_books() -> type[BatchJob]:
     class DescribeBooks(BatchJob):
-        """Write the two lines that stand below a book's title."""
+        """Write the two lines below a book's title."""
 
         name = "shop-book-summaries"
         claude_model = "claude-sonnet-5"
@@ -111,7 +112,7 @@ def write_reviews(count: int) -> None:
 
 
 def advanced(run: JobRun, claude: ClaudeEmulator, *, rounds: int = 6) -> JobRun:
-    """Let the run go on, and its batches end at Anthropic, so many times at most."""
+    """Advance the run, and end its batches at Anthropic, at most this number of times."""
     for _round in range(rounds):
         services.advance_run(run)
         if not run.is_active or run.is_paused:
@@ -122,7 +123,7 @@ def advanced(run: JobRun, claude: ClaudeEmulator, *, rounds: int = 6) -> JobRun:
 
 
 def finished_run(claude: ClaudeEmulator, by: Any) -> JobRun:
-    """All delivered, but for rows that failed and failed deliveries."""
+    """Return a run that is completely delivered, with failed rows and failed deliveries."""
     run = advanced(services.start_job("shop-review-tags", label="Reviews of November", by=by), claude)
     assert run.state == RunState.FINISHED, (run.state, run.pause_reason, run.last_error)
     return run

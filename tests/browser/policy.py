@@ -1,4 +1,4 @@
-"""The strictest Content-Security-Policy that a project would set, on every page."""
+"""Middleware that sets a strict Content-Security-Policy on every page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIDDLEWARE = "tests.browser.policy.StrictPolicy"
 
 
 class StrictPolicy:
-    """By hand: Django has a middleware for it only from 6.0."""
+    """Its own middleware, because Django has one only from 6.0."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

@@ -1,8 +1,8 @@
-"""`python -m tests.browser.screenshots [--out FOLDER]`: pictures of the pages.
+"""Take screenshots of the pages: `python -m tests.browser.screenshots [--out FOLDER]`.
 
-With `--out`, each page in each form, to be looked at; without, those that the docs show, in docs/screenshots.
+With `--out`, of each page in each form; without, those that the docs show, in docs/screenshots.
 
-Of a theme: in the environment of its lane, with THEME and DJANGO_SETTINGS_MODULE=tests.browser.themes.settings,
+For a theme: in the environment of its lane, with THEME and DJANGO_SETTINGS_MODULE=tests.browser.themes.settings,
 `--first --form light --form dark --out docs/screenshots/themes/unfold batch-complete`
 """
 
@@ -25,11 +25,11 @@ from tests.browser.chromium import chromium, why_not  # noqa: E402  models need 
 from tests.browser.console import Console, served  # noqa: E402
 from tests.browser.looks import FORMS, PAGES, pictures_in_docs  # noqa: E402
 
+# Pixels of the height: the rest of a longer page looks the same.
 TALLEST = 2400
-"""Pixels: what stands below that on a long page looks like what stands above it."""
 
+# Colors of a picture's palette: enough for text and bars, and a third of the size.
 COLORS = 128
-"""Of a picture's palette: enough for text and bars, and a third of the size."""
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def _take_all(console: Console, options: argparse.Namespace) -> None:
 
 
 def _taken(page: Any, viewport: dict[str, int]) -> bytes:
-    """Give a PNG of the whole page, which ends where nobody would look further."""
+    """Return a PNG of the page, up to the maximum height."""
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size(viewport | {"height": min(max(height, viewport["height"]), TALLEST)})
     picture: bytes = page.screenshot(animations="disabled", caret="hide")
@@ -76,13 +76,13 @@ def _taken(page: Any, viewport: dict[str, int]) -> bytes:
 
 
 def _small(picture: bytes) -> bytes:
-    """Give the PNG with a palette."""
+    """Return the PNG with a palette."""
     # An extra: imported when needed.
     from PIL import Image
 
     out = io.BytesIO()
     full = Image.open(io.BytesIO(picture)).convert("RGB")
-    # By coverage: by frequency, the few red pixels of a bar would become brown.
+    # Maximum coverage: a palette by frequency would make the few red pixels of a bar brown.
     quantized = full.quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     quantized.save(out, "PNG", optimize=True)
     return out.getvalue()

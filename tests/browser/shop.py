@@ -1,6 +1,6 @@
-"""`python -m tests.browser.shop`: the example project kept up, as `demo --serve` does, without a batch of its own.
+"""Run the example project as `demo --serve` does, without a batch: `python -m tests.browser.shop`.
 
-It prints one line of JSON, where it is and who may log in, and ends all that it started when it is ended. For it,
+It prints one line of JSON with its URL and a login, and ends its child processes when it is ended. It requires that
 example_project is on PYTHONPATH, and DJANGO_SETTINGS_MODULE is tests.browser.shop_settings.
 """
 

@@ -1,4 +1,4 @@
-"""The example project's settings, under the strict policy."""
+"""The example project's settings with the strict policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No page of ours keeps anybody out: axe finds nothing grave, in no form, and the keyboard alone is enough."""
+"""Accessibility: axe finds no serious violation on any page, and the pages can be used by keyboard alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.harness.selections import slow_but
 
 pytestmark = pytest.mark.browser
 
+# All rules of axe in one form, and in the others only the rules that depend on the form.
 RULES: dict[str, list[str] | None] = {
     "light": None,
     "dark": ["color-contrast", "link-in-text-block"],
     "narrow": ["meta-viewport", "scrollable-region-focusable"],
 }
-"""All of axe's in one form, and those in the others that may be broken there alone."""
 
 
 @pytest.fixture(params=slow_but(1, FORMS))
@@ -31,7 +31,7 @@ def form(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def pages(console: Console, office: Office) -> Iterator[dict[str, Any]]:
-    """A page of each form, with somebody logged in who may do everything."""
+    """Return a page in each form, with a superuser logged in."""
     yield (opened := {form: console.log_in(office.ada, **options)[0] for form, options in FORMS.items()})
     for page in opened.values():
         page.context.close()

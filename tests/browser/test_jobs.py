@@ -1,4 +1,4 @@
-"""A job from the admin, in a real browser: seen first, started, watched, fixed where its code was wrong, finished."""
+"""A job in the admin, in a real browser: dry run, start, progress, redelivery after a fix, end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MILLISECONDS = 15_000
 
 
 def see(page: Any, text: str) -> None:
-    """Look at the page, which keeps up by itself, until it says so."""
+    """Wait until the page, which refreshes automatically, shows this text."""
     page.get_by_text(text).first.wait_for()
 
 

@@ -1,4 +1,4 @@
-"""All columns of each list are in sight on a screen of 1280 pixels, beside the sidebar and the filters."""
+"""All columns of each list are visible on a screen of 1280 pixels, beside the sidebar and the filters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 WIDTHS = (1280, 1440)
 
-# What reaches beyond the box that shows it: the box would scroll, and nothing hints at it.
+# Elements that extend beyond their box: the box would scroll, without a visible hint.
 HIDDEN = """() => {
   const found = [];
   for (const table of document.querySelectorAll("#result_list, .dcb-scroll > table")) {
@@ -53,7 +53,7 @@ LISTS: dict[str, Callable[[Office], str]] = {
 
 @pytest.fixture(scope="module")
 def crowded(office: Office) -> Office:
-    """The office with a batch whose texts are as long as their columns allow, and a second account."""
+    """The office with a batch whose texts have the maximum length, and a second account."""
     requests = ({**item(number), "custom_id": "x" * 48 + f"-{number}"} for number in range(3))
     label = f"Long {'label' * 38}"
     batch = MessageBatch.objects.create_draft(requests, label=label, kind="k" * 100, account="a" * 64)

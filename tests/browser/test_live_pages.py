@@ -1,4 +1,4 @@
-"""A batch's page keeps its numbers up to date while somebody looks, and asks for nothing when nobody does."""
+"""A batch's page refreshes its numbers while it is visible, and makes no requests while it is hidden."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tests.harness.factories import draft
 pytestmark = pytest.mark.browser
 
 BATCHES = "messagebatch"
+
+# Milliseconds.
 MINUTE = 60_000
-"""Milliseconds."""
 
 HIDE = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
 TELL = "document.dispatchEvent(new Event('visibilitychange'))"
@@ -28,7 +29,7 @@ def ada(console: Console, office: Office) -> Any:
 
 
 class Asked:
-    """How often the page asked for its parts that move."""
+    """Counts the requests of the page for its parts that refresh."""
 
     def __init__(self, page: Any) -> None:
         self._count = 0
@@ -38,7 +39,7 @@ class Asked:
         self._count += request.url.endswith("/card/")
 
     def within(self, page: Any, milliseconds: int) -> int:
-        """Let so much time pass, ten seconds at once, each followed by a moment for the answers."""
+        """Let this much time pass in steps of ten seconds, with a moment for the answers after each."""
         self._count = 0
         for _step in range(milliseconds // 10_000):
             page.clock.run_for(10_000)
@@ -105,7 +106,7 @@ def test_without_scripts_a_batch_is_submitted_and_its_page_tells_the_same(
 
 
 def test_the_buttons_are_those_of_the_state_that_the_page_shows(console: Console, ada: Any, office: Office) -> None:
-    """Pressed without reloading: the button that was refreshed belongs to the form of the page, too."""
+    """Without reloading the page: a refreshed button belongs to the form of the page."""
     batch = services.submit(draft(2, label="Live buttons"))
     page, asked = opened(console, ada, batch.pk)
     page.focus("button[value=check]")
@@ -124,7 +125,7 @@ def test_the_buttons_are_those_of_the_state_that_the_page_shows(console: Console
 
 
 def test_the_focus_of_a_button_that_is_gone_is_on_no_other_button(console: Console, ada: Any, office: Office) -> None:
-    """A person who presses Enter at that moment presses no other button."""
+    """A person who presses Enter at that moment does not press another button."""
     batch = services.submit(draft(2, label="Gone button"))
     page, asked = opened(console, ada, batch.pk)
     page.focus("button[value=take_back]")

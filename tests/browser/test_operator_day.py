@@ -1,4 +1,4 @@
-"""The operator's day, in a real browser, with the demo's worker, beat and emulator behind the pages."""
+"""An operator's day in a real browser, with the demo's worker, beat and emulator."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from tests.harness.factories import item
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
 ROOT = Path(__file__).parents[2]
+
+# Seconds to wait for anything.
 MILLISECONDS = 30_000
-"""For anything to happen."""
 
 
 class Shop(NamedTuple):
@@ -60,7 +61,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 class Operator:
-    """Somebody with a browser and no code. Each step ends on the page that it leads to."""
+    """An operator in a browser. Each step ends on the page that it leads to."""
 
     def __init__(self, page: Any, shop: Shop) -> None:
         self.page, self._shop = page, shop
@@ -73,7 +74,7 @@ class Operator:
         self.page.click("input[type=submit]")
 
     def uploads(self, path: Path, **fields: str) -> None:
-        """Give a file to *New batch*, and see what its check found."""
+        """Upload a file in *New batch*, and wait for the result of its check."""
         self.page.get_by_role("link", name="Batches", exact=True).first.click()
         self.page.get_by_role("link", name="New batch").click()
         self.page.set_input_files("input[type=file]", path)
@@ -88,13 +89,13 @@ class Operator:
         self.page.wait_for_load_state()
 
     def does(self, verb: str) -> None:
-        """Press a button of the batch's page, and confirm."""
+        """Press a button on the batch's page, and confirm."""
         self.page.get_by_role("button", name=verb).click()
         self.page.locator(".dcb-confirmation .submit-row").get_by_role("button", name=verb).click()
         self.page.wait_for_selector(".messagelist .success")
 
     def exports(self, kind: str) -> str:
-        """Download the results of the batch, and come back to its page; give the file's text."""
+        """Download the results of the batch, and return to its page. Return the file's text."""
         batch = self.page.url
         self.page.get_by_role("link", name="Export results").click()
         self.page.check(f"input[name=format][value={kind}]")
@@ -105,7 +106,7 @@ class Operator:
         return text
 
     def sees(self, text: str) -> None:
-        """Look at the page, which keeps up by itself, until it says so."""
+        """Wait until the page, which refreshes automatically, shows this text."""
         self.page.get_by_text(text).first.wait_for()
 
 

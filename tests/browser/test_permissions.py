@@ -1,4 +1,4 @@
-"""What somebody may not do is not offered, and is refused all the same when it is asked for by hand."""
+"""Actions without permission are not offered, and are refused if requested by a script."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tests.browser.office import Office
 pytestmark = pytest.mark.browser
 
 PERMISSIONS = {"submit", "cancel", "delete_remote", "advance", "reingest", "retry", "identify", "delete"}
+
+# The actions by name: the button, the permission, and a batch for which it is allowed.
 ACTIONS = {
     "submit": ("Submit to Claude", "submit", "draft"),
     "take_back": ("Take back", "cancel", "queued"),
@@ -30,17 +32,16 @@ ACTIONS = {
     "abandon": ("Abandon", "identify", "unconfirmed"),
     "delete_selected": ("Delete", "delete", "draft"),
 }
-"""Each action by its name: its button, its permission, and a batch that it is for."""
 
+# Numbers of staff users, each of whom is new.
 NUMBERS = count()
-"""Of the staff: each is somebody new."""
 
+# A request that a script on the page could send, with the session's cookie and the token.
 POST = """async ([url, fields]) => {
   const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
   const body = new URLSearchParams([...Object.entries(fields), ["csrfmiddlewaretoken", token]]);
   return (await fetch(url, {method: "POST", body, redirect: "manual"})).status;
 }"""
-"""What a script on the page could send: the session's cookie and the token go along."""
 
 
 def everything() -> list[Any]:
@@ -49,7 +50,7 @@ def everything() -> list[Any]:
 
 @pytest.fixture
 def as_staff(console: Console, office: Office) -> Iterator[Any]:
-    """Open a page for somebody with these permissions."""
+    """Open a page for a user with these permissions."""
     opened = []
 
     def open_page(*codenames: str) -> Any:

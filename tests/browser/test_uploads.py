@@ -1,4 +1,4 @@
-"""From a table to a draft in a browser: no page of the way keeps anybody out, and the file is chosen once."""
+"""From a table to a draft in a browser: all pages are accessible, and the file is chosen once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def page(console: Console, office: Office, form: str) -> Iterator[Any]:
 
 
 def look(page: Any, form: str, name: str) -> None:
-    """Look for what axe finds grave, and for what is too wide; keep a picture where UPLOAD_PICTURES names a folder."""
+    """Check for serious violations and for overflow; save a picture if UPLOAD_PICTURES names a folder."""
     if folder := os.environ.get("UPLOAD_PICTURES"):
         page.screenshot(path=Path(folder) / f"{name}-{form}.png", full_page=True)
     assert grave_violations(page, RULES[form]) == []

@@ -1,4 +1,4 @@
-"""The page of usage in a browser: everything in sight, and its chart by the keyboard alone, without a script."""
+"""The page of usage in a browser: all columns are visible, and its chart works by keyboard and without scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOO_WIDE = "[...document.querySelectorAll('.dcb-scroll')].filter(each => each.sc
 
 @pytest.fixture(scope="module")
 def year(console: Console, office: Office) -> Iterator[None]:
-    """Large numbers of seven models over two months, and costs that are not known."""
+    """Create usage of seven models over two months, with large numbers and unknown costs."""
     now = timezone.now()
     made = UsageRollup.objects.bulk_create(
         UsageRollup(
@@ -69,7 +69,7 @@ def test_the_chart_is_read_and_followed_by_the_keyboard_without_a_script(
     page, _watch = console.log_in(office.ada, java_script_enabled=False)
     page.goto(address(USAGE, by="model"))
     page.focus("text=Skip the chart")
-    page.keyboard.press("Tab")  # the region of the chart
+    page.keyboard.press("Tab")  # the chart's region
     page.keyboard.press("Tab")
     column = page.locator("svg.dcb-chart a").first
     hint: Any = column.locator(".dcb-hint")

@@ -1,4 +1,4 @@
-"""The harness notices what the other tests say did not happen."""
+"""The watch detects the events that the other tests assert did not happen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def context(browser: Any) -> Iterator[Any]:
 
 
 def opened(context: Any, body: str, *, policy: str = "") -> list[str]:
-    """Open a page of this content; give what was seen."""
+    """Open a page with this content; return the recorded events."""
     watch = Watch(context, ORIGIN)
     serve(context, body, policy=policy)
     page = context.new_page()

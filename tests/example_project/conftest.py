@@ -1,4 +1,4 @@
-"""The example project is run as its users run it: by its manage.py, in processes of its own."""
+"""Run the example project as its users do: by its manage.py, in separate processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A folder of one's own, no service, no key, no terminal."""
+    """Return the environment of a process with an empty folder and without services, key and terminal."""
     inherited = {name: value for name, value in os.environ.items() if name not in (*OF_THE_SUITE, *OF_CLAUDE)}
     return {**inherited, "DEMO_VAR": str(tmp_path / "var"), "CI": "true", "DEMO_TICK_SECONDS": "1"}
 
@@ -62,12 +62,12 @@ def run(start: Start) -> Run:
 
 @pytest.fixture
 def no_wait(tmp_path: Path) -> Iterator[None]:
-    """Let each batch that runs be looked at with the next tick: the first look is due after 30 seconds."""
+    """Make running batches due at the next tick: the first poll is otherwise due after 30 seconds."""
     database, is_over = tmp_path / "var" / "db.sqlite3", threading.Event()
 
     def age() -> None:
         while not is_over.wait(0.3):
-            with contextlib.suppress(sqlite3.OperationalError):  # it is being made, or written to
+            with contextlib.suppress(sqlite3.OperationalError):  # it does not exist yet, or is locked
                 if database.exists():
                     with contextlib.closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as connection:
                         connection.execute(MAKE_DUE)

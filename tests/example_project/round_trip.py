@@ -1,4 +1,4 @@
-"""Run with the example project's settings by test_reviews.py and test_readme.py: the job, from reviews to tags."""
+"""Run the job from reviews to tags; started by test_reviews.py and test_readme.py with the example's settings."""
 
 from __future__ import annotations
 

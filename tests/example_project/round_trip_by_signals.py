@@ -1,4 +1,4 @@
-"""Run by test_readme.py in a project with the README's second sketch: rows and signals, from reviews to tags."""
+"""Run the README's second example, rows and signals, from reviews to tags; started by test_readme.py."""
 
 from __future__ import annotations
 

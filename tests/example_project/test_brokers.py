@@ -1,4 +1,4 @@
-"""The same project on other people's brokers, without a change to it."""
+"""The example project with other brokers, without a change to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_main_job(start: Start, no_wait: None, marker: str) -> None:
 
 @pytest.mark.redis
 def test_a_message_holds_a_primary_key_and_nothing_else(run: Run, redis_url: str) -> None:
-    """No worker runs: what the command sends stays in Redis, to be looked at."""
+    """No worker runs, so the message stays in Redis."""
     queue, key = f"test-{secrets.token_hex(4)}", "sk-ant-api03-CANARY-0815"
     variables = {"REDIS_URL": redis_url, "DEMO_QUEUE": queue, "ANTHROPIC_API_KEY": key}
     code = """

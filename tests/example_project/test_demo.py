@@ -1,4 +1,4 @@
-"""`manage.py demo` as a newcomer sees it: real processes, no service, no terminal."""
+"""`manage.py demo` with real processes, without services and terminal."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.harness.factories import item
 
 pytestmark = pytest.mark.process
 
+# Seconds to wait for anything: the first poll of a batch is after about 30.
 WITHIN = 90.0
-"""Seconds for anything to happen: the first look at a batch is after about 30."""
 
 
 def descendants(pid: int) -> set[int]:
@@ -35,7 +35,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def survivors(pids: set[int], *, within: float = 20.0) -> list[int]:
-    """Give those that still run; what was killed may take a moment, and orphans are reaped by another process."""
+    """Return the processes that still run; killed ones may take a moment to end."""
     give_up_at = time.monotonic() + within
     while alive := [pid for pid in sorted(pids) if is_alive(pid)]:
         if time.monotonic() > give_up_at:
@@ -111,7 +111,7 @@ def test_an_interrupted_run_leaves_no_process(start: Start, run: Run, tmp_path: 
         until(lambda: "ready." in log.read_text(), demo)
         processes = descendants(demo.pid)
         demo.send_signal(number)
-        demo.send_signal(number)  # people press it twice
+        demo.send_signal(number)  # people press Ctrl-C twice
         out, err = demo.communicate(timeout=60)
     assert demo.returncode == 128 + number
     assert out.endswith("Stopped; all its processes have ended.\n")
@@ -122,7 +122,7 @@ def test_an_interrupted_run_leaves_no_process(start: Start, run: Run, tmp_path: 
     assert {batch["state"] for batch in shown} <= {"draft", "canceling"}
     code = "from django_claude_batches.models import JobRun; print(JobRun.objects.get().state)"
     state = run("shell", "-v", "0", "-c", code).stdout.strip()
-    assert state in {"canceling", "canceled"}  # the worker may have seen the wish before it ended
+    assert state in {"canceling", "canceled"}  # the worker may have handled the intent before it ended
 
 
 def test_a_worker_that_dies_is_told_with_the_end_of_its_log(start: Start, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_what_an_earlier_demo_left_is_served_without_sending_anything(
 
 def test_a_broker_or_a_database_that_does_not_answer(run: Run) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         port = taken.getsockname()[1]
         broker = run("demo", REDIS_URL=f"redis://:canary@127.0.0.1:{port}/0")
         assert broker.returncode == 1

@@ -1,4 +1,4 @@
-"""The how-to pages of jobs make a project, page by page, and their tests pass in it."""
+"""The code of the how-to pages about jobs makes a project in which its tests pass."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("install", "from-queryset-to-answers", "failures-and-retries", "test-your-job", "every-night")
 BLOCK = re.compile(r"^```\{code-block\} python\n:caption: (?P<path>\S+)\n\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
+# Two nights, in this process. There are no rows, so each run is over at once.
 NIGHT = """
 import django
 
@@ -38,7 +39,6 @@ with ClaudeEmulator():
         app.tasks[entry["task"]].apply(entry["args"], entry["kwargs"]).get()
 print([(run.job, run.label, run.state) for run in JobRun.objects.all()], entry["schedule"].hour)
 """
-"""Two nights, in this process. No row is there, so that each run is over at once."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def python(tmp_path: Path) -> Python:
 
 
 class Python:
-    """Runs Python in a new project that is changed as the pages say."""
+    """Runs Python in a new project with the code of the pages."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

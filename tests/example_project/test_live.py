@@ -1,4 +1,4 @@
-"""`demo --live` up to where the live API would be: no test goes there. An emulator at an explicit address stands in."""
+"""`demo --live` with an emulator at an explicit address instead of the live API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Typing = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def typing(environment: dict[str, str], tmp_path: Path) -> Typing:
-    """Run the demo with a key, and somebody who types."""
+    """Run the demo with a key and typed input."""
 
     def run(*arguments: object, claude: ClaudeEmulator, typed: str) -> subprocess.CompletedProcess[str]:
         address = {"ANTHROPIC_BASE_URL": claude.url, "ANTHROPIC_API_KEY": claude.api_key}
@@ -56,7 +56,7 @@ def batches(run: Run) -> list[object]:
         ("33\n", "3 was not what was typed."),
     ],
 )
-def test_nothing_is_sent_that_was_not_agreed_to(
+def test_nothing_is_sent_without_confirmation(
     typing: Typing, run: Run, claude: ClaudeEmulator, typed: str, why: str
 ) -> None:
     ran = typing(claude=claude, typed=typed)
@@ -70,7 +70,7 @@ def test_nothing_is_sent_that_was_not_agreed_to(
 
 
 def test_the_most_that_it_costs(typing: Typing, claude: ClaudeEmulator, tmp_path: Path) -> None:
-    """Half of 1 USD and 5 USD per million tokens; what is written to a cache for an hour costs double."""
+    """Half of 1 USD and 5 USD per million tokens; writing to a cache for an hour costs double."""
     plain, cached = item(0, max_tokens=1000), item(1, max_tokens=2000)
     cached["params"]["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
     sizes = [len(json.dumps(one["params"], separators=(",", ":")).encode()) for one in (plain, cached)]
@@ -90,7 +90,7 @@ def test_without_a_price_nothing_is_sent(typing: Typing, run: Run, claude: Claud
     assert (claude.requests, batches(run)) == ([], [])
 
 
-def test_what_was_agreed_to_goes_the_same_way(typing: Typing, no_wait: None) -> None:
+def test_a_confirmed_batch_is_sent(typing: Typing, no_wait: None) -> None:
     with ClaudeEmulator(seconds=1, replies=always({"tags": ["warm", "soft"]})) as claude:
         url, ran = claude.url, typing("--requests", 2, "--rows", 1, "--processes", 1, claude=claude, typed="2\n")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -105,8 +105,8 @@ def test_what_was_agreed_to_goes_the_same_way(typing: Typing, no_wait: None) -> 
     assert "Ledger: 2 requests, 2 results, 0 missing: balanced." in ran.stdout
 
 
-def test_it_can_be_agreed_to_beforehand(run: Run) -> None:
-    """Nobody answers there, so that it is taken back after a second."""
+def test_it_can_be_confirmed_on_the_command_line(run: Run) -> None:
+    """No server answers, so the batch is taken back after a second."""
     nowhere = {"ANTHROPIC_API_KEY": "sk-ant-canary", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
     ran = run("demo", "--live", "--yes", "--requests", 1, "--timeout", 1, **nowhere)
     assert ran.returncode == 1

@@ -1,4 +1,4 @@
-"""The README's sketches are apps: put in the example app's place, they do the same work."""
+"""The README's examples work as apps in place of the example app."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def block(first_line: str) -> str:
     return next(code for code in BLOCKS if code.startswith(first_line))
 
 
+# The comment in the second example about `AppConfig.ready()`.
 APPS = """
 from django.apps import AppConfig
 
@@ -34,7 +35,6 @@ class ReviewsConfig(AppConfig):
     def ready(self):
         from . import signals
 """
-"""What the second sketch says of `AppConfig.ready()`."""
 
 OF_A_JOB = """
 from django_claude_batches.testing import always
@@ -81,7 +81,7 @@ def run_python(folder: Path, environment: dict[str, str], *command: str) -> str:
 
 
 def run_test(project: Path, environment: dict[str, str], code: str) -> None:
-    """Run a test of the README, which leaves the imports out."""
+    """Run a test of the README, with the imports that it omits."""
     (project / "reviews/tests.py").write_text(code)
     plain = ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "--ds", "config.settings"]
     assert "1 passed" in run_python(project, environment, "-m", "pytest", "-q", *plain, "reviews/tests.py")
@@ -95,7 +95,7 @@ def test_the_job_goes_from_reviews_to_tags(project: Path, environment: dict[str,
 
 
 @pytest.mark.process
-def test_so_do_rows_and_signals(project: Path, environment: dict[str, str]) -> None:
+def test_rows_and_signals_go_from_reviews_to_tags(project: Path, environment: dict[str, str]) -> None:
     (project / "reviews/tagging.py").write_text(block("# reviews/tagging.py"))
     (project / "reviews/signals.py").write_text(block("# reviews/signals.py"))
     (project / "reviews/apps.py").write_text(APPS)
@@ -110,7 +110,7 @@ def test_the_example_project_has_that_job() -> None:
 
 @pytest.mark.process
 def test_the_four_steps_make_a_project_that_a_worker_loads(tmp_path: Path) -> None:
-    """A new project, with what the README says to put where, and nothing else."""
+    """A new project with only the files and settings of the README."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "DATABASE"))}
 
     def run(*command: str) -> str:

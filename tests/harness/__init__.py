@@ -1,1 +1,1 @@
-"""What the suite is made of: its app and URLs, factories, servers, and which tests run where."""
+"""Shared parts of the test suite: its app and URLs, factories, servers, and the selection of tests."""

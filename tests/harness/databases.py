@@ -1,4 +1,4 @@
-"""Databases of one's own on the servers that this machine has."""
+"""Create databases on the servers of this machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.harness.requirements import Service
 SQLITE, POSTGRES, MARIADB = "SQLite", "PostgreSQL", "MariaDB"
 ALL = (POSTGRES, SQLITE, MARIADB)
 
+# The drivers are installed by the extras `postgres` and `mariadb`.
 DRIVERS = {POSTGRES: "psycopg", MARIADB: "MySQLdb"}
-"""Which come with the extras `postgres` and `mariadb`."""
 
 SERVERS = {
     POSTGRES: Service(POSTGRES, os.environ.get("POSTGRES_SERVER", "postgres://postgres@127.0.0.1:5432/postgres")),
@@ -44,7 +44,7 @@ def new(kind: str, folder: Path, *, server: str = "", prefix: str = "reliability
 
 
 def execute(kind: str, server: str, statement: str) -> None:
-    """Say one thing to a server, outside any transaction. The drivers are extras: they are imported when needed."""
+    """Execute one statement outside any transaction. The drivers are extras, so they are imported here."""
     if kind == POSTGRES:
         import psycopg
 

@@ -1,4 +1,4 @@
-"""What the tests start from."""
+"""Factories of batches, requests and results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def item(number: int, **params: Any) -> dict[str, Any]:
 
 
 def prepared(number: int, text: str = "Hello") -> Prepared:
-    """A request as a run drafts it; each third has an id of its own."""
+    """Return a request as a run drafts it; each third has its own custom_id."""
     request = check(item(number, messages=[{"role": "user", "content": text}]), 0, ContentType.objects).encoded()
     return request._replace(custom_id="") if number % 3 else request
 
@@ -31,14 +31,14 @@ def draft(count: int = 3, **options: Any) -> MessageBatch:
 
 
 def running(count: int = 3, **options: Any) -> MessageBatch:
-    """A batch that the emulator has."""
+    """Return a batch that the emulator received."""
     batch = services.advance(services.submit(draft(count, **options)))
     assert batch.state == State.IN_PROGRESS, batch.last_error
     return batch
 
 
 def in_state(state: State, **columns: Any) -> MessageBatch:
-    """A batch that stands in a state without having lived: its columns are what the constraints ask for."""
+    """Return a batch that was created in this state, with the columns that the constraints require."""
     batch = draft(1)
     now = timezone.now()
     values: dict[str, Any] = {"state": state}
@@ -67,7 +67,7 @@ def in_state(state: State, **columns: Any) -> MessageBatch:
 
 
 def make_due(batch: MessageBatch) -> None:
-    """Let its time come, and let the lease of whoever worked on it run out."""
+    """Make the batch due, and expire its lease."""
     past = timezone.now() - timedelta(hours=1)
     rows = MessageBatch.objects.filter(pk=batch.pk)
     rows.filter(next_action_at__isnull=False).update(next_action_at=past)
@@ -75,7 +75,7 @@ def make_due(batch: MessageBatch) -> None:
 
 
 def let_ten_minutes_pass(by: timedelta = timedelta(minutes=11)) -> None:
-    """As far as searches go: since the last listing that counted, the last reading, and the first 404."""
+    """For searches only: age the last listing that counted, the last reading, and the first 404."""
     SubmitAttempt.objects.filter(last_listing_at__isnull=False).update(last_listing_at=F("last_listing_at") - by)
     RemoteBatch.objects.filter(digest_at__isnull=False).update(digest_at=F("digest_at") - by)
     RemoteBatch.objects.filter(missed_at__isnull=False).update(missed_at=F("missed_at") - by)

@@ -1,4 +1,4 @@
-"""Values that parsers and databases break on, as they stand in JSON."""
+"""Values that break parsers and databases, as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EITHER = "whether the line can be read depends on the Python"
 
 @dataclass(frozen=True)
 class Value:
-    """`json` is the value on the wire; `read` what a row gives back for it, where that is another one."""
+    """`json` is the value on the wire; `read` is the value that the row returns, if it differs."""
 
     json: bytes
     read: Any = None
@@ -27,7 +27,7 @@ def nested(levels: int) -> bytes:
     return b"[" * levels + b"1" + b"]" * levels
 
 
-# What a database cannot hold, or MariaDB cannot nest, is replaced, and the original line kept.
+# Values that a database cannot store, or MariaDB cannot nest, are replaced, and the original line is kept.
 CHANGED = {
     "NUL": Value(rb'"a\u0000b"', "a\ufffdb", changed=True),
     "the first half of a character": Value(rb'"x\ud83dy"', "x\ufffdy", changed=True),
@@ -46,7 +46,7 @@ CHANGED = {
     "600 levels": Value(nested(600), ..., changed=True),
 }
 
-# What is merely unusual is stored as it is.
+# Values that are only unusual are stored unchanged.
 KEPT = {
     "a pair of halves": Value(rb'"\ud83d\ude00"', "😀"),
     "characters of 4 bytes": Value('"😀𠀀"'.encode(), "😀𠀀"),
@@ -76,7 +76,7 @@ KEPT = {
     "noncharacters": Value('"\ufffe\uffff\U0010ffff"'.encode(), "\ufffe\uffff\U0010ffff"),
 }
 
-# A line with one of these may not be read at all. 5,000 levels: too deep for Python 3.11 and 3.12.
+# A line with one of these may be unreadable. 5,000 levels are too deep for Python 3.11 and 3.12.
 UNREADABLE = {
     "5,000 digits": Value(b"9" * 5000, fate=REFUSED),
     "half an escape": Value(rb'"\u12"', fate=REFUSED),

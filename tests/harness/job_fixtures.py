@@ -12,7 +12,7 @@ from django_claude_batches import job_registry
 
 @pytest.fixture
 def pass_time() -> Iterator[Callable[[float], None]]:
-    """Let so many seconds pass on the clock of this machine."""
+    """Advance the clock of this process by this number of seconds."""
     passed = [0.0]
     real = time.monotonic
     with mock.patch("time.monotonic", side_effect=lambda: real() + sum(passed)):
@@ -21,7 +21,7 @@ def pass_time() -> Iterator[Callable[[float], None]]:
 
 @pytest.fixture(autouse=True)
 def jobs_of_one_test() -> Iterator[None]:
-    """Forget after a test the jobs that it declared: checks warn of jobs, and other tests look at all warnings."""
+    """Unregister the jobs of a test after it: checks warn of jobs, and other tests compare all warnings."""
     known = registered()
     yield
     forget_all()
@@ -31,7 +31,7 @@ def jobs_of_one_test() -> Iterator[None]:
 
 @pytest.fixture
 def no_jobs(jobs_of_one_test: None) -> None:
-    """Let no job be known but those that the test declares."""
+    """Unregister all jobs that the test does not declare."""
     forget_all()
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 
 def peak_mb() -> float:
-    """Give VmHWM, the most memory that this process ever had.
+    """Return VmHWM, the peak memory of this process in MB.
 
-    `ru_maxrss` would not do: on Linux a child begins with that of the process that started it, and what it takes itself
-    is not seen until it is more.
+    Not `ru_maxrss`: on Linux a child process inherits that of its parent, so smaller peaks are not seen.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):

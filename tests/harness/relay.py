@@ -1,9 +1,9 @@
-"""A relay before the emulator that loses, delays or replaces single answers, over real HTTP.
+"""A relay in front of the emulator that loses, delays or replaces single answers, over real HTTP.
 
     with Relay(claude.url) as relay:
         relay.on("POST", "/batches", lose_answer)
 
-What happened at the server is then asked of the emulator.
+The emulator shows afterwards what happened at the server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Exchange:
-    """One request on its way: `forward` lets it happen, `answer` gives an answer, neither hangs up."""
+    """One request: `forward` executes it, `answer` sends an answer; without an answer the connection is closed."""
 
     method: str
     path: str
@@ -30,8 +30,9 @@ class Exchange:
     body: bytes
     upstream: str
     reply: tuple[int, dict[str, str], bytes] | None = None
+
+    # Bytes of the content length that are never sent.
     withheld: int = 0
-    """Bytes that are announced and never come."""
 
     def forward(self) -> tuple[int, dict[str, str], bytes]:
         host = urlsplit(self.upstream).netloc
@@ -49,16 +50,16 @@ Rule = Callable[[Exchange], None]
 
 
 def lose_answer(exchange: Exchange) -> None:
-    """It happens at the server, and nobody hears of it."""
+    """Execute the request, and send no answer."""
     exchange.forward()
 
 
 def lose_request(exchange: Exchange) -> None:
-    """It never arrives, and nobody hears of that either."""
+    """Do not execute the request, and send no answer."""
 
 
 def refuse(status: int, type_: str = "api_error", message: str = "No.", **headers: str) -> Rule:
-    """An error; where the client tries again by itself, it is asked to do so at once."""
+    """Answer with an error; if the client retries it, it does so at once."""
     if not headers and (status in {408, 409, 429} or status >= 500):
         headers = {"retry_after_ms": "1"}
 
@@ -79,7 +80,7 @@ def rewrite(change: Callable[[bytes], bytes]) -> Rule:
 
 
 def counting(change: Callable[[dict[str, Any]], Any]) -> Rule:
-    """Show other `request_counts`, of a batch or of each one that is listed."""
+    """Change `request_counts` of a batch, or of each listed batch."""
 
     def changed(body: bytes) -> bytes:
         data = json.loads(body)
@@ -92,7 +93,7 @@ def counting(change: Callable[[dict[str, Any]], Any]) -> Rule:
 
 
 def listing(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Rule:
-    """Show other entries on a page of a listing; where none are left it is the last one."""
+    """Change the entries of a page of a listing; an empty page becomes the last one."""
 
     def changed(body: bytes) -> bytes:
         page = json.loads(body)
@@ -106,7 +107,7 @@ def listing(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> R
 
 
 def cut(keep: Callable[[bytes], bytes]) -> Rule:
-    """The connection breaks when this much of the answer has come."""
+    """Close the connection after this part of the answer."""
 
     def rule(exchange: Exchange) -> None:
         status, headers, body = exchange.forward()
@@ -119,7 +120,7 @@ def cut(keep: Callable[[bytes], bytes]) -> Rule:
 
 @dataclass
 class Relay:
-    """While entered, ANTHROPIC_BASE_URL points at it. A rule serves `times` requests, then the next one."""
+    """While entered, ANTHROPIC_BASE_URL points at it. A rule applies to `times` requests, then the next rule."""
 
     upstream: str
     seen: list[tuple[str, str]] = field(default_factory=list)
@@ -149,7 +150,7 @@ class Relay:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgment
+            disable_nagle_algorithm = True  # otherwise each answer waits 40 ms for an acknowledgment
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -1,6 +1,6 @@
-"""The servers, and the browser, that some tests need, and what happens where one does not answer.
+"""Check that the servers and the browser are available that some tests need.
 
-With `CI` set a missing server is a failure; elsewhere its tests are skipped, and the skip says so.
+If one is missing, its tests fail if `CI` is set; otherwise they are skipped with a message.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Service:
         return True
 
 
-# Database 9 and not 0, which may hold what somebody works with.
+# Database 9, because 0 may be in use.
 BY_MARKER = {
     "redis": Service("Redis", os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/9")),
     "rabbitmq": Service("RabbitMQ", os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")),
@@ -47,7 +47,7 @@ BY_MARKER = {
 
 
 def database() -> Service | None:
-    """The database server of this lane; None on SQLite."""
+    """Return the database server of this lane; None on SQLite."""
     url = os.environ.get("DATABASE_URL", "")
     if not url or url.startswith("sqlite"):
         return None
@@ -59,7 +59,7 @@ def policy(option: str | None) -> str:
 
 
 class Gate:
-    """Lets a test through if the servers that it needs answer; each is asked once in a process."""
+    """Skips or fails a test whose servers do not answer; each server is asked once in a process."""
 
     def __init__(self, policy: str) -> None:
         self.policy = policy
@@ -76,14 +76,14 @@ class Gate:
             self.need_that(not missing, "a browser", missing)
 
     def need(self, service: Service) -> None:
-        """Return if this server answers; else skip the test, or fail it."""
+        """Skip the test, or fail it, unless this server answers."""
         if service not in self._answers:
             self._answers[service] = self.policy != NONE and service.answers()
         host, port = service.address
         self.need_that(self._answers[service], service.name, f"nothing answers on {host}:{port}")
 
     def need_that(self, is_there: bool, name: str, why_not: str) -> None:
-        """Return if it is there; else skip the test, or fail it."""
+        """Skip the test, or fail it, unless the requirement is met."""
         if self.policy == NONE:
             pytest.skip(f"needs {name}, and --services=none was given")
         if is_there:

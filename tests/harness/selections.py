@@ -1,4 +1,4 @@
-"""Which tests run where: what `python -m pytest` leaves out, and which lane of CI runs it.
+"""Select tests: those that `python -m pytest` leaves out, and the lanes of CI that run them.
 
 The lanes are environments of tox.ini, and `.ci/lanes.py` names them. A test that neither `python -m pytest` nor one of
 these lanes would run is an error when it is collected.
@@ -26,11 +26,12 @@ TESTS = ROOT / "tests"
 LANES = ROOT / ".ci/lanes.py"
 
 LEFT_OUT = ("process", "fault", "slow", "browser", "neighbour", "benchmark")
-DEFAULT = f"not ({' or '.join(LEFT_OUT)})"
-"""The marker expression of `python -m pytest`."""
 
+# The marker expression of `python -m pytest`.
+DEFAULT = f"not ({' or '.join(LEFT_OUT)})"
+
+# Options of pytest whose value may be the next argument, which is then not a path.
 WITH_VALUE = ("-c", "-k", "-n", "-o", "-p", "--rootdir")
-"""Options of pytest whose value may be the next word, which is no path."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Selection:
         if not is_below(path, self.paths) or is_below(path, self.ignored):
             return False
         names = defaultdict(bool, dict.fromkeys(markers, True))
-        # A marker expression without arguments is an expression of Python's, too.
+        # A marker expression without arguments is also a Python expression.
         return not self.expression or bool(eval(self.expression, {"__builtins__": {}}, names))
 
 
 def slow_but(few: int, values: Iterable[Any]) -> list[Any]:
-    """Give the values of a parameter, or tuples of several: the first few are the small case, the others `slow`."""
+    """Return the values of a parameter, or tuples of several; all but the first few are marked `slow`."""
     params = [value if isinstance(value, tuple) else (value,) for value in values]
     return [pytest.param(*param, marks=pytest.mark.slow if few <= at else ()) for at, param in enumerate(params)]
 
@@ -73,7 +74,7 @@ def selection_of(command: str) -> Selection:
 
 
 def pytest_commands(environments: str, tox: ConfigParser) -> Iterator[str]:
-    """Give the pytest commands of environments of tox.ini, whose lines may begin with the factors they are for."""
+    """Return the pytest commands of tox environments; their lines may begin with factors."""
     sections = {name: section for section in tox.sections() for name in _expanded(section)}
     for environment in environments.split(","):
         section = sections.get(f"testenv:{environment}", "testenv")
@@ -104,7 +105,7 @@ def selections() -> list[Selection]:
 
 
 def homeless(items: Iterable[pytest.Item]) -> list[str]:
-    """Give the tests that are in no selection."""
+    """Return the tests that are in no selection."""
     return [item.nodeid for item in items if not any(one.has(*traits(item)) for one in selections())]
 
 
@@ -113,7 +114,7 @@ def traits(item: pytest.Item) -> tuple[str, set[str]]:
 
 
 def named(config: pytest.Config) -> list[Path]:
-    """Give the files and folders named on the command line, but for the whole of the tests."""
+    """Return the files and folders named on the command line, except `tests` itself."""
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         return []
     paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
@@ -121,9 +122,9 @@ def named(config: pytest.Config) -> list[Path]:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Start no workers for named files: starting them would take longer than the tests.
+    """Start no workers for named files: that would take longer than the tests.
 
-    Else one more than there are cores, since a fifth of the time some test waits for a socket or a pause.
+    Otherwise start one more than there are cores, since some test waits for a fifth of the time.
     """
     paths = named(config)
     if paths and all(path.is_file() for path in paths):
@@ -132,7 +133,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def choose(config: pytest.Config) -> None:
-    """Without `-m`, leave out what takes long; of what is named only what measures, which wants to be asked for."""
+    """Without `-m`, deselect tests that take long; of named files, only those that measure."""
     if config.option.markexpr:
         return
     paths = named(config)
@@ -159,7 +160,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Say last what was left out, and how to run it."""
+    """Print at the end which tests were left out, and how to run them."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not is_worker(config) and config.option.markexpr == DEFAULT:
         kinds = ", ".join(LEFT_OUT[:-1])

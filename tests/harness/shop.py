@@ -1,4 +1,4 @@
-"""A shop's jobs, defined anew for each test that wants one."""
+"""Jobs of a shop, defined for each test that uses one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SCHEMA = {
     "required": ["tags"],
 }
 
-# Lines of a request that was taken, and failed later.
+# Result lines of requests that were accepted and failed later.
 OVERLOADED = Failure("overloaded_error", "Overloaded", while_running=True)
 BAD = Failure("invalid_request_error", "messages: too long", while_running=True)
 
 
 def job(name: str = "tag-reviews", **members: Any) -> type[BatchJob]:
-    """Define a job that writes an answer's text into its review and counts that it did."""
+    """Define a job that stores an answer's text in its review, and counts the calls there."""
     job_registry.unregister(name)
     return type("TagReviews", (Tagging,), {"name": name, **members})
 
@@ -54,7 +54,7 @@ def reviews(count: int) -> list[Review]:
 
 
 def over(run: JobRun, claude: ClaudeEmulator, rounds: int = 10) -> JobRun:
-    """Let days pass until the run is over, or does not move."""
+    """Let days pass until the run is over or stuck."""
     for _round in range(rounds):
         advance_run(run)
         if not run.is_active or run.is_paused:
@@ -64,7 +64,7 @@ def over(run: JobRun, claude: ClaudeEmulator, rounds: int = 10) -> JobRun:
 
 
 def fetched(run: JobRun, claude: ClaudeEmulator) -> list[MessageBatch]:
-    """Take a run's open batches to where their results are rows, and nothing is handed out."""
+    """Advance a run's batches until their results are stored and not delivered."""
     drive(run.pk)
     submit_pending()
     for batch in run.batches.in_flight():
@@ -76,7 +76,7 @@ def fetched(run: JobRun, claude: ClaudeEmulator) -> list[MessageBatch]:
 
 
 def deliver_all() -> None:
-    """Hand out everything that is due, as a worker does."""
+    """Deliver everything that is due, as a worker does."""
     DeliveryChunk.objects.dispatch_due(deliver_if_due, timedelta(0), limit=1000)
 
 
@@ -85,7 +85,7 @@ def effects() -> list[int]:
 
 
 def let_time_come() -> None:
-    """Let every due time of the runs and deliveries come, and every lease run out."""
+    """Make all runs and deliveries due, and expire all leases."""
     past = timezone.now() - timedelta(days=1)
     for rows in (DeliveryChunk.objects, JobRun.objects):
         rows.filter(next_action_at__isnull=False).update(next_action_at=past, dispatched_at=None)

@@ -22,13 +22,13 @@ def closed_port() -> int:
 
 @pytest.fixture
 def elsewhere(pytestconfig: pytest.Config, closed_port: int) -> Callable[..., str]:
-    """Runs tests in a pytest of its own, where neither a server answers nor a browser is."""
+    """Return a function that runs tests in a separate pytest process without servers and browser."""
 
     def run(*options: str, **environment: str) -> str:
         variables = {name: value for name, value in os.environ.items() if name not in {"CI", "DATABASE_URL"}}
         variables |= {"REDIS_URL": f"redis://127.0.0.1:{closed_port}/0", "CHROMIUM": "/no/chromium"}
         variables |= {"PGBOUNCER": "/no/pgbouncer", **environment}
-        # Importing hypothesis takes longer than all else.
+        # Importing hypothesis takes longer than everything else.
         options = ("-p", "no:hypothesispytest", "-p", "no:randomly", *options)
         command = [sys.executable, "-m", "pytest", "-n0", "-rsf", *options]
         ran = subprocess.run(
@@ -41,7 +41,7 @@ def elsewhere(pytestconfig: pytest.Config, closed_port: int) -> Callable[..., st
 
 @pytest.fixture
 def without_redis(elsewhere: Callable[..., str]) -> Callable[..., str]:
-    """Runs the one test below that needs Redis."""
+    """Return a function that runs the test below that needs Redis."""
     return functools.partial(elsewhere, "-m", "redis", "tests/harness/test_requirements.py")
 
 

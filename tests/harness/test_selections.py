@@ -1,4 +1,4 @@
-"""Nothing drops out silently: what `python -m pytest` leaves out, and what finds a test that no lane runs."""
+"""The selection of tests: each test that `python -m pytest` leaves out is run by a lane of CI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def collect(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def planted() -> Iterator[Path]:
-    """A test that no lane runs: a `benchmark` outside tests/benchmarks. Its file is collected only if it is named."""
+    """A test that no lane runs: a `benchmark` outside tests/benchmarks, in a file that is collected only by name."""
     path = ROOT / "tests/browser/planted_without_a_lane.py"
     path.write_text(PLANTED)
     yield path

@@ -1,4 +1,4 @@
-"""A project with a neighbour, another package that users install, and a journey in it."""
+"""A project with a neighbour, another package that users install, and the steps of a batch in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTS = [
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Its name, the module that it provides, and the differences of a project that uses it.
+    """A neighbour's name, its module, and the differences of a project that uses it.
 
     `instead` maps words of the commands that start a project to their replacements in this one.
     """
@@ -38,7 +38,7 @@ class Neighbour:
 
 
 class BesideNeighbour(Site):
-    """A site whose processes run in the neighbour's project."""
+    """A `Site` whose processes run in the neighbour's project."""
 
     instead: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""The Celery app of the project that django-configurations starts: its settings must be there first."""
+"""The Celery app of the project that django-configurations starts, which must load the settings first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plugin for pytest: Django's backend of MariaDB and MySQL uses PyMySQL, whose statements differ."""
+"""A pytest plugin that makes Django's MySQL backend use PyMySQL, whose statements differ."""
 
 from __future__ import annotations
 

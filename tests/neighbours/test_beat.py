@@ -1,4 +1,4 @@
-"""A journey driven by a real beat with django-celery-beat's scheduler, whose entries are rows that users edit."""
+"""A batch driven by a real beat with django-celery-beat's scheduler, whose entries are rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENTRIES = "django_celery_beat_periodictask"
 def test_rows_drive_a_batch(site: BesideNeighbour, visitor: Visitor) -> None:
     site.worker()
     site.start("-m", "celery", "-A", "tests.reliability.project.celery", "beat", "--loglevel=INFO")
-    site.complete(site.draft(), visitor)  # a click sends one tick, and this takes several
+    site.complete(site.draft(), visitor)  # an action sends one tick, and this takes several
     assert "DatabaseScheduler" in site.said()
     shown = visitor.gets("/admin/django_celery_beat/periodictask/")
     with connections[ALIAS].cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A short journey beside each neighbour: drafted, submitted, polled, fetched, looked at in the admin."""
+"""A batch beside each neighbour: drafted, submitted, polled, fetched, and opened in the admin."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def ask(statement: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("neighbour", [BINDING, PYMYSQL], ids=str, indirect=True)
-def test_a_batch_goes_its_way(site: BesideNeighbour, visitor: Visitor) -> None:
+def test_a_batch_from_draft_to_results(site: BesideNeighbour, visitor: Visitor) -> None:
     site.team()
     site.complete(site.draft(), visitor)
 
 
 @only(RESULTS)
 def test_results_of_tasks_are_the_projects_own(site: BesideNeighbour, visitor: Visitor) -> None:
-    """Beat sends 2,880 ticks a day; they leave no row."""
+    """Beat sends 2,880 ticks a day; they leave no rows in django-celery-results."""
     site.team()
     task = "tests.reliability.project.tasks.linger"
     sending = f"from tests.reliability.project.celery import app; app.send_task({task!r}, ('{site.folder}/note', 0))"
@@ -117,7 +117,7 @@ def opens(visitor: Visitor, name: str) -> bool:
 
 @only(EXPORTING)
 def test_a_project_that_exports_results(site: BesideNeighbour, visitor: Visitor) -> None:
-    """Its pages and ours work together, although they have URLs of the same name."""
+    """The pages of both packages work, although they have URLs with the same name."""
     site.team()
     batch = site.draft()
     site.complete(batch, visitor)

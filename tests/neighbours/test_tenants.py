@@ -130,7 +130,7 @@ def goes_its_way(site: Tenants, *schemas: str) -> None:
 
 
 def tagged(site: Tenants) -> None:
-    """Wait until the answers are in the rows of the tenants that asked."""
+    """Wait until each tenant's rows have their answers."""
     site.until(lambda: all(f"of {name}" in site.tags(name)[0] for name in ("a", "b")), pause=0.5)
 
 
@@ -167,7 +167,7 @@ def test_the_app_of_each_tenant_without_celery(begin: Begin) -> None:
     site.run("-c", DRAFTED)
     site.manage(*tick)
     assert site.states("a", "b") == {"in_progress"}
-    assert [site.audit(name)["needing"] for name in ("a", "b")] == [1, 1]  # the other's
+    assert [site.audit(name)["needing"] for name in ("a", "b")] == [1, 1]  # the other tenant's
     site.environment["SHARED"] = "yes"
     for report in map(site.audit, ("a", "b")):
         assert (report["listed"], report["others"], report["findings"]) == (2, 1, [])

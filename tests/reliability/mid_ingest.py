@@ -6,8 +6,8 @@ from django_claude_batches.models import MessageBatch
 from tests.harness.factories import running
 from tests.reliability.site import Site
 
+# Requests: three chunks of results.
 MANY = 5_000
-"""Requests: three chunks of results."""
 
 
 def about_to_be_fetched(site: Site, *, pause: float = 0.1) -> MessageBatch:

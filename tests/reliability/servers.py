@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 
 from tests.harness.databases import MARIADB, POSTGRES, SERVERS, execute
 
+# To start or to end, on a busy machine.
 SECONDS = 30.0
-"""To start or to end, on a busy machine."""
 
+# Debian keeps PostgreSQL's programs off PATH.
 DISTRIBUTED = "/usr/lib/postgresql/*/bin"
-"""Debian keeps PostgreSQL's programs off PATH."""
 
 
 class Server(ABC):
@@ -120,8 +120,9 @@ class Server(ABC):
 class PostgreSQL(Server):
     name, program, user = POSTGRES, "postgres", "postgres"
     graceful = signal.SIGINT
+
+    # `pg_ctl stop -m immediate` sends this: backends end where they are, and the next start recovers.
     immediate = signal.SIGQUIT
-    """`pg_ctl stop -m immediate` sends this: backends end where they are, and the next start recovers."""
 
     @property
     def url(self) -> str:

@@ -1,1 +1,1 @@
-"""The repository itself: imports, docs, packaging."""
+"""Tests of the repository: imports, docs, packaging."""

@@ -1,4 +1,4 @@
-"""What the pages say of names, defaults and labels is what the code has."""
+"""Names, defaults and labels in the docs match the code."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def page(name: str) -> str:
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
-    """Give the cells of the table whose heading row begins so, without backticks."""
+    """Return the cells of the table whose heading row begins with this text, without backticks."""
     table = text.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip().replace("`", "") for cell in line.strip("|").split(" | ")] for line in table]
 
 
 def all_rows(text: str, heading: str) -> list[list[str]]:
-    """Give the cells of all tables whose heading row begins so."""
+    """Return the cells of all tables whose heading row begins with this text."""
     parts = text.split(f"| {heading} |")[1:]
     return [row for part in parts for row in rows(f"| {heading} |{part}", heading)]
 
@@ -54,7 +54,7 @@ def test_the_python_of_a_page_is_python(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
-def test_what_a_page_imports_of_ours_is_there(path: Path) -> None:
+def test_imports_of_the_package_in_the_docs_exist(path: Path) -> None:
     for code in BLOCK.findall(path.read_text()):
         exec("\n".join(re.findall(r"^from django_claude_batches.*?import (?:\([^)]*\)|.*)$", code, re.MULTILINE)), {})
 
@@ -68,7 +68,7 @@ def test_the_settings_are_these() -> None:
     }
 
 
-def test_what_is_kept_is_this() -> None:
+def test_the_retention_settings_are_these() -> None:
     kept = page("reference/settings").partition("## What is kept")[2]
     assert {row[0]: row[1] for row in rows(kept, "key")} == {
         key: told(value) for key, value in conf.RETENTION_DEFAULTS.items()
@@ -80,7 +80,7 @@ def test_the_states_are_these_in_this_order() -> None:
     assert [(row[0], row[1]) for row in table] == [(state.value, str(state.label)) for state in State]
 
 
-def test_each_state_has_its_place_in_the_table_of_wishes() -> None:
+def test_each_state_is_in_the_table_of_cancel_and_delete() -> None:
     table = rows(page("topics/states").partition("## What `cancel`")[2], "state")
     assert sorted(name for row in table for name in row[0].split(", ")) == sorted(State.values)
 
@@ -117,7 +117,7 @@ def test_each_name_of_the_emulator_is_in_the_reference() -> None:
     assert [name for name in testing.__all__ if not re.search(rf":: (\S+\.)?{name}\n", text)] == []
 
 
-def test_what_docstrings_refer_to_is_there() -> None:
+def test_references_in_docstrings_exist() -> None:
     numbered = set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", page("reference/wire"), re.MULTILINE))
     items = set(re.findall(r"^(\d+)\. ", page("reference/wire").partition("## 11.")[2], re.MULTILINE))
     known = numbered | {f"11.{item}" for item in items}

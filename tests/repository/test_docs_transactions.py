@@ -1,4 +1,4 @@
-"""What docs/how-to/test-your-app.md says of transactions and of Celery's eager mode."""
+"""The statements of docs/how-to/test-your-app.md about transactions and Celery's eager mode."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_in_eager_mode_the_admins_tick_sends_the_batch(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_wish_belongs_into_a_transaction_and_is_undone_with_it() -> None:
+def test_an_intent_is_rolled_back_with_its_transaction() -> None:
     batch = draft(1)
     with transaction.atomic():
         services.submit(batch)
@@ -59,7 +59,7 @@ def test_a_wish_belongs_into_a_transaction_and_is_undone_with_it() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_talks_to_anthropic_does_not_belong_into_one(claude: ClaudeEmulator) -> None:
+def test_services_that_send_http_are_refused_inside_a_transaction(claude: ClaudeEmulator) -> None:
     batch = services.submit(draft(1))
     calls = (
         lambda: services.advance(batch),

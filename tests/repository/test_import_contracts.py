@@ -1,4 +1,4 @@
-"""The import graph: contracts hold, and each breaks when an import that it forbids is planted."""
+"""The import contracts hold, and each is broken by an import that it forbids."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def contracts() -> list[str]:
 
 
 def lint(folder: Path) -> tuple[int, str]:
-    """Lint the package in this folder; give the exit code, and what was said."""
+    """Run import-linter in this folder; return the exit code and the output."""
     ran = subprocess.run(
         [sys.executable, "-c", LINT, "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=60
     )
@@ -68,7 +68,7 @@ def test_there_is_a_violation_for_each_contract() -> None:
 
 
 def test_all_of_testing_but_jobs_is_the_emulators_side() -> None:
-    """`testing` itself cannot be listed, which would be all of it: what it loads is tested below."""
+    """`testing` itself cannot be listed, because that would include `jobs`; its imports are tested below."""
     config = ConfigParser()
     config.read(ROOT / ".importlinter")
     listed = config["importlinter:contract:emulator"]["source_modules"].split()
@@ -90,7 +90,7 @@ def test_a_planted_violation_breaks(contract: str, tmp_path: Path) -> None:
 
 
 def inner_imports(source: str) -> list[int]:
-    """Give the lines of imports of our own modules that are not at a module's top."""
+    """Return the lines of imports of the package that are not at the top of a module."""
     tree = ast.parse(source)
     inner = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     return [node.lineno for node in inner if node not in tree.body and _is_ours(node)]
@@ -116,7 +116,7 @@ def test_an_inner_import_is_found(source: str) -> None:
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_our_modules_are_imported_at_the_top_and_nowhere_else(path: Path) -> None:
+def test_modules_of_the_package_are_imported_only_at_the_top(path: Path) -> None:
     source = path.read_text()
     assert inner_imports(source) == []
     assert "TYPE_CHECKING" not in source
@@ -147,6 +147,6 @@ def test_what_an_import_does_not_load(modules: str, absent: str) -> None:
     assert ran.stdout.split() == []
 
 
-def test_the_tasks_hold_no_decision() -> None:
+def test_tasks_contain_no_decisions() -> None:
     branches = [node for node in ast.walk(ast.parse((PACKAGE / "tasks.py").read_text())) if isinstance(node, ast.If)]
     assert [ast.unparse(node.test) for node in branches] == ["not begin_tick(is_kick=is_kick)", "conf.kick()"]

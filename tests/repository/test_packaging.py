@@ -31,7 +31,7 @@ def test_the_extras_are_these(project: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["jsonschema", "pydantic"])
-def test_the_suite_has_what_checks_answers(project: dict[str, Any], name: str) -> None:
+def test_the_test_extra_has_the_packages_that_check_answers(project: dict[str, Any], name: str) -> None:
     extras = project["optional-dependencies"]
     assert set(extras[name]) <= set(extras["test"])
 

@@ -1,4 +1,4 @@
-"""Plain HTTP to an emulator, with the standard library: the tests' own client, sharing nothing with ours."""
+"""Call an emulator over HTTP with the standard library, independently of the package's client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 def call(claude: ClaudeEmulator, method: str, path: str, *, body: Any = None, **headers: str | None) -> Answer:
-    """Send one request. Headers are given with underscores; None leaves one out that would be sent otherwise."""
+    """Send one request. Names of headers have underscores; None omits a default header."""
     connection = http.client.HTTPConnection(claude.url.removeprefix("http://"), timeout=20)
     try:
         connection.request(method, path, encoded(body), _headers(claude, headers))
@@ -60,13 +60,13 @@ def _headers(claude: ClaudeEmulator, given: dict[str, str | None]) -> dict[str, 
 
 
 def params(**changes: Any) -> dict[str, Any]:
-    """A valid request's params, with `changes`; a change to None takes the key away."""
+    """Return the params of a valid request, with `changes`; None removes a key."""
     whole = {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}
     return {key: value for key, value in (whole | changes).items() if value is not None}
 
 
 def requests_of(*custom_ids: str, **changes: Any) -> dict[str, Any]:
-    """A create call's body, with valid requests of these custom_ids."""
+    """Return a create call's body, with valid requests with these custom_ids."""
     return {"requests": [{"custom_id": custom_id, "params": params(**changes)} for custom_id in custom_ids]}
 
 

@@ -1,4 +1,4 @@
-"""Third-party clients, pointed at the emulator by the environment: each takes a batch through its life.
+"""Third-party clients, which the environment points at the emulator: each sends a batch and fetches its results.
 
 `tox run -e clients-old,clients-new` runs them with the SDK before 2.0 and the newest; clients that are not installed
 are skipped. This file requires only pytest: the old SDK cannot be installed with the tests' other packages.
@@ -58,7 +58,7 @@ def test_instructor():
 
 
 def test_inspect_ai():
-    """It polls automatically, and requests the results' URL."""
+    """It polls automatically, and requests `results_url`."""
     models = pytest.importorskip("inspect_ai.model")
     tools = pytest.importorskip("inspect_ai.tool")
     tag = tools.ToolInfo(

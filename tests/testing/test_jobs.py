@@ -1,4 +1,4 @@
-"""What a shop's test of a job is told: that it went well, or why not."""
+"""`run_job`: a job's run succeeds in a test, or the error says why not."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_replies_know_a_row_by_its_key() -> None:
     assert wire_ids == {f"{tag}_{first.pk}", f"{tag}_{second.pk}"}
 
 
-def test_the_emulator_may_be_ones_own(claude: ClaudeEmulator) -> None:
+def test_an_emulator_can_be_passed(claude: ClaudeEmulator) -> None:
     reviews(1)
     run_job(job(), claude)
     assert len(claude.batches) == 1
@@ -67,7 +67,7 @@ def test_the_emulator_may_be_ones_own(claude: ClaudeEmulator) -> None:
 
 
 @pytest.mark.process
-def test_it_may_be_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_emulator_can_be_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     reviews(1)
     with EmulatorProcess() as claude:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", claude.url)
@@ -75,13 +75,13 @@ def test_it_may_be_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
         assert run_job(job(), claude).state == RunState.FINISHED
 
 
-def test_one_or_the_other(claude: ClaudeEmulator) -> None:
+def test_an_emulator_and_replies_together_are_refused(claude: ClaudeEmulator) -> None:
     with pytest.raises(TypeError, match="not both"):
         run_job(job(), claude, replies=always("warm"))
 
 
 def test_retries_are_taken_too() -> None:
-    """An answer that does not fit is asked for once more, with what is wrong with it."""
+    """An answer that does not fit the schema is asked for again, with the validator's message."""
     [review] = reviews(1)
 
     def replies(params: dict[str, Any], custom_id: str) -> Any:
@@ -101,12 +101,12 @@ def test_more_rows_than_the_queue_takes(settings: Any) -> None:
     assert (run.state, run.batches.count()) == (RunState.FINISHED, 6)
 
 
-def test_no_rows_are_no_mistake() -> None:
+def test_a_job_without_rows_is_not_a_failure() -> None:
     assert run_job(job()).row_count == 0
 
 
 @pytest.mark.slow
-def test_rows_that_failed_are_no_mistake_of_the_job(claude: ClaudeEmulator) -> None:
+def test_failed_rows_are_not_a_failure_of_the_job(claude: ClaudeEmulator) -> None:
     failed: list[str] = []
     kept = job(on_failure=lambda self, review, result: failed.append(result.outcome))
     reviews(2)
@@ -123,7 +123,7 @@ def test_what_a_handler_raised_is_shown() -> None:
     assert "in raising" in str(told.value)
 
 
-def test_parked_rows_may_be_what_is_tested() -> None:
+def test_failed_deliveries_can_be_allowed() -> None:
     reviews(2)
     run = run_job(job(on_result=raising), allow_failed_deliveries=True)
     assert run.state == RunState.FINISHED
@@ -148,7 +148,7 @@ def test_a_row_that_cannot_be_asked_is_named() -> None:
         run_job(job(get_prompt=get_prompt))
 
 
-def test_what_is_refused_gets_stuck_and_says_the_apis_words() -> None:
+def test_a_refused_batch_is_reported_with_the_apis_message() -> None:
     reviews(2)
     with ClaudeEmulator(max_requests=1) as claude, pytest.raises(RunFailed) as told:
         run_job(job(), claude)

@@ -20,7 +20,7 @@ COMMAND = [sys.executable, "-W", "error", "-m", "django_claude_batches.testing"]
 
 @contextlib.contextmanager
 def running(*arguments):
-    """The command, and what `call` needs to reach it."""
+    """Yield the command's process, and the arguments of `call` to reach it."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*COMMAND, "--port", "0", *arguments], text=True, **pipes) as process:
         try:
@@ -30,7 +30,7 @@ def running(*arguments):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_told_to_end_and_leaves_quietly(number):
+def test_it_serves_until_a_signal_and_exits_without_output(number):
     with running() as (process, claude):
         assert call(claude, "GET", BATCHES).status == 200
         guide = process.stdout.readline() + process.stdout.readline()
@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_said_so():
     assert done.stderr.count("\n") == 1
 
 
-def test_a_port_that_cannot_be():
+def test_an_invalid_port_is_refused():
     done = subprocess.run([*COMMAND, "--port", "70000"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
     assert done.stderr.startswith("cannot serve on 127.0.0.1:70000: ")
@@ -81,7 +81,7 @@ def test_faults_are_scripted():
         assert len(call(claude, "GET", BATCHES).json["data"]) == 1
 
 
-def test_a_fault_that_there_is_not_is_said_with_those_that_there_are():
+def test_an_unknown_fault_is_refused_with_the_known_ones():
     done = subprocess.run([*COMMAND, "--fault", "lost_anser@1"], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "")
     assert "unknown fault 'lost_anser'. Did you mean lost_answer? There are: access_refused, " in done.stderr
@@ -95,7 +95,7 @@ def test_answers_are_bent():
     assert [answer.json["has_more"] for answer in answers] == [False, True, False, False, False]
 
 
-def test_a_bend_that_there_is_not_is_said_with_those_that_there_are():
+def test_an_unknown_bend_is_refused_with_the_known_ones():
     done = subprocess.run([*COMMAND, "--bend", "list:field=hasmore,to=1"], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the answer to list has no field 'hasmore'. Did you mean has_more? It has: data, " in done.stderr
@@ -116,7 +116,7 @@ def test_what_claude_answers_may_be_a_function_of_ones_own(tmp_path, monkeypatch
         assert call(claude, "GET", f"{path}/results").lines["a"]["message"]["content"][0]["text"] == '{"id": "a"}'
 
 
-def test_what_that_function_raises_is_printed_and_touches_no_other_batch(tmp_path, monkeypatch):
+def test_an_exception_of_that_function_is_printed_and_affects_only_its_batch(tmp_path, monkeypatch):
     (tmp_path / "shop.py").write_text("def answer(params, custom_id): return {'a': 'yes'}[custom_id]")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with running("--seconds", "0", "--replies", "shop:answer") as (process, claude):
@@ -139,7 +139,7 @@ def test_a_host_is_allowed_to_steer():
 
 
 @pytest.mark.parametrize("name", ["nowhere:answer", "json:answer", "json"])
-def test_a_function_that_there_is_not_is_said(name):
+def test_an_unknown_replies_function_is_refused(name):
     done = subprocess.run([*COMMAND, "--replies", name], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"argument --replies: {name}: " in done.stderr
@@ -161,7 +161,7 @@ def test_the_state_outlives_the_process(tmp_path):
         assert call(claude, "GET", f"{BATCHES}/{batch_id}").status == 200
 
 
-def test_a_file_that_cannot_be_written_is_said(tmp_path):
+def test_a_state_file_that_cannot_be_written_is_reported(tmp_path):
     path = tmp_path / "nowhere" / "state"
     done = subprocess.run([*COMMAND, "--state", str(path)], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,4 +1,4 @@
-"""Fidelity: Anthropic's own package, pointed at the emulator, must be unable to tell.
+"""Compare with Anthropic's SDK, pointed at the emulator: it must work as with the API.
 
 Its client validates strictly here (`_strict_response_validation`), so a missing or mistyped field is an error.
 """
@@ -41,13 +41,13 @@ def claude(claude_emulator):
 
 @pytest.fixture
 def sdk(claude):
-    """The SDK finds the emulator, and its key, in the environment."""
+    """Return the SDK's client, which reads the emulator's URL and key from the environment."""
     with anthropic.Anthropic(max_retries=0, _strict_response_validation=True) as client:
         yield client
 
 
 def results_with(replies, *custom_ids, **changes):
-    """Return the SDK's result objects by custom_id, of an ended batch that these replies answered."""
+    """Return the SDK's result objects by custom_id, of an ended batch with these replies."""
     with (
         ClaudeEmulator(replies=replies) as claude,
         anthropic.Anthropic(max_retries=0, _strict_response_validation=True) as client,
@@ -223,7 +223,7 @@ def failing_call(sdk, what):
     ],
 )
 def test_its_own_errors(what, expected, type_):
-    # With retries on: `x-should-retry: false` must hold it back.
+    # Retries are enabled: `x-should-retry: false` must prevent them.
     with ClaudeEmulator(max_body_bytes=4000) as claude, anthropic.Anthropic(max_retries=2) as sdk:
         with pytest.raises(expected) as caught:
             failing_call(sdk, what)
@@ -362,7 +362,7 @@ def test_the_asynchronous_client(claude):
 
 
 def test_it_pays_three_times_where_answers_are_lost(claude):
-    """Measured here too: its default of two retries, and no header that says that the three calls are one."""
+    """The SDK retries twice by default, and no header marks the three calls as one."""
     claude.fault("lost_answer", times=None)
     with anthropic.Anthropic() as client, pytest.raises(anthropic.APIConnectionError):
         client.messages.batches.create(**requests_of("a"))

@@ -1,4 +1,4 @@
-"""`EmulatorProcess`: steered over HTTP, killed, and started again."""
+"""`EmulatorProcess`: controlled over HTTP, killed, and started again."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_bends():
         assert call(claude, "GET", BATCHES).json["data"][0]["request_counts"]["processing"] is None
         claude.unbend(bend)
         assert call(claude, "GET", BATCHES).json["data"][0]["request_counts"]["processing"] == 1
-        with pytest.raises(ValueError, match="there is no such bend here"):
+        with pytest.raises(ValueError, match="no such bend was scripted"):
             claude.unbend(bend)
-        with pytest.raises(ValueError, match="shares from 0 to 1"):
+        with pytest.raises(ValueError, match="share is 0 to 1"):
             claude.bend(RandomBends(share=2))
 
 
 def test_a_kill_while_a_create_call_waits_for_its_answer(path):
-    """SIGKILL between create and answer: the client has nothing, and the batch is there."""
+    """SIGKILL between creation and answer: the client gets no answer, and the batch exists."""
     with EmulatorProcess("--fault", "slow_answer@1:on=create,delay=600", state=path) as claude:
         failures = []
 
@@ -108,7 +108,7 @@ def test_kills_after_the_answer(path):
 
 
 def test_kills_in_a_storm_of_create_calls(path):
-    """Whenever the kill comes, what was answered is there, once, and nothing is there that was not sent."""
+    """Whenever the process is killed, each answered call has one batch, and no batch exists without a call."""
     answered, sent = {}, []
 
     def send(worker):
@@ -138,14 +138,14 @@ def test_kills_in_a_storm_of_create_calls(path):
     assert by_tag.keys() <= set(sent)
 
 
-def test_without_a_file_nothing_is_left():
+def test_without_a_file_the_state_is_lost():
     with EmulatorProcess() as claude:
         create(claude)
         claude.restart()
         assert claude.ledger()["batches"] == []
 
 
-def test_what_cannot_start_is_said(tmp_path):
+def test_a_process_that_cannot_start_is_reported(tmp_path):
     (tmp_path / "state").write_text("no journal\n")
     with pytest.raises(RuntimeError, match=r"the emulator did not start: cannot use .*state, line 1 is not an entry"):
         EmulatorProcess(state=tmp_path / "state").start()

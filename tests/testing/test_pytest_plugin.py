@@ -1,4 +1,4 @@
-"""The fixture and the guard, in suites of their own."""
+"""The fixture and the guard of the pytest plugin, each in a separate suite."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from django_claude_batches import testing
 pytest_plugins = ["pytester"]
 
 NAMES = ("anyio", "django", "cacheprovider", "hypothesispytest", "randomly", "xdist")
-UNNEEDED = " ".join(f"-p no:{name}" for name in NAMES)
-"""Plugins that our own suite needs; two thirds of the time that a small suite takes is importing them."""
 
+# Plugins of this suite that the small suites do not need: importing them takes two thirds of their time.
+UNNEEDED = " ".join(f"-p no:{name}" for name in NAMES)
+
+# An address for documentation (RFC 5737), without a host: a connection that is not refused times out.
 ELSEWHERE = "192.0.2.1"
-"""An address of documentation (RFC 5737), which leads nowhere: what is not refused times out."""
 
 SUITE = f"""
     import contextlib, os, socket, threading, urllib.request
@@ -40,7 +41,7 @@ SUITE = f"""
 
 @pytest.fixture
 def suite(pytester):
-    """Run a suite with these tests, and settings, in another process; expect them all to pass."""
+    """Run a suite with these tests and settings in another process; all tests must pass."""
 
     def run(tests, *, ini="", arguments=()):
         pytester.makepyfile(SUITE + tests)
@@ -65,7 +66,7 @@ def test_the_fixture_is_an_entered_emulator(suite):
 
 
 @pytest.mark.parametrize("how", ["connect", "connect_ex"])
-def test_a_test_with_the_fixture_may_not_leave(suite, how):
+def test_a_test_with_the_fixture_cannot_reach_other_hosts(suite, how):
     suite(f"""
     def test_guarded(claude_emulator):
         assert is_refused("{how}")
@@ -106,7 +107,7 @@ def test_this_machine_is_reached(suite):
 
 
 @pytest.mark.slow
-def test_a_live_test_may_leave(suite):
+def test_a_live_test_can_reach_other_hosts(suite):
     suite(
         """
     @pytest.mark.live_claude
@@ -118,7 +119,7 @@ def test_a_live_test_may_leave(suite):
 
 
 @pytest.mark.slow
-def test_a_suite_that_does_not_ask_is_left_alone(suite):
+def test_a_suite_without_the_options_is_not_guarded(suite):
     suite("""
     def test_unrelated():
         assert not is_refused()
@@ -149,7 +150,7 @@ def test_all_tests_can_be_guarded(suite):
     ids=["setting", "option"],
 )
 @pytest.mark.slow
-def test_the_guard_can_be_taken_away(suite, ini, arguments):
+def test_the_guard_can_be_switched_off(suite, ini, arguments):
     suite(
         """
     def test_free(claude_emulator):
@@ -169,7 +170,7 @@ def test_the_plugin_needs_no_django(suite):
 
 
 def test_a_suite_that_does_not_use_it_pays_nothing(suite):
-    """Only the two packages and the plugin are imported, and no hook of this package is around a test."""
+    """Only the two packages and the plugin are imported, and no hook of this package wraps a test."""
     suite("""
     def test_loaded_modules(request):
         import sys

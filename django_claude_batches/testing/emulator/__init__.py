@@ -1,8 +1,9 @@
 """An emulator of the Message Batches API, over real HTTP on loopback.
 
-`world` is the state and its rules, `routes` the endpoints, `server` the HTTP; `validation` is what create checks at
-once and what is checked when a batch ends; `replies` makes the answers. `faults` spoil responses, `ledger` is what was
-received and sent, `control` is its HTTP interface, and `journal` stores it all in a file.
+`world` has the state and its rules, `routes` the endpoints, and `server` the HTTP server. `validation` has the checks
+of a create call and those when a batch ends, `replies` makes the answers, and `faults` changes responses. `ledger`
+records what was received and sent, `control` is the HTTP interface to control an emulator, and `journal` stores
+everything in a file.
 """
 
 from __future__ import annotations
@@ -36,24 +37,24 @@ from .world import Rules, World
 
 
 class ClaudeEmulator:
-    """The API, served on 127.0.0.1 while entered; ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY point at it until left.
+    """A context manager that serves the API on 127.0.0.1, and sets ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY meanwhile.
 
-    `port` 0 picks a free one. `seconds`: batches end automatically so many seconds after their creation; None leaves
-    that to `finish()`. `replies` makes the answers (an echo). `seed` repeats ids, keys and the order of results.
-    `progressive_counts` shows counts before the batch has ended. `processed_share` (0 to 1) is how many requests are
-    done when a batch is canceled or expires: by default none or, with `seconds`, as many as the time that has passed.
-    `cancel_ended` says how canceling an ended batch is answered, which was never captured. `any_key` accepts each
-    non-empty key. Leaving and entering again keeps the batches.
+    With `port` 0, a free port is used. With `seconds`, batches end this time after their creation; with None, only by
+    `finish()`. `replies` makes the answers (by default an echo). With the same `seed`, ids, keys and the order of
+    results are repeated. With `progressive_counts`, counts are shown before the batch has ended. `processed_share` (0
+    to 1) is the share of requests that are done when a batch is canceled or expires: by default 0 or, with `seconds`,
+    the share of that time that has passed. `cancel_ended` is the answer to canceling an ended batch, which was never
+    captured. With `any_key`, each non-empty key is accepted. Leaving and entering again keeps the batches.
 
-    `state` names a file that keeps batches, results, the ledger and the clock, each before it is answered: the next
-    emulator with that file, even after a SIGKILL, continues with its ids, key and Workspace. Faults and added
-    keys are not kept. ValueError if the file is something else. Only its owner can read the file.
+    `state` is the path of a file in which batches, results, the ledger and the clock are stored before each answer is
+    sent: the next emulator with that file, even after a SIGKILL, continues with its ids, key and Workspace. Faults and
+    added keys are not stored. Raises ValueError if the file is something else. Only its owner can read the file.
 
-    `allow_hosts` are host names, besides those of loopback, that may be used to control it (`/_emulator/`) and, with
-    `any_key`, to call it.
+    `allow_hosts` are host names, besides those of loopback, that are accepted in requests to control it (`/_emulator/`)
+    and, with `any_key`, in calls of the API.
 
-    An exception of `replies` affects its batch only, which stays unchanged: calls about it are answered with 500 and
-    the error, `finish` and `expire` raise it, and the next call tries again.
+    If `replies` raises, only its batch is affected: it stays unchanged, calls about it are answered with 500 and
+    the error, `finish` and `expire` raise the exception, and the next call tries again.
     """
 
     def __init__(
@@ -134,12 +135,12 @@ class ClaudeEmulator:
 
     @property
     def batches(self) -> list[BatchSnapshot]:
-        """Return every batch made, oldest first, deleted ones too; one that lands late once it has landed."""
+        """Return every batch that was made, oldest first, including deleted ones."""
         return self._world.snapshots()
 
     @property
     def served_lines(self) -> list[Line]:
-        """Return the result lines that were sent, of all downloads in their order."""
+        """Return the result lines that were sent, in the order of the downloads."""
         return [line for download in self.downloads for line in download.lines]
 
     def now(self) -> datetime:
@@ -147,25 +148,37 @@ class ClaudeEmulator:
         return self._world.clock.now()
 
     def pass_time(self, seconds: float) -> None:
-        """Move the clock forward: batches expire 24 hours, and are archived 29 days, after their creation."""
+        """Move the clock forward. Batches expire 24 hours and are archived 29 days after their creation.
+
+        Raises ValueError if `seconds` is negative.
+        """
         self._world.pass_time(seconds)
 
     def finish(self, batch_id: str | None = None) -> None:
-        """End each batch that runs or is canceling, or the named one, now, with its results."""
+        """End this batch, or each batch that runs or is canceling, now, with its results.
+
+        Raises LookupError if there is no such batch.
+        """
         self._world.finish(batch_id)
 
     def expire(self, batch_id: str) -> None:
-        """Expire this batch now: requests that were not processed are expired. An ended batch stays as it is."""
+        """Expire this batch now: requests that were not processed are expired. An ended batch stays unchanged.
+
+        Raises LookupError if there is no such batch.
+        """
         self._world.expire(batch_id)
 
     def archive(self, batch_id: str) -> None:
-        """Archive this ended batch's results, as happens 29 days after its creation."""
+        """Archive this ended batch's results, as the API does 29 days after its creation.
+
+        Raises LookupError if there is no such batch, ValueError if it has not ended.
+        """
         self._world.archive(batch_id)
 
     def add_key(self, key: str, *, workspace_id: str | None = None) -> None:
-        """Accept another API key, of this Workspace (by default the default one).
+        """Accept another API key, which belongs to this Workspace (by default to that of `api_key`).
 
-        Workspaces do not see each other's batches.
+        A key sees only the batches of its Workspace.
         """
         self._keys.add(key, workspace_id=workspace_id or self.workspace_id)
 
@@ -181,29 +194,29 @@ class ClaudeEmulator:
         key: str | None = None,
         **options: Any,
     ) -> None:
-        """Script a fault: the `at`-th request from now that it concerns meets it, and `times` in all (None: each one).
+        """Script a fault for `times` requests (None: each one), beginning with the `at`-th from now that matches.
 
-        `on` names the verbs concerned, where not the fault's own: "create", "retrieve", "list", "cancel", "delete",
-        "results". `batch` leaves only the requests about the batch of this id, `key` those with this API key. Of those,
-        a `share` (0 to 1) meets the fault, drawn by the emulator's seed. ValueError for a name or an option that there
-        is not.
+        `on` names the verbs, instead of the fault's own: "create", "retrieve", "list", "cancel", "delete", "results".
+        `batch` selects only requests about the batch with this id, `key` those with this API key. The fault applies to
+        a `share` of these requests (0 to 1), drawn by the emulator's seed. Raises ValueError for an unknown name or
+        option.
         """
         self._faults.add(name, options, on=on, at=at, times=times, share=share, batch=batch, key=key)
 
     def bend(self, bend: Bend | RandomBends) -> None:
-        """Answer differently from the API, as `Bend` says, or at random."""
+        """Change answers as this `Bend` declares, or at random."""
         self._faults.add_bend(bend)
 
     def unbend(self, bend: Bend | RandomBends) -> None:
-        """Remove that bend. Raise LookupError if there is none like it."""
+        """Remove this bend. Raises LookupError if it was not scripted."""
         self._faults.remove_bend(bend)
 
     def clear_faults(self) -> None:
-        """Answer all requests correctly from now on: no fault and no bend is left."""
+        """Remove all faults and bends."""
         self._faults.clear()
 
     def add_stranger(self, count: int, *, workspace_id: str | None = None) -> str:
-        """Make a batch of `count` requests that no call made, as another program with the key would; return its id."""
+        """Make a batch of `count` requests without a call, as another program with the key might; return its id."""
         params = {"model": "claude-haiku-4-5", "max_tokens": 16, "messages": [{"role": "user", "content": "Hello"}]}
         requests = [{"custom_id": f"stranger-{number}", "params": params} for number in range(count)]
         batch = self._world.create(
@@ -214,9 +227,10 @@ class ClaudeEmulator:
     def ledger(self) -> dict[str, Any]:
         """Return what was received, made and sent, as JSON, keys redacted.
 
-        `batches` (strangers too, each with its `tag`: what its custom_ids have before the first underscore),
-        `batches_by_tag` (how many were created with each), `creates` and `requests` (see `requests`: a create call's
-        `batch_id` says that it landed, its `answer` what came of the answer), `downloads` with their custom_ids.
+        `batches` (including strangers; `tag` is the part of the custom_ids before the first underscore),
+        `batches_by_tag` (the number of batches that were created with each tag), `requests` (as in the property) and
+        `creates`, those of them that are create calls (with a `batch_id` if they made a batch; `answer` is how the
+        answer was sent), and `downloads` with their custom_ids.
         """
         return self._ledger.told(self.batches)
 

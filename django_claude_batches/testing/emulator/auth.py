@@ -1,4 +1,4 @@
-"""Authentication: API keys, each of a Workspace (`docs/reference/wire.md` §2.1), and hosts that no page can have."""
+"""Check API keys and their Workspaces (`docs/reference/wire.md` §2.1), and the headers `Host` and `Origin`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch of the world, and the frozen snapshot of it that tests read."""
+"""One batch of the emulator, and the frozen snapshot of it that tests read."""
 
 from __future__ import annotations
 

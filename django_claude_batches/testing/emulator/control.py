@@ -25,7 +25,7 @@ BENDS = frozenset({"bend", "unbend"})
 
 
 class Steered(Protocol):
-    """The parts of `ClaudeEmulator` that are used by name; `VERBS` are the rest."""
+    """The methods of `ClaudeEmulator` that are used here, besides `VERBS`."""
 
     def ledger(self) -> dict[str, Any]: ...
 
@@ -42,7 +42,7 @@ class Control:
     def respond(self, request: Request) -> Response:
         for name in ("host", "origin"):
             if name in request.headers and not self._hosts.is_own(request.headers[name]):
-                text = f"{name} {request.headers[name]} is no loopback name: allow it with --allow-host"
+                text = f"{name} {request.headers[name]} is not a loopback name: allow it with --allow-host"
                 return as_json({"error": text}, status=403)
         match request.method, request.path.removeprefix("/_emulator/"):
             case "GET", "ledger":

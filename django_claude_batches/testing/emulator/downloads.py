@@ -25,9 +25,9 @@ class Download:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """Lines to send, iterated once, in pieces; `ended` is called when no more are sent.
+    """The lines to send, in pieces. It can be iterated once; `ended` is called after the last piece.
 
-    `tail` is the sent part of a torn line. `whole` is False if a fault omits some of the lines.
+    `tail` is the part of a cut line that is sent. `whole` is False if a fault omits some of the lines.
     """
 
     lines: list[Line]

@@ -22,7 +22,8 @@ FRAMING = frozenset({"content-length", "content-encoding", "vary"})
 class Request:
     """A request as received: header names in lower case, `body` None if it was over the limit.
 
-    Faults set the rest: in how many seconds of the emulator's clock a create call's batch is made, and is seen.
+    Faults set `lands_in` and `seen_in`: a create call's batch is made after this many seconds of the emulator's clock,
+    and is visible to calls this many seconds later.
     """
 
     method: str
@@ -38,10 +39,11 @@ class Request:
 class Delivery:
     """How a response is sent: whole and at once by default. Times are real seconds.
 
-    `lost` sends nothing. `cut` ends the connection instead of sending the response; of a whole body, `sent_bytes` are
-    sent before. `reset` is a cut that the client sees as a reset connection. `piece_bytes` are sent at a time, `pause`
-    between. `drip` is a pause after each byte, including those of the status line and the headers. `endless` is sent
-    forever, `pause` between: "continue" instead of the response, or "trailers" after its body.
+    With `lost`, nothing is sent. With `cut`, the connection is closed before the end of the response: after
+    `sent_bytes` of a body of bytes. With `reset`, the client sees that as a reset connection. The body is sent in
+    pieces of `piece_bytes`, with `pause` between. `drip` is a pause after each byte, including those of the status line
+    and the headers. `endless` is sent forever, with `pause` between: "continue" instead of the response, or "trailers"
+    after its body.
     """
 
     delay: float = 0.0
@@ -64,10 +66,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Response:
-    """A response to send: `body` is whole, or pieces to be sent chunked. `batch_id` is the batch it is about.
+    """A response to send. `body` is bytes, or an iterable of pieces to be sent chunked. `batch_id` is its batch.
 
-    `omits` are headers that would be sent otherwise. `faults` are the names of those that it met. `reason` is the
-    status line's phrase, None for the usual one.
+    `omits` are headers that are not sent. `faults` are the names of the faults that changed it. `reason` is the
+    phrase of the status line, None for the usual one.
     """
 
     status: int
@@ -112,7 +114,7 @@ def asked(request: Request) -> tuple[str, str]:
 
 
 def encoded(value: Any) -> bytes:
-    """Encode as compact JSON in UTF-8, a lone surrogate, which UTF-8 cannot contain, as its escape."""
+    """Encode as compact JSON in UTF-8; a lone surrogate, which UTF-8 cannot contain, becomes its escape."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Ids and keys shaped like the API's (`docs/reference/wire.md` §10), from a repeatable source."""
+"""Draw ids and keys in the API's form (`docs/reference/wire.md` §10), repeatable with a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the emulator received and sent: the requests, the downloads, and all of it as JSON."""
+"""Record what the emulator received and sent: the requests and the downloads, also as JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ SECRET = frozenset({"authorization", "x-api-key"})
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request in the log. `body_bytes` is its body's size; `body` is None for one of more than 1,000,000 bytes.
+    """A request in the log. `body_bytes` is the size of its body; `body` is None if that is more than 1,000,000 bytes.
 
-    `sha256` is the body's, in hexadecimal. `status` is what was sent, 0 if nothing was. `answer` is "whole", "cut" or
-    "lost", as the emulator sent it: what reached a client that disconnected is not known. `batch_id` is the batch that
-    was made or answered about; a refused call has none. `faults` are the names of those that it met.
+    `sha256` is the digest of the body, in hexadecimal. `status` is the status that was sent, 0 if none was. `answer` is
+    how the emulator sent the answer: "whole", "cut" or "lost"; how much reached a client that disconnected is not
+    known. `batch_id` is the batch that was made or requested; a refused call has none. `faults` are the names of the
+    faults that applied.
     """
 
     method: str
@@ -82,7 +83,7 @@ class Ledger:
 
 
 def tag_of(custom_ids: list[str]) -> str:
-    """Return what all the ids have before their first underscore, or "" if they have no common tag."""
+    """Return the part before the first underscore if all the ids have the same, otherwise ""."""
     tags = {custom_id.partition("_")[0] if "_" in custom_id else "" for custom_id in custom_ids}
     return tags.pop() if len(tags) == 1 else ""
 

@@ -1,8 +1,8 @@
 """The emulator's answers: functions that make a reply from `params` and the custom_id.
 
-Each function here returns a `Replies`, and those that take `otherwise` or `replies` can wrap another. A reply is a
-text, a dictionary or list (its JSON is the text), a `Reply`, or a `Failure` for an errored line. Only requests whose
-`params` are valid are answered by them.
+Each function here returns a `Replies`; those with a parameter `otherwise` or `replies` can wrap another one. An answer
+is a text, a dictionary or list (its JSON becomes the text), a `Reply`, or a `Failure` for an errored line. They are
+called only for requests with valid `params`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ TAG = re.compile(r"[a-z2-7]{13}_")
 
 @dataclass(frozen=True)
 class Reply:
-    """A succeeded line's message: a `text`, or whole `content` blocks instead of it, and how it stopped.
+    """The message of a succeeded line: a `text` or `content` blocks, and its `stop_reason`.
 
-    `usage` and `extra` override the generated usage and message: additional keys are kept.
+    `usage` and `extra` are merged over the generated usage and message; unknown keys are kept.
     """
 
     text: str = ""
@@ -47,8 +47,8 @@ class Reply:
 
 
 Answer = str | dict[str, Any] | list[Any] | Reply | Failure
-# Called as `replies(params, custom_id)`, and with those of these keywords that it accepts: `index=` (the request's
-# position in its batch) and `wire_id=` (its custom_id as received, with the tag).
+# Called as `replies(params, custom_id)`, also with each of these keywords that it accepts: `index=` (the request's
+# position in its batch, from 0) and `wire_id=` (its custom_id as received, with the tag).
 Replies = Callable[..., Answer]
 
 
@@ -66,7 +66,7 @@ def with_keywords(replies: Replies) -> Replies:
 
 
 def ask(replies: Replies, params: dict[str, Any], custom_id: str, **about: Any) -> Reply | Failure:
-    """Return the answer of `replies` (made by `with_keywords`) to one request, a text or JSON made a `Reply`."""
+    """Return the answer of `replies` (made by `with_keywords`) to one request; a text or JSON becomes a `Reply`."""
     answer = replies(params, custom_id, **about)
     if isinstance(answer, str):
         return Reply(answer)
@@ -78,7 +78,7 @@ def ask(replies: Replies, params: dict[str, Any], custom_id: str, **about: Any) 
 
 
 def tag_length(requests: list[dict[str, Any]]) -> int:
-    """Return the length of the tag that all custom_ids of a batch begin with, with its underscore; 0 without one."""
+    """Return the length of the tag that all custom_ids of a batch begin with, including its underscore, or 0."""
     found = TAG.match(requests[0]["custom_id"])
     if found is None or not all(request["custom_id"].startswith(found[0]) for request in requests):
         return 0
@@ -97,9 +97,10 @@ def echo(*, limit: int = 200) -> Replies:
 
 
 def schema_shaped(*, otherwise: Replies | None = None) -> Replies:
-    """Answer with small JSON that fits the requested schema, or that of the tool that `tool_choice` forces.
+    """Answer with small JSON that fits the requested schema, or the schema of the tool that `tool_choice` forces.
 
-    Strings are words of the prompt, lists have one item. Without either, answer with `otherwise` (an echo).
+    Strings are words of the prompt, lists have one item. Requests without either are answered by `otherwise` (by
+    default an echo).
     """
     fallback = with_keywords(otherwise or echo())
 
@@ -122,7 +123,7 @@ def always(answer: Answer) -> Replies:
 def scripted(answers: Mapping[Any, Answer], *, otherwise: Replies | None = None) -> Replies:
     """Answer by custom_id (str; with its tag or without), or by the request's position in its batch (int, from 0).
 
-    The rest is answered with `otherwise` (an echo).
+    All other requests are answered by `otherwise` (by default an echo).
     """
     fallback = with_keywords(otherwise or echo())
 
@@ -152,7 +153,7 @@ def failing(
 
 
 def truncated(*, replies: Replies | None = None) -> Replies:
-    """Stop each reply at `max_tokens`: its text is cut there, and usage says that all of them were used."""
+    """Stop each reply at `max_tokens`: its text is cut there, and its usage has `max_tokens` output tokens."""
 
     def cut(reply: Reply, params: dict[str, Any]) -> Reply:
         limit = params["max_tokens"]
@@ -180,8 +181,8 @@ def thinking(*, thought: str = "Let me think about it.", replies: Replies | None
 def using_tool(name: str | None = None, *, arguments: dict[str, Any] | None = None) -> Replies:
     """Call a tool: `name`, or the first of the request's `tools`.
 
-    Without `arguments`, small ones that fit the tool's schema are used. Whether the request offers the tool is not
-    checked; the block's id is made when the line is.
+    Without `arguments`, small ones that fit the tool's schema are used. It is not checked whether the request offers
+    the tool. The block's id is added when the result line is made.
     """
     return lambda params, custom_id: _tool_use(params, name, arguments)
 

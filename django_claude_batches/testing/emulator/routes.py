@@ -41,7 +41,7 @@ class Call:
 
 
 class Routes:
-    """Answers requests."""
+    """The API's endpoints."""
 
     def __init__(self, world: World, keys: Keys, ledger: Ledger, *, require_version: bool, max_requests: int) -> None:
         self.world = world

@@ -1,4 +1,4 @@
-"""A value that fits a JSON schema, for structured outputs (`docs/reference/wire.md` §13)."""
+"""Make a value that fits a JSON schema, for structured outputs (`docs/reference/wire.md` §13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's state and its rules, without HTTP: batches, the operations on them, and the effects of time."""
+"""The emulator's state and its rules, without HTTP: batches, the operations on them, and the effects of time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CANCELING_LASTS = 1.0
 
 @dataclass(frozen=True)
 class Rules:
-    """How this world behaves where the API is not documented, or a test needs other behavior. See `ClaudeEmulator`."""
+    """The configurable behavior: where the API is not documented, or a test needs a variant. See `ClaudeEmulator`."""
 
     replies: Replies
     seconds: float | None
@@ -45,7 +45,7 @@ class Page(NamedTuple):
 
 
 class World:
-    """All batches. Each method is atomic, and first applies what is due by the clock."""
+    """All batches. Each method is atomic, and first applies the changes that are due by the clock."""
 
     def __init__(self, rules: Rules, *, seed: int | str, journal: Journal | None = None) -> None:
         self._rules = rules
@@ -211,7 +211,7 @@ class World:
     def _chosen(self, batch_id: str | None) -> list[Batch]:
         chosen = [batch for batch in self._settled() if batch_id in (None, batch.id)]
         if batch_id is not None and not chosen:
-            raise LookupError(f"{batch_id} is no batch of this emulator, or was deleted")
+            raise LookupError(f"this emulator has no batch {batch_id}, or it was deleted")
         return chosen
 
     def _settled(self) -> list[Batch]:

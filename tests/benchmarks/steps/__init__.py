@@ -1,1 +1,1 @@
-"""One process each: a step is set up, then timed, and prints one line of JSON."""
+"""The steps, each run in a process that sets up, measures, and prints one line of JSON."""

@@ -1,6 +1,6 @@
-"""The yardstick of SQLite: our client and our table, the rows made and stored in the simple way.
+"""The comparison on SQLite: the package's client and table, with rows stored by `bulk_create`.
 
-Model instances, `bulk_create(1000)`, nothing cleaned, no ledger.
+Model instances and `bulk_create(1000)`, without sanitizing values or checking for missing results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a step's process says of itself."""
+"""Measure a step, and print its figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.harness.memory import peak_mb
 
 
 class Clock:
-    """Runs from when it is made: after the imports, `django.setup()` and the connection to the database."""
+    """Starts when it is created: after the imports, `django.setup()` and the connection to the database."""
 
     def __init__(self) -> None:
         self._base_mb = peak_mb()
@@ -24,7 +24,7 @@ class Clock:
         self._ended_at = time.time()
 
     def report(self, rows: int, *, seconds: float | None = None, **facts: Any) -> None:
-        """Print the rows, the seconds, the processor's own, and the most memory, before and until now."""
+        """Print the rows, the seconds, the CPU seconds, and the peak memory before and until now."""
         took = self._seconds if seconds is None else seconds
         memory = {"peak_mb": peak_mb(), "base_mb": self._base_mb}
         times = {"cpu_seconds": self._cpu_seconds, "began_at": self._began_at, "ended_at": self._ended_at}

@@ -1,4 +1,4 @@
-"""Streaming and decoding alone: nothing is stored."""
+"""Stream and decode results without storing them."""
 
 from __future__ import annotations
 

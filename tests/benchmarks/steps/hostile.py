@@ -1,4 +1,4 @@
-"""One step of ours while the answers to one endpoint are hostile: bombs, markup, floods."""
+"""Run one of our steps while the answers of one endpoint are hostile: bombs, markup, floods."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOT_TAKEN = {
 
 
 def prepare(claude: EmulatorProcess, endpoint: str, count: int) -> MessageBatch:
-    """Make a batch that is about to do the step."""
+    """Create a batch for which the step is due."""
     reset()
     batch = MessageBatch.objects.create_draft({"custom_id": name, "params": params} for name, params in Requests(count))
     services.submit(batch)

@@ -1,4 +1,4 @@
-"""A job's rows drafted and its results delivered, and both by hand."""
+"""Draft a job's rows and deliver its results, with the package and by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PIECE = 1000
 
 
 def draft(job: str) -> None:
-    """Drive a run until all its rows are requests."""
+    """Advance a run until all its rows are requests."""
     empty(*OURS, cascade=True)
     run = services.start_job(job)
     clock = Clock()
@@ -49,7 +49,7 @@ def draft(job: str) -> None:
 
 
 def draft_by_hand(job: str) -> None:
-    """Draft the same with `create_draft`: as many as one batch takes."""
+    """Draft the same rows with `create_draft`, at most those of one batch."""
     empty(*OURS, cascade=True)
     ask = tagging.TagReviews().get_params
     clock = Clock()
@@ -62,7 +62,7 @@ def draft_by_hand(job: str) -> None:
 
 
 def store() -> None:
-    """Let each batch be complete, with an answer for each request; not timed."""
+    """Make each batch complete, with an answer for each request; not timed."""
     for batch in MessageBatch.objects.order_by("pk"):
         requests = batch.requests.order_by("position").values_list("pk", "custom_id")
         for start in range(0, batch.request_count, PIECE):
@@ -87,7 +87,7 @@ def store() -> None:
 
 
 def begin(job: str) -> None:
-    """Let nothing be delivered; not timed."""
+    """Reset all deliveries; not timed."""
     empty(DeliveryChunk)
     MessageBatch.objects.update(delivered_at=None, kind=job)
     JobRun.objects.update(job=job)
@@ -98,7 +98,7 @@ def begin(job: str) -> None:
 
 
 def deliver_all(job: str) -> None:
-    """Hand out all chunks that no other process has; the rows are those of this process."""
+    """Deliver all chunks that no other process has leased; count the rows of this process."""
     clock = Clock()
     for pk in DeliveryChunk.objects.order_by("pk").values_list("pk", flat=True):
         deliver(pk)
@@ -107,7 +107,7 @@ def deliver_all(job: str) -> None:
 
 
 def loop(job: str) -> None:
-    """Call the handler for each row, a thousand in a transaction: what stays when there is no machinery at all."""
+    """Call the handler for each row, a thousand in a transaction, and do nothing else."""
     handle, result = _handler(job)
     clock = Clock()
     last = count = 0
@@ -131,7 +131,7 @@ def _handler(job: str) -> tuple[Callable[[Any, Any], object], BatchResult]:
 
 
 def receive(job: str) -> None:
-    """Do what one writes in a receiver of `results_ingested`: a loop over the results with their targets."""
+    """Do the work of a receiver of `results_ingested`: loop over the results with their targets."""
     handle = tagging.TagReviews().on_result
     count = 0
     clock = Clock()
@@ -145,7 +145,7 @@ def receive(job: str) -> None:
 
 
 def check_each(count: int) -> None:
-    """RuntimeError unless each row has what its answer says, which names the row."""
+    """Raise RuntimeError unless each row has its own answer, which names the row."""
     rows = Review.objects.values_list("pk", "tags").iterator()
     right = sum(tags.removesuffix('"]}').endswith(f"of {pk}") for pk, tags in rows)
     if right != count:
@@ -181,7 +181,7 @@ if __name__ == "__main__":
     elif options.step == "check":
         check_each(options.n)
     else:
-        assert job_registry.problems() == []  # what an output schema is checked by is loaded
+        assert job_registry.problems() == []  # loads the packages that check output schemas
         if options.wait:
             go_when_told()
         timed[options.step](options.job)

@@ -1,4 +1,4 @@
-"""A page of the admin: ours, and, of the list of results, a plain ModelAdmin's."""
+"""Request a page of the admin: ours and, for the list of results, that of a plain ModelAdmin."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OTHERS = {
     "usage": "usagerollup/",
     "usage by model of 90 days": "usagerollup/?since={since}&by=model",
 }
-# A text that a page has if it shows what it is for; the cells of its rows otherwise.
+# A text that the page must contain; by default the cells of its rows.
 SHOWN = {
     "results, a word of one batch": "The text of ",
     "results, a word in those cut off": "The text of ",
@@ -87,7 +87,7 @@ if __name__ == "__main__":
     far = min(some["batch__request_count"] // 100, 100)
     url = (PATH + page).format(site=options.site, since=since, far=far, **some)
     client, shown = signed_in(), SHOWN.get(options.page, "field-")
-    seconds(client, url, shown)  # templates are compiled by it
+    seconds(client, url, shown)  # this compiles the templates
     clock = Clock()
     took = median(seconds(client, url, shown) for _ in range(TIMES))
     with CaptureQueriesContext(connection) as queries:

@@ -1,7 +1,7 @@
-"""The limit: ready rows of one of our tables into another with the same columns and indexes, as fast as they go.
+"""The limit: load prepared rows of a table into another one with the same columns and indexes.
 
 PostgreSQL: `psql \\copy` of a file of ready bytes. MariaDB: LOAD DATA LOCAL of such a file. SQLite: `executemany` of
-ready tuples in one transaction. Foreign keys are not copied: they are ours, not the limit's.
+prepared tuples in one transaction. Foreign keys are not copied: they are a choice of the package.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def on_postgres(table: str) -> None:
 
 
 def psql(command: str) -> str:
-    """Say what psql printed; its own clock leaves out its start and its connection."""
+    """Return the output of psql; its own clock excludes its start and the connection."""
     url = os.environ["DATABASE_URL"].replace("postgres://", "postgresql://")
     options = ("--no-psqlrc", "--set=ON_ERROR_STOP=1", url)
     script = f"\\timing on\n{command}\n"
@@ -92,7 +92,7 @@ def on_mariadb(table: str) -> None:
 
 
 def _write(path: Path, table: str) -> str:
-    """Write the rows as LOAD DATA reads them, and give the names of their columns."""
+    """Write the rows in the format of LOAD DATA, and return the names of their columns."""
     with connection.cursor() as cursor, path.open("wb") as file:
         cursor.execute(f"SELECT * FROM {table} ORDER BY id")
         for row in cursor:

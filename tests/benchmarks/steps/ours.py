@@ -1,4 +1,4 @@
-"""Our steps, through what the package offers to anybody."""
+"""Our steps, through the package's public API."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.benchmarks.steps.clock import Clock  # noqa: E402
 from tests.benchmarks.steps.requests import Requests  # noqa: E402
 from tests.benchmarks.steps.tables import UNFETCHED, reset  # noqa: E402
 
+# The number of functions that a profile shows.
 MOST_CALLS = 15
-"""Functions of a profile that are shown."""
 
 
 def draft(count: int) -> None:
@@ -43,7 +43,7 @@ def submit(batch: MessageBatch) -> None:
 
 
 def ingest(batch: MessageBatch) -> None:
-    """From the poll that finds the batch ended to the last announcement."""
+    """Ingest: from the poll that finds the batch ended to the last announcement."""
     clock = Clock()
     services.advance(batch)
     clock.stop()
@@ -53,7 +53,7 @@ def ingest(batch: MessageBatch) -> None:
 
 
 def profile(batch: MessageBatch) -> None:
-    """Ingest under Python's profiler, which makes each call of Python's dearer than it is."""
+    """Ingest under Python's profiler, which adds time to each function call."""
     profiler = cProfile.Profile()
     clock = Clock()
     profiler.runcall(services.advance, batch)
@@ -66,7 +66,7 @@ def profile(batch: MessageBatch) -> None:
 
 
 def resume(batch: MessageBatch) -> None:
-    """Fetch a batch again whose results are all stored, as a process does that takes over from a killed one."""
+    """Fetch a batch again whose results are all stored, like a process that takes over from a killed one."""
     ended = MessageBatch.objects.filter(pk=batch.pk)
     assert ended.update(state=State.ENDED, next_action_at=timezone.now(), **UNFETCHED) == 1
     before = stored_bytes()
@@ -83,7 +83,7 @@ def expect(batch: MessageBatch, state: State) -> None:
 
 
 def stored_bytes() -> int:
-    """Give the size of the tables of requests and results with their indexes; 0 where it is not known."""
+    """Return the bytes of the tables of requests and results with their indexes, or 0 if not known."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
@@ -93,7 +93,7 @@ def stored_bytes() -> int:
 
 
 def go_when_told() -> None:
-    """Say that all is set up, and wait for a line: so two processes begin at once."""
+    """Report that the setup is done, and wait for a line, so that two processes begin at the same time."""
     print("ready", flush=True)
     sys.stdin.readline()
 

@@ -1,6 +1,6 @@
-"""The peer: what a competent user writes today with the official SDK and Django's ORM.
+"""The peer: a simple implementation with the official SDK and Django's ORM.
 
-The code between the two rules is the peer; the rest is measuring.
+The peer is the code between the two lines of hyphens; the rest is for measuring.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def poll(client: anthropic.Anthropic) -> None:
 
 
 def reset() -> None:
-    """Make the tables, anew if they are there."""
+    """Create the tables; drop existing ones first."""
     there = connection.introspection.table_names()
     with connection.schema_editor() as editor:
         for model in (Result, Request, Batch):
@@ -150,7 +150,7 @@ def reset() -> None:
 
 
 def timed(step: str, count: int) -> None:
-    """Time a step; drafting and polling begin with empty tables."""
+    """Measure a step; drafting and polling begin with empty tables."""
     client = anthropic.Anthropic(api_key="any", base_url=os.environ["ANTHROPIC_BASE_URL"])
     connection.ensure_connection()
     if step in {"draft", "poll"}:

@@ -1,4 +1,4 @@
-"""A look at all batches that are in flight: by one listing, or by one GET each."""
+"""Poll all batches in flight: by one listing, or by one GET each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAST = timedelta(hours=1)
 
 
 def row(data: wire.MessageBatch) -> MessageBatch:
-    """Make the row of a batch that was submitted and is due for a look."""
+    """Create the row of a batch that was submitted and is due for a poll."""
     now = timezone.now()
     return MessageBatch(
         state=State.IN_PROGRESS,
@@ -54,7 +54,7 @@ def by_gets(url: str, ids: list[str]) -> Callable[[], object]:
 
 
 def asked(url: str) -> int:
-    """Count the requests that the stub has seen; it does not count this one."""
+    """Return the number of requests that the stub received, without this one."""
     return int(requests.get(f"{url}/_stub/asked", timeout=10).json()["asked"])
 
 

@@ -1,4 +1,4 @@
-"""The limit of submitting: a ready body through a plain socket."""
+"""The limit of submitting: a prepared body through a plain socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.benchmarks.steps.clock import Clock
 
 
 def body() -> bytes:
-    """Make the body of our batch, before the clock runs."""
+    """Build the body of our batch; not timed."""
     import django
 
     django.setup()
@@ -22,7 +22,7 @@ def body() -> bytes:
 
 
 def post(address: tuple[str, int], data: bytes) -> bytes:
-    """Give the beginning of the answer, in which the batch's id is."""
+    """Return the beginning of the answer, which contains the batch's id."""
     head = (
         f"POST /v1/messages/batches HTTP/1.1\r\nhost: {address[0]}:{address[1]}\r\ncontent-length: {len(data)}\r\n\r\n"
     )

@@ -1,4 +1,4 @@
-"""What our database needs between the steps; nothing of it is timed."""
+"""Prepare our database between the steps; not timed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.benchmarks.steps.tables import UNFETCHED, empty, reset  # noqa: E402
 
 M = TypeVar("M", bound=Model)
 
+# The columns to which `--compression` applies.
 LARGE = {BatchRequest: ("params",), BatchResult: ("message", "output", "raw", "error_message")}
-"""The columns that compression is about."""
 
 
 def migrate(compression: str) -> None:
-    """Make the tables as the migrations have them, or with this compression; print what they have."""
+    """Create the tables by the migrations, or with this compression; print their compression."""
     call_command("migrate", verbosity=0, run_syncdb=True)
     if compression and connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -39,7 +39,7 @@ def migrate(compression: str) -> None:
 
 
 def why_no_limit() -> str:
-    """Say what keeps `loading` from working here; nothing if it works."""
+    """Return why `loading` cannot work on this machine, or ""."""
     if connection.vendor == "postgresql" and shutil.which("psql") is None:
         return "psql is not installed"
     if connection.vendor == "mysql":
@@ -58,7 +58,7 @@ def server() -> str:
 
 
 def compression_of(model: Any, column: str) -> str:
-    """Give pglz or lz4; empty where there is no choice."""
+    """Return "pglz" or "lz4", or "" on other databases."""
     if connection.vendor != "postgresql":
         return ""
     with connection.cursor() as cursor:
@@ -72,14 +72,14 @@ def compression_of(model: Any, column: str) -> str:
 
 
 def unstore() -> None:
-    """Let every batch be one of which was not yet seen that it has ended."""
+    """Reset every batch to the state before its end was seen."""
     empty(BatchResult, UsageRollup)
     running = {"state": State.IN_PROGRESS, "processing_status": "in_progress", "ended_at": None}
     MessageBatch.objects.update(next_action_at=timezone.now(), **running, **UNFETCHED)
 
 
 def multiply(count: int) -> None:
-    """Copy the oldest batch, with its requests and results, until there are so many results."""
+    """Copy the oldest batch, with its requests and results, until there are this many results."""
     batch = MessageBatch.objects.order_by("pk")[0]
     while (there := BatchResult.objects.count()) < count:
         copy = another(batch, f"msgbatch_copy_{there}")
@@ -90,12 +90,12 @@ def multiply(count: int) -> None:
             copy_results(cursor, batch, copy, count - there)
     if connection.vendor != "sqlite":
         tables = ", ".join(model._meta.db_table for model in (MessageBatch, BatchRequest, BatchResult, UsageRollup))
-        with connection.cursor() as cursor:  # as the server has done by itself long before there are so many
+        with connection.cursor() as cursor:  # the server would have done this long before there are so many rows
             cursor.execute(f"ANALYZE {'TABLE ' if connection.vendor == 'mysql' else ''}{tables}")
 
 
 def vary(batch: MessageBatch) -> None:
-    """Let some of the answers be cut off, refused, or billed at another rate: what people filter by."""
+    """Make some answers truncated, refused, or billed at another rate, so that filters find them."""
     some: Any = batch.results.succeeded()
     for every, columns in (
         (97, {"stop_reason": "max_tokens"}),
@@ -132,7 +132,7 @@ def columns_of(model: Any, *but: str) -> str:
 
 
 def copy_usage(batch: MessageBatch, copies: list[MessageBatch]) -> None:
-    """Let these batches have used what the one batch has."""
+    """Copy the usage of the one batch to these batches."""
     used = list(UsageRollup.objects.filter(batch=batch.pk))
     rows = []
     for copy in copies:
@@ -143,9 +143,9 @@ def copy_usage(batch: MessageBatch, copies: list[MessageBatch]) -> None:
 
 
 def crowd(count: int) -> None:
-    """Add batches without rows to the one that there is, until there are so many.
+    """Add batches without rows to the only one, until there are this many.
 
-    Every tenth has something missing, or an error. They ended within the last 90 days.
+    Every tenth has missing results, or an error. They ended within the last 90 days.
     """
     batch, there = MessageBatch.objects.get(), MessageBatch.objects.count()
     vary(batch)
@@ -155,11 +155,11 @@ def crowd(count: int) -> None:
         copy.ended_at = timezone.now() - timedelta(days=90) * number / len(more)
     MessageBatch.objects.bulk_create(more, batch_size=500)
     copy_usage(batch, list(MessageBatch.objects.filter(anthropic_id__startswith="msgbatch_more_")))
-    AccountState.objects.get_or_create(alias=batch.account)  # as the first tick does
+    AccountState.objects.get_or_create(alias=batch.account)  # as the first tick would
 
 
 def another(batch: MessageBatch, anthropic_id: str) -> MessageBatch:
-    """Give a copy that is not stored."""
+    """Return a copy that is not stored."""
     copy = duplicate(batch)
     copy.anthropic_id = anthropic_id
     return copy

@@ -1,4 +1,4 @@
-"""The requests that everybody drafts: 2.1 KB of JSON each, the same each time."""
+"""The requests that all ways draft: 2.1 KB of JSON each, the same in each run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TEXTS = 1024
 
 
 class Requests:
-    """Gives `(custom_id, params)`. The texts are made here, before a clock runs."""
+    """Yields `(custom_id, params)`. The texts are made when it is created, which is not timed."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -1,6 +1,6 @@
-"""The job that is measured, with an output schema and without, and what it is about.
+"""The job that is measured, with and without an output schema, and its rows.
 
-Imported by processes that have set Django up.
+Imported by processes that have set up Django.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from tests.harness.library.models import Review
 
 PLAIN, WITH_SCHEMA = "tag-reviews", "tag-reviews-by-schema"
 PIECE = 1000
+
+# The number of answers that this process has handled, by job.
 handled: Counter[str] = Counter()
-"""Answers that this process has handled, by job."""
 
 TAGS = ["quiet", "well made", "expensive", "arrived late"]
 
@@ -58,7 +59,7 @@ class TagReviewsBySchema(Tagging):
 
 
 def fill(count: int) -> None:
-    """Make so many reviews, of 2 KB each."""
+    """Create this number of reviews, of 2 KB each."""
     reviews: list[Review] = []
     for _name, params in Requests(count):
         reviews.append(Review(text=params["messages"][0]["content"]))
@@ -69,12 +70,12 @@ def fill(count: int) -> None:
 
 
 def answer(custom_id: str) -> str:
-    """Give an answer's text: the tags of one row."""
+    """Return an answer's text: the tags of one row."""
     return json.dumps({"tags": [*TAGS, f"of {custom_id}"]})
 
 
 def results(requests: Iterator[tuple[int, str]]) -> Iterator[ResultRow]:
-    """Give a succeeded result for each request (its primary key and custom_id)."""
+    """Yield a succeeded result for each request (its primary key and custom_id)."""
     for pk, custom_id in requests:
         usage = {"input_tokens": 420, "output_tokens": 40, "service_tier": "batch", "cache_read_input_tokens": 0}
         message = {

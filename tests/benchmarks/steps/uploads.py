@@ -1,4 +1,4 @@
-"""The check of an uploaded file whose one record is as large as may be, or larger."""
+"""Check an uploaded file with one record of the largest allowed size, or larger."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from django_claude_batches.request_files.record_limits import MAX_DECODED_BYTES,
 from django_claude_batches.services.uploads.prepare import prepare  # noqa: E402
 from tests.benchmarks.steps.clock import Clock  # noqa: E402
 
+# Bytes of JSON around a text.
 ROOM = 1000
-"""Bytes around a text."""
 
 
 def plain() -> Iterator[bytes]:
-    """One request with an ASCII text, as long as may be."""
+    """One request with an ASCII text of the largest allowed size."""
     yield _request("x" * (MAX_LINE_BYTES - ROOM))
 
 
 def wide() -> Iterator[bytes]:
-    """One request with a text of 4 bytes for each character, as long as may be."""
+    """One request with a text of 4-byte characters of the largest allowed size."""
     yield _request("\U0001f600" + "x" * (MAX_DECODED_BYTES // 4 - ROOM))
 
 
 def values() -> Iterator[bytes]:
-    """A line of 20 MB, all of it empty objects: refused."""
+    """A line of 20 MB of empty objects, which is refused."""
     yield b'{"params":['
     yield b"{}," * 7_000_000
     yield b"{}]}\n"
 
 
 def lines() -> Iterator[bytes]:
-    """A table with a row in many lines that is as long as may be, and one more cell: refused."""
+    """A table with a row of many lines and one cell more than allowed, which is refused."""
     yield b"review,n\n"
     yield b'"\n",' * (MAX_RECORD_BYTES // 4) + b"1\n"
 
 
 def cells() -> Iterator[bytes]:
-    """A table whose header has as many cells as may be."""
+    """A table whose header has the largest allowed number of cells."""
     yield b"a," * (MAX_RECORD_BYTES // 2 - ROOM) + b"review\n"
     yield b"x," * (MAX_RECORD_BYTES // 2 - ROOM) + b"warm\n"
 

@@ -1,6 +1,6 @@
-"""A stub of the Message Batches API that is never what a client waits for.
+"""A stub of the Message Batches API that is fast enough not to affect measurements.
 
-All that takes time (building 100,000 result lines, gzip, the framing of chunks) is done when the benchmark says
-`finish`, before any clock runs; serving is one `sendall` of ready bytes. `ClaudeEmulator` is the API with all its
-rules, and judges, shuffles and encodes as it serves: a benchmark against it would measure it. Standard library only.
+The slow work (building 100,000 result lines, gzip, the framing of chunks) is done at the command `finish`, which is not
+timed; an answer is one `sendall` of prepared bytes. `ClaudeEmulator` validates, shuffles and encodes while it answers:
+a benchmark against it would measure the emulator. Standard library only.
 """

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.stub [--in-flight M] [--latency MS]` prints `ready PORT` when it serves.
 
-It ends when its input does, so that it does not outlive who started it.
+It ends when its standard input is closed, so that it does not outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Stub:
                     self._answer(connection, request)
 
     def _control(self, connection: Connection, request: Request) -> None:
-        """Answer what only the benchmark asks: `finish/ID`, `seed`, `asked`."""
+        """Answer the benchmark's own calls: `finish/ID`, `seed`, `asked`."""
         verb, _, key = request.path.removeprefix(CONTROL).partition("/")
         gzip = "gzip" in request.query
         if verb == "finish":

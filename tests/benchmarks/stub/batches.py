@@ -1,4 +1,4 @@
-"""What the stub knows: batches, their posted bodies, and their results as ready bytes."""
+"""The stub's batches, their bodies, and their results as prepared bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTCOMES = ("processing", "succeeded", "errored", "canceled", "expired")
 
 
 class Batch:
-    """In progress until `finish`."""
+    """A batch, in progress until `finish`."""
 
     def __init__(self, id: str, count: int, url: str, body: bytes = b"") -> None:
         self.id, self.count, self.url, self.body = id, count, url, body
@@ -32,7 +32,7 @@ class Batch:
         return bool(self.identity)
 
     def finish(self, *, gzip: bool = False, large_mb: int = 0, custom_ids: list[bytes] | None = None) -> None:
-        """Build the results. The custom_ids are those of the posted body, with whatever tag they bear."""
+        """Build the results, with the custom_ids of the posted body, including their tag."""
         ids = custom_ids or [match.group(1) for match in CUSTOM_ID.finditer(self.body)]
         self.body = b""
         data, self.counts = lines.build(ids, large_mb=large_mb)
@@ -67,7 +67,7 @@ class Batches:
             self._keep(Batch(f"msgbatch_flying_{number:06d}", 1000, url))
 
     def create(self, body: bytes) -> Batch | None:
-        """Keep a posted body; None unless it holds 1 to 100,000 requests."""
+        """Store a posted body; return None unless it has 1 to 100,000 requests."""
         count = body.count(b'"custom_id"')
         if not 0 < count <= 100_000:
             return None
@@ -101,7 +101,7 @@ class Batches:
 
 
 def framed(data: bytes) -> bytes:
-    """Give the data in ready-made chunked transfer encoding."""
+    """Return the data in chunked transfer encoding."""
     view, parts = memoryview(data), []
     for start in range(0, len(data), CHUNK):
         chunk = view[start : start + CHUNK]

@@ -1,4 +1,4 @@
-"""One connection of the stub: requests off the socket, answers onto it."""
+"""One connection of the stub: read requests from the socket, and send answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Connection:
         self._socket.close()
 
     def read(self) -> Request | None:
-        """Read the next request; None when the client has hung up."""
+        """Read the next request; return None if the client has closed the connection."""
         line = self._file.readline(65_536)
         if not line:
             return None
@@ -52,7 +52,7 @@ class Connection:
         self.answer(status, {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_stub"})
 
     def stream(self, framed: bytes, *, gzip: bool) -> None:
-        """Send results that are framed already."""
+        """Send results that are already in chunked encoding."""
         encoding = b"content-encoding: gzip\r\n" if gzip else b""
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-jsonl\r\nrequest-id: req_stub\r\n" + encoding
         self._socket.sendall(head + b"transfer-encoding: chunked\r\n\r\n")

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+# The number of different answers: enough for realistic compression ratios of gzip, pglz and lz4.
 POOL = 2048
-"""Different answers: enough for the compression ratios of gzip, pglz and lz4 to be those of text."""
 
 MODELS = ("claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001", "claude-opus-4-1-20250805")
 SYLLABLES = ["ba", "con", "de", "ri", "ta", "mo", "ven", "sta", "lu", "per", "qui", "no", "sil"]
@@ -35,7 +35,7 @@ EXPIRED = encoded({"type": "expired"})
 
 
 def build(custom_ids: Iterable[bytes], *, large_mb: int = 0) -> tuple[bytes, Counter[str]]:
-    """Give all lines as one JSONL, and the counts; the first line has an answer of `large_mb` megabytes, if given."""
+    """Return all lines as JSONL, and the counts; the answer of the first line has `large_mb` megabytes, if given."""
     ids = list(custom_ids)
     rng = random.Random(len(ids))
     rng.shuffle(ids)
@@ -72,7 +72,7 @@ def _text(rng: random.Random, vocabulary: list[str]) -> str:
 
 
 def _large(megabytes: int, rng: random.Random) -> bytes:
-    """Make one answer of this size from the texts of many: what repeats a single word would compress to nothing."""
+    """Make one answer of this size from many texts, because a repeated word would compress to almost nothing."""
     texts = [json.loads(rng.choice(_pool()))["message"]["content"][0]["text"] for _ in range(512)]
     text = "\n".join(texts)
     text *= megabytes * 1_000_000 // len(text.encode()) + 1

@@ -1,4 +1,4 @@
-"""The stub as a process, for who steers the benchmark."""
+"""The stub as a process that the benchmark controls."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class StubProcess:
         self.url = f"http://127.0.0.1:{port}"
 
     def finish(self, id: str, **options: object) -> None:
-        """Build the results and let the batch end: `gzip=1`, `large_mb=32`."""
+        """Build the results and end the batch; options are `gzip=1` and `large_mb=32`."""
         self._ask("POST", f"/_stub/finish/{id}", options)
 
     def seed(self, count: int, **options: object) -> str:
-        """Make an ended batch and give its id."""
+        """Make an ended batch and return its id."""
         return str(self._ask("POST", "/_stub/seed", {"count": count, **options})["id"])
 
     def forget(self, id: str) -> None:
-        """Let go of a batch and its results: hundreds of megabytes."""
+        """Delete a batch and its results, which may have hundreds of megabytes."""
         self._ask("DELETE", f"/v1/messages/batches/{id}", {})
 
     def asked(self) -> int:
-        """Count the API's requests so far."""
+        """Return the number of API requests so far."""
         return int(self._ask("GET", "/_stub/asked", {})["asked"])
 
     def _ask(self, method: str, path: str, query: dict[str, object]) -> dict[str, Any]:

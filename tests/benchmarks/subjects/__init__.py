@@ -1,1 +1,1 @@
-"""What can be measured; each function fills the figures of one run."""
+"""The subjects of the benchmark; each function fills the figures of one run."""

@@ -1,4 +1,4 @@
-"""Draft, submit, ingest: ours, the peer and the limits, taking turns."""
+"""Draft, submit and ingest: ours, the peer and the limits take turns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LOADING = {"sqlite": "executemany", "postgres": "psql \\copy", "mariadb": "LOAD 
 
 
 def measure(bench: Bench, last: str, *, all_limits: bool = True, with_peer: bool = True) -> None:
-    """Run the steps up to `last` as often as there are rounds. After an ingest there is a resume.
+    """Run the steps up to `last` in each round, and a resume after an ingest.
 
-    Without `all_limits`, only that of ingesting: drafting and submitting are compared with the peer.
+    Without `all_limits`, only the limit of ingesting is measured: drafting and submitting are compared with the peer.
     """
     steps = STEPS[: STEPS.index(last) + 1]
     loading = f"none ({LOADING[bench.kind]}: {bench.no_limit})" if bench.no_limit else LOADING[bench.kind]
@@ -31,14 +31,14 @@ def measure(bench: Bench, last: str, *, all_limits: bool = True, with_peer: bool
 
 
 def profile(bench: Bench) -> None:
-    """Say where our ingest's own time goes."""
+    """Print a profile of our ingest."""
     for step, run in lived(bench, OURS, (*STEPS[:2], "profile")):
         bench.figures.add(step, OURS, run)
     bench.notes += ["", *run.facts["profile"]]
 
 
 def pipeline(bench: Bench, *, all_limits: bool = True) -> None:
-    """Run all steps, and add up those of each round."""
+    """Run all steps, and add the sum of each round."""
     measure(bench, STEPS[-1], all_limits=all_limits)
     for way in (OURS, PEER):
         for runs in zip(*(bench.figures.runs[step, way] for step in STEPS), strict=True):
@@ -50,9 +50,9 @@ def pipeline(bench: Bench, *, all_limits: bool = True) -> None:
 def lived(
     bench: Bench, way: str, steps: tuple[str, ...] = STEPS, *, count: int = 0, **finishing: int
 ) -> Iterator[tuple[str, Run]]:
-    """Let a batch, the only one of its database, live through these steps; the stub forgets it at the end.
+    """Run these steps for the only batch of its database; the stub deletes it at the end.
 
-    `finishing` says what its results are to be (`StubProcess.finish`).
+    `finishing` are the options of `StubProcess.finish`.
     """
     module = "peer" if way == PEER else "ours"
     remote = ""
@@ -70,7 +70,7 @@ def lived(
 
 
 def ours(bench: Bench, steps: tuple[str, ...]) -> None:
-    """Run our steps, resume what was ingested, and on SQLite ingest once more by hand."""
+    """Run our steps and a resume, and on SQLite ingest once more by hand."""
     resume = ("resume",) if "ingest" in steps else ()
     for step, run in lived(bench, OURS, steps + resume):
         bench.figures.add(step, OURS, run)
@@ -80,7 +80,7 @@ def ours(bench: Bench, steps: tuple[str, ...]) -> None:
 
 
 def limits(bench: Bench, steps: tuple[str, ...]) -> None:
-    """Load what ours has just stored, and post what it has just sent."""
+    """Load the rows that ours has just stored, and post the body that it has just sent."""
     if "submit" in steps:
         remote = bench.time("submit", LIMIT, "posting").facts["remote"]
         bench.stub.forget(remote)

@@ -1,4 +1,4 @@
-"""Streaming and decoding alone."""
+"""Measure streaming and decoding alone."""
 
 from __future__ import annotations
 

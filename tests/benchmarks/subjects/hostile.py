@@ -1,4 +1,4 @@
-"""Memory and time of our steps while the answers are hostile."""
+"""Measure memory and time of our steps while the answers are hostile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PREFIX = "hostile "
 
 
 def hostile(bench: Bench) -> None:
-    """Run each step once for each body that its answer may have."""
+    """Run each step once for each hostile body."""
     for endpoint in ENDPOINTS:
         for body, words in BODIES.items():
             if body != "flood" or endpoint == "results":

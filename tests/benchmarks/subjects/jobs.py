@@ -1,4 +1,4 @@
-"""A job's rows drafted, and its results delivered: beside what one writes by hand, and by two workers."""
+"""Measure drafting a job's rows and delivering its results, also by hand and by two workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOBS = {DELIVER: "tag-reviews", BY_SCHEMA: "tag-reviews-by-schema"}
 
 
 def jobs(bench: Bench) -> None:
-    """Draft and deliver at two sizes; at the larger one once, ours only: for its memory, and that it is no slower."""
+    """Draft and deliver at two sizes; at the larger one only ours, once, to compare its memory and speed."""
     small = min(SMALL, bench.count)
     bench.figures.sizes |= {small, bench.count}
     _do(bench, "fill", "--n", str(small))
@@ -30,7 +30,7 @@ def jobs(bench: Bench) -> None:
 
 
 def shortly(bench: Bench) -> None:
-    """Draft, deliver and loop, once and at the smaller size: what has bounds."""
+    """Draft, deliver and loop once at the smaller size: the steps that have bounds."""
     count = min(SMALL, bench.count)
     _ours(bench, count)
     _do(bench, "begin")
@@ -38,7 +38,7 @@ def shortly(bench: Bench) -> None:
 
 
 def _ours(bench: Bench, count: int) -> None:
-    """Draft and deliver so many rows."""
+    """Draft and deliver this number of rows."""
     _do(bench, "fill", "--n", str(count))
     _time(bench, DRAFT, count, OURS, "draft")
     _do(bench, "store")
@@ -73,5 +73,5 @@ def _checked(run: Run, count: int) -> None:
 
 
 def _do(bench: Bench, *arguments: str) -> None:
-    """Do something to the rows; not timed."""
+    """Prepare the rows; not timed."""
     finish(bench.start(OURS, "jobs", *arguments))

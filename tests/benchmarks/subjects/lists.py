@@ -1,4 +1,4 @@
-"""The admin's pages, the list of results beside a plain ModelAdmin's."""
+"""Measure the admin's pages, and a plain ModelAdmin for the list of results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.benchmarks.subjects.chain import lived
 
 PLAIN = "plain ModelAdmin"
 PAGES = ("all", "of one batch", "errored of one batch", "search")
-# Pages that read a batch's answers until they have found enough, or their time is over.
+# Pages that read a batch's answers until they have found enough, or reach their time limit.
 SEARCHES = ("results, a word of one batch", "results, a word in those cut off")
 OTHERS = (
     "results, page 100 at most, of one batch",
@@ -25,9 +25,9 @@ OTHERS = (
     "a batch",
     "a result",
 )
-# Pages of sums: they read no result, and are no slower than the list of batches.
+# Pages of sums, which read no results, and must not be slower than the list of batches.
 SUMS = ("usage", "usage by model of 90 days")
-# Of so many results, one batch has a tenth.
+# One batch has a tenth of the results.
 FILLING = 10
 RESULTS_PER_BATCH = 100
 

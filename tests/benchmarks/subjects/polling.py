@@ -1,4 +1,4 @@
-"""A look at what is in flight."""
+"""Measure polling of the batches in flight."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIST, GETS = "one listing, nothing written", "1,000 GETs, nothing written"
 
 
 def poll(bench: Bench) -> None:
-    """Look at 1,000 batches in flight: `tick`, which writes what it sees; and the calls alone."""
+    """Poll 1,000 batches in flight: by a tick, which also writes, and by the calls alone."""
     bench.prepare("reset")
     with stub("--in-flight", str(IN_FLIGHT), "--latency", str(bench.latency)) as server:
         for _round in range(bench.rounds):

@@ -1,4 +1,4 @@
-"""Memory and speed at several sizes, and several processes."""
+"""Measure memory and speed at several sizes and with several processes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CHECK_FILE = "check a file: "
 
 
 def memory(bench: Bench) -> None:
-    """Run our steps at two sizes, ingest one very long line among others, and meet hostile answers and files.
+    """Run our steps at two sizes, with one very long line, and with hostile answers and files.
 
-    A size that was measured already in this run is not measured again.
+    A size that was already measured in this run is not measured again.
     """
     small = min(SMALL, bench.count)
     large = bench.count if bench.count > small else 3 * small
@@ -46,12 +46,12 @@ def sized(step: str, count: int) -> str:
 
 
 def name(bench: Bench, step: str, count: int) -> str:
-    """Give the name by which our step at this size is among the figures."""
+    """Return the name of our step at this size in the figures."""
     return step if count == bench.count and bench.figures.has((step, OURS)) else sized(step, count)
 
 
 def scale(bench: Bench) -> None:
-    """Ingest at three sizes, then two batches at once in two processes, beside one of them alone."""
+    """Ingest at three sizes, then two batches at the same time in two processes, and one of them alone."""
     bench.figures.sizes |= {count for count in (bench.count // 100, bench.count // 10, bench.count) if count}
     for _round in range(bench.rounds):
         for count in sorted(bench.figures.sizes):
@@ -85,7 +85,7 @@ def _together(bench: Bench, pks: list[str]) -> Run:
 
 
 def together(bench: Bench, *steps: tuple[str, ...]) -> Run:
-    """Run these steps at the same time; the seconds are from the first beginning to the last end."""
+    """Run these steps at the same time, and measure the seconds from the first start to the last end."""
     bench.settle(OURS)
     processes = [bench.start(OURS, *step, "--wait") for step in steps]
     for process in processes:

@@ -1,1 +1,1 @@
-"""Answers written to be taken for markup, and rows with the longest texts: pages show them as text."""
+"""Hostile outputs that contain markup, and rows with the longest texts: pages must show them as text."""

@@ -1,4 +1,4 @@
-"""Whether a page took any of the hostile outputs for more than text."""
+"""Check that a page shows the hostile outputs only as text."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ TEXT = """(content) => {
 
 
 def shown(page: Any, *, within: str = "#content") -> set[str]:
-    """Give the names of the hostile outputs whose beginning can be read there, as it was written."""
+    """Return the names of the hostile outputs whose beginning is visible unchanged."""
     text = page.eval_on_selector(within, TEXT)
     return {name for name, output in OUTPUTS.items() if output[:40] in text}
 
 
 def taken_for_markup(page: Any, html: str | None = None) -> list[str]:
-    """Give the elements, of the page or of other HTML, with an attribute or an address that no page of ours has."""
+    """Return the elements, of the page or of other HTML, with an attribute or an address of a hostile output."""
     found: list[str] = page.evaluate(TAKEN_FOR_MARKUP, html)
     return found

@@ -1,6 +1,6 @@
-"""What a model, a stranger or a spreadsheet may write, hoping that a page takes it for markup.
+"""Hostile outputs of a model, another program or a spreadsheet, which contain markup.
 
-What gets to run calls `hostile()`; what becomes an element bears the attribute `data-hostile`.
+Scripts in them call `hostile()`; elements in them have the attribute `data-hostile`.
 """
 
 from __future__ import annotations
@@ -87,5 +87,5 @@ LOOKS = {
 
 OUTPUTS = MARKUP | ATTRIBUTES | CODE | LOOKS
 
+# One line of 1 MB without a place for a line break.
 LONG = "<b data-hostile>" + "x" * 1_000_000
-"""One line of 1 MB, without a place to break."""

@@ -1,4 +1,4 @@
-"""Rows in which every text that others may have written is one of the hostile outputs."""
+"""Create rows in which every text from outside is one of the hostile outputs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from tests.browser.hostile.outputs import LONG, OUTPUTS
 
 TEXTS = list(OUTPUTS.values())
 ALL = "\n".join(TEXTS)
+
+# Columns whose values are set here, or validated when a row is created.
 OURS = {
     "state",
     "processing_status",
@@ -41,13 +43,12 @@ OURS = {
     "cells_text",
     "custom_id",
 }
-"""Columns whose values are chosen here, or checked when a row is made."""
 
 IN_NOTICES = 5
 
 
 def texts_of(model: type[models.Model], text: str) -> dict[str, str]:
-    """Give this text for every column of the model that holds any, cut to what it holds."""
+    """Return this text for every text column of the model, cut to the column's length."""
     fields = [field for field in model._meta.concrete_fields if isinstance(field, models.CharField | models.TextField)]
     return {field.name: text[: field.max_length] for field in fields if field.name not in OURS and not field.unique}
 
@@ -62,7 +63,7 @@ def item(number: int, text: str) -> dict[str, Any]:
 
 
 def drafts() -> list[MessageBatch]:
-    """Make a draft for each output, which is its label, its kind, its last error and whatever else it has."""
+    """Create a draft for each output, with it in its label, kind, last error and other texts."""
     made = []
     for text in TEXTS:
         batch = MessageBatch.objects.create_draft([item(0, text)])
@@ -72,7 +73,7 @@ def drafts() -> list[MessageBatch]:
 
 
 def accounts() -> None:
-    """Make an account of each output; the first few stand in the notices above each page too."""
+    """Create an account for each output; the first few also appear in the notices above each page."""
     for number, text in enumerate(TEXTS):
         account = AccountState.objects.create(
             alias=f"{number}{text}"[:64], pause_reason=text, last_tick_at=timezone.now()
@@ -82,7 +83,7 @@ def accounts() -> None:
 
 
 def complete() -> MessageBatch:
-    """Make a complete batch with a row of each kind for each output."""
+    """Create a complete batch with a row of each kind for each output."""
     batch = MessageBatch.objects.create_draft(itertools.starmap(item, enumerate([*TEXTS, ALL, LONG])))
     requests = batch.requests.order_by("position")
     BatchResult.objects.bulk_create(itertools.chain.from_iterable(map(_results, requests, [*TEXTS, ALL, LONG])))
@@ -109,7 +110,7 @@ def complete() -> MessageBatch:
 
 
 def runs() -> JobRun:
-    """Make a run of each output, and a paused one of them all, with failed deliveries; give that."""
+    """Create a run for each output, and a paused one with all of them and failed deliveries; return that one."""
     now = timezone.now()
     JobRun.objects.bulk_create(
         JobRun(state=RunState.FINISHED, started_at=now, **texts_of(JobRun, text)) for text in TEXTS
@@ -135,7 +136,7 @@ def runs() -> JobRun:
 
 
 def _complete(now: datetime) -> dict[str, Any]:
-    """Give the columns of a batch whose results are here."""
+    """Return the columns of a batch whose results are stored."""
     times = dict.fromkeys(("queued_at", "created_at", "ended_at", "ingested_at", "announced_at"), now)
     return {"state": "ingested", "processing_status": "ended", **times}
 
@@ -145,7 +146,7 @@ def _kinds() -> list[dict[str, Any]]:
 
 
 def unconfirmed() -> MessageBatch:
-    """Make a batch that may be any of many at Anthropic."""
+    """Create an unconfirmed batch with many candidates at Anthropic."""
     batch = MessageBatch.objects.create_draft([item(0, "?")], label=TEXTS[0])
     last = attempt(batch, 1, TEXTS[0])
     last.candidates = [
@@ -168,7 +169,7 @@ def attempt(batch: MessageBatch, number: int, text: str) -> SubmitAttempt:
 
 
 def _results(request: BatchRequest, text: str) -> Iterator[BatchResult]:
-    """Give an answer, or an error, of this text."""
+    """Return an answer, or an error, with this text."""
     content = [{"type": "text", "text": text}, {"type": "thinking", "thinking": text}, {"type": text, text: [text]}]
     succeeded = request.position % 2 == 0
     yield BatchResult(

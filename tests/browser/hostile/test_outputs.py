@@ -1,4 +1,4 @@
-"""Whatever a model, a stranger or a file wrote is text on every page: nothing of it runs, and no policy is violated."""
+"""Hostile outputs are shown as text on every page: they are not executed, and the policy is not violated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tab(console: Console, rows: dict[str, MessageBatch]) -> Iterator[tuple[Any, 
 
 
 def assert_harmless(page: Any, watch: Watch, *, at_least: int, within: str = "#content") -> None:
-    """At least so many of the outputs are on the page, in that part of it, and it is as if they were not."""
+    """Assert that at least this number of outputs is visible in this part of the page, and harmless."""
     names = shown(page, within=within)
     assert len(names) >= at_least, f"only {len(names)} are shown, without {sorted(OUTPUTS.keys() - names)}"
     assert taken_for_markup(page) == []
@@ -91,8 +91,8 @@ def test_a_page(tab: tuple[Any, Watch], rows: dict[str, MessageBatch], name: str
     assert_harmless(page, watch, at_least=at_least)
 
 
+# Labels of a few batches of each kind, because a list of all takes long.
 SOME = "<script data-hostile>hostile(1)"
-"""What the labels of a few batches hold, of each kind that is here: a list of all takes long."""
 
 
 def choose(page: Any, action: str, **query: str) -> None:
@@ -131,7 +131,7 @@ def test_an_action_of_runs_and_what_it_says(tab: tuple[Any, Watch], rows: dict[s
 def test_what_an_action_says_afterwards(tab: tuple[Any, Watch], rows: dict[str, MessageBatch]) -> None:
     page, watch = tab
     choose(page, "submit")
-    if page.locator("input[name=requests]").count():  # nobody knows what these models cost
+    if page.locator("input[name=requests]").count():  # these models have no price
         page.fill("input[name=requests]", str(page.locator("input[name=_selected_action]").count()))
     page.click(".submit-row input[type=submit]")
     page.wait_for_load_state()
@@ -144,7 +144,7 @@ def test_what_refreshes_itself(tab: tuple[Any, Watch], rows: dict[str, MessageBa
     batch = rows[UNCONFIRMED]
     page.goto(address(BATCHES, "change", batch.pk))
     MessageBatch.objects.filter(pk=batch.pk).update(last_error=f"by now {hostile_rows.ALL}")
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when its tab is shown again
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as if its tab were shown again
     page.get_by_text("by now <script data-hostile>").first.wait_for()
     assert_harmless(page, watch, at_least=len(OUTPUTS))
 

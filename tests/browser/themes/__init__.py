@@ -1,1 +1,1 @@
-"""The pages in the themes that replace the admin's templates: each lane installs one, and `THEME` names it."""
+"""Tests with themes that replace the admin's templates: each lane installs one, which `THEME` names."""

@@ -17,7 +17,7 @@ def theme() -> Theme:
 
 @pytest.fixture(scope="module")
 def page(console: Console, office: Office) -> Iterator[Any]:
-    """A page of a superuser who is logged in."""
+    """Return a page with a superuser logged in."""
     page, _watch = console.log_in(office.ada, viewport={"width": 1280, "height": 800})
     page.set_default_timeout(20_000)
     yield page

@@ -9,7 +9,7 @@ from tests.settings import INSTALLED_APPS
 
 THEME = os.environ.get("THEME", "")
 ROOT_URLCONF = "tests.browser.themes.urls"
-JAZZMIN_SETTINGS = {"use_google_fonts_cdn": False}  # no test asks a stranger
+JAZZMIN_SETTINGS = {"use_google_fonts_cdn": False}  # no test connects to another host
 JAZZMIN_UI_TWEAKS = {"default_theme_mode": "auto"}
 
 if THEME:

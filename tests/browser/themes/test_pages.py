@@ -1,4 +1,4 @@
-"""In each theme, each page opens, and what people press on it does what it says."""
+"""In each theme, each page opens, and its buttons and links work."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from tests.harness.factories import draft
 
 pytestmark = [
     pytest.mark.browser,
-    # Unfold's: Django 6.1 says so to each project that uses it.
+    # A deprecation warning of Django 6.1 for Unfold.
     pytest.mark.filterwarnings("ignore:Overriding get_action_choices"),
 ]
 
 BUTTONS = "[form=dcb-actions]"
+
+# The parts that axe checks: those of this package, not those of the theme.
 OURS = [["[class^=dcb-]"], ["[class*=' dcb-']:not(body)"]]
-"""What axe looks at: what the theme draws is the theme's."""
 
 RULES = ["color-contrast", "nested-interactive", "label", "button-name"]
 
@@ -37,20 +38,21 @@ TOO_WIDE = """() => [...document.querySelectorAll("[class^=dcb-], [class*=' dcb-
   return box.width && (!scrolls || scrolls === element) && box.right > innerWidth + 1;
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
+# Buttons whose text is cut off.
 CUT = """() => [...document.querySelectorAll("button[class*='dcb-'], a[class*='dcb-button']")].filter(
   (element) => element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight
 ).map((element) => element.outerHTML.slice(0, 120))"""
 
+# Whether the button is covered, or cannot be clicked.
 HIDDEN = """(button) => {
   const box = button.getBoundingClientRect();
   const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
   return box.height < 20 || !(top && (top === button || button.contains(top)));
 }"""
-"""Whether something covers the button, or it cannot be hit."""
 
 
 class Forms(HTMLParser):
-    """The source of a page: a browser silently drops a form inside another."""
+    """Finds a form inside another one in the source of a page, because a browser silently drops it."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -67,7 +69,7 @@ class Forms(HTMLParser):
 
 
 def does(page: Any, button: str) -> None:
-    """Press a button of a row's page, and confirm."""
+    """Press a button on a row's page, and confirm."""
     page.locator(BUTTONS).get_by_text(button, exact=True).click()
     page.wait_for_selector(".dcb-confirmation")
     page.locator(".dcb-confirmation .submit-row").get_by_role("button", name=confirmed(button)).click()
@@ -75,7 +77,7 @@ def does(page: Any, button: str) -> None:
 
 
 def confirmed(button: str) -> str:
-    """Return what the button of the confirmation says: the same without a number."""
+    """Return the label of the confirmation's button, without its number."""
     return button.partition(" (")[0]
 
 
@@ -189,7 +191,7 @@ def test_a_file_becomes_a_draft(page: Any, theme: Theme) -> None:
 
 @pytest.fixture
 def no_run(office: Office) -> Iterator[None]:
-    """Let the run of the job be over meanwhile: a second one would be refused."""
+    """Make the run of the job over during the test, because a second one would be refused."""
     running = JobRun.objects.filter(pk=office.moving_run.pk)
     before = running.values("state", "exclusive", "next_action_at", "finished_at")[0]
     over = {"state": RunState.FINISHED, "exclusive": None, "next_action_at": None, "finished_at": timezone.now()}

@@ -1,4 +1,4 @@
-"""What differs between themes: where a list's filters and its actions are, and what runs them."""
+"""The differences between themes: the places of a list's filters and actions, and the elements that apply them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from django.utils.text import capfirst
 
 @dataclass(frozen=True)
 class Theme:
-    """Django's own admin, and what its themes do otherwise."""
+    """Django's own admin; subclasses are the themes."""
 
     name: str = "django"
+
+    # The width of a page on a phone, in pixels.
     narrowest: int = 360
-    """Pixels of a phone's page."""
 
     def filter_by(self, page: Any, title: str, choice: str) -> None:
-        """Choose a filter of a list by its words."""
+        """Choose a filter of a list by its text."""
         page.locator("#changelist-filter").get_by_role("link", name=choice, exact=True).first.click()
 
     def save(self, page: Any) -> None:
@@ -38,7 +39,7 @@ class Unfold(Theme):
 
 class Jazzmin(Theme):
     def filter_by(self, page: Any, title: str, choice: str) -> None:
-        """Its selects are hidden behind those of a script, which listens to them."""
+        """Set a hidden select and notify the script that replaces it."""
         select = page.locator("select.search-filter", has=page.locator(f"option:text-is('{title}')"))
         select.select_option(choice, force=True)
         page.locator("#changelist-search button[type=submit]").click()
@@ -49,7 +50,7 @@ class Jazzmin(Theme):
 
 
 class Grappelli(Theme):
-    """It has no layout for narrow screens, and phones show a page without one 980 pixels wide."""
+    """Grappelli has no layout for narrow screens; phones show such a page 980 pixels wide."""
 
     def filter_by(self, page: Any, title: str, choice: str) -> None:
         page.locator(".grp-pulldown-handler").click()

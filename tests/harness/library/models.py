@@ -1,4 +1,4 @@
-"""An app of somebody else: what requests are about."""
+"""Models of another app, the targets of requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_claude_batches.models import BatchTargets
 
 
 class Asked(models.Model):
-    """What requests may be about, from the other side."""
+    """A base class with `BatchTargets`."""
 
     batches = BatchTargets()
 
@@ -33,14 +33,14 @@ class Restaurant(Place):
 
 
 class Kiosk(Place):
-    """A place that has a number of its own for its key."""
+    """A child model with its own primary key."""
 
     number = models.BigAutoField(primary_key=True)
     place = models.OneToOneField(Place, on_delete=models.CASCADE, parent_link=True)
 
 
 class WithKind(ModelIterable):  # type: ignore[type-arg]
-    """Give each place as what it is, as packages for inheritance do."""
+    """Return rows of child models, as packages for model inheritance do."""
 
     def __iter__(self) -> Iterator[Any]:
         for place in super().__iter__():
@@ -60,7 +60,7 @@ class Cafe(Place):
 
 
 class Parcel(models.Model):
-    """Its key is in no order of making."""
+    """A model whose primary keys are not in the order of creation."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     text = models.TextField(blank=True)
@@ -79,7 +79,7 @@ class Book(models.Model):
 
 
 class Review(models.Model):
-    """What jobs ask about: each effect of an answer is counted."""
+    """The target of jobs; it counts the effects of each answer."""
 
     text = models.TextField(blank=True)
     tags = models.TextField(blank=True)
@@ -90,7 +90,7 @@ class Review(models.Model):
 
 
 class SignedReview(Review):
-    """A proxy that does more: what a job over it has to get."""
+    """A proxy with methods, which a job's handlers must get."""
 
     class Meta:
         proxy = True
@@ -109,7 +109,7 @@ class Visible(models.Manager["ModeratedReview"]):
 
 
 class ModeratedReview(Review):
-    """Its deleted rows stay, and even its base manager hides them."""
+    """A model with soft deletion, whose base manager hides deleted rows."""
 
     objects = Visible()  # type: ignore[misc]
     everything = models.Manager["ModeratedReview"]()
@@ -120,7 +120,7 @@ class ModeratedReview(Review):
 
 
 class Chapter(models.Model):
-    """Its key is a text, which may be no custom_id, and may be that of a position."""
+    """A model whose key is a text, which may be invalid as a custom_id or equal to a position."""
 
     path = models.CharField(max_length=200, primary_key=True)
     text = models.TextField(blank=True)

@@ -1,4 +1,4 @@
-"""A project that exports our rows with django-import-export: our pages with its mixins."""
+"""A project that exports this package's rows with django-import-export: the admin with its mixins."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ TEMPLATES = [
 CELERY_BROKER_URL = os.environ.get("BROKER_URL", "memory://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 TICK = "django_claude_batches.tick"
-# Every second, and as kicks, each of which does its work, so that no test waits for beat.
+# Every second, and as kicks, each of which does the due work, so that tests do not wait for beat.
 CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE, TICK: {"task": TICK, "schedule": 1.0, "kwargs": {"is_kick": True}}}
 if OURS == "tenant":
     CELERY_BEAT_SCHEDULER = "tenant_schemas_celery.scheduler:TenantAwareScheduler"

@@ -39,8 +39,9 @@ ASKS_FOR = 600.0
 
 LISTINGS = 61 + 7
 BUDGET = RETRIED * (LISTINGS + 4 * EACH * 8 + UNCERTAIN * 40)
+
+# Where the server asks for 10 minutes: once at the beginning and six times in the hour, without retries.
 PATIENT = 2 * 7 + 4 * EACH * 7 + UNCERTAIN * 7
-"""Where the server asks for 10 minutes: once at the beginning and six times in the hour, without retries."""
 
 STORMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "429": ("rate_limited", {"retry_after": None}, BUDGET),

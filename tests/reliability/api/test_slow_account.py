@@ -25,15 +25,19 @@ from tests.reliability.site import Site
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 SLOW, KEY = "a slow", "sk-ant-api03-slow"
+
+# Seconds that a call to the slow server holds its worker: the account's TOTAL_TIMEOUT.
 HELD = 6.0
-"""Seconds that a call to the slow server holds its worker: the account's TOTAL_TIMEOUT."""
+
+# Seconds until a batch of the other account has to be at Anthropic: a round of a loop, a call of the slow server, and
+# what a busy machine takes.
 IN_TIME = TICK_SECONDS + HELD + 7
-"""Seconds until a batch of the other account has to be at Anthropic: a round of a loop, a call of the slow server,
-and what a busy machine takes."""
+
+# Batches of the slow account in each state.
 MANY = 4
-"""Batches of the slow account in each state."""
+
+# Batches of the other account, one after the other.
 HEALTHY = 10
-"""Batches of the other account, one after the other."""
 
 Process = subprocess.Popen[bytes]
 Start = Callable[[Site], Process]

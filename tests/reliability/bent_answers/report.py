@@ -1,4 +1,4 @@
-"""What is printed."""
+"""Print the outcome of the trials as a table."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ MEANING = {
     "late": "Healthy work that was late",
     "healthy": "Healthy batches that went wrong",
     "lost": "Stored, and lost",
-    "unreadable": "Errors that nobody can read",
+    "unreadable": "Unreadable errors",
     "paid twice": "Paid twice",
-    "stuck": "Stuck when all is well again",
+    "stuck": "Stuck after answers are correct again",
 }
 
 

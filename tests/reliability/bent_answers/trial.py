@@ -39,11 +39,12 @@ from .watch import Watch
 NAMED = {verb: [name for name in fields if "*" not in name] for verb, fields in FIELDS.items()}
 
 ROUNDS = 12
-ROUNDS_ALIKE = 6
-"""So long the same answers are bent in the same ways."""
 
+# So long the same answers are bent in the same ways.
+ROUNDS_ALIKE = 6
+
+# Of 70 minutes: what cannot be known is held after 48 hours.
 HEALING_ROUNDS = 45
-"""Of 70 minutes: what cannot be known is held after 48 hours."""
 STEPS = (*clock.STEPS, timedelta(0), timedelta(seconds=5))
 LARGEST = 4
 NOTHING: tuple[Callable[[MessageBatch], object], tuple[State, ...]] = (str, ())

@@ -24,12 +24,13 @@ from .site import HEALTHY
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 IS_OF_PYTHON = re.compile(r"^(\w+\.)*\w*(Error|Exception|Warning): |Traceback|<[\w.]+ object at 0x")
-LONGEST = 10_000
-"""Characters to which the package cuts each text, whoever wrote it."""
 
+# Characters to which the package cuts each text, whoever wrote it.
+LONGEST = 10_000
+
+# From the end of a healthy batch at the server until its results are rows: the longest time between two polls, and a
+# round or two that a worker needs.
 IN_TIME = timedelta(minutes=30)
-"""From the end of a healthy batch at the server until its results are rows: the longest time between two polls, and a
-round or two that a worker needs."""
 
 Stored = dict[tuple[int, str], tuple[str, str, str]]
 

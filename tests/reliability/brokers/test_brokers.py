@@ -26,8 +26,8 @@ from tests.reliability.web import Visitor
 
 pytestmark = pytest.mark.process
 
+# Seconds that a server stays away: worker and beat notice, and try again.
 NOTICED = 2.0
-"""Seconds that a server stays away: worker and beat notice, and try again."""
 
 
 def hands_on(site: Site, broker: Redis) -> None:
@@ -69,7 +69,7 @@ def test_redis_stopped(site: Site, broker: Redis, trial: int) -> None:
 
 @pytest.mark.fault(
     "Redis is flushed in mid-ingest",
-    "FLUSHALL, while worker and beat go on; a second batch is submitted then",
+    "FLUSHALL, while worker and beat continue; a second batch is submitted then",
     on=[SQLITE],
 )
 def test_redis_flushed(site: Site, broker: Redis, trial: int) -> None:

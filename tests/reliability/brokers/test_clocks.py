@@ -22,11 +22,11 @@ from tests.reliability.site import Site
 
 pytestmark = pytest.mark.process
 
+# Seconds: more than the 30 between two ticks.
 AHEAD = 40
-"""Seconds: more than the 30 between two ticks."""
 
+# Debian's package and its command. On SQLite the database's clock would be the worker's own.
 FAKETIME = "faketime"
-"""Debian's package and its command. On SQLite the database's clock would be the worker's own."""
 
 NEEDS_DATABASE_SCHEDULER = pytest.mark.skipif(
     find_spec("django_celery_beat") is None, reason="django-celery-beat is not installed: the lane `schedulers` has it"

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.process
 QUEUE = "reliability"
 DUE = 1_000
 SOME = 10
+
+# Five minutes of beat's.
 TICKS = 10
-"""Five minutes of beat's."""
 
 
 def backlog() -> None:
@@ -62,7 +63,7 @@ def test_no_worker(site: Site, broker: Redis, trial: int) -> None:
 
 @pytest.mark.fault(
     "1,000 due rows and ten ticks at once",
-    "ten kicks are run, as after ten clicks in the admin, and nobody takes what they dispatch: one message for each "
+    "ten kicks are run, as after ten clicks in the admin, and no worker takes what they dispatch: one message for each "
     "row; Redis loses these, and a kick sends nothing until 20 seconds have passed; a worker is started",
     on=[SQLITE],
 )

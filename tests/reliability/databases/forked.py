@@ -10,8 +10,8 @@ from typing import Any
 
 import django
 
+# An exit code is a byte.
 MOST = 255
-"""An exit code is a byte."""
 
 
 def main(verb: str, processes: int, batches: int) -> int:

@@ -34,8 +34,8 @@ from tests.reliability.site import Site
 
 PROCESSES = 6
 
+# For each of the two steps; the whole takes ten on an idle machine.
 SECONDS = 100
-"""For each of the two steps; the whole takes ten on an idle machine."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,19 @@ class Seen:
     """What is in the database at the end, of how many requests."""
 
     requests: int
+
+    # Requests whose text is that of their review.
     drafted: int
-    """Requests whose text is that of their review."""
+
+    # Results, by whose request they are linked to: of their *own* batch and line, of *another*, or *none*.
     linked: Counter[str]
-    """Results, by whose request they are linked to: of their *own* batch and line, of *another*, or *none*."""
+
+    # Reviews that have the answer to their own text.
     answered: int
-    """Reviews that have the answer to their own text."""
     states: Counter[str]
+
+    # Batches with an error, by what was done with them.
     failed: Counter[str]
-    """Batches with an error, by what was done with them."""
     seconds: float
 
     @property

@@ -19,9 +19,9 @@ ROUNDS = 3
 
 
 @pytest.mark.fault(
-    "A worker and a web process at one SQLite file",
-    f"{MANY:,} results are stored in mid-visit: in the admin lists and pages are opened, and drafts submitted; no "
-    "answer but 200, within 20 s",
+    "A worker and a web process use one SQLite file",
+    f"{MANY:,} results are stored while lists and pages of the admin are opened and drafts are submitted; each answer "
+    "is 200, within 20 s",
     on=[SQLITE],
 )
 def test_people_work_while_the_worker_writes(site: Site, broker: Redis, trial: int) -> None:
@@ -40,7 +40,7 @@ def test_people_work_while_the_worker_writes(site: Site, broker: Redis, trial: i
 
 
 def visit(site: Site, visitor: Visitor, batch: MessageBatch, each: MessageBatch) -> int:
-    """Read and submit; give how many results were stored by then."""
+    """Read pages and submit a draft; return how many results were stored by then."""
     assert str(MANY) in visitor.opens(BATCHES).replace(",", "")
     visitor.opens(BATCH, batch.pk)
     visitor.opens(RESULTS)

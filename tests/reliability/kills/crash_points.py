@@ -12,8 +12,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+# Where in an effect: `head sent`, `sent` and `first bytes` are parts of a call to Anthropic.
 BEFORE, HEAD_SENT, SENT, FIRST_BYTES, AFTER = "before", "head sent", "sent", "first bytes", "after"
-"""Where in an effect: `head sent`, `sent` and `first bytes` are parts of a call to Anthropic."""
 
 
 class CrashFolder:

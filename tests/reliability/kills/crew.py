@@ -19,8 +19,8 @@ from tests.reliability.kills.crash_points import CrashFolder
 from tests.reliability.kills.seams import STORED
 from tests.reliability.site import LONG_AGO, Site
 
+# A verb of the command `obey`, and its arguments.
 Order = dict[str, Any]
-"""A verb of the command `obey`, and its arguments."""
 
 KILLED = -9
 ROUNDS = 12

@@ -10,8 +10,8 @@ from itertools import pairwise
 from tests.reliability.kills.crash_points import AFTER, BEFORE, FIRST_BYTES, HEAD_SENT, SENT
 from tests.reliability.kills.crew import Crew, Order
 
+# How the name of a create call ends.
 CREATE = ": POST /batches"
-"""How the name of a create call ends."""
 
 
 @dataclass(frozen=True)

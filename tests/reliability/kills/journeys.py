@@ -27,13 +27,15 @@ NOT_SENT = "close_attempt.record_not_sent: COMMIT"
 UNCERTAIN = "close_attempt.record_uncertain: COMMIT"
 NOT_RECEIVED = "close_attempt.record_not_received: COMMIT"
 LISTED = "search.list_back_to: GET /batches"
+
+# Around a page that is listed while something is searched for.
 ASKED, KEPT = "page._create_open_listing: INSERT openlisting", "page._close_listing: COMMIT"
-"""Around a page that is listed while something is searched for."""
 TOLD_SUBMITTED = "announcements.send_signal: receiver of batch_submitted"
 TOLD_UNCERTAIN = "announcements.send_signal: receiver of submission_uncertain"
 TOLD_ENDED = "announcements.send_signal: receiver of batch_ended"
+
+# Where more than 20 batches are a few minutes old.
 OLDER = "baseline._take_baseline: GET /batches"
-"""Where more than 20 batches are a few minutes old."""
 SENT_ONCE = (
     "send._open_attempt: COMMIT",
     "baseline._take_baseline: GET /batches",

@@ -41,11 +41,12 @@ from tests.reliability.servers import Redis
 from tests.reliability.site import Site
 
 PIECE = 10_000
-LOOK = 0.02
-"""Seconds between two looks at how far all is."""
 
+# Seconds between two looks at how far all is.
+LOOK = 0.02
+
+# Seconds that the answer to each create call takes at least: of a small batch no look would see that it is sent.
 HELD = 0.5
-"""Seconds that the answer to each create call takes at least: of a small batch no look would see that it is sent."""
 
 
 @dataclass

@@ -29,8 +29,8 @@ BATCH_ID = re.compile(r"msgbatch_\w+")
 PACKAGE = "django_claude_batches"
 STORED = "{count} results"
 
+# The call to Anthropic that this thread is making.
 _call = local()
-"""The call to Anthropic that this thread is making."""
 
 
 def watch() -> None:
@@ -46,8 +46,8 @@ def watch() -> None:
             signal.connect(_receiver(name), weak=False, dispatch_uid="crash points")
 
 
+# What all listings call: who called it is at work.
 PASSED_THROUGH = {"page.list_page", "baseline.record_baseline", "reconcile._search"}
-"""What all listings call: who called it is at work."""
 
 
 def place() -> str:

@@ -36,8 +36,8 @@ TO_FETCH = [
 DELICATE_TO_SEND = [point for point in TO_SEND if point.name.endswith(CREATE) and point.name.startswith((SENT, AFTER))]
 DELICATE_TO_FETCH = [point for point in TO_FETCH if point.name.startswith("before ingestion._store")]
 
+# One trial takes each third point, since each takes a second or two; three trials take all.
 SHARE = 3
-"""One trial takes each third point, since each takes a second or two; three trials take all."""
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ JOURNEYS_SO_FAR = [list(JOURNEYS.values())[:index] for index in range(len(JOURNE
 POINTS = {
     name: new_points(before, journey) for (name, journey), before in zip(JOURNEYS.items(), JOURNEYS_SO_FAR, strict=True)
 }
+
+# Batches that others made a moment ago: more than one page of a baseline.
 MANY = 25
-"""Batches that others made a moment ago: more than one page of a baseline."""
 
 IN_ALL = Counter(fault_of(point) for points in POINTS.values() for point in points)
 

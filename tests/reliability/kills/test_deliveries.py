@@ -38,7 +38,7 @@ def row_at(place: int) -> int:
 
 @pytest.mark.fault(
     "A process that delivers results is killed in the middle of a chunk",
-    "SIGKILL in a handler, when others have written; the lease is aged, and another process takes over",
+    "SIGKILL in a handler, after other handlers have written; the lease is aged, and another process takes over",
 )
 def test_killed_in_mid_chunk(site: Site, database: str, trial: int) -> None:
     chunks = ready(site, 40)
@@ -146,7 +146,7 @@ def meeting(site: Site, first: int, second: int, *, crossing: bool) -> list[int]
 
 @pytest.mark.fault(
     "Processes that deliver results are killed one after the other",
-    "SIGKILL in a handler further on each time; the lease is aged; the last one is left alone",
+    "SIGKILL in a handler, each time for a later row; the lease is aged; the last process is not killed",
 )
 def test_killed_again_and_again(site: Site, database: str, trial: int) -> None:
     chunks = ready(site, 30)

@@ -24,14 +24,15 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 ROWS, PIECE = 5, 2
 ROUNDS = 12
+
+# Those whose commits are a run's. What advances batches is at home in another module with that name.
 MODULES = {path.stem for path in Path(runs.__file__).parent.glob("*.py")} - {"advancing"}
-"""Those whose commits are a run's. What advances batches is at home in another module with that name."""
 
+# The commit with which the deliveries of a batch are there.
 CUT = "ingest._finish: COMMIT"
-"""The commit with which the deliveries of a batch are there."""
 
+# One trial takes each third point on each database, each another one: a second or two for each.
 SHARE = 3
-"""One trial takes each third point on each database, each another one: a second or two for each."""
 
 
 def expire(crew: Crew) -> None:

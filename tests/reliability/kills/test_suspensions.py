@@ -1,4 +1,4 @@
-"""A sender that is stopped (SIGSTOP; a laptop's lid, a frozen machine) and wakes up when others have decided."""
+"""Suspend a sender (SIGSTOP, as when a laptop or virtual machine sleeps); it continues after others took over."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def wakes_up(sender: subprocess.Popen[bytes], site: Site) -> None:
 
 
 def others_go_on(site: Site) -> None:
-    """Let every lease run out, and be the process that does what is due then."""
+    """Expire every lease, and do in this process what is due then."""
     site.let_time_come()
     tick(advance_if_due)
     site.claude.finish()
@@ -50,11 +50,11 @@ def is_sent() -> bool:
 
 
 @pytest.mark.fault(
-    "A sender is suspended between its fence and its create call",
+    "A sender is suspended between setting `sent_at` and its create call",
     "SIGSTOP in `connect()`, after `sent_at`; the quiet period is aged, others prove that nothing was received, and "
     "send it; SIGCONT past SEND_DEADLINE",
 )
-def test_between_the_fence_and_the_body(site: Site, database: str, trial: int) -> None:
+def test_a_sender_suspended_after_setting_sent_at(site: Site, database: str, trial: int) -> None:
     batch = services.submit(draft(3))
     with Gate(site.claude.url, passing=1).serving() as gate:
         sender = stopped(site, lambda: gate.is_closed.is_set() and is_sent(), ANTHROPIC_BASE_URL=gate.url)
@@ -76,10 +76,10 @@ def test_between_the_fence_and_the_body(site: Site, database: str, trial: int) -
 
 
 @pytest.mark.fault(
-    "A sender is suspended before its fence",
+    "A sender is suspended before it sets `sent_at`",
     "SIGSTOP while it asks for the baseline; its lease of 5 minutes is aged, others send it; SIGCONT",
 )
-def test_before_the_fence(site: Site, database: str, trial: int) -> None:
+def test_a_sender_suspended_before_setting_sent_at(site: Site, database: str, trial: int) -> None:
     batch = services.submit(draft(3))
     site.claude.fault("slow_answer", on="list", delay=1)
     sender = stopped(site, SubmitAttempt.objects.exists)
@@ -95,10 +95,10 @@ def test_before_the_fence(site: Site, database: str, trial: int) -> None:
 
 
 @pytest.mark.fault(
-    "A sender is suspended before it writes the answer down",
+    "A sender is suspended before it stores the answer",
     "SIGSTOP after the batch was made; its lease is aged, others find the batch by its tag and fetch it; SIGCONT",
 )
-def test_before_the_answer_is_written_down(site: Site, database: str, trial: int) -> None:
+def test_a_sender_suspended_before_storing_the_answer(site: Site, database: str, trial: int) -> None:
     batch = services.submit(draft(3))
     site.claude.fault("slow_answer", on="create", delay=1)
     sender = stopped(site, lambda: site.claude.ledger()["batches"] != [])

@@ -19,14 +19,15 @@ from django_claude_batches.models import AccountState, BatchResult, DeliveryChun
 from tests.reliability.site import LONG_AGO, Site, kill_group
 
 DRAFTING, SENDING, STORING, DELIVERING = "drafting", "sending", "storing", "delivering"
+
+# Of all kills. As many sendings are interrupted as there are batches, at most.
 SHARES = {DRAFTING: 0.2, SENDING: 0.1, STORING: 0.2, DELIVERING: 0.5}
-"""Of all kills. As many sendings are interrupted as there are batches, at most."""
 
+# Seconds after which a kill comes at most: whatever the processes do then.
 LATER = 0.2
-"""Seconds after which a kill comes at most: whatever the processes do then."""
 
+# Seconds that a dead process's lease on a chunk or a run stands before it is let run out.
 PATIENCE = 2.0
-"""Seconds that a dead process's lease on a chunk or a run stands before it is let run out."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from tests.reliability.protocol.world import SECOND
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ROWS = 3
+
+# Of two and a half hours each: a search takes 48 hours at most.
 ROUNDS = 24
-"""Of two and a half hours each: a search takes 48 hours at most."""
 OUTCOMES = st.sampled_from(["accepted", *[LATE] * 3, *CREATES])
 ACCOUNT = st.sampled_from(["default", "default", SECOND])
 COUNTS = st.integers(1, 2)
@@ -47,12 +48,15 @@ FAULTS = st.one_of(
 CRASHES = st.one_of(st.none(), st.integers(1, 40))
 PASSING = st.sampled_from([MINUTE, 11 * MINUTE, 16 * MINUTE, 31 * MINUTE, 65 * MINUTE, 3 * HOUR, 25 * HOUR])
 CALLS = st.sampled_from([CREATE, CREATE, BASELINE, LIST, RETRIEVE, RESULTS, CANCEL, DELETE])
+
+# For how long a process is suspended: past the usual lease, past a sender's, past the quiet period.
 ABSENCES = st.sampled_from([6 * MINUTE, 31 * MINUTE, 2 * HOUR])
-"""For how long a process is suspended: past the usual lease, past a sender's, past the quiet period."""
+
+# How long a process is suspended, in parts, after each of which others go on: within SEND_DEADLINE, and past all.
 NAPS = st.lists(st.sampled_from([5 * MINUTE, 31 * MINUTE]), min_size=1, max_size=4)
-"""How long a process is suspended, in parts, after each of which others go on: within SEND_DEADLINE, and past all."""
+
+# Before which statement, or, 0, before the body of its create call is read.
 SLEEPS = st.one_of(st.just(0), st.integers(1, 40))
-"""Before which statement, or, 0, before the body of its create call is read."""
 
 SAYINGS = st.sampled_from(sorted(SAID))
 LASTING = st.sampled_from([timedelta(seconds=8), HOUR, None])

@@ -66,8 +66,8 @@ class SendersClock:
         return self._clock.passed.total_seconds()
 
 
+# The body of a small batch is read at once.
 BEFORE_THE_BODY = 2
-"""The body of a small batch is read at once."""
 
 
 @contextmanager

@@ -61,11 +61,12 @@ def step(weight: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[Step
 
 class Protocol(RuleBasedStateMachine):
     network: Network
-    reached: Counter[str]
-    """How often each event came, over all examples."""
 
+    # How often each event came, over all examples.
+    reached: Counter[str]
+
+    # Those of the server.
     freedoms: frozenset[str]
-    """Those of the server."""
 
     @classmethod
     def on(cls, network: Network, freedoms: Collection[str] = FREEDOMS) -> Protocol:
@@ -317,6 +318,7 @@ class Protocol(RuleBasedStateMachine):
             return
 
 
+# What else happens while a process is suspended.
 OTHERS: dict[str, Callable[[Protocol], object]] = {
     "nothing": lambda machine: None,
     "end": lambda machine: machine.end_all(),
@@ -324,4 +326,3 @@ OTHERS: dict[str, Callable[[Protocol], object]] = {
     "key": lambda machine: machine.world.change_key(),
     **{name: lambda machine, wish=wish: machine.to_each(wish) for name, wish in WISHES.items()},
 }
-"""What else happens while a process is suspended."""

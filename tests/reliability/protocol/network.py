@@ -140,8 +140,9 @@ class Network(Relay):
     fault: Fault | None = None
     meanwhile: Meanwhile | None = None
     late: list[Exchange] = field(default_factory=list)
+
+    # How many create calls bore each tag.
     creates: Counter[str] = field(default_factory=Counter)
-    """How many create calls bore each tag."""
     errors: list[BaseException] = field(default_factory=list)
 
     @property

@@ -34,6 +34,8 @@ Counts = dict[str, int]
 
 HONEST = "honest"
 NONE_YET = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
+
+# What `request_counts` become.
 SAID: dict[str, Callable[[Counts], object]] = {
     HONEST: lambda counts: counts,
     "processing falls, and nothing rises": lambda counts: {**NONE_YET, "processing": counts["processing"] // 2},
@@ -44,9 +46,10 @@ SAID: dict[str, Callable[[Counts], object]] = {
     "half of them": lambda counts: {"processing": 1},
     "no numbers": lambda counts: {**counts, "succeeded": "many", "processing": -1},
 }
-"""What `request_counts` become."""
 
 WHOLE = "whole"
+
+# What a listing lacks if it may, of the ids newest first. All but the first lack what is new.
 ABSENT: dict[str, Callable[[list[str]], Iterable[str]]] = {
     WHOLE: lambda ids: (),
     "new ones are absent": lambda ids: (),
@@ -54,28 +57,28 @@ ABSENT: dict[str, Callable[[list[str]], Iterable[str]]] = {
     "the newest is absent": lambda ids: ids[:1],
     "only the newest": lambda ids: ids[1:],
 }
-"""What a listing lacks if it may, of the ids newest first. All but the first lack what is new."""
 
 SECONDS_BEHIND = timedelta(seconds=-2)
+
+# How far the clocks of the nodes are off that answer in turn: any two differ by less than 15 minutes.
 NODES: list[Sequence[timedelta]] = [
     [NO_TIME],
     [NO_TIME, SECONDS_BEHIND],
     [timedelta(minutes=7), timedelta(minutes=-7)],
     [timedelta(minutes=-7), NO_TIME, timedelta(minutes=7)],
 ]
-"""How far the clocks of the nodes are off that answer in turn: any two differ by less than 15 minutes."""
 
+# Within this time of a call's arrival, by each clock, its batch is made and listed. It arrives at most SEND_DEADLINE,
+# 10 minutes, after `sent_at`; the quiet period, which is an assumption about the server, ends 50 minutes after that.
 TAKES = timedelta(minutes=38)
-"""Within this time of a call's arrival, by each clock, its batch is made and listed. It arrives at most SEND_DEADLINE,
-10 minutes, after `sent_at`; the quiet period, which is an assumption about the server, ends 50 minutes after that."""
 
+# The same where SEND_DEADLINE and CREATE_READ_TIMEOUT are a minute each: the quiet period ends 32 minutes after.
 TAKES_AT_LEAST = timedelta(minutes=29)
-"""The same where SEND_DEADLINE and CREATE_READ_TIMEOUT are a minute each: the quiet period ends 32 minutes after."""
 
 
 class Arrival(NamedTuple):
+    # By the database's clock, which jumps.
     now: datetime
-    """By the database's clock, which jumps."""
     passed: timedelta
     takes: timedelta
 
@@ -101,8 +104,9 @@ class Server:
         self._absent: dict[str, set[str]] = {}
         self._just_absent: dict[str, set[str]] = {}
         self._goes_on_at: dict[str, str | None] = {}
+
+        # What listings showed since this was emptied: the key that asked, and the id.
         self.showing: set[tuple[str, str]] = set()
-        """What listings showed since this was emptied: the key that asked, and the id."""
 
     # Which freedoms it takes from now on.
 

@@ -25,8 +25,8 @@ from tests.reliability.protocol.processes import Crash, dying, suspended
 from tests.reliability.protocol.receivers import Receivers
 from tests.reliability.protocol.server import DELETION, TAKES, TAKES_AT_LEAST, Server
 
+# As long as a tag of ours.
 STRANGER = "strangerstran"
-"""As long as a tag of ours."""
 
 SHORT_WAITS = {"SEND_DEADLINE": 60, "CREATE_READ_TIMEOUT": 60}
 
@@ -59,11 +59,13 @@ class World:
         self.receivers = Receivers()
         self.clock = Clock(self.claude.now())
         self.server = Server(self.claude, self.clock, freedoms)
+
+        # What a listing showed to an account that was searching for it.
         self.shown: set[str] = set()
-        """What a listing showed to an account that was searching for it."""
         self.deleted_elsewhere: set[str] = set()
+
+        # How many calls of a row may have been billed when somebody said, knowing that, to send it once more.
         self.allowed: Counter[int | None] = Counter()
-        """How many calls of a row may have been billed when somebody said, knowing that, to send it once more."""
         self._open = ExitStack()
         accounts = {
             "default": {"API_KEY": lambda: self.key, "BASE_URL": network.url},

@@ -27,8 +27,9 @@ from tests.reliability.soak.run import Soak  # noqa: E402
 from tests.reliability.soak.workers import Crew  # noqa: E402
 
 KINDS = {"sqlite": databases.SQLITE, "postgres": databases.POSTGRES, "mariadb": databases.MARIADB}
+
+# No power is cut here: what SQLite syncs to a disk would be waited for in vain.
 MEMORY = Path("/dev/shm")
-"""No power is cut here: what SQLite syncs to a disk would be waited for in vain."""
 
 
 def main() -> int:

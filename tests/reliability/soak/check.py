@@ -21,8 +21,9 @@ class Findings:
     duplicates: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
+
+    # What is for a person to decide, or is as a person requested it.
     explained: Counter[str] = field(default_factory=Counter)
-    """What is for a person to decide, or is as a person requested it."""
 
     @property
     def violations(self) -> int:

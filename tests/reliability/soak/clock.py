@@ -18,11 +18,12 @@ from django_claude_batches.testing import EmulatorProcess
 MINUTE = timedelta(minutes=1)
 STEPS = (MINUTE / 2, 2 * MINUTE, 6 * MINUTE, 11 * MINUTE, 31 * MINUTE, 65 * MINUTE)
 WHOLE_QUIET_PERIOD = conf.send_deadline() + conf.create_read_timeout() + conf.submit_quiet_period()
-LATEST_LANDING = (WHOLE_QUIET_PERIOD - 10 * MINUTE).total_seconds()
-"""How late a batch may land, in seconds: what a slow machine takes is not added to what is promised."""
 
+# How late a batch may land, in seconds: what a slow machine takes is not added to what is promised.
+LATEST_LANDING = (WHOLE_QUIET_PERIOD - 10 * MINUTE).total_seconds()
+
+# A 404 was seen in passing up to 2 minutes after a create (docs/reference/wire.md).
 LATEST_SEEING = 120.0
-"""A 404 was seen in passing up to 2 minutes after a create (docs/reference/wire.md)."""
 
 AGED: dict[type[Model], tuple[str, ...]] = {
     MessageBatch: ("next_action_at", "lease_until", "missed_at"),

@@ -13,8 +13,8 @@ from django_claude_batches.models import AccountState, MessageBatch
 from django_claude_batches.models.batch_state import EDITABLE, State
 from django_claude_batches.testing import EmulatorProcess
 
+# Requests of a batch: few, so that many a stranger's batch has as many.
 LARGEST = 6
-"""Requests of a batch: few, so that many a stranger's batch has as many."""
 
 ONE_IN_SO_MANY_IS_WRONG = 20
 
@@ -36,6 +36,7 @@ def retry(batch: MessageBatch) -> None:
     services.submit(services.retry(batch))
 
 
+# What may be wished, of rows in which states. Whoever is too late is told so, and lets it be.
 WISHES: dict[str, tuple[Callable[[MessageBatch], object], tuple[State, ...]]] = {
     "cancel": (services.cancel, (State.QUEUED, State.SUBMITTING, State.UNCERTAIN, State.IN_PROGRESS)),
     "delete": (services.delete_remote, (State.UNCERTAIN, State.IN_PROGRESS, State.ENDED, State.INGESTED)),
@@ -44,7 +45,6 @@ WISHES: dict[str, tuple[Callable[[MessageBatch], object], tuple[State, ...]]] = 
     "retry": (retry, (State.INGESTED,)),
     "submit again": (services.submit, tuple(EDITABLE)),
 }
-"""What may be wished, of rows in which states. Whoever is too late is told so, and lets it be."""
 
 
 def wish(random: Random) -> str:

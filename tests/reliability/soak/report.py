@@ -1,4 +1,4 @@
-"""What is printed at the end."""
+"""Print the outcome of a soak as a table."""
 
 from __future__ import annotations
 

@@ -19,16 +19,17 @@ from tests.reliability.site import Site
 from . import clock, people, weather
 from .workers import Crew
 
+# Batches that are submitted in one round, of a long run.
 A_ROUND = 50
-"""Batches that are submitted in one round, of a long run."""
 
 FEWEST_ROUNDS = 12
 FEWEST_HEALING_ROUNDS, HEALING_ROUNDS = 3, 20
-AN_HOUR_AND_MORE = timedelta(minutes=70)
-"""Longer than any back-off."""
 
+# Longer than any back-off.
+AN_HOUR_AND_MORE = timedelta(minutes=70)
+
+# For what waits a day: the newest batch before a create call that was abandoned is deleted after 25 hours.
 HOURS = timedelta(hours=6)
-"""For what waits a day: the newest batch before a create call that was abandoned is deleted after 25 hours."""
 
 
 @dataclass

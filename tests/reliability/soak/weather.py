@@ -24,8 +24,9 @@ ODD_LINES = (
     *("nan", "infinity", "long_integer", "deep_nesting", "repeated_key"),
 )
 OFTEN, SELDOM, RARE, ONCE = 0.3, 0.15, 0.02, 0.004
+
+# Faults at a time.
 MANY = 12
-"""Faults at a time."""
 
 
 def nothing(_random: Random) -> dict[str, Any]:
@@ -53,6 +54,8 @@ def refusing(random: Random) -> dict[str, Any]:
 
 Gust = tuple[str, tuple[str, ...], float, Options]
 
+# Left out is what makes a promise of the server's a lie: counts of a listing that do not add up to the requests, a
+# refusal (4xx, but 408) of what happened, and a batch that lands later than it is waited for.
 GUSTS: list[Gust] = [
     ("lost_answer", ("create",), OFTEN, breaking_off),
     ("cut_answer", ("create",), OFTEN, breaking_off),
@@ -87,8 +90,6 @@ GUSTS: list[Gust] = [
     ],
     *[(name, ("results",), SELDOM, nothing) for name in ODD_LINES],
 ]
-"""Left out is what makes a promise of the server's a lie: counts of a listing that do not add up to the requests, a
-refusal (4xx, but 408) of what happened, and a batch that lands later than it is waited for."""
 
 
 ALSO_SPARED = (

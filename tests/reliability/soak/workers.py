@@ -19,11 +19,11 @@ from tests.reliability.site import Site
 
 logger = logging.getLogger(__name__)
 
+# Seconds after a kill, in which server and database finish what the dead process had sent them.
 SETTLING = 0.5
-"""Seconds after a kill, in which server and database finish what the dead process had sent them."""
 
+# A worker is there at once: starting Python and Django anew would take longer than a round.
 FORKING: Any = multiprocessing.get_context("fork")
-"""A worker is there at once: starting Python and Django anew would take longer than a round."""
 
 
 class Worker:

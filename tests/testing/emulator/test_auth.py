@@ -1,4 +1,4 @@
-"""Who may call, and for which Workspace."""
+"""Keys, and the Workspaces that they act on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may control an emulator over HTTP: programs on this machine, but no page open in its browser."""
+"""Control over HTTP: programs on this machine may control an emulator, web pages in its browser may not."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_foreign_hosts_and_origins_are_refused(claude, headers):
 
 
 @pytest.mark.parametrize("headers", OWN, ids=str)
-def test_loopback_and_what_is_allowed_may(claude, headers):
+def test_loopback_and_allowed_hosts_are_accepted(claude, headers):
     create(claude)
     assert call(claude, "POST", "/_emulator/finish", body={}, **headers).status == 200
     assert call(claude, "GET", LEDGER, **headers).json["batches"][0]["processing_status"] == "ended"
 
 
 @pytest.mark.parametrize("name", ["", ".", "[broken", "http://"])
-def test_no_host_can_be_allowed_that_is_none(name):
+def test_an_invalid_host_cannot_be_allowed(name):
     with pytest.raises(ValueError, match=r"names no host|Invalid IPv6"):
         ClaudeEmulator(allow_hosts=[name])
 
@@ -93,7 +93,7 @@ def anyone():
 
 
 @pytest.mark.parametrize("headers", PAGES, ids=str)
-def test_a_page_is_answered_with_no_key_of_its_own(anyone, headers):
+def test_a_page_is_refused_unless_it_has_the_emulators_key(anyone, headers):
     answer = call(anyone, "GET", BATCHES, x_api_key="any", **headers)
     assert answer.error[:2] == (403, "permission_error")
     assert "allow it with --allow-host" in answer.error[2]
@@ -112,7 +112,7 @@ def test_an_exception_of_replies_is_returned_to_the_controlling_call():
     assert (answer.status, answer.json["error"]) == (400, "ZeroDivisionError: division by zero")
 
 
-def test_what_is_raised_that_is_no_exception_is_told_too():
+def test_a_base_exception_is_returned_to_the_controlling_call():
     with ClaudeEmulator(replies=lambda params, custom_id: pytest.fail("unexpected")) as claude:
         create(claude)
         answer = call(claude, "POST", "/_emulator/finish", body={})

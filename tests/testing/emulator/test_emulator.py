@@ -1,4 +1,4 @@
-"""What a test does with `ClaudeEmulator` itself."""
+"""`ClaudeEmulator` as a context manager, and its methods."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_seed_repeats_key_and_ids():
     assert story() == story()
 
 
-def test_batches_are_pictures_of_what_was_made():
+def test_batches_are_snapshots():
     with ClaudeEmulator() as claude:
         first, second = create(claude, "a", "b"), create(claude)
         before = claude.batches

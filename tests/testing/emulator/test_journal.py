@@ -1,4 +1,4 @@
-"""State that lives in a file: what another emulator with that file knows. Kills are in `test_process`."""
+"""State in a file, which another emulator continues. Kills are in `test_process`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def results(claude, batch_id):
     return call(claude, "GET", f"{BATCHES}/{batch_id}/results").body
 
 
-def test_all_of_it_is_there_again(path):
+def test_the_whole_state_is_restored(path):
     with ClaudeEmulator(state=path, replies=LIVELY, processed_share=0.5) as claude:
         running, ended, canceling, canceled, archived, deleted = (create(claude, "a", "b", "c") for _ in range(6))
         call(claude, "POST", f"{BATCHES}/{canceling}/cancel")
@@ -64,7 +64,7 @@ BAD = {
 }
 
 
-def test_bad_requests_are_errored_lines_and_touch_nothing_else_over_a_restart_too(path):
+def test_invalid_requests_are_errored_lines_also_after_a_restart(path):
     def served(claude):
         answers = [call(claude, "GET", f"{BATCHES}/{batch_id}/results").lines for batch_id in (bad, good)]
         return [{name: line["type"] for name, line in lines.items()} for lines in answers]
@@ -102,7 +102,7 @@ def test_only_its_owner_may_read_the_file(path, before):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_new_ids_are_new(path):
+def test_ids_are_not_repeated_after_a_restart(path):
     seen = []
     for _ in range(3):
         with ClaudeEmulator(state=path, seed=1) as claude:

@@ -1,4 +1,4 @@
-"""What can be asked afterwards, here and over HTTP, and what can be steered there."""
+"""The ledger, in this process and over HTTP, and the control over HTTP."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_strangers_are_real_batches_of_their_workspace(claude):
     ]
 
 
-def test_over_http_the_ledger_is_the_same_and_asking_is_not_in_it(claude):
+def test_over_http_the_ledger_is_the_same_and_does_not_contain_the_call_for_it(claude):
     create(claude, "t_a")
     answer = ask(claude, "GET", "ledger")
     told = answer.json
@@ -125,7 +125,7 @@ def test_steering_over_http(claude):
 @pytest.mark.parametrize(
     ("method", "verb", "arguments", "status", "error"),
     [
-        ("POST", "finish", {"batch_id": "x"}, 400, "x is no batch of this emulator"),
+        ("POST", "finish", {"batch_id": "x"}, 400, "this emulator has no batch x"),
         ("POST", "pass_time", {"seconds": -1}, 400, "time cannot pass backwards"),
         ("POST", "pass_time", {"hours": 1}, 400, "unexpected keyword argument 'hours'"),
         ("POST", "fault", {"name": "x"}, 400, "unknown fault 'x'"),
@@ -134,12 +134,12 @@ def test_steering_over_http(claude):
         ("GET", "finish", {}, 404, "GET ledger"),
     ],
 )
-def test_what_cannot_be_done_is_said(claude, method, verb, arguments, status, error):
+def test_errors_are_returned_with_their_message(claude, method, verb, arguments, status, error):
     answer = ask(claude, method, verb, **arguments)
     assert answer.status == status
     assert error in answer.json["error"]
 
 
-def test_what_is_not_json_is_said(claude):
+def test_a_body_that_is_not_json_is_refused(claude):
     assert call(claude, "POST", "/_emulator/finish", body=b"{").status == 400
     assert call(claude, "POST", "/_emulator/finish", body=b"[1]").status == 400

@@ -60,7 +60,7 @@ ERRORED = {"custom_id": TEXT, "result": {"type": TEXT, "error": ERROR}}
 
 
 def shape(value):
-    """Return the value with its texts and numbers emptied; keys stay in their order."""
+    """Return the value with empty texts and zero numbers; keys keep their order."""
     if isinstance(value, dict):
         return {key: shape(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -69,7 +69,7 @@ def shape(value):
 
 
 def assert_alike(value, recorded):
-    # As texts: dictionaries are equal in any order.
+    # Compared as texts, because dictionaries are equal in any order.
     assert json.dumps(shape(value), indent=1) == json.dumps(recorded, indent=1)
 
 

@@ -1,4 +1,4 @@
-"""What "Claude" answers, asked as a batch asks."""
+"""Replies, called as for a batch."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_using_a_tool(replies, name, arguments):
     assert reply.blocks == [{"type": "tool_use", "name": name, "input": arguments}]
 
 
-def test_replies_can_be_called_without_keywords_by_ones_own():
+def test_replies_can_be_called_without_keywords():
     replies = scripted({"a": "own"}, otherwise=echo())
     assert replies(params(), "a") == "own"
     assert replies(params(), "b").text == "Hello"
@@ -180,7 +180,7 @@ def sent(claude, *wire_ids, user_agent=OURS):
         (["ABCDEFGHIJKLM_1"], ["ABCDEFGHIJKLM_1"]),
     ],
 )
-def test_replies_are_given_the_plain_custom_id_where_the_whole_batch_bears_a_tag(wire_ids, custom_ids):
+def test_replies_get_custom_ids_without_the_tag_if_the_whole_batch_has_one(wire_ids, custom_ids):
     asked = {}
 
     def replies(params, custom_id, wire_id):
@@ -239,7 +239,7 @@ def test_in_an_older_state_file_a_tag_is_the_apps(tmp_path):
         (scripted({f"{TAG}1": "of the wire"}), "of the wire"),
     ],
 )
-def test_replies_take_of_the_keywords_what_they_like(replies, text):
+def test_replies_get_only_the_keywords_that_they_accept(replies, text):
     with ClaudeEmulator(replies=replies) as claude:
         path = f"{BATCHES}/{sent(claude, f'{TAG}1')}/results"
         claude.finish()

@@ -58,7 +58,7 @@ def test_an_error_bears_the_request_id_and_says_not_to_retry(claude):
     }
 
 
-def test_a_bad_key_is_told_before_anything_is_known_of_it(claude):
+def test_an_invalid_key_is_refused_without_naming_a_workspace(claude):
     answer = call(claude, "GET", BATCHES, x_api_key="sk-ant-api03-wrong", anthropic_version=None)
     assert answer.error == (401, "authentication_error", "API key is invalid.")
     assert "anthropic-workspace-id" not in answer.headers
@@ -301,7 +301,7 @@ def test_a_workspace_named_must_be_the_keys(claude):
     assert call(claude, "GET", BATCHES, anthropic_workspace_id="wrkspc_x").error[:2] == (403, "permission_error")
 
 
-def test_replies_that_raise_are_told_to_whoever_polls():
+def test_an_exception_of_replies_is_returned_to_calls_about_the_batch():
     def replies(params, custom_id):
         if params["max_tokens"] != 1:
             raise ZeroDivisionError("no answer to that")
@@ -391,7 +391,7 @@ def test_tokens_are_counted_of_what_is_refused_in_a_batch_or_beside_max_tokens(c
     assert call(claude, "POST", "/v1/messages/count_tokens", body=params(max_tokens=None, **changes)).status == 200
 
 
-def test_text_that_is_not_ascii_goes_there_and_back(claude):
+def test_text_that_is_not_ascii_is_unchanged(claude):
     text = "héllo 日本 \U0001f600"
     messages = [{"role": "user", "content": text}]
     body = {"requests": [{"custom_id": "a", "params": params(messages=messages)}]}

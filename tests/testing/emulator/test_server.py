@@ -1,4 +1,4 @@
-"""HTTP itself: connections, bodies, streams, the log, and quiet."""
+"""The HTTP server: connections, bodies, streams, the log, and that it prints nothing."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_downloads_tell_which_lines_were_sent(claude):
     assert b"".join(line.raw for line in claude.served_lines) == answer.body
 
 
-def test_a_client_that_leaves_in_the_middle_is_noted_and_hurts_nobody(capfd):
+def test_a_client_that_disconnects_is_logged_and_affects_no_other(capfd):
     with ClaudeEmulator(replies=lambda params, custom_id: "x" * 1_000_000) as claude:
         batch_id = create(claude, *(str(n) for n in range(30)), max_tokens=64_000)
         claude.finish()

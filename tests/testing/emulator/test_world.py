@@ -1,4 +1,4 @@
-"""The states of a batch, and what each call and the passing of time do to them. No HTTP here."""
+"""The states of a batch, and the effects of each call and of time. No HTTP here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINE = "wrkspc_mine"
 
 
 class Story:
-    """One batch of ten requests in a world, told by words."""
+    """One batch of ten requests in a world, controlled by named steps."""
 
     def __init__(self, **rules):
         defaults = {
@@ -213,7 +213,7 @@ def test_a_seed_repeats_ids_and_order():
     assert ids(Story()) == ids(Story())
 
 
-def test_what_replies_raise_touches_no_other_batch():
+def test_an_exception_of_replies_affects_only_its_batch():
     def replies(params, custom_id):
         if params["max_tokens"] == 1:
             raise ZeroDivisionError("no answer to that")
@@ -235,7 +235,7 @@ def test_what_replies_raise_touches_no_other_batch():
         story.world.finish(None)
 
 
-def test_an_outcome_of_pytest_is_kept_with_its_batch_too():
+def test_a_base_exception_of_replies_affects_only_its_batch():
     story = Story(replies=with_keywords(lambda params, custom_id: pytest.fail("not this one")), seconds=0)
     with pytest.raises(Refusal, match="Failed: not this one"):
         story.world.retrieve(story.id, workspace_id=MINE)
@@ -276,7 +276,7 @@ def test_workspaces_do_not_see_each_other():
 
 
 PAGES = [
-    # Ids are the batches' places, the newest is 5; (after, before, limit) → the page, and whether there is more.
+    # Ids are positions, the newest is 5: (after, before, limit) → the page, and whether there is more.
     ((None, None, 20), [5, 4, 3, 2, 1, 0], False),
     ((None, None, 6), [5, 4, 3, 2, 1, 0], False),
     ((None, None, 4), [5, 4, 3, 2], True),
@@ -313,9 +313,9 @@ def test_a_cursor_must_be_a_batch_one_can_see(name):
 
 
 @pytest.mark.parametrize("verb", ["finish", "expire", "archive"])
-def test_a_batch_that_is_not_there_is_said_to_be(verb):
+def test_an_unknown_batch_is_an_error(verb):
     story = Story()
-    with pytest.raises(LookupError, match="msgbatch_x is no batch of this emulator"):
+    with pytest.raises(LookupError, match="this emulator has no batch msgbatch_x"):
         getattr(story.world, verb)("msgbatch_x")
 
 

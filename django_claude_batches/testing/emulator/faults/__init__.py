@@ -1,11 +1,10 @@
-"""Scripted faults: what a network, a proxy or the API itself may do to a call.
+"""Scripted faults: failures of the network, of a proxy or of the API itself.
 
-`script` decides which requests meet a fault; `connection`, `refusals`, `objects`, `listings`, `results`, `values` and
-`oversized` are the faults, each a function of a `Turn`. Their keyword-only parameters are the options of a script.
+`script` decides to which requests a fault applies. `connection`, `refusals`, `objects`, `listings`, `results`, `values`
+and `oversized` have the faults, each a function of a `Turn`; its keyword-only parameters are the fault's options.
 
-`bends` declares how one place of an answer is bent, `random_bends` draws bends, and `command_line` parses faults and
-bends. Bends are scripted as faults are: `answers` applies them to the fields that `fields` knows, and `mutations`
-changes the values.
+A bend is a fault that changes one place of an answer. `bends` declares it, `answers` applies it to the fields that
+`fields` lists, and `mutations` changes the values. `random_bends` draws bends. `command_line` parses faults and bends.
 """
 
 from __future__ import annotations

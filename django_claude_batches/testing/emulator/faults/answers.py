@@ -1,6 +1,6 @@
-"""Faults in an answer as a whole: in its fields, its headers, its status and its size.
+"""Apply bends to an answer: to its fields, its headers, its status and its body.
 
-`Bend` and `RandomBends` say which; each function here does one of them to the answer of a `Turn`.
+Each function here applies one kind of `Bend` to the answer of a `Turn`.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ def bent_header(turn: Turn, *, header: str, change: Callable[[str], str | None])
 
 
 def bent_status(turn: Turn, *, status: int) -> Response:
-    """Do what was requested, and answer with another status."""
+    """Execute the request, and answer with another status."""
     answer = turn.answer()
     body = b"" if status in BODILESS else answer.body
     return replace(answer, status=status, body=body)
 
 
 def slow(turn: Turn, *, seconds: float = 1.0) -> Response:
-    """Send the body in ten pieces that take so many seconds in all."""
+    """Send the body in ten pieces that take `seconds` in total."""
     answer = turn.answer()
     body = answer.body
     size = sum(len(line.raw) for line in body.lines) if isinstance(body, Outgoing) else len(_whole(answer))
@@ -88,7 +88,7 @@ def slow(turn: Turn, *, seconds: float = 1.0) -> Response:
 
 
 def dripped(turn: Turn, *, seconds: float = 1.0) -> Response:
-    """Send the answer byte by byte from its status line on, with so many seconds between."""
+    """Send the answer byte by byte from its status line on, with a pause of `seconds` after each."""
     return turn.answer().sent(drip=seconds)
 
 

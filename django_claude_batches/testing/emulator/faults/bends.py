@@ -1,4 +1,4 @@
-"""The declaration of a bend: which answers are bent, where, and to what. Bends are scripted as faults are."""
+"""Declare a bend: a fault that changes one place of the answers to some calls."""
 
 from __future__ import annotations
 
@@ -34,29 +34,30 @@ class Spoiling(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Bend:
-    """One way in which answers differ from the API's. Raise ValueError, with what is allowed, for an invalid one.
+    """One change to answers. Raises ValueError, which lists the allowed values, for an invalid one.
 
-    `endpoint` is a verb or several; by default each whose answers can be bent so. One of these selects what is bent:
+    `endpoint` is a verb or several; by default all verbs whose answers can be changed this way. Exactly one of these
+    selects what is changed:
 
-    - `field`: its path, as "request_counts.processing". In a listing and in results it is that of each entry or line,
-      or only of the `entry`-th, counted from 1. `to` is its new value (JSON), or `how` says what becomes of it.
-    - `header`: its name; likewise `to` or `how`.
-    - `status`: the new one, 200 to 599. What was asked happens all the same.
-    - `reason`: the phrase beside the status.
+    - `field`: its path, such as "request_counts.processing". In a listing and in results this is the path in each entry
+      or line, or only in the `entry`-th, counted from 1. `to` is the new value (JSON), or `how` the kind of change.
+    - `header`: its name, with `to` or `how` as well.
+    - `status`: the new status, 200 to 599. The request is executed all the same.
+    - `reason`: the phrase after the status.
     - `listing`: "delayed" (entries younger than `seconds` of the emulator's clock are missing), "empty", "short" (half
-      of the entries are missing, others each time), "reordered".
-    - `body`: "slow" (it takes `seconds`), "cut" (half of it comes), "inflated" (by `size` bytes); "bomb" (a gzip that
-      was not requested and unpacks to `size` bytes more), "markup" (`size` times "<", and nothing else), "flood"
-      (after the lines of results, `size` bytes of lines that answer nothing); "dripped" (the answer comes byte by byte
-      from its status line on, `seconds` between), "endless_continue" (`100 Continue` again and again and no answer,
-      `seconds` between), "endless_trailers" (trailers without end after the body, likewise).
+      of the entries are missing, drawn anew each time), "reordered".
+    - `body`: "slow" (it takes `seconds`), "cut" (only half of it is sent), "inflated" (by `size` bytes); "bomb" (a gzip
+      that was not requested and unpacks to `size` more bytes), "markup" (`size` times "<", and nothing else), "flood"
+      (after the lines of results, `size` bytes of lines that answer no request); "dripped" (the answer is sent byte by
+      byte from its status line on, `seconds` between), "endless_continue" (`100 Continue` forever and no answer,
+      `seconds` between), "endless_trailers" (trailers forever after the body, `seconds` between).
 
-    `how` is "replace" (another value of its type), "drop", "retype", "huge", "null", "nul", "surrogate" (half of a
-    character) or "out_of_range".
+    `how` is "replace" (another value of the same type), "drop", "retype", "huge", "null", "nul" (a NUL character),
+    "surrogate" (a lone surrogate) or "out_of_range".
 
-    It applies to the calls with the API key `key`, and to those about the batch `batch`, if these are given: from the
-    `at`-th of them on, for `times` of them (None: until it is removed), and for a `share` of those (0 to 1), drawn by
-    the emulator's seed.
+    The bend applies to calls with the API key `key`, and to those about the batch `batch`, if these are given:
+    from the `at`-th of these calls on, for `times` of them (None: until the bend is removed), and to a `share` of them
+    (0 to 1), drawn by the emulator's seed.
     """
 
     endpoint: Endpoint | tuple[Endpoint, ...] = ()
@@ -81,12 +82,12 @@ class Bend:
         verbs_of(self.endpoint, called="endpoint")  # raises for an unknown one
         kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"a bend names one of {', '.join(KINDS)}; this one names {' and '.join(kinds) or 'none'}")
+            raise ValueError(f"give one of {', '.join(KINDS)}; this bend has {' and '.join(kinds) or 'none'}")
         _check(self)
         if kinds[0] in ("field", "header"):
             _check_change(self)
         elif self.to is not NOTHING or self.how is not None:
-            raise ValueError(f"to and how are for a field or a header; this bend names a {kinds[0]}")
+            raise ValueError(f"to and how are for a field or a header; this bend changes a {kinds[0]}")
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ class Bend:
 
     @property
     def what(self) -> str:
-        """Return what is bent, as `field=id`."""
+        """Return what is changed, such as `field=id`."""
         return f"{self.kind}={getattr(self, self.kind)}"
 
     def spoiling(self, random: Random) -> Spoiling:
@@ -114,47 +115,47 @@ class Bend:
 
 
 def _check(bend: Bend) -> None:
-    """Check the member that names the bend's kind."""
+    """Check the argument that selects what is changed."""
     match bend.kind:
         case "field":
             check_field(str(bend.field), bend.endpoints or verbs_with(str(bend.field)))
             if bend.entry is not None and bend.entry < 1:
-                raise ValueError(f"entry is {bend.entry}: entries and lines count from 1")
+                raise ValueError(f"entry is {bend.entry}: entries and lines are counted from 1")
         case "header":
             if not IS_HEADER.fullmatch(str(bend.header).lower()):
-                raise ValueError(f"{bend.header!r} is no name of a header: letters, digits and hyphens, as retry-after")
+                raise ValueError(f"{bend.header!r} is not the name of a header, such as retry-after")
             if bend.to is not NOTHING:
                 as_header(bend.to)
         case "status":
             if not isinstance(bend.status, int) or not 200 <= bend.status <= 599:
-                raise ValueError(f"status is {bend.status!r}: it is a number from 200 to 599")
+                raise ValueError(f"status is {bend.status!r}: it must be a number from 200 to 599")
         case "reason":
             if not isinstance(bend.reason, str):
-                raise ValueError(f"reason is {bend.reason!r}: it is a text")
+                raise ValueError(f"reason is {bend.reason!r}: it must be a text")
             as_header(bend.reason)
         case "listing":
             _check_choice("listing", bend.listing, get_args(Listing))
             if set(bend.endpoints) - {"list"}:
-                raise ValueError(f"a listing is the answer to list, not to {', '.join(bend.endpoints)}")
+                raise ValueError(f"listing is only for the endpoint list, not for {', '.join(bend.endpoints)}")
         case _:
             _check_choice("body", bend.body, get_args(Body))
             if bend.body == "flood" and set(bend.endpoints) - {"results"}:
-                raise ValueError(f"a flood is of lines of results, not of {', '.join(bend.endpoints)}")
+                raise ValueError(f"flood is only for the endpoint results, not for {', '.join(bend.endpoints)}")
 
 
 def _check_change(bend: Bend) -> None:
     if (bend.to is NOTHING) == (bend.how is None):
-        raise ValueError(f"a {bend.kind} is bent either to=VALUE or by how, which is one of {', '.join(HOWS)}")
+        raise ValueError(f"a {bend.kind} needs either to or how, which is one of {', '.join(HOWS)}")
     if bend.how is not None:
         _check_choice("how", bend.how, tuple(HOWS))
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}, and can be {', '.join(choices)}")
+        raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(choices)}")
 
 
-# What bends a whole body, by the values of `Body`. Their options are arguments of the bend.
+# The faults of a whole body, by the values of `Body`. Their options are arguments of the bend.
 BODIES = {
     **faults(VERBS, answers.slow, answers.cut, answers.inflated, answers.dripped),
     **faults(VERBS, answers.endless_continue, answers.endless_trailers, oversized.bomb, oversized.markup),
@@ -163,7 +164,7 @@ BODIES = {
 
 
 def _fault(bend: Bend, random: Random) -> tuple[Fault, dict[str, Any]]:
-    """Return what bends an answer, for the verbs that it applies to unless the bend names some, and its options."""
+    """Return the fault of a bend, with the verbs that it can apply to, and its options."""
     to, how = bend.to, bend.how
     match bend.kind:
         case "field":

@@ -18,14 +18,14 @@ SCRIPT = re.compile(
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Return what `NAME@WHEN:key=value,key=value` says, as arguments for `Faults.add`, or raise ValueError.
+    """Parse `NAME@WHEN:key=value,key=value` into arguments of `Faults.add`, or raise ValueError.
 
-    WHEN is the N-th request that the fault concerns, `N-M`, `*` for each, or `P%` for a share; left out, the first.
-    Values are JSON, or else texts. `on=` takes one verb or several, joined by `+`; `batch=` an id.
+    WHEN is `N` for the N-th request of the fault's verbs, `N-M`, `*` for each, or `P%` for a share; by default the
+    first. Values are JSON, or else texts. `on=` takes one verb or several, joined by `+`; `batch=` an id.
     """
     matched = SCRIPT.fullmatch(text)
     if matched is None:
-        raise ValueError(f"{text!r} is no fault: write NAME, NAME@N, NAME@N-M, NAME@* or NAME@P%, then :key=value,…")
+        raise ValueError(f"{text!r} is not a fault: write NAME, NAME@N, NAME@N-M, NAME@* or NAME@P%, then :key=value,…")
     name, options = matched["name"], _options(matched["options"])
     placed = {key: options.pop(key) for key in ("on", "batch") if key in options}
     if "on" in placed:
@@ -35,15 +35,16 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def parse_bend(text: str) -> Bend | RandomBends:
-    """Return what `ENDPOINT@WHEN:key=value,key=value` says, or raise ValueError.
+    """Parse `ENDPOINT@WHEN:key=value,key=value` into a bend, or raise ValueError.
 
-    ENDPOINT is one or several, joined by `+`, or `*` for each. WHEN is as for faults; left out, each answer. The keys
-    are the arguments of `Bend`, or with `random` as the ENDPOINT those of `RandomBends`, whose `spare` `+` joins.
+    ENDPOINT is one or several, joined by `+`, or `*` for all. WHEN is as for faults, by default each answer. The keys
+    are the arguments of `Bend`, or with `random` as the ENDPOINT those of `RandomBends`; several values of `spare` are
+    joined by `+`.
     """
     matched = SCRIPT.fullmatch(text)
     if matched is None:
         raise ValueError(
-            f"{text!r} is no bend: write ENDPOINT, ENDPOINT@N, ENDPOINT@* or ENDPOINT@P%, then :key=value,…"
+            f"{text!r} is not a bend: write ENDPOINT, ENDPOINT@N, ENDPOINT@* or ENDPOINT@P%, then :key=value,…"
         )
     name, options = matched["name"], _options(matched["options"])
     when = _when(matched) if matched["when"] else {}
@@ -51,7 +52,7 @@ def parse_bend(text: str) -> Bend | RandomBends:
     if name != "random":
         return bend_of(**when, **options | ({} if name == "*" else {"endpoint": name.split("+")}))
     if set(when) - {"share", "times"}:
-        raise ValueError(f"{text!r}: random bends are for each answer or a share of them, as random@30%")
+        raise ValueError(f"{text!r}: random bends apply to each answer or to a share of them, such as random@30%")
     return bend_of(at_random=True, share=when.get("share", 1.0 if when else RandomBends.share), **options)
 
 

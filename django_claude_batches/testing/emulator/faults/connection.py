@@ -10,15 +10,15 @@ from .context import Turn, faults
 
 
 def lost_answer(turn: Turn, *, hold: float = 0.0, reset: bool = False) -> Response:
-    """Do what was requested, and end the connection without an answer after `hold` seconds."""
+    """Execute the request, and end the connection without an answer after `hold` seconds."""
     return turn.answer().sent(lost=True, delay=hold, reset=reset)
 
 
 def cut_answer(turn: Turn, *, after: int | None = None, reset: bool = False) -> Response:
-    """Do what was requested, and end the connection after so many bytes of the answer's body (by default half)."""
+    """Execute the request, and end the connection `after` this number of bytes of the answer's body (default: half)."""
     answer = turn.answer()
     if not isinstance(answer.body, bytes):
-        raise ValueError("cut_answer cuts no results: cut_mid_line and cut_at_line_end do")
+        raise ValueError("cut_answer cannot cut results: use cut_mid_line or cut_at_line_end")
     sent = len(answer.body) // 2 if after is None else after
     return answer.sent(cut=True, sent_bytes=sent, reset=reset)
 
@@ -34,12 +34,12 @@ def lands_late(turn: Turn, *, seconds: float = 60.0, hold: float = 0.0, reset: b
 
 
 def seen_late(turn: Turn, *, seconds: float = 60.0) -> Response:
-    """Answer; but for `seconds` of the emulator's clock the batch is in no listing, and 404."""
+    """Answer, but for `seconds` of the emulator's clock list no such batch, and answer calls about it with 404."""
     return turn.respond(replace(turn.request, seen_in=seconds))
 
 
 def slow_answer(turn: Turn, *, delay: float = 1.0) -> Response:
-    """Do what was requested at once, and answer after `delay` seconds."""
+    """Execute the request at once, and answer after `delay` seconds."""
     return turn.answer().sent(delay=delay)
 
 

@@ -1,4 +1,4 @@
-"""What a fault is, and the one request that it affects."""
+"""The types of faults: `Fault`, and `Turn`, one request to which a fault applies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from django_claude_batches.testing.emulator.http_messages import VERBS, Request,
 
 @dataclass(frozen=True)
 class Turn:
-    """The request, what answers it (and so executes it), and what an answer made by the fault needs.
+    """One request to which a fault applies, with everything that the fault needs to answer it.
 
-    `identity` are the headers that name the key's organization and Workspace.
+    `respond` executes the request and returns the answer. `identity` are the headers that name the key's organization
+    and Workspace.
     """
 
     request: Request
@@ -35,7 +36,7 @@ class Turn:
 
 
 class Fault(NamedTuple):
-    """A fault: its function, and the verbs that it concerns by default."""
+    """A fault: its function, and the verbs that it applies to by default."""
 
     spoil: Callable[..., Response]
     verbs: tuple[str, ...]
@@ -62,6 +63,6 @@ def verbs_of(names: str | Iterable[str], *, called: str = "verb") -> tuple[str, 
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Return the question whether the nearest of the known names was meant; empty if none is near."""
+    """Return " Did you mean …?" with the most similar of the known names, or "" if none is similar."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]}?" if close else ""

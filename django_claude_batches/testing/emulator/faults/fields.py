@@ -1,7 +1,7 @@
 """The fields of the API's answers, and how to find one in a JSON document.
 
-A field is named by its path, as `request_counts.processing`. In a listing and in results, a path is relative to each
-entry or line; `data`, `has_more`, `first_id` and `last_id` are the page's own.
+A field is given by its path, such as `request_counts.processing`. In a listing and in results, a path is relative to
+each entry or line; `data`, `has_more`, `first_id` and `last_id` are fields of the page.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def paths(document: Any, *, below: Path = ()) -> Iterator[Path]:
 
 
 def put(document: Any, path: Path, change: Callable[[Any], Any]) -> bool:
-    """Change what is at `path` in place, and return whether it was possible: a missing value is added to its object."""
+    """Change the value at `path` in place, or add it to its object, and return whether this was possible."""
     for name in path[:-1]:
         document = _child(document, name)
     name = path[-1]
@@ -100,7 +100,7 @@ def _child(document: Any, name: str | int) -> Any:
 
 
 def decoded(answer: Response) -> Any:
-    """Return the answer's JSON; None if it has none, as after an earlier bend."""
+    """Return the answer's JSON, or None if it has none, for example after an earlier bend."""
     return read(answer.body) if isinstance(answer.body, bytes) else None
 
 

@@ -1,4 +1,4 @@
-"""Faults in a listing: entries that come late, never, or in another order."""
+"""Faults in a listing: entries that are missing for a time, missing at random, or in another order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Entries = list[dict[str, Any]]
 
 
 def delayed_listing(turn: Turn, *, seconds: float = 60.0) -> Response:
-    """Omit entries younger than so many seconds, by the emulator's clock."""
+    """Omit entries younger than `seconds`, by the emulator's clock."""
     latest = turn.now - timedelta(seconds=seconds)
     return _changed(turn, lambda entries: [entry for entry in entries if not _is_after(entry, latest)])
 
 
 def empty_listing(turn: Turn) -> Response:
-    """List nothing, and say that there is no more."""
+    """List nothing, with `has_more` false."""
     return _changed(turn, lambda entries: [], has_more=False)
 
 

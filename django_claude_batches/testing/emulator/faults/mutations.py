@@ -1,6 +1,6 @@
-"""Change a value of an answer: replace, drop, retype, enlarge it, and the other ways in `HOWS`.
+"""Change a value of an answer in one of the ways in `HOWS`: replace, drop, retype, enlarge it and others.
 
-Each function takes the value, the last name of its path, and the random generator, so that a seed repeats the draws.
+Each function takes the value, the last name of its path, and a random generator, so that a seed repeats the draws.
 """
 
 from __future__ import annotations
@@ -165,10 +165,13 @@ def bent_header_value(value: str, name: str, how: str, random: Random) -> str | 
 
 
 def as_header(value: Any) -> str:
-    """Return a JSON value as a header's, with UTF-8 for text outside Latin-1. ValueError if it would break the line."""
+    """Return a JSON value as the value of a header, with UTF-8 for text outside Latin-1.
+
+    Raises ValueError if it contains a line break.
+    """
     text = value if isinstance(value, str) else json.dumps(value)
     if "\r" in text or "\n" in text:
-        raise ValueError(f"a header holds no line break: {text!r:.80}")
+        raise ValueError(f"a header cannot contain a line break: {text!r:.80}")
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:

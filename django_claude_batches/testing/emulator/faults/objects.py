@@ -1,4 +1,4 @@
-"""Faults in the MessageBatch objects of an answer: of one batch, or of each batch of a page."""
+"""Faults in the MessageBatch objects of an answer: in one batch, or in each batch of a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def foreign_results_url(turn: Turn, *, to: str = "http://elsewhere.invalid") -> 
 def wrong_counts(
     turn: Turn, *, processing: int = 0, succeeded: int = 1, errored: int = 0, canceled: int = 0, expired: int = 0
 ) -> Response:
-    """Change `request_counts` by so many, so that they differ from the lines (by default one succeeded too many)."""
+    """Add these numbers to `request_counts`, so that they differ from the lines (by default one succeeded too many)."""
     added = {
         "processing": processing,
         "succeeded": succeeded,

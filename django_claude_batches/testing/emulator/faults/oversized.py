@@ -1,4 +1,4 @@
-"""Faults of answers that are huge or expensive to read: a gzip bomb, a flood of lines, markup, a reason."""
+"""Faults that make answers huge or expensive to read: a gzip bomb, a flood of lines, markup, a long reason phrase."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def gzip_bomb(head: bytes, size: int, filling: bytes = b" ") -> bytes:
 
 
 def markup(turn: Turn, *, size: int = 1_000_000) -> Response:
-    """Send a body of `size` times "<" for any request."""
+    """Send a body of `size` times "<"."""
     answer = turn.answer()
     return replace(answer, body=b"<" * size)
 

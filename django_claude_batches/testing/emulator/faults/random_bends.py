@@ -1,4 +1,4 @@
-"""Random bends, one for each answer: a random part of it, bent in a random way."""
+"""Random bends, drawn for each answer: a random part of it is changed in a random way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .context import Fault, Turn, verbs_of
 from .fields import ERROR, FIELDS, PAGE, decoded, is_field, paths, read
 from .mutations import HOWS
 
-# Headers that are bent even if the answer has none of them.
+# Headers that are changed even if the answer does not have them.
 HEADERS = (
     *("request-id", "anthropic-workspace-id", "anthropic-organization-id", "date", "server", "content-type"),
     *("content-length", "content-encoding", "retry-after", "retry-after-ms", "x-should-retry", "location"),
@@ -35,7 +35,7 @@ LISTS = frozenset({"endpoint", "spare"})
 # The script's name of random bends; the ledger names the bend that was drawn.
 DRAWN = "drawn"
 
-# Neither those that last until the client's total time limit, nor those that are expensive to read.
+# Not the bodies that last until the client's total time limit, nor those that are expensive to read.
 BODIES: tuple[Body, ...] = ("slow", "cut", "inflated")
 
 # Seconds that a slow body takes, so that thousands of answers can be bent in a minute.
@@ -47,12 +47,12 @@ TRIES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class RandomBends:
-    """A `share` of the answers (0 to 1) is bent, each in one way, drawn by `seed` (the emulator's).
+    """A different random bend for each of a `share` of the answers (0 to 1), drawn by `seed` (default: the emulator's).
 
-    `key` leaves only the calls with that API key, `endpoint` those of these verbs. `spare` names what is never bent, as
-    the ledger names bends, up to what becomes of them: ``"create:status=*"``, ``"results:field=custom_id"``,
-    ``"list:listing=empty"``, ``"*:header=date"``. ``*`` stands for anything. ValueError, with what is allowed, for what
-    is none.
+    `key` selects only the calls with that API key, `endpoint` those of these verbs. `spare` are patterns of bends that
+    are never drawn, in the ledger's form without `to` and `how`: ``"create:status=*"``, ``"results:field=custom_id"``,
+    ``"list:listing=empty"``, ``"*:header=date"``. ``*`` matches anything. Raises ValueError, which lists the allowed
+    values, for an invalid one.
     """
 
     share: float = 0.3
@@ -72,8 +72,8 @@ class RandomBends:
             kind, _, _ = what.partition("=")
             if not any(fnmatchcase(each, verb) for each in VERBS) or not any(fnmatchcase(each, kind) for each in KINDS):
                 raise ValueError(
-                    f"{pattern!r} names no bend: write ENDPOINT:KIND=WHAT, where ENDPOINT is one of "
-                    f"{', '.join(VERBS)}, KIND one of {', '.join(KINDS)}, and * stands for anything"
+                    f"{pattern!r} matches no bend: write ENDPOINT:KIND=WHAT, where ENDPOINT is one of "
+                    f"{', '.join(VERBS)}, KIND one of {', '.join(KINDS)}, and * matches anything"
                 )
 
     @property
@@ -87,7 +87,7 @@ class RandomBends:
 
 
 def bend_of(*, at_random: bool = False, **arguments: Any) -> Bend | RandomBends:
-    """Return the bend of these arguments, which may come from JSON. ValueError for an unknown argument."""
+    """Return the bend of these arguments, which may come from JSON. Raises ValueError for an unknown argument."""
     kind: type[Bend | RandomBends] = RandomBends if at_random else Bend
     known = [each.name for each in dataclasses.fields(kind)]
     for name in arguments:
@@ -119,7 +119,7 @@ def bent_at_random(turn: Turn, *, random: Random, spare: tuple[str, ...]) -> Res
 
 
 def is_spared(verb: str, bend: Bend, spare: tuple[str, ...]) -> bool:
-    """Whether one of these patterns names the bend of an answer to `verb`."""
+    """Whether one of these patterns matches the bend of an answer to `verb`."""
     return any(fnmatchcase(f"{verb}:{bend.what}", pattern) for pattern in spare)
 
 

@@ -81,7 +81,7 @@ def refusal(
 
 
 def not_found(turn: Turn, *, happens: bool = False) -> Response:
-    """Answer 404 for an existing batch: observed up to two minutes after the create call (§11)."""
+    """Answer 404 for an existing batch, which was observed up to two minutes after the create call (§11)."""
     return _answer(turn, errors.batch_unknown(turn.batch_id), {}, happens=happens)
 
 

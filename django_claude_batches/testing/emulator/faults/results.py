@@ -21,7 +21,7 @@ Change = Callable[..., list[Line]]
 
 
 def on_lines(change: Change) -> Callable[..., Response]:
-    """Make a fault from a function of the lines. An answer without lines, a 404, is unchanged."""
+    """Make a fault from a function of the lines. An answer without lines, such as a 404, stays unchanged."""
 
     @functools.wraps(change)
     def spoil(turn: Turn, **options: Any) -> Response:
@@ -34,12 +34,12 @@ def on_lines(change: Change) -> Callable[..., Response]:
 
 
 def cut_mid_line(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
-    """Cut the stream within a line, after so many whole ones (by default half). `clean`: it ends properly."""
+    """Cut the stream within a line, `after` this number of whole lines (default: half). `clean` ends it properly."""
     return cut_lines(turn.answer(), after=after, mid_line=True, clean=clean, reset=reset)
 
 
 def cut_at_line_end(turn: Turn, *, after: int | None = None, clean: bool = False, reset: bool = False) -> Response:
-    """Cut the stream between two lines, after so many (by default half). `clean`: it ends properly."""
+    """Cut the stream between two lines, `after` this number of them (default: half). `clean` ends it properly."""
     return cut_lines(turn.answer(), after=after, mid_line=False, clean=clean, reset=reset)
 
 
@@ -62,7 +62,7 @@ def other_order(turn: Turn) -> Response:
 
 
 def empty_results(lines: list[Line]) -> list[Line]:
-    """Send no line."""
+    """Send no lines."""
     return []
 
 
@@ -77,12 +77,12 @@ def crlf(lines: list[Line]) -> list[Line]:
 
 
 def blank_lines(lines: list[Line]) -> list[Line]:
-    """Send a blank line after each."""
+    """Send a blank line after each line."""
     return [each for line in lines for each in (line, _inserted(b"\n"))]
 
 
 def duplicate_line(lines: list[Line], *, line: int = 1) -> list[Line]:
-    """Send a line again, as the last."""
+    """Send a line once more at the end."""
     return [*lines, lines[line - 1]]
 
 
@@ -92,7 +92,7 @@ def missing_line(lines: list[Line], *, line: int = 1) -> list[Line]:
 
 
 def foreign_line(lines: list[Line], *, line: int = 1, count: int = 1, custom_id: str = "foreign") -> list[Line]:
-    """Send lines of custom_ids that were never sent before a line: `custom_id`, `custom_id`2 and so on."""
+    """Before a line, send lines with custom_ids that no request has: `custom_id`, `custom_id`2 and so on."""
     result = json.loads(lines[0].raw)["result"]
     names = [custom_id if number == 1 else f"{custom_id}{number}" for number in range(1, count + 1)]
     made = [_inserted(json.dumps({"custom_id": name, "result": result}).encode() + b"\n", name) for name in names]
@@ -100,7 +100,7 @@ def foreign_line(lines: list[Line], *, line: int = 1, count: int = 1, custom_id:
 
 
 def garbage_line(lines: list[Line], *, line: int = 1, text: str = '{"custom_id": not JSON') -> list[Line]:
-    """Send a line that is not JSON, `text`, before a line."""
+    """Before a line, send `text`, which is not JSON."""
     return [*lines[: line - 1], _inserted(text.encode() + b"\n"), *lines[line - 1 :]]
 
 

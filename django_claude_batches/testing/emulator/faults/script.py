@@ -1,4 +1,4 @@
-"""Decide which requests meet which fault or bend."""
+"""Script faults and bends: decide to which requests each applies, and apply them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN: dict[str, Fault] = (
 
 @dataclass
 class Scripted:
-    """A fault and what it affects: of the requests it concerns, `times` from the `at`-th on, and a `share` of these."""
+    """A scripted fault: it applies to `times` matching requests from the `at`-th on, and to a `share` of these."""
 
     name: str
     fault: Fault
@@ -42,11 +42,11 @@ class Scripted:
     def __post_init__(self) -> None:
         if self.at < 1 or (self.times is not None and self.times < 1) or not 0 <= self.share <= 1:
             raise ValueError(
-                f"at is {self.at}, times {self.times}, share {self.share}: requests count from 1, shares from 0 to 1"
+                f"at is {self.at}, times {self.times}, share {self.share}: at and times are at least 1, share is 0 to 1"
             )
 
     def meets(self, verb: str, batch_id: str, key: str) -> bool:
-        """Count a request, if this concerns it, and return whether it is affected."""
+        """Count the request if it matches, and return whether the fault applies to it."""
         if verb not in self.fault.verbs or self.batch not in (None, batch_id) or self.key not in (None, key):
             return False
         self.seen += 1
@@ -56,7 +56,7 @@ class Scripted:
 
 
 class Faults:
-    """The scripted faults. If several meet one request, a later one changes what earlier ones made of it."""
+    """The scripted faults. If several apply to one request, a later one changes the answer of the earlier ones."""
 
     def __init__(self, *, seed: str) -> None:
         self._seed = seed
@@ -83,7 +83,7 @@ class Faults:
         with self._lock:
             left = [each for each in self._scripted if each.bend != bend]
             if len(left) == len(self._scripted):
-                raise LookupError(f"there is no such bend here: {bend}")
+                raise LookupError(f"no such bend was scripted: {bend}")
             self._scripted[:] = left
 
     def _random(self, name: str) -> Random:
@@ -94,7 +94,7 @@ class Faults:
             self._scripted.clear()
 
     def respond(self, request: Request, routes: Routes) -> Response:
-        """Return the response of `routes` to `request`, changed by the faults that it meets."""
+        """Return the response of `routes` to `request`, changed by the faults that apply to it."""
         try:
             verb, batch_id = asked(request)
         except errors.Refusal:

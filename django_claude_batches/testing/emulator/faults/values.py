@@ -14,8 +14,8 @@ from django_claude_batches.testing.emulator.lines import Line
 from .context import Fault
 from .results import on_lines
 
-# Replaced in the encoded bytes by a value that Python would not encode as needed.
-PLACE = "the-odd-value-stands-here"
+# A placeholder, replaced in the encoded bytes by a value that Python's encoder cannot produce.
+PLACE = "the-odd-value-goes-here"
 
 # As JSON. The first three are strings, and may be used in a text or as a key too.
 ODD = {
@@ -75,7 +75,7 @@ def _odd_text(json_text: str) -> Callable[..., list[Line]]:
                 case "key":
                     message["odd"] = {PLACE: 1}
                 case _:
-                    raise ValueError(f"where is {where!r}, and can be text, value or key")
+                    raise ValueError(f"where is {where!r}: it must be text, value or key")
 
         return _changed(lines, line, change, json_text=json_text)
 

@@ -1,6 +1,6 @@
 """The checks of a create call before it is answered: the JSON, the list's bounds, and every rule about custom_ids.
 
-Nothing inside `params` is checked here, but when the batch ends (`docs/reference/wire.md` §6).
+What is inside `params` is checked when the batch ends (`docs/reference/wire.md` §6).
 """
 
 from __future__ import annotations

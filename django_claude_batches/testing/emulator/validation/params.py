@@ -1,4 +1,4 @@
-"""The checks when a batch ends: everything inside `params` (`docs/reference/wire.md` §3.2, §6).
+"""Check everything inside `params`, which the API does when a batch ends (`docs/reference/wire.md` §3.2, §6).
 
 A request that fails becomes an errored line and affects no other. Paths have no `requests.N.params.` prefix.
 """
@@ -46,7 +46,7 @@ class Failure(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What the create call's headers say about each of its requests."""
+    """The headers of a create call that apply to each of its requests."""
 
     version: str
     betas: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Terms(NamedTuple):
 
 
 def judge(params: dict[str, Any], terms: Terms, *, in_batch: bool = True) -> Failure | None:
-    """Return the first problem of `params`, or None; with `in_batch`, including what only a batch refuses."""
+    """Return the first problem of `params`, or None; with `in_batch`, also check what only batches refuse."""
     for message in _complaints(params, terms, in_batch=in_batch):
         return Failure("invalid_request_error", message)
     model = MODELS.get(params["model"])

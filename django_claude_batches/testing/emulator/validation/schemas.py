@@ -1,4 +1,4 @@
-"""JSON schemas: what structured outputs refuse (`docs/reference/wire.md` §13)."""
+"""Find JSON schemas that structured outputs refuse (`docs/reference/wire.md` §13)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def ask(review: Review) -> dict[str, Any]:
 
 
 def tag_reviews() -> MessageBatch:
-    """Draft and submit, in the current tenant's schema."""
+    """Draft and submit a batch in the current tenant's schema."""
     untagged = Review.objects.filter(tags="")
     if settings.OURS == "tenant":
         batch = MessageBatch.objects.create_draft(map(ask, untagged), kind="review-tags")

@@ -1,4 +1,4 @@
-"""An emulator, and one with an ended batch of four lines to download."""
+"""Fixtures: an emulator, and one with an ended batch of four lines to download."""
 
 from __future__ import annotations
 

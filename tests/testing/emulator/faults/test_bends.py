@@ -1,4 +1,4 @@
-"""Answers that are bent in one place, by name."""
+"""`Bend`: one declared change of an answer."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_body_that_is_slow(claude, shown, download):
 
 
 def read_until(claude, enough):
-    """Ask for a listing and return the bytes that came until they are enough; then go away."""
+    """Request a listing, and return the first bytes of the answer; then close the connection."""
     request = (
         f"GET {BATCHES} HTTP/1.1\r\nhost: x\r\nx-api-key: {claude.api_key}\r\nanthropic-version: 2023-06-01\r\n\r\n"
     )
@@ -253,32 +253,32 @@ def test_the_ledger_names_them(claude, shown):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "a bend names one of field, header, status, reason, listing, body; this one names none"),
-        ({"field": "id", "header": "date", "to": 1}, "this one names field and header"),
-        ({"field": "id"}, "a field is bent either to=VALUE or by how, which is one of replace, drop, retype, huge, "),
-        ({"field": "id", "to": 1, "how": "nul"}, "a field is bent either to=VALUE or by how"),
-        ({"field": "id", "how": "nil"}, "how is 'nil', and can be replace, drop, retype"),
+        ({}, "give one of field, header, status, reason, listing, body; this bend has none"),
+        ({"field": "id", "header": "date", "to": 1}, "this bend has field and header"),
+        ({"field": "id"}, "a field needs either to or how, which is one of replace, drop, retype, huge, "),
+        ({"field": "id", "to": 1, "how": "nul"}, "a field needs either to or how"),
+        ({"field": "id", "how": "nil"}, "how is 'nil': it must be one of replace, drop, retype"),
         ({"field": "idd", "to": 1}, "no answer has a field 'idd'. Did you mean id? There are: id, type, "),
         (
             {"field": "has_more", "to": 1, "endpoint": "create"},
             "the answer to create has no field 'has_more'. It has: id",
         ),
-        ({"field": "id", "to": 1, "entry": 0}, "entry is 0: entries and lines count from 1"),
+        ({"field": "id", "to": 1, "entry": 0}, "entry is 0: entries and lines are counted from 1"),
         ({"field": "id", "to": 1, "endpoint": "lists"}, "unknown endpoint 'lists'. There are: create, retrieve, list"),
-        ({"header": "a b", "to": 1}, "'a b' is no name of a header"),
-        ({"header": "date", "to": "a\r\nb"}, "a header holds no line break"),
-        ({"status": 99}, "status is 99: it is a number from 200 to 599"),
-        ({"status": 500, "to": 1}, "to and how are for a field or a header; this bend names a status"),
-        ({"listing": "gone"}, "listing is 'gone', and can be delayed, empty, short, reordered"),
-        ({"listing": "empty", "endpoint": "create"}, "a listing is the answer to list, not to create"),
-        ({"reason": 7}, "reason is 7: it is a text"),
-        ({"body": "flood", "endpoint": "list"}, "a flood is of lines of results, not of list"),
-        ({"body": "long"}, "body is 'long', and can be slow, cut, inflated, bomb, markup, flood, dripped, endless_con"),
-        ({"status": 500, "share": 2}, "shares from 0 to 1"),
-        ({"status": 500, "at": 0}, "requests count from 1"),
+        ({"header": "a b", "to": 1}, "'a b' is not the name of a header"),
+        ({"header": "date", "to": "a\r\nb"}, "a header cannot contain a line break"),
+        ({"status": 99}, "status is 99: it must be a number from 200 to 599"),
+        ({"status": 500, "to": 1}, "to and how are for a field or a header; this bend changes a status"),
+        ({"listing": "gone"}, "listing is 'gone': it must be one of delayed, empty, short, reordered"),
+        ({"listing": "empty", "endpoint": "create"}, "listing is only for the endpoint list, not for create"),
+        ({"reason": 7}, "reason is 7: it must be a text"),
+        ({"body": "flood", "endpoint": "list"}, "flood is only for the endpoint results, not for list"),
+        ({"body": "long"}, "body is 'long': it must be one of slow, cut, inflated, bomb, markup, flood, dripped, e"),
+        ({"status": 500, "share": 2}, "share is 0 to 1"),
+        ({"status": 500, "at": 0}, "at and times are at least 1"),
     ],
 )
-def test_what_there_is_not_is_said(arguments, message):
+def test_invalid_bends_are_refused_with_the_allowed_values(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         ClaudeEmulator().bend(Bend(**arguments))
 
@@ -295,7 +295,7 @@ def test_what_there_is_not_is_said(arguments, message):
         ("random:spare=create:*+*:header=date", RandomBends(spare=("create:*", "*:header=date"))),
     ],
 )  # fmt: skip
-def test_as_a_text(text, bend):
+def test_a_bend_is_parsed_from_a_text(text, bend):
     parsed = parse_bend(text)
     assert vars(parsed) | {"endpoint": parsed.endpoints} == vars(bend) | {"endpoint": bend.endpoints}
 
@@ -303,15 +303,15 @@ def test_as_a_text(text, bend):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is no bend: write ENDPOINT"),
+        ("", "'' is not a bend: write ENDPOINT"),
         ("lists:status=500", "unknown endpoint 'lists'"),
         ("list:stat=500", "Bend has no 'stat'. It has: endpoint, field, header, "),
         ("random:field=id", "RandomBends has no 'field'. It has: share, seed, "),
-        ("random@3", "random bends are for each answer or a share of them"),
-        ("random:spare=create", "'create' names no bend: write ENDPOINT:KIND=WHAT"),
+        ("random@3", "random bends apply to each answer or to a share of them"),
+        ("random:spare=create", "'create' matches no bend: write ENDPOINT:KIND=WHAT"),
     ],
 )
-def test_a_text_that_says_nothing(text, message):
+def test_invalid_texts_are_refused(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_bend(text)
 

@@ -1,4 +1,4 @@
-"""Answers that are lost, cut, late or slow, and batches that land all the same, later, or never."""
+"""Answers that are lost, cut, late or slow, and batches that are made all the same, later, or never."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listings that lack entries, or have them in another order."""
+"""Listings that lack entries, or have another order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MessageBatch objects that are not what they should be."""
+"""Faults in MessageBatch objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.testing.caller import BATCHES, call, create
 
 @pytest.fixture(params=["retrieve", "list"])
 def seen(claude, batch_id, request):
-    """The batch as one of the two calls shows it."""
+    """Return the batch from one of the two calls."""
 
     def look():
         if request.param == "retrieve":

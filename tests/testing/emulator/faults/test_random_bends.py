@@ -1,4 +1,4 @@
-"""Answers that are bent at random."""
+"""`RandomBends`: random changes of answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.testing.caller import BATCHES, call, create
 
 
 def story(bends, *, seed=1, count=150, key=None):
-    """What the ledger names of so many rounds of calls."""
+    """Return the bends in the ledger after this number of rounds of calls."""
     with ClaudeEmulator(seed=seed) as claude:
         claude.add_key("another")
         batch_id = create(claude, "a", "b")
@@ -35,7 +35,7 @@ def test_a_seed_repeats_them():
 
 
 @pytest.mark.slow
-def test_all_that_can_be_bent_is():
+def test_every_kind_of_bend_is_drawn():
     names = story(RandomBends(share=1))
     kinds = {name.partition("=")[0] for name in names}
     wanted = {
@@ -61,7 +61,7 @@ def test_of_one_key_only():
 
 
 @pytest.mark.slow
-def test_what_is_spared_is_not_bent():
+def test_spared_bends_are_not_drawn():
     spare = ("*:status=*", "*:header=*", "*:body=*", "results:*", "list:listing=*", "list:field=data*", "*:field=id")
     names = story(RandomBends(share=1, spare=spare))
     assert {name.partition("=")[0] for name in names} == {"list:field", "retrieve:field"}
@@ -69,6 +69,6 @@ def test_what_is_spared_is_not_bent():
 
 
 @pytest.mark.parametrize("pattern", ["create", "make:status=*", "create:state=*"])
-def test_a_spared_bend_that_there_is_not(pattern):
-    with pytest.raises(ValueError, match="names no bend: write ENDPOINT:KIND=WHAT"):
+def test_an_unknown_spared_bend_is_refused(pattern):
+    with pytest.raises(ValueError, match="matches no bend: write ENDPOINT:KIND=WHAT"):
         RandomBends(spare=(pattern,))

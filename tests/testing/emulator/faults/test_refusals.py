@@ -1,4 +1,4 @@
-"""Statuses in place of what was asked."""
+"""Faults that answer with an error status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams of results that break off, and lines that should not be there."""
+"""Faults in the stream of results: cuts, and wrong lines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.testing.caller import BATCHES, call, create
 
 @pytest.fixture
 def honest(claude, download):
-    """The lines as they are, in their order."""
+    """Return the correct lines, in their order."""
     lines = download().body.splitlines(keepends=True)
     claude.downloads.clear()
     return lines
 
 
 def spoiled(claude, download, name, **options):
-    """Download twice: the first meets the fault, and the second must not."""
+    """Download twice: the fault must apply to the first download only. Return its body."""
     claude.fault(name, **options)
     first = download().body
     assert sorted(download().lines) == ["a", "b", "c", "d"]
@@ -128,7 +128,7 @@ def test_a_refusal_has_no_lines(claude, name):
     assert call(claude, "GET", f"{BATCHES}/{create(claude)}/results").status == 404
 
 
-def test_a_fault_that_cannot_be_is_an_error_of_the_emulator(claude, download):
+def test_an_impossible_fault_is_an_error_of_the_emulator(claude, download):
     claude.fault("unknown_block", line=5)
     answer = download()
     assert answer.status == 500

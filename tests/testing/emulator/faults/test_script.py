@@ -1,4 +1,4 @@
-"""Which requests meet a fault."""
+"""To which requests a fault applies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_counting_starts_when_it_is_scripted(claude):
     assert statuses(claude, 3) == [200, 500, 200]
 
 
-def test_only_what_it_concerns_is_counted(claude):
+def test_only_matching_requests_are_counted(claude):
     claude.fault("server_error", on="create", at=2)
     create(claude)
     assert statuses(claude) == [200] * 6
@@ -76,7 +76,7 @@ def test_clearing(claude):
     assert statuses(claude, 2) == [200, 200]
 
 
-def test_a_later_fault_spoils_what_an_earlier_one_made(claude):
+def test_a_later_fault_changes_the_answer_of_an_earlier_one(claude):
     claude.fault("overloaded")
     claude.fault("slow_answer", delay=0)
     claude.fault("server_error", at=2)
@@ -88,7 +88,7 @@ def test_a_later_fault_spoils_what_an_earlier_one_made(claude):
     ]
 
 
-def test_what_is_no_call_of_the_api_meets_none(claude):
+def test_no_fault_applies_to_other_paths(claude):
     claude.fault("server_error", times=None)
     assert call(claude, "GET", "/nowhere").status == 404
     assert call(claude, "PUT", BATCHES).status == 405
@@ -101,12 +101,12 @@ def test_what_is_no_call_of_the_api_meets_none(claude):
         ({"name": "crlf", "line": 1}, "crlf has no option 'line'. It has: none"),
         ({"name": "html", "stat": 1}, "html has no option 'stat'. It has: status, retry_after, happens"),
         ({"name": "html", "on": "lists"}, "unknown verb 'lists'. There are: create, retrieve, list, "),
-        ({"name": "html", "at": 0}, "requests count from 1"),
-        ({"name": "html", "times": 0}, "requests count from 1"),
-        ({"name": "html", "share": 2}, "shares from 0 to 1"),
+        ({"name": "html", "at": 0}, "at and times are at least 1"),
+        ({"name": "html", "times": 0}, "at and times are at least 1"),
+        ({"name": "html", "share": 2}, "share is 0 to 1"),
     ],
 )
-def test_what_there_is_not_is_said(arguments, message):
+def test_invalid_faults_are_refused_with_the_allowed_values(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         ClaudeEmulator().fault(**arguments)
 
@@ -124,21 +124,21 @@ def test_what_there_is_not_is_said(arguments, message):
         ("html:on=list+create,batch=b", {"at": 1, "times": 1, "on": ("list", "create"), "batch": "b"}),
     ],
 )
-def test_as_a_text(text, arguments):
+def test_a_fault_is_parsed_from_a_text(text, arguments):
     assert parse(text) == {"name": "html"} | arguments
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is no fault: write NAME"),
-        ("html@x", "'html@x' is no fault"),
+        ("", "'' is not a fault: write NAME"),
+        ("html@x", "'html@x' is not a fault"),
         ("htm", "unknown fault 'htm'. Did you mean html?"),
         ("html:x=1", "html has no option 'x'"),
         ("html:on=nowhere", "unknown verb 'nowhere'"),
     ],
 )
-def test_a_text_that_says_nothing(text, message):
+def test_invalid_texts_are_refused(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parse(text)
 

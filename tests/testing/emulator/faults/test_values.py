@@ -1,4 +1,4 @@
-"""One line with something odd in it, between lines that are as ever."""
+"""Faults within one line: the other lines are unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.testing.caller import BATCHES, call, create
 
 @pytest.fixture
 def odd(claude, download):
-    """The bytes of the first line, which meets the fault; the three others must be as ever."""
+    """Return the bytes of the first line with the fault; the three others must be unchanged."""
     honest = download().body.splitlines(keepends=True)
 
     def spoil(name, **options):
@@ -104,6 +104,6 @@ def test_the_line_is_a_succeeded_one():
     assert stopped == ["end_turn", "tired"]
 
 
-def test_a_place_that_there_is_not(claude, download):
+def test_an_unknown_where_is_refused(claude, download):
     claude.fault("nul", where="nowhere")
     assert "where is 'nowhere'" in download().json["error"]["message"]

@@ -1,1 +1,1 @@
-"""What the API refuses: at once, and when the batch ends."""
+"""What the API refuses at once, and when the batch ends."""

@@ -98,7 +98,7 @@ def test_a_paused_turn_is_no_prefill():
     assert judge(params(model="claude-opus-5-5", messages=messages), Terms("2026-10-21")) is None
 
 
-def test_the_version_speaks_before_the_model():
+def test_the_version_is_checked_before_the_model():
     failure = judge(params(model="claude-opus-5-5", temperature=1), Terms("2026-10-21"))
     assert failure.message == "temperature: Extra inputs are not permitted"
 

@@ -221,5 +221,5 @@ ODD = st.recursive(
 
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.sampled_from(MEMBERS), ODD, max_size=3))
-def test_nothing_that_json_can_say_raises(changes):
+def test_no_json_value_raises(changes):
     assert isinstance(judge(params() | changes, OLD), Failure | None)

@@ -1,4 +1,4 @@
-"""A value that fits a schema, and what structured outputs refuse."""
+"""Values that fit a schema, and schemas that structured outputs refuse."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_fitting(schema, value):
 
 
 def objects(inner):
-    """Schemas of objects, in which one name has one type and any two bounds can be met: all of them fit one value."""
+    """Draw schemas of objects in which each name has one type and all bounds can be met together."""
     lists = st.fixed_dictionaries(
         {"type": st.just("array"), "prefixItems": st.just(PAIR["prefixItems"])},
         optional={"minItems": st.integers(0, 3), "maxItems": st.integers(3, 5)},
@@ -173,7 +173,7 @@ def test_without_a_word_in_the_prompt_strings_are_filled_all_the_same():
 
 
 def doubled(levels):
-    """A small schema, whose value has 2 ** levels parts."""
+    """Return a small schema whose value has 2 ** levels parts."""
     parts = {
         f"l{n}": {"properties": {key: {"$ref": f"#/$defs/l{n + 1}"} for key in "ab"}, "required": ["a", "b"]}
         for n in range(levels)
@@ -182,7 +182,7 @@ def doubled(levels):
 
 
 def chained(length):
-    """A schema whose references lead to each other, one after the other."""
+    """Return a schema with a chain of references."""
     links = {f"l{n}": {"items": {"$ref": f"#/$defs/l{n + 1}"}} for n in range(length)}
     return {"$defs": links | {f"l{length}": {"type": "string"}}, "$ref": "#/$defs/l0"}
 
@@ -215,7 +215,7 @@ def test_nothing_is_filled_where_nothing_fits(schema):
     assert fitting(schema, TEXT) == {}
 
 
-def test_a_value_has_no_more_parts_than_may_be():
+def test_a_value_has_a_maximum_of_parts():
     assert len(json.dumps(fitting(doubled(10), TEXT))) > 2**10
     assert MAX_NODES < 2**60
 
