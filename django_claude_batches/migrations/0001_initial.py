@@ -257,7 +257,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -266,7 +266,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (
@@ -346,7 +346,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -355,7 +355,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (
@@ -639,7 +639,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -648,7 +648,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (
@@ -718,7 +718,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -727,7 +727,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (

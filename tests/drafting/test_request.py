@@ -35,7 +35,7 @@ def nested(levels: int) -> list[Any]:
         ({"custom_id": "", "params": {}}, "at least one"),
         ({"custom_id": "é", "params": {}}, "only the characters"),
         ({"custom_id": "a\n", "params": {}}, "only the characters"),
-        ({"custom_id": "x" * 51, "params": {}}, "the API allows 64; 14 are ours"),
+        ({"custom_id": "x" * 51, "params": {}}, "the API allows 64, and 14 are needed for a prefix"),
         ({"custom_id": 7, "params": {}}, "must be text"),
         ({**item(9), "custom_id": "r-1"}, "used twice"),
         ({"params": [1]}, "must be a JSON object"),
@@ -62,7 +62,7 @@ def nested(levels: int) -> list[Any]:
         ({"params": {**BODY, "messages": "Hello"}}, "params.messages must be a list"),
         (
             {"params": {**BODY, "betas": ["a-beta"]}},
-            "params.betas is no member of a Messages call's body: give them to",
+            "params.betas is no member of a Messages call's body: pass them to",
         ),
         *(
             ({"params": {**BODY, key: {}}}, f"params.{key} is no member of a Messages call's body")
