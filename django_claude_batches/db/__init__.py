@@ -1,1 +1,1 @@
-"""Database tools: leases, dispatch, keyset pages, COPY, and the packet limit of MySQL."""
+"""Database tools: leases, dispatch of due rows, keyset pages, COPY, and the packet limit of MySQL and MariaDB."""

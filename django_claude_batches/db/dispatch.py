@@ -1,8 +1,8 @@
-"""Select due rows for which a Celery message is sent, and space those messages out while no worker takes them.
+"""Dispatch due rows: send a Celery message for each, less and less often while no worker takes them.
 
-No message has an `expires`: that compares the clocks of two machines, and django-celery-beat drops the setting.
-Instead, the interval between messages for a row doubles while no worker takes them, up to 15 minutes: a day without
-workers leaves about a hundred messages for each row.
+The interval between the messages for a row doubles while no worker takes one, up to 15 minutes: a day without workers
+leaves about a hundred messages for each row. Messages have no `expires`, which compares the clocks of two machines, and
+which django-celery-beat drops.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
 MAX_DISPATCH_INTERVAL = timedelta(minutes=15)
 
-# Counting stops here, so that the small integer does not overflow. The longest interval is reached long before.
+# Maximum of `dispatch_count`, a small integer. The longest interval is reached long before.
 MAX_DISPATCHES = 100
 
 
 class Dispatchable(Leased):
-    """A row with a lease and the time of its next action, for which a message is sent.
+    """A row with a lease and a next action. When the action is due, a Celery message is sent.
 
-    A worker acquires it with `dispatched_at=None`: otherwise the row counts as not taken, and its next message is late.
+    A worker that acquires the lease has to set `dispatched_at=None`. Otherwise the message counts as not taken, and the
+    next one is sent late.
     """
 
     next_action_at = models.DateTimeField(_("next action at"), null=True, blank=True, db_index=True)
@@ -39,10 +40,10 @@ class Dispatchable(Leased):
         null=True,
         blank=True,
         editable=False,
-        help_text=_("When a message was sent that no worker has taken yet."),
+        help_text=_("When the last message was sent, if no worker has taken it yet."),
     )
     dispatch_count = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text=_("Consecutive messages that no worker took since it became due.")
+        default=0, editable=False, help_text=_("Consecutive messages that no worker took since the row became due.")
     )
 
     class Meta(Leased.Meta):
@@ -64,12 +65,13 @@ class DispatchableQuerySet(LeasedQuerySet[_M_co]):
     ) -> list[int]:
         """Call `dispatch` with the primary key of each due row for which to send a message now; return these keys.
 
-        They are marked: until a worker takes a row, it is not dispatched again for `first_interval`, then for twice as
-        long, up to 15 minutes. A row that became due after its last message waits for `first_interval` only. At most
-        `limit` rows are dispatched, the first due ones, and none of `exclude`.
+        The rows are marked as dispatched. Until a worker takes a row, it is not dispatched again for `first_interval`,
+        then for twice as long, and so on up to 15 minutes. If a row became due after its last message, only
+        `first_interval` has to pass. At most `limit` rows are dispatched, in the order in which they became due, and
+        none of `exclude`.
 
-        With a `first_interval` of 0 (the in-process tick, which does the work itself) nothing is marked, and rows that
-        were marked lately are dispatched too.
+        With a `first_interval` of 0 (the in-process tick, which does the work itself), rows are neither marked nor left
+        out because of a recent mark.
         """
         rows = self.due().primary().exclude(pk__in=exclude).order_by("next_action_at", "pk")
         if first_interval:
@@ -77,10 +79,10 @@ class DispatchableQuerySet(LeasedQuerySet[_M_co]):
         pks = list(rows.values_list("pk", flat=True)[:limit])
         if first_interval:
             untaken = When(_last_message_was_not_taken(), then=Least(F("dispatch_count") + 1, MAX_DISPATCHES))
-            # In this order: MySQL and MariaDB read what an earlier assignment has changed.
+            # The order matters: in an UPDATE, MySQL and MariaDB read the values that earlier assignments have set.
             marks = {"dispatch_count": Case(untaken, default=1), "dispatched_at": DatabaseNow()}
-            # By key alone, not by `rows`. Two ticks may return a row twice, and mark one that was just taken: this is
-            # harmless, as a task needs the lease.
+            # Filter by key only, not by `rows`. If two ticks run at once, both may dispatch a row, or mark a row that
+            # was just taken. That is harmless, because a task needs the lease.
             self.model._default_manager.using(rows.db).filter(pk__in=pks).update(**marks)
         for pk in pks:
             dispatch(pk)
@@ -100,7 +102,7 @@ def _last_message_was_not_taken() -> Q:
 def _was_dispatched_lately(first_interval: timedelta) -> Q:
     """Match rows whose last message is too recent for another one, by the database's clock.
 
-    That is within the first interval of any message, and within the n-th of the n-th in a row that was not taken.
+    After any message, the first interval has to pass; after the n-th consecutive message that no worker took, the n-th.
     """
     intervals = dispatch_intervals(first_interval)
     lately = Q(dispatched_at__gt=now_plus(-first_interval))
@@ -112,7 +114,7 @@ def _was_dispatched_lately(first_interval: timedelta) -> Q:
 
 
 def dispatch_intervals(first_interval: timedelta) -> list[timedelta]:
-    """Return the first interval, the second, and so on up to the longest."""
+    """Return the intervals after the first message, the second, and so on, up to the longest."""
     intervals = [first_interval]
     while timedelta(0) < intervals[-1] < MAX_DISPATCH_INTERVAL:
         intervals.append(min(intervals[-1] * 2, MAX_DISPATCH_INTERVAL))

@@ -1,4 +1,4 @@
-"""Read rows in bounded pages by keyset, or cut them into bounded lists."""
+"""Read rows in bounded pages by keyset pagination, and split iterables into bounded lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.db import models
 from django.db.models.expressions import Combinable
 
-# Rows per page, to read and to write: lists of 5,000 cost 70 MB more and are no faster (docs/performance.md).
+# Rows per page, for reads and writes. Pages of 5,000 rows need 70 MB more and are no faster (docs/performance.md).
 PAGE_ROWS = 1000
 
 # Bytes, or characters, of large columns per page, so that large rows are read a few at a time.
@@ -26,9 +26,9 @@ def chunked(
     size: Callable[[T], int] = lambda _item: 0,
     max_size: int = PAGE_BYTES,
 ) -> Iterator[list[T]]:
-    """Yield the items in lists of at most `count` and, by `size`, at most `max_size`; a larger item is alone in one.
+    """Yield lists of at most `count` items, whose sizes add up to at most `max_size`. A larger item has its own list.
 
-    A list of `count` items is yielded before the next item is asked for.
+    A list of `count` items is yielded before the next item is read.
     """
     chunk: list[T] = []
     total = 0
@@ -51,8 +51,8 @@ def pages(
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the key and these columns of short rows, in pages of `size`, one query each; `key` is unique.
 
-    By keyset and never by `.iterator()`. That is not constant memory on every driver; and behind a transaction pooler
-    its server-side cursors do not belong to one client, and return the rows of other processes' queries.
+    Django's `.iterator()` is not used: its memory is not bounded with every driver, and behind a transaction pooler its
+    server-side cursors do not belong to one client, and return rows of other processes' queries.
     """
     ahead = rows = rows.order_by(key)
     while page := list(ahead.values_list(key, *columns)[:size]):
@@ -63,9 +63,9 @@ def pages(
 
 
 def sized_pages(rows: models.QuerySet[M, T], key: str, size: Combinable) -> Iterator[models.QuerySet[M, T]]:
-    """Yield the rows by their key, in pages of at most 1,000 rows or about 8 MB; `key` is unique among them.
+    """Yield querysets of the rows in the order of `key`, which is unique: pages of at most 1,000 rows or about 8 MB.
 
-    By keyset, as `pages`.
+    `size` is the number of bytes of a row. As in `pages`, no server-side cursor is used.
     """
     ahead = rows = rows.order_by(key)
     while sizes := list(ahead.values_list(key, size)[:PAGE_ROWS]):

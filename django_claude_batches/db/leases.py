@@ -1,6 +1,6 @@
 """Leases: exclusive, timed holds on a row. The row stores a token and the expiry, by the database's clock.
 
-A conditional UPDATE acquires the lease. It needs no lock, and works alike on SQLite, PostgreSQL and MariaDB.
+A conditional UPDATE acquires a lease. This needs no lock, and works the same on SQLite, PostgreSQL and MariaDB.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ LEASE = timedelta(minutes=5)
 
 CHUNK_SIZE = 2000  # Django's default for `iterator()`
 
-# Primary keys that one query reads or names. Databases limit the parameters of a query: SQLite to 32,766, PostgreSQL
-# with server-side binding to 65,535.
+# Maximum primary keys that one query reads or has as parameters. Databases limit the parameters of a query: SQLite to
+# 32,766, PostgreSQL with server-side binding to 65,535.
 MAX_KEYS = 10_000
 
 
 class DatabaseNow(Now):
-    """The database's clock in UTC, at the start of the statement.
+    """The database's time in UTC, at the start of the statement.
 
-    Django's `Now()` is the session's local time on MySQL and MariaDB, and Django sets no time zone for the session:
-    with `default-time-zone = -05:00`, rows that were due were not found for five hours.
+    On MySQL and MariaDB, Django's `Now()` returns the local time of the session, for which Django sets no time zone:
+    with `default-time-zone = -05:00`, due rows would not be found for five hours.
     """
 
     def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
@@ -54,21 +54,22 @@ def is_free() -> Q:
 
 
 class PrimaryQuerySet(models.QuerySet[_M_co]):
-    """A queryset that can read from the database that is written to: decisions must not rest on a lagging replica."""
+    """A queryset that can read from the primary database, because decisions must not depend on a lagging replica."""
 
     def primary(self) -> Self:
+        """Use the database that is written to."""
         return self.using(router.db_for_write(self.model))
 
     def of_accounts(self, aliases: Collection[str] | None, path: str = "account") -> Self:
-        """Match the rows of these accounts, or all rows if it is None. `path` leads to the column with the alias."""
+        """Match the rows of these accounts, or all rows if None. `path` is the lookup of the account's alias."""
         return self if aliases is None else self.filter(**{f"{path}__in": aliases})
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
         """Yield the rows, `chunk_size` (2,000; at most 10,000) at a time, without a server-side cursor.
 
-        Behind a transaction pooler such a cursor returns rows of other processes' queries. Here the primary keys are
-        read first, and each chunk of rows is one query, which prefetches too. Slices, groups, distinct rows and
-        combined querysets are read all at once.
+        Behind a transaction pooler, such a cursor returns rows of other processes' queries. Instead, the primary keys
+        are read first, and then each chunk of rows with one query, and its prefetches. Slices, groups, distinct rows
+        and combined querysets are read all at once.
         """
         if chunk_size is not None and chunk_size <= 0:
             raise ValueError("Chunk size must be strictly positive.")
@@ -86,11 +87,11 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
     def _in_chunks(self, size: int) -> Iterator[Any]:
         rows, pages_of_keys = self._by_keys()
         for page in pages_of_keys:
-            for keys in chunked(dict.fromkeys(page), size):  # a filter over a join returns a row several times
+            for keys in chunked(dict.fromkeys(page), size):  # a join may return a row several times
                 yield from rows.filter(pk__in=keys)
 
     def _by_keys(self) -> tuple[Self, Iterable[Iterable[Any]]]:
-        """Return the ordered rows, and their primary keys: in pages if they are the order, otherwise all at once."""
+        """Return the ordered rows, and their primary keys: in pages if ordered by key, otherwise all at once."""
         is_by_key = tuple(self.query.order_by) in {("pk",), (self.model._meta.pk.name,)}
         if self.ordered and not (is_by_key and self.query.standard_ordering):
             return self, [self.values_list("pk", flat=True)]
@@ -100,31 +101,37 @@ class PrimaryQuerySet(models.QuerySet[_M_co]):
 
 
 class LeasedQuerySet(PrimaryQuerySet[_M_co]):
-    """Rows with a lease."""
+    """A queryset of rows with a lease."""
 
     def acquire(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> str | None:
-        """Lease the row for `ttl`, with these changes, if it is in this queryset and free. Return the token or None."""
+        """Lease the row for `ttl`, and make these changes, if it matches this queryset and is free.
+
+        Return the token of the lease, or None if the row could not be leased.
+        """
         token = secrets.token_hex(16)
         taken = self.filter(is_free(), pk=pk).update(lease_token=token, lease_until=now_plus(ttl), **changes)
         return token if taken else None
 
     @contextmanager
     def lease(self, pk: int, ttl: timedelta = LEASE, **changes: Any) -> Iterator[str | None]:
-        """Hold the lease that `acquire` returns until the end of the block; None if the row cannot be leased."""
+        """Acquire a lease and release it at the end of the block. Yield the token, or None as `acquire` does."""
         token = self.acquire(pk, ttl, **changes)
         try:
             yield token
         finally:
             if token is not None:
-                rows: Any = self.model._default_manager.using(self.db)  # not `self`: a leased row may not match it
+                rows: Any = self.model._default_manager.using(self.db)  # not `self`, which may no longer match the row
                 rows.release(pk, token)
 
     def leased_by(self, pk: int, token: str) -> Self:
-        """Match the row while this lease is valid, so that a process whose lease expired writes nothing."""
+        """Match the row while this lease is valid, so that a process whose lease expired does not change it."""
         return self.filter(pk=pk, lease_token=token, lease_until__gte=DatabaseNow())
 
     def renew(self, pk: int, token: str, ttl: timedelta = LEASE) -> bool:
-        """Extend the lease, which also locks the row inside a transaction. False means that it is lost: stop."""
+        """Extend the lease, and return whether it is still valid. If not, stop: another process may have the row.
+
+        Inside a transaction this also locks the row.
+        """
         return bool(self.leased_by(pk, token).update(lease_until=now_plus(ttl)))
 
     def release(self, pk: int, token: str) -> None:

@@ -1,6 +1,6 @@
-"""Check that a row fits into one statement (`max_allowed_packet` of MySQL and MariaDB).
+"""Check that a row fits into one statement: `max_allowed_packet` of MySQL and MariaDB.
 
-For a longer one the server closes the connection, which loses the transaction.
+The server closes the connection if a statement is longer, which loses the transaction.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Plain = str | bytes | memoryview | int | Decimal | None
 # Maximum bytes of a row's other columns and of the statement itself.
 ROW_OVERHEAD_BYTES = 64 * 1024
 
-# Bytes of a row from which on it is checked: the smallest packet in use is 1 MB (the default is 16), and escapes at
-# most double the bytes.
+# Smaller rows are not checked: the smallest limit in use is 1 MB (the default is 16 MB), and escaping at most doubles
+# the bytes of a row.
 MIN_CHECKED_BYTES = 490_000
 
 TEXTS = (str, bytes, memoryview)
@@ -29,7 +29,7 @@ def obstacle(*values: Plain, using: str) -> str:
     connection: Any = connections[using]
     if connection.vendor != "mysql":
         return ""
-    # It encodes bytes as hexadecimal digits; mysqlclient escapes them.
+    # PyMySQL encodes bytes as hexadecimal digits; mysqlclient escapes them.
     in_hex = connection.Database.__name__ == "pymysql"
     needed = ROW_OVERHEAD_BYTES + sum(_escaped_length(value, in_hex=in_hex) for value in values)
     with connection.cursor() as cursor:
@@ -37,11 +37,11 @@ def obstacle(*values: Plain, using: str) -> str:
         (taken,) = cursor.fetchone()
     if needed <= taken:
         return ""
-    return f"the row needs {needed:,} bytes in a statement, and the server takes {taken:,} (its max_allowed_packet)"
+    return f"the row needs {needed:,} bytes in a statement, and the server accepts {taken:,} (its max_allowed_packet)"
 
 
 def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
-    """Return the indexes of the rows that do not fit into a statement, and why."""
+    """Return why rows do not fit into a statement, by the index of the row."""
     if connections[using].vendor != "mysql":
         return {}
     large = {index: row for index, row in enumerate(rows) if _length(row) > MIN_CHECKED_BYTES}
@@ -50,7 +50,7 @@ def obstacles(rows: Sequence[Iterable[Plain]], *, using: str) -> dict[int, str]:
 
 
 def _length(row: Iterable[Plain]) -> int:
-    """Return the maximum number of bytes that the row's texts may have, without encoding them."""
+    """Return an upper bound of the bytes of the row's texts, without encoding them."""
     return sum(
         len(value) * (4 if isinstance(value, str) and not value.isascii() else 1)
         for value in row

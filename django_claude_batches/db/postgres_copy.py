@@ -1,4 +1,4 @@
-"""Bulk inserts by PostgreSQL's COPY: rows are built while the server stores those before them."""
+"""Bulk inserts by PostgreSQL's COPY: rows are built while the server stores the rows before them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models
 
-# Text may be a view of its UTF-8, as for JSON in a line: that saves one copy. Bytes are for a column of bytes.
+# A text may be a view of its UTF-8, such as JSON in a line: that saves a copy. Bytes are for binary columns.
 Value = str | memoryview | bytes | int | Decimal | None
 
 Values = tuple[Value, ...]
 
 
 class Table(NamedTuple):
-    """A model's table, and its columns that are written; the others are null."""
+    """A model's table, and the columns that are written. The other columns are null."""
 
     model: type[models.Model]
     columns: tuple[str, ...]
@@ -28,16 +28,16 @@ class Table(NamedTuple):
 
     @property
     def json_at(self) -> int | None:
-        """Return the index of its JSON column, whose value may be a view of bytes."""
+        """Return the index of the JSON column, whose value may be a view of bytes; None if there is none."""
         return next((at for at, field in enumerate(self.fields) if isinstance(field, models.JSONField)), None)
 
 
-# Prefix of the text of a jsonb in binary form (`jsonb_recv`).
+# Prefix of a jsonb value's text in binary format (`jsonb_recv`).
 JSONB_VERSION = b"\x01"
 
 
 def is_possible(using: str) -> bool:
-    """Whether this is PostgreSQL with psycopg 3. With psycopg 2, whose COPY differs, rows are inserted as elsewhere."""
+    """Whether this is PostgreSQL with psycopg 3. The COPY of psycopg 2 differs, so INSERT is used with it."""
     connection: Any = connections[using]
     return bool(connection.vendor == "postgresql" and connection.Database.__version__.startswith("3"))
 
@@ -45,17 +45,19 @@ def is_possible(using: str) -> bool:
 def copy(table: Table, rows: Iterable[Values], *, using: str) -> None:
     """Append the rows to the table, all or none.
 
-    Building rows while COPY stores those before costs no extra time: the server works in parallel. They must be built
-    without the database, which would never answer.
+    The rows are built while the server stores the rows before them, which takes no extra time. Building a row must not
+    use this database connection: a query would block forever.
 
-    No staging table: the caller writes only rows that do not exist yet, under a lease or in a new batch.
+    There is no staging table, because the caller writes only rows that do not exist yet, under a lease or in a new
+    batch.
     """
     connection: Any = connections[using]
     names = ", ".join(map(connection.ops.quote_name, table.columns))
     into = f"COPY {connection.ops.quote_name(table.model._meta.db_table)} ({names}) FROM STDIN"
     json_at = table.json_at
-    # As text without JSON: in binary form PostgreSQL 15 collects 1,000 rows before it stores any, and small chunks
-    # would wait. With JSON in binary form: it is sent as its bytes, neither escaped here nor unescaped by the server.
+    # Without a JSON column, use the text format: with the binary format, PostgreSQL 15 collects 1,000 rows before it
+    # stores any, which delays small chunks. With one, use the binary format: the JSON is sent as its bytes, without
+    # escaping and unescaping.
     if json_at is not None:
         into, rows = f"{into} (FORMAT BINARY)", _with_version(rows, json_at)
     with connection.cursor() as cursor, connection.wrap_database_errors, cursor.cursor.copy(into) as pipe:
@@ -67,7 +69,7 @@ def copy(table: Table, rows: Iterable[Values], *, using: str) -> None:
 
 @lru_cache
 def _types(table: Table, using: str) -> list[str]:
-    """Return the columns' types without their lengths. A jsonb is sent as bytes: psycopg would encode text again."""
+    """Return the columns' types without lengths. A jsonb is sent as bytea: psycopg would encode a text again."""
     types = [str(field.db_type(connections[using])).partition("(")[0] for field in table.fields]
     return ["bytea" if name == "jsonb" else name for name in types]
 

@@ -1,4 +1,4 @@
-"""Count the body of a create call as it will be sent: its bytes, and what one batch may hold."""
+"""Compute the size of a create call's body as it will be sent, and enforce the limits of one batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django_claude_batches.drafting.request import TAG_LENGTH, Prepared
 from django_claude_batches.estimates import ExpectedUsage
 from django_claude_batches.exceptions import LimitExceeded
 
-# What precedes, separates and follows the requests in the body of a create call.
+# The bytes before, between and after the requests in the body of a create call.
 ENVELOPE = (b'{"requests":[', b",", b"]}")
 
 
@@ -20,12 +20,12 @@ def request_prefix(custom_id: str, tag: str) -> bytes:
 
 
 def wire_bytes(request: Prepared) -> int:
-    """Count the bytes that a request takes in the body, including the tag and braces, without the comma."""
+    """Return the bytes of a request in the body, including the tag and braces, without the comma."""
     return len(request_prefix(request.custom_id, "x" * TAG_LENGTH)) + request.params_bytes + 1
 
 
 class BodySize:
-    """Count requests, bytes and expected usage as they are added, up to what one batch may hold."""
+    """Count the requests, bytes and expected usage of a batch as requests are added, up to its limits."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -34,19 +34,19 @@ class BodySize:
 
     @classmethod
     def resumed(cls, requests: int, size: int, expected: Iterable[Mapping[str, Any]] | None) -> BodySize:
-        """Return a counter that continues from a batch's requests, its body's bytes and its expected usage."""
+        """Return a counter that continues from a batch's number of requests, body bytes and expected usage."""
         tally = cls()
         if requests:
             tally.requests, tally.bytes, tally.expected = requests, size, ExpectedUsage(expected or ())
         return tally
 
     def has_room(self, request: Prepared, *, most: int, most_bytes: int) -> bool:
-        """Whether the request fits within these limits. The first one always does: otherwise it would fit nowhere."""
+        """Whether the request fits within these limits. The first one always does: no other batch has more room."""
         size = self.bytes + wire_bytes(request) + len(ENVELOPE[1])
         return not self.requests or (self.requests < most and size <= most_bytes)
 
     def add(self, request: Prepared) -> Prepared:
-        """Count the request and return it; raise LimitExceeded, naming it, if it exceeds a limit."""
+        """Count the request and return it. Raise LimitExceeded, with its custom_id, if it exceeds a limit."""
         self.bytes += wire_bytes(request) + (len(ENVELOPE[1]) if self.requests else 0)
         self.requests += 1
         if self.requests > wire.MAX_REQUESTS:
@@ -54,7 +54,7 @@ class BodySize:
         if self.bytes > wire.MAX_BODY_BYTES:
             raise self._exceeded(
                 request,
-                f"the body would have {self.bytes:,} bytes with this request, and a batch holds at most "
+                f"the body would have {self.bytes:,} bytes with this request, and a batch may have at most "
                 f"{wire.MAX_BODY_BYTES:,}",
             )
         self.expected.add(request)

@@ -1,4 +1,4 @@
-"""Encode params as JSON text, and name the place of what cannot be encoded."""
+"""Encode params as JSON text. If that is not possible, the error names the place of the invalid value."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 from django_claude_batches.exceptions import InvalidRequest
 
-# Levels of nesting. Python 3.11 can read about 1,000, less its stack: any process must be able to read what is stored.
+# Maximum levels of nesting. Every process must be able to decode the stored text; Python 3.11 decodes about 1,000
+# levels, less those of its own stack.
 MAX_DEPTH = 500
 
-# Bytes of a row's cells as JSON: they are kept beside the request, for an export.
+# Maximum bytes of a row's cells as JSON, which are stored with the request for an export.
 MAX_CELLS_BYTES = 64_000
 
 MAX_PATH_LENGTH = 80
-# Keys that the message of an error quotes. Other keys may be part of a prompt.
+# Keys that an error message may quote. Other keys may be part of a prompt.
 QUOTABLE_KEY = re.compile(r"[A-Za-z_]\w{,39}", re.ASCII)
 
 CONTAINERS = (dict, list, tuple)
@@ -25,13 +26,13 @@ Path = tuple[Any, ...]
 
 
 class NotPlain(Exception):
-    """Encoding may run foreign code: the value contains a subclass of dict or list."""
+    """The value contains a subclass of dict or list, so that encoding it may run code of the caller."""
 
 
 def plain_copy(value: Any, sizes: list[int]) -> Any:
-    """Return a copy of a dict or list with all its content, so that later changes of the original do not affect it.
+    """Return a deep copy of a dict or list, so that later changes of the original do not affect it.
 
-    The approximate bytes of its JSON are added to `sizes`. Raise NotPlain, or RecursionError for endless nesting.
+    Append the approximate bytes of its JSON to `sizes`. Raise NotPlain, or RecursionError if the value contains itself.
     """
     if type(value) is dict:
         made: Any = value.copy()
@@ -52,7 +53,7 @@ def plain_copy(value: Any, sizes: list[int]) -> Any:
 
 
 def encode(params: Any) -> str:
-    """Return the compact JSON text; raise InvalidRequest, naming the place, if it cannot be encoded."""
+    """Return the compact JSON text. Raise InvalidRequest, with the place of the value, if it cannot be encoded."""
     reason = ""
     try:
         text = _text(params)
@@ -72,7 +73,7 @@ _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", "
 
 
 def encode_cells(cells: Any) -> str:
-    """Return the cells of a table's row as a JSON list; raise InvalidRequest unless they are texts that can be kept."""
+    """Return the cells of a table row as a JSON list. Raise InvalidRequest unless they are texts that can be kept."""
     if not isinstance(cells, (list, tuple)) or not all(isinstance(cell, str) for cell in cells):
         raise InvalidRequest("cells must be a list of texts")
     try:
@@ -82,8 +83,8 @@ def encode_cells(cells: Any) -> str:
         raise InvalidRequest("a cell has half of a character, which UTF-8 cannot encode") from None
     if size > MAX_CELLS_BYTES:
         raise InvalidRequest(
-            f"its cells have {size:,} bytes, and at most {MAX_CELLS_BYTES:,} are kept with a request: shorten them, or "
-            "do not keep the columns"
+            f"its cells have {size:,} bytes, and at most {MAX_CELLS_BYTES:,} can be kept with a request: shorten them, "
+            "or do not keep the columns"
         )
     return text
 
@@ -96,7 +97,7 @@ def _text(value: Any) -> str:
 
 
 def _is_plain(params: Any, text: str) -> bool:
-    """Whether nesting and keys are valid: `json` encodes deep nesting and other keys without an error. Fast."""
+    """Whether nesting and keys are valid: `json` encodes deep nesting, and keys of other types, without an error."""
     if text.count("[") + text.count("{") > MAX_DEPTH:
         return False
     found = [params]
@@ -118,7 +119,7 @@ def _children(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _walk(params: Any) -> Iterator[tuple[Path, Any]]:
-    """Yield every value with the keys that lead to it, each before its content."""
+    """Yield every value with the keys that lead to it; a container comes before its content."""
     pending: list[tuple[Path, Any]] = [((), params)]
     while pending:
         path, value = pending.pop()
@@ -127,7 +128,7 @@ def _walk(params: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def _value_problem(value: Any, depth: int) -> str:
-    """Return what is wrong with the value itself, or with its keys."""
+    """Return what is wrong with the value itself or with its keys; empty if they are valid."""
     if isinstance(value, dict) and (trouble := _key_problem(value)):
         return trouble
     if isinstance(value, CONTAINERS):
@@ -158,7 +159,7 @@ def _why(value: Any, verb: str) -> str:
 
 
 def _key(key: Any) -> str:
-    """Return a key if it can be quoted: a word of the API or of a schema, or a number."""
+    """Return the key as JSON if it is a plain name or a number; otherwise "…", because it may be part of a prompt."""
     return json.dumps(key) if not isinstance(key, str) or QUOTABLE_KEY.fullmatch(key) or key.isdecimal() else "…"
 
 

@@ -16,16 +16,16 @@ from django_claude_batches.drafting.target import content_types_of, resolve_targ
 from django_claude_batches.exceptions import InvalidRequest
 from django_claude_batches.model_limits import warnings_of
 
-# Characters of the tag that, with an underscore after it, is prefixed to each custom_id on the wire.
+# Characters of the tag. On the wire, the tag and an underscore precede each custom_id.
 TAG_LENGTH = 13
 
 MAX_OUR_CUSTOM_ID = wire.MAX_CUSTOM_ID_LENGTH - TAG_LENGTH - 1
 
-# Arguments of `messages.create` in the official SDK that it does not send in the body. The API refuses them there.
+# Arguments of `messages.create` in the official SDK that are not sent in the body. The API refuses a body with them.
 SDK_ARGUMENTS = {
-    "betas": "give them to create_draft(betas=…), or to a job as betas",
+    "betas": "pass them to create_draft(betas=…), or set betas on the job",
     "extra_body": "put its members into params",
-    "extra_headers": "a batch sends none but those of betas and user_profile_id",
+    "extra_headers": "a batch sends only the headers of betas and user_profile_id",
     "extra_query": "leave it out",
     "timeout": "leave it out",
 }
@@ -53,9 +53,9 @@ KEYS = {"custom_id": None, "params": None, "target": None, "cells": None}
 class DraftRequest(TypedDict):
     """One item for `create_draft`.
 
-    `params` is the body of a Messages call. `custom_id` is the item's position (from 0) unless given; `target` is any
-    saved model instance, found again as `result.target`. `cells` is the row of a table that the request is about: it is
-    not sent, and comes back in a CSV export under the names of `cells_header`.
+    `params` is the body of a Messages call. `custom_id` defaults to the item's position, from 0. `target` is any saved
+    model instance, which `result.target` returns later. `cells` are the cells of the table row that the request is
+    about: they are not sent, and a CSV export has them in the columns of `cells_header`.
     """
 
     params: Mapping[str, Any]
@@ -67,8 +67,9 @@ class DraftRequest(TypedDict):
 class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes eight times as long
     """A request that was checked: its params as compact JSON text, and their size in bytes of UTF-8.
 
-    The fields that determine its cost are stored with the text; `max_tokens` is 0 if the API will refuse it. `warnings`
-    lists what its model refuses. `cells` is a row of a table as a JSON list, which is stored and not sent.
+    `max_tokens` and `inference_geo` are needed to estimate the cost; `max_tokens` is 0 if the API will refuse it.
+    `warnings` lists the parameters that the model refuses. `cells` is a table row as a JSON list, which is stored but
+    not sent.
     """
 
     position: int
@@ -94,9 +95,9 @@ class Prepared(NamedTuple):  # made for each request: a frozen dataclass takes e
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A request that was checked but is not encoded: its params are a copy, and can be encoded while others are stored.
+    """A request that was checked but not encoded. Its params are a copy, to be encoded while other rows are stored.
 
-    `size` is the approximate number of bytes of their JSON, and of the cells.
+    `size` is the approximate number of bytes of the params' JSON and of the cells.
     """
 
     position: int
@@ -108,7 +109,7 @@ class Checked:
     cells: str | None = None
 
     def encoded(self) -> Prepared:
-        """Encode the params. No foreign code runs. Raise InvalidRequest if they cannot be encoded."""
+        """Encode the params, which runs no code of the caller. Raise InvalidRequest if they cannot be encoded."""
         try:
             text = encode_params(self.params)
         except InvalidRequest as error:
@@ -132,8 +133,8 @@ class Checked:
 def encode_params(params: Any) -> str:
     """Return `params` as the compact JSON text that will be sent; raise InvalidRequest if the API would refuse it.
 
-    Only what no model accepts is refused here: the API judges all else when the batch has ended, and returns it as that
-    request's error (docs/reference/wire.md §6).
+    Only params that no model accepts are refused. The API checks all others while it processes the batch, and returns
+    an error as that request's result (docs/reference/wire.md §6).
     """
     if not isinstance(params, Mapping):
         raise InvalidRequest(f"params must be a JSON object, not {type(params).__name__}")
@@ -147,7 +148,7 @@ def encode_params(params: Any) -> str:
 
 
 def _problem(params: Mapping[str, Any]) -> str:
-    """Return what no model accepts: arguments of the call that are not part of its body, and missing members."""
+    """Return why no model accepts these params: an argument that is not part of the body, or a missing member."""
     for key, instead in SDK_ARGUMENTS.items():
         if key in params:
             return f"params.{key} is no member of a Messages call's body: {instead}"
@@ -161,25 +162,25 @@ def _problem(params: Mapping[str, Any]) -> str:
 
 
 def _kind(value: Any) -> str:
-    """Return the value if it is a number, otherwise its type: the message is public, and the value may be a prompt."""
+    """Return a number itself, and the type of other values, which may be prompts: messages must not quote them."""
     if isinstance(value, (int, float)):
         return f"{value!r:.80}"
     return type(value).__name__ if value else f"an empty {type(value).__name__}"
 
 
 def model_of(params: Mapping[str, Any]) -> str:
-    """Return the model's name as its column holds it."""
+    """Return the model's name as it is stored."""
     return sanitize.text(str(params.get("model") or ""), MAX_MODEL_LENGTH)
 
 
 def max_tokens_of(params: Mapping[str, Any]) -> int:
-    """Return `max_tokens`, or 0 if the API will refuse it or it is missing."""
+    """Return `max_tokens`, or 0 if it is missing or the API will refuse it."""
     given = params.get("max_tokens")
     return given if isinstance(given, int) and 0 < given <= MAX_TOKENS and given is not True else 0
 
 
 def geo_of(params: Mapping[str, Any]) -> str:
-    """Return the `inference_geo` if it has a price of its own."""
+    """Return the `inference_geo` if it changes the price; otherwise an empty text."""
     return "us" if params.get("inference_geo") == "us" else ""
 
 
@@ -188,8 +189,8 @@ def check_custom_id(custom_id: Any) -> str:
         raise InvalidRequest(f"custom_id must be text, not {type(custom_id).__name__}")
     if len(custom_id) > MAX_OUR_CUSTOM_ID:
         raise InvalidRequest(
-            f"custom_id has {len(custom_id)} characters and may have {MAX_OUR_CUSTOM_ID}: "
-            f"the API allows {wire.MAX_CUSTOM_ID_LENGTH}; {TAG_LENGTH + 1} are ours"
+            f"custom_id has {len(custom_id)} characters and may have {MAX_OUR_CUSTOM_ID}: the API allows "
+            f"{wire.MAX_CUSTOM_ID_LENGTH}, and {TAG_LENGTH + 1} are needed for a prefix"
         )
     if not wire.CUSTOM_ID_PATTERN.fullmatch(custom_id):
         raise InvalidRequest("custom_id may hold only the characters a-z, A-Z, 0-9, _ and -, and at least one")
@@ -199,7 +200,10 @@ def check_custom_id(custom_id: Any) -> str:
 def check(
     item: Any, position: int, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
 ) -> Checked | Prepared:
-    """Check one item; encode params that are not plain. Raise InvalidRequest with its position and custom_id."""
+    """Check one item. Raise InvalidRequest, with its position and custom_id, if it is invalid.
+
+    Params that contain subclasses of dict or list are encoded at once: that may run code of the caller.
+    """
     if isinstance(item, Prepared):
         return item._replace(position=position)
     custom_id: Any = None
@@ -207,7 +211,7 @@ def check(
         if not isinstance(item, Mapping) or "params" not in item:
             raise InvalidRequest('each item must be a mapping with "params"')
         if unknown := item.keys() - KEYS:
-            raise InvalidRequest(f"unknown key {sorted(map(str, unknown))[0]!r}: {', '.join(KEYS)} are known")
+            raise InvalidRequest(f"unknown key {sorted(map(str, unknown))[0]!r}: the keys are {', '.join(KEYS)}")
         custom_id = item.get("custom_id")
         custom_id = str(position) if custom_id is None else custom_id
         check_custom_id(custom_id)
@@ -229,7 +233,7 @@ def _with_place(error: InvalidRequest, position: int, custom_id: str | None) -> 
 
 
 def check_header(name: str, value: Any) -> str:
-    """Return what will be sent in a header; raise InvalidRequest for what no header can contain."""
+    """Return the value of a header. Raise InvalidRequest if no header can contain it; the value is not quoted."""
     if not isinstance(value, str) or not HEADER_WORD.fullmatch(value):
         given = "" if isinstance(value, str) else f", not {type(value).__name__}"
         raise InvalidRequest(f"{name} must be one word of printable ASCII without commas{given}")
@@ -237,7 +241,10 @@ def check_header(name: str, value: Any) -> str:
 
 
 def checked(items: Iterable[Any], *, using: str, rows_are_replicas: bool = False) -> Iterator[Checked | Prepared]:
-    """Check the items lazily, one by one, for this database; none is kept."""
+    """Yield the items as they are checked, one by one, for the database `using`.
+
+    Raise InvalidRequest for an invalid item, and if there is no item.
+    """
     content_types = content_types_of(using)
     position = -1
     for position, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""The row that a request is about, as a content type and a key."""
+"""Store the row that a request is about as a content type and a primary key."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from django_claude_batches.exceptions import InvalidRequest
 MAX_OBJECT_ID = 64
 
 WRONG_DATABASE = (
-    "target {label} {pk} was read from the database {read!r}, and what is asked about it belongs to the row of the "
-    "same key in {written!r}: read it from there, or say rows_are_replicas = True where both are the same row"
+    "target {label} {pk} was read from the database {read!r}, but results belong to the row of the same key in "
+    "{written!r}: read it from there, or set rows_are_replicas = True if both are the same row"
 )
 
 
 def content_types_of(using: str) -> ContentTypeManager:
-    """Return the content types of the database that stores the package's rows: their ids differ between databases."""
+    """Return the content types of the database that stores the package's rows: ids differ between databases."""
     return ContentType.objects.db_manager(using)
 
 
 def resolve_target(
     target: Any, content_types: ContentTypeManager, *, rows_are_replicas: bool = False
 ) -> tuple[int | None, str | None]:
-    """Return the target's content type and primary key as text; one query for each model, then none.
+    """Return the id of the target's content type, and its primary key as text. One query for each model.
 
-    Raise InvalidRequest for a row of another database than the one in which its key is looked up again, unless the
-    caller says that the rows are replicas.
+    Raise InvalidRequest unless the target is a saved instance, and for a row that was read from another database than
+    its model is written to, unless `rows_are_replicas`.
     """
     if target is None:
         return None, None

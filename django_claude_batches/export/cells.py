@@ -15,31 +15,31 @@ from django_claude_batches.models.result import text_of
 Cell = str | int | None
 Row = Mapping[str, Any]
 
-# What a spreadsheet may skip before a formula: spaces, quotes, and invisible characters.
+# Characters that a spreadsheet may skip before a formula: spaces, quotes, and invisible characters.
 _SKIPPED = r'["\x00-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]*+'
 
 _FORMULA = rf"{_SKIPPED}[=+\-@\uff1d\uff0b\uff0d\uff20]"
 _AT_ITS_BEGINNING = re.compile(rf"[\t\r\n]|{_FORMULA}")
-# A line inside that begins with "-" is an item of a list: answers have many.
+# A "-" at the beginning of a later line is not escaped: it usually begins an item of a list.
 _INSIDE = re.compile(rf"([\t;](?={_FORMULA})|[\r\n](?={_SKIPPED}[=+@\uff1d\uff0b\uff20]))")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: `needs` names what is read for it; `value` returns the cell."""
+    """A column: `needs` names the values of the row that are read, from which `value` returns the cell."""
 
     needs: tuple[str, ...]
     value: Callable[[Row], Cell]
-    # Whether it shows the request: a person who may view answers may not be allowed to view prompts.
+    # Whether the column is part of the request: viewing prompts needs another permission than viewing answers.
     is_of_request: bool = False
 
 
 def escape_formula(cell: Cell) -> Cell:
-    """Return a text that no spreadsheet runs, with an apostrophe before what it would take for a formula.
+    """Return the cell with an apostrophe before everything that a spreadsheet would run as a formula.
 
-    The characters are OWASP's (https://owasp.org/www-community/attacks/CSV_Injection), at the beginning of the cell,
-    and where a spreadsheet whose separator is not a comma begins another cell: after a semicolon, a tab or a line end.
-    After a line end a "-" stays as it is. Numbers stay numbers.
+    The characters are those of OWASP (https://owasp.org/www-community/attacks/CSV_Injection). They are escaped at the
+    beginning of the cell, and where a spreadsheet with another separator than the comma begins a cell: after a
+    semicolon, a tab or a line end. After a line end, a "-" is not escaped. Numbers are returned unchanged.
     """
     if not isinstance(cell, str):
         return cell
@@ -65,7 +65,7 @@ def _target_type(row: Row) -> Cell:
     return None if app is None else f"{app}.{row['request__content_type__model']}"
 
 
-# The columns that stand for several: those of the uploaded file, and the members of answers.
+# Names for several columns: those of the uploaded file, and the members of answers.
 CELLS, OUTPUT = "cells", "output"
 
 # All columns, in the order in which they are offered.
@@ -105,5 +105,5 @@ DEFAULT_COLUMNS = (
 
 
 def default_columns(batch: MessageBatch) -> list[str]:
-    """Return the columns of a batch's CSV; one made of a table has cells in place of targets."""
+    """Return the default columns of a batch's CSV. A batch made from a table has its cells instead of targets."""
     return [name for name in DEFAULT_COLUMNS if not batch.cells_header or not name.startswith("target_")]

@@ -1,4 +1,4 @@
-"""The columns of one CSV file: those of `cells.COLUMNS`, and in place of two of them as many as the batches have."""
+"""The columns of one CSV file: `cells.COLUMNS`, with `cells` and `output` replaced by what the batches have."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from django_claude_batches.models.result import text_of
 from django_claude_batches.output_schema.errors import InvalidOutput
 from django_claude_batches.output_schema.json_text import decoded, unfenced
 
-# What precedes the name of a column of ours that the uploaded file has too, and of a member of answers that either has.
+# Prefix of a column in `cells.COLUMNS` whose name the uploaded file has too, and of a member of answers whose name is
+# already used.
 OURS, ANSWERS = "claude_", "answer_"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Columns side by side: their titles, what is read for them, and the function that returns their cells."""
+    """Adjacent columns: their titles, the values that are read, and the function that returns their cells."""
 
     titles: tuple[str, ...]
     needs: tuple[str, ...]
@@ -29,10 +30,11 @@ class Block:
 
 
 def blocks(names: Sequence[str], batches: Sequence[int]) -> list[Block]:
-    """Return the columns of a CSV with these results' batches.
+    """Return the columns of a CSV with the results of these batches.
 
-    Those of uploaded files keep their names, side by side where files differ. A column of ours that has the name of one
-    of these is called `claude_…`, and a member of answers that has the name of any of them `answer_…`.
+    Columns of uploaded files keep their names; if the files differ, their columns are side by side. If a column of
+    `cells.COLUMNS` has the same name as one of these, its name becomes `claude_…`. If a member of answers has the same
+    name as any other column, its name becomes `answer_…`.
     """
     headers = headers_of(batches) if CELLS in names else {}
     fields = output_fields(batches) if OUTPUT in names else ()
@@ -51,14 +53,14 @@ def blocks(names: Sequence[str], batches: Sequence[int]) -> list[Block]:
 
 
 def headers_of(batches: Iterable[int]) -> dict[int, tuple[str, ...]]:
-    """Return the header of each batch that was made of a table whose cells were kept."""
+    """Return the header of each batch that was made from a table and has its cells."""
     rows = MessageBatch.objects.primary().order_by("pk").values_list("pk", "cells_header")
     found = (row for chunk in chunked(batches) for row in rows.filter(pk__in=chunk))
     return {pk: tuple(header) for pk, header in found if header}
 
 
 def output_fields(batches: Iterable[int]) -> tuple[str, ...]:
-    """Return the members of the answers that the batches' first requests ask for by a JSON Schema."""
+    """Return the names of the members that the JSON Schemas in the batches' first requests have."""
     rows = BatchRequest.objects.primary().filter(position=0)
     asked = (rows.filter(batch=pk).values_list("params_text", flat=True).first() for pk in batches)
     return tuple(dict.fromkeys(name for params in asked for name in _members(params or "")))
@@ -94,7 +96,7 @@ def _fields(names: tuple[str, ...], taken: set[str]) -> Block:
 
 
 def _decoded(message: str | None) -> Any:
-    """Return the answer's JSON; None if it is none, as one that was cut off."""
+    """Return the answer's JSON; None if it is not JSON, such as a truncated answer."""
     try:
         return decoded(unfenced(text_of(json.loads(message or "null"))))
     except (InvalidOutput, RecursionError):

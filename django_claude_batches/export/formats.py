@@ -20,13 +20,13 @@ from django_claude_batches.models.large_columns import PARAMS
 from django_claude_batches.models.request import BatchRequest, BatchRequestQuerySet
 from django_claude_batches.models.result import BatchResultQuerySet
 
-# Approximate bytes per chunk.
+# Approximate bytes of each chunk that an export yields.
 CHUNK_BYTES = 64 * 1024
 
 # Without it, Excel decodes the file with the machine's code page instead of UTF-8.
 BOM = b"\xef\xbb\xbf"
 
-# Stored size of each column that may be large.
+# Stored size, in bytes or characters, of each column that may be large.
 LARGE_COLUMN_SIZES: dict[str, Combinable] = {
     "message_text": Coalesce(Length("message_text"), 0),
     "raw": Coalesce(Length("raw"), 0),
@@ -44,10 +44,10 @@ MISSING = "missing"
 
 
 class Export(ABC):
-    """Results as a file's bytes, a chunk at a time. Each is read once; the order of `results` does not matter.
+    """Iterate over the bytes of a file with the results, in chunks. Each result is read once, in constant memory.
 
-    They are ordered by batch, then by request; results without a request follow, by custom_id. `results` must not be
-    sliced.
+    The order is by batch, then by position of the request; results without a request follow, by custom_id. The order of
+    the queryset `results` is ignored, and it must not be sliced.
     """
 
     suffix: ClassVar[str]
@@ -55,9 +55,9 @@ class Export(ABC):
 
     def __init__(self, results: BatchResultQuerySet) -> None:
         self._results = results
-        # Results that were written so far.
+        # Number of rows that were written so far.
         self.rows = 0
-        # Results that were left out because what the line needs was purged.
+        # Number of results that were left out because a purge removed what their line needs.
         self.left_out = 0
 
     def __iter__(self) -> Iterator[bytes]:
@@ -77,12 +77,14 @@ class Export(ABC):
 
 
 class JsonlExport(Export):
-    """One line for each result as the API sent it, with the custom_id of the stored row.
+    """JSON Lines: one line for each result as the API sent it, with the custom_id of the stored row.
 
-    Nothing is lost except the order of keys and, on PostgreSQL, spaces between them. If the row does not have all of
-    the line, the original line is written. Characters that end a line in some readers are escaped. A result whose
-    message was purged is left out, and counted; so is any result without a message in a batch that was purged, because
-    it is no longer known whether an original line was stored with it.
+    The line is the same except for the order of keys and, on PostgreSQL, the spaces between them. If the columns of the
+    row cannot express the whole line, the stored original line is written. Characters that end a line in some readers
+    are escaped.
+
+    A result whose message was purged is left out, and counted in `left_out`. In a batch that was purged, so is any
+    result without a message, because it is no longer known whether it had an original line.
     """
 
     suffix = "jsonl"
@@ -100,12 +102,12 @@ class JsonlExport(Export):
 
 
 class CsvExport(Export):
-    """A table for spreadsheets, in UTF-8 with a byte order mark; `columns` are any of `cells.COLUMNS`.
+    """CSV for spreadsheets, in UTF-8 with a byte order mark. `columns` are names of `cells.COLUMNS`.
 
-    `cells` are the columns of the uploaded tables that the requests were made of, under their own names, and `output`
-    the members of answers that a JSON Schema asks for. `missing` are requests without a result: they follow the
-    results, with the result type `missing`. A text that a spreadsheet would run as a formula gets an apostrophe before
-    it, unless `escape_formulas` is False.
+    The name `cells` includes the columns of the uploaded tables from which the requests were made, and `output` the
+    members of answers that a JSON Schema defines. `missing` are requests without a result, which follow the results
+    with the result type `missing`. An apostrophe is written before a text that a spreadsheet would run as a formula,
+    unless `escape_formulas` is False.
     """
 
     suffix = "csv"
@@ -125,7 +127,7 @@ class CsvExport(Export):
         self._missing = missing
         self._escape = cells.escape_formula if escape_formulas else lambda cell: cell
         if unknown := [name for name in self._names if name not in cells.COLUMNS]:
-            raise ValueError(f"unknown column {unknown[0]!r}: {', '.join(cells.COLUMNS)} are known")
+            raise ValueError(f"unknown column {unknown[0]!r}: the columns are {', '.join(cells.COLUMNS)}")
 
     def _lines(self) -> Iterator[bytes]:
         writer = csv.writer(_Echo())
@@ -143,7 +145,7 @@ class CsvExport(Export):
 
 
 class _Echo:
-    """A file for a csv writer, whose `writerow` returns what this `write` does: the line."""
+    """A file for a csv writer. `writerow` returns what `write` returns: the line."""
 
     def write(self, text: str) -> str:
         return text
@@ -153,12 +155,12 @@ FORMATS: dict[str, type[Export]] = {kind.suffix: kind for kind in (JsonlExport, 
 
 
 def _batches(rows: BatchResultQuerySet | BatchRequestQuerySet) -> list[int]:
-    """Return the keys of the rows' batches, in order."""
+    """Return the primary keys of the rows' batches, in order."""
     return sorted(rows.order_by().values_list("batch_id", flat=True).distinct())
 
 
 def _read(results: BatchResultQuerySet, batches: Iterable[int], names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield these columns of the results: JSON as the text that the database has, without decoding it."""
+    """Yield these columns of the results. JSON is read as text and not decoded."""
     names = list(names)
     size: Combinable = reduce(add, (LARGE_COLUMN_SIZES[name] for name in names if name in LARGE_COLUMN_SIZES), Value(0))
     rows = results.order_by().annotate(
@@ -167,21 +169,21 @@ def _read(results: BatchResultQuerySet, batches: Iterable[int], names: Iterable[
     for batch_id in batches:
         of_batch = rows.filter(batch=batch_id)
         own = BatchRequest.objects.filter(batch=batch_id, pk=OuterRef("request_id"))
-        # Two queries, each along an index. The second reads results of an adopted batch, and any whose request was
-        # removed.
-        for piece in sized_pages(of_batch.filter(request__batch=batch_id), "request__position", size):
-            yield from piece.values(*names)
-        for piece in sized_pages(of_batch.exclude(Exists(own)), "custom_id", size):
-            yield from piece.values(*names)
+        # Two queries, each ordered by an index. The second reads results without a request: those of an adopted batch,
+        # and those whose request was removed.
+        for page in sized_pages(of_batch.filter(request__batch=batch_id), "request__position", size):
+            yield from page.values(*names)
+        for page in sized_pages(of_batch.exclude(Exists(own)), "custom_id", size):
+            yield from page.values(*names)
 
 
 def _read_missing(
     requests: BatchRequestQuerySet, batches: Iterable[int], names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the same columns of requests without a result: what only a result has is null."""
+    """Yield the same columns of requests without a result; columns that only a result has are None."""
     shared = {name: name.removeprefix(OF_REQUEST) for name in names if name.startswith(OF_REQUEST) or name in SHARED}
     nothing = {**dict.fromkeys(names), "result_type": MISSING}
     for batch_id in batches:
-        for piece in sized_pages(requests.filter(batch=batch_id), "position", PARAMS.size):
-            for row in piece.values_list(*shared.values()):
+        for page in sized_pages(requests.filter(batch=batch_id), "position", PARAMS.size):
+            for row in page.values_list(*shared.values()):
                 yield {**nothing, **dict(zip(shared, row, strict=True))}

@@ -1,4 +1,4 @@
-"""Rebuild the API's result line from a row. No I/O."""
+"""Rebuild the API's result line from the columns of a result. No I/O."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from django_claude_batches.models.result import ResultType
 
-# A member of each error in a result line (docs/reference/wire.md §3.5). A row with a different one has the original
+# The `details` of each error in a result line (docs/reference/wire.md §3.5). If they differ, the row has the original
 # line.
 DETAILS = {"error_visibility": "user_facing"}
 
-# What is needed to find members in valid JSON: strings, and the punctuation outside of them.
+# The tokens that are needed to find members in valid JSON: strings, and punctuation outside of strings.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:]')
 
 
@@ -22,12 +22,12 @@ _LINE_ENDS = {mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}
 
 
 def line(row: Mapping[str, Any]) -> bytes | None:
-    """Return the line, without its newline, with the stored custom_id; None if what it needs was purged.
+    """Return the line with the stored custom_id, without a newline; None if a purge removed what the line needs.
 
-    U+0085, U+2028 and U+2029, which JSON has in strings only, are escaped: some readers would end the line there.
+    U+0085, U+2028 and U+2029, which occur only in JSON strings, are escaped: some readers would end the line there.
 
     `row` has the columns `custom_id`, `result_type`, `raw`, `error_type`, `error_message` and `error_request_id`, the
-    message's JSON as `message_text`, and `is_purged`, which says whether a purge of its batch has begun.
+    message's JSON as `message_text`, and `is_purged`: whether a purge of the batch has begun.
     """
     if row["raw"] is not None:
         return _encoded(with_custom_id(bytes(row["raw"]), row["custom_id"]).decode(errors="surrogatepass"))
@@ -43,10 +43,10 @@ def line(row: Mapping[str, Any]) -> bytes | None:
 
 
 def with_custom_id(raw: bytes, custom_id: str) -> bytes:
-    """Return a line with another custom_id, otherwise unchanged byte for byte.
+    """Return the line with another custom_id, otherwise unchanged byte for byte.
 
-    The line is valid JSON, otherwise it would not be a row, and may be nested to any depth. Its custom_id is found as a
-    member of the outermost object, not as text, which may occur in an answer too; repeated members are all replaced.
+    The line is valid JSON, because it was stored as a result, and may be nested to any depth. Only members of the
+    outermost object are replaced, because an answer may contain the same text. A repeated member is replaced each time.
     """
     written = json.dumps(custom_id).encode()
     parts, done, depth = [], 0, 0
@@ -73,7 +73,7 @@ def _envelope(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(text: str) -> bytes:
-    """Encode JSON, with lone surrogates (which the API sent as bytes) and line ends as JSON escapes."""
+    """Encode JSON text, and write lone surrogates (which the API sent as bytes) and line ends as JSON escapes."""
     for mark, escape in _LINE_ENDS.items():
         text = text.replace(mark, escape)
     return text.encode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Which results an export includes: the same conditions as the filters of their list."""
+"""Select the results of an export, by the same conditions as the filters of the list of results."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ RESULT_FILTERS = (
 def missing_rows(
     batch: MessageBatch, selection: ResultSelection, columns: Iterable[str]
 ) -> BatchRequestQuerySet | None:
-    """Return the requests without a result that a CSV of the batch has too: those of a table, if nothing is filtered.
+    """Return the requests without a result that a CSV of the batch includes, so that it has every uploaded row.
 
-    So every row that was uploaded comes back.
+    Return None unless the batch was made from a table, its cells are exported, and the results are not filtered.
     """
     if CELLS not in columns or not batch.cells_header or not selection.is_everything:
         return None
@@ -33,17 +33,17 @@ def missing_rows(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultSelection:
-    """The conditions that results must meet, all of them. Without any: all results."""
+    """The conditions of an export. Results have to meet all of them; without conditions, all results are included."""
 
     # Any of these outcomes, of RESULT_FILTERS.
     outcomes: Sequence[str] = ()
-    # Errored, with any of these types.
+    # Errored, with any of these error types.
     error_types: Sequence[str] = ()
     # Not billed at the batch rate.
     of_another_tier: bool = False
     # Of unknown cost.
     of_unknown_cost: bool = False
-    # The prefix of their custom_id.
+    # A prefix of the custom_id.
     beginning: str = ""
 
     def apply(self, results: BatchResultQuerySet) -> BatchResultQuerySet:
@@ -67,7 +67,7 @@ class ResultSelection:
         return bool(self.error_types or self.of_another_tier or self.of_unknown_cost or self.beginning)
 
     def describe(self) -> list[str]:
-        """Return the conditions as texts, for the timeline."""
+        """Return the conditions as a list of texts, for the timeline."""
         words = [" or ".join(self.outcomes) or "all results"]
         if self.error_types:
             words.append(f"error type {' or '.join(kind or '-' for kind in self.error_types)}")

@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         default="",
-                        help_text="Whose batches the account's rows are.",
+                        help_text="The installation that the account's batches belong to.",
                         max_length=100,
                         verbose_name="installation",
                     ),
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="The same by the clock of the worker's machine.",
+                        help_text="When the tick began, by the clock of the worker's machine.",
                         null=True,
                     ),
                 ),
@@ -61,7 +61,9 @@ class Migration(migrations.Migration):
                 (
                     "audit_findings",
                     models.PositiveIntegerField(
-                        default=0, help_text="Of the last audit: those that need a person.", verbose_name="findings"
+                        default=0,
+                        help_text="Findings of the last audit that require a person.",
+                        verbose_name="findings",
                     ),
                 ),
                 (
@@ -70,7 +72,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         editable=False,
-                        help_text="Of the last audit: the first that need a person.",
+                        help_text="The first findings of the last audit that require a person.",
                     ),
                 ),
                 (
@@ -79,7 +81,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default="",
                         editable=False,
-                        help_text="Where a search's listing may begin.",
+                        help_text="The id from which the listing of a search may begin.",
                         max_length=128,
                     ),
                 ),
@@ -90,7 +92,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="Until then the message that was sent to poll it counts.",
+                        help_text="No other message to poll the account is sent before this time.",
                         null=True,
                     ),
                 ),
@@ -98,7 +100,7 @@ class Migration(migrations.Migration):
                     "slow_since",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Its server did not answer in time, again and again.",
+                        help_text="Since when calls to the account's server have repeatedly exceeded a time limit.",
                         null=True,
                         verbose_name="slow since",
                     ),
@@ -107,7 +109,7 @@ class Migration(migrations.Migration):
                     "slow_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="When a call last ran into one of its time limits.",
+                        help_text="When a call last exceeded one of its time limits.",
                         null=True,
                         verbose_name="slow at",
                     ),
@@ -132,7 +134,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="Until then no other create call of the account begins.",
+                        help_text="No other create call of the account begins before this time.",
                         null=True,
                     ),
                 ),
@@ -232,13 +234,16 @@ class Migration(migrations.Migration):
                     models.TextField(
                         blank=True,
                         editable=False,
-                        help_text="The primary key of the last row that was drafted, or left out.",
+                        help_text="The primary key of the last row that was drafted or left out.",
                     ),
                 ),
                 ("row_count", models.PositiveBigIntegerField(default=0, verbose_name="rows")),
-                ("skip_unaskable", models.BooleanField(default=False, verbose_name="leave out what cannot be asked")),
+                (
+                    "skip_unaskable",
+                    models.BooleanField(default=False, verbose_name="leave out rows that cannot be sent"),
+                ),
                 ("left_out_count", models.PositiveBigIntegerField(default=0, verbose_name="rows left out")),
-                ("left_out_rows", models.JSONField(blank=True, default=list, verbose_name="the first of them")),
+                ("left_out_rows", models.JSONField(blank=True, default=list, verbose_name="first rows left out")),
                 ("drafted_at", models.DateTimeField(blank=True, null=True, verbose_name="drafted at")),
                 ("finished_at", models.DateTimeField(blank=True, null=True, verbose_name="finished at")),
                 ("paused_at", models.DateTimeField(blank=True, null=True, verbose_name="paused at")),
@@ -252,7 +257,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -261,13 +266,13 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (
                     "failures",
                     models.PositiveIntegerField(
-                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
+                        default=0, editable=False, help_text="Consecutive failures, which lengthen the back-off."
                     ),
                 ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
@@ -304,7 +309,9 @@ class Migration(migrations.Migration):
                 ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 (
                     "expected_usage",
-                    models.JSONField(editable=False, help_text="What its estimate is made of.", null=True),
+                    models.JSONField(
+                        editable=False, help_text="The counts that the cost estimate is computed from.", null=True
+                    ),
                 ),
                 (
                     "state",
@@ -339,7 +346,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -348,7 +355,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (
@@ -356,13 +363,13 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Of the present step: complete downloads, or calls of the receivers.",
+                        help_text="Attempts of the current step: complete downloads, or calls of the receivers.",
                     ),
                 ),
                 (
                     "failures",
                     models.PositiveIntegerField(
-                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
+                        default=0, editable=False, help_text="Consecutive failures, which lengthen the back-off."
                     ),
                 ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
@@ -391,7 +398,7 @@ class Migration(migrations.Migration):
                     "run_attempt",
                     models.PositiveSmallIntegerField(
                         default=0,
-                        help_text="How often its run has asked these rows, this time included.",
+                        help_text="How many times the run has asked these rows, including this time.",
                         verbose_name="attempt",
                     ),
                 ),
@@ -400,7 +407,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Its run still adds requests to it, so it cannot be submitted.",
+                        help_text="The run still adds requests to the batch, so it cannot be submitted.",
                     ),
                 ),
                 (
@@ -408,7 +415,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When its run submitted it, within MAX_IN_FLIGHT_REQUESTS.",
+                        help_text="When the run submitted the batch, within MAX_IN_FLIGHT_REQUESTS.",
                         null=True,
                     ),
                 ),
@@ -416,7 +423,7 @@ class Migration(migrations.Migration):
                     "delivered_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="All its results were delivered to its job.",
+                        help_text="When all results had been delivered to the job.",
                         null=True,
                         verbose_name="delivered at",
                     ),
@@ -434,14 +441,12 @@ class Migration(migrations.Migration):
                 (
                     "kind",
                     django_claude_batches.models.fields.IdentifierSlugField(
-                        blank=True, help_text="What it is for, set by code.", max_length=100, verbose_name="kind"
+                        blank=True, help_text="What the batch is for, set by code.", max_length=100, verbose_name="kind"
                     ),
                 ),
                 (
                     "label",
-                    models.CharField(
-                        blank=True, help_text="What people call it.", max_length=200, verbose_name="label"
-                    ),
+                    models.CharField(blank=True, help_text="A name for people.", max_length=200, verbose_name="label"),
                 ),
                 (
                     "account",
@@ -463,7 +468,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         editable=False,
-                        help_text="Names of the columns of its requests' cells.",
+                        help_text="Column names of the requests' cells.",
                     ),
                 ),
                 ("request_count", models.PositiveIntegerField(default=0, verbose_name="requests")),
@@ -482,7 +487,7 @@ class Migration(migrations.Migration):
                     "error_groups",
                     models.JSONField(
                         editable=False,
-                        help_text="Its errored results by kind, as they were when it was last fetched.",
+                        help_text="Errored results by error type, as of the last fetch.",
                         null=True,
                     ),
                 ),
@@ -490,7 +495,7 @@ class Migration(migrations.Migration):
                     "result_counts",
                     models.JSONField(
                         editable=False,
-                        help_text="Its results by type and stop reason, as they were when it was last fetched.",
+                        help_text="Results by type and stop reason, as of the last fetch.",
                         null=True,
                     ),
                 ),
@@ -522,7 +527,7 @@ class Migration(migrations.Migration):
                 (
                     "misses",
                     models.PositiveIntegerField(
-                        default=0, editable=False, help_text="Times in a row that it was not found."
+                        default=0, editable=False, help_text="Consecutive times that the batch was not found."
                     ),
                 ),
                 ("missed_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="missed since")),
@@ -531,7 +536,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="It was sent, and what came of that cannot be known any more: sending it again may pay twice.",
+                        help_text="It was sent, and the outcome can no longer be found out: sending it again may pay twice.",
                         verbose_name="may have been billed",
                     ),
                 ),
@@ -544,7 +549,7 @@ class Migration(migrations.Migration):
                     django_claude_batches.models.fields.IdentifierField(
                         blank=True,
                         default="",
-                        help_text="The id at Anthropic that a person gave, until it is verified.",
+                        help_text="The id at Anthropic that a person entered, until it is verified.",
                         max_length=128,
                         verbose_name="identified id",
                     ),
@@ -621,7 +626,10 @@ class Migration(migrations.Migration):
                 ),
                 ("position", models.PositiveIntegerField(verbose_name="next position")),
                 ("last_position", models.PositiveIntegerField(verbose_name="last position")),
-                ("positions", models.JSONField(blank=True, help_text="Only these, where they are named.", null=True)),
+                (
+                    "positions",
+                    models.JSONField(blank=True, help_text="If set, only the requests at these positions.", null=True),
+                ),
                 (
                     "next_action_at",
                     models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next action at"),
@@ -631,7 +639,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -640,13 +648,13 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (
                     "failures",
                     models.PositiveIntegerField(
-                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
+                        default=0, editable=False, help_text="Consecutive failures, which lengthen the back-off."
                     ),
                 ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
@@ -656,7 +664,7 @@ class Migration(migrations.Migration):
                     "delivered_count",
                     models.PositiveIntegerField(
                         default=0,
-                        help_text="Rows whose handler took the answer, and that had not counted so.",
+                        help_text="Rows whose handler accepted the answer, unless they already counted as delivered.",
                         verbose_name="delivered",
                     ),
                 ),
@@ -669,13 +677,15 @@ class Migration(migrations.Migration):
                     "invalid_count",
                     models.IntegerField(
                         default=0,
-                        help_text="Answers found not to fit their schema, less those found to fit after all.",
+                        help_text="Answers that do not fit their schema, less those that fit it when they were redelivered.",
                     ),
                 ),
                 ("gone_count", models.PositiveIntegerField(default=0, verbose_name="target deleted")),
                 (
                     "to_retry",
-                    models.JSONField(default=list, help_text="Positions that are tried again, each with what changes."),
+                    models.JSONField(
+                        default=list, help_text="Positions that are retried, each with the change to its request."
+                    ),
                 ),
                 (
                     "failed",
@@ -708,7 +718,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When a message was sent that no worker has taken yet.",
+                        help_text="When the last message was sent, if no worker has taken it yet.",
                         null=True,
                     ),
                 ),
@@ -717,12 +727,14 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Consecutive messages that no worker took since it became due.",
+                        help_text="Consecutive messages that no worker took since the row became due.",
                     ),
                 ),
                 (
                     "expected_usage",
-                    models.JSONField(editable=False, help_text="What its estimate is made of.", null=True),
+                    models.JSONField(
+                        editable=False, help_text="The counts that the cost estimate is computed from.", null=True
+                    ),
                 ),
                 (
                     "state",
@@ -746,21 +758,23 @@ class Migration(migrations.Migration):
                 (
                     "failures",
                     models.PositiveIntegerField(
-                        default=0, editable=False, help_text="Consecutive failures. They lengthen the back-off."
+                        default=0, editable=False, help_text="Consecutive failures, which lengthen the back-off."
                     ),
                 ),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 (
                     "name",
                     models.CharField(
-                        help_text="As it was called where it came from.", max_length=200, verbose_name="file"
+                        help_text="The name of the file that was uploaded.", max_length=200, verbose_name="file"
                     ),
                 ),
                 ("bytes", models.PositiveBigIntegerField(default=0, verbose_name="bytes")),
                 (
                     "prompt",
                     models.TextField(
-                        blank=True, help_text="Of a table; empty: requests, one a line.", verbose_name="prompt"
+                        blank=True,
+                        help_text="Empty if the file has one request per line instead of a table.",
+                        verbose_name="prompt",
                     ),
                 ),
                 (
@@ -796,16 +810,23 @@ class Migration(migrations.Migration):
                     models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="uploaded at"),
                 ),
                 ("created_by_name", models.CharField(blank=True, max_length=150, verbose_name="uploaded by")),
-                ("bytes_read", models.PositiveBigIntegerField(default=0, editable=False, help_text="Of the check.")),
+                (
+                    "bytes_read",
+                    models.PositiveBigIntegerField(
+                        default=0, editable=False, help_text="How much of the file the check has read."
+                    ),
+                ),
                 ("row_count", models.PositiveIntegerField(default=0, verbose_name="rows")),
                 ("request_count", models.PositiveIntegerField(default=0, verbose_name="requests")),
                 ("body_bytes", models.PositiveBigIntegerField(default=0, verbose_name="bytes of the batch")),
                 ("bad_count", models.PositiveIntegerField(default=0, verbose_name="bad rows")),
-                ("bad_rows", models.JSONField(blank=True, default=list, verbose_name="the first of them")),
+                ("bad_rows", models.JSONField(blank=True, default=list, verbose_name="first bad rows")),
                 ("samples", models.JSONField(blank=True, default=list, verbose_name="first requests")),
                 (
                     "is_full",
-                    models.BooleanField(default=False, help_text="A row was one too many: the check ended there."),
+                    models.BooleanField(
+                        default=False, help_text="The check ended at a row that exceeded what a batch may hold."
+                    ),
                 ),
                 ("checked_at", models.DateTimeField(blank=True, null=True, verbose_name="checked at")),
                 ("confirmed_at", models.DateTimeField(blank=True, null=True, verbose_name="confirmed at")),
@@ -906,7 +927,7 @@ class Migration(migrations.Migration):
                     "raw",
                     models.BinaryField(
                         blank=True,
-                        help_text="The line as it came, where something in it had to be changed before it could be stored.",
+                        help_text="The line as it was received, if something in it had to be changed before it could be stored.",
                         null=True,
                         verbose_name="original line",
                     ),
@@ -959,7 +980,9 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(auto_now_add=True, verbose_name="at")),
                 (
                     "by_name",
-                    models.CharField(blank=True, help_text="Empty: the app itself.", max_length=150, verbose_name="by"),
+                    models.CharField(
+                        blank=True, help_text="Empty for the app itself.", max_length=150, verbose_name="by"
+                    ),
                 ),
                 ("what", models.SlugField(max_length=40, verbose_name="what")),
                 ("text", models.TextField(blank=True, verbose_name="text")),
@@ -1000,7 +1023,9 @@ class Migration(migrations.Migration):
                 (
                     "was_delivered",
                     models.BooleanField(
-                        default=False, editable=False, help_text="Counts as delivered since a time before."
+                        default=False,
+                        editable=False,
+                        help_text="Whether the row already counted as delivered before this failure.",
                     ),
                 ),
                 (
@@ -1075,39 +1100,55 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "workspace_id",
-                    models.CharField(blank=True, help_text="Where it was listed, if that was said.", max_length=100),
+                    models.CharField(
+                        blank=True, help_text="The Workspace in which it was listed, if known.", max_length=100
+                    ),
                 ),
                 ("created_at", models.DateTimeField(blank=True, null=True, verbose_name="created at")),
                 (
                     "requests",
                     models.PositiveIntegerField(
-                        default=0, help_text="What its counts add up to.", verbose_name="requests"
+                        default=0, help_text="The sum of its request counts.", verbose_name="requests"
                     ),
                 ),
                 ("status", models.CharField(blank=True, max_length=40, verbose_name="status")),
                 ("first_seen_at", models.DateTimeField(verbose_name="first seen at")),
-                ("asked_at", models.DateTimeField(blank=True, null=True, verbose_name="asked for at")),
-                ("misses", models.PositiveIntegerField(default=0, help_text="Times in a row that it was not found.")),
+                ("asked_at", models.DateTimeField(blank=True, null=True, verbose_name="last queried at")),
+                (
+                    "misses",
+                    models.PositiveIntegerField(default=0, help_text="Consecutive times that the batch was not found."),
+                ),
                 ("missed_at", models.DateTimeField(blank=True, null=True, verbose_name="missed since")),
                 ("last_missed_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "is_foreign",
                     models.BooleanField(
                         default=False,
-                        help_text="Its results bear no tag of ours: it is opened no more.",
-                        verbose_name="another call's",
+                        help_text="Its results carry no tag of this project, so they are not read again.",
+                        verbose_name="of another call",
                     ),
                 ),
-                ("why", models.TextField(blank=True, verbose_name="why that is open")),
+                ("why", models.TextField(blank=True, verbose_name="why it is not certain")),
                 (
                     "lines_read",
-                    models.PositiveIntegerField(default=0, help_text="Well-formed lines that were read last."),
+                    models.PositiveIntegerField(
+                        default=0, help_text="Well-formed lines in the last read of its results."
+                    ),
                 ),
                 (
                     "digest",
-                    models.CharField(blank=True, help_text="SHA-256 of a short body that came whole.", max_length=64),
+                    models.CharField(
+                        blank=True,
+                        help_text="SHA-256 of a short results body that was received completely.",
+                        max_length=64,
+                    ),
                 ),
-                ("digest_at", models.DateTimeField(blank=True, help_text="When that was read first.", null=True)),
+                (
+                    "digest_at",
+                    models.DateTimeField(
+                        blank=True, help_text="When a body with this digest was first read.", null=True
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "remote batch",
@@ -1128,7 +1169,7 @@ class Migration(migrations.Migration):
                     "account_fingerprint",
                     models.CharField(
                         blank=True,
-                        help_text="Tells two servers, Workspaces or keys apart, and gives none away.",
+                        help_text="Distinguishes servers, Workspaces and keys without revealing them.",
                         max_length=16,
                     ),
                 ),
@@ -1151,14 +1192,14 @@ class Migration(migrations.Migration):
                     "send_deadline",
                     models.DurationField(
                         default=dt.timedelta(seconds=600),
-                        help_text="From sent_at: after it the body was not sent on.",
+                        help_text="Measured from sent_at. Sending the body stops after it.",
                     ),
                 ),
                 (
                     "read_timeout",
                     models.DurationField(
                         default=dt.timedelta(seconds=600),
-                        help_text="How long the answer was waited for, after the body's last byte.",
+                        help_text="How long to wait for the answer after the last byte of the body.",
                     ),
                 ),
                 ("watch_until", models.DateTimeField(blank=True, null=True)),
@@ -1192,7 +1233,7 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         blank=True,
                         default=list,
-                        help_text="What may be it: id, created_at, requests, status, and why that is open.",
+                        help_text="Remote batches that the call may have made: id, created_at, requests, status, and why that is not certain.",
                     ),
                 ),
                 (
@@ -1200,7 +1241,7 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         blank=True,
                         default=list,
-                        help_text="The newest ids before the call, and when they were made: a listing is full if it shows one.",
+                        help_text="The newest ids before the call, with their creation times. A listing that shows one of them is full.",
                     ),
                 ),
                 (
@@ -1208,13 +1249,15 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         blank=True,
                         default=list,
-                        help_text="What was listed before the call, so that it did not make it.",
+                        help_text="Ids that were listed before the call: the call did not make these batches.",
                     ),
                 ),
                 (
                     "window_until",
                     models.DateTimeField(
-                        blank=True, help_text="By the server's clock: what was made later, it did not make.", null=True
+                        blank=True,
+                        help_text="By the server's clock: the call did not make any batch that was created later.",
+                        null=True,
                     ),
                 ),
                 (
@@ -1274,7 +1317,7 @@ class Migration(migrations.Migration):
                     "ended_at",
                     models.DateTimeField(
                         default=django.utils.timezone.now,
-                        help_text="When the batch ended: the day to which its usage counts.",
+                        help_text="When the batch ended. Its usage counts for that day.",
                         verbose_name="ended at",
                     ),
                 ),
@@ -1307,7 +1350,7 @@ class Migration(migrations.Migration):
                     "unpriced_results",
                     models.PositiveIntegerField(
                         default=0,
-                        help_text="Those without a price, and answers that were billed and could not be fetched.",
+                        help_text="Results without a price, and billed answers that could not be fetched.",
                         verbose_name="results of unknown cost",
                     ),
                 ),
@@ -1315,7 +1358,7 @@ class Migration(migrations.Migration):
                     "other_tier_results",
                     models.PositiveIntegerField(
                         default=0,
-                        help_text="Their service tier is not batch: their cost is not known.",
+                        help_text="Results whose service tier is not batch, so their cost is not known.",
                         verbose_name="results of another tier",
                     ),
                 ),

@@ -1,9 +1,9 @@
-"""What one database has and another does not: by hand, since a model's state cannot say it.
+"""Changes for databases that support them, which the state of a model cannot express.
 
-- PostgreSQL compresses the large columns by lz4 where it can: its default takes half of all the time to write.
-- Small indexes of the few results that people look for, where indexes may be partial: what failed, as it came and by kind
-  of error; what is not whole, or does not fit its job's schema; what has no batch price or known cost. As `Meta.indexes` they would
-  make MySQL's checks complain.
+- PostgreSQL compresses large columns with lz4, if available: with its default, writing takes twice as long.
+- Partial indexes of the few results that people look for: failed ones, in order and by error type; incomplete answers;
+  answers that do not fit their job's schema; results not billed at the batch rate, or of unknown cost. In
+  `Meta.indexes` they would cause warnings from Django's system checks on MySQL.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def has_lz4(connection: Any) -> bool:
 
 
 def compress(apps: Any, schema_editor: Any) -> None:
-    """Concern rows written from now on; those that are there stay as they are, and readable."""
+    """Compress values that are written from now on. Existing values stay as they are, and readable."""
     if not has_lz4(schema_editor.connection):
         return
     quote = schema_editor.quote_name
@@ -58,7 +58,7 @@ def index_parts(apps: Any, schema_editor: Any) -> None:
             schema_editor.add_index(model, index)
 
 
-def forget_parts(apps: Any, schema_editor: Any) -> None:
+def remove_parts(apps: Any, schema_editor: Any) -> None:
     model = apps.get_model("django_claude_batches", "BatchResult")
     if _indexes_parts(schema_editor, model):
         for index in PARTIAL:
@@ -74,5 +74,5 @@ class Migration(migrations.Migration):
     dependencies = [("django_claude_batches", "0001_initial")]
     operations = [
         migrations.RunPython(compress, migrations.RunPython.noop, elidable=False),
-        migrations.RunPython(index_parts, forget_parts, elidable=False),
+        migrations.RunPython(index_parts, remove_parts, elidable=False),
     ]

@@ -1,3 +1,5 @@
+"""The models of batches, requests, results and job runs. Import them from here."""
+
 from __future__ import annotations
 
 from django_claude_batches.drafting.request import DraftRequest

@@ -12,7 +12,7 @@ from django_claude_batches.db.dispatch import dispatch_intervals
 from django_claude_batches.db.leases import DatabaseNow, Leased, LeasedQuerySet, now_plus
 from django_claude_batches.models.fields import IdentifierField, StorableTextField
 
-# A tick is overdue after this long while work is due: three ticks were missed.
+# While work is due, a tick is overdue after this long: three ticks were missed.
 MAX_TICK_INTERVAL = timedelta(seconds=90)
 
 # For this long after a slow call, one worker at a time works for the account.
@@ -21,11 +21,11 @@ SLOW_PERIOD = timedelta(minutes=10)
 # For this long after a slow call, no call is made to the account's server.
 SLOW_PAUSE = timedelta(minutes=1)
 
-# The account's next create call does not begin for this long after the last sign that one is running. Connecting, or
-# sending one block of the body, may take a minute without such a sign.
+# An account's next create call does not begin until the running one has not renewed its lease for this long.
+# Connecting, or sending one block of the body, may take a minute without renewing it.
 CREATE_LEASE = timedelta(seconds=90)
 
-# Shorter than the interval of beat's ticks, because one of two ticks may have waited in the queue.
+# Shorter than the interval of beat's ticks, because a tick may have been delayed in the queue.
 MIN_TICK_INTERVAL = timedelta(seconds=20)
 
 
@@ -51,22 +51,22 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         return self.filter(slow_at__gte=now_plus(-SLOW_PAUSE), slow_at__lte=DatabaseNow())
 
     def is_turn(self, alias: str, field: str) -> bool:
-        """Return whether the account's time in `field` (such as `next_audit_at`) has come. One statement."""
+        """Return whether the account's time in `field` (such as `next_audit_at`) has come. One query."""
         return not self.primary().filter(alias=alias, **{f"{field}__gt": DatabaseNow()}).exists()
 
     def take_turn(self, alias: str, field: str, interval: timedelta) -> bool:
         """Set the account's time in `field` to `interval` from now if it has come, and return whether this call did.
 
-        Of several processes, one gets True and does the work.
+        If several processes call this at once, it returns True to one of them, which does the work.
         """
         if not self.is_turn(alias, field):
-            return False  # one statement for each of many queued messages
+            return False  # one query, even if many messages were queued
         rows = self.primary()
         rows.get_or_create(alias=alias)
         return bool(rows.filter(_is_past(field), alias=alias).update(**{field: now_plus(interval)}))
 
     def dispatch_poll(self, alias: str, rest: timedelta) -> bool:
-        """Record that a message is sent to poll the account, if one may be sent now, and return whether it is.
+        """Return whether to send a message to poll the account now. If so, record that it is sent.
 
         The intervals between messages are those of `dispatch_due`.
         """
@@ -81,8 +81,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def begin_tick(self, alias: str) -> bool:
         """Record that a tick begins, unless one began within 20 seconds, and return whether it may begin.
 
-        The clock is the database's. If it was set back, no tick is too early. A tick that is too early costs one
-        statement.
+        The clock is the database's. If it was set back, a tick may begin. A tick that is too early costs one query.
         """
         rows = self.primary()
         lately = Q(tick_began_at__gt=now_plus(-MIN_TICK_INTERVAL), tick_began_at__lte=DatabaseNow())
@@ -95,7 +94,7 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
     def begin_create(self, alias: str, batch: int) -> bool:
         """Record that a create call begins for the batch with this primary key, unless another one is being made."""
         self.primary().get_or_create(alias=alias)
-        # If it is further ahead than a lease lasts, the database's clock was set back.
+        # A time further ahead than CREATE_LEASE means that the database's clock was set back.
         is_over = Q(create_until__lt=DatabaseNow()) | Q(create_until__gt=now_plus(CREATE_LEASE))
         is_free = Q(create_until__isnull=True) | is_over | Q(create_batch=batch)
         begun = {"create_batch": batch, "create_until": now_plus(CREATE_LEASE)}
@@ -110,52 +109,66 @@ class AccountStateQuerySet(LeasedQuerySet["AccountState"]):
         self.primary().filter(alias=alias, create_batch=batch).update(create_batch=None, create_until=None)
 
     def clock(self) -> datetime:
-        """Return the database's time. An aggregate over no row is one row, even if the table is empty."""
+        """Return the database's time. An aggregate returns one row even if the table is empty."""
         now = Coalesce(Max("last_tick_at"), DatabaseNow(), output_field=models.DateTimeField())
         moment: datetime = self.filter(pk=0).aggregate(now=now)["now"]
         return moment
 
 
 class AccountState(Leased):
-    """The state of an account in the settings: its pauses, slowness and schedules."""
+    """The state of an account of the settings: whether it is paused or slow, and when its next work is due."""
 
     alias = IdentifierField(_("account"), max_length=64, unique=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = StorableTextField(_("why"), blank=True)
     installation = models.CharField(
-        _("installation"), max_length=100, blank=True, default="", help_text=_("Whose batches the account's rows are.")
+        _("installation"),
+        max_length=100,
+        blank=True,
+        default="",
+        help_text=_("The installation that the account's batches belong to."),
     )
     tick_began_at = models.DateTimeField(null=True, blank=True, editable=False)
     tick_clock_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("The same by the clock of the worker's machine.")
+        null=True, blank=True, editable=False, help_text=_("When the tick began, by the clock of the worker's machine.")
     )
     next_watch_at = models.DateTimeField(null=True, blank=True, editable=False)
     next_audit_at = models.DateTimeField(null=True, blank=True, editable=False)
     next_purge_at = models.DateTimeField(null=True, blank=True, editable=False)
     audited_at = models.DateTimeField(_("last audit"), null=True, blank=True)
     audit_findings = models.PositiveIntegerField(
-        _("findings"), default=0, help_text=_("Of the last audit: those that need a person.")
+        _("findings"), default=0, help_text=_("Findings of the last audit that require a person.")
     )
     findings = models.JSONField(
         default=list,
         blank=True,
         editable=False,
-        help_text=_("Of the last audit: the first that need a person."),
+        help_text=_("The first findings of the last audit that require a person."),
     )
     search_after_id = IdentifierField(
-        max_length=128, blank=True, default="", editable=False, help_text=_("Where a search's listing may begin.")
+        max_length=128,
+        blank=True,
+        default="",
+        editable=False,
+        help_text=_("The id from which the listing of a search may begin."),
     )
     search_after_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_tick_at = models.DateTimeField(_("last tick"), null=True, blank=True)
     next_poll_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("Until then the message that was sent to poll it counts.")
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("No other message to poll the account is sent before this time."),
     )
     slow_since = models.DateTimeField(
-        _("slow since"), null=True, blank=True, help_text=_("Its server did not answer in time, again and again.")
+        _("slow since"),
+        null=True,
+        blank=True,
+        help_text=_("Since when calls to the account's server have repeatedly exceeded a time limit."),
     )
     slow_at = models.DateTimeField(
-        _("slow at"), null=True, blank=True, help_text=_("When a call last ran into one of its time limits.")
+        _("slow at"), null=True, blank=True, help_text=_("When a call last exceeded one of its time limits.")
     )
     poll_dispatch_count = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text=_("Consecutive poll messages that no worker took.")
@@ -168,7 +181,10 @@ class AccountState(Leased):
         help_text=_("The primary key of the batch whose create call is being made."),
     )
     create_until = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("Until then no other create call of the account begins.")
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("No other create call of the account begins before this time."),
     )
 
     objects = AccountStateQuerySet.as_manager()
@@ -182,5 +198,5 @@ class AccountState(Leased):
         return str(self.alias)
 
     def belongs_to_other_installation(self, installation: str) -> bool:
-        """Whether the rows belong to another installation, by its name. False unless both names are known."""
+        """Whether the account's batches belong to an installation of another name. False unless both names are set."""
         return bool(installation and self.installation) and self.installation != installation

@@ -17,7 +17,8 @@ from django_claude_batches.models.fields import (
     StorableJSONField,
 )
 
-# How long the last piece of a body may take whose sending began in time. It is the connect timeout of a create call.
+# How long the last block of a body may take if its sending began before the deadline: the connect timeout of a create
+# call.
 LAST_BLOCK_TIMEOUT = timedelta(minutes=1)
 
 # Full listings without a candidate, ten minutes apart, before a call counts as not received.
@@ -38,29 +39,29 @@ class Outcome(models.TextChoices):
 
 class SubmitAttemptQuerySet(PrimaryQuerySet["SubmitAttempt"]):
     def unresolved(self) -> SubmitAttemptQuerySet:
-        """Match attempts that wait for an answer or are searched for."""
+        """Match attempts whose call is running, or whose batch is searched for."""
         return self.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], remote_id__isnull=True)
 
     def sent_and_unresolved(self, alias: str) -> SubmitAttemptQuerySet:
-        """Match an account's attempts that were sent and for which it is not proved whether they made a batch."""
+        """Match an account's attempts that were sent and may or may not have made a batch."""
         sent = self.unresolved().filter(batch__account=alias, sent_at__isnull=False)
         return sent.exclude(batch__state=State.ABANDONED)
 
     def reset_listing_count(self) -> None:
-        """Reset how many full listings did not show what these attempts made."""
+        """Reset the number of full listings without a candidate for these attempts."""
         self.filter(listings_made__gt=0).update(listings_made=0, last_listing_at=None)
 
     def may_have_created(self) -> SubmitAttemptQuerySet:
-        """Match attempts that made a batch at Anthropic, or may have made one: no other call may follow them.
+        """Match attempts that made, or may have made, a batch at Anthropic. The batch is not sent again after them.
 
-        Undecided attempts are not included: after them only a person can have the batch sent again.
+        Undecided attempts are not included: after those, only a person can have the batch sent again.
         """
         unknown = Q(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN], sent_at__isnull=False)
         return self.filter(unknown | Q(remote_id__isnull=False))
 
 
 class SubmitAttempt(models.Model):
-    """One create call, recorded before it is made. Never removed, even when its batch is, and never reused.
+    """One create call, recorded before it is made. The row is never reused, and is kept when its batch is deleted.
 
     The tag is prefixed to each custom_id on the wire. It is the only proof of which call made a remote batch, since the
     API has neither idempotency keys nor metadata.
@@ -70,7 +71,7 @@ class SubmitAttempt(models.Model):
     number = models.PositiveIntegerField(_("number"))
     tag = IdentifierField(_("tag"), max_length=TAG_LENGTH, unique=True)
     account_fingerprint = models.CharField(
-        max_length=16, blank=True, help_text=_("Tells two servers, Workspaces or keys apart, and gives none away.")
+        max_length=16, blank=True, help_text=_("Distinguishes servers, Workspaces and keys without revealing them.")
     )
     workspace_id = StorableCharField(max_length=100, blank=True)
     baseline_id = IdentifierField(
@@ -80,23 +81,29 @@ class SubmitAttempt(models.Model):
     anchors = StorableJSONField(
         default=list,
         blank=True,
-        help_text=_("The newest ids before the call, and when they were made: a listing is full if it shows one."),
+        help_text=_(
+            "The newest ids before the call, with their creation times. A listing that shows one of them is full."
+        ),
     )
     noted_ids = StorableJSONField(
-        default=list, blank=True, help_text=_("What was listed before the call, so that it did not make it.")
+        default=list,
+        blank=True,
+        help_text=_("Ids that were listed before the call: the call did not make these batches."),
     )
     window_until = StorableDateTimeField(
-        null=True, blank=True, help_text=_("By the server's clock: what was made later, it did not make.")
+        null=True,
+        blank=True,
+        help_text=_("By the server's clock: the call did not make any batch that was created later."),
     )
     body_bytes = models.PositiveBigIntegerField(_("body bytes"), null=True, blank=True)
     body_sha256 = models.CharField(_("body SHA-256"), max_length=64, blank=True)
     recorded_at = models.DateTimeField(_("recorded at"))
     sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
     send_deadline = models.DurationField(
-        default=timedelta(seconds=600), help_text=_("From sent_at: after it the body was not sent on.")
+        default=timedelta(seconds=600), help_text=_("Measured from sent_at. Sending the body stops after it.")
     )
     read_timeout = models.DurationField(
-        default=timedelta(seconds=600), help_text=_("How long the answer was waited for, after the body's last byte.")
+        default=timedelta(seconds=600), help_text=_("How long to wait for the answer after the last byte of the body.")
     )
     watch_until = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices, default=Outcome.OPEN)
@@ -104,7 +111,11 @@ class SubmitAttempt(models.Model):
     api_request_id = StorableCharField(_("request id"), max_length=100, blank=True)
     remote_id = IdentifierField(_("remote id"), max_length=128, null=True, blank=True, db_index=True)
     candidates = StorableJSONField(
-        default=list, blank=True, help_text=_("What may be it: id, created_at, requests, status, and why that is open.")
+        default=list,
+        blank=True,
+        help_text=_(
+            "Remote batches that the call may have made: id, created_at, requests, status, and why that is not certain."
+        ),
     )
     listings_made = models.PositiveIntegerField(
         default=0, help_text=_("Full listings after the quiet period, ten minutes apart, without a candidate.")
@@ -124,14 +135,14 @@ class SubmitAttempt(models.Model):
 
     @property
     def max_duration(self) -> timedelta:
-        """How long after `sent_at` the call may still be running, by the settings that it was made with."""
+        """Return how long after `sent_at` the call may still be running, by the settings that it was made with."""
         return self.send_deadline + LAST_BLOCK_TIMEOUT + self.read_timeout
 
     def close(self, outcome: Outcome, **answered: Any) -> bool:
-        """Record the outcome of an unresolved attempt; `answered` are columns of what the API answered.
+        """Record the outcome of an unresolved attempt; `answered` are columns with the API's answer.
 
-        Return whether it was recorded and the batch has no later attempt. It is not recorded for an attempt that was
-        resolved since, for NOT_SENT if it was sent, and for NOT_RECEIVED if a candidate was seen since.
+        Return whether the outcome was recorded and the batch has no later attempt. Nothing is recorded if the attempt
+        was resolved in the meantime, for NOT_SENT if it was sent, or for NOT_RECEIVED if a candidate has been seen.
         """
         attempts = SubmitAttempt.objects.primary()
         unresolved = attempts.unresolved().filter(pk=self.pk)

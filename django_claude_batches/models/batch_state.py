@@ -30,7 +30,7 @@ EXPLANATIONS = {
     State.QUEUED: _("Goes out within about 30 seconds. You can still take it back."),
     State.SUBMITTING: _("Being uploaded to Anthropic."),
     State.UNCERTAIN: _(
-        "The connection broke. It may be running and billed, so we won't send it again until we know. "
+        "The connection broke. The batch may be running and billed, so it is not sent again until that is known. "
         "This can take a day."
     ),
     State.HELD: _("No matching batch appeared at Anthropic. Submit again when ready."),
@@ -41,50 +41,52 @@ EXPLANATIONS = {
     State.ENDED: _("{stored} of {total} stored."),
     State.INCOMPLETE: _("{stored} of {total} stored; next try {next_action_at}."),
     State.INGESTED: _("{stored} of {total} results are stored."),
-    State.LOST: _("Archived or deleted at Anthropic before we fetched them."),
+    State.LOST: _("Archived or deleted at Anthropic before the results were fetched."),
 }
 
-# The explanation of a queued batch that could not be sent, or waits for something.
+# The explanation of a queued batch with a `last_error`, which says why it is not sent yet.
 NOT_SENT_YET = _("Not sent yet: {last_error} The next try is at {next_action_at}. You can still take it back.")
 
-# The explanation of a held batch if it was never known whether it was received.
-MAY_HAVE_BEEN_BILLED = _("It may have been billed, and that cannot be known any more. Submitting it may pay twice.")
+# The explanation of a held batch of which it is not known whether Anthropic received it.
+MAY_HAVE_BEEN_BILLED = _(
+    "It may have been billed, which can no longer be found out. Submitting it again may pay twice."
+)
 
-# Nothing of these is at Anthropic or about to be sent: they can be submitted, edited and deleted.
+# Neither at Anthropic nor about to be sent: these batches can be submitted, edited and deleted.
 EDITABLE = frozenset({State.DRAFT, State.REJECTED, State.HELD})
 
-# Not sent. The queued ones are about to be.
+# Not sent. Queued batches are about to be sent.
 UNSENT = EDITABLE | {State.QUEUED}
 
-# A create call was made or is being made, and its answer is not known.
+# A create call was made or is being made, and its outcome is not known.
 UNANSWERED = frozenset({State.SUBMITTING, State.UNCERTAIN})
 
-# Anthropic works on these: they are polled.
+# Being processed by Anthropic. These batches are polled.
 RUNNING = frozenset({State.IN_PROGRESS, State.CANCELING})
 
-# Ended at Anthropic, and not all results are stored.
+# Ended at Anthropic, but not all results are stored.
 FETCHING = frozenset({State.ENDED, State.INCOMPLETE})
 
 # All states with an `anthropic_id`, and only those.
 REMOTE = RUNNING | FETCHING | {State.INGESTED, State.LOST}
 
-# The state does not change automatically any more. Results may still have to be announced and delivered.
+# The state no longer changes automatically. Results may still have to be announced and delivered.
 FINAL = frozenset({State.INGESTED, State.LOST, State.ABANDONED})
 
-# States that require `next_action_at`; an ingested batch needs it too until it was announced.
+# States that require `next_action_at`; an ingested batch needs it too, until it is announced.
 ALWAYS_DUE = RUNNING | FETCHING | UNANSWERED | {State.QUEUED}
 
-# States whose rows may be deleted here.
+# States in which a batch may be deleted from this database.
 DELETABLE = EDITABLE | FINAL
 
-# States in which a batch may be identified as one that was found at Anthropic.
+# States in which a person may identify a batch as one that exists at Anthropic.
 IDENTIFIABLE = frozenset({State.UNCERTAIN, State.HELD, State.ABANDONED})
 
 
 def state_labels(states: frozenset[State]) -> str:
-    """Return the labels of some states, in the order of a batch's life, for an error's text."""
+    """Return the labels of these states, in the order of a batch's life, for an error message."""
     return ", ".join(str(state.label) for state in State if state in states)
 
 
-# No remote batch was identified that a worker still has to verify.
+# Matches batches that no person has identified, or whose identification is already verified.
 NOT_BEING_IDENTIFIED = ~Q(state__in=IDENTIFIABLE) | Q(identified_id="")

@@ -19,27 +19,27 @@ from django_claude_batches.models import bulk_rows
 from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult
 
-# Bytes per write. MariaDB accepts 16 MB in a statement (`max_allowed_packet`), where quotes and backslashes are
-# doubled, and a JSON column's other characters are escaped: one of 4 bytes takes 14.
+# Bytes per write. MariaDB accepts 16 MB in a statement (`max_allowed_packet`). Quotes and backslashes are doubled in
+# it, and other characters of a JSON column are escaped: a character of 4 bytes takes 14.
 PACKET_BYTES = 4_000_000
 
-# Rows that are decoded at a time: a text takes up to four times its bytes.
+# Rows that are decoded at a time: a `str` takes up to four times the bytes of its UTF-8.
 ROWS_PER_EXECUTE = 500
 
-# What a database raises for a row that it will never accept.
+# Errors that a database raises for a row that it will never accept.
 ROW_ERRORS = (DataError, IntegrityError, ValueError)
 
 T = TypeVar("T")
 
 
 def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: BodySize, *, using: str) -> Iterator[int]:
-    """Insert a new batch's requests as they are read, and yield the number stored after each 1,000 or 4 MB.
+    """Insert a new batch's requests as they are read; yield the number stored after each chunk of 1,000 rows or 4 MB.
 
-    `requests` may query the database: it is read only between the chunks. On PostgreSQL a chunk's texts are encoded
-    while the server stores those before them.
+    `requests` may query the database: it is read only between chunks. On PostgreSQL, requests are encoded while the
+    server stores the rows before them.
 
-    Raise InvalidRequest for what cannot be encoded, and for a repeated custom_id, which the table's own constraint
-    finds; LimitExceeded for more requests than a batch may hold, and for a row too large for the database.
+    Raise InvalidRequest if a request cannot be encoded, and for a repeated custom_id, which the table's constraint
+    finds. Raise LimitExceeded for more requests than a batch may hold, and for a row too large for the database.
     """
     if not postgres_copy.is_possible(using):
         requests = (request.encoded() for request in requests)
@@ -63,14 +63,14 @@ def insert(batch_id: int, requests: Iterable[Checked | Prepared], tally: BodySiz
 
 
 def obstacle(request: Prepared, *, using: str) -> str:
-    """Return why `insert` refuses the request as too large for a statement of the database; empty if it fits."""
+    """Return why the request is too large for one statement of the database; empty if it fits."""
     if request.size <= packet_limit.MIN_CHECKED_BYTES:
         return ""
     return packet_limit.obstacles([bulk_rows.request_values(0, request)], using=using).get(0, "")
 
 
 def _check_sizes(values: Iterator[Values], chunk: list[Checked | Prepared], using: str) -> Iterator[Values]:
-    """Yield the values that fit into a statement; raise LimitExceeded for the first row that does not."""
+    """Return the values. Raise LimitExceeded for the first row that does not fit into one statement."""
     if connections[using].vendor != "mysql":
         return values
     made = list(values)
@@ -92,12 +92,12 @@ def _repeated(batch_id: int, chunk: list[Checked | Prepared], *, using: str) -> 
 
 
 class _ReplayableRows:
-    """Rows that are built when they are read, and kept: if the database refuses one, all are read again."""
+    """Rows that are built when they are first read, and kept: if the database refuses one, all are read again."""
 
     def __init__(self, rows: Iterator[Values]) -> None:
         self._rows = rows
         self._made: list[Values] = []
-        # Whether building a row failed, and not what was done with it.
+        # Whether the error came from building a row, not from writing it.
         self.is_broken = False
 
     def __iter__(self) -> Iterator[Values]:
@@ -117,8 +117,8 @@ class _ReplayableRows:
 def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
     """Insert results that are not stored yet; return the indexes of those that the database refused, and why.
 
-    On PostgreSQL a result is built while the server stores those before it: it must be built without the database.
-    Never `ignore_conflicts`: on MySQL it is INSERT IGNORE, which also truncates long values silently.
+    On PostgreSQL, results are built while the server stores those before them, so building them must not query the
+    database. `ignore_conflicts` is not used: on MySQL it is INSERT IGNORE, which also truncates long values silently.
     """
     first = next(results, None)
     if first is None:
@@ -135,7 +135,7 @@ def insert_results(results: Iterator[Values], *, using: str) -> dict[int, str]:
 
 
 def _insert_by_halves(results: list[tuple[int, Values]], *, using: str) -> dict[int, str]:
-    """Insert what is accepted, by halving: a chunk with one bad row takes a dozen statements, not thousands."""
+    """Insert the rows that are accepted, by bisection: one bad row costs a dozen statements, not thousands."""
     try:
         _insert_in_savepoint([row for _index, row in results], using=using)
     except ROW_ERRORS as error:
@@ -166,8 +166,8 @@ def _execute(table: Table, values: Iterator[Values], *, using: str) -> None:
     names = ", ".join(map(quote, table.columns))
     places = ["%s"] * len(table.columns)
     if is_sqlite and table.json_at is not None:
-        places[table.json_at] = "CAST(%s AS TEXT)"  # it takes the bytes as they are; a str would be encoded again
-    # mysqlclient joins rows to INSERTs of 64 KB, for which the statement must look like this; larger ones gain nothing
+        places[table.json_at] = "CAST(%s AS TEXT)"  # stores the bytes as they are; a str would be encoded again
+    # mysqlclient combines rows into INSERTs of 64 KB if the statement has this form; larger INSERTs gain nothing.
     insert = f"INSERT INTO {quote(table.model._meta.db_table)} ({names}) VALUES ({', '.join(places)})"  # noqa: S608
     with connection.cursor() as cursor:
         for rows in chunked(values, ROWS_PER_EXECUTE):
@@ -184,13 +184,13 @@ def _decoded(row: Values, at: int | None) -> Values:
 
 
 def in_order(requests: models.QuerySet[BatchRequest, T]) -> Iterator[T]:
-    """Yield requests of one batch, or values of them, by position, holding at most 1,000 rows or 8 MB of params."""
-    for piece in sized_pages(requests, "position", models.F("params_bytes")):
-        yield from piece
+    """Yield requests of one batch, or values of them, by position, with at most 1,000 rows or 8 MB in memory."""
+    for page in sized_pages(requests, "position", models.F("params_bytes")):
+        yield from page
 
 
 def delete_rows(child: type[models.Model], batch_id: int, *, using: str) -> int:
-    """Delete a batch's rows of one table, a thousand at a time, and return their number."""
+    """Delete a batch's rows of one table, 1,000 at a time, and return their number."""
     rows = child._default_manager.using(using).filter(batch=batch_id).order_by()
     deleted = 0
     while pks := list(rows.values_list("pk", flat=True)[:PAGE_ROWS]):
@@ -202,9 +202,9 @@ COLUMNS = ("output", "output_error")
 
 
 def write_outputs(results: Iterable[BatchResult], *, using: str) -> None:
-    """Write the validated output of answers, and the errors of those that do not fit: one statement for each.
+    """Write `output` and `output_error` of these results, with one statement for each.
 
-    Not `bulk_update`: parsing its CASE for a thousand rows takes several times as long as executing it.
+    `bulk_update` is not used: parsing its CASE for a thousand rows takes several times as long as executing it.
     """
     connection: Any = connections[using]
     quote = connection.ops.quote_name

@@ -14,7 +14,7 @@ from django_claude_batches.models.result import BatchResult
 
 @dataclass(slots=True)
 class ResultRow:
-    """A result to be stored. All fields but `prompts` are columns of BatchResult; `message` is JSON, `raw` the line."""
+    """A result to store. All fields but `prompts` are columns of BatchResult; `message` is JSON, `raw` is the line."""
 
     custom_id: str
     result_type: str
@@ -35,8 +35,8 @@ class ResultRow:
     error_request_id: str = ""
     raw: bytes | None = None
     request_id: int | None = None
-    # Not a column. The number of prompts that its tokens cover: more than one with compactions; 0 if its usage is not
-    # clear.
+    # Not a column. The number of prompts that the tokens cover: more than one with compactions, 0 if the usage cannot
+    # be read.
     prompts: int = 1
 
 

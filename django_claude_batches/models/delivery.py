@@ -1,7 +1,7 @@
-"""Delivery: which results were delivered to a job, and which deliveries failed.
+"""Delivery of results to a job: which results were delivered, and which deliveries failed.
 
-A batch's requests are divided into chunks by position. A chunk's progress is stored in the transaction in which the
-job's handlers write. Nothing else records that a row was delivered.
+A batch's requests are divided into chunks by position. A chunk's progress is stored in the same transaction as what the
+job's handlers write, and is the only record that a row was delivered.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from django_claude_batches.models.work_item import WorkItem
 CHUNK_REQUESTS = 1000
 
 
-# What a chunk stores about the rows that failed for good.
+# Columns of a chunk about the rows that failed for good.
 FAILURE_COLUMNS = ("failed", "failed_count", "failed_outcomes")
 
 
 def failure_columns(failed: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """Return FAILURE_COLUMNS for these rows, each with its position and outcome."""
+    """Return the values of FAILURE_COLUMNS for these rows, each given by its position and outcome."""
     outcomes = Counter(outcome for _position, outcome in failed)
     return {"failed": failed, "failed_count": len(failed), "failed_outcomes": dict(outcomes)}
 
@@ -45,7 +45,7 @@ class DeliveryMode(models.TextChoices):
     NO_RETRY = "no_retry", _("Failures that are not retried after all")
 
 
-# Modes in which rows were delivered before. A handler that raised then may accept the answer now.
+# Modes in which rows were already delivered once. A handler that raised then may accept the answer now.
 REDELIVERY_MODES = frozenset({DeliveryMode.FAILED, DeliveryMode.REDELIVER})
 
 
@@ -74,22 +74,22 @@ class DeliveryChunkQuerySet(DispatchableQuerySet["DeliveryChunk"]):
         return self.filter(failed_count__gt=0)
 
     def locked_failures(self, batch_id: int, **lookups: Any) -> Self:
-        """Return the batch's chunks that are done and have rows that failed for good, locked in their order.
+        """Return the batch's chunks that are done and have rows that failed for good, locked in order of their keys.
 
-        They are found first and then locked by primary key: MySQL also locks rows that do not match, which other
-        processes may be using.
+        A first query finds the chunks and a second one locks them by primary key: MySQL also locks rows that do not
+        match, which other processes may be using.
         """
         done = self.with_failures().filter(batch=batch_id, done_at__isnull=False, **lookups)
         return self.filter(pk__in=list(done.values_list("pk", flat=True))).order_by("pk").select_for_update()
 
     def retry_now(self) -> int:
-        """Make these due now, stuck ones too, and return their number."""
+        """Make these chunks due now, including stuck ones, and return their number."""
         return self.update(next_action_at=DatabaseNow(), failures=0)
 
     def start_delivery(self, batch: Any) -> None:
         """Create the chunks that deliver a run's batch: all results, or those that arrived since the last delivery.
 
-        Call it inside a transaction. A run that is over neither waits for them nor retries rows.
+        Call it inside a transaction. If the run is over, the results are delivered, but no row is retried.
         """
         rows = self.primary()
         if batch.run_id is None:
@@ -102,7 +102,7 @@ class DeliveryChunkQuerySet(DispatchableQuerySet["DeliveryChunk"]):
     def _create_late_chunks(self, batch: Any) -> int:
         """Create chunks of requests that failed for lack of a result and have one now. Return the number of chunks.
 
-        Requests that were retried since do not count as failed: their rows get the later answer.
+        Requests that have been retried are no longer failures: their rows get the answer of the retry.
         """
         rows = self.primary()
         made = 0
@@ -136,7 +136,7 @@ class DeliveryChunkQuerySet(DispatchableQuerySet["DeliveryChunk"]):
         return self.create_chunks_between(batch.pk, 0, batch.request_count - 1, mode)
 
     def create_chunks_between(self, batch_id: int, first: int, last: int, mode: DeliveryMode) -> int:
-        """Create the chunks of the requests from one position to another. Return the number of chunks."""
+        """Create the chunks of the requests from position `first` to `last`, inclusive. Return the number of chunks."""
         starts = range(first, last + 1, CHUNK_REQUESTS)
         self.primary().bulk_create(
             self.model(
@@ -152,28 +152,33 @@ class DeliveryChunkQuerySet(DispatchableQuerySet["DeliveryChunk"]):
 
 
 class DeliveryChunk(WorkItem):
-    """Consecutive requests of a batch, whose results one task delivers.
+    """Consecutive requests of a batch whose results one task delivers.
 
-    An attempt counts in `failures` when it begins: a process that is killed cannot count it.
+    `failures` is incremented when an attempt begins, because a process that is killed cannot count its failure.
     """
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="deliveries")
     mode = models.CharField(max_length=10, choices=DeliveryMode.choices, default=DeliveryMode.FIRST)
     position = models.PositiveIntegerField(_("next position"))
     last_position = models.PositiveIntegerField(_("last position"))
-    positions = models.JSONField(null=True, blank=True, help_text=_("Only these, where they are named."))
+    positions = models.JSONField(null=True, blank=True, help_text=_("If set, only the requests at these positions."))
     done_at = models.DateTimeField(_("done at"), null=True, blank=True)
     outcomes = models.JSONField(default=dict, help_text=_("How many requests had each outcome."))
     delivered_count = models.PositiveIntegerField(
-        _("delivered"), default=0, help_text=_("Rows whose handler took the answer, and that had not counted so.")
+        _("delivered"),
+        default=0,
+        help_text=_("Rows whose handler accepted the answer, unless they already counted as delivered."),
     )
     failed_count = models.PositiveIntegerField(_("failed"), default=0)
     failed_outcomes = models.JSONField(default=dict, help_text=_("How many of the failed rows had each outcome."))
     invalid_count = models.IntegerField(
-        default=0, help_text=_("Answers found not to fit their schema, less those found to fit after all.")
+        default=0,
+        help_text=_("Answers that do not fit their schema, less those that fit it when they were redelivered."),
     )
     gone_count = models.PositiveIntegerField(_("target deleted"), default=0)
-    to_retry = models.JSONField(default=list, help_text=_("Positions that are tried again, each with what changes."))
+    to_retry = models.JSONField(
+        default=list, help_text=_("Positions that are retried, each with the change to its request.")
+    )
     failed = models.JSONField(default=list, help_text=_("Positions that failed for good, each with its outcome."))
 
     objects = DeliveryChunkQuerySet.as_manager()
@@ -183,7 +188,7 @@ class DeliveryChunk(WorkItem):
         verbose_name_plural = _("deliveries")
         default_permissions = ()
         constraints = [
-            # A chunk that is not done is due, or its error says why not.
+            # A chunk that is not done has a next action, or an error that says why it has none.
             models.CheckConstraint(
                 condition=Q(done_at__isnull=False) | Q(next_action_at__isnull=False) | ~Q(last_error=""),
                 name="dcb_delivery_due",
@@ -195,17 +200,20 @@ class DeliveryChunk(WorkItem):
         return f"{self.position}-{self.last_position} of batch {self.batch_id}"
 
     def withdraw_failures(self, positions: Iterable[int]) -> None:
-        """Stop counting these as failed. Call it inside a transaction, and only if the chunk is done."""
-        self._forget_failures(positions)
+        """Stop counting these positions as failed. Call it inside a transaction, and only if the chunk is done."""
+        self._remove_failures(positions)
         self.save(using=DeliveryChunk.objects.primary().db, update_fields=[*FAILURE_COLUMNS, "outcomes"])
 
     def mark_for_retry(self, changes: Mapping[int, str]) -> None:
-        """Mark failed positions to be retried, each with its change, as `withdraw_failures` does."""
-        self._forget_failures(changes)
+        """Stop counting these positions as failed, and mark them for retry, each with the change to its request.
+
+        Call it inside a transaction, and only if the chunk is done.
+        """
+        self._remove_failures(changes)
         self.to_retry = [*self.to_retry, *([position, change] for position, change in changes.items())]
         self.save(using=DeliveryChunk.objects.primary().db, update_fields=[*FAILURE_COLUMNS, "to_retry"])
 
-    def _forget_failures(self, positions: Iterable[int]) -> None:
+    def _remove_failures(self, positions: Iterable[int]) -> None:
         taken = set(positions)
         for name, value in failure_columns([failed for failed in self.failed if failed[0] not in taken]).items():
             setattr(self, name, value)
@@ -231,7 +239,7 @@ class FailedDelivery(models.Model):
     traceback = StorableTextField(_("traceback"))
     failed_at = models.DateTimeField(_("failed at"), auto_now_add=True)
     was_delivered = models.BooleanField(
-        default=False, editable=False, help_text=_("Counts as delivered since a time before.")
+        default=False, editable=False, help_text=_("Whether the row already counted as delivered before this failure.")
     )
 
     objects = PrimaryQuerySet["FailedDelivery"].as_manager()
@@ -247,7 +255,7 @@ class FailedDelivery(models.Model):
 
     @property
     def raised(self) -> str:
-        """Return the error in a form that `public_part` reduces to type and place."""
+        """Return the error in a form that `error_text.public_part` can reduce to its type and place."""
         place, mark, words = self.traceback.partition(TRACEBACK_START)
         head = place.strip() if mark else ""
         first = head or self.error.partition(":")[0]

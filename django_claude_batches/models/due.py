@@ -1,4 +1,4 @@
-"""Whether any work is due, for the heartbeat notice and `doctor`."""
+"""Tell whether any work is due, for the heartbeat notice and `doctor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_claude_batches.models.delivery import DeliveryChunk
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.upload import BatchUpload
 
-# The models whose rows are due, and the path to the account of each.
+# The models whose rows can be due, each with the lookup that leads to its account.
 DUE_MODELS: dict[Any, str] = {
     MessageBatch: "account",
     BatchUpload: "account",
@@ -28,7 +28,7 @@ def is_work_due() -> bool:
 
 
 def is_work_due_column(accounts: Collection[str] | None = None) -> Any:
-    """Return the same as `is_work_due` for these accounts (None: for all), as a column of another query."""
+    """Return `is_work_due` for these accounts (all if None) as a column of another query."""
     due = (_due(kind).of_accounts(accounts, path).order_by() for kind, path in DUE_MODELS.items())
     batches, uploads, runs, chunks = map(Exists, due)
     return batches | uploads | runs | chunks

@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import StorableTextField
 
-# Events whose text consists of ids, counts, names of columns and fixed words. The text of any other may be an error
-# that quotes a request or an answer, so a new kind of event counts as such until it is listed here.
+# Events whose text consists of ids, counts, names of columns and fixed words. The text of any other event may be an
+# error that quotes a request or an answer, so a new event belongs to those until it is listed here.
 EVENTS_WITHOUT_QUOTES = (
     *(
         "drafted",
@@ -29,12 +29,12 @@ EVENTS_WITHOUT_QUOTES = (
 
 
 class BatchEvent(models.Model):
-    """One line of a batch's timeline: who did what, and when. Rows are only added."""
+    """One line of a batch's timeline: who did what, and when. Rows are only added; a purge may empty their text."""
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(_("at"), auto_now_add=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
-    by_name = models.CharField(_("by"), max_length=150, blank=True, help_text=_("Empty: the app itself."))
+    by_name = models.CharField(_("by"), max_length=150, blank=True, help_text=_("Empty for the app itself."))
     what = models.SlugField(_("what"), max_length=40)
     text = StorableTextField(_("text"), blank=True)
 

@@ -8,15 +8,17 @@ from django_claude_batches.pricing import PriceTable
 
 
 class ExpectedUsageColumns(models.Model):
-    """What was counted in a batch's requests when they were drafted, and what they may cost."""
+    """The counts of a batch's requests from which its cost is estimated, made while they are drafted."""
 
-    expected_usage = models.JSONField(null=True, editable=False, help_text=_("What its estimate is made of."))
+    expected_usage = models.JSONField(
+        null=True, editable=False, help_text=_("The counts that the cost estimate is computed from.")
+    )
 
     class Meta:
         abstract = True
 
     def estimate(self, prices: PriceTable) -> Estimate:
-        """Estimate what its requests will cost, by the rule of `estimates`; unknown for an adopted batch."""
+        """Estimate what the requests will cost, in USD, as `estimates` does; unknown for an adopted batch."""
         if self.expected_usage is None:
             return Estimate(None, None, prices.as_of)
         betas = getattr(self, "betas", ())  # an upload has none: a person adds them to its draft

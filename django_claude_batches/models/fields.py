@@ -1,3 +1,5 @@
+"""Model fields for identifiers that are compared byte by byte, and for values from outside that are sanitized."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,9 +15,9 @@ from django_claude_batches import sanitize
 class Bytewise:
     """Text that is compared and sorted byte by byte on every database.
 
-    MySQL and MariaDB compare text without regard to case, accents and trailing spaces by default: `a`, `A` and `á`
-    would be one key. PostgreSQL sorts by the rules of a language, and an index in that order does not serve prefix
-    searches. A plain `db_collation` would name a collation that the other databases do not have.
+    By default, MySQL and MariaDB ignore case, accents and trailing spaces in comparisons: `a`, `A` and `á` would be one
+    key. PostgreSQL sorts by the rules of a language, and an index in that order does not serve prefix searches.
+    `db_collation` cannot be used: it names one collation, which the other databases do not have.
 
     `icontains` and similar lookups are case-sensitive on MySQL and MariaDB.
     """
@@ -46,16 +48,17 @@ class IdentifierSlugField(Bytewise, models.SlugField):  # type: ignore[type-arg]
 
 
 class Storable:
-    """A column for values from outside, which are sanitized as they are written.
+    """A column for values from outside, which are sanitized when they are written.
 
-    So no value from the wire makes a statement fail that contains others. Migrations see the plain field.
+    A value that the database refuses would make the whole statement fail, with all other values in it. Migrations see
+    Django's own field.
     """
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         return super().get_db_prep_save(self.storable(value), connection)  # type: ignore[misc]
 
     def storable(self, value: Any) -> Any:
-        """Return what is written for `value`, which may also be an expression."""
+        """Return the value to write instead of `value`, which may also be an expression."""
         raise NotImplementedError
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
@@ -71,21 +74,21 @@ class StorableCharField(Storable, models.CharField):  # type: ignore[type-arg]
 
 
 class StorableTextField(Storable, models.TextField):  # type: ignore[type-arg]
-    """Text for people, an error or a line of a timeline: its first 10,000 characters."""
+    """Text for people, such as an error or a line of a timeline, cut to 10,000 characters."""
 
     def storable(self, value: Any) -> Any:
         return sanitize.text(value, sanitize.MAX_TEXT) if isinstance(value, str) else value
 
 
 class StorableJSONField(Storable, models.JSONField):
-    """JSON that quotes the wire: PostgreSQL also refuses NUL and lone surrogates in it."""
+    """JSON with values from the API. PostgreSQL refuses NUL and lone surrogates, so they are replaced."""
 
     def storable(self, value: Any) -> Any:
         return sanitize.Cleaner().clean(value)
 
 
 class StorableDateTimeField(Storable, models.DateTimeField):  # type: ignore[type-arg]
-    """A time; None if no database could store it."""
+    """A time. None is stored if some database cannot store it."""
 
     def storable(self, value: Any) -> Any:
         return sanitize.moment(value) if isinstance(value, datetime) else value

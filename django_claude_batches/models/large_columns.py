@@ -1,4 +1,4 @@
-"""Empty the large columns of a batch's rows in bounded chunks, and texts that may quote them."""
+"""Empty the large columns of a batch's rows in bounded chunks, and the texts that may quote them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.run import JobRunQuerySet
 
-# A first and a last primary key.
+# The first and the last primary key of a range.
 KeyRange = tuple[int, int]
 
 
 class StoredBytes(Func):
-    """The approximate stored size of a value; zero for none. PostgreSQL knows it without reading the value."""
+    """The approximate stored size of a value, in bytes. PostgreSQL returns it without reading the value."""
 
     function = "LENGTH"
     output_field = models.BigIntegerField()
@@ -45,7 +45,7 @@ def _size(*columns: str) -> Combinable:
 
 @dataclass(frozen=True)
 class LargeColumns:
-    """The large columns of one table: which rows have a value, how large it is, and what replaces it."""
+    """The large columns of one table: which rows have a value, its size, and what replaces it."""
 
     model: type[models.Model]
     full: Q
@@ -68,7 +68,7 @@ class LargeColumns:
                 yield sizes[0][0], sizes[-1][0]
 
     def clear(self, batch_id: int, span: KeyRange, *, using: str) -> int:
-        """Empty a range, and return the number of rows that had a value."""
+        """Empty the columns of a key range, and return the number of rows that had a value."""
         rows = self.model._default_manager.using(using).filter(self.full, batch=batch_id, pk__range=span)
         return rows.update(**self.empty)
 
@@ -87,7 +87,7 @@ MESSAGES = LargeColumns(
     | Q(raw__isnull=False)
     | Q(error_message__gt=""),
     size=_size("message", "output", "output_error", "raw", "error_message"),
-    # An error of an answer may quote it. That there was one is kept: without it the answer would count as a success.
+    # A validation error may quote the answer. It becomes an empty text: with null, the answer would count as a success.
     empty={
         "message": None,
         "output": None,
@@ -105,22 +105,22 @@ EXCERPTS = LargeColumns(
     empty={"excerpt": "", "reason": ""},
 )
 
-# Replaces an error whose presence still has a meaning.
+# Replaces an error text if it matters that there was an error.
 REMOVED_TEXT = "The message was removed: it may have quoted a request or an answer."
 
 
 def text_removed(column: str, *, unless: Q | None = None) -> Case:
-    """Return the expression that replaces a column's text; "" stays "", and rows that match `unless` keep theirs."""
+    """Return an expression that replaces a column's text, unless it is empty or the row matches `unless`."""
     kept = Q(**{column: ""}) if unless is None else Q(**{column: ""}) | unless
     return Case(When(kept, then=F(column)), default=Value(REMOVED_TEXT), output_field=models.TextField())
 
 
-# Matches runs that have a reason of a pause or an error.
+# Matches runs with a pause reason or an error that was not replaced yet.
 HAS_ERROR_TEXT = ~Q(pause_reason__in=["", REMOVED_TEXT]) | ~Q(last_error__in=["", REMOVED_TEXT])
 
 
 def clear_run_texts(runs: JobRunQuerySet) -> None:
-    """Replace the reasons of pauses and the errors of these runs; they still show as paused or failed."""
+    """Replace the pause reasons and the errors of these runs, which still show as paused or failed."""
     said = runs.filter(HAS_ERROR_TEXT)
     said.update(pause_reason=text_removed("pause_reason"), last_error=text_removed("last_error"))
 
@@ -128,8 +128,8 @@ def clear_run_texts(runs: JobRunQuerySet) -> None:
 def clear_error_texts(batch_id: int, *, using: str) -> None:
     """Empty the texts of a batch's errors, timeline and create calls.
 
-    Receivers, handlers, the API and the database may quote a request or an answer in an error. Call it inside a
-    transaction and under the batch's lease. The numbers and causes of missing results stay.
+    Errors of receivers, handlers, the API and the database may quote a request or an answer. The numbers and causes of
+    missing results are kept. Call it inside a transaction, under the batch's lease.
     """
     batches = MessageBatch.objects.using(using).filter(pk=batch_id).exclude(last_error="")
     batches.update(last_error=text_removed("last_error", unless=Q(last_error=F("missing_reason"))))

@@ -8,9 +8,9 @@ from django_claude_batches.models.fields import IdentifierField
 
 
 class OpenListing(models.Model):
-    """A listing page that was requested and whose answer is not stored yet.
+    """A request for a page of a listing whose answer is not stored yet.
 
-    It may have shown the batch of a create call without an answer. If its process dies, the row stays.
+    The answer may show the batch of a create call without an answer. If the process dies, the row remains.
     """
 
     account = IdentifierField(_("account"), max_length=64)

@@ -35,7 +35,7 @@ from django_claude_batches.models.fields import IdentifierField
 
 
 def match_targets(targets: Iterable[models.Model], prefix: str = "", *, using: str) -> Q:
-    """Match requests of this database about any of these rows; an unsaved row has none.
+    """Match requests, in the database `using`, about any of these rows; an unsaved row has none.
 
     `prefix` is the lookup from the queried model to its request.
     """
@@ -44,8 +44,8 @@ def match_targets(targets: Iterable[models.Model], prefix: str = "", *, using: s
     for target in targets:
         if target.pk is not None:
             keys.setdefault(content_types.get_for_model(target), []).append(str(target.pk))
-    # Compare the texts that drafting wrote. A join would have to cast the keys: no index serves that, and SQLite's
-    # casts differ (a UUID has no dashes there).
+    # Compare the texts that drafting wrote. A join would have to cast the keys, which uses no index, and SQLite's casts
+    # differ (a UUID has no dashes there).
     matches = [Q(**{f"{prefix}content_type": kind, f"{prefix}object_id__in": pks}) for kind, pks in keys.items()]
     return reduce(or_, matches) if matches else Q(pk__in=[])
 
@@ -59,11 +59,11 @@ class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
         return self.for_targets([target])
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchRequestQuerySet:
-        """Match requests about any of these rows, of one or more models, in one query: for a page, not a table."""
+        """Match requests about any of these rows, of one or more models, in one query. For one page of rows at most."""
         return self.filter(match_targets(targets, using=self.db))
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        raise InvalidTransition("Requests are deleted with their batch, never alone: delete the batch.")
+        raise InvalidTransition("Requests are deleted only with their batch: delete the batch.")
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
@@ -72,7 +72,8 @@ class BatchRequestQuerySet(PrimaryQuerySet["BatchRequest"]):
 class BatchRequest(models.Model):
     """One request of a batch. `params` is stored as text, exactly as it will be sent, and read as a dictionary.
 
-    It can be changed while nothing of its batch is being sent or was sent: assign `params` and save.
+    To change it, assign `params` and save. That is possible until its batch is queued, and again if the batch was
+    refused or not received.
     """
 
     batch = models.ForeignKey(
@@ -122,30 +123,30 @@ class BatchRequest(models.Model):
 
     @params.setter
     def params(self, params: Mapping[str, Any]) -> None:
-        """Set them; raise InvalidRequest if the API would refuse them."""
+        """Set the params. Raise InvalidRequest if the API would refuse them."""
         self.params_text = encode_params(params)
         self.params_bytes = len(self.params_text.encode())
         self.model = model_of(params)
 
     @property
     def cells(self) -> list[str]:
-        """Return the cells of the table's row that it was made of; empty without a table, and if they were purged."""
+        """Return the cells of the table row that the request was made from; empty without a table or after a purge."""
         decoded: list[str] = json.loads(self.cells_text) if self.cells_text else []
         return decoded
 
     @property
     def is_purged(self) -> bool:
-        """Whether its params were purged or erased: otherwise they are never an empty text."""
+        """Whether the params were purged or erased. Otherwise their text is never empty."""
         return not self.params_text
 
     @property
     def purge_note(self) -> str:
-        """Return when its params were purged or erased, as text; empty if they are present."""
+        """Return when the params were purged or erased, as text; empty if they are present."""
         return self.erasure_note or (self.batch.request_purge_note if self.is_purged else "")
 
     @property
     def erasure_note(self) -> str:
-        """Return when it was erased, as text; empty if it was not."""
+        """Return when the request was erased, as text; empty if it was not."""
         if self.erased_at is None:
             return ""
         return _("Erased on %(date)s.") % {"date": date_format(timezone.localtime(self.erased_at), "DATE_FORMAT")}
@@ -169,18 +170,22 @@ class BatchRequest(models.Model):
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store changed params while nothing of the batch was sent; raise InvalidTransition otherwise."""
+        """Save changed params, and update the batch's size and estimate, in one transaction. The batch becomes a draft.
+
+        Raise InvalidTransition if the batch can no longer be edited or the params were purged, and LimitExceeded if the
+        request is too large for the database or the batch would become too large.
+        """
         if self._state.adding:
-            raise InvalidTransition("Requests are made by MessageBatch.objects.create_draft(), never one by one.")
+            raise InvalidTransition("Requests are created only by MessageBatch.objects.create_draft(), not one by one.")
         batches = type(self.batch).objects.primary()
         size = self.params_bytes = len(self.params_text.encode())
         if reason := packet_limit.obstacle(self.params_text, using=batches.db):
             raise LimitExceeded(reason, custom_id=self.custom_id)
         with transaction.atomic(using=batches.db):
-            batches.filter(pk=self.batch_id).update(state=F("state"))  # locks it: the size must not be counted twice
+            batches.filter(pk=self.batch_id).update(state=F("state"))  # lock: a concurrent save changes the size, too
             stored_row = BatchRequest.objects.using(batches.db).get(pk=self.pk)
             if stored_row.is_purged:
-                raise InvalidTransition(f"The params of request {self} were purged, and cannot be written anew.")
+                raise InvalidTransition(f"The params of request {self} were purged and cannot be changed.")
             stored = stored_row.params_bytes
             expected = ExpectedUsage(batches.values_list("expected_usage", flat=True).get(pk=self.batch_id) or ())
             for row, times in ((stored_row, -1), (self, 1)):
@@ -198,10 +203,10 @@ class BatchRequest(models.Model):
                 if editable.exists():
                     raise LimitExceeded("the batch would be too large with this change", custom_id=self.custom_id)
                 raise InvalidTransition(
-                    f"Requests of batch {self.batch_id} are fixed: only those of a batch that is "
-                    f"{state_labels(EDITABLE)}, and is not being identified, can be changed."
+                    f"Requests of batch {self.batch_id} cannot be changed: that is possible only for a batch that is "
+                    f"{state_labels(EDITABLE)}, and that is not being identified."
                 )
             super().save(using=batches.db, update_fields=["params_text", "params_bytes", "model"])
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        raise InvalidTransition("Requests are deleted with their batch, never alone: delete the batch.")
+        raise InvalidTransition("Requests are deleted only with their batch: delete the batch.")

@@ -7,13 +7,13 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-# A setting decides which answers are complete; the layers allow `conf` below, and .importlinter this one importer.
+# Models do not import `conf`, with this one exception in .importlinter: a setting decides which answers are complete.
 from django_claude_batches import conf, wire
 from django_claude_batches.db.leases import PrimaryQuerySet
 from django_claude_batches.models.fields import IdentifierField
 from django_claude_batches.models.request import BatchRequest, match_targets
 
-# Stop reasons of incomplete answers with an outcome of their own; with any other they are unfinished.
+# Stop reasons of incomplete answers that have their own outcome. With any other, an incomplete answer is unfinished.
 ENDED_EARLY = {"max_tokens": "truncated", "refusal": "refused"}
 
 
@@ -26,26 +26,26 @@ class ResultType(models.TextChoices):
     EXPIRED = "expired", _("Expired")
 
 
-# What failed costs nothing (docs/reference/wire.md §3.5); a refusal, and an answer that was cut, what they used.
+# Results that cost nothing (docs/reference/wire.md §3.5). Refusals and truncated answers cost the tokens they used.
 UNBILLED = frozenset({ResultType.ERRORED, ResultType.CANCELED, ResultType.EXPIRED})
 
 
 def early_outcome(stop_reason: str) -> str:
-    """Return "truncated", "refused" or "unfinished" for an incomplete answer by its stop reason, otherwise ""."""
+    """Return "truncated", "refused" or "unfinished" for the stop reason of an incomplete answer, otherwise ""."""
     if stop_reason in wire.WHOLE_STOP_REASONS or stop_reason in conf.whole_stop_reasons():
         return ""
     return ENDED_EARLY.get(stop_reason, "unfinished")
 
 
 def outcome_of(result_type: str, stop_reason: str) -> str:
-    """Return a result's outcome by these columns. Whether an answer fits its job's schema, they do not say."""
+    """Return a result's outcome by these columns. They do not tell whether the answer fits its job's schema."""
     return (early_outcome(stop_reason) if result_type == ResultType.SUCCEEDED else "") or result_type
 
 
 def ended_as(outcome: str, *, to_result: str = "") -> Q:
     """Match the answers for which `early_outcome` returns this outcome; with "", those that are complete.
 
-    `to_result` is the lookup that leads to the results, such as `result__`. Settings are read by the call.
+    `to_result` is the lookup that leads to the results, such as `result__`. Settings are read when this is called.
     """
     whole = sorted(conf.whole_stop_reasons())
     reason = f"{to_result}stop_reason"
@@ -58,7 +58,7 @@ def ended_as(outcome: str, *, to_result: str = "") -> Q:
     return Q(**{f"{to_result}result_type": ResultType.SUCCEEDED}) & stopped
 
 
-# The `service_tier` of an answer that has the batch discount; some gateways omit it.
+# Values of `service_tier` for an answer with the batch discount; some gateways omit it.
 BATCH_TIERS = ("batch", "")
 
 
@@ -74,7 +74,7 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
     def succeeded(self) -> BatchResultQuerySet:
         """Match results with a message.
 
-        It may be truncated, refused or unfinished: the API counts it as succeeded and bills it.
+        The message may be truncated, refused or unfinished: the API counts these as succeeded and bills them.
         """
         return self.filter(result_type=ResultType.SUCCEEDED)
 
@@ -103,7 +103,7 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
         return self.succeeded().exclude(stop_reason__in=conf.whole_stop_reasons())
 
     def of_another_tier(self) -> BatchResultQuerySet:
-        """Match answers whose `service_tier` is not `batch`: they may have been billed without its discount."""
+        """Match answers whose `service_tier` is not `batch`: they may have been billed without the batch discount."""
         return self.exclude(service_tier__in=BATCH_TIERS)
 
     def of_unknown_cost(self) -> BatchResultQuerySet:
@@ -111,7 +111,7 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
         return self.filter(cost_usd__isnull=True)
 
     def invalid_output(self) -> BatchResultQuerySet:
-        """Match answers that do not fit their job's schema; `output_error` says where, until RETENTION removes it."""
+        """Match answers that do not fit their job's schema; `output_error` says why, until RETENTION removes it."""
         return self.filter(output_error__isnull=False)
 
     def usable(self) -> BatchResultQuerySet:
@@ -121,7 +121,7 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
     def latest_success(self) -> BatchResult | None:
         """Return the usable result that was stored last, or None. Its message may have been purged.
 
-        Results of a run count once their batch is delivered: until then their output has not been validated.
+        Results of a run are considered only after their batch was delivered: before, their output is not validated.
         """
         unchecked = Q(batch__run__isnull=False, batch__delivered_at__isnull=True)
         return self.usable().exclude(unchecked).order_by("-pk").first()
@@ -138,28 +138,28 @@ class BatchResultQuerySet(PrimaryQuerySet["BatchResult"]):
         return self.for_targets([target])
 
     def for_targets(self, targets: Iterable[models.Model]) -> BatchResultQuerySet:
-        """Match results about any of these rows, of one or more models, in one query: for a page, not a table."""
+        """Match results about any of these rows, of one or more models, in one query. For one page of rows at most."""
         return self.filter(match_targets(targets, "request__", using=self.db))
 
     def with_target(self) -> BatchResultQuerySet:
-        """Fetch the targets too: two queries for each kind of target, whatever the number of results."""
+        """Prefetch the targets: two queries for each model of targets, whatever the number of results."""
         return self.prefetch_related("request__target")
 
     def in_request_order(self) -> BatchResultQuerySet:
-        """Order them as the requests were drafted; the API returns them in any order."""
+        """Order the results as their requests were drafted; the API returns them in any order."""
         return self.order_by(F("request__position").asc(nulls_last=True), "pk")
 
 
 class BatchResult(models.Model):
-    """The result of one request: a complete line of the batch's results, with what people filter as columns.
+    """The result of one request: the whole line of the batch's results, and columns for what people filter by.
 
-    Tokens are counts of tokens; `cost_usd` is in US dollars by the prices of the day on which it was stored, null if
+    Token columns are numbers of tokens. `cost_usd` is in USD, by the prices on the day the result was stored; null if
     unknown.
     """
 
-    # Neither key is a constraint of the database: checking them takes PostgreSQL a third of an ingest, and for each
-    # result it writes to its request's row, to lock it. Rows are inserted only under a lease on their batch, whose row
-    # the same transaction has locked, and are deleted with it, results first (MessageBatch.delete).
+    # No foreign key constraints in the database: PostgreSQL would spend a third of an ingest on checking them, and lock
+    # the row of each request by writing to it. Rows are inserted only under a lease on their batch, whose row the same
+    # transaction has locked, and are deleted with it, results first (MessageBatch.delete).
     batch = models.ForeignKey(
         "MessageBatch",
         on_delete=models.CASCADE,
@@ -202,7 +202,7 @@ class BatchResult(models.Model):
         _("original line"),
         null=True,
         blank=True,
-        help_text=_("The line as it came, where something in it had to be changed before it could be stored."),
+        help_text=_("The line as it was received, if something in it had to be changed before it could be stored."),
     )
 
     objects = BatchResultQuerySet.as_manager()
@@ -218,9 +218,9 @@ class BatchResult(models.Model):
 
     @property
     def text(self) -> str:
-        """Return all text blocks of the answer, concatenated. Thinking is not text.
+        """Return all text blocks of the answer, concatenated, without thinking blocks.
 
-        Without an answer the text is empty; so it is if the answer was purged, and `purge_note` says when.
+        Empty if there is no answer or it was purged; then `purge_note` says when.
         """
         return text_of(self.message)
 
@@ -237,12 +237,12 @@ class BatchResult(models.Model):
 
     @property
     def is_off_tier(self) -> bool:
-        """Whether its answer was not billed at the batch rate."""
+        """Whether the answer was not billed at the batch rate."""
         return self.service_tier not in BATCH_TIERS
 
     @property
     def purge_note(self) -> str:
-        """Return when its message or error text was purged or erased, as text; empty otherwise."""
+        """Return when the message or error text was purged or erased, as text; empty otherwise."""
         is_answer_gone = self.result_type == ResultType.SUCCEEDED and self.message is None
         is_error_gone = self.result_type == ResultType.ERRORED and not self.error_message
         if not is_answer_gone and not is_error_gone:
@@ -251,13 +251,13 @@ class BatchResult(models.Model):
 
     @property
     def target(self) -> models.Model | None:
-        """Return what the request was about; None if it had no target, or the target was deleted."""
+        """Return the row that the request is about; None if it had no target, or the target was deleted."""
         found: models.Model | None = self.request.target if self.request else None
         return found
 
 
 class ResultProblem(models.Model):
-    """A line of a batch's results that could not become a row. It does not affect the lines around it."""
+    """A line of a batch's results that could not be stored as a result. The other lines are not affected."""
 
     batch = models.ForeignKey("MessageBatch", on_delete=models.CASCADE, related_name="problems")
     number = models.PositiveIntegerField(_("line"), help_text=_("Counted from 1."))

@@ -25,10 +25,10 @@ class RunState(models.TextChoices):
     CANCELED = "canceled", _("Canceled")
 
 
-# The states of a run that is not over.
+# States of a run that is not over.
 ACTIVE = (RunState.DRAFTING, RunState.RUNNING, RunState.CANCELING)
 
-# The states in which rows are drafted, sent and retried.
+# States in which rows are drafted, sent and retried.
 WORKING = (RunState.DRAFTING, RunState.RUNNING)
 
 
@@ -45,7 +45,7 @@ class JobRunQuerySet(DispatchableQuerySet["JobRun"]):
         return super().due().moving()
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the runs; their batches stay. Raise InvalidTransition, and delete none, if any is not over."""
+        """Delete the runs, but not their batches. Raise InvalidTransition, and delete none, if any run is not over."""
         for run in self.active()[:1]:
             raise run.forbidden("delete", "it is not over: cancel it first.")
         return super().delete()
@@ -55,13 +55,13 @@ class JobRunQuerySet(DispatchableQuerySet["JobRun"]):
 
 
 class JobRun(WorkItem):
-    """One run of a job: its rows become requests in as many batches as needed, and each result is delivered to it."""
+    """One run of a job: its rows become requests, in as many batches as needed, and the job gets each result."""
 
     job = IdentifierSlugField(_("job"), max_length=100)
     label = models.CharField(_("label"), max_length=200, blank=True)
     account = IdentifierField(_("account"), max_length=64, default="default")
     state = models.CharField(_("state"), max_length=20, choices=RunState.choices, default=RunState.DRAFTING)
-    # Null as soon as another run may start: a unique column holds any number of nulls, on every database.
+    # Null as soon as another run may start: on every database, a unique column may have any number of nulls.
     exclusive = IdentifierField(max_length=100, null=True, blank=True, unique=True, editable=False)
     started_at = models.DateTimeField(_("started at"), default=timezone.now, editable=False)
     created_by = models.ForeignKey(
@@ -74,13 +74,13 @@ class JobRun(WorkItem):
     )
     created_by_name = models.CharField(_("started by"), max_length=150, blank=True)
     cursor = models.TextField(
-        blank=True, editable=False, help_text=_("The primary key of the last row that was drafted, or left out.")
+        blank=True, editable=False, help_text=_("The primary key of the last row that was drafted or left out.")
     )
     row_count = models.PositiveBigIntegerField(_("rows"), default=0)
-    # Requested for this run; a job's class may set it for all of its runs.
-    skip_unaskable = models.BooleanField(_("leave out what cannot be asked"), default=False)
+    # For this run; the class of a job can set it for all of its runs.
+    skip_unaskable = models.BooleanField(_("leave out rows that cannot be sent"), default=False)
     left_out_count = models.PositiveBigIntegerField(_("rows left out"), default=0)
-    left_out_rows = models.JSONField(_("the first of them"), default=list, blank=True)
+    left_out_rows = models.JSONField(_("first rows left out"), default=list, blank=True)
     drafted_at = models.DateTimeField(_("drafted at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
@@ -119,7 +119,7 @@ class JobRun(WorkItem):
 
     @property
     def is_active(self) -> bool:
-        """Whether it is not over."""
+        """Whether the run is not over."""
         return self.state in ACTIVE
 
     @property
@@ -135,14 +135,14 @@ class JobRun(WorkItem):
         return Q(state__in=ACTIVE)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the run; its batches stay. Raise InvalidTransition if it is not over."""
+        """Delete the run, but not its batches. Raise InvalidTransition if the run is not over."""
         rows = JobRun.objects.primary()
         with transaction.atomic(using=rows.db):
-            if not self.change(~Q(state__in=ACTIVE), job=self.job):  # locks it
+            if not self.change(~Q(state__in=ACTIVE), job=self.job):  # locks the row
                 raise self.forbidden("delete", "it is not over: cancel it first.")
             return super().delete(using=rows.db)
 
     def pause(self, why: str, *, where: Q | None = None, token: str = "") -> bool:
-        """Stop drafting, sending and delivering, until a person resumes it; return whether it did."""
+        """Stop drafting, sending and delivering until a person resumes the run. Return whether the run was paused."""
         unpaused = Q(state__in=ACTIVE, paused_at__isnull=True)
         return self.change(where or Q(), unpaused, token=token, paused_at=DatabaseNow(), pause_reason=why)

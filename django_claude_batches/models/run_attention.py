@@ -15,7 +15,8 @@ from django_claude_batches.models.batch_state import EDITABLE, State
 from django_claude_batches.models.delivery import DeliveryChunk, FailedDelivery
 from django_claude_batches.models.run import ACTIVE, WORKING, JobRun, RunState
 
-# Batches of a run that were refused, not received, or withdrawn: the run waits until they are submitted.
+# Batches that the run submitted and that were refused, not received, or taken back. The run does not finish until they
+# are submitted again.
 NOT_ACCEPTED = Q(state__in=EDITABLE, submitted_by_run_at__isnull=False, delivered_at__isnull=True)
 
 
@@ -50,7 +51,7 @@ def reasons() -> list[Reason]:
         Reason(
             "left_out",
             Q(state=RunState.FINISHED, row_count=0, left_out_count__gt=0),
-            _("All of its rows were left out, because none could be asked: correct that, and start the job again."),
+            _("All rows were left out because none of them could be sent. Correct that, then start the job again."),
         ),
         Reason("error", ~Q(state__in=ACTIVE) & ~Q(last_error=""), _("Last error: {last_error}")),
     ]
@@ -61,7 +62,7 @@ def needing_attention(runs: Any) -> Any:
 
 
 def attention(run: JobRun) -> str:
-    """Return why the run needs attention, as text; empty if it does not. A few queries."""
+    """Return why the run needs attention, as text; empty if it does not. A few queries, no HTTP."""
     found = reasons()
     name = with_reason(JobRun.objects.primary().filter(pk=run.pk)).values_list("attention_reason", flat=True).first()
     words = next((reason.words for reason in found if reason.name == name), "")
@@ -69,7 +70,7 @@ def attention(run: JobRun) -> str:
 
 
 class _Details(dict[str, Any]):
-    """What the text may name, queried when it is used."""
+    """The values that a text can contain, queried when they are used."""
 
     def __init__(self, run: JobRun) -> None:
         self._run = run
@@ -94,7 +95,7 @@ class _Details(dict[str, Any]):
 
 
 class _Brief(_Details):
-    """The same without a query for each run: what is long stands on the run's page."""
+    """The values for a list of runs, without a query for each run: long texts refer to the run's page."""
 
     def __init__(self, run: JobRun, failed_deliveries: int) -> None:
         super().__init__(run)

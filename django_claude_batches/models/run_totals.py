@@ -19,15 +19,12 @@ from django_claude_batches.models.delivery import DeliveryChunk, DeliveryMode, F
 from django_claude_batches.models.run import JobRun
 from django_claude_batches.models.usage import USAGE_COLUMNS, UsageRollup, rounded
 
-# Delivery chunks that are read in one query: those of five million rows.
+# Delivery chunks per query; 5,000 chunks are five million rows.
 PAGE = 5000
 
 
 class _ItemCount(Func):
-    """The number of items in a JSON array.
-
-    A chunk's arrays are long, so the database counts them instead of sending them.
-    """
+    """The number of items in a JSON array, counted by the database because the arrays of a chunk may be long."""
 
     function = "JSON_ARRAY_LENGTH"
     output_field = IntegerField()
@@ -41,24 +38,24 @@ class _ItemCount(Func):
 
 @dataclass(slots=True)
 class RunTotals:
-    """The totals of one run. A row has one request, and one more for each retry."""
+    """The totals of one run. Each row has one request, and one more for each retry."""
 
     #: Rows that were drafted.
     rows: int
-    #: Rows that could not be sent and were left out of the run; not counted in `rows`.
+    #: Rows that could not be sent and were left out; not included in `rows`.
     left_out: int = 0
     #: Batches in each state, by the state's value.
     batches: Counter[str] = field(default_factory=Counter)
-    #: Requests of each attempt: 1 is the first.
+    #: Requests of each attempt; the first attempt is 1.
     requests: Counter[int] = field(default_factory=Counter)
     body_bytes: int = 0
     #: Outcomes of the requests whose results were evaluated, over all attempts.
     outcomes: Counter[str] = field(default_factory=Counter)
-    #: The same for each batch that was evaluated, by its primary key.
+    #: Outcomes for each batch whose results were evaluated, by its primary key.
     outcomes_of_batch: dict[int, Counter[str]] = field(default_factory=dict)
     #: Rows whose answer the handler accepted.
     delivered: int = 0
-    #: Rows that failed and are not retried automatically, by outcome; canceled ones too.
+    #: Rows that failed and are not retried automatically, by outcome; includes canceled rows.
     failures: Counter[str] = field(default_factory=Counter)
     #: Rows whose handler raised.
     failed_deliveries: int = 0
@@ -83,27 +80,27 @@ class RunTotals:
 
     @property
     def handled(self) -> int:
-        """Return the number of requests whose results were evaluated: out of `request_count`, the run's progress."""
+        """Return the number of requests whose results were evaluated: the run's progress, out of `request_count`."""
         return self.outcomes.total()
 
     @property
     def canceled(self) -> int:
-        """Return the number of rows whose requests were canceled, which is not a failure."""
+        """Return the number of rows whose requests were canceled. They are not failures."""
         return self.failures["canceled"]
 
     @property
     def failed(self) -> int:
-        """Return the number of rows that failed and are not retried automatically. Canceled ones do not count."""
+        """Return the number of rows that failed and are not retried automatically, without canceled rows."""
         return self.failures.total() - self.canceled
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Return what all attempts cost so far, in USD; None if that of any batch is not known."""
+        """Return what all attempts cost so far, in USD; None if the cost of any finished batch is not known."""
         return None if self.batches_of_unknown_cost else self.known_cost_usd
 
     @classmethod
     def of(cls, run: JobRun) -> RunTotals:
-        """Compute the totals of a run, in four queries, and one more for each `PAGE` delivery chunks."""
+        """Compute the totals of a run, in four queries, and one more for each `PAGE` (5,000) delivery chunks."""
         return cls.of_each([run])[run.pk]
 
     @classmethod
@@ -115,7 +112,7 @@ class RunTotals:
             totals[batches["run"]]._add_batches(batches)
         for chunk in _chunks(totals, using):
             totals[chunk["batch__run"]]._add_chunk(chunk)
-        for group in _parked(totals, using):
+        for group in _failed_deliveries(totals, using):
             totals[group["batch__run"]].failed_deliveries = group["count"]
         for used in _usage(totals, using) if with_usage else ():
             totals[used["batch__run"]]._add_usage(used)
@@ -149,7 +146,7 @@ class RunTotals:
     def _add_chunk(self, chunk: dict[str, Any]) -> None:
         self.delivered += chunk["delivered_count"]
         if chunk["mode"] == DeliveryMode.REDELIVER:
-            return  # the other outcomes of its rows were counted when they were first delivered
+            return  # the other outcomes were counted at the first delivery
         self.failures.update(chunk["failed_outcomes"])
         self.gone += chunk["gone_count"]
         self.to_retry += chunk["to_retry_count"]
@@ -157,7 +154,7 @@ class RunTotals:
             self.outcomes.update(chunk["outcomes"])
             self.outcomes_of_batch.setdefault(chunk["batch"], Counter()).update(chunk["outcomes"])
             if chunk["batch__run_attempt"] > 1 and chunk["batch__delivered_at"] is None:
-                self.to_retry -= sum(chunk["outcomes"].values())  # evaluated, though their batch is not finished
+                self.to_retry -= sum(chunk["outcomes"].values())  # already evaluated, though not all of the batch is
 
 
 def _batches(runs: Iterable[int], using: str) -> Any:
@@ -197,7 +194,7 @@ def _chunks(runs: Iterable[int], using: str) -> Iterator[dict[str, Any]]:
         yield from (dict(zip(columns, values, strict=True)) for _pk, *values in page)
 
 
-def _parked(runs: Iterable[int], using: str) -> Any:
+def _failed_deliveries(runs: Iterable[int], using: str) -> Any:
     failed = FailedDelivery.objects.using(using).filter(batch__run__in=runs).order_by()
     return failed.values("batch__run").annotate(count=Count("pk"))
 

@@ -17,18 +17,21 @@ ATTRIBUTES = {
 
 
 class BatchTargets:
-    """Add `batch_requests` and `batch_results`, querysets of what was asked about a row, to the rows of a model::
+    """Add `batch_requests` and `batch_results`, the querysets of requests and results about a row, to a model's rows.
+
+    Declare it in the model::
 
         class Review(models.Model):
             batches = BatchTargets()
 
-    It is neither a column nor a relation: it needs no migration, and deleting a row keeps its requests and results,
-    which were paid for. `result.target` is None then. (A `GenericRelation` would delete them; a check refuses it.)
+    `BatchTargets` is neither a column nor a relation: it needs no migration, and deleting a row keeps the requests and
+    results about it, which were paid for. Their `target` is then None. (A `GenericRelation` would delete them; a check
+    refuses it.)
 
-    Subclasses of the model have both too, including proxies. As in drafting, a row is identified by its concrete model:
-    what was asked about a child of a concrete model was not asked about its parent.
+    Subclasses of the model, including proxies, have both attributes too. As in drafting, a row is identified by its
+    concrete model: with multi-table inheritance, a request about a child row is not a request about its parent row.
 
-    Each use is a query. For a page of rows, ask `BatchResult.objects.for_targets(rows)` once.
+    Each use is a query. For a page of rows, use `BatchResult.objects.for_targets(rows)`, which is one query.
 
     Raise FieldError if the model has an attribute of one of these names.
     """
@@ -39,7 +42,7 @@ class BatchTargets:
             setattr(cls, attribute, ours)
         setattr(cls, name, self)
         if not cls._meta.abstract:
-            # Again when the class is complete: a field that follows in the class body has just replaced the attribute.
+            # Check again when the class is complete: a later field of the class body may have replaced the attribute.
             key = (cls._meta.app_label, str(cls._meta.model_name))
             cls._meta.apps.lazy_model_operation(lambda made: _refuse_others(made, name), key)
 

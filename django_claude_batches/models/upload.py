@@ -1,3 +1,5 @@
+"""Uploaded files of requests, which are checked, confirmed by a person and drafted."""
+
 from __future__ import annotations
 
 import contextlib
@@ -39,7 +41,7 @@ class UploadPart(models.Model):
 
 
 def in_parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in parts of 1 MB."""
+    """Yield the same bytes in parts of 1 MB; the last part may be shorter."""
     gathered = bytearray()
     for chunk in chunks:
         gathered += chunk
@@ -79,7 +81,7 @@ class PartReader(io.RawIOBase):
 # Maximum bytes of an uploaded file. A table may be larger than its batch, since a prompt need not use every column.
 MAX_UPLOAD_BYTES = 2 * MAX_BODY_BYTES
 
-# How long a file that is not drafted is kept. The commit of its draft deletes it.
+# How long a file that is not drafted is kept. The transaction that drafts a file deletes it.
 UPLOAD_RETENTION = timedelta(days=7)
 
 
@@ -93,10 +95,10 @@ class UploadState(models.TextChoices):
     FAILED = "failed", _("Failed")
 
 
-# The states in which a worker has something to do.
+# States in which a worker processes the file.
 ALWAYS_DUE = (UploadState.UNCHECKED, UploadState.CONFIRMED)
 
-# Those whose prompt can be changed: neither at work nor done.
+# States in which the prompt can be changed.
 CHANGEABLE = (UploadState.READY, UploadState.FAILED)
 
 DISCARDABLE = (UploadState.UNCHECKED, UploadState.READY, UploadState.FAILED)
@@ -106,9 +108,9 @@ class BatchUploadQuerySet(DispatchableQuerySet["BatchUpload"]):
     def store(
         self, chunks: Iterable[bytes], *, created_by: Any = None, problem: str = "", **columns: Any
     ) -> BatchUpload:
-        """Store a file and the columns of its draft, in constant memory, all or nothing. A worker checks it.
+        """Store a file and the columns of its draft, in one transaction and constant memory. A worker checks it next.
 
-        With a `problem`, say of its columns, it is kept without a check until they are changed.
+        With a `problem`, such as an invalid column, the file is stored as failed, and checked only after a change.
         """
         db = self.primary().db
         with transaction.atomic(using=db):
@@ -130,26 +132,29 @@ class BatchUploadQuerySet(DispatchableQuerySet["BatchUpload"]):
         return self.exclude(state=UploadState.DRAFTED)
 
     def delete_stale(self, kept: timedelta = UPLOAD_RETENTION) -> None:
-        """Delete files older than `kept` that are not confirmed and that no worker has leased."""
+        """Delete files older than `kept` that are neither confirmed nor leased by a worker, each in a transaction."""
         rows = self.primary().filter(is_free(), created_at__lt=now_plus(-kept)).exclude(state=UploadState.CONFIRMED)
         for pk in list(rows.values_list("pk", flat=True)):
             with transaction.atomic(using=rows.db):
-                if rows.acquire(pk):  # locks the row: one that is being confirmed now stays
+                if rows.acquire(pk):  # locks the row, so that a file that is being confirmed is not deleted
                     self.primary().filter(pk=pk).delete()
 
 
 class BatchUpload(WorkItem, ExpectedUsageColumns):
     """An uploaded file: it is checked, confirmed by a person, drafted and deleted.
 
-    It is kept in the database, not in a file storage: a worker on another machine can read it, prompts are never in a
-    MEDIA_ROOT (which is often public, or not set), and one transaction drafts it and deletes it. An attempt counts in
-    `failures` when it begins: a process that is killed cannot count it.
+    The file is stored in the database, not in a file storage: a worker on another machine can read it, prompts are
+    never in MEDIA_ROOT (which is often public, or not set), and one transaction drafts the file and deletes it.
+
+    `failures` is incremented when an attempt begins, because a process that is killed cannot count its failure.
     """
 
     state = models.CharField(_("state"), max_length=20, choices=UploadState.choices, default=UploadState.UNCHECKED)
-    name = models.CharField(_("file"), max_length=200, help_text=_("As it was called where it came from."))
+    name = models.CharField(_("file"), max_length=200, help_text=_("The name of the file that was uploaded."))
     bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
-    prompt = models.TextField(_("prompt"), blank=True, help_text=_("Of a table; empty: requests, one a line."))
+    prompt = models.TextField(
+        _("prompt"), blank=True, help_text=_("Empty if the file has one request per line instead of a table.")
+    )
     model = IdentifierField(_("model"), max_length=100, blank=True)
     max_tokens = models.PositiveIntegerField(_("max tokens"), null=True, blank=True)
     system = models.TextField(_("system prompt"), blank=True)
@@ -165,14 +170,18 @@ class BatchUpload(WorkItem, ExpectedUsageColumns):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     created_by_name = models.CharField(_("uploaded by"), max_length=150, blank=True)
-    bytes_read = models.PositiveBigIntegerField(default=0, editable=False, help_text=_("Of the check."))
+    bytes_read = models.PositiveBigIntegerField(
+        default=0, editable=False, help_text=_("How much of the file the check has read.")
+    )
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     request_count = models.PositiveIntegerField(_("requests"), default=0)
     body_bytes = models.PositiveBigIntegerField(_("bytes of the batch"), default=0)
     bad_count = models.PositiveIntegerField(_("bad rows"), default=0)
-    bad_rows = models.JSONField(_("the first of them"), default=list, blank=True)
+    bad_rows = models.JSONField(_("first bad rows"), default=list, blank=True)
     samples = models.JSONField(_("first requests"), default=list, blank=True)
-    is_full = models.BooleanField(default=False, help_text=_("A row was one too many: the check ended there."))
+    is_full = models.BooleanField(
+        default=False, help_text=_("The check ended at a row that exceeded what a batch may hold.")
+    )
     checked_at = models.DateTimeField(_("checked at"), null=True, blank=True)
     confirmed_at = models.DateTimeField(_("confirmed at"), null=True, blank=True)
     batch = models.ForeignKey(
@@ -198,7 +207,7 @@ class BatchUpload(WorkItem, ExpectedUsageColumns):
 
     @property
     def is_moving(self) -> bool:
-        """Whether a worker has something to do."""
+        """Whether a worker checks or drafts the file."""
         return self.state in ALWAYS_DUE
 
     @property
@@ -207,7 +216,7 @@ class BatchUpload(WorkItem, ExpectedUsageColumns):
         return self.checked_at is not None and self.request_count > 0 and self.bad_count == 0
 
     def open(self) -> io.BufferedReader:
-        """Return a reader that reads the file once, from its beginning, with 1 MB in memory."""
+        """Return a reader of the file, which reads it once, from the beginning, with 1 MB in memory."""
         return io.BufferedReader(PartReader(self.pk))
 
     def read_again(self) -> None:

@@ -29,8 +29,8 @@ USAGE_COLUMNS = (
 # Decimal places of a cost in USD.
 COST_DECIMAL_PLACES = 9
 
-# The most tokens of one kind that count for a batch: a billion for each answer, more than any model's. SQLite could not
-# add up larger numbers of a few batches.
+# Maximum tokens of one kind that count for a batch: a billion for each answer, more than any model produces. SQLite
+# could not add up the larger numbers that a server might send.
 MAX_BATCH_TOKENS = 10**9 * wire.MAX_REQUESTS
 
 # Kinds of error that are stored for a batch: the most frequent ones.
@@ -39,10 +39,11 @@ MAX_ERROR_GROUPS = 20
 # Groups of results that are stored for a batch, by type and stop reason.
 MAX_RESULT_GROUPS = 40
 
-# In place of the rare stop reasons where there are more: the API has none like it, so such an answer is not whole.
+# Replaces the rarest stop reasons if there are more groups. The API has no such stop reason, so these answers do not
+# count as complete.
 RARE = "*"
 
-# What a result is grouped by besides its type. An error in a succeeded line is ignored.
+# What results are grouped by, besides model and type. An error in a succeeded line is ignored.
 _KIND = Case(
     When(result_type=ResultType.ERRORED, then=F("error_type")),
     When(result_type=ResultType.SUCCEEDED, then=F("stop_reason")),
@@ -53,7 +54,7 @@ _KIND = Case(
 
 class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
     def sum_up(self, batch_id: int) -> Summary:
-        """Sum up the batch's results in one statement, which reads each of them once. Nothing is stored."""
+        """Sum up the batch's results in one query, which reads each result once. Nothing is stored."""
         results = BatchResult.objects.using(self.db).filter(batch=batch_id).order_by()
         of_another_tier = Count("pk", filter=Q(result_type=ResultType.SUCCEEDED) & ~Q(service_tier__in=BATCH_TIERS))
         groups: Any = results.annotate(kind=_KIND).values("model", "result_type", "kind")
@@ -76,7 +77,7 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
         )
 
     def _usage(self, groups: Iterable[dict[str, Any]]) -> list[UsageRollup]:
-        """Return a row for each model. What a result of a new type costs is not known."""
+        """Return a row for each model, not saved. The cost of results of an unknown type is not known."""
         rows: dict[str, UsageRollup] = {}
         for group in groups:
             if group["result_type"] in UNBILLED:
@@ -92,9 +93,10 @@ class UsageRollupQuerySet(PrimaryQuerySet["UsageRollup"]):
         return list(rows.values())
 
     def replace(self, batch: Any, summary: Summary) -> None:
-        """Replace the stored rows of a batch by the summary's, with the columns of the batch as they are now.
+        """Replace the stored rows of a batch by those of the summary, with the batch's current columns.
 
-        Rows that a deleted batch left for the same batch at Anthropic, which was adopted again, are replaced too.
+        If the remote batch was adopted again after its first row was deleted, the rows that it left are replaced too.
+        Call it inside a transaction.
         """
         self.filter(batch=batch.pk).delete()
         if batch.anthropic_id:
@@ -122,19 +124,19 @@ class Summary:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Return the total cost in USD; None if that of any result is not known."""
+        """Return the total cost in USD; None if the cost of any result is not known."""
         is_known = not any(row.unpriced_results for row in self.usage)
         return sum((row.cost_usd for row in self.usage), Decimal(0)) if is_known else None
 
     @property
     def other_tier_results(self) -> int:
-        """Count the results that may not have had the batch discount: their `service_tier` is not `batch`."""
+        """Return the number of results whose `service_tier` is not `batch`: they may lack the batch discount."""
         return sum(row.other_tier_results for row in self.usage)
 
     def count_absent(self, batch: Any) -> int:
-        """Count the requests that were, or may have been, answered and billed, and of which no answer is stored.
+        """Return the number of requests that may have been answered and billed, but whose answer is not stored.
 
-        The server's counts may be wrong: no batch has more requests than were sent, or than the API allows.
+        The server's counts may be wrong, so they are limited to the requests that were sent and to the API's maximum.
         """
         counted = batch.succeeded_count + batch.processing_count
         billed: int = min(counted, batch.request_count, wire.MAX_REQUESTS)
@@ -142,7 +144,7 @@ class Summary:
 
 
 def rounded(cost: Decimal) -> Decimal:
-    """Return a sum as its column stores it: SQLite adds decimals as floats."""
+    """Round a sum to the decimal places of its column: SQLite adds decimals as floats."""
     return round(cost, COST_DECIMAL_PLACES)
 
 
@@ -150,13 +152,13 @@ def _error_groups(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the kinds of error and how many results have each, the most frequent first."""
     counts: Counter[str] = Counter()
     for group in groups:
-        counts[group["kind"]] += group["count"]  # grouped by model too, if an error names one
+        counts[group["kind"]] += group["count"]  # several groups may have the same kind, by model
     frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_ERROR_GROUPS]
     return [{"error_type": kind, "count": count} for kind, count in frequent]
 
 
 def _result_counts(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return how many results have each type and stop reason. Of too many stop reasons, the rare ones are one."""
+    """Return how many results have each type and stop reason; the rarest are merged if there are too many."""
     counts: Counter[tuple[str, str]] = Counter()
     for group in groups:
         result_type = group["result_type"]
@@ -169,10 +171,10 @@ def _result_counts(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class UsageRollup(models.Model):
-    """The sums of a batch's succeeded results for one model: usage pages read these and never scan results.
+    """The sums of a batch's succeeded results for one model. Usage pages read these rows and never scan results.
 
-    Tokens are counts of tokens, `cost_usd` is in US dollars. What describes the batch is copied, so that the row stays
-    as it is when the batch is deleted.
+    Token columns are numbers of tokens, `cost_usd` is in USD. The columns that describe the batch are copies, because
+    the row is kept when the batch is deleted.
     """
 
     batch = models.ForeignKey(
@@ -180,7 +182,7 @@ class UsageRollup(models.Model):
     )
     anthropic_id = IdentifierField(_("id at Anthropic"), max_length=128, blank=True, default="")
     ended_at = models.DateTimeField(
-        _("ended at"), default=timezone.now, help_text=_("When the batch ended: the day to which its usage counts.")
+        _("ended at"), default=timezone.now, help_text=_("When the batch ended. Its usage counts for that day.")
     )
     account = IdentifierField(_("account"), max_length=64, default="default")
     kind = IdentifierField(_("job or kind"), max_length=100, blank=True, default="")
@@ -190,12 +192,12 @@ class UsageRollup(models.Model):
     unpriced_results = models.PositiveIntegerField(
         _("results of unknown cost"),
         default=0,
-        help_text=_("Those without a price, and answers that were billed and could not be fetched."),
+        help_text=_("Results without a price, and billed answers that could not be fetched."),
     )
     other_tier_results = models.PositiveIntegerField(
         _("results of another tier"),
         default=0,
-        help_text=_("Their service tier is not batch: their cost is not known."),
+        help_text=_("Results whose service tier is not batch, so their cost is not known."),
     )
     input_tokens = models.BigIntegerField(_("input tokens"), default=0)
     output_tokens = models.BigIntegerField(_("output tokens"), default=0)
@@ -226,10 +228,10 @@ class UsageRollup(models.Model):
         return f"{self.model}: {self.results}"
 
     def of(self, batch: Any) -> UsageRollup:
-        """Set the columns that describe the batch, and return the row, which is not saved."""
+        """Copy the columns that describe the batch, and return the row, which is not saved."""
         now = timezone.now()
         self.batch_id = batch.pk
         self.anthropic_id = batch.anthropic_id or ""
-        self.ended_at = min(batch.ended_at or now, now)  # a time to come, or none, would be on no page
+        self.ended_at = min(batch.ended_at or now, now)  # no page shows a time in the future, or none
         self.account, self.kind, self.starter = batch.account, batch.kind, batch.created_by_name
         return self

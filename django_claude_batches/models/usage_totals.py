@@ -1,7 +1,7 @@
-"""What was spent, from the stored sums of batches (`UsageRollup`). Results are never read, and nothing is written.
+"""Reports of usage and cost, from the stored sums of batches (`UsageRollup`). Results are never read.
 
-Days, weeks (from Monday on) and months are those of the current time zone. Their boundaries are computed here, not by
-the database: MariaDB converts no time to a zone without its tables of zones.
+Days, weeks (beginning on Monday) and months are in the current time zone. Their boundaries are computed in Python:
+MariaDB cannot convert times to a zone unless its time zone tables are loaded.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from django_claude_batches.sanitize import FIRST_YEAR, LAST_YEAR
 
 PERIODS = ("day", "week", "month")
 
-# What usage is grouped and filtered by, besides periods: the name that people use, and the column. A job's name is the
-# `kind` of its batches.
+# What usage is grouped and filtered by, besides periods: the public name, and the column. A job's name is the `kind` of
+# its batches.
 GROUPS = {"model": "model", "job": "kind", "account": "account", "starter": "starter"}
 
-# Periods that one report distinguishes: the days of a year and a month.
+# Maximum number of periods in one report: the days of a year and a month.
 MAX_PERIODS = 400
 
-# Combinations of model, job, account and starter from which `UsageReport.choices` takes the names.
+# Maximum combinations of model, job, account and starter that `UsageReport.choices` reads.
 MAX_CHOICES = 1_000
 
-# The first and the last day that a report can begin and end with, on every database.
+# The first and the last day that a report can have, on every database.
 FIRST_DAY, LAST_DAY = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageSums:
-    """Sums of usage. Tokens are counts of tokens, `cost_usd` is in US dollars and lacks that of `unpriced_results`."""
+    """Sums of usage, in numbers of tokens. `cost_usd` is in USD, without the unknown cost of `unpriced_results`."""
 
     cost_usd: Decimal = Decimal(0)
-    # Requests that were answered. What failed is not billed, and not counted.
+    # Requests that were answered. Failed ones are not billed, and not counted.
     requests: int = 0
     unpriced_results: int = 0
     input_tokens: int = 0
@@ -64,13 +64,13 @@ class UsageSums:
 
     @property
     def cache_read_share(self) -> float | None:
-        """Return the share of prompt tokens that were read from the cache, from 0 to 1; None without any."""
+        """Return the share of prompt tokens that were read from the cache, from 0 to 1; None without prompt tokens."""
         prompt = self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
         return self.cache_read_tokens / prompt if prompt else None
 
     @property
     def known_cost_usd(self) -> Decimal | None:
-        """Return the cost; None if it is not known for some results, and the others cost nothing."""
+        """Return the known cost in USD; None if it is 0 only because the cost of some results is not known."""
         return None if self.unpriced_results and not self.cost_usd else self.cost_usd
 
 
@@ -80,18 +80,17 @@ _COLUMNS = {name: "results" if name == "requests" else name for name in SUMS}
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """The sums of one group. `keys` has its value for each name that it is grouped by: periods by their first day."""
+    """The sums of one group. `keys` has a value for each name that it is grouped by; a period is its first day."""
 
     keys: tuple[Any, ...]
     sums: UsageSums
 
 
 class _PeriodNumber(Func):
-    """The number of a row's period, from 0, among the periods that begin at `starts`: a binary search on `ended_at`.
+    """The index of a row's period among those that begin at `starts`, by a binary search on `ended_at`.
 
-    A year of days takes 9 steps.
-
-    As one expression: resolving nested instances of `Case` takes longer than the query.
+    A year of days takes 9 comparisons. This is one expression because Django takes longer to resolve nested `Case`
+    expressions than the query takes.
     """
 
     output_field = IntegerField()
@@ -119,9 +118,9 @@ class _PeriodNumber(Func):
 
 @dataclass(frozen=True)
 class UsageReport:
-    """The usage in `rows` from the day `since` to the day `until`, both included; None is open.
+    """The usage in `rows` from the day `since` to the day `until`, both included; None means no limit.
 
-    `only` selects by names of `GROUPS`, compared whole.
+    `only` selects by names of `GROUPS`; values must be equal.
     """
 
     rows: QuerySet[UsageRollup]
@@ -130,23 +129,25 @@ class UsageReport:
     only: Mapping[str, str] = field(default_factory=dict)
 
     def by(self, *names: str) -> list[UsageRow]:
-        """Return the sums by names of `PERIODS` and `GROUPS`: in order of time, the largest cost first. Two queries.
+        """Return the sums by these names of `PERIODS` and `GROUPS`. Two queries.
 
-        Raise LimitExceeded if there are more than `MAX_PERIODS` periods from the first usage to the last.
+        The rows are in order of time, and within a period by cost, the largest first. Raise LimitExceeded if there are
+        more than `MAX_PERIODS` periods from the first usage to the last.
         """
         rows = self._selected()
         first, last = rows.aggregate(first=Min("ended_at"), last=Max("ended_at")).values()
         if first is None:
             return []
         starts = {name: period_starts(name, _day_of(first), _day_of(last)) for name in names if name in PERIODS}
-        # Rows that were added since that query may be of a later period.
+        # Leave out rows that were added since that query: they may belong to a later period.
         counted = rows.filter(ended_at__range=(first, last))
         return sorted(_grouped(counted, names, starts), key=_order)
 
     def months(self, names: Sequence[str] = (), rows: Iterable[UsageRow] = ()) -> tuple[UsageSums, UsageSums]:
-        """Return the sums of this month and of the last, of what `only` selects, whatever the report's period is.
+        """Return the sums of this month and of the last month, whatever the report's period is. `only` applies.
 
-        `rows` can be the result of `by(*names)`: if it has the days or months of both, no query is made, otherwise one.
+        `rows` can be the result of `by(*names)`: if it covers both months by day or month, no query is made, otherwise
+        one.
         """
         this = timezone.localdate().replace(day=1)
         last = (this - timedelta(days=1)).replace(day=1)
@@ -161,7 +162,7 @@ class UsageReport:
         return found[this], found[last]
 
     def choices(self) -> dict[str, list[str]]:
-        """Return the values of each of `GROUPS` that occur in the report's period. One query."""
+        """Return the values that occur in the report's period for each of `GROUPS`, ignoring `only`. One query."""
         rows = replace(self, only={})._selected().order_by().values_list(*GROUPS.values()).distinct()
         found = list(rows[:MAX_CHOICES])
         return {name: sorted({values[at] for values in found}) for at, name in enumerate(GROUPS)}
@@ -187,16 +188,16 @@ def total_of(rows: Iterable[UsageRow]) -> UsageSums:
 def period_starts(period: str, first: date, last: date) -> list[date]:
     """Return the first days of the days, weeks or months from `first` to `last`.
 
-    Raise LimitExceeded if these are more than `MAX_PERIODS`.
+    Raise LimitExceeded if there are more than `MAX_PERIODS`.
     """
     starts = list(islice(_starts(period, first, last), MAX_PERIODS + 1))
     if len(starts) > MAX_PERIODS:
-        raise LimitExceeded(f"More than {MAX_PERIODS} {period}s: choose a shorter time, or longer periods.")
+        raise LimitExceeded(f"More than {MAX_PERIODS} {period}s: choose a shorter time or longer periods.")
     return starts
 
 
 def last_day(period: str, start: date) -> date:
-    """Return the last day of the period that begins then."""
+    """Return the last day of the period that begins on `start`."""
     return _next(period, start) - timedelta(days=1)
 
 
@@ -215,7 +216,7 @@ def _next(period: str, start: date) -> date:
 
 
 def _midnight(day: date) -> datetime:
-    """Return when the day begins. Where clocks are put forward at midnight, that is at one o'clock."""
+    """Return when the day begins: at one o'clock if the clocks are put forward at midnight."""
     return timezone.make_aware(datetime.combine(day, time.min))
 
 
@@ -235,7 +236,7 @@ def _read(group: Mapping[str, Any]) -> UsageSums:
 def _grouped(
     rows: QuerySet[UsageRollup], names: Iterable[str], starts: Mapping[str, Sequence[date]]
 ) -> Iterator[UsageRow]:
-    """Yield the sums by these names; of those that are periods, `starts` has the first days of all."""
+    """Yield the sums by these names. For each name that is a period, `starts` has the first days of all periods."""
     numbers = {name: _PeriodNumber([_midnight(start) for start in each]) for name, each in starts.items()}
     keys = {f"by_{name}": numbers.get(name) or F(GROUPS[name]) for name in names}
     groups: Any = rows.order_by().values(**keys).annotate(**_sums())

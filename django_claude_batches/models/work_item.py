@@ -1,4 +1,4 @@
-"""The base of all rows that workers process: conditional updates, failures and the next action."""
+"""The base class of rows that workers process: conditional updates, failures and the next action."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from django_claude_batches.models.fields import StorableTextField
 class WorkItem(Dispatchable):
     """A row that workers process: a batch, a job's run, a delivery or an upload. Most have a `state`.
 
-    Each change is one conditional UPDATE, so a late worker changes nothing and learns that from the return value.
+    Each change is one conditional UPDATE: a worker that is too late changes nothing, and the return value is False.
     """
 
     failures = models.PositiveIntegerField(
-        default=0, editable=False, help_text=_("Consecutive failures. They lengthen the back-off.")
+        default=0, editable=False, help_text=_("Consecutive failures, which lengthen the back-off.")
     )
     last_error = StorableTextField(_("last error"), blank=True)
 
@@ -33,7 +33,7 @@ class WorkItem(Dispatchable):
         abstract = True
 
     def change(self, *where: Q, token: str = "", **changes: Any) -> bool:
-        """Update the row if it matches `where`, and return whether it did. The instance is then read again.
+        """Update the row if it matches `where`, and return whether it did. Then refresh the instance from the database.
 
         With `token`, update it only while that lease is valid.
         """
@@ -45,7 +45,7 @@ class WorkItem(Dispatchable):
         return bool(changed)
 
     def read_again(self) -> None:
-        """Read the row from the database that is written to."""
+        """Refresh the instance from the database that is written to."""
         self.refresh_from_db(using=router.db_for_write(type(self)))
 
     def move(
@@ -58,23 +58,23 @@ class WorkItem(Dispatchable):
         due: timedelta | None = None,
         **changes: Any,
     ) -> bool:
-        """Change the state if it is one of `allowed`, as `change` does.
+        """Change the state to `to`, as `change` does, if it is one of `allowed`.
 
-        The next action is due after `due`; without it there is none. The model's `counters` are set to 0. `changes`
-        override both.
+        The next action is due after `due`; if that is None, there is no next action. The model's `counters` are set to
+        0. `changes` override both.
         """
         reset = dict.fromkeys(self.counters, 0) | {"next_action_at": None if due is None else now_plus(due)}
         return self.change(where or Q(), Q(state__in=list(allowed)), token=token, state=to, **(reset | changes))
 
     def record_intent(self, allowed: Iterable[str], *, where: Q | None = None, token: str = "", **changes: Any) -> bool:
-        """Change the row if its state is one of `allowed`, and make it due now. The state stays."""
+        """Change the row if its state is one of `allowed`, and make it due now. The state does not change."""
         matching = Q(state__in=list(allowed))
         return self.change(where or Q(), matching, token=token, next_action_at=DatabaseNow(), **changes)
 
     def reschedule(self, delay: timedelta | None, *, token: str, error: str | None = None, **changes: Any) -> bool:
-        """Set the next action to be due after `delay`, or to none. With `error`, record it and count one more failure.
+        """Make the next action due after `delay`, or clear it if None. With `error`, record it and count a failure.
 
-        Change nothing if the lease is lost, or if the row does not match `reschedule_condition` any more.
+        Change nothing if the lease is lost, or if the row no longer matches `reschedule_condition`.
         """
         if error is not None:
             changes |= {"last_error": error, "failures": F("failures") + 1}

@@ -1,4 +1,4 @@
-"""Structured output: request it by a JSON Schema or a pydantic model, and validate the answers."""
+"""Structured output: request it with a JSON Schema or a pydantic model, and validate the answers."""
 
 from __future__ import annotations
 

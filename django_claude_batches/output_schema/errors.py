@@ -1,4 +1,4 @@
-"""The errors of schemas and of answers that do not fit one, and the result of one that fits."""
+"""The errors for invalid schemas and for answers that do not fit a schema, and the result for a valid answer."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from django_claude_batches.sanitize import UNPRINTABLE
 # Maximum characters of an error text.
 MAX_LENGTH = 500
 
-# Maximum problems of one answer that are named.
+# Maximum number of problems that the error of an answer names.
 MAX_PROBLEMS = 3
 
 MISSING_PACKAGE = 'output_schema needs {0}: python -m pip install "django-claude-batches[{0}]"'
 
 
 class BadSchema(ValueError):
-    """A schema by which no answer can be validated, or whose package is not installed; the text says what to do."""
+    """The schema cannot validate answers, or its package is not installed. The text says what to do."""
 
 
 class InvalidOutput(ValueError):
-    """An answer that does not fit. The text says where and why, for a person and for the model on a retry.
+    """An answer does not fit the schema. The text says where and why, for a person and for the model on a retry.
 
-    It is one line of at most 500 characters. The middle of a longer one is left out, because validators begin with the
-    value and end with what is wrong with it.
+    The text is one line of at most 500 characters. The middle of a longer text is left out, because messages of
+    validators begin with the value and end with the problem.
     """
 
     def __init__(self, reason: str) -> None:
@@ -31,14 +31,14 @@ class InvalidOutput(ValueError):
 
 
 class Validated(NamedTuple):
-    """A valid answer: as plain JSON, and as an instance of the pydantic model (without one, the same JSON)."""
+    """A valid answer: as plain JSON, and as an instance of the pydantic model (for a JSON Schema, the same JSON)."""
 
     output: Any
     parsed: Any
 
 
 def joined(problems: list[str]) -> str:
-    """Join the problems to one line; each gets an equal part of the length."""
+    """Join the problems to one line. Each problem may have an equal part of the length."""
     return "; ".join(short(problem, MAX_LENGTH // len(problems) - 2) for problem in problems)
 
 

@@ -13,7 +13,7 @@ FENCE = "```"
 
 
 def unfenced(text: str) -> str:
-    """Return the content of a Markdown fence around the whole text: models without structured output add one."""
+    """Return the text without a Markdown fence around it, which models without structured output add."""
     text = text.strip()
     if text.startswith(FENCE) and text.endswith(FENCE) and len(text) > 2 * len(FENCE):
         language, _newline, body = text[len(FENCE) : -len(FENCE)].partition("\n")
@@ -23,7 +23,7 @@ def unfenced(text: str) -> str:
 
 
 def decoded(text: str) -> Any:
-    """Decode strict JSON: without repeated keys, NaN or infinite numbers."""
+    """Decode strict JSON. Raise InvalidOutput for invalid JSON, repeated keys, NaN and infinite numbers."""
     if not text:
         raise InvalidOutput("not JSON: there is no text")
     try:
@@ -39,5 +39,5 @@ def decoded(text: str) -> Any:
 def _finite(number: str) -> float:
     value = float(number)
     if not math.isfinite(value):
-        raise InvalidOutput(f"{number:.80} is no number that JSON can hold")
+        raise InvalidOutput(f"{number:.80} is not a number that JSON can represent")
     return value

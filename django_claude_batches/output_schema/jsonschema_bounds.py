@@ -1,8 +1,8 @@
 """Bound the cost of JSON Schema validation, whatever an answer contains.
 
 The validators of jsonschema search for patterns with `re`, which cannot be interrupted, and compare each item of a list
-with every other. Here `regex` searches, with a timeout, and every keyword first checks this thread's CPU time: not the
-wall clock, so that a valid answer passes on a busy machine too.
+with every other item. These validators search with `regex`, which has a timeout, and every keyword first checks the CPU
+time of the thread. They do not use the wall clock, so that a valid answer also passes on a busy machine.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 from django_claude_batches.output_schema.errors import short
 
-# Characters of a text whose `format` is checked: some checks of other packages are quadratic.
+# Maximum characters of a text whose `format` is checked: some checks of other packages take quadratic time.
 MAX_FORMATTED = 2000
 
-# Members of an object or a list that `unevaluated…` is checked for: jsonschema is quadratic in them.
+# Maximum members of an object or a list that `unevaluated…` is checked for, which takes jsonschema quadratic time.
 MAX_UNEVALUATED = 2000
 
 Errors = Iterator[Any]
@@ -29,11 +29,11 @@ _ends_at: ContextVar[float] = ContextVar("ends_at")
 
 
 class TooCostly(Exception):
-    """A check reached its bound; the text says which."""
+    """Validation reached a bound; the text says which."""
 
 
 def bounded(validator_class: Any) -> Any:
-    """Return the class of validators with keywords whose cost has a bound; raise ImportError without its packages."""
+    """Return the class of validators with keywords of bounded cost. Raise ImportError if a package is missing."""
     from attrs import fields  # noqa: PLC0415 (as in jsonschema_validator)
     from jsonschema.validators import extend  # noqa: PLC0415
 
@@ -44,18 +44,18 @@ def bounded(validator_class: Any) -> Any:
     def evolve(validator: Any, **changes: Any) -> Any:
         return made(**{alias: getattr(validator, name) for name, alias in names} | changes)
 
-    # jsonschema's own uses the class that a `$schema` within the schema names, whose keywords are not bounded.
+    # jsonschema's own `evolve` uses the class that a `$schema` within the schema names, whose cost is not bounded.
     made.evolve = evolve
     return made
 
 
 def run_within(seconds: float, check: Callable[[], Any]) -> Any:
-    """Return what a check by a bounded validator returns; raise TooCostly after so many seconds of CPU time."""
+    """Call `check`, which uses a bounded validator. Raise TooCostly if it takes more than `seconds` of CPU time."""
     token = _ends_at.set(time.thread_time() + seconds)
     try:
         return check()
-    except TimeoutError:  # of `regex`, or raised here
-        raise TooCostly(f"to check it by the schema takes more than {seconds:.2g} s") from None
+    except TimeoutError:  # raised by `regex` or by _seconds_left
+        raise TooCostly(f"validation by the schema takes more than {seconds:.2g} s") from None
     finally:
         _ends_at.reset(token)
 
@@ -68,7 +68,7 @@ def _seconds_left() -> float:
 
 
 class Keywords:
-    """The keywords of a draft, given jsonschema's own."""
+    """The keywords of a draft with bounded cost, from jsonschema's own keywords (`stock`)."""
 
     def __init__(self, stock: Mapping[str, Keyword]) -> None:
         from jsonschema import ValidationError  # noqa: PLC0415
@@ -107,7 +107,7 @@ class Keywords:
                         yield from validator.descend(member, subschema, path=name, schema_path=pattern)
 
     def _additional_properties(self, validator: Any, value: Any, instance: Any, schema: Any) -> Errors | None:
-        """Leave what no pattern matches to jsonschema's own keyword."""
+        """Apply jsonschema's own keyword to the members that no pattern matches."""
         patterns = schema.get("patternProperties")
         if patterns and validator.is_type(instance, "object"):
             matched = {name for name in instance for pattern in patterns if self._matches(pattern, name)}
@@ -118,14 +118,14 @@ class Keywords:
     def _unevaluated(self, name: str) -> Keyword:
         def checked(validator: Any, value: Any, instance: Any, schema: Any) -> Errors | None:
             if isinstance(instance, dict | list) and len(instance) > MAX_UNEVALUATED:
-                raise TooCostly(f"it has {len(instance):,} members where {name} is checked for {MAX_UNEVALUATED:,}")
+                raise TooCostly(f"it has {len(instance):,} members, and {name} can be checked for {MAX_UNEVALUATED:,}")
             return self._stock[name](validator, value, instance, schema)
 
         return checked
 
     def _unique_items(self, validator: Any, is_unique: Any, instance: Any, schema: Any) -> Errors:
         if is_unique and validator.is_type(instance, "array"):
-            # Compare texts, not the items: an answer could choose numbers with equal hashes.
+            # Compare texts, not items: an answer may contain numbers that are chosen to have equal hashes.
             different = {json.dumps(_canonical(item), sort_keys=True) for item in instance}
             if len(different) < len(instance):
                 yield self._error(f"{short(repr(instance))} has non-unique elements")
@@ -133,7 +133,7 @@ class Keywords:
     def _format(self, validator: Any, name: Any, instance: Any, schema: Any) -> Errors:
         checked = validator.format_checker.checkers
         if isinstance(instance, str) and len(instance) > MAX_FORMATTED and name in checked:
-            yield self._error(f"{short(instance)!r} is no {name!r}: it has more than {MAX_FORMATTED:,} characters")
+            yield self._error(f"{short(instance)!r} is not a {name!r}: it has more than {MAX_FORMATTED:,} characters")
         else:
             yield from self._stock["format"](validator, name, instance, schema) or ()
 
@@ -160,9 +160,9 @@ class Keywords:
             yield self._error(f"{short(repr(instance))} is valid under each of {', '.join(map(repr, fitting))}")
 
     def _nearest(self, errors: Errors) -> list[Any]:
-        """Return the errors that `best_match` chooses from; all of them may exceed the memory."""
+        """Return the errors that `best_match` chooses from: there may be too many to keep all of them in memory."""
         found = nsmallest(2, errors, key=self._relevance)
-        for error in found:  # each error quotes its instance again at each level
+        for error in found:  # the errors of each level quote their instance
             error.message = short(error.message)
             error.args = (error.message,)
         return found
@@ -183,7 +183,7 @@ def _timed(keyword: Keyword) -> Keyword:
 
 
 def _canonical(value: Any) -> Any:
-    """Return a value whose text is equal for what is equal in JSON: 1.0 is 1, and true is not."""
+    """Return a value such that values that are equal in JSON have equal texts: 1.0 equals 1, but true does not."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):

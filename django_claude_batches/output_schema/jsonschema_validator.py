@@ -1,4 +1,4 @@
-"""Validate answers by a JSON Schema."""
+"""Validate answers with a JSON Schema."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from django_claude_batches.output_schema.jsonschema_bounds import TooCostly, bou
 # Keywords whose value refers to another schema.
 REFERENCES = ("$ref", "$dynamicRef")
 
-# CPU time to validate one answer: minimum, extra for each million characters (most schemas take 2 s), and maximum. The
-# maximum keeps the validation within the lease of the worker that delivers the answer.
+# Limit of the CPU time to validate one answer: basic, extra for each million characters (most schemas take 2 s), and
+# maximum. The maximum keeps the validation within the lease of the worker that delivers the answer.
 SECONDS, SECONDS_OF_A_MB, MAX_SECONDS = 2.0, 20.0, 30.0
 
 
 def schema_problem(schema: Mapping[str, Any]) -> str:
-    """Return why this is no JSON Schema; empty if it is one, and if jsonschema is not installed."""
+    """Return why this is not a JSON Schema; empty if it is one or jsonschema is not installed."""
     try:
         JsonSchemaChecker(schema)
     except BadSchema as error:
@@ -36,15 +36,15 @@ def schema_problem(schema: Mapping[str, Any]) -> str:
 
 
 class JsonSchemaChecker:
-    """Validates by a JSON Schema: of draft 2020-12, unless `$schema` names another.
+    """Validate answers with a JSON Schema, of draft 2020-12 unless `$schema` names another.
 
-    An answer takes `seconds` of CPU time at most, and more if it is long.
+    Validating an answer takes at most `seconds` of CPU time, and more for a long answer. Raise BadSchema if the schema
+    is invalid or jsonschema is not installed.
     """
 
     def __init__(self, schema: Mapping[str, Any], *, seconds: float = SECONDS) -> None:
         try:
-            # Imported here, as everything from other packages in this module: a project without a schema needs none of
-            # them.
+            # All packages are imported inside functions of this module: a project without a schema does not need them.
             from jsonschema import SchemaError  # noqa: PLC0415
             from jsonschema.exceptions import best_match  # noqa: PLC0415
             from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415
@@ -60,7 +60,7 @@ class JsonSchemaChecker:
             _check_references(validator, self.schema)
             _check_patterns(self.schema)
         except SchemaError as error:
-            raise BadSchema(f"output_schema is no valid JSON Schema: {short(_said(error))}") from None
+            raise BadSchema(f"output_schema is not a valid JSON Schema: {short(_said(error))}") from None
         self.warnings: list[str] = []
         self._best = best_match
         self._seconds = seconds
@@ -83,13 +83,13 @@ class JsonSchemaChecker:
 
 
 def _plain(schema: Any) -> dict[str, Any]:
-    """Return a copy made of dicts and lists, which later changes of the original do not affect."""
+    """Return a deep copy of plain dicts and lists, so that later changes of the original do not affect it."""
     if not isinstance(schema, Mapping):
         raise BadSchema(f"output_schema must be a JSON Schema or a pydantic model, not {schema!r:.100}")
     try:
         copy: dict[str, Any] = json.loads(json.dumps(dict(schema), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadSchema(f"output_schema is no JSON: {error}") from None
+        raise BadSchema(f"output_schema is not JSON: {error}") from None
     return copy
 
 
@@ -102,12 +102,12 @@ def _validator_class(schema: dict[str, Any]) -> Any:
     named = schema["$schema"]
     found = validator_for({"$schema": named}, default=None) if isinstance(named, str) else None  # type: ignore[arg-type]
     if found is None:
-        raise BadSchema(f"output_schema is of a draft that jsonschema does not know: {named!r:.200}")
+        raise BadSchema(f"output_schema names a draft that jsonschema does not support: {named!r:.200}")
     return found
 
 
 def _check_references(validator: Any, schema: dict[str, Any]) -> None:
-    """Raise BadSchema for a reference to something outside the schema, before the first answer would fail on it."""
+    """Raise BadSchema for a reference to something outside the schema, rather than fail with the first answer."""
     from referencing.exceptions import Unresolvable  # noqa: PLC0415 (as above)
     from referencing.jsonschema import EMPTY_REGISTRY, specification_with  # noqa: PLC0415 (as above)
 
@@ -125,7 +125,7 @@ def _check_references(validator: Any, schema: dict[str, Any]) -> None:
 
 
 def _check_patterns(schema: dict[str, Any]) -> None:
-    """Raise BadSchema for a pattern that `regex` does not accept, or that only jsonschema itself would search for."""
+    """Raise BadSchema for a pattern that `regex` does not accept, or that jsonschema would search for with `re`."""
     import regex  # noqa: PLC0415 (as above)
 
     beside = [each for each in _named(schema, "patternProperties") if isinstance(each, dict)]
@@ -136,13 +136,13 @@ def _check_patterns(schema: dict[str, Any]) -> None:
             raise BadSchema(f"output_schema has a pattern that cannot be used: {pattern!r:.200}: {error}") from None
     if beside and list(_named(schema, "unevaluatedProperties")):
         raise BadSchema(
-            "output_schema has both unevaluatedProperties and patternProperties, and the time to check these together "
-            "has no bound: use additionalProperties instead"
+            "output_schema has both unevaluatedProperties and patternProperties, and the time to validate both is not "
+            "bounded: use additionalProperties instead"
         )
 
 
 def _named(value: Any, name: str) -> Iterator[Any]:
-    """Yield the value of each member of that name, at any depth."""
+    """Yield the value of each member with this name, at any depth."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if isinstance(value, dict) and name in value:
         yield value[name]

@@ -1,7 +1,7 @@
-"""Bound the cost of pydantic validation: count what a model would try of an answer, through nested unions.
+"""Bound the cost of pydantic validation: count the steps that it will take, if a model's unions contain themselves.
 
-Pydantic's engine cannot be interrupted, and if a union contains itself, each level multiplies the tries. So the tries
-are counted before validation, along the same path through the core schema, up to a bound.
+Pydantic's engine cannot be interrupted, and if a union contains itself, each level of an answer multiplies the steps.
+They are counted before validation, up to a bound, on the same path through the core schema.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-# Tries of one answer: about 2 seconds on a machine of 2026.
+# Maximum steps for one answer: about 2 seconds on a machine of 2026.
 MAX_TRIES = 2**17
 
 Schema = dict[str, Any]
 
 
 class TryCounter:
-    """Counts tries by a model's core schema."""
+    """Count the steps (tries) that validation by a core schema takes."""
 
     def __init__(self, core_schema: Schema) -> None:
         self._schema = core_schema
         self._named = {schema["ref"]: schema for schema in schemas(core_schema) if "ref" in schema}
 
     def multiply(self) -> bool:
-        """Whether a union has several choices that contain it again. One with a discriminator tries one choice."""
+        """Whether several choices of a union contain it again. A union with a discriminator tries only one choice."""
         unions = [schema for schema in schemas(self._schema) if schema.get("type") == "union"]
         return any(sum(self._contains(choice, union) for choice in self._choices(union, set())) > 1 for union in unions)
 
     def are_too_many(self, value: Any) -> bool:
-        """Whether more than MAX_TRIES parts of this JSON value would be tried."""
+        """Whether validating this JSON value takes more than MAX_TRIES steps."""
         left = MAX_TRIES
         waiting = [(self._schema, value)]
         while waiting:
@@ -40,7 +40,7 @@ class TryCounter:
         return False
 
     def _within(self, schema: Schema, value: Any) -> Iterator[tuple[Schema, Any]]:
-        """Yield what is tried next, each with the part of the value that it is tried on."""
+        """Yield the schemas that are tried next, each with the part of the value that it is tried on."""
         kind = schema.get("type")
         if kind == "definition-ref":
             yield self._named[schema["schema_ref"]], value
@@ -67,7 +67,7 @@ class TryCounter:
             )
 
     def _tagged(self, schema: Schema, value: Any) -> Iterator[tuple[Schema, Any]]:
-        """Yield the choice that the discriminator names; each choice if it names none."""
+        """Yield the choice that the discriminator names; if it is a function or a path, yield all choices."""
         discriminator, choices = schema["discriminator"], schema["choices"]
         if not isinstance(discriminator, str):
             yield from ((_of(choice), value) for choice in choices.values())

@@ -1,4 +1,4 @@
-"""Validate answers by a pydantic model."""
+"""Validate answers with a pydantic model."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from django_claude_batches.output_schema.errors import (
 )
 from django_claude_batches.output_schema.pydantic_bounds import TryCounter, schemas
 
-# Maximum errors of one answer. An answer of 1 MB may have so many that listing them takes hundreds of MB.
+# Maximum errors that are listed. An answer of 1 MB may have so many that listing them takes hundreds of MB.
 MAX_ERRORS = 1000
 
 PYTHON_RE = (
-    "{} has patterns that are searched for with Python's re: some take hours for a short answer, and nothing can "
-    "interrupt. Leave out regex_engine='python-re', and write patterns as text for pydantic's own, linear engine."
+    "{} has patterns that are searched for with Python's re: some take hours for a short answer and cannot be "
+    "interrupted. Remove regex_engine='python-re' and write patterns as text, for pydantic's own engine, which takes "
+    "linear time."
 )
 
 RECURSIVE_UNION = (
@@ -33,7 +34,10 @@ RECURSIVE_UNION = (
 
 
 class PydanticChecker:
-    """Validates by a pydantic model, as strictly as the model's own configuration requires."""
+    """Validate answers with a pydantic model, as strictly as its configuration requires.
+
+    Raise BadSchema if the model cannot be used or pydantic is not installed.
+    """
 
     def __init__(self, model: type[Any]) -> None:
         try:
@@ -64,7 +68,7 @@ class PydanticChecker:
             # Validate the text, not the value: in JSON mode a list may be a set and a text a date, even in strict mode.
             parsed = self._model.model_validate_json(text)
         except self._refusal as error:
-            if error.error_count() > MAX_ERRORS:  # each would be an object
+            if error.error_count() > MAX_ERRORS:  # listing them takes too much memory
                 raise InvalidOutput(f"it has {error.error_count():,} errors") from None
             problems = [f"{_path(found['loc'])}: {found['msg']}" for found in error.errors(include_url=False)]
             raise InvalidOutput(joined(problems[:MAX_PROBLEMS])) from None

@@ -1,4 +1,4 @@
-"""`OutputSchema`: adds a schema to params, and validates answers by it."""
+"""`OutputSchema`: request answers that fit a schema, and validate them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ INSTRUCTION = "Answer with JSON only, nothing before it or behind it, that fits 
 class OutputSchema:
     """The schema of a job's answers. Raise BadSchema if it is invalid or its package is not installed.
 
-    `wire` is what is sent as `output_config.format.schema`; None if Anthropic's subset cannot express the schema. It
-    allows more than the schema itself, which validates the answers. `instruction` is for a model without structured
-    output. `warnings` say what should be changed, though answers can be validated.
+    `wire` is the schema that is sent as `output_config.format.schema`; None if Anthropic's subset of JSON Schema cannot
+    express it. `wire` may allow more than the schema itself, which validates the answers. `instruction` is sent to
+    models without structured output. `warnings` are texts about what should be changed, although answers can be
+    validated.
     """
 
     def __init__(self, schema: Mapping[str, Any] | type[Any]) -> None:
@@ -31,10 +32,10 @@ class OutputSchema:
         self.instruction = INSTRUCTION + json.dumps(self._checker.schema, ensure_ascii=False)
 
     def added_to(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the body of a Messages call that requests the schema; one that has a format is unchanged.
+        """Return the body of a Messages call with a request for the schema. A body with its own format is unchanged.
 
-        If possible the model is constrained to the schema (`output_config.format`); otherwise an instruction is
-        appended to `system`, after whatever is cached there.
+        If possible, `output_config.format` constrains the model to the schema. Otherwise an instruction is appended to
+        `system`, after its content, which may be cached.
         """
         config = params.get("output_config")
         if config is not None and not (isinstance(config, Mapping) and config.get("format") is None):
@@ -45,10 +46,10 @@ class OutputSchema:
         return {**params, "output_config": {**(config or {}), "format": asked}}
 
     def read(self, text: str) -> Validated:
-        """Read an answer, also with white space or one ```json fence around it; raise InvalidOutput if it does not fit.
+        """Validate an answer, which may have white space or a ```json fence around it.
 
-        Errors of a pydantic model's validators other than ValueError and AssertionError are bugs of the model, and
-        propagate.
+        Raise InvalidOutput if it does not fit. Errors of a pydantic model's validators other than ValueError and
+        AssertionError are bugs of the model, and are not caught.
         """
         body = unfenced(text)
         try:

@@ -1,6 +1,6 @@
 """Convert a JSON Schema to the subset that `output_config.format` supports (docs/reference/wire.md §13). No I/O.
 
-Also which models support it.
+This module also knows which models support structured output.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-# The first models that support it without a beta: Sonnet, Haiku and Opus 4.5. All current models are newer.
+# The first models that support structured output without a beta: Sonnet, Haiku and Opus 4.5. Current models are newer.
 FIRST_VERSION = (4, 5)
 
 # The string formats that the API enforces.
@@ -29,23 +29,24 @@ class _Inexpressible(ValueError):
 
 
 def has_structured_output(model: str) -> bool:
-    """Whether the model supports `output_config.format`, by its name: all but those older than 4.5 do.
+    """Whether the model supports `output_config.format`, by its name: all models since version 4.5 do.
 
-    A name without a version counts as a newer model. If that is wrong, Anthropic refuses the request before any work,
-    names the parameter, and bills nothing; the opposite mistake would go unnoticed.
+    A name without a version counts as a newer model. If that is wrong, Anthropic refuses the request, names the
+    parameter, and bills nothing. The opposite mistake would not be noticed.
     """
     found = _VERSION.search(model)
     return found is None or (int(found[1]), int(found[2] or 0)) >= FIRST_VERSION
 
 
 def to_wire_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a JSON Schema in the subset that the API supports; None if it cannot be expressed.
+    """Return a JSON Schema in the subset that the API supports; None if the subset cannot express it.
 
-    As in the official SDK: objects are closed, and what is not supported (`minimum`, `pattern`) is moved to the
-    description. So an answer that fits the schema that is sent may not fit the original one: validate against that.
+    As in the official SDK, objects are closed, and unsupported keywords (such as `minimum`, `pattern`) are moved to the
+    description. An answer that fits the returned schema may not fit the original one, so validate it against the
+    original.
 
-    Recursive schemas, schemas without a type, and objects whose members' names are not fixed cannot be expressed: the
-    SDK closes such objects too, and then the only possible answer is `{}`.
+    Recursive schemas, schemas without a type, and objects whose member names are not fixed cannot be expressed. (The
+    SDK closes such objects too, so that `{}` is the only possible answer.)
     """
     try:
         made = _of(schema)
@@ -130,7 +131,7 @@ def _take_members(rest: dict[str, Any], made: dict[str, Any]) -> None:
 
 
 def _resolves(made: dict[str, Any]) -> bool:
-    """Whether each reference is to a definition at the top level, and none is recursive."""
+    """Whether every reference is to a definition at the top level, and no definition is recursive."""
     definitions = made.get("$defs", {})
     graph = {name: set(_references(definition)) for name, definition in definitions.items()}
     named = graph.keys() | set(_references(made))
@@ -144,7 +145,7 @@ def _resolves(made: dict[str, Any]) -> bool:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """Yield the name of each definition that is referred to; the reference itself if it is to something else."""
+    """Yield the name of each definition that is referred to; for any other reference, yield the reference itself."""
     if isinstance(value, list):
         for item in value:
             yield from _references(item)

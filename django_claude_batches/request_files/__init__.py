@@ -1,4 +1,4 @@
-"""Read requests from files: one per line, or a table with a prompt. Nothing is stored."""
+"""Read requests from files: JSON Lines, or a CSV table with a prompt. Nothing is stored."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Check the rows of a file as they will be drafted, without storing anything."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -13,11 +15,11 @@ from django_claude_batches.exceptions import InvalidRequest, LimitExceeded
 from django_claude_batches.models import MessageBatch, bulk
 from django_claude_batches.request_files.row import OF_THE_FILE, Row
 
-# Bad rows that are kept; the others are counted.
+# Maximum bad rows that are listed; the others are only counted.
 MAX_BAD_ROWS = 1000
 
 MAX_SAMPLES = 3
-# Characters of a request that are shown.
+# Maximum characters of a request that are shown.
 MAX_SAMPLE_CHARACTERS = 20_000
 
 MAX_PROBLEM_CHARACTERS = 300
@@ -27,12 +29,11 @@ MAX_PROBLEM_CHARACTERS = 300
 class CheckReport:
     """The result of checking a file: the counts, the size, the first requests as they will be sent, and the bad rows.
 
-    A problem of the whole file, its header or the prompt is a bad row with the number 0.
+    A problem with the whole file, its header or the prompt is a bad row with the number 0.
 
-    Each row is checked as `create_draft` will check it. Memory is bounded by what a batch may hold: the custom_ids of
-    valid rows are kept, to find repeated ones. `bytes` is the size of the body; `is_full` says that a row exceeded what
-    a batch may hold, and the rows after it were not checked. A row too large for a statement of the database is bad,
-    too.
+    Each row is checked as `create_draft` will check it, and against the maximum size of a statement of the database.
+    `bytes` is the size of the batch's body. `is_full` means that a row exceeded the limits of a batch; the caller then
+    stops. Memory is bounded by the limits of a batch: the custom_ids of valid rows are kept, to find repeated ones.
     """
 
     rows: int = 0
@@ -48,11 +49,11 @@ class CheckReport:
 
     @property
     def expected(self) -> ExpectedUsage:
-        """Return what the requests so far may cost."""
+        """Return the expected usage of the requests so far."""
         return self._tally.expected
 
     def add_row(self, row: Row) -> str:
-        """Check one more row; return what is wrong with it, or an empty text."""
+        """Check one more row. Return what is wrong with it; empty if it is valid."""
         self.rows += row.number != OF_THE_FILE
         problem = sanitize.text(row.problem or self._add(row), MAX_PROBLEM_CHARACTERS)
         if problem:

@@ -1,4 +1,4 @@
-"""Read a CSV table: each row is asked with the same prompt."""
+"""Read requests from a CSV table: the same prompt is filled with the cells of each row."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from django_claude_batches.request_files.row import OF_THE_FILE, WORKBOOK, Row, 
 # The delimiters that a person may choose.
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
-# The column of custom_ids, unless another names the requests; without it the custom_id of row 2 is `row-2`.
+# The column with custom_ids, unless another column names the requests. Without one, the custom_id of row 2 is `row-2`.
 CUSTOM_ID = "custom_id"
 
-# Approximate bytes of the lines from which the delimiter is guessed.
+# Approximate bytes at the beginning of the file from which the delimiter is guessed.
 HEAD_BYTES = 64 * 1024
 
-MOST_NAMED = 30
+# Maximum columns of a header that an error names.
+MAX_NAMED = 30
 
-# The line that tells Excel the delimiter. Excel does not show it, so it is not counted as a row.
+# A first line that tells Excel the delimiter. Excel does not show this line, so it is not counted as a row.
 _SEP = re.compile(rb'"?sep=([!#-/:-@\[-`{-~]|\t)"?[;,]*\r?\n', re.IGNORECASE)
 
 
@@ -41,7 +42,7 @@ class _Record(NamedTuple):
 
 
 class Table:
-    """A CSV table, of which the header was read. `header` has its cells; `problem` is why no row can be read."""
+    """A CSV table whose header was read: `header` has its cells. `problem` says why the rows cannot be read."""
 
     def __init__(self, file: BinaryIO, question: Question) -> None:
         self.header: list[str] = []
@@ -61,14 +62,14 @@ class Table:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the rows' cells are kept with their requests."""
+        """Whether the cells of the rows are kept with their requests."""
         return self._question.keep_cells and not self.problem
 
     def rows(self) -> Iterator[Row]:
-        """Yield the request of each row below the header, or why it has none.
+        """Yield each row below the header, with its request or its problem.
 
-        Rows are counted as in a spreadsheet, from 1, the header; a cell may have several lines. Empty rows are counted
-        and skipped. If the header lacks the prompt's columns, only that problem is yielded.
+        Rows are counted as in a spreadsheet: the header is row 1, and a cell may have several lines. Empty rows are
+        counted and skipped. If the header lacks columns of the prompt, yield only that problem.
         """
         if self.problem:
             yield Row(OF_THE_FILE, problem=self.problem)
@@ -81,7 +82,7 @@ class Table:
         cells = {name: record.cells[place] for name, place in self._places.at.items()}
         custom_id = self._custom_id(cells, record.number)
         if not custom_id:
-            return Row(record.number, problem=f"its cell of the column {CUSTOM_ID} is empty")
+            return Row(record.number, problem=f"its cell in the column {CUSTOM_ID} is empty")
         try:
             request = {"custom_id": custom_id, "params": self._question.params(cells)}
         except ValueError as error:
@@ -95,7 +96,7 @@ class Table:
 
 
 def _size_problem(header: list[str], question: Question) -> str:
-    """Return why the header cannot be kept with the batch; empty if it can, or need not."""
+    """Return why the header cannot be kept with the batch; empty if it can, or if cells are not kept."""
     try:
         if question.keep_cells:
             encode_cells(header)
@@ -105,7 +106,7 @@ def _size_problem(header: list[str], question: Question) -> str:
 
 
 class _Places(NamedTuple):
-    """The indexes of the prompt's columns, or what is wrong with the header."""
+    """The indexes of the columns that are used, or what is wrong with the header."""
 
     at: dict[str, int]
     problem: str = ""
@@ -124,7 +125,7 @@ def _places(header: list[str], question: Question) -> _Places:
         if found:
             at[name] = found[0]
         elif name in required:
-            known = list(filter(None, names[:MOST_NAMED]))
+            known = list(filter(None, names[:MAX_NAMED]))
             near = difflib.get_close_matches(name[:80], [one[:80] for one in known], n=1)
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             has = ", ".join(known) or "no name at all"
@@ -134,7 +135,7 @@ def _places(header: list[str], question: Question) -> _Places:
 
 
 def _index(names: Iterable[str], wanted: set[str]) -> dict[str, list[int]]:
-    """Return the indexes of the wanted names: a header may have two million."""
+    """Return the indexes of the wanted names only: a header may have two million names."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         if name in wanted:
@@ -143,7 +144,7 @@ def _index(names: Iterable[str], wanted: set[str]) -> dict[str, list[int]]:
 
 
 def _folded(name: str) -> str:
-    """Return a name for comparison: with one kind of white space, one form of accents, and no case."""
+    """Return a name for comparison that ignores case, kinds of white space, and Unicode forms of accents."""
     return unicodedata.normalize("NFC", " ".join(name.split()).casefold())
 
 
@@ -154,8 +155,8 @@ def _shape_problem(cells: list[str], header: list[str]) -> str:
 
 
 def _records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
-    """Yield the records that are not empty."""
-    # Strict: otherwise an unclosed quote would make one prompt of all rows after it.
+    """Yield the records that are not empty, with their numbers from 1."""
+    # Strict, because otherwise all rows after an unclosed quote would become one prompt.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     for number in count(1):
         try:
@@ -172,31 +173,31 @@ def _records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
 
 
 def _fit(records: list[_Record], question: Question) -> tuple[bool, float, int]:
-    """Return how well the records fit that were read with one delimiter, for comparison with those of another.
+    """Return how well the records fit that were read with one delimiter, to be compared with those of other delimiters.
 
-    First, whether the header has the prompt's columns; then, how many rows have as many cells as it; then, how many
-    cells.
+    That is, in this order: whether the header has the prompt's columns, the share of rows with as many cells as the
+    header, and the number of cells.
     """
     if not records or records[0].problem:
         return False, 0, 0
     header = records[0].cells
     is_asked = not _places(header, question).problem
     same = sum(len(record.cells) == len(header) for record in records) / len(records)
-    # Without a delimiter all rows have one cell, which proves nothing if the header lacks the prompt's columns.
+    # With a delimiter that does not occur, all rows have one cell. That counts only if the header has the columns.
     return is_asked, same if is_asked or len(header) > 1 else 0, len(header)
 
 
 def _csv_problem(error: csv.Error) -> str:
     if isinstance(error, _TooLarge):
         return str(error)
-    if "new-line" in str(error):  # its advice is for programmers
-        return "a line of it ends with CR alone: save the file with LF or CRLF at the ends of its lines"
+    if "new-line" in str(error):  # the advice in its text is for programmers
+        return "a line ends with CR only: save the file with LF or CRLF line endings"
     return f"not CSV that can be read: {error}"
 
 
 def _text_problem(text: str) -> str:
     if "\0" in text:
-        return 'it holds a NUL, as a file in UTF-16 does: save it as "CSV UTF-8"'
+        return 'it contains a NUL character, as files in UTF-16 do: save the file as "CSV UTF-8"'
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -211,11 +212,10 @@ class _TooLarge(csv.Error):
 class _Lines:
     """The lines of a file for a csv reader, which can continue after an error that is raised here.
 
-    `head` are the first lines, which are read at once. `size` is that of the current record, which may have many lines;
-    the caller sets it to 0 when it begins a record.
+    `head` has the first lines, which are read at once. `size` is the number of bytes of the current record, which may
+    have many lines; the caller sets it to 0 when a record begins.
 
-    Lines end with LF: text in other encodings has none, or different ones. Invalid UTF-8 is kept as surrogates, and
-    found in its record.
+    Lines end with LF. Invalid UTF-8 is decoded as surrogates and reported for its record.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -230,7 +230,7 @@ class _Lines:
             self.head[0] = self.head[0].removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as spreadsheets write
 
     def delimiter(self, question: Question) -> str:
-        """Return the delimiter, and skip the line that names it. Call it before any line is read."""
+        """Return the delimiter, and skip a line that names it. Call this before any line is read."""
         said = _SEP.fullmatch(self.head[0]) if self.head else None
         if said:
             self.head.popleft()
@@ -253,6 +253,6 @@ class _Lines:
             while data and not data.endswith(b"\n"):
                 data = self._file.readline(MAX_RECORD_BYTES)
             raise _TooLarge(
-                f"it has more than {MAX_RECORD_BYTES:,} bytes, and a row has at most so many: a quote may not be closed"
+                f"it has more than {MAX_RECORD_BYTES:,} bytes, the maximum for a row: a quote may not be closed"
             )
         return data.decode(errors="surrogateescape")

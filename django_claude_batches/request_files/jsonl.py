@@ -1,4 +1,4 @@
-"""Read the API's own format: one `{"custom_id": …, "params": …}` per line."""
+"""Read JSON Lines in the API's own format: one `{"custom_id": …, "params": …}` per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = MAX_LINE_BYTES + len(b"\r\n")
 
 
 def read_lines(file: BinaryIO) -> Iterator[Row]:
-    """Yield each line's request, or why it is invalid, with the line's number from 1.
+    """Yield a row for each line, with its request or its problem, and the line's number from 1.
 
     Blank lines are counted and skipped.
     """
@@ -31,7 +31,7 @@ def read_lines(file: BinaryIO) -> Iterator[Row]:
             data = data.removeprefix(b"\xef\xbb\xbf")  # some editors write this byte order mark before UTF-8
         data = data.rstrip() if is_complete else data
         row = _row(data, number) if data else None
-        del data  # and the row, to free their memory before the next line is read
+        del data  # free its memory before the next line is read, and below that of the row
         if row is not None:
             yield row
         del row

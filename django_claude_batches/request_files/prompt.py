@@ -1,4 +1,4 @@
-"""The prompt of a table, with the names of columns in it, and the params that all of its requests share."""
+"""The prompt of a table, which contains names of columns, and the params that all requests of the table share."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from django_claude_batches.output_schema.jsonschema_validator import schema_prob
 from django_claude_batches.request_files.record_limits import MAX_PLACES, MAX_PROMPT_CHARACTERS
 from django_claude_batches.strict_json import decoded
 
-# Tokens of an answer unless set.
+# Default of `max_tokens`.
 DEFAULT_MAX_TOKENS = 1024
 
-HINT = "Write {{ and }} for braces that are meant as such."
+HINT = "Write {{ and }} for literal braces."
 
 
 class BadPrompt(ValueError):
-    """An invalid prompt or output schema; the text says why."""
+    """The prompt or the output schema is invalid; the text says why."""
 
 
 class Prompt:
-    """A text like `Tag this review: {review}`; `{{` and `}}` are braces. Raise BadPrompt for an invalid one.
+    """A text like `Tag this review: {review}`, with `{{` and `}}` for literal braces. Raise BadPrompt if it is invalid.
 
-    The braces of `str.format` without attribute access: people without access to the code write prompts, and
-    `{review.__class__}` would reach into the process.
+    The syntax is that of `str.format` without attributes, indexes and formats: prompts are written by people without
+    access to the code, and `{review.__class__}` would give access to objects of the process.
     """
 
     def __init__(self, text: str) -> None:
@@ -33,17 +33,17 @@ class Prompt:
             parsed = list(Formatter().parse(text))
         except ValueError as error:
             problem = str(error).removesuffix(" in format string")
-            raise BadPrompt(f"The prompt has a brace without its other: {problem}. {HINT}") from None
+            raise BadPrompt(f"The prompt has an unmatched brace: {problem}. {HINT}") from None
         self.text = text
         self._parts = [(literal, _column(name, spec, conversion)) for literal, name, spec, conversion in parsed]
         if len(self._parts) > MAX_PLACES:
-            raise BadPrompt(f"The prompt names columns in more than {MAX_PLACES:,} places, and may in so many.")
+            raise BadPrompt(f"The prompt names columns in more than {MAX_PLACES:,} places, which is the maximum.")
         self.columns = tuple(dict.fromkeys(name for _literal, name in self._parts if name))
         if not self.columns:
-            raise BadPrompt("The prompt names no column, like {review}: each row would be asked the same.")
+            raise BadPrompt("The prompt names no column, such as {review}, so every row would get the same prompt.")
 
     def fill(self, cells: Mapping[str, str]) -> str:
-        """Return the prompt with a row's cells in place of its columns; raise ValueError if that is too long."""
+        """Return the prompt filled with a row's cells. Raise ValueError if it has more than 16,000,000 characters."""
         texts = [text for literal, name in self._parts for text in (literal, cells[name] if name else "")]
         if sum(map(len, texts)) > MAX_PROMPT_CHARACTERS:
             raise ValueError(
@@ -53,7 +53,7 @@ class Prompt:
 
 
 def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
-    """Return the name in a pair of braces, empty without braces."""
+    """Return the name in a pair of braces; empty without braces. Raise BadPrompt if it is not a plain name."""
     if name is None:
         return ""
     if not name.strip():
@@ -61,19 +61,19 @@ def _column(name: str | None, spec: str | None, conversion: str | None) -> str:
     if spec or conversion or any(mark in name for mark in ".[]"):
         shown = "{" + name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
         raise BadPrompt(
-            f"{shown:.80} is not just a column's name: what stands in braces may have none of the marks . [ ] ! and :, "
-            f"so name the column otherwise. {HINT}"
+            f"{shown:.80} is not just a column's name: text in braces cannot contain the characters . [ ] ! and :, so "
+            f"rename the column. {HINT}"
         )
     return name.strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt, and the params of its requests. `schema` is the JSON Schema that each answer must fit.
+    """A prompt with the params of its requests, and how the table is read.
 
-    `delimiter` separates the table's cells, a key of `csv_table.DELIMITERS`; if empty, it is guessed. `name_by` is the
-    column whose text names the requests; if empty, it is `custom_id`. With `keep_cells` each row is kept with its
-    request, for the export.
+    `schema` is the JSON Schema that each answer must fit. `delimiter` is a key of `csv_table.DELIMITERS`; if empty, the
+    delimiter is guessed. `name_by` is the column from whose text custom_ids are made; if empty, the column `custom_id`
+    has them. With `keep_cells`, the cells of each row are kept with its request, for the export.
     """
 
     prompt: Prompt
@@ -86,7 +86,7 @@ class Question:
     keep_cells: bool = True
 
     def params(self, cells: Mapping[str, str]) -> dict[str, Any]:
-        """Return the body of the Messages call about a row; raise ValueError if the prompt would be empty."""
+        """Return the body of the Messages call for a row. Raise ValueError if the prompt is empty or too long."""
         content = self.prompt.fill(cells)
         if not content.strip():
             raise ValueError("the prompt is empty with the cells of this row")
@@ -103,7 +103,10 @@ class Question:
 
 
 def read_schema(text: str) -> dict[str, Any]:
-    """Read an output schema; raise BadPrompt unless it is a JSON Schema (a JSON object, without jsonschema)."""
+    """Return an output schema from its JSON. Raise BadPrompt unless it is a JSON object and a JSON Schema.
+
+    If jsonschema is not installed, any JSON object is accepted.
+    """
     try:
         schema = decoded(text.encode())
     except ValueError as error:

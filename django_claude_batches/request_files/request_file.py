@@ -1,3 +1,5 @@
+"""Read all requests of a file, in either format."""
+
 from __future__ import annotations
 
 from array import array
@@ -12,13 +14,13 @@ from django_claude_batches.request_files.row import OF_THE_FILE, Row
 
 
 class BadRow(ValueError):
-    """A row that is not a valid request; the text names it."""
+    """A row is not a valid request. The text has the file, the row's number and the problem."""
 
 
 class RequestFile:
-    """The requests of a file, in constant memory: of JSON lines, or of a table with a prompt.
+    """The requests of a file, in constant memory: JSON Lines or, with a `question`, a CSV table.
 
-    Iterating yields items for `create_draft`, once, and raises BadRow at the first invalid row.
+    Iterating yields items for `create_draft`, and raises BadRow for the first invalid row. The file is read once.
     """
 
     def __init__(self, file: BinaryIO, *, name: str, question: Question | None = None) -> None:
@@ -30,7 +32,7 @@ class RequestFile:
 
     @property
     def header(self) -> list[str]:
-        """Return the names of the columns that are kept with the requests; empty if none are. Call it before `rows`."""
+        """Return the names of the columns that are kept with the requests, if any. Use it before `rows`."""
         table = self._read_header()
         return table.header if table is not None and table.is_kept else []
 
@@ -52,13 +54,13 @@ class RequestFile:
             yield row.request
 
     def place(self, number: int) -> str:
-        """Return the file's name, and the row's number if a row has the problem."""
+        """Return the file's name, with the number of the line or row unless the problem is that of the whole file."""
         if number == OF_THE_FILE:
             return self.name
         return f"{self.name}, {'line' if self._question is None else 'row'} {number}"
 
     def explain(self, error: InvalidRequest) -> str:
-        """Return what `create_draft` refused, with the row's number if it is about one."""
+        """Return an error of `create_draft` as text, with the file's name and, if it is about a row, its number."""
         if error.position is None or error.position >= len(self._numbers):
             return f"{self.name}: {error.reason}"
         named = "" if error.custom_id is None else f" (custom_id {error.custom_id!r:.80})"

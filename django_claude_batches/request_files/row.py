@@ -1,3 +1,5 @@
+"""A row of a file: a request, or a problem."""
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -6,14 +8,14 @@ WORKBOOK = 'it is an Excel workbook: save it as "CSV UTF-8"'
 _WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # .xlsx, a zip file; .xls
 
 
-# In place of a row's number: the problem is the header's, the prompt's or the whole file's.
+# The number of a row that stands for a problem with the header, the prompt or the whole file.
 OF_THE_FILE = 0
 
 
 class Row(NamedTuple):
-    """A row of a file, by its number as editors and spreadsheets count: its request, or why it is invalid.
+    """A row of a file, with its number as editors and spreadsheets count: its request, or why it is invalid.
 
-    The request is an item for `create_draft`, which makes checks of its own.
+    The request is an item for `create_draft`, which checks it further.
     """
 
     number: int
@@ -22,5 +24,5 @@ class Row(NamedTuple):
 
 
 def is_workbook(start: bytes) -> bool:
-    """Whether a file with this beginning is an Excel workbook or another zip file, none of which can be read."""
+    """Whether a file that starts with these bytes is an Excel workbook or another zip file, which cannot be read."""
     return start.startswith(_WORKBOOK_STARTS)

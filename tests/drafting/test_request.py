@@ -35,7 +35,7 @@ def nested(levels: int) -> list[Any]:
         ({"custom_id": "", "params": {}}, "at least one"),
         ({"custom_id": "é", "params": {}}, "only the characters"),
         ({"custom_id": "a\n", "params": {}}, "only the characters"),
-        ({"custom_id": "x" * 51, "params": {}}, "the API allows 64; 14 are ours"),
+        ({"custom_id": "x" * 51, "params": {}}, "the API allows 64, and 14 are needed for a prefix"),
         ({"custom_id": 7, "params": {}}, "must be text"),
         ({**item(9), "custom_id": "r-1"}, "used twice"),
         ({"params": [1]}, "must be a JSON object"),
@@ -62,7 +62,7 @@ def nested(levels: int) -> list[Any]:
         ({"params": {**BODY, "messages": "Hello"}}, "params.messages must be a list"),
         (
             {"params": {**BODY, "betas": ["a-beta"]}},
-            "params.betas is no member of a Messages call's body: give them to",
+            "params.betas is no member of a Messages call's body: pass them to",
         ),
         *(
             ({"params": {**BODY, key: {}}}, f"params.{key} is no member of a Messages call's body")
@@ -261,7 +261,7 @@ class TestChangingARequest:
     @pytest.mark.parametrize("state", [State.QUEUED, State.SUBMITTING, State.IN_PROGRESS, State.INGESTED])
     def test_requests_are_fixed_once_queued(self, state: State) -> None:
         request = in_state(state).requests.get()
-        with pytest.raises(InvalidTransition, match="are fixed"):
+        with pytest.raises(InvalidTransition, match="cannot be changed"):
             request.save()
 
     def test_a_change_is_checked_like_a_draft(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,9 +276,9 @@ class TestChangingARequest:
 
     def test_requests_are_neither_made_nor_deleted_alone(self) -> None:
         batch = draft(1)
-        with pytest.raises(InvalidTransition, match="never alone"):
+        with pytest.raises(InvalidTransition, match="only with their batch"):
             batch.requests.get().delete()
-        with pytest.raises(InvalidTransition, match="never alone"):
+        with pytest.raises(InvalidTransition, match="only with their batch"):
             batch.requests.all().delete()
         with pytest.raises(InvalidTransition, match="create_draft"):
             BatchRequest.objects.create(batch=batch, position=9, custom_id="x", params_text="{}", params_bytes=2)

@@ -168,5 +168,5 @@ def test_no_results_are_a_table_without_rows() -> None:
 
 
 def test_an_unknown_column_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown column 'txt': batch, custom_id, "):
+    with pytest.raises(ValueError, match="unknown column 'txt': the columns are batch, custom_id, "):
         CsvExport(BatchResult.objects.all(), columns=["text", "txt"])

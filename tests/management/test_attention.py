@@ -79,7 +79,7 @@ def test_a_run_that_asked_nothing_and_left_rows_out(
     changes: dict[str, Any], needs_it: bool, admin_client: Client, manage: Manage
 ) -> None:
     run = JobRun.objects.create(job="gone", **{"state": RunState.FINISHED, **changes})
-    words = "All of its rows were left out, because none could be asked: correct that, and start the job again."
+    words = "All rows were left out because none of them could be sent. Correct that, then start the job again."
     listed = admin_client.get(reverse(RUNS), {"attention": "yes"}).context["cl"].result_list
     told = {one.name: one for one in services.diagnose(offline=True)}["attention"].words
     found = {
@@ -116,4 +116,4 @@ def test_a_batch_that_anthropic_does_not_find(claude: ClaudeEmulator) -> None:
         make_due(batch)
         services.advance(batch)
         assert (batch.state, batch.misses) == (State.IN_PROGRESS, misses)
-    assert batch.attention() == "Anthropic answers that it does not exist, 2 times in a row."
+    assert batch.attention() == "Anthropic answered 2 times in a row that this batch does not exist."

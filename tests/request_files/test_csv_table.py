@@ -129,7 +129,7 @@ def test_a_column_may_name_the_requests() -> None:
         ("warm", "it has 1 cell, and the header has 2"),
         ("warm,1,2", "it has 3 cells, and the header has 2"),
         (",1", "the prompt is empty with the cells of this row"),
-        ("a\0b,1", "it holds a NUL"),
+        ("a\0b,1", "it contains a NUL"),
         (b"gr\xfc\xdfe,1", "not UTF-8: byte 0xfc"),
         (b"\xed\xa0\xbd,1", "not UTF-8: byte 0xed"),
         ('"a" b,1', "not CSV that can be read"),
@@ -147,7 +147,7 @@ def test_a_bad_row_is_named_and_the_others_are_read(bad: bytes | str, why: str) 
 
 
 def test_an_empty_name_of_a_request_is_not_made_up() -> None:
-    assert problems("custom_id,review\n,warm\n") == [(2, "its cell of the column custom_id is empty")]
+    assert problems("custom_id,review\n,warm\n") == [(2, "its cell in the column custom_id is empty")]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_an_empty_name_of_a_request_is_not_made_up() -> None:
         ("x" * (MAX_RECORD_BYTES + 1), "it has more than"),
         ("Reviews\nwarm\n", "a column 'review' (did you mean 'Reviews'?), and the header has: Reviews"),
         ("stars;n, x;y\n1;2;3\n", "a column 'review', and the header has: stars, n, x, y"),
-        ("review,n\rwarm,1\r", "ends with CR alone"),
+        ("review,n\rwarm,1\r", "ends with CR only"),
     ],
 )
 def test_without_its_columns_there_is_one_problem(content: bytes | str, why: str) -> None:

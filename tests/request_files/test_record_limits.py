@@ -52,7 +52,7 @@ def test_a_line_of_many_values_is_refused_in_little_memory(value: bytes) -> None
         found = lines(GOOD + data + GOOD)
     assert found == [
         (1, ""),
-        (2, "it has more than 100,000 values, and a request in a file has at most so many"),
+        (2, "it has more than 100,000 values, the maximum for a request in a file"),
         (3, ""),
     ]
 
@@ -78,7 +78,7 @@ def test_a_line_may_take_so_much_memory(wide: str, width: int) -> None:
 @pytest.mark.parametrize("more", slow_but(2, [1, MAX_LINE_BYTES]))
 def test_the_line_behind_one_that_is_too_long_is_read(filling: bytes, more: int) -> None:
     (first, second) = lines(filling * (MAX_LINE_BYTES + 2 + more) + b"\n" + GOOD)
-    assert first == (1, "it has more than 32,000,000 bytes, and a request in a file has at most so many")
+    assert first == (1, "it has more than 32,000,000 bytes, the maximum for a request in a file")
     assert second == (2, "")
 
 
@@ -93,9 +93,7 @@ def test_a_row_of_many_lines_is_refused_and_the_rows_behind_it_are_read() -> Non
     row = b'"\n",' * (MAX_RECORD_BYTES // 4) + b"end\n"
     found = table(b"review,n\nwarm,0\n" + row + b"itchy,2\n")
     assert [bool(row.problem) for row in found] == [False, True, False]
-    assert (
-        found[1].problem == "it has more than 4,000,000 bytes, and a row has at most so many: a quote may not be closed"
-    )
+    assert found[1].problem == "it has more than 4,000,000 bytes, the maximum for a row: a quote may not be closed"
     assert found[2].request["params"]["messages"][0]["content"] == "itchy"
 
 

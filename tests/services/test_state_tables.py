@@ -26,7 +26,7 @@ WORDS = {
     State.UNCERTAIN: (
         "Sent, not confirmed",
         (
-            "The connection broke. It may be running and billed, so we won't send it again until we know. "
+            "The connection broke. The batch may be running and billed, so it is not sent again until that is known. "
             "This can take a day."
         ),
     ),
@@ -38,7 +38,7 @@ WORDS = {
     State.ENDED: ("Finished, fetching results", "0 of 1 stored."),
     State.INCOMPLETE: ("Results missing, fetching again", "0 of 1 stored; next try Nov. 23, 2026, 1:30 p.m."),
     State.INGESTED: ("Complete", "0 of 1 results are stored."),
-    State.LOST: ("Results no longer available", "Archived or deleted at Anthropic before we fetched them."),
+    State.LOST: ("Results no longer available", "Archived or deleted at Anthropic before the results were fetched."),
 }
 
 

@@ -17,7 +17,7 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, RUNNI
 # States that need attention in themselves.
 ATTENTION_STATES = frozenset({State.UNCERTAIN, State.HELD, State.REJECTED, State.INCOMPLETE, State.LOST})
 
-# Consecutive failures after which something that is retried automatically needs attention: after about four minutes.
+# Consecutive failures (about four minutes) after which work that is retried automatically needs attention.
 FAILURES_FOR_ATTENTION = 3
 
 # 404 responses after which a batch needs attention. A single one may come from a listing that lags.
@@ -42,7 +42,7 @@ def reasons() -> list[Reason]:
         Reason("state", Q(state__in=ATTENTION_STATES), "{explanation}"),
         Reason("missing", complete & Q(missing_count__gt=0), some_missing),
         Reason("receiver", complete & ~Q(last_error=""), _("A receiver of this project raised: {last_error}")),
-        Reason("not_found", not_found, _("Anthropic answers that it does not exist, {misses} times in a row.")),
+        Reason("not_found", not_found, _("Anthropic answered {misses} times in a row that this batch does not exist.")),
         Reason(
             "paused",
             Q(Exists(paused), state=State.QUEUED),
@@ -68,7 +68,7 @@ def first_of(found: list[Reason]) -> Case:
 
 
 def with_reason(batches: Any) -> Any:
-    """Annotate batches with what `in_words` reads: the name of the first reason, and why the account is paused."""
+    """Annotate batches with the columns that `in_words` reads: `attention_reason` and `pause_reason`."""
     states = AccountState.objects.primary().filter(alias=OuterRef("account")).values("pause_reason")
     return batches.annotate(
         attention_reason=first_of(reasons()),
@@ -85,7 +85,7 @@ def in_words(batch: Any) -> str:
 
 
 class _Details(dict[str, Any]):
-    """What the text may name: attributes of the batch."""
+    """The values that a text can contain: attributes of the batch."""
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch

@@ -47,7 +47,7 @@ from django_claude_batches.models.request import BatchRequest
 from django_claude_batches.models.result import BatchResult, ResultProblem
 from django_claude_batches.models.usage import Summary, UsageRollup
 
-# The columns of a batch with no request to cancel or delete it.
+# Values that withdraw the intents to cancel or delete a batch.
 NO_INTENT: dict[str, Any] = {"cancel_requested_at": None, "delete_requested_at": None, "discard_results": False}
 
 # What `save` writes for an existing batch.
@@ -71,7 +71,7 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         rows_are_replicas: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> MessageBatch:
-        """Store a batch and its requests in constant memory, all or nothing. Nothing is sent.
+        """Create a draft with its requests, in one transaction and in constant memory. Nothing is sent.
 
         `requests` is any iterable of dicts with the keys of `DraftRequest`; it is read once, and may query the
         database. `betas` are names for the `anthropic-beta` header; `anthropic_version` defaults to the account's.
@@ -80,11 +80,11 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         `cells_header` names the columns of the requests' `cells`, in their order.
 
         A target is identified by its model and key, and looked up again in the database that the model is written to.
-        `rows_are_replicas` says that targets read from another database are the same rows.
+        Set `rows_are_replicas` if targets that were read from another database are the same rows.
 
-        Raise InvalidRequest, with the item's position and custom_id, for what the API would refuse and for a target of
-        another database, and LimitExceeded for more than 100,000 requests or 256,000,000 bytes; no row is left behind
-        then.
+        Raise InvalidRequest, with the item's position and custom_id, if the API would refuse a request or a target
+        belongs to another database. Raise LimitExceeded for more than 100,000 requests or 256,000,000 bytes. In both
+        cases no row is stored.
         """
         for beta in betas:
             check_header("a beta", beta)
@@ -116,7 +116,10 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
         return batch
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the batches with all their rows. Raise InvalidTransition, and delete none, if any is live."""
+        """Delete the batches as `MessageBatch.delete` does, in one transaction.
+
+        Raise InvalidTransition, and delete none of them, if any batch may not be deleted.
+        """
         db = self.primary().db
         with transaction.atomic(using=db):
             pks = list(self.using(db).order_by().values_list("pk", flat=True))
@@ -134,11 +137,14 @@ class MessageBatchQuerySet(BatchStateQuerySet["MessageBatch"]):
 class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns, PurgeColumns):
     """A batch: a local draft, its processing at Anthropic, and the results of its requests.
 
-    The mirrored fields hold Anthropic's values and times; the state is local, and CHECK constraints tie it to them.
+    Fields that mirror the remote batch hold Anthropic's values and times. The state is local; CHECK constraints keep it
+    consistent with these fields.
     """
 
-    kind = IdentifierSlugField(_("kind"), max_length=100, blank=True, help_text=_("What it is for, set by code."))
-    label = models.CharField(_("label"), max_length=200, blank=True, help_text=_("What people call it."))
+    kind = IdentifierSlugField(
+        _("kind"), max_length=100, blank=True, help_text=_("What the batch is for, set by code.")
+    )
+    label = models.CharField(_("label"), max_length=200, blank=True, help_text=_("A name for people."))
     account = IdentifierField(_("account"), max_length=64, default="default")
     betas = models.JSONField(_("betas"), default=list, blank=True)
     anthropic_version = models.CharField(_("API version"), max_length=20, blank=True)
@@ -157,7 +163,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries", verbose_name=_("retries")
     )
     cells_header = models.JSONField(
-        default=list, blank=True, editable=False, help_text=_("Names of the columns of its requests' cells.")
+        default=list, blank=True, editable=False, help_text=_("Column names of the requests' cells.")
     )
     request_count = models.PositiveIntegerField(_("requests"), default=0)
     body_bytes = models.PositiveBigIntegerField(_("bytes"), default=0)
@@ -166,12 +172,12 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         blank=True, default="", editable=False, help_text=_("Why a complete batch lacks results.")
     )
     error_groups = models.JSONField(
-        null=True, editable=False, help_text=_("Its errored results by kind, as they were when it was last fetched.")
+        null=True, editable=False, help_text=_("Errored results by error type, as of the last fetch.")
     )
     result_counts = models.JSONField(
         null=True,
         editable=False,
-        help_text=_("Its results by type and stop reason, as they were when it was last fetched."),
+        help_text=_("Results by type and stop reason, as of the last fetch."),
     )
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=18, decimal_places=9, null=True, blank=True)
     prices_as_of = models.DateField(_("prices of"), null=True, blank=True)
@@ -183,14 +189,14 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     )
     workspace_id = StorableCharField(_("Workspace"), max_length=100, blank=True, default="")
     misses = models.PositiveIntegerField(
-        default=0, editable=False, help_text=_("Times in a row that it was not found.")
+        default=0, editable=False, help_text=_("Consecutive times that the batch was not found.")
     )
     missed_at = models.DateTimeField(_("missed since"), null=True, blank=True, editable=False)
     may_have_been_billed = models.BooleanField(
         _("may have been billed"),
         default=False,
         editable=False,
-        help_text=_("It was sent, and what came of that cannot be known any more: sending it again may pay twice."),
+        help_text=_("It was sent, and the outcome can no longer be found out: sending it again may pay twice."),
     )
     alarmed_at = models.DateTimeField(_("alarm raised at"), null=True, blank=True, editable=False)
     identified_id = IdentifierField(
@@ -198,7 +204,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         max_length=128,
         blank=True,
         default="",
-        help_text=_("The id at Anthropic that a person gave, until it is verified."),
+        help_text=_("The id at Anthropic that a person entered, until it is verified."),
     )
     ingested_at = models.DateTimeField(_("ingested at"), null=True, blank=True)
     announced_at = models.DateTimeField(_("announced at"), null=True, blank=True)
@@ -227,11 +233,14 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def stored_count(self) -> int:
-        """Number of stored results (a query)."""
+        """Return the number of stored results. One query."""
         return self.results.count()
 
     def count_missing(self, summary: Summary | None = None) -> int:
-        """Count the requests without a result (queries). A batch made elsewhere has only its number of requests."""
+        """Count the requests without a result, in up to two queries.
+
+        A batch that was made elsewhere has no request rows: its `request_count` is compared with the stored results.
+        """
         using = type(self).objects.primary().db
         known = summary or UsageRollup.objects.using(using).sum_up(self.pk)
         has_requests = self.requests.using(using).exists()
@@ -239,27 +248,27 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def is_live(self) -> bool:
-        """Whether it still changes without a person."""
+        """Whether the batch still changes without a person."""
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
 
     @property
     def job(self) -> str:
-        """The name of the job whose run made it; empty for a batch that no run made, which has a `kind` of its own."""
+        """Return the name of the job whose run made the batch; empty for other batches, whose `kind` is their own."""
         return self.kind if self.run_id is not None else ""
 
     @property
     def is_being_identified(self) -> bool:
-        """Whether a person identified it, and a worker has yet to verify that."""
+        """Whether a person identified the batch and a worker has yet to verify that."""
         return bool(self.identified_id) and self.state in IDENTIFIABLE
 
     @property
     def was_complete(self) -> bool:
-        """Whether its results were stored and announced before, and are being fetched again."""
+        """Whether the results were stored and announced before, and are being fetched again."""
         return self.state in FETCHING and self.announced_at is not None
 
     @property
     def explanation(self) -> str:
-        """What the state means, in words for people."""
+        """Return what the state means, as text for people. One query while results are fetched, otherwise none."""
         state = State(self.state)
         if state == State.HELD and self.may_have_been_billed:
             return one_line(self.last_error) or str(MAY_HAVE_BEEN_BILLED)
@@ -275,7 +284,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     def attention(self) -> str:
         """Return why this batch needs attention, as text; empty if it does not. One query."""
         rows = attention.with_reason(type(self).objects.primary().filter(pk=self.pk))
-        # On this instance: its texts may be reduced to what a user may see.
+        # Use this instance: its texts may have been reduced to what a user may see.
         noted: Any = self
         found = rows.values_list("attention_reason", "pause_reason").first()
         noted.attention_reason, noted.pause_reason = found or ("", "")
@@ -286,22 +295,25 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
         return self.attempts.using(type(self).objects.primary().db).last()
 
     def log_event(self, what: str, text: str = "", *, by: Any = None) -> BatchEvent:
-        """Log an event in the timeline. Without `by`, the app itself is its author."""
+        """Log an event in the timeline. Without `by`, the event is attributed to the app itself."""
         return BatchEvent.objects.primary().create(batch=self, by=by, by_name=user_name(by), what=what, text=text)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store what people may change. Only conditional UPDATEs write the rest, so a stale copy undoes nothing."""
+        """Save the fields that people may change.
+
+        The other columns are written only by conditional UPDATEs, so that a stale instance does not overwrite them.
+        """
         if not self._state.adding and not args and not kwargs.get("force_insert"):
             kwargs.setdefault("update_fields", EDITABLE_FIELDS)
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the batch here, with all its rows but its usage.
+        """Delete the batch from this database with its rows, but keep its usage. Nothing is deleted at Anthropic.
 
-        Raise InvalidTransition while Anthropic may be working on it, and while a job's run adds requests to
-        it, waits for it or delivers its results.
+        Raise InvalidTransition if the state is not in `DELETABLE`, while another process holds the lease, and while a
+        job's run adds requests to the batch, needs it or delivers its results.
 
-        The children are deleted in a few statements: Django's Collector would load all of them first.
+        The rows are deleted in a few statements: Django's Collector would load all of them first.
         """
         rows = type(self).objects.primary()
         with transaction.atomic(using=rows.db):
@@ -317,7 +329,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
     def erase(self, *, keep_usage: bool = False) -> tuple[int, dict[str, int]]:
         """Delete the batch with all its rows, in any state. Call it inside a transaction that has locked the row.
 
-        With `keep_usage` its rows of usage stay, without a batch: what was spent stays in the sums.
+        With `keep_usage` the usage rows stay, without a batch, so that the sums still include its cost.
         """
         using = type(self).objects.primary().db
         counts: dict[str, int] = {}
@@ -330,5 +342,5 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
 
 def _moment(at: Any) -> str:
-    """Return a time for people, without the full stop of "p.m.", because the sentence has its own."""
+    """Return a time for people, without the full stop of "p.m.", because the sentence ends with one."""
     return date_format(timezone.localtime(at), "DATETIME_FORMAT").removesuffix(".") if at else "…"

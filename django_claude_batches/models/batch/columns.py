@@ -22,7 +22,7 @@ LENGTHS = {"processing_status": 40, "results_url": 500}
 
 
 class RemoteColumns(models.Model):
-    """A batch as Anthropic last returned it, verbatim: unknown values are kept too."""
+    """A batch as Anthropic last returned it. Unknown values are stored verbatim."""
 
     anthropic_id = IdentifierField(_("id at Anthropic"), max_length=128, unique=True, null=True, blank=True)
     processing_status = StorableCharField(_("processing status"), max_length=LENGTHS["processing_status"], blank=True)
@@ -43,7 +43,7 @@ class RemoteColumns(models.Model):
 
 
 class RunColumns(models.Model):
-    """The job's run that made the batch, if any, and how far the run's work on the batch is."""
+    """The job run that made the batch, if any, and its progress with the batch."""
 
     run = models.ForeignKey(
         "django_claude_batches.JobRun",
@@ -54,23 +54,28 @@ class RunColumns(models.Model):
         verbose_name=_("run"),
     )
     run_attempt = models.PositiveSmallIntegerField(
-        _("attempt"), default=0, help_text=_("How often its run has asked these rows, this time included.")
+        _("attempt"), default=0, help_text=_("How many times the run has asked these rows, including this time.")
     )
     is_filling = models.BooleanField(
-        default=False, editable=False, help_text=_("Its run still adds requests to it, so it cannot be submitted.")
+        default=False,
+        editable=False,
+        help_text=_("The run still adds requests to the batch, so it cannot be submitted."),
     )
     submitted_by_run_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("When its run submitted it, within MAX_IN_FLIGHT_REQUESTS.")
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When the run submitted the batch, within MAX_IN_FLIGHT_REQUESTS."),
     )
     delivered_at = models.DateTimeField(
-        _("delivered at"), null=True, blank=True, help_text=_("All its results were delivered to its job.")
+        _("delivered at"), null=True, blank=True, help_text=_("When all results had been delivered to the job.")
     )
 
     class Meta:
         abstract = True
 
     def needed_for(self, *, using: str) -> str:
-        """Return why a run still needs it, even in a final state; empty if none does. One query."""
+        """Return why a run still needs the batch, even in a final state; empty if no run does. One query."""
         deliveries = DeliveryChunk.objects.using(using).filter(batch=OuterRef("pk"))
         answered = Q(state__in=FINAL, run__state__in=ACTIVE)
         unsent = Q(state__in=EDITABLE, run__state__in=WORKING)
@@ -88,7 +93,7 @@ class RunColumns(models.Model):
 
 
 class PurgeColumns(models.Model):
-    """What RETENTION removed from a batch, and when: set before the first row, and completed after the last."""
+    """When RETENTION purged a batch: `…_began_at` is set before the first row, `…_purged_at` after the last."""
 
     request_purge_began_at = models.DateTimeField(null=True, blank=True, editable=False)
     request_bodies_purged_at = models.DateTimeField(_("requests purged at"), null=True, blank=True)

@@ -9,7 +9,7 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, REMOT
 
 
 def _state_in(states: frozenset[State]) -> Q:
-    """Match some states, always listed in the same order, so that migrations do not differ from run to run."""
+    """Match these states, always in the same order, so that generated migrations do not differ."""
     return Q(state__in=sorted(str(state.value) for state in states))
 
 

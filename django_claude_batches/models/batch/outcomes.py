@@ -1,6 +1,6 @@
-"""What became of a batch's requests. The one definition of the groups that pages, lists and commands show.
+"""Count a batch's requests by outcome. The one definition of the groups that pages, lists and commands show.
 
-It is read from columns of the batch, and from those of its delivery chunks: results are never counted for a page.
+The counts come from columns of the batch and of its delivery chunks: results are never counted for a page.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from django_claude_batches.models.result import outcome_of
 # The groups, in the order in which they are shown.
 LABELS = {
     "succeeded": _("succeeded"),
-    # Until results are stored it is not known which answers are whole.
+    # Until results are stored, it is not known which answers are complete.
     "answered": _("answered"),
     "truncated": _("cut off"),
     "refused": _("refused"),
@@ -35,10 +35,10 @@ LABELS = {
     "processing": _("processing"),
 }
 
-# Groups of which no result is stored, or none that a filter matches.
+# Groups without stored results, or whose results no filter matches.
 UNLISTED = frozenset({"missing", "other", "processing"})
 
-# Methods of `results` that match the rows of a group, where they do not have its name.
+# Methods of `batch.results` that match a group's rows, if the method's name is not that of the group.
 _METHODS = {"succeeded": "usable", "answered": "succeeded"}
 
 
@@ -56,15 +56,18 @@ class OutcomeCount:
 
 
 def method_of(outcome: str) -> str:
-    """Return the method of `batch.results` that matches a group's rows, which filters their list too; or empty."""
+    """Return the name of the method of `batch.results` that matches a group's rows; empty if there is none.
+
+    The list of results can be filtered by the same name.
+    """
     return _METHODS.get(outcome, outcome) if outcome in LABELS and outcome not in UNLISTED else ""
 
 
 def outcome_counts(batch: Any) -> list[OutcomeCount]:
-    """Return how many requests had each outcome, without those that none had.
+    """Return how many requests had each outcome, leaving out outcomes that no request had.
 
-    Empty for a batch that was not sent. One query for a batch of a run, unless `read_invalid_counts` was called with
-    it; none for others. Before its results are stored, and unless they were summed up, the counts are Anthropic's.
+    Empty for a batch that was not sent. Until the results are stored and summed up, the counts are Anthropic's. One
+    query for a batch of a run, unless `read_invalid_counts` was called with the batch; none for other batches.
     """
     counts = _counts(batch) if batch.state in REMOTE else {}
     return [OutcomeCount(name, LABELS[name], counts[name]) for name in LABELS if counts.get(name)]
@@ -76,7 +79,7 @@ def in_words(counts: Iterable[OutcomeCount]) -> str:
 
 
 def with_invalid_count(batches: Any) -> Any:
-    """Annotate batches with what `read_invalid_counts` reads."""
+    """Annotate batches with `invalid_output_count`, as `read_invalid_counts` sets it."""
     chunks = DeliveryChunk.objects.primary().filter(batch=OuterRef("pk")).order_by().values("batch")
     return batches.annotate(
         invalid_output_count=Coalesce(Subquery(chunks.annotate(n=Sum("invalid_count")).values("n")), 0)
@@ -84,7 +87,10 @@ def with_invalid_count(batches: Any) -> Any:
 
 
 def read_invalid_counts(batches: Collection[Any]) -> None:
-    """Read how many answers of these batches do not fit their job's schema: one query, none without batches of runs."""
+    """Set `invalid_output_count` on each batch: how many of its answers do not fit the job's schema.
+
+    One query; none if no batch belongs to a run.
+    """
     of_runs = [batch.pk for batch in batches if batch.run_id is not None]
     chunks = DeliveryChunk.objects.primary().filter(batch__in=of_runs).order_by()
     sums = dict(chunks.values_list("batch").annotate(Sum("invalid_count"))) if of_runs else {}

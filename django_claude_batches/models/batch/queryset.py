@@ -15,13 +15,13 @@ from django_claude_batches.models.batch_state import ALWAYS_DUE, FETCHING, FINAL
 
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
-# Requests that Anthropic has not processed 24 hours after their batch was created expire.
+# Requests expire if Anthropic has not processed them 24 hours after their batch was created.
 NEARS_EXPIRY = timedelta(hours=23)
 
 # Results can be fetched for 29 days after their batch was created (docs/reference/wire.md §11.16).
 NEARS_ARCHIVING = timedelta(days=27)
 
-# Canceling was requested, and not sent to Anthropic yet.
+# Canceling was requested here, but not sent to Anthropic yet.
 CANCEL_PENDING = Q(state=State.IN_PROGRESS, cancel_requested_at__isnull=False, cancel_initiated_at__isnull=True)
 
 
@@ -38,11 +38,11 @@ class BatchStateQuerySet(DispatchableQuerySet[_M_co]):
         return self.filter(state__in=RUNNING)
 
     def to_poll(self) -> Self:
-        """Match batches whose changes a listing shows."""
+        """Match batches that are only polled: a listing shows whether they changed."""
         return self.running().exclude(CANCEL_PENDING)
 
     def to_advance(self) -> Self:
-        """Match batches that need more than polling, each on its own."""
+        """Match batches that need more than polling. Each is advanced by its own task."""
         return self.filter(~Q(state__in=RUNNING) | CANCEL_PENDING)
 
     def finished(self) -> Self:
@@ -53,7 +53,7 @@ class BatchStateQuerySet(DispatchableQuerySet[_M_co]):
         return self.filter(attention.is_needed())
 
     def nearing_deadline(self) -> Self:
-        """Match batches still being processed near 24 hours, and batches with unstored results near 29 days."""
+        """Match batches still processed 23 hours after creation, and batches without stored results after 27 days."""
         running = Q(state__in=RUNNING, created_at__lt=now_plus(-NEARS_EXPIRY))
         fetching = Q(state__in=FETCHING, announced_at__isnull=True, created_at__lt=now_plus(-NEARS_ARCHIVING))
         return self.filter(running | fetching)

@@ -16,7 +16,9 @@ class StateMachine(WorkItem):
 
     state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.DRAFT, db_index=True)
     tries = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text=_("Of the present step: complete downloads, or calls of the receivers.")
+        default=0,
+        editable=False,
+        help_text=_("Attempts of the current step: complete downloads, or calls of the receivers."),
     )
 
     counters = ("tries", "failures")
@@ -31,11 +33,12 @@ class StateMachine(WorkItem):
         return InvalidTransition(f"Cannot {verb} batch {self}, which is {State(self.state).label!s}: {reason}")
 
     def reschedule_condition(self) -> Q:
-        # The state may have changed since it was read: a draft that is due would be dispatched by every tick.
+        # The state may have changed since the row was read. A draft with a `next_action_at` would be dispatched by
+        # every tick.
         return Q(state=self.state)
 
     def clear_next_action(self, *, token: str) -> None:
-        """Set the next action to none, unless it was changed since it was read."""
+        """Clear `next_action_at`, unless it or the state changed since the row was read."""
         if self.next_action_at is not None:
             unchanged = Q(state=self.state, next_action_at=self.next_action_at)
             self.change(unchanged, token=token, next_action_at=None)

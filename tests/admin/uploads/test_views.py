@@ -257,7 +257,7 @@ def test_what_was_typed_is_kept_where_the_form_is_wrong(staff: Staff) -> None:
     shown = page(client, change_url(upload))
     for text in ("Tag {review", "Be\nbrief.", TABLE["model"], 'value="9"'):
         assert text in shown
-    assert "Prompt: The prompt has a brace without its other" in page(client, upload_url(upload))
+    assert "Prompt: The prompt has an unmatched brace" in page(client, upload_url(upload))
 
 
 def test_what_no_database_stores_is_not_kept(staff: Staff) -> None:
@@ -289,7 +289,7 @@ class TestChanging:
         client = staff(*MAY)
         upload = kept(client, b"review\nwarm\n", "reviews.csv", **TABLE)
         response = client.post(change_url(upload), {**TABLE, "account": "default", "prompt": "{"})
-        assert "a brace without its other" in response.content.decode()
+        assert "an unmatched brace" in response.content.decode()
         upload.refresh_from_db()
         assert (upload.state, upload.prompt) == (UploadState.READY, TABLE["prompt"])
 
@@ -363,7 +363,7 @@ class TestModels:
 def test_the_schema_is_a_schema(staff: Staff) -> None:
     fields = {**TABLE, "schema": '{"type": "objekt"}'}
     shown = send(staff(*MAY), b"review\nwarm\n", "reviews.csv", **fields).content.decode()
-    assert "The output schema is no valid JSON Schema" in shown
+    assert "The output schema is not a valid JSON Schema" in shown
 
 
 def test_the_preview_shows_texts_and_folds_the_json(staff: Staff) -> None:
