@@ -95,7 +95,7 @@ def _rows(form: UsageForm, report: UsageReport) -> list[UsageRow] | None:
         return report.by(*form.names)
     except LimitExceeded:
         form.add_error(
-            None, _("More than %(n)s periods: choose a shorter time, or longer periods.") % {"n": MAX_PERIODS}
+            None, _("More than %(n)s periods: choose a shorter time or longer periods.") % {"n": MAX_PERIODS}
         )
         return None
 

@@ -110,7 +110,7 @@ def test_too_many_days_are_refused_with_a_way_out(manage: Manage, november: None
     UsageRollup.objects.create(ended_at=datetime(2024, 1, 1, tzinfo=UTC), results=1)
     ran = manage("usage", "--by", "day")
     assert (ran.code, ran.out) == (1, "")
-    assert "More than 400 days: choose a shorter time, or longer periods." in ran.err
+    assert "More than 400 days: choose a shorter time or longer periods." in ran.err
 
 
 def test_names_from_outside_are_printed_as_text(manage: Manage) -> None:

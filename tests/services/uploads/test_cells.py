@@ -67,7 +67,7 @@ def test_the_row_with_too_much_to_keep_is_named(size: int) -> None:
     checked = prepare(stored([["text", "n"], ["x" * (size - len('["",""]')), ""]]))
     assert checked.bad_count == (size > 64_000)
     for number, reason in checked.bad_rows:
-        assert (number, reason[:50]) == (2, "its cells have 64,001 bytes, and at most 64,000 ar")
+        assert (number, reason[:50]) == (2, "its cells have 64,001 bytes, and at most 64,000 ca")
 
 
 def test_requests_of_code_may_have_cells_and_need_none() -> None:
