@@ -1,4 +1,4 @@
-"""`iterator()` of our querysets: Django's rows in Django's order, read without a cursor at the server."""
+"""`iterator()` of the package's querysets yields Django's rows in Django's order, without a server-side cursor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Reading = Callable[[Any], Any]
 
 @pytest.fixture
 def batch() -> MessageBatch:
-    """Results of 23 requests about books, in another order than these; and one of no request."""
+    """Results of 23 requests about books, stored in another order; and a result without a request."""
     draft(3)
     items = ({**item(number), "target": Book.objects.create(title=f"Book {number}")} for number in range(23))
     batch = MessageBatch.objects.create_draft(items)
@@ -68,7 +68,7 @@ def test_the_rows_are_those_of_the_queryset(
 
 
 @pytest.mark.parametrize("rows", [BatchResult.objects.all(), BatchResult.objects.all().reverse()])
-def test_without_an_order_it_is_that_of_the_keys(
+def test_unordered_rows_are_read_by_key(
     batch: MessageBatch, rows: models.QuerySet[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "MAX_KEYS", 10)
@@ -90,7 +90,7 @@ def test_targets_are_fetched_with_each_chunk(batch: MessageBatch) -> None:
     assert len([query for query in queries if "library_book" in query["sql"]]) == 3
 
 
-def test_rows_may_be_changed_so_that_the_filter_leaves_them_out(batch: MessageBatch) -> None:
+def test_rows_may_be_changed_so_that_they_no_longer_match(batch: MessageBatch) -> None:
     seen = []
     for result in batch.results.succeeded().iterator(chunk_size=4):
         seen.append(result.pk)
@@ -99,22 +99,22 @@ def test_rows_may_be_changed_so_that_the_filter_leaves_them_out(batch: MessageBa
     assert not batch.results.succeeded().exists()
 
 
-def test_no_more_rows_are_read_than_are_asked_for(batch: MessageBatch) -> None:
+def test_only_the_needed_chunk_is_read(batch: MessageBatch) -> None:
     with CaptureQueriesContext(connection) as queries:
         next(batch.results.in_request_order().iterator(chunk_size=5))
     assert len(queries) == 2
 
 
-def test_a_chunk_of_nothing_is_refused(batch: MessageBatch) -> None:
+def test_a_chunk_size_of_zero_is_refused(batch: MessageBatch) -> None:
     with pytest.raises(ValueError, match="positive"):
         batch.results.iterator(chunk_size=0)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cursor_at_the_server_is_never_opened(batch: MessageBatch) -> None:
-    """Also outside a transaction, where Django's would outlive the statement's."""
+def test_no_server_side_cursor_is_opened(batch: MessageBatch) -> None:
+    """Also outside a transaction, where Django would declare a cursor WITH HOLD."""
     if connection.vendor != "postgresql":
-        pytest.skip("only PostgreSQL's driver has them")
+        pytest.skip("only PostgreSQL has server-side cursors in Django")
     with CaptureQueriesContext(connection) as queries:
         for rows in (
             batch.results.all(),
@@ -128,21 +128,21 @@ def test_a_cursor_at_the_server_is_never_opened(batch: MessageBatch) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_asynchronously_too(batch: MessageBatch) -> None:
+def test_aiterator_yields_the_same_rows(batch: MessageBatch) -> None:
     rows = batch.results.in_request_order()
 
     async def read() -> list[str]:
         try:
             return [result.custom_id async for result in rows.aiterator(chunk_size=4)]
         finally:
-            await sync_to_async(connections.close_all)()  # those of the thread in which the ORM was asked
+            await sync_to_async(connections.close_all)()  # of the thread that ran the queries
 
     if connection.vendor == "sqlite":
-        pytest.skip("an in-memory database is its thread's")
+        pytest.skip("an in-memory database belongs to one thread")
     assert asyncio.run(read()) == list(rows.values_list("custom_id", flat=True))
 
 
-def test_no_query_names_more_keys_than_databases_take(batch: MessageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_keys_in_a_query_is_bounded(batch: MessageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "MAX_KEYS", 10)
     with CaptureQueriesContext(connection) as queries:
         assert len(list(batch.results.order_by("-pk").iterator(chunk_size=1_000_000))) == 24

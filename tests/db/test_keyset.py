@@ -1,4 +1,4 @@
-"""Items are cut into lists by their number and their size."""
+"""Items are split into lists of bounded number and size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_list_is_bounded_by_count_and_by_size_and_a_larger_item_is_alone(
     assert list(chunked(sizes, 3, size=int, max_size=10)) == expected
 
 
-def test_a_full_list_is_yielded_before_the_next_item_is_asked_for() -> None:
+def test_a_full_list_is_yielded_before_the_next_item_is_read() -> None:
     items = iter(range(5))
     assert next(chunked(items, 2)) == [0, 1]
     assert next(items) == 2

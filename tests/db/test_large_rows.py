@@ -1,4 +1,4 @@
-"""What a server's limits do to large rows: MariaDB takes 16 MB in one statement unless told otherwise."""
+"""Large rows are stored within the limits of the server: by default, MariaDB accepts 16 MB in a statement."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Longest:
 
 
 def size(values: Any) -> int:
-    """Lists are columns: Django inserts by UNNEST on PostgreSQL."""
+    """Return the bytes of texts. A list is a column: Django inserts with UNNEST on PostgreSQL."""
     return sum(len(v.encode()) if isinstance(v, str) else size(v) for v in values if isinstance(v, (str, list, tuple)))
 
 
@@ -43,7 +43,7 @@ def documents(count: int, text: str) -> Iterator[Any]:
     "text", slow_but(1, ["x" * 1_000_000, '"\\' * 500_000, "語" * 330_000]), ids=["plain", "escaped", "wide"]
 )
 def test_large_requests_are_inserted_a_few_at_a_time(text: str) -> None:
-    """40 MB of documents, as with PDFs: in one INSERT they would be held in memory at once, too."""
+    """40 MB of documents, such as PDFs. One INSERT would also hold all of them in memory."""
     longest = Longest()
     with connection.execute_wrapper(longest):
         batch = MessageBatch.objects.create_draft(documents(40, text))

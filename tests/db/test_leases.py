@@ -37,7 +37,7 @@ def test_the_databases_clock_is_utc_whatever_its_time_zone() -> None:
         assert abs(batch.queued_at - timezone.now()) < timedelta(minutes=1)
 
 
-def test_a_lease_is_taken_once_renewed_and_released() -> None:
+def test_a_lease_is_acquired_once_renewed_and_released() -> None:
     batch, rows = draft(1), MessageBatch.objects.all()
     token = rows.acquire(batch.pk)
     assert token is not None
@@ -50,37 +50,37 @@ def test_a_lease_is_taken_once_renewed_and_released() -> None:
     assert rows.acquire(batch.pk) is not None
 
 
-def test_a_lease_that_ran_out_is_anybodys() -> None:
+def test_an_expired_lease_can_be_acquired_again() -> None:
     batch, rows = draft(1), MessageBatch.objects.all()
     first = rows.acquire(batch.pk)
     assert first is not None
     age(batch)
-    assert not rows.renew(batch.pk, first), "late is lost, also if nobody came"
+    assert not rows.renew(batch.pk, first), "an expired lease is lost, even if no other process acquired it"
     second = rows.acquire(batch.pk)
     assert second not in {None, first}
     rows.release(batch.pk, first)
-    assert rows.acquire(batch.pk) is None, "a late process releases nothing"
+    assert rows.acquire(batch.pk) is None, "a process whose lease expired cannot release the new one"
 
 
-def test_a_claim_looks_at_the_queryset_too() -> None:
+def test_a_row_outside_the_queryset_is_not_leased() -> None:
     batch = draft(1)
     assert MessageBatch.objects.due().acquire(batch.pk) is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_one_gets_it() -> None:
+def test_one_of_many_threads_acquires_the_lease() -> None:
     if connection.vendor == "sqlite" and connection.is_in_memory_db():
         pytest.skip("an in-memory SQLite has one connection: tests/db/test_sqlite_processes.py has the same on a file")
     batch = draft(1)
     barrier = threading.Barrier(8)
     tokens: list[Any] = []
 
-    def claim() -> None:
+    def acquire() -> None:
         barrier.wait()
         tokens.append(MessageBatch.objects.acquire(batch.pk))
         connections.close_all()
 
-    threads = [threading.Thread(target=claim) for _ in range(8)]
+    threads = [threading.Thread(target=acquire) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

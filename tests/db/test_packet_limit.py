@@ -1,4 +1,4 @@
-"""Rows that no statement of MySQL or MariaDB holds, where the server takes 1 MB in one, as older ones do by default."""
+"""Rows that are too large for a statement of MySQL or MariaDB, with the limit of 1 MB that old servers have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MB = 1024 * 1024
 
 
 class SmallServer:
-    """As much of a connection as is asked for: a server's own limit is global, and the tests' server has 16 MB."""
+    """The used part of a connection. The limit of a real server is global, and 16 MB in the tests."""
 
     vendor = "mysql"
 

@@ -1,4 +1,4 @@
-"""Everything of ours lives where the router writes it, also when that is not the default database."""
+"""The package's rows are in the database that the router writes them to, which may not be the default one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class OurTablesElsewhere:
 
 
 class ReadsLag(OurTablesElsewhere):
-    """Reads go to a database that has none of our rows: a replica that lags for ever."""
+    """Reads go to a database without the package's rows, such as a replica that lags."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "default"
@@ -62,7 +62,7 @@ class ReadsLag(OurTablesElsewhere):
 
 @pytest.fixture(autouse=True)
 def _numbered_otherwise(db: None) -> Iterator[None]:
-    """Each database numbers its content types by itself; the test databases may by chance agree."""
+    """Give content types different ids in the two databases, which may be equal by chance."""
     ContentType.objects.clear_cache()
     there = ContentType.objects.using("other")
     there.filter(app_label="library").delete()
@@ -94,7 +94,7 @@ def test_erasing(settings: Any, router: Any) -> None:
 
 
 @pytest.mark.parametrize("router", [OurTablesElsewhere, ReadsLag])
-def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -> None:
+def test_a_batch_from_draft_to_deletion(settings: Any, claude: ClaudeEmulator, router: Any) -> None:
     settings.DATABASE_ROUTERS = [router()]
     batch = draft(3)
     assert batch._state.db == "other"
@@ -132,7 +132,7 @@ def test_the_whole_journey(settings: Any, claude: ClaudeEmulator, router: Any) -
 @pytest.mark.slow
 @pytest.mark.parametrize("router", slow_but(1, [OurTablesElsewhere, ReadsLag]))
 def test_a_run_of_a_job(settings: Any, router: Any) -> None:
-    """Its rows are the project's, in the default database; all else of it is in the other one."""
+    """The job's rows are in the default database, and the package's rows in the other one."""
     settings.DATABASE_ROUTERS = [router()]
     busy, bad, broken, _fine = (row.pk for row in reviews(4))
     first = {str(busy): OVERLOADED, str(bad): BAD}
@@ -168,7 +168,7 @@ def test_a_run_of_a_job(settings: Any, router: Any) -> None:
         over(run, claude)
         assert (run.state, effects()) == (RunState.FINISHED, [1, 1, 1, 1])
         batch = MessageBatch.objects.using("other").filter(run=run).earliest("pk")
-        tagging.redeliver(batch)  # whose first row was busy, and whose second row bad
+        tagging.redeliver(batch)  # its first row was overloaded, and its second row failed
         services.advance_run(run)
         assert effects() == [1, 1, 2, 2]
         Review.objects.update(tags="")

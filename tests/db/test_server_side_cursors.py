@@ -1,6 +1,6 @@
-"""No cursor is kept at the server: behind a transaction pooler it would be another process's.
+"""The package opens no server-side cursor: behind a transaction pooler it may belong to another process.
 
-What happens then is seen by `python -m tests.reliability.databases.pooler`.
+`python -m tests.reliability.databases.pooler` shows what happens then.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "django_claude_batches"
 
+# Methods of Django and of its connections that open a server-side cursor.
 NAMES = {"iterator", "aiterator", "chunked_cursor", "scroll"}
-"""Methods that open a cursor at the server: Django's, and its connections'."""
 
 DECLARED = re.compile(r"\s*DECLARE\s.*\bCURSOR\b", re.IGNORECASE | re.DOTALL)
 
@@ -23,7 +23,7 @@ ARGUMENTS = {"chunked_fetch", "use_chunked_fetch"}
 
 
 def cursors_in(code: str) -> list[int]:
-    """Give the lines that open, or may open, a cursor at the server."""
+    """Return the numbers of the lines that may open a server-side cursor."""
     return sorted({node.lineno for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and _opens(node)})
 
 
@@ -38,11 +38,11 @@ def _opens(call: ast.Call) -> bool:
 
 
 def _is_ours(call: ast.Call) -> bool:
-    """Whether it is `self.iterator(…)`, which only our own queryset says: it reads in pages."""
+    """Whether the call is `self.iterator(…)`, which only the package's own queryset has: it reads in pages."""
     return isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "self"
 
 
-def test_the_package_opens_none() -> None:
+def test_the_package_opens_no_server_side_cursor() -> None:
     found = [f"{path.relative_to(PACKAGE)}:{line}" for path in _files() for line in cursors_in(path.read_text())]
     assert found == []
 
@@ -65,7 +65,7 @@ def _files() -> Iterator[Path]:
         "rows._iterator(use_chunked_fetch=True, chunk_size=10)",
     ],
 )
-def test_one_that_is_planted_is_found(planted: str) -> None:
+def test_code_that_opens_a_cursor_is_found(planted: str) -> None:
     assert cursors_in(planted)
 
 
@@ -73,5 +73,5 @@ def test_one_that_is_planted_is_found(planted: str) -> None:
     "harmless",
     ["with connections[using].cursor() as cursor: ...", "list(rows)", "pages(rows, 'pk')", "iter(rows)"],
 )
-def test_what_opens_none_is_left_alone(harmless: str) -> None:
+def test_other_code_is_not_reported(harmless: str) -> None:
     assert cursors_in(harmless) == []

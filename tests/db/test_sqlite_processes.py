@@ -1,4 +1,4 @@
-"""Several processes, or connections, at one SQLite file: the newcomer's database, and the one that locks most."""
+"""Several processes or connections use one SQLite file: the default database of new projects, which locks most."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def start(tmp_path: Path, pytestconfig: pytest.Config) -> Start:
     return popen
 
 
-CLAIM = """
+ACQUIRE = """
 import sys, time
 import django
 django.setup()
 from django_claude_batches.models import MessageBatch
-claims = 0
+acquired = 0
 time.sleep(max(0, float(sys.argv[1]) - time.time()))
 for pk in map(int, sys.argv[2].split(",")):
-    claims += MessageBatch.objects.acquire(pk) is not None
-print(claims)
+    acquired += MessageBatch.objects.acquire(pk) is not None
+print(acquired)
 """
 
 PREPARE = """
@@ -73,7 +73,7 @@ def locked(do, error, words):
     except error as raised:
         assert words in str(raised), raised
     else:
-        raise AssertionError("nothing was said")
+        raise AssertionError("nothing was raised")
     finally:
         lock.execute("ROLLBACK")
 
@@ -93,17 +93,17 @@ print("nothing lost")
 """
 
 
-def test_a_locked_database_is_said_and_loses_nothing(tmp_path: Path, start: Start) -> None:
+def test_a_locked_database_raises_and_loses_nothing(tmp_path: Path, start: Start) -> None:
     requests = tmp_path / "requests.jsonl"
     requests.write_text('{"custom_id": "a", "params": {"model": "claude-haiku-4-5"}}\n')
     output, errors = start(LOCKED, str(tmp_path / "db.sqlite3"), str(requests)).communicate(timeout=60)
     assert (output, errors) == ("nothing lost\n", "")
 
 
-def test_each_row_is_claimed_once(start: Start) -> None:
+def test_each_row_is_leased_once(start: Start) -> None:
     prepared, errors = start(PREPARE).communicate(timeout=60)
     assert not errors
-    processes = [start(CLAIM, "0", prepared.strip()) for _ in range(3)]
+    processes = [start(ACQUIRE, "0", prepared.strip()) for _ in range(3)]
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [errors for _, errors in outputs if errors] == []
-    assert sum(int(claims) for claims, _ in outputs) == 60
+    assert sum(int(acquired) for acquired, _ in outputs) == 60

@@ -1,4 +1,4 @@
-"""How rows reach a table: the same rows on every database, by the way that is its own."""
+"""Bulk inserts store the same rows on every database, whether by COPY or by INSERT."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ ODD = [
     ],
     ids=["results", "requests"],
 )
-def test_every_column_is_written_but_those_that_are_named_here(
+def test_every_column_is_written_except_the_named_ones(
     table: bulk_rows.Table, model: type[models.Model], unwritten: set[str]
 ) -> None:
     assert {*table.columns} | unwritten == {field.column for field in model._meta.concrete_fields}
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_texts_come_back_as_they_went(text: str) -> None:
+def test_texts_are_stored_unchanged(text: str) -> None:
     batch = draft(1)
     row = bulk_rows.ResultRow(
         "x", "errored", error_message=text, error_type=text, raw=text.encode() + bytes(range(256))
@@ -71,8 +71,8 @@ def test_a_row_that_the_database_refuses_is_named_and_the_others_are_stored() ->
     assert (1 in refused) != (len(stored) == 3)
 
 
-def test_of_many_rows_only_the_bad_ones_are_not_stored() -> None:
-    """There are so many that PostgreSQL says so while others are still being made."""
+def test_only_the_refused_rows_of_many_are_not_stored() -> None:
+    """With so many rows, PostgreSQL raises while later rows are still being built."""
     batch = draft(1)
     bad = {5, 1700, 2999}
     results = (
@@ -84,7 +84,7 @@ def test_of_many_rows_only_the_bad_ones_are_not_stored() -> None:
     assert batch.results.count() == 3000 - len(refused)
 
 
-def test_what_breaks_while_rows_are_made_is_not_taken_for_a_refusal_of_the_database() -> None:
+def test_an_error_while_building_rows_is_not_a_refusal_by_the_database() -> None:
     batch = draft(2)
 
     def broken() -> Iterator[Values]:
@@ -97,7 +97,7 @@ def test_what_breaks_while_rows_are_made_is_not_taken_for_a_refusal_of_the_datab
 
 
 @pytest.mark.parametrize("at", [1, 1000, 2500])
-def test_a_custom_id_that_came_before_is_named_wherever_it_was(at: int) -> None:
+def test_a_repeated_custom_id_is_named_in_any_chunk(at: int) -> None:
     def requests() -> object:
         yield from map(item, range(at))
         yield item(0)

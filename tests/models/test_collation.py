@@ -1,4 +1,4 @@
-"""Names and keys that differ by case, accents or spaces at their end are different ones, on each database."""
+"""On every database, names and keys that differ in case, accents or trailing spaces are different."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_kinds_and_jobs() -> None:
         assert MessageBatch.objects.filter(kind=kind).count() == JobRun.objects.filter(job=kind).count() == 1
 
 
-def test_models_of_answers_have_rows_of_usage_of_their_own() -> None:
+def test_each_model_of_answers_has_its_own_usage_row() -> None:
     batch = MessageBatch.objects.create_draft([item(0)])
     for number, model in enumerate(LIKE):
         BatchResult.objects.create(

@@ -1,4 +1,4 @@
-"""What the second migration gives to the databases that know it."""
+"""The changes of the second migration, on the databases that support them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 def test_large_columns_are_compressed_by_lz4_where_postgresql_has_it() -> None:
     if connection.vendor != "postgresql":
-        pytest.skip("PostgreSQL compresses columns")
+        pytest.skip("only PostgreSQL compresses columns")
     with connection.cursor() as cursor:
         cursor.execute("SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
         (has_lz4,) = cursor.fetchone()
@@ -26,7 +26,7 @@ def test_large_columns_are_compressed_by_lz4_where_postgresql_has_it() -> None:
         assert dict(cursor.fetchall()) == dict.fromkeys(("params", "message", "data"), "l" if has_lz4 else "")
 
 
-def test_the_few_that_people_look_for_have_indexes_where_they_may_be_partial() -> None:
+def test_partial_indexes_exist_where_they_are_supported() -> None:
     with connection.cursor() as cursor:
         indexes = connection.introspection.get_constraints(cursor, BatchResult._meta.db_table)
     partial = {"dcb_result_failed", "dcb_result_error", "dcb_result_stop", "dcb_result_tier", "dcb_result_cost"}
@@ -41,9 +41,9 @@ def test_identifiers_are_sorted_byte_by_byte() -> None:
     assert list(found) == sorted(names)
 
 
-def test_what_is_of_no_use_is_counted_by_its_index() -> None:
+def test_incomplete_answers_are_counted_with_a_partial_index() -> None:
     if connection.vendor != "postgresql":
-        pytest.skip("PostgreSQL alone sees the index through the parameters")
+        pytest.skip("only PostgreSQL uses the index if the values are parameters")
     batch = draft(1)
     rows = (
         BatchResult(
@@ -56,8 +56,8 @@ def test_what_is_of_no_use_is_counted_by_its_index() -> None:
     )
     BatchResult.objects.bulk_create(rows, batch_size=1000)
     with connection.cursor() as cursor:
-        cursor.execute(f"REINDEX TABLE {BatchResult._meta.db_table}")  # entries that earlier tests have left would cost
+        cursor.execute(f"REINDEX TABLE {BatchResult._meta.db_table}")  # entries of earlier tests add to the cost
         cursor.execute("ANALYZE")
-        cursor.execute("SET LOCAL enable_seqscan = off")  # so would pages
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is small
     counted = BatchResult.objects.ended_early().filter(batch__in=[batch.pk]).order_by().values_list("stop_reason")
     assert "dcb_result_stop" in counted.annotate(Count("pk")).explain()

@@ -1,4 +1,4 @@
-"""What is counted of requests as they are drafted, for the estimate of what they cost."""
+"""Requests are counted as they are drafted, for the estimate of their cost."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_the_api_refuses_for_its_max_tokens_is_not_counted(max_tokens: Any)
     )
 
 
-def test_what_models_refuse_is_counted_by_its_kind_and_the_first_is_named() -> None:
+def test_refused_parameters_are_counted_by_kind_and_the_first_request_is_named() -> None:
     hot = {"model": "claude-opus-5", "max_tokens": 5, "temperature": 1}
     cold = {"model": "claude-haiku-4-5", "max_tokens": 5}
     batch = drafted(cold, hot, {**hot, "model": "claude-opus-5-20260401", "top_p": 1}, {**hot, "model": "mine"})
@@ -110,7 +110,7 @@ def test_a_beta_allows_more_tokens() -> None:
     assert len(MessageBatch.objects.create_draft(long).estimate(bundled()).warnings) == 1
 
 
-def test_betas_that_are_edited_count_for_a_draft_that_is_there() -> None:
+def test_edited_betas_apply_to_an_existing_draft() -> None:
     beta, model = ["output-300k-2026-03-24"], {"model": "claude-opus-5-5"}
     batch = drafted({**model, "max_tokens": 200_000}, {**model, "max_tokens": 200_000})
     both = "claude-opus-5-5 refuses max_tokens above 128,000 (2 requests, the first is 0)"
@@ -133,7 +133,7 @@ def test_betas_that_are_edited_count_for_a_draft_that_is_there() -> None:
 
 
 def shown(batch: MessageBatch, betas: list[str] | None = None) -> list[str]:
-    """What the batch's page, a submission, `doctor` and `show` say of it; all the same."""
+    """Return the refusals that the batch's page, a submission, `doctor` and `show` name, which have to agree."""
     if betas is not None:
         batch.betas = betas
         batch.save()
@@ -146,7 +146,7 @@ def shown(batch: MessageBatch, betas: list[str] | None = None) -> list[str]:
     return sorted(map(str, found))
 
 
-def test_an_estimate_is_by_the_prices_that_are_given(settings: Any) -> None:
+def test_an_estimate_uses_the_given_prices(settings: Any) -> None:
     batch = drafted({"model": "mine", "max_tokens": 1_000_000})
     assert batch.estimate(conf.prices()).unknown_models == ("mine",)
     settings.CLAUDE_BATCHES = {"PRICES": {"mine": {"input": 0, "output": 10}}}
@@ -155,13 +155,13 @@ def test_an_estimate_is_by_the_prices_that_are_given(settings: Any) -> None:
     assert (found.low, found.high, found.as_of) == (Decimal("0.000005"), Decimal(5), bundled().as_of)
 
 
-def test_what_a_batch_made_elsewhere_costs_is_not_known() -> None:
+def test_the_estimate_of_an_adopted_batch_is_not_known() -> None:
     batch = in_state(State.IN_PROGRESS, expected_usage=None)
     found = batch.estimate(bundled())
     assert (found.low, found.high, found.unknown_models) == (None, None, ())
 
 
-def test_the_child_of_a_retry_has_an_estimate_of_its_own(claude: ClaudeEmulator) -> None:
+def test_a_retry_has_its_own_estimate(claude: ClaudeEmulator) -> None:
     batch = running(2)
     services.cancel(batch)
     services.advance(batch)
@@ -174,7 +174,7 @@ def test_the_child_of_a_retry_has_an_estimate_of_its_own(claude: ClaudeEmulator)
     assert counted(larger) == [("claude-haiku-4-5", "", 7, 2, sum(sizes(larger)), 8192)]
 
 
-def test_a_request_that_was_changed_is_counted_anew() -> None:
+def test_a_changed_request_is_counted_again() -> None:
     batch = draft(2)
     kept, changed = batch.requests.order_by("position")
     changed.params = {**BODY, "model": "claude-opus-5", "max_tokens": 7, "inference_geo": "us"}
@@ -189,7 +189,7 @@ def test_a_request_that_was_changed_is_counted_anew() -> None:
     assert counted(batch) == counted(draft(2))
 
 
-def test_what_it_costs_lies_within_the_estimate(claude: ClaudeEmulator) -> None:
+def test_the_cost_is_within_the_estimate(claude: ClaudeEmulator) -> None:
     batch = running(3)
     claude.finish()
     services.advance(batch)
@@ -200,7 +200,7 @@ def test_what_it_costs_lies_within_the_estimate(claude: ClaudeEmulator) -> None:
     assert 0 < found.low <= batch.cost_usd <= found.high
 
 
-def test_what_models_refuse_of_several_batches_is_added_up() -> None:
+def test_warnings_of_several_batches_are_added_up() -> None:
     hot = {"model": "claude-opus-5", "max_tokens": 5, "temperature": 1}
     first, second = drafted(hot, hot), drafted({**hot, "top_k": 1})
     assert set(cost_confirmation.estimate([first, second]).warnings) == {
@@ -209,7 +209,7 @@ def test_what_models_refuse_of_several_batches_is_added_up() -> None:
     }
 
 
-def test_a_retry_says_it_again(claude: ClaudeEmulator) -> None:
+def test_a_retry_has_the_same_warnings(claude: ClaudeEmulator) -> None:
     batch = services.submit(drafted({"model": "claude-opus-5", "max_tokens": 5, "top_k": 1}))
     services.advance(batch)
     services.advance(services.cancel(batch))

@@ -27,7 +27,7 @@ def tables() -> set[str]:
     return {model._meta.db_table for model in apps.get_app_config(APP).get_models()}
 
 
-def test_the_models_have_no_unwritten_migration() -> None:
+def test_no_migration_is_missing() -> None:
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
 
 
@@ -73,7 +73,7 @@ def test_the_sql_of_each_migration_can_be_shown() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_they_go_backwards_to_nothing_and_forwards_again() -> None:
+def test_migrations_can_be_reversed_and_applied_again() -> None:
     executor = MigrationExecutor(connections["default"])
     try:
         executor.migrate([(APP, None)])

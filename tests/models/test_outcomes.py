@@ -1,4 +1,4 @@
-"""The groups of outcomes are those of the stored results, and cost no look at the results."""
+"""Outcome counts agree with the stored results, and are read without querying the results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def answered(answers: dict[int, Any]) -> MessageBatch:
     return batch
 
 
-def test_each_group_is_what_its_filter_finds(django_assert_num_queries: Any) -> None:
+def test_each_count_is_the_number_that_its_filter_finds(django_assert_num_queries: Any) -> None:
     batch = answered(ANSWERS)
     with django_assert_num_queries(0):
         counts = outcome_counts(batch)
@@ -57,7 +57,7 @@ def test_each_group_is_what_its_filter_finds(django_assert_num_queries: Any) -> 
     assert in_words(counts) == "3 succeeded, 1 cut off, 1 refused, 2 not finished, 1 errored"
 
 
-def test_which_answers_are_whole_is_decided_when_they_are_shown(settings: Any) -> None:
+def test_whole_stop_reasons_are_read_when_outcomes_are_counted(settings: Any) -> None:
     batch = answered(ANSWERS)
     settings.CLAUDE_BATCHES = {**settings.CLAUDE_BATCHES, "WHOLE_STOP_REASONS": ["pause_turn"]}
     assert counted(batch) == {"succeeded": 4, "truncated": 1, "refused": 1, "unfinished": 1, "errored": 1}
@@ -89,7 +89,7 @@ def test_missing_results_and_those_of_a_new_type_are_counted() -> None:
     assert [method_of(each.name) for each in counts] == ["usable", "canceled", "", ""]
 
 
-def test_a_server_with_a_thousand_stop_reasons_fills_no_column() -> None:
+def test_the_number_of_stored_groups_is_bounded() -> None:
     batch = draft(1)
     rows = [
         BatchResult(batch=batch, custom_id=f"r-{number}", result_type="succeeded", stop_reason=f"tired-{number:03}")
@@ -109,7 +109,7 @@ def test_a_server_with_a_thousand_stop_reasons_fills_no_column() -> None:
 
 
 class TestInvalidOutput:
-    def test_it_is_counted_as_answers_are_checked_and_checked_again(self, django_assert_num_queries: Any) -> None:
+    def test_counts_change_with_validation_and_redelivery(self, django_assert_num_queries: Any) -> None:
         reviews(3)
         answers = iter(['{"tags": 3}', '{"tags": ["a"]}', '{"tags": 4}'])
         with ClaudeEmulator(seed=1, replies=lambda params, custom_id: next(answers)) as claude:
@@ -131,7 +131,7 @@ class TestInvalidOutput:
         found = {"succeeded": batch.results.usable().count(), "invalid_output": batch.results.invalid_output().count()}
         return {name: count for name, count in found.items() if count}
 
-    def test_of_a_page_it_is_one_query(self, django_assert_num_queries: Any) -> None:
+    def test_a_page_of_batches_takes_one_query(self, django_assert_num_queries: Any) -> None:
         batches = [draft(1) for _number in range(3)]
         with django_assert_num_queries(0):
             read_invalid_counts(batches)

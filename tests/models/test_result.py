@@ -28,7 +28,7 @@ OUTPUTS: dict[str, Any] = {
 
 
 def answered(answers: dict[int, Any], *, kind: str = "", target: Any = None) -> MessageBatch:
-    seed = MessageBatch.objects.count()  # of one seed, two emulators give the same ids
+    seed = MessageBatch.objects.count()  # emulators with the same seed return the same ids
     with ClaudeEmulator(seed=seed, replies=scripted(answers)) as claude:
         items = ({**item(number), "target": target} for number in range(len(answers)))
         batch = services.submit(MessageBatch.objects.create_draft(items, kind=kind))
@@ -47,14 +47,14 @@ def ids(results: Any) -> list[str]:
 
 
 class TestOutcomes:
-    def test_nothing_is_invalid_until_somebody_says_so(self) -> None:
+    def test_results_are_not_invalid_until_they_are_marked(self) -> None:
         batch = answered(ANSWERS)
         assert {result.output_error for result in batch.results.all()} == {None}
         assert ids(batch.results.invalid_output()) == []
         invalidated(batch, "r-4")
         assert ids(batch.results.invalid_output()) == ["r-4"]
 
-    def test_what_is_usable(self) -> None:
+    def test_usable_results(self) -> None:
         batch = answered(ANSWERS)
         assert ids(batch.results.usable()) == ["r-0", "r-4"]
         invalidated(batch, "r-4")
@@ -78,7 +78,7 @@ class TestOutcomes:
         assert results.get(custom_id="r-1").outcome == "succeeded"
 
     @pytest.mark.parametrize("reason", ["end_turn", "stop_sequence", "tool_use"])
-    def test_an_answer_that_ended_is_whole(self, reason: str) -> None:
+    def test_an_answer_with_a_whole_stop_reason_is_usable(self, reason: str) -> None:
         result = answered({0: Reply("good", stop_reason=reason)}).results.usable().get()
         assert (result.outcome, result.batch.results.ended_early().count()) == ("succeeded", 0)
 
@@ -124,7 +124,7 @@ class TestOutputs:
             result.save(update_fields=["output"])
         return batch.results.all()
 
-    def test_they_come_back_as_they_were(self, results: Any) -> None:
+    def test_outputs_are_stored_unchanged(self, results: Any) -> None:
         assert {result.custom_id: result.output for result in results} == {**OUTPUTS, "r-4": None}
 
     @pytest.mark.parametrize(
@@ -160,7 +160,9 @@ class TestOutputs:
             ("output__contains", {"sentiment": "good"}, ["r-0", "r-2"]),
         ],
     )
-    def test_what_sqlite_has_not(self, results: Any, lookup: str, value: Any, found: list[str]) -> None:
+    def test_contains_lookups_where_they_are_supported(
+        self, results: Any, lookup: str, value: Any, found: list[str]
+    ) -> None:
         matching = results.filter(**{lookup: value})
         if connection.features.supports_json_field_contains:
             assert ids(matching) == found
@@ -168,11 +170,11 @@ class TestOutputs:
             with pytest.raises(NotSupportedError):
                 ids(matching)
 
-    def test_a_text_within_a_list_on_any(self, results: Any) -> None:
-        """As docs/reference/models.md writes it."""
+    def test_a_text_in_a_list_on_every_database(self, results: Any) -> None:
+        """The example in docs/reference/models.md."""
         assert ids(results.filter(output__tags__icontains='"quiet"')) == ["r-0", "r-3"]
 
-    def test_they_are_sorted_by_a_number(self, results: Any) -> None:
-        """As docs/reference/models.md writes it: MariaDB sorts what it takes out of JSON as text, 10 before 3."""
+    def test_outputs_are_sorted_by_a_number(self, results: Any) -> None:
+        """The example in docs/reference/models.md. MariaDB sorts values from JSON as text, 10 before 3."""
         by_score = results.filter(output__score__isnull=False).order_by(Cast("output__score", FloatField()))
         assert [result.custom_id for result in by_score] == ["r-1", "r-3", "r-0", "r-2"]

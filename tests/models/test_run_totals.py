@@ -26,7 +26,7 @@ def answering(params: Any, custom_id: str, *, seen: set[str]) -> Any:
     return Failure("invalid_request_error", "No.") if text.endswith("Review 9") else "good"
 
 
-def test_of_a_run_that_is_over(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_totals_of_a_finished_run(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     rows = reviews(10)
 
     def on_result(self: Any, review: Review, result: Any) -> None:
@@ -55,7 +55,7 @@ def test_of_a_run_that_is_over(django_assert_num_queries: DjangoAssertNumQueries
 
 
 @pytest.mark.slow
-def test_rows_that_are_asked_again_are_counted_until_they_are_answered() -> None:
+def test_rows_to_retry_are_counted_until_they_are_answered() -> None:
     reviews(10)
     run = job().start()
     with ClaudeEmulator(replies=partial(answering, seen=set())) as claude:
@@ -70,7 +70,7 @@ def test_rows_that_are_asked_again_are_counted_until_they_are_answered() -> None
     assert between.batches == {State.IN_PROGRESS: 1, State.INGESTED: 1}
 
 
-def test_answers_that_are_handed_out_again_count_once(claude: ClaudeEmulator) -> None:
+def test_redelivered_answers_count_once(claude: ClaudeEmulator) -> None:
     reviews(3)
     run = job().start()
     over(run, claude)
@@ -81,7 +81,7 @@ def test_answers_that_are_handed_out_again_count_once(claude: ClaudeEmulator) ->
     assert (totals.delivered, totals.outcomes) == (3, {"succeeded": 3})
 
 
-def test_a_cost_that_is_not_known_is_not_nothing() -> None:
+def test_an_unknown_cost_is_none() -> None:
     reviews(3)
     run = job().start()
     with ClaudeEmulator(replies=lambda params, custom_id: Reply("good", usage={"service_tier": "standard"})) as claude:

@@ -1,4 +1,4 @@
-"""A target is found again by its model and key where the model is written to: a row of another database is another."""
+"""A target that was read from another database than its model is written to is refused, unless it is a replica."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def drafted(**options: Any) -> BatchRequest:
     return MessageBatch.objects.create_draft([{**item(0), "target": target}], **options).requests.get()
 
 
-def test_a_target_is_refused() -> None:
+def test_a_target_of_another_database_is_refused() -> None:
     with pytest.raises(InvalidRequest) as caught:
         drafted()
     assert "library.Review 7 was read from the database 'other'" in caught.value.reason
@@ -60,7 +60,7 @@ def test_replicas_are_the_same_rows() -> None:
 
 
 @pytest.mark.parametrize("router", [ReviewsAreReadElsewhere, ReviewsLiveElsewhere])
-def test_a_router_knows(settings: Any, router: Any) -> None:
+def test_a_target_is_accepted_if_the_router_writes_to_its_database(settings: Any, router: Any) -> None:
     settings.DATABASE_ROUTERS = [router()]
     assert drafted().object_id == "7"
 

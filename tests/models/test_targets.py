@@ -29,7 +29,7 @@ def ids(rows: Any) -> list[str]:
     return sorted(rows.values_list("custom_id", flat=True))
 
 
-def test_a_row_knows_what_was_asked_about_it(claude: ClaudeEmulator) -> None:
+def test_a_row_has_its_requests_and_results(claude: ClaudeEmulator) -> None:
     one, two = Place.objects.create(name="One"), Place.objects.create(name="Two")
     batch = answered(claude, one, two, one, None)
     assert ids(one.batch_requests) == ids(one.batch_results) == ["r-0", "r-2"]
@@ -37,21 +37,21 @@ def test_a_row_knows_what_was_asked_about_it(claude: ClaudeEmulator) -> None:
     assert {result.target for result in one.batch_results} == {one}
 
 
-def test_a_row_of_another_model_with_the_same_key_does_not(claude: ClaudeEmulator) -> None:
+def test_a_row_of_another_model_with_the_same_key_has_none(claude: ClaudeEmulator) -> None:
     place = Place.objects.create(pk=77, name="One")
     answered(claude, Book.objects.create(pk=77, title="One"))
     assert not place.batch_requests.exists()
     assert not place.batch_results.exists()
 
 
-def test_a_key_that_is_no_number(claude: ClaudeEmulator) -> None:
+def test_a_key_that_is_not_a_number(claude: ClaudeEmulator) -> None:
     parcel, other = Parcel.objects.create(), Parcel.objects.create()
     answered(claude, other, parcel)
     assert ids(Parcel.objects.get(pk=parcel.pk).batch_results) == ["r-1"]
 
 
 @pytest.mark.parametrize("by", ["instance", "queryset", "raw"])
-def test_deleting_a_row_deletes_nothing_that_was_paid_for(claude: ClaudeEmulator, by: str) -> None:
+def test_deleting_a_row_keeps_its_requests_and_results(claude: ClaudeEmulator, by: str) -> None:
     place, restaurant = Place.objects.create(name="One"), Restaurant.objects.create(name="Two")
     batch = answered(claude, place, restaurant)
     if by == "instance":
@@ -77,14 +77,14 @@ def test_a_row_that_is_not_saved_has_none(claude: ClaudeEmulator, django_assert_
         assert list(BatchResult.objects.for_targets([])) == []
 
 
-def test_a_proxy_stands_for_its_model(claude: ClaudeEmulator) -> None:
+def test_a_proxy_has_the_results_of_its_model(claude: ClaudeEmulator) -> None:
     place = Place.objects.create(name="One")
     cafe = Cafe.objects.get(pk=place.pk)
     answered(claude, cafe, place)
     assert ids(cafe.batch_results) == ids(place.batch_results) == ["r-0", "r-1"]
 
 
-def test_a_child_is_another_row_than_its_parent(claude: ClaudeEmulator) -> None:
+def test_a_child_row_has_other_results_than_its_parent_row(claude: ClaudeEmulator) -> None:
     restaurant = Restaurant.objects.create(name="One")
     answered(claude, restaurant, restaurant.place_ptr)
     assert ids(restaurant.batch_results) == ["r-0"]
@@ -107,7 +107,7 @@ def test_a_page_of_rows_is_one_query(claude: ClaudeEmulator, django_assert_num_q
 
 @pytest.mark.parametrize("model", [Place, Parcel])
 def test_rows_by_their_results(claude: ClaudeEmulator, model: type[models.Model]) -> None:
-    """As docs/reference/models.md writes it."""
+    """The example in docs/reference/models.md."""
     rows = [model._default_manager.create() for _ in range(3)]
     answered(claude, *rows, kind="tags")
     found = BatchResult.objects.of_kind("tags").filter(custom_id__in=["r-0", "r-2"])
@@ -116,7 +116,7 @@ def test_rows_by_their_results(claude: ClaudeEmulator, model: type[models.Model]
     assert set(model._default_manager.filter(pk__in=list(keys))) == {rows[0], rows[2]}
 
 
-def test_it_is_no_column() -> None:
+def test_batch_targets_adds_no_field() -> None:
     assert [field.name for field in Place._meta.get_fields(include_hidden=True)] == [
         "restaurant",
         "kiosk",
@@ -128,7 +128,7 @@ def test_it_is_no_column() -> None:
 
 class TestNames:
     @isolate_apps("tests.harness.library")
-    def test_one_that_is_taken_by_a_field(self) -> None:
+    def test_a_field_of_the_same_name_is_refused(self) -> None:
         with pytest.raises(FieldError, match=r"Shelf\.batches is a BatchTargets, .* the attribute batch_requests"):
 
             class Shelf(models.Model):
@@ -142,7 +142,7 @@ class TestNames:
                     return "shelf"
 
     @isolate_apps("tests.harness.library")
-    def test_one_that_is_taken_by_a_field_behind_it(self) -> None:
+    def test_a_later_field_of_the_same_name_is_refused(self) -> None:
         with pytest.raises(FieldError, match="the attribute batch_results"):
 
             class Shelf(models.Model):
@@ -156,7 +156,7 @@ class TestNames:
                     return "shelf"
 
     @isolate_apps("tests.harness.library")
-    def test_one_that_is_taken_by_a_method(self) -> None:
+    def test_a_method_of_the_same_name_is_refused(self) -> None:
         with pytest.raises(FieldError, match="the attribute batch_results"):
 
             class Shelf(models.Model):
@@ -169,10 +169,10 @@ class TestNames:
                     return "shelf"
 
                 def batch_results(self) -> None:
-                    """What it had before."""
+                    """Occupy the name."""
 
     @isolate_apps("tests.harness.library")
-    def test_one_that_is_taken_by_a_base(self) -> None:
+    def test_a_field_of_a_base_class_is_refused(self) -> None:
         class Base(models.Model):
             batch_results = models.TextField()
 
@@ -192,7 +192,7 @@ class TestNames:
                     return "shelf"
 
     @isolate_apps("tests.harness.library")
-    def test_twice_is_once(self) -> None:
+    def test_a_second_declaration_in_a_subclass_is_allowed(self) -> None:
         class Hall(Place):
             ours = BatchTargets()
 

@@ -1,4 +1,4 @@
-"""What was spent: the sums of the rows of usage against those of the results, by day, week and month in each zone."""
+"""Usage reports agree with the sums of the results, by day, week and month in several time zones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def report(**options: Any) -> UsageReport:
 
 
 def live(batch: dict[str, Any], results: list[dict[str, Any]]) -> MessageBatch:
-    """A complete batch with these results, whose usage is summed up as at its end."""
+    """Return a complete batch with these results, whose usage is summed up."""
     now = timezone.now()
     made = MessageBatch.objects.create(
         **batch, state=State.INGESTED, processing_status="ended", ingested_at=now, announced_at=now
@@ -131,7 +131,7 @@ def test_the_sums_are_those_of_the_results(quarter: int, zone: str) -> None:
         assert total_of(report().by("month")) == sums_of(UsageRollup.objects.all()) == total_of(report().by("model"))
 
 
-def test_each_filter_selects_as_the_results_are(quarter: int) -> None:
+def test_each_filter_selects_the_same_results(quarter: int) -> None:
     for name, key in KEYS.items():
         if name in GROUPS:
             for value in set(expected(key)):
@@ -149,7 +149,7 @@ def test_each_filter_selects_as_the_results_are(quarter: int) -> None:
     assert found("day", since=until, until=since) == {}
 
 
-def test_the_choices_are_what_occurs(quarter: int) -> None:
+def test_choices_are_the_values_that_occur(quarter: int) -> None:
     choices = report(only={"account": "second"}).choices()
     assert choices == {
         "model": sorted(MODELS),
@@ -209,7 +209,7 @@ def test_each_moment_counts_on_its_day_week_and_month(zone: str, moments: list[d
             assert all(start <= day <= last_day(name, start) for start, day in zip(starts, local, strict=True))
 
 
-def test_this_month_stands_beside_the_last() -> None:
+def test_sums_of_this_month_and_of_the_last() -> None:
     this = timezone.localtime().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     rollup(this, results=5)
     rollup(this - timedelta(seconds=1), results=3)
@@ -219,7 +219,7 @@ def test_this_month_stands_beside_the_last() -> None:
     assert report(only={"account": "none"}).months() == (UsageSums(), UsageSums())
 
 
-def test_more_periods_than_can_be_told_apart_are_refused() -> None:
+def test_too_many_periods_are_refused() -> None:
     first = datetime(2020, 1, 1, 12, tzinfo=UTC)
     rollup(first)
     rollup(first + timedelta(days=MAX_PERIODS - 1))
@@ -244,7 +244,7 @@ def test_an_unknown_cost_is_never_zero() -> None:
 
 @pytest.fixture
 def many() -> int:
-    """The usage of 10,000 batches over a year: of two models each, some of them of deleted batches."""
+    """The usage of 10,000 deleted batches over a year, of two models each."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     UsageRollup.objects.bulk_create(
         UsageRollup(
