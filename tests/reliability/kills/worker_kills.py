@@ -57,7 +57,7 @@ class Standing:
 class Shooting:
     """One worker with two children, and beat; `kills` and `whole` count the kills, and those of all of the worker.
 
-    A child dies with what it has, and the worker goes on with another; or all of it dies, and is started again.
+    Either a child is killed, and the worker continues with another one, or all of it is killed and started again.
     """
 
     site: Site

@@ -226,7 +226,7 @@ class Protocol(RuleBasedStateMachine):
 
     @step(weight=2, which=WHICH)
     def delete_elsewhere(self, which: int) -> None:
-        """Somebody deletes an ended batch: one that is searched for, a stranger's (an anchor?), or a row's."""
+        """Delete an ended batch as another program: one that is searched for, a stranger's, or a row's."""
         ended = [batch for batch in self.world.remote if batch.processing_status == "ended" and not batch.deleted]
         # One that is still searched for, and gone before any listing of ours showed it, cannot be told from none.
         rows = set(MessageBatch.objects.values_list("anthropic_id", flat=True))

@@ -64,7 +64,7 @@ class World:
         self.shown: set[str] = set()
         self.deleted_elsewhere: set[str] = set()
 
-        # How many calls of a row may have been billed when somebody said, knowing that, to send it once more.
+        # The number of calls of a row that may have been billed when it was submitted again with `allow_duplicate`.
         self.allowed: Counter[int | None] = Counter()
         self._open = ExitStack()
         accounts = {

@@ -35,7 +35,7 @@ AGED: dict[type[Model], tuple[str, ...]] = {
 
 
 def let_pass(claude: EmulatorProcess, time: timedelta) -> None:
-    """Make every row, and the server, older by so much. Nobody may be at work."""
+    """Make every row, and the server, older by this time. No process may be working."""
     claude.pass_time(time.total_seconds())
     for model, columns in AGED.items():
         for column in columns:

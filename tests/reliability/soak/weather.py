@@ -93,9 +93,9 @@ GUSTS: list[Gust] = [
 
 
 ALSO_SPARED = (
-    # Of these the check at the end would say that they are another's, lost, or nobody's wish.
+    # The check at the end would report these as another request's, lost, or unrequested.
     *("results:field=result*", "*:field=created_at", "*:field=archived_at"),
-    "*:header=retry-after*",  # nobody waits for a minute
+    "*:header=retry-after*",  # too long to wait
 )
 
 
