@@ -33,7 +33,7 @@ FAILED = {
 }
 
 # Tags that were added later.
-MENDED: set[str] = set()
+ADDED: set[str] = set()
 
 
 def answer(custom_id: str) -> str | Reply | Failure:
@@ -57,7 +57,7 @@ def declared() -> Iterator[None]:
     try:
         yield
     finally:
-        MENDED.clear()
+        ADDED.clear()
         _overloaded.clear()
         for name in names:
             job_registry.unregister(name)
@@ -81,7 +81,7 @@ def _tag_reviews() -> type[BatchJob]:
 
         def on_result(self, review: Review, result: Any) -> None:
             (tag,) = result.output["tags"]
-            if tag == UNKNOWN and review.pk % 3 == 0 and tag not in MENDED:
+            if tag == UNKNOWN and review.pk % 3 == 0 and tag not in ADDED:
                 raise LookupError(f'no tag "{tag}" in this shop')
             review.tags, review.effects = tag, review.effects + 1
             review.save()

@@ -54,7 +54,7 @@ def test_from_the_start_to_the_last_failed_delivery(console: Console) -> None:
     page.locator("summary").first.click()
     see(page, "in on_result")
 
-    office_jobs.MENDED.add(office_jobs.UNKNOWN)
+    office_jobs.ADDED.add(office_jobs.UNKNOWN)
     page.reload()
     page.get_by_role("button", name="Redeliver").click()
     see(page, "Nothing is sent to Anthropic.")

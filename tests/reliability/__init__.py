@@ -1,4 +1,4 @@
-"""What becomes of a batch when processes, databases and brokers are killed: counted on the server's side.
+"""Reliability tests: processes, databases and brokers are killed, and the rows are compared with the server's ledger.
 
 `python -m pytest -m fault tests/reliability --trials 20` prints the table of docs/reliability.md.
 """

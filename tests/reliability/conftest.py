@@ -1,4 +1,4 @@
-"""Each test of a fault counts as a trial; `--trials` repeats it, and the table says what was seen."""
+"""Count each test of a fault as a trial, repeat it with `--trials`, and print the table."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TAKES_LONGEST = {"test_crash_points", "test_job_runs", "test_many_rows", "test_c
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with a `database` on those that its mark `fault` names, each as often as requested.
+    """Parametrize a test with `database`: those of its mark `fault`, each `--trials` times.
 
-    A change is tested on the first of them; the others are `slow`, and run with `.ci/run --everything`.
+    Only the first is run for each change; the others are `slow`, and run with `.ci/run --everything`.
     """
     fault = metafunc.definition.get_closest_marker("fault")
     if fault is None:
@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with what takes longest: at the end all other workers would wait for it."""
+    """Start with the longest tests: at the end all other workers would wait for them."""
     items.sort(key=lambda item: item.path.stem not in TAKES_LONGEST)
 
 
@@ -50,7 +50,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table of docs/reliability.md: what was done, on which databases, how often, and how often it held."""
+    """Print the table of docs/reliability.md: each fault, its databases, its trials, and how many of them held."""
     passed, failed = (_trials(terminalreporter.getreports(outcome)) for outcome in ("passed", "failed"))
     if passed or failed:
         terminalreporter.write_line(
@@ -64,7 +64,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _trials(reports: list[pytest.TestReport]) -> dict[tuple[str, str], list[str]]:
-    """Give the databases of the trials of each fault."""
+    """Return the databases of the trials of each fault."""
     trials = defaultdict(list)
     for report in reports:
         for name, value in report.user_properties:
@@ -81,12 +81,12 @@ def trial(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def tried(request: pytest.FixtureRequest, database: str) -> Callable[[str, str], None]:
-    """For a test that makes many trials: count one, by its fault and how it was made."""
+    """Return a function that counts a trial, by its fault and how it was made, for tests that make many."""
     return lambda fault, how: request.node.user_properties.append(("fault", (fault, how, database)))
 
 
 def need_driver(gate: Gate, database: str) -> None:
-    """Return if this database's driver is installed, which is an extra; else skip the test, or fail it."""
+    """Skip the test, or fail it, unless this database's driver is installed, which is an extra."""
     gate.need_that(databases.has_driver(database), database, "its driver, an extra, is not installed")
 
 
@@ -106,7 +106,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], s
 
 @pytest.fixture
 def database_url(database: str, kept: Callable[[str], str], request: pytest.FixtureRequest) -> str:
-    """A database with the data of earlier tests, until a `Site` opens on it."""
+    """Return the URL of a database; it has the data of earlier tests until a `Site` is entered."""
     if database in databases.SERVERS:
         need_driver(request.config.stash[GATE], database)
         request.config.stash[GATE].need(databases.SERVERS[database])
@@ -132,7 +132,7 @@ Own = Callable[[type[Server]], Server]
 
 @pytest.fixture(scope="session")
 def own(request: pytest.FixtureRequest) -> Iterator[Own]:
-    """Start a server of one's own at its first use; it is restarted by some tests, and ended after all of them."""
+    """Start a separate server at its first use; some tests restart it, and it is ended after all tests."""
     gate, started = request.config.stash[GATE], dict[type[Server], Server]()
     with ExitStack() as running:
 

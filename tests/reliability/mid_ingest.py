@@ -1,4 +1,4 @@
-"""Results that come slowly, so that things can happen while they are stored."""
+"""Serve results slowly, so that faults can happen while they are stored."""
 
 from __future__ import annotations
 

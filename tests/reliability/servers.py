@@ -1,6 +1,6 @@
-"""Servers of one's own on free ports, to be killed: databases, Redis, a pooler. The machine's are left alone.
+"""Separate servers on free ports, which tests can kill: databases, Redis, a pooler.
 
-As root the databases run as the users that their packages made, since they refuse root; else as whoever runs the tests.
+As root, the databases run as the users of their packages, since they refuse root; otherwise as the current user.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Redis(Server):
         self.say("PING")
 
     def say(self, *words: str) -> Any:
-        """Say one thing to it, and give its answer."""
+        """Send one command, and return the answer."""
         import redis
 
         with redis.Redis.from_url(self.url, socket_timeout=5) as client:

@@ -1,4 +1,4 @@
-"""A project of its own: a database, an emulator, and the processes that a team would run."""
+"""A site: a project with its own database, an emulator, and the processes of a deployment."""
 
 from __future__ import annotations
 
@@ -136,9 +136,9 @@ class Site:
     # Time.
 
     def let_time_come(self) -> None:
-        """Let every due time come, every lease run out, and every message to a worker be late.
+        """Make every row due, expire every lease, and make every message to a worker late.
 
-        Not over and over: the leases of living processes run out too.
+        Do not call it repeatedly: it expires the leases of living processes too.
         """
         self.let_due_times_come()
         past = timezone.now() - LONG_AGO
@@ -148,7 +148,7 @@ class Site:
             model._default_manager.filter(dispatched_at__isnull=False).update(dispatched_at=past)
 
     def let_the_quiet_period_pass(self) -> None:
-        """When no process lives: what unanswered create calls made has appeared by now, or never will."""
+        """Age the create calls beyond the quiet period. Only when no process is running."""
         unanswered = SubmitAttempt.objects.filter(outcome__in=[Outcome.OPEN, Outcome.UNCERTAIN])
         unanswered.filter(sent_at__isnull=False).update(sent_at=timezone.now() - timedelta(hours=2))
         OpenListing.objects.update(begun_at=timezone.now() - timedelta(hours=2))
@@ -199,7 +199,7 @@ class Site:
         return not rows.exclude(state=State.INGESTED, announced_at__isnull=False).exists()
 
     def check(self) -> None:
-        """AssertionError unless each batch was made once, each request has its one result, and no row is stuck.
+        """Raise AssertionError unless each batch was made once, each request has one result, and no row is stuck.
 
         What was made, and how often it was asked to, is counted by the emulator.
         """

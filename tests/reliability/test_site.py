@@ -1,4 +1,4 @@
-"""A day on which nothing breaks, by which the others are measured."""
+"""A run of a site without faults, as the baseline."""
 
 from __future__ import annotations
 

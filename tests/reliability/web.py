@@ -1,4 +1,4 @@
-"""A site's web process, and somebody who is logged in to its admin."""
+"""A site's web process, and a user who is logged in to its admin."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Visitor:
         return self._answer(lambda: self._session.get(self._base + path, timeout=60))
 
     def does(self, action: str, *pks: int) -> str:
-        """Do an action to some batches, as its confirmation page does; give the page that follows."""
+        """Run an action on some batches, with its confirmation; return the next page."""
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.opens(BATCHES))
         assert token is not None
         data = {

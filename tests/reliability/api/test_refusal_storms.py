@@ -1,7 +1,7 @@
-"""A server that refuses everything for an hour: how often it is asked all the same, counted in its own log.
+"""The number of calls to a server that refuses everything for an hour, counted in its log.
 
-The clock is the test's. There are 120 ticks, 30 s apart, as beat makes them, and each does what is due. What may be
-asked in that hour follows from the back-off (`services.delays`) and the client's two retries of a read:
+The clock is the test's. There are 120 ticks, 30 s apart, as beat makes them, and each does what is due.
+The maximum number of calls follows from the back-off (`services.backoff`) and the client's two retries of a read:
 
 - All that runs at an account is asked for with one listing. Where that fails, again after 60 s, a fifth more or less;
   ticks being 30 s apart, once a minute: 61 times.
@@ -11,7 +11,7 @@ asked in that hour follows from the back-off (`services.delays`) and the client'
   first 375 s, half as often in the next 375, a third as often then: 40 times.
 - What was abandoned is watched for every 10 minutes, with one listing for an account: 7 times.
 
-Each time is one call, and up to 3 requests. Where the server says how long to wait, nothing asks sooner.
+Each time is one call of up to 3 requests. If the server says how long to wait, no call is made sooner.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ASKS_FOR = 600.0
 LISTINGS = 61 + 7
 BUDGET = RETRIED * (LISTINGS + 4 * EACH * 8 + UNCERTAIN * 40)
 
-# Where the server asks for 10 minutes: once at the beginning and six times in the hour, without retries.
+# With a `retry-after` of 10 minutes: once at the beginning and six times in the hour, without retries.
 PATIENT = 2 * 7 + 4 * EACH * 7 + UNCERTAIN * 7
 
 STORMS: dict[str, tuple[str, dict[str, Any], int]] = {

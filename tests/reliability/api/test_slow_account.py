@@ -1,4 +1,4 @@
-"""Two accounts, one with a slow server: the other one's batches go out in time, and nothing of either is lost."""
+"""Two accounts, one with a slow server: the batches of the other one are sent in time, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SLOW, KEY = "a slow", "sk-ant-api03-slow"
 # Seconds that a call to the slow server holds its worker: the account's TOTAL_TIMEOUT.
 HELD = 6.0
 
-# Seconds until a batch of the other account has to be at Anthropic: a round of a loop, a call of the slow server, and
-# what a busy machine takes.
+# Seconds until a batch of the other account must be sent: a round of the loop, a slow call, and a margin for a busy
+# machine.
 IN_TIME = TICK_SECONDS + HELD + 7
 
 # Batches of the slow account in each state.
@@ -52,7 +52,7 @@ def two(site: Site) -> Iterator[Site]:
 
 
 def work_in_all_states(site: Site) -> None:
-    """Have batches of the slow account due: to be fetched, searched for, polled and sent."""
+    """Create due batches of the slow account: to be fetched, searched for, polled and sent."""
     for _ in range(MANY):
         services.advance(services.submit(draft(2, account=SLOW)))
     site.claude.finish()
@@ -84,7 +84,7 @@ def healthy_ones_go_out(site: Site) -> None:
 
 
 def all_goes_on(site: Site) -> None:
-    """The server answers again; what a process that is killed now was about is gone on with."""
+    """Let the server answer again, and complete the work of killed processes."""
     site.stop()
     site.claude.clear_faults()
     AccountState.objects.update(slow_at=None, create_until=None)
@@ -93,7 +93,7 @@ def all_goes_on(site: Site) -> None:
 
 
 def is_slow(site: Site, start: Start) -> Process:
-    """Have one account's answers come byte by byte; give the process that works meanwhile."""
+    """Send one account's answers byte by byte; yield the process that works meanwhile."""
     work_in_all_states(site)
     site.claude.bend(Bend(body="dripped", seconds=0.3, key=KEY))
     process = started(site, start)

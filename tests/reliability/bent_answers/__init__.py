@@ -1,4 +1,4 @@
-"""Two accounts, one of which gets bent answers: what is asked of the package whatever a server says.
+"""Trials with two accounts, one of which gets bent answers: what must hold whatever a server answers.
 
     python -m tests.reliability.bent_answers --minutes 10 --db postgres --seed 1
 

@@ -1,4 +1,4 @@
-"""The command. Its exit code is 1 if anything did not hold."""
+"""Run the trials. The exit code is 1 if anything did not hold."""
 
 from __future__ import annotations
 

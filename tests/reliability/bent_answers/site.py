@@ -1,4 +1,4 @@
-"""The two accounts, the server, and the pauses that nobody has to wait for."""
+"""The two accounts, the server, and the client's pauses, which take no time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORKSPACES = {BENT: "wrkspc_01of_the_bent_account", HEALTHY: "wrkspc_01of_the_he
 
 
 class Pauses:
-    """The module `time` for the client: it sleeps in no time; `slept` is how many seconds that would have been."""
+    """Replaces the module `time` for the client: `sleep` returns at once, and `slept` has the sum of its seconds."""
 
     def __init__(self) -> None:
         self.slept = 0.0

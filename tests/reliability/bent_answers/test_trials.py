@@ -19,5 +19,5 @@ def test_a_short_trial() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [8, 9, 11, 15])
 def test_a_trial(seed: int) -> None:
-    """Seeds that found something when the package still believed what it was answered."""
+    """Seeds that found violations in an earlier version of the package."""
     assert try_seed(seed, Seen()) == []

@@ -1,4 +1,4 @@
-"""The watch itself: it finds nothing where all is well, and each kind of harm where it was done."""
+"""The watch finds nothing without violations, and finds each kind of violation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def complete(claude: ClaudeEmulator, account: str) -> MessageBatch:
     return services.advance(batch)
 
 
-def test_nothing_is_found_where_all_is_well(claude: ClaudeEmulator, watch: Watch) -> None:
+def test_nothing_is_found_without_violations(claude: ClaudeEmulator, watch: Watch) -> None:
     for account in (BENT, HEALTHY):
         complete(claude, account)
     running(account=HEALTHY)
@@ -45,7 +45,7 @@ def test_nothing_is_found_where_all_is_well(claude: ClaudeEmulator, watch: Watch
 
 
 @pytest.mark.parametrize("text", ["control: a\x01b", "ValueError: no", "half a character: \x85"])
-def test_an_error_that_nobody_can_read(watch: Watch, text: str) -> None:
+def test_an_unreadable_error_is_found(watch: Watch, text: str) -> None:
     MessageBatch.objects.filter(pk=draft(account=BENT).pk).update(last_error=text)
     assert kinds(watch) == {"unreadable"}
 

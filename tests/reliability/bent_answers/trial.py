@@ -1,4 +1,4 @@
-"""What happens in one seed: batches of both accounts, bent answers for one of them, ticks, and time."""
+"""One trial: batches of both accounts, bent answers for one of them, ticks, and time."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ NAMED = {verb: [name for name in fields if "*" not in name] for verb, fields in 
 
 ROUNDS = 12
 
-# So long the same answers are bent in the same ways.
+# The number of rounds in which the same answers are bent in the same ways.
 ROUNDS_ALIKE = 6
 
-# Of 70 minutes: what cannot be known is held after 48 hours.
+# Rounds of 70 minutes: undecided batches are held after 48 hours.
 HEALING_ROUNDS = 45
 STEPS = (*clock.STEPS, timedelta(0), timedelta(seconds=5))
 LARGEST = 4
@@ -59,7 +59,7 @@ WISHES = (
 
 @dataclass
 class Seen:
-    """What the trials did, all of them together."""
+    """The totals of all trials."""
 
     trials: int = 0
     ticks: int = 0
@@ -72,13 +72,13 @@ class Seen:
 
 
 def at_work() -> MessageBatchQuerySet:
-    """Rows to which something still happens. One that was given a bent id is lost: nothing of it is there to delete."""
+    """Return the rows that are not final. One with a bent id is lost, and has no batch at Anthropic to delete."""
     return moving().exclude(state=State.LOST)
 
 
 def try_seed(seed: int, seen: Seen, *, rounds: int = ROUNDS) -> list[str]:
-    """Run one trial in a database without batches, and leave none; return what did not hold."""
-    everybodys_random.seed(seed)  # back-off is drawn
+    """Run one trial in an empty database, empty it again, and return the violations."""
+    everybodys_random.seed(seed)  # back-off uses this generator
     random = Random(seed)
     with ClaudeEmulator(seed=seed) as claude, two_accounts(claude) as pauses:
         trial = Trial(claude, pauses, random, Watch(claude, at_most_once=random.random() < 0.5))
@@ -115,7 +115,7 @@ class Trial:
         self._heal()
 
     def _bend(self) -> None:
-        """Bend a share of the answers, so that the account gets on; and lose the answers to create calls."""
+        """Bend a share of the answers, so that the account can still progress, and lose answers to create calls."""
         self.claude.clear_faults()
         key = KEYS[BENT]
         spare = SPARED if self.watch.at_most_once else ()
@@ -131,7 +131,7 @@ class Trial:
         self.claude.fault("lands_late", on="create", times=None, share=0.1, key=key, **late)
 
     def _lasting(self, verb: Any, key: str) -> Bend:
-        """Draw what is bent in the same way again and again: what is seen twice is believed more."""
+        """Draw a bend that lasts: the package may trust an answer that it gets twice."""
         about: dict[str, Any] = {"endpoint": verb, "key": key, "share": self.random.choice([0.5, 0.9, 1.0])}
         how: Any = self.random.choice(list(HOWS))
         if verb == "list" and self.random.random() < 0.15:
@@ -145,7 +145,7 @@ class Trial:
             services.submit(draft(self.random.randint(1, LARGEST), account=alias))
 
     def _wish(self) -> None:
-        """Wish for something of a row that it is for, and submit again what was refused or taken back."""
+        """Call a service for a row whose state allows it, and submit refused and taken back rows again."""
         bent = MessageBatch.objects.filter(account=BENT)
         wanted, states = self.random.choice(WISHES)
         if pks := sorted(bent.filter(state__in=states).values_list("pk", flat=True)):
@@ -163,7 +163,7 @@ class Trial:
             services.resume(BENT)
 
     def tick(self) -> None:
-        """Tick as beat does, then do as the workers do what it dispatched; check what must hold."""
+        """Tick as beat does, execute the dispatched work as workers do, and check for violations."""
         self.ticks += 1
         begun = time.monotonic() + self.pauses.slept
         dispatched: dict[int, float] = {}
@@ -197,7 +197,7 @@ class Trial:
         self.passed += by
 
     def _heal(self) -> None:
-        """Answer as the API does from now on, until nothing moves any more."""
+        """Stop bending answers, and tick until no row changes any more."""
         self.claude.clear_faults()
         for _ in range(HEALING_ROUNDS):
             self.claude.finish()

@@ -1,4 +1,4 @@
-"""What must hold after each step, by the rows and by the server's ledger."""
+"""Check after each step what must hold, by the rows and by the server's ledger."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .site import HEALTHY
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 IS_OF_PYTHON = re.compile(r"^(\w+\.)*\w*(Error|Exception|Warning): |Traceback|<[\w.]+ object at 0x")
 
-# Characters to which the package cuts each text, whoever wrote it.
+# Characters to which the package cuts each text.
 LONGEST = 10_000
 
-# From the end of a healthy batch at the server until its results are rows: the longest time between two polls, and a
-# round or two that a worker needs.
+# The time limit from the end of a healthy batch at the server until its results are stored: the longest time between
+# two polls, and one or two rounds for the worker.
 IN_TIME = timedelta(minutes=30)
 
 Stored = dict[tuple[int, str], tuple[str, str, str]]
@@ -37,7 +37,7 @@ Stored = dict[tuple[int, str], tuple[str, str, str]]
 
 @dataclass
 class Watch:
-    """What was seen so far, and what did not hold: `violations` has a line for each, beginning with its kind."""
+    """Records what was seen, and `violations`, a line for each, which begins with its kind."""
 
     claude: ClaudeEmulator
     at_most_once: bool
@@ -48,7 +48,7 @@ class Watch:
     _told: set[str] = field(default_factory=set)
 
     def found(self, kind: str, what: str, *, about: object = None) -> None:
-        """Note a violation, once: with `about`, once about the same."""
+        """Record a violation once, or with `about` once for the same object."""
         line = f"{kind}: {' '.join(repr(what)[1:-1].split())[:400]}"
         key = line if about is None else f"{kind} {about}"
         if key not in self._told:
@@ -92,7 +92,7 @@ class Watch:
                 self.found("unreadable", f"{where} has {len(text)} characters: {text[:200]!r}")
 
     def _healthy_in_time(self, now: timedelta) -> None:
-        """Whatever was there before the last tick is sent, and what ended a while ago is stored."""
+        """Check that batches from before the last tick are sent, and that results of ended ones are stored in time."""
         healthy = MessageBatch.objects.filter(account=HEALTHY)
         ended = {batch.id for batch in self.claude.batches if batch.processing_status == "ended"}
         for batch in healthy:

@@ -1,4 +1,4 @@
-"""Brokers that go away, beats that are two, messages that come twice, limits and shutdowns that are not ours."""
+"""Brokers that fail, two beats, redelivered messages, a project's time limits, and shutdowns."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.reliability.web import Visitor
 
 pytestmark = pytest.mark.process
 
-# Seconds that a server stays away: worker and beat notice, and try again.
+# Seconds that a server is away, long enough that worker and beat notice it and reconnect.
 NOTICED = 2.0
 
 
 def hands_on(site: Site, broker: Redis) -> None:
-    """Show that messages still reach the worker: a batch that was submitted afterwards is complete too."""
+    """Check that messages still reach the worker: a batch that is submitted afterwards becomes complete too."""
     services.submit(draft(3))
     site.until(site.is_complete, do=lambda: (site.let_due_times_come(), site.claude.finish()))
     site.check()
@@ -195,7 +195,7 @@ def gone(worker: subprocess.Popen[bytes]) -> None:
 
 
 def lingering(site: Site, folder: Path, *, seconds: float) -> Path:
-    """Have the worker run a task of the project's own, and give the file that says what became of it."""
+    """Let the worker run a task of the project, and return the file to which it writes."""
     note = folder / "lingered"
     sending = f"app.send_task('tests.reliability.project.tasks.linger', {(str(note), seconds)})"
     code = f"from tests.reliability.project.celery import app; {sending}"

@@ -1,4 +1,4 @@
-"""Machines whose clocks are off, and each of the schedulers that beat has: no message depends on what a clock shows."""
+"""Machines with wrong clocks, and each scheduler of beat: messages do not depend on clocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.process
 # Seconds: more than the 30 between two ticks.
 AHEAD = 40
 
-# Debian's package and its command. On SQLite the database's clock would be the worker's own.
+# Debian's package and its command. On SQLite the database would use the worker's clock.
 FAKETIME = "faketime"
 
 NEEDS_DATABASE_SCHEDULER = pytest.mark.skipif(
@@ -34,7 +34,7 @@ NEEDS_DATABASE_SCHEDULER = pytest.mark.skipif(
 
 
 def off_by(seconds: int, request: pytest.FixtureRequest) -> dict[str, str]:
-    """Give the environment of a process whose wall clock is so far ahead, or behind."""
+    """Return the environment of a process whose wall clock is this far ahead, or behind if negative."""
     request.config.stash[GATE].need_that(shutil.which(FAKETIME) is not None, FAKETIME, "it is not installed")
     shift = f"{seconds:+d}s"
     library = subprocess.check_output([FAKETIME, "-m", "-f", shift, "printenv", "LD_PRELOAD"], text=True).strip()

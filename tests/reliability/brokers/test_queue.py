@@ -1,4 +1,4 @@
-"""How many messages wait where nobody takes them: rows are the queue, and the broker holds little."""
+"""The number of messages in the broker while no worker takes them: the rows are the queue."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ QUEUE = "reliability"
 DUE = 1_000
 SOME = 10
 
-# Five minutes of beat's.
+# The ticks that beat sends in five minutes.
 TICKS = 10
 
 
 def backlog() -> None:
-    """A thousand batches whose results are stored, and that have only to be announced."""
+    """Create a thousand batches with stored results, which are only to be announced."""
     model = in_state(State.INGESTED, announced_at=None, next_action_at=timezone.now())
     columns = {field.attname: getattr(model, field.attname) for field in MessageBatch._meta.concrete_fields}
     del columns["id"]
@@ -82,7 +82,7 @@ def test_many_ticks(site: Site, broker: Redis, trial: int) -> None:
 
 
 def a_worker_goes_on(site: Site, *, ticks: int) -> None:
-    """Let a worker take messages until so many ticks are done, and some rows are announced."""
+    """Run a worker until this number of ticks is done, and some rows are announced."""
     site.worker("--loglevel=INFO")
     announced = MessageBatch.objects.filter(announced_at__isnull=False)
     site.until(lambda: announced.count() >= SOME and done(site, "tick") >= ticks, do=lambda: time.sleep(0.2))

@@ -1,4 +1,4 @@
-"""Worker processes that were forked from one, as Celery's are: `python -m tests.reliability.databases.forked`."""
+"""Worker processes that are forked from one, like Celery's: `python -m tests.reliability.databases.forked`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import django
 
-# An exit code is a byte.
+# The maximum, because an exit code is a byte.
 MOST = 255
 
 
 def main(verb: str, processes: int, batches: int) -> int:
-    """Do the verb in forked processes, each of which has every nth batch; give how many batches failed."""
+    """Do the verb in forked processes, each for every nth batch; return how many batches failed."""
     django.setup()
     work = {"send": send, "fetch": fetch}[verb]
     children = [_fork(work, range(number, batches, processes)) for number in range(processes)]
@@ -54,7 +54,7 @@ def send(number: int) -> None:
 
 
 def fetch(number: int) -> None:
-    """Fetch it, and store the answers with the README's receiver."""
+    """Fetch a batch, and store the answers with the README's receiver."""
     from django_claude_batches import services
     from django_claude_batches.models import MessageBatch
     from django_claude_batches.signals import results_ingested

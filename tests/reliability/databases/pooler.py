@@ -34,20 +34,20 @@ from tests.reliability.site import Site
 
 PROCESSES = 6
 
-# For each of the two steps; the whole takes ten on an idle machine.
+# Seconds for each of the two steps; both together take ten on an idle machine.
 SECONDS = 100
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is in the database at the end, of how many requests."""
+    """The contents of the database at the end, and the number of requests."""
 
     requests: int
 
     # Requests whose text is that of their review.
     drafted: int
 
-    # Results, by whose request they are linked to: of their *own* batch and line, of *another*, or *none*.
+    # Results, by the request to which they are linked: their *own*, *another* batch's, or *none*.
     linked: Counter[str]
 
     # Reviews that have the answer to their own text.
@@ -60,7 +60,7 @@ class Seen:
 
     @property
     def violations(self) -> list[str]:
-        """Say what is not as it must be."""
+        """Return the violations."""
         musts = {
             f"{self.drafted:,} of {self.requests:,} requests ask about their own review": self.drafted == self.requests,
             f"results are linked to requests of: {dict(self.linked)}": self.linked == {"own": self.requests},
@@ -72,7 +72,7 @@ class Seen:
 
 
 def storm(site: Site, pooler_url: str, *, batches: int, requests: int, processes: int = PROCESSES) -> Seen:
-    """Have the batches drafted, sent and fetched through the pooler; what is seen is read without it."""
+    """Draft, send and fetch the batches through the pooler; read the outcome without it."""
     begun = time.monotonic()
     numbers = range(batches * requests)
     Review.objects.bulk_create(Review(text=f"review {number}", effects=number // requests) for number in numbers)

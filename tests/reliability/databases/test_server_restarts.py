@@ -1,4 +1,4 @@
-"""Database servers that go away under a worker, and come back."""
+"""Database servers that are restarted or killed while a worker uses them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def database_url(database: str, server: Server, tmp_path: Path) -> Iterator[str]
 
 
 def restarted(site: Site, server: Server, how: signal.Signals) -> None:
-    """Restart the server while results are fetched; what was committed is there, and the rest comes."""
+    """Restart the server while results are fetched; committed rows stay, and the others are fetched again."""
     batch = about_to_be_fetched(site)
     site.team()
     until_in_mid_ingest(site, batch)

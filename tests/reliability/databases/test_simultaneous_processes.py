@@ -1,4 +1,4 @@
-"""Several processes at the same moment, on each database: one run of two starts, and no queue that is overfull."""
+"""Several processes at the same moment, on each database: two starts make one run, and no queue limit is exceeded."""
 
 from __future__ import annotations
 

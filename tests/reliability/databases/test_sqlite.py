@@ -1,4 +1,4 @@
-"""SQLite, the newcomer's database: a worker writes while people read and click, and nobody hears that it is locked."""
+"""SQLite: a worker writes while people use the admin, without errors that the database is locked."""
 
 from __future__ import annotations
 

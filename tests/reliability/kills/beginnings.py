@@ -1,4 +1,4 @@
-"""Where journeys begin: so many batches in a state to which processes brought them, each with the next order."""
+"""The beginnings of journeys: batches that processes brought to a state, each with the next order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def complete(crew: Crew, count: int) -> list[MessageBatch]:
 
 
 def unanswered(fault: str) -> Beginning:
-    """Queue, and send with a fault that loses the answer."""
+    """Queue batches, and send them with a fault that loses the answer."""
 
     def batches(crew: Crew, count: int) -> list[MessageBatch]:
         batches = queued(crew, count)
@@ -53,7 +53,7 @@ def unanswered(fault: str) -> Beginning:
 
 
 def killed_at(point: str) -> Beginning:
-    """Queue, and have the sender die there."""
+    """Queue batches, and kill the sender at this point."""
 
     def batches(crew: Crew, count: int) -> list[MessageBatch]:
         batches = queued(crew, count)
@@ -73,7 +73,7 @@ def ordered(verb: str, to: Beginning) -> Callable[[Crew, int], list[Order]]:
     return lambda crew, count: [{"verb": verb, "pk": batch.pk} for batch in to(crew, count)]
 
 
-# What happens to one of them just before.
+# Setup of one batch just before the order.
 
 
 def fault(name: str, **options: object) -> Callable[[Crew, Order], None]:

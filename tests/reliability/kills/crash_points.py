@@ -1,7 +1,7 @@
-"""Named points at which a process kills itself with SIGKILL, if a folder says so.
+"""Crash points: named points at which a process kills itself with SIGKILL if it is armed.
 
-The folder is `CRASH_FOLDER` of a process's environment; without it nothing here is at work. From outside, one point is
-armed at a time, also while the processes run: the first process to come there kills itself, and nobody after it.
+A point is armed by files in the folder `CRASH_FOLDER` of a process's environment; without it nothing happens. One point
+at a time can be armed, also while the processes run: only the first process that reaches it kills itself.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ BEFORE, HEAD_SENT, SENT, FIRST_BYTES, AFTER = "before", "head sent", "sent", "fi
 
 
 class CrashFolder:
-    """Which point is armed, which were reached since then, and which process has died."""
+    """Stores which point is armed, which points were reached since then, and which process was killed."""
 
     def __init__(self, path: Path) -> None:
         path.mkdir(exist_ok=True)
         self._reached, self._armed, self._struck = path / "reached", path / "armed", path / "struck"
 
     def arm(self, point: str = "", occurrence: int = 1, *, with_group: bool = False) -> None:
-        """Have the process die that reaches the point for the n-th time from now on. Without a point, only record.
+        """Kill the process that reaches the point for the n-th time from now on. Without a point, only record.
 
         `with_group`: with all of its process group, which is a worker with its children.
         """

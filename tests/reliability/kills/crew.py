@@ -1,4 +1,4 @@
-"""The processes of a site that get killed, one for each thing to do."""
+"""The processes of a site that are killed, one for each order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROUNDS = 12
 
 
 class Crew:
-    """While open, does what is ordered, each order in a process of its own that can be made to die."""
+    """While open, executes each order in a separate process, which can be killed at a point."""
 
     def __init__(self, site: Site) -> None:
         self.site, self.claude = site, site.claude
@@ -51,7 +51,7 @@ class Crew:
             self._process.communicate()
 
     def status_of(self, verb: str, **arguments: Any) -> int:
-        """Have it done; give the exit status of the process that did it."""
+        """Execute the order, and return the exit status of its process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"verb": verb, **arguments}) + "\n")
@@ -66,17 +66,17 @@ class Crew:
         self.do("tick")
 
     def finish(self, pk: int) -> None:
-        """Let what this batch's attempts made end at Anthropic."""
+        """End the batches at Anthropic that this batch's attempts made."""
         for remote_id in self.made_for(pk):
             self.claude.finish(remote_id)
 
     def made_for(self, pk: int) -> list[str]:
-        """Give the ids of what a batch's attempts made, by the emulator's ledger."""
+        """Return the ids that a batch's attempts made, by the emulator's ledger."""
         tags = set(SubmitAttempt.objects.filter(batch=pk).values_list("tag", flat=True))
         return [made["id"] for made in self.claude.ledger()["batches"] if made["tag"] in tags]
 
     def let_its_time_come(self, order: Order) -> None:
-        """Let the time come of the batch that an order is about, and of no other; and let accounts' leases run out."""
+        """Make only the batch of the order due, and expire the leases of accounts."""
         now = timezone.now()
         AccountState.objects.update(lease_until=now - LONG_AGO, next_watch_at=now - LONG_AGO)
         MessageBatch.objects.filter(next_action_at__isnull=False).update(next_action_at=now + LONG_AGO)
@@ -84,7 +84,7 @@ class Crew:
             make_due(batch)
 
     def retry_now(self) -> None:
-        """Go on until all is complete: people submit their drafts and let accounts send again, and time passes."""
+        """Continue until everything is complete: submit drafts, resume accounts, and let time pass."""
         self.points.disarm()
         self.claude.clear_faults()
         for _round in range(ROUNDS):
@@ -99,12 +99,12 @@ class Crew:
                 break
         else:
             raise AssertionError(f"after {ROUNDS} rounds:\n{self.site.state_of_all()}\n{self.site.said()}")
-        # Nor is anything watched for any more that may still turn up.
+        # End the watch for batches that may still turn up.
         SubmitAttempt.objects.update(watch_until=timezone.now() - LONG_AGO)
 
 
 def check_receivers(site: Site) -> None:
-    """AssertionError unless the project's receiver did its work for each batch, when all its results were rows."""
+    """Raise AssertionError unless the project's receiver did its work for each batch, after its results were stored."""
     stored = dict(Book.objects.values_list("title", "summary"))
     for batch in MessageBatch.objects.all():
         told = stored.get(str(batch.pk))

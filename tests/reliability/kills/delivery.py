@@ -1,4 +1,4 @@
-"""A process that delivers results, and what befalls it at one row: `python -m tests.reliability.kills.delivery`."""
+"""Deliver results, and be killed or suspended at one row (`python -m tests.reliability.kills.delivery`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import django
 
 
 def main(mishap: str, row: str, *chunks: str) -> None:
-    """Hand these deliveries out; the mishap is one of `MISHAPS`, or how to meet another process: `mine:its:row`.
+    """Deliver these chunks with a mishap: one of `MISHAPS`, or `mine:its:row` to meet another process.
 
-    Then the row is written to that the other one has written to.
+    Then this process writes to the row that the other one has written to.
     """
     django.setup()
 
@@ -55,14 +55,14 @@ def killed() -> None:
 
 
 def stopped() -> None:
-    """Stop between two transactions, where no lock is held."""
+    """Suspend the process between two transactions, where it has no locks."""
     from django.db import transaction
 
     transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGSTOP))
 
 
 def meet(mine: Path, other: Path) -> None:
-    """Return when the other process is in the middle of its transaction too."""
+    """Wait until the other process is in the middle of its transaction too."""
     mine.touch()
     give_up_at = time.monotonic() + 30
     while not other.exists():

@@ -1,4 +1,4 @@
-"""A gate before the emulator: so many connections pass, and who comes then waits in `connect()` until it opens."""
+"""A gate in front of the emulator: after this number of connections, clients wait in `connect()` until it opens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PIECE_BYTES = 65_536
 
 
 class Gate:
-    """Bytes go through as they are. The waiting is the kernel's: a queue of one, which is filled when it closes."""
+    """Passes bytes unchanged. To close, it fills its listen queue of one, so that the kernel lets clients wait."""
 
     def __init__(self, upstream: str, *, passing: int) -> None:
         parts = urlsplit(upstream)
@@ -50,7 +50,7 @@ class Gate:
         with suppress(OSError):
             for _ in range(self._passing - 1):
                 self._let_through(self._listener.accept()[0])
-            # Before the last one has its answer: who comes with what follows must find it closed.
+            # Close before the last connection has its answer: the next request must find the gate closed.
             last = self._listener.accept()[0]
             self._fill()
             self.is_closed.set()
@@ -66,7 +66,7 @@ class Gate:
         self._start(_pump, outside, inside)
 
     def _fill(self) -> None:
-        """Take the places in the queue, until the kernel lets nobody in any more."""
+        """Fill the listen queue until the kernel accepts no more connections."""
         with suppress(TimeoutError):
             while True:
                 filler = socket.socket()

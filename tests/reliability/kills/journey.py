@@ -1,4 +1,4 @@
-"""Something that processes do at a stretch, and the points at which they may die on the way."""
+"""A journey: an order that a process executes, and the points at which it can be killed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from itertools import pairwise
 from tests.reliability.kills.crash_points import AFTER, BEFORE, FIRST_BYTES, HEAD_SENT, SENT
 from tests.reliability.kills.crew import Crew, Order
 
-# How the name of a create call ends.
+# The end of the name of a create call's point.
 CREATE = ": POST /batches"
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where in an effect, in which of those with this name, and what was left behind just before."""
+    """A point: its place in an effect, the occurrence of the effect's name, and the effects before it."""
 
     name: str
     occurrence: int
@@ -25,9 +25,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Journey:
-    """An order. `prepare` leads that many batches to where it begins; `set_up` one of them, just before.
+    """An order. `prepare` brings batches to its beginning; `set_up` changes one of them just before it.
 
-    `repeats`: somebody who got no answer orders it again.
+    `repeats`: the order is given again if the process was killed.
     """
 
     prepare: Callable[[Crew, int], list[Order]]
@@ -45,13 +45,13 @@ class Journey:
 
 
 def new_points(before: Iterable[Journey], journey: Journey) -> list[Point]:
-    """Give the points that no journey before it has: where the same was left behind, and the same is under way."""
+    """Return the points that no earlier journey has, with the same effects before and the same effect in progress."""
     known = {(point.name, point.past) for other in before for point in other.points}
     return [point for point in journey.points if (point.name, point.past) not in known]
 
 
 def fault_of(point: Point) -> str:
-    """Name what is done at a point, as the table of the trials does."""
+    """Return the name of the fault at a point, for the table of trials."""
     effect = point.name.rpartition(": ")[2]
     if effect == "COMMIT":
         return "A process is killed before or after a commit"

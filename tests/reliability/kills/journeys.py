@@ -1,4 +1,4 @@
-"""What each of the package's works leaves behind on its way, in order: every commit, call and receiver."""
+"""The journeys, each with its effects in order: every commit, call and receiver."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ UNCERTAIN = "close_attempt.record_uncertain: COMMIT"
 NOT_RECEIVED = "close_attempt.record_not_received: COMMIT"
 LISTED = "search.list_back_to: GET /batches"
 
-# Around a page that is listed while something is searched for.
+# The effects around each page of a listing during a search.
 ASKED, KEPT = "page._create_open_listing: INSERT openlisting", "page._close_listing: COMMIT"
 TOLD_SUBMITTED = "announcements.send_signal: receiver of batch_submitted"
 TOLD_UNCERTAIN = "announcements.send_signal: receiver of submission_uncertain"
 TOLD_ENDED = "announcements.send_signal: receiver of batch_ended"
 
-# Where more than 20 batches are a few minutes old.
+# With more than 20 batches that are a few minutes old.
 OLDER = "baseline._take_baseline: GET /batches"
 SENT_ONCE = (
     "send._open_attempt: COMMIT",
@@ -60,7 +60,7 @@ ANNOUNCED = (
     "ingest._finish: COMMIT",
     "announcements.announce > LeasedQuerySet.renew: UPDATE messagebatch",
     "announcements.send_signal: receiver of results_ingested",
-    "announcements.send_signal: COMMIT",  # the receiver's own
+    "announcements.send_signal: COMMIT",  # the commit of the project's receiver
     "announcements.announce: COMMIT",
 )
 

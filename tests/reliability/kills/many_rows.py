@@ -1,4 +1,4 @@
-"""A job over many rows, its workers killed again and again: each row has one effect, and is paid once.
+"""A job over many rows whose workers are killed repeatedly: each row has one effect, and is paid once.
 
     python -m tests.reliability.kills.many_rows --rows 250000 --kills 60
 
@@ -45,13 +45,13 @@ PIECE = 10_000
 # Seconds between two looks at how far all is.
 LOOK = 0.02
 
-# Seconds that the answer to each create call takes at least: of a small batch no look would see that it is sent.
+# Seconds that each create call takes at least, so that a kill can interrupt the sending of a small batch.
 HELD = 0.5
 
 
 @dataclass
 class Seen:
-    """What came of it, by the database, and by the server's own ledger."""
+    """The outcome, by the database and by the server's ledger."""
 
     least: int
     largest: int
@@ -71,7 +71,7 @@ class Seen:
 
     @property
     def violations(self) -> list[str]:
-        """Say what is not as it must be."""
+        """Return the violations."""
         musts = {
             f"each row has one effect, not {self.least} to {self.largest}": (self.least, self.largest) == (1, 1),
             f"{self.requests:,} requests were drafted of {self.rows:,} rows": self.requests == self.rows,
@@ -88,7 +88,7 @@ class Seen:
 
     @property
     def batches_asked_for(self) -> int:
-        """How many the rows make, which are too small for the limit of bytes to count."""
+        """Return the number of batches that the rows need; the rows are too small to reach the limit of bytes."""
         return math.ceil(self.rows / self.most)
 
 
@@ -99,7 +99,7 @@ def fill(rows: int) -> None:
 
 
 def run_through(site: Site, shooting: Shooting, *, seconds: float, most: int = wire.MAX_REQUESTS) -> Seen:
-    """Have a run of the job go through, in batches of `most`; AssertionError where it is not over after `seconds`."""
+    """Run the job in batches of at most `most` requests. Raises AssertionError if it is not over after `seconds`."""
     begun = time.monotonic()
     site.claude.fault("slow_answer", on="create", times=None, delay=HELD)
     broker = Celery(broker=site.environment["BROKER_URL"])

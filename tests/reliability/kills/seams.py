@@ -1,7 +1,7 @@
-"""Puts crash points where the package meets the database, the network and the project's own code.
+"""Add crash points at each call of the database, the network and the project's own code.
 
-There and not in the package itself, so that a commit or call that somebody adds has its points without a thought. An
-effect is named by what it is and by whose it is: the innermost function of the services, with what it called in the
+They are not in the package itself, so that a new commit or call has its points automatically. An effect is
+named by its kind and by the function that causes it: the innermost function of the services, with what it called in the
 models: `send._mark_sent: COMMIT`, `engine._work > LeasedQuerySet.lease: UPDATE messagebatch`.
 """
 
@@ -34,7 +34,7 @@ _call = local()
 
 
 def watch() -> None:
-    """Do it for this process, and those that it forks."""
+    """Add crash points to this process, and to the processes that it forks."""
     connection_created.connect(_watch_statements, dispatch_uid="crash points")
     BaseDatabaseWrapper._commit = _around_commits(BaseDatabaseWrapper._commit)  # type: ignore[method-assign]
     requests.Session.send = _around_calls(requests.Session.send)  # type: ignore[method-assign]
@@ -46,12 +46,12 @@ def watch() -> None:
             signal.connect(_receiver(name), weak=False, dispatch_uid="crash points")
 
 
-# What all listings call: who called it is at work.
+# All listings call this function; the effect is named by its caller.
 PASSED_THROUGH = {"page.list_page", "baseline.record_baseline", "reconcile._search"}
 
 
 def place() -> str:
-    """Name who is at work, by the frames of the package on the stack."""
+    """Return the name of the current function, by the package's frames on the stack."""
     frame, in_models = inspect.currentframe(), ""
     while frame is not None:
         module = frame.f_globals["__name__"]

@@ -1,4 +1,4 @@
-"""Celery's processes killed at each point of a batch's life: the task is lost with them, and the row is due again."""
+"""Celery's processes are killed at each point of a batch's life: the task is lost, and the row becomes due again."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Team:
         self._process = self.site.worker("--beat", schedule, "--without-gossip", **self._variables)
 
     def kill_at_each(self, to_send: list[Point], to_fetch: list[Point], *, with_group: bool = False) -> None:
-        """Have the process die that sends a batch, or fetches another one, when it reaches the point."""
+        """Kill the process that sends a batch, or fetches another one, when it reaches the point."""
         for point in to_send:
             services.submit(draft(3))
             self._kill_at(point, with_group=with_group)
@@ -89,25 +89,25 @@ class Team:
         assert self._process.poll() is None
 
     def look(self) -> None:
-        """Have the worker look for work at once; beat has it look each second."""
+        """Make the worker tick at once; beat sends a tick each second."""
         self.let_due_times_come()
         self._celery.send_task("django_claude_batches.tick", queue="reliability", kwargs=KICK_KWARGS)
 
     def let_due_times_come(self) -> None:
-        """And the leases of accounts run out, but none of a batch: a living process may hold it."""
+        """Make rows due, and expire the leases of accounts, but not of batches: a living process may hold them."""
         past = timezone.now() - LONG_AGO
         MessageBatch.objects.filter(next_action_at__gt=past, lease_token="").update(next_action_at=past)
         AccountState.objects.filter(lease_until__gt=past).update(lease_until=past)
 
     def _running(self, count: int) -> Iterator[str]:
-        """Have so many batches sent, and give their ids at Anthropic."""
+        """Send this number of batches, and return their ids at Anthropic."""
         batches = [services.submit(draft(3)) for _ in range(count)]
         rows = MessageBatch.objects.running().filter(pk__in=[batch.pk for batch in batches])
         self.site.until(lambda: rows.count() == count, do=self.let_due_times_come)
         yield from map(str, rows.values_list("anthropic_id", flat=True))
 
     def complete_all(self) -> None:
-        """Stop what lives, let hours pass, and have a new worker do the rest."""
+        """Stop all processes, let hours pass, and let a new worker complete the work."""
         self.points.disarm()
         kill_group(self._process)
         self.site.let_time_come()

@@ -1,4 +1,4 @@
-"""A process killed at each point where it leaves something behind: nothing paid twice, nothing lost, nothing stuck."""
+"""A process is killed before and after each of its effects: nothing is paid twice, lost or stuck."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_process_killed_at_each_point(
 
 
 def goes_as_written(crew: Crew, journey: Journey, order: Order) -> None:
-    """A commit, a call or a receiver that is new, or gone, has to be told to journeys.py."""
+    """Check the effects against journeys.py, which must list each commit, call and receiver."""
     begin(crew, journey, order)
     crew.points.arm()
     crew.do(**order)
@@ -60,7 +60,8 @@ def is_killed(crew: Crew, journey: Journey, order: Order, point: Point) -> None:
     status = crew.status_of(**order)
     assert status == KILLED, f"{point} was not reached: {status}\n{crew.points.reached}\n{crew.site.said()}"
     if point.name.endswith(CREATE):
-        # Up to the head nothing came of it; from when all was sent there is a batch, whoever waits for the answer.
+        # Before the head was sent there is no batch; after the whole body was sent there is one, even without an
+        # answer.
         is_made = point.name.startswith((SENT, AFTER))
         crew.site.until(lambda: bool(crew.made_for(order["pk"])) == is_made)
 

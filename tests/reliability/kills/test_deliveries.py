@@ -1,4 +1,4 @@
-"""Each row has one effect, whatever happens to the processes that hand results to their job."""
+"""Each row has one effect, whatever happens to the processes that deliver results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.process
 
 
 def ready(site: Site, count: int) -> list[int]:
-    """Have so many rows answered, and nothing handed out; give the deliveries."""
+    """Create a batch with this number of answered rows and none delivered; return its chunks."""
     reviews(count)
     fetched(job().start(), site.claude)  # type: ignore[arg-type]
     return list(DeliveryChunk.objects.order_by("pk").values_list("pk", flat=True))
@@ -134,7 +134,7 @@ def test_a_deadlock(site: Site, database: str, trial: int) -> None:
 
 
 def meeting(site: Site, first: int, second: int, *, crossing: bool) -> list[int]:
-    """Have two processes in the middle of their chunks at the same time; give their exit status."""
+    """Let two processes be in the middle of their chunks at the same time; return their exit statuses."""
     one, other = (str(site.folder / name) for name in ("one", "other"))
     mine, its = row_at(3), row_at(1_003)
     processes = [

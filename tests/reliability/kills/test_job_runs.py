@@ -1,6 +1,6 @@
-"""A run of a job whose process is killed at each of its commits: each row has one effect, whatever was left behind.
+"""A run's process is killed at each of its commits: each row still has one effect.
 
-The points are those that an undisturbed run comes by: what is added to a run has its points without a thought. What
+The points are recorded from an undisturbed run, so that new commits are included automatically. What
 happens to a batch on its way has them in test_crash_points.
 """
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 ROWS, PIECE = 5, 2
 ROUNDS = 12
 
-# Those whose commits are a run's. What advances batches is at home in another module with that name.
+# The modules whose commits belong to a run. A module of the same name advances batches.
 MODULES = {path.stem for path in Path(runs.__file__).parent.glob("*.py")} - {"advancing"}
 
 # The commit with which the deliveries of a batch are there.
@@ -36,7 +36,7 @@ SHARE = 3
 
 
 def expire(crew: Crew) -> None:
-    """Let what runs at Anthropic expire: its rows are asked again."""
+    """Expire the batches at Anthropic, so that their rows are asked again."""
     for batch in MessageBatch.objects.running():
         crew.claude.expire(str(batch.anthropic_id))
 
@@ -88,7 +88,7 @@ def is_of_run(point: str) -> bool:
 
 
 def is_killed(crew: Crew, stage: int, point: str, occurrence: int) -> None:
-    """Let a new run come to the stage, and its process die there; then let it go on."""
+    """Bring a new run to the stage, kill its process there, and let another one continue."""
     run = begun(crew)
     for number, (_name, happens) in enumerate(STAGES):
         happens(crew)
@@ -104,7 +104,7 @@ def is_killed(crew: Crew, stage: int, point: str, occurrence: int) -> None:
 
 
 def begun(crew: Crew) -> JobRun:
-    """Start a run about rows of its own: those before have their effect."""
+    """Start a run about new rows: earlier rows have their effect."""
     crew.points.disarm()
     Review.objects.bulk_create(Review(text=f"Review {number}") for number in range(ROWS))
     crew.do("start_job", name=JOB)
@@ -112,7 +112,7 @@ def begun(crew: Crew) -> JobRun:
 
 
 def go_on(crew: Crew, run: JobRun) -> None:
-    """Let another process take over when the lease is over, and time pass until the run is, too."""
+    """Let another process take over after the lease, and let time pass until the run is over."""
     crew.points.disarm()
     for _round in range(ROUNDS):
         crew.site.let_time_come()

@@ -1,4 +1,4 @@
-"""A file that kills each process that reads it is not read for ever: attempts count when they begin."""
+"""A file that kills each process that reads it is not read forever: attempts are counted when they begin."""
 
 from __future__ import annotations
 

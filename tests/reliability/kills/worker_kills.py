@@ -1,4 +1,4 @@
-"""Workers killed in mid-run of a job: at so many rows drafted, stored and delivered, and while a batch is sent."""
+"""Kill workers during a run: after a number of rows drafted, stored or delivered, and while a batch is sent."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tests.reliability.site import LONG_AGO, Site, kill_group
 
 DRAFTING, SENDING, STORING, DELIVERING = "drafting", "sending", "storing", "delivering"
 
-# Of all kills. As many sendings are interrupted as there are batches, at most.
+# The shares of all kills. At most as many sendings are interrupted as there are batches.
 SHARES = {DRAFTING: 0.2, SENDING: 0.1, STORING: 0.2, DELIVERING: 0.5}
 
 # Seconds after which a kill comes at most: whatever the processes do then.
 LATER = 0.2
 
-# Seconds that a dead process's lease on a chunk or a run stands before it is let run out.
+# Seconds after which the lease of a dead process on a chunk or a run is expired.
 PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far all is: rows drafted, results stored and delivered, and the states of the batches."""
+    """The progress: rows drafted, results stored and delivered, and the states of the batches."""
 
     drafted: int
     stored: int
@@ -57,7 +57,7 @@ class Standing:
 class Shooting:
     """One worker with two children, and beat; `kills` and `whole` count the kills, and those of all of the worker.
 
-    A child dies with what it has, and the worker goes on with another; or all of it dies, and is started again.
+    Either a child is killed, and the worker continues with another one, or all of it is killed and started again.
     """
 
     site: Site
@@ -90,7 +90,7 @@ class Shooting:
         self._worker = self.site.worker("--without-gossip")
 
     def look(self) -> None:
-        """Kill if it is time for it; let what the dead held be taken by others."""
+        """Kill if it is time; expire the leases of dead processes."""
         standing = Standing.now()
         if standing != self._seen:
             self._seen, self._moved_at = standing, time.monotonic()
@@ -126,7 +126,7 @@ class Shooting:
             os.kill(self.random.choice(children), signal.SIGKILL)
 
     def _shoot_all(self) -> None:
-        """Nobody lives now, so time may pass for all that was held, and for what was sent without an answer."""
+        """Kill all processes; then age all leases, and the create calls without an answer."""
         kill_group(self._worker)
         self.site.let_time_come()
         self.site.let_the_quiet_period_pass()

@@ -1,1 +1,1 @@
-"""The project whose processes get killed."""
+"""The project whose processes are killed."""

@@ -1,4 +1,4 @@
-"""The Celery app of the processes that get killed."""
+"""The Celery app of the processes that are killed."""
 
 from __future__ import annotations
 

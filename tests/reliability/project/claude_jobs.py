@@ -1,4 +1,4 @@
-"""The job whose workers get killed: what it does with an answer is counted in the row."""
+"""The job whose workers are killed; each row counts the effects of its answer."""
 
 from __future__ import annotations
 

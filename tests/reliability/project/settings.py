@@ -11,7 +11,7 @@ from tests.settings import DATABASES, INSTALLED_APPS
 ALLOWED_HOSTS = ["127.0.0.1"]
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.reliability.project.apps.ReliabilityConfig"]
 
-# What dies is a process and never the machine, so nothing is lost by not waiting for the disk.
+# Only processes are killed, not the machine, so it is safe not to wait for the disk.
 UNSYNCED = "PRAGMA synchronous=OFF"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"]["init_command"] = UNSYNCED

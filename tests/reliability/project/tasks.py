@@ -1,4 +1,4 @@
-"""What a project's own task would go through: it shows that a fault of the environment is really there."""
+"""A task of the project, which shows that a fault of the environment takes effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps are drawn from."""
+"""The values from which the steps are drawn."""
 
 from __future__ import annotations
 

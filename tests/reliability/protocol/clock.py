@@ -1,4 +1,4 @@
-"""Time for one world: the database's clock and Python's stand still until the test moves them."""
+"""The clock of one world: the database's and Python's time are fixed until the test moves them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import connection
 
 
 class Clock:
-    """Stands still, so that what is due does not depend on how fast this machine is."""
+    """Fixed, so that due times do not depend on the speed of the machine."""
 
     def __init__(self, start: datetime) -> None:
         self.now = start
@@ -25,7 +25,7 @@ class Clock:
         self.passed += by
 
     def set(self, by: timedelta) -> None:
-        """Forward or, as clocks that are set right do, back: no time has passed."""
+        """Set the clock forward or back, as when a clock is corrected: no time has passed."""
         self.now += by
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What must hold after every step, by the server's ledger as much as by our rows."""
+"""Check the invariants after every step, by the rows and by the server's ledger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Stored = dict[tuple[int, str], tuple[str, str, str]]
 
 
 class Violation(AssertionError):
-    """Something that was promised does not hold."""
+    """An invariant does not hold."""
 
 
 def demand(holds: bool, what: str, *about: object) -> None:
@@ -25,7 +25,7 @@ def demand(holds: bool, what: str, *about: object) -> None:
 
 
 def check(world: World, stored: Stored) -> Stored:
-    """Raise Violation for what does not hold; give the results that are stored now, for the next time."""
+    """Raise Violation for the first invariant that does not hold; return the stored results, for the next check."""
     at_most_one_is_paid(world)
     nobody_elses(world)
     whatever_must_be_due_is_due(world)
@@ -120,7 +120,7 @@ def what_is_announced_was_heard(world: World) -> None:
 
 
 def at_rest(world: World, row: MessageBatch) -> bool:
-    """Whether nothing has to happen to a row any more, or only a person can let it happen."""
+    """Whether a row is final, or requires a person."""
     if row.anthropic_id in world.deleted_elsewhere and not row.workspace_id:
         return True  # adopted: which Workspace's listing would prove that it is gone is not known
     return not row.is_live

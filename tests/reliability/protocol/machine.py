@@ -1,4 +1,4 @@
-"""The steps: what people, processes, strangers, the server and time can do, in any order."""
+"""The steps of the state machine: actions of people, processes, strangers, the server and time, in any order."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(step=st.deferred(lambda: st.one_of(STEPS)))
     def take(self, step: tuple[Step, dict[str, Any]]) -> None:
-        """The one rule. Of many, Hypothesis leaves out most for a whole example, and most need another to mean much."""
+        """The only rule, which draws a step: of many rules, Hypothesis would leave out most for a whole example."""
         method, arguments = step
         method(self, **arguments)
 
@@ -131,7 +131,7 @@ class Protocol(RuleBasedStateMachine):
 
     @step(weight=2, name=LINES, crash_at=CRASHES)
     def fetch(self, name: str, crash_at: int | None) -> None:
-        """What runs ends, and its results come with odd lines: to be stored, or to prove whose they are."""
+        """End the running batches, and send results with odd lines, to be stored or to prove a batch."""
         self.tick(11 * MINUTE, Fault(RESULTS, name), crash_at, ends=True)
 
     @step(weight=2, which=WHICH, fault=FAULTS, crash_at=CRASHES)
@@ -141,7 +141,7 @@ class Protocol(RuleBasedStateMachine):
 
     @step(weight=5, call=CALLS, is_before=st.booleans(), absence=ABSENCES, other=OTHER, fault=FAULTS)
     def two_workers(self, call: str, is_before: bool, absence: timedelta, other: str, fault: Fault | None) -> None:
-        """One is suspended while its call, or its answer, is on the way; others go on; the first wakes late."""
+        """Suspend one worker while its call or its answer is on the way; others continue; it wakes up late."""
 
         def meanwhile() -> None:
             # The body has been sent by now: what is on its way arrives in time. See `suspend` for one that is not.
@@ -158,7 +158,7 @@ class Protocol(RuleBasedStateMachine):
 
     @step(weight=4, sleep_at=SLEEPS, naps=NAPS, other=OTHER, account=ACCOUNT, fault=FAULTS)
     def suspend(self, sleep_at: int, naps: list[timedelta], other: str, account: str, fault: Fault | None) -> None:
-        """One is suspended between two statements, or when it is about to send; others go on; it wakes late."""
+        """Suspend one worker between two statements, or before it sends; others continue; it wakes up late."""
 
         def meanwhile() -> None:
             OTHERS[other](self)
@@ -179,7 +179,7 @@ class Protocol(RuleBasedStateMachine):
 
     @step(which=WHICH)
     def pay_twice(self, which: int) -> None:
-        """Somebody submits what may have been billed, and says that it may be paid for twice."""
+        """Submit a held row that may have been billed, with `allow_duplicate`."""
 
         def submit(row: MessageBatch) -> None:
             unknown = row.attempts.filter(outcome=Outcome.UNDECIDED).count()
@@ -207,7 +207,7 @@ class Protocol(RuleBasedStateMachine):
 
     @step(weight=2, what=st.sampled_from(["key", "resume", "receivers", "waits"]))
     def administer(self, what: str) -> None:
-        """Replace the key, let paused accounts send again, break or mend receivers, or change settings."""
+        """Replace the key, resume paused accounts, break or repair receivers, or change settings."""
         match what:
             case "key":
                 self.world.change_key()
@@ -226,7 +226,7 @@ class Protocol(RuleBasedStateMachine):
 
     @step(weight=2, which=WHICH)
     def delete_elsewhere(self, which: int) -> None:
-        """Somebody deletes an ended batch: one that is searched for, a stranger's (an anchor?), or a row's."""
+        """Delete an ended batch as another program: one that is searched for, a stranger's, or a row's."""
         ended = [batch for batch in self.world.remote if batch.processing_status == "ended" and not batch.deleted]
         # One that is still searched for, and gone before any listing of ours showed it, cannot be told from none.
         rows = set(MessageBatch.objects.values_list("anthropic_id", flat=True))
@@ -311,7 +311,7 @@ class Protocol(RuleBasedStateMachine):
 
     @staticmethod
     def legal(does: Callable[[], Any]) -> None:
-        """Do it if the state allows it and the server does: what is refused changes nothing."""
+        """Call the service if the state and the server allow it; a refusal must change nothing."""
         try:
             does()
         except ClaudeBatchesError:

@@ -1,4 +1,4 @@
-"""The way to the server: a relay that can lose, replace or hold back what passes, or let something happen meanwhile."""
+"""A relay to the server that can lose, replace or delay requests and answers, or let something happen meanwhile."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def cut_at(share: float) -> Rule:
 
 
 def done_but(refusal: Rule) -> Rule:
-    """It happens at the server, which answers that it failed."""
+    """Execute the request, and answer that it failed."""
 
     def rule(exchange: Exchange) -> None:
         exchange.forward()
@@ -117,7 +117,7 @@ RESULT_LINES: dict[str, Rule] = {
 
 @dataclass
 class Fault:
-    """What goes wrong with one kind of call: once with a create, with each of the others until the step is over."""
+    """A fault of one kind of call: once for a create call, for all others until the step is over."""
 
     call: str
     name: str
@@ -191,7 +191,7 @@ class Network(Relay):
         return None
 
     def land(self) -> None:
-        """Let a create call that was held back arrive, if there is one; nobody hears the answer."""
+        """Let a delayed create call arrive, if there is one; its answer is lost."""
         if self.late:
             self.late.pop(0).forward()
 

@@ -1,4 +1,4 @@
-"""How a process fails in the middle: it dies before a statement, or is suspended there and wakes late."""
+"""Failures of a process: it dies before a statement, or is suspended there and wakes up late."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import connection
 
 
 class Crash(BaseException):
-    """The process is dead: nothing of ours catches it, and it makes no more statements."""
+    """The process is dead: no code of the package catches this, and no more statements are made."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def dying(at: int | None) -> Iterator[None]:
 def suspended(at: int | None, meanwhile: Callable[[], object]) -> Iterator[None]:
     """Let `meanwhile` happen just before the `at`-th statement of this thread that is in no transaction.
 
-    Whoever is suspended inside one has locked the database, so that nobody else gets anywhere meanwhile.
+    Not inside a transaction, which would lock the database for all others.
     """
     thread, statements = threading.get_ident(), 0
 

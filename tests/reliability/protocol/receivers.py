@@ -1,4 +1,4 @@
-"""The project's own receivers: some days they raise, and what they were told is written down."""
+"""The project's receivers, which raise at times and record their calls."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The server's freedoms: what an answer may look like although nothing is wrong with the server.
+"""The server's freedoms: different answers that a correct server may give.
 
-Each is off until it is asked for, and `Server` ignores what is not among its `freedoms`:
+Each is off until a step enables it, and `Server` ignores those that are not in its `freedoms`:
 
 `COUNTS`    `request_counts` say anything, for a while or for good, also of a batch that has ended.
 `LISTINGS`  a batch may be absent from every listing until the quiet period is over. Later it may still be absent from

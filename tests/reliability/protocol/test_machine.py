@@ -1,6 +1,6 @@
-"""The protocol holds, whatever happens in whatever order: see the package's docstring.
+"""The protocol's invariants hold for any order of events: see the package's docstring.
 
-`PROTOCOL_EXAMPLES=2000 python -m pytest -n0 -m slow tests/reliability/protocol` looks longer, and each time elsewhere.
+`PROTOCOL_EXAMPLES=2000 python -m pytest -n0 -m slow tests/reliability/protocol` runs more examples, new ones each time.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def test_nothing_is_paid_twice_or_lost_or_stuck(network: Network, examples: int)
     )
     if EXAMPLES:
         print(f"{EXAMPLES} examples reached {dict(machines.reached)}")
-    # A machine that goes nowhere finds nothing. Few examples need not reach the rarer ways, since tags are random:
-    # tests/services/reconciliation/test_reconcile.py goes there by script.
+    # Check that the machine reaches its events. Few examples may not reach the rarer ones, since tags are random:
+    # tests/services/reconciliation/test_reconcile.py reaches them by scripted steps.
     rarer = {"proven", "not_received", "held"} if EXAMPLES >= MANY else set()
     common = {"accepted", "uncertain", "ingested"} if examples >= SOME else {"accepted"}
     assert common | rarer <= set(machines.reached)

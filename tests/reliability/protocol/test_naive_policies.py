@@ -1,6 +1,6 @@
-"""That the machine can fail: policies that look reasonable, each refuted by a few of its steps.
+"""The state machine finds mistakes: plausible policies, each refuted by a few steps.
 
-The only place where our own code is replaced: what is tested here is the test.
+The only tests that replace code of the package, because they test the state machine itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 def blind_retry(patch: pytest.MonkeyPatch) -> None:
-    """No answer: send it again."""
+    """Without an answer, send the batch again."""
 
     def again(batch: MessageBatch, attempt: SubmitAttempt, why: str, **answered: Any) -> bool:
         return close_attempt.record_not_sent(batch, attempt, error=why, outcome=Outcome.REFUSED, **answered)
@@ -43,7 +43,7 @@ def blind_retry(patch: pytest.MonkeyPatch) -> None:
 
 
 def waits_of_now(patch: pytest.MonkeyPatch) -> None:
-    """The settings have become shorter: what was sent before them is searched for as briefly."""
+    """Use the current settings also for attempts that were sent with longer ones."""
 
     def quiet_after(_attempt: SubmitAttempt) -> timedelta:
         return conf.send_deadline() + conf.create_read_timeout() + conf.submit_quiet_period()
@@ -57,13 +57,13 @@ def take_one_listing(patch: pytest.MonkeyPatch) -> None:
 
 
 def resubmit_if_none_is_listed(patch: pytest.MonkeyPatch) -> None:
-    """No answer: look once, and send it again if it is not there."""
+    """Without an answer, list once, and send the batch again if it is not listed."""
     patch.setattr(reconcile, "quiet_period", lambda attempt: timedelta())
     take_one_listing(patch)
 
 
 def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
-    """No answer: the batch with as many requests will be it."""
+    """Without an answer, adopt a batch with the same number of requests."""
 
     def take(client: BatchesClient, row: RemoteBatch, *_more: object) -> Reading:
         attempt = SubmitAttempt.objects.filter(batch__request_count=row.requests).last()
@@ -75,17 +75,17 @@ def adopt_by_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_line_is_enough(patch: pytest.MonkeyPatch) -> None:
-    """Its first line is not ours: it is another's."""
+    """If the first line has no known tag, the batch belongs to another program."""
     patch.setattr(proof, "PROOF_LINES", 1)
 
 
 def no_deadline(patch: pytest.MonkeyPatch) -> None:
-    """It is written down that it is being sent: send it, however late it has become meanwhile."""
+    """Once `sent_at` is set, send the batch, however late it is."""
     patch.setattr(send, "DeadlineReader", lambda file, deadline: DeadlineReader(file, timedelta(days=1)))
 
 
 def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
-    """Whoever raised was told, too."""
+    """A receiver that raised counts as called."""
 
     def tell(signal: Signal, batch: MessageBatch) -> list[str]:
         signal.send_robust(sender=MessageBatch, batch=batch)
@@ -95,7 +95,7 @@ def receivers_are_called_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def counts_exclude(patch: pytest.MonkeyPatch) -> None:
-    """It has another number of requests: it is another's."""
+    """A batch with another number of requests belongs to another program."""
 
     def of_the_same_size(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
         sizes = {window.attempt.batch.request_count for window in windows if window.attempt.batch is not None}
@@ -105,7 +105,7 @@ def counts_exclude(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """It is not listed any more: it was none of ours."""
+    """A batch that is no longer listed is not a candidate."""
 
     def keep_only(alias: str, listing: Listing, windows: list[Window]) -> None:
         RemoteBatch.objects.of(alias).exclude(remote_id__in=listing.ids).delete()
@@ -116,13 +116,13 @@ def what_is_not_listed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_listing_is_enough(patch: pytest.MonkeyPatch) -> None:
-    """The listing was read to its end: it shows all that there is."""
+    """A listing that was read to its end shows all batches."""
     patch.setattr(reconcile, "completeness", lambda listing, attempt, gone: (Completeness.FULL, ""))
     take_one_listing(patch)
 
 
 def clocks_agree(patch: pytest.MonkeyPatch) -> None:
-    """It was made before the newest one before the call: another call made it."""
+    """A batch that is older than the newest one of the baseline was made by another call."""
     patch.setattr(windows, "MARGIN", timedelta())
 
 
@@ -175,7 +175,7 @@ def receivers_break(machine: Protocol) -> None:
     machine.tick(MINUTE, None, None)
 
 
-# What a server may do although nothing is wrong with it.
+# The server's freedoms, which refute these policies.
 
 
 def counts_do_not_add_up(machine: Protocol) -> None:

@@ -1,4 +1,4 @@
-"""One world: a server, a network, a clock, rows, and the processes that work on them."""
+"""The world of one example: a server, a network, a clock, rows, and the processes that work on them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class World:
         self.shown: set[str] = set()
         self.deleted_elsewhere: set[str] = set()
 
-        # How many calls of a row may have been billed when somebody said, knowing that, to send it once more.
+        # The number of calls of a row that may have been billed when it was submitted again with `allow_duplicate`.
         self.allowed: Counter[int | None] = Counter()
         self._open = ExitStack()
         accounts = {
@@ -138,7 +138,7 @@ class World:
         sleep_at: int | None = None,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
-        """Be a process that does this; at its `crash_at`-th statement it dies.
+        """Run this as a process, which dies at its `crash_at`-th statement.
 
         At its `sleep_at`-th one, or with 0 just before the body of its create call is read, it is suspended, and
         `meanwhile` happens.
@@ -211,7 +211,7 @@ class World:
     # The end.
 
     def heal(self) -> None:
-        """Nothing more goes wrong: what is on its way arrives, accounts may send, and receivers are mended."""
+        """End all faults: delayed calls arrive, accounts are resumed, and receivers work again."""
         self.network.fault = self.network.meanwhile = None
         while self.network.late:
             self.network.land()

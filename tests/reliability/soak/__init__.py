@@ -1,4 +1,4 @@
-"""Thousands of batches through all that can go wrong, checked at the end against the server's own ledger.
+"""A soak: thousands of batches with many faults, compared with the server's ledger at the end.
 
     python -m tests.reliability.soak --batches 2000 --seed 7 --db postgres --workers 2
 

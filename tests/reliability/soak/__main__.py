@@ -1,4 +1,4 @@
-"""The command. Its exit code is 1 if anything was paid twice, is lost, or is stuck."""
+"""Run a soak. The exit code is 1 if anything was paid twice, is lost, or is stuck."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.reliability.soak.workers import Crew  # noqa: E402
 
 KINDS = {"sqlite": databases.SQLITE, "postgres": databases.POSTGRES, "mariadb": databases.MARIADB}
 
-# No power is cut here: what SQLite syncs to a disk would be waited for in vain.
+# SQLite does not need to sync to the disk, because the machine is not switched off.
 MEMORY = Path("/dev/shm")
 
 

@@ -1,4 +1,4 @@
-"""The rows against the server's ledger: what was paid twice, what is lost, and what does not move."""
+"""Compare the rows with the server's ledger: payments made twice, lost results, stuck rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Findings:
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
 
-    # What is for a person to decide, or is as a person requested it.
+    # States that require a person, or that a person requested.
     explained: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -71,7 +71,7 @@ def _paid_once(ledger: Ledger, attempts: dict[str, SubmitAttempt], findings: Fin
 
 
 def _owned(ledger: Ledger, attempts: dict[str, SubmitAttempt], findings: Findings) -> None:
-    """What landed is its row's; a stranger's batch is nobody's."""
+    """Check that each batch belongs to its row, and strangers' batches to none."""
     rows = {batch.anthropic_id: batch for batch in MessageBatch.objects.exclude(anthropic_id=None)}
     for remote in ledger["batches"]:
         row, attempt = rows.get(remote["id"]), attempts.get(remote["tag"])

@@ -1,4 +1,4 @@
-"""Time, for the rows and the server alike: as much passes for one as for the other, while nobody works.
+"""Let the same time pass for the rows and the server, while no process works.
 
 Rows are aged rather than the clock set: what is due, a lease, and how long ago a create call was made all stand in the
 rows. So a lease runs out only under a process that is dead, and a batch that lands late has landed when its row says
@@ -35,7 +35,7 @@ AGED: dict[type[Model], tuple[str, ...]] = {
 
 
 def let_pass(claude: EmulatorProcess, time: timedelta) -> None:
-    """Make every row, and the server, older by so much. Nobody may be at work."""
+    """Make every row, and the server, older by this time. No process may be working."""
     claude.pass_time(time.total_seconds())
     for model, columns in AGED.items():
         for column in columns:

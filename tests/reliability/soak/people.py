@@ -1,4 +1,4 @@
-"""Those who use the app, and strangers with the same key."""
+"""Actions of people who use the app, and of strangers with the same key."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def retry(batch: MessageBatch) -> None:
     services.submit(services.retry(batch))
 
 
-# What may be wished, of rows in which states. Whoever is too late is told so, and lets it be.
+# The services, and the states for which they are called. InvalidTransition is ignored: the row has changed meanwhile.
 WISHES: dict[str, tuple[Callable[[MessageBatch], object], tuple[State, ...]]] = {
     "cancel": (services.cancel, (State.QUEUED, State.SUBMITTING, State.UNCERTAIN, State.IN_PROGRESS)),
     "delete": (services.delete_remote, (State.UNCERTAIN, State.IN_PROGRESS, State.ENDED, State.INGESTED)),
@@ -48,7 +48,7 @@ WISHES: dict[str, tuple[Callable[[MessageBatch], object], tuple[State, ...]]] = 
 
 
 def wish(random: Random) -> str:
-    """Wish for something, of any row that it is for; give what."""
+    """Call a random service for a row whose state allows it; return its name."""
     name = random.choice(list(WISHES))
     wanted, states = WISHES[name]
     newest = MessageBatch.objects.filter(state__in=states).order_by("-pk").values_list("pk", flat=True)[:100]
@@ -59,7 +59,7 @@ def wish(random: Random) -> str:
 
 
 def resume_all() -> None:
-    """Do as who gets the alarm does: set the key or the bill right, and let the account send again."""
+    """Act as an operator: fix the key or the bill, and resume the account."""
     for alias in AccountState.objects.filter(paused_at__isnull=False).values_list("alias", flat=True):
         services.resume(alias)
 

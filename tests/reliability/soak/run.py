@@ -1,4 +1,4 @@
-"""The rounds: weather, work, wishes, kills, and then time."""
+"""The rounds of a soak: faults, work, actions of people, kills, and then time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Soak:
     submitted: int = 0
 
     def run(self) -> None:
-        """Submit all batches in bad weather, or what `seconds` are enough for, then let everything heal."""
+        """Submit all batches with faults, or as many as fit into `seconds`; then end the faults and complete all."""
         until = time.monotonic() + self.seconds
         rounds = max(FEWEST_ROUNDS, self.batches // A_ROUND)
         for number in range(rounds):
@@ -95,7 +95,7 @@ class Soak:
 
 
 def moving() -> MessageBatchQuerySet:
-    """Rows to which something still happens by itself, or that are still to be deleted at Anthropic."""
+    """Return the rows that still change automatically, or are still to be deleted at Anthropic."""
     live = Q(state__in=ALWAYS_DUE) | Q(state=State.INGESTED, announced_at__isnull=True)
     wanted = Q(state__in=[State.INGESTED, State.LOST], delete_requested_at__isnull=False)
     return MessageBatch.objects.filter(live | (wanted & Q(remote_deleted_at__isnull=True)))

@@ -1,4 +1,4 @@
-"""The check itself: it finds nothing where all is well, and each kind of harm where it was done."""
+"""The check finds nothing without violations, and finds each kind of violation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made_again(claude: ClaudeEmulator, tag: str) -> None:
     client.close()
 
 
-def test_nothing_is_found_where_all_is_well(claude: ClaudeEmulator) -> None:
+def test_nothing_is_found_without_violations(claude: ClaudeEmulator) -> None:
     complete(claude)
     claude.add_stranger(3)
     findings = check(claude.ledger())
@@ -66,7 +66,7 @@ def test_another_requests_answer(claude: ClaudeEmulator) -> None:
     assert "has another's answer" in check(claude.ledger()).lost[0]
 
 
-def test_a_batch_that_was_lost_without_a_wish(claude: ClaudeEmulator) -> None:
+def test_a_batch_that_was_lost_unrequested(claude: ClaudeEmulator) -> None:
     batch = complete(claude)
     MessageBatch.objects.filter(pk=batch.pk).update(state="lost", ingested_at=None, announced_at=None)
     assert "nobody deleted it" in check(claude.ledger()).lost[0]

@@ -1,4 +1,4 @@
-"""Which faults the server shows for the next few rounds, and what share of its answers it bends, drawn by the seed."""
+"""Draw the server's faults for the next few rounds, and the share of its answers that is bent, by the seed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def failing(random: Random) -> dict[str, Any]:
 
 
 def a_page(random: Random) -> dict[str, Any]:
-    """A proxy's page. One that says 404 or 413 speaks for what was not passed on."""
+    """A proxy's page. With 404 or 413, the request was not passed on."""
     status = random.choice([200, 404, 413, 500, 502])
     return {"status": status, "happens": status in {200, 500, 502} and random.random() < 0.5}
 
@@ -93,14 +93,14 @@ GUSTS: list[Gust] = [
 
 
 ALSO_SPARED = (
-    # Of these the check at the end would say that they are another's, lost, or nobody's wish.
+    # The check at the end would report these as another request's, lost, or unrequested.
     *("results:field=result*", "*:field=created_at", "*:field=archived_at"),
-    "*:header=retry-after*",  # nobody waits for a minute
+    "*:header=retry-after*",  # too long to wait
 )
 
 
 def change(claude: EmulatorProcess, random: Random) -> None:
-    """Let other faults and bends begin in place of those before."""
+    """Replace the faults and bends by new ones."""
     claude.clear_faults()
     claude.bend(RandomBends(share=random.uniform(0, SELDOM), spare=SPARED + ALSO_SPARED))
     for name, on, at_most, options in random.sample(GUSTS, MANY):

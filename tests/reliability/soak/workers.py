@@ -1,4 +1,4 @@
-"""Processes that tick. Between two rounds all of them wait; within one, any of them may be killed."""
+"""Worker processes that tick. Between two rounds they wait; during one, any of them may be killed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 # Seconds after a kill, in which server and database finish what the dead process had sent them.
 SETTLING = 0.5
 
-# A worker is there at once: starting Python and Django anew would take longer than a round.
+# Forked, because starting Python and Django again would take longer than a round.
 FORKING: Any = multiprocessing.get_context("fork")
 
 
 class Worker:
-    """One process. It ticks once whenever it is told to."""
+    """One process, which ticks once for each command."""
 
     def __init__(self, site: Site, log: Path) -> None:
-        connections.close_all()  # a connection that two processes use is nobody's
+        connections.close_all()  # two processes must not share a connection
         self.connection, theirs = FORKING.Pipe()
         self.process = FORKING.Process(target=_work, args=(theirs, site.environment, log), daemon=True)
         self.process.start()
@@ -46,7 +46,7 @@ class Worker:
 
     @property
     def is_done(self) -> bool:
-        """Whether its tick is over; RuntimeError if it died and nobody killed it."""
+        """Whether its tick is over. Raises RuntimeError if it died without being killed."""
         if self.connection.poll():
             self.connection.recv()
             return True

@@ -18,7 +18,7 @@ from tests.harness.factories import draft
 
 
 class Command(BaseCommand):
-    """Fork a process for each thing to do: Django is loaded once, and what gets killed is a child.
+    """Fork a process for each order: Django is loaded once, and only children are killed.
 
     An order is a JSON object on a line of the input; the answer is the child's exit status, -9 if it was killed.
     """
