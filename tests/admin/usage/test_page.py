@@ -360,9 +360,9 @@ def seconds(client: Client, address: str, **query: Any) -> float:
 @pytest.mark.slow
 @pytest.mark.database
 def test_ten_thousand_batches_take_six_queries_and_less_than_their_list(root: Client, many: None) -> None:
-    if connection.vendor != "sqlite":
+    if connection.vendor == "postgresql":  # on MariaDB, ANALYZE TABLE would commit the transaction of the test
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE" if connection.vendor == "postgresql" else "ANALYZE TABLE " + USAGE_TABLE)
+            cursor.execute("ANALYZE")
     since = (timezone.localdate() - timedelta(days=60)).isoformat()
     for query in ({}, {"by": "job"}, {"job": "job-1", "by": "model"}, {"per": "month"}):
         with CaptureQueriesContext(connection) as captured:
@@ -374,6 +374,3 @@ def test_ten_thousand_batches_take_six_queries_and_less_than_their_list(root: Cl
     usage, batches = (min(each) for each in zip(*pairs, strict=True))
     print(f"usage {1000 * usage:.0f} ms, batches {1000 * batches:.0f} ms")
     assert usage < batches
-
-
-USAGE_TABLE = UsageRollup._meta.db_table
