@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import django
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -54,6 +55,9 @@ ACTIONS = {
 }
 
 
+# The row is not found, so Django redirects. Before 6.1 there are no actions on this page, and read-only rows are refused.
+REFUSED = {302} if django.VERSION >= (6, 1) else {302, 403}
+
 EACH_ACTION = [(model, action) for model, actions in ACTIONS.items() for action in actions]
 
 
@@ -72,7 +76,7 @@ def test_posted_keys_of_another_account_are_not_acted_upon(
         assert not [text for text in said(response) if THEIRS in text]
     for row in theirs[model]:
         data = {"CHANGE_FORM-action": action, "_selected_action": [row.pk], "confirmed": "yes", **ANSWERS}
-        assert narrowed.post(url(model, "change", row.pk), data).status_code == 302
+        assert narrowed.post(url(model, "change", row.pk), data).status_code in REFUSED
     assert state_of(THEIRS) == before
 
 
