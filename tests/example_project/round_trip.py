@@ -1,4 +1,4 @@
-"""Run the job from reviews to tags; started by test_reviews.py and test_readme.py with the example's settings."""
+"""Run the job from reviews to tags; started by test_reviews.py and test_sketches.py with the example's settings."""
 
 from __future__ import annotations
 

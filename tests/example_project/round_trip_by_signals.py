@@ -1,4 +1,4 @@
-"""Run the README's second example, rows and signals, from reviews to tags; started by test_readme.py."""
+"""Run the README's second example, rows and signals, from reviews to tags; started by test_sketches.py."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ ACTIONS = {
 }
 
 
-# The row is not found, so Django redirects. Before 6.1 there are no actions on this page, and read-only rows are refused.
+# The row is not found: Django redirects. Before 6.1 this page has no actions, and read-only rows are refused.
 REFUSED = {302} if django.VERSION >= (6, 1) else {302, 403}
 
 EACH_ACTION = [(model, action) for model, actions in ACTIONS.items() for action in actions]

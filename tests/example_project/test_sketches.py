@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from django_claude_batches import conf
-from django_claude_batches.models import State
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -25,33 +22,15 @@ def block(first_line: str) -> str:
 
 
 # The comment in the second example about `AppConfig.ready()`.
-APPS = """
-from django.apps import AppConfig
+CAPTIONED = re.compile(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-class ReviewsConfig(AppConfig):
-    name = "reviews"
-
-    def ready(self):
-        from . import signals
-"""
-
-OF_A_JOB = """
-from django_claude_batches.testing import always
-from django_claude_batches.testing.jobs import run_job
-from reviews.claude_jobs import TagReviews
-from reviews.models import Review
-
-
-"""
-OF_A_BATCH = """
-from django_claude_batches import services
-from django_claude_batches.testing import ClaudeEmulator
-from reviews.models import Review
-from reviews.tagging import tag_reviews
-
-
-"""
+def files_of(page: str) -> dict[str, str]:
+    """Return the code that a page of the docs has for each file, in its order."""
+    files: dict[str, str] = {}
+    for path, code in CAPTIONED.findall((ROOT / "docs" / f"{page}.md").read_text()):
+        files[path] = files.get(path, "") + code
+    return files
 
 
 @pytest.fixture
@@ -80,27 +59,18 @@ def run_python(folder: Path, environment: dict[str, str], *command: str) -> str:
     return ran.stdout
 
 
-def run_test(project: Path, environment: dict[str, str], code: str) -> None:
-    """Run a test of the README, with the imports that it omits."""
-    (project / "reviews/tests.py").write_text(code)
-    plain = ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "--ds", "config.settings"]
-    assert "1 passed" in run_python(project, environment, "-m", "pytest", "-q", *plain, "reviews/tests.py")
-
-
 @pytest.mark.process
 def test_the_job_goes_from_reviews_to_tags(project: Path, environment: dict[str, str]) -> None:
     (project / "reviews/claude_jobs.py").write_text(block("# reviews/claude_jobs.py"))
     round_trip(project, "round_trip.py", environment)
-    run_test(project, environment, OF_A_JOB + block("def test_reviews_get_their_tags"))
 
 
 @pytest.mark.process
 def test_rows_and_signals_go_from_reviews_to_tags(project: Path, environment: dict[str, str]) -> None:
-    (project / "reviews/tagging.py").write_text(block("# reviews/tagging.py"))
-    (project / "reviews/signals.py").write_text(block("# reviews/signals.py"))
-    (project / "reviews/apps.py").write_text(APPS)
+    files = files_of("tutorial")
+    for name in ("tagging", "signals", "apps"):
+        (project / f"reviews/{name}.py").write_text(files[f"reviews/{name}.py"])
     round_trip(project, "round_trip_by_signals.py", environment)
-    run_test(project, environment, OF_A_BATCH + block("def test_a_batch_of_reviews"))
 
 
 def test_the_example_project_has_that_job() -> None:
@@ -121,11 +91,9 @@ def test_the_four_steps_make_a_project_that_a_worker_loads(tmp_path: Path) -> No
         return ran.stdout
 
     run("-m", "django", "startproject", "config", ".")
-    with (tmp_path / "config/settings.py").open("a") as file:
-        file.write(block("# config/settings.py"))
-        file.write('DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}\n')
-    (tmp_path / "config/celery.py").write_text(block("# config/celery.py"))
-    (tmp_path / "config/__init__.py").write_text(block("# config/__init__.py"))
+    for path, code in files_of("how-to/install").items():
+        with (tmp_path / path).open("a") as file:
+            file.write(code)
     run("manage.py", "check", "--fail-level", "WARNING")
     run("manage.py", "migrate", "-v", "0")
     tasks = run(
@@ -152,9 +120,3 @@ def test_what_it_links_to_is_there() -> None:
     links = re.findall(r"\]\(([\w/.-]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_its_tables_are_those_of_the_code() -> None:
-    first_cells = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", README, re.MULTILINE)
-    assert [cells for cells in first_cells if cells[0] in State] == [(state, str(state.label)) for state in State]
-    assert sorted(name for name, _ in first_cells if name not in State) == sorted(conf.DEFAULTS)
